@@ -1,0 +1,57 @@
+# Everything a newcomer needs is `make demo` and `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH ?= all
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types imports check dagster ui bench requirements clean
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: $(READY) ## create .venv from the hash-pinned requirements
+
+$(READY): requirements/dev.txt requirements/data.txt requirements/uv.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/uv.txt requirements/dev.txt requirements/data.txt
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
+	@$(BIN)/python -m demo.run
+
+test: $(READY) ## every test that needs no server
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY) ## static types
+	@$(BIN)/basedpyright
+
+imports: $(READY) ## the direction of imports between rooms
+	@$(BIN)/lint-imports
+
+check: lint types imports ## lint, types and import rules
+
+dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
+	@DAGSTER_HOME=$(CURDIR)/.headrace/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000 -m orchestration.definitions
+
+ui: $(READY) ## the pages at http://127.0.0.1:8501
+	@$(BIN)/streamlit run ui/streamlit_app.py
+
+bench: $(READY) ## every benchmark, or one with BENCH=<claim>
+	@$(BIN)/python -m benchmarks.run $(BENCH)
+
+requirements: $(READY) ## resolve requirements/*.in again
+	@for pair in headrace:dev data:data uv:uv; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-header --no-annotate $$([ $$pair = data:data ] && echo --no-deps) \
+	    requirements/$${pair%%:*}.in -o requirements/$${pair##*:}.txt; done
+
+clean: ## remove what the demo made; the environment stays
+	@rm -rf .headrace dbt_project/target dbt_project/logs

@@ -1,0 +1,1 @@
+"""headrace: a streaming lakehouse that feeds recommender training."""

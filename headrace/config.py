@@ -1,0 +1,137 @@
+"""Settings: which profile runs, where its state lies, and the limits it keeps."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import SettingsError
+
+MIB = 1024 * 1024
+_DEFAULTS: dict[str, Any] = {
+    "state_dir": ".headrace",
+    "memory_limit_mib": 4096,
+    "threads": 2,
+    "target_file_mib": 128,
+    "snapshots_kept": 100,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one process needs to know about the lake it works on.
+
+    `root` is the folder that holds `lake/`; declarations and relative source paths start there.
+    Everything headrace writes lies under `state_dir`.
+    """
+
+    root: Path
+    profile: str
+    state_dir: Path
+    memory_limit_mib: int
+    threads: int
+    target_file_mib: int
+    snapshots_kept: int
+
+    @property
+    def declarations(self) -> Path:
+        """The folder of stream, sample and lake files."""
+        return self.root / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        """Where table files lie."""
+        return self.state_dir / "warehouse"
+
+    @property
+    def catalog_uri(self) -> str:
+        """The Iceberg catalog's database."""
+        return f"sqlite:///{self.state_dir / 'catalog.db'}"
+
+    @property
+    def registry_uri(self) -> str:
+        """The control database: lineage, builds, dataset versions."""
+        return f"sqlite:///{self.state_dir / 'registry.db'}"
+
+    @property
+    def online_store(self) -> Path:
+        """The embedded online store's file."""
+        return self.state_dir / "online.db"
+
+    @property
+    def datasets_dir(self) -> Path:
+        """Where lockfiles and their file plans lie."""
+        return self.state_dir / "datasets"
+
+    @property
+    def target_file_bytes(self) -> int:
+        """The size compaction aims at."""
+        return self.target_file_mib * MIB
+
+    @classmethod
+    def load(cls, *, env: Mapping[str, str] | None = None, path: Path | None = None) -> "Settings":
+        """Read `lake/lake.toml`, then the environment.
+
+        The file is `path`, else `HEADRACE_LAKE`, else the nearest `lake/lake.toml` at or above the
+        working directory. `HEADRACE_PROFILE` picks the profile and `HEADRACE_STATE_DIR` moves the
+        state (relative paths start at the lake's root).
+
+        Raises:
+            SettingsError: Naming the file and key, and what is allowed there.
+
+        """
+        env = os.environ if env is None else env
+        file = path or _find(env)
+        try:
+            content = tomllib.loads(file.read_text())
+        except OSError as error:
+            msg = f"`{file}` cannot be read: {error.strerror}"
+            raise SettingsError(msg) from error
+        except tomllib.TOMLDecodeError as error:
+            msg = f"`{file}` is not valid TOML: {error}"
+            raise SettingsError(msg) from error
+        root = file.resolve().parent.parent
+        profile = env.get("HEADRACE_PROFILE", content.get("profile", "local"))
+        values = _profile_values(file, content, profile)
+        state_dir = Path(env.get("HEADRACE_STATE_DIR", values.pop("state_dir")))
+        return cls(root=root, profile=profile, state_dir=root / state_dir, **values)
+
+
+def _find(env: Mapping[str, str]) -> Path:
+    if "HEADRACE_LAKE" in env:
+        return Path(env["HEADRACE_LAKE"])
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "lake" / "lake.toml").is_file():
+            return folder / "lake" / "lake.toml"
+    msg = (
+        f"no `lake/lake.toml` in `{here}` or above it; run inside a lakehouse folder "
+        "or set HEADRACE_LAKE=/path/to/lake/lake.toml"
+    )
+    raise SettingsError(msg)
+
+
+def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[str, Any]:
+    profiles = content.get("profiles", {})
+    if profile not in profiles:
+        known = ", ".join(f"`{name}`" for name in profiles) or "none"
+        msg = f"`{file}` has no profile `{profile}`; it declares {known}"
+        raise SettingsError(msg)
+    values = dict(_DEFAULTS)
+    for key, value in profiles[profile].items():
+        where = f"`{file}`: profiles.{profile}.{key}"
+        if key not in _DEFAULTS:
+            allowed = ", ".join(f"`{name}`" for name in _DEFAULTS)
+            msg = f"{where} is not a setting; allowed are {allowed}"
+            raise SettingsError(msg)
+        wanted = type(_DEFAULTS[key])
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            msg = f"{where} is {value!r}, but must be of type {wanted.__name__}"
+            raise SettingsError(msg)
+        if wanted is int and value <= 0:
+            msg = f"{where} is {value}, but must be positive"
+            raise SettingsError(msg)
+        values[key] = value
+    return values

@@ -1,0 +1,42 @@
+"""Named places where tests kill the process, so that recovery is proven and not assumed."""
+
+import os
+import signal
+
+CRASH_POINTS = (
+    "ingest.after_decode",
+    "ingest.after_dead_letters",
+    "commit.after_data_files",
+    "commit.after_manifests",
+    "commit.after_swap",
+    "commit.after_record",
+    "samples.after_partition",
+    "datasets.after_tags",
+    "datasets.after_lockfile",
+)
+
+
+def crash_point(name: str) -> None:
+    """Kill this process at `name` if `HEADRACE_CRASH_AT` asks for it.
+
+    The variable holds `name` or `name:n` for the n-th passage (from 1). Without it this is one
+    dictionary look-up.
+
+    Raises:
+        ValueError: If `name` is not listed in `CRASH_POINTS`.
+
+    """
+    wanted = os.environ.get("HEADRACE_CRASH_AT")
+    if wanted is None:
+        return
+    if name not in CRASH_POINTS:
+        msg = f"`{name}` is not a crash point"
+        raise ValueError(msg)
+    point, _, nth = wanted.partition(":")
+    if point != name:
+        return
+    remaining = int(nth or 1) - 1
+    if remaining:
+        os.environ["HEADRACE_CRASH_AT"] = f"{point}:{remaining}"
+        return
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,167 @@
+"""The one tree of errors headrace raises on purpose."""
+
+
+class LakeError(Exception):
+    """Something a user of the lake can act on.
+
+    The message says what happened and what to do; the attributes of a subclass hold the facts.
+    `retryable` tells a caller whether running the same thing again can help.
+    """
+
+    retryable = False
+
+
+class SettingsError(LakeError):
+    """A setting is missing or has a value that is not allowed."""
+
+
+class DefinitionError(LakeError):
+    """One or more declarations do not say something headrace understands."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class InvalidNameError(LakeError, ValueError):
+    """A name is not a plain lower-case identifier."""
+
+    def __init__(self, name: str, *, kind: str) -> None:
+        self.name, self.kind = name, kind
+        super().__init__(
+            f"`{name[:80]}` is not a valid {kind}: use a lower-case letter or `_`, then up to 62 "
+            "lower-case letters, digits or `_`"
+        )
+
+
+class TableNotFoundError(LakeError):
+    """The catalog has no such table."""
+
+    def __init__(self, name: str, *, known: tuple[str, ...] = ()) -> None:
+        self.name, self.known = name, known
+        listed = ", ".join(f"`{other}`" for other in known) or "none yet"
+        super().__init__(f"there is no table `{name}`; tables of this lake: {listed}")
+
+
+class SnapshotNotFoundError(LakeError):
+    """The table has no such snapshot, tag or branch."""
+
+    def __init__(self, table: str, wanted: str) -> None:
+        self.table, self.wanted = table, wanted
+        super().__init__(
+            f"`{table}` has no snapshot, tag or branch {wanted}; it may have expired: "
+            f"see `headrace tables show {table}`"
+        )
+
+
+class CommitConflictError(LakeError):
+    """Another commit removed a file or partition this commit builds on."""
+
+    retryable = True
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"commit to `{table}` refused: {detail}; nothing was changed, run it again")
+
+
+class FencedError(LakeError):
+    """Another writer of the same stream has committed further than this one believes."""
+
+    def __init__(self, table: str, *, expected: str, found: str) -> None:
+        self.table, self.expected, self.found = table, expected, found
+        super().__init__(
+            f"another writer advanced `{table}`: offsets are {found}, this writer expected "
+            f"{expected}; nothing was committed, start again to resume from the table"
+        )
+
+
+class CommitOutcomeUnknownError(LakeError):
+    """The catalog did not say whether the commit landed, and could not be asked."""
+
+    retryable = True
+
+    def __init__(self, table: str, snapshot_id: int) -> None:
+        self.table, self.snapshot_id = table, snapshot_id
+        super().__init__(
+            f"it is unknown whether snapshot {snapshot_id} of `{table}` was committed; its files "
+            "are kept; run the same command again, it looks for that snapshot first"
+        )
+
+
+class CatalogBusyError(LakeError):
+    """The catalog stayed locked longer than the retry budget."""
+
+    retryable = True
+
+    def __init__(self, table: str, *, attempts: int) -> None:
+        self.table, self.attempts = table, attempts
+        super().__init__(
+            f"the catalog was busy through {attempts} attempts to commit to `{table}`; "
+            "nothing was changed, run it again"
+        )
+
+
+class CorruptFileError(LakeError):
+    """A file is damaged or is not of the format its name or contract claims."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(f"`{path}` cannot be read: {detail}")
+
+
+class SourceFileError(LakeError):
+    """An input file is not what its stream's contract says; nothing of it was ingested."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` cannot be ingested: {detail}; nothing of it was taken, "
+            "replace or move it and run the ingest again"
+        )
+
+
+class ContractError(LakeError):
+    """A contract asks a table for a change that is not additive or widening."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"the contract of `{table}` cannot be applied: {detail}")
+
+
+class LeakError(LakeError):
+    """A sample would use a value that serving could not have known."""
+
+    def __init__(self, sample_set: str, *, rows: int, detail: str) -> None:
+        self.sample_set, self.rows = sample_set, rows
+        super().__init__(f"{rows} samples of `{sample_set}` use the future: {detail}")
+
+
+class VersionExistsError(LakeError):
+    """A dataset version is already published with other content."""
+
+    def __init__(self, dataset: str, version: int) -> None:
+        self.dataset, self.version = dataset, version
+        super().__init__(
+            f"`{dataset}` v{version} is already published with other content; "
+            f"publish the next version, or see `headrace datasets list`"
+        )
+
+
+class DatasetNotFoundError(LakeError):
+    """No such dataset version is published."""
+
+    def __init__(self, dataset: str, version: int, *, known: tuple[str, ...] = ()) -> None:
+        self.dataset, self.version = dataset, version
+        listed = ", ".join(known) or "none yet"
+        super().__init__(f"there is no `{dataset}` v{version}; published: {listed}")
+
+
+class DatasetChangedError(LakeError):
+    """A published dataset version no longer reads as its lockfile says."""
+
+    def __init__(self, dataset: str, version: int, detail: str) -> None:
+        self.dataset, self.version = dataset, version
+        super().__init__(
+            f"`{dataset}` v{version} no longer matches its lockfile: {detail}. "
+            f"Rebuild it from its inputs with: headrace datasets rebuild {dataset} v{version}"
+        )

@@ -1,0 +1,63 @@
+"""Names that are safe to become paths and SQL."""
+
+import re
+from dataclasses import dataclass
+
+from headrace.errors import InvalidNameError
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+def plain_name(name: str, *, kind: str = "name") -> str:
+    """Return `name` unchanged if it is a plain identifier.
+
+    Raises:
+        InvalidNameError: If it is not `[a-z_][a-z0-9_]{0,62}`.
+
+    """
+    if not _PLAIN.fullmatch(name):
+        raise InvalidNameError(name, kind=kind)
+    return name
+
+
+def quote(name: str) -> str:
+    """Quote a column or relation name for DuckDB and Trino, which share the ANSI rule."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quote_text(value: str) -> str:
+    """Quote a string literal for DuckDB and Trino."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+@dataclass(frozen=True, order=True)
+class TableName:
+    """A table's address: one namespace and one name, both plain identifiers."""
+
+    namespace: str
+    name: str
+
+    def __post_init__(self) -> None:
+        plain_name(self.namespace, kind="namespace")
+        plain_name(self.name, kind="table name")
+
+    @classmethod
+    def parse(cls, text: str) -> "TableName":
+        """Read `namespace.name`.
+
+        Raises:
+            InvalidNameError: If there are not exactly two plain parts.
+
+        """
+        parts = text.split(".")
+        if len(parts) != 2:
+            raise InvalidNameError(text, kind="table name (`namespace.name`)")
+        return cls(parts[0], parts[1])
+
+    @property
+    def sql(self) -> str:
+        """The quoted name for SQL."""
+        return f"{quote(self.namespace)}.{quote(self.name)}"
+
+    def __str__(self) -> str:
+        return f"{self.namespace}.{self.name}"
