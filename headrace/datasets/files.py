@@ -1,0 +1,163 @@
+"""The file plan of a dataset version: which Parquet files hold it, down to their row groups."""
+
+import datetime as dt
+import os
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import PyArrowFileIO
+
+from headrace.errors import CorruptFileError
+
+if TYPE_CHECKING:
+    from headrace.tables.scan import FileEntry, PartitionKey, TableVersion
+
+FORMAT_VERSION = 1
+_VERSION_KEY = b"headrace.file_plan"
+_FOOTER_THREADS = 8
+_SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("row_group_rows", pa.list_(pa.int64()), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("partition", pa.list_(pa.string()), nullable=False),
+    ],
+    metadata={_VERSION_KEY: str(FORMAT_VERSION).encode()},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedFile:
+    """One data file: where it lies, and the rows of it and of each of its row groups, in order.
+
+    `partition` holds the partition values as text (a day as `2019-11-24`), in the order of the
+    table's partitioning; a missing value is the empty string.
+    """
+
+    path: str
+    rows: int
+    row_group_rows: tuple[int, ...]
+    bytes: int
+    partition: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """The files of one pinned table version, ordered by partition, then path.
+
+    The order is part of the contract: the loader's global order is a function of it.
+    """
+
+    files: tuple[PlannedFile, ...]
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.files, key=lambda file: (file.partition, file.path)))
+        object.__setattr__(self, "files", ordered)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in self.files)
+
+    def between(self, first_day: dt.date, last_day: dt.date) -> "FilePlan":
+        """Keep the files whose first partition value is a day of the range, both ends included."""
+        first, last = first_day.isoformat(), last_day.isoformat()
+        return FilePlan(
+            tuple(file for file in self.files if first <= file.partition[0][:10] <= last)
+        )
+
+    @classmethod
+    def of(
+        cls, version: "TableVersion", *, partitions: "Collection[PartitionKey] | None" = None
+    ) -> "FilePlan":
+        """Plan the files of `version`, reading each file's footer for its row groups.
+
+        Raises:
+            CorruptFileError: If a footer cannot be read or disagrees with the table's metadata.
+
+        """
+        entries = version.files(partitions=partitions)
+        with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+            return cls(tuple(pool.map(_planned, entries)))
+
+    def write(self, path: Path) -> None:
+        """Write the plan as one Parquet file, durable when this returns; not atomic by itself."""
+        columns: dict[str, list[Any]] = {
+            "path": [file.path for file in self.files],
+            "rows": [file.rows for file in self.files],
+            "row_group_rows": [list(file.row_group_rows) for file in self.files],
+            "bytes": [file.bytes for file in self.files],
+            "partition": [list(file.partition) for file in self.files],
+        }
+        with path.open("wb") as sink:
+            pq.write_table(
+                pa.table(columns, schema=_SCHEMA),
+                sink,
+                compression="zstd",
+                write_page_checksum=True,
+            )
+            sink.flush()
+            os.fsync(sink.fileno())
+
+    @classmethod
+    def read(cls, path: Path) -> "FilePlan":
+        """Read a plan written by `write`.
+
+        Raises:
+            CorruptFileError: If the file is missing, damaged, or of an unknown format version.
+
+        """
+        try:
+            table = pq.read_table(path, page_checksum_verification=True)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptFileError(str(path), str(error)) from error
+        found = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
+        if found != str(FORMAT_VERSION):
+            detail = f"file plan format {found}, this version reads {FORMAT_VERSION}"
+            raise CorruptFileError(str(path), detail)
+        return cls(tuple(_from_row(row) for row in table.to_pylist()))
+
+
+def partition_text(values: Iterable[object]) -> tuple[str, ...]:
+    """Spell partition values the way plans and lockfiles do."""
+    return tuple("" if value is None else str(value) for value in values)
+
+
+def _from_row(row: dict[str, Any]) -> PlannedFile:
+    return PlannedFile(
+        path=row["path"],
+        rows=row["rows"],
+        row_group_rows=tuple(row["row_group_rows"]),
+        bytes=row["bytes"],
+        partition=tuple(row["partition"]),
+    )
+
+
+def _planned(entry: "FileEntry") -> PlannedFile:
+    try:
+        with PyArrowFileIO().new_input(entry.path).open() as source:
+            footer = pq.read_metadata(source)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptFileError(entry.path, str(error)) from error
+    groups = tuple(footer.row_group(index).num_rows for index in range(footer.num_row_groups))
+    if sum(groups) != entry.rows:
+        detail = f"its footer counts {sum(groups)} rows, the table's metadata {entry.rows}"
+        raise CorruptFileError(entry.path, detail)
+    return PlannedFile(
+        path=entry.path,
+        rows=entry.rows,
+        row_group_rows=groups,
+        bytes=entry.bytes,
+        partition=partition_text(entry.partition),
+    )
