@@ -165,3 +165,20 @@ class DatasetChangedError(LakeError):
             f"`{dataset}` v{version} no longer matches its lockfile: {detail}. "
             f"Rebuild it from its inputs with: headrace datasets rebuild {dataset} v{version}"
         )
+
+
+class UnsupportedTableError(LakeError):
+    """The table uses a feature of the format that this operation does not handle."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` is not supported here: {detail}; nothing was changed")
+
+
+class ContentTypeError(LakeError, TypeError):
+    """A column cannot be part of a content hash, or is not of the kind it was declared."""
+
+    def __init__(self, column: str, found: str, *, allowed: str) -> None:
+        self.column, self.found = column, found
+        where = f"column `{column}`" if column else "a column"
+        super().__init__(f"{where} is of type `{found}`; the content hash wants {allowed}")

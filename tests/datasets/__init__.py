@@ -1,0 +1,1 @@
+"""Proofs of dataset versions: hashes, lockfiles, publishing."""
