@@ -1,0 +1,60 @@
+"""What all declarations share: frozen, no unknown keys, names checked, one hash of their meaning."""
+
+import hashlib
+import json
+from typing import Annotated, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    InstanceOf,
+    PlainSerializer,
+)
+
+from headrace.identifiers import TableName, plain_name
+
+
+class Declaration(BaseModel):
+    """A part of a declaration; `noun` is what an error message calls it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    noun: ClassVar[str] = "a declaration"
+    misnomers: ClassVar[dict[str, str]] = {}
+
+    def definition_hash(self) -> str:
+        """Name this declaration's meaning: equal for equal declarations, on every machine."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _table_name(value: object) -> object:
+    return TableName.parse(value) if isinstance(value, str) else value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+Name = Annotated[str, AfterValidator(plain_name)]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
+Table = Annotated[
+    InstanceOf[TableName], BeforeValidator(_table_name), PlainSerializer(str, return_type=str)
+]
+TUPLE = BeforeValidator(_as_tuple)
+
+
+def refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `names` unchanged if none is there twice.
+
+    Raises:
+        ValueError: Naming the repeated one.
+
+    """
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            msg = f"`{name}` is listed twice"
+            raise ValueError(msg)
+    return names

@@ -1,0 +1,62 @@
+"""A feature view: a table of values by entity and time, and what the table says about itself."""
+
+import json
+from datetime import timedelta
+from typing import Annotated, ClassVar, Self
+
+from pydantic import AfterValidator, Field
+
+from headrace.definitions.base import Declaration, Name, Names, Table, refuse_repeats
+from headrace.definitions.durations import Duration
+from headrace.identifiers import TableName
+
+PROPERTY = "headrace.feature_view"
+
+
+class FeatureDeclaration(Declaration):
+    """What makes a table a feature view: its entity, how long a value holds, how late it is."""
+
+    noun: ClassVar[str] = "a feature view"
+
+    entity: Annotated[Names, Field(min_length=1), AfterValidator(refuse_repeats)]
+    event_time: Name = "event_time"
+    known_at: Name = "known_at"
+    ttl: Duration | None = None
+    delay: Duration = timedelta(0)
+
+
+class FeatureView(FeatureDeclaration):
+    """A feature view with the table it lives in."""
+
+    view: Table
+
+    def to_property(self) -> str:
+        """Write the value of the table property `headrace.feature_view`."""
+        return json.dumps(
+            {
+                "entity": list(self.entity),
+                "event_time": self.event_time,
+                "known_at": self.known_at,
+                "ttl_s": None if self.ttl is None else _seconds(self.ttl),
+                "delay_s": _seconds(self.delay),
+            }
+        )
+
+    @classmethod
+    def from_property(cls, view: TableName, text: str) -> Self:
+        """Read what `to_property` wrote."""
+        said = json.loads(text)
+        ttl_s = said.get("ttl_s")
+        return cls(
+            view=view,
+            entity=tuple(said["entity"]),
+            event_time=said.get("event_time", "event_time"),
+            known_at=said.get("known_at", "known_at"),
+            ttl=None if ttl_s is None else timedelta(seconds=ttl_s),
+            delay=timedelta(seconds=said.get("delay_s", 0)),
+        )
+
+
+def _seconds(duration: timedelta) -> int | float:
+    exact = duration.total_seconds()
+    return int(exact) if exact.is_integer() else exact

@@ -1,0 +1,273 @@
+"""A stream's contract: where its records come from, what they must hold, and which table they fill."""
+
+import difflib
+import re
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
+
+from headrace.definitions.base import TUPLE, Declaration, Name, Names, Table, refuse_repeats
+from headrace.definitions.durations import Duration
+from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
+from headrace.definitions.types import TIMESTAMP, FieldType
+
+EVENT_TIME = "event_time"
+KNOWN_AT = "known_at"
+COORDINATES = pa.schema(
+    [
+        pa.field("_source", pa.string(), nullable=False),
+        pa.field("_partition", pa.int32(), nullable=False),
+        pa.field("_offset", pa.int64(), nullable=False),
+        pa.field("_source_time", TIMESTAMP, nullable=False),
+    ]
+)
+_DAY = re.compile(r"day\((\w+)\)")
+
+
+class StreamField(Declaration):
+    """One field of a record."""
+
+    noun: ClassVar[str] = "a field"
+    misnomers: ClassVar[dict[str, str]] = {"nullable": "required", "description": "doc"}
+
+    type: Annotated[
+        InstanceOf[FieldType],
+        BeforeValidator(FieldType.parse),
+        PlainSerializer(lambda value: value.text, return_type=str),
+    ]
+    required: bool = False
+    doc: str = ""
+
+
+class FileSource(Declaration):
+    """Files that match a pattern below the lake's data folder."""
+
+    noun: ClassVar[str] = "a source"
+
+    files: str
+
+    @field_validator("files")
+    @classmethod
+    def _stays_inside(cls, pattern: str) -> str:
+        path = PurePosixPath(pattern)
+        if not pattern or path.is_absolute() or ".." in path.parts or "\\" in pattern:
+            msg = (
+                f"`{pattern}` must be a pattern below the data folder, as in `impressions/*.jsonl`"
+            )
+            raise ValueError(msg)
+        return pattern
+
+
+class KnownAt(Declaration):
+    """Where `known_at` comes from: the moment of ingestion, a column, or the event time plus a delay."""
+
+    noun: ClassVar[str] = "`known_at`"
+
+    column: Name | None = None
+    after_event: Duration | None = None
+
+    @property
+    def ingested(self) -> bool:
+        """Whether headrace stamps it when it flushes a batch."""
+        return self.column is None and self.after_event is None
+
+
+def _known_at(value: object) -> object:
+    if value == "ingested":
+        return KnownAt()
+    if isinstance(value, dict) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
+        return value  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, KnownAt):
+        return value
+    msg = f"`{value}` must be `ingested`, `{{column: name}}` or `{{after_event: 0s}}`"
+    raise ValueError(msg)
+
+
+def _known_at_text(value: KnownAt) -> Any:  # noqa: ANN401  (JSON: a text or a mapping)
+    return "ingested" if value.ingested else value.model_dump(exclude_none=True, mode="json")
+
+
+class Stream(Declaration):
+    """A stream's contract.
+
+    The table holds the declared fields in order, except that the field named by `event_time`
+    is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
+    then `event_time`, `known_at` and the row coordinates.
+    """
+
+    noun: ClassVar[str] = "a stream"
+    misnomers: ClassVar[dict[str, str]] = {
+        "window": "allowed_lateness",
+        "lateness": "allowed_lateness",
+        "name": "stream",
+        "columns": "fields",
+        "schema": "fields",
+        "id": "key",
+        "files": "source",
+        "timestamp": "event_time",
+    }
+
+    stream: Name
+    table: Table
+    source: FileSource
+    format: Literal["csv", "json", "parquet"]
+    fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
+    key: Name | None = None
+    event_time: str
+    known_at: Annotated[
+        KnownAt, BeforeValidator(_known_at), PlainSerializer(_known_at_text, return_type=Any)
+    ] = Field(default=KnownAt(), validate_default=True)
+    allowed_lateness: Duration = timedelta(0)
+    partition_by: Annotated[tuple[str, ...], TUPLE, AfterValidator(refuse_repeats)] = (
+        "day(event_time)",
+    )
+    cluster_by: Annotated[Names, AfterValidator(refuse_repeats)] = ()
+    unknown_fields: Literal["ignore", "dead_letter"] = "ignore"
+    version: Annotated[int, Field(ge=1)] = 1
+    feature_view: FeatureDeclaration | None = None
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_required(cls, key: str | None, info: ValidationInfo) -> str | None:
+        return key if key is None else _required_field(key, info, what="the key")
+
+    @field_validator("event_time")
+    @classmethod
+    def _event_time_is_a_time(cls, name: str, info: ValidationInfo) -> str:
+        return _time_field(name, info, what="the event time")
+
+    @field_validator("known_at")
+    @classmethod
+    def _known_at_is_a_time(cls, known_at: KnownAt, info: ValidationInfo) -> KnownAt:
+        if known_at.column is not None:
+            _time_field(known_at.column, info, what="`known_at`")
+        return known_at
+
+    @field_validator("partition_by", "cluster_by")
+    @classmethod
+    def _columns_exist(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not {"fields", "event_time", "known_at"} <= info.data.keys():
+            return names  # reported already
+        columns = _columns(info.data["fields"], info.data["event_time"], info.data["known_at"])
+        for name in names:
+            day = _DAY.fullmatch(name) if info.field_name == "partition_by" else None
+            _known(day[1] if day else name, columns, what="a column of the table")
+            if day and columns[day[1]].type not in (TIMESTAMP, pa.date32()):
+                msg = f"`{name}` needs a column of times or dates"
+                raise ValueError(msg)
+        return names
+
+    @field_validator("fields")
+    @classmethod
+    def _no_reserved_names(
+        cls, fields: dict[str, StreamField], info: ValidationInfo
+    ) -> dict[str, StreamField]:
+        for name in fields:
+            if name in COORDINATES.names:
+                msg = f"`{name}` is a row coordinate that headrace writes; rename the field"
+                raise ValueError(msg)
+        return fields
+
+    @field_validator("feature_view")
+    @classmethod
+    def _entity_exists(
+        cls, view: FeatureDeclaration | None, info: ValidationInfo
+    ) -> FeatureDeclaration | None:
+        if view is not None:
+            for name in view.entity:
+                _required_field(name, info, what="an entity")
+        return view
+
+    @field_validator("event_time", "known_at")
+    @classmethod
+    def _no_second_time_column(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+        name = str(info.field_name)
+        source = value.column if isinstance(value, KnownAt) else value
+        if source != name and name in info.data.get("fields", {}):
+            msg = (
+                f"field `{name}` would collide with the table's column of that name; "
+                f"make it the stream's `{name}`, or rename it"
+            )
+            raise ValueError(msg)
+        return value
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.stream
+
+    def column_of(self, field: str) -> str:
+        """Name the table column that stores `field`."""
+        if field == self.event_time:
+            return EVENT_TIME
+        return KNOWN_AT if field == self.known_at.column else field
+
+    def table_schema(self) -> pa.Schema:
+        """Describe the stream's table: fields, times, row coordinates; required is not nullable."""
+        columns = _columns(self.fields, self.event_time, self.known_at)
+        return pa.schema(list(columns.values()))
+
+    def view(self) -> FeatureView | None:
+        """Describe the table as a feature view, if the contract declares it as one."""
+        if self.feature_view is None:
+            return None
+        return FeatureView(view=self.table, **dict(self.feature_view))
+
+
+def _columns(
+    fields: dict[str, StreamField], event_time: str, known_at: KnownAt
+) -> dict[str, pa.Field]:
+    times = {event_time, known_at.column}
+    columns = {
+        name: pa.field(name, field.type.arrow, nullable=not field.required)
+        for name, field in fields.items()
+        if name not in times
+    }
+    for name in (EVENT_TIME, KNOWN_AT):
+        columns[name] = pa.field(name, TIMESTAMP, nullable=False)
+    for coordinate in COORDINATES:
+        columns[coordinate.name] = coordinate
+    return columns
+
+
+def _known(name: str, allowed: Any, *, what: str) -> None:  # noqa: ANN401  (any mapping of names)
+    if name not in allowed:
+        near = difflib.get_close_matches(name, list(allowed), n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {_listed(allowed)}"
+        msg = f"`{name}` is not {what}; {hint}"
+        raise ValueError(msg)
+
+
+def _listed(names: Any) -> str:  # noqa: ANN401  (any collection of names)
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _required_field(name: str, info: ValidationInfo, *, what: str) -> str:
+    fields: dict[str, StreamField] | None = info.data.get("fields")
+    if fields is None:
+        return name  # `fields` itself is wrong, and reported
+    _known(name, fields, what="a declared field")
+    if not fields[name].required:
+        msg = f"`{name}` is {what} of the stream, so the field must be `required: true`"
+        raise ValueError(msg)
+    return name
+
+
+def _time_field(name: str, info: ValidationInfo, *, what: str) -> str:
+    fields: dict[str, StreamField] = info.data.get("fields", {})
+    _required_field(name, info, what=what)
+    if name in fields and fields[name].type.arrow != TIMESTAMP:
+        msg = f"`{name}` is {what} of the stream, so its type must be `timestamptz`"
+        raise ValueError(msg)
+    return name
