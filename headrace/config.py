@@ -12,6 +12,7 @@ from headrace.errors import SettingsError
 MIB = 1024 * 1024
 _DEFAULTS: dict[str, Any] = {
     "state_dir": ".headrace",
+    "data_dir": "",
     "memory_limit_mib": 4096,
     "threads": 2,
     "target_file_mib": 128,
@@ -24,12 +25,13 @@ class Settings:
     """What one process needs to know about the lake it works on.
 
     `root` is the folder that holds `lake/`; declarations and relative source paths start there.
-    Everything headrace writes lies under `state_dir`.
+    Everything headrace writes lies under `state_dir`; file sources are relative to `data_dir`.
     """
 
     root: Path
     profile: str
     state_dir: Path
+    data_dir: Path
     memory_limit_mib: int
     threads: int
     target_file_mib: int
@@ -75,8 +77,9 @@ class Settings:
         """Read `lake/lake.toml`, then the environment.
 
         The file is `path`, else `HEADRACE_LAKE`, else the nearest `lake/lake.toml` at or above the
-        working directory. `HEADRACE_PROFILE` picks the profile and `HEADRACE_STATE_DIR` moves the
-        state (relative paths start at the lake's root).
+        working directory. `HEADRACE_PROFILE` picks the profile, `HEADRACE_STATE_DIR` moves the
+        state and `HEADRACE_DATA_DIR` the input files (relative paths start at the lake's root;
+        without a value input files lie in `data` below the state).
 
         Raises:
             SettingsError: Naming the file and key, and what is allowed there.
@@ -95,8 +98,11 @@ class Settings:
         root = file.resolve().parent.parent
         profile = env.get("HEADRACE_PROFILE", content.get("profile", "local"))
         values = _profile_values(file, content, profile)
-        state_dir = Path(env.get("HEADRACE_STATE_DIR", values.pop("state_dir")))
-        return cls(root=root, profile=profile, state_dir=root / state_dir, **values)
+        declared_state, declared_data = values.pop("state_dir"), values.pop("data_dir")
+        state_dir = root / env.get("HEADRACE_STATE_DIR", declared_state)
+        data = env.get("HEADRACE_DATA_DIR", declared_data)
+        data_dir = root / data if data else state_dir / "data"
+        return cls(root=root, profile=profile, state_dir=state_dir, data_dir=data_dir, **values)
 
 
 def _find(env: Mapping[str, str]) -> Path:

@@ -61,7 +61,9 @@ class CommitConflictError(LakeError):
 
     def __init__(self, table: str, detail: str) -> None:
         self.table = table
-        super().__init__(f"commit to `{table}` refused: {detail}; nothing was changed, run it again")
+        super().__init__(
+            f"commit to `{table}` refused: {detail}; nothing was changed, run it again"
+        )
 
 
 class FencedError(LakeError):
@@ -182,3 +184,64 @@ class ContentTypeError(LakeError, TypeError):
         self.column, self.found = column, found
         where = f"column `{column}`" if column else "a column"
         super().__init__(f"{where} is of type `{found}`; the content hash wants {allowed}")
+
+
+class FeatureSpecError(LakeError, ValueError):
+    """A feature spec asks for a column that is not there, or not of the type its role needs."""
+
+
+class NullValueError(LakeError):
+    """A label, weight or key is null where a model needs a value."""
+
+    def __init__(self, column: str, *, rows: int, path: str) -> None:
+        self.column, self.rows, self.path = column, rows, path
+        super().__init__(
+            f"`{column}` is null in {rows} rows of `{path}`; labels, weights and keys have no "
+            "missing value: leave those rows out of the dataset, or the column out of the spec"
+        )
+
+
+class LoaderStateError(LakeError):
+    """A saved loader position does not belong to what this loader reads."""
+
+    def __init__(self, what: str, *, saved: object, found: object) -> None:
+        self.what, self.saved, self.found = what, saved, found
+        super().__init__(
+            f"the saved position is of another {what}: `{saved}`, this loader has `{found}`; "
+            "make the loader as it was when the position was saved, or start the epoch again"
+        )
+
+
+class LockfileError(LakeError):
+    """A lockfile is damaged, edited, or written by another version of headrace."""
+
+    def __init__(self, source: str, detail: str) -> None:
+        self.source = source
+        super().__init__(f"`{source}` cannot be used: {detail}")
+
+
+class PublishRefusedError(LakeError):
+    """The sample table is not in a state that a dataset version may pin."""
+
+    def __init__(self, dataset: str, detail: str) -> None:
+        self.dataset = dataset
+        super().__init__(f"`{dataset}` was not published: {detail}")
+
+
+class OnlineStoreError(LakeError):
+    """The online store was written in a format this version does not read."""
+
+    def __init__(self, path: str, *, found: int, allowed: int) -> None:
+        self.path, self.found, self.allowed = path, found, allowed
+        super().__init__(
+            f"the online store `{path}` has format {found}, this version reads {allowed}; "
+            "remove the file and publish the views again"
+        )
+
+
+class NotAFeatureViewError(LakeError):
+    """The table does not say that it is a feature view, or the view is not published online."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` cannot be served: {detail}")

@@ -1,0 +1,136 @@
+"""The embedded engine: DuckDB over pinned Iceberg snapshots."""
+
+import contextlib
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+import duckdb_extensions
+import pyarrow as pa
+from pyiceberg.manifest import DataFile
+
+from headrace.config import Settings
+from headrace.identifiers import quote, quote_text
+from headrace.tables.files import write_batches
+from headrace.tables.lake import LakeTable
+from headrace.tables.scan import TableVersion
+
+_BATCH_ROWS = 65_536
+
+
+def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Path) -> None:
+    """Load the Iceberg reader from its installed package; nothing is downloaded.
+
+    `folder` holds DuckDB's extension directory and may be shared and deleted at will.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    connection.execute(f"set extension_directory = {quote_text(str(folder))}")
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+    for name in ("avro", "iceberg"):  # iceberg needs avro to be there first
+        with contextlib.suppress(duckdb.Error):
+            connection.execute(f"load {name}")
+            continue
+        duckdb_extensions.import_extension(name, con=connection)
+        connection.execute(f"load {name}")
+
+
+def scan_sql(version: TableVersion) -> str:
+    """Render a pinned snapshot as a DuckDB table expression."""
+    if version.snapshot_id is None or not version.row_count:
+        return _empty(version.schema)
+    location = quote_text(version.metadata_location)
+    columns = ", ".join(quote(name) for name in version.schema.names)
+    return (
+        f"(select {columns} from "
+        f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
+    )
+
+
+class DuckDBEngine:
+    """One in-memory DuckDB with its own spill folder."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    def open(cls, settings: Settings) -> "DuckDBEngine":
+        """Start an engine with the memory and threads of `settings`."""
+        spill = settings.state_dir / "spill"
+        spill.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(":memory:")
+        connection.execute("set timezone = 'UTC'")
+        connection.execute(f"set threads = {settings.threads}")
+        connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
+        connection.execute(f"set temp_directory = {quote_text(str(spill))}")
+        load_iceberg_extension(connection, folder=settings.state_dir / "extensions")
+        return cls(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def bind(self, name: str, version: TableVersion) -> None:
+        """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`)."""
+        relation = self._relation(name)
+        self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")
+
+    def bind_arrow(self, name: str, table: pa.Table) -> None:
+        """Make an Arrow table readable as `name`, as often as wanted."""
+        relation = self._relation(name)
+        self._connection.register("headrace_arrow", table)
+        self._connection.execute(f"create or replace table {relation} as from headrace_arrow")
+        self._connection.unregister("headrace_arrow")
+
+    def _relation(self, name: str) -> str:
+        parts = name.split(".")
+        if len(parts) == 2:
+            self._connection.execute(f"create schema if not exists {quote(parts[0])}")
+        return ".".join(quote(part) for part in parts)
+
+    def query(self, sql: str) -> pa.RecordBatchReader:
+        """Run one query and stream its rows; the reader must be drained before the next query."""
+        return self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+
+    def write(self, sql: str, *, into: LakeTable) -> tuple[DataFile, ...]:
+        """Write a query's rows as data files of a table, in the query's order, uncommitted."""
+        return write_batches(into, self.query(sql))
+
+    def close(self) -> None:
+        """Release memory and temporary files."""
+        self._connection.close()
+
+
+def _empty(schema: pa.Schema) -> str:
+    columns = ", ".join(
+        f"cast(null as {_sql_type(field.type)}) as {quote(field.name)}" for field in schema
+    )
+    return f"(select {columns} where false)"
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz is None else "timestamptz"
+    names = {
+        pa.string(): "varchar",
+        pa.binary(): "blob",
+        pa.int32(): "integer",
+        pa.int64(): "bigint",
+        pa.float32(): "real",
+        pa.float64(): "double",
+        pa.bool_(): "boolean",
+        pa.date32(): "date",
+    }
+    return names[kind]

@@ -1,0 +1,68 @@
+"""What happened to a table between two snapshots, for whoever computes from it."""
+
+from dataclasses import dataclass
+
+from headrace.errors import SnapshotNotFoundError
+from headrace.registry import CommitRecord
+from headrace.tables import partitions
+from headrace.tables.history import record_head, record_of
+from headrace.tables.lake import LakeTable
+from headrace.tables.partitions import PartitionKey
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """The commits after `since` up to `until`, oldest first, without compactions.
+
+    `partitions` are those in which rows were added, changed or removed.
+    """
+
+    since: int | None
+    until: int | None
+    operations: tuple[str, ...]
+    partitions: frozenset[PartitionKey]
+
+    def __bool__(self) -> bool:
+        return bool(self.operations)
+
+
+def changes(table: LakeTable, *, since: int | None, until: int | None = None) -> Changes:
+    """List what changed after snapshot `since` (None: from the beginning) up to `until` (the head).
+
+    Answered from the snapshot chain and, where that has expired, from the registry's log.
+
+    Raises:
+        SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows; never a
+            silent full answer.
+
+    """
+    loaded = table.iceberg()
+    metadata = loaded.metadata
+    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    head = metadata.current_snapshot()
+    position = until if until is not None else (head.snapshot_id if head else None)
+    last = position
+    registry = table.lake.registry
+    record_head(registry, table.name, metadata, loaded.io)
+    found: list[CommitRecord] = []
+    while position is not None and position != since:
+        # the registry first: expiry cuts the parent from the oldest snapshot the table still has
+        record = registry.commit(str(table.name), position)
+        snapshot = metadata.snapshot_by_id(position)
+        if record is None and snapshot is not None:
+            record = record_of(table.name, snapshot, metadata, loaded.io)
+        if record is None:
+            raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
+        found.append(record)
+        position = record.parent_id
+    if position != since:
+        raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
+    seen = [record for record in reversed(found) if record.operation != "replace"]
+    return Changes(
+        since=since,
+        until=last,
+        operations=tuple(record.operation for record in seen),
+        partitions=frozenset(
+            partitions.key_from_text(text, terms) for record in seen for text in record.partitions
+        ),
+    )

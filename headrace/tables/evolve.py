@@ -1,0 +1,119 @@
+"""Bringing an existing table in line with a schema: only additive and widening changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.types import IcebergType
+
+from headrace.errors import ContractError
+from headrace.tables import partitions, schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolutionPlan:
+    """The steps from what a table is to what is wanted; empty when they agree."""
+
+    added: tuple[pa.Field, ...] = ()
+    widened: tuple[pa.Field, ...] = ()
+    relaxed: tuple[str, ...] = ()
+    properties: Mapping[str, str]
+
+    @property
+    def changes_schema(self) -> bool:
+        """Whether a schema commit is needed."""
+        return bool(self.added or self.widened or self.relaxed)
+
+
+def plan_evolution(
+    have: pa.Schema, wanted: pa.Schema, *, table: str, properties: Mapping[str, str]
+) -> EvolutionPlan:
+    """Decide how `have` becomes `wanted`. Pure. Columns that are no longer wanted stay, optional.
+
+    Raises:
+        ContractError: For a narrowing, a change of kind, or a new required column.
+
+    """
+    added: list[pa.Field] = []
+    widened: list[pa.Field] = []
+    relaxed: list[str] = []
+    for field in wanted:
+        if field.name not in have.names:
+            if not field.nullable:
+                raise ContractError(
+                    table,
+                    f"new column `{field.name}` is required, but older rows have no value for it; "
+                    "declare it optional",
+                )
+            added.append(field)
+            continue
+        old = have.field(field.name)
+        if old.nullable and not field.nullable:
+            raise ContractError(table, f"`{field.name}` is optional and cannot become required")
+        if old.type != field.type:
+            if not _is_wider(old.type, field.type):
+                raise ContractError(
+                    table, f"`{field.name}` is {old.type} and cannot become {field.type}"
+                )
+            widened.append(field)
+        if field.nullable and not old.nullable:
+            relaxed.append(field.name)
+    missing = [f.name for f in have if f.name not in wanted.names and not f.nullable]
+    return EvolutionPlan(
+        added=tuple(added),
+        widened=tuple(widened),
+        relaxed=(*relaxed, *missing),
+        properties=properties,
+    )
+
+
+def bring_in_line(
+    table: Table,
+    wanted: pa.Schema,
+    *,
+    terms: Sequence[partitions.Term],
+    properties: Mapping[str, str],
+) -> None:
+    """Plan and apply; a table that already fits is not touched.
+
+    Raises:
+        ContractError: See `plan_evolution`; also if the partitioning differs.
+
+    """
+    name = ".".join(table.name())
+    have_terms = partitions.terms_of(table.spec(), table.schema())
+    if tuple(terms) != have_terms:
+        raise ContractError(
+            name,
+            f"it is partitioned by ({_listed(have_terms)}), the declaration says ({_listed(terms)})",
+        )
+    changed = {k: v for k, v in properties.items() if table.properties.get(k) != v}
+    plan = plan_evolution(schema.to_arrow(table.schema()), wanted, table=name, properties=changed)
+    if not plan.changes_schema and not plan.properties:
+        return
+    with table.transaction() as transaction:
+        if plan.changes_schema:
+            with transaction.update_schema() as update:
+                for field in plan.added:
+                    update.add_column(field.name, _iceberg_type(field))
+                for field in plan.widened:
+                    update.update_column(field.name, field_type=_iceberg_type(field))
+                for column in plan.relaxed:
+                    update.make_column_optional(column)
+        if plan.properties:
+            transaction.set_properties(dict(plan.properties))
+
+
+def _iceberg_type(field: pa.Field) -> IcebergType:
+    return schema.to_iceberg(pa.schema([field])).fields[0].field_type
+
+
+def _is_wider(old: pa.DataType, new: pa.DataType) -> bool:
+    if pa.types.is_decimal(old) and pa.types.is_decimal(new):
+        return old.scale == new.scale and new.precision >= old.precision
+    return (old, new) in {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}
+
+
+def _listed(terms: Sequence[partitions.Term]) -> str:
+    return ", ".join(str(term) for term in terms) or "nothing"

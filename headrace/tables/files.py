@@ -1,0 +1,244 @@
+"""Data files: written by one recipe, described for the committer, not yet part of any snapshot."""
+
+import os
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlparse
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.table import Table
+
+from headrace.errors import ContractError
+from headrace.tables import partitions, schema
+
+if TYPE_CHECKING:
+    from headrace.tables.lake import LakeTable
+
+ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
+DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
+OPEN_PARTITIONS_MAX = 128
+CODEC_PROPERTY = "headrace.codec"  # zstd unless a table says lz4
+DEFAULT_CODEC = "zstd"
+
+
+def local_path(location: str) -> str:
+    """Turn a `file:` location into a path; other locations stay as they are."""
+    parsed = urlparse(location)
+    return parsed.path if parsed.scheme == "file" else location
+
+
+def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
+    """Write rows as data files of `table`, one file a partition, without committing them.
+
+    Rows keep their order inside a partition. Columns are matched by name; a missing optional column
+    is null. The files are on disk (fsynced) when this returns. If it raises, files already written
+    belong to no snapshot and readers never see them.
+
+    Raises:
+        ContractError: If a required column is missing or null, a column is unknown, or a value does
+            not fit its type.
+
+    """
+    with TableWriter(table) as writer:
+        for batch in batches:
+            writer.write(batch)
+    return writer.files
+
+
+class TableWriter:
+    """Routes rows to one open Parquet file per partition."""
+
+    def __init__(self, table: "LakeTable") -> None:
+        self._table = table.iceberg()
+        self._name = str(table.name)
+        iceberg_schema = self._table.schema()
+        self._terms = partitions.terms_of(self._table.spec(), iceberg_schema)
+        self._schema = schema.to_arrow(iceberg_schema, field_ids=True)
+        self._open: dict[partitions.PartitionKey, _PartitionFile] = {}
+        self.files: tuple[DataFile, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows; they are buffered up to one row group per partition."""
+        fitted = fit(batch, self._schema, table=self._name)
+        for key, rows in partitions.split(fitted, self._terms):
+            if key not in self._open:
+                if len(self._open) >= OPEN_PARTITIONS_MAX:
+                    # closing the longest-open one bounds memory; its partition may get a second file
+                    self._close_one(next(iter(self._open)))
+                self._open[key] = _PartitionFile(self._table, self._schema, key, self._terms)
+            self._open[key].write(rows)
+
+    def _close_one(self, key: partitions.PartitionKey) -> None:
+        self.files = (*self.files, self._open.pop(key).close())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for key in list(self._open):
+            if error is None:
+                self._close_one(key)
+            else:
+                self._open.pop(key).discard()
+
+
+class _PartitionFile:
+    """One Parquet file being written."""
+
+    def __init__(
+        self,
+        table: Table,
+        arrow_schema: pa.Schema,
+        key: partitions.PartitionKey,
+        terms: tuple[partitions.Term, ...],
+    ) -> None:
+        folder = partitions.path_of_key(key, terms)
+        self._location = "/".join(
+            part for part in (table.location(), "data", folder, f"{uuid.uuid4()}.parquet") if part
+        )
+        self._table, self._key, self._schema = table, key, arrow_schema
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._stream = table.io.new_output(self._location).create()
+        self._writer = pq.ParquetWriter(
+            self._stream,
+            arrow_schema,
+            compression=table.properties.get(CODEC_PROPERTY, DEFAULT_CODEC),
+            write_page_checksum=True,
+            dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
+            store_schema=False,
+        )
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        if self._pending_rows >= ROWS_PER_ROW_GROUP:
+            self._flush(keep_tail=True)
+
+    def _flush(self, *, keep_tail: bool) -> None:
+        rows = pa.Table.from_batches(self._pending, self._schema)
+        whole = rows.num_rows
+        if keep_tail:
+            whole -= rows.num_rows % ROWS_PER_ROW_GROUP
+        if whole:
+            self._writer.write_table(rows.slice(0, whole), row_group_size=ROWS_PER_ROW_GROUP)
+        tail = rows.slice(whole)
+        # a slice of one batch would keep the whole batch alive until the next flush
+        self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
+        self._pending_rows = tail.num_rows
+
+    def close(self) -> DataFile:
+        self._flush(keep_tail=False)
+        self._writer.close()
+        self._stream.close()
+        sync_file(self._location)
+        return describe(
+            self._table,
+            self._location,
+            metadata=self._writer.writer.metadata,
+            bytes_on_disk=len(self._table.io.new_input(self._location)),
+            key=self._key,
+        )
+
+    def discard(self) -> None:
+        self._writer.close()
+        self._stream.close()
+        self._table.io.delete(self._location)
+
+
+def describe(
+    table: Table,
+    location: str,
+    *,
+    metadata: pq.FileMetaData,
+    bytes_on_disk: int,
+    key: partitions.PartitionKey,
+) -> DataFile:
+    """Build the manifest entry of a Parquet file from its footer."""
+    iceberg_schema = table.schema()
+    statistics = data_file_statistics_from_parquet_metadata(
+        parquet_metadata=metadata,
+        stats_columns=compute_statistics_plan(iceberg_schema, table.properties),
+        parquet_column_mapping=parquet_path_to_id_mapping(iceberg_schema),
+    )
+    return DataFile.from_args(
+        content=DataFileContent.DATA,
+        file_path=location,
+        file_format=FileFormat.PARQUET,
+        partition=partitions.record_of_key(key),
+        file_size_in_bytes=bytes_on_disk,
+        sort_order_id=None,
+        spec_id=table.metadata.default_spec_id,
+        equality_ids=None,
+        key_metadata=None,
+        **statistics.to_serialized_dict(),
+    )
+
+
+def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBatch:
+    """Give a batch exactly the table's columns, types and order.
+
+    Raises:
+        ContractError: Naming the column that is missing, unknown, null or does not fit.
+
+    """
+    unknown = [name for name in batch.schema.names if name not in wanted.names]
+    if unknown:
+        raise ContractError(table, f"it has no column `{unknown[0]}`")
+    columns: list[pa.Array] = []
+    for field in wanted:
+        position = batch.schema.get_field_index(field.name)
+        if position < 0:
+            column = pa.nulls(batch.num_rows, field.type)
+        else:
+            column = batch.column(position)
+            if column.type != field.type:
+                column = _cast(column, field, table=table)
+        if not field.nullable and column.null_count:
+            raise ContractError(table, f"required column `{field.name}` is null or missing")
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
+
+
+def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
+    both_times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(field.type)
+    if both_times and (column.type.tz is None) != (field.type.tz is None):
+        raise ContractError(table, f"`{field.name}` mixes zoned and naive times")
+    if pa.types.is_integer(field.type) and pa.types.is_floating(column.type):
+        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}")
+    if pa.types.is_floating(field.type) and pa.types.is_decimal(column.type):
+        # a HUGEINT sum arrives as decimal(38, 0): storing it as double would lose digits silently
+        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}: cast it")
+    try:
+        return column.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise ContractError(table, f"`{field.name}` is {field.type}: {error}") from error
+    except pa.ArrowNotImplementedError as error:
+        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}") from error
+
+
+def sync_file(location: str) -> None:
+    """Force a local file and its folder entry to disk; other stores are durable on close."""
+    path = local_path(location)
+    if not path.startswith("/"):
+        return
+    for target in (path, os.path.dirname(path)):  # noqa: PTH120 - hot path, one call per commit file
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,198 @@
+"""The lake: its catalog, its registry, and handles on its tables."""
+
+import fcntl
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
+
+from headrace.config import Settings
+from headrace.errors import SnapshotNotFoundError, TableNotFoundError
+from headrace.identifiers import TableName
+from headrace.registry import Registry
+from headrace.tables import evolve, partitions, schema
+from headrace.tables.scan import TableVersion
+
+CATALOG_NAME = "lake"
+_CATALOG_WAIT_S = 30
+_TABLE_PROPERTIES = {
+    "format-version": "2",
+    "write.metadata.delete-after-commit.enabled": "true",
+    # views pin a metadata file for the length of a query; this many commits may pass meanwhile
+    "write.metadata.previous-versions-max": "50",
+    "write.metadata.metrics.default": "truncate(16)",
+}
+
+
+class Lake:
+    """One lakehouse: open it, ask it for tables, close it. Safe to open from several processes."""
+
+    def __init__(self, settings: Settings, catalog: Catalog, registry: Registry) -> None:
+        self.settings, self.catalog, self.registry = settings, catalog, registry
+
+    @classmethod
+    def open(cls, settings: Settings | None = None) -> "Lake":
+        """Open the lake of `settings`, creating its state on first use."""
+        settings = settings or Settings.load()
+        settings.warehouse.mkdir(parents=True, exist_ok=True)
+        # two processes that create the catalog at once would both fail: they take turns
+        with (settings.state_dir / "open.lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            _use_wal(settings.state_dir / "catalog.db")
+            catalog = SqlCatalog(
+                CATALOG_NAME,
+                uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
+                warehouse=f"file://{settings.warehouse}",
+            )
+            registry = Registry(settings.registry_uri)
+        return cls(settings, catalog, registry)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the databases."""
+        self.catalog.close()
+        self.registry.close()
+
+    def create(
+        self,
+        name: TableName,
+        schema_wanted: pa.Schema,
+        *,
+        partition_by: Sequence[str] = (),
+        properties: Mapping[str, str] | None = None,
+    ) -> "LakeTable":
+        """Create a table, or bring an existing one in line; idempotent.
+
+        A non-nullable field becomes required. An existing table gains new optional columns, wider
+        types and changed properties; its partitioning must be the same.
+
+        Raises:
+            ContractError: If the change is not additive or widening; nothing is changed then.
+
+        """
+        terms = tuple(partitions.Term.parse(text) for text in partition_by)
+        table = LakeTable(self, name)
+        if not self.exists(name):
+            wanted = schema.to_iceberg(schema_wanted)
+            spec = partitions.spec_of(terms, wanted, table=str(name))
+            self.catalog.create_namespace_if_not_exists(name.namespace)
+            try:
+                self.catalog.create_table(
+                    (name.namespace, name.name),
+                    wanted,
+                    partition_spec=spec,
+                    properties={**_TABLE_PROPERTIES, **(properties or {})},
+                )
+            except TableAlreadyExistsError:
+                pass  # another process was first: fall through and compare
+            else:
+                return table
+        evolve.bring_in_line(
+            table.iceberg(), schema_wanted, terms=terms, properties=properties or {}
+        )
+        return table
+
+    def table(self, name: TableName | str) -> "LakeTable":
+        """Return a handle on an existing table.
+
+        Raises:
+            TableNotFoundError: Listing the tables there are.
+
+        """
+        name = TableName.parse(name) if isinstance(name, str) else name
+        if not self.exists(name):
+            raise TableNotFoundError(str(name), known=tuple(str(n) for n in self.names()))
+        return LakeTable(self, name)
+
+    def exists(self, name: TableName | str) -> bool:
+        """Whether the catalog has this table."""
+        name = TableName.parse(name) if isinstance(name, str) else name
+        return self.catalog.table_exists((name.namespace, name.name))
+
+    def names(self) -> list[TableName]:
+        """List every table, by name."""
+        return sorted(
+            TableName(*identifier)
+            for namespace in self.catalog.list_namespaces()
+            for identifier in self.catalog.list_tables(namespace)
+            if len(identifier) == 2
+        )
+
+
+@dataclass(frozen=True)
+class LakeTable:
+    """A table's address in a lake; every reading method asks the catalog anew."""
+
+    lake: Lake
+    name: TableName
+
+    def iceberg(self) -> Table:
+        """Load the table as pyiceberg sees it now."""
+        try:
+            return self.lake.catalog.load_table((self.name.namespace, self.name.name))
+        except NoSuchTableError:
+            known = tuple(str(name) for name in self.lake.names())
+            raise TableNotFoundError(str(self.name), known=known) from None
+
+    def terms(self) -> tuple[partitions.Term, ...]:
+        """The partition scheme."""
+        metadata = self.iceberg().metadata
+        return partitions.terms_of(metadata.spec(), metadata.schema())
+
+    def head(self) -> TableVersion:
+        """Pin the newest snapshot; `snapshot_id` is None when nothing was committed yet."""
+        table = self.iceberg()
+        snapshot = table.metadata.snapshot_by_name(MAIN_BRANCH)
+        return self._version(table, None if snapshot is None else snapshot.snapshot_id)
+
+    def at(self, *, snapshot_id: int | None = None, tag: str | None = None) -> TableVersion:
+        """Pin a snapshot by id or by tag.
+
+        Raises:
+            SnapshotNotFoundError: If it does not exist or has expired.
+            ValueError: If not exactly one of the two is given.
+
+        """
+        if (snapshot_id is None) == (tag is None):
+            msg = "give either `snapshot_id` or `tag`"
+            raise ValueError(msg)
+        table = self.iceberg()
+        if tag is not None:
+            ref = table.metadata.refs.get(tag)
+            if ref is None or ref.snapshot_ref_type != SnapshotRefType.TAG:
+                raise SnapshotNotFoundError(str(self.name), f"tag `{tag}`")
+            snapshot_id = ref.snapshot_id
+        if snapshot_id is None or table.metadata.snapshot_by_id(snapshot_id) is None:
+            raise SnapshotNotFoundError(str(self.name), f"snapshot {snapshot_id}")
+        return self._version(table, snapshot_id)
+
+    def _version(self, table: Table, snapshot_id: int | None) -> TableVersion:
+        return TableVersion.of(
+            self.name, table.metadata, table.metadata_location, table.io, snapshot_id
+        )
+
+
+def _use_wal(path: Path) -> None:
+    # readers (pages, engines) must not block the committer; the mode is kept in the file
+    connection = sqlite3.connect(path, timeout=_CATALOG_WAIT_S)
+    connection.execute("pragma journal_mode = wal")
+    connection.close()

@@ -1,0 +1,206 @@
+"""Reading one table at one snapshot, in bounded memory, with every page checked."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, ManifestFile
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from headrace.errors import CorruptFileError
+from headrace.identifiers import TableName
+from headrace.tables import manifests, partitions, schema
+from headrace.tables.files import local_path
+from headrace.tables.partitions import PartitionKey
+
+BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One live data file of a snapshot."""
+
+    path: str
+    rows: int
+    bytes: int
+    partition: PartitionKey
+    data_file: DataFile = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """One snapshot of a table, pinned: what it reads never changes.
+
+    `snapshot_id` is None for a table without commits. `schema` is the table's schema when this
+    object was made; older files are read through it by field id.
+    """
+
+    name: TableName
+    snapshot_id: int | None
+    metadata_location: str
+    schema: pa.Schema
+    properties: Mapping[str, str]
+    summary: Mapping[str, str]
+    partition_by: tuple[str, ...]
+    _metadata: TableMetadata = field(repr=False, compare=False)
+    _io: FileIO = field(repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        name: TableName,
+        metadata: TableMetadata,
+        location: str,
+        io: FileIO,
+        snapshot_id: int | None,
+    ) -> "TableVersion":
+        """Pin `snapshot_id` of the table whose metadata was read from `location`."""
+        snapshot = None if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
+        summary = snapshot.summary if snapshot else None
+        terms = partitions.terms_of(metadata.spec(), metadata.schema())
+        return cls(
+            name=name,
+            snapshot_id=snapshot_id,
+            metadata_location=local_path(location),
+            schema=schema.to_arrow(metadata.schema()),
+            properties=dict(metadata.properties),
+            summary={} if summary is None else dict(summary.additional_properties),
+            partition_by=tuple(str(term) for term in terms),
+            _metadata=metadata,
+            _io=io,
+        )
+
+    @property
+    def committed_at_ms(self) -> int | None:
+        """When the snapshot was committed, in epoch milliseconds."""
+        snapshot = self._snapshot
+        return None if snapshot is None else snapshot.timestamp_ms
+
+    @property
+    def row_count(self) -> int:
+        """Rows in the snapshot, from its summary."""
+        return int(self.summary.get("total-records", 0))
+
+    def files(self, *, partitions: Collection[PartitionKey] | None = None) -> tuple[FileEntry, ...]:
+        """List the live files, of some partitions or all, in a stable order.
+
+        The order is (partition, path), so it is the same for every reader of the snapshot.
+        """
+        if self.snapshot_id is None:
+            return ()
+        if partitions is None:
+            return _all_files(self)
+        wanted = frozenset(partitions)
+        test = manifests.holds_partitions(self._metadata, wanted)
+        return tuple(entry for entry in _read_files(self, test) if entry.partition in wanted)
+
+    @property
+    def partitions(self) -> tuple[PartitionKey, ...]:
+        """The partitions that hold files, in order."""
+        return tuple(dict.fromkeys(entry.partition for entry in self.files()))
+
+    def batches(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        partitions: Collection[PartitionKey] | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows file by file, at most `BATCH_ROWS` a batch.
+
+        Raises:
+            CorruptFileError: If a page does not match its checksum or a file cannot be decoded.
+            ValueError: If a column does not exist.
+
+        """
+        unknown = [name for name in columns or () if name not in self.schema.names]
+        if unknown:
+            msg = (
+                f"`{self.name}` has no column `{unknown[0]}`; it has {', '.join(self.schema.names)}"
+            )
+            raise ValueError(msg)
+        names = self.schema.names if columns is None else list(columns)
+        wanted = schema.to_arrow(self._metadata.schema(), field_ids=True)
+        wanted = pa.schema([wanted.field(name) for name in names])
+        for entry in self.files(partitions=partitions):
+            yield from read_file(entry.path, wanted)
+
+    def to_arrow(
+        self,
+        *,
+        columns: Sequence[str] | None = None,
+        partitions: Collection[PartitionKey] | None = None,
+    ) -> pa.Table:
+        """Read all of it into memory; for tests, pages and small tables."""
+        names = self.schema.names if columns is None else list(columns)
+        read = list(self.batches(columns=columns, partitions=partitions))
+        return pa.Table.from_batches(read, pa.schema([self.schema.field(name) for name in names]))
+
+    @property
+    def _snapshot(self) -> Snapshot | None:
+        return None if self.snapshot_id is None else self._metadata.snapshot_by_id(self.snapshot_id)
+
+    def __hash__(self) -> int:
+        return hash((self._metadata.table_uuid, self.snapshot_id))
+
+
+@lru_cache(maxsize=64)
+def _all_files(version: TableVersion) -> tuple[FileEntry, ...]:
+    return _read_files(version, lambda _: True)
+
+
+def _read_files(
+    version: TableVersion, may_hold: Callable[[ManifestFile], bool]
+) -> tuple[FileEntry, ...]:
+    metadata, io = version._metadata, version._io
+    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    listed = manifests.manifests_of(version._snapshot, io)
+    entries = manifests.live_entries(listed, io, table=str(version.name), may_hold=may_hold)
+    found = [
+        FileEntry(
+            path=local_path(entry.data_file.file_path),
+            rows=entry.data_file.record_count,
+            bytes=entry.data_file.file_size_in_bytes,
+            partition=partitions.key_of_record(entry.data_file.partition, terms),
+            data_file=entry.data_file,
+        )
+        for _, entry in entries
+    ]
+    return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
+
+
+def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
+
+    Columns are found by id, not by name, so renamed and widened columns of older files read right;
+    a column the file does not have is null.
+
+    Raises:
+        CorruptFileError: If the file is missing, damaged or does not fit.
+
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            have = {schema.field_id(f): f.name for f in file.schema_arrow}
+            names = [have.get(schema.field_id(f)) for f in wanted]
+            present = [name for name in names if name is not None]
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
+                yield _project(batch, names, wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptFileError(path, str(error)) from error
+
+
+def _project(
+    batch: pa.RecordBatch, names: Sequence[str | None], wanted: pa.Schema
+) -> pa.RecordBatch:
+    plain = pa.schema([f.remove_metadata() for f in wanted])
+    columns = [
+        pa.nulls(batch.num_rows, target.type)
+        if name is None
+        else batch.column(name).cast(target.type)
+        for name, target in zip(names, plain, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=plain)

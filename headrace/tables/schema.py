@@ -1,0 +1,44 @@
+"""Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
+
+import pyarrow as pa
+from pyiceberg.io.pyarrow import _ConvertToIcebergWithoutIDs as ConvertWithoutIds
+from pyiceberg.io.pyarrow import schema_to_pyarrow, visit_pyarrow
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
+
+FIELD_ID = b"PARQUET:field_id"
+
+
+def to_iceberg(schema: pa.Schema) -> Schema:
+    """Convert and number the fields from 1; a non-nullable Arrow field becomes `required`."""
+    return assign_fresh_schema_ids(visit_pyarrow(schema, ConvertWithoutIds()))
+
+
+def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
+    """Convert with plain (32-bit offset) strings and lists; `required` becomes non-nullable."""
+    arrow = schema_to_pyarrow(schema, include_field_ids=field_ids)
+    return pa.schema([_plain(field) for field in arrow])
+
+
+def field_id(field: pa.Field) -> int | None:
+    """The Iceberg id a Parquet column carries, if any."""
+    raw = (field.metadata or {}).get(FIELD_ID)
+    return None if raw is None else int(raw)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    kept = {k: v for k, v in (field.metadata or {}).items() if k == FIELD_ID}
+    return field.with_type(_plain_type(field.type)).with_metadata(kept or None)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_string(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind):
+        return pa.binary()
+    if pa.types.is_large_list(kind) or pa.types.is_list(kind):
+        return pa.list_(_plain(kind.value_field))
+    if pa.types.is_struct(kind):
+        return pa.struct([_plain(kind.field(i)) for i in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(_plain(kind.key_field), _plain(kind.item_field))
+    return kind
