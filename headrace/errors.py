@@ -245,3 +245,13 @@ class NotAFeatureViewError(LakeError):
     def __init__(self, table: str, detail: str) -> None:
         self.table = table
         super().__init__(f"`{table}` cannot be served: {detail}")
+
+
+class FolderNotEmptyError(LakeError):
+    """A folder that is about to be filled holds something already."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` is not empty; nothing was written, name a new folder or empty this one"
+        )
