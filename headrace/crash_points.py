@@ -13,6 +13,7 @@ CRASH_POINTS = (
     "samples.after_partition",
     "datasets.after_tags",
     "datasets.after_lockfile",
+    "serving.before_commit",
 )
 
 

@@ -1,0 +1,145 @@
+"""The lockfile: everything that says which data a dataset version is, as canonical JSON."""
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from headrace.errors import LockfileError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCount:
+    """Samples whose label has a `value` of one sign (`null`, `zero`, `positive`, `negative`)."""
+
+    label: str
+    state: str
+    value: str
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """A tag that keeps one snapshot of one table alive for this version."""
+
+    table: str
+    snapshot_id: int
+    tag: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedDay:
+    """One day of a version: what it holds and what it was computed from."""
+
+    day: dt.date
+    rows: int
+    content_hash: str
+    inputs: Mapping[str, int]
+    watermarks: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lockfile:
+    """One published dataset version. Equal lockfiles have equal text, byte for byte.
+
+    `filter_labels` is `mature` if days with a pending label were left out, `any` if allowed;
+    `left_out` lists the days of the sample table that were left out for it. `definition` is the
+    sample set as declared then. Watermarks are epoch microseconds; the version's is the least of
+    its days'.
+    """
+
+    name: str
+    version: int
+    table: str
+    snapshot_id: int
+    first_day: dt.date
+    last_day: dt.date
+    filter_labels: str
+    left_out: tuple[dt.date, ...]
+    columns: Mapping[str, str]
+    approximate: tuple[str, ...]
+    code: str
+    definition: Mapping[str, Any]
+    watermarks: Mapping[str, int]
+    rows: int
+    labels: tuple[LabelCount, ...]
+    content_hash: str
+    days: tuple[LockedDay, ...]
+    pins: tuple[Pin, ...]
+    created_at: dt.datetime
+    headrace_version: str
+    format_version: int = field(default=FORMAT_VERSION)
+
+    @property
+    def tag(self) -> str:
+        """The tag on the sample table, and the first one on every input."""
+        return tag_name(self.name, self.version)
+
+    @property
+    def positives(self) -> int:
+        """Samples with a positive label, summed over labels."""
+        return sum(count.rows for count in self.labels if count.value == "positive")
+
+    def same_content(self, other: "Lockfile") -> bool:
+        """Whether both publish the same rows under the same definition."""
+        return (self.content_hash, self.code, self.rows) == (
+            other.content_hash,
+            other.code,
+            other.rows,
+        ) and [day.day for day in self.days] == [day.day for day in other.days]
+
+    def to_json(self) -> str:
+        """Write the lockfile: sorted keys, two spaces, ISO dates, one newline at the end."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True, default=_text) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str) -> "Lockfile":
+        """Read a lockfile; `source` names it in errors.
+
+        Raises:
+            LockfileError: If it is not JSON, of another format version, or lacks something.
+
+        """
+        try:
+            said = json.loads(text)
+            found = said["format_version"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LockfileError(source, "it is not the JSON of a lockfile") from error
+        if found != FORMAT_VERSION:
+            detail = f"it has format version {found}, this headrace reads {FORMAT_VERSION}"
+            raise LockfileError(source, detail)
+        try:
+            return cls(**_typed(said))
+        except (ValueError, KeyError, TypeError) as error:
+            raise LockfileError(source, f"it is incomplete or has unknown keys: {error}") from error
+
+
+def tag_name(name: str, version: int, *, nth: int = 1) -> str:
+    """Name a version's tag: `ctr-v1`, and `ctr-v1-2` for a second snapshot of one table."""
+    return f"{name}-v{version}" + ("" if nth == 1 else f"-{nth}")
+
+
+def _typed(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **said,
+        "first_day": dt.date.fromisoformat(said["first_day"]),
+        "last_day": dt.date.fromisoformat(said["last_day"]),
+        "left_out": tuple(dt.date.fromisoformat(day) for day in said["left_out"]),
+        "approximate": tuple(said["approximate"]),
+        "labels": tuple(LabelCount(**count) for count in said["labels"]),
+        "days": tuple(
+            LockedDay(**{**day, "day": dt.date.fromisoformat(day["day"])}) for day in said["days"]
+        ),
+        "pins": tuple(Pin(**pin) for pin in said["pins"]),
+        "created_at": dt.datetime.fromisoformat(said["created_at"]),
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dt.date):  # datetime is a date too
+        return value.isoformat()
+    msg = f"a lockfile cannot hold {value!r}"
+    raise TypeError(msg)

@@ -1,0 +1,5 @@
+"""The online side: the latest feature values by entity, and vectors assembled from them.
+
+Here: the store Protocol and its implementations, publishing from feature views, look-ups. Not here:
+how features are computed, or anything that reads history.
+"""

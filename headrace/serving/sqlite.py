@@ -1,0 +1,241 @@
+"""The embedded online store: one SQLite file in WAL mode, readable while it is written."""
+
+import datetime as dt
+import json
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from headrace.crash_points import crash_point
+from headrace.errors import OnlineStoreError
+from headrace.serving.store import (
+    EntityKey,
+    Freshness,
+    OnlineRow,
+    ViewState,
+    epoch_us,
+    from_epoch_us,
+)
+from headrace.serving.values import decode, encode, encode_key
+
+FORMAT_VERSION = 1
+_WAIT_S = 30
+# SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
+_KEYS_PER_QUERY = 500
+_SCHEMA = """
+create table if not exists views (
+    view text primary key,
+    shape text not null,
+    snapshot_id integer not null,
+    published_at_us integer not null,
+    row_count integer not null,
+    newest_event_time_us integer,
+    newest_known_at_us integer
+) without rowid;
+create table if not exists latest (
+    view text not null,
+    key text not null,
+    event_time_us integer not null,
+    known_at_us integer not null,
+    vals text not null,
+    primary key (view, key)
+) without rowid;
+"""
+_UPSERT = """
+insert into latest values (?, ?, ?, ?, ?)
+on conflict (view, key) do update set
+    event_time_us = excluded.event_time_us, known_at_us = excluded.known_at_us, vals = excluded.vals
+where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at_us)
+  and (excluded.event_time_us, excluded.known_at_us, excluded.vals)
+      is not (event_time_us, known_at_us, vals)
+"""
+
+
+class SQLiteOnlineStore:
+    """The online store of the local profile. One writer at a time, any number of readers.
+
+    Safe to share between threads and to open from several processes.
+
+    Raises:
+        OnlineStoreError: If the file was written in another format.
+
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(
+            path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("pragma journal_mode = wal")
+        self._connection.execute("pragma synchronous = full")
+        with self._transaction(write=True) as cursor:
+            found = cursor.execute("pragma user_version").fetchone()[0]
+            if found not in (0, FORMAT_VERSION):
+                raise OnlineStoreError(str(path), found=found, allowed=FORMAT_VERSION)
+            for statement in _SCHEMA.split(";"):
+                cursor.execute(statement)
+            cursor.execute(f"pragma user_version = {FORMAT_VERSION}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def put(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+        """Write rows and move the view to `state`; see `OnlineStore.put`."""
+        with self._transaction(write=True) as cursor:
+            before = _state(cursor, state.view)
+            if before is not None and not state.same_shape(before):
+                msg = f"`{state.view}` is published with another shape; replace it"
+                raise ValueError(msg)
+            return self._write(cursor, state, rows)
+
+    def replace(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+        """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
+        with self._transaction(write=True) as cursor:
+            cursor.execute("delete from latest where view = ?", (state.view,))
+            return self._write(cursor, state, rows)
+
+    def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
+        """Look up many keys of one view at one moment, in the order of `keys`."""
+        texts = [encode_key(key) for key in keys]
+        found: dict[str, tuple[int, int, str]] = {}
+        with self._transaction(write=False) as cursor:
+            for start in range(0, len(texts), _KEYS_PER_QUERY):
+                part = texts[start : start + _KEYS_PER_QUERY]
+                marks = ", ".join("?" * len(part))
+                query = (
+                    "select key, event_time_us, known_at_us, vals from latest "
+                    f"where view = ? and key in ({marks})"
+                )
+                for key, *rest in cursor.execute(query, (view, *part)):
+                    found[key] = tuple(rest)
+        return [_row(key, found.get(text)) for key, text in zip(keys, texts, strict=True)]
+
+    def state(self, view: str) -> ViewState | None:
+        """The view's shape and snapshot, or None if it was never published."""
+        with self._transaction(write=False) as cursor:
+            return _state(cursor, view)
+
+    def freshness(self, view: str) -> Freshness | None:
+        """How far the view has come, or None if it was never published."""
+        with self._transaction(write=False) as cursor:
+            query = (
+                "select row_count, newest_event_time_us, newest_known_at_us, snapshot_id, "
+                "published_at_us from views where view = ?"
+            )
+            found = cursor.execute(query, (view,)).fetchone()
+        if found is None:
+            return None
+        rows, event_time_us, known_at_us, snapshot_id, published_at_us = found
+        return Freshness(
+            view=view,
+            rows=rows,
+            newest_event_time=None if event_time_us is None else from_epoch_us(event_time_us),
+            newest_known_at=None if known_at_us is None else from_epoch_us(known_at_us),
+            snapshot_id=snapshot_id,
+            published_at=from_epoch_us(published_at_us),
+        )
+
+    def views(self) -> tuple[str, ...]:
+        """The published views, by name."""
+        with self._transaction(write=False) as cursor:
+            return tuple(row[0] for row in cursor.execute("select view from views order by view"))
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+    def _write(self, cursor: sqlite3.Cursor, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+        before = self._connection.total_changes
+        cursor.executemany(_UPSERT, (_record(state, row) for row in rows))
+        changed = self._connection.total_changes - before
+        crash_point("serving.before_commit")
+        shape = (state.view, _shape(state), state.snapshot_id, epoch_us(state.published_at))
+        cursor.execute(
+            "insert or replace into views select ?, ?, ?, ?, count(*), max(event_time_us), "
+            "max(known_at_us) from latest where view = ?",
+            (*shape, state.view),
+        )
+        return changed
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Generator[sqlite3.Cursor]:
+        with self._lock:
+            cursor = self._connection.cursor()
+            cursor.execute("begin immediate" if write else "begin")
+            try:
+                yield cursor
+            except BaseException:
+                cursor.execute("rollback")
+                raise
+            else:
+                cursor.execute("commit")
+            finally:
+                cursor.close()
+
+
+def _record(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str]:
+    if len(row.key) != len(state.entity) or len(row.values) != len(state.columns):
+        msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"
+        raise ValueError(msg)
+    return (
+        state.view,
+        encode_key(row.key),
+        epoch_us(row.event_time),
+        epoch_us(row.known_at),
+        encode(row.values),
+    )
+
+
+def _row(key: EntityKey, found: tuple[int, int, str] | None) -> OnlineRow | None:
+    if found is None:
+        return None
+    event_time_us, known_at_us, values = found
+    return OnlineRow(
+        key=tuple(key),
+        event_time=from_epoch_us(event_time_us),
+        known_at=from_epoch_us(known_at_us),
+        values=decode(values),
+    )
+
+
+def _shape(state: ViewState) -> str:
+    microsecond = dt.timedelta(microseconds=1)
+    return json.dumps(
+        {
+            "entity": list(state.entity),
+            "columns": list(state.columns),
+            "ttl_us": None if state.ttl is None else state.ttl // microsecond,
+            "delay_us": state.delay // microsecond,
+        }
+    )
+
+
+def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
+    query = "select shape, snapshot_id, published_at_us from views where view = ?"
+    found = cursor.execute(query, (view,)).fetchone()
+    if found is None:
+        return None
+    shape: dict[str, Any] = json.loads(found[0])
+    ttl_us: int | None = shape["ttl_us"]
+    return ViewState(
+        view=view,
+        entity=tuple(shape["entity"]),
+        columns=tuple(shape["columns"]),
+        ttl=None if ttl_us is None else dt.timedelta(microseconds=ttl_us),
+        delay=dt.timedelta(microseconds=shape["delay_us"]),
+        snapshot_id=found[1],
+        published_at=from_epoch_us(found[2]),
+    )

@@ -1,0 +1,87 @@
+"""Values of the online store as canonical JSON text: exact, typed, and never pickled."""
+
+import base64
+import datetime as dt
+import json
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
+
+
+def encode(values: Iterable[Value]) -> str:
+    """Write values so that `decode` returns equal ones of the same types.
+
+    JSON's own types stay as they are; the others become an object with one letter: `t` (epoch
+    microseconds), `d` (ISO date), `n` (decimal), `b` (base64 bytes), `f` (nan, inf, -inf).
+
+    Raises:
+        ValueError: If a time has no zone.
+        TypeError: If a value has no form here.
+
+    """
+    return json.dumps(
+        [_plain(value) for value in values], separators=(",", ":"), ensure_ascii=False
+    )
+
+
+def decode(text: str) -> tuple[Value, ...]:
+    """Read what `encode` wrote; lists come back as tuples."""
+    return tuple(_value(item) for item in json.loads(text))
+
+
+def encode_key(key: EntityKey) -> str:
+    """Write an entity key as the text it is stored and compared by.
+
+    Raises:
+        ValueError: If a part is null or a float, which cannot identify anything.
+
+    """
+    for part in key:
+        if part is None or isinstance(part, float):
+            msg = f"{part!r} cannot be part of an entity key"
+            raise ValueError(msg)
+    return encode(key)
+
+
+def _plain(value: Value) -> Any:  # noqa: ANN401 - whatever JSON takes
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"f": str(value)}
+    if isinstance(value, dt.datetime):
+        return {"t": epoch_us(value)}
+    if isinstance(value, dt.date):
+        return {"d": value.isoformat()}
+    if isinstance(value, Decimal):
+        return {"n": str(value)}
+    if isinstance(value, bytes):
+        return {"b": base64.b64encode(value).decode()}
+    if isinstance(value, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return [_plain(item) for item in value]
+    msg = f"the online store cannot hold {value!r} of type {type(value).__name__}"
+    raise TypeError(msg)
+
+
+def _value(item: Any) -> Value:  # noqa: ANN401 - whatever JSON gives
+    if isinstance(item, list):
+        return tuple(_value(part) for part in item)
+    if not isinstance(item, dict):
+        return item
+    ((kind, text),) = item.items()
+    match kind:
+        case "t":
+            return from_epoch_us(text)
+        case "d":
+            return dt.date.fromisoformat(text)
+        case "n":
+            return Decimal(text)
+        case "b":
+            return base64.b64decode(text)
+        case "f":
+            return float(text)
+        case _:
+            msg = f"`{kind}` is no kind of value"
+            raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""One behaviour suite per Protocol, passed by every implementation."""

@@ -1,0 +1,269 @@
+"""What every online store does, whatever it is made of."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.store import OnlineRow, OnlineStore, ViewState, column_values
+
+Factory = Callable[[], OnlineStore]
+START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
+STATE = ViewState(
+    view="features.item_ctr",
+    entity=("campaign", "item_id"),
+    columns=("ctr", "seen"),
+    ttl=dt.timedelta(days=7),
+    delay=dt.timedelta(0),
+    snapshot_id=7_781_234_567_890_123_456,
+    published_at=START + dt.timedelta(days=8, microseconds=1),
+)
+
+
+@pytest.fixture(params=["sqlite"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Factory:
+    """Make a factory: each call opens the same store again."""
+    return {"sqlite": lambda: SQLiteOnlineStore(tmp_path / "online.db")}[request.param]
+
+
+@pytest.fixture
+def store(reopen: Factory) -> Iterator[OnlineStore]:
+    opened = reopen()
+    yield opened
+    opened.close()
+
+
+def minutes(count: float) -> dt.datetime:
+    return START + dt.timedelta(minutes=count)
+
+
+def row(item: int, *, at: float, known: float | None = None, ctr: float = 0.5) -> OnlineRow:
+    return OnlineRow(
+        key=("all", item),
+        event_time=minutes(at),
+        known_at=minutes(at if known is None else known),
+        values=(ctr, 3),
+    )
+
+
+def test_what_was_put_is_found_in_the_order_of_the_keys(store: OnlineStore) -> None:
+    assert store.put(STATE, [row(1, at=5), row(2, at=6)]) == 2
+    found = store.get(STATE.view, [("all", 2), ("all", 9), ("all", 1), ("all", 2)])
+    assert found == [row(2, at=6), None, row(1, at=5), row(2, at=6)]
+
+
+def test_a_view_never_published_has_nothing(store: OnlineStore) -> None:
+    assert store.get("features.none", [("all", 1)]) == [None]
+    assert store.state("features.none") is None
+    assert store.freshness("features.none") is None
+    assert store.views() == ()
+
+
+def test_a_late_row_never_overwrites_a_newer_one(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5, known=6)])
+    assert store.put(STATE, [row(1, at=4, known=60, ctr=0.9)]) == 0
+    assert store.put(STATE, [row(1, at=5, known=5, ctr=0.9)]) == 0
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5, known=6)]
+
+
+def test_a_revision_of_the_same_event_time_overwrites(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5, known=6)])
+    assert store.put(STATE, [row(1, at=5, known=7, ctr=0.9)]) == 1
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5, known=7, ctr=0.9)]
+
+
+def test_putting_the_same_rows_again_changes_nothing(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5), row(2, at=6)])
+    assert store.put(STATE, [row(1, at=5), row(2, at=6)]) == 0
+
+
+def test_a_null_value_of_a_newer_row_is_a_value(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5)])
+    newer = replace(row(1, at=6), values=(None, None))
+    store.put(STATE, [newer])
+    assert store.get(STATE.view, [("all", 1)]) == [newer]
+
+
+@given(
+    arrivals=st.lists(
+        st.tuples(st.integers(1, 3), st.integers(0, 4), st.integers(0, 4)), max_size=12
+    ).flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows)))
+)
+@settings(
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_order_of_arrival_ends_in_the_same_latest_rows(
+    store: OnlineStore, arrivals: tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]
+) -> None:
+    def value_of(item: int, at: int, late: int) -> OnlineRow:
+        return row(item, at=at, known=at + late, ctr=at + late / 10)
+
+    in_order, shuffled = ([value_of(*arrival) for arrival in order] for order in arrivals)
+    keys = [("all", item) for item in (1, 2, 3)]
+    newest = [
+        max(
+            (r for r in in_order if r.key == key),
+            key=lambda r: (r.event_time, r.known_at),
+            default=None,
+        )
+        for key in keys
+    ]
+    store.replace(STATE, in_order)
+    assert store.get(STATE.view, keys) == newest
+    store.replace(STATE, [])
+    for arrived in shuffled:
+        store.put(STATE, [arrived])
+    assert store.get(STATE.view, keys) == newest
+
+
+def test_values_come_back_equal_and_of_the_same_type(store: OnlineStore) -> None:
+    values = (
+        None,
+        True,
+        -(2**63),
+        0.1,
+        float("-inf"),
+        "naïve \N{SNOWMAN} 'quoted' \"twice\"",
+        b"\x00\xff",
+        Decimal("1.50"),
+        dt.date(2019, 11, 24),
+        minutes(1.5),
+        (1, None, ("a",)),
+    )
+    state = replace(STATE, columns=tuple(f"c{n}" for n in range(len(values))))
+    store.put(state, [replace(row(1, at=5), values=values)])
+    (found,) = store.get(STATE.view, [("all", 1)])
+    assert found is not None
+    assert found.values == values
+    assert [type(value) for value in found.values] == [type(value) for value in values]
+    assert column_values(state, found)["c7"] == Decimal("1.50")
+
+
+def test_keys_of_different_types_or_views_do_not_meet(store: OnlineStore) -> None:
+    other = replace(STATE, view="features.other")
+    store.put(STATE, [row(1, at=5)])
+    store.put(other, [row(1, at=9)])
+    assert store.get(STATE.view, [("all", "1")]) == [None]
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
+    assert store.views() == ("features.item_ctr", "features.other")
+
+
+def test_state_and_freshness_say_how_far_a_view_has_come(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5, known=9), row(2, at=6, known=7)])
+    store.put(replace(STATE, snapshot_id=42), [row(3, at=1)])
+    assert store.state(STATE.view) == replace(STATE, snapshot_id=42)
+    fresh = store.freshness(STATE.view)
+    assert fresh is not None
+    assert (fresh.rows, fresh.snapshot_id) == (3, 42)
+    assert (fresh.newest_event_time, fresh.newest_known_at) == (minutes(6), minutes(9))
+    assert fresh.published_at == STATE.published_at
+
+
+def test_an_empty_view_is_published_all_the_same(store: OnlineStore) -> None:
+    assert store.put(STATE, []) == 0
+    fresh = store.freshness(STATE.view)
+    assert fresh is not None
+    assert (fresh.rows, fresh.newest_event_time) == (0, None)
+
+
+def test_a_view_of_another_shape_must_be_replaced(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5), row(2, at=5)])
+    wider = replace(STATE, columns=("ctr", "seen", "new"))
+    with pytest.raises(ValueError, match="another shape"):
+        store.put(wider, [])
+    old = replace(row(1, at=1), values=(0.1, 2, 3))
+    assert store.replace(wider, [old]) == 1
+    assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [old, None]
+
+
+def test_replacing_keeps_the_newest_row_of_a_key_given_twice(store: OnlineStore) -> None:
+    store.replace(STATE, [row(1, at=5), row(1, at=4)])
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
+
+
+def test_a_write_that_fails_midway_leaves_everything_as_it_was(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5)])
+
+    def broken() -> Iterator[OnlineRow]:
+        yield row(1, at=6)
+        yield row(2, at=6)
+        msg = "the source broke"
+        raise ConnectionError(msg)
+
+    for write in (store.put, store.replace):
+        with pytest.raises(ConnectionError):
+            write(replace(STATE, snapshot_id=42), broken())
+    assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [row(1, at=5), None]
+    assert store.state(STATE.view) == STATE
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        replace(row(2, at=5), event_time=dt.datetime(2019, 11, 24)),  # noqa: DTZ001
+        replace(row(2, at=5), key=("all",)),
+        replace(row(2, at=5), key=("all", None)),
+        replace(row(2, at=5), key=("all", 1.5)),
+        replace(row(2, at=5), values=(1,)),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_and_nothing_is_written(
+    store: OnlineStore, bad: OnlineRow
+) -> None:
+    with pytest.raises(ValueError, match=r"time zone|key part|entity key"):
+        store.put(STATE, [row(1, at=5), bad])
+    assert store.get(STATE.view, [("all", 1)]) == [None]
+
+
+def test_many_keys_are_one_look_up(store: OnlineStore) -> None:
+    store.put(STATE, (row(item, at=item) for item in range(2_000)))
+    keys = [("all", item) for item in range(2_100)]
+    found = store.get(STATE.view, keys)
+    assert [None if r is None else r.key for r in found] == [*keys[:2_000], *[None] * 100]
+
+
+def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
+    first = reopen()
+    first.put(STATE, [row(1, at=5)])
+    first.close()
+    second = reopen()
+    assert second.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
+    assert second.state(STATE.view) == STATE
+    second.close()
+
+
+def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
+    reader, writer = reopen(), reopen()
+    writer.put(STATE, [row(1, at=0), row(2, at=0)])
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for at in range(1, 60):
+                writer.put(STATE, [row(1, at=at), row(2, at=at)])
+        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+            failures.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        one, two = reader.get(STATE.view, [("all", 1), ("all", 2)])
+        assert one is not None
+        assert two is not None
+        assert one.event_time == two.event_time
+    thread.join()
+    reader.close()
+    writer.close()
+    assert not failures
