@@ -96,11 +96,11 @@ class Settings:
             msg = f"`{file}` is not valid TOML: {error}"
             raise SettingsError(msg) from error
         root = file.resolve().parent.parent
-        profile = env.get("HEADRACE_PROFILE", content.get("profile", "local"))
+        profile: str = env.get("HEADRACE_PROFILE") or content.get("profile", "local")
         values = _profile_values(file, content, profile)
         declared_state, declared_data = values.pop("state_dir"), values.pop("data_dir")
-        state_dir = root / env.get("HEADRACE_STATE_DIR", declared_state)
-        data = env.get("HEADRACE_DATA_DIR", declared_data)
+        state_dir: Path = root / (env.get("HEADRACE_STATE_DIR") or declared_state)
+        data: str = env.get("HEADRACE_DATA_DIR") or declared_data
         data_dir = root / data if data else state_dir / "data"
         return cls(root=root, profile=profile, state_dir=state_dir, data_dir=data_dir, **values)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.event
 from sqlalchemy.dialects.sqlite import insert
 
 _METADATA = sa.MetaData()
@@ -94,7 +95,7 @@ class Registry:
 
     def __init__(self, uri: str) -> None:
         self.engine = sa.create_engine(uri, connect_args={"timeout": 30})
-        sa.event.listen(self.engine, "connect", _prepare_sqlite)
+        sqlalchemy.event.listen(self.engine, "connect", _prepare_sqlite)
         _METADATA.create_all(self.engine)
 
     def close(self) -> None:
@@ -219,8 +220,9 @@ class Registry:
         }
 
 
-def _commit_of(row: Mapping[str, Any]) -> CommitRecord:
-    values: dict[str, Any] = {**row, "table": row["table_name"]}
+def _commit_of(row: sa.RowMapping) -> CommitRecord:
+    values: dict[str, Any] = {str(key): value for key, value in row.items()}
+    values["table"] = row["table_name"]
     del values["table_name"]
     values["partitions"] = tuple(json.loads(row["partitions"]))
     values["inputs"] = json.loads(row["inputs"])

@@ -22,12 +22,13 @@ BATCH_ROWS = 65_536
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One live data file of a snapshot."""
+    """One live data file of a snapshot; `sequence` grows with the commit that added it."""
 
     path: str
     rows: int
     bytes: int
     partition: PartitionKey
+    sequence: int
     data_file: DataFile = field(repr=False, compare=False)
 
 
@@ -99,6 +100,11 @@ class TableVersion:
         return tuple(entry for entry in _read_files(self, test) if entry.partition in wanted)
 
     @property
+    def manifest_count(self) -> int:
+        """How many manifests a reader of this snapshot opens."""
+        return len(manifests.manifests_of(self._snapshot, self._io))
+
+    @property
     def partitions(self) -> tuple[PartitionKey, ...]:
         """The partitions that hold files, in order."""
         return tuple(dict.fromkeys(entry.partition for entry in self.files()))
@@ -165,6 +171,7 @@ def _read_files(
             rows=entry.data_file.record_count,
             bytes=entry.data_file.file_size_in_bytes,
             partition=partitions.key_of_record(entry.data_file.partition, terms),
+            sequence=entry.sequence_number or 0,
             data_file=entry.data_file,
         )
         for _, entry in entries
