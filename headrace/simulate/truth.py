@@ -1,0 +1,221 @@
+"""The truth: what serving knew at each impression, how its labels ended, which records are broken.
+
+Computed by replaying arrivals person by person, as a serving process would live through them:
+no join, no SQL, nothing shared with what it is compared with.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headrace.simulate.arrival import KINDS, Arrivals
+from headrace.simulate.draws import Flags, Ints
+from headrace.simulate.plan import CLICK_WINDOW_US, LATE_AFTER_US, LONG_WATCH_WINDOW_US
+from headrace.simulate.plan import STATE_TTL_US as TTL_US
+from headrace.simulate.traffic import FIRST_USER, Slice
+from headrace.simulate.write import Landing
+
+NEVER = np.iinfo(np.int64).max
+_TIME = pa.timestamp("us", tz="UTC")
+_IMPRESSIONS = pa.schema(
+    [
+        pa.field("impression_id", pa.string(), nullable=False),
+        pa.field("event_time", _TIME, nullable=False),
+        pa.field("known_at", _TIME, nullable=False),
+        pa.field("user_id", pa.int64(), nullable=False),
+        pa.field("user_state__event_time", _TIME),
+        pa.field("user_state__known_at", _TIME),
+        pa.field("sessions_7d", pa.int64()),
+        pa.field("watch_seconds_7d", pa.int64()),
+        pa.field("click", pa.int32(), nullable=False),
+        pa.field("click_at", _TIME),
+        pa.field("long_watch", pa.int32(), nullable=False),
+        pa.field("long_watch_at", _TIME),
+    ]
+)
+_DEAD_LETTERS = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+    ]
+)
+
+
+@dataclass(kw_only=True)
+class StreamCounts:
+    """Records of one stream: `records` = `distinct` + `duplicates` + `malformed`.
+
+    `late` counts the distinct events whose first copy took a minute or longer.
+    """
+
+    records: int = 0
+    distinct: int = 0
+    duplicates: int = 0
+    late: int = 0
+    malformed: int = 0
+
+    def add(self, arrivals: Arrivals, happened_at: Ints) -> None:
+        """Count the arrivals of one slice."""
+        sound = arrivals.sound
+        lag = arrivals.first_received_at - happened_at
+        self.records += arrivals.event.size
+        self.distinct += int(sound.sum())
+        self.duplicates += arrivals.event.size - arrivals.events
+        self.malformed += arrivals.events - int(sound.sum())
+        self.late += int((sound & (lag >= LATE_AFTER_US)).sum())
+
+
+class ServingMemory:
+    """What serving knows about each person: the newest row that has reached it."""
+
+    def __init__(self, users: int) -> None:
+        self._as_of = np.full(users, -NEVER, dtype=np.int64)
+        self._known_at = np.zeros(users, dtype=np.int64)
+        self._sessions = np.zeros(users, dtype=np.int64)
+        self._seconds = np.zeros(users, dtype=np.int64)
+
+    def live_through(self, asked: pa.Table, arrived: pa.Table) -> dict[str, Ints]:
+        """Answer the questions `asked`, learning from what `arrived` in between.
+
+        A row that arrives replaces what is known unless its `as_of` is older; so does a row of
+        equal `as_of`, for it is known later or was sent later. Nothing that arrives at the very
+        moment of a question helps to answer it. Both tables are in order of time and lie
+        between the previous call and the next.
+        """
+        questions = asked.num_rows
+        user = _column(asked, arrived, "user")
+        moment = np.concatenate([_ints(asked, "event_time"), _ints(arrived, "received_at")])
+        order = np.lexsort((np.arange(moment.size) >= questions, moment, user))
+        people, member = np.unique(user[order], return_inverse=True)
+        starts = np.flatnonzero(np.diff(member, prepend=-1))
+
+        # Rank rows by as_of inside one person; a question ranks lowest, the memory before all.
+        as_of = np.concatenate([np.full(questions, -NEVER), _ints(arrived, "as_of")])[order]
+        lesson = order >= questions
+        remembered = self._as_of[people][member]
+        best = _running_best(as_of, member=member, remembered=remembered, lesson=lesson)
+        best = np.where(best >= starts[member], best, -1)
+        held = np.stack([_ints(arrived, name) for name in ("as_of", "received_at", "s", "w")])
+        before = (self._as_of, self._known_at, self._sessions, self._seconds)
+        answers: list[Ints] = []
+        ends = np.append(starts[1:], order.size) - 1
+        for column, memory in zip(held, before, strict=True):
+            values = np.where(best >= 0, 0, memory[people][member])
+            values[best >= 0] = column[order[best[best >= 0]] - questions]
+            answer = np.empty(questions, dtype=np.int64)
+            answer[order[~lesson]] = values[~lesson]
+            answers.append(answer)
+            memory[people] = values[ends]
+        return dict(zip(("as_of", "known_at", "s", "w"), answers, strict=True))
+
+
+def _running_best(as_of: Ints, *, member: Ints, remembered: Ints, lesson: Flags) -> Ints:
+    """For each row, the last row so far that was no older than all before it and the memory.
+
+    Rows are grouped by `member`; where a person has none yet, the answer lies in another's rows.
+    """
+    # Per person a step of its own makes one running maximum serve all of them.
+    distinct = np.unique(np.concatenate([as_of, remembered]))
+    rank, floor = np.searchsorted(distinct, as_of), np.searchsorted(distinct, remembered)
+    height = member * distinct.size + np.maximum(rank, floor)
+    record = lesson & (rank >= floor) & (np.maximum.accumulate(height) == height)
+    return np.maximum.accumulate(np.where(record, np.arange(as_of.size), -1))
+
+
+class Truth:
+    """Writes `truth/` slice by slice; `counts.json` comes last and says the rest is complete."""
+
+    def __init__(self, folder: Path, *, users: int) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._memory = ServingMemory(users)
+        self._impressions = pq.ParquetWriter(folder / "impressions.parquet", _IMPRESSIONS)
+        self._dead_letters = pq.ParquetWriter(folder / "dead_letters.parquet", _DEAD_LETTERS)
+
+    def impressions(self, asked: pa.Table, arrived: pa.Table) -> None:
+        """Write impressions whose past is complete: all that arrived before them is known."""
+        known = self._memory.live_through(asked, arrived)
+        if not asked.num_rows:
+            return
+        unknown = known["as_of"] < _ints(asked, "event_time") - TTL_US
+        columns = [
+            pc.binary_join_element_wise("sim/", pc.cast(asked.column("number"), pa.string()), ""),
+            pa.array(_ints(asked, "event_time"), _TIME),
+            pa.array(_ints(asked, "known_at"), _TIME),
+            pa.array(_ints(asked, "user") + FIRST_USER),
+            pa.array(known["as_of"], _TIME, mask=unknown),
+            pa.array(known["known_at"], _TIME, mask=unknown),
+            pa.array(known["s"], mask=unknown),
+            pa.array(known["w"], mask=unknown),
+        ]
+        for name in ("click_at", "long_watch_at"):
+            moment = _ints(asked, name)
+            columns += [
+                pa.array((moment < NEVER).astype(np.int32)),
+                pa.array(moment, _TIME, mask=moment == NEVER),
+            ]
+        self._impressions.write_table(pa.Table.from_arrays(columns, schema=_IMPRESSIONS))
+
+    def dead_letters(self, stream: str, kinds: Ints, landings: Sequence[Landing]) -> None:
+        """Write where the broken ones of just landed records lie."""
+        found: list[tuple[str, str, int, str]] = []
+        first = 0
+        for landing in landings:
+            bad = np.flatnonzero(kinds[first : first + landing.rows])
+            found += [
+                (stream, landing.source, landing.offset + row, KINDS[int(kinds[first + row])])
+                for row in bad.tolist()
+            ]
+            first += landing.rows
+        if found:
+            columns = [list(column) for column in zip(*found, strict=True)]
+            self._dead_letters.write_table(pa.table(columns, schema=_DEAD_LETTERS))
+
+    def close(self) -> None:
+        """Finish the two Parquet files."""
+        self._impressions.close()
+        self._dead_letters.close()
+
+    def counts(self, counts: Mapping[str, StreamCounts]) -> None:
+        """Write `counts.json`."""
+        text = json.dumps({name: asdict(count) for name, count in counts.items()}, indent=2)
+        path = self._folder / "counts.json"
+        path.write_text(text + "\n", encoding="utf-8", newline="\n")
+
+
+def labels(traffic: Slice, clicks: Arrivals, watches: Arrivals) -> dict[str, Ints]:
+    """The earliest label event inside each impression's window, else `NEVER`."""
+    shown_at = traffic.impressions.shown_at
+    found: dict[str, Ints] = {}
+    for name, window_us, row, moment, arrivals in (
+        ("click_at", CLICK_WINDOW_US, traffic.clicks.row, traffic.clicks.clicked_at, clicks),
+        (
+            "long_watch_at",
+            LONG_WATCH_WINDOW_US,
+            traffic.watches.row,
+            traffic.watches.watched_at,
+            watches,
+        ),
+    ):
+        since = moment - shown_at[row]
+        counted = arrivals.sound & (since >= 0) & (since < window_us)
+        earliest = np.full(shown_at.size, NEVER, dtype=np.int64)
+        np.minimum.at(earliest, row[counted], moment[counted])
+        found[name] = earliest
+    return found
+
+
+def _ints(table: pa.Table, name: str) -> Ints:
+    return table.column(name).to_numpy()
+
+
+def _column(first: pa.Table, second: pa.Table, name: str) -> Ints:
+    return np.concatenate([_ints(first, name), _ints(second, name)])
