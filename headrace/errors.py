@@ -122,6 +122,17 @@ class SourceFileError(LakeError):
         )
 
 
+class SourceChangedError(LakeError):
+    """An input file is no longer what was taken from it."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` changed after it was ingested: {detail}; the rows taken are kept, nothing new "
+            "was. Put the file back as it was, or give the new one another name"
+        )
+
+
 class ContractError(LakeError):
     """A contract asks a table for a change that is not additive or widening."""
 
@@ -255,3 +266,27 @@ class FolderNotEmptyError(LakeError):
         super().__init__(
             f"`{path}` is not empty; nothing was written, name a new folder or empty this one"
         )
+
+
+class ModelTypeError(LakeError):
+    """A dbt model gives a column whose type a table cannot keep, or not the declared one."""
+
+    def __init__(self, table: str, column: str, detail: str) -> None:
+        self.table, self.column = table, column
+        super().__init__(f"model `{table}`, column `{column}`: {detail}; nothing was committed")
+
+
+class ModelRowsError(LakeError):
+    """A dbt model gives rows its table cannot take as they are."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"model `{table}`: {detail}; nothing was committed")
+
+
+class FeatureBuildError(LakeError):
+    """dbt could not build or test some models; the others were committed."""
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        self.failures = failures
+        super().__init__("\n".join(failures))

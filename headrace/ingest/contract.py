@@ -1,0 +1,77 @@
+"""The contract applied to decoded records: typed rows for the table, a violation for every other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.decode import Decoded, Violation, refusal
+from headrace.ingest.values import Converted, convert
+
+MISSING_REQUIRED = "missing_required"
+UNKNOWN_FIELD = "unknown_field"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What became of one micro-batch: `index` says which record each row is; nothing is in neither."""
+
+    index: np.ndarray
+    rows: pa.Table
+    violations: dict[int, Violation]
+
+
+def check(decoded: Decoded, stream: Stream) -> Checked:
+    """Type every declared field, and refuse records that break the contract.
+
+    Rows keep their order and have the table's columns except row coordinates and a stamped
+    `known_at`. Of several violations a record reports the first, in the contract's order.
+    """
+    count = len(decoded.index)
+    found: dict[int, Violation] = {}
+    columns: dict[str, pa.Array] = {}
+    for name, field in stream.fields.items():
+        column = decoded.columns.get(name)
+        if column is None:
+            column = pa.nulls(count, field.type.arrow)
+        done = convert(column, field.type.arrow)
+        for row, code in done.errors.items():
+            found.setdefault(row, refusal(name, code, column[row], declared=field.type.text))
+        if field.required:
+            for row in _missing(done):
+                reason = f"`{name}` is missing, and it is required"
+                found.setdefault(row, Violation(MISSING_REQUIRED, reason, name))
+        columns[stream.column_of(name)] = done.values
+    if stream.unknown_fields == "dead_letter":
+        _refuse_unknown(decoded, stream, found)
+    rows = pa.table(columns)
+    index = decoded.index
+    violations = dict(decoded.violations)
+    if found:
+        violations |= {int(index[row]): violation for row, violation in found.items()}
+        kept = np.delete(np.arange(count), list(found))
+        index, rows = index[kept], rows.take(pa.array(kept))
+    return Checked(index=index, rows=rows, violations=violations)
+
+
+def _missing(done: Converted) -> list[int]:
+    if not done.values.null_count:
+        return []
+    rows = np.flatnonzero(done.values.is_null().to_numpy(zero_copy_only=False))
+    return [int(row) for row in rows if int(row) not in done.errors]
+
+
+def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation]) -> None:
+    for name, column in decoded.columns.items():
+        if name in stream.fields:
+            continue
+        for row in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)):
+            reason = f"`{name[:80]}` is not a field of `{stream.name}`"
+            found.setdefault(int(row), Violation(UNKNOWN_FIELD, reason, name[:80]))
+
+
+def latest(rows: pa.Table, column: str) -> int | None:
+    """Give the greatest time of a column in epoch microseconds; None without rows."""
+    return pc.max(rows.column(column)).cast(pa.int64()).as_py() if rows.num_rows else None

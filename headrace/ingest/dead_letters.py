@@ -1,0 +1,93 @@
+"""The dead-letter table: every record that could not become a row, whole, with the reason."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from headrace.definitions.stream import COORDINATES, Stream
+from headrace.definitions.types import TIMESTAMP
+from headrace.identifiers import TableName
+from headrace.ingest.base import Records, Split
+from headrace.ingest.decode import Violation
+from headrace.tables.lake import Lake, LakeTable
+
+TABLE = TableName("dead_letters", "records")
+RAW_BYTES_MAX = 1024 * 1024
+SCHEMA = pa.schema(
+    [
+        pa.field("stream", pa.string(), nullable=False),
+        pa.field("contract_version", pa.int32(), nullable=False),
+        *COORDINATES,
+        pa.field("error_code", pa.string(), nullable=False),
+        pa.field("field", pa.string()),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.binary(), nullable=False),
+        pa.field("recorded_at", TIMESTAMP, nullable=False),
+    ]
+)
+
+
+def open_table(lake: Lake) -> LakeTable:
+    """Return the dead-letter table, created on first use; it is partitioned by stream."""
+    return lake.create(TABLE, SCHEMA, partition_by=("stream",))
+
+
+def rows_of(
+    records: Records, violations: Mapping[int, Violation], *, stream: Stream, split: Split
+) -> pa.RecordBatch:
+    """Make the dead letters of one micro-batch, in the order of the records."""
+    order = sorted(violations)
+    found = [violations[at] for at in order]
+    count = len(order)
+    columns = {
+        "stream": pa.repeat(stream.name, count),
+        "contract_version": pa.array([stream.version] * count, pa.int32()),
+        "_source": pa.repeat(split.source, count),
+        "_partition": pa.array([split.partition] * count, pa.int32()),
+        "_offset": pa.array([records.first_offset + at for at in order], pa.int64()),
+        "_source_time": pa.array([split.source_time] * count, TIMESTAMP),
+        "error_code": [violation.code for violation in found],
+        "field": pa.array([violation.field for violation in found], pa.string()),
+        "reason": [violation.reason for violation in found],
+        "raw": _raw(records, order),
+        "recorded_at": pa.array([datetime.now(UTC)] * count, TIMESTAMP),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+
+def committed_offsets(table: LakeTable, stream: Stream, *, source: str, since: int) -> set[int]:
+    """Read which records of a source, from offset `since` on, are dead letters already."""
+    columns = ("_source", "_offset")
+    found: set[int] = set()
+    for batch in table.head().batches(columns=columns, partitions=[(stream.name,)]):
+        for row in batch.to_pylist():
+            if row["_source"] == source and row["_offset"] >= since:
+                found.add(row["_offset"])
+    return found
+
+
+def _raw(records: Records, order: Sequence[int]) -> list[bytes]:
+    """Give the bytes of records; a columnar record has none of its own and is written as JSON."""
+    if records.rows is None:
+        return [records.lines[at][:RAW_BYTES_MAX] for at in order]
+    rows = records.rows.take(pa.array(order, pa.int64()))
+    columns = [_printable(column) for column in rows.columns]
+    shown = pa.RecordBatch.from_arrays(columns, names=rows.schema.names).to_pylist()
+    return [json.dumps(row, default=_as_text).encode()[:RAW_BYTES_MAX] for row in shown]
+
+
+def _printable(column: pa.Array) -> pa.Array:
+    """Turn text into bytes: text that is not UTF-8 could not be shown."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
+        return column.cast(pa.string())  # Python's times end at microseconds
+    if column.type in (pa.string(), pa.large_string(), pa.string_view()):
+        return column.cast(pa.large_binary())
+    return column
+
+
+def _as_text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

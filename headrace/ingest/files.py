@@ -1,0 +1,288 @@
+"""The file source: files below the data folder, in lexical order, as bounded micro-batches.
+
+CSV and JSON files are lines: a newline ends a record, always, and lines of blanks are no records.
+Files may grow between runs; a file that shrank or was replaced is refused by name. Names that start
+with `.` or `_` are unfinished files and are left alone.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headrace.definitions.stream import Stream
+from headrace.errors import SourceChangedError, SourceFileError
+from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.values import holds
+
+READ_BYTES = 4 * 1024 * 1024
+ROWS_PER_BATCH = 65_536
+RECORD_BYTES_MAX = 1024 * 1024
+_HEAD_BYTES = 64 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BOM = b"\xef\xbb\xbf"
+_MAGIC = {
+    b"\x1f\x8b": "gzip data",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "bzip2 data",
+    b"\xfd7zXZ": "xz data",
+    b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+
+
+class FileSource:
+    """The files of one stream."""
+
+    def __init__(self, stream: Stream, *, data_dir: Path, read_bytes: int = READ_BYTES) -> None:
+        self._stream, self._data_dir, self._read_bytes = stream, data_dir, read_bytes
+
+    def splits(self, positions: Mapping[str, Position]) -> tuple[Split, ...]:
+        """List the files with something new, by name; what is wrong with one, reading it tells."""
+        found: list[Split] = []
+        for source, path in self._files().items():
+            start = positions.get(source, Position())
+            size, written = _size_and_time(path)
+            if size in (0, start.bytes) and path.is_file():
+                continue
+            found.append(Split(source=source, partition=0, source_time=written, start=start))
+        return tuple(found)
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+        """Read one file from the split's start on.
+
+        A Parquet file that needs more than one commit is read through once before the first, so
+        that a damaged one is refused whole.
+
+        Raises:
+            SourceFileError: If the file cannot be read, or is not of the contract's format.
+            SourceChangedError: If what was taken from it is no longer there.
+
+        """
+        path = self._data_dir / split.source
+        if not path.is_file():
+            raise SourceFileError(split.source, "it is not a file")
+        size, taken = path.stat().st_size, split.start.bytes
+        if size < taken or (taken and self._stream.format == "parquet"):
+            detail = f"it has {size} bytes, but {taken} were taken from it"
+            raise SourceChangedError(split.source, detail)
+        if self._stream.format == "parquet":
+            return self._parquet(path, split, rows_per_commit=rows_per_commit)
+        return self._text(path, split)
+
+    def _files(self) -> dict[str, Path]:
+        paths = self._data_dir.glob(self._stream.source.files)
+        named = {path.relative_to(self._data_dir).as_posix(): path for path in paths}
+        return {
+            source: named[source] for source in sorted(named) if named[source].name[0] not in "._"
+        }
+
+    def _text(self, path: Path, split: Split) -> Iterator[Records]:
+        try:
+            with path.open("rb") as handle:
+                header = self._open_text(handle, split)
+                taken = split.start.records
+                skip = taken if not split.start.bytes else 0
+                first_offset = taken - skip
+                waiting: Records | None = None
+                for lines, position in _lines(handle, read_bytes=self._read_bytes):
+                    if waiting is not None and lines:
+                        yield waiting
+                        waiting = None
+                    fresh = lines[skip:]
+                    first_offset += len(lines) - len(fresh)
+                    skip -= len(lines) - len(fresh)
+                    if waiting is not None:  # only blanks followed: they belong to what came before
+                        waiting = _moved(waiting, position)
+                    elif fresh:
+                        waiting = Records(
+                            first_offset=first_offset,
+                            end=Position(first_offset + len(fresh), position),
+                            lines=fresh,
+                            header=header,
+                        )
+                        first_offset += len(fresh)
+                if skip:
+                    detail = f"it has {taken - skip} records, but {taken} were taken from it"
+                    raise SourceChangedError(split.source, detail)
+                position = handle.tell()
+                end = Position(first_offset, position)
+                yield waiting or Records(first_offset=first_offset, end=end, header=header)
+        except OSError as error:
+            raise SourceFileError(split.source, _reason(error)) from error
+
+    def _open_text(self, handle: BinaryIO, split: Split) -> tuple[str, ...]:
+        """Check the file's first bytes, read a CSV header, and stand at the split's start."""
+        head = handle.read(_HEAD_BYTES)
+        _refuse_other_formats(split.source, head, claimed=self._stream.format)
+        body = len(_BOM) if head.startswith(_BOM) else 0
+        handle.seek(body)
+        header: tuple[str, ...] = ()
+        if self._stream.format == "csv":
+            header = _csv_header(handle, self._stream, split.source)
+        elif not split.start.records and head.strip() and not _looks_like_json(head[body:]):
+            raise SourceFileError(split.source, "no line of its beginning is a JSON object")
+        if split.start.bytes:
+            handle.seek(split.start.bytes - 1)
+            before = handle.read(1)
+            if before != b"\n" and handle.read(1) not in (b"\n", b"\r", b""):
+                detail = "its last line was continued after it was taken"
+                raise SourceChangedError(split.source, detail)
+            handle.seek(split.start.bytes)
+        return header
+
+    def _parquet(self, path: Path, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+        try:
+            size = path.stat().st_size
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                rows, start = file.metadata.num_rows, split.start.records
+                if rows < start:
+                    detail = f"it has {rows} records, but {start} were taken from it"
+                    raise SourceChangedError(split.source, detail)
+                _check_parquet(file.schema_arrow, self._stream, split.source)
+                if rows - start > rows_per_commit:
+                    for _ in file.iter_batches(batch_size=ROWS_PER_BATCH):
+                        pass
+                for offset, batch in _batches_from(file, start):
+                    end = offset + batch.num_rows
+                    position = Position(end, size if end == rows else 0)
+                    yield Records(first_offset=offset, end=position, rows=batch)
+                if rows == start:
+                    yield Records(first_offset=rows, end=Position(rows, size))
+        except pa.ArrowException as error:
+            detail = f"it is not a readable Parquet file ({_first_line(error)})"
+            raise SourceFileError(split.source, detail) from error
+        except OSError as error:
+            raise SourceFileError(split.source, _reason(error)) from error
+
+
+def _size_and_time(path: Path) -> tuple[int, datetime]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return -1, _EPOCH
+    return stat.st_size, _EPOCH + timedelta(microseconds=stat.st_mtime_ns // 1000)
+
+
+def _moved(records: Records, position: int) -> Records:
+    return Records(
+        first_offset=records.first_offset,
+        end=Position(records.end.records, position),
+        lines=records.lines,
+        header=records.header,
+    )
+
+
+def _lines(handle: BinaryIO, *, read_bytes: int) -> Iterator[tuple[list[bytes], int]]:
+    """Split into non-blank lines, with the byte position after them.
+
+    A line over `RECORD_BYTES_MAX` is cut just beyond it, which tells the decoder.
+    """
+    rest, rest_bytes, position = b"", 0, handle.tell()
+    while block := handle.read(read_bytes):
+        position += len(block)
+        pieces = block.split(b"\n")
+        pieces[0] = rest + pieces[0]
+        rest_bytes = rest_bytes + len(block) if len(pieces) == 1 else len(pieces[-1])
+        rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
+        yield _clean(pieces), position - rest_bytes
+    if rest:
+        yield _clean([rest]), position
+
+
+def _clean(pieces: list[bytes]) -> list[bytes]:
+    return [
+        piece[: RECORD_BYTES_MAX + 1].removesuffix(b"\r")
+        for piece in pieces
+        if piece and not piece.isspace()
+    ]
+
+
+def _refuse_other_formats(source: str, head: bytes, *, claimed: str) -> None:
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            detail = f"it is {what}, not {claimed.upper()}"
+            raise SourceFileError(source, detail)
+    if b"\x00" in head:
+        detail = f"it holds binary data, not {claimed.upper()}"
+        raise SourceFileError(source, detail)
+
+
+def _looks_like_json(head: bytes) -> bool:
+    return any(line.lstrip().startswith(b"{") for line in head.split(b"\n"))
+
+
+def _csv_header(handle: BinaryIO, stream: Stream, source: str) -> tuple[str, ...]:
+    line = b""
+    while not line.strip():
+        line = handle.readline(RECORD_BYTES_MAX)
+        if not line:
+            return ()  # an empty file: no header, and no records either
+    try:
+        header = tuple(next(csv.reader((line.decode().rstrip("\r\n"),), strict=True)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        detail = f"its first line is not a CSV header ({error})"
+        raise SourceFileError(source, detail) from error
+    repeated = {name for name in header if header.count(name) > 1}
+    if repeated:
+        detail = f"its header has `{min(repeated)}` twice"
+        raise SourceFileError(source, detail)
+    _refuse_missing(header, stream, source, what="its header")
+    return header
+
+
+def _check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
+    repeated = {name for name in schema.names if schema.names.count(name) > 1}
+    if repeated:
+        detail = f"it has column `{min(repeated)}` twice"
+        raise SourceFileError(source, detail)
+    _refuse_missing(tuple(schema.names), stream, source, what="it")
+    for name, field in stream.fields.items():
+        found = schema.get_field_index(name)
+        if found >= 0 and not holds(schema.field(found).type, field.type.arrow):
+            detail = (
+                f"its column `{name}` is `{schema.field(found).type}`, "
+                f"which cannot become `{field.type.text}`"
+            )
+            raise SourceFileError(source, detail)
+
+
+def _refuse_missing(names: tuple[str, ...], stream: Stream, source: str, *, what: str) -> None:
+    for name, field in stream.fields.items():
+        if field.required and name not in names:
+            shown = ", ".join(f"`{other}`" for other in names[:20])
+            detail = f"{what} has no column `{name}`, which is required; there are {shown}"
+            raise SourceFileError(source, detail)
+
+
+def _batches_from(file: pq.ParquetFile, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Read from row `start` on; row groups before it are not touched."""
+    groups = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    offset, skipped = 0, 0
+    while skipped < len(groups) and offset + groups[skipped] <= start:
+        offset += groups[skipped]
+        skipped += 1
+    wanted = list(range(skipped, len(groups)))
+    if not wanted:
+        return
+    for batch in file.iter_batches(batch_size=ROWS_PER_BATCH, row_groups=wanted):
+        begin = max(start - offset, 0)
+        if begin < batch.num_rows:
+            yield offset + begin, batch.slice(begin)
+        offset += batch.num_rows
+
+
+def _reason(error: OSError) -> str:
+    return f"it cannot be read ({error.strerror or _first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__

@@ -1,0 +1,387 @@
+"""Ingest a stream: resume from the table, take what is new, commit rows and offsets as one.
+
+For each commit the dead letters go first, under a fence of their own. A crash between the two leaves
+dead letters without their rows: the next run knows them by their offsets and does not write them
+again, so every record ends exactly once in exactly one of the two tables.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.crash_points import crash_point
+from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
+from headrace.definitions.types import TIMESTAMP
+from headrace.identifiers import TableName
+from headrace.ingest import dead_letters, watermark
+from headrace.ingest.base import Position, Records, Source, Split
+from headrace.ingest.contract import Checked, check, latest
+from headrace.ingest.decode import Violation, decode
+from headrace.ingest.files import FileSource
+from headrace.tables.commit import Fence, Provenance, append, offsets
+from headrace.tables.files import TableWriter
+from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.scan import TableVersion
+
+ROWS_PER_COMMIT = 1_000_000
+_BYTES = "headrace.source_bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """What was taken from one split, or from all of a stream's."""
+
+    source: str
+    rows: int = 0
+    dead_letters: int = 0
+    late_rows: int = 0
+    commits: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestResult:
+    """What one run took from a stream's sources; all of it is committed."""
+
+    stream: str
+    table: TableName
+    splits: tuple[Taken, ...]
+    watermark: datetime | None
+
+    @property
+    def rows(self) -> int:
+        """Rows added to the stream's table."""
+        return sum(split.rows for split in self.splits)
+
+    @property
+    def dead_letters(self) -> int:
+        """Records refused by the contract, in this run's commits."""
+        return sum(split.dead_letters for split in self.splits)
+
+    @property
+    def late_rows(self) -> int:
+        """Rows that were older than the watermark when they came."""
+        return sum(split.late_rows for split in self.splits)
+
+    @property
+    def commits(self) -> int:
+        """Commits to the stream's table."""
+        return sum(split.commits for split in self.splits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamStatus:
+    """How far a stream is ingested."""
+
+    stream: str
+    table: TableName
+    rows: int
+    dead_letters: int
+    sources_taken: int
+    sources_waiting: tuple[str, ...]
+    watermark: datetime | None
+
+
+def ingest(
+    lake: Lake,
+    stream: Stream,
+    *,
+    rows_per_commit: int = ROWS_PER_COMMIT,
+    source: Source | None = None,
+    progress: Callable[[Taken], None] | None = None,
+) -> IngestResult:
+    """Take everything new from a stream's sources into its table and the dead letters.
+
+    Safe to kill at any moment and to run again, from several processes too: a run resumes from the
+    offsets in the table, and of two that took the same records one is refused. Without anything
+    new it commits nothing. A commit holds one split, or `rows_per_commit` rows of it (rounded up to
+    whole micro-batches); memory holds one micro-batch and the open row groups.
+
+    Args:
+        lake: The lake that holds the table; both tables are created or evolved first.
+        stream: The contract.
+        rows_per_commit: When to commit within a long split.
+        source: Where records come from; by default the files the contract names.
+        progress: Called after each split, with what was taken from it.
+
+    Raises:
+        SourceFileError, SourceChangedError: If a file is refused; splits before it are committed.
+        FencedError: If another ingester of the same stream was faster.
+        ContractError: If the table cannot be brought in line with the contract.
+
+    """
+    source = source or FileSource(stream, data_dir=lake.settings.data_dir)
+    run = _Run.start(lake, stream)
+    done: list[Taken] = []
+    for split in source.splits(run.positions()):
+        done.append(run.take(source, split, rows_per_commit=rows_per_commit))
+        if progress is not None:
+            progress(done[-1])
+    return IngestResult(
+        stream=stream.name,
+        table=stream.table,
+        splits=tuple(done),
+        watermark=watermark.as_time(run.watermark_us),
+    )
+
+
+def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
+    """Read how far a stream is ingested; changes nothing."""
+    source = source or FileSource(stream, data_dir=lake.settings.data_dir)
+    version = lake.table(stream.table).head() if lake.exists(stream.table) else None
+    positions = {} if version is None else _positions(version, stream)
+    refused = 0
+    if lake.exists(dead_letters.TABLE):
+        head = lake.table(dead_letters.TABLE).head()
+        refused = sum(entry.rows for entry in head.files(partitions=[(stream.name,)]))
+    return StreamStatus(
+        stream=stream.name,
+        table=stream.table,
+        rows=0 if version is None else version.row_count,
+        dead_letters=refused,
+        sources_taken=len(positions),
+        sources_waiting=tuple(split.source for split in source.splits(positions)),
+        watermark=watermark.as_time(watermark.read(version.properties) if version else None),
+    )
+
+
+def table_properties(stream: Stream) -> dict[str, str]:
+    """What a stream's table says about itself."""
+    said = {"headrace.stream": stream.name, "headrace.contract_version": str(stream.version)}
+    if stream.cluster_by:
+        said["headrace.cluster_by"] = json.dumps(
+            [stream.column_of(name) for name in stream.cluster_by]
+        )
+    view = stream.view()
+    if view is not None:
+        said[FEATURE_VIEW] = view.to_property()
+    return said
+
+
+def _positions(version: TableVersion, stream: Stream) -> dict[str, Position]:
+    bytes_taken: dict[str, int] = json.loads(version.properties.get(_BYTES, "{}"))
+    return {
+        source: Position(records, bytes_taken.get(source, 0))
+        for source, records in offsets(version, stream.name).items()
+    }
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One run's view of the two tables; moves on only with a commit."""
+
+    stream: Stream
+    table: LakeTable
+    dead: LakeTable
+    offsets: dict[str, int]
+    bytes_taken: dict[str, int]
+    dead_offsets: dict[str, int]
+    watermark_us: int | None
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @classmethod
+    def start(cls, lake: Lake, stream: Stream) -> "_Run":
+        table = lake.create(
+            stream.table,
+            stream.table_schema(),
+            partition_by=stream.partition_by,
+            properties=table_properties(stream),
+        )
+        dead = dead_letters.open_table(lake)
+        # the dead letters first: they may be ahead of the table, never behind what it was read at
+        dead_offsets = offsets(dead.head(), stream.name)
+        version = table.head()
+        positions = _positions(version, stream)
+        return cls(
+            stream=stream,
+            table=table,
+            dead=dead,
+            offsets={source: position.records for source, position in positions.items()},
+            bytes_taken={source: position.bytes for source, position in positions.items()},
+            dead_offsets=dead_offsets,
+            watermark_us=watermark.read(version.properties),
+        )
+
+    def positions(self) -> dict[str, Position]:
+        return {
+            source: Position(records, self.bytes_taken.get(source, 0))
+            for source, records in self.offsets.items()
+        }
+
+    def take(self, source: Source, split: Split, *, rows_per_commit: int) -> Taken:
+        total = Taken(source=split.source)
+        batch: _Batch | None = None
+        with ExitStack() as cleanup:
+            for records in source.read(split, rows_per_commit=rows_per_commit):
+                if batch is None:
+                    batch = _Batch(self, split)
+                    cleanup.push(batch.discard_on_error)
+                batch.add(records)
+                if batch.rows >= rows_per_commit:
+                    total = _sum(total, batch.commit())
+                    batch = None
+            if batch is not None:
+                total = _sum(total, batch.commit())
+        return total
+
+    def known_dead(self, split: Split) -> set[int]:
+        """Offsets of this split that a run before left in the dead letters, but not in the table."""
+        since = self.offsets.get(split.source, 0)
+        if self.dead_offsets.get(split.source, 0) <= since:
+            return set()
+        return dead_letters.committed_offsets(
+            self.dead, self.stream, source=split.source, since=since
+        )
+
+
+class _Batch:
+    """The rows and dead letters of one commit, on disk but not yet visible."""
+
+    def __init__(self, run: _Run, split: Split) -> None:
+        self._run, self._split = run, split
+        self._known_dead = run.known_dead(split)
+        self._rows = TableWriter(run.table)
+        self._dead: TableWriter | None = None
+        self._open = True
+        self._end = split.start
+        self._latest_us: int | None = None
+        self.rows = self.refused = self.late = 0
+
+    def add(self, records: Records) -> None:
+        checked = check(decode(records, self._run.stream), self._run.stream)
+        checked = _without_known_dead(checked, records, self._known_dead)
+        violations = checked.violations
+        if violations:
+            self._dead = self._dead or TableWriter(self._run.dead)
+            self._dead.write(
+                dead_letters.rows_of(
+                    records, violations, stream=self._run.stream, split=self._split
+                )
+            )
+        if len(checked.index):
+            rows = _with_coordinates(checked, records, stream=self._run.stream, split=self._split)
+            for part in rows.combine_chunks().to_batches():
+                self._rows.write(part)
+            self._count_late(rows)
+        self.rows += len(checked.index)
+        self.refused += len(violations)
+        self._end = records.end
+
+    def _count_late(self, rows: pa.Table) -> None:
+        if self._run.watermark_us is not None:
+            before = pa.scalar(self._run.watermark_us, pa.int64()).cast(TIMESTAMP)
+            self.late += pc.sum(pc.less(rows.column(EVENT_TIME), before)).as_py() or 0
+        newest = latest(rows, EVENT_TIME)
+        if newest is not None:
+            self._latest_us = max(newest, self._latest_us or newest)
+
+    def commit(self) -> Taken:
+        run, source = self._run, self._split.source
+        self._close()
+        crash_point("ingest.after_decode")
+        end = {source: self._end.records}
+        if self._dead is not None:
+            moved = run.dead_offsets | {
+                source: max(self._end.records, run.dead_offsets.get(source, 0))
+            }
+            fence = Fence(key=run.stream.name, expected=run.dead_offsets, offsets=moved)
+            append(run.dead, self._dead.files, provenance=self._provenance({}), fence=fence)
+            run.dead_offsets = moved
+        crash_point("ingest.after_dead_letters")
+        reached = watermark.advance(
+            run.watermark_us,
+            latest_event_us=self._latest_us,
+            allowed_lateness=run.stream.allowed_lateness,
+        )
+        bytes_taken = run.bytes_taken | {source: self._end.bytes}
+        append(
+            run.table,
+            self._rows.files,
+            provenance=self._provenance(watermark.note(reached)),
+            fence=Fence(key=run.stream.name, expected=run.offsets, offsets=run.offsets | end),
+            properties={_BYTES: json.dumps(bytes_taken, sort_keys=True)} | watermark.note(reached),
+        )
+        run.offsets, run.bytes_taken, run.watermark_us = run.offsets | end, bytes_taken, reached
+        return Taken(
+            source=source,
+            rows=self.rows,
+            dead_letters=self.refused,
+            late_rows=self.late,
+            commits=1,
+        )
+
+    def _provenance(self, notes: Mapping[str, str]) -> Provenance:
+        stream = self._run.stream
+        return Provenance(
+            code=stream.definition_hash(),
+            run_id=self._run.run_id,
+            notes={"headrace.stream": stream.name, **notes},
+        )
+
+    def _close(self) -> None:
+        self._open = False
+        self._rows.__exit__(None, None, None)
+        if self._dead is not None:
+            self._dead.__exit__(None, None, None)
+
+    def discard_on_error(self, kind: object, error: object, trace: object) -> None:
+        """Remove half-written files if the split failed; leave what a commit may have adopted."""
+        if self._open and isinstance(error, BaseException):
+            for writer in (self._rows, self._dead):
+                if writer is not None:
+                    writer.__exit__(type(error), error, error.__traceback__)
+
+
+def _sum(total: Taken, more: Taken) -> Taken:
+    return Taken(
+        source=total.source,
+        rows=total.rows + more.rows,
+        dead_letters=total.dead_letters + more.dead_letters,
+        late_rows=total.late_rows + more.late_rows,
+        commits=total.commits + more.commits,
+    )
+
+
+def _without_known_dead(checked: Checked, records: Records, known: set[int]) -> Checked:
+    if not known:
+        return checked
+    again = {offset - records.first_offset for offset in known}
+    violations: dict[int, Violation] = {
+        at: violation for at, violation in checked.violations.items() if at not in again
+    }
+    # a contract changed since may accept now what is a dead letter already: it stays one
+    keep = [at for at, row in enumerate(checked.index.tolist()) if row not in again]
+    if len(keep) == len(checked.index):
+        return Checked(index=checked.index, rows=checked.rows, violations=violations)
+    return Checked(
+        index=checked.index[keep],
+        rows=checked.rows.take(pa.array(keep, pa.int64())),
+        violations=violations,
+    )
+
+
+def _with_coordinates(
+    checked: Checked, records: Records, *, stream: Stream, split: Split
+) -> pa.Table:
+    rows, count = checked.rows, len(checked.index)
+    if stream.known_at.ingested:
+        known = pa.array([datetime.now(UTC)] * count, TIMESTAMP)
+        rows = rows.append_column(KNOWN_AT, known)
+    elif stream.known_at.after_event is not None:
+        delay = pa.scalar(stream.known_at.after_event, pa.duration("us"))
+        rows = rows.append_column(KNOWN_AT, pc.add(rows.column(EVENT_TIME), delay))
+    values = {
+        "_source": pa.repeat(split.source, count),
+        "_partition": pa.repeat(pa.scalar(split.partition, pa.int32()), count),
+        "_offset": pa.array(checked.index + records.first_offset, pa.int64()),
+        "_source_time": pa.repeat(pa.scalar(split.source_time, TIMESTAMP), count),
+    }
+    for coordinate in COORDINATES:
+        rows = rows.append_column(coordinate, values[coordinate.name])
+    return rows

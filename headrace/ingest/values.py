@@ -1,0 +1,211 @@
+"""Turning what a source holds into declared types, whole columns at a time.
+
+Rules, the same for every format: whole numbers have no point or exponent; floats are finite; a time
+carries `Z` or an offset and lies in the years 1 to 9999; digits beyond microseconds are cut off (that
+never makes one time overtake another); nothing is rounded to fit.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.definitions.types import TIMESTAMP
+
+WRONG_TYPE = "wrong_type"
+OUT_OF_RANGE = "out_of_range"
+NOT_FINITE = "not_finite"
+NAIVE_TIME = "naive_time"
+
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
+_TOO_FINE = r"(\.[0-9]{6})[0-9]+"
+_YEAR_1_US = -62_135_596_800_000_000
+_YEAR_10000_US = 253_402_300_800_000_000
+_YEAR_1_DAYS = -719_162
+_YEAR_10000_DAYS = 2_932_897
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A column of the wanted type, and the error code of each row that has no value for it."""
+
+    values: pa.Array
+    errors: dict[int, str]
+
+
+def holds(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a columnar source's type can be turned into the declared one, value by value."""
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_list(wanted):
+        return _is_list(found) and holds(found.value_type, wanted.value_type)
+    if pa.types.is_null(found) or _is_text(found):
+        return True
+    if pa.types.is_timestamp(wanted):
+        return pa.types.is_timestamp(found) and found.tz is not None
+    if pa.types.is_integer(wanted):
+        return pa.types.is_integer(found)
+    if pa.types.is_floating(wanted):
+        return pa.types.is_floating(found) or pa.types.is_integer(found)
+    if pa.types.is_decimal(wanted):
+        return pa.types.is_decimal(found) or pa.types.is_integer(found)
+    return found == wanted or (pa.types.is_date(wanted) and pa.types.is_date(found))
+
+
+def convert(column: pa.Array, wanted: pa.DataType) -> Converted:
+    """Give `column` the declared type; a row that cannot have it becomes null and an error."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_null(column.type):
+        return Converted(pa.nulls(len(column), wanted), {})
+    if pa.types.is_list(wanted):
+        return _convert_list(column, wanted)
+    if _is_text(column.type):
+        column = column.cast(pa.string())
+        return Converted(column, {}) if pa.types.is_string(wanted) else _parse(column, wanted)
+    return _convert_typed(column, wanted)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _convert_list(column: pa.Array, wanted: pa.DataType) -> Converted:
+    lists = column.cast(pa.list_(column.type.value_type))
+    lists = pa.concat_arrays([lists])  # offsets start at 0, also for a slice
+    inner = convert(lists.flatten(), wanted.value_type)
+    parents = lists.value_parent_indices().to_numpy(zero_copy_only=False)
+    errors: dict[int, str] = {}
+    for element, code in inner.errors.items():
+        errors.setdefault(int(parents[element]), code)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
+    mask = lists.is_null() if lists.null_count else None
+    rebuilt = pa.ListArray.from_arrays(offsets, inner.values, type=wanted, mask=mask)
+    return Converted(_without(rebuilt, errors), errors)
+
+
+def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
+    if pa.types.is_timestamp(wanted):
+        if column.type.unit == "ns":
+            column = pc.floor_temporal(column, unit="microsecond")
+        return _bounded(_cast(column, wanted, code=OUT_OF_RANGE))
+    if pa.types.is_floating(wanted):
+        return _finite(Converted(column.cast(wanted, safe=False), {}))
+    done = _cast(column, wanted, code=OUT_OF_RANGE)
+    return _bounded(done) if pa.types.is_date(wanted) else done
+
+
+def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
+    """Read text as `wanted`: first its form, then its value."""
+    if pa.types.is_timestamp(wanted):
+        return _parse_times(column)
+    if pa.types.is_integer(wanted):
+        shaped = _shaped(column, r"-?[0-9]+")
+        return _merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+    if pa.types.is_floating(wanted):
+        shaped = _shaped(column, rf"{_NUMBER}|(?i:[+-]?(nan|inf|infinity))")
+        return _finite(_merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
+    if pa.types.is_boolean(wanted):
+        shaped = _shaped(column, r"(?i:true|false)|0|1")
+        return _merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE))
+    if pa.types.is_decimal(wanted):
+        shaped = _shaped(column, _NUMBER)
+        return _merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+    shaped = _shaped(column, r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+    return _bounded(_merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE)))
+
+
+def _parse_times(column: pa.Array) -> Converted:
+    zoned = _shaped(column, _TIME + _ZONE)
+    errors = dict(zoned.errors)
+    if errors:
+        rows = list(errors)
+        naive = pc.match_substring_regex(column.take(pa.array(rows)), f"^(?:{_TIME})$")
+        errors |= {
+            row: NAIVE_TIME
+            for row, is_naive in zip(rows, naive.to_pylist(), strict=True)
+            if is_naive
+        }
+    texts = zoned.values
+    if pc.any(pc.match_substring_regex(texts, _TOO_FINE)).as_py():
+        texts = pc.replace_substring_regex(texts, _TOO_FINE, r"\1")
+    done = _cast(texts, TIMESTAMP, code=OUT_OF_RANGE)
+    return _bounded(Converted(done.values, done.errors | errors))
+
+
+def _shaped(column: pa.Array, pattern: str) -> Converted:
+    """Keep the texts that are of the form `pattern`."""
+    fits = pc.match_substring_regex(column, f"^(?:{pattern})$")
+    return _refuse(column, pc.invert(fits), WRONG_TYPE)
+
+
+def _finite(done: Converted) -> Converted:
+    return _merged(done, _refuse(done.values, pc.invert(pc.is_finite(done.values)), NOT_FINITE))
+
+
+def _bounded(done: Converted) -> Converted:
+    """Refuse times and dates outside the years 1 to 9999, which no engine can show."""
+    if pa.types.is_timestamp(done.values.type):
+        number, low, high = pa.int64(), _YEAR_1_US, _YEAR_10000_US
+    else:
+        number, low, high = pa.int32(), _YEAR_1_DAYS, _YEAR_10000_DAYS
+    numbers = done.values.cast(number)
+    outside = pc.or_(pc.less(numbers, low), pc.greater_equal(numbers, high))
+    return _merged(done, _refuse(done.values, outside, OUT_OF_RANGE))
+
+
+def _refuse(column: pa.Array, bad: pa.Array, code: str) -> Converted:
+    rows = np.flatnonzero(pc.fill_null(bad, False).to_numpy(zero_copy_only=False))
+    errors = {int(row): code for row in rows}
+    return Converted(_without(column, errors), errors)
+
+
+def _merged(first: Converted, second: Converted) -> Converted:
+    return Converted(second.values, second.errors | first.errors)
+
+
+def _without(column: pa.Array, errors: dict[int, str]) -> pa.Array:
+    """Put null where there is an error."""
+    if not errors:
+        return column
+    keep = np.ones(len(column), dtype=bool)
+    keep[list(errors)] = False
+    return pc.if_else(pa.array(keep), column, pa.scalar(None, column.type))
+
+
+def _cast(column: pa.Array, wanted: pa.DataType, *, code: str) -> Converted:
+    """Cast; values that do not fit are found by halving, so a few bad ones cost little."""
+    errors: dict[int, str] = {}
+    parts: list[pa.Array] = []
+    _cast_halves(column, lambda part: part.cast(wanted), 0, parts, errors, code)
+    values = parts[0] if len(parts) == 1 else pa.concat_arrays(parts or [pa.nulls(0, wanted)])
+    return Converted(values.cast(wanted), errors)
+
+
+def _cast_halves(
+    column: pa.Array,
+    cast: Callable[[pa.Array], pa.Array],
+    first: int,
+    parts: list[pa.Array],
+    errors: dict[int, str],
+    code: str,
+) -> None:
+    try:
+        parts.append(cast(column))
+    except pa.ArrowInvalid:
+        if len(column) == 1:
+            errors[first] = code
+            parts.append(cast(pa.nulls(1, column.type)))
+            return
+        half = len(column) // 2
+        _cast_halves(column[:half], cast, first, parts, errors, code)
+        _cast_halves(column[half:], cast, first + half, parts, errors, code)
