@@ -130,12 +130,15 @@ def _typed(said: Mapping[str, Any]) -> dict[str, Any]:
         "left_out": tuple(dt.date.fromisoformat(day) for day in said["left_out"]),
         "approximate": tuple(said["approximate"]),
         "labels": tuple(LabelCount(**count) for count in said["labels"]),
-        "days": tuple(
-            LockedDay(**{**day, "day": dt.date.fromisoformat(day["day"])}) for day in said["days"]
-        ),
+        "days": tuple(_day(day) for day in said["days"]),
         "pins": tuple(Pin(**pin) for pin in said["pins"]),
         "created_at": dt.datetime.fromisoformat(said["created_at"]),
     }
+
+
+def _day(said: Mapping[str, Any]) -> LockedDay:
+    values: dict[str, Any] = {**said, "day": dt.date.fromisoformat(said["day"])}
+    return LockedDay(**values)
 
 
 def _text(value: object) -> str:

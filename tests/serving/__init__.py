@@ -1,0 +1,1 @@
+"""Proofs of the online store's publishing and look-ups."""

@@ -1,0 +1,243 @@
+"""Publishing brings the store to the newest row of each entity, and does no more than needed."""
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from headrace.config import Settings
+from headrace.errors import NotAFeatureViewError
+from headrace.identifiers import TableName
+from headrace.serving.publish import Published, publish_view
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.tables.commit import Provenance, replace_files
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake, LakeTable
+from tests.serving.conftest import SCHEMA, add, hours, row
+
+Views = Callable[..., LakeTable]
+VIEW = "features.item_ctr"
+
+
+@pytest.fixture
+def store(settings: Settings) -> Iterator[SQLiteOnlineStore]:
+    with SQLiteOnlineStore(settings.online_store) as opened:
+        yield opened
+
+
+def latest(store: SQLiteOnlineStore, *items: int) -> list[tuple[object, ...] | None]:
+    found = store.get(VIEW, [("all", item) for item in items])
+    return [None if r is None else (r.event_time, r.known_at, *r.values) for r in found]
+
+
+def outcome(done: Published) -> tuple[str, int, int]:
+    return done.mode, done.rows_read, done.rows_changed
+
+
+def test_the_newest_row_of_each_entity_is_published(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(
+        table,
+        [
+            row(1, at=1, ctr=0.1),
+            row(1, at=30, known=31, ctr=0.2),
+            row(1, at=30, known=40, ctr=0.3),
+            row(1, at=29, known=90, ctr=0.4),
+            row(2, at=2, ctr=0.5),
+        ],
+    )
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 2, 2)
+    assert latest(store, 1, 2, 3) == [
+        (hours(30), hours(40), 0.3, 3),
+        (hours(2), hours(2), 0.5, 3),
+        None,
+    ]
+
+
+def test_publishing_again_changes_nothing_and_says_so(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    assert outcome(publish_view(lake, store, table.head())) == ("unchanged", 0, 0)
+
+
+def test_only_days_that_changed_are_read_again(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(item, at=item) for item in range(20)])
+    publish_view(lake, store, table.head())
+    add(table, [row(1, at=25, ctr=0.9), row(50, at=26)])
+    assert outcome(publish_view(lake, store, table.head())) == ("incremental", 2, 2)
+    assert latest(store, 1, 0) == [(hours(25), hours(25), 0.9, 3), (hours(0), hours(0), 0.5, 3)]
+
+
+def test_a_late_row_in_an_old_day_never_overwrites_a_newer_one(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=30)])
+    publish_view(lake, store, table.head())
+    add(table, [row(1, at=2, known=99, ctr=0.9)])
+    assert outcome(publish_view(lake, store, table.head())) == ("incremental", 1, 0)
+    assert latest(store, 1) == [(hours(30), hours(30), 0.5, 3)]
+
+
+def test_compaction_is_nothing_to_publish(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    add(table, [row(2, at=2)])
+    publish_view(lake, store, table.head())
+    head = table.head()
+    replace_files(
+        table,
+        removed=[entry.data_file for entry in head.files()],
+        added=write_batches(table, head.batches()),
+        provenance=Provenance(),
+    )
+    assert outcome(publish_view(lake, store, table.head())) == ("unchanged", 0, 0)
+
+
+def test_known_at_in_the_store_includes_the_delay(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view(delay_s=300)
+    add(table, [row(1, at=1), row(2, at=1, known=2)])
+    publish_view(lake, store, table.head())
+    five_minutes = dt.timedelta(minutes=5)
+    assert latest(store, 1, 2) == [
+        (hours(1), hours(1) + five_minutes, 0.5, 3),
+        (hours(1), hours(2), 0.5, 3),
+    ]
+
+
+def test_a_new_column_is_published_for_every_entity(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1), row(2, at=30)])
+    publish_view(lake, store, table.head())
+    table = view(schema=SCHEMA.append(pa.field("clicks", pa.int64())))
+    add(table, [{**row(2, at=31), "clicks": 4}])
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 2, 2)
+    assert latest(store, 1, 2) == [
+        (hours(1), hours(1), 0.5, 3, None),
+        (hours(31), hours(31), 0.5, 3, 4),
+    ]
+
+
+def test_a_new_ttl_alone_is_written_without_reading_rows_again(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    table = view(ttl_s=60)
+    assert outcome(publish_view(lake, store, table.head())) == ("incremental", 0, 0)
+    state = store.state(VIEW)
+    assert state is not None
+    assert state.ttl == dt.timedelta(minutes=1)
+
+
+def test_an_unknown_snapshot_in_the_store_means_reading_everything(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    state = store.state(VIEW)
+    assert state is not None
+    store.put(type(state)(**{**vars(state), "snapshot_id": 12345}), [])
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 1, 1)
+
+
+def test_a_table_without_day_partitions_is_read_whole(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view(partition_by=("campaign",))
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    add(table, [row(2, at=1)])
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 2, 2)
+
+
+def test_an_empty_view_has_nothing_to_publish(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    assert outcome(publish_view(lake, store, view().head())) == ("unchanged", 0, 0)
+
+
+def test_a_table_that_is_no_feature_view_is_refused(lake: Lake, store: SQLiteOnlineStore) -> None:
+    table = lake.create(TableName("raw", "items"), SCHEMA)
+    with pytest.raises(NotAFeatureViewError, match=r"raw\.items"):
+        publish_view(lake, store, table.head())
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(0, 60), st.integers(0, 30)), min_size=1, max_size=6
+)
+
+
+@given(commits=st.lists(ROWS, min_size=1, max_size=3))
+@hypothesis_settings(
+    deadline=None,
+    max_examples=4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_publishing_after_each_commit_ends_like_publishing_once(
+    lake: Lake, view: Views, store: SQLiteOnlineStore, commits: list[list[tuple[int, int, int]]]
+) -> None:
+    table = view()
+    for rows in commits:
+        add(table, [row(item, at=at, known=at + late, ctr=late / 64) for item, at, late in rows])
+        publish_view(lake, store, table.head())
+    every = table.head().to_arrow().to_pylist()
+    for item in (1, 2, 3):
+        mine = [(r["event_time"], r["known_at"]) for r in every if r["item_id"] == item]
+        (found,) = latest(store, item)
+        assert (None if found is None else found[:2]) == max(mine, default=None)
+
+
+PUBLISH = """
+import sys
+from pathlib import Path
+from headrace.config import Settings
+from headrace.serving.publish import publish_view
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.tables.lake import Lake
+
+settings = Settings.load(env={}, path=Path(sys.argv[1]))
+with Lake.open(settings) as lake, SQLiteOnlineStore(settings.online_store) as store:
+    publish_view(lake, store, lake.table("features.item_ctr").head())
+"""
+
+
+def test_killing_a_publication_leaves_the_previous_state_and_rerunning_completes(
+    lake: Lake, view: Views, store: SQLiteOnlineStore, settings: Settings
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    before = store.freshness(VIEW)
+    add(table, [row(1, at=30), row(2, at=30)])
+    command = [sys.executable, "-c", PUBLISH, str(settings.root / "lake" / "lake.toml")]
+    env = {**os.environ, "HEADRACE_CRASH_AT": "serving.before_commit"}
+    killed = subprocess.run(command, env=env, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert store.freshness(VIEW) == before
+    assert latest(store, 1, 2) == [(hours(1), hours(1), 0.5, 3), None]
+    assert outcome(publish_view(lake, store, table.head())) == ("incremental", 2, 2)
