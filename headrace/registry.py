@@ -42,6 +42,15 @@ _BUILDS = sa.Table(
     sa.Column("watermarks", sa.Text, nullable=False),
 )
 
+_DATASET_VERSIONS = sa.Table(
+    "dataset_versions",
+    _METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("lockfile", sa.Text, nullable=False),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
@@ -84,6 +93,20 @@ class Build:
     inputs: Mapping[str, int]
     code: str
     watermarks: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """One version number of a dataset, taken for good.
+
+    `state` is `claimed` while its tags and files are being made, then `published`, or `abandoned`
+    if they could not be.
+    """
+
+    name: str
+    version: int
+    state: str
+    lockfile: str
 
 
 class Registry:
@@ -218,6 +241,31 @@ class Registry:
             )
             for row in rows
         }
+
+    def claim_dataset(self, name: str, version: int, *, lockfile: str) -> bool:
+        """Take a version number for this lockfile; False if it is taken. One of many callers wins."""
+        row = {"name": name, "version": version, "state": "claimed", "lockfile": lockfile}
+        statement = insert(_DATASET_VERSIONS).values(row).on_conflict_do_nothing()
+        with self.engine.begin() as connection:
+            return connection.execute(statement).rowcount == 1
+
+    def settle_dataset(self, name: str, version: int, *, state: str) -> None:
+        """Say how a claim ended, `published` or `abandoned`; a settled one stays as it is."""
+        table = _DATASET_VERSIONS
+        this = sa.and_(table.c.name == name, table.c.version == version)
+        with self.engine.begin() as connection:
+            connection.execute(
+                sa.update(table).where(this, table.c.state == "claimed").values(state=state)
+            )
+
+    def datasets(self, name: str | None = None) -> list[DatasetRecord]:
+        """Return the versions of one dataset, or of all, by name and version."""
+        table = _DATASET_VERSIONS
+        query = sa.select(table).order_by(table.c.name, table.c.version)
+        if name is not None:
+            query = query.where(table.c.name == name)
+        with self.engine.connect() as connection:
+            return [DatasetRecord(**row) for row in connection.execute(query).mappings()]
 
 
 def _commit_of(row: sa.RowMapping) -> CommitRecord:
