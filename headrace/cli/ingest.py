@@ -1,0 +1,118 @@
+"""`headrace ingest`: take new records of streams into their tables, and show how far each is."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
+from headrace.errors import LakeError
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.definitions.stream import Stream
+    from headrace.ingest.run import IngestResult
+    from headrace.tables.lake import Lake
+
+StreamNames = Annotated[
+    list[str] | None, typer.Argument(metavar="[STREAM]...", help="Streams; all if none is named.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    noun = typer.Typer(
+        help="Take records of streams into their tables.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    noun.command("run")(run)
+    noun.command("status")(status)
+    app.add_typer(noun, name="ingest")
+
+
+def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
+    """Ingest everything new. Safe to kill and to run again; without anything new nothing changes."""
+    from headrace.config import Settings
+    from headrace.tables.lake import Lake
+
+    settings = Settings.load()
+    wanted = _named(streams, settings)
+    width = max((len(stream.name) for stream in wanted), default=0)
+    out = output_of(output)
+    results: list[IngestResult] = []
+    errors: list[LakeError] = []
+    with Lake.open(settings) as lake:
+        for stream in wanted:
+            try:
+                results.append(_ingest(lake, stream))
+            except LakeError as error:  # other streams go on; the command fails in the end
+                errors.append(error)
+                out.say(f"{stream.name:<{width}}  stopped: {error}")
+            else:
+                out.say(_summary(results[-1], width=width))
+    if output is Format.JSON:
+        out.table([_facts(result) for result in results], columns=())
+    if errors:
+        raise errors[0]
+
+
+def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
+    """Show how far each stream is: rows, dead letters, files taken and waiting, watermark."""
+    from headrace.config import Settings
+    from headrace.ingest.run import status as status_of
+    from headrace.tables.lake import Lake
+
+    settings = Settings.load()
+    wanted = _named(streams, settings)
+    with Lake.open(settings) as lake:
+        rows = [asdict(status_of(lake, stream)) for stream in wanted]
+    for row, stream in zip(rows, wanted, strict=True):
+        row["table"] = str(stream.table)
+        row["waiting"] = len(row["sources_waiting"])
+        row["taken"] = row.pop("sources_taken")
+    columns = ("stream", "table", "rows", "dead_letters", "taken", "waiting", "watermark")
+    output_of(output).table(rows, columns=columns)
+
+
+def _ingest(lake: "Lake", stream: "Stream") -> "IngestResult":
+    from headrace.ingest.run import ingest, status
+
+    waiting = len(status(lake, stream).sources_waiting)
+    with progress(stream.name, steps=waiting) as step:
+        return ingest(lake, stream, progress=lambda taken: step(taken.source))
+
+
+def _summary(result: "IngestResult", *, width: int) -> str:
+    watermark = f"watermark {as_text(result.watermark)}"
+    if not result.commits:
+        return f"{result.stream:<{width}}  nothing new  {watermark}"
+    return (
+        f"{result.stream:<{width}}  {result.rows:>9,} rows  {result.commits:>4,} commits  "
+        f"{result.dead_letters:>4,} dead letters  {watermark}"
+    )
+
+
+def _facts(result: "IngestResult") -> dict[str, object]:
+    return {
+        "stream": result.stream,
+        "table": str(result.table),
+        "rows": result.rows,
+        "dead_letters": result.dead_letters,
+        "late_rows": result.late_rows,
+        "commits": result.commits,
+        "watermark": result.watermark,
+        "splits": [asdict(split) for split in result.splits],
+    }
+
+
+def _named(names: list[str] | None, settings: "Settings") -> "list[Stream]":
+    from headrace.definitions.load import load_streams
+
+    declared = load_streams(settings)
+    for name in names or ():
+        if name not in declared:
+            known = ", ".join(f"`{other}`" for other in declared) or "none"
+            message = f"there is no stream `{name}`; declared are {known}"
+            raise typer.BadParameter(message, param_hint="STREAM")
+    return [declared[name] for name in dict.fromkeys(names or declared)]

@@ -1,0 +1,61 @@
+"""The entry point: one app of all nouns, and the one place where errors become exit codes."""
+
+import sys
+import traceback
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from headrace.cli import check, ingest
+from headrace.errors import LakeError
+
+NOUNS = (check, ingest)
+
+EXIT_FAILED = 1
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may simply run the same command again
+
+
+class _Edge(TyperGroup):
+    """Shows a `LakeError` as one message on stderr; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  (click's signature)
+        try:
+            return super().invoke(ctx)
+        except LakeError as error:
+            if ctx.params.get("verbose"):
+                traceback.print_exception(error, file=sys.stderr)
+            else:
+                click.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(EXIT_TRY_AGAIN if error.retryable else EXIT_FAILED) from error
+
+
+def make_app() -> typer.Typer:
+    """Build the app from the nouns."""
+    app = typer.Typer(
+        cls=_Edge,
+        help="A streaming lakehouse that feeds recommender training.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.callback()
+    def root(  # pyright: ignore[reportUnusedFunction]  (typer keeps it)
+        *,
+        verbose: Annotated[
+            bool, typer.Option("--verbose", help="Show the traceback of an error.")
+        ] = False,
+    ) -> None:
+        """Run inside a lakehouse folder, or set HEADRACE_LAKE to its `lake/lake.toml`."""
+
+    for noun in NOUNS:
+        noun.register(app)
+    return app
+
+
+def run() -> None:
+    """Run the command line: 0 done, 1 failed, 2 wrong usage, 75 try the same again."""
+    make_app()()

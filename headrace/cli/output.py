@@ -1,0 +1,137 @@
+"""How commands show results: as text for people or as JSON for programs; progress goes to stderr."""
+
+import contextlib
+import json
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+_WIDTH_OF_PIPE = 200  # a pipe has no width; rich would cut tables at 80
+
+
+class Format(StrEnum):
+    """What `--output` allows."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+OutputOption = Annotated[Format, typer.Option("--output", help="Show text, or JSON on stdout.")]
+
+
+class Output(ABC):
+    """Where a command's result goes."""
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Show a sentence to people; programs do not see it."""
+
+    @abstractmethod
+    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+        """Show rows; text shows `columns`, JSON everything."""
+
+    @abstractmethod
+    def record(self, facts: Mapping[str, object]) -> None:
+        """Show one thing's facts."""
+
+
+class TextOutput(Output):
+    """For people."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        typer.echo(text)
+
+    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+        """Print aligned columns; numbers to the right."""
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for column in columns:
+            numeric = any(_is_number(row.get(column)) for row in rows)
+            shown.add_column(
+                column.replace("_", " "), justify="right" if numeric else "left", no_wrap=True
+            )
+        for row in rows:
+            shown.add_row(*(as_text(row.get(column)) for column in columns))
+        width = None if sys.stdout.isatty() else _WIDTH_OF_PIPE
+        console = Console(width=width, highlight=False, markup=False, emoji=False)
+        console.print(shown)
+
+    def record(self, facts: Mapping[str, object]) -> None:
+        """Print one aligned line per fact."""
+        width = max((len(name) for name in facts), default=0)
+        for name, value in facts.items():
+            typer.echo(f"{name.replace('_', ' '):<{width}}  {as_text(value)}")
+
+
+class JsonOutput(Output):
+    """For programs: one JSON document per result."""
+
+    def say(self, text: str) -> None:
+        """Nothing: sentences are for people."""
+
+    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+        """Print a list of objects."""
+        _ = columns
+        typer.echo(json.dumps([dict(row) for row in rows], indent=2, default=_as_json))
+
+    def record(self, facts: Mapping[str, object]) -> None:
+        """Print one object."""
+        typer.echo(json.dumps(dict(facts), indent=2, default=_as_json))
+
+
+def output_of(wanted: Format) -> Output:
+    """Return the output for a `--output` value."""
+    return JsonOutput() if wanted is Format.JSON else TextOutput()
+
+
+def as_text(value: object) -> str:
+    """Show one value: thousands separated, times in UTC to the second, `—` for nothing."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, list | tuple):
+        return ", ".join(as_text(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return str(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _as_json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+@contextlib.contextmanager
+def progress(title: str, *, steps: int) -> Generator[Callable[[str], None]]:
+    """Show a bar on stderr if it is a terminal; the yielded function takes one step and says what."""
+    if not sys.stderr.isatty() or not steps:
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[at]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=steps, at="")
+        yield lambda at: bar.update(task, advance=1, at=at)
