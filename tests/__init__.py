@@ -1,0 +1,1 @@
+"""Tests of headrace and its shells; the folders mirror what they test."""
