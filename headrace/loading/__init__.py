@@ -1,0 +1,21 @@
+"""Loading: table versions into PyTorch batches; the only room that may import torch.
+
+Here: the order of an epoch, decoding, batches, positions. Not here: what a version consists of
+(`datasets`) or models and training.
+"""
+
+from headrace.loading.batch import Batch, RaggedTensor
+from headrace.loading.columns import hash_text
+from headrace.loading.loader import LoaderStats, SampleLoader
+from headrace.loading.shuffle import Shuffle
+from headrace.loading.spec import FeatureSpec
+
+__all__ = [
+    "Batch",
+    "FeatureSpec",
+    "LoaderStats",
+    "RaggedTensor",
+    "SampleLoader",
+    "Shuffle",
+    "hash_text",
+]

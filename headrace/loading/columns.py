@@ -1,0 +1,122 @@
+"""Arrow columns to numbers: floats, ids (strings hashed) and ragged lists, with nulls replaced."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+from headrace.loading.spec import is_text
+
+_HASHES_KEPT = 65_536
+_POSITIVE = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Lists end to end: list i holds `values[offsets[i]:offsets[i + 1]]`; no value is null.
+
+    `values` is an Arrow array of int64 or float32 that starts at `offsets[0] = 0`.
+    """
+
+    values: pa.Array
+    offsets: NDArray[np.int64]
+
+
+@functools.lru_cache(maxsize=_HASHES_KEPT)
+def hash_text(value: str | bytes) -> int:
+    """Hash a string to 63 bits: blake2b of its UTF-8, 8 bytes little-endian, top bit cleared.
+
+    The same on every machine, process and release, so an embedding row keeps its meaning. Never
+    negative, so no string collides with the id of a missing value.
+    """
+    data = value.encode() if isinstance(value, str) else value
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") & _POSITIVE
+
+
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Make a column one array, without a copy where it is one chunk already."""
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    if column.num_chunks == 0:
+        return pa.nulls(0, column.type)
+    if pt.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    return pa.concat_arrays(column.chunks)
+
+
+def as_floats(array: pa.Array, *, missing: float = 0.0) -> NDArray[Any]:
+    """Turn numbers into an array that casts to float32 by assignment; a null becomes `missing`."""
+    if pt.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    if pt.is_decimal(array.type) or (array.null_count and not pt.is_floating(array.type)):
+        array = array.cast(pa.float64(), safe=False)
+    if array.null_count:
+        array = pc.fill_null(array, pa.scalar(missing, array.type))
+    return array.to_numpy(zero_copy_only=False)
+
+
+def as_ids(array: pa.Array, *, missing: int) -> NDArray[np.int64]:
+    """Turn integers (bit by bit) or strings (hashed) into int64; a null becomes `missing`."""
+    return _ids(array, missing=missing).to_numpy(zero_copy_only=False)
+
+
+def as_ragged(array: pa.Array, *, missing: int) -> Ragged:
+    """Turn lists into (values, offsets); a null list becomes an empty one."""
+    flat: pa.Array = array.flatten()  # leaves out what lies under null lists
+    if array.null_count:
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    else:
+        offsets = array.offsets.to_numpy().astype(np.int64)
+        offsets -= offsets[0]
+    if pt.is_floating(flat.type):
+        values = flat.cast(pa.float32())
+        values = pc.fill_null(values, pa.scalar(float(missing), pa.float32()))
+    else:
+        values = _ids(flat, missing=missing)
+    return Ragged(values, offsets)
+
+
+def take_ragged(column: Ragged, order: NDArray[np.int64]) -> Ragged:
+    """Put list `order[i]` at place i.
+
+    Arrow gathers binary values twice as fast as lists (208 against 394 ns a row of 66 ids,
+    measured), so the lists are viewed as binary, gathered, and viewed back.
+    """
+    values, width = column.values, column.values.type.bit_width // 8
+    if len(values) == 0:
+        return Ragged(values, np.zeros(len(order) + 1, np.int64))
+    data = values.buffers()[1].slice(values.offset * width, len(values) * width)
+    spans = [None, pa.py_buffer(column.offsets * width), data]
+    as_binary = pa.Array.from_buffers(pa.large_binary(), len(column.offsets) - 1, spans)
+    taken = as_binary.take(pa.array(order))
+    _, offset_buffer, data = taken.buffers()
+    offsets = np.frombuffer(offset_buffer, np.int64, count=len(order) + 1) // width
+    kept = pa.Array.from_buffers(values.type, int(offsets[-1]), [None, data])
+    return Ragged(kept, offsets)
+
+
+def _ids(array: pa.Array, *, missing: int) -> pa.Array:
+    if is_text(array.type):
+        return pa.array(_hashes(array, missing=missing))
+    if pt.is_uint64(array.type):
+        array = array.view(pa.int64())
+    elif not pt.is_int64(array.type):
+        array = array.cast(pa.int64())
+    return pc.fill_null(array, pa.scalar(missing, pa.int64())) if array.null_count else array
+
+
+def _hashes(array: pa.Array, *, missing: int) -> NDArray[np.int64]:
+    """Hash each distinct value once; rows only look their hash up."""
+    if not pt.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    words = array.dictionary.to_pylist()
+    hashes = [missing if word is None else hash_text(word) for word in words]
+    indices = pc.fill_null(array.indices, len(words)) if array.null_count else array.indices
+    return np.array([*hashes, missing], np.int64)[indices.to_numpy(zero_copy_only=False)]

@@ -1,0 +1,393 @@
+"""The sample loader: PyTorch batches straight from the Parquet files of a pinned table version."""
+
+import datetime as dt
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import pyarrow as pa
+
+from headrace.datasets.files import FilePlan
+from headrace.datasets.lockfile import Lockfile
+from headrace.loading.batch import Batch, Cut, assemble
+from headrace.loading.decode import Window, WindowReader, read_schema
+from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
+from headrace.loading.shuffle import Shuffle
+from headrace.loading.spec import FeatureSpec
+from headrace.loading.state import LoaderState
+
+SPLITS_SHUFFLED = 8
+_FINGERPRINT_BYTES = 12
+
+
+class PublishedFiles(Protocol):
+    """What the loader needs of a dataset version: its lockfile and its file plan."""
+
+    @property
+    def lock(self) -> Lockfile:
+        """Which version of which table this is."""
+        ...
+
+    @property
+    def files(self) -> FilePlan:
+        """The files to read."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderStats:
+    """What one loader has done since it was made.
+
+    `wait_share` is the part of the time between asking for a batch and getting it, over all time
+    since the first batch was asked for, that was spent waiting for decoding. `decode_cpu_ns_per_row`
+    counts rows decoded, which are more than rows yielded where a rank uses a part of a row group.
+    """
+
+    rows: int
+    batches: int
+    rows_decoded: int
+    rows_per_s: float
+    wait_share: float
+    decode_cpu_ns_per_row: float
+
+
+class SampleLoader:
+    """Iterates over one epoch of batches after the other.
+
+    Order: the sequence of global batches is a function of (files, shuffle, epoch,
+    `canonical_splits`) and of batch_size x world_size; ranks and threads do not enter. Without
+    `shuffle` and with one split it is the order of the table. Every rank gets the same number of
+    batches and every batch has exactly `batch_size` rows, but for the last one when `remainder`
+    is "keep". Each full pass moves `epoch` on by one; breaking off and iterating again starts the
+    same epoch again.
+
+    Memory: at most `threads` windows decoded ahead plus one open window for each canonical split
+    this rank reads, so (threads + 1) row groups without shuffle. A window is one row group, or
+    window_rows / canonical_splits rows rounded up to whole row groups when shuffling. More splits
+    than ranks cost memory, fewer splits than ranks make several ranks decode the same row groups:
+    the largest number of ranks the job will ever have is the right value.
+
+    Args:
+        source: A dataset version (its `lock` and `files`), or a file plan.
+        spec: The columns to read.
+        batch_size: Rows a batch, on this rank.
+        shuffle: How to mix rows; None keeps the order of the table.
+        epoch: The first epoch.
+        rank: This process's number, from 0.
+        world_size: How many processes share each global batch.
+        threads: Decoder threads; 0 decodes in the caller's thread.
+        remainder: What becomes of the last, partial global batch: "keep" (short), "drop" or "pad"
+            (see `Share`). None keeps it with one rank and drops it with several, where
+            `rows_dropped` tells how many rows that leaves out each epoch.
+        canonical_splits: Part of the order, so keep it for the whole job. None is 8 with shuffle
+            and 1 without.
+        days: Read only these days of a table partitioned by day.
+
+    Raises:
+        FeatureSpecError: If the spec does not fit the columns; before anything is decoded.
+        CorruptFileError: If the first or last file cannot be opened.
+        ValueError: If another argument is out of range, or a day is not in the plan.
+
+    """
+
+    def __init__(
+        self,
+        source: FilePlan | PublishedFiles,
+        *,
+        spec: FeatureSpec,
+        batch_size: int,
+        shuffle: Shuffle | None = None,
+        epoch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+        remainder: Remainder | None = None,
+        canonical_splits: int | None = None,
+        days: Collection[dt.date] | None = None,
+    ) -> None:
+        plan = source if isinstance(source, FilePlan) else source.files
+        self._lock = None if isinstance(source, FilePlan) else source.lock
+        self._plan = plan if days is None else _only_days(plan, days)
+        if canonical_splits is None:
+            canonical_splits = SPLITS_SHUFFLED if shuffle is not None else 1
+        if threads < 0 or canonical_splits < 1:
+            msg = f"`threads` is {threads} and `canonical_splits` {canonical_splits}; at least 0 and 1"
+            raise ValueError(msg)
+        if remainder is None:
+            remainder = "keep" if world_size == 1 else "drop"
+        self.spec, self.shuffle, self.epoch, self.threads = spec, shuffle, epoch, threads
+        self.canonical_splits = canonical_splits
+        self.share = Share(
+            batch_size=batch_size, rank=rank, world_size=world_size, remainder=remainder
+        )
+        self._reader = _reader(self._plan, spec, source=self._name)
+        self._files_hash = _fingerprint(self._plan)
+        self._position = 0
+        self._resume = False
+        self._running: Generator[Batch, None, None] | None = None
+        self._meter = _Meter()
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch in the files, over all ranks."""
+        return self._plan.rows
+
+    @property
+    def rows_dropped(self) -> int:
+        """Rows that no rank sees this epoch; which ones they are changes with the shuffled epoch."""
+        return self.share.rows_dropped(self.rows)
+
+    @property
+    def rows_padded(self) -> int:
+        """Rows that are seen a second time at the end of an epoch, over all ranks."""
+        return self.share.rows_padded(self.rows)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank, the same on every rank."""
+        return self.share.batch_count(self.rows)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch; the current epoch keeps a position just loaded."""
+        if epoch != self.epoch:
+            self.close()
+            self.epoch, self._position, self._resume = epoch, 0, False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the last batch handed out ends, as JSON of less than 1 KB, equal on every rank."""
+        return self._state().to_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration go on from a saved position, on any number of ranks and threads.
+
+        Raises:
+            LoaderStateError: If the position is of other files, another spec or another order.
+
+        """
+        saved = LoaderState.from_dict(state, current=self._state())
+        self.close()
+        self.epoch, self._position, self._resume = saved.epoch, saved.samples_in_epoch, True
+
+    def stats(self) -> LoaderStats:
+        """What this loader has done so far."""
+        return self._meter.stats()
+
+    def close(self) -> None:
+        """Stop decoding and join the threads; the loader can be iterated again afterwards."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Start at the position loaded, else at the start of the epoch.
+
+        An error of a decoder thread is raised here, at the batch that needed its rows.
+        """
+        self.close()
+        if not self._resume:
+            self._position = 0
+        self._resume = False
+        self._running = self._run()
+        return self._running
+
+    @property
+    def _name(self) -> str:
+        lock = self._lock
+        return f"{lock.name} v{lock.version} of {lock.table}" if lock else "the file plan"
+
+    def _state(self) -> LoaderState:
+        mixing = None if self.shuffle is None else asdict(self.shuffle)
+        order = {"splits": self.canonical_splits, "shuffle": mixing}
+        return LoaderState(
+            source=self._name,
+            snapshot_id=self._lock.snapshot_id if self._lock else None,
+            files=self._files_hash,
+            spec=self.spec.hash,
+            order=json.dumps(order, sort_keys=True),
+            epoch=self.epoch,
+            samples_in_epoch=self._position,
+            global_batch=self.share.global_batch,
+        )
+
+    def _run(self) -> Generator[Batch, None, None]:
+        order = EpochOrder(
+            self._plan.files, shuffle=self.shuffle, epoch=self.epoch, splits=self.canonical_splits
+        )
+        plans = order.batches(self.share, start=self._position)
+        with _Prefetch(plans, decode=self._decoder(order), threads=self.threads) as ready:
+            open_windows: dict[int, tuple[int, Window]] = {}
+            asked = self._meter.start()
+            for plan in ready:
+                cuts: list[Cut] = []
+                for piece in plan.pieces:
+                    window = open_windows.get(piece.lane)
+                    if window is None or window[0] != piece.window:
+                        open_windows.pop(piece.lane, None)
+                        open_windows[piece.lane] = window = (
+                            piece.window,
+                            ready.window(self._meter),
+                        )
+                    cuts.append(Cut(window[1], piece.start, piece.stop))
+                batch = assemble(cuts, spec=self.spec, padding=plan.padding)
+                self._position = plan.stop
+                self._meter.batch(len(batch), since=asked)
+                yield batch
+                asked = time.perf_counter()
+        self.epoch, self._position, self._running = self.epoch + 1, 0, None
+
+    def _decoder(self, order: EpochOrder) -> "_Decode":
+        reader, shuffle, epoch = self._reader, self.shuffle, self.epoch
+
+        def decode(window: int) -> Window:
+            rows = None
+            if shuffle is not None:
+                rows = shuffle.order(order.window_rows(window), epoch=epoch, window=window)
+            return reader.read(order.segments(window), rows)
+
+        return decode
+
+
+class _Decode(Protocol):
+    def __call__(self, window: int) -> Window: ...
+
+
+class _Prefetch:
+    """Walks the batch plans and decodes the windows they will open, `threads` ahead."""
+
+    def __init__(self, plans: Iterator[BatchPlan], *, decode: _Decode, threads: int) -> None:
+        self._plans, self._decode, self._ahead = plans, decode, max(threads, 1)
+        self._pool = ThreadPoolExecutor(threads, "headrace-decode") if threads else None
+        self._planned: deque[BatchPlan] = deque()
+        self._wanted: deque[int] = deque()
+        self._futures: deque[Future[Window]] = deque()
+        self._open: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[BatchPlan]:
+        while True:
+            self._submit()
+            if not self._planned and not self._plan_one():
+                return
+            yield self._planned.popleft()
+
+    def window(self, meter: "_Meter") -> Window:
+        """The next window in the order the plans open them; waits for it."""
+        started = time.perf_counter()
+        if self._pool is None:
+            window = self._decode(self._wanted.popleft())
+        else:
+            self._submit()
+            window = self._futures.popleft().result()
+            self._submit()
+        meter.window(window, wait_s=time.perf_counter() - started)
+        return window
+
+    def _submit(self) -> None:
+        if self._pool is None:
+            return
+        while len(self._futures) < self._ahead:
+            while not self._wanted:
+                if not self._plan_one():
+                    return
+            self._futures.append(self._pool.submit(self._decode, self._wanted.popleft()))
+
+    def _plan_one(self) -> bool:
+        plan = next(self._plans, None)
+        if plan is None:
+            return False
+        self._planned.append(plan)
+        self._wanted.extend(piece.window for piece in plan.pieces if self._opens(piece))
+        return True
+
+    def _opens(self, piece: Piece) -> bool:
+        opens = self._open.get(piece.lane) != piece.window
+        self._open[piece.lane] = piece.window
+        return opens
+
+
+class _Meter:
+    def __init__(self) -> None:
+        self._rows = self._batches = self._decoded = self._cpu_ns = 0
+        self._wait_s = self._busy_s = 0.0
+        self._started_s: float | None = None
+        self._last_s = 0.0
+
+    def start(self) -> float:
+        now = time.perf_counter()
+        if self._started_s is None:
+            self._started_s = now
+        return now
+
+    def window(self, window: Window, *, wait_s: float) -> None:
+        self._decoded += window.rows
+        self._cpu_ns += window.cpu_ns
+        self._wait_s += wait_s
+
+    def batch(self, rows: int, *, since: float) -> None:
+        self._last_s = time.perf_counter()
+        self._rows, self._batches = self._rows + rows, self._batches + 1
+        self._busy_s += self._last_s - since
+
+    def stats(self) -> LoaderStats:
+        elapsed = self._last_s - self._started_s if self._started_s is not None else 0.0
+        return LoaderStats(
+            rows=self._rows,
+            batches=self._batches,
+            rows_decoded=self._decoded,
+            rows_per_s=self._rows / elapsed if elapsed > 0 else 0.0,
+            wait_share=self._wait_s / elapsed if elapsed > 0 else 0.0,
+            decode_cpu_ns_per_row=self._cpu_ns / self._decoded if self._decoded else 0.0,
+        )
+
+
+def _reader(plan: FilePlan, spec: FeatureSpec, *, source: str) -> WindowReader:
+    if not plan.files:
+        return WindowReader((), spec=spec, schema=pa.schema([]))
+    schema = read_schema(plan.files)
+    spec.check(schema, source=source)
+    return WindowReader(plan.files, spec=spec, schema=schema)
+
+
+def _only_days(plan: FilePlan, days: Collection[dt.date]) -> FilePlan:
+    wanted = {day.isoformat() for day in days}
+    found = {file.partition[0][:10] for file in plan.files if file.partition}
+    if missing := sorted(wanted - found):
+        msg = f"no file of day {', '.join(missing)}; there are {', '.join(sorted(found)) or 'none'}"
+        raise ValueError(msg)
+    return FilePlan(
+        tuple(file for file in plan.files if file.partition and file.partition[0][:10] in wanted)
+    )
+
+
+def _fingerprint(plan: FilePlan) -> str:
+    digest = hashlib.blake2b(digest_size=_FINGERPRINT_BYTES)
+    for file in plan.files:
+        digest.update(json.dumps([file.path, file.row_group_rows]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""What a model reads: which columns become which tensors, and what stands in for a missing value."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import pyarrow as pa
+import pyarrow.types as pt
+
+from headrace.errors import FeatureSpecError
+
+MISSING_DENSE = 0.0
+MISSING_ID = -1  # no hash is negative, so it can never be mistaken for a hashed string
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSpec:
+    """The columns of one model, by role.
+
+    Attributes:
+        dense: Numbers and flags, as columns of `Batch.dense` (float32).
+        sparse: Categorical ids, int64. Integers pass bit by bit; strings become a 63-bit hash that
+            is the same everywhere and always (`hash_text`).
+        sequence: Lists of ids or numbers, as (values, offsets). A null list reads as an empty one.
+        label: What the model learns, as columns of `Batch.labels` (float32); never null.
+        weight: One number a row, as `Batch.weight` (float32); never null.
+        key: A column that names the row; it comes back as `Batch.keys`, an Arrow array.
+        missing: What a null reads as, by column. Without an entry 0.0 for `dense` and -1 for
+            `sparse` and for a null *inside* a list.
+
+    """
+
+    dense: Sequence[str] = ()
+    sparse: Sequence[str] = ()
+    sequence: Sequence[str] = ()
+    label: Sequence[str] = ()
+    weight: str | None = None
+    key: str | None = None
+    missing: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        for role in ("dense", "sparse", "sequence", "label"):
+            names = getattr(self, role)
+            if isinstance(names, str):
+                msg = f"`{role}` takes a list of columns, found the text `{names}`"
+                raise FeatureSpecError(msg)
+            object.__setattr__(self, role, tuple(names))
+            doubled = sorted({name for name in names if list(names).count(name) > 1})
+            if doubled:
+                msg = f"`{role}` names `{doubled[0]}` more than once"
+                raise FeatureSpecError(msg)
+        if not self.columns:
+            msg = "the spec names no column; give at least one of dense, sparse, sequence, label"
+            raise FeatureSpecError(msg)
+        may_be_null = {*self.dense, *self.sparse, *self.sequence}
+        for name in self.missing:
+            if name not in may_be_null:
+                msg = f"`missing` names `{name}`, which is in none of dense, sparse and sequence"
+                raise FeatureSpecError(msg)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column to read, each once."""
+        extra = [name for name in (self.weight, self.key) if name is not None]
+        return tuple(
+            dict.fromkeys([*self.dense, *self.sparse, *self.sequence, *self.label, *extra])
+        )
+
+    @property
+    def hash(self) -> str:
+        """A short hash of everything that changes what a batch holds."""
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        content["missing"] = sorted(self.missing.items())
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def missing_number(self, name: str) -> float:
+        """What a null of a dense column reads as."""
+        return self.missing.get(name, MISSING_DENSE)
+
+    def missing_id(self, name: str) -> int:
+        """What a null id, alone or inside a list, reads as."""
+        return int(self.missing.get(name, MISSING_ID))
+
+    def check(self, schema: pa.Schema, *, source: str) -> None:
+        """Hold the spec against the columns of a table; reads no data.
+
+        Raises:
+            FeatureSpecError: Naming the first column that is not there or not of a fitting type.
+
+        """
+        known: list[str] = schema.names
+        for name in self.columns:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean `{close[0]}`? " if close else ""
+                listed = ", ".join(f"`{other}`" for other in known)
+                msg = f"{source} has no column `{name}`; {hint}columns: {listed}"
+                raise FeatureSpecError(msg)
+        numbers = [*self.dense, *self.label, *([self.weight] if self.weight else [])]
+        for names, fits, allowed in (
+            (numbers, _is_number, "a number or a boolean"),
+            (self.sparse, _is_id, "an integer, a boolean or a string"),
+            (self.sequence, _is_sequence, "a list of integers, numbers or strings"),
+        ):
+            for name in names:
+                found: pa.DataType = schema.field(name).type
+                if not fits(found):
+                    msg = f"column `{name}` of {source} is {found}; here it must be {allowed}"
+                    raise FeatureSpecError(msg)
+
+
+def is_text(data_type: pa.DataType) -> bool:
+    """Whether values of this type are hashed."""
+    if pt.is_dictionary(data_type):
+        return is_text(data_type.value_type)
+    return bool(
+        pt.is_string(data_type)
+        or pt.is_large_string(data_type)
+        or pt.is_binary(data_type)
+        or pt.is_large_binary(data_type)
+    )
+
+
+def _is_number(data_type: pa.DataType) -> bool:
+    return bool(
+        pt.is_integer(data_type)
+        or pt.is_floating(data_type)
+        or pt.is_boolean(data_type)
+        or pt.is_decimal(data_type)
+    )
+
+
+def _is_id(data_type: pa.DataType) -> bool:
+    return bool(pt.is_integer(data_type) or pt.is_boolean(data_type)) or is_text(data_type)
+
+
+def _is_sequence(data_type: pa.DataType) -> bool:
+    if not (pt.is_list(data_type) or pt.is_large_list(data_type)):
+        return False
+    element: pa.DataType = data_type.value_type
+    return bool(pt.is_floating(element)) or _is_id(element)

@@ -1,0 +1,1 @@
+"""Proofs of the sample loader: order, shares, positions, nulls, damage."""
