@@ -20,32 +20,9 @@ PAGE_SIZES = (8, 5)
 _USERS_MAX = 1_000_000
 _SLICE_IMPRESSIONS = 65_536
 # Traffic by hour of day (UTC), per mille of the day's peak: a quiet night, a long evening.
-_HOURS = (
-    310,
-    220,
-    160,
-    120,
-    110,
-    130,
-    210,
-    340,
-    460,
-    540,
-    580,
-    610,
-    650,
-    640,
-    600,
-    590,
-    620,
-    690,
-    780,
-    880,
-    960,
-    1000,
-    850,
-    560,
-)
+_NIGHT_AND_MORNING = "310 220 160 120 110 130 210 340 460 540 580 610"
+_DAY_AND_EVENING = "650 640 600 590 620 690 780 880 960 1000 850 560"
+_HOURS = tuple(int(hour) for hour in f"{_NIGHT_AND_MORNING} {_DAY_AND_EVENING}".split())
 
 
 @dataclass(frozen=True, kw_only=True)

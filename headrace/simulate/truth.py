@@ -91,6 +91,8 @@ class ServingMemory:
         between the previous call and the next.
         """
         questions = asked.num_rows
+        if not questions + arrived.num_rows:
+            return {name: np.zeros(0, dtype=np.int64) for name in ("as_of", "known_at", "s", "w")}
         user = _column(asked, arrived, "user")
         moment = np.concatenate([_ints(asked, "event_time"), _ints(arrived, "received_at")])
         order = np.lexsort((np.arange(moment.size) >= questions, moment, user))

@@ -1,0 +1,1 @@
+"""Tests of the traffic generator: same bytes, right rates, a truth that plain Python confirms."""
