@@ -173,9 +173,12 @@ class Stream(Declaration):
     def _no_reserved_names(
         cls, fields: dict[str, StreamField], info: ValidationInfo
     ) -> dict[str, StreamField]:
-        for name in fields:
+        for name, field in fields.items():
             if name in COORDINATES.names:
                 msg = f"`{name}` is a row coordinate that headrace writes; rename the field"
+                raise ValueError(msg)
+            if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
+                msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
                 raise ValueError(msg)
         return fields
 

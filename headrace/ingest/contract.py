@@ -7,11 +7,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.decode import Decoded, Violation, refusal
+from headrace.ingest.decoded import (
+    MISSING_REQUIRED,
+    UNKNOWN_FIELD,
+    Decoded,
+    Violation,
+    refusal,
+)
 from headrace.ingest.values import Converted, convert
-
-MISSING_REQUIRED = "missing_required"
-UNKNOWN_FIELD = "unknown_field"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import TableName
 from headrace.ingest.base import Records, Split
-from headrace.ingest.decode import Violation
+from headrace.ingest.decoded import Violation
 from headrace.tables.lake import Lake, LakeTable
 
 TABLE = TableName("dead_letters", "records")

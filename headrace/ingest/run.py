@@ -23,7 +23,8 @@ from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.base import Position, Records, Source, Split
 from headrace.ingest.contract import Checked, check, latest
-from headrace.ingest.decode import Violation, decode
+from headrace.ingest.decode import decode
+from headrace.ingest.decoded import Violation
 from headrace.ingest.files import FileSource
 from headrace.tables.commit import Fence, Provenance, append, offsets
 from headrace.tables.files import TableWriter

@@ -1,0 +1,55 @@
+"""What decoding yields: columns for the records that could be read, a violation for each other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.ingest.values import NAIVE_TIME, NOT_FINITE, OUT_OF_RANGE
+
+MALFORMED = "malformed"
+INVALID_UTF8 = "invalid_utf8"
+TOO_LONG = "too_long"
+WRONG_COLUMNS = "wrong_columns"
+MISSING_REQUIRED = "missing_required"
+UNKNOWN_FIELD = "unknown_field"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Why a record cannot be a row."""
+
+    code: str
+    reason: str
+    field: str | None = None
+
+
+def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
+    """Say why a field's value cannot be of its declared type."""
+    why = {
+        NAIVE_TIME: "has neither `Z` nor an offset",
+        NOT_FINITE: "is not a finite number",
+        INVALID_UTF8: "holds half of a surrogate pair",
+        OUT_OF_RANGE: f"does not fit into `{declared}`",
+    }.get(code, f"is not a `{declared}`")
+    return Violation(code, f"`{name}` is {shown(value)}, which {why}", name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Columns of the records that could be read, and a violation for each of the others.
+
+    `index` says which record of the batch each row is; rows and violations together are all of them.
+    Columns have a type that `values.convert` understands; undeclared ones are there only if the
+    contract asks about them.
+    """
+
+    index: np.ndarray
+    columns: dict[str, pa.Array]
+    violations: dict[int, Violation]
+
+
+def shown(value: object) -> str:
+    """Quote a value for a message: short, and printable whatever it holds."""
+    text = str(value).encode(errors="replace").decode()
+    return f"`{text if len(text) <= 80 else text[:79] + '…'}`"
