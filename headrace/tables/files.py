@@ -215,6 +215,8 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
 
 
 def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
+    if column.null_count == len(column):  # SQL's bare `null` has a type that casts to nothing
+        return pa.nulls(len(column), field.type)
     both_times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(field.type)
     if both_times and (column.type.tz is None) != (field.type.tz is None):
         raise ContractError(table, f"`{field.name}` mixes zoned and naive times")

@@ -10,7 +10,6 @@ from typing import Self
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
@@ -20,6 +19,7 @@ from headrace.errors import SnapshotNotFoundError, TableNotFoundError
 from headrace.identifiers import TableName
 from headrace.registry import Registry
 from headrace.tables import evolve, partitions, schema
+from headrace.tables.catalog import MemoCatalog
 from headrace.tables.scan import TableVersion
 
 CATALOG_NAME = "lake"
@@ -48,7 +48,7 @@ class Lake:
         with (settings.state_dir / "open.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             _use_wal(settings.state_dir / "catalog.db")
-            catalog = SqlCatalog(
+            catalog = MemoCatalog(
                 CATALOG_NAME,
                 uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
                 warehouse=f"file://{settings.warehouse}",

@@ -1,0 +1,112 @@
+"""Compaction: fewer files, the same rows, beside running writers."""
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from pyiceberg.manifest import DataFile
+
+from headrace.errors import CommitConflictError
+from headrace.maintenance.compact import apply_compaction, compact
+from headrace.maintenance.health import health
+from headrace.maintenance.plan import plan_bins, plan_compaction
+from headrace.tables import commit
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake
+from headrace.tables.scan import FileEntry
+from tests.tables.factories import add, day_key, events, events_table, ids_of
+
+MIB = 1024 * 1024
+
+
+def file_of(size: int, number: int) -> FileEntry:
+    return FileEntry(
+        path=f"{number}", rows=1, bytes=size, partition=(), sequence=number, data_file=DataFile()
+    )
+
+
+@hypothesis_settings(deadline=None)
+@given(sizes=st.lists(st.integers(1, 300), max_size=60), target=st.integers(1, 200))
+def test_bins_hold_each_small_file_at_most_once_and_settle(sizes: list[int], target: int) -> None:
+    files = [file_of(size, number) for number, size in enumerate(sizes)]
+    bins = plan_bins(files, target_bytes=target)
+    binned = [file.path for each in bins for file in each]
+    assert len(binned) == len(set(binned))
+    assert all(len(each) > 1 for each in bins)
+    assert all(sum(f.bytes for f in each[:-1]) < target for each in bins)
+    untouched = [file for file in files if file.path not in binned]
+    rewritten = [
+        file_of(sum(f.bytes for f in each), 1000 + number) for number, each in enumerate(bins)
+    ]
+    assert plan_bins([*untouched, *rewritten], target_bytes=target) == []
+
+
+def test_compaction_keeps_every_row_in_fewer_files(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(12):
+        add(table, [i], day=i % 2)
+    before = table.head().to_arrow().sort_by("id")
+    done = compact(table)
+    assert (done.files_before, done.files_after) == (12, 2)
+    assert table.head().to_arrow().sort_by("id").equals(before)
+    assert [len(table.head().files(partitions=[day_key(d)])) for d in (0, 1)] == [1, 1]
+
+
+def test_compacting_twice_changes_nothing_the_second_time(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(5):
+        add(table, [i])
+    compact(table)
+    after = table.head().snapshot_id
+    assert not compact(table).changed
+    assert table.head().snapshot_id == after
+
+
+def test_an_append_during_a_compaction_survives_and_so_does_the_compaction(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(6):
+        add(table, [i])
+    plan = plan_compaction(table.head(), target_bytes=128 * MIB)
+    add(table, [100])
+    add(table, [101], day=1)
+    apply_compaction(table, plan)
+    assert ids_of(table) == [*range(6), 100, 101]
+    assert len(table.head().files()) == 3
+
+
+def test_a_compaction_never_brings_back_overwritten_rows(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(6):
+        add(table, [i])
+    plan = plan_compaction(table.head(), target_bytes=128 * MIB)
+    files = write_batches(table, [events([50])])
+    commit.overwrite_partitions(table, files, partitions=[day_key(0)], provenance=Provenance())
+    with pytest.raises(CommitConflictError):
+        apply_compaction(table, plan)
+    assert ids_of(table) == [50]
+
+
+def test_the_row_order_inside_a_partition_is_the_order_of_arrival(lake: Lake) -> None:
+    table = events_table(lake)
+    for ids in ([5, 3], [9, 1], [4]):
+        add(table, ids)
+    compact(table)
+    assert table.head().to_arrow().column("id").to_pylist() == [5, 3, 9, 1, 4]
+
+
+def test_health_names_small_files_first_and_compaction_heals_it(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(10):
+        add(table, [i])
+    sick = health(table)
+    assert sick.worst is not None
+    assert sick.worst.name == "small files"
+    assert "9 fewer files" in sick.worst.gain
+    compact(table)
+    assert health(table).score > sick.score
+    assert health(table).worst is None
+
+
+def test_an_empty_table_is_healthy(lake: Lake) -> None:
+    assert health(events_table(lake)).score == 100

@@ -1,0 +1,51 @@
+"""Small tables and rows for tests of the tables room; only the relevant fields are spelled out."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from headrace.identifiers import TableName
+from headrace.tables import commit
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake, LakeTable
+
+UTC_US = pa.timestamp("us", tz="UTC")
+START = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+EVENTS = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("name", pa.string()),
+        pa.field("tags", pa.list_(pa.int64())),
+        pa.field("event_time", UTC_US, nullable=False),
+    ]
+)
+
+
+def events_table(lake: Lake, name: str = "raw.events") -> LakeTable:
+    return lake.create(TableName.parse(name), EVENTS, partition_by=["day(event_time)"])
+
+
+def events(ids: Sequence[int], *, day: int = 0) -> pa.RecordBatch:
+    at = START + dt.timedelta(days=day)
+    return pa.record_batch(
+        {
+            "id": pa.array(ids, pa.int64()),
+            "name": [f"event {i}" for i in ids],
+            "tags": pa.array([[i, i + 1][: i % 3] for i in ids], pa.list_(pa.int64())),
+            "event_time": pa.array([at + dt.timedelta(seconds=i % 86_400) for i in ids], UTC_US),
+        }
+    )
+
+
+def day_key(day: int) -> tuple[object, ...]:
+    return ((START + dt.timedelta(days=day)).date(),)
+
+
+def add(table: LakeTable, ids: Sequence[int], *, day: int = 0) -> commit.Commit:
+    files = write_batches(table, [events(ids, day=day)])
+    return commit.append(table, files, provenance=commit.Provenance())
+
+
+def ids_of(table: LakeTable) -> list[int]:
+    return sorted(table.head().to_arrow(columns=["id"]).column("id").to_pylist())

@@ -1,0 +1,121 @@
+"""Creating tables, bringing them in line with a schema, refs and changes."""
+
+import pyarrow as pa
+import pytest
+
+from headrace.errors import (
+    CommitConflictError,
+    ContractError,
+    InvalidNameError,
+    SnapshotNotFoundError,
+    TableNotFoundError,
+)
+from headrace.identifiers import TableName
+from headrace.tables import commit, refs
+from headrace.tables.changes import changes
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake
+from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
+
+
+@pytest.mark.parametrize("name", ["../evil.t", "a.b.c", "A.t", "a", "a.b'", "a." + "x" * 64])
+def test_names_that_could_leave_the_warehouse_are_refused(lake: Lake, name: str) -> None:
+    with pytest.raises(InvalidNameError):
+        lake.table(name)
+
+
+def test_an_unknown_table_lists_the_known_ones(lake: Lake) -> None:
+    events_table(lake)
+    with pytest.raises(TableNotFoundError, match=r"`raw\.events`"):
+        lake.table("raw.evens")
+
+
+def test_creating_the_same_table_again_changes_nothing(lake: Lake) -> None:
+    table = events_table(lake)
+    before = table.iceberg().metadata_location
+    events_table(lake)
+    assert table.iceberg().metadata_location == before
+
+
+def test_new_optional_and_wider_columns_apply_and_old_rows_still_read(lake: Lake) -> None:
+    name = TableName("raw", "wide")
+    old = pa.schema([pa.field("id", pa.int32(), nullable=False)])
+    table = lake.create(name, old)
+    batch = pa.record_batch({"id": pa.array([1], pa.int32())})
+    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    new = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("note", pa.string())])
+    lake.create(name, new)
+    assert table.head().to_arrow().to_pylist() == [{"id": 1, "note": None}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "complaint"),
+    [
+        (EVENTS.set(0, pa.field("id", pa.int32(), nullable=False)), "cannot become int32"),
+        (EVENTS.set(1, pa.field("name", pa.int64())), "cannot become int64"),
+        (EVENTS.set(1, pa.field("name", pa.string(), nullable=False)), "cannot become required"),
+        (EVENTS.append(pa.field("extra", pa.int64(), nullable=False)), "declare it optional"),
+    ],
+)
+def test_other_changes_of_a_schema_are_refused_by_name(
+    lake: Lake, wanted: pa.Schema, complaint: str
+) -> None:
+    table = events_table(lake)
+    before = table.iceberg().metadata_location
+    with pytest.raises(ContractError, match=complaint):
+        lake.create(table.name, wanted, partition_by=["day(event_time)"])
+    assert table.iceberg().metadata_location == before
+
+
+def test_another_partitioning_is_refused(lake: Lake) -> None:
+    table = events_table(lake)
+    with pytest.raises(ContractError, match="partitioned by"):
+        lake.create(table.name, EVENTS, partition_by=["id"])
+
+
+def test_a_tag_keeps_its_snapshot_and_never_moves(lake: Lake) -> None:
+    table = events_table(lake)
+    first, second = add(table, [1]), add(table, [2])
+    refs.tag(table, "events-v1", snapshot_id=first.snapshot_id)
+    refs.tag(table, "events-v1", snapshot_id=first.snapshot_id)
+    with pytest.raises(CommitConflictError, match="already points"):
+        refs.tag(table, "events-v1", snapshot_id=second.snapshot_id)
+    assert refs.tags(table) == {"events-v1": first.snapshot_id}
+
+
+def test_unknown_snapshots_and_tags_are_named(lake: Lake) -> None:
+    table = events_table(lake)
+    with pytest.raises(SnapshotNotFoundError, match="snapshot 42"):
+        table.at(snapshot_id=42)
+    with pytest.raises(SnapshotNotFoundError, match="tag `nope`"):
+        table.at(tag="nope")
+
+
+def test_changes_names_touched_partitions_and_is_blind_to_compaction(lake: Lake) -> None:
+    table = events_table(lake)
+    first = add(table, [1], day=0)
+    add(table, [2], day=0)
+    add(table, [3], day=2)
+    files = [f.data_file for f in table.head().files(partitions=[day_key(0)])]
+    merged = write_batches(table, [events([1, 2], day=0)])
+    swap = commit.replace_files(table, removed=files, added=merged, provenance=Provenance())
+    assert not changes(table, since=swap.parent_id)
+    seen = changes(table, since=first.snapshot_id)
+    assert seen.partitions == {day_key(0), day_key(2)}
+    assert seen.operations == ("append", "append")
+    assert ids_of(table) == [1, 2, 3]
+
+
+def test_changes_from_an_unknown_start_is_an_error(lake: Lake) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    with pytest.raises(SnapshotNotFoundError):
+        changes(table, since=42)
+
+
+def test_changes_of_many_partitions_are_found_without_a_summary(lake: Lake) -> None:
+    table = events_table(lake)
+    batches = [events([day], day=day) for day in range(70)]
+    commit.append(table, write_batches(table, batches), provenance=Provenance())
+    assert changes(table, since=None).partitions == {day_key(day) for day in range(70)}
