@@ -149,6 +149,42 @@ class LeakError(LakeError):
         super().__init__(f"{rows} samples of `{sample_set}` use the future: {detail}")
 
 
+class DuplicateExposureError(LakeError):
+    """Two exposures share an id, so no label can be told to belong to one of them."""
+
+    def __init__(self, table: str, *, day: str, example: str, ids: int) -> None:
+        self.table, self.day, self.example, self.ids = table, day, example, ids
+        super().__init__(
+            f"`{table}` has {ids} exposure ids more than once on {day}, for example `{example}`; "
+            "no sample of that day was built, remove the duplicates (staging keeps the first "
+            "arrival of each id) and build again"
+        )
+
+
+class NullKnownAtError(LakeError):
+    """A feature row does not say when it happened or when it was known."""
+
+    def __init__(self, table: str, *, rows: int, columns: tuple[str, ...]) -> None:
+        self.table, self.rows, self.columns = table, rows, columns
+        named = " or ".join(f"`{name}`" for name in columns)
+        super().__init__(
+            f"{rows} rows of `{table}` have no {named}, so nobody can say which samples may use "
+            "them; nothing was built, fill the column and build again"
+        )
+
+
+class SampleNotFoundError(LakeError):
+    """No built sample has this id."""
+
+    def __init__(self, sample_id: str, *, sample_sets: tuple[str, ...]) -> None:
+        self.sample_id, self.sample_sets = sample_id, sample_sets
+        listed = ", ".join(f"`{name}`" for name in sample_sets) or "none yet"
+        super().__init__(
+            f"no sample `{sample_id}` in the built sample sets: {listed}; it may be a negative "
+            "that was not kept, or its day is not built (`headrace samples build NAME`)"
+        )
+
+
 class VersionExistsError(LakeError):
     """A dataset version is already published with other content."""
 

@@ -1,0 +1,25 @@
+{#- `table` and `incremental` on DuckDB: the model's rows become data files of an Iceberg table and one commit.
+  Nothing is committed when neither the inputs' snapshots nor the code changed. -#}
+
+{% materialization table, adapter="duckdb", supported_languages=["sql"] %}
+  {{ return(headrace.commit_model()) }}
+{% endmaterialization %}
+
+{% materialization incremental, adapter="duckdb", supported_languages=["sql"] %}
+  {{ return(headrace.commit_model()) }}
+{% endmaterialization %}
+
+{% macro commit_model() %}
+  {%- set target = this.incorporate(type='view') -%}
+  {{ run_hooks(pre_hooks) }}
+  {%- do run_query('select 1') -%}
+  {%- set request = headrace.model_request() -%}
+  {%- do request.update({'sql': compiled_code}) -%}
+  {%- do adapter.store_relation('headrace', target, [], '', 'commit', request) -%}
+  {%- set outcome = request.outcome -%}
+  {%- call noop_statement('main', outcome.message, outcome.code, outcome.rows) -%}
+    {{ compiled_code }}
+  {%- endcall -%}
+  {{ run_hooks(post_hooks) }}
+  {{ return({'relations': [target]}) }}
+{% endmacro %}

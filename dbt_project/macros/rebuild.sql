@@ -1,0 +1,130 @@
+{#- What of a model has to be built: asked once before its SQL is rendered, so that the answer reaches the SQL as
+  constants, and used again when its rows are committed.
+
+  A model says in `meta.headrace_table`: `partition_by`, `sort_by` and, if a row depends on inputs of earlier days,
+  `reach_days`. With reach r an input row of day D influences rows of days D to D + r, so these are rebuilt,
+  reading the inputs r days further back. -#}
+
+{#- Everything the committer must know about this model, as a dict. -#}
+{% macro model_request() %}
+  {%- set declared = model.config.meta.get('headrace_table', {}) -%}
+  {%- set columns = {} -%}
+  {%- for name, column in model.columns.items() -%}
+    {%- set required = column.constraints | map(attribute='type') | map('string') | select('in', ['not_null', 'primary_key', 'ConstraintType.not_null', 'ConstraintType.primary_key']) | list | length > 0 -%}
+    {%- do columns.update({name: {'required': required, 'data_type': column.data_type}}) -%}
+  {%- endfor -%}
+  {%- set unique_key = config.get('unique_key') or [] -%}
+  {%- set materialized = model.config.materialized -%}
+  {%- set upstream = {'inputs': [], 'code': [model.raw_code], 'macros': model.depends_on.macros | list} -%}
+  {%- do headrace.add_upstream(model.depends_on.nodes, upstream) -%}
+  {{ return({
+    'target': this.schema ~ '.' ~ this.identifier,
+    'strategy': 'table' if materialized == 'table' else (config.get('incremental_strategy') or 'append'),
+    'unique_key': [unique_key] if unique_key is string else unique_key | list,
+    'partition_by': declared.get('partition_by', []),
+    'sort_by': declared.get('sort_by', []),
+    'reach_days': declared.get('reach_days', 0),
+    'feature_view': model.config.meta.get('headrace'),
+    'columns': columns,
+    'inputs': upstream.inputs,
+    'code': upstream.code,
+    'macros': upstream.macros,
+    'full_refresh': should_full_refresh(),
+  }) }}
+{% endmacro %}
+
+{#- Adds to `found` the tables behind `nodes`, seeing through views and ephemeral models, whose code counts as the model's. -#}
+{% macro add_upstream(nodes, found) %}
+  {%- for id in nodes -%}
+    {%- set source = graph.sources.get(id) -%}
+    {%- set node = graph.nodes.get(id) -%}
+    {%- if source is not none -%}
+      {%- set table = source.schema ~ '.' ~ source.identifier -%}
+      {%- if table not in found.inputs -%}{%- do found.inputs.append(table) -%}{%- endif -%}
+    {%- elif node is not none and node.config.materialized in ['view', 'ephemeral'] -%}
+      {%- do found.code.append(node.raw_code) -%}
+      {%- do found.macros.extend(node.depends_on.macros) -%}
+      {%- do headrace.add_upstream(node.depends_on.nodes, found) -%}
+    {%- elif node is not none -%}
+      {%- set table = node.schema ~ '.' ~ node.alias -%}
+      {%- if table not in found.inputs -%}{%- do found.inputs.append(table) -%}{%- endif -%}
+    {%- endif -%}
+  {%- endfor -%}
+{% endmacro %}
+
+{#- The plan of this build: {mode: all | days | rows | none, write: [range], read: [range]}, ranges half open.
+  While parsing and in unit tests it is `all`. -#}
+{% macro rebuild_plan() %}
+  {%- if not execute or model.resource_type != 'model' -%}
+    {{ return({'mode': 'all', 'write': [], 'read': []}) }}
+  {%- endif -%}
+  {{ return(adapter.dispatch('rebuild_plan', 'headrace')()) }}
+{% endmacro %}
+
+{% macro duckdb__rebuild_plan() %}
+  {#- the plugin exists once a connection is open, which dbt only does for the first statement -#}
+  {%- do run_query('select 1') -%}
+  {%- set request = headrace.model_request() -%}
+  {%- do adapter.store_relation('headrace', this, [], '', 'plan', request) -%}
+  {{ return(request.plan) }}
+{% endmacro %}
+
+{#- On Trino the whole model is computed: right, not yet cheap. -#}
+{% macro trino__rebuild_plan() %}
+  {{ return({'mode': 'all', 'write': [], 'read': []}) }}
+{% endmacro %}
+
+{#- True for the rows of an input that this build has to read. -#}
+{% macro read_range(column) %}
+  {{- headrace.in_days(column, headrace.rebuild_plan(), 'read') -}}
+{% endmacro %}
+
+{#- True for the rows of the model that this build has to give. -#}
+{% macro write_range(column) %}
+  {{- headrace.in_days(column, headrace.rebuild_plan(), 'write') -}}
+{% endmacro %}
+
+{#- `write_range` for a bigint of whole hours since 1970. -#}
+{% macro write_range_hours(column) %}
+  {%- set plan = headrace.rebuild_plan() -%}
+  {%- if plan.mode != 'days' -%}{{ 'false' if plan.mode == 'none' else 'true' }}
+  {%- else -%}
+    ({% for range in plan.write -%}
+      {{ ' or ' if not loop.first }}({{ column }} >= {{ range.first_day * 24 }} and {{ column }} < {{ range.end_day * 24 }})
+    {%- endfor %})
+  {%- endif -%}
+{% endmacro %}
+
+{% macro in_days(column, plan, part) %}
+  {%- if plan.mode != 'days' -%}{{ 'false' if plan.mode == 'none' else 'true' }}
+  {%- else -%}
+    {#- the hull comes first: a plain conjunction is what file pruning understands -#}
+    {{ column }} >= {{ headrace.day_start(plan[part][0].first) }} and {{ column }} < {{ headrace.day_start(plan[part][-1].end) }}
+    {%- if plan[part] | length > 1 %}
+    and (
+      {%- for range in plan[part] -%}
+      {{ ' or ' if not loop.first }}({{ column }} >= {{ headrace.day_start(range.first) }} and {{ column }} < {{ headrace.day_start(range.end) }})
+      {%- endfor -%}
+    )
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}
+
+{#- dbt's own asks whether the relation is a table; ours are views on Iceberg snapshots. True if the build adds to
+  or replaces parts of what is there. -#}
+{% macro is_incremental() %}
+  {%- if not execute or model.resource_type != 'model' or model.config.materialized != 'incremental' -%}
+    {{ return(false) }}
+  {%- endif -%}
+  {{ return(headrace.rebuild_plan().mode in ['days', 'rows', 'none']) }}
+{% endmacro %}
+
+{#- Stops a model whose SQL and declaration disagree on the view's delay. Unit tests do not know declarations. -#}
+{% macro check_delay(delay) %}
+  {%- if execute and model.resource_type == 'model' -%}
+    {%- set declared = model.config.meta.get('headrace', {}).get('delay', '0s') -%}
+    {%- if headrace.seconds(declared) != headrace.seconds(delay) -%}
+      {% do exceptions.raise_compiler_error("`" ~ model.name ~ "` declares `delay: " ~ declared ~ "` in meta.headrace, but its SQL uses `" ~ delay ~ "`") %}
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}

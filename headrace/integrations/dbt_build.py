@@ -1,0 +1,114 @@
+"""Build the feature tables by running dbt in this process."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbt.cli.main import dbtRunner
+
+import headrace
+from headrace.config import Settings
+from headrace.errors import FeatureBuildError, SettingsError
+from headrace.integrations.dbt_duckdb import session
+
+_GOOD = ("success", "pass", "warn", "no-op")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """What happened to one model; `code` is `unchanged` if nothing was committed."""
+
+    table: str
+    code: str
+    message: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """One run of dbt, all of it successful: models in the order they were built."""
+
+    models: tuple[ModelResult, ...]
+    tests_passed: int
+
+    @property
+    def changed(self) -> bool:
+        """Whether any table was committed."""
+        return any(model.code != "unchanged" for model in self.models)
+
+
+def build_features(
+    settings: Settings, *, select: str | None = None, full_refresh: bool = False, run_id: str = ""
+) -> BuildResult:
+    """Run `dbt build` on the lake of `settings`: staging and features, with their tests.
+
+    Idempotent: a second run commits nothing. Everything dbt writes lies under the lake's state
+    folder. One call at a time per process.
+
+    Args:
+        settings: The lake; its dbt project is `HEADRACE_DBT_PROJECT`, else `dbt_project` beside
+            `lake`, else the one of this checkout.
+        select: dbt node selection, as after `--select`; everything by default.
+        full_refresh: Compute every partition again.
+        run_id: Goes into each commit's provenance; dbt's invocation id by default.
+
+    Raises:
+        FeatureBuildError: Naming every model and test that failed. What was committed stays; a
+            model that a failed test guards has been committed, the models after it have not.
+
+    """
+    project = project_dir(settings)
+    target = settings.state_dir / "dbt"
+    arguments = ["build", "--project-dir", str(project), "--profiles-dir", str(project)]
+    arguments += ["--target", "local", "--target-path", str(target / "target")]
+    arguments += ["--log-path", str(target / "logs")]
+    arguments += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
+    arguments += ["--select", *select.split()] if select else []
+    arguments += ["--full-refresh"] if full_refresh else []
+    with session(settings, run_id=run_id):
+        ran = dbtRunner().invoke(arguments)
+    results: list[Any] = list(getattr(ran.result, "results", ()))
+    failures = [
+        f"{found.node.name}: {found.status}: {found.message}"
+        for found in results
+        if found.status not in (*_GOOD, "skipped")
+    ]
+    if ran.exception is not None:
+        failures.append(str(ran.exception))
+    if failures or not ran.success:
+        raise FeatureBuildError(tuple(failures) or ("dbt failed without saying why",))
+    return BuildResult(
+        models=tuple(_model(found) for found in results if found.node.resource_type == "model"),
+        tests_passed=sum(found.node.resource_type != "model" for found in results),
+    )
+
+
+def project_dir(settings: Settings) -> Path:
+    """Find the dbt project of a lake.
+
+    Raises:
+        SettingsError: If there is none, naming the places looked at.
+
+    """
+    given = os.environ.get("HEADRACE_DBT_PROJECT")
+    checkout = Path(headrace.__file__).parents[1] / "dbt_project"
+    places = [Path(given)] if given else [settings.root / "dbt_project", checkout]
+    for place in places:
+        if (place / "dbt_project.yml").is_file():
+            return place
+    looked = ", ".join(f"`{place}`" for place in places)
+    msg = f"no `dbt_project.yml` in {looked}; set HEADRACE_DBT_PROJECT=/path/to/dbt_project"
+    raise SettingsError(msg)
+
+
+def _model(found: Any) -> ModelResult:  # noqa: ANN401 - dbt's RunResult is not typed usefully
+    response = found.adapter_response
+    return ModelResult(
+        table=f"{found.node.schema}.{found.node.alias}",
+        code=response.get("code", ""),
+        message=found.message,
+        rows=response.get("rows_affected") or 0,
+        seconds=found.execution_time,
+    )

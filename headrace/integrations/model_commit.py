@@ -1,0 +1,220 @@
+"""From a model's compiled SQL to one commit of its Iceberg table."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.manifest import DataFile
+
+from headrace.engines.duckdb import scan_sql
+from headrace.errors import ModelRowsError
+from headrace.identifiers import quote, quote_text
+from headrace.integrations.model_request import ModelRequest
+from headrace.integrations.model_types import arrow_schema
+from headrace.integrations.rebuild import RebuildPlan
+from headrace.tables import commit
+from headrace.tables.commit import Commit, Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.partitions import PartitionKey, Term
+
+_BATCH_ROWS = 65_536
+_NEW_ROWS = "headrace_new_rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one build of a model did; `code` is one word for machines."""
+
+    code: str
+    message: str
+    rows: int
+    snapshot_id: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBuild:
+    """One model about to be built: its request, its plan, its SQL, and where to run it.
+
+    `connection` is this build's own and may be left with temporary tables.
+    """
+
+    lake: Lake
+    connection: duckdb.DuckDBPyConnection
+    request: ModelRequest
+    plan: RebuildPlan
+    sql: str
+    run_id: str
+
+    def apply(self) -> Outcome:
+        """Run the SQL and commit its rows in one snapshot; nothing is committed for plan `none`.
+
+        Raises:
+            ContractError: If the rows do not fit the table.
+            ModelRowsError: If the rows are not those that were asked for.
+            ModelTypeError: If a column has a type that tables cannot keep.
+
+        """
+        if self.plan.mode == "none":
+            return self._unchanged(self.plan.reason)
+        rows_sql = f"select * from (\n{self.sql.rstrip().rstrip(';')}\n) as model"
+        if self._merges:
+            rows_sql = self._kept_rows(rows_sql)
+        rows = self.connection.sql(rows_sql)
+        schema = arrow_schema(rows.columns, rows.types, self.request)
+        table = self.lake.create(
+            self.request.target,
+            schema,
+            partition_by=self.request.partition_by,
+            properties=self.request.properties,
+        )
+        if self.plan.mode == "all":
+            return self._commit_all(table, rows_sql)
+        if self.plan.mode == "days":
+            return self._commit_days(table, rows_sql)
+        if self.request.strategy == "append":
+            return self._commit_append(table, rows_sql)
+        return self._commit_merge(table, schema)
+
+    @property
+    def _merges(self) -> bool:
+        return self.request.strategy == "merge"
+
+    @property
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            inputs=self.plan.inputs, code=self.request.code, run_id=self.run_id, notes={}
+        )
+
+    def _commit_all(self, table: LakeTable, rows_sql: str) -> Outcome:
+        done = commit.overwrite(table, self._write(table, rows_sql), provenance=self._provenance)
+        return self._done("replaced", done, f"all ({self.plan.reason})")
+
+    def _commit_days(self, table: LakeTable, rows_sql: str) -> Outcome:
+        files = self._write(table, rows_sql)
+        wanted = {(day,) for day in self.plan.days}
+        try:
+            done = commit.overwrite_partitions(
+                table, files, partitions=wanted, provenance=self._provenance
+            )
+        except ValueError as error:
+            raise ModelRowsError(
+                str(table.name),
+                "it gave rows of days that are not being rebuilt; "
+                "end it with `where {{ headrace.write_range('<partition column>') }}`",
+            ) from error
+        return self._done("overwritten", done, f"{len(wanted)} days ({self.plan.reason})")
+
+    def _commit_append(self, table: LakeTable, rows_sql: str) -> Outcome:
+        files = self._write(table, rows_sql)
+        if not files:
+            return self._unchanged("no new rows")
+        return self._done("appended", commit.append(table, files, provenance=self._provenance), "")
+
+    def _commit_merge(self, table: LakeTable, schema: pa.Schema) -> Outcome:
+        """Replace the partitions that hold a matched or a new row: copy-on-write."""
+        if not self._scalar(f"select count(*) from {_NEW_ROWS}"):
+            return self._unchanged("no new rows")
+        version, terms = table.head(), table.terms()
+        # null keys match null keys: a row without a key is one row, not a new one with every run
+        matches = " and ".join(
+            f"old.{quote(key)} is not distinct from new.{quote(key)}"
+            for key in self.request.unique_key
+        )
+        is_matched = f"exists (select 1 from {_NEW_ROWS} as new where {matches})"
+        old = f"{scan_sql(version)} as old"
+        touched = self._touched_partitions(terms, old=old, is_matched=is_matched)
+        given = ", ".join(
+            quote(name) if name in schema.names else f"null as {quote(name)}"
+            for name in version.schema.names
+        )
+        rows_sql = (
+            f"select old.* from {old} where ({_in_partitions(touched, terms)}) and not {is_matched} "
+            f"union all select {given} from {_NEW_ROWS}"
+        )
+        files = self._write(table, rows_sql)
+        done = commit.overwrite_partitions(
+            table, files, partitions=touched, provenance=self._provenance
+        )
+        return self._done("merged", done, f"into {len(touched)} partitions")
+
+    def _touched_partitions(
+        self, terms: Sequence[Term], *, old: str, is_matched: str
+    ) -> list[PartitionKey]:
+        if not terms:
+            return [()]
+        keys = ", ".join(_partition_sql(terms))
+        found = self.connection.sql(
+            f"select {keys} from {_NEW_ROWS} union select {keys} from {old} where {is_matched}"
+        )
+        return [tuple(key) for key in found.fetchall()]
+
+    def _kept_rows(self, rows_sql: str) -> str:
+        """Compute the rows once, and refuse two of one key: which would win?"""
+        self.connection.execute(f"create or replace temp table {_NEW_ROWS} as {rows_sql}")
+        keys = ", ".join(quote(key) for key in self.request.unique_key)
+        twice = self.connection.sql(
+            f"select {keys} from {_NEW_ROWS} group by {keys} having count(*) > 1 "
+            f"order by {keys} limit 1"
+        ).fetchone()
+        if twice is not None:
+            found = ", ".join(f"{k}={v!r}" for k, v in zip(self.request.unique_key, twice, strict=True))
+            raise ModelRowsError(
+                str(self.request.target),
+                f"several rows have the unique_key {found}; keep one of them in the model",
+            )
+        return f"select * from {_NEW_ROWS}"
+
+    def _write(self, table: LakeTable, rows_sql: str) -> tuple[DataFile, ...]:
+        order = [*_partition_sql(table.terms()), *(quote(name) for name in self.request.sort_by)]
+        if order:
+            rows_sql = f"select * from ({rows_sql}) as rows order by {', '.join(order)}"
+        reader = self.connection.sql(rows_sql).to_arrow_reader(_BATCH_ROWS)
+        return write_batches(table, reader)
+
+    def _scalar(self, sql: str) -> int:
+        row = self.connection.sql(sql).fetchone()
+        return int(row[0]) if row else 0
+
+    def _done(self, code: str, done: Commit, what: str) -> Outcome:
+        rows = f"{done.rows_added:,} rows"
+        return Outcome(
+            code=code,
+            message=" ".join(part for part in (code, what, rows) if part),
+            rows=done.rows_added,
+            snapshot_id=done.snapshot_id,
+        )
+
+    def _unchanged(self, reason: str) -> Outcome:
+        return Outcome(
+            code="unchanged", message=f"unchanged ({reason})", rows=0, snapshot_id=None
+        )
+
+
+def _partition_sql(terms: Sequence[Term]) -> list[str]:
+    return [
+        f"cast({quote(term.column)} as date)" if term.by_day else quote(term.column)
+        for term in terms
+    ]
+
+
+def _in_partitions(keys: Sequence[PartitionKey], terms: Sequence[Term]) -> str:
+    """Select the rows of some partitions by constants, which prune files."""
+    if not terms:
+        return "true"
+    return " or ".join(
+        "(" + " and ".join(_equals(term, value) for term, value in zip(terms, key, strict=True)) + ")"
+        for key in keys
+    )
+
+
+def _equals(term: Term, value: object) -> str:
+    column = quote(term.column)
+    if value is None:
+        return f"{column} is null"
+    if isinstance(value, dt.date) and term.by_day:
+        end = value + dt.timedelta(days=1)
+        return f"({column} >= timestamptz '{value} 00:00:00+00' and {column} < timestamptz '{end} 00:00:00+00')"
+    return f"{column} = {quote_text(str(value))}"

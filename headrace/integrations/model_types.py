@@ -1,0 +1,84 @@
+"""Which Arrow type a model's column gets; types that tables would change silently are refused."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from headrace.definitions.types import TIMESTAMP
+from headrace.errors import ModelTypeError
+from headrace.integrations.model_request import ModelRequest
+
+if TYPE_CHECKING:
+    from duckdb.sqltypes import DuckDBPyType
+
+_KEPT: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "tinyint": pa.int32(),
+    "smallint": pa.int32(),
+    "utinyint": pa.int32(),
+    "usmallint": pa.int32(),
+    "integer": pa.int32(),
+    "uinteger": pa.int64(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "varchar": pa.string(),
+    "blob": pa.binary(),
+    "date": pa.date32(),
+    "timestamp with time zone": TIMESTAMP,
+}
+_ADVICE = {
+    "hugeint": "a sum of integers is HUGEINT in DuckDB: write `cast(sum(…) as bigint)`",
+    "uhugeint": "write `cast(… as bigint)`",
+    "ubigint": "values beyond 2^63 do not fit a table: map them to bigint bit by bit",
+    "timestamp": "times are timestamptz, UTC: write `cast(… as timestamp with time zone)`",
+    "timestamp_s": "write `cast(… as timestamp with time zone)`",
+    "timestamp_ms": "write `cast(… as timestamp with time zone)`",
+    "timestamp_ns": "write `cast(… as timestamp with time zone)`",
+}
+
+
+def arrow_schema(
+    names: Sequence[str], types: Sequence["DuckDBPyType"], request: ModelRequest
+) -> pa.Schema:
+    """Give a model's columns their table types, checked against what its YAML declares.
+
+    Columns with a `not_null` constraint become required.
+
+    Raises:
+        ModelTypeError: Naming the column, its type, and what to write instead.
+
+    """
+    fields: list[pa.Field] = []
+    table = str(request.target)
+    for name, kind in zip(names, types, strict=True):
+        arrow = _arrow_type(kind, column=name, table=table)
+        rule = request.columns.get(name)
+        if rule is not None and rule.declared is not None and rule.declared.arrow != arrow:
+            detail = f"it is declared {rule.declared.text}, the SQL gives {kind}"
+            raise ModelTypeError(table, name, detail)
+        fields.append(pa.field(name, arrow, nullable=rule is None or not rule.required))
+    for name, rule in request.columns.items():
+        if name not in names:
+            detail = f"it is declared, the SQL gives only {', '.join(names)}"
+            raise ModelTypeError(table, name, detail)
+    return pa.schema(fields)
+
+
+def _arrow_type(kind: "DuckDBPyType", *, column: str, table: str) -> pa.DataType:
+    text = str(kind).lower()
+    if text in _KEPT:
+        return _KEPT[text]
+    if kind.id == "decimal":
+        sizes = dict(kind.children)
+        return pa.decimal128(int(sizes["precision"]), int(sizes["scale"]))
+    if kind.id == "list":
+        child = _arrow_type(kind.children[0][1], column=column, table=table)
+        return pa.list_(pa.field("element", child))
+    if kind.id == "struct":
+        return pa.struct(
+            [pa.field(name, _arrow_type(child, column=column, table=table)) for name, child in kind.children]
+        )
+    advice = _ADVICE.get(text, "cast it to a type that contracts know")
+    raise ModelTypeError(table, column, f"its type {kind} cannot be kept: {advice}")

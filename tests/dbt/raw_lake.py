@@ -1,0 +1,135 @@
+"""A lake with raw streams, for tests of the dbt project: rows are small dicts, the rest is filled in."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.config import Settings
+from headrace.identifiers import TableName
+from headrace.tables import commit
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake
+
+TS = pa.timestamp("us", tz="UTC")
+START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
+_TYPES = {
+    "string": pa.string(),
+    "long": pa.int64(),
+    "int": pa.int32(),
+    "double": pa.float64(),
+    "longs": pa.list_(pa.field("element", pa.int64())),
+}
+_COORDINATES = {"_source": "string!", "_partition": "int!", "_offset": "long!"}
+_STREAMS = {
+    "impressions": {
+        "impression_id": "string!",
+        "policy": "string!",
+        "campaign": "string!",
+        "item_id": "long!",
+        "position": "int!",
+        "propensity": "double",
+        "user_segment": "string!",
+        "session_id": "string",
+        "user_id": "long",
+        "affinity_items": "longs",
+    },
+    "clicks": {
+        "click_id": "string!",
+        "impression_id": "string!",
+        "policy": "string!",
+        "campaign": "string!",
+        "item_id": "long!",
+        "position": "int!",
+        "user_segment": "string!",
+    },
+    "items": {
+        "campaign": "string!",
+        "item_id": "long!",
+        "price_score": "double!",
+        "brand": "string",
+        "category": "string",
+        "style": "string",
+    },
+}
+_FILL: dict[str, Any] = {
+    "impression_id": "i0",
+    "click_id": "c0",
+    "policy": "bts",
+    "campaign": "men",
+    "item_id": 1,
+    "position": 1,
+    "user_segment": "s",
+    "price_score": 0.5,
+    "_source": "f",
+    "_partition": 0,
+}
+
+
+def stream_schema(stream: str) -> pa.Schema:
+    """The Arrow schema ingest gives a raw stream."""
+    fields = [_field(name, kind) for name, kind in _STREAMS[stream].items()]
+    fields += [pa.field(name, TS, nullable=False) for name in ("event_time", "known_at")]
+    fields += [_field(name, kind) for name, kind in _COORDINATES.items()]
+    return pa.schema([*fields, pa.field("_source_time", TS)])
+
+
+def _field(name: str, kind: str) -> pa.Field:
+    return pa.field(name, _TYPES[kind.rstrip("!")], nullable=not kind.endswith("!"))
+
+
+def stream_rows(stream: str, rows: Iterable[Mapping[str, Any]], *, first_offset: int) -> pa.Table:
+    """Fill rows up to the stream's schema; an event is known when it happens unless it says so."""
+    schema = stream_schema(stream)
+    filled = [
+        {
+            **{name: _FILL.get(name) for name in schema.names},
+            "_offset": first_offset + place,
+            "known_at": row["event_time"],
+            **row,
+        }
+        for place, row in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(filled, schema=schema)
+
+
+class RawLake:
+    """A lake whose raw tables grow by appends, as ingest makes them grow."""
+
+    def __init__(self, state_dir: Path) -> None:
+        root = state_dir.parent
+        (root / "lake").mkdir(parents=True, exist_ok=True)
+        (root / "lake" / "lake.toml").write_text('profile = "local"\n[profiles.local]\n')
+        self.settings = Settings.load(
+            env={"HEADRACE_STATE_DIR": str(state_dir)}, path=root / "lake" / "lake.toml"
+        )
+        self.lake = Lake.open(self.settings)
+        self._offset = 0
+        for stream in _STREAMS:
+            self.lake.create(
+                TableName("raw", stream),
+                stream_schema(stream),
+                partition_by=["day(event_time)"],
+            )
+
+    def append(self, stream: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Commit rows to a raw stream; no rows, no commit."""
+        data = stream_rows(stream, rows, first_offset=self._offset)
+        self._offset += data.num_rows
+        if data.num_rows:
+            table = self.lake.table(f"raw.{stream}")
+            commit.append(table, write_batches(table, data.to_batches()), provenance=Provenance())
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row of a table, in an order of its own."""
+        found = self.lake.table(table).head().to_arrow().to_pylist()
+        return sorted(found, key=repr)
+
+    def snapshots(self, table: str) -> list[int]:
+        """The snapshot ids of a table, oldest first."""
+        return [
+            record.snapshot_id for record in reversed(self.lake.registry.commits(table))
+        ]
