@@ -1,0 +1,70 @@
+"""Settings: found, overridden, and refused with the place and the allowed values."""
+
+from pathlib import Path
+
+import pytest
+
+from headrace.config import Settings
+from headrace.errors import SettingsError
+
+
+def lake_file(folder: Path, text: str) -> Path:
+    (folder / "lake").mkdir()
+    file = folder / "lake" / "lake.toml"
+    file.write_text(text)
+    return file
+
+
+def test_state_and_data_lie_below_the_lake_by_default(tmp_path: Path) -> None:
+    loaded = Settings.load(env={}, path=lake_file(tmp_path, "[profiles.local]\n"))
+    assert loaded.root == tmp_path
+    assert loaded.state_dir == tmp_path / ".headrace"
+    assert loaded.data_dir == tmp_path / ".headrace" / "data"
+
+
+def test_the_environment_moves_state_and_data(tmp_path: Path) -> None:
+    env = {"HEADRACE_STATE_DIR": "elsewhere", "HEADRACE_DATA_DIR": str(tmp_path / "logs")}
+    loaded = Settings.load(env=env, path=lake_file(tmp_path, "[profiles.local]\n"))
+    assert loaded.state_dir == tmp_path / "elsewhere"
+    assert loaded.data_dir == tmp_path / "logs"
+
+
+def test_the_nearest_lake_above_the_working_directory_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake_file(tmp_path, "[profiles.local]\nthreads = 7\n")
+    deep = tmp_path / "dbt_project" / "models"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)
+    assert Settings.load(env={}).threads == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "[profiles.local]\nthread = 2\n",
+            r"profiles\.local\.thread is not a setting; .*`threads`",
+        ),
+        ("[profiles.local]\nthreads = 'two'\n", "must be of type int"),
+        ("[profiles.local]\nthreads = 0\n", "must be positive"),
+        ("[profiles.local]\nthreads = true\n", "must be of type int"),
+        ("profile = 'cluster'\n[profiles.local]\n", "no profile `cluster`; it declares `local`"),
+        ("[profiles.local\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_setting_names_the_place_and_what_is_allowed(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
+    file = lake_file(tmp_path, text)
+    with pytest.raises(SettingsError, match=complaint) as caught:
+        Settings.load(env={}, path=file)
+    assert str(file) in str(caught.value)
+
+
+def test_no_lake_at_all_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match="HEADRACE_LAKE"):
+        Settings.load(env={})

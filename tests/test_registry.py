@@ -1,0 +1,60 @@
+"""The control database: commits, edges and builds."""
+
+from pathlib import Path
+
+import pytest
+
+from headrace.registry import Build, CommitRecord, Registry
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+
+
+def commit(table: str, snapshot_id: int, **facts: object) -> CommitRecord:
+    values = {
+        "parent_id": None,
+        "sequence_number": snapshot_id,
+        "committed_at_ms": snapshot_id,
+        "operation": "append",
+        **facts,
+    }
+    return CommitRecord(table=table, snapshot_id=snapshot_id, **values)  # pyright: ignore[reportArgumentType]
+
+
+def test_recording_a_commit_twice_changes_nothing(registry: Registry) -> None:
+    registry.record_commit(commit("raw.a", 1, partitions=('["2024-05-01"]',)))
+    registry.record_commit(commit("raw.a", 1))
+    assert registry.commits("raw.a") == [commit("raw.a", 1, partitions=('["2024-05-01"]',))]
+
+
+def test_edges_come_from_the_latest_commit_that_names_inputs(registry: Registry) -> None:
+    registry.record_commit(commit("features.f", 1, inputs={"raw.a": 10}))
+    registry.record_commit(commit("features.f", 2, inputs={"raw.a": 11, "raw.b": 20}))
+    registry.record_commit(commit("features.f", 3, operation="replace"))
+    edges = [
+        (e.source, e.source_snapshot_id, e.target, e.target_snapshot_id) for e in registry.edges()
+    ]
+    assert edges == [("raw.a", 11, "features.f", 2), ("raw.b", 20, "features.f", 2)]
+
+
+def test_a_newer_build_of_a_partition_replaces_the_older(registry: Registry) -> None:
+    def build(snapshot_id: int, day: str = '["2024-05-01"]') -> Build:
+        return Build(
+            table="samples.s",
+            partition=day,
+            snapshot_id=snapshot_id,
+            inputs={"raw.a": snapshot_id},
+            code="c",
+            watermarks={},
+        )
+
+    registry.record_builds([build(1), build(2, '["2024-05-02"]')])
+    registry.record_builds([build(3)])
+    registry.record_builds([])
+    found = registry.builds("samples.s")
+    assert {key: each.snapshot_id for key, each in found.items()} == {
+        '["2024-05-01"]': 3,
+        '["2024-05-02"]': 2,
+    }
