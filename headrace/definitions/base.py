@@ -12,6 +12,7 @@ from pydantic import (
     InstanceOf,
     PlainSerializer,
 )
+from pydantic_core import PydanticCustomError
 
 from headrace.identifiers import TableName, plain_name
 
@@ -58,3 +59,8 @@ def refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
             msg = f"`{name}` is listed twice"
             raise ValueError(msg)
     return names
+
+
+def problem_at(key: str, message: str) -> PydanticCustomError:
+    """Make the error of one key of a mapping, so that its own line is named."""
+    return PydanticCustomError("problem_at", "{message}", {"message": message, "key": key})

@@ -121,7 +121,8 @@ def parse_declaration(
 
 
 def _place(detail: ErrorDetails) -> Place:
-    return tuple(part for part in detail["loc"] if part != "[key]")
+    place = tuple(part for part in detail["loc"] if part != "[key]")
+    return (*place, detail.get("ctx", {})["key"]) if detail["type"] == "problem_at" else place
 
 
 def _text(detail: ErrorDetails, model: type[Declaration]) -> str:
@@ -133,7 +134,7 @@ def _text(detail: ErrorDetails, model: type[Declaration]) -> str:
         return _unknown_key(name, holder)
     if kind == "missing":
         return f"`{name}` is missing; {holder.noun} must have it"
-    if kind == "value_error":
+    if kind in ("value_error", "problem_at"):
         message = str(detail["msg"]).removeprefix("Value error, ")
         return f"`{_dotted(place)}`: {message}" if place else message
     found = _short(detail["input"])

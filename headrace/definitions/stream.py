@@ -17,7 +17,15 @@ from pydantic import (
     field_validator,
 )
 
-from headrace.definitions.base import TUPLE, Declaration, Name, Names, Table, refuse_repeats
+from headrace.definitions.base import (
+    TUPLE,
+    Declaration,
+    Name,
+    Names,
+    Table,
+    problem_at,
+    refuse_repeats,
+)
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.types import TIMESTAMP, FieldType
@@ -176,10 +184,10 @@ class Stream(Declaration):
         for name, field in fields.items():
             if name in COORDINATES.names:
                 msg = f"`{name}` is a row coordinate that headrace writes; rename the field"
-                raise ValueError(msg)
+                raise problem_at(name, msg)
             if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
                 msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
-                raise ValueError(msg)
+                raise problem_at(name, msg)
         return fields
 
     @field_validator("feature_view")

@@ -1,0 +1,1 @@
+"""Declarations: what they mean, and what is said about wrong ones."""
