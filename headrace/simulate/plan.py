@@ -67,7 +67,7 @@ class SimulationPlan:
     """Everything the output depends on: equal plans give equal bytes.
 
     Raises:
-        ValueError: If a size is not positive or the seed is negative.
+        ValueError: If a size is not positive, the seed is negative, or files are too many.
 
     """
 
@@ -85,8 +85,12 @@ class SimulationPlan:
         if self.seed < 0:
             msg = f"`seed` is {self.seed}, but must not be negative"
             raise ValueError(msg)
-        if self.landing_us < SECOND_US:
-            msg = f"`files_per_stream` is {self.files_per_stream}, more than one file a second"
+        most = self.days * DAY_US // SECOND_US
+        if self.files_per_stream is not None and not 1 <= self.files_per_stream <= most:
+            msg = (
+                f"`files_per_stream` is {self.files_per_stream}, but must be from 1 to {most:,}, "
+                "one file a second"
+            )
             raise ValueError(msg)
 
     @property
@@ -108,9 +112,6 @@ class SimulationPlan:
     def landing_us(self) -> int:
         """How much time of arrivals one file holds, whole seconds."""
         files = 24 * self.days if self.files_per_stream is None else self.files_per_stream
-        if files < 1:
-            msg = f"`files_per_stream` is {files}, but must be at least 1"
-            raise ValueError(msg)
         return -(-self.days * DAY_US // files // SECOND_US) * SECOND_US
 
     def slices(self) -> Iterator[SlicePlan]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 TIMES = {
     "impressions": "shown_at",
@@ -27,7 +28,7 @@ class Record:
 
     source: str
     offset: int
-    fields: dict[str, object]
+    fields: dict[str, Any]
     fault: str | None
 
 
@@ -42,9 +43,8 @@ def records(folder: Path, stream: str) -> Iterator[Record]:
             yield Record(source=source, offset=offset, fields=fields, fault=fault)
 
 
-def _parsed(
-    line: str, header: list[str] | None, stream: str
-) -> tuple[dict[str, object], str | None]:
+def _parsed(line: str, header: list[str] | None, stream: str) -> tuple[dict[str, Any], str | None]:
+    fields: dict[str, Any]
     if header is None:
         try:
             fields = json.loads(line)
@@ -61,7 +61,7 @@ def _parsed(
     return fields, _fault(fields, stream)
 
 
-def _fault(fields: dict[str, object], stream: str) -> str | None:
+def _fault(fields: dict[str, Any], stream: str) -> str | None:
     for name in (*_INTEGERS[stream], TIMES[stream], "received_at"):
         if fields.get(name) is None:
             return "missing_field"

@@ -6,8 +6,10 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -79,13 +81,13 @@ def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
     )
     peaks_mib, data_mib = [], []
-    for days in (2, 12):
+    for days in (2, 7):
         folder = tmp_path / str(days)
         command = [sys.executable, "-c", script, str(folder), str(60_000 * days), str(days)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks_mib.append(int(done.stdout))
         data_mib.append(sum(len(content) for content in _bytes(folder / "data").values()) >> 20)
-    assert data_mib[1] - data_mib[0] > 150
+    assert data_mib[1] - data_mib[0] > 80
     assert peaks_mib[1] - peaks_mib[0] < 40
 
 
@@ -184,7 +186,7 @@ def test_malformed_records_are_where_the_truth_says(
         if record.fault is not None
     ]
 
-    def order(row: dict[str, object]) -> tuple[str, object]:
+    def order(row: dict[str, Any]) -> tuple[str, object]:
         return str(row["source"]), row["offset"]
 
     # A field that is gone looks like one that never was: `missing_field` has no other sign.
@@ -248,9 +250,9 @@ def test_progress_ends_at_the_number_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"impressions": 0}, {"days": 0}, {"seed": -1}, {"files_per_stream": 0}]
 )
-def test_a_plan_refuses_sizes_that_make_no_sense(wrong: dict[str, int]) -> None:
+def test_a_plan_refuses_sizes_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        SimulationPlan(**({"impressions": 10, "seed": 1} | wrong))
+        replace(SimulationPlan(impressions=10, seed=1), **wrong)
 
 
 @pytest.mark.parametrize("impressions", [1, 7, 200])

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +27,9 @@ MICROSECOND = timedelta(microseconds=1)
 class Folder:
     """The truth, and what the files hold: sound records by what they are about."""
 
-    truth: list[dict[str, object]]
-    shown: dict[str, dict[str, object]]
-    states: dict[int, list[tuple[datetime, datetime, int, dict[str, object]]]]
+    truth: list[dict[str, Any]]
+    shown: dict[str, dict[str, Any]]
+    states: dict[int, list[tuple[datetime, datetime, int, dict[str, Any]]]]
     clicks: dict[str, list[datetime]]
     watches: dict[str, list[datetime]]
 
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     path = tmp_path_factory.mktemp("simulated") / "lakehouse"
     rates = Rates(duplicate_ppm=50_000, late_ppm=100_000, malformed_ppm=10_000)
     simulate(path, SimulationPlan(impressions=30_000, seed=23, days=9, rates=rates))
-    shown: dict[str, dict[str, object]] = {}
+    shown: dict[str, dict[str, Any]] = {}
     for fields in _sound(records(path, "impressions")):
         shown.setdefault(fields["impression_id"], fields)
     states = defaultdict(list)
@@ -54,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return Folder(truth, shown, states, clicks, watches)
 
 
-def _sound(found: Iterable[Record]) -> list[dict[str, object]]:
+def _sound(found: Iterable[Record]) -> list[dict[str, Any]]:
     return [record.fields for record in found if record.fault is None]
 
 
