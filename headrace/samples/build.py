@@ -1,0 +1,181 @@
+"""Builds the planned days of a sample set: each day one snapshot, checked before it is committed."""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.crash_points import crash_point
+from headrace.definitions.sample_set import SampleSet
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.identifiers import TableName
+from headrace.registry import Build
+from headrace.samples.partition import PartitionBuilder
+from headrace.samples.plan import BuildPlan, day_text, plan_build
+from headrace.samples.resolve import Recipe
+from headrace.samples.schema import samples_schema
+from headrace.tables import commit
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake, LakeTable
+
+RECIPE_PROPERTY = "headrace.recipe"
+_LEAK_FREE = {"headrace.leaks": "0"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltDay:
+    """One day as it was built."""
+
+    day: dt.date
+    reason: str
+    rows: int
+    positives: int
+    snapshot_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What a build did; `leaks` is always 0, for a leak stops the build."""
+
+    table: str
+    built: tuple[BuiltDay, ...]
+    unchanged: tuple[dt.date, ...]
+    leaks: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Samples in the days that were built."""
+        return sum(day.rows for day in self.built)
+
+    @property
+    def positives(self) -> int:
+        """Of those, the ones with a label that is not 0."""
+        return sum(day.positives for day in self.built)
+
+    def __str__(self) -> str:
+        reasons = ", ".join(dict.fromkeys(day.reason for day in self.built))
+        why = f" ({reasons})" if reasons else ""
+        days = len(self.built) + len(self.unchanged)
+        return (
+            f"{days} days: {len(self.built)} rebuilt{why}, {len(self.unchanged)} unchanged    "
+            f"{self.rows:,} samples, {self.positives:,} positive, {self.leaks} leaks"
+        )
+
+
+def build(
+    lake: Lake,
+    sample_set: SampleSet,
+    *,
+    days: Iterable[dt.date] | None = None,
+    progress: Callable[[BuiltDay], None] | None = None,
+    run_id: str = "",
+) -> BuildResult:
+    """Bring a sample set's table up to its inputs; see `plan_build` for which days.
+
+    Idempotent: run again on the same inputs it builds nothing, and after a crash it builds the rest;
+    a day whose commit was not recorded any more is replaced by the same rows.
+
+    Raises:
+        DefinitionError: If the declaration contradicts the tables.
+        DuplicateExposureError, LeakError, NullKnownAtError: Days built before stay; the day at
+            fault and later ones are as they were.
+
+    """
+    return apply_build(
+        lake, plan_build(lake, sample_set, days=days), progress=progress, run_id=run_id
+    )
+
+
+def apply_build(
+    lake: Lake,
+    plan: BuildPlan,
+    *,
+    progress: Callable[[BuiltDay], None] | None = None,
+    run_id: str = "",
+) -> BuildResult:
+    """Build the days of a plan, oldest first. Raises as `build`."""
+    recipe = plan.recipe
+    built: list[BuiltDay] = []
+    if plan:
+        table = _create(lake, recipe)
+        with DuckDBEngine.open(lake.settings) as engine:
+            builder = PartitionBuilder(lake, engine, recipe, pinned=plan.pinned)
+            for day in sorted(plan.reasons):
+                done = _build_day(table, builder, plan, day, run_id=run_id)
+                crash_point("samples.after_partition")
+                _record(lake, plan, done)
+                built.append(done)
+                if progress is not None:
+                    progress(done)
+    return BuildResult(table=recipe.table, built=tuple(built), unchanged=plan.unchanged)
+
+
+def _create(lake: Lake, recipe: Recipe) -> LakeTable:
+    return lake.create(
+        TableName.parse(recipe.table),
+        samples_schema(lake, recipe),
+        partition_by=["day(event_time)"],
+        # training reads these files far more often than a build writes them
+        properties={RECIPE_PROPERTY: recipe.to_json(), "headrace.codec": "lz4"},
+    )
+
+
+def _build_day(
+    table: LakeTable, builder: PartitionBuilder, plan: BuildPlan, day: dt.date, *, run_id: str
+) -> BuiltDay:
+    counted = _Counted(builder.rows(day), plan.recipe)
+    files = write_batches(table, counted)
+    done = commit.overwrite_partitions(
+        table,
+        files,
+        partitions=[(day,)],
+        provenance=Provenance(
+            inputs=plan.pinned.inputs, code=plan.recipe.code, run_id=run_id, notes=_LEAK_FREE
+        ),
+    )
+    return BuiltDay(
+        day=day,
+        reason=plan.reasons[day],
+        rows=counted.rows,
+        positives=counted.positives,
+        snapshot_id=done.snapshot_id,
+    )
+
+
+def _record(lake: Lake, plan: BuildPlan, done: BuiltDay) -> None:
+    lake.registry.record_builds(
+        [
+            Build(
+                table=plan.recipe.table,
+                partition=day_text(done.day),
+                snapshot_id=done.snapshot_id,
+                inputs=plan.pinned.inputs,
+                code=plan.recipe.code,
+                watermarks=plan.pinned.watermarks,
+            )
+        ]
+    )
+
+
+class _Counted:
+    """Batches on their way to disk, counted as they pass."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], recipe: Recipe) -> None:
+        self._batches, self._labels = batches, [label.name for label in recipe.labels]
+        self.rows = self.positives = 0
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self.rows += batch.num_rows
+            self.positives += self._positives(batch)
+            yield batch
+
+    def _positives(self, batch: pa.RecordBatch) -> int:
+        found: pa.Array | None = None
+        for name in self._labels:
+            nonzero = pc.fill_null(pc.not_equal(batch.column(name), 0), fill_value=False)
+            found = nonzero if found is None else pc.or_(found, nonzero)
+        return 0 if found is None else int(pc.sum(found).as_py() or 0)

@@ -1,0 +1,245 @@
+"""One day of samples: a pure function of the recipe, the pinned inputs and the watermarks."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.engines.base import Engine
+from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
+from headrace.identifiers import TableName, quote, quote_text
+from headrace.samples import labels as label_rules
+from headrace.samples.point_in_time import Exposures, FeatureJoin, split_sql
+from headrace.samples.resolve import (
+    EVENT_TIME,
+    KEEP_RATE,
+    LABEL_STATE,
+    MATURE_AT,
+    SAMPLE_ID,
+    Recipe,
+    ResolvedFeature,
+)
+from headrace.samples.ties import TiedKeys
+from headrace.samples.times import Span, start_of
+from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
+
+_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """Which snapshot of each input, and how far each label table was complete (epoch µs).
+
+    A table without a snapshot was empty; a table without a watermark cannot mature a label.
+    """
+
+    inputs: Mapping[str, int]
+    watermarks: Mapping[str, int]
+
+
+class PartitionBuilder:
+    """Computes days of one recipe from pinned inputs; keeps what several days share."""
+
+    def __init__(self, lake: Lake, engine: Engine, recipe: Recipe, *, pinned: Pinned) -> None:
+        self._engine, self._recipe, self._pinned = engine, recipe, pinned
+        self._versions = {name: _version(lake, name, pinned) for name in recipe.inputs}
+        for name, version in self._versions.items():
+            engine.bind(name, version)
+        self._ties = TiedKeys(engine)
+
+    def rows(self, day: dt.date) -> Iterator[pa.RecordBatch]:
+        """Yield the samples of `day`, in order of `(event_time, sample_id)`.
+
+        Equal arguments give equal rows in equal order. Every batch is checked as it passes.
+
+        Raises:
+            DuplicateExposureError: If two exposures of the day share an id.
+            LeakError: If a sample would use a value of its own time or later.
+            NullKnownAtError: If a feature row does not say when it happened or was known.
+
+        """
+        self._refuse_duplicates(day)
+        for number, feature in enumerate(self._recipe.features):
+            self._refuse_nulls(feature, day)
+            join, version = feature_join(feature, relation=""), self._versions[feature.view]
+            tied = self._ties.of(join, version=version, within=reach(feature, day))
+            self._engine.bind_arrow(f"tied_{number}", tied)
+        for batch in self._engine.query(self.sql(day)):
+            refuse_leaks(batch, self._recipe)
+            yield batch
+
+    def sql(self, day: dt.date) -> str:
+        """Render the query of one day, over relations bound by this builder."""
+        recipe = self._recipe
+        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME)
+        steps = [f"exposure as materialized ({self._exposures(day)})"]
+        for number, label in enumerate(recipe.labels):
+            window = dt.timedelta(microseconds=label.window_us)
+            span = Span(first=start_of(day), end=start_of(day + _DAY) + window)
+            events = _rows_sql(label.table, EVENT_TIME, span)
+            mark = self._pinned.watermarks.get(label.table)
+            sql = label_rules.label_sql(
+                label, exposures="exposure", events=events, watermark_us=mark
+            )
+            steps.append(f"label_{number} as ({sql})")
+        steps.append(f"kept as materialized ({_kept_sql(recipe)})")
+        for number, feature in enumerate(recipe.features):
+            join = feature_join(
+                feature, relation=_rows_sql(feature.view, feature.event_time, reach(feature, day))
+            )
+            sql = split_sql(exposures, join, tied=f"tied_{number}")
+            steps.append(f"feature_{number} as ({sql})")
+        return f"with {', '.join(steps)}\n{_samples_sql(recipe)}"
+
+    def _exposures(self, day: dt.date) -> str:
+        recipe = self._recipe
+        rows = _rows_sql(recipe.exposures, recipe.at, Span.of_day(day))
+        columns = ", ".join(quote(name) for name in (*recipe.entities, *recipe.columns))
+        return (
+            f"select {quote(recipe.id)} as {SAMPLE_ID}, {quote(recipe.at)} as {EVENT_TIME}, "
+            f"{columns} from {rows}"
+        )
+
+    def _refuse_duplicates(self, day: dt.date) -> None:
+        sql = (
+            f"select {SAMPLE_ID} as id, count(*) as n from ({self._exposures(day)}) "
+            f"group by {SAMPLE_ID} having count(*) > 1 order by {SAMPLE_ID}"
+        )
+        found = self._engine.query(sql).read_all()
+        if found.num_rows:
+            example = str(found.column("id")[0].as_py())
+            raise DuplicateExposureError(
+                self._recipe.exposures, day=day.isoformat(), example=example, ids=found.num_rows
+            )
+
+    def _refuse_nulls(self, feature: ResolvedFeature, day: dt.date) -> None:
+        schema = self._versions[feature.view].schema
+        times = [n for n in (feature.event_time, feature.known_at) if schema.field(n).nullable]
+        if not times:
+            return
+        missing = " or ".join(f"{quote(name)} is null" for name in times)
+        within = reach(feature, day).condition_sql(quote(feature.event_time))
+        sql = (
+            f"select count(*) as n from {TableName.parse(feature.view).sql} "
+            f"where ({missing}) and coalesce({within}, true)"
+        )
+        rows = self._engine.query(sql).read_all().column("n")[0].as_py()
+        if rows:
+            raise NullKnownAtError(feature.view, rows=rows, columns=tuple(times))
+
+
+def feature_join(feature: ResolvedFeature, *, relation: str) -> FeatureJoin:
+    """Turn a recipe's feature into a join over `relation`."""
+    return FeatureJoin(
+        relation=relation,
+        entity=feature.entity,
+        columns=feature.columns,
+        event_time=feature.event_time,
+        known_at=feature.known_at,
+        event_time_as=f"{feature.name}__event_time",
+        known_at_as=f"{feature.name}__known_at",
+        order=feature.order,
+        ttl=None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us),
+        delay=dt.timedelta(microseconds=feature.delay_us),
+    )
+
+
+def reach(feature: ResolvedFeature, day: dt.date) -> Span:
+    """Return when a feature row must have happened to be of use to an exposure of `day`."""
+    start = start_of(day)
+    ttl = None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us)
+    return Span(first=None if ttl is None else start - ttl, end=start + _DAY)
+
+
+def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
+    """Check that no sample used a row that happened or became known at its own time or later.
+
+    Raises:
+        LeakError: Naming the view and one sample.
+
+    """
+    moments = batch.column(EVENT_TIME)
+    for feature in recipe.features:
+        for name in (f"{feature.name}__event_time", f"{feature.name}__known_at"):
+            leaks = pc.fill_null(pc.greater_equal(batch.column(name), moments), fill_value=False)
+            rows = pc.sum(leaks).as_py() or 0
+            if rows:
+                example = batch.column(SAMPLE_ID).filter(leaks)[0].as_py()
+                detail = f"`{name}` of sample `{example}` is not before it; nothing was committed"
+                raise LeakError(recipe.name, rows=rows, detail=detail)
+
+
+def _version(lake: Lake, name: str, pinned: Pinned) -> TableVersion:
+    table = lake.table(TableName.parse(name))
+    if name not in pinned.inputs:
+        return replace(table.head(), snapshot_id=None)
+    return table.at(snapshot_id=pinned.inputs[name])
+
+
+def _rows_sql(table: str, column: str, span: Span) -> str:
+    condition = span.condition_sql(quote(column))
+    return f"(select * from {TableName.parse(table).sql} where {condition})"
+
+
+def _kept_sql(recipe: Recipe) -> str:
+    labels, last = [], [f"epoch_us(e.{EVENT_TIME})"]
+    for number, label in enumerate(recipe.labels):
+        labels += [
+            f"label_{number}.value as {quote(label.name)}",
+            f"label_{number}.at as {quote(f'{label.name}_at')}",
+            f"label_{number}.state as {quote(f'{label.name}_state')}",
+        ]
+        ends = label.window_us + label.lateness_us
+        last.append(f"epoch_us(e.{EVENT_TIME}) + {ends}")
+    states = [f"label_{number}.state" for number in range(len(recipe.labels))]
+    positive = " or ".join(
+        f"coalesce(label_{number}.value <> 0, false)" for number in range(len(recipe.labels))
+    )
+    rate = Decimal(recipe.keep_rate)
+    stays = label_rules.kept_sql(f"e.{SAMPLE_ID}", rate=rate, salt=recipe.keep_salt)
+    joins = " ".join(
+        f"join label_{number} on label_{number}.{SAMPLE_ID} = e.{SAMPLE_ID}"
+        for number in range(len(recipe.labels))
+    )
+    columns = [
+        "e.*",
+        *labels,
+        f"{_worst(states)} as {LABEL_STATE}",
+        f"make_timestamptz(greatest({', '.join(last)})) as {MATURE_AT}",
+        f"case when {positive or 'false'} then 1.0 else {rate:f} end::double as {KEEP_RATE}",
+    ]
+    return f"select {', '.join(columns)} from exposure e {joins} where {positive or 'false'} or {stays}"
+
+
+def _worst(states: list[str]) -> str:
+    for_each = [
+        f"when {quote_text(state)} in ({', '.join(states)}) then {quote_text(state)}"
+        for state in (label_rules.PENDING, label_rules.CORRECTED)
+        if states
+    ]
+    mature = quote_text(label_rules.MATURE)
+    return f"case {' '.join(for_each)} else {mature} end" if for_each else mature
+
+
+def _samples_sql(recipe: Recipe) -> str:
+    columns = [f"kept.{quote(name)}" for name in (SAMPLE_ID, EVENT_TIME)]
+    columns += [f"kept.{quote(name)}" for name in (*recipe.entities, *recipe.columns)]
+    for number, feature in enumerate(recipe.features):
+        outputs = feature_join(feature, relation="").outputs
+        columns += [f"feature_{number}.{quote(name)}" for name in outputs]
+    for label in recipe.labels:
+        names = (label.name, f"{label.name}_at", f"{label.name}_state")
+        columns += [f"kept.{quote(name)}" for name in names]
+    columns += [f"kept.{name}" for name in (LABEL_STATE, MATURE_AT, KEEP_RATE)]
+    joins = " ".join(
+        f"join feature_{number} on feature_{number}.{SAMPLE_ID} = kept.{SAMPLE_ID}"
+        for number in range(len(recipe.features))
+    )
+    return (
+        f"select {', '.join(columns)} from kept {joins} "
+        f"order by kept.{EVENT_TIME}, kept.{SAMPLE_ID}"
+    )

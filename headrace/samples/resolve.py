@@ -1,0 +1,254 @@
+"""A sample set with everything it leaves to the tables filled in: the full recipe of its rows."""
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.load import load_streams
+from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
+from headrace.errors import DefinitionError
+from headrace.samples.watermarks import source_tables
+from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
+
+# How a stream's table says in which order its rows arrived; `(source, partition, offset)` is unique.
+ARRIVAL = ("_source", "_partition", "_offset")
+SAMPLE_ID, EVENT_TIME = "sample_id", "event_time"
+LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
+_CODE_VERSION = 1  # raised when the same recipe would give other rows
+_US = dt.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedFeature:
+    """Columns of one feature view; `columns` pairs each with its name in a sample."""
+
+    view: str
+    name: str
+    entity: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    event_time: str
+    known_at: str
+    ttl_us: int | None
+    delay_us: int
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedLabel:
+    """One label; `order` breaks ties between label events after `(event_time, known_at)`."""
+
+    name: str
+    table: str
+    key: str
+    value: str
+    window_us: int
+    lateness_us: int
+    order: tuple[str, ...]
+
+    @property
+    def has_column(self) -> bool:
+        """Whether the value is a column of the label event."""
+        return self.value not in {"exists", "count"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that, with the pinned inputs and watermarks, decides the rows of a sample set."""
+
+    name: str
+    table: str
+    exposures: str
+    id: str
+    at: str
+    entities: tuple[str, ...]
+    columns: tuple[str, ...]
+    features: tuple[ResolvedFeature, ...]
+    labels: tuple[ResolvedLabel, ...]
+    keep_rate: str = "1"
+    keep_salt: str = ""
+    code_version: int = _CODE_VERSION
+
+    @property
+    def code(self) -> str:
+        """A name for this recipe: equal for equal recipes, on every machine."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tables it reads, each once."""
+        names = (self.exposures, *(f.view for f in self.features), *(x.table for x in self.labels))
+        return tuple(dict.fromkeys(names))
+
+    def to_json(self) -> str:
+        """Write the recipe as canonical JSON."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """Read what `to_json` wrote."""
+        said: dict[str, Any] = json.loads(text)
+        said["features"] = tuple(
+            ResolvedFeature(**_tuples(feature)) for feature in said["features"]
+        )
+        said["labels"] = tuple(ResolvedLabel(**_tuples(label)) for label in said["labels"])
+        return cls(**_tuples(said))
+
+
+def _tuples(said: dict[str, Any]) -> dict[str, Any]:
+    def as_tuple(value: Any) -> Any:  # noqa: ANN401 - JSON
+        return tuple(as_tuple(part) for part in value) if isinstance(value, list) else value  # pyright: ignore[reportUnknownVariableType]
+
+    return {name: as_tuple(value) for name, value in said.items()}
+
+
+def resolve(lake: Lake, sample_set: SampleSet) -> Recipe:
+    """Fill in what the declaration leaves to the tables: TTLs, delays, lateness, orders.
+
+    Raises:
+        DefinitionError: With everything about the declaration that the tables contradict.
+        TableNotFoundError: If a table it names does not exist.
+
+    """
+    names = [
+        sample_set.exposures.table,
+        *(feature.view for feature in sample_set.features),
+        *(label.stream for label in sample_set.labels),
+    ]
+    versions = {str(name): lake.table(name).head() for name in names}
+    problems = tuple(_problems(sample_set, versions))
+    if problems:
+        raise DefinitionError(problems)
+    negatives = sample_set.keep_negatives
+    return Recipe(
+        name=sample_set.name,
+        table=str(sample_set.table),
+        exposures=str(sample_set.exposures.table),
+        id=sample_set.exposures.id,
+        at=sample_set.exposures.at,
+        entities=sample_set.exposures.entities,
+        columns=sample_set.exposures.columns,
+        features=tuple(_feature(use, versions[str(use.view)]) for use in sample_set.features),
+        labels=tuple(
+            _label(lake, label, sample_set.label_key(label), versions[str(label.stream)])
+            for label in sample_set.labels
+        ),
+        keep_rate=str(negatives.rate.normalize()) if negatives else "1",
+        keep_salt=negatives.salt if negatives else "",
+    )
+
+
+def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
+    view = FeatureView.from_property(use.view, version.properties[PROPERTY])
+    ttl = use.ttl if use.ttl is not None else view.ttl
+    arrival = ARRIVAL if set(ARRIVAL) <= set(version.schema.names) else None
+    said = {*view.entity, view.event_time, view.known_at}
+    rest = tuple(name for name in version.schema.names if name not in said)
+    return ResolvedFeature(
+        view=str(use.view),
+        name=use.name,
+        entity=view.entity,
+        columns=tuple(zip(use.columns, use.column_names, strict=True)),
+        event_time=view.event_time,
+        known_at=view.known_at,
+        ttl_us=None if ttl is None else ttl // _US,
+        delay_us=view.delay // _US,
+        order=arrival or rest or view.entity,
+    )
+
+
+def _label(lake: Lake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
+    lateness = {str(s.table): s.allowed_lateness for s in load_streams(lake.settings).values()}
+    sources = source_tables(lake, version)
+    arrival = ARRIVAL if set(ARRIVAL) <= set(version.schema.names) else None
+    return ResolvedLabel(
+        name=label.name,
+        table=str(label.stream),
+        key=key,
+        value=label.value,
+        window_us=label.window // _US,
+        lateness_us=max((lateness[s] // _US for s in sources if s in lateness), default=0),
+        order=arrival or tuple(version.schema.names),
+    )
+
+
+def _problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> Iterator[str]:
+    where = f"sample set `{sample_set.name}`"
+    exposures = sample_set.exposures
+    seen = versions[str(exposures.table)]
+    yield from _missing(where, seen, (exposures.id, exposures.at, *exposures.entities))
+    yield from _missing(where, seen, exposures.columns)
+    if seen.partition_by != (f"day({exposures.at})",):
+        yield (
+            f"{where}: samples are built per day, so `{seen.name}` must be partitioned by "
+            f"day({exposures.at}), but it is partitioned by {list(seen.partition_by)}"
+        )
+    for use in sample_set.features:
+        yield from _feature_problems(where, use, sample_set, versions[str(use.view)])
+    for label in sample_set.labels:
+        version = versions[str(label.stream)]
+        yield from _missing(where, version, (sample_set.label_key(label), "event_time", "known_at"))
+        if label.value not in {"exists", "count"}:
+            yield from _missing(where, version, (label.value,))
+            kind = (
+                version.schema.field(label.value).type
+                if label.value in version.schema.names
+                else None
+            )
+            if kind is not None and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+                yield f"{where}: label `{label.name}` takes `{label.value}`, which is {kind}, no number"
+    yield from _clashes(where, sample_set)
+
+
+def _feature_problems(
+    where: str, use: FeatureUse, sample_set: SampleSet, version: TableVersion
+) -> Iterator[str]:
+    text = version.properties.get(PROPERTY)
+    if text is None:
+        yield (
+            f"{where}: `{use.view}` is no feature view: it has no property `{PROPERTY}`; declare "
+            "`meta.headrace` on its dbt model, or `feature_view` in its stream"
+        )
+        return
+    view = FeatureView.from_property(use.view, text)
+    yield from _missing(where, version, (*use.columns, view.event_time, view.known_at))
+    for name in view.entity:
+        if name not in sample_set.exposures.entities:
+            yield (
+                f"{where}: `{use.view}` is about {list(view.entity)}, so `exposures.entities` "
+                f"must list `{name}`"
+            )
+
+
+def _missing(where: str, version: TableVersion, names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        if name not in version.schema.names:
+            there = ", ".join(f"`{column}`" for column in version.schema.names)
+            yield f"{where}: `{version.name}` has no column `{name}`; it has {there}"
+
+
+def _clashes(where: str, sample_set: SampleSet) -> Iterator[str]:
+    owner = dict.fromkeys(
+        (SAMPLE_ID, EVENT_TIME, LABEL_STATE, MATURE_AT, KEEP_RATE), "every sample"
+    )
+    exposures = sample_set.exposures
+    owned = [(name, "the exposures") for name in (*exposures.entities, *exposures.columns)]
+    for use in sample_set.features:
+        names = (*use.column_names, f"{use.name}__event_time", f"{use.name}__known_at")
+        owned += [(name, f"`{use.view}`") for name in names]
+    for label in sample_set.labels:
+        names = (label.name, f"{label.name}_at", f"{label.name}_state")
+        owned += [(name, f"label `{label.name}`") for name in names]
+    for name, by in owned:
+        if name in owner:
+            yield (
+                f"{where}: column `{name}` would come from {owner[name]} and from {by}; give the "
+                "feature a `prefix`, or the label another name"
+            )
+        owner.setdefault(name, by)

@@ -1,0 +1,51 @@
+"""The columns of a sample table, from the recipe and the tables it reads."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from headrace.samples.resolve import (
+    EVENT_TIME,
+    KEEP_RATE,
+    LABEL_STATE,
+    MATURE_AT,
+    SAMPLE_ID,
+    Recipe,
+    ResolvedLabel,
+)
+from headrace.tables.lake import Lake
+
+TIME = pa.timestamp("us", tz="UTC")
+_VALUES = {"exists": pa.int32(), "count": pa.int64()}
+
+
+def samples_schema(lake: Lake, recipe: Recipe) -> pa.Schema:
+    """Describe the sample table: id and time, exposure columns, features, labels, state."""
+    exposures = lake.table(recipe.exposures).head().schema
+    fields = [
+        pa.field(SAMPLE_ID, exposures.field(recipe.id).type, nullable=False),
+        pa.field(EVENT_TIME, TIME, nullable=False),
+    ]
+    for name in (*recipe.entities, *recipe.columns):
+        column = exposures.field(name)
+        fields.append(pa.field(name, column.type, nullable=column.nullable))
+    for feature in recipe.features:
+        view = lake.table(feature.view).head().schema
+        fields += [pa.field(name, view.field(column).type) for column, name in feature.columns]
+        fields.append(pa.field(f"{feature.name}__event_time", TIME))
+        fields.append(pa.field(f"{feature.name}__known_at", TIME))
+    for label in recipe.labels:
+        fields += _label_fields(lake, label)
+    fields.append(pa.field(LABEL_STATE, pa.string(), nullable=False))
+    fields.append(pa.field(MATURE_AT, TIME, nullable=False))
+    fields.append(pa.field(KEEP_RATE, pa.float64(), nullable=False))
+    return pa.schema(fields)
+
+
+def _label_fields(lake: Lake, label: ResolvedLabel) -> Iterator[pa.Field]:
+    kind = _VALUES.get(label.value)
+    if kind is None:
+        kind = lake.table(label.table).head().schema.field(label.value).type
+    yield pa.field(label.name, kind, nullable=label.has_column)
+    yield pa.field(f"{label.name}_at", TIME)
+    yield pa.field(f"{label.name}_state", pa.string(), nullable=False)

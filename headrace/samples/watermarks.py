@@ -1,0 +1,83 @@
+"""How far a table is complete: its own watermark, or the least of the streams it was computed from."""
+
+import json
+
+from headrace.tables.history import INPUTS
+from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.scan import TableVersion
+
+WATERMARK = "headrace.watermark"
+_DEPTH_MAX = 16  # tables between a label and its stream
+
+
+def watermark_us(lake: Lake, version: TableVersion) -> int | None:
+    """Return up to which event time, in epoch µs, a pinned snapshot holds all its events.
+
+    A stream's commits carry their watermark. A derived table is complete as far as the snapshots
+    it was computed from were, the least complete counting. None if that cannot be known any more,
+    or never could: whoever asks must then wait.
+    """
+    return _watermark(lake, str(version.name), version.snapshot_id, depth=0)
+
+
+def source_tables(lake: Lake, version: TableVersion) -> frozenset[str]:
+    """Return the tables at the start of a version's recorded lineage, itself if it has none."""
+    return _sources(lake, str(version.name), version.snapshot_id, depth=0)
+
+
+def _watermark(lake: Lake, name: str, snapshot_id: int | None, *, depth: int) -> int | None:
+    if snapshot_id is None or depth > _DEPTH_MAX or not lake.exists(name):
+        return None
+    table = lake.table(name)
+    own = _own_watermark(table, snapshot_id)
+    if own is not None:
+        return own
+    inputs = _inputs(table, snapshot_id)
+    found = [_watermark(lake, source, at, depth=depth + 1) for source, at in inputs.items()]
+    known = [mark for mark in found if mark is not None]
+    return min(known) if known and len(known) == len(found) else None
+
+
+def _own_watermark(table: LakeTable, snapshot_id: int) -> int | None:
+    # a compaction's summary has none: the watermark is that of the commit before it
+    metadata = table.iceberg().metadata
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    while snapshot is not None:
+        said = snapshot.summary.additional_properties if snapshot.summary else {}
+        if WATERMARK in said:
+            return int(said[WATERMARK])
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else metadata.snapshot_by_id(parent)
+    head = metadata.current_snapshot()
+    if head is not None and head.snapshot_id == snapshot_id and WATERMARK in metadata.properties:
+        return int(metadata.properties[WATERMARK])
+    return None
+
+
+def _inputs(table: LakeTable, snapshot_id: int) -> dict[str, int]:
+    """Find what a snapshot was computed from, past compactions."""
+    metadata = table.iceberg().metadata
+    at: int | None = snapshot_id
+    while at is not None:
+        snapshot = metadata.snapshot_by_id(at)
+        record = table.lake.registry.commit(str(table.name), at)
+        if snapshot is not None and snapshot.summary is not None:
+            said = snapshot.summary.additional_properties
+            if INPUTS in said:
+                return json.loads(said[INPUTS])
+            at = snapshot.parent_snapshot_id
+        elif record is not None:
+            if record.inputs:
+                return dict(record.inputs)
+            at = record.parent_id
+        else:
+            return {}
+    return {}
+
+
+def _sources(lake: Lake, name: str, snapshot_id: int | None, *, depth: int) -> frozenset[str]:
+    if snapshot_id is None or depth > _DEPTH_MAX or not lake.exists(name):
+        return frozenset({name})
+    inputs = _inputs(lake.table(name), snapshot_id)
+    found = [_sources(lake, source, at, depth=depth + 1) for source, at in inputs.items()]
+    return frozenset[str]().union(*found) if found else frozenset({name})

@@ -1,0 +1,1 @@
+"""Tests of headrace/samples: joins, labels, builds."""

@@ -1,0 +1,193 @@
+"""Building samples by day: what is rebuilt and why, and that a row never says what it should not."""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.errors import DefinitionError, DuplicateExposureError, NullKnownAtError
+from headrace.samples.audit import duplicate_ids, leaks
+from headrace.samples.build import build
+from headrace.samples.plan import plan_build
+from headrace.tables.lake import Lake
+from tests.samples.factories import Shop, at, day, sample_set, settings_in
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """Three days of two exposures each, one feature row a day, no taps yet."""
+    with Lake.open(settings_in(tmp_path)) as lake:
+        shop = Shop.open(lake)
+        for n in range(3):
+            shop.show((f"d{n}-morning", at(8, day=n), 1), (f"d{n}-evening", at(20, day=n), 2))
+            shop.rate((1, at(7, day=n), at(7, day=n), 0.1 * n))
+        yield shop
+
+
+def reasons(shop: Shop, **changes: object) -> dict[dt.date, str]:
+    return dict(plan_build(shop.lake, sample_set(**changes)).reasons)
+
+
+def test_a_second_build_plans_nothing_and_commits_nothing(shop: Shop) -> None:
+    first = build(shop.lake, sample_set())
+    assert [done.day for done in first.built] == [day(0), day(1), day(2)]
+    assert first.rows == 6
+    head = shop.lake.table("samples.taps").head().snapshot_id
+
+    second = build(shop.lake, sample_set())
+
+    assert not second.built
+    assert second.unchanged == (day(0), day(1), day(2))
+    assert shop.lake.table("samples.taps").head().snapshot_id == head
+
+
+def test_each_day_is_one_snapshot_with_its_inputs_and_its_recipe(shop: Shop) -> None:
+    result = build(shop.lake, sample_set(), run_id="run-7")
+    table = shop.lake.table("samples.taps")
+    commits = shop.lake.registry.commits("samples.taps")
+    assert len(commits) == 3
+    assert set(commits[0].inputs) == {"shop.shown", "shop.rates"}  # no taps were ever committed
+    assert (commits[0].run_id, commits[0].code) == (
+        "run-7",
+        plan_build(shop.lake, sample_set()).recipe.code,
+    )
+    assert {key for key in table.head().partitions} == {(done.day,) for done in result.built}
+
+
+def test_only_the_days_that_a_change_can_reach_are_rebuilt(shop: Shop) -> None:
+    build(shop.lake, sample_set())
+
+    shop.show(("d1-late", at(9, day=1), 1))
+    assert reasons(shop) == {day(1): "exposures changed"}
+    build(shop.lake, sample_set())
+
+    shop.rate((2, at(1, day=1), at(1, day=1), 0.5))
+    assert reasons(shop) == {day(1): "rates changed", day(2): "rates changed"}
+    build(shop.lake, sample_set())
+
+    shop.tap(
+        ("d1-evening", at(1, day=2), at(1, day=2), 1)
+    )  # within two hours of day 1 and of day 2
+    assert reasons(shop) == {day(1): "tap events changed", day(2): "tap events changed"}
+    build(shop.lake, sample_set())
+
+    window = [{"name": "tap", "stream": "shop.taps", "window": "3h"}]
+    assert set(reasons(shop, labels=window).values()) == {"new definition"}
+    assert reasons(shop) == {}
+
+
+def test_the_days_of_a_build_can_be_chosen(shop: Shop) -> None:
+    result = build(shop.lake, sample_set(), days=[day(1), day(9)])
+    assert [done.day for done in result.built] == [day(1)]
+    assert set(reasons(shop)) == {day(0), day(2)}
+
+
+def test_a_late_feature_row_never_changes_an_old_sample(shop: Shop) -> None:
+    build(shop.lake, sample_set())
+    before = shop.samples()
+    shop.rate((1, at(7.9, day=1), at(12, day=1), 0.99))
+    result = build(shop.lake, sample_set())
+    assert day(1) in {done.day for done in result.built}
+    assert shop.samples() == before
+
+
+def test_a_label_goes_from_pending_to_mature_when_the_watermark_passes_its_window(
+    shop: Shop,
+) -> None:
+    shop.tap(("d0-morning", at(8.5), at(8.5), 3), watermark=at(9))
+    build(shop.lake, sample_set())
+    tapped = shop.samples()["d0-morning"]
+    assert (tapped["tap"], tapped["tap_at"], tapped["tap_state"]) == (1, at(8.5), "pending")
+    assert tapped["mature_at"] == at(11)  # window 2 h, lateness 1 h
+
+    shop.tap(watermark=at(10))
+    assert reasons(shop) == {day(0): "labels matured"}
+    build(shop.lake, sample_set())
+    states = {name: row["label_state"] for name, row in shop.samples().items()}
+    assert states["d0-morning"] == "mature"
+    assert states["d0-evening"] == "pending"
+
+
+def test_a_tap_that_becomes_known_after_maturity_corrects_the_label(shop: Shop) -> None:
+    shop.tap(watermark=at(0, day=2))
+    build(shop.lake, sample_set())
+    assert shop.samples()["d0-morning"]["label_state"] == "mature"
+    assert shop.samples()["d0-morning"]["tap"] == 0
+
+    shop.tap(("d0-morning", at(9), at(11), 1), ("d0-evening", at(21), at(22.9), 1))
+    build(shop.lake, sample_set())
+    samples = shop.samples()
+    assert (samples["d0-morning"]["tap"], samples["d0-morning"]["tap_state"]) == (1, "corrected")
+    assert (samples["d0-evening"]["tap"], samples["d0-evening"]["tap_state"]) == (1, "mature")
+
+
+def test_the_window_takes_its_first_instant_and_not_its_last(shop: Shop) -> None:
+    shop.tap(("d0-morning", at(8), at(8), 1), ("d0-evening", at(22), at(22), 1))
+    shop.tap(("d1-morning", at(7.999, day=1), at(8, day=1), 1))
+    build(shop.lake, sample_set())
+    taps = {name: row["tap"] for name, row in shop.samples().items()}
+    assert (taps["d0-morning"], taps["d0-evening"], taps["d1-morning"]) == (1, 0, 0)
+
+
+def test_a_label_can_count_or_take_a_column_of_its_first_event(shop: Shop) -> None:
+    shop.tap(
+        ("d0-morning", at(9), at(9), 5),
+        ("d0-morning", at(8.5), at(9.5), 7),
+        ("d0-morning", at(8.5), at(9.25), 6),
+    )
+    labels = [
+        {"name": "taps", "stream": "shop.taps", "window": "2h", "value": "count"},
+        {"name": "push", "stream": "shop.taps", "window": "2h", "value": "force"},
+    ]
+    build(shop.lake, sample_set(labels=labels))
+    row = shop.samples()["d0-morning"]
+    assert (row["taps"], row["push"], row["push_at"]) == (3, 6, at(8.5))
+    assert shop.samples()["d0-evening"]["push"] == 0
+
+
+def test_an_exposure_id_twice_in_a_day_is_refused_by_name(shop: Shop) -> None:
+    shop.show(("d1-morning", at(9, day=1), 1))
+    with pytest.raises(DuplicateExposureError, match="`d1-morning`"):
+        build(shop.lake, sample_set())
+    assert set(shop.samples()) == {"d0-morning", "d0-evening"}  # the day before is complete
+
+
+def test_a_feature_row_without_known_at_is_refused(shop: Shop) -> None:
+    shop.rate((1, at(1, day=1), None, 0.5))
+    with pytest.raises(NullKnownAtError, match="`shop.rates`"):
+        build(shop.lake, sample_set(), days=[day(1)])
+    assert not shop.lake.table("samples.taps").head().row_count
+
+
+def test_the_audits_count_nothing_in_a_build_and_something_in_a_planted_leak(shop: Shop) -> None:
+    build(shop.lake, sample_set())
+    version, settings = shop.lake.table("samples.taps").head(), shop.lake.settings
+    assert leaks(version, settings=settings) == 0
+    assert duplicate_ids(version, settings=settings) == 0
+    # the feature table can stand in for a sample table that leaked and repeats itself
+    from headrace.tables import commit
+    from headrace.tables.files import write_batches
+
+    rows = version.to_arrow().to_pylist()
+    rows[0]["rates__known_at"] = rows[0]["event_time"]
+    import pyarrow as pa
+
+    table = shop.lake.table("samples.taps")
+    files = write_batches(table, pa.Table.from_pylist(rows, version.schema).to_batches())
+    commit.append(table, files, provenance=commit.Provenance())
+    assert leaks(table.head(), settings=settings) == 1
+    assert duplicate_ids(table.head(), settings=settings) == 6
+
+
+def test_a_declaration_that_the_tables_contradict_says_everything_at_once(shop: Shop) -> None:
+    wrong = sample_set(
+        exposures={"table": "shop.shown", "id": "shown_id", "entities": ["slot"]},
+        features=[{"view": "shop.rates", "columns": ["ratio"]}],
+        labels=[{"name": "slot", "stream": "shop.taps", "window": "2h", "value": "strength"}],
+    )
+    with pytest.raises(DefinitionError) as caught:
+        plan_build(shop.lake, wrong)
+    text = str(caught.value)
+    for part in ("`ratio`", "must list `item`", "`strength`", "another name"):
+        assert part in text
