@@ -6,16 +6,14 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from headrace.errors import CorruptFileError
-
-if TYPE_CHECKING:
-    from headrace.tables.scan import FileEntry, PartitionKey, TableVersion
+from headrace.tables.partitions import PartitionKey
+from headrace.tables.scan import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
 _VERSION_KEY = b"headrace.file_plan"
@@ -79,7 +77,7 @@ class FilePlan:
 
     @classmethod
     def of(
-        cls, version: "TableVersion", *, partitions: "Collection[PartitionKey] | None" = None
+        cls, version: TableVersion, *, partitions: Collection[PartitionKey] | None = None
     ) -> "FilePlan":
         """Plan the files of `version`, reading each file's footer for its row groups.
 
@@ -144,10 +142,9 @@ def _from_row(row: dict[str, Any]) -> PlannedFile:
     )
 
 
-def _planned(entry: "FileEntry") -> PlannedFile:
+def _planned(entry: FileEntry) -> PlannedFile:
     try:
-        with PyArrowFileIO().new_input(entry.path).open() as source:
-            footer = pq.read_metadata(source)
+        footer = pq.read_metadata(entry.path)
     except (OSError, pa.ArrowException) as error:
         raise CorruptFileError(entry.path, str(error)) from error
     groups = tuple(footer.row_group(index).num_rows for index in range(footer.num_row_groups))

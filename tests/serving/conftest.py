@@ -1,15 +1,13 @@
-"""A lake of its own for each test, with small feature views."""
+"""Small feature views in each test's own lake."""
 
 import datetime as dt
 import json
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.tables.commit import Provenance, append
 from headrace.tables.files import write_batches
@@ -47,21 +45,6 @@ def row(item: int, *, at: float, known: float | None = None, ctr: float = 0.5) -
 def add(table: LakeTable, rows: Sequence[dict[str, Any]]) -> int:
     batch = pa.RecordBatch.from_pylist(list(rows), schema=table.head().schema)
     return append(table, write_batches(table, [batch]), provenance=Provenance()).snapshot_id
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "lake").mkdir()
-    (tmp_path / "lake" / "lake.toml").write_text(
-        'profile = "local"\n[profiles.local]\nthreads = 1\n'
-    )
-    return Settings.load(env={}, path=tmp_path / "lake" / "lake.toml")
-
-
-@pytest.fixture
-def lake(settings: Settings) -> Iterator[Lake]:
-    with Lake.open(settings) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -213,15 +213,11 @@ def test_publishing_after_each_commit_ends_like_publishing_once(
 
 
 PUBLISH = """
-import sys
-from pathlib import Path
-from headrace.config import Settings
 from headrace.serving.publish import publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.lake import Lake
 
-settings = Settings.load(env={}, path=Path(sys.argv[1]))
-with Lake.open(settings) as lake, SQLiteOnlineStore(settings.online_store) as store:
+with Lake.open() as lake, SQLiteOnlineStore(lake.settings.online_store) as store:
     publish_view(lake, store, lake.table("features.item_ctr").head())
 """
 
@@ -234,9 +230,12 @@ def test_killing_a_publication_leaves_the_previous_state_and_rerunning_completes
     publish_view(lake, store, table.head())
     before = store.freshness(VIEW)
     add(table, [row(1, at=30), row(2, at=30)])
-    command = [sys.executable, "-c", PUBLISH, str(settings.root / "lake" / "lake.toml")]
-    env = {**os.environ, "HEADRACE_CRASH_AT": "serving.before_commit"}
-    killed = subprocess.run(command, env=env, check=False)
+    env = {
+        **os.environ,
+        "HEADRACE_STATE_DIR": str(settings.state_dir),
+        "HEADRACE_CRASH_AT": "serving.before_commit",
+    }
+    killed = subprocess.run([sys.executable, "-c", PUBLISH], env=env, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert store.freshness(VIEW) == before
     assert latest(store, 1, 2) == [(hours(1), hours(1), 0.5, 3), None]

@@ -1,0 +1,150 @@
+"""Chooses the days of a dataset version and proves where each of them came from."""
+
+import datetime as dt
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from headrace.datasets.measure import pending_rows
+from headrace.definitions.sample_set import SampleSet
+from headrace.errors import PublishRefusedError
+from headrace.registry import Build, CommitRecord
+from headrace.tables.changes import changes
+from headrace.tables.lake import Lake
+from headrace.tables.partitions import key_to_text
+from headrace.tables.scan import TableVersion
+
+# Columns whose values may differ between two runs or engines; they stay out of content hashes.
+APPROXIMATE_PROPERTY = "headrace.approximate"
+_DAYS_SHOWN = 5
+_COMMITS_READ = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The days of a version, in order, each with the build that made it."""
+
+    days: tuple[dt.date, ...]
+    left_out: tuple[dt.date, ...]
+    first_day: dt.date
+    last_day: dt.date
+    builds: Mapping[dt.date, Build]
+    code: str
+    approximate: tuple[str, ...]
+
+
+def select_days(
+    lake: Lake,
+    sample_set: SampleSet,
+    samples: TableVersion,
+    *,
+    first_day: dt.date | None,
+    last_day: dt.date | None,
+    allow_pending: bool,
+) -> Selection:
+    """Choose the days of the range that may be published.
+
+    Raises:
+        PublishRefusedError: If there is none, if a day of an explicit range has pending labels, or
+            if a day was not built from `sample_set` by a build on record.
+
+    """
+    days = [day for day in _days_of(samples) if _within(day, first_day, last_day)]
+    left_out: list[dt.date] = []
+    if not allow_pending:
+        left_out = [day for day in days if pending_rows(samples, day)]
+    if left_out and (first_day is not None or last_day is not None):
+        detail = (
+            f"labels of {_named(left_out)} are still pending; wait for the label stream's "
+            "watermark, end the range earlier, or allow pending labels"
+        )
+        raise PublishRefusedError(sample_set.name, detail)
+    kept = [day for day in days if day not in left_out]
+    if not kept:
+        why = f" ({len(left_out)} days still have pending labels)" if left_out else ""
+        raise PublishRefusedError(sample_set.name, f"no day of the samples is in the range{why}")
+    builds = _builds_of(lake, sample_set, samples, kept)
+    return Selection(
+        days=tuple(kept),
+        left_out=tuple(left_out),
+        first_day=first_day or kept[0],
+        last_day=last_day or kept[-1],
+        builds=builds,
+        code=_one_code(sample_set, builds),
+        approximate=tuple(sorted(json.loads(samples.properties.get(APPROXIMATE_PROPERTY, "[]")))),
+    )
+
+
+def _days_of(samples: TableVersion) -> list[dt.date]:
+    return sorted(key[0] for key in samples.partitions if key and isinstance(key[0], dt.date))
+
+
+def _within(day: dt.date, first: dt.date | None, last: dt.date | None) -> bool:
+    return (first is None or day >= first) and (last is None or day <= last)
+
+
+def _builds_of(
+    lake: Lake, sample_set: SampleSet, samples: TableVersion, days: Sequence[dt.date]
+) -> dict[dt.date, Build]:
+    """Find each day's recorded build, and that nothing touched the day after it."""
+    recorded = lake.registry.builds(str(samples.name))
+    keys = {day: key_to_text((day,)) for day in days}
+    touched = _last_touched(lake, samples, keys.values())
+    found: dict[dt.date, Build] = {}
+    unproven: list[dt.date] = []
+    for day, key in keys.items():
+        build = recorded.get(key)
+        if build is None or touched.get(key, build.snapshot_id) != build.snapshot_id:
+            unproven.append(day)
+        else:
+            found[day] = build
+    if unproven:
+        detail = (
+            f"it is not on record what {_named(unproven)} of `{samples.name}` was built from; "
+            f"run `headrace samples build {sample_set.name}`"
+        )
+        raise PublishRefusedError(sample_set.name, detail)
+    return found
+
+
+def _last_touched(lake: Lake, samples: TableVersion, wanted: Collection[str]) -> dict[str, int]:
+    """Tell, per partition, which snapshot last changed its rows; compaction does not.
+
+    Reads as far back as it must to have met every wanted partition.
+    """
+    # asking for no changes still brings the registry up to the head
+    changes(lake.table(samples.name), since=samples.snapshot_id, until=samples.snapshot_id)
+    limit = _COMMITS_READ
+    while True:
+        records = lake.registry.commits(str(samples.name), limit=limit)
+        touched = _touched_by(records, until=samples.snapshot_id)
+        if len(records) < limit or touched.keys() >= set(wanted):
+            return touched
+        limit *= 10
+
+
+def _touched_by(records: Sequence[CommitRecord], *, until: int | None) -> dict[str, int]:
+    touched: dict[str, int] = {}
+    reached = False
+    for record in records:
+        reached = reached or record.snapshot_id == until
+        if reached and record.operation != "replace":
+            for partition in record.partitions:
+                touched.setdefault(partition, record.snapshot_id)
+    return touched
+
+
+def _one_code(sample_set: SampleSet, builds: Mapping[dt.date, Build]) -> str:
+    codes = {build.code for build in builds.values()}
+    if len(codes) != 1:
+        detail = (
+            f"its days were built by {len(codes)} different definitions; "
+            f"run `headrace samples build {sample_set.name}`"
+        )
+        raise PublishRefusedError(sample_set.name, detail)
+    return codes.pop()
+
+
+def _named(days: Sequence[dt.date]) -> str:
+    shown = ", ".join(day.isoformat() for day in days[:_DAYS_SHOWN])
+    return shown + (f" and {len(days) - _DAYS_SHOWN} more days" if len(days) > _DAYS_SHOWN else "")

@@ -1,0 +1,99 @@
+"""Verifying a dataset version: read what it pins and compare with its lockfile."""
+
+from dataclasses import dataclass
+
+from headrace.datasets.content_hash import ContentHash
+from headrace.datasets.files import FilePlan
+from headrace.datasets.lockfile import LockedDay, Lockfile
+from headrace.datasets.measure import Measure, measure_day
+from headrace.datasets.versions import find_lockfile, load_dataset, lockfile_path, pinned_samples
+from headrace.errors import CorruptFileError, DatasetChangedError
+from headrace.tables.lake import Lake
+from headrace.tables.refs import tags
+from headrace.tables.scan import TableVersion
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A version that reads exactly as it was published."""
+
+    lock: Lockfile
+    rows: int
+    files: int
+
+
+def verify(lake: Lake, name: str, version: int | None = None) -> Verification:
+    """Read every pinned row again; returns only if all of it is as it was locked.
+
+    Checks the lockfile and file plan on disk, the tags, and rows and content hash per day.
+
+    Raises:
+        DatasetNotFoundError: If it is not published.
+        DatasetChangedError: Naming the first day, tag or file that differs, and how.
+
+    """
+    lock = find_lockfile(lake, name, version)
+    _check_lockfile(lake, lock)
+    pinned = pinned_samples(lake, lock)
+    _check_tags(lake, lock)
+    whole = _check_days(lock, pinned)
+    if whole.hexdigest() != lock.content_hash or whole.rows != lock.rows:
+        detail = f"it holds {whole.rows} rows of hash {whole.hexdigest()}"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    dataset = load_dataset(lake, lock.name, lock.version)
+    if dataset.files != FilePlan.of(pinned, partitions=[(day.day,) for day in lock.days]):
+        detail = "its file plan lists other files than its snapshot"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    return Verification(lock, whole.rows, len(dataset.files.files))
+
+
+def _check_lockfile(lake: Lake, lock: Lockfile) -> None:
+    path = lockfile_path(lake.settings, lock.name, lock.version)
+    if not path.is_file():
+        raise DatasetChangedError(lock.name, lock.version, f"`{path}` is gone")
+    if path.read_bytes() != lock.to_json().encode():
+        detail = f"`{path}` was edited after it was published"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+
+
+def _check_tags(lake: Lake, lock: Lockfile) -> None:
+    for pin in lock.pins:
+        found = tags(lake.table(pin.table)).get(pin.tag) if lake.exists(pin.table) else None
+        if found != pin.snapshot_id:
+            detail = f"tag `{pin.tag}` of {pin.table} is " + (
+                "gone" if found is None else f"at snapshot {found}, expected {pin.snapshot_id}"
+            )
+            raise DatasetChangedError(lock.name, lock.version, detail)
+
+
+def _check_days(lock: Lockfile, pinned: TableVersion) -> ContentHash:
+    measure = Measure(tuple(lock.columns), ())
+    missing = [name for name in lock.columns if name not in pinned.schema.names]
+    if missing:
+        detail = f"{lock.table} has no column `{missing[0]}` any more"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    whole = ContentHash(measure.schema_of(pinned.schema))
+    for day in lock.days:
+        whole.merge(_check_day(lock, day, pinned, measure))
+    return whole
+
+
+def _check_day(
+    lock: Lockfile, day: LockedDay, pinned: TableVersion, measure: Measure
+) -> ContentHash:
+    where = f"{lock.table} partition {day.day}"
+    try:
+        content = measure_day(pinned, day.day, measure).content
+    except CorruptFileError as error:
+        detail = f"{where} cannot be read: {error}"
+        raise DatasetChangedError(lock.name, lock.version, detail) from error
+    found = content.hexdigest()
+    if content.rows != day.rows:
+        detail = f"{where} has {content.rows} rows, expected {day.rows}"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    if found != day.content_hash:
+        detail = f"{where} has hash {found[:_SHOWN]}…, expected {day.content_hash[:_SHOWN]}…"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    return content

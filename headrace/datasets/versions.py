@@ -1,0 +1,118 @@
+"""Published dataset versions: where they lie, which there are, and opening one."""
+
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.config import Settings
+from headrace.datasets.files import FilePlan
+from headrace.datasets.lockfile import Lockfile, tag_name
+from headrace.errors import DatasetChangedError, DatasetNotFoundError, SnapshotNotFoundError
+from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
+
+# States of a version in the registry.
+CLAIMED, PUBLISHED, ABANDONED = "claimed", "published", "abandoned"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One published version, ready to read: exactly the rows of `files`, at `version`."""
+
+    lock: Lockfile
+    files: FilePlan
+    version: TableVersion
+
+
+def lockfile_path(settings: Settings, name: str, version: int) -> Path:
+    """Name where a version's lockfile lies."""
+    return settings.datasets_dir / f"{tag_name(name, version)}.lock.json"
+
+
+def file_plan_path(settings: Settings, name: str, version: int) -> Path:
+    """Name where a version's file plan lies."""
+    return settings.datasets_dir / f"{tag_name(name, version)}.files.parquet"
+
+
+def list_datasets(lake: Lake, name: str | None = None) -> list[Lockfile]:
+    """List the published versions of one dataset, or of all, by name and version."""
+    return [
+        Lockfile.from_json(record.lockfile, source=tag_name(record.name, record.version))
+        for record in lake.registry.datasets(name)
+        if record.state == PUBLISHED
+    ]
+
+
+def find_lockfile(lake: Lake, name: str, version: int | None = None) -> Lockfile:
+    """Return the lockfile of a published version, by default the newest.
+
+    Raises:
+        DatasetNotFoundError: Listing what is published.
+
+    """
+    mine = list_datasets(lake, name)
+    for lock in reversed(mine):
+        if version is None or lock.version == version:
+            return lock
+    known = tuple(f"`{lock.name}` v{lock.version}" for lock in mine or list_datasets(lake))
+    raise DatasetNotFoundError(name, version or 1, known=known)
+
+
+def load_dataset(lake: Lake, name: str, version: int | None = None) -> Dataset:
+    """Open a published version, by default the newest.
+
+    Checks that its snapshot is alive and that the file plan holds as many rows as the lockfile
+    says; `verify` reads them.
+
+    Raises:
+        DatasetNotFoundError: If it is not published.
+        DatasetChangedError: If its snapshot or its files are no longer what was locked.
+
+    """
+    lock = find_lockfile(lake, name, version)
+    pinned = pinned_samples(lake, lock)
+    path = file_plan_path(lake.settings, lock.name, lock.version)
+    if not path.is_file():
+        raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
+    files = FilePlan.read(path)
+    if files.rows != lock.rows:
+        detail = f"its file plan holds {files.rows} rows, expected {lock.rows}"
+        raise DatasetChangedError(lock.name, lock.version, detail)
+    return Dataset(lock, files, pinned)
+
+
+def pinned_samples(lake: Lake, lock: Lockfile) -> TableVersion:
+    """Open the sample table at the locked snapshot.
+
+    Raises:
+        DatasetChangedError: If the snapshot is gone.
+
+    """
+    try:
+        return lake.table(lock.table).at(snapshot_id=lock.snapshot_id)
+    except SnapshotNotFoundError as error:
+        detail = f"the pinned snapshot {lock.snapshot_id} of {lock.table} was removed"
+        raise DatasetChangedError(lock.name, lock.version, detail) from error
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside `path`, then put it there, whole and durable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write(draft)
+        _sync(draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,314 @@
+"""Publishing pins exactly what was read, once, whoever else publishes or dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from headrace.config import Settings
+from headrace.datasets.lockfile import LabelCount
+from headrace.datasets.publish import Publication, publish
+from headrace.datasets.verify import verify
+from headrace.datasets.versions import list_datasets, load_dataset, lockfile_path
+from headrace.errors import (
+    DatasetChangedError,
+    DatasetNotFoundError,
+    PublishRefusedError,
+    VersionExistsError,
+)
+from headrace.registry import Registry
+from headrace.tables.lake import Lake
+from headrace.tables.refs import tag, tags
+from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
+
+
+def test_mature_days_are_published_and_the_others_listed_as_left_out(three_days: River) -> None:
+    done = publish(three_days.lake, SAMPLE_SET)
+    lock = done.lock
+    assert done.outcome == "published"
+    assert (lock.name, lock.version, lock.rows, lock.filter_labels) == ("ctr", 1, 9, "mature")
+    assert [day.day for day in lock.days] == [day_of(0), day_of(1)]
+    assert [day.rows for day in lock.days] == [5, 4]
+    assert lock.left_out == (day_of(2),)
+    assert (lock.first_day, lock.last_day) == (day_of(0), day_of(1))
+    assert lock.watermarks == {"staging.clicks": 2_000}
+    assert lock.labels == (
+        LabelCount(label="click", state="mature", value="positive", rows=4),
+        LabelCount(label="click", state="mature", value="zero", rows=5),
+    )
+    assert lock.positives == 4
+    assert lock.code == "code1"
+    assert lock.columns["event_time"] == "timestamptz"
+
+
+def test_every_distinct_snapshot_the_days_came_from_is_tagged(three_days: River) -> None:
+    lock = publish(three_days.lake, SAMPLE_SET).lock
+    first, second = (day.inputs[str(INPUT)] for day in lock.days)
+    assert first != second
+    assert tags(three_days.lake.table(INPUT)) == {"ctr-v1": first, "ctr-v1-2": second}
+    assert tags(three_days.samples) == {"ctr-v1": lock.snapshot_id}
+    assert {(pin.table, pin.tag, pin.snapshot_id) for pin in lock.pins} == {
+        (str(INPUT), "ctr-v1", first),
+        (str(INPUT), "ctr-v1-2", second),
+        (str(SAMPLES), "ctr-v1", lock.snapshot_id),
+    }
+
+
+def test_a_published_version_opens_with_its_files(three_days: River) -> None:
+    lock = publish(three_days.lake, SAMPLE_SET).lock
+    dataset = load_dataset(three_days.lake, "ctr")
+    assert dataset.lock == lock
+    assert dataset.files.rows == 9
+    assert [file.partition for file in dataset.files.files] == [("2019-11-24",), ("2019-11-25",)]
+    assert dataset.version.snapshot_id == lock.snapshot_id
+    assert list_datasets(three_days.lake) == [lock]
+    assert lockfile_path(three_days.lake.settings, "ctr", 1).read_text() == lock.to_json()
+
+
+def test_publishing_the_same_content_again_changes_nothing(three_days: River) -> None:
+    first = publish(three_days.lake, SAMPLE_SET)
+    metadata = three_days.samples.head().metadata_location
+    assert publish(three_days.lake, SAMPLE_SET) == Publication(first.lock, "unchanged")
+    assert publish(three_days.lake, SAMPLE_SET, version=1) == Publication(first.lock, "unchanged")
+    assert three_days.samples.head().metadata_location == metadata
+
+
+def test_compaction_does_not_make_a_new_version(three_days: River) -> None:
+    first = publish(three_days.lake, SAMPLE_SET)
+    three_days.compact(three_days.samples)
+    assert publish(three_days.lake, SAMPLE_SET) == Publication(first.lock, "unchanged")
+
+
+def test_rebuilding_a_day_to_the_same_rows_does_not_make_a_new_version(three_days: River) -> None:
+    first = publish(three_days.lake, SAMPLE_SET)
+    three_days.build(1, [sample(1, n) for n in reversed(range(4))])
+    assert publish(three_days.lake, SAMPLE_SET) == Publication(first.lock, "unchanged")
+
+
+def test_changed_content_is_the_next_version(three_days: River) -> None:
+    first = publish(three_days.lake, SAMPLE_SET).lock
+    three_days.build(2, [sample(2, 0), sample(2, 1)])
+    second = publish(three_days.lake, SAMPLE_SET)
+    assert (second.outcome, second.lock.version, second.lock.rows) == ("published", 2, 11)
+    assert second.lock.left_out == ()
+    assert [day.content_hash for day in second.lock.days[:2]] == [
+        day.content_hash for day in first.days
+    ]
+    assert [lock.version for lock in list_datasets(three_days.lake)] == [1, 2]
+    assert verify(three_days.lake, "ctr", 1).rows == 9
+
+
+def test_a_version_with_other_content_is_refused(three_days: River) -> None:
+    publish(three_days.lake, SAMPLE_SET)
+    three_days.build(0, [sample(0, 0)])
+    with pytest.raises(VersionExistsError, match="v1"):
+        publish(three_days.lake, SAMPLE_SET, version=1)
+    assert publish(three_days.lake, SAMPLE_SET, version=7).lock.version == 7
+    with pytest.raises(ValueError, match="1 or more"):
+        publish(three_days.lake, SAMPLE_SET, version=0)
+
+
+def test_an_explicit_range_with_pending_labels_is_refused_unless_allowed(three_days: River) -> None:
+    lake = three_days.lake
+    with pytest.raises(PublishRefusedError, match="2019-11-26 are still pending"):
+        publish(lake, SAMPLE_SET, first_day=day_of(1))
+    assert publish(lake, SAMPLE_SET, first_day=day_of(1), last_day=day_of(1)).lock.rows == 4
+    lock = publish(lake, SAMPLE_SET, first_day=day_of(1), allow_pending=True).lock
+    assert (lock.rows, lock.filter_labels, lock.left_out) == (6, "any", ())
+    assert LabelCount(label="click", state="pending", value="zero", rows=1) in lock.labels
+
+
+def test_nothing_to_publish_is_said(river: River) -> None:
+    with pytest.raises(PublishRefusedError, match="no samples yet"):
+        publish(river.lake, SAMPLE_SET)
+    river.build(0, [sample(0, 0, state="pending")])
+    with pytest.raises(PublishRefusedError, match="1 days still have pending"):
+        publish(river.lake, SAMPLE_SET)
+    with pytest.raises(PublishRefusedError, match="in the range"):
+        publish(river.lake, SAMPLE_SET, first_day=day_of(5))
+
+
+def test_days_without_a_recorded_build_are_refused(river: River) -> None:
+    river.build(0, [sample(0, 0)])
+    river.build(0, [sample(0, 1)], on_record=False)
+    with pytest.raises(PublishRefusedError, match="not on record what 2019-11-24"):
+        publish(river.lake, SAMPLE_SET)
+
+
+def test_days_of_different_definitions_are_refused(river: River) -> None:
+    river.build(0, [sample(0, 0)], code="code1")
+    river.build(1, [sample(1, 0)], code="code2")
+    with pytest.raises(PublishRefusedError, match="2 different definitions"):
+        publish(river.lake, SAMPLE_SET)
+
+
+def test_an_expired_input_is_refused_and_nothing_is_tagged(river: River) -> None:
+    river.build(0, [sample(0, 0)], inputs={str(INPUT): 12345})
+    with pytest.raises(PublishRefusedError, match="snapshot 12345 of `staging.impressions`"):
+        publish(river.lake, SAMPLE_SET)
+    assert tags(river.samples) == {}
+    assert river.lake.registry.datasets() == []
+
+
+def test_a_number_whose_tag_is_taken_is_abandoned(three_days: River) -> None:
+    tag(three_days.lake.table(INPUT), "ctr-v1", snapshot_id=three_days.arrive())
+    with pytest.raises(PublishRefusedError, match="v1 could not be pinned"):
+        publish(three_days.lake, SAMPLE_SET)
+    assert list_datasets(three_days.lake) == []
+    assert publish(three_days.lake, SAMPLE_SET).lock.version == 2
+
+
+def test_verifying_names_what_changed(three_days: River) -> None:
+    lake, settings = three_days.lake, three_days.lake.settings
+    lock = publish(lake, SAMPLE_SET).lock
+    three_days.compact(three_days.samples)
+    three_days.build(0, [sample(0, 0)])
+    assert (verify(lake, "ctr", 1).rows, verify(lake, "ctr", 1).files) == (9, 2)
+
+    path = lockfile_path(settings, "ctr", 1)
+    path.write_text(lock.to_json().replace('"rows": 9', '"rows": 8'))
+    with pytest.raises(DatasetChangedError, match="edited"):
+        verify(lake, "ctr", 1)
+    path.write_text(lock.to_json())
+
+    victim = Path(load_dataset(lake, "ctr", 1).files.files[1].path)
+    good = victim.read_bytes()
+    victim.write_bytes(good[:-1])
+    with pytest.raises(DatasetChangedError, match=r"partition 2019-11-25 cannot be read"):
+        verify(lake, "ctr", 1)
+    victim.write_bytes(good)
+    verify(lake, "ctr", 1)
+
+    table = lake.table(INPUT).iceberg()
+    table.manage_snapshots().remove_tag("ctr-v1-2").commit()
+    with pytest.raises(DatasetChangedError, match=r"tag `ctr-v1-2` of staging.impressions is gone"):
+        verify(lake, "ctr", 1)
+
+
+def test_a_flipped_bit_is_noticed_or_harmless(three_days: River) -> None:
+    publish(three_days.lake, SAMPLE_SET)
+    victim = Path(load_dataset(three_days.lake, "ctr", 1).files.files[1].path)
+    good = victim.read_bytes()
+    noticed = 0
+    for at in range(4, 600, 13):
+        victim.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        try:
+            verify(three_days.lake, "ctr", 1)  # if it returns, every value was right
+        except DatasetChangedError:
+            noticed += 1
+    assert noticed > 20
+
+
+def test_verifying_notices_other_rows_in_the_same_file(three_days: River) -> None:
+    publish(three_days.lake, SAMPLE_SET)
+    victim = Path(load_dataset(three_days.lake, "ctr", 1).files.files[0].path)
+    table = pa.parquet.read_table(victim, partitioning=None)
+    index = table.schema.get_field_index("ctr_1d")
+    changed = pa.array([0.25, *table["ctr_1d"].to_pylist()[1:]])
+    pa.parquet.write_table(table.set_column(index, table.schema.field(index), changed), victim)
+    with pytest.raises(DatasetChangedError, match=r"samples.ctr partition 2019-11-24 has hash"):
+        verify(three_days.lake, "ctr", 1)
+
+
+def test_a_new_column_of_the_table_does_not_change_a_published_version(three_days: River) -> None:
+    publish(three_days.lake, SAMPLE_SET)
+    schema = three_days.samples.head().schema.append(pa.field("later", pa.int64()))
+    three_days.lake.create(SAMPLES, schema, partition_by=["day(event_time)"])
+    assert verify(three_days.lake, "ctr", 1).rows == 9
+
+
+def test_columns_declared_approximate_are_left_out_of_the_hash(river: River) -> None:
+    river.lake.create(
+        SAMPLES,
+        river.samples.head().schema,
+        partition_by=["day(event_time)"],
+        properties={"headrace.approximate": '["ctr_1d"]'},
+    )
+    river.build(0, [sample(0, 0, ctr_1d=0.1)])
+    first = publish(river.lake, SAMPLE_SET)
+    assert first.lock.approximate == ("ctr_1d",)
+    river.build(0, [sample(0, 0, ctr_1d=0.2)])
+    assert publish(river.lake, SAMPLE_SET) == Publication(first.lock, "unchanged")
+
+
+def test_a_version_that_does_not_exist_is_named(three_days: River) -> None:
+    with pytest.raises(DatasetNotFoundError, match="none yet"):
+        load_dataset(three_days.lake, "ctr")
+    publish(three_days.lake, SAMPLE_SET)
+    with pytest.raises(DatasetNotFoundError, match="`ctr` v1"):
+        load_dataset(three_days.lake, "ctr", 2)
+
+
+def test_one_of_many_claimants_wins(settings: Settings, river: River) -> None:
+    won: list[int] = []
+    barrier = threading.Barrier(6)
+
+    def claim(number: int) -> None:
+        registry = Registry(settings.registry_uri)
+        barrier.wait()
+        if registry.claim_dataset("ctr", 1, lockfile=str(number)):
+            won.append(number)
+        registry.close()
+
+    threads = [threading.Thread(target=claim, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert [record.lockfile for record in river.lake.registry.datasets("ctr")] == [str(won[0])]
+
+
+PUBLISH = """
+from headrace.datasets.publish import publish
+from headrace.tables.lake import Lake
+from tests.datasets.conftest import SAMPLE_SET
+
+with Lake.open() as lake:
+    print(publish(lake, SAMPLE_SET).outcome)
+"""
+
+
+def start_publisher(settings: Settings, *, crash_at: str | None = None) -> "subprocess.Popen[str]":
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path.cwd()),
+        "HEADRACE_STATE_DIR": str(settings.state_dir),
+    }
+    if crash_at is not None:
+        env["HEADRACE_CRASH_AT"] = crash_at
+    return subprocess.Popen(
+        [sys.executable, "-c", PUBLISH], env=env, stdout=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("point", ["datasets.after_tags", "datasets.after_lockfile"])
+def test_a_publisher_killed_midway_is_completed_by_the_next(
+    three_days: River, settings: Settings, point: str
+) -> None:
+    with start_publisher(settings, crash_at=point) as killed:
+        killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert list_datasets(three_days.lake) == []
+    three_days.build(2, [sample(2, 0), sample(2, 1)])  # life goes on before anyone notices
+    second = publish(three_days.lake, SAMPLE_SET)
+    assert [lock.version for lock in list_datasets(three_days.lake)] == [1, 2]
+    assert (second.lock.version, second.lock.rows) == (2, 11)
+    assert (verify(three_days.lake, "ctr", 1).rows, verify(three_days.lake, "ctr", 2).rows) == (
+        9,
+        11,
+    )
+
+
+def test_two_publishers_at_once_make_one_version(three_days: River, settings: Settings) -> None:
+    running = [start_publisher(settings) for _ in range(2)]
+    outcomes = sorted(process.communicate()[0].strip() for process in running)
+    assert outcomes == ["published", "unchanged"]
+    with Lake.open(settings) as lake:
+        assert [lock.version for lock in list_datasets(lake)] == [1]
+        assert verify(lake, "ctr").rows == 9
