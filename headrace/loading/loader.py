@@ -73,6 +73,10 @@ class SampleLoader:
     than ranks cost memory, fewer splits than ranks make several ranks decode the same row groups:
     the largest number of ranks the job will ever have is the right value.
 
+    Speed: start Python with MIMALLOC_PURGE_DELAY=-1 in the environment (Arrow's allocator reads it
+    once, when pyarrow is first imported), so that freed memory is kept for the next row group
+    instead of being returned and faulted in again: 15 to 50 % less CPU here, more on a busy host.
+
     Args:
         source: A dataset version (its `lock` and `files`), or a file plan.
         spec: The columns to read.
@@ -85,8 +89,8 @@ class SampleLoader:
         remainder: What becomes of the last, partial global batch: "keep" (short), "drop" or "pad"
             (see `Share`). None keeps it with one rank and drops it with several, where
             `rows_dropped` tells how many rows that leaves out each epoch.
-        canonical_splits: Part of the order, so keep it for the whole job. None is 8 with shuffle
-            and 1 without.
+        canonical_splits: Part of the order, so keep it for the whole job; never more than there are
+            row groups. None is 8 with shuffle and 1 without.
         days: Read only these days of a table partitioned by day.
 
     Raises:

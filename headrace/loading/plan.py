@@ -1,7 +1,7 @@
 """The order of an epoch and each rank's share of it: pure functions of metadata, no file is read.
 
 An epoch is one sequence of row groups, in table order or permuted by the seed. It is cut into
-`splits` equal lanes, the canonical splits, and position p of the epoch is the next row of lane
+`splits` equal lanes, the canonical splits (no more than there are row groups), and position p of the epoch is the next row of lane
 p mod splits. A global batch is the next `batch_size * world_size` positions, kept lane by lane, and
 rank r takes the r-th part of it. So the order knows nothing of ranks, every rank gets the same
 number of rows, and a rank opens only the lanes its part touches.
@@ -112,7 +112,8 @@ class EpochOrder:
         if shuffle is not None:
             order = permutation(len(rows_of), key=stream_key(shuffle.seed, epoch, "row groups"))
         self.rows = int(rows.sum())
-        self.splits = splits
+        # A lane shorter than a row group would only make row groups be decoded twice.
+        self.splits = splits = max(1, min(splits, int(np.count_nonzero(rows))))
         self._file, self._group = np.array(file_of, np.int64), np.array(group_of, np.int64)
         lanes = (self.rows - np.arange(splits) + splits - 1) // splits
         self._lane_start = _starts(lanes)
