@@ -4,7 +4,7 @@ Here: the order of an epoch, decoding, batches, positions. Not here: what a vers
 (`datasets`) or models and training.
 """
 
-from headrace.loading.batch import Batch, RaggedTensor
+from headrace.loading.batch import Batch, RaggedTensor, batch_of
 from headrace.loading.columns import hash_text
 from headrace.loading.loader import LoaderStats, SampleLoader
 from headrace.loading.shuffle import Shuffle
@@ -17,5 +17,6 @@ __all__ = [
     "RaggedTensor",
     "SampleLoader",
     "Shuffle",
+    "batch_of",
     "hash_text",
 ]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from headrace.loading.columns import Ragged
+from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged
 from headrace.loading.decode import Block, Window
 from headrace.loading.spec import FeatureSpec
 
@@ -104,6 +104,39 @@ class Cut:
     window: Window
     start: int
     stop: int
+
+
+def batch_of(rows: Sequence[Mapping[str, Any]], *, spec: FeatureSpec) -> Batch:
+    """Make a batch of plain values, such as a served feature vector, by the loader's own rules.
+
+    Nulls, hashes and casts are those of training. A value that is not given is missing; labels,
+    weight and key are not part of it.
+    """
+
+    def column(name: str, data_type: pa.DataType | None = None) -> pa.Array:
+        return pa.array([row.get(name) for row in rows], data_type)
+
+    floats = [
+        as_floats(column(name, pa.float64()), missing=spec.missing_number(name))
+        for name in spec.dense
+    ]
+    ids = [as_ids(column(name), missing=spec.missing_id(name)) for name in spec.sparse]
+    ragged = [
+        as_ragged(pa.array([row.get(name) or [] for row in rows]), missing=spec.missing_id(name))
+        for name in spec.sequence
+    ]
+    inputs = FeatureSpec(
+        dense=spec.dense, sparse=spec.sparse, sequence=spec.sequence, missing=spec.missing
+    )
+    window = Window(
+        rows=len(rows),
+        floats=Block(tuple(floats), None),
+        ids=Block(tuple(ids), None),
+        ragged=tuple(ragged),
+        keys=None,
+        cpu_ns=0,
+    )
+    return assemble([Cut(window, 0, len(rows))], spec=inputs, padding=0)
 
 
 def assemble(cuts: Sequence[Cut], *, spec: FeatureSpec, padding: int) -> Batch:

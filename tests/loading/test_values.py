@@ -12,7 +12,7 @@ import torch
 
 from headrace.datasets.files import FilePlan, PlannedFile
 from headrace.errors import CorruptFileError, FeatureSpecError, NullValueError
-from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, hash_text
+from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, batch_of, hash_text
 from tests.loading.factories import write_file, write_plan
 
 ALL = FeatureSpec(
@@ -292,3 +292,22 @@ def test_files_are_found_by_uri_too(tmp_path: Path) -> None:
         partition=planned.partition,
     )
     assert only_batch(FilePlan((by_uri,)), ALL).sparse["n"].tolist() == list(range(5))
+
+
+def test_a_batch_of_plain_values_follows_the_rules_of_the_table(tmp_path: Path) -> None:
+    table = pq.read_table(write_plan(tmp_path, [[6]]).files[0].path)
+    loaded = only_batch(write_plan(tmp_path, [[6]]), ALL)
+    made = batch_of(table.to_pylist(), spec=ALL)
+    assert torch.equal(made.dense, loaded.dense)
+    for name, ids in loaded.sparse.items():
+        assert torch.equal(made.sparse[name], ids)
+    for name, lists in loaded.sequence.items():
+        assert torch.equal(made.sequence[name].values, lists.values)
+        assert torch.equal(made.sequence[name].offsets, lists.offsets)
+
+
+def test_a_value_that_is_not_given_is_missing() -> None:
+    batch = batch_of([{}], spec=ALL)
+    assert batch.dense.tolist() == [[0.0, 0.0]]
+    assert [ids.tolist() for ids in batch.sparse.values()] == [[-1]] * 3
+    assert [lists.offsets.tolist() for lists in batch.sequence.values()] == [[0, 0]] * 2
