@@ -234,9 +234,9 @@ def _missing(where: str, version: TableVersion, names: tuple[str, ...]) -> Itera
 
 
 def _clashes(where: str, sample_set: SampleSet) -> Iterator[str]:
-    owner = dict.fromkeys(
-        (SAMPLE_ID, EVENT_TIME, LABEL_STATE, MATURE_AT, KEEP_RATE), "every sample"
-    )
+    owner: dict[str, str] = {}
+    for name in (SAMPLE_ID, EVENT_TIME, LABEL_STATE, MATURE_AT, KEEP_RATE):
+        owner[name] = "every sample"
     exposures = sample_set.exposures
     owned = [(name, "the exposures") for name in (*exposures.entities, *exposures.columns)]
     for use in sample_set.features:

@@ -1,0 +1,197 @@
+"""Shows one sample with the times behind every value, and what was there but not known yet."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.errors import SampleNotFoundError, SnapshotNotFoundError
+from headrace.identifiers import TableName, quote, quote_text
+from headrace.registry import Build
+from headrace.samples.build import RECIPE_PROPERTY
+from headrace.samples.plan import day_text
+from headrace.samples.resolve import (
+    EVENT_TIME,
+    KEEP_RATE,
+    LABEL_STATE,
+    SAMPLE_ID,
+    Recipe,
+    ResolvedFeature,
+    ResolvedLabel,
+)
+from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
+
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_US = dt.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """When a feature row happened and when serving could have used it."""
+
+    event_time: dt.datetime
+    known_at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedFeature:
+    """Values from one feature view.
+
+    `used` is None if no row was known or the newest was older than the TTL, which is then `expired`.
+    `not_used` is the first newer row that the sample could not see.
+    """
+
+    view: str
+    snapshot_id: int | None
+    values: tuple[tuple[str, object], ...]
+    used: Moment | None
+    expired: Moment | None
+    not_used: Moment | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedLabel:
+    """One label; `watermark` is how far its table was complete when the sample was built."""
+
+    name: str
+    table: str
+    value: object
+    state: str
+    at: dt.datetime | None
+    window_ends: dt.datetime
+    watermark: dt.datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedSample:
+    """One sample and where all of it comes from."""
+
+    sample_set: str
+    sample_id: str
+    event_time: dt.datetime
+    label_state: str
+    keep_rate: float
+    snapshot_id: int
+    columns: tuple[tuple[str, object], ...]
+    features: tuple[InspectedFeature, ...]
+    labels: tuple[InspectedLabel, ...]
+
+
+def inspect_sample(lake: Lake, tables: Sequence[TableName], sample_id: str) -> InspectedSample:
+    """Find a sample in the first of `tables` that has it, and explain it.
+
+    Feature views are read at the snapshots the sample was built from, or as they are now if those
+    have expired.
+
+    Raises:
+        SampleNotFoundError: If none of the built tables has it.
+
+    """
+    built = [name for name in tables if lake.exists(name)]
+    with DuckDBEngine.open(lake.settings) as engine:
+        for name in built:
+            version = lake.table(name).head()
+            if RECIPE_PROPERTY not in version.properties:
+                continue
+            engine.bind("samples", version)
+            sql = f"select * from samples where {SAMPLE_ID} = {quote_text(sample_id)}"
+            rows = engine.query(sql).read_all()
+            if rows.num_rows:
+                engine.bind_arrow("sample", rows)
+                return _Inspection(lake, engine, version, rows.to_pylist()[0]).result()
+    raise SampleNotFoundError(sample_id, sample_sets=tuple(str(name) for name in built))
+
+
+class _Inspection:
+    """Explains one row of one sample table; the engine has it as `sample`."""
+
+    def __init__(
+        self, lake: Lake, engine: DuckDBEngine, version: TableVersion, row: dict[str, object]
+    ) -> None:
+        self._lake, self._engine, self._row = lake, engine, row
+        self._snapshot_id = version.snapshot_id or 0
+        self._recipe = Recipe.from_json(version.properties[RECIPE_PROPERTY])
+        self._t = _time(row[EVENT_TIME]) or _EPOCH
+        key = day_text(self._t.astimezone(dt.UTC).date())
+        self._build: Build | None = lake.registry.builds(self._recipe.table).get(key)
+
+    def result(self) -> InspectedSample:
+        recipe, row = self._recipe, self._row
+        return InspectedSample(
+            sample_set=recipe.name,
+            sample_id=str(row[SAMPLE_ID]),
+            event_time=self._t,
+            label_state=str(row[LABEL_STATE]),
+            keep_rate=float(str(row[KEEP_RATE])),
+            snapshot_id=self._snapshot_id,
+            columns=tuple((name, row[name]) for name in (*recipe.entities, *recipe.columns)),
+            features=tuple(self._feature(feature) for feature in recipe.features),
+            labels=tuple(self._label(label) for label in recipe.labels),
+        )
+
+    def _feature(self, feature: ResolvedFeature) -> InspectedFeature:
+        row, version = self._row, self._version(feature.view)
+        self._engine.bind("feature", version)
+        used_at = _time(row[f"{feature.name}__event_time"])
+        known_at = _time(row[f"{feature.name}__known_at"])
+        used = None
+        if used_at is not None and known_at is not None:
+            used = Moment(event_time=used_at, known_at=known_at)
+        seen = "f.event_time < s.event_time and f.known < s.event_time"
+        newest = self._first(feature, seen, order="f.event_time desc, f.known desc")
+        since = used or newest
+        newer = "true"
+        if since is not None:
+            newer = f"epoch_us(f.event_time) >= {(since.event_time - _EPOCH) // _US}"
+        return InspectedFeature(
+            view=feature.view,
+            snapshot_id=version.snapshot_id,
+            values=tuple((name, row[name]) for _, name in feature.columns),
+            used=used,
+            expired=newest if used is None else None,
+            not_used=self._first(
+                feature, f"not ({seen}) and {newer}", order="f.known, f.event_time"
+            ),
+        )
+
+    def _first(self, feature: ResolvedFeature, condition: str, *, order: str) -> Moment | None:
+        happened = f"epoch_us({quote(feature.event_time)})"
+        known = f"greatest(epoch_us({quote(feature.known_at)}), {happened} + {feature.delay_us})"
+        same = " and ".join(f"f.{quote(name)} = s.{quote(name)}" for name in feature.entity)
+        entity = ", ".join(quote(name) for name in feature.entity)
+        sql = (
+            f"select f.event_time, f.known from (select {entity}, "
+            f"make_timestamptz({happened}) as event_time, make_timestamptz({known}) as known "
+            f"from feature) f join sample s on {same} where {condition} order by {order} limit 1"
+        )
+        found = self._engine.query(sql).read_all().to_pylist()
+        if not found:
+            return None
+        return Moment(event_time=found[0]["event_time"], known_at=found[0]["known"])
+
+    def _label(self, label: ResolvedLabel) -> InspectedLabel:
+        mark = None if self._build is None else self._build.watermarks.get(label.table)
+        return InspectedLabel(
+            name=label.name,
+            table=label.table,
+            value=self._row[label.name],
+            state=str(self._row[f"{label.name}_state"]),
+            at=_time(self._row[f"{label.name}_at"]),
+            window_ends=self._t + label.window_us * _US,
+            watermark=None if mark is None else _EPOCH + mark * _US,
+        )
+
+    def _version(self, name: str) -> TableVersion:
+        table = self._lake.table(TableName.parse(name))
+        pinned = None if self._build is None else self._build.inputs.get(name)
+        if pinned is None:
+            return table.head()
+        try:
+            return table.at(snapshot_id=pinned)
+        except SnapshotNotFoundError:
+            return table.head()
+
+
+def _time(value: object) -> dt.datetime | None:
+    return value if isinstance(value, dt.datetime) else None
