@@ -1,0 +1,172 @@
+"""Claim: a commit costs the same however many came before; plain PyIceberg grows with every one.
+
+Each append adds one file of 1,000 rows. The peer is `Table.append` of the same rows with PyIceberg's
+defaults. Writing the file is part of both; imports and creating the table are part of neither.
+"""
+
+import contextlib
+import statistics
+import time
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+
+from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+
+ROWS = 1_000
+APPENDS_PER_ROUND = 50
+RATIO_MAX = 0.2
+GROWTH_MAX = 1.25
+
+
+def rows(seed: int) -> pa.Table:
+    """One append's worth of impressions."""
+    start = datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=seed)
+    schema = pa.schema(
+        [
+            pa.field("impression_id", pa.string(), nullable=False),
+            pa.field("event_time", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("item_id", pa.int64(), nullable=False),
+            pa.field("position", pa.int32(), nullable=False),
+            pa.field("propensity", pa.float64()),
+        ]
+    )
+    columns = [
+        [f"{seed}/{row}" for row in range(ROWS)],
+        [start + timedelta(milliseconds=row) for row in range(ROWS)],
+        [(row * 7919 + seed) % 500 for row in range(ROWS)],
+        [row % 8 + 1 for row in range(ROWS)],
+        [1 / (row % 50 + 1) for row in range(ROWS)],
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def headrace(*, folder: str) -> Rounds:
+    """Append through the committer."""
+    from headrace.config import Settings
+    from headrace.identifiers import TableName
+    from headrace.tables.commit import Provenance, append
+    from headrace.tables.files import write_batches
+    from headrace.tables.lake import Lake
+
+    file = Path(folder) / "lake" / "lake.toml"
+    file.parent.mkdir()
+    file.write_text('profile = "local"\n[profiles.local]\n')
+    with Lake.open(Settings.load(env={}, path=file)) as lake:
+        table = lake.create(TableName("raw", "impressions"), rows(0).schema)
+        number = 0
+        yield {}
+        while True:
+            block = _Block()
+            for _ in range(APPENDS_PER_ROUND):
+                data = rows(number)
+                with block.one():
+                    append(table, write_batches(table, data.to_batches()), provenance=Provenance())
+                number += 1
+            yield block.figures()
+
+
+def pyiceberg(*, folder: str) -> Rounds:
+    """Append as PyIceberg's documentation does."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    catalog = SqlCatalog(
+        "plain", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}"
+    )
+    catalog.create_namespace("raw")
+    table = catalog.create_table("raw.impressions", rows(0).schema)
+    number = 0
+    yield {}
+    while True:
+        block = _Block()
+        for _ in range(APPENDS_PER_ROUND):
+            data = rows(number)
+            with block.one():
+                table.append(data)
+            number += 1
+        yield block.figures()
+
+
+def run(*, quick: bool) -> list[Result]:
+    """Measure 500 appends of each, 50 by 50 in turn; `quick` measures 100."""
+    contenders = [
+        Contender(name="headrace", module=__name__, function="headrace"),
+        Contender(name="pyiceberg", module=__name__, function="pyiceberg"),
+    ]
+    rounds = 2 if quick else 10
+    unit = f"CPU ms per append, last {APPENDS_PER_ROUND} of {rounds * APPENDS_PER_ROUND}"
+    found = measure(contenders, rounds=rounds)
+    ours, plain = found["headrace"], found["pyiceberg"]
+    show(
+        f"CPU ms per append of {ROWS:,} rows",
+        [_row(ours), _row(plain)],
+    )
+    late, growth = _late(ours), _late(ours) / _early(ours)
+    return [
+        Result(
+            claim="commit_cost",
+            value=late,
+            unit=unit,
+            peer=f"plain PyIceberg, {_late(plain):.0f} ms",
+            ratio=late / _late(plain),
+            target=f"ratio <= {RATIO_MAX}",
+            holds=late <= RATIO_MAX * _late(plain),
+        ),
+        Result(
+            claim="commit_cost_flat",
+            value=late,
+            unit=unit,
+            peer=f"appends 101 to 150 of the same table, {_early(ours):.1f} ms",
+            ratio=growth,
+            target=f"ratio <= {GROWTH_MAX}",
+            holds=growth <= GROWTH_MAX,
+        ),
+    ]
+
+
+class _Block:
+    """Times the appends of one round, each on its own."""
+
+    def __init__(self) -> None:
+        self._cpu_s: list[float] = []
+        self._wall_s: list[float] = []
+
+    @contextlib.contextmanager
+    def one(self) -> Generator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self._cpu_s.append(time.process_time() - cpu)
+        self._wall_s.append(time.perf_counter() - wall)
+
+    def figures(self) -> dict[str, float]:
+        """The median append of the round."""
+        return {
+            "cpu_ms": statistics.median(self._cpu_s) * 1_000,
+            "wall_ms": statistics.median(self._wall_s) * 1_000,
+        }
+
+
+def _early(measured: Measured) -> float:
+    """The third block: by then as many snapshots are kept as ever will be."""
+    return measured.rounds[min(2, len(measured.rounds) - 1)].figures["cpu_ms"]
+
+
+def _late(measured: Measured) -> float:
+    return measured.rounds[-1].figures["cpu_ms"]
+
+
+def _row(measured: Measured) -> dict[str, object]:
+    blocks = {
+        f"{at * APPENDS_PER_ROUND + 1}-{(at + 1) * APPENDS_PER_ROUND}": one.figures["cpu_ms"]
+        for at, one in enumerate(measured.rounds)
+        if at in (0, 2, 5) or at == len(measured.rounds) - 1
+    }
+    return {
+        "": measured.name,
+        **blocks,
+        "median": measured.figure("cpu_ms"),
+        "wall ms, median": measured.figure("wall_ms"),
+        "peak RSS MiB": measured.peak_rss_mib,
+    }
