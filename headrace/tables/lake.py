@@ -20,6 +20,7 @@ from headrace.identifiers import TableName
 from headrace.registry import Registry
 from headrace.tables import evolve, partitions, schema
 from headrace.tables.catalog import MemoCatalog
+from headrace.tables.locks import table_lock
 from headrace.tables.scan import TableVersion
 
 CATALOG_NAME = "lake"
@@ -94,7 +95,9 @@ class Lake:
         if not self.exists(name):
             wanted = schema.to_iceberg(schema_wanted)
             spec = partitions.spec_of(terms, wanted, table=str(name))
-            self.catalog.create_namespace_if_not_exists(name.namespace)
+            # two processes that create one namespace at once would both insert its row
+            with table_lock(self.settings.state_dir / "locks", name.namespace):
+                self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
                 self.catalog.create_table(
                     (name.namespace, name.name),
