@@ -1,0 +1,251 @@
+"""`headrace tables`: which tables there are, how healthy they are, and compacting them."""
+
+import datetime as dt
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
+
+if TYPE_CHECKING:
+    from headrace.maintenance.health import TableHealth
+    from headrace.maintenance.plan import CompactionPlan
+    from headrace.registry import CommitRecord
+    from headrace.tables.lake import LakeTable
+    from headrace.tables.scan import TableVersion
+
+SNAPSHOTS_SHOWN = 10
+_NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
+_KIB = 1024
+_MIB = 1024 * 1024
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
+OneOrAll = Annotated[
+    str | None, typer.Argument(metavar="[TABLE]", help="As in `raw.impressions`; all if not named.")
+]
+TargetOption = Annotated[
+    int | None,
+    typer.Option("--target-mib", min=1, help="Size to aim at, MiB; the lake's if not given."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    noun = typer.Typer(
+        help="Look at tables and keep them fast.", no_args_is_help=True, rich_markup_mode=None
+    )
+    noun.command("list")(list_tables)
+    noun.command("show")(show)
+    noun.command("health")(health)
+    noun.command("compact")(compact)
+    app.add_typer(noun, name="tables")
+
+
+def list_tables(*, output: OutputOption = Format.TEXT) -> None:
+    """List every table with its rows, files, size and newest commit."""
+    from headrace.tables.lake import Lake
+
+    with Lake.open() as lake:
+        rows = [_facts(lake.table(name).head()) for name in lake.names()]
+    columns = ("table", "rows", "files", "size", "snapshot", "committed")
+    out = output_of(output)
+    if rows or output is Format.JSON:
+        out.table(rows, columns=columns)
+    else:
+        out.say(_NO_TABLES)
+
+
+def show(
+    table: TableArgument,
+    *,
+    snapshots: Annotated[
+        int, typer.Option("--snapshots", min=0, help="How many commits to show, newest first.")
+    ] = SNAPSHOTS_SHOWN,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Show one table: columns, partitioning, tags, and what its latest commits did and read."""
+    from headrace.tables.lake import Lake
+    from headrace.tables.refs import tags
+
+    with Lake.open() as lake:
+        found = lake.table(table)
+        head, tagged = found.head(), tags(found)
+        commits = _commits(found, limit=snapshots)
+    columns = [
+        {"column": field.name, "type": str(field.type), "required": not field.nullable}
+        for field in head.schema
+    ]
+    tag_rows = [{"tag": name, "snapshot": str(at)} for name, at in tagged.items()]
+    facts = _facts(head) | {"partitioned_by": list(head.partition_by)}
+    out = output_of(output)
+    if output is Format.JSON:
+        out.record(facts | {"columns": columns, "tags": tagged, "snapshots": commits})
+        return
+    out.record(facts)
+    for title, rows in (("columns", columns), ("tags", tag_rows), ("snapshots", commits)):
+        if rows:
+            out.say(f"\n{title}")
+            out.table(rows, columns=tuple(rows[0]))
+
+
+def health(
+    table: OneOrAll = None, *, target_mib: TargetOption = None, output: OutputOption = Format.TEXT
+) -> None:
+    """Score tables from 0 to 100, worst first: the part that costs most, and what fixing it gains."""
+    from headrace.maintenance.health import health as health_of
+    from headrace.tables.lake import Lake
+
+    target_bytes = None if target_mib is None else target_mib * _MIB
+    with Lake.open() as lake:
+        tables = [lake.table(table)] if table else [lake.table(name) for name in lake.names()]
+        scored = [health_of(each, target_bytes=target_bytes) for each in tables]
+    rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
+    out = output_of(output)
+    if output is Format.TEXT and table:
+        (one,) = scored
+        out.say(f"{one.table}  score {one.score}")
+        parts = [asdict(part) | {"points": -part.penalty} for part in one.parts]
+        for part in parts:
+            part["gain"] = part["gain"] or "—"
+        out.table(parts, columns=("name", "points", "finding", "gain"))
+    elif rows or output is Format.JSON:
+        out.table(rows, columns=("table", "score", "worst_part", "fixing_it_gains"))
+    else:
+        out.say(_NO_TABLES)
+
+
+def compact(
+    table: TableArgument,
+    *,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")
+    ] = False,
+    target_mib: TargetOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Put small files together. Shows the plan, and changes nothing without --apply.
+
+    Safe beside running appends; rows stay the same and readers of changes see nothing of it.
+    """
+    from headrace.maintenance.compact import apply_compaction
+    from headrace.maintenance.plan import plan_compaction
+    from headrace.tables.lake import Lake
+
+    with Lake.open() as lake:
+        found = lake.table(table)
+        target = lake.settings.target_file_bytes if target_mib is None else target_mib * _MIB
+        plan = plan_compaction(found.head(), target_bytes=target)
+        out = output_of(output)
+        facts = _plan_facts(plan)
+        _say_plan(out, plan, rows=facts["partitions"] if output is Format.TEXT else [])
+        if plan and apply:
+            with progress(table, steps=plan.files_out) as step:
+                done = apply_compaction(
+                    found, plan, run_id="cli", progress=lambda at, _total: step("") if at else None
+                )
+            after = str(done.commit.snapshot_id) if done.commit else None
+            facts |= {"applied": True, "snapshot_after": after, "elapsed_s": done.elapsed_s}
+            out.say(
+                f"done: {done.files_before:,} files → {done.files_after:,}, {done.rows:,} rows "
+                f"unchanged, {done.elapsed_s:.1f} s, snapshot {after}"
+            )
+        elif plan:
+            out.say("nothing was changed; add --apply to do it")
+    if output is Format.JSON:
+        out.record(facts)
+
+
+def _plan_facts(plan: "CompactionPlan") -> dict[str, Any]:
+    return {
+        "table": str(plan.table),
+        "snapshot": None if plan.snapshot_id is None else str(plan.snapshot_id),
+        "target_bytes": plan.target_bytes,
+        "files_in": plan.files_in,
+        "files_out": plan.files_out,
+        "bytes_in": plan.bytes_in,
+        "partitions": _plan_rows(plan),
+        "applied": False,
+    }
+
+
+def _say_plan(out: Output, plan: "CompactionPlan", *, rows: list[dict[str, object]]) -> None:
+    aim = f"{_size(plan.target_bytes)} a file"
+    if not plan:
+        out.say(f"{plan.table}: nothing to compact at {aim}")
+        return
+    out.say(
+        f"{plan.table} at snapshot {plan.snapshot_id}, aiming at {aim}: "
+        f"{plan.files_in:,} files → {plan.files_out:,}, {_size(plan.bytes_in)} to rewrite"
+    )
+    if rows:
+        out.table(rows, columns=("partition", "files_in", "files_out", "rows", "size"))
+
+
+def _facts(head: "TableVersion") -> dict[str, object]:
+    files = head.files()
+    count_bytes = sum(file.bytes for file in files)
+    at_ms = head.committed_at_ms
+    return {
+        "table": str(head.name),
+        "rows": head.row_count,
+        "files": len(files),
+        "bytes": count_bytes,
+        "size": _size(count_bytes),
+        "snapshot": None if head.snapshot_id is None else str(head.snapshot_id),
+        "committed": None if at_ms is None else _EPOCH + dt.timedelta(milliseconds=at_ms),
+    }
+
+
+def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
+    alive = {snapshot.snapshot_id for snapshot in table.iceberg().metadata.snapshots}
+    found = table.lake.registry.commits(str(table.name), limit=limit)
+    return [_commit(record, alive=record.snapshot_id in alive) for record in found]
+
+
+def _commit(record: "CommitRecord", *, alive: bool) -> dict[str, object]:
+    return {
+        "snapshot": str(record.snapshot_id),
+        "committed": _EPOCH + dt.timedelta(milliseconds=record.committed_at_ms),
+        "operation": record.operation,
+        "rows_added": record.rows_added,
+        "rows_removed": record.rows_removed,
+        "files_added": record.files_added,
+        "files_removed": record.files_removed,
+        "inputs": [f"{table}@{at}" for table, at in record.inputs.items()],
+        "state": "alive" if alive else "expired",
+    }
+
+
+def _health_row(found: "TableHealth") -> dict[str, object]:
+    worst = found.worst
+    return {
+        **asdict(found),
+        "table": str(found.table),
+        "worst_part": worst.finding if worst else None,
+        "fixing_it_gains": worst.gain if worst else "",
+    }
+
+
+def _plan_rows(plan: "CompactionPlan") -> list[dict[str, object]]:
+    """Sum the plan's bins by partition."""
+    totals: dict[str, Counter[str]] = {}
+    for each in plan.bins:
+        name = as_text([str(value) for value in each.partition]) or "whole table"
+        totals.setdefault(name, Counter()).update(
+            files_in=len(each.files), files_out=1, rows=each.rows, bytes=each.bytes
+        )
+    return [
+        {"partition": name, **counted, "size": _size(counted["bytes"])}
+        for name, counted in totals.items()
+    ]
+
+
+def _size(count_bytes: int) -> str:
+    if count_bytes < _KIB:
+        return f"{count_bytes} B"
+    if count_bytes < _MIB:
+        return f"{count_bytes / _KIB:,.1f} KiB"
+    return f"{count_bytes / _MIB:,.1f} MiB"
