@@ -157,11 +157,12 @@ class FileSource:
                     yield Records(first_offset=offset, end=position, rows=batch)
                 if rows == start:
                     yield Records(first_offset=rows, end=Position(rows, size))
-        except pa.ArrowException as error:
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise SourceFileError(split.source, _reason(error)) from error
+            # pyarrow reports damage as either, without an errno
             detail = f"it is not a readable Parquet file ({_first_line(error)})"
             raise SourceFileError(split.source, detail) from error
-        except OSError as error:
-            raise SourceFileError(split.source, _reason(error)) from error
 
 
 def _size_and_time(path: Path) -> tuple[int, datetime]:

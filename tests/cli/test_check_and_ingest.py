@@ -1,0 +1,101 @@
+"""`headrace check` and `headrace ingest`, run as a user runs them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from headrace.cli.main import make_app
+from tests.conftest import ROOT
+from tests.ingest.factories import write_things
+
+STREAM = """\
+stream: things
+table: raw.things
+source: {files: "things/*.csv"}
+format: csv
+event_time: at
+known_at: {after_event: 0s}
+fields:
+  id: {type: string, required: true}
+  at: {type: timestamptz, required: true}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "lake" / "streams").mkdir(parents=True)
+    (tmp_path / "lake" / "lake.toml").write_text('profile = "p"\n[profiles.p]\n')
+    (tmp_path / "lake" / "streams" / "things.yaml").write_text(STREAM)
+    monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
+    return tmp_path
+
+
+def headrace(*arguments: str) -> Result:
+    return CliRunner().invoke(make_app(), list(arguments))
+
+
+def test_check_counts_what_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_LAKE", str(ROOT / "lake" / "lake.toml"))
+    done = headrace("check")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip().endswith("declarations fine")
+
+
+def test_check_shows_every_problem_and_fails(folder: Path) -> None:
+    wrong = folder / "lake" / "streams" / "wrong.yaml"
+    wrong.write_text(STREAM.replace("things", "others") + "window: 5m\n")
+    done = headrace("check")
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [
+        "lake/streams/wrong.yaml:10  `window` is not a field of a stream; did you mean `allowed_lateness`?",
+        "1 problem, 1 declaration fine",
+    ]
+    told = json.loads(headrace("check", "--output", "json").stdout)
+    assert told["fine"] == 1
+    assert len(told["problems"]) == 1
+
+
+def test_ingest_says_what_it_took_and_then_that_nothing_is_new(folder: Path) -> None:
+    write_things(folder / ".headrace" / "data", "a", ["good", "missing", "good"], format_="csv")
+    first = headrace("ingest", "run")
+    assert first.exit_code == 0, first.output
+    words = " ".join(first.stdout.split())
+    assert words == ("things 2 rows 1 commits 1 dead letters watermark 2019-11-24 10:00:00")
+    assert "nothing new" in headrace("ingest", "run", "things").stdout
+    (told,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
+    assert (told["rows"], told["dead_letters"], told["waiting"]) == (2, 1, 0)
+    assert "raw.things" in headrace("ingest", "status").stdout
+
+
+def test_a_refused_file_is_one_line_on_stderr_and_the_other_streams_go_on(folder: Path) -> None:
+    data = folder / ".headrace" / "data"
+    write_things(data, "a", ["good"], format_="csv")
+    other = STREAM.replace("things", "broken")
+    (folder / "lake" / "streams" / "broken.yaml").write_text(other)
+    (data / "broken").mkdir()
+    (data / "broken" / "a.csv").write_bytes(b"\x1f\x8b")
+    done = headrace("ingest", "run", "--output", "json")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("SourceFileError: `broken/a.csv` cannot be ingested")
+    assert len(done.stderr.splitlines()) == 1
+    assert [taken["rows"] for taken in json.loads(done.stdout)] == [1]
+
+
+def test_an_unknown_stream_is_wrong_usage(folder: Path) -> None:
+    done = headrace("ingest", "run", "thing")
+    assert done.exit_code == 2
+    assert "`things`" in done.stderr
+
+
+def test_outside_a_lake_the_error_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HEADRACE_LAKE", raising=False)
+    done = headrace("check")
+    assert done.exit_code == 1
+    assert "HEADRACE_LAKE" in done.stderr
+    verbose = headrace("--verbose", "check")
+    assert "Traceback" in verbose.stderr

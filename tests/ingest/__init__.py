@@ -1,0 +1,1 @@
+"""Ingestion: decoding, the contract, and exactly once through crashes and rivals."""

@@ -1,0 +1,60 @@
+"""Ingesters in processes of their own, so that they can be killed and can compete."""
+
+import contextlib
+import multiprocessing
+import os
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from headrace.config import Settings
+from headrace.definitions.stream import Stream
+from headrace.errors import FencedError
+
+FENCED = 3
+
+# one process pays for the imports; each ingester is a fork of it, killed for real
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["headrace.ingest.run", "tests.ingest.processes"])
+
+
+def start_ingester(
+    settings: Settings,
+    stream: Stream,
+    *,
+    rows_per_commit: int,
+    crash_at: str | None = None,
+    begin: float = 0.0,
+) -> BaseProcess:
+    """Ingest in a process: exit code 0 done, `FENCED` fenced, -9 killed at `crash_at`."""
+    process = _CONTEXT.Process(
+        target=_ingest, args=(settings, stream, rows_per_commit, crash_at, begin)
+    )
+    process.start()
+    return process
+
+
+def exit_code(process: BaseProcess) -> int | None:
+    """Wait for an ingester to end."""
+    process.join(timeout=60)
+    return process.exitcode
+
+
+def _ingest(
+    settings: Settings, stream: Stream, rows_per_commit: int, crash_at: str | None, begin: float
+) -> None:
+    from headrace.ingest.files import FileSource
+    from headrace.ingest.run import ingest
+    from headrace.tables.lake import Lake
+
+    if crash_at is not None:
+        os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with contextlib.suppress(ValueError):
+        time.sleep(begin - time.time())
+    source = FileSource(stream, data_dir=Path(settings.data_dir), read_bytes=512)
+    try:
+        with Lake.open(settings) as lake:
+            ingest(lake, stream, rows_per_commit=rows_per_commit, source=source)
+    except FencedError:
+        sys.exit(FENCED)

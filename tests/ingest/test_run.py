@@ -1,0 +1,200 @@
+"""One run after another: resuming, growing files, changed contracts, and what is said about it all."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from headrace.errors import ContractError, FencedError, SourceFileError
+from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.files import FileSource
+from headrace.ingest.run import ingest, status
+from headrace.tables.lake import Lake
+from tests.ingest.factories import (
+    audit,
+    dead_of,
+    json_line,
+    make_stream,
+    rows_of,
+    write_things,
+)
+
+AT = datetime(2019, 11, 24, 10, 0, 0, 123456, tzinfo=UTC)
+
+
+def put(lake: Lake, name: str, *lines: bytes) -> None:
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"".join(line + b"\n" for line in lines))
+
+
+def test_without_anything_new_nothing_is_committed(lake: Lake) -> None:
+    stream = make_stream("json")
+    assert ingest(lake, stream).commits == 0
+    write_things(lake.settings.data_dir, "a", ["good", "missing"], format_="json")
+    assert ingest(lake, stream).commits == 1
+    before = lake.table(stream.table).head()
+    again = ingest(lake, stream)
+    assert (again.commits, again.rows, again.splits) == (0, 0, ())
+    assert again.watermark == AT - timedelta(hours=1)
+    assert lake.table(stream.table).head().metadata_location == before.metadata_location
+
+
+def test_each_file_is_one_commit_and_a_long_one_is_several(lake: Lake) -> None:
+    stream = make_stream("json")
+    for name in "abc":
+        put(lake, f"{name}.jsonl", *[json_line(id=f"{name}{n}") for n in range(10)])
+    source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=300)
+    result = ingest(lake, stream, rows_per_commit=4, source=source)
+    assert [taken.rows for taken in result.splits] == [10, 10, 10]
+    assert all(2 <= taken.commits <= 4 for taken in result.splits)
+    put(lake, "d.jsonl", *[json_line()] * 10)
+    assert ingest(lake, stream).commits == 1
+    assert audit_rows(lake, stream) == {f"things/{name}.jsonl": 10 for name in "abcd"}
+
+
+def audit_rows(lake: Lake, stream) -> dict[str, int]:  # noqa: ANN001
+    counts = rows_of(lake, stream).group_by("_source").aggregate([("_offset", "count_distinct")])
+    return {row["_source"]: row["_offset_count_distinct"] for row in counts.to_pylist()}
+
+
+def test_a_file_that_grew_is_read_from_where_it_ended(lake: Lake) -> None:
+    stream = make_stream("json")
+    put(lake, "a.jsonl", json_line(id="a"), json_line(id=None))
+    ingest(lake, stream)
+    put(lake, "a.jsonl", json_line(id="a"), json_line(id=None), b"", json_line(id="c"))
+    result = ingest(lake, stream)
+    assert (result.rows, result.dead_letters) == (1, 0)
+    assert sorted(rows_of(lake, stream)["id"].to_pylist()) == ["a", "c"]
+    assert audit(lake, stream) == {"things/a.jsonl": 3}
+
+
+def test_files_before_a_refused_one_stay_and_nothing_of_it_is_taken(lake: Lake) -> None:
+    stream = make_stream("parquet")
+    write_things(lake.settings.data_dir, "a", ["good"] * 3, format_="parquet")
+    write_things(lake.settings.data_dir, "b", ["good"] * 3, format_="parquet")
+    bad = lake.settings.data_dir / "things" / "b.parquet"
+    bad.write_bytes(bad.read_bytes()[:-9])
+    with pytest.raises(SourceFileError, match=r"things/b\.parquet"):
+        ingest(lake, stream)
+    assert audit_rows(lake, stream) == {"things/a.parquet": 3}
+    bad.unlink()
+    write_things(lake.settings.data_dir, "b", ["good"] * 3, format_="parquet")
+    assert ingest(lake, stream).rows == 3
+
+
+def test_a_table_of_nothing_but_dead_letters_still_moves_on(lake: Lake) -> None:
+    stream = make_stream("json")
+    put(lake, "a.jsonl", b"{", b"{}", b"{")
+    assert ingest(lake, stream).dead_letters == 3
+    assert ingest(lake, stream).commits == 0
+    assert status(lake, stream).dead_letters == 3
+    assert status(lake, stream).watermark is None
+
+
+def test_rows_older_than_the_watermark_are_kept_and_counted(lake: Lake) -> None:
+    stream = make_stream("json")
+    put(lake, "a.jsonl", json_line())
+    ingest(lake, stream)
+    put(lake, "b.jsonl", json_line(at="2019-11-24T08:00:00Z"), json_line(at="2019-11-24T09:30:00Z"))
+    result = ingest(lake, stream)
+    assert (result.rows, result.late_rows) == (2, 1)
+    assert result.watermark == AT - timedelta(hours=1)
+
+
+def test_known_at_is_stamped_taken_or_derived_as_the_contract_says(lake: Lake) -> None:
+    received = {"received": {"type": "timestamptz", "required": True}}
+    line = json_line(received="2019-11-24T12:00:00Z")
+    put(lake, "a.jsonl", line)
+    before = datetime.now(UTC)
+    for name, known_at in (
+        ("stamped", "ingested"),
+        ("taken", {"column": "received"}),
+        ("derived", {"after_event": "90m"}),
+    ):
+        stream = make_stream(
+            "json", stream=name, table=f"raw.{name}", known_at=known_at, more_fields=received
+        )
+        ingest(lake, stream)
+        (row,) = rows_of(lake, stream).to_pylist()
+        if name == "stamped":
+            assert before <= row["known_at"] <= datetime.now(UTC)
+        elif name == "taken":
+            assert row["known_at"] == datetime(2019, 11, 24, 12, tzinfo=UTC)
+        else:
+            assert row["known_at"] == AT + timedelta(minutes=90)
+
+
+def test_an_unknown_field_is_ignored_or_refused_as_the_contract_says(lake: Lake) -> None:
+    put(lake, "a.jsonl", json_line(other=1), json_line(other=None), json_line())
+    ignoring = make_stream("json")
+    assert ingest(lake, ignoring).dead_letters == 0
+    strict = make_stream("json", stream="strict", table="raw.strict", unknown_fields="dead_letter")
+    assert ingest(lake, strict).dead_letters == 1
+    (letter,) = dead_of(lake, strict).to_pylist()
+    assert (letter["error_code"], letter["field"]) == ("unknown_field", "other")
+
+
+def test_a_contract_that_grows_changes_the_table_before_the_data(lake: Lake) -> None:
+    put(lake, "a.jsonl", json_line(extra="x"))
+    ingest(lake, make_stream("json"))
+    wider = make_stream(
+        "json", version=2, more_fields={"small": {"type": "long"}, "extra": {"type": "string"}}
+    )
+    put(lake, "b.jsonl", json_line(extra="y", small=2**40))
+    assert ingest(lake, wider).rows == 1
+    rows = {row["_source"]: row for row in rows_of(lake, wider).to_pylist()}
+    assert rows["things/a.jsonl"]["extra"] is None
+    assert rows["things/b.jsonl"]["small"] == 2**40
+    with pytest.raises(ContractError, match="small"):
+        ingest(lake, make_stream("json"))
+
+
+class _Overtaken:
+    """A source during whose reading a rival ingests everything."""
+
+    def __init__(self, lake: Lake, inner: FileSource) -> None:
+        self._lake, self._inner = lake, inner
+
+    def splits(self, positions: Mapping[str, Position]) -> tuple[Split, ...]:
+        return self._inner.splits(positions)
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+        yield from self._inner.read(split, rows_per_commit=rows_per_commit)
+        with Lake.open(self._lake.settings) as rival:
+            ingest(rival, make_stream("json"))
+
+
+@pytest.mark.parametrize("kinds", [["good"], ["good", "missing"], ["missing"]])
+def test_an_overtaken_ingester_is_fenced_and_leaves_nothing(lake: Lake, kinds: list[str]) -> None:
+    stream = make_stream("json")
+    write_things(lake.settings.data_dir, "a", kinds, format_="json")
+    slow = _Overtaken(lake, FileSource(stream, data_dir=lake.settings.data_dir))
+    with pytest.raises(FencedError):
+        ingest(lake, stream, source=slow)
+    ingest(lake, stream)
+    if "missing" in kinds:
+        assert audit(lake, stream) == {"things/a.jsonl": len(kinds)}
+    assert rows_of(lake, stream).num_rows == kinds.count("good")
+
+
+def test_status_changes_nothing_and_says_what_waits(lake: Lake) -> None:
+    stream = make_stream("json")
+    put(lake, "a.jsonl", json_line())
+    said = status(lake, stream)
+    assert (said.rows, said.sources_taken, said.sources_waiting) == (0, 0, ("things/a.jsonl",))
+    assert not lake.exists(stream.table)
+    ingest(lake, stream)
+    said = status(lake, stream)
+    assert (said.rows, said.sources_taken, said.sources_waiting) == (1, 1, ())
+
+
+def test_the_table_describes_itself(lake: Lake) -> None:
+    stream = make_stream("json", feature_view={"entity": ["id"]}, cluster_by=["id", "event_time"])
+    ingest(lake, stream)
+    properties = lake.table(stream.table).head().properties
+    assert properties["headrace.stream"] == "things"
+    assert '"entity": ["id"]' in properties["headrace.feature_view"]
+    assert properties["headrace.cluster_by"] == '["id", "event_time"]'
+    assert lake.table(stream.table).head().schema.field("_offset").type == pa.int64()

@@ -1,0 +1,107 @@
+"""Values: what each type accepts, and times to the microsecond."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.values import convert, holds
+
+
+def one(value: object, wanted: pa.DataType, kind: pa.DataType | None = None) -> object:
+    done = convert(pa.array([value], kind), wanted)
+    return done.errors.get(0) or done.values[0].as_py()
+
+
+@given(
+    st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),  # noqa: DTZ001
+    st.integers(-14 * 60 + 1, 14 * 60 - 1),
+    st.sampled_from("T "),
+)
+def test_a_time_with_an_offset_is_that_instant(naive: datetime, minutes: int, between: str) -> None:
+    sign, (hours, rest) = "+-"[minutes < 0], divmod(abs(minutes), 60)
+    text = f"{naive.isoformat(between)}{sign}{hours:02}:{rest:02}"
+    wanted = naive.replace(tzinfo=UTC) - timedelta(minutes=minutes)
+    assert one(text, TIMESTAMP) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "us"),
+    [
+        ("1970-01-01T00:00:00.1Z", 100_000),
+        ("1970-01-01T00:00:00.1234567Z", 123_456),
+        ("1970-01-01T00:00:00.999999999Z", 999_999),
+        ("1969-12-31T23:59:59.9999999+0000", -1),
+        ("1970-01-01 00:00Z", 0),
+        ("1970-01-01 01:00:00+01", 0),
+    ],
+)
+def test_digits_beyond_microseconds_are_cut_off(text: str, us: int) -> None:
+    assert one(text, TIMESTAMP) == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=us)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("2019-11-24T10:00:00", "naive_time"),
+        ("2019-11-24 10:00", "naive_time"),
+        ("2019-11-24", "wrong_type"),
+        ("2019-11-24T10:00:00z", "wrong_type"),
+        ("2019-11-24T10:00:00 Z", "wrong_type"),
+        ("24.11.2019 10:00Z", "wrong_type"),
+        ("2019-11-24T24:00:00Z", "out_of_range"),
+        ("2019-11-24T23:59:60Z", "out_of_range"),
+        ("2019-11-24T10:00:00+25:00", "out_of_range"),
+        ("0000-01-01T00:00:00Z", "out_of_range"),
+        ("9999-12-31T23:59:59-01:00", "out_of_range"),
+    ],
+)
+def test_a_text_that_is_no_instant_is_refused(text: str, code: str) -> None:
+    assert one(text, TIMESTAMP) == code
+
+
+def test_nanoseconds_are_cut_off_towards_the_past() -> None:
+    done = convert(pa.array([-1, 1999], pa.timestamp("ns", tz="Asia/Tokyo")), TIMESTAMP)
+    assert done.values.cast(pa.int64()).to_pylist() == [-1, 1]
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-(2**70), 2**70)), max_size=50))
+def test_whole_numbers_fit_exactly_or_are_refused(numbers: list[int | None]) -> None:
+    texts = pa.array([None if n is None else str(n) for n in numbers], pa.string())
+    for wanted, bits in ((pa.int32(), 31), (pa.int64(), 63)):
+        done = convert(texts, wanted)
+        fits = [n is None or -(2**bits) <= n < 2**bits for n in numbers]
+        assert set(done.errors) == {at for at, fit in enumerate(fits) if not fit}
+        assert done.values.to_pylist() == [
+            n if f else None for n, f in zip(numbers, fits, strict=True)
+        ]
+
+
+def test_a_list_with_one_wrong_element_is_refused_whole() -> None:
+    lists = pa.array([[1], None, [], [2, 2**40], [3, None]], pa.list_(pa.int64()))
+    for column in (lists, pa.concat_arrays([lists[:1], lists]).slice(1)):
+        done = convert(column, pa.list_(pa.field("element", pa.int32())))
+        assert done.errors == {3: "out_of_range"}
+        assert done.values.to_pylist() == [[1], None, [], None, [3, None]]
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "can"),
+    [
+        (pa.timestamp("us"), TIMESTAMP, False),
+        (pa.timestamp("ms", tz="Asia/Tokyo"), TIMESTAMP, True),
+        (pa.float64(), pa.int64(), False),
+        (pa.uint64(), pa.int64(), True),
+        (pa.dictionary(pa.int8(), pa.string()), pa.string(), True),
+        (pa.binary(), pa.string(), False),
+        (pa.list_(pa.int32()), pa.list_(pa.int64()), True),
+        (pa.int64(), pa.list_(pa.int64()), False),
+    ],
+)
+def test_columnar_types_widen_and_never_lose_meaning(
+    found: pa.DataType, wanted: pa.DataType, can: bool
+) -> None:
+    assert holds(found, wanted) is can
