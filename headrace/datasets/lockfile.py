@@ -47,7 +47,7 @@ class Lockfile:
 
     `filter_labels` is `mature` if days with a pending label were left out, `any` if allowed;
     `left_out` lists the days of the sample table that were left out for it. `definition` is the
-    sample set as declared then. Watermarks are epoch microseconds; the version's is the least of
+    full recipe of the samples and `code` its hash. Watermarks are epoch microseconds; the version's is the least of
     its days'.
     """
 

@@ -5,6 +5,7 @@ lockfile out and may be repeated by anyone. So a publisher that died is complete
 """
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
@@ -147,8 +148,8 @@ def _draft(
         left_out=selection.left_out,
         columns=kinds_of(samples.schema, columns),
         approximate=selection.approximate,
-        code=selection.code,
-        definition=sample_set.model_dump(mode="json"),
+        code=selection.recipe.code,
+        definition=json.loads(selection.recipe.to_json()),
         watermarks=_least([day.watermarks for day in days]),
         rows=whole.rows,
         labels=label_counts(contents),
@@ -161,13 +162,13 @@ def _draft(
 
 
 def _locked_day(content: DayContent, selection: Selection) -> LockedDay:
-    build = selection.builds[content.day]
+    pinned = selection.pinned[content.day]
     return LockedDay(
         day=content.day,
         rows=content.content.rows,
         content_hash=content.content.hexdigest(),
-        inputs=dict(build.inputs),
-        watermarks=dict(build.watermarks),
+        inputs=dict(pinned.inputs),
+        watermarks=dict(pinned.watermarks),
     )
 
 

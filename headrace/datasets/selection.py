@@ -9,6 +9,9 @@ from headrace.datasets.measure import pending_rows
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import PublishRefusedError
 from headrace.registry import Build, CommitRecord
+from headrace.samples.partition import Pinned
+from headrace.samples.plan import BuildPlan, plan_build
+from headrace.samples.resolve import Recipe
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
 from headrace.tables.partitions import key_to_text
@@ -22,14 +25,14 @@ _COMMITS_READ = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The days of a version, in order, each with the build that made it."""
+    """The days of a version, in order, each with what it can be computed from again."""
 
     days: tuple[dt.date, ...]
     left_out: tuple[dt.date, ...]
     first_day: dt.date
     last_day: dt.date
-    builds: Mapping[dt.date, Build]
-    code: str
+    pinned: Mapping[dt.date, Pinned]
+    recipe: Recipe
     approximate: tuple[str, ...]
 
 
@@ -47,6 +50,7 @@ def select_days(
     Raises:
         PublishRefusedError: If there is none, if a day of an explicit range has pending labels, or
             if a day was not built from `sample_set` by a build on record.
+        DefinitionError: If the declaration contradicts the tables.
 
     """
     days = [day for day in _days_of(samples) if _within(day, first_day, last_day)]
@@ -63,14 +67,15 @@ def select_days(
     if not kept:
         why = f" ({len(left_out)} days still have pending labels)" if left_out else ""
         raise PublishRefusedError(sample_set.name, f"no day of the samples is in the range{why}")
-    builds = _builds_of(lake, sample_set, samples, kept)
+    plan = plan_build(lake, sample_set)
+    builds = _builds_of(lake, plan.recipe, samples, kept)
     return Selection(
         days=tuple(kept),
         left_out=tuple(left_out),
         first_day=first_day or kept[0],
         last_day=last_day or kept[-1],
-        builds=builds,
-        code=_one_code(sample_set, builds),
+        pinned={day: _pinned(day, build, plan) for day, build in builds.items()},
+        recipe=plan.recipe,
         approximate=tuple(sorted(json.loads(samples.properties.get(APPROXIMATE_PROPERTY, "[]")))),
     )
 
@@ -83,10 +88,22 @@ def _within(day: dt.date, first: dt.date | None, last: dt.date | None) -> bool:
     return (first is None or day >= first) and (last is None or day <= last)
 
 
+def _pinned(day: dt.date, build: Build, plan: BuildPlan) -> Pinned:
+    """Choose the snapshots a version pins for one day.
+
+    A day that a build would leave alone computes to the same rows from the newest inputs as from
+    those it was built from. Pinning the newest lets all such days share one snapshot per table,
+    however many builds made them: every pinned snapshot is one that commits carry along forever.
+    """
+    if day in plan.unchanged:
+        return plan.pinned
+    return Pinned(inputs=build.inputs, watermarks=build.watermarks)
+
+
 def _builds_of(
-    lake: Lake, sample_set: SampleSet, samples: TableVersion, days: Sequence[dt.date]
+    lake: Lake, recipe: Recipe, samples: TableVersion, days: Sequence[dt.date]
 ) -> dict[dt.date, Build]:
-    """Find each day's recorded build, and that nothing touched the day after it."""
+    """Find each day's recorded build, of this recipe, and that nothing touched the day after it."""
     recorded = lake.registry.builds(str(samples.name))
     keys = {day: key_to_text((day,)) for day in days}
     touched = _last_touched(lake, samples, keys.values())
@@ -98,12 +115,14 @@ def _builds_of(
             unproven.append(day)
         else:
             found[day] = build
-    if unproven:
-        detail = (
-            f"it is not on record what {_named(unproven)} of `{samples.name}` was built from; "
-            f"run `headrace samples build {sample_set.name}`"
-        )
-        raise PublishRefusedError(sample_set.name, detail)
+    other = [day for day, build in found.items() if build.code != recipe.code]
+    for refused, why in (
+        (unproven, f"it is not on record what {_named(unproven)} of `{samples.name}` came from"),
+        (other, f"{_named(other)} came from another definition than the declared one"),
+    ):
+        if refused:
+            detail = f"{why}; run `headrace samples build {recipe.name}`"
+            raise PublishRefusedError(recipe.name, detail)
     return found
 
 
@@ -132,17 +151,6 @@ def _touched_by(records: Sequence[CommitRecord], *, until: int | None) -> dict[s
             for partition in record.partitions:
                 touched.setdefault(partition, record.snapshot_id)
     return touched
-
-
-def _one_code(sample_set: SampleSet, builds: Mapping[dt.date, Build]) -> str:
-    codes = {build.code for build in builds.values()}
-    if len(codes) != 1:
-        detail = (
-            f"its days were built by {len(codes)} different definitions; "
-            f"run `headrace samples build {sample_set.name}`"
-        )
-        raise PublishRefusedError(sample_set.name, detail)
-    return codes.pop()
 
 
 def _named(days: Sequence[dt.date]) -> str:

@@ -11,6 +11,7 @@ import pytest
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.registry import Build
+from headrace.samples.resolve import resolve
 from headrace.tables.commit import Provenance, append, overwrite_partitions, replace_files
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
@@ -29,6 +30,20 @@ SCHEMA = pa.schema(
         pa.field("click", pa.int32()),
         pa.field("click_state", pa.string()),
         pa.field("label_state", pa.string()),
+    ]
+)
+SHOWN = pa.schema(
+    [
+        pa.field("impression_id", pa.string(), nullable=False),
+        pa.field("event_time", UTC_US, nullable=False),
+        pa.field("item_id", pa.int64()),
+    ]
+)
+CLICKS = pa.schema(
+    [
+        pa.field("impression_id", pa.string(), nullable=False),
+        pa.field("event_time", UTC_US, nullable=False),
+        pa.field("known_at", UTC_US, nullable=False),
     ]
 )
 SAMPLE_SET = SampleSet.model_validate(
@@ -69,24 +84,30 @@ class River:
     def samples(self) -> LakeTable:
         return self.lake.table(SAMPLES)
 
-    def arrive(self) -> int:
-        """Commit something to the input table and return the snapshot."""
+    def arrive(self, *, day: int = 99) -> int:
+        """Commit an exposure of some day to the input table and return the snapshot."""
         table = self.lake.table(INPUT)
-        batch = pa.record_batch({"item_id": [1]}, schema=pa.schema([("item_id", pa.int64())]))
-        return append(table, write_batches(table, [batch]), provenance=Provenance()).snapshot_id
+        shown_at = dt.datetime.combine(day_of(day), dt.time(12), dt.UTC)
+        row = {"impression_id": "late", "event_time": shown_at}
+        files = write_batches(table, [pa.RecordBatch.from_pylist([row], schema=SHOWN)])
+        return append(table, files, provenance=Provenance()).snapshot_id
+
+    def code(self) -> str:
+        return resolve(self.lake, SAMPLE_SET).code
 
     def build(
         self,
         day: int,
         rows: Sequence[dict[str, Any]],
         *,
-        code: str = "code1",
+        code: str | None = None,
         inputs: Mapping[str, int] | None = None,
         watermark: int = 1_000,
         on_record: bool = True,
     ) -> None:
         """Replace one day of samples and, like a build, record what it came from."""
         inputs = {str(INPUT): self.arrive()} if inputs is None else inputs
+        code = self.code() if code is None else code
         files = write_batches(self.samples, [pa.RecordBatch.from_pylist(list(rows), schema=SCHEMA)])
         key = (day_of(day),)
         done = overwrite_partitions(
@@ -121,7 +142,8 @@ class River:
 
 @pytest.fixture
 def river(lake: Lake) -> River:
-    lake.create(INPUT, pa.schema([("item_id", pa.int64())]))
+    for name, schema in ((str(INPUT), SHOWN), ("staging.clicks", CLICKS)):
+        lake.create(TableName.parse(name), schema, partition_by=["day(event_time)"])
     lake.create(SAMPLES, SCHEMA, partition_by=["day(event_time)"])
     return River(lake)
 
