@@ -56,11 +56,12 @@ class BuildResult:
         return sum(day.positives for day in self.built)
 
     def __str__(self) -> str:
-        reasons = ", ".join(dict.fromkeys(day.reason for day in self.built))
-        why = f" ({reasons})" if reasons else ""
         days = len(self.built) + len(self.unchanged)
+        if not self.built:
+            return f"{days} days: nothing to rebuild, {len(self.unchanged)} unchanged"
+        reasons = ", ".join(dict.fromkeys(day.reason for day in self.built))
         return (
-            f"{days} days: {len(self.built)} rebuilt{why}, {len(self.unchanged)} unchanged    "
+            f"{days} days: {len(self.built)} rebuilt ({reasons}), {len(self.unchanged)} unchanged    "
             f"{self.rows:,} samples, {self.positives:,} positive, {self.leaks} leaks"
         )
 

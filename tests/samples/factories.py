@@ -161,3 +161,11 @@ class Shop:
         rows = self.lake.table("samples.taps").head().to_arrow().to_pylist()
         assert len({row["sample_id"] for row in rows}) == len(rows)
         return {row["sample_id"]: row for row in rows}
+
+
+def fill(shop: Shop) -> Shop:
+    """Add three days of two exposures each and one feature row a day."""
+    for n in range(3):
+        shop.show((f"d{n}-morning", at(8, day=n), 1), (f"d{n}-evening", at(20, day=n), 2))
+        shop.rate((1, at(7, day=n), at(7, day=n), 0.1 * n))
+    return shop

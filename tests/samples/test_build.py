@@ -1,28 +1,17 @@
 """Building samples by day: what is rebuilt and why, and that a row never says what it should not."""
 
 import datetime as dt
-from collections.abc import Iterator
-from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from headrace.errors import DefinitionError, DuplicateExposureError, NullKnownAtError
 from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
-from headrace.tables.lake import Lake
-from tests.samples.factories import Shop, at, day, sample_set, settings_in
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    """Three days of two exposures each, one feature row a day, no taps yet."""
-    with Lake.open(settings_in(tmp_path)) as lake:
-        shop = Shop.open(lake)
-        for n in range(3):
-            shop.show((f"d{n}-morning", at(8, day=n), 1), (f"d{n}-evening", at(20, day=n), 2))
-            shop.rate((1, at(7, day=n), at(7, day=n), 0.1 * n))
-        yield shop
+from headrace.tables import commit
+from headrace.tables.files import write_batches
+from tests.samples.factories import Shop, at, day, sample_set
 
 
 def reasons(shop: Shop, **changes: object) -> dict[dt.date, str]:
@@ -165,14 +154,8 @@ def test_the_audits_count_nothing_in_a_build_and_something_in_a_planted_leak(sho
     version, settings = shop.lake.table("samples.taps").head(), shop.lake.settings
     assert leaks(version, settings=settings) == 0
     assert duplicate_ids(version, settings=settings) == 0
-    # the feature table can stand in for a sample table that leaked and repeats itself
-    from headrace.tables import commit
-    from headrace.tables.files import write_batches
-
     rows = version.to_arrow().to_pylist()
     rows[0]["rates__known_at"] = rows[0]["event_time"]
-    import pyarrow as pa
-
     table = shop.lake.table("samples.taps")
     files = write_batches(table, pa.Table.from_pylist(rows, version.schema).to_batches())
     commit.append(table, files, provenance=commit.Provenance())
