@@ -21,6 +21,8 @@ SPEC = FeatureSpec(
         "price_score",
     ],
     sparse=["campaign", "item_id", "position", "user_segment", "brand", "category"],
+    # The logs' own affinities are of clicks of 2019-11-24, that day's label among them: train on
+    # later days only, or expect this column to promise more than it keeps.
     sequence=["affinity_items"],
     label=["click"],
     weight="keep_rate",
@@ -37,7 +39,8 @@ BUCKETS: Mapping[str, int] = {
 WIDTH = 4
 HIDDEN = 16
 _MIX = 0x2545F4914F6CDD1D  # odd, so multiplying permutes int64
-_RATE_ROWS = 50.0  # how many impressions the average rate counts for in a smoothed rate
+_RATE_ROWS = 1000.0  # impressions the average counts for in a smoothed rate: about 5 clicks
+_NOISY = 0.2  # a rate that comes without its counts cannot be smoothed, so it speaks softly
 
 
 def _bucket(ids: torch.Tensor, buckets: int) -> torch.Tensor:
@@ -100,18 +103,18 @@ class ClickModel(nn.Module):
             return ((clicks + _RATE_ROWS * base) / (impressions + _RATE_ROWS) / base).log()
 
         def rate(name: str) -> torch.Tensor:
-            return (column[name] / base).clamp(0.0, 10.0).log1p() - 0.7
+            return _NOISY * ((column[name] / base).clamp(0.0, 10.0).log1p() - 0.7)
 
         return torch.stack(
             [
                 ratio(column["clicks_1d"], column["impressions_1d"]),
-                column["impressions_1d"].log1p() / 5.0,
+                column["impressions_1d"].log1p() / 3.0 - 1.3,
                 rate("ctr_7d"),
                 rate("position_ctr_1d"),
                 rate("position_ctr_7d"),
                 ratio(column["segment_clicks_1d"], column["segment_impressions_1d"]),
-                column["segment_impressions_1d"].log1p() / 5.0,
-                column["price_score"],
+                _NOISY * column["segment_impressions_1d"].log1p() / 3.0,
+                _NOISY * column["price_score"],
             ],
             dim=1,
         )

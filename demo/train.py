@@ -19,7 +19,8 @@ from headrace.loading.loader import PublishedFiles
 
 BATCH_SIZE = 512
 EPOCHS = 3
-LEARNING_RATE = 2e-3
+LEARNING_RATE = 5e-4
+LEARNING_RATE_RATES = 1e-2
 WEIGHT_DECAY = 1e-2
 THREADS = 1  # torch's own; one thread adds numbers in one order, so the result is repeatable
 
@@ -151,7 +152,14 @@ def _base_rate(dataset: PublishedFiles, days: Collection[dt.date]) -> tuple[int,
 def _fit(
     model: ClickModel, dataset: PublishedFiles, days: Collection[dt.date], *, seed: int
 ) -> float:
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    rates = list(model.linear.parameters())
+    rest = [p for p in model.parameters() if not any(p is rate for rate in rates)]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": rates, "lr": LEARNING_RATE_RATES, "weight_decay": 0.0},
+            {"params": rest, "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
+        ]
+    )
     shuffle = Shuffle(seed=seed)
     with SampleLoader(
         dataset, spec=SPEC, batch_size=BATCH_SIZE, shuffle=shuffle, days=days
