@@ -21,6 +21,7 @@ from headrace.simulate.plan import SimulationPlan
 from headrace.simulate.run import Simulation, simulate
 from tests.simulate.landed import TIMES, Record, records
 
+ROOT = Path(__file__).parents[2]
 DIGEST = "f75117916581984d96823b3f3f5d690111ab7bc0daff371138d65a5b021d71be"
 IDS = {"impressions": "impression_id", "clicks": "click_id", "watches": "watch_id"}
 
@@ -72,21 +73,20 @@ def test_these_bytes_are_the_same_on_every_machine(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
     script = (
-        "import re, sys\n"
+        "import sys\n"
         "from pathlib import Path\n"
+        "from benchmarks.harness import peak_rss_mib\n"
         "from headrace.simulate.plan import SimulationPlan\n"
         "from headrace.simulate.run import simulate\n"
         "plan = SimulationPlan(impressions=int(sys.argv[2]), seed=1, days=int(sys.argv[3]))\n"
         "simulate(Path(sys.argv[1]), plan)\n"
-        # not ru_maxrss, which begins with what the parent, this test, holds
-        "status = Path('/proc/self/status').read_text()\n"
-        "print(int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)\n"
+        "print(int(peak_rss_mib()))\n"
     )
     peaks_mib, data_mib = [], []
     for days in (2, 7):
         folder = tmp_path / str(days)
         command = [sys.executable, "-c", script, str(folder), str(60_000 * days), str(days)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         peaks_mib.append(int(done.stdout))
         data_mib.append(sum(len(content) for content in _bytes(folder / "data").values()) >> 20)
     assert data_mib[1] - data_mib[0] > 80
