@@ -75,7 +75,7 @@ class SampleLoader:
 
     Speed: start Python with MIMALLOC_PURGE_DELAY=-1 in the environment (Arrow's allocator reads it
     once, when pyarrow is first imported), so that freed memory is kept for the next row group
-    instead of being returned and faulted in again: 15 to 50 % less CPU here, more on a busy host.
+    instead of being returned and faulted in again: up to half the CPU on a busy host.
 
     Args:
         source: A dataset version (its `lock` and `files`), or a file plan.

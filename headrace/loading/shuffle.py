@@ -60,8 +60,8 @@ def permutation(size: int, *, key: int) -> NDArray[np.int64]:
 
     numpy promises no stable stream for its own shuffles between releases, and a saved position in
     an epoch must outlive an upgrade. So each index gets 64 mixed bits (splitmix64), the low bits
-    give way to the index itself, and one plain sort does the rest: 12 ns a row, five times
-    faster than `argsort`.
+    give way to the index itself, and one plain sort does the rest: 50 ns a row, where numpy's
+    own permutation takes 16 (measured on a busy host).
     """
     index = np.arange(size, dtype=np.uint64)
     width = np.uint64(size.bit_length())
