@@ -1,0 +1,54 @@
+"""An app on a lake of the test's own; caches are process-wide, so each test starts with none."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from headrace.config import Settings
+from headrace.tables.lake import Lake
+from tests.conftest import ROOT
+from tests.ui.factories import fill
+
+Open = Callable[..., AppTest]
+
+
+@pytest.fixture
+def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Open a page, optionally with query parameters, on the lake of `settings`."""
+    monkeypatch.setenv("HEADRACE_LAKE", str(ROOT / "lake" / "lake.toml"))
+    monkeypatch.setenv("HEADRACE_STATE_DIR", str(settings.state_dir))
+    monkeypatch.delenv("HEADRACE_DATA_DIR", raising=False)
+    st.cache_data.clear()
+    yield open_page
+    st.cache_data.clear()
+
+
+def open_page(page: str = "", **query: str) -> AppTest:
+    """Run the app at one page; a page that raised fails the test here."""
+    found = AppTest.from_file(str(ROOT / "ui" / "streamlit_app.py"), default_timeout=60)
+    for name, value in query.items():
+        found.query_params[name] = value
+    found.run()
+    if page:
+        found.switch_page(f"app_pages/{page}.py").run()
+    assert not found.exception, found.exception
+    return found
+
+
+@pytest.fixture(scope="session")
+def full_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake with one of everything, which no test changes."""
+    env = {"HEADRACE_STATE_DIR": str(tmp_path_factory.mktemp("full") / "state")}
+    with Lake.open(Settings.load(env=env, path=ROOT / "lake" / "lake.toml")) as lake:
+        fill(lake)
+        yield lake
+
+
+@pytest.fixture
+def full(app: Open, full_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """Let the app show the lake with one of everything."""
+    _ = app  # its environment comes first
+    monkeypatch.setenv("HEADRACE_STATE_DIR", str(full_lake.settings.state_dir))
+    return full_lake

@@ -1,0 +1,195 @@
+"""Every page, on an empty lake and on a full one, run by Streamlit itself."""
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from headrace.config import Settings
+from headrace.maintenance.compact import compact
+from headrace.tables.lake import Lake
+from tests.ui.conftest import Open
+from tests.ui.factories import derive, fill
+
+PAGES = ("overview", "tables", "lineage", "versions")
+
+
+def texts(app: AppTest) -> str:
+    shown = (*app.markdown, *app.caption, *app.subheader, *app.code)
+    return "\n".join(str(each.value) for each in shown)
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_empty_lake_says_what_to_do_next_and_stays_empty(
+    app: Open, settings: Settings, page: str
+) -> None:
+    shown = app(page)
+    assert shown.title[0].value.lower() == page
+    assert "make demo" in texts(shown)
+    assert not settings.state_dir.exists()
+
+
+def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app()
+    assert "4 things to look at" in shown.warning[0].value
+    everything = texts(shown)
+    assert "6 records could not be taken: wrong_type (6)" in everything
+    assert "7 of 7 files are small; fixing it gains 5 fewer files" in everything
+    assert "headrace tables compact raw.impressions --apply" in everything
+    assert "1 newer commit of raw.impressions not taken in yet" in everything
+    assert metrics(shown)["Tables"] == "5"
+    assert metrics(shown)["Dead letters"] == "6"
+
+
+def test_the_overview_lists_tables_worst_first_with_freshness(app: Open, full: Lake) -> None:
+    _ = full
+    tables = app().dataframe[0].value
+    assert list(tables["score"]) == sorted(tables["score"])
+    assert list(tables["table"])[-1] == "/tables?table=staging.impressions"
+    impressions = tables[tables["table"].str.endswith("raw.impressions")].iloc[0]
+    assert impressions["rows"] == 7
+    assert f"{impressions['watermark']:%Y-%m-%d %H:%M}" == "2019-11-24 06:00"
+    assert impressions["last commit"] is not None
+
+
+def test_the_overview_lists_streams_versions_and_the_online_store(app: Open, full: Lake) -> None:
+    _ = full
+    _, streams, versions, online = (each.value for each in app().dataframe)
+    by_name = streams.set_index("stream")
+    assert by_name.loc["impressions", "dead letters"] == 6
+    assert by_name.loc["clicks", "last commit"] == "never"
+    assert list(versions["version"]) == ["ctr v2", "ctr v1"]
+    assert list(online["entities"]) == [3]
+
+
+def test_a_healthy_lake_is_called_healthy(app: Open, lake: Lake) -> None:
+    derive(lake, "features.item_ctr", derive(lake, "staging.impressions"))
+    assert app().success[0].value == "**Everything is healthy**"
+
+
+def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake) -> None:
+    fill(lake)
+    lake.catalog.drop_table(("staging", "impressions"))
+    shown = app()
+    assert "not taken in yet" not in texts(shown)
+    lineage = app("lineage", node="staging.impressions")
+    assert "dropped" in texts(lineage)
+    assert list(lineage.dataframe[0].value["from"]) == ["raw.impressions"]
+
+
+def test_the_tables_page_opens_on_the_worst_table(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("tables")
+    assert shown.selectbox(key="table").value == "dead_letters.records"
+    assert metrics(shown)["Health"] == "50 / 100"
+
+
+def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
+    shown = app("tables", table="raw.impressions")
+    assert shown.selectbox(key="table").value == "raw.impressions"
+    assert metrics(shown)["Files"] == "7"
+    snapshots = shown.dataframe[0].value
+    assert list(snapshots["operation"]) == ["append"] * 7
+    assert set(snapshots["state"]) == {"alive"}
+    head = str(full.table("raw.impressions").head().snapshot_id)
+    assert snapshots["snapshot"][0] == head
+    assert f'lake.table("raw.impressions").at(snapshot_id={head})' in texts(shown)
+
+
+def test_a_deep_link_to_a_table_that_is_gone_says_so(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("tables", table="raw.nothing")
+    assert "no table `raw.nothing`" in shown.warning[0].value
+    assert shown.selectbox(key="table").value == "dead_letters.records"
+
+
+def test_a_snapshot_shows_what_it_was_computed_from(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("tables", table="samples.ctr")
+    row = shown.dataframe[0].value.iloc[0]
+    assert row["inputs"].startswith("features.item_ctr@…")
+    assert list(row["tags"]) == ["ctr-v1", "ctr-v2"]
+    assert row["run"] == "run-1"
+
+
+def test_a_commit_shows_after_the_cache_has_aged(app: Open, lake: Lake) -> None:
+    fill(lake)
+    assert metrics(app("tables", table="raw.impressions"))["Files"] == "7"
+    compact(lake.table("raw.impressions"))
+    st.cache_data.clear()
+    shown = app("tables", table="raw.impressions")
+    assert metrics(shown)["Files"] == "2"
+    assert shown.dataframe[0].value["operation"][0] == "replace"
+
+
+def test_lineage_without_a_selection_shows_only_the_graph(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("lineage")
+    assert not shown.dataframe
+    assert "impressions/*.jsonl" in shown.selectbox(key="node").options
+
+
+def test_selecting_a_node_shows_its_versions_inputs_and_outputs(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("lineage")
+    shown.selectbox(key="node").select("staging.impressions").run()
+    assert not shown.exception
+    inputs, outputs, versions = (each.value for each in shown.dataframe)
+    assert list(inputs["from"]) == ["raw.impressions"]
+    assert list(inputs["newer commits"]) == [1]
+    assert set(outputs["to"]) == {"features.item_ctr", "samples.ctr"}
+    assert list(versions["operation"]) == ["append"]
+
+
+def test_the_online_store_is_a_node_with_its_views(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("lineage", node="online store")
+    inputs, views = (each.value for each in shown.dataframe)
+    assert list(inputs["from"]) == ["features.item_ctr"]
+    assert list(views["view"]) == ["features.item_ctr"]
+
+
+def test_versions_show_the_newest_with_its_facts_and_snippet(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("versions")
+    assert shown.selectbox(key="version").value == "ctr v2"
+    assert metrics(shown)["Rows"] == "48"
+    assert metrics(shown)["Positives"] == "2"
+    assert 'lake.dataset("ctr", version=2)' in texts(shown)
+    labels, pins, days = (each.value for each in shown.dataframe)
+    assert list(labels["rows"]) == [2, 46]
+    assert list(pins["tag"]) == ["ctr-v2", "ctr-v2"]
+    assert list(days["change"]) == ["changed", "added"]
+    assert days["cause"][0] == "new features.item_ctr"
+
+
+def test_one_version_alone_has_nothing_to_compare(app: Open, lake: Lake) -> None:
+    fill(lake, dataset_versions=1)
+    shown = app("versions", version="ctr v1")
+    assert metrics(shown)["Rows"] == "24"
+    assert len(shown.selectbox) == 1
+
+
+def test_tables_without_versions_name_the_command_that_publishes(app: Open, lake: Lake) -> None:
+    fill(lake, dataset_versions=0)
+    assert "headrace datasets publish ctr" in texts(app("versions"))
+
+
+def test_an_error_of_the_lake_is_a_message(
+    app: Open, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = settings
+    monkeypatch.setenv("HEADRACE_PROFILE", "nowhere")
+    shown = app("tables")
+    assert "SettingsError" in shown.error[0].value
+    assert "no profile `nowhere`" in shown.error[0].value
+
+
+def test_the_load_snippet_is_python(app: Open, full: Lake) -> None:
+    _ = full
+    (snippet,) = [each.value for each in app("versions").code if "SampleLoader" in each.value]
+    compile(snippet, "snippet", "exec")

@@ -1,0 +1,148 @@
+"""What pages are made of, as plain functions."""
+
+import datetime as dt
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import ROOT
+from ui import charts, wording
+from ui.facts import HealthPart, LakeFacts, TableFacts
+from ui.findings import findings
+from ui.graph import Arrow, Graph, Node, layers
+
+NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+MIB = 1024 * 1024
+
+
+def table_facts(name: str, *, score: int) -> TableFacts:
+    return TableFacts(
+        name=name,
+        snapshot_id=1,
+        metadata_location=name,
+        score=score,
+        parts=(HealthPart(name="manifests", finding="many", penalty=100 - score, gain="speed"),),
+        rows=1,
+        files=1,
+        small_files=0,
+        bytes=1,
+        snapshots=1,
+        committed_at=NOW,
+        watermark=None,
+    )
+
+
+def graph(*pairs: tuple[str, str]) -> Graph:
+    names = sorted({name for pair in pairs for name in pair})
+    return Graph(
+        nodes=tuple(Node(id=name, kind="table", detail="") for name in names),
+        arrows=tuple(Arrow(source=start, target=end) for start, end in pairs),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"),
+    [
+        (dt.timedelta(seconds=30), "just now"),
+        (dt.timedelta(minutes=3), "3 min ago"),
+        (dt.timedelta(hours=5), "5 h ago"),
+        (dt.timedelta(days=1_000), "1,000 d ago"),
+        (-dt.timedelta(hours=2), "in 2 h"),
+    ],
+)
+def test_ages_are_said_in_one_unit(ago: dt.timedelta, said: str) -> None:
+    assert wording.age(NOW - ago, now=NOW) == said
+
+
+def test_sizes_keep_a_decimal_only_where_there_is_one() -> None:
+    assert [wording.size(count) for count in (0, 1_000, 1_536, 128 * MIB)] == [
+        "0 B",
+        "1,000 B",
+        "1.5 KiB",
+        "128 MiB",
+    ]
+
+
+def test_findings_put_errors_before_warnings_and_leave_out_the_healthy() -> None:
+    lake = LakeFacts(
+        tables=(
+            table_facts("raw.fair", score=70),
+            table_facts("raw.bad", score=10),
+            table_facts("raw.fine", score=95),
+        ),
+        problems=("lake/streams/a.yaml:3  `x` is not a field",),
+    )
+    found = findings(lake)
+    assert [finding.subject for finding in found] == [
+        "lake/streams/a.yaml:3",
+        "raw.bad",
+        "raw.fair",
+    ]
+    assert [finding.severity for finding in found] == ["error", "error", "warning"]
+
+
+@given(st.lists(st.tuples(*[st.sampled_from("abcdefgh")] * 2), max_size=20))
+def test_every_node_stands_once_and_arrows_point_right_unless_they_close_a_cycle(
+    pairs: list[tuple[str, str]],
+) -> None:
+    drawn = graph(*[(start, end) for start, end in pairs if start < end])
+    columns = layers(drawn)
+    column = {name: at for at, names in enumerate(columns) for name in names if name}
+    assert sorted(column) == [node.id for node in drawn.nodes]
+    assert sum(name is not None for names in columns for name in names) == len(drawn.nodes)
+    assert all(column[arrow.source] < column[arrow.target] for arrow in drawn.arrows)
+    assert layers(drawn) == columns
+
+
+@given(st.lists(st.tuples(*[st.sampled_from("abcd")] * 2), min_size=1, max_size=12))
+def test_a_cycle_is_drawn_too(pairs: list[tuple[str, str]]) -> None:
+    drawn = graph(*pairs)
+    assert {name for names in layers(drawn) for name in names if name} == {
+        node.id for node in drawn.nodes
+    }
+
+
+def test_the_river_of_a_node_is_all_that_feeds_it_and_all_it_feeds() -> None:
+    drawn = graph(("a", "b"), ("b", "c"), ("x", "c"), ("b", "y"))
+    assert drawn.river("b") == {"a", "b", "c", "y"}
+    assert drawn.river("x") == {"x", "c"}
+    around = drawn.around("a", hops=1)
+    assert {node.id for node in around.nodes} == {"a", "b"}
+
+
+@given(
+    st.lists(st.integers(1, 2**34), min_size=1, max_size=50),
+    st.sampled_from([MIB, 128 * MIB, 512 * MIB]),
+)
+def test_every_file_is_in_one_bar(file_bytes: list[int], target_bytes: int) -> None:
+    option = charts.file_sizes(file_bytes, target_bytes=target_bytes)
+    (series,) = option["series"]
+    assert sum(bar["value"] for bar in series["data"]) == len(file_bytes)
+    (target,) = series["markLine"]["data"]
+    assert 0 <= target["xAxis"] < len(option["xAxis"]["data"])
+
+
+def test_markup_in_names_stays_text() -> None:
+    drawn = graph(("<b>{x}</b>", "raw.a"))
+    (series,) = charts.lineage(drawn, selected=None, dark=False)["series"]
+    data = series["data"][0]
+    assert "<b>" not in data["tooltip"]["formatter"]
+    assert "{x}" not in data["label"]["formatter"]
+
+
+def test_the_pages_listen_on_loopback_only_and_report_nothing() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["browser"]["gatherUsageStats"] is False
+    assert config["client"]["showErrorDetails"] == "none"
+
+
+def test_pages_inject_no_style_and_only_data_calls_the_library() -> None:
+    for path in (ROOT / "ui").rglob("*.py"):
+        text = path.read_text()
+        assert "unsafe_allow_html" not in text
+        assert "st.html" not in text
+        if path.name != "data.py":
+            assert "from headrace" not in text, path

@@ -1,0 +1,1 @@
+"""One plain script per page; `streamlit_app` runs them."""

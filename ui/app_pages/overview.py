@@ -1,0 +1,145 @@
+"""Overview: is anything unhealthy, and why; how fresh and how large everything is."""
+
+import streamlit as st
+
+from ui import data, wording
+from ui.findings import findings
+from ui.parts import now, stop_if_empty
+
+lake = data.lake_facts()
+stop_if_empty(lake, what="tables")
+moment = now()
+found = findings(lake)
+newest = max((table.committed_at for table in lake.tables if table.committed_at), default=None)
+
+if found:
+    errors = sum(finding.severity == "error" for finding in found)
+    headline = f"{wording.count(len(found), 'thing')} to look at"
+    (st.error if errors else st.warning)(
+        f"**{headline}**, worst first: {found[0].subject}: {found[0].text}",
+        icon=":material/error:" if errors else ":material/warning:",
+    )
+else:
+    st.success("**Everything is healthy**", icon=":material/check_circle:")
+
+with st.grid(5, min_column_width=150):
+    st.metric("Tables", len(lake.tables), border=True)
+    st.metric("Rows", sum(table.rows for table in lake.tables), format="compact", border=True)
+    st.metric("On disk", sum(table.bytes for table in lake.tables), format="bytes", border=True)
+    st.metric("Dead letters", sum(stream.dead_letters for stream in lake.streams), border=True)
+    st.metric("Last commit", wording.age(newest, now=moment), border=True)
+
+for finding in found:
+    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
+        bad = finding.severity == "error"
+        st.badge(
+            "unhealthy" if bad else "look at",
+            icon=":material/error:" if bad else ":material/warning:",
+            color="red" if bad else "orange",
+        )
+        st.markdown(f"**{finding.subject}**  \n{finding.text}", width="stretch")
+        if finding.remedy:
+            st.code(finding.remedy, language=None, width=440)
+        if finding.table:
+            st.page_link(
+                "app_pages/tables.py",
+                label="Open table",
+                icon=":material/arrow_forward:",
+                query_params={"table": finding.table},
+            )
+
+st.subheader("Tables", help="Worst score first")
+worst_first = sorted(lake.tables, key=lambda table: (table.score, table.name))
+st.dataframe(
+    [
+        {
+            "table": f"/tables?table={table.name}",
+            "score": table.score,
+            "worst part": table.worst.finding if table.worst else "—",
+            "fixing it gains": table.worst.gain if table.worst else "—",
+            "rows": table.rows,
+            "files": table.files,
+            "size": table.bytes,
+            "snapshots": table.snapshots,
+            "last commit": table.committed_at,
+            "watermark": table.watermark,
+        }
+        for table in worst_first
+    ],
+    hide_index=True,
+    column_config={
+        "table": st.column_config.LinkColumn(display_text=r"table=(.*)$", pinned=True),
+        "score": st.column_config.ProgressColumn(format="%d", min_value=0, max_value=100),
+        "rows": st.column_config.NumberColumn(format="localized"),
+        "size": st.column_config.NumberColumn(format="bytes"),
+        "last commit": st.column_config.DatetimeColumn(format="distance"),
+        "watermark": st.column_config.DatetimeColumn(
+            format="YYYY-MM-DD HH:mm", timezone="UTC", help="Complete up to here, UTC"
+        ),
+    },
+    placeholder="—",
+    alt="Health, freshness and size of every table, worst score first",
+)
+
+if lake.streams:
+    st.subheader("Streams")
+    tables = {table.name: table for table in lake.tables}
+    rows = []
+    for stream in lake.streams:
+        table = tables.get(stream.table)
+        rows.append(
+            {
+                "stream": stream.name,
+                "source": stream.source,
+                "table": stream.table,
+                "rows": table.rows if table else 0,
+                "dead letters": stream.dead_letters,
+                "last commit": wording.age(table.committed_at, now=moment) if table else "never",
+                "watermark": wording.moment(table.watermark) if table else "—",
+            }
+        )
+    st.dataframe(
+        rows,
+        hide_index=True,
+        column_config={"rows": st.column_config.NumberColumn(format="localized")},
+        alt="Rows, dead letters and watermark of every declared stream",
+    )
+
+left, right = st.columns(2)
+with left:
+    st.subheader("Dataset versions")
+    if lake.versions:
+        st.dataframe(
+            [
+                {
+                    "version": version.title,
+                    "rows": version.rows,
+                    "positives": version.positives,
+                    "days": f"{version.first_day} to {version.last_day}",
+                    "published": wording.age(version.created_at, now=moment),
+                }
+                for version in reversed(lake.versions)
+            ],
+            hide_index=True,
+            alt="Published dataset versions, newest first",
+        )
+    else:
+        st.caption("None published yet: `headrace datasets publish ctr`")
+with right:
+    st.subheader("Online store")
+    if lake.online:
+        st.dataframe(
+            [
+                {
+                    "view": view.view,
+                    "entities": view.rows,
+                    "newest event": wording.moment(view.newest_event_time),
+                    "published": wording.age(view.published_at, now=moment),
+                }
+                for view in lake.online
+            ],
+            hide_index=True,
+            alt="Feature views in the online store and how fresh they are",
+        )
+    else:
+        st.caption("Nothing is published online yet")

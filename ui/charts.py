@@ -1,0 +1,223 @@
+"""ECharts options: facts in, plain dictionaries out; the theme gives the colors."""
+
+from collections.abc import Collection, Sequence
+from html import escape
+from itertools import pairwise
+from typing import Any, get_args
+
+from ui.facts import NodeKind, PartitionFacts, VersionFacts
+from ui.graph import Graph, layers
+from ui.wording import count, size, snapshot
+
+Option = dict[str, Any]
+
+_KINDS: tuple[NodeKind, ...] = get_args(NodeKind)  # in the order of the theme's colors
+_LEGEND: tuple[NodeKind, ...] = (  # in the order of the river
+    "source",
+    "raw",
+    "dead letters",
+    "staging",
+    "features",
+    "samples",
+    "dataset",
+    "online",
+    "table",
+)
+_BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
+_WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 76, 40
+_CHARACTER_PX = 7.2
+_BEHIND_COLOR = "#D9822B"  # reads on light and dark; the theme has no color for links
+
+
+def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:
+    """Draw how many files there are of each size, up to the size compaction aims at."""
+    edges = [0, _BIN_FIRST_BYTES]
+    while edges[-1] <= max(target_bytes, *file_bytes):
+        edges.append(edges[-1] * _BIN_STEP)
+    bins = list(pairwise(edges))
+    smallest = min(target_bytes, *file_bytes)
+    shown = [(low, high) for low, high in bins if smallest < high]
+    names = [f"< {size(high)}" for _, high in shown]
+    counts = [sum(low <= each < high for each in file_bytes) for low, high in shown]
+    aim = next(at for at, (_, high) in enumerate(shown) if target_bytes < high)
+    return {
+        "grid": {"left": 8, "right": 16, "top": 28, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": {"type": "category", "data": names, "axisLabel": {"interval": 0, "fontSize": 11}},
+        "yAxis": {"type": "value", "minInterval": 1},
+        "series": [
+            {
+                "type": "bar",
+                "name": "files",
+                "data": [
+                    {"value": files, "label": {"show": files > 0, "position": "top"}}
+                    for files in counts
+                ],
+                "barMaxWidth": 48,
+                "markLine": {
+                    "symbol": "none",
+                    "silent": True,
+                    "label": {"formatter": "target"},
+                    "data": [{"xAxis": aim}],
+                },
+            }
+        ],
+    }
+
+
+def partition_files(partitions: Sequence[PartitionFacts], *, newest: int = 60) -> Option:
+    """Draw files and rows of the newest partitions, one bar each."""
+    shown = sorted(partitions, key=lambda each: each.partition)[-newest:]
+    names = [each.partition for each in shown]
+    return {
+        "grid": {"left": 8, "right": 8, "top": 40, "bottom": 8, "containLabel": True},
+        "legend": {"top": 0, "left": "center"},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": {"type": "category", "data": names},
+        "yAxis": [
+            {"type": "value", "name": "files", "minInterval": 1},
+            {"type": "value", "name": "rows", "minInterval": 1, "splitLine": {"show": False}},
+        ],
+        "series": [
+            {
+                "type": "bar",
+                "name": "files",
+                "barMaxWidth": 28,
+                "data": [len(each.file_bytes) for each in shown],
+            },
+            {
+                "type": "bar",
+                "name": "rows",
+                "barMaxWidth": 28,
+                "yAxisIndex": 1,
+                "data": [each.rows for each in shown],
+            },
+        ],
+    }
+
+
+def rows_by_day(version: VersionFacts) -> Option:
+    """Draw the rows of each day of a version."""
+    return {
+        "grid": {"left": 8, "right": 16, "top": 16, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "xAxis": {"type": "category", "data": [day.day.isoformat() for day in version.days]},
+        "yAxis": {"type": "value", "minInterval": 1},
+        "series": [
+            {
+                "type": "bar",
+                "name": "rows",
+                "barMaxWidth": 48,
+                "data": [day.rows for day in version.days],
+            }
+        ],
+    }
+
+
+def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
+    """Draw the graph from left to right; what the selected node is part of stands out.
+
+    The n-th entry of the series' data is the n-th node of `graph`, which is how a click is read.
+    """
+    lit: Collection[str] = graph.river(selected) if selected else [n.id for n in graph.nodes]
+    columns = layers(graph)
+    # the drawing keeps its proportions, so it is laid out for the width a page usually has
+    column_px = max(_COLUMN_PX_MIN, _WIDTH_PX / max(len(columns) - 1, 1))
+    place = {
+        name: (column * column_px, (row - (len(names) - 1) / 2) * _ROW_PX)
+        for column, names in enumerate(columns)
+        for row, name in enumerate(names)
+        if name is not None
+    }
+    text = "#10171D" if dark else "#FFFFFF"
+    present = {node.kind for node in graph.nodes}
+    data = [
+        {
+            "name": node.id,
+            "x": place[node.id][0],
+            "y": place[node.id][1],
+            "category": _KINDS.index(node.kind),
+            "symbolSize": [_width(node.id), _NODE_PX],
+            "label": {
+                "formatter": f"{{name|{_label(node.id)}}}\n{{detail|{node.detail}}}",
+                "rich": _rich(text),
+            },
+            "itemStyle": {
+                "opacity": 1 if node.id in lit else 0.4,
+                "borderWidth": 3 if node.id == selected else 0,
+                "borderColor": _BEHIND_COLOR,
+            },
+            "tooltip": {"formatter": f"{escape(node.id)}<br/>{node.kind}, {node.detail}"},
+        }
+        for node in graph.nodes
+    ]
+    links = [
+        {
+            "source": arrow.source,
+            "target": arrow.target,
+            "lineStyle": {
+                "opacity": 0.8 if {arrow.source, arrow.target} <= set(lit) else 0.12,
+                "width": 2.5 if arrow.behind else 1.5,
+                **({"color": _BEHIND_COLOR, "type": "dashed"} if arrow.behind else {}),
+            },
+            "tooltip": {"formatter": escape(_arrow_text(arrow.snapshot_id, arrow.behind))},
+        }
+        for arrow in graph.arrows
+    ]
+    return {
+        "legend": {
+            "top": 0,
+            "left": "center",
+            "data": [kind for kind in _LEGEND if kind in present],
+        },
+        "tooltip": {"trigger": "item"},
+        "animation": False,
+        "series": [
+            {
+                "type": "graph",
+                "layout": "none",
+                "left": 90,
+                "right": 90,
+                "top": 64,
+                "bottom": 36,
+                "preserveAspect": "contain",
+                "roam": False,
+                "nodeScaleRatio": 0,
+                "symbol": "roundRect",
+                "selectedMode": "single",
+                "categories": [{"name": kind} for kind in _KINDS],
+                "edgeSymbol": ["none", "arrow"],
+                "edgeSymbolSize": 8,
+                "lineStyle": {"curveness": 0.08},
+                "label": {"show": True, "lineHeight": 15},
+                "data": data,
+                "links": links,
+            }
+        ],
+    }
+
+
+def _rich(color: str) -> Option:
+    return {
+        "name": {"fontSize": 12, "fontWeight": 600, "color": color},
+        "detail": {"fontSize": 10.5, "color": color},
+    }
+
+
+def lineage_height_px(graph: Graph) -> int:
+    """Give the graph the height its longest column needs."""
+    return 110 + _ROW_PX * max((len(column) for column in layers(graph)), default=1)
+
+
+def _width(name: str) -> float:
+    return len(_label(name)) * _CHARACTER_PX + 18
+
+
+def _label(name: str) -> str:
+    # ECharts reads braces as markup; a source pattern may hold them
+    return name.replace("{", "(").replace("}", ")")
+
+
+def _arrow_text(snapshot_id: int | None, behind: int | None) -> str:
+    read = "files of the data folder" if snapshot_id is None else f"read {snapshot(snapshot_id)}"
+    return f"{read}, {count(behind, 'newer commit')} not taken in" if behind else read

@@ -1,0 +1,321 @@
+"""Everything pages read from the lake: the only module here that calls headrace.
+
+Answers are plain records. What depends on a table's content is cached by its metadata location, so
+it is computed once per commit; what looks at the whole lake is cached for `FRESH_S` seconds.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+import pyarrow as pa
+import streamlit as st
+
+from headrace.config import Settings
+from headrace.datasets.lockfile import Lockfile
+from headrace.datasets.versions import list_datasets
+from headrace.definitions.load import inspect_declarations
+from headrace.errors import LakeError, SnapshotNotFoundError
+from headrace.ingest import dead_letters, watermark
+from headrace.maintenance.health import health
+from headrace.registry import CommitRecord
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.tables.changes import changes
+from headrace.tables.history import record_of
+from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.refs import tags
+from headrace.tables.scan import TableVersion
+from ui.facts import (
+    ColumnFacts,
+    DayFacts,
+    EdgeFacts,
+    HealthPart,
+    LabelRows,
+    LakeFacts,
+    OnlineView,
+    PartitionFacts,
+    PinFacts,
+    SnapshotFacts,
+    StreamFacts,
+    TableDetail,
+    TableFacts,
+    VersionFacts,
+)
+
+__all__ = ["FRESH_S", "LakeError", "lake_facts", "table_detail"]
+
+FRESH_S = 5
+SNAPSHOTS_MAX = 200
+_TABLES_MAX = 1_000
+
+
+def lake_facts() -> LakeFacts:
+    """Read the state of the whole lake; empty, and nothing is created, if there is none yet.
+
+    Raises:
+        LakeError: If the settings or the lake cannot be read.
+
+    """
+    settings = Settings.load()
+    return _lake_facts(settings, state_dir=str(settings.state_dir))
+
+
+def table_detail(facts: TableFacts) -> TableDetail:
+    """Read the snapshots, files and schema of one table.
+
+    Raises:
+        TableNotFoundError: If it is gone.
+
+    """
+    settings = Settings.load()
+    return _table_detail(settings, name=facts.name, metadata_location=facts.metadata_location)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=8, show_spinner=False)
+def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
+    _ = state_dir  # the cache's key
+    declared = inspect_declarations(_settings)
+    if not _settings.warehouse.is_dir():
+        return LakeFacts(problems=declared.problems)
+    with Lake.open(_settings) as lake:
+        tables = tuple(_table_facts(lake.table(name)) for name in lake.names())
+        letters = _dead_letters(lake)
+        streams = tuple(
+            StreamFacts(
+                name=stream.name,
+                table=str(stream.table),
+                source=stream.source.files,
+                dead_letters=sum(letters.get(stream.name, {}).values()),
+                reasons=letters.get(stream.name, {}),
+            )
+            for stream in declared.streams.values()
+        )
+        return LakeFacts(
+            tables=tables,
+            streams=streams,
+            edges=tuple(_edges(lake, heads={table.name: table.snapshot_id for table in tables})),
+            versions=tuple(_version(lock) for lock in list_datasets(lake)),
+            online=_online(_settings),
+            problems=declared.problems,
+        )
+
+
+def _table_facts(table: LakeTable) -> TableFacts:
+    head = table.head()
+    return _facts_at(table, head, metadata_location=head.metadata_location)
+
+
+@st.cache_data(max_entries=_TABLES_MAX, show_spinner=False)
+def _facts_at(_table: LakeTable, _head: TableVersion, *, metadata_location: str) -> TableFacts:
+    found = health(_table)
+    return TableFacts(
+        name=str(_table.name),
+        snapshot_id=found.snapshot_id,
+        metadata_location=metadata_location,
+        score=found.score,
+        parts=tuple(
+            HealthPart(name=part.name, finding=part.finding, penalty=part.penalty, gain=part.gain)
+            for part in found.parts
+        ),
+        rows=found.rows,
+        files=found.files,
+        small_files=found.small_files,
+        bytes=found.bytes,
+        snapshots=found.snapshots,
+        committed_at=_time(found.committed_at_ms),
+        watermark=watermark.as_time(watermark.read(_head.properties)),
+    )
+
+
+def _dead_letters(lake: Lake) -> Mapping[str, Mapping[str, int]]:
+    """Count dead letters by stream and error code, most frequent first."""
+    if not lake.exists(dead_letters.TABLE):
+        return {}
+    head = lake.table(dead_letters.TABLE).head()
+    return _dead_letters_at(head, metadata_location=head.metadata_location)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _dead_letters_at(
+    _head: TableVersion, *, metadata_location: str
+) -> Mapping[str, Mapping[str, int]]:
+    _ = metadata_location
+    counted: dict[str, Counter[str]] = {}
+    for batch in _head.batches(columns=("stream", "error_code")):
+        groups = pa.table(batch).group_by(["stream", "error_code"]).aggregate([([], "count_all")])
+        for row in groups.to_pylist():
+            counter = counted.setdefault(row["stream"], Counter())
+            counter[row["error_code"]] += row["count_all"]
+    return {stream: dict(counter.most_common()) for stream, counter in counted.items()}
+
+
+def _edges(lake: Lake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
+    return [
+        EdgeFacts(
+            source=edge.source,
+            source_snapshot_id=edge.source_snapshot_id,
+            target=edge.target,
+            target_snapshot_id=edge.target_snapshot_id,
+            behind=_behind(lake, edge.source, since=edge.source_snapshot_id, heads=heads),
+        )
+        for edge in lake.registry.edges()
+    ]
+
+
+def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | None]) -> int | None:
+    if source not in heads:
+        return None
+    if heads[source] == since:
+        return 0
+    try:
+        return len(changes(lake.table(source), since=since).operations)
+    except SnapshotNotFoundError:
+        return None
+
+
+def _online(settings: Settings) -> tuple[OnlineView, ...]:
+    if not settings.online_store.is_file():
+        return ()
+    with SQLiteOnlineStore(settings.online_store) as store:
+        found = [store.freshness(view) for view in store.views()]
+    return tuple(
+        OnlineView(
+            view=view.view,
+            rows=view.rows,
+            newest_event_time=view.newest_event_time,
+            snapshot_id=view.snapshot_id,
+            published_at=view.published_at,
+        )
+        for view in found
+        if view is not None
+    )
+
+
+def _version(lock: Lockfile) -> VersionFacts:
+    labels = tuple(dict.fromkeys(count.label for count in lock.labels))
+    roles = _roles(lock)
+    return VersionFacts(
+        name=lock.name,
+        version=lock.version,
+        table=lock.table,
+        snapshot_id=lock.snapshot_id,
+        first_day=lock.first_day,
+        last_day=lock.last_day,
+        filter_labels=lock.filter_labels,
+        left_out=lock.left_out,
+        rows=lock.rows,
+        positives=lock.positives,
+        content_hash=lock.content_hash,
+        code=lock.code,
+        created_at=lock.created_at,
+        watermarks={table: watermark.as_time(us) for table, us in lock.watermarks.items()},
+        labels=tuple(
+            LabelRows(label=each.label, state=each.state, value=each.value, rows=each.rows)
+            for each in lock.labels
+        ),
+        days=tuple(
+            DayFacts(
+                day=day.day, rows=day.rows, content_hash=day.content_hash, inputs=dict(day.inputs)
+            )
+            for day in lock.days
+        ),
+        pins=tuple(
+            PinFacts(table=pin.table, snapshot_id=pin.snapshot_id, tag=pin.tag) for pin in lock.pins
+        ),
+        dense=tuple(name for name, role in roles.items() if role == "dense"),
+        sparse=tuple(name for name, role in roles.items() if role == "sparse"),
+        sequence=tuple(name for name, role in roles.items() if role == "sequence"),
+        label_names=labels,
+    )
+
+
+def _roles(lock: Lockfile) -> dict[str, str]:
+    """Suggest what a model takes each column as: counts and rates are dense, ids are sparse."""
+    exposures = lock.definition.get("exposures", {})
+    ids = [*exposures.get("entities", ()), *exposures.get("columns", ())]
+    features = [
+        f"{use.get('prefix', '')}{column}"
+        for use in lock.definition.get("features", ())
+        for column in use.get("columns", ())
+    ]
+    roles: dict[str, str] = {}
+    for name in (*ids, *features):
+        kind = lock.columns.get(name, "")
+        if kind.startswith("list"):
+            roles[name] = "sequence"
+        elif kind.startswith(("float", "decimal")) or (kind == "int" and name in features):
+            roles[name] = "dense"
+        elif kind in ("int", "string"):
+            roles[name] = "sparse"
+    return roles
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> TableDetail:
+    _ = metadata_location  # the cache's key
+    with Lake.open(_settings) as lake:
+        table = lake.table(name)
+        head, tagged = table.head(), tags(table)
+        return TableDetail(
+            partition_by=head.partition_by,
+            target_bytes=_settings.target_file_bytes,
+            snapshots=_snapshots(table, tagged=tagged),
+            partitions=_partitions(head),
+            columns=tuple(
+                ColumnFacts(name=field.name, type=str(field.type), required=not field.nullable)
+                for field in head.schema
+            ),
+            tags=tagged,
+        )
+
+
+def _snapshots(table: LakeTable, *, tagged: Mapping[str, int]) -> tuple[SnapshotFacts, ...]:
+    """List the latest commits: what the registry recorded, and what only the table knows."""
+    loaded = table.iceberg()
+    alive = {snapshot.snapshot_id: snapshot for snapshot in loaded.metadata.snapshots}
+    found = {
+        record.snapshot_id: record
+        for record in table.lake.registry.commits(str(table.name), limit=SNAPSHOTS_MAX)
+    }
+    for snapshot_id, snapshot in alive.items():
+        if snapshot_id not in found and len(found) < SNAPSHOTS_MAX:
+            found[snapshot_id] = record_of(table.name, snapshot, loaded.metadata, loaded.io)
+    newest_first = sorted(found.values(), key=lambda record: -record.sequence_number)
+    return tuple(_snapshot(record, alive=alive.keys(), tagged=tagged) for record in newest_first)
+
+
+def _snapshot(
+    record: CommitRecord, *, alive: Collection[int], tagged: Mapping[str, int]
+) -> SnapshotFacts:
+    return SnapshotFacts(
+        snapshot_id=record.snapshot_id,
+        committed_at=dt.datetime.fromtimestamp(record.committed_at_ms / 1000, dt.UTC),
+        operation=record.operation,
+        rows_added=record.rows_added,
+        rows_removed=record.rows_removed,
+        files_added=record.files_added,
+        files_removed=record.files_removed,
+        inputs=dict(record.inputs),
+        run_id=record.run_id,
+        alive=record.snapshot_id in alive,
+        tags=tuple(
+            name for name, snapshot_id in tagged.items() if snapshot_id == record.snapshot_id
+        ),
+    )
+
+
+def _partitions(head: TableVersion) -> tuple[PartitionFacts, ...]:
+    sizes: dict[str, list[int]] = {}
+    rows: Counter[str] = Counter()
+    for file in head.files():
+        name = ", ".join(str(value) for value in file.partition) or "whole table"
+        sizes.setdefault(name, []).append(file.bytes)
+        rows[name] += file.rows
+    return tuple(
+        PartitionFacts(partition=name, rows=rows[name], file_bytes=tuple(sizes[name]))
+        for name in sizes
+    )
+
+
+def _time(epoch_ms: int | None) -> dt.datetime | None:
+    return None if epoch_ms is None else dt.datetime.fromtimestamp(epoch_ms / 1000, dt.UTC)

@@ -1,0 +1,81 @@
+"""What in a lake needs a person: pure rules over its facts, worst first."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ui.facts import DEAD_LETTERS, LakeFacts, TableFacts
+from ui.wording import count
+
+Severity = Literal["error", "warning"]
+
+SCORE_BAD = 50
+SCORE_FAIR = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is not as it should be; `table` is where to look, `remedy` a command."""
+
+    severity: Severity
+    subject: str
+    text: str
+    remedy: str = ""
+    table: str = ""
+
+
+def findings(lake: LakeFacts) -> tuple[Finding, ...]:
+    """Apply every rule; errors before warnings, otherwise in the order of the rules."""
+    found = (*_declarations(lake), *_dead_letters(lake), *_health(lake), *_behind(lake))
+    return tuple(sorted(found, key=lambda finding: finding.severity != "error"))
+
+
+def severity_of(table: TableFacts) -> Severity | None:
+    """Judge a table by its score."""
+    if table.score < SCORE_BAD:
+        return "error"
+    return "warning" if table.score < SCORE_FAIR else None
+
+
+def _declarations(lake: LakeFacts) -> Iterator[Finding]:
+    for problem in lake.problems:
+        where, _, text = problem.partition("  ")
+        yield Finding(severity="error", subject=where, text=text, remedy="headrace check")
+
+
+def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
+    for stream in lake.streams:
+        if stream.dead_letters:
+            reasons = ", ".join(f"{code} ({rows:,})" for code, rows in stream.reasons.items())
+            yield Finding(
+                severity="warning",
+                subject=stream.table,
+                text=f"{count(stream.dead_letters, 'record')} could not be taken: {reasons}",
+                table=DEAD_LETTERS,
+            )
+
+
+def _health(lake: LakeFacts) -> Iterator[Finding]:
+    for table in sorted(lake.tables, key=lambda table: table.score):
+        severity, worst = severity_of(table), table.worst
+        if severity is None or worst is None:
+            continue
+        small = worst.name == "small files"
+        yield Finding(
+            severity=severity,
+            subject=table.name,
+            text=f"{worst.finding}; fixing it gains {worst.gain}",
+            remedy=f"headrace tables compact {table.name} --apply" if small else "",
+            table=table.name,
+        )
+
+
+def _behind(lake: LakeFacts) -> Iterator[Finding]:
+    for edge in lake.edges:
+        if edge.behind and lake.table(edge.target):  # a dropped table stays on record
+            yield Finding(
+                severity="warning",
+                subject=edge.target,
+                text=f"{count(edge.behind, 'newer commit')} of {edge.source} not taken in yet",
+                table=edge.target,
+            )

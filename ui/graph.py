@@ -1,0 +1,204 @@
+"""The lineage graph and where its nodes stand: pure functions of a lake's facts."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, NodeKind
+from ui.wording import count
+
+_SWEEPS = 6
+_Slot = tuple[str, ...]  # (node,), or (source, target, column) where an arrow passes
+_KIND_OF_NAMESPACE: Mapping[str, NodeKind] = {
+    "raw": "raw",
+    "dead_letters": "dead letters",
+    "staging": "staging",
+    "features": "features",
+    "samples": "samples",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """Something data passes through; `id` is its name and unique."""
+
+    id: str
+    kind: NodeKind
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrow:
+    """Data went from `source`, at `snapshot_id` if it is a table, to `target`."""
+
+    source: str
+    target: str
+    snapshot_id: int | None = None
+    behind: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Nodes by name and the arrows between them."""
+
+    nodes: tuple[Node, ...]
+    arrows: tuple[Arrow, ...]
+
+    def node(self, name: str) -> Node | None:
+        """Find a node."""
+        return next((node for node in self.nodes if node.id == name), None)
+
+    def inputs(self, name: str) -> tuple[Arrow, ...]:
+        """List the arrows into a node."""
+        return tuple(arrow for arrow in self.arrows if arrow.target == name)
+
+    def outputs(self, name: str) -> tuple[Arrow, ...]:
+        """List the arrows out of a node."""
+        return tuple(arrow for arrow in self.arrows if arrow.source == name)
+
+    def river(self, name: str) -> frozenset[str]:
+        """Collect the node with everything up- and downstream of it."""
+        up = _reach(name, _grouped(self.arrows, up=True))
+        down = _reach(name, _grouped(self.arrows, up=False))
+        return up | down
+
+    def around(self, name: str, *, hops: int) -> "Graph":
+        """Keep what is at most `hops` arrows away from a node."""
+        kept = {name}
+        for _ in range(hops):
+            kept |= {a.source for a in self.arrows if a.target in kept} | {
+                a.target for a in self.arrows if a.source in kept
+            }
+        return Graph(
+            nodes=tuple(node for node in self.nodes if node.id in kept),
+            arrows=tuple(a for a in self.arrows if a.source in kept and a.target in kept),
+        )
+
+
+def graph_of(lake: LakeFacts) -> Graph:
+    """Build the graph from what was recorded: inputs of commits, pins, published views.
+
+    Only a stream's source comes from its declaration, and only once its table is there.
+    """
+    nodes = {
+        table.name: Node(id=table.name, kind=_kind(table.name), detail=count(table.rows, "row"))
+        for table in lake.tables
+    }
+    arrows: list[Arrow] = []
+    for stream in lake.streams:
+        if stream.table in nodes:
+            nodes[stream.source] = Node(id=stream.source, kind="source", detail="files")
+            arrows.append(Arrow(source=stream.source, target=stream.table))
+            if stream.dead_letters and DEAD_LETTERS in nodes:
+                arrows.append(Arrow(source=stream.source, target=DEAD_LETTERS))
+    for edge in lake.edges:
+        for name in (edge.source, edge.target):  # a dropped table still has a history
+            nodes.setdefault(name, Node(id=name, kind=_kind(name), detail="dropped"))
+        arrows.append(
+            Arrow(
+                source=edge.source,
+                target=edge.target,
+                snapshot_id=edge.source_snapshot_id,
+                behind=edge.behind,
+            )
+        )
+    for version in lake.versions:
+        nodes[version.title] = Node(
+            id=version.title, kind="dataset", detail=count(version.rows, "row")
+        )
+        arrows.append(
+            Arrow(source=version.table, target=version.title, snapshot_id=version.snapshot_id)
+        )
+    if lake.online:
+        keys = sum(view.rows for view in lake.online)
+        nodes[ONLINE_STORE] = Node(
+            id=ONLINE_STORE, kind="online", detail=count(keys, "entity", plural="entities")
+        )
+        arrows += [
+            Arrow(source=view.view, target=ONLINE_STORE, snapshot_id=view.snapshot_id)
+            for view in lake.online
+        ]
+    known = tuple(arrow for arrow in arrows if arrow.source in nodes and arrow.target in nodes)
+    return Graph(nodes=tuple(nodes[name] for name in sorted(nodes)), arrows=known)
+
+
+def layers(graph: Graph) -> tuple[tuple[str | None, ...], ...]:
+    """Put nodes into columns, every arrow pointing right, few crossings; stable for one graph.
+
+    An arrow that jumps over columns keeps a free place, None, in each, so that it passes no node.
+    A cycle, which recorded facts can form when tables feed each other over time, is cut where it
+    is met first.
+    """
+    depth = _depths(graph)
+    into: dict[_Slot, list[_Slot]] = defaultdict(list)
+    out_of: dict[_Slot, list[_Slot]] = defaultdict(list)
+    columns: dict[int, list[_Slot]] = defaultdict(list)
+    for node in graph.nodes:
+        columns[depth[node.id]].append((node.id,))
+    for start, end in sorted({(a.source, a.target) for a in graph.arrows}):
+        between: list[_Slot] = [
+            (start, end, str(level)) for level in range(depth[start] + 1, depth[end])
+        ]
+        for slot in between:
+            columns[int(slot[2])].append(slot)
+        for left, right in pairwise([(start,), *between, (end,)]):
+            into[right].append(left)
+            out_of[left].append(right)
+    ordered = [sorted(columns[level]) for level in sorted(columns)]
+    for sweep in range(_SWEEPS):
+        neighbours = into if sweep % 2 == 0 else out_of
+        for column in ordered if sweep % 2 == 0 else reversed(ordered):
+            place = {slot: _share(at, each) for each in ordered for at, slot in enumerate(each)}
+            column.sort(key=lambda slot: (_middle(neighbours.get(slot, ()), place, slot), slot))
+    return tuple(tuple(slot[0] if len(slot) == 1 else None for slot in each) for each in ordered)
+
+
+def _share(at: int, column: Sequence[_Slot]) -> float:
+    return at - (len(column) - 1) / 2
+
+
+def _middle(neighbours: Iterable[_Slot], place: Mapping[_Slot, float], slot: _Slot) -> float:
+    places = [place[other] for other in neighbours]
+    return sum(places) / len(places) if places else place[slot]
+
+
+def _depths(graph: Graph) -> dict[str, int]:
+    into = _grouped(graph.arrows, up=True)
+    depth: dict[str, int] = {}
+    open_now: set[str] = set()
+
+    def visit(name: str) -> int:
+        if name in depth:
+            return depth[name]
+        open_now.add(name)
+        before = [visit(other) for other in into.get(name, ()) if other not in open_now]
+        open_now.discard(name)
+        depth[name] = max(before, default=-1) + 1
+        return depth[name]
+
+    for node in graph.nodes:
+        visit(node.id)
+    return depth
+
+
+def _grouped(arrows: Iterable[Arrow], *, up: bool) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for arrow in arrows:
+        start, end = (arrow.target, arrow.source) if up else (arrow.source, arrow.target)
+        found[start].append(end)
+    return {name: tuple(sorted(set(others))) for name, others in found.items()}
+
+
+def _reach(name: str, steps: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    seen, todo = {name}, [name]
+    while todo:
+        for other in steps.get(todo.pop(), ()):
+            if other not in seen:
+                seen.add(other)
+                todo.append(other)
+    return frozenset(seen)
+
+
+def _kind(table: str) -> NodeKind:
+    return _KIND_OF_NAMESPACE.get(table.partition(".")[0], "table")

@@ -1,0 +1,47 @@
+"""The entry point of the pages: `streamlit run ui/streamlit_app.py`, or `make ui`."""
+
+import logging
+
+import streamlit as st
+
+from ui.data import LakeError
+
+st.set_page_config(page_title="headrace", page_icon=":material/water:", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "app_pages/overview.py",
+            title="Overview",
+            icon=":material/monitor_heart:",
+            help="Is anything unhealthy, and why: health, freshness and row counts of every table.",
+            default=True,
+        ),
+        st.Page(
+            "app_pages/tables.py",
+            title="Tables",
+            icon=":material/table_chart:",
+            help="One table in depth: health, snapshots, files, schema and tags.",
+        ),
+        st.Page(
+            "app_pages/lineage.py",
+            title="Lineage",
+            icon=":material/account_tree:",
+            help="What was computed from what, as recorded by the commits. Click a node.",
+        ),
+        st.Page(
+            "app_pages/versions.py",
+            title="Versions",
+            icon=":material/inventory_2:",
+            help="Published dataset versions, what they pin, how two differ, how to load one.",
+        ),
+    ],
+    position="top",
+)
+st.title(page.title, icon=page.icon)
+
+try:
+    page.run()
+except LakeError as error:
+    logging.getLogger(__name__).exception("the page could not be shown")
+    st.error(f"**{type(error).__name__}**  \n{error}", icon=":material/error:")

@@ -1,0 +1,49 @@
+"""Numbers, ages and sizes as people say them."""
+
+import datetime as dt
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_STEP = 1024
+
+
+def size(count_bytes: float) -> str:
+    """Say a size in bytes: `1.4 MiB`, `128 MiB`."""
+    unit = 0
+    while count_bytes >= _STEP and unit < len(_UNITS) - 1:
+        count_bytes /= _STEP
+        unit += 1
+    whole = count_bytes == int(count_bytes)
+    return f"{count_bytes:,.{0 if whole else 1}f} {_UNITS[unit]}"
+
+
+def age(moment: dt.datetime | None, *, now: dt.datetime) -> str:
+    """Say how long ago `moment` was: `3 min ago`; a moment to come reads `in 2 h`."""
+    if moment is None:
+        return "never"
+    seconds = (now - moment).total_seconds()
+    spoken = _span(abs(seconds))
+    if spoken is None:
+        return "just now"
+    return f"{spoken} ago" if seconds >= 0 else f"in {spoken}"
+
+
+def _span(seconds: float) -> str | None:
+    for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:,.0f} {unit}"
+    return None
+
+
+def moment(at: dt.datetime | None) -> str:
+    """Say a time in UTC to the minute; `—` for none."""
+    return "—" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def count(number: int, noun: str, *, plural: str = "") -> str:
+    """Say how many: `1 file`, `2 files`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def snapshot(snapshot_id: int | None) -> str:
+    """Say a snapshot by the last digits of its id, which is how tables on pages name it."""
+    return "—" if snapshot_id is None else f"…{str(snapshot_id)[-6:]}"
