@@ -82,7 +82,8 @@ def show(
     facts = _facts(head) | {"partitioned_by": list(head.partition_by)}
     out = output_of(output)
     if output is Format.JSON:
-        out.record(facts | {"columns": columns, "tags": tagged, "snapshots": commits})
+        tagged_text = {name: str(at) for name, at in tagged.items()}
+        out.record(facts | {"columns": columns, "tags": tagged_text, "snapshots": commits})
         return
     out.record(facts)
     for title, rows in (("columns", columns), ("tags", tag_rows), ("snapshots", commits)):
