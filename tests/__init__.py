@@ -1,1 +1,1 @@
-"""Tests of headrace and its shells; the folders mirror what they test."""
+"""Tests mirror the rooms; `contract/` holds one suite per Protocol."""
