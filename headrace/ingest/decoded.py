@@ -31,7 +31,7 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
         NOT_FINITE: "is not a finite number",
         INVALID_UTF8: "holds half of a surrogate pair",
         OUT_OF_RANGE: f"does not fit into `{declared}`",
-    }.get(code, f"is not a `{declared}`")
+    }.get(code, f"is not of type `{declared}`")
     return Violation(code, f"`{name}` is {shown(value)}, which {why}", name)
 
 

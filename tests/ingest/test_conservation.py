@@ -1,14 +1,18 @@
 """Every consumed record ends in exactly one of table and dead letters, whatever it holds."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.definitions.stream import Stream
 from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import check
 from headrace.ingest.csv_lines import CsvDecoder
 from headrace.ingest.decode import decode
+from headrace.ingest.files import FileSource
 from headrace.ingest.json_lines import JsonDecoder
 from headrace.ingest.lines import LineDecoder
 from headrace.ingest.run import ingest
@@ -128,9 +132,7 @@ def test_whole_batches_and_single_records_are_judged_alike(
     assert sorted([*at_once.index.tolist(), *at_once.violations]) == list(range(len(lines)))
 
 
-def _read(stream, data_dir) -> list[Records]:  # noqa: ANN001
-    from headrace.ingest.files import FileSource
-
+def _read(stream: Stream, data_dir: Path) -> list[Records]:
     source = FileSource(stream, data_dir=data_dir)
     return [
         records

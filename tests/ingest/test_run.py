@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
+from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
 from headrace.ingest.base import Position, Records, Split
 from headrace.ingest.files import FileSource
@@ -54,7 +55,7 @@ def test_each_file_is_one_commit_and_a_long_one_is_several(lake: Lake) -> None:
     assert audit_rows(lake, stream) == {f"things/{name}.jsonl": 10 for name in "abcd"}
 
 
-def audit_rows(lake: Lake, stream) -> dict[str, int]:  # noqa: ANN001
+def audit_rows(lake: Lake, stream: Stream) -> dict[str, int]:
     counts = rows_of(lake, stream).group_by("_source").aggregate([("_offset", "count_distinct")])
     return {row["_source"]: row["_offset_count_distinct"] for row in counts.to_pylist()}
 
