@@ -28,13 +28,14 @@ def records(
     found: list[tuple[int, bytes]] = []
     source = FileSource(stream, data_dir=data_dir, read_bytes=read_bytes)
     for split in source.splits({} if start is None else {"things/a.jsonl": start}):
-        offset = split.start.records
+        offset, end = split.start.records, split.start
         for batch in source.read(split, rows_per_commit=1000):
             assert batch.first_offset == offset
             found += enumerate(batch.lines, batch.first_offset)
             offset += batch.count
-            assert batch.end.records == offset
-        assert batch.end.bytes == (data_dir / split.source).stat().st_size
+            end = batch.end
+            assert end.records == offset
+        assert end.bytes == (data_dir / split.source).stat().st_size
     return found
 
 
