@@ -41,7 +41,7 @@ class Lake:
         self.settings, self.catalog, self.registry = settings, catalog, registry
 
     @classmethod
-    def open(cls, settings: Settings | None = None) -> "Lake":
+    def open(cls, settings: Settings | None = None) -> Self:
         """Open the lake of `settings`, creating its state on first use."""
         settings = settings or Settings.load()
         settings.warehouse.mkdir(parents=True, exist_ok=True)
