@@ -1,0 +1,70 @@
+"""The dbt manifest of a lake: what the project declares, without building anything."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dbt.cli.main import dbtRunner
+from dbt.contracts.graph.manifest import Manifest
+
+from headrace.config import Settings
+from headrace.errors import FeatureBuildError
+from headrace.integrations.dbt_build import project_dir
+
+_PARTS = ("models", "macros", "tests")
+_SUFFIXES = {".sql", ".yml", ".yaml"}
+
+
+def load_manifest(settings: Settings) -> dict[str, Any]:
+    """Return the manifest of the lake's dbt project, parsed anew only if a file of it changed.
+
+    Reads and writes no table and needs no network; several processes may call it.
+
+    Raises:
+        FeatureBuildError: If the project cannot be parsed.
+        SettingsError: If there is no dbt project.
+
+    """
+    project = project_dir(settings)
+    path = settings.state_dir / "dbt" / "manifest.json"
+    stamp = _stamp(project)
+    if path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text())
+        if kept["stamp"] == stamp:
+            return kept["manifest"]
+    manifest = _parse(settings, project)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps({"stamp": stamp, "manifest": manifest}))
+    draft.replace(path)
+    return manifest
+
+
+def _parse(settings: Settings, project: Path) -> dict[str, Any]:
+    # the folder that builds use: what is parsed here is not parsed again there
+    work = settings.state_dir / "dbt"
+    arguments = ["parse", "--project-dir", str(project), "--profiles-dir", str(project)]
+    arguments += ["--target", "local", "--target-path", str(work / "target")]
+    arguments += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
+    arguments += ["--log-path", str(work / "logs")]
+    ran = dbtRunner().invoke(arguments)
+    if ran.exception is not None or not isinstance(ran.result, Manifest):
+        raise FeatureBuildError((str(ran.exception or "dbt could not parse the project"),))
+    return ran.result.writable_manifest().to_dict(omit_none=False)
+
+
+def _stamp(project: Path) -> str:
+    """Name the state of the project's files: their names, sizes and times."""
+    seen = [f"{project}"]
+    for file in _files(project):
+        found = file.stat()
+        seen.append(f"{file.relative_to(project)} {found.st_size} {found.st_mtime_ns}")
+    return "\n".join(seen)
+
+
+def _files(project: Path) -> Iterator[Path]:
+    yield project / "dbt_project.yml"
+    for part in _PARTS:
+        folder = project / part
+        yield from sorted(file for file in folder.rglob("*") if file.suffix in _SUFFIXES)

@@ -1,0 +1,1 @@
+"""Assets of datasets: pinned dataset versions."""

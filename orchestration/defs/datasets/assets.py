@@ -1,0 +1,69 @@
+"""One asset per sample set: its newest published version, pinned with all it came from."""
+
+from typing import Any
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.datasets.lockfile import Lockfile
+from headrace.datasets.publish import publish
+from headrace.datasets.versions import lockfile_path
+from headrace.definitions.load import load_sample_sets
+from headrace.definitions.sample_set import SampleSet
+from orchestration.lib.keys import dataset_key, table_key
+from orchestration.lib.resource import LakeResource
+
+
+@dg.definitions
+def datasets() -> dg.Definitions:
+    """Make a dataset of every sample set."""
+    declared = load_sample_sets(Settings.load())
+    return dg.Definitions(assets=[_dataset(sample_set) for sample_set in declared.values()])
+
+
+def _dataset(sample_set: SampleSet) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=dataset_key(sample_set.name),
+        deps=[table_key(sample_set.table)],
+        group_name="datasets",
+        kinds={"iceberg", "parquet"},
+        description=(
+            f"Newest version of `{sample_set.name}`: every day whose labels are mature. "
+            "The same content makes no new version."
+        ),
+    )
+    def published(lake: LakeResource) -> dg.MaterializeResult[Any]:
+        with lake.open() as opened:
+            publication = publish(opened, sample_set)
+            lock = publication.lock
+            path = lockfile_path(opened.settings, lock.name, lock.version)
+        return dg.MaterializeResult(
+            metadata={
+                **_lock_metadata(lock),
+                "outcome": publication.outcome,
+                "lockfile": dg.MetadataValue.path(str(path)),
+            },
+            data_version=dg.DataVersion(lock.content_hash),
+        )
+
+    return published
+
+
+def _lock_metadata(lock: Lockfile) -> dict[str, Any]:
+    counts = [
+        dg.TableRecord(
+            {"label": one.label, "state": one.state, "value": one.value, "rows": one.rows}
+        )
+        for one in lock.labels
+    ]
+    return {
+        "version": lock.version,
+        "dagster/row_count": lock.rows,
+        "dagster/table_name": lock.table,
+        "positives": lock.positives,
+        "content_hash": lock.content_hash,
+        "snapshot_id": str(lock.snapshot_id),
+        "first_day": lock.first_day.isoformat(),
+        "last_day": lock.last_day.isoformat(),
+        **({"labels": dg.MetadataValue.table(counts)} if counts else {}),
+    }

@@ -1,0 +1,38 @@
+"""A published version must read back as it was locked."""
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.datasets.verify import verify
+from headrace.definitions.load import load_sample_sets
+from headrace.errors import DatasetChangedError
+from orchestration.lib.keys import dataset_key
+from orchestration.lib.resource import LakeResource
+
+
+@dg.definitions
+def dataset_checks() -> dg.Definitions:
+    """Verify the newest version of every dataset."""
+    declared = load_sample_sets(Settings.load())
+    return dg.Definitions(asset_checks=[_check(name) for name in declared])
+
+
+def _check(name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=dataset_key(name),
+        name="reads_as_locked",
+        blocking=True,
+        description="Rows, hashes, tags and file plan are those of the lockfile.",
+    )
+    def reads_as_locked(lake: LakeResource) -> dg.AssetCheckResult:
+        with lake.open() as opened:
+            try:
+                found = verify(opened, name)
+            except DatasetChangedError as error:
+                return dg.AssetCheckResult(passed=False, description=str(error))
+        return dg.AssetCheckResult(
+            passed=True,
+            metadata={"version": found.lock.version, "rows": found.rows, "files": found.files},
+        )
+
+    return reads_as_locked

@@ -1,0 +1,1 @@
+"""Assets of features: dbt models into staging and feature tables."""

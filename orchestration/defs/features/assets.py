@@ -1,0 +1,79 @@
+"""The dbt models as assets: staging and feature tables, their dbt tests as asset checks.
+
+dbt runs inside the step's process: a build of everything takes about as long as starting dbt's
+command line does, and the same function runs under the CLI and the tests.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import dbt_assets
+
+from headrace.config import Settings
+from headrace.errors import FeatureBuildError
+from headrace.identifiers import TableName
+from headrace.integrations.dbt_build import build_features
+from headrace.integrations.dbt_manifest import load_manifest
+from headrace.tables.lake import Lake
+from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_tables
+from orchestration.lib.keys import table_key
+from orchestration.lib.resource import LakeResource
+from orchestration.lib.table_metadata import pin, table_result
+
+_POOL = "writers/features"  # dbt builds all its tables in one step
+Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
+
+
+@dg.definitions
+def models() -> dg.Definitions:
+    """Make an asset of every model of the dbt project, and a check of every test."""
+    manifest = load_manifest(Settings.load())
+    tables = model_tables(manifest)
+
+    @dbt_assets(
+        manifest=manifest, dagster_dbt_translator=TableTranslator(), name="features", pool=_POOL
+    )
+    def features(context: dg.AssetExecutionContext, lake: LakeResource) -> Results:
+        selected = context.selected_asset_keys
+        wanted = {model: name for model, name in tables.items() if table_key(name) in selected}
+        with lake.open() as opened:
+            yield from _build(opened, context, wanted, everything=len(wanted) == len(tables))
+
+    return dg.Definitions(assets=[features])
+
+
+def _build(
+    lake: Lake,
+    context: dg.AssetExecutionContext,
+    wanted: Mapping[str, TableName],
+    *,
+    everything: bool,
+) -> Results:
+    """Build, then report what was committed and tested, also when dbt failed half-way."""
+    results = lake.settings.state_dir / "dbt" / "target" / "run_results.json"
+    results.unlink(missing_ok=True)
+    before = {name: pin(lake, name) for name in wanted.values()}
+    failure: FeatureBuildError | None = None
+    try:
+        select = None if everything else " ".join(sorted(wanted))
+        build_features(lake.settings, select=select, run_id=context.run_id)
+    except FeatureBuildError as error:
+        failure = error
+    for name in wanted.values():
+        now = pin(lake, name)
+        if now is not None and now.snapshot_id is not None:
+            yield table_result(lake, name, before=before[name], key=table_key(name))
+    yield from _tested(context, results)
+    if failure is not None:
+        raise failure
+
+
+def _tested(context: dg.AssetExecutionContext, results: Path) -> Iterator[dg.AssetCheckResult]:
+    specs = {
+        spec.metadata[UNIQUE_ID]: spec
+        for spec in context.assets_def.check_specs
+        if spec.key in context.selected_asset_check_keys
+    }
+    yield from check_results(specs, results)

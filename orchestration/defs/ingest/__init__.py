@@ -1,0 +1,1 @@
+"""Assets of ingest: streams into raw tables."""

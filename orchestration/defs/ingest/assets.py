@@ -1,0 +1,44 @@
+"""One asset per declared stream: what is new in its source becomes rows of its table."""
+
+from typing import Any
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.definitions.load import load_streams
+from headrace.definitions.stream import Stream
+from headrace.ingest.run import ingest
+from orchestration.lib.keys import table_key, writer_pool
+from orchestration.lib.resource import LakeResource
+from orchestration.lib.table_metadata import pin, table_result
+
+
+@dg.definitions
+def streams() -> dg.Definitions:
+    """Make an asset of every file in `lake/streams`."""
+    declared = load_streams(Settings.load())
+    return dg.Definitions(assets=[_stream_asset(stream) for stream in declared.values()])
+
+
+def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=table_key(stream.table),
+        group_name="ingest",
+        kinds={"iceberg", stream.format},
+        pool=writer_pool(stream.table),
+        description=f"Stream `{stream.name}` as it arrived, from `{stream.source.files}`.",
+        code_version=stream.definition_hash(),
+    )
+    def take(lake: LakeResource) -> dg.MaterializeResult[Any]:
+        with lake.open() as opened:
+            before = pin(opened, stream.table)
+            done = ingest(opened, stream)
+            taken = {
+                "rows_taken": done.rows,
+                "dead_letters": done.dead_letters,
+                "late_rows": done.late_rows,
+                "commits": done.commits,
+            }
+            return table_result(opened, stream.table, before=before, metadata=taken)
+
+    return take

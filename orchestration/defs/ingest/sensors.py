@@ -1,0 +1,37 @@
+"""Asks for an ingest when a stream has source files that are not taken yet."""
+
+import hashlib
+from collections.abc import Iterator
+
+import dagster as dg
+
+from headrace.definitions.load import load_streams
+from headrace.ingest.run import status
+from orchestration.lib.keys import table_key
+from orchestration.lib.resource import LakeResource
+
+
+@dg.sensor(
+    target=dg.AssetSelection.groups("ingest"),
+    minimum_interval_seconds=60,
+    description="One run per stream with files that are not taken yet.",
+)
+def new_source_files(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Compare each stream's files with the offsets in its table."""
+    waiting = False
+    with lake.open() as opened:
+        for stream in load_streams(opened.settings).values():
+            found = status(opened, stream)
+            if not found.sources_waiting:
+                continue
+            waiting = True
+            # a file may grow: what is in the table already is part of what makes a request new
+            asked = f"{found.rows + found.dead_letters} {' '.join(found.sources_waiting)}"
+            digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
+            yield dg.RunRequest(
+                run_key=f"{stream.name}:{digest}",
+                asset_selection=[table_key(stream.table)],
+                tags={"headrace/files_waiting": str(len(found.sources_waiting))},
+            )
+    if not waiting:
+        yield dg.SkipReason("every source file is taken")

@@ -1,0 +1,1 @@
+"""Assets of maintenance: compaction and table health."""

@@ -1,0 +1,49 @@
+"""One compaction per raw table: the small files that streaming left behind become few."""
+
+from typing import Any
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.definitions.load import load_streams
+from headrace.identifiers import TableName
+from headrace.maintenance.compact import compact
+from orchestration.lib.keys import compaction_key, table_key, writer_pool
+from orchestration.lib.resource import LakeResource
+from orchestration.lib.table_metadata import table_metadata
+
+
+@dg.definitions
+def compactions() -> dg.Definitions:
+    """Make a compaction for the table of every stream."""
+    declared = load_streams(Settings.load())
+    return dg.Definitions(assets=[_compaction(stream.table) for stream in declared.values()])
+
+
+def _compaction(name: TableName) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=compaction_key(name),
+        deps=[table_key(name)],
+        group_name="maintenance",
+        kinds={"iceberg"},
+        pool=writer_pool(name),
+        description=f"Files of `{name}` near the target size; its rows stay as they are.",
+    )
+    def compacted(
+        context: dg.AssetExecutionContext, lake: LakeResource
+    ) -> dg.MaterializeResult[Any]:
+        with lake.open() as opened:
+            before = opened.table(name).head()
+            done = compact(opened.table(name), run_id=context.run_id)
+            after = opened.table(name).head()
+            rewritten = {
+                "files_rewritten": done.files_before,
+                "files_written": done.files_after,
+                "rows_rewritten": done.rows,
+            }
+            return dg.MaterializeResult(
+                metadata={**table_metadata(opened, after, before=before), **rewritten},
+                data_version=dg.DataVersion(str(after.snapshot_id)),
+            )
+
+    return compacted

@@ -1,0 +1,1 @@
+"""Assets of samples: sample sets, day by day."""

@@ -1,0 +1,57 @@
+"""What must hold of samples before anything is computed from them; each failure stops the rest."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.definitions.load import load_sample_sets
+from headrace.definitions.sample_set import SampleSet
+from headrace.samples.audit import duplicate_ids, leaks
+from orchestration.lib.keys import table_key
+from orchestration.lib.resource import LakeResource
+
+
+@dg.definitions
+def sample_checks() -> dg.Definitions:
+    """Check every sample set for values from the future and for an id that occurs twice."""
+    declared = load_sample_sets(Settings.load())
+    return dg.Definitions(asset_checks=[_checks(sample_set) for sample_set in declared.values()])
+
+
+def _checks(sample_set: SampleSet) -> dg.AssetChecksDefinition:
+    key = table_key(sample_set.table)
+
+    @dg.multi_asset_check(
+        name=f"audit_{sample_set.name}",
+        specs=[
+            dg.AssetCheckSpec(
+                "no_leaks",
+                asset=key,
+                blocking=True,
+                description="No sample uses a feature row of its own time or later.",
+            ),
+            dg.AssetCheckSpec(
+                "unique_sample_ids",
+                asset=key,
+                blocking=True,
+                description="No sample id occurs twice, over all days.",
+            ),
+        ],
+    )
+    def audit(lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
+        with lake.open() as opened:
+            version = opened.table(sample_set.table).head()
+            counts = {
+                "no_leaks": leaks(version, settings=opened.settings),
+                "unique_sample_ids": duplicate_ids(version, settings=opened.settings),
+            }
+        for name, found in counts.items():
+            yield dg.AssetCheckResult(
+                asset_key=key,
+                check_name=name,
+                passed=found == 0,
+                metadata={"samples": found, "snapshot_id": str(version.snapshot_id)},
+            )
+
+    return audit

@@ -1,0 +1,1 @@
+"""Assets of serving: the online store."""

@@ -1,0 +1,1 @@
+"""Glue that several rooms of `defs` share; nothing here defines an asset."""

@@ -1,0 +1,78 @@
+"""How dbt's nodes appear as assets, and what a finished build says of them."""
+
+import json
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtProject
+
+from headrace.identifiers import TableName
+from orchestration.lib.keys import table_key
+
+UNIQUE_ID = "dagster_dbt/unique_id"
+_GOOD = {"success", "pass"}
+
+
+class TableTranslator(DagsterDbtTranslator):
+    """A model or source is the table it stands for: `[schema, name]`."""
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """Name a node by its table."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "source":
+            return spec.replace_attributes(key=table_key(table_of(node)))
+        return spec.replace_attributes(
+            key=table_key(table_of(node)),
+            group_name="features",
+            kinds={"iceberg", "dbt", "duckdb"},
+            automation_condition=dg.AutomationCondition.eager(),
+        )
+
+
+def table_of(node: Mapping[str, Any]) -> TableName:
+    """Name the table of a model or source."""
+    return TableName(node["schema"], node.get("alias") or node["name"])
+
+
+def model_tables(manifest: Mapping[str, Any]) -> dict[str, TableName]:
+    """Name the tables of all models, a model after those it reads."""
+    nodes = manifest["nodes"]
+    reads = {
+        unique_id: node["depends_on"]["nodes"]
+        for unique_id, node in nodes.items()
+        if node["resource_type"] == "model"
+    }
+    order = TopologicalSorter(reads).static_order()
+    return {nodes[each]["name"]: table_of(nodes[each]) for each in order if each in reads}
+
+
+def check_results(
+    specs: Mapping[str, dg.AssetCheckSpec], run_results: Path
+) -> list[dg.AssetCheckResult]:
+    """Read what dbt's tests said from the artifact that every dbt build leaves; empty without one."""
+    if not run_results.is_file():
+        return []
+    said = json.loads(run_results.read_text())["results"]
+    return [
+        dg.AssetCheckResult(
+            asset_key=specs[found["unique_id"]].asset_key,
+            check_name=specs[found["unique_id"]].name,
+            passed=found["status"] in _GOOD,
+            severity=dg.AssetCheckSeverity.WARN
+            if found["status"] == "warn"
+            else dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "status": found["status"],
+                "failures": found["failures"] or 0,
+                "execution_s": found["execution_time"],
+            },
+        )
+        for found in said
+        if found["unique_id"] in specs and found["status"] != "skipped"
+    ]

@@ -1,0 +1,28 @@
+"""Asset keys and pools: an asset is called what its table is called."""
+
+import dagster as dg
+
+from headrace.identifiers import TableName
+
+
+def table_key(name: TableName) -> dg.AssetKey:
+    """Give the asset key of a table: `[namespace, name]`, as in SQL and on the pages."""
+    return dg.AssetKey([name.namespace, name.name])
+
+
+def compaction_key(name: TableName) -> dg.AssetKey:
+    """Give the asset key of a table's compaction."""
+    return dg.AssetKey(["maintenance", f"{name.namespace}_{name.name}"])
+
+
+def writer_pool(name: TableName) -> str:
+    """Name the pool of a table's writers; `dagster.yaml` lets one run at a time into it."""
+    return f"writers/{name}"
+
+
+def dataset_key(name: str) -> dg.AssetKey:
+    """Give the asset key of a sample set's published versions."""
+    return dg.AssetKey(["datasets", name])
+
+
+ONLINE_STORE = dg.AssetKey(["serving", "online_store"])

@@ -1,0 +1,85 @@
+"""What a materialization says of its table, under the names Dagster's pages know."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from headrace.identifiers import TableName
+from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
+
+_WATERMARK = "headrace.watermark"
+
+
+def pin(lake: Lake, name: TableName) -> TableVersion | None:
+    """Pin a table before it is written; None if it is not there yet."""
+    return lake.table(name).head() if lake.exists(name) else None
+
+
+def table_result(
+    lake: Lake,
+    name: TableName,
+    *,
+    before: TableVersion | None,
+    key: dg.AssetKey | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Report a table that was written since `before`; its snapshot id is the data version."""
+    after = lake.table(name).head()
+    return dg.MaterializeResult(
+        asset_key=key,
+        metadata={**table_metadata(lake, after, before=before), **(metadata or {})},
+        data_version=dg.DataVersion(str(after.snapshot_id)),
+    )
+
+
+def table_metadata(
+    lake: Lake, version: TableVersion, *, before: TableVersion | None
+) -> dict[str, Any]:
+    """Describe a table as it is now, and how many files it had before."""
+    record = (
+        None
+        if version.snapshot_id is None
+        else lake.registry.commit(str(version.name), version.snapshot_id)
+    )
+    files = version.files()
+    watermark = version.properties.get(_WATERMARK)
+    return {
+        "dagster/row_count": version.row_count,
+        "dagster/table_name": str(version.name),
+        "dagster/column_schema": column_schema(version.schema),
+        "dagster/storage_kind": "iceberg",
+        # as text: the ids are larger than what a browser's numbers hold exactly
+        "snapshot_id": str(version.snapshot_id),
+        "parent_snapshot_id": str(record.parent_id) if record else "None",
+        "changed": before is None or before.snapshot_id != version.snapshot_id,
+        "files_before": 0 if before is None else len(before.files()),
+        "files_after": len(files),
+        "bytes": sum(file.bytes for file in files),
+        "inputs": json.loads(json.dumps({k: str(v) for k, v in record.inputs.items()}))
+        if record
+        else {},
+        **({} if watermark is None else {"watermark": _time(int(watermark))}),
+    }
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """Describe columns by their Arrow types; required ones are marked."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def _time(epoch_us: int) -> dg.TimestampMetadataValue:
+    return dg.MetadataValue.timestamp(datetime.fromtimestamp(epoch_us / 1e6, tz=UTC))
