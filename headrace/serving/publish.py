@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -11,15 +11,14 @@ from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import NotAFeatureViewError, SnapshotNotFoundError
 from headrace.identifiers import quote
-from headrace.serving.store import OnlineRow, OnlineStore, ViewState
+from headrace.samples.resolve import ARRIVAL
+from headrace.serving.store import OnlineRow, OnlineStore, ViewState, epoch_us
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import TableVersion
 
 _RELATION = "published_view"
-# Where a stream's table says in which order rows arrived; other views have no such columns.
-_ARRIVAL = ("_source", "_partition", "_offset")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,21 +32,31 @@ class Published:
     rows_changed: int
 
 
-def publish_view(lake: Lake, store: OnlineStore, view: TableVersion) -> Published:
-    """Make the store hold the newest row of every entity of `view`.
+def publish_view(
+    lake: Lake, store: OnlineStore, view: TableVersion, *, as_of: dt.datetime | None = None
+) -> Published:
+    """Make the store hold the newest row of every entity of `view` that was known before `as_of`.
 
     Newest is the greatest `(event_time, known_at, arrival)`, `known_at` being at least `event_time`
-    plus the view's delay. Reads only the days that changed since the snapshot the store was brought
-    up to, and everything on the first time, after a change of the view's columns, or when that
-    snapshot is unknown. Idempotent, and atomic: after a crash the store is as it was, and running
-    it again completes.
+    plus the view's delay; ties are broken as the point-in-time join breaks them. Rows not known
+    yet are held back, so that they do not hide the one before, and read again the next time.
 
+    Reads only the days that changed since the snapshot the store was brought up to, and everything
+    on the first time, after a change of the view's columns, or when that snapshot is unknown.
+    Idempotent, and atomic: after a crash the store is as it was, and running it again completes.
     An incremental run never takes an entity away: feature history is only added to and revised.
+
+    Args:
+        lake: The lake.
+        store: The store to bring up to date.
+        view: The feature view, pinned.
+        as_of: The moment that decides what is known; now by default.
 
     Raises:
         NotAFeatureViewError: If the table does not describe itself as a feature view.
 
     """
+    as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
     declared = declared_view(view)
     if view.snapshot_id is None:
         return _unchanged(view)
@@ -63,15 +72,17 @@ def publish_view(lake: Lake, store: OnlineStore, view: TableVersion) -> Publishe
     before = store.state(state.view)
     days = None
     if before is not None and state.same_shape(before):
-        days = _days_since(lake, view, before.snapshot_id)
+        days = _days_since(lake, view, before)
     if before is not None and days == ():
         if before.ttl == state.ttl:
             return _unchanged(view)
         return _report(state, days, rows_read=0, rows_changed=store.put(state, ()))
     with DuckDBEngine.open(lake.settings) as engine:
         engine.bind(_RELATION, view)
-        reader = engine.query(_latest_sql(view, declared, state.columns, days=days))
-        rows = _Counted(reader, state)
+        source = _Source(view, declared, days=days, as_of=as_of)
+        waiting = engine.query(source.held_back_sql()).read_all().column("day").to_pylist()
+        state = replace(state, held_back=tuple(waiting))
+        rows = _Counted(engine.query(source.latest_sql(state.columns)), state)
         changed = store.replace(state, rows) if days is None else store.put(state, rows)
     return _report(state, days, rows_read=rows.count, rows_changed=changed)
 
@@ -132,15 +143,16 @@ def _unchanged(view: TableVersion) -> Published:
     )
 
 
-def _days_since(lake: Lake, view: TableVersion, since: int) -> tuple[dt.date, ...] | None:
+def _days_since(lake: Lake, view: TableVersion, before: ViewState) -> tuple[dt.date, ...] | None:
     """List the days to read again; None means all of them, for want of a better answer."""
     try:
-        found = changes(lake.table(view.name), since=since, until=view.snapshot_id)
+        found = changes(lake.table(view.name), since=before.snapshot_id, until=view.snapshot_id)
     except SnapshotNotFoundError:
         return None
     if not found.partitions:
-        return () if not found.operations else None
-    return _as_days(found.partitions, view.partition_by, declared_view(view).event_time)
+        return None if found.operations else before.held_back
+    days = _as_days(found.partitions, view.partition_by, declared_view(view).event_time)
+    return None if days is None else tuple(sorted({*days, *before.held_back}))
 
 
 def _as_days(
@@ -153,38 +165,72 @@ def _as_days(
 
 
 def _value_columns(view: TableVersion, declared: FeatureView) -> tuple[str, ...]:
-    about = {*declared.entity, declared.event_time, declared.known_at}
+    about = {*declared.entity, *_times(declared)}
     return tuple(
         name for name in view.schema.names if name not in about and not name.startswith("_")
     )
 
 
-def _latest_sql(
-    view: TableVersion,
-    declared: FeatureView,
-    columns: Sequence[str],
-    *,
-    days: Sequence[dt.date] | None,
-) -> str:
-    event_time, known_at = quote(declared.event_time), quote(declared.known_at)
-    delay_us = declared.delay // dt.timedelta(microseconds=1)
-    entity = ", ".join(quote(name) for name in declared.entity)
-    values = "".join(f", {quote(name)}" for name in columns)
-    arrival = [name for name in _ARRIVAL if name in view.schema.names] or list(view.schema.names)
-    order = ", ".join(f"{quote(name)} desc nulls last" for name in arrival)
-    known = f"greatest({known_at}, {event_time} + interval '{delay_us}' microsecond)"
-    present = (*declared.entity, declared.event_time, declared.known_at)
-    kept = [f"{quote(name)} is not null" for name in present]
-    if days is not None:
-        ranges = (
-            f"({event_time} >= timestamptz '{day} 00:00:00+00'"
-            f" and {event_time} < timestamptz '{day + dt.timedelta(days=1)} 00:00:00+00')"
-            for day in days
+def _times(declared: FeatureView) -> tuple[str, str]:
+    return declared.event_time, declared.known_at
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The rows of a view to publish from, as SQL over the bound relation."""
+
+    view: TableVersion
+    declared: FeatureView
+    days: Sequence[dt.date] | None
+    as_of: dt.datetime
+
+    def latest_sql(self, columns: Sequence[str]) -> str:
+        """Select the newest known row of each entity."""
+        names = self.view.schema.names
+        entity = ", ".join(quote(name) for name in self.declared.entity)
+        values = "".join(f", {quote(name)}" for name in columns)
+        said = {*self.declared.entity, *_times(self.declared)}
+        rest = [name for name in names if name not in said] or self.declared.entity
+        arrival = ARRIVAL if set(ARRIVAL) <= set(names) else rest
+        order = ", ".join(f"{quote(name)} desc nulls last" for name in arrival)
+        return (
+            f"select {self._event_time} as event_time, {self._known_at} as known_at,"
+            f" {entity}{values} from {quote(_RELATION)}"
+            f" where {self._present} and {self._known_at} < {_timestamp(self.as_of)}"
+            f" qualify row_number() over (partition by {entity}"
+            f" order by {self._event_time} desc, {self._known_at} desc, {order}) = 1"
         )
-        kept.append(f"({' or '.join(ranges)})")
-    return (
-        f"select {event_time} as event_time, {known} as known_at, {entity}{values}"
-        f" from {quote(_RELATION)} where {' and '.join(kept)}"
-        f" qualify row_number() over (partition by {entity}"
-        f" order by {event_time} desc, {known} desc, {order}) = 1"
-    )
+
+    def held_back_sql(self) -> str:
+        """Select the days that hold rows not known yet."""
+        return (
+            f"select distinct cast({self._event_time} as date) as day from {quote(_RELATION)}"
+            f" where {self._present} and {self._known_at} >= {_timestamp(self.as_of)} order by day"
+        )
+
+    @property
+    def _event_time(self) -> str:
+        return quote(self.declared.event_time)
+
+    @property
+    def _known_at(self) -> str:
+        delay_us = self.declared.delay // dt.timedelta(microseconds=1)
+        delayed = f"{self._event_time} + interval '{delay_us}' microsecond"
+        return f"greatest({quote(self.declared.known_at)}, {delayed})"
+
+    @property
+    def _present(self) -> str:
+        names = (*self.declared.entity, *_times(self.declared))
+        kept = [f"{quote(name)} is not null" for name in names]
+        if self.days is not None:
+            ranges = (
+                f"({self._event_time} >= timestamptz '{day} 00:00:00+00'"
+                f" and {self._event_time} < timestamptz '{day + dt.timedelta(days=1)} 00:00:00+00')"
+                for day in self.days
+            )
+            kept.append(f"({' or '.join(ranges)})")
+        return " and ".join(kept)
+
+
+def _timestamp(moment: dt.datetime) -> str:
+    return f"make_timestamptz({epoch_us(moment)})"

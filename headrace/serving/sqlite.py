@@ -219,6 +219,7 @@ def _shape(state: ViewState) -> str:
             "columns": list(state.columns),
             "ttl_us": None if state.ttl is None else state.ttl // microsecond,
             "delay_us": state.delay // microsecond,
+            "held_back": [day.isoformat() for day in state.held_back],
         }
     )
 
@@ -238,4 +239,5 @@ def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
         delay=dt.timedelta(microseconds=shape["delay_us"]),
         snapshot_id=found[1],
         published_at=from_epoch_us(found[2]),
+        held_back=tuple(dt.date.fromisoformat(day) for day in shape["held_back"]),
     )

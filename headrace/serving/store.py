@@ -15,7 +15,8 @@ EntityKey: TypeAlias = tuple[Scalar, ...]
 class ViewState:
     """What the store holds of one feature view: its shape, and the snapshot it was brought up to.
 
-    `known_at` of its rows already includes `delay`.
+    `known_at` of its rows already includes `delay`. `held_back` are the days of rows in that
+    snapshot that were not known yet when it was published.
     """
 
     view: str
@@ -25,6 +26,7 @@ class ViewState:
     delay: dt.timedelta
     snapshot_id: int
     published_at: dt.datetime
+    held_back: tuple[dt.date, ...] = ()
 
     def same_shape(self, other: "ViewState") -> bool:
         """Whether rows written under `other` still mean the same under this state."""

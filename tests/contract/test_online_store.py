@@ -159,8 +159,9 @@ def test_keys_of_different_types_or_views_do_not_meet(store: OnlineStore) -> Non
 
 def test_state_and_freshness_say_how_far_a_view_has_come(store: OnlineStore) -> None:
     store.put(STATE, [row(1, at=5, known=9), row(2, at=6, known=7)])
-    store.put(replace(STATE, snapshot_id=42), [row(3, at=1)])
-    assert store.state(STATE.view) == replace(STATE, snapshot_id=42)
+    later = replace(STATE, snapshot_id=42, held_back=(dt.date(2019, 11, 24),))
+    store.put(later, [row(3, at=1)])
+    assert store.state(STATE.view) == later
     fresh = store.freshness(STATE.view)
     assert fresh is not None
     assert (fresh.rows, fresh.snapshot_id) == (3, 42)

@@ -1,7 +1,10 @@
 """A lockfile reads back as it was written, and says what is wrong with it otherwise."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +28,8 @@ def test_a_lockfile_reads_back_equal_and_byte_for_byte(lock: Lockfile) -> None:
 def test_the_text_is_canonical(lock: Lockfile) -> None:
     text = lock.to_json()
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
-    shuffled = replace(lock, columns=dict(reversed(lock.columns.items())))
+    backwards = {name: lock.columns[name] for name in sorted(lock.columns, reverse=True)}
+    shuffled = replace(lock, columns=backwards)
     assert shuffled.to_json() == text
 
 
@@ -39,7 +43,9 @@ def test_the_text_is_canonical(lock: Lockfile) -> None:
         (lambda said: said.update(first_day="yesterday"), "yesterday"),
     ],
 )
-def test_a_damaged_or_unknown_lockfile_is_refused(lock: Lockfile, damage, told: str) -> None:  # noqa: ANN001
+def test_a_damaged_or_unknown_lockfile_is_refused(
+    lock: Lockfile, damage: Callable[[dict[str, Any]], object], told: str
+) -> None:
     said = json.loads(lock.to_json())
     damage(said)
     with pytest.raises(LockfileError, match=told):
@@ -52,8 +58,6 @@ def test_what_is_no_json_is_refused() -> None:
 
 
 def test_the_document_names_every_key(lock: Lockfile) -> None:
-    from pathlib import Path
-
     text = Path("docs/formats/dataset-lockfile.md").read_text()
     assert [key for key in json.loads(lock.to_json()) if f"`{key}`" not in text] == []
 

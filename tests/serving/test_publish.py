@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -125,6 +126,24 @@ def test_known_at_in_the_store_includes_the_delay(
     ]
 
 
+def test_a_row_not_known_yet_is_held_back_until_it_is(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view(delay_s=3_600)
+    add(table, [row(1, at=1, ctr=0.1), row(1, at=5, ctr=0.2), row(2, at=9)])
+    assert outcome(publish_view(lake, store, table.head(), as_of=hours(6))) == ("full", 1, 1)
+    assert latest(store, 1, 2) == [(hours(1), hours(2), 0.1, 3), None]
+    again = publish_view(lake, store, table.head(), as_of=hours(6.5))
+    assert outcome(again) == ("incremental", 1, 1)
+    assert latest(store, 1, 2) == [(hours(5), hours(6), 0.2, 3), None]
+    assert outcome(publish_view(lake, store, table.head(), as_of=hours(11))) == (
+        "incremental",
+        2,
+        1,
+    )
+    assert outcome(publish_view(lake, store, table.head())) == ("unchanged", 0, 0)
+
+
 def test_a_new_column_is_published_for_every_entity(
     lake: Lake, view: Views, store: SQLiteOnlineStore
 ) -> None:
@@ -161,7 +180,7 @@ def test_an_unknown_snapshot_in_the_store_means_reading_everything(
     publish_view(lake, store, table.head())
     state = store.state(VIEW)
     assert state is not None
-    store.put(type(state)(**{**vars(state), "snapshot_id": 12345}), [])
+    store.put(replace(state, snapshot_id=12345), [])
     assert outcome(publish_view(lake, store, table.head())) == ("full", 1, 1)
 
 
