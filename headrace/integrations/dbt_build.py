@@ -65,6 +65,8 @@ def build_features(
     arguments += ["--target", "local", "--target-path", str(target / "target")]
     arguments += ["--log-path", str(target / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
+    # unit tests say nothing about the data; developing a model with `dbt build` runs them
+    arguments += ["--exclude-resource-type", "unit_test"]
     arguments += ["--select", *select.split()] if select else []
     arguments += ["--full-refresh"] if full_refresh else []
     with session(settings, run_id=run_id):

@@ -8,7 +8,7 @@ starts, and a model's own view moves when it is committed. The macros talk to th
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ _session: list[Session] = []
 
 
 @contextlib.contextmanager
-def session(settings: Settings, *, run_id: str) -> Iterator[None]:
+def session(settings: Settings, *, run_id: str) -> Generator[None]:
     """Make dbt invocations of this process work on the lake of `settings`; not reentrant."""
     _session.append(Session(settings=settings, run_id=run_id))
     try:
@@ -189,8 +189,9 @@ def _run_id() -> str:
 
 def _macro_code(used: list[str]) -> dict[str, str]:
     """Collect the text of the project's macros behind `used`; dbt's own do not count as code."""
-    resolver = get_adapter_by_type("duckdb").get_macro_resolver()
-    macros = {} if resolver is None else resolver.macros
+    # the resolver is dbt's manifest; its protocol only promises look-ups by name
+    resolver: Any = get_adapter_by_type("duckdb").get_macro_resolver()
+    macros: dict[str, Any] = resolver.macros
     found: dict[str, str] = {}
     waiting = list(used)
     while waiting:

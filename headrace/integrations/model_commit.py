@@ -160,7 +160,9 @@ class ModelBuild:
             f"order by {keys} limit 1"
         ).fetchone()
         if twice is not None:
-            found = ", ".join(f"{k}={v!r}" for k, v in zip(self.request.unique_key, twice, strict=True))
+            found = ", ".join(
+                f"{k}={v!r}" for k, v in zip(self.request.unique_key, twice, strict=True)
+            )
             raise ModelRowsError(
                 str(self.request.target),
                 f"several rows have the unique_key {found}; keep one of them in the model",
@@ -188,9 +190,7 @@ class ModelBuild:
         )
 
     def _unchanged(self, reason: str) -> Outcome:
-        return Outcome(
-            code="unchanged", message=f"unchanged ({reason})", rows=0, snapshot_id=None
-        )
+        return Outcome(code="unchanged", message=f"unchanged ({reason})", rows=0, snapshot_id=None)
 
 
 def _partition_sql(terms: Sequence[Term]) -> list[str]:
@@ -205,7 +205,9 @@ def _in_partitions(keys: Sequence[PartitionKey], terms: Sequence[Term]) -> str:
     if not terms:
         return "true"
     return " or ".join(
-        "(" + " and ".join(_equals(term, value) for term, value in zip(terms, key, strict=True)) + ")"
+        "("
+        + " and ".join(_equals(term, value) for term, value in zip(terms, key, strict=True))
+        + ")"
         for key in keys
     )
 

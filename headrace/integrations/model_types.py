@@ -1,7 +1,7 @@
 """Which Arrow type a model's column gets; types that tables would change silently are refused."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -28,6 +28,7 @@ _KEPT: dict[str, pa.DataType] = {
     "date": pa.date32(),
     "timestamp with time zone": TIMESTAMP,
 }
+_NESTED = ("decimal", "list", "struct")
 _ADVICE = {
     "hugeint": "a sum of integers is HUGEINT in DuckDB: write `cast(sum(…) as bigint)`",
     "uhugeint": "write `cast(… as bigint)`",
@@ -70,15 +71,19 @@ def _arrow_type(kind: "DuckDBPyType", *, column: str, table: str) -> pa.DataType
     text = str(kind).lower()
     if text in _KEPT:
         return _KEPT[text]
+    children = cast("list[tuple[str, Any]]", kind.children) if kind.id in _NESTED else []
     if kind.id == "decimal":
-        sizes = dict(kind.children)
-        return pa.decimal128(int(sizes["precision"]), int(sizes["scale"]))
+        sizes = dict(children)
+        return pa.decimal128(sizes["precision"], sizes["scale"])
     if kind.id == "list":
-        child = _arrow_type(kind.children[0][1], column=column, table=table)
+        child = _arrow_type(children[0][1], column=column, table=table)
         return pa.list_(pa.field("element", child))
     if kind.id == "struct":
         return pa.struct(
-            [pa.field(name, _arrow_type(child, column=column, table=table)) for name, child in kind.children]
+            [
+                pa.field(name, _arrow_type(child, column=column, table=table))
+                for name, child in children
+            ]
         )
     advice = _ADVICE.get(text, "cast it to a type that contracts know")
     raise ModelTypeError(table, column, f"its type {kind} cannot be kept: {advice}")

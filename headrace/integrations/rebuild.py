@@ -138,7 +138,11 @@ def _plan_days(
         return RebuildPlan(mode="none", reason="inputs hold the same rows", inputs=inputs)
     write, read = spread(dirty, reach_days=request.reach_days)
     return RebuildPlan(
-        mode="days", reason=f"{len(dirty)} input days changed", inputs=inputs, write=write, read=read
+        mode="days",
+        reason=f"{len(dirty)} input days changed",
+        inputs=inputs,
+        write=write,
+        read=read,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from dbt.cli.main import dbtRunner, dbtRunnerResult
 
 from headrace.config import Settings
-from headrace.integrations.dbt_build import build_features, project_dir
+from headrace.integrations.dbt_build import project_dir
 from headrace.integrations.dbt_duckdb import session
 from tests.dbt.raw_lake import RawLake
 
@@ -17,14 +17,20 @@ def raw(tmp_path: Path) -> RawLake:
     return RawLake(tmp_path / "state")
 
 
-@pytest.fixture
-def dbt(tmp_path: Path) -> Callable[..., dbtRunnerResult]:
-    """Run a dbt command on the lake of `settings`, with nothing written outside `tmp_path`."""
+@pytest.fixture(scope="session")
+def dbt_target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where dbt keeps what it parsed; one for all tests, parsing takes seconds."""
+    return tmp_path_factory.mktemp("target")
 
-    def run(settings: Settings, *arguments: str, project: Path | None = None) -> dbtRunnerResult:
-        where = str(project or project_dir(settings))
+
+@pytest.fixture(scope="session")
+def dbt(dbt_target: Path) -> Callable[..., dbtRunnerResult]:
+    """Run a dbt command on the lake of `settings`, with nothing written outside `target`."""
+
+    def run(settings: Settings, *arguments: str, target: Path = dbt_target) -> dbtRunnerResult:
+        where = str(project_dir(settings))
         common = ["--project-dir", where, "--profiles-dir", where]
-        common += ["--target-path", str(tmp_path / "target"), "--log-path", str(tmp_path / "logs")]
+        common += ["--target-path", str(target), "--log-path", str(target / "logs")]
         common += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
         with session(settings, run_id="test"):
             return dbtRunner().invoke([arguments[0], *common, *arguments[1:]])
@@ -33,9 +39,12 @@ def dbt(tmp_path: Path) -> Callable[..., dbtRunnerResult]:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def compiled(
+    tmp_path_factory: pytest.TempPathFactory, dbt: Callable[..., dbtRunnerResult], dbt_target: Path
+) -> Callable[[str], str]:
     """The SQL of a model as a first build on DuckDB renders it."""
     raw = RawLake(tmp_path_factory.mktemp("compiled") / "state")
-    build_features(raw.settings)
-    folder = raw.settings.state_dir / "dbt" / "target" / "compiled" / "headrace" / "models"
-    return lambda model: (folder / f"{model}.sql").read_text()
+    assert dbt(raw.settings, "run").success
+    folder = dbt_target / "compiled" / "headrace" / "models"
+    found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.sql")}
+    return lambda model: found[f"{model}.sql"]

@@ -123,13 +123,12 @@ class RawLake:
             table = self.lake.table(f"raw.{stream}")
             commit.append(table, write_batches(table, data.to_batches()), provenance=Provenance())
 
-    def rows(self, table: str) -> list[dict[str, Any]]:
-        """Every row of a table, in an order of its own."""
+    def rows(self, table: str, *, without: str = "") -> list[dict[str, Any]]:
+        """Every row of a table, without one column, in an order of its own."""
         found = self.lake.table(table).head().to_arrow().to_pylist()
-        return sorted(found, key=repr)
+        kept = [{k: v for k, v in row.items() if k != without} for row in found]
+        return sorted(kept, key=repr)
 
     def snapshots(self, table: str) -> list[int]:
         """The snapshot ids of a table, oldest first."""
-        return [
-            record.snapshot_id for record in reversed(self.lake.registry.commits(table))
-        ]
+        return [record.snapshot_id for record in reversed(self.lake.registry.commits(table))]
