@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, get_args
 
 from ui.facts import NodeKind, PartitionFacts, VersionFacts
-from ui.graph import Graph, layers
+from ui.graph import Graph, layout
 from ui.wording import count, size, snapshot
 
 Option = dict[str, Any]
@@ -24,8 +24,7 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the river
     "table",
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
-_WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 76, 40
-_CHARACTER_PX = 7.2
+_WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
 _BEHIND_COLOR = "#D9822B"  # reads on light and dark; the theme has no color for links
 
 
@@ -119,17 +118,14 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
 
     The n-th entry of the series' data is the n-th node of `graph`, which is how a click is read.
     """
+    text = "#E6EDF2" if dark else "#16212B"  # inside markup a label does not get the theme's color
     lit: Collection[str] = graph.river(selected) if selected else [n.id for n in graph.nodes]
-    columns = layers(graph)
+    laid = layout(graph)
     # the drawing keeps its proportions, so it is laid out for the width a page usually has
-    column_px = max(_COLUMN_PX_MIN, _WIDTH_PX / max(len(columns) - 1, 1))
+    column_px = max(_COLUMN_PX_MIN, _WIDTH_PX / max(laid.columns - 1, 1))
     place = {
-        name: (column * column_px, (row - (len(names) - 1) / 2) * _ROW_PX)
-        for column, names in enumerate(columns)
-        for row, name in enumerate(names)
-        if name is not None
+        name: (column * column_px, row * _ROW_PX) for name, (column, row) in laid.places.items()
     }
-    text = "#10171D" if dark else "#FFFFFF"
     present = {node.kind for node in graph.nodes}
     data = [
         {
@@ -137,14 +133,10 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
             "x": place[node.id][0],
             "y": place[node.id][1],
             "category": _KINDS.index(node.kind),
-            "symbolSize": [_width(node.id), _NODE_PX],
-            "label": {
-                "formatter": f"{{name|{_label(node.id)}}}\n{{detail|{node.detail}}}",
-                "rich": _rich(text),
-            },
+            "label": {"formatter": f"{{name|{_label(node.id)}}}\n{{detail|{node.detail}}}"},
             "itemStyle": {
-                "opacity": 1 if node.id in lit else 0.4,
-                "borderWidth": 3 if node.id == selected else 0,
+                "opacity": 1 if node.id in lit else 0.3,
+                "borderWidth": 4 if node.id == selected else 0,
                 "borderColor": _BEHIND_COLOR,
             },
             "tooltip": {"formatter": f"{escape(node.id)}<br/>{node.kind}, {node.detail}"},
@@ -156,6 +148,11 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
             "source": arrow.source,
             "target": arrow.target,
             "lineStyle": {
+                "curveness": _curveness(
+                    place[arrow.source],
+                    place[arrow.target],
+                    bend_px=laid.bends.get((arrow.source, arrow.target), 0) * _ROW_PX,
+                ),
                 "opacity": 0.8 if {arrow.source, arrow.target} <= set(lit) else 0.12,
                 "width": 2.5 if arrow.behind else 1.5,
                 **({"color": _BEHIND_COLOR, "type": "dashed"} if arrow.behind else {}),
@@ -183,13 +180,26 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                 "preserveAspect": "contain",
                 "roam": False,
                 "nodeScaleRatio": 0,
-                "symbol": "roundRect",
+                "symbol": "circle",
+                "symbolSize": _NODE_PX,
                 "selectedMode": "single",
                 "categories": [{"name": kind} for kind in _KINDS],
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 8,
-                "lineStyle": {"curveness": 0.08},
-                "label": {"show": True, "lineHeight": 15},
+                "label": {
+                    "show": True,
+                    "position": "bottom",
+                    "distance": 4,
+                    "rich": {
+                        "name": {
+                            "fontSize": 12,
+                            "fontWeight": 600,
+                            "color": text,
+                            "lineHeight": 16,
+                        },
+                        "detail": {"fontSize": 11, "color": text, "lineHeight": 14},
+                    },
+                },
                 "data": data,
                 "links": links,
             }
@@ -197,20 +207,15 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
     }
 
 
-def _rich(color: str) -> Option:
-    return {
-        "name": {"fontSize": 12, "fontWeight": 600, "color": color},
-        "detail": {"fontSize": 10.5, "color": color},
-    }
-
-
 def lineage_height_px(graph: Graph) -> int:
     """Give the graph the height its longest column needs."""
-    return 110 + _ROW_PX * max((len(column) for column in layers(graph)), default=1)
+    return 130 + _ROW_PX * layout(graph).rows
 
 
-def _width(name: str) -> float:
-    return len(_label(name)) * _CHARACTER_PX + 18
+def _curveness(start: tuple[float, float], end: tuple[float, float], *, bend_px: float) -> float:
+    """Say how much an arrow bends so that its middle is `bend_px` below the straight line."""
+    run_px = end[0] - start[0]
+    return -2 * bend_px / run_px if run_px else 0.2
 
 
 def _label(name: str) -> str:

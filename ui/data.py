@@ -5,6 +5,7 @@ it is computed once per commit; what looks at the whole lake is cached for `FRES
 """
 
 import datetime as dt
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -19,6 +20,7 @@ from headrace.errors import LakeError, SnapshotNotFoundError
 from headrace.ingest import dead_letters, watermark
 from headrace.maintenance.health import health
 from headrace.registry import CommitRecord
+from headrace.samples.resolve import Recipe
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.changes import changes
 from headrace.tables.history import record_of
@@ -231,15 +233,13 @@ def _version(lock: Lockfile) -> VersionFacts:
 
 def _roles(lock: Lockfile) -> dict[str, str]:
     """Suggest what a model takes each column as: counts and rates are dense, ids are sparse."""
-    exposures = lock.definition.get("exposures", {})
-    ids = [*exposures.get("entities", ()), *exposures.get("columns", ())]
-    features = [
-        f"{use.get('prefix', '')}{column}"
-        for use in lock.definition.get("features", ())
-        for column in use.get("columns", ())
-    ]
+    try:
+        recipe = Recipe.from_json(json.dumps(lock.definition))
+    except (KeyError, TypeError, ValueError):
+        return {}  # published by a version of headrace that wrote recipes differently
+    features = [name for feature in recipe.features for _, name in feature.columns]
     roles: dict[str, str] = {}
-    for name in (*ids, *features):
+    for name in (*recipe.entities, *recipe.columns, *features):
         kind = lock.columns.get(name, "")
         if kind.startswith("list"):
             roles[name] = "sequence"

@@ -84,6 +84,7 @@ def graph_of(lake: LakeFacts) -> Graph:
     nodes = {
         table.name: Node(id=table.name, kind=_kind(table.name), detail=count(table.rows, "row"))
         for table in lake.tables
+        if table.rows or table.name != DEAD_LETTERS
     }
     arrows: list[Arrow] = []
     for stream in lake.streams:
@@ -123,12 +124,25 @@ def graph_of(lake: LakeFacts) -> Graph:
     return Graph(nodes=tuple(nodes[name] for name in sorted(nodes)), arrows=known)
 
 
-def layers(graph: Graph) -> tuple[tuple[str | None, ...], ...]:
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Where things stand: columns from 0, rows around 0; both may be fractions of a step.
+
+    `bends` says by how many rows an arrow that jumps over columns leaves its straight line, so that
+    it passes between the nodes there.
+    """
+
+    places: Mapping[str, tuple[int, float]]
+    bends: Mapping[tuple[str, str], float]
+    columns: int
+    rows: int
+
+
+def layout(graph: Graph) -> Layout:
     """Put nodes into columns, every arrow pointing right, few crossings; stable for one graph.
 
-    An arrow that jumps over columns keeps a free place, None, in each, so that it passes no node.
-    A cycle, which recorded facts can form when tables feed each other over time, is cut where it
-    is met first.
+    An arrow that jumps over columns keeps a free place in each. A cycle, which recorded facts can
+    form when tables feed each other over time, is cut where it is met first.
     """
     depth = _depths(graph)
     into: dict[_Slot, list[_Slot]] = defaultdict(list)
@@ -149,12 +163,30 @@ def layers(graph: Graph) -> tuple[tuple[str | None, ...], ...]:
     for sweep in range(_SWEEPS):
         neighbours = into if sweep % 2 == 0 else out_of
         for column in ordered if sweep % 2 == 0 else reversed(ordered):
-            place = {slot: _share(at, each) for each in ordered for at, slot in enumerate(each)}
+            place = {slot: _row(at, each) for each in ordered for at, slot in enumerate(each)}
             column.sort(key=lambda slot: (_middle(neighbours.get(slot, ()), place, slot), slot))
-    return tuple(tuple(slot[0] if len(slot) == 1 else None for slot in each) for each in ordered)
+    row_of = {slot: _row(at, each) for each in ordered for at, slot in enumerate(each)}
+    return Layout(
+        places={node.id: (depth[node.id], row_of[(node.id,)]) for node in graph.nodes},
+        bends=_bends(row_of, depth),
+        columns=len(ordered),
+        rows=max((len(each) for each in ordered), default=0),
+    )
 
 
-def _share(at: int, column: Sequence[_Slot]) -> float:
+def _bends(row_of: Mapping[_Slot, float], depth: Mapping[str, int]) -> dict[tuple[str, str], float]:
+    offsets: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for slot, row in row_of.items():
+        if len(slot) == 1:
+            continue
+        start, end, column = slot
+        first, last = row_of[(start,)], row_of[(end,)]
+        share = (int(column) - depth[start]) / (depth[end] - depth[start])
+        offsets[start, end].append(row - (first + share * (last - first)))
+    return {pair: sum(each) / len(each) for pair, each in offsets.items()}
+
+
+def _row(at: int, column: Sequence[_Slot]) -> float:
     return at - (len(column) - 1) / 2
 
 

@@ -1,8 +1,11 @@
 """Code people copy from a page."""
 
+import textwrap
 from collections.abc import Iterable
 
 from ui.facts import VersionFacts
+
+_LINE_MAX = 88
 
 
 def load_snippet(version: VersionFacts) -> str:
@@ -13,7 +16,7 @@ def load_snippet(version: VersionFacts) -> str:
         "sequence": version.sequence,
         "label": version.label_names,
     }
-    spec = "".join(f"    {role}={_list(names)},\n" for role, names in roles.items() if names)
+    spec = "".join(_argument(role, names) for role, names in roles.items() if names)
     return (
         "import headrace as hr\n\n"
         "lake = hr.Lake.open()\n"
@@ -25,5 +28,11 @@ def load_snippet(version: VersionFacts) -> str:
     )
 
 
-def _list(names: Iterable[str]) -> str:
-    return "[" + ", ".join(f'"{name}"' for name in names) + "]"
+def _argument(role: str, names: Iterable[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in names)
+    if len(quoted) <= _LINE_MAX:
+        return f"    {role}=[{quoted}],\n"
+    lines = textwrap.fill(
+        quoted + ",", _LINE_MAX, initial_indent=" " * 8, subsequent_indent=" " * 8
+    )
+    return f"    {role}=[\n{lines}\n    ],\n"

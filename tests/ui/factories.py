@@ -10,6 +10,7 @@ from headrace.datasets.lockfile import LabelCount, LockedDay, Lockfile, Pin
 from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
 from headrace.ingest.run import ingest
+from headrace.samples.resolve import Recipe, ResolvedFeature
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, ViewState
 from headrace.tables import commit
@@ -26,6 +27,30 @@ FEATURE = pa.schema(
         pa.field("known_at", UTC_US, nullable=False),
         pa.field("ctr_1d", pa.float64()),
     ]
+)
+
+RECIPE = Recipe(
+    name="ctr",
+    table="samples.ctr",
+    exposures="staging.impressions",
+    id="impression_id",
+    at="event_time",
+    entities=("item_id",),
+    columns=("recent",),
+    features=(
+        ResolvedFeature(
+            view="features.item_ctr",
+            name="item_ctr",
+            entity=("item_id",),
+            event_time="event_time",
+            known_at="known_at",
+            columns=(("ctr_1d", "ctr_1d"),),
+            order=("ctr_1d",),
+            ttl_us=None,
+            delay_us=0,
+        ),
+    ),
+    labels=(),
 )
 
 
@@ -125,10 +150,7 @@ def publish(lake: Lake, samples: LakeTable, features: LakeTable, *, version: int
         columns={"item_id": "int", "ctr_1d": "float", "recent": "list<int>", "click": "int"},
         approximate=(),
         code="c0de",
-        definition={
-            "exposures": {"entities": ["item_id"], "columns": ["recent"]},
-            "features": [{"view": "features.item_ctr", "columns": ["ctr_1d"]}],
-        },
+        definition=json.loads(RECIPE.to_json()),
         watermarks={"staging.clicks": 1_574_000_000_000_000},
         rows=24 * version,
         labels=(

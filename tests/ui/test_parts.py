@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 from ui import charts, wording
 from ui.facts import HealthPart, LakeFacts, TableFacts
 from ui.findings import findings
-from ui.graph import Arrow, Graph, Node, layers
+from ui.graph import Arrow, Graph, Node, layout
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 MIB = 1024 * 1024
@@ -88,20 +88,25 @@ def test_every_node_stands_once_and_arrows_point_right_unless_they_close_a_cycle
     pairs: list[tuple[str, str]],
 ) -> None:
     drawn = graph(*[(start, end) for start, end in pairs if start < end])
-    columns = layers(drawn)
-    column = {name: at for at, names in enumerate(columns) for name in names if name}
+    laid = layout(drawn)
+    column = {name: at for name, (at, _) in laid.places.items()}
     assert sorted(column) == [node.id for node in drawn.nodes]
-    assert sum(name is not None for names in columns for name in names) == len(drawn.nodes)
+    assert len(set(laid.places.values())) == len(drawn.nodes)
     assert all(column[arrow.source] < column[arrow.target] for arrow in drawn.arrows)
-    assert layers(drawn) == columns
+    jumps = {
+        (arrow.source, arrow.target)
+        for arrow in drawn.arrows
+        if column[arrow.target] - column[arrow.source] > 1
+    }
+    assert laid.bends.keys() == jumps
+    assert layout(drawn) == laid
 
 
 @given(st.lists(st.tuples(*[st.sampled_from("abcd")] * 2), min_size=1, max_size=12))
 def test_a_cycle_is_drawn_too(pairs: list[tuple[str, str]]) -> None:
     drawn = graph(*pairs)
-    assert {name for names in layers(drawn) for name in names if name} == {
-        node.id for node in drawn.nodes
-    }
+    assert layout(drawn).places.keys() == {node.id for node in drawn.nodes}
+    assert len(charts.lineage(drawn, selected=None, dark=True)["series"]) == 1
 
 
 def test_the_river_of_a_node_is_all_that_feeds_it_and_all_it_feeds() -> None:

@@ -6,6 +6,8 @@ from ui import data, wording
 from ui.findings import findings
 from ui.parts import now, stop_if_empty
 
+TABLES_IN_FULL = 30  # a longer list scrolls in itself
+
 lake = data.lake_facts()
 stop_if_empty(lake, what="tables")
 moment = now()
@@ -60,7 +62,6 @@ st.dataframe(
             "rows": table.rows,
             "files": table.files,
             "size": table.bytes,
-            "snapshots": table.snapshots,
             "last commit": table.committed_at,
             "watermark": table.watermark,
         }
@@ -69,7 +70,11 @@ st.dataframe(
     hide_index=True,
     column_config={
         "table": st.column_config.LinkColumn(display_text=r"table=(.*)$", pinned=True),
-        "score": st.column_config.ProgressColumn(format="%d", min_value=0, max_value=100),
+        "score": st.column_config.ProgressColumn(
+            format="%d", min_value=0, max_value=100, width="small"
+        ),
+        "worst part": st.column_config.TextColumn(width=170),
+        "fixing it gains": st.column_config.TextColumn(width=250),
         "rows": st.column_config.NumberColumn(format="localized"),
         "size": st.column_config.NumberColumn(format="bytes"),
         "last commit": st.column_config.DatetimeColumn(format="distance"),
@@ -77,6 +82,7 @@ st.dataframe(
             format="YYYY-MM-DD HH:mm", timezone="UTC", help="Complete up to here, UTC"
         ),
     },
+    height="content" if len(lake.tables) <= TABLES_IN_FULL else "auto",
     placeholder="—",
     alt="Health, freshness and size of every table, worst score first",
 )
@@ -121,6 +127,7 @@ with left:
                 for version in reversed(lake.versions)
             ],
             hide_index=True,
+            column_config={"rows": st.column_config.NumberColumn(format="localized")},
             alt="Published dataset versions, newest first",
         )
     else:
