@@ -1,0 +1,158 @@
+"""What the demo's last screen shows, read from the lake: tables, labels, one vector, one score."""
+
+import datetime as dt
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.model import load, score
+from demo.train import Score, train
+from headrace.datasets.versions import Dataset, load_dataset, lockfile_path, write_atomically
+from headrace.definitions.sample_set import SampleSet
+from headrace.identifiers import TableName
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.store import Scalar
+from headrace.serving.vectors import FeatureVector, lookup_vector
+from headrace.tables.lake import Lake
+
+DEAD_LETTERS = "dead_letters.records"
+TEST_DAYS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFacts:
+    """One table as it is now."""
+
+    table: str
+    snapshot_id: int | None
+    rows: int
+    files: int
+    files_added: int
+    snapshots: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A model and what it was worth on days it had not seen; `trained` says whether just now."""
+
+    trained: bool
+    model: Path
+    train_days: tuple[str, ...]
+    test_days: tuple[str, ...]
+    train_rows: int
+    train_positives: int
+    test: Score
+    base: Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """One look-up in the online store and the score of its vector."""
+
+    entities: Mapping[str, Scalar]
+    vector: FeatureVector
+    score: float
+
+
+def table_facts(lake: Lake) -> list[TableFacts]:
+    """Describe every table, in the order of the river."""
+    order = ("raw", "dead_letters", "staging", "features", "samples")
+    names = sorted(
+        lake.names(),
+        key=lambda name: (order.index(name.namespace) if name.namespace in order else 9, name.name),
+    )
+    return [_table_facts(lake, name) for name in names]
+
+
+def _table_facts(lake: Lake, name: TableName) -> TableFacts:
+    version = lake.table(name).head()
+    files = version.files()
+    commits = lake.registry.commits(str(name), limit=1000)
+    return TableFacts(
+        table=str(name),
+        snapshot_id=version.snapshot_id,
+        rows=version.row_count,
+        files=len(files),
+        files_added=sum(each.files_added for each in commits),
+        snapshots=len(commits),
+        bytes=sum(file.bytes for file in files),
+    )
+
+
+def label_counts(lake: Lake, sample_set: SampleSet) -> Counter[tuple[str, str, int]]:
+    """Count samples by label, state and value, pending ones too."""
+    counts: Counter[tuple[str, str, int]] = Counter()
+    names = [(label.name, f"{label.name}_state") for label in sample_set.labels]
+    version = lake.table(sample_set.table).head()
+    for batch in version.batches(columns=[column for pair in names for column in pair]):
+        for value, state in names:
+            pairs = zip(batch[state].to_pylist(), batch[value].to_pylist(), strict=True)
+            counts.update((value, found, worth) for found, worth in pairs)
+    return counts
+
+
+def newest_dataset(lake: Lake, name: str) -> tuple[Dataset, Path]:
+    """Open the newest version, and say where its lockfile lies."""
+    dataset = load_dataset(lake, name)
+    return dataset, lockfile_path(lake.settings, name, dataset.lock.version)
+
+
+def train_once(lake: Lake, dataset: Dataset) -> Judged:
+    """Train on all days but the last two and judge on those, unless this content was trained on."""
+    lock = dataset.lock
+    days = [day.day for day in lock.days]
+    folder = lake.settings.state_dir / "models" / f"{lock.name}-{lock.content_hash[:16]}"
+    report = folder / "report.json"
+    known = report.is_file() and (folder / "model.pt").is_file()
+    if not known:
+        found = train(
+            dataset, train_days=days[:-TEST_DAYS], test_days=days[-TEST_DAYS:], out_dir=folder
+        )
+        said = {
+            "train_rows": found.train_rows,
+            "train_positives": found.train_positives,
+            "test": asdict(found.test),
+            "base": asdict(found.base),
+        }
+        write_atomically(report, lambda to: to.write_text(json.dumps(said)))
+    said = json.loads(report.read_text())
+    return Judged(
+        trained=not known,
+        model=folder / "model.pt",
+        train_days=_texts(days[:-TEST_DAYS]),
+        test_days=_texts(days[-TEST_DAYS:]),
+        train_rows=said["train_rows"],
+        train_positives=said["train_positives"],
+        test=Score(**said["test"]),
+        base=Score(**said["base"]),
+    )
+
+
+def serve_one(lake: Lake, sample_set: SampleSet, model: Path) -> Served:
+    """Look up the features of the newest exposure as of its own moment, and score it."""
+    exposure = newest_exposure(lake, sample_set)
+    entities: dict[str, Scalar] = {name: exposure[name] for name in sample_set.exposures.entities}
+    with SQLiteOnlineStore(lake.settings.online_store) as store:
+        at = exposure[sample_set.exposures.at]
+        vector = lookup_vector(store, sample_set.features, entities, at=at)
+    network, _ = load(model)
+    row = {**exposure, **vector.values()}
+    return Served(entities=entities, vector=vector, score=score(network, row))
+
+
+def newest_exposure(lake: Lake, sample_set: SampleSet) -> dict[str, Any]:
+    """Return the last row of the exposures' table, by time and then by id."""
+    chosen = sample_set.exposures
+    version = lake.table(chosen.table).head()
+    columns = [chosen.id, chosen.at, *chosen.entities, *chosen.columns]
+    rows = version.to_arrow(columns=columns, partitions=version.partitions[-1:])
+    newest = rows.sort_by([(chosen.at, "descending"), (chosen.id, "ascending")])
+    return newest.slice(0, 1).to_pylist()[0]
+
+
+def _texts(days: Sequence[dt.date]) -> tuple[str, ...]:
+    return tuple(day.isoformat() for day in days)

@@ -1,0 +1,26 @@
+"""Tells what a run of the demo changed: one mark per thing, compared before and after."""
+
+from collections.abc import Mapping
+
+from headrace.datasets.versions import list_datasets
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.tables.lake import Lake
+
+
+def marks(lake: Lake) -> dict[str, str]:
+    """Mark every table by its snapshot, every version by its hash, every online view by its rows."""
+    found = {str(name): str(lake.table(name).head().snapshot_id) for name in lake.names()}
+    found |= {f"{lock.name} v{lock.version}": lock.content_hash for lock in list_datasets(lake)}
+    if lake.settings.online_store.exists():
+        with SQLiteOnlineStore(lake.settings.online_store) as store:
+            for view in store.views():
+                fresh = store.freshness(view)
+                if fresh is not None:
+                    newest = (fresh.rows, fresh.newest_event_time, fresh.newest_known_at)
+                    found[f"online {view}"] = str(newest)
+    return found
+
+
+def changes_since(before: Mapping[str, str], lake: Lake) -> list[str]:
+    """Name what is new or not what it was, tables first."""
+    return [name for name, mark in marks(lake).items() if before.get(name) != mark]

@@ -1,0 +1,109 @@
+"""The demo: from the raw logs in a wheel to a trained model and an online score, in one command.
+
+Safe to kill at any moment and to run again; a run that finds everything done changes nothing.
+"""
+
+import fcntl
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from demo.land import land
+from demo.progress import Progress
+from headrace.config import Settings
+from headrace.errors import LakeError
+
+# Dagster, dbt and torch take seconds to import: they are when their turn comes, not before the
+# first line is on the screen.
+if TYPE_CHECKING:
+    from demo.screen import Outcome
+
+SAMPLE_SET = "ctr"
+
+
+class DemoRunningError(LakeError):
+    """Another demo works on the same lake."""
+
+    def __init__(self, state_dir: Path) -> None:
+        super().__init__(f"another `make demo` is at work in `{state_dir}`; wait for it to end")
+
+
+def main() -> int:
+    """Run everything; 0 if all of it is done."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        settings = Settings.load()
+        with _alone(settings.state_dir):
+            outcome = run(settings, Progress(console))
+    except LakeError as error:
+        console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
+        return 1
+    from demo.screen import show
+
+    show(console, outcome)
+    return 0
+
+
+def run(settings: Settings, progress: Progress) -> "Outcome":
+    """Land, materialize the whole graph, train, serve; return what there is to show."""
+    began = perf_counter()
+    with progress.running():
+        with progress.stage("land", "the logs of the wheel as landing files"):
+            landed = land(settings.data_dir)
+        with progress.stage("start", "Dagster, dbt and the asset graph"):
+            from demo.river import River
+            from headrace.tables.lake import Lake
+
+            river = River.load(settings)
+        with Lake.open(settings) as lake:
+            from demo.marks import changes_since, marks
+            from headrace.definitions.load import load_sample_sets
+
+            before = marks(lake)
+            river.run(progress)
+            sample_set = load_sample_sets(settings)[SAMPLE_SET]
+            with progress.stage("train", "embeddings and a small network on the dataset"):
+                from demo import facts
+                from demo.screen import Outcome
+
+                dataset, lockfile = facts.newest_dataset(lake, sample_set.name)
+                judged = facts.train_once(lake, dataset)
+            with progress.stage("serve", "one feature vector and its score"):
+                served = facts.serve_one(lake, sample_set, judged.model)
+            changed = changes_since(before, lake)
+            return Outcome(
+                tables=facts.table_facts(lake),
+                labels=facts.label_counts(lake, sample_set),
+                lock=dataset.lock,
+                lockfile=lockfile,
+                judged=judged,
+                served=served,
+                stage_s=progress.stage_s,
+                total_s=perf_counter() - began,
+                changed=[
+                    *([f"{landed.written} landing files"] if landed.written else []),
+                    *changed,
+                    *(["the model"] if judged.trained else []),
+                ],
+            )
+
+
+@contextmanager
+def _alone(state_dir: Path) -> Generator[None]:
+    """Hold the demo's lock; the system lets go of it when the process dies, however it dies."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "demo.lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoRunningError(state_dir) from None
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
