@@ -1,6 +1,11 @@
-"""Fixtures every room shares: a fresh, empty lake per test."""
+"""Fixtures every room shares: a fresh, empty lake per test, and the lake that the demo leaves."""
 
-from collections.abc import Iterator
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,3 +28,47 @@ def lake(settings: Settings) -> Iterator[Lake]:
     """An empty lake."""
     with Lake.open(settings) as opened:
         yield opened
+
+
+@dataclass(frozen=True)
+class DemoLake:
+    """What one whole run of the demo left: settings to open it with, and what it printed.
+
+    Tests may read it and run the demo on it again, which changes nothing; `environment` is what a
+    process that works on it needs.
+    """
+
+    settings: Settings
+    environment: Mapping[str, str]
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> DemoLake:
+    """The lake after `make demo`, built once for all workers of a test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    environment = demo_environment(shared / "demo")
+    printed = shared / "demo.txt"
+    with (shared / "demo.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not printed.exists():
+            done = subprocess.run(
+                [sys.executable, "-m", "demo.run"],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=280,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            printed.write_text(done.stdout)
+    settings = Settings.load(env=environment, path=ROOT / "lake" / "lake.toml")
+    return DemoLake(settings, environment, printed.read_text())
+
+
+def demo_environment(state_dir: Path) -> dict[str, str]:
+    """Return this process's environment with the repository's lake and another state folder."""
+    mine = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
+    return {**mine, "HEADRACE_STATE_DIR": str(state_dir), "COLUMNS": "120"}
