@@ -1,0 +1,72 @@
+"""Every page on the lake that `make demo` leaves."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from headrace.datasets.versions import find_lockfile
+from headrace.tables.lake import Lake
+from tests.conftest import DemoLake
+from tests.ui.conftest import Open
+from ui import charts, data
+from ui.facts import ONLINE_STORE
+from ui.graph import graph_of
+
+
+@pytest.fixture
+def demo(app: Open, demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch) -> Open:
+    """Open pages on the demo's lake."""
+    monkeypatch.setenv("HEADRACE_STATE_DIR", str(demo_lake.settings.state_dir))
+    return app
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_the_overview_finds_nothing_wrong_with_the_demo(demo: Open, demo_lake: DemoLake) -> None:
+    shown = demo()
+    assert [each.value for each in shown.success] == ["**Everything is healthy**"]
+    with Lake.open(demo_lake.settings) as lake:
+        rows = {str(name): lake.table(name).head().row_count for name in lake.names()}
+    tables = shown.dataframe[0].value
+    names = [link.partition("table=")[2] for link in tables["table"]]
+    assert dict(zip(names, tables["rows"], strict=True)) == rows
+
+
+def test_every_table_of_the_demo_opens(demo: Open) -> None:
+    shown = demo("tables")
+    for name in shown.selectbox(key="table").options:
+        shown.selectbox(key="table").select(name).run()
+        assert not shown.exception, name
+        assert int(metrics(shown)["Health"].split()[0]) > 0
+
+
+def test_the_lineage_of_the_demo_runs_from_files_to_datasets_and_online(demo: Open) -> None:
+    _ = demo  # its environment is what `data` reads
+    graph = graph_of(data.lake_facts())
+    river = graph.river("samples.ctr")
+    assert {"impressions/*.jsonl", "clicks/*.csv", "items/*.parquet", "ctr v1"} <= river
+    assert {arrow.source for arrow in graph.inputs(ONLINE_STORE)} >= {"features.item_ctr"}
+    alone = [node.id for node in graph.nodes if not graph.inputs(node.id) + graph.outputs(node.id)]
+    assert alone == []
+    (series,) = charts.lineage(graph, selected="samples.ctr", dark=False)["series"]
+    assert len(series["data"]) == len(graph.nodes)
+
+
+def test_every_node_of_the_demo_opens(demo: Open) -> None:
+    shown = demo("lineage")
+    for name in shown.selectbox(key="node").options:
+        shown.selectbox(key="node").select(name).run()
+        assert not shown.exception, name
+
+
+def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: DemoLake) -> None:
+    shown = demo("versions")
+    with Lake.open(demo_lake.settings) as lake:
+        lock = find_lockfile(lake, "ctr")
+    assert metrics(shown)["Rows"] == str(lock.rows)
+    (snippet,) = [each.value for each in shown.code if "SampleLoader" in each.value]
+    seen: list[int] = []
+    # what a reader copies, with a body in the loop
+    exec(snippet.replace("...", "seen.append(len(batch))"), {"seen": seen})  # noqa: S102
+    assert sum(seen) == lock.rows
