@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH ?= all
+KILLS ?= 12
+STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types imports check dagster ui bench requirements clean
+.PHONY: help setup demo test proofs lint types imports check dagster ui bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -26,6 +28,9 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 test: $(READY) ## every test that needs no server
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+proofs: $(READY) ## kill the demo at KILLS random moments; it must end with the same content
+	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
+
 lint: $(READY) ## style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -39,7 +44,8 @@ imports: $(READY) ## the direction of imports between rooms
 check: lint types imports ## lint, types and import rules
 
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
-	@DAGSTER_HOME=$(CURDIR)/.headrace/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000 -m orchestration.definitions
+	@mkdir -p $(STATE)/dagster && cp orchestration/dagster.yaml $(STATE)/dagster/dagster.yaml
+	@DAGSTER_HOME=$(STATE)/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000 -m orchestration.definitions
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/streamlit run ui/streamlit_app.py

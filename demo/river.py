@@ -102,7 +102,8 @@ def _open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def _close_dead_runs(instance: dg.DagsterInstance) -> None:
-    unfinished = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+    status = dg.DagsterRunStatus
+    unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={DEMO_TAG: "true"})):
         instance.report_run_failed(run, "The process was killed; the next run went on from there.")
 

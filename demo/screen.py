@@ -12,6 +12,8 @@ from demo.facts import DEAD_LETTERS, Judged, Served, TableFacts
 from demo.train import Score
 from headrace.datasets.lockfile import Lockfile
 
+_NAMES_SHOWN = 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -91,7 +93,7 @@ def _dataset_lines(outcome: Outcome) -> list[str]:
             f"{lock.days[0].day} to {lock.days[-1].day}{left_out}",
         ),
         _line("content hash", lock.content_hash),
-        _line("lockfile", str(outcome.lockfile)),
+        _line("lockfile", _path(outcome.lockfile)),
     ]
 
 
@@ -139,7 +141,13 @@ def _times(stage_s: Mapping[str, float], total_s: float) -> str:
 def _changes(changed: Sequence[str]) -> str:
     if not changed:
         return "nothing changed: every table, version, model and online value is as it was"
-    return f"{', '.join(changed)}"
+    more = len(changed) - _NAMES_SHOWN
+    return ", ".join(changed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _path(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _range(days: Sequence[str]) -> str:

@@ -1,0 +1,114 @@
+"""A check that fails stops everything that would be computed from its table."""
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from headrace.definitions.load import load_streams
+from headrace.identifiers import TableName
+from headrace.tables.commit import Provenance, append
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake
+from orchestration.defs.ingest.checks import contract_breaks
+from orchestration.lib.resource import LakeResource
+from tests.orchestration.conftest import use_lake
+from tests.orchestration.test_sensors import write_clicks
+
+UTC_US = pa.timestamp("us", tz="UTC")
+NOON = dt.datetime(2019, 11, 24, 12, tzinfo=dt.UTC)
+MICROSECOND = dt.timedelta(microseconds=1)
+
+
+@pytest.fixture
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    use_lake(monkeypatch, state_dir=tmp_path / "state")
+    return LakeResource().open()
+
+
+def run(graph: dg.Definitions, selection: dg.AssetSelection) -> dg.ExecuteInProcessResult:
+    job = dg.define_asset_job("part", selection=selection)
+    return (
+        dg.Definitions.merge(graph, dg.Definitions(jobs=[job]))
+        .resolve_job_def("part")
+        .execute_in_process(
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    )
+
+
+def results(ran: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {found.check_name: found.passed for found in ran.get_asset_check_evaluations()}
+
+
+def write_samples(lake: Lake, rows: Sequence[tuple[str, dt.datetime, dt.datetime]]) -> None:
+    """Write samples of (id, time, known_at of the one feature row used)."""
+    schema = pa.schema(
+        [
+            pa.field("sample_id", pa.string(), nullable=False),
+            pa.field("event_time", UTC_US, nullable=False),
+            pa.field("item_ctr__event_time", UTC_US),
+            pa.field("item_ctr__known_at", UTC_US),
+        ]
+    )
+    table = lake.create(TableName("samples", "ctr"), schema, partition_by=["day(event_time)"])
+    columns = list(zip(*((i, t, t - dt.timedelta(hours=1), k) for i, t, k in rows), strict=True))
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)],
+        schema=schema,
+    )
+    append(table, write_batches(table, [batch]), provenance=Provenance())
+
+
+def checks_of(*path: str) -> dg.AssetSelection:
+    return dg.AssetSelection.checks_for_assets(dg.AssetKey(path))
+
+
+def test_clean_samples_pass(graph: dg.Definitions, lake: Lake) -> None:
+    write_samples(lake, [("a", NOON, NOON - MICROSECOND), ("b", NOON, NOON - MICROSECOND)])
+    ran = run(graph, checks_of("samples", "ctr"))
+    assert results(ran) == {"no_leaks": True, "unique_sample_ids": True}
+
+
+def test_a_feature_known_at_the_sample_s_own_moment_is_a_leak(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    write_samples(lake, [("a", NOON, NOON)])
+    assert results(run(graph, checks_of("samples", "ctr")))["no_leaks"] is False
+
+
+def test_an_id_on_two_days_is_a_duplicate(graph: dg.Definitions, lake: Lake) -> None:
+    next_day = NOON + dt.timedelta(days=1)
+    write_samples(lake, [("a", NOON, NOON - MICROSECOND), ("a", next_day, NOON)])
+    assert results(run(graph, checks_of("samples", "ctr")))["unique_sample_ids"] is False
+
+
+def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    write_clicks(lake.settings.data_dir, file="a", count=5)
+    path = lake.settings.data_dir / "clicks" / "b.csv"
+    path.write_text((path.parent / "a.csv").read_text().replace("2019-11-24T", "a day in "))
+    keys = (dg.AssetKey(["raw", "clicks"]), dg.AssetKey(["maintenance", "raw_clicks"]))
+    ran = run(graph, dg.AssetSelection.assets(*keys))
+    assert results(ran)["dead_letters_are_few"] is False
+    assert results(ran)["schema_matches_contract"] is True
+    assert not ran.success
+    assert [event.asset_key for event in ran.get_asset_materialization_events()] == [keys[0]]
+
+
+def test_only_missing_and_narrower_columns_break_a_contract(lake: Lake) -> None:
+    stream = load_streams(lake.settings)["clicks"]
+    schema = stream.table_schema()
+    assert contract_breaks(stream, schema) == []
+    at = schema.get_field_index("position")
+    wider = schema.set(at, pa.field("position", pa.int64())).append(pa.field("more", pa.string()))
+    assert contract_breaks(stream, wider) == []
+    assert contract_breaks(stream, schema.set(at, pa.field("position", pa.string()))) == [
+        "position"
+    ]
+    assert contract_breaks(stream, schema.remove(at)) == ["position"]
