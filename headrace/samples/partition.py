@@ -12,7 +12,7 @@ from headrace.engines.base import Engine
 from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.samples import labels as label_rules
-from headrace.samples.point_in_time import Exposures, FeatureJoin, split_sql
+from headrace.samples.point_in_time import NO_TIES, Exposures, FeatureJoin, split_sql
 from headrace.samples.resolve import (
     EVENT_TIME,
     KEEP_RATE,
@@ -50,6 +50,7 @@ class PartitionBuilder:
         for name, version in self._versions.items():
             engine.bind(name, version)
         self._ties = TiedKeys(engine)
+        self._tied: dict[int, str] = {}
 
     def rows(self, day: dt.date) -> Iterator[pa.RecordBatch]:
         """Yield the samples of `day`, in order of `(event_time, sample_id)`.
@@ -67,7 +68,9 @@ class PartitionBuilder:
             self._refuse_nulls(feature, day)
             join, version = feature_join(feature, relation=""), self._versions[feature.view]
             tied = self._ties.of(join, version=version, within=reach(feature, day))
-            self._engine.bind_arrow(f"tied_{number}", tied)
+            self._tied[number] = f"tied_{number}" if tied.num_rows else NO_TIES
+            if tied.num_rows:
+                self._engine.bind_arrow(f"tied_{number}", tied)
         for batch in self._engine.query(self.sql(day)):
             refuse_leaks(batch, self._recipe)
             yield batch
@@ -91,7 +94,7 @@ class PartitionBuilder:
             join = feature_join(
                 feature, relation=_rows_sql(feature.view, feature.event_time, reach(feature, day))
             )
-            sql = split_sql(exposures, join, tied=f"tied_{number}")
+            sql = split_sql(exposures, join, tied=self._tied.get(number))
             steps.append(f"feature_{number} as ({sql})")
         return f"with {', '.join(steps)}\n{_samples_sql(recipe)}"
 

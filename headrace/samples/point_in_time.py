@@ -24,6 +24,8 @@ from datetime import timedelta
 
 from headrace.identifiers import quote
 
+NO_TIES = ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exposures:
@@ -68,20 +70,18 @@ class FeatureJoin:
         return (*(name for _, name in self.columns), self.event_time_as, self.known_at_as)
 
 
-@dataclass(frozen=True)
-class Dialect:
-    """How an engine computes with instants.
-
-    DuckDB compares whole microseconds: adding an interval to a `timestamptz` goes through a
-    calendar there, at three times the cost of the whole join.
-    """
-
-    instant: Callable[[str], str]
-    shifted: Callable[[str, timedelta], str]
-    time: Callable[[str], str]
+Shift = Callable[[str, timedelta], str]  # renders an instant moved by a duration
 
 
-def _interval(instant: str, by: timedelta) -> str:
+def _shifted_duckdb(instant: str, by: timedelta) -> str:
+    # adding an interval to a timestamptz goes through a calendar in DuckDB, at three times the cost
+    # of the whole join; whole microseconds do not
+    return f"make_timestamptz(epoch_us({instant}) + ({_micros(by)}))" if by else instant
+
+
+def _shifted_trino(instant: str, by: timedelta) -> str:
+    if not by:
+        return instant
     sign, length = ("-", -by) if by < timedelta(0) else ("+", by)
     seconds, micros = divmod(_micros(length), 1_000_000)
     if micros % 1000:
@@ -89,14 +89,6 @@ def _interval(instant: str, by: timedelta) -> str:
         raise ValueError(msg)
     fraction = f".{micros // 1000:03}" if micros else ""
     return f"{instant} {sign} interval '{seconds}{fraction}' second"
-
-
-_DUCKDB = Dialect(
-    instant=lambda column: f"epoch_us({column})",
-    shifted=lambda instant, by: f"{instant} + ({_micros(by)})",
-    time=lambda instant: f"make_timestamptz({instant})",
-)
-_TRINO = Dialect(instant=str, shifted=_interval, time=str)
 
 
 def split_sql(exposures: Exposures, join: FeatureJoin, *, tied: str | None = None) -> str:
@@ -107,35 +99,29 @@ def split_sql(exposures: Exposures, join: FeatureJoin, *, tied: str | None = Non
     no row known earlier had already overtaken. Of the two finds the newer wins.
 
     `tied` is a relation with a column `h` that holds the `key_hash_sql` of every entity and event
-    time that several on-time rows share, and possibly others. Without it the query finds them
-    itself, at about half the cost of a plain ASOF join.
+    time that several on-time rows share, and possibly others; `NO_TIES` says that there are none.
+    Without it the query finds them itself, at about half the cost of a plain ASOF join.
     """
     keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
-    found = f"select {_key_hash(keys)} as h from ontime group by h having count(*) > 1"
-    kept, delay = ", ".join((*keys, "et", *values)), _micros(join.delay)
-    key, last = ", ".join(keys), ", ".join(f"{column} desc nulls last" for column in _order(join))
+    kept = ", ".join((*keys, "et", *values))
+    on_time, before = _shifted_duckdb("et", join.delay), _shifted_duckdb("e.t", -join.delay)
+    # keeping the features as an intermediate result would cost more than reading them twice
     lines = [
-        f"with exposure as ({_exposure_sql(exposures, join, dialect=_DUCKDB)}),",
-        f"feature as ({_feature_sql(join, dialect=_DUCKDB)}),",
-        f"ontime as (select * from feature where known = et + {delay}),",
-        f"tied as ({found if tied is None else f'select h from {tied}'}),",
-        "settled as (",
-        f"  select {kept} from ontime where {_key_hash(keys)} not in (select h from tied)",
-        "  union all",
-        f"  select {kept} from ontime where {_key_hash(keys)} in (select h from tied)",
-        f"  qualify row_number() over (partition by {key}, et order by {last}) = 1),",
-        "late as (",
-        f"  select {kept}, known from feature where known > et + {delay}",
-        f"  qualify row_number() over (partition by {key}, known order by et desc, {last}) = 1),",
-        f"lasting as (select * from late qualify {_sets_record(key)}),",
+        f"with exposure as ({_exposure_sql(exposures, join)}),",
+        f"feature as not materialized ({_feature_sql(join, shift=_shifted_duckdb)}),",
+        f"ontime as not materialized (select * from feature where known = {on_time}),",
+        *_settled_lines(join, keys, kept, tied=tied),
+        f"late as (select * from feature where known > {on_time}),",
+        f"lasting as (select {kept}, known from late {_setting_records(join, keys)}),",
         "found as (",
         "  select e.id, e.t, l.et is not null and (o.et is null or l.et >= o.et) as is_late,",
-        f"  {_sides((*values, 'et'))}, o.et + {delay} as o_known, l.known as l_known",
+        f"  {_sides((*values, 'et'))}, {_shifted_duckdb('o.et', join.delay)} as o_known,",
+        "  l.known as l_known",
         "  from exposure e",
-        f"  asof left join settled o on {_equal('e', 'o', keys)} and e.t - {delay} > o.et",
+        f"  asof left join settled o on {_equal('e', 'o', keys)} and {before} > o.et",
         f"  asof left join lasting l on {_equal('e', 'l', keys)} and e.t > l.known),",
         f"chosen as (select id, t, {_either((*values, 'et', 'known'))} from found)",
-        _result_sql(exposures, join, dialect=_DUCKDB),
+        _result_sql(exposures, join, shift=_shifted_duckdb),
     ]
     return "\n".join(lines)
 
@@ -144,21 +130,18 @@ def record_sql(exposures: Exposures, join: FeatureJoin) -> str:
     """Render the one-pass form for DuckDB: only rows that set a record can be the newest known.
 
     In order of `known`, a row whose event time is less than an earlier one's is never chosen.
-    Twice the cost of `split_sql`, and its cross-check.
+    Several times the cost of `split_sql`, and its cross-check.
     """
-    keys, values, order = _aliases("k", join.entity), _aliases("v", join.columns), _order(join)
+    keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
     kept = ", ".join((*keys, "et", "known", *values))
-    key, last = ", ".join(keys), ", ".join(f"{column} desc nulls last" for column in order)
     lines = [
-        f"with exposure as ({_exposure_sql(exposures, join, dialect=_DUCKDB)}),",
-        f"feature as ({_feature_sql(join, dialect=_DUCKDB)}),",
-        f"newest as (select {kept} from feature",
-        f"  qualify row_number() over (partition by {key}, known order by et desc, {last}) = 1),",
-        f"record as (select {kept} from newest qualify {_sets_record(key)}),",
+        f"with exposure as ({_exposure_sql(exposures, join)}),",
+        f"feature as ({_feature_sql(join, shift=_shifted_duckdb)}),",
+        f"record as (select {kept} from feature {_setting_records(join, keys)}),",
         "chosen as (",
         f"  select e.id, e.t, {_of('r', (*values, 'et', 'known'))} from exposure e",
         f"  asof left join record r on {_equal('e', 'r', keys)} and e.t > r.known)",
-        _result_sql(exposures, join, dialect=_DUCKDB),
+        _result_sql(exposures, join, shift=_shifted_duckdb),
     ]
     return "\n".join(lines)
 
@@ -174,8 +157,8 @@ def trino_sql(exposures: Exposures, join: FeatureJoin) -> str:
     order = ", ".join(f"{column} asc nulls first" for column in _order(join))
     within = f"partition by {key} order by known asc, et asc, {order}"
     lines = [
-        f"with exposure as ({_exposure_sql(exposures, join, dialect=_TRINO)}),",
-        f"feature as ({_feature_sql(join, dialect=_TRINO)}),",
+        f"with exposure as ({_exposure_sql(exposures, join)}),",
+        f"feature as ({_feature_sql(join, shift=_shifted_trino)}),",
         f"numbered as (select {key}, {', '.join(('et', 'known', *values))},",
         f"  row_number() over ({within}) as n,",
         f"  max(et) over ({within} rows between unbounded preceding and 1 preceding) as newest",
@@ -191,7 +174,7 @@ def trino_sql(exposures: Exposures, join: FeatureJoin) -> str:
         "chosen as (",
         f"  select s.id, s.t, {_of('r', (*values, 'et', 'known'))} from seen s",
         f"  left join record r on {_equal('s', 'r', keys)} and s.n = r.n where s.kind = 0)",
-        _result_sql(exposures, join, dialect=_TRINO),
+        _result_sql(exposures, join, shift=_shifted_trino),
     ]
     return "\n".join(lines)
 
@@ -202,42 +185,45 @@ def key_hash_sql(join: FeatureJoin) -> str:
     Equal keys have equal hashes; unequal keys may collide, which `split_sql` allows for.
     """
     keys = _aliases("k", join.entity)
-    feature = _feature_sql(join, dialect=_DUCKDB, ordered=False)
-    on_time = f"known = et + {_micros(join.delay)}"
-    return f"select {_key_hash(keys)} as h from ({feature}) where {on_time}"
+    feature = _feature_sql(join, shift=_shifted_duckdb, ordered=False)
+    on_time = _shifted_duckdb("et", join.delay)
+    return f"select {_key_hash(keys)} as h from ({feature}) where known = {on_time}"
 
 
-def _exposure_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
+def _exposure_sql(exposures: Exposures, join: FeatureJoin) -> str:
     keys = ", ".join(f"{quote(column)} as k{n}" for n, column in enumerate(join.entity))
     return (
-        f"select {quote(exposures.id)} as id, {dialect.instant(quote(exposures.at))} as t, {keys}"
+        f"select {quote(exposures.id)} as id, {quote(exposures.at)} as t, {keys}"
         f" from {exposures.relation}"
     )
 
 
-def _feature_sql(join: FeatureJoin, *, dialect: Dialect, ordered: bool = True) -> str:
-    known_at = dialect.instant(quote(join.known_at))
-    on_time = dialect.shifted(dialect.instant(quote(join.event_time)), join.delay)
+def _feature_sql(join: FeatureJoin, *, shift: Shift, ordered: bool = True) -> str:
+    known_at, on_time = quote(join.known_at), shift(quote(join.event_time), join.delay)
     columns = [f"{quote(column)} as k{n}" for n, column in enumerate(join.entity)]
     columns += [
-        f"{dialect.instant(quote(join.event_time))} as et",
+        f"{quote(join.event_time)} as et",
         f"greatest({known_at}, {on_time}) as known",
     ]
     if ordered:
         columns += [f"{quote(column)} as v{n}" for n, (column, _) in enumerate(join.columns)]
-        columns += [f"{quote(column)} as s{n}" for n, column in enumerate(join.order)]
+        columns += [
+            f"{quote(column)} as {alias}"
+            for column, alias in zip(join.order, _order(join), strict=True)
+            if alias.startswith("s")
+        ]
     present = " and ".join(
         f"{quote(column)} is not null" for column in (*join.entity, join.event_time, join.known_at)
     )
     return f"select {', '.join(columns)} from {join.relation} where {present}"
 
 
-def _result_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
+def _result_sql(exposures: Exposures, join: FeatureJoin, *, shift: Shift) -> str:
     fresh, end = "", ""
     if join.ttl is not None:
-        fresh, end = f"case when et >= {dialect.shifted('t', -join.ttl)} then ", " end"
-    values = [f"{fresh}{name}{end}" for name in _aliases("v", join.columns)]
-    values += [dialect.time(f"{fresh}{name}{end}") for name in ("et", "known")]
+        fresh, end = f"case when et >= {shift('t', -join.ttl)} then ", " end"
+    names = (*_aliases("v", join.columns), "et", "known")
+    values = [f"{fresh}{name}{end}" for name in names]
     columns = ", ".join(
         f"{value} as {quote(output)}" for value, output in zip(values, join.outputs, strict=True)
     )
@@ -249,16 +235,44 @@ def _aliases(letter: str, items: Sequence[object]) -> tuple[str, ...]:
 
 
 def _order(join: FeatureJoin) -> tuple[str, ...]:
-    return _aliases("s", join.order)
+    """Name the order columns; one that is a value too is not carried twice."""
+    values = {column: f"v{n}" for n, (column, _) in enumerate(join.columns)}
+    return tuple(values.get(column, f"s{n}") for n, column in enumerate(join.order))
 
 
 def _key_hash(keys: Sequence[str]) -> str:
     return f"hash({', '.join((*keys, 'et'))})"
 
 
-def _sets_record(key: str) -> str:
-    before = "rows between unbounded preceding and 1 preceding"
-    return f"coalesce(et >= max(et) over (partition by {key} order by known {before}), true)"
+def _settled_lines(
+    join: FeatureJoin, keys: Sequence[str], kept: str, *, tied: str | None
+) -> list[str]:
+    """Render the on-time rows, of those that tie only the last."""
+    if tied == NO_TIES:
+        return [f"settled as (select {kept} from ontime),"]
+    found = f"select {_key_hash(keys)} as h from ontime group by h having count(*) > 1"
+    last = ", ".join(f"{column} desc nulls last" for column in _order(join))
+    return [
+        f"tied as ({found if tied is None else f'select h from {tied}'}),",
+        "settled as (",
+        f"  select {kept} from ontime where {_key_hash(keys)} not in (select h from tied)",
+        "  union all",
+        f"  select {kept} from ontime where {_key_hash(keys)} in (select h from tied)",
+        f"  qualify row_number() over (partition by {', '.join(keys)}, et order by {last}) = 1),",
+    ]
+
+
+def _setting_records(join: FeatureJoin, keys: Sequence[str]) -> str:
+    """Render the choice of rows that no row known earlier, or at the same time, is newer than.
+
+    Of rows known at the same time the last is a record if any is, so the others can go.
+    """
+    order = ", ".join(f"{column} asc nulls first" for column in _order(join))
+    return (
+        f"window w as (partition by {', '.join(keys)} order by known, et, {order}) "
+        "qualify lead(known) over w is distinct from known and coalesce("
+        "et >= max(et) over (w rows between unbounded preceding and 1 preceding), true)"
+    )
 
 
 def _of(relation: str, names: Sequence[str]) -> str:

@@ -20,15 +20,18 @@ _VALUES = {"exists": pa.int32(), "count": pa.int64()}
 
 
 def samples_schema(lake: Lake, recipe: Recipe) -> pa.Schema:
-    """Describe the sample table: id and time, exposure columns, features, labels, state."""
+    """Describe the sample table: id and time, exposure columns, features, labels, state.
+
+    Required is what every sample set has. The rest is optional even where it is never null: a
+    definition may gain a column, and days built before have none until they are built again.
+    """
     exposures = lake.table(recipe.exposures).head().schema
     fields = [
         pa.field(SAMPLE_ID, exposures.field(recipe.id).type, nullable=False),
         pa.field(EVENT_TIME, TIME, nullable=False),
     ]
     for name in (*recipe.entities, *recipe.columns):
-        column = exposures.field(name)
-        fields.append(pa.field(name, column.type, nullable=column.nullable))
+        fields.append(pa.field(name, exposures.field(name).type))
     for feature in recipe.features:
         view = lake.table(feature.view).head().schema
         fields += [pa.field(name, view.field(column).type) for column, name in feature.columns]
@@ -46,6 +49,6 @@ def _label_fields(lake: Lake, label: ResolvedLabel) -> Iterator[pa.Field]:
     kind = _VALUES.get(label.value)
     if kind is None:
         kind = lake.table(label.table).head().schema.field(label.value).type
-    yield pa.field(label.name, kind, nullable=label.has_column)
+    yield pa.field(label.name, kind)
     yield pa.field(f"{label.name}_at", TIME)
-    yield pa.field(f"{label.name}_state", pa.string(), nullable=False)
+    yield pa.field(f"{label.name}_state", pa.string())

@@ -66,6 +66,22 @@ def test_only_the_days_that_a_change_can_reach_are_rebuilt(shop: Shop) -> None:
     assert reasons(shop) == {}
 
 
+def test_a_definition_can_gain_a_label_and_a_column_and_lose_them_again(shop: Shop) -> None:
+    build(shop.lake, sample_set(features=[]))
+    more = [
+        {"name": "tap", "stream": "shop.taps", "window": "2h"},
+        {"name": "taps", "stream": "shop.taps", "window": "4h", "value": "count"},
+    ]
+    build(shop.lake, sample_set(labels=more))
+    gained = shop.samples()["d1-evening"]
+    assert (gained["taps"], gained["taps_state"], gained["rate"]) == (0, "pending", None)
+    assert shop.samples()["d1-morning"]["rate"] == 0.1
+
+    build(shop.lake, sample_set(features=[]))
+    lost = shop.samples()["d1-morning"]
+    assert (lost["taps"], lost["rate"], lost["tap"]) == (None, None, 0)
+
+
 def test_the_days_of_a_build_can_be_chosen(shop: Shop) -> None:
     result = build(shop.lake, sample_set(), days=[day(1), day(9)])
     assert [done.day for done in result.built] == [day(1)]
