@@ -45,7 +45,7 @@ check: lint types imports ## lint, types and import rules
 
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 	@mkdir -p $(STATE)/dagster && cp orchestration/dagster.yaml $(STATE)/dagster/dagster.yaml
-	@DAGSTER_HOME=$(STATE)/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000 -m orchestration.definitions
+	@DAGSTER_HOME=$(STATE)/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/streamlit run ui/streamlit_app.py

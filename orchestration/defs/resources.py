@@ -1,4 +1,4 @@
-"""Resources of every asset: the lake."""
+"""What every asset shares: the lake, and how the steps of a run are executed."""
 
 import dagster as dg
 
@@ -8,4 +8,5 @@ from orchestration.lib.resource import LakeResource
 @dg.definitions
 def resources() -> dg.Definitions:
     """Provide the lake that the environment names."""
-    return dg.Definitions(resources={"lake": LakeResource()})
+    # a process per step would take longer to start than most steps take to run
+    return dg.Definitions(resources={"lake": LakeResource()}, executor=dg.in_process_executor)
