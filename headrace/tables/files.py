@@ -19,6 +19,7 @@ from pyiceberg.table import Table
 
 from headrace.errors import ContractError
 from headrace.tables import partitions, schema
+from headrace.tables.encoding import dictionary_columns
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
@@ -114,14 +115,7 @@ class _PartitionFile:
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self._stream = table.io.new_output(self._location).create()
-        self._writer = pq.ParquetWriter(
-            self._stream,
-            arrow_schema,
-            compression=table.properties.get(CODEC_PROPERTY, DEFAULT_CODEC),
-            write_page_checksum=True,
-            dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
-            store_schema=False,
-        )
+        self._writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pending.append(batch)
@@ -135,27 +129,41 @@ class _PartitionFile:
         if keep_tail:
             whole -= rows.num_rows % ROWS_PER_ROW_GROUP
         if whole:
-            self._writer.write_table(rows.slice(0, whole), row_group_size=ROWS_PER_ROW_GROUP)
+            writer = self._writer = self._writer or self._start(rows)
+            writer.write_table(rows.slice(0, whole), row_group_size=ROWS_PER_ROW_GROUP)
         tail = rows.slice(whole)
         # a slice of one batch would keep the whole batch alive until the next flush
         self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
         self._pending_rows = tail.num_rows
 
+    def _start(self, rows: pa.Table) -> pq.ParquetWriter:
+        return pq.ParquetWriter(
+            self._stream,
+            self._schema,
+            compression=self._table.properties.get(CODEC_PROPERTY, DEFAULT_CODEC),
+            use_dictionary=dictionary_columns(rows),
+            write_page_checksum=True,
+            dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
+            store_schema=False,
+        )
+
     def close(self) -> DataFile:
         self._flush(keep_tail=False)
-        self._writer.close()
+        writer = self._writer or self._start(self._schema.empty_table())
+        writer.close()
         self._stream.close()
         sync_file(self._location)
         return describe(
             self._table,
             self._location,
-            metadata=self._writer.writer.metadata,
+            metadata=writer.writer.metadata,
             bytes_on_disk=len(self._table.io.new_input(self._location)),
             key=self._key,
         )
 
     def discard(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
         self._stream.close()
         self._table.io.delete(self._location)
 
