@@ -10,7 +10,10 @@ from headrace.definitions.stream import Stream
 from headrace.ingest.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
 from headrace.ingest.files import RECORD_BYTES_MAX
 
-_LINES_PER_RETRY = 1024
+# A batch that does not parse is cut into parts again and again, down to so few lines: a bad record
+# in a thousand then sends 16 of them the slow way, not a thousand.
+_PARTS_PER_RETRY = 8
+_LINES_READ_SINGLY = 16
 
 
 class LineDecoder:
@@ -47,11 +50,12 @@ class LineDecoder:
         done = self.whole([lines[i] for i in at], np.array(at, dtype=np.int64), violations)
         if done is not None:
             parts.append(done)
-        elif len(at) <= _LINES_PER_RETRY:
+        elif len(at) <= _LINES_READ_SINGLY:
             yield at
         else:
-            for start in range(0, len(at), _LINES_PER_RETRY):
-                piece = at[start : start + _LINES_PER_RETRY]
+            size = max(-(-len(at) // _PARTS_PER_RETRY), _LINES_READ_SINGLY)
+            for start in range(0, len(at), size):
+                piece = at[start : start + size]
                 yield from self._fast(piece, lines, parts, violations)
 
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
@@ -96,11 +100,14 @@ class LineDecoder:
 
 def _unreadable(lines: Sequence[bytes]) -> dict[int, Violation]:
     """Find lines that are too long or not UTF-8; clean batches cost one pass."""
-    refused = {
-        at: Violation(TOO_LONG, f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning")
-        for at, line in enumerate(lines)
-        if len(line) > RECORD_BYTES_MAX
-    }
+    refused: dict[int, Violation] = {}
+    if max(map(len, lines), default=0) > RECORD_BYTES_MAX:
+        too_long = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
+        refused = {
+            at: Violation(TOO_LONG, too_long)
+            for at, line in enumerate(lines)
+            if len(line) > RECORD_BYTES_MAX
+        }
     try:
         b"\n".join(lines).decode()
     except UnicodeDecodeError:
