@@ -5,8 +5,9 @@ late, by up to a day. The peer is the join people write first, `asof … on even
 same engine on the same data: it is wrong on some percent of exposures, which is shown. Both read
 DuckDB tables and fill a DuckDB table; reading Parquet is part of neither.
 
-The search for tied rows is shown apart: a build does it once for each day of a feature table,
-however many days of samples that day reaches.
+The search for tied rows is a claim of its own: a build does it once for each day of a feature
+table, however many days of samples that day reaches, so its share shrinks with the reach of a view.
+The second figure pays for it in full.
 """
 
 from dataclasses import replace
@@ -30,6 +31,7 @@ FEATURES = 4_000_000
 ENTITIES = 100_000
 LATE_PERCENT = 5
 RATIO_MAX = 1.5
+RATIO_WITH_SEARCH_MAX = 2.0
 _DAYS = 7
 _DAY_US = 86_400 * 1_000_000
 _WEEK_US = _DAYS * _DAY_US
@@ -134,16 +136,27 @@ def run(*, quick: bool) -> list[Result]:
     print(f"wrong in the leaky join: {wrong:.1%} of exposures; in the exact one: ", end="")
     print(f"{checked.figure('exact'):.0f} exposures")
     ratio = ours.cpu_s / plain.cpu_s
+    whole_s = ours.cpu_s + search.cpu_s
+    peer = f"leaky ASOF join, {plain.cpu_s:.2f} s, {wrong:.1%} of exposures wrong"
     return [
         Result(
             claim="point_in_time",
             value=ours.cpu_s,
-            unit=f"CPU s; the search for ties once more {search.cpu_s:.2f} s",
-            peer=f"leaky ASOF join, {plain.cpu_s:.2f} s, {wrong:.1%} of exposures wrong",
+            unit="CPU s, tied keys known",
+            peer=peer,
             ratio=ratio,
             target=f"ratio <= {RATIO_MAX}, no exposure different from the one-pass form",
             holds=ratio <= RATIO_MAX and checked.figure("exact") == 0,
-        )
+        ),
+        Result(
+            claim="point_in_time_with_search",
+            value=whole_s,
+            unit="CPU s, tied keys searched for this one join",
+            peer=peer,
+            ratio=whole_s / plain.cpu_s,
+            target=f"ratio <= {RATIO_WITH_SEARCH_MAX}",
+            holds=whole_s / plain.cpu_s <= RATIO_WITH_SEARCH_MAX,
+        ),
     ]
 
 
