@@ -16,6 +16,8 @@ help: ## list these targets
 setup: $(READY) ## create .venv from the hash-pinned requirements
 
 $(READY): requirements/dev.txt requirements/data.txt requirements/uv.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "headrace needs Python 3.11 to 3.13, this is %d.%d; choose one with PYTHON=python3.12" % v)'
+	@echo "setting up $(VENV) from hash-pinned requirements (once, about 5.5 GB) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/uv.txt requirements/dev.txt requirements/data.txt
