@@ -67,7 +67,7 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
             before = marks(lake)
             river.run(progress)
             sample_set = load_sample_sets(settings)[SAMPLE_SET]
-            with progress.stage("train", "embeddings and a small network on the dataset"):
+            with progress.stage("train", "a click model on the earlier days"):
                 from demo import facts
                 from demo.screen import Outcome
 
