@@ -75,6 +75,7 @@ def test_a_demo_killed_at_random_moments_completes_to_the_same_content(
             assert rows == undisturbed.table(name).head().row_count, f"{name}, killed at {moments}"
     with dg.DagsterInstance.from_config(str(settings.state_dir / "dagster")) as instance:
         statuses = [run.status for run in instance.get_runs()]
+    # none is left unfinished; one that was killed after its graph, while training, is a success
     assert statuses[0] == dg.DagsterRunStatus.SUCCESS
-    assert set(statuses[1:]) <= {dg.DagsterRunStatus.FAILURE}
+    assert set(statuses[1:]) <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
     assert moments, "every run ended before it could be killed"
