@@ -68,6 +68,13 @@ def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> DemoLake:
     return DemoLake(settings, environment, printed.read_text())
 
 
+def quick_start() -> list[str]:
+    """Read the commands of the README's quick start, without their comments."""
+    text = (ROOT / "README.md").read_text()
+    block = text.split("## Quick start")[1].split("```bash\n")[1].split("```")[0]
+    return [line.split("#")[0].strip() for line in block.splitlines()]
+
+
 def demo_environment(state_dir: Path) -> dict[str, str]:
     """Return this process's environment with the repository's lake and another state folder."""
     mine = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}

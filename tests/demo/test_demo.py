@@ -1,8 +1,8 @@
 """One whole run of the demo, and a second one that has nothing to do."""
 
 import re
+import shlex
 import subprocess
-import sys
 
 import dagster as dg
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from demo.marks import marks
 from headrace.datasets.versions import find_lockfile
 from headrace.tables.lake import Lake
-from tests.conftest import ROOT, DemoLake
+from tests.conftest import ROOT, DemoLake, quick_start
 
 DAYS = [f"2019-11-{day}" for day in range(24, 31)]
 
@@ -48,7 +48,7 @@ def second_run(demo_lake: DemoLake) -> str:
     with Lake.open(demo_lake.settings) as lake:
         before = marks(lake)
         done = subprocess.run(
-            [sys.executable, "-m", "demo.run"],
+            shlex.split(quick_start()[0]),
             cwd=ROOT,
             env=dict(demo_lake.environment),
             capture_output=True,

@@ -1,5 +1,6 @@
 """An app on a lake of the test's own; caches are process-wide, so each test starts with none."""
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,6 +13,12 @@ from tests.conftest import ROOT
 from tests.ui.factories import fill
 
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def own_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give `__main__` back: AppTest leaves the page there, and a process started later runs it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
 @pytest.fixture

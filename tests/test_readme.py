@@ -1,0 +1,46 @@
+"""What the README tells a newcomer to type is what works.
+
+Its first command is executed on the finished demo lake by `tests/demo/test_demo.py`.
+"""
+
+import os
+import subprocess
+import sys
+
+from tests.conftest import ROOT, DemoLake, quick_start
+
+
+def python_block() -> str:
+    return (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+
+
+def test_the_quick_start_is_two_commands_that_make_knows() -> None:
+    assert quick_start() == ["make demo", "make test"]
+    for command in quick_start():
+        # make's own flags of an outer `make test` would turn a dry run into something else
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+        shown = subprocess.run(
+            [*command.split(), "--dry-run"],
+            cwd=ROOT,
+            env=plain,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        wanted = {"make demo": "python -m demo.run", "make test": "python -m pytest"}[command]
+        assert wanted in shown.stdout
+
+
+def test_the_python_example_reads_every_sample_of_the_version(demo_lake: DemoLake) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", python_block()],
+        cwd=ROOT,
+        env=dict(demo_lake.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shapes = [line for line in done.stdout.splitlines() if line.startswith("torch.Size")]
+    assert shapes[0] == "torch.Size([512, 2]) torch.Size([513])"
+    rows = sum(int(line.split("[")[1].split(",")[0]) for line in shapes)
+    assert f"ctr v1: {rows:,} rows" in demo_lake.printed
