@@ -137,6 +137,7 @@ class Stream(Declaration):
         KnownAt, BeforeValidator(_known_at), PlainSerializer(_known_at_text, return_type=Any)
     ] = Field(default=KnownAt(), validate_default=True)
     allowed_lateness: Duration = timedelta(0)
+    allowed_clock_skew: Duration = timedelta(hours=24)
     partition_by: Annotated[tuple[str, ...], TUPLE, AfterValidator(refuse_repeats)] = (
         "day(event_time)",
     )

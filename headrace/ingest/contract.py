@@ -1,13 +1,17 @@
 """The contract applied to decoded records: typed rows for the table, a violation for every other."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.definitions.stream import Stream
+from headrace.definitions.durations import format_duration
+from headrace.definitions.stream import EVENT_TIME, Stream
+from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.decoded import (
+    FUTURE_TIME,
     MISSING_REQUIRED,
     UNKNOWN_FIELD,
     Decoded,
@@ -26,11 +30,18 @@ class Checked:
     violations: dict[int, Violation]
 
 
-def check(decoded: Decoded, stream: Stream) -> Checked:
+def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None) -> Checked:
     """Type every declared field, and refuse records that break the contract.
 
     Rows keep their order and have the table's columns except row coordinates and a stamped
     `known_at`. Of several violations a record reports the first, in the contract's order.
+
+    Args:
+        decoded: The records.
+        stream: The contract.
+        not_after: The latest event time to believe: one wrong clock beyond it would push the
+            watermark past every event to come, and labels would mature that have not.
+
     """
     count = len(decoded.index)
     found: dict[int, Violation] = {}
@@ -47,6 +58,8 @@ def check(decoded: Decoded, stream: Stream) -> Checked:
                 reason = f"`{name}` is missing, and it is required"
                 found.setdefault(row, Violation(MISSING_REQUIRED, reason, name))
         columns[stream.column_of(name)] = done.values
+    if not_after is not None:
+        _refuse_future(columns[EVENT_TIME], stream, not_after, found)
     if stream.unknown_fields == "dead_letter":
         _refuse_unknown(decoded, stream, found)
     rows = pa.table(columns)
@@ -64,6 +77,21 @@ def _missing(done: Converted) -> list[int]:
         return []
     rows = np.flatnonzero(done.values.is_null().to_numpy(zero_copy_only=False))
     return [int(row) for row in rows if int(row) not in done.errors]
+
+
+def _refuse_future(
+    event_times: pa.Array, stream: Stream, not_after: datetime, found: dict[int, Violation]
+) -> None:
+    beyond = pc.fill_null(pc.greater(event_times, pa.scalar(not_after, TIMESTAMP)), False)
+    if not pc.any(beyond).as_py():
+        return
+    for row in np.flatnonzero(beyond.to_numpy(zero_copy_only=False)):
+        value = event_times[int(row)].as_py()
+        reason = (
+            f"`{stream.event_time}` is `{value.isoformat()}`, more than "
+            f"{format_duration(stream.allowed_clock_skew)} in the future"
+        )
+        found.setdefault(int(row), Violation(FUTURE_TIME, reason, stream.event_time))
 
 
 def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation]) -> None:

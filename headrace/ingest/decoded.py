@@ -13,6 +13,7 @@ TOO_LONG = "too_long"
 WRONG_COLUMNS = "wrong_columns"
 MISSING_REQUIRED = "missing_required"
 UNKNOWN_FIELD = "unknown_field"
+FUTURE_TIME = "future_time"
 
 
 @dataclass(frozen=True)

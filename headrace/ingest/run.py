@@ -255,7 +255,9 @@ class _Batch:
         self.rows = self.refused = self.late = 0
 
     def add(self, records: Records) -> None:
-        checked = check(decode(records, self._run.stream), self._run.stream)
+        stream = self._run.stream
+        not_after = datetime.now(UTC) + stream.allowed_clock_skew
+        checked = check(decode(records, stream), stream, not_after=not_after)
         checked = _without_known_dead(checked, records, self._known_dead)
         violations = checked.violations
         if violations:

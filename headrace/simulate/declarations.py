@@ -9,6 +9,9 @@ profile = "local"
 [profiles.local]
 state_dir = ".headrace"
 data_dir = "data"
+
+[orchestration]
+first_day = 2026-01-05
 """
 
 _IMPRESSIONS = """\

@@ -199,3 +199,22 @@ def test_the_table_describes_itself(lake: Lake) -> None:
     assert '"entity": ["id"]' in properties["headrace.feature_view"]
     assert properties["headrace.cluster_by"] == '["id", "event_time"]'
     assert lake.table(stream.table).head().schema.field("_offset").type == pa.int64()
+
+
+def test_an_event_of_the_far_future_is_refused_and_leaves_the_watermark(lake: Lake) -> None:
+    stream = make_stream("json")
+    put(lake, "a.jsonl", json_line(id="a"), json_line(id="b", at="2199-01-01T00:00:00Z"))
+    result = ingest(lake, stream)
+    assert (result.rows, result.dead_letters) == (1, 1)
+    assert result.watermark == AT - timedelta(hours=1)
+    (dead,) = dead_of(lake, stream).to_pylist()
+    assert (dead["error_code"], dead["field"]) == ("future_time", "at")
+    assert "more than 1d in the future" in dead["reason"]
+
+
+def test_a_clock_that_is_a_little_ahead_is_believed(lake: Lake) -> None:
+    ahead = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    put(lake, "a.jsonl", json_line(id="a", at=ahead))
+    assert ingest(lake, make_stream("json")).rows == 1
+    put(lake, "b.jsonl", json_line(id="b", at=ahead))
+    assert ingest(lake, make_stream("json", allowed_clock_skew="0s")).dead_letters == 1
