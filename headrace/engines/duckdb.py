@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
+from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
@@ -37,11 +38,14 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Pat
 
 
 def scan_sql(version: TableVersion) -> str:
-    """Render a pinned snapshot as a DuckDB table expression."""
+    """Render a pinned snapshot as a DuckDB table expression with the columns of `version.schema`."""
     if version.snapshot_id is None or not version.row_count:
-        return _empty(version.schema)
+        columns = ", ".join(_null(field) for field in version.schema)
+        return f"(select {columns} where false)"
+    # DuckDB shows a snapshot in the schema it was committed with: newer columns and types are ours
+    stored = version.columns_then
+    columns = ", ".join(_column(field, stored.get(field.name)) for field in version.schema)
     location = quote_text(version.metadata_location)
-    columns = ", ".join(quote(name) for name in version.schema.names)
     return (
         f"(select {columns} from "
         f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
@@ -51,21 +55,20 @@ def scan_sql(version: TableVersion) -> str:
 class DuckDBEngine:
     """One in-memory DuckDB with its own spill folder."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder) -> None:
+        self._connection, self._spill = connection, spill
 
     @classmethod
     def open(cls, settings: Settings) -> "DuckDBEngine":
         """Start an engine with the memory and threads of `settings`."""
-        spill = settings.state_dir / "spill"
-        spill.mkdir(parents=True, exist_ok=True)
+        spill = SpillFolder(settings.state_dir / "spill")
         connection = duckdb.connect(":memory:")
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
-        connection.execute(f"set temp_directory = {quote_text(str(spill))}")
+        connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
         load_iceberg_extension(connection, folder=settings.state_dir / "extensions")
-        return cls(connection)
+        return cls(connection, spill)
 
     def __enter__(self) -> Self:
         return self
@@ -107,22 +110,35 @@ class DuckDBEngine:
     def close(self) -> None:
         """Release memory and temporary files."""
         self._connection.close()
+        self._spill.close()
 
 
-def _empty(schema: pa.Schema) -> str:
-    columns = ", ".join(
-        f"cast(null as {_sql_type(field.type)}) as {quote(field.name)}" for field in schema
-    )
-    return f"(select {columns} where false)"
+def _column(field: pa.Field, stored: pa.Field | None) -> str:
+    if stored is None:
+        return _null(field)
+    if stored.type == field.type:
+        return f"{quote(stored.name)} as {quote(field.name)}"
+    return f"cast({quote(stored.name)} as {_sql_type(field.type)}) as {quote(field.name)}"
+
+
+def _null(field: pa.Field) -> str:
+    return f"cast(null as {_sql_type(field.type)}) as {quote(field.name)}"
 
 
 def _sql_type(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"map({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(position) for position in range(kind.num_fields))
+        return f"struct({', '.join(f'{quote(f.name)} {_sql_type(f.type)}' for f in fields)})"
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     if pa.types.is_timestamp(kind):
         return "timestamp" if kind.tz is None else "timestamptz"
+    if pa.types.is_fixed_size_binary(kind):
+        return "blob"
     names = {
         pa.string(): "varchar",
         pa.binary(): "blob",
@@ -132,5 +148,7 @@ def _sql_type(kind: pa.DataType) -> str:
         pa.float64(): "double",
         pa.bool_(): "boolean",
         pa.date32(): "date",
+        pa.time64("us"): "time",
+        pa.uuid(): "uuid",
     }
     return names[kind]

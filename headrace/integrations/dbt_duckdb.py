@@ -19,6 +19,7 @@ from dbt_common.invocation import get_invocation_id
 
 from headrace.config import Settings
 from headrace.engines.duckdb import load_iceberg_extension, scan_sql
+from headrace.engines.spill import SpillFolder
 from headrace.errors import LakeError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.integrations.model_commit import ModelBuild, Outcome
@@ -71,11 +72,10 @@ class Plugin(BasePlugin):
         """Set up the database that all cursors share."""
         self._connection = conn
         settings = _settings()
-        spill = settings.state_dir / "spill"
-        spill.mkdir(parents=True, exist_ok=True)
+        self._spill = SpillFolder(settings.state_dir / "spill")
         conn.execute(f"set threads = {settings.threads}")
         conn.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
-        conn.execute(f"set temp_directory = {quote_text(str(spill))}")
+        conn.execute(f"set temp_directory = {quote_text(str(self._spill.path))}")
         load_iceberg_extension(conn, folder=settings.state_dir / "extensions")
 
     def configure_cursor(self, cursor: "duckdb.DuckDBPyConnection") -> None:

@@ -76,6 +76,16 @@ class TableVersion:
         )
 
     @property
+    def columns_then(self) -> Mapping[str, pa.Field]:
+        """Columns of `schema` that the table had at this snapshot, as they were called and typed."""
+        snapshot, metadata = self._snapshot, self._metadata
+        schema_id = metadata.current_schema_id if snapshot is None else snapshot.schema_id
+        then = next((s for s in metadata.schemas if s.schema_id == schema_id), metadata.schema())
+        by_id = {schema.field_id(f): f for f in schema.to_arrow(then, field_ids=True)}
+        now = schema.to_arrow(metadata.schema(), field_ids=True)
+        return {f.name: by_id[key] for f in now if (key := schema.field_id(f)) in by_id}
+
+    @property
     def committed_at_ms(self) -> int | None:
         """When the snapshot was committed, in epoch milliseconds."""
         snapshot = self._snapshot

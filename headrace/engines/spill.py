@@ -1,0 +1,51 @@
+"""A spill folder of its own for every engine: DuckDB names its files by number and shares nothing."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_LOCK = "lock"
+
+
+class SpillFolder:
+    """A folder below `parent` that only its holder uses, removed when closed.
+
+    Two DuckDBs that spill into one folder read each other's pages. Folders of processes that died
+    are removed by whoever makes the next one.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(parents=True, exist_ok=True)
+        # making, locking and sweeping take turns: nobody may sweep a folder before it is locked
+        with (parent / _LOCK).open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            _sweep(parent)
+            self.path = Path(tempfile.mkdtemp(prefix="engine-", dir=parent))
+            self._handle = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR)
+            fcntl.flock(self._handle, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Remove the folder; closing again changes nothing."""
+        if self._handle < 0:
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._handle)
+        self._handle = -1
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob("engine-*"):
+        try:
+            handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
+        except OSError:  # removed meanwhile by the one who closed it
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(handle)
