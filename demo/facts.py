@@ -20,6 +20,10 @@ from headrace.tables.lake import Lake
 
 DEAD_LETTERS = "dead_letters.records"
 TEST_DAYS = 2
+# The source logs leak on their first day: all 47 clicks of 24 November come with an affinity to some
+# item, and only 7 % of the other impressions do; on later days clicks are like the rest. A model that
+# learns from that day learns the leak (`tests/demo/test_land.py` counts it).
+LEAKING_DAY = dt.date(2019, 11, 24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +106,19 @@ def newest_dataset(lake: Lake, name: str) -> tuple[Dataset, Path]:
 
 
 def train_once(lake: Lake, dataset: Dataset) -> Judged:
-    """Train on all days but the last two and judge on those, unless this content was trained on."""
+    """Train on the days before the last two, judge on those; once for the same content.
+
+    The day on which the source logs leak is not trained on.
+    """
     lock = dataset.lock
     days = [day.day for day in lock.days]
+    train_days = [day for day in days[:-TEST_DAYS] if day != LEAKING_DAY]
+    test_days = days[-TEST_DAYS:]
     folder = lake.settings.state_dir / "models" / f"{lock.name}-{lock.content_hash[:16]}"
     report = folder / "report.json"
     known = report.is_file() and (folder / "model.pt").is_file()
     if not known:
-        found = train(
-            dataset, train_days=days[:-TEST_DAYS], test_days=days[-TEST_DAYS:], out_dir=folder
-        )
+        found = train(dataset, train_days=train_days, test_days=test_days, out_dir=folder)
         said = {
             "train_rows": found.train_rows,
             "train_positives": found.train_positives,
@@ -123,8 +130,8 @@ def train_once(lake: Lake, dataset: Dataset) -> Judged:
     return Judged(
         trained=not known,
         model=folder / "model.pt",
-        train_days=_texts(days[:-TEST_DAYS]),
-        test_days=_texts(days[-TEST_DAYS:]),
+        train_days=_texts(train_days),
+        test_days=_texts(test_days),
         train_rows=said["train_rows"],
         train_positives=said["train_positives"],
         test=Score(**said["test"]),

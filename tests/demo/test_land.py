@@ -10,6 +10,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
+from demo.facts import LEAKING_DAY
 from demo.land import Landed, land
 from demo.open_bandit import CAMPAIGNS, logs_folder
 
@@ -72,6 +73,27 @@ def test_affinity_items_are_the_columns_that_are_not_zero(landed: tuple[Path, La
         for at in range(0, log.num_rows, 7):
             wanted = [int(name.rsplit("_", 1)[1]) for name in names if values[at][name] != 0]
             assert sorted(found[f"random/{campaign}/{at}"]) == sorted(wanted)
+
+
+def test_affinities_give_the_clicks_away_on_the_leaking_day_and_on_no_other(
+    landed: tuple[Path, Landed],
+) -> None:
+    folder, _ = landed
+    clicked = {
+        id_
+        for path in folder.glob("clicks/*.csv")
+        for id_ in pa_csv.read_csv(path)["impression_id"].to_pylist()
+    }
+    with_affinity: dict[tuple[str, bool], list[bool]] = {}
+    for path in folder.glob("impressions/*.jsonl"):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            kind = (row["shown_at"][:10], row["impression_id"] in clicked)
+            with_affinity.setdefault(kind, []).append(bool(row["affinity_items"]))
+    share = {kind: sum(found) / len(found) for kind, found in with_affinity.items()}
+    for (day, is_click), of_kind in share.items():
+        leaks = is_click and day == LEAKING_DAY.isoformat()
+        assert of_kind == 1 if leaks else of_kind < 0.15
 
 
 def test_both_policies_list_the_same_items_under_other_hashes(landed: tuple[Path, Landed]) -> None:
