@@ -103,6 +103,32 @@ class CatalogBusyError(LakeError):
         )
 
 
+class DatabaseUnavailableError(LakeError):
+    """The catalog's or the registry's database is locked, full or out of reach."""
+
+    retryable = True
+
+    def __init__(self, database: str, detail: str) -> None:
+        self.database = database
+        super().__init__(
+            f"the {database} cannot be used now: {detail}; what was committed before is intact, "
+            "run the same command again"
+        )
+
+
+class StorageError(LakeError):
+    """A file of a table cannot be written: the disk is full or refuses."""
+
+    retryable = True
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` cannot be written: {detail}; nothing was committed and what was before is "
+            "intact: make room or allow writing there, then run the same command again"
+        )
+
+
 class CorruptFileError(LakeError):
     """A file is damaged or is not of the format its name or contract claims."""
 

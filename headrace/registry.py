@@ -8,6 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 import sqlalchemy.event
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+
+from headrace.errors import DatabaseUnavailableError
 
 _METADATA = sa.MetaData()
 
@@ -109,6 +112,22 @@ class DatasetRecord:
     lockfile: str
 
 
+def name_errors(engine: sa.Engine, database: str) -> None:
+    """Let a locked, full or unreachable database raise `DatabaseUnavailableError`.
+
+    Broken constraints and wrong SQL stay what they are: callers and bugs need to be told apart.
+    """
+
+    def name_error(context: sa.ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if isinstance(error, OperationalError | InterfaceError) or (
+            type(error) is DatabaseError  # a damaged file
+        ):
+            raise DatabaseUnavailableError(database, str(context.original_exception))
+
+    sqlalchemy.event.listen(engine, "handle_error", name_error)
+
+
 class Registry:
     """Lineage, builds and versions in one SQL database.
 
@@ -116,9 +135,10 @@ class Registry:
     from several processes.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.engine = sa.create_engine(uri, connect_args={"timeout": 30})
+    def __init__(self, uri: str, *, wait_s: float = 30) -> None:
+        self.engine = sa.create_engine(uri, connect_args={"timeout": wait_s})
         sqlalchemy.event.listen(self.engine, "connect", _prepare_sqlite)
+        name_errors(self.engine, "registry")
         _METADATA.create_all(self.engine)
 
     def close(self) -> None:

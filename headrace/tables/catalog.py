@@ -3,11 +3,19 @@
 from collections import OrderedDict
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
-from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.exceptions import CommitFailedException, ValidationError
+from pyiceberg.io import FileIO
+from pyiceberg.table import CommitTableResponse, StagedTable, Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import TableRequirement, TableUpdate
+from pyiceberg.table.update import RemoveSnapshotsUpdate, TableRequirement, TableUpdate
+from pyiceberg.typedef import Identifier
 from typing_extensions import override
 
+from headrace.errors import CorruptFileError, StorageError
+from headrace.registry import name_errors
+from headrace.tables.files import sync_file
+
+CATALOG = "catalog"  # what errors call its database
 _REMEMBERED_MAX = 256
 
 
@@ -21,13 +29,17 @@ class MemoCatalog(SqlCatalog):
     def __init__(self, name: str, **properties: str) -> None:
         self._remembered: OrderedDict[str, TableMetadata] = OrderedDict()
         super().__init__(name, **properties)
+        name_errors(self.engine, CATALOG)
 
     @override
     def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
         location = orm_table.metadata_location or ""
         metadata = self._remembered.get(location)
         if metadata is None:
-            table = super()._convert_orm_to_iceberg(orm_table)
+            try:
+                table = super()._convert_orm_to_iceberg(orm_table)
+            except (OSError, ValidationError, ValueError) as error:
+                raise CorruptFileError(location, str(error)) from error
             self._remember(location, table.metadata)
             return table
         return Table(
@@ -49,6 +61,36 @@ class MemoCatalog(SqlCatalog):
         response = super().commit_table(table, requirements, updates)
         self._remember(response.metadata_location, response.metadata)
         return response
+
+    @override
+    def _update_and_stage_table(
+        self,
+        current_table: Table | None,
+        table_identifier: Identifier,
+        requirements: tuple[TableRequirement, ...],
+        updates: tuple[TableUpdate, ...],
+    ) -> StagedTable:
+        # pyiceberg would expire a snapshot together with a tag that it got a moment ago
+        refs = current_table.metadata.refs.items() if current_table else ()
+        named = {ref.snapshot_id: name for name, ref in refs}
+        for update in updates:
+            for each in update.snapshot_ids if isinstance(update, RemoveSnapshotsUpdate) else ():
+                if each in named:
+                    msg = f"snapshot {each} was named `{named[each]}` meanwhile"
+                    raise CommitFailedException(msg)
+        return super()._update_and_stage_table(
+            current_table, table_identifier, requirements, updates
+        )
+
+    @staticmethod
+    @override
+    def _write_metadata(metadata: TableMetadata, io: FileIO, metadata_path: str) -> None:
+        """Write the file and force it to disk: the database row that names it is durable."""
+        try:
+            SqlCatalog._write_metadata(metadata, io, metadata_path)
+            sync_file(metadata_path)
+        except OSError as error:
+            raise StorageError(metadata_path, str(error)) from error
 
     def _remember(self, location: str, metadata: TableMetadata) -> None:
         self._remembered[location] = metadata

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import sqlalchemy.exc
-from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, write_manifest_list
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
@@ -35,7 +34,9 @@ from headrace.errors import (
     CatalogBusyError,
     CommitConflictError,
     CommitOutcomeUnknownError,
+    DatabaseUnavailableError,
     FencedError,
+    StorageError,
 )
 from headrace.identifiers import TableName
 from headrace.tables import manifests, partitions
@@ -267,18 +268,37 @@ def _commit(table: LakeTable, change: _Change) -> Commit:
     with table_lock(table.lake.settings.state_dir / "locks", str(table.name)):
         current = table.iceberg()
         snapshot_id = current.metadata.new_snapshot_id()
+        table_uuid = current.metadata.table_uuid
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            staged = _stage(table, current, change, snapshot_id=snapshot_id)
+            if current.metadata.table_uuid != table_uuid:
+                detail = "the table was dropped and created again meanwhile"
+                raise CommitConflictError(str(table.name), detail)
+            try:
+                staged = _stage(table, current, change, snapshot_id=snapshot_id)
+            except OSError as error:
+                raise StorageError(current.location(), str(error)) from error
             crash_point("commit.after_manifests")
-            landed = _swap(table.lake.catalog, current, staged, snapshot_id=snapshot_id)
+            landed = _swap(table, current, staged, snapshot_id=snapshot_id)
             if landed is not None:
                 crash_point("commit.after_swap")
-                record_head(table.lake.registry, table.name, landed, current.io)
+                _record(table, landed, current.io)
                 crash_point("commit.after_record")
                 return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
             time.sleep(random.uniform(0, _BACKOFF_S * 2 ** min(attempt, 6)))
             current = table.iceberg()
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
+
+
+def _record(table: LakeTable, metadata: TableMetadata, io: FileIO) -> bool:
+    """Bring the registry up to `metadata`; False if its database cannot be used now.
+
+    A commit that landed must not look failed for it: the next record makes up for this one.
+    """
+    try:
+        record_head(table.lake.registry, table.name, metadata, io)
+    except DatabaseUnavailableError:
+        return False
+    return True
 
 
 def _stage(table: LakeTable, current: Table, change: _Change, *, snapshot_id: int) -> _Staged:
@@ -335,9 +355,8 @@ def _stage(table: LakeTable, current: Table, change: _Change, *, snapshot_id: in
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
     dead = _expired(metadata, keep=table.lake.settings.snapshots_kept)
-    if dead:
-        # what a snapshot touched must be on record before it dies: a lagging reader asks for it
-        record_head(table.lake.registry, table.name, metadata, current.io)
+    # what a snapshot touched must be on record before it dies: a lagging reader asks for it
+    if dead and _record(table, metadata, current.io):
         updates.append(RemoveSnapshotsUpdate.model_validate({"snapshot-ids": dead}))
     return _Staged(
         updates=tuple(updates),
@@ -415,36 +434,36 @@ def _expired(metadata: TableMetadata, *, keep: int) -> list[int]:
 
 
 def _swap(
-    catalog: Catalog, current: Table, staged: _Staged, *, snapshot_id: int
+    table: LakeTable, current: Table, staged: _Staged, *, snapshot_id: int
 ) -> TableMetadata | None:
     """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry."""
+    catalog = table.lake.catalog
     try:
         response = catalog.commit_table(current, staged.requirements, staged.updates)
     except CommitFailedException:
-        landed = _landed(catalog, current, snapshot_id=snapshot_id)
+        landed = _landed(table, snapshot_id=snapshot_id)
         if landed is None:
             for location in staged.written:
                 current.io.delete(location)
         return landed
-    except (sqlalchemy.exc.OperationalError, OSError):
+    except (DatabaseUnavailableError, OSError):
         # the answer is lost or the catalog is locked: only the table itself knows. The files stay:
         # a commit that arrives late would need them, and clean-up takes them otherwise
-        return _landed(catalog, current, snapshot_id=snapshot_id)
+        return _landed(table, snapshot_id=snapshot_id)
     # the catalog prunes old metadata files itself only when a pyiceberg transaction commits
     catalog._delete_old_metadata(current.io, current.metadata, response.metadata)
     return response.metadata
 
 
-def _landed(catalog: Catalog, current: Table, *, snapshot_id: int) -> TableMetadata | None:
-    name = ".".join(current.name())
+def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            metadata = catalog.load_table(current.name()).metadata
-        except (sqlalchemy.exc.OperationalError, OSError):
+            metadata = table.iceberg().metadata
+        except (DatabaseUnavailableError, OSError):
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:
             return metadata if metadata.snapshot_by_id(snapshot_id) else None
-    raise CommitOutcomeUnknownError(name, snapshot_id)
+    raise CommitOutcomeUnknownError(str(table.name), snapshot_id)
 
 
 def _report(

@@ -1,5 +1,6 @@
 """The lake: its catalog, its registry, and handles on its tables."""
 
+import contextlib
 import fcntl
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -9,17 +10,23 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import sqlalchemy.exc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
 from headrace.config import Settings
-from headrace.errors import SnapshotNotFoundError, TableNotFoundError
+from headrace.errors import (
+    DatabaseUnavailableError,
+    SnapshotNotFoundError,
+    StorageError,
+    TableNotFoundError,
+)
 from headrace.identifiers import TableName
 from headrace.registry import Registry
 from headrace.tables import evolve, partitions, schema
-from headrace.tables.catalog import MemoCatalog
+from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
 from headrace.tables.scan import TableVersion
 
@@ -44,16 +51,22 @@ class Lake:
     def open(cls, settings: Settings | None = None) -> Self:
         """Open the lake of `settings`, creating its state on first use."""
         settings = settings or Settings.load()
-        settings.warehouse.mkdir(parents=True, exist_ok=True)
+        try:
+            settings.warehouse.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(str(settings.state_dir), str(error)) from error
         # two processes that create the catalog at once would both fail: they take turns
         with (settings.state_dir / "open.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            _use_wal(settings.state_dir / "catalog.db")
-            catalog = MemoCatalog(
-                CATALOG_NAME,
-                uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
-                warehouse=f"file://{settings.warehouse}",
-            )
+            try:
+                _use_wal(settings.state_dir / "catalog.db")
+                catalog = MemoCatalog(
+                    CATALOG_NAME,
+                    uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
+                    warehouse=f"file://{settings.warehouse}",
+                )
+            except (sqlite3.Error, sqlalchemy.exc.DatabaseError) as error:
+                raise DatabaseUnavailableError(CATALOG, str(error)) from error
             registry = Registry(settings.registry_uri)
         return cls(settings, catalog, registry)
 
@@ -196,6 +209,5 @@ class LakeTable:
 
 def _use_wal(path: Path) -> None:
     # readers (pages, engines) must not block the committer; the mode is kept in the file
-    connection = sqlite3.connect(path, timeout=_CATALOG_WAIT_S)
-    connection.execute("pragma journal_mode = wal")
-    connection.close()
+    with contextlib.closing(sqlite3.connect(path, timeout=_CATALOG_WAIT_S)) as connection:
+        connection.execute("pragma journal_mode = wal")

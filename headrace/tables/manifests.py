@@ -1,7 +1,9 @@
 """Reading the live files of a snapshot, and rewriting only the manifests a commit touches."""
 
+import contextlib
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.typedef import Record
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.tables import partitions
 from headrace.tables.files import sync_file
 
@@ -29,7 +31,18 @@ _CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses 
 
 def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, ...]:
     """Return the manifests of a snapshot; pyiceberg keeps the lists it has read."""
-    return () if snapshot is None else tuple(snapshot.manifests(io))
+    if snapshot is None:
+        return ()
+    with _naming(snapshot.manifest_list):
+        return tuple(snapshot.manifests(io))
+
+
+@contextlib.contextmanager
+def _naming(location: str) -> Generator[None]:
+    try:
+        yield
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise CorruptFileError(location, str(error)) from error
 
 
 def live_entries(
@@ -51,7 +64,9 @@ def live_entries(
         if not (manifest.has_added_files() or manifest.has_existing_files()):
             continue
         if may_hold(manifest):
-            for entry in manifest.fetch_manifest_entry(io):
+            with _naming(manifest.manifest_path):
+                entries = manifest.fetch_manifest_entry(io)
+            for entry in entries:
                 yield manifest, entry
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import sqlalchemy.exc
 
 from headrace.config import Settings
 from headrace.engines.duckdb import load_iceberg_extension
-from headrace.errors import CommitConflictError, CommitOutcomeUnknownError, FencedError
+from headrace.errors import (
+    CommitConflictError,
+    CommitOutcomeUnknownError,
+    DatabaseUnavailableError,
+    FencedError,
+)
 from headrace.tables import commit, refs
 from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
@@ -136,7 +140,7 @@ def test_a_lost_answer_after_the_swap_counts_as_landed_once(
 
     def lose_the_answer(*arguments: object) -> None:
         swap(*arguments)
-        raise sqlalchemy.exc.OperationalError("update", {}, Exception("connection lost"))
+        raise DatabaseUnavailableError("catalog", "connection lost")
 
     # only a broken connection at exactly this moment shows it; no server is there to break it
     monkeypatch.setattr(lake.catalog, "commit_table", lose_the_answer)
@@ -150,7 +154,7 @@ def test_an_answer_that_cannot_be_found_out_says_so_and_names_the_snapshot(
 ) -> None:
     table = events_table(lake)
     files = write_batches(table, [events([1])])
-    broken = sqlalchemy.exc.OperationalError("select", {}, Exception("gone"))
+    broken = DatabaseUnavailableError("catalog", "gone")
     loads = iter([table.iceberg()] * 2)
 
     def load_then_break(_name: object) -> object:
