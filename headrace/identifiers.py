@@ -8,6 +8,11 @@ from headrace.errors import InvalidNameError
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
+def is_plain(name: str) -> bool:
+    """Whether `name` is `[a-z_][a-z0-9_]{0,62}`."""
+    return _PLAIN.fullmatch(name) is not None
+
+
 def plain_name(name: str, *, kind: str = "name") -> str:
     """Return `name` unchanged if it is a plain identifier.
 
@@ -15,7 +20,7 @@ def plain_name(name: str, *, kind: str = "name") -> str:
         InvalidNameError: If it is not `[a-z_][a-z0-9_]{0,62}`.
 
     """
-    if not _PLAIN.fullmatch(name):
+    if not is_plain(name):
         raise InvalidNameError(name, kind=kind)
     return name
 

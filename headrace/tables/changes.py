@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from headrace.errors import SnapshotNotFoundError
+from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.registry import CommitRecord
 from headrace.tables import partitions
 from headrace.tables.history import record_head, record_of
@@ -32,8 +32,9 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     Answered from the snapshot chain and, where that has expired, from the registry's log.
 
     Raises:
-        SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows; never a
-            silent full answer.
+        SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows, or the
+            beginning is lost; never a silent full answer, nor a silent part of one.
+        UnsupportedTableError: If another program changed the partition scheme in between.
 
     """
     loaded = table.iceberg()
@@ -57,12 +58,19 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
         position = record.parent_id
     if position != since:
         raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
+    if position is None and found and found[-1].sequence_number > 1:
+        # the oldest snapshot left looks like the first once those before it expired unrecorded
+        raise SnapshotNotFoundError(str(table.name), f"before snapshot {found[-1].snapshot_id}")
     seen = [record for record in reversed(found) if record.operation != "replace"]
+    texts = {text for record in seen for text in record.partitions}
+    try:
+        keys = frozenset(partitions.key_from_text(text, terms) for text in texts)
+    except ValueError as error:
+        detail = "its partition scheme changed between the two snapshots"
+        raise UnsupportedTableError(str(table.name), detail) from error
     return Changes(
         since=since,
         until=last,
         operations=tuple(record.operation for record in seen),
-        partitions=frozenset(
-            partitions.key_from_text(text, terms) for record in seen for text in record.partitions
-        ),
+        partitions=keys,
     )

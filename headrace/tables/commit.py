@@ -342,6 +342,8 @@ def _stage(table: LakeTable, current: Table, change: _Change, *, snapshot_id: in
             "parent-snapshot-id": parent.snapshot_id if parent else None,
             "manifest-list": location,
             "sequence-number": sequence_number,
+            # a clock that was set back must not: other readers refuse a log that goes backwards
+            "timestamp-ms": max(time.time_ns() // 1_000_000, metadata.last_updated_ms),
             "summary": _summary(table, change, rewritten.removed, parent),
             "schema-id": metadata.current_schema_id,
         }
@@ -400,7 +402,8 @@ def _summary(
             entries[f"added-{name}"] = str(plus)
         if minus:
             entries[f"{'removed' if name == 'files-size' else 'deleted'}-{name}"] = str(minus)
-        entries[f"total-{name}"] = str(int(before.get(f"total-{name}", 0)) + plus - minus)
+        if parent is None or f"total-{name}" in before:  # else nobody knows, and readers count
+            entries[f"total-{name}"] = str(int(before.get(f"total-{name}", 0)) + plus - minus)
     for name in ("delete-files", "position-deletes", "equality-deletes"):
         entries[f"total-{name}"] = before.get(f"total-{name}", "0")
     if change.fence is not None:

@@ -89,6 +89,8 @@ def bring_in_line(
             f"it is partitioned by ({_listed(have_terms)}), the declaration says ({_listed(terms)})",
         )
     changed = {k: v for k, v in properties.items() if table.properties.get(k) != v}
+    # what is wanted as tables keep it: large strings, small integers and milliseconds do not exist
+    wanted = schema.to_arrow(schema.to_iceberg(wanted, table=name))
     plan = plan_evolution(schema.to_arrow(table.schema()), wanted, table=name, properties=changed)
     if not plan.changes_schema and not plan.properties:
         return
@@ -96,17 +98,17 @@ def bring_in_line(
         if plan.changes_schema:
             with transaction.update_schema() as update:
                 for field in plan.added:
-                    update.add_column(field.name, _iceberg_type(field))
+                    update.add_column(field.name, _iceberg_type(field, table=name))
                 for field in plan.widened:
-                    update.update_column(field.name, field_type=_iceberg_type(field))
+                    update.update_column(field.name, field_type=_iceberg_type(field, table=name))
                 for column in plan.relaxed:
                     update.make_column_optional(column)
         if plan.properties:
             transaction.set_properties(dict(plan.properties))
 
 
-def _iceberg_type(field: pa.Field) -> IcebergType:
-    return schema.to_iceberg(pa.schema([field])).fields[0].field_type
+def _iceberg_type(field: pa.Field, *, table: str) -> IcebergType:
+    return schema.to_iceberg(pa.schema([field]), table=table).fields[0].field_type
 
 
 def _is_wider(old: pa.DataType, new: pa.DataType) -> bool:

@@ -47,9 +47,14 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
     if PARTITIONS in facts:
         return tuple(json.loads(facts[PARTITIONS]))
     # many partitions, or another engine's commit: the manifests it wrote say what it touched
-    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    terms = {
+        spec_id: partitions.terms_of(spec, metadata.schema())
+        for spec_id, spec in metadata.specs().items()
+    }
     found = {
-        partitions.key_to_text(partitions.key_of_record(entry.data_file.partition, terms))
+        partitions.key_to_text(
+            partitions.key_of_record(entry.data_file.partition, terms[manifest.partition_spec_id])
+        )
         for manifest in snapshot.manifests(io)
         if manifest.added_snapshot_id == snapshot.snapshot_id
         for entry in manifest.fetch_manifest_entry(io, discard_deleted=False)

@@ -12,18 +12,19 @@ from typing import Self
 import pyarrow as pa
 import sqlalchemy.exc
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
 from headrace.config import Settings
 from headrace.errors import (
+    CommitConflictError,
     DatabaseUnavailableError,
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
 )
-from headrace.identifiers import TableName
+from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.tables import evolve, partitions, schema
 from headrace.tables.catalog import CATALOG, MemoCatalog
@@ -32,6 +33,7 @@ from headrace.tables.scan import TableVersion
 
 CATALOG_NAME = "lake"
 _CATALOG_WAIT_S = 30
+_EVOLVE_ATTEMPTS_MAX = 8
 _TABLE_PROPERTIES = {
     "format-version": "2",
     "write.metadata.delete-after-commit.enabled": "true",
@@ -101,12 +103,13 @@ class Lake:
 
         Raises:
             ContractError: If the change is not additive or widening; nothing is changed then.
+            CatalogBusyError, CommitConflictError: If other processes kept changing the table.
 
         """
         terms = tuple(partitions.Term.parse(text) for text in partition_by)
         table = LakeTable(self, name)
         if not self.exists(name):
-            wanted = schema.to_iceberg(schema_wanted)
+            wanted = schema.to_iceberg(schema_wanted, table=str(name))
             spec = partitions.spec_of(terms, wanted, table=str(name))
             # two processes that create one namespace at once would both insert its row
             with table_lock(self.settings.state_dir / "locks", name.namespace):
@@ -122,10 +125,16 @@ class Lake:
                 pass  # another process was first: fall through and compare
             else:
                 return table
-        evolve.bring_in_line(
-            table.iceberg(), schema_wanted, terms=terms, properties=properties or {}
-        )
-        return table
+        # a commit of another process must neither see half of the steps nor make them fail
+        with table_lock(self.settings.state_dir / "locks", str(name)):
+            for _ in range(_EVOLVE_ATTEMPTS_MAX):
+                current = table.iceberg()
+                with contextlib.suppress(CommitFailedException):
+                    evolve.bring_in_line(
+                        current, schema_wanted, terms=terms, properties=properties or {}
+                    )
+                    return table
+        raise CommitConflictError(str(name), "its schema lost every race with other commits")
 
     def table(self, name: TableName | str) -> "LakeTable":
         """Return a handle on an existing table.
@@ -145,12 +154,12 @@ class Lake:
         return self.catalog.table_exists((name.namespace, name.name))
 
     def names(self) -> list[TableName]:
-        """List every table, by name."""
+        """List every table, by name; those of other programs with names no headrace has are not."""
         return sorted(
             TableName(*identifier)
             for namespace in self.catalog.list_namespaces()
             for identifier in self.catalog.list_tables(namespace)
-            if len(identifier) == 2
+            if len(identifier) == 2 and all(is_plain(part) for part in identifier)
         )
 
 
@@ -162,12 +171,20 @@ class LakeTable:
     name: TableName
 
     def iceberg(self) -> Table:
-        """Load the table as pyiceberg sees it now."""
+        """Load the table as pyiceberg sees it now.
+
+        Raises:
+            TableNotFoundError: Listing the tables there are.
+            UnsupportedTableError: If it is partitioned in a way whose keys are unknown here.
+
+        """
         try:
-            return self.lake.catalog.load_table((self.name.namespace, self.name.name))
+            table = self.lake.catalog.load_table((self.name.namespace, self.name.name))
         except NoSuchTableError:
             known = tuple(str(name) for name in self.lake.names())
             raise TableNotFoundError(str(self.name), known=known) from None
+        partitions.refuse_unknown(table.spec(), table.schema(), table=str(self.name))
+        return table
 
     def terms(self) -> tuple[partitions.Term, ...]:
         """The partition scheme."""

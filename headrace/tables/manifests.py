@@ -50,12 +50,13 @@ def live_entries(
     io: FileIO,
     *,
     table: str,
+    spec_id: int,
     may_hold: Callable[[ManifestFile], bool] = lambda _: True,
 ) -> Iterator[tuple[ManifestFile, ManifestEntry]]:
     """Yield every live data file with the manifest that lists it.
 
     Raises:
-        UnsupportedTableError: If the snapshot has delete files.
+        UnsupportedTableError: If the snapshot has delete files, or files of another scheme.
 
     """
     for manifest in manifests:
@@ -63,6 +64,9 @@ def live_entries(
             raise UnsupportedTableError(table, "it has delete files, which only engines can read")
         if not (manifest.has_added_files() or manifest.has_existing_files()):
             continue
+        if manifest.partition_spec_id != spec_id:
+            detail = "it has files of an older partition scheme, which only engines can read"
+            raise UnsupportedTableError(table, detail)
         if may_hold(manifest):
             with _naming(manifest.manifest_path):
                 entries = manifest.fetch_manifest_entry(io)
@@ -159,7 +163,7 @@ class ManifestSet:
                 continue
             stay: list[ManifestEntry] = []
             gone: list[ManifestEntry] = []
-            for _, entry in live_entries([manifest], self._io, table=table):
+            for _, entry in self._live([manifest], table):
                 (gone if is_removed(entry.data_file) else stay).append(entry)
             removed.extend(gone)
             if not gone:
@@ -179,9 +183,16 @@ class ManifestSet:
             if len(members) < MANIFESTS_PER_TIER or spec_id != self._metadata.default_spec_id:
                 merged.extend(members)
                 continue
-            entries = (_as_existing(e) for _, e in live_entries(members, self._io, table=table))
+            entries = (_as_existing(e) for _, e in self._live(members, table))
             merged.append(self._write(entries))
         return merged
+
+    def _live(
+        self, manifests: Iterable[ManifestFile], table: str
+    ) -> Iterator[tuple[ManifestFile, ManifestEntry]]:
+        return live_entries(
+            manifests, self._io, table=table, spec_id=self._metadata.default_spec_id
+        )
 
     def _write(self, entries: Iterable[ManifestEntry]) -> ManifestFile:
         location = f"{self._metadata.location}/metadata/{self.commit_id}-m{self._count}.avro"

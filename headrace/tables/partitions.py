@@ -16,14 +16,26 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import DayTransform, IdentityTransform
 from pyiceberg.typedef import Record
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    IntegerType,
+    LongType,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+)
 
-from headrace.errors import ContractError
+from headrace.errors import ContractError, UnsupportedTableError
 from headrace.identifiers import plain_name
 
 PartitionKey = tuple[object, ...]
 
 _EPOCH = dt.date(1970, 1, 1)
 _DAY = re.compile(r"day\((\w+)\)")
+_DAY_TYPES = (TimestampType, TimestamptzType, DateType)
+_VALUE_TYPES = (StringType, IntegerType, LongType, BooleanType)
+_ALLOWED = "use `day(column)` of a time or date, or a column of strings, integers or booleans"
 _FIRST_FIELD_ID = 1000  # the Iceberg specification reserves ids from 1000 for partition fields
 
 
@@ -49,16 +61,20 @@ def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSp
     """Build the Iceberg partition spec of `terms`.
 
     Raises:
-        ContractError: If a term names a column the table does not have.
+        ContractError: If a term names a column the table does not have, or one whose type makes no
+            partitions here.
 
     """
     fields: list[PartitionField] = []
     for position, term in enumerate(terms):
         if term.column not in schema.column_names:
             raise ContractError(table, f"it is partitioned by `{term}`, which is not a column")
+        source = schema.find_field(term.column)
+        if not isinstance(source.field_type, _DAY_TYPES if term.by_day else _VALUE_TYPES):
+            raise ContractError(table, f"it cannot be partitioned by `{term}`: {_ALLOWED}")
         fields.append(
             PartitionField(
-                source_id=schema.find_field(term.column).field_id,
+                source_id=source.field_id,
                 field_id=_FIRST_FIELD_ID + position,
                 transform=DayTransform() if term.by_day else IdentityTransform(),
                 name=f"{term.column}_day" if term.by_day else term.column,
@@ -73,6 +89,21 @@ def terms_of(spec: PartitionSpec, schema: Schema) -> tuple[Term, ...]:
         Term(schema.find_column_name(f.source_id) or "", isinstance(f.transform, DayTransform))
         for f in spec.fields
     )
+
+
+def refuse_unknown(spec: PartitionSpec, schema: Schema, *, table: str) -> None:
+    """Refuse a partition scheme of another program whose keys would be taken for something else.
+
+    Raises:
+        UnsupportedTableError: Naming the field.
+
+    """
+    for field in spec.fields:
+        by_day = isinstance(field.transform, DayTransform)
+        known = by_day or isinstance(field.transform, IdentityTransform)
+        types = _DAY_TYPES if by_day else _VALUE_TYPES
+        if not known or not isinstance(schema.find_type(field.source_id), types):
+            raise UnsupportedTableError(table, f"it is partitioned by `{field}`; {_ALLOWED}")
 
 
 def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:

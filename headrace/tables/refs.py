@@ -38,6 +38,8 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int) -> None:
             current = table.iceberg()
             found = current.metadata.refs.get(name)
             if found is not None:
+                if found.snapshot_ref_type != SnapshotRefType.TAG:
+                    raise CommitConflictError(str(table.name), f"`{name}` is a branch already")
                 if found.snapshot_id == snapshot_id:
                     return
                 detail = f"`{name}` already points to snapshot {found.snapshot_id}"

@@ -93,8 +93,9 @@ class TableVersion:
 
     @property
     def row_count(self) -> int:
-        """Rows in the snapshot, from its summary."""
-        return int(self.summary.get("total-records", 0))
+        """Rows in the snapshot, from its summary, or from its files if another program left it out."""
+        total = self.summary.get("total-records")
+        return sum(file.rows for file in self.files()) if total is None else int(total)
 
     def files(self, *, partitions: Collection[PartitionKey] | None = None) -> tuple[FileEntry, ...]:
         """List the live files, of some partitions or all, in a stable order.
@@ -174,7 +175,9 @@ def _read_files(
     metadata, io = version._metadata, version._io
     terms = partitions.terms_of(metadata.spec(), metadata.schema())
     listed = manifests.manifests_of(version._snapshot, io)
-    entries = manifests.live_entries(listed, io, table=str(version.name), may_hold=may_hold)
+    entries = manifests.live_entries(
+        listed, io, table=str(version.name), spec_id=metadata.default_spec_id, may_hold=may_hold
+    )
     found = [
         FileEntry(
             path=local_path(entry.data_file.file_path),
@@ -202,6 +205,9 @@ def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             have = {schema.field_id(f): f.name for f in file.schema_arrow}
+            if None in have:
+                detail = f"its column `{have[None]}` has no field id, so nobody can say which it is"
+                raise CorruptFileError(path, detail)
             names = [have.get(schema.field_id(f)) for f in wanted]
             present = [name for name in names if name is not None]
             rows = 0

@@ -1,16 +1,26 @@
 """Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
 
 import pyarrow as pa
+from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, schema_to_pyarrow, visit_pyarrow
 from pyiceberg.io.pyarrow import _ConvertToIcebergWithoutIDs as ConvertWithoutIds
-from pyiceberg.io.pyarrow import schema_to_pyarrow, visit_pyarrow
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
+
+from headrace.errors import ContractError
 
 FIELD_ID = b"PARQUET:field_id"
 
 
-def to_iceberg(schema: pa.Schema) -> Schema:
-    """Convert and number the fields from 1; a non-nullable Arrow field becomes `required`."""
-    return assign_fresh_schema_ids(visit_pyarrow(schema, ConvertWithoutIds()))
+def to_iceberg(schema: pa.Schema, *, table: str) -> Schema:
+    """Convert and number the fields from 1; a non-nullable Arrow field becomes `required`.
+
+    Raises:
+        ContractError: If a column has a type that tables cannot keep.
+
+    """
+    try:
+        return assign_fresh_schema_ids(visit_pyarrow(schema, ConvertWithoutIds()))
+    except (UnsupportedPyArrowTypeException, ValueError) as error:
+        raise ContractError(table, str(error)) from error
 
 
 def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:

@@ -6,16 +6,21 @@ import signal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyiceberg.table.snapshots import Summary
 
 from headrace.config import Settings
 from headrace.engines.duckdb import load_iceberg_extension
 from headrace.errors import (
     CommitConflictError,
     CommitOutcomeUnknownError,
+    CorruptFileError,
     DatabaseUnavailableError,
     FencedError,
 )
+from headrace.identifiers import TableName
 from headrace.tables import commit, refs
 from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
@@ -235,3 +240,45 @@ def test_a_kill_at_any_boundary_loses_and_doubles_nothing(
         assert ids_of(table) == list(range(12))
         recorded = lake.registry.commits("raw.events")
         assert len(recorded) == 4
+
+
+def test_snapshot_times_never_go_back_with_the_clock(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    first = add(table, [1])
+    monkeypatch.setattr(commit.time, "time_ns", lambda: 10**18)  # a clock set back to 2001
+    add(table, [2])
+    before = table.at(snapshot_id=first.snapshot_id).committed_at_ms
+    assert before is not None
+    assert (table.head().committed_at_ms or 0) >= before
+
+
+def test_totals_another_program_left_out_are_counted_and_not_guessed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    with monkeypatch.context() as patch:
+        full = commit._summary
+
+        def without_totals(*arguments: object) -> Summary:
+            found = full(*arguments)  # pyright: ignore[reportArgumentType]
+            kept = {k: v for k, v in found.additional_properties.items() if "total" not in k}
+            return Summary(operation=found.operation, **kept)
+
+        patch.setattr(commit, "_summary", without_totals)  # no such program is at hand
+        add(table, [1, 2])
+    assert table.head().row_count == 2
+    add(table, [3])
+    assert table.head().row_count == 3
+
+
+def test_a_file_without_field_ids_is_an_error_and_never_reads_as_nulls(
+    lake: Lake, tmp_path: Path
+) -> None:
+    table = lake.create(TableName("raw", "plain"), pa.schema([("a", pa.int64())]))
+    path = tmp_path / "foreign.parquet"
+    pq.write_table(pa.table({"a": [1, 2]}), path)
+    table.iceberg().add_files([str(path)])
+    with pytest.raises(CorruptFileError, match="no field id"):
+        table.head().to_arrow()

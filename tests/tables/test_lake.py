@@ -1,8 +1,11 @@
 """Creating tables, bringing them in line with a schema, refs and changes."""
 
+import multiprocessing
+
 import pyarrow as pa
 import pytest
 
+from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
     ContractError,
@@ -68,6 +71,67 @@ def test_other_changes_of_a_schema_are_refused_by_name(
     assert table.iceberg().metadata_location == before
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [pa.int16(), pa.uint8(), pa.large_string(), pa.large_list(pa.int16()), pa.float16()]
+    + [pa.timestamp("ms", tz="UTC"), pa.timestamp("us", tz="Etc/UTC")]
+    + [pa.struct([("small", pa.int8())])],
+    ids=str,
+)
+def test_a_type_that_tables_keep_as_another_is_declared_again_without_a_change(
+    lake: Lake, kind: pa.DataType
+) -> None:
+    wanted = pa.schema([("value", kind)])
+    table = lake.create(TableName("raw", "kinds"), wanted)
+    before = table.iceberg().metadata_location
+    lake.create(table.name, wanted)
+    assert table.iceberg().metadata_location == before
+
+
+def test_a_type_that_no_table_can_keep_is_refused_by_name(lake: Lake) -> None:
+    for kind in (pa.duration("s"), pa.timestamp("ns"), pa.null()):
+        with pytest.raises(ContractError, match=r"`raw\.kinds`"):
+            lake.create(TableName("raw", "kinds"), pa.schema([("value", kind)]))
+    assert lake.names() == []
+
+
+def _evolve_often(settings: Settings, mine: str) -> None:
+    with Lake.open(settings) as lake:
+        for i in range(4):
+            extra = [pa.field(name, pa.int64()) for name in (f"shared_{i}", f"{mine}_{i}")]
+            wanted = pa.schema([*EVENTS, *extra])
+            lake.create(TableName("raw", "events"), wanted, partition_by=["day(event_time)"])
+
+
+def test_processes_that_evolve_a_table_beside_an_appender_all_succeed(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        context = multiprocessing.get_context("spawn")
+        workers = [
+            context.Process(target=_evolve_often, args=(settings, name)) for name in ("a", "b")
+        ]
+        for worker in workers:
+            worker.start()
+        rows = 0
+        while any(worker.is_alive() for worker in workers):
+            add(table, [rows])
+            rows += 1
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        names = table.head().schema.names
+        assert sorted(names) == sorted(
+            [*EVENTS.names, *(f"{who}_{i}" for who in ("shared", "a", "b") for i in range(4))]
+        )
+        assert ids_of(table) == list(range(rows))
+
+
+def test_tables_of_other_programs_with_foreign_names_hide_no_table(lake: Lake) -> None:
+    events_table(lake)
+    lake.catalog.create_table("raw.BadName", pa.schema([("a", pa.int32())]))
+    assert [str(name) for name in lake.names()] == ["raw.events"]
+    with pytest.raises(TableNotFoundError, match=r"`raw\.events`"):
+        lake.table("raw.nothing")
+
+
 def test_another_partitioning_is_refused(lake: Lake) -> None:
     table = events_table(lake)
     with pytest.raises(ContractError, match="partitioned by"):
@@ -82,6 +146,13 @@ def test_a_tag_keeps_its_snapshot_and_never_moves(lake: Lake) -> None:
     with pytest.raises(CommitConflictError, match="already points"):
         refs.tag(table, "events-v1", snapshot_id=second.snapshot_id)
     assert refs.tags(table) == {"events-v1": first.snapshot_id}
+
+
+def test_a_tag_cannot_take_the_name_of_a_branch(lake: Lake) -> None:
+    table = events_table(lake)
+    first = add(table, [1])
+    with pytest.raises(CommitConflictError, match="`main` is a branch"):
+        refs.tag(table, "main", snapshot_id=first.snapshot_id)
 
 
 def test_unknown_snapshots_and_tags_are_named(lake: Lake) -> None:
@@ -112,6 +183,25 @@ def test_changes_from_an_unknown_start_is_an_error(lake: Lake) -> None:
     add(table, [1])
     with pytest.raises(SnapshotNotFoundError):
         changes(table, since=42)
+
+
+def test_changes_from_a_beginning_that_was_lost_are_an_error_and_never_a_part(
+    settings: Settings,
+) -> None:
+    few = Settings(**{**settings.__dict__, "snapshots_kept": 3})
+    with Lake.open(few) as lake:
+        table = events_table(lake)
+        for day in range(8):
+            add(table, [day], day=day)
+        assert changes(table, since=None).partitions == {day_key(day) for day in range(8)}
+    for path in few.state_dir.glob("registry.db*"):
+        path.unlink()
+    with Lake.open(few) as lake:
+        table = events_table(lake)
+        with pytest.raises(SnapshotNotFoundError, match="before snapshot"):
+            changes(table, since=None)
+        head = table.head().snapshot_id
+        assert not changes(table, since=head)
 
 
 def test_changes_of_many_partitions_are_found_without_a_summary(lake: Lake) -> None:

@@ -1,0 +1,125 @@
+"""Partition schemes: every kind of key is found, replaced and read by all readers; others are refused."""
+
+import datetime as dt
+
+import pyarrow as pa
+import pytest
+from pyiceberg.transforms import BucketTransform
+
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.errors import ContractError, UnsupportedTableError
+from headrace.identifiers import TableName
+from headrace.tables import commit
+from headrace.tables.changes import changes
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake, LakeTable
+from tests.tables.factories import EVENTS, UTC_US, add, events, events_table, ids_of
+
+NAME = TableName("raw", "parts")
+LAST_INSTANT_OF_1969 = dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def put(table: LakeTable, kind: pa.DataType, values: list[object]) -> None:
+    batch = pa.record_batch({"part": pa.array(values, kind), "n": list(range(len(values)))})
+    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+
+
+@pytest.mark.parametrize(
+    ("kind", "term", "values", "keys"),
+    [
+        (pa.string(), "part", ["a", None, "", "ü/é", "x" * 100], None),
+        (pa.int64(), "part", [1, -5, None, 10**12], None),
+        (pa.int32(), "part", [7, -7], None),
+        (pa.bool_(), "part", [True, False, None], None),
+        (
+            UTC_US,
+            "day(part)",
+            [LAST_INSTANT_OF_1969, EPOCH, None],
+            [dt.date(1969, 12, 31), dt.date(1970, 1, 1), None],
+        ),
+        (pa.date32(), "day(part)", [dt.date(1969, 12, 31), dt.date(2024, 5, 1), None], None),
+    ],
+)
+def test_each_key_finds_exactly_its_rows_in_every_reader(
+    lake: Lake,
+    kind: pa.DataType,
+    term: str,
+    values: list[object],
+    keys: list[object] | None,
+) -> None:
+    table = lake.create(NAME, pa.schema([("part", kind), ("n", pa.int64())]), partition_by=[term])
+    for _ in range(5):  # two rounds of manifest merging
+        put(table, kind, values)
+        for value in values:
+            put(table, kind, [value])
+    wanted = {(key,) for key in keys or values}
+    assert set(table.head().partitions) == wanted
+    assert changes(table, since=None).partitions == wanted
+    for key in wanted:
+        assert table.head().to_arrow(partitions=[key]).num_rows == 10
+    with DuckDBEngine.open(lake.settings) as engine:
+        for left, key in reversed(list(enumerate(wanted))):
+            commit.overwrite_partitions(table, [], partitions=[key], provenance=Provenance())
+            head = table.head()
+            assert head.row_count == head.to_arrow().num_rows == 10 * left
+            assert table.iceberg().scan().to_arrow().num_rows == 10 * left
+            engine.bind("parts", head)
+            (counted,) = engine.query("select count(*) as n from parts").read_all()["n"].to_pylist()
+            assert counted == 10 * left
+
+
+@pytest.mark.parametrize(
+    ("kind", "term"),
+    [
+        (pa.float64(), "part"),
+        (pa.date32(), "part"),
+        (UTC_US, "part"),
+        (pa.decimal128(9, 2), "part"),
+        (pa.list_(pa.int64()), "part"),
+        (pa.string(), "day(part)"),
+    ],
+)
+def test_columns_whose_values_make_no_sound_key_are_refused(
+    lake: Lake, kind: pa.DataType, term: str
+) -> None:
+    with pytest.raises(ContractError, match="cannot be partitioned by"):
+        lake.create(NAME, pa.schema([("part", kind)]), partition_by=[term])
+    assert lake.names() == []
+
+
+def test_a_scheme_of_another_program_is_refused_and_never_taken_for_another(lake: Lake) -> None:
+    table = events_table(lake)
+    with table.iceberg().update_spec() as update:
+        update.remove_field("event_time_day").add_field("id", BucketTransform(4), "id_bucket")
+    with pytest.raises(UnsupportedTableError, match="bucket"):
+        add(table, [1])
+
+
+def test_files_of_an_older_scheme_are_refused_by_readers_and_kept_by_appends(lake: Lake) -> None:
+    table = events_table(lake)
+    add(table, [1, 2])
+    with table.iceberg().update_spec() as update:
+        update.add_identity("name")
+    for i in range(3, 14):
+        add(table, [i])
+    with pytest.raises(UnsupportedTableError, match="older partition scheme"):
+        ids_of(table)
+    with pytest.raises(UnsupportedTableError, match="scheme changed"):
+        changes(table, since=None)
+    assert table.iceberg().scan().to_arrow().num_rows == 13
+    with DuckDBEngine.open(lake.settings) as engine:
+        engine.bind("raw.events", table.head())
+        assert engine.query("select id from raw.events").read_all().num_rows == 13
+
+
+def test_an_unpartitioned_table_is_overwritten_as_one_partition(lake: Lake) -> None:
+    table = lake.create(NAME, EVENTS)
+    for i in range(10):
+        add(table, [i])
+    files = write_batches(table, [events([50])])
+    commit.overwrite_partitions(table, files, partitions=[()], provenance=Provenance())
+    assert ids_of(table) == [50]
+    assert table.head().partitions == ((),)
+    assert changes(table, since=None).partitions == {()}
