@@ -12,11 +12,12 @@ from headrace.identifiers import TableName
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.tables import schema
 from headrace.tables.commit import Commit, Provenance, replace_files
-from headrace.tables.files import write_batches
+from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import read_file
+from headrace.tables.scan import FileEntry, read_file
 
 TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
+PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class CompactionResult:
     """What a compaction did; no commit when there was nothing to do."""
 
     table: TableName
-    commit: Commit | None
+    commit: Commit | None  # the last one
     files_before: int
     files_after: int
     rows: int
@@ -45,6 +46,9 @@ def apply_compaction(
 ) -> CompactionResult:
     """Rewrite the plan's bins and swap them in with one `replace` snapshot.
 
+    Files shrink when they are put together (60 of 5 rows to a quarter of their bytes), so what comes
+    out may be small again: those partitions are planned once more until nothing is left to do.
+
     Rows keep their order inside a bin. A bin is streamed, so memory is one row group, whatever its
     size. Appends may land meanwhile; both survive.
 
@@ -54,27 +58,63 @@ def apply_compaction(
 
     """
     started = time.monotonic()
+    touched, sequence_max = {each.partition for each in plan.bins}, plan.sequence_max
+    taken: list[FileEntry] = []
+    written: set[str] = set()
+
+    def concerns(file: FileEntry) -> bool:
+        # beside a running ingest each pass would otherwise find, and rewrite for, one more file
+        return file.path in written or file.sequence <= sequence_max
+
+    commit = None
+    for number in range(PASSES_MAX):
+        if not plan:
+            break
+        try:
+            commit, added = _rewrite(table, plan, run_id=run_id, progress=progress)
+        except CommitConflictError:
+            if number == 0:
+                raise
+            break  # the first pass is done; what another commit left is for the next run
+        files = [file for each in plan.bins for file in each.files]
+        taken.extend(file for file in files if file.path not in written)
+        written.difference_update(file.path for file in files)
+        written.update(local_path(file.file_path) for file in added)
+        plan = plan_compaction(
+            table.head(),
+            target_bytes=plan.target_bytes,
+            partitions=touched,
+            concerns=concerns,
+        )
+    return CompactionResult(
+        table=table.name,
+        commit=commit,
+        files_before=len(taken),
+        files_after=len(written),
+        rows=sum(file.rows for file in taken),
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _rewrite(
+    table: LakeTable,
+    plan: CompactionPlan,
+    *,
+    run_id: str,
+    progress: Callable[[int, int], None],
+) -> tuple[Commit, list[DataFile]]:
     added: list[DataFile] = []
     for done, each in enumerate(plan.bins):
         progress(done, len(plan.bins))
         added.extend(write_batches(table, _rows(table, tuple(file.path for file in each.files))))
-    commit = None
-    if plan.bins:
-        commit = replace_files(
-            table,
-            removed=[file.data_file for each in plan.bins for file in each.files],
-            added=added,
-            provenance=Provenance(run_id=run_id),
-        )
-    progress(len(plan.bins), len(plan.bins))
-    return CompactionResult(
-        table=table.name,
-        commit=commit,
-        files_before=plan.files_in,
-        files_after=len(added),
-        rows=sum(each.rows for each in plan.bins),
-        elapsed_s=time.monotonic() - started,
+    commit = replace_files(
+        table,
+        removed=[file.data_file for each in plan.bins for file in each.files],
+        added=added,
+        provenance=Provenance(run_id=run_id),
     )
+    progress(len(plan.bins), len(plan.bins))
+    return commit, added
 
 
 def compact(

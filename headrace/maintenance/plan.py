@@ -1,6 +1,6 @@
 """Which small files to put together, decided from metadata alone."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from headrace.identifiers import TableName
@@ -36,6 +36,7 @@ class CompactionPlan:
     snapshot_id: int | None
     target_bytes: int
     bins: tuple[Bin, ...]
+    sequence_max: int  # of the files the plan was made from; later ones are for the next plan
 
     @property
     def files_in(self) -> int:
@@ -65,7 +66,7 @@ def plan_bins(files: Sequence[FileEntry], *, target_bytes: int) -> list[list[Fil
     """Group small files into bins of about `target_bytes`.
 
     Pure. Keeps the order of `files` inside a bin, and never returns a bin of one file, so a second
-    run on the result plans nothing.
+    run plans nothing as far as a rewritten file is as large as its bin.
 
     Args:
         files: Data files of one partition, oldest first.
@@ -96,15 +97,18 @@ def plan_compaction(
     *,
     target_bytes: int,
     partitions: Collection[PartitionKey] | None = None,
+    concerns: Callable[[FileEntry], bool] = lambda _: True,
 ) -> CompactionPlan:
-    """Plan the bins of a table or of some of its partitions. Reads manifests only."""
+    """Plan the bins of a table or of some of its partitions or files. Reads manifests only."""
     by_partition: dict[PartitionKey, list[FileEntry]] = {}
-    for file in version.files(partitions=partitions):
+    considered = [file for file in version.files(partitions=partitions) if concerns(file)]
+    for file in considered:
         by_partition.setdefault(file.partition, []).append(file)
     return CompactionPlan(
         table=version.name,
         snapshot_id=version.snapshot_id,
         target_bytes=target_bytes,
+        sequence_max=max((file.sequence for file in considered), default=0),
         bins=tuple(
             Bin(partition=key, files=tuple(files))
             for key, members in by_partition.items()

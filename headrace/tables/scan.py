@@ -164,7 +164,8 @@ class TableVersion:
         return hash((self._metadata.table_uuid, self.snapshot_id))
 
 
-@lru_cache(maxsize=64)
+# few versions: a file with 15 columns takes 6 KB here, and a long-lived process sees many versions
+@lru_cache(maxsize=8)
 def _all_files(version: TableVersion) -> tuple[FileEntry, ...]:
     return _read_files(version, lambda _: True)
 

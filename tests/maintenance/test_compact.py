@@ -63,6 +63,17 @@ def test_compacting_twice_changes_nothing_the_second_time(lake: Lake) -> None:
     assert table.head().snapshot_id == after
 
 
+def test_compacting_twice_changes_nothing_though_files_shrink_when_put_together(lake: Lake) -> None:
+    table = events_table(lake)
+    for i in range(60):
+        add(table, range(i * 5, i * 5 + 5))
+    target = sum(file.bytes for file in table.head().files()) // 3
+    done = compact(table, target_bytes=target)
+    assert (done.files_before, done.files_after, done.rows) == (60, 1, 300)
+    assert ids_of(table) == list(range(300))
+    assert not compact(table, target_bytes=target).changed
+
+
 def test_an_append_during_a_compaction_survives_and_so_does_the_compaction(lake: Lake) -> None:
     table = events_table(lake)
     for i in range(6):
