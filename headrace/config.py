@@ -10,6 +10,8 @@ from typing import Any
 from headrace.errors import SettingsError
 
 MIB = 1024 * 1024
+# locations are URLs for some readers, SQLite's too, and quoted names for others
+_UNSAFE = frozenset('#?%"\\')
 _DEFAULTS: dict[str, Any] = {
     "state_dir": ".headrace",
     "data_dir": "",
@@ -92,21 +94,32 @@ class Settings:
         except OSError as error:
             msg = f"`{file}` cannot be read: {error.strerror}"
             raise SettingsError(msg) from error
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             msg = f"`{file}` is not valid TOML: {error}"
             raise SettingsError(msg) from error
         root = file.resolve().parent.parent
-        profile: str = env.get("HEADRACE_PROFILE") or content.get("profile", "local")
+        profile = env.get("HEADRACE_PROFILE") or str(content.get("profile", "local"))
         values = _profile_values(file, content, profile)
         declared_state, declared_data = values.pop("state_dir"), values.pop("data_dir")
-        state_dir: Path = root / (env.get("HEADRACE_STATE_DIR") or declared_state)
+        state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or declared_state))
         data: str = env.get("HEADRACE_DATA_DIR") or declared_data
         data_dir = root / data if data else state_dir / "data"
         return cls(root=root, profile=profile, state_dir=state_dir, data_dir=data_dir, **values)
 
 
+def _safe(state_dir: Path) -> Path:
+    found = sorted(set(str(state_dir)) & _UNSAFE)
+    if found:
+        msg = (
+            f"the state folder `{state_dir}` has `{found[0]}` in its path, which table locations "
+            "cannot have; set `state_dir` or HEADRACE_STATE_DIR to a folder without it"
+        )
+        raise SettingsError(msg)
+    return state_dir
+
+
 def _find(env: Mapping[str, str]) -> Path:
-    if "HEADRACE_LAKE" in env:
+    if env.get("HEADRACE_LAKE"):
         return Path(env["HEADRACE_LAKE"])
     here = Path.cwd()
     for folder in (here, *here.parents):
@@ -120,9 +133,11 @@ def _find(env: Mapping[str, str]) -> Path:
 
 
 def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[str, Any]:
-    profiles = content.get("profiles", {})
-    if profile not in profiles:
-        known = ", ".join(f"`{name}`" for name in profiles) or "none"
+    declared = content.get("profiles")
+    profiles: dict[str, Any] = declared if isinstance(declared, dict) else {}
+    if not isinstance(profiles.get(profile), dict):
+        known = ", ".join(f"`{name}`" for name, each in profiles.items() if isinstance(each, dict))
+        known = known or "none; write `[profiles.local]`"
         msg = f"`{file}` has no profile `{profile}`; it declares {known}"
         raise SettingsError(msg)
     values = dict(_DEFAULTS)

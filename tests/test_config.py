@@ -51,6 +51,9 @@ def test_the_nearest_lake_above_the_working_directory_is_found(
         ("[profiles.local]\nthreads = true\n", "must be of type int"),
         ("profile = 'cluster'\n[profiles.local]\n", "no profile `cluster`; it declares `local`"),
         ("[profiles.local\n", "not valid TOML"),
+        ("profiles = 1\n", r"no profile `local`; it declares none; write `\[profiles\.local\]`"),
+        ("[profiles]\nlocal = 3\n", "no profile `local`"),
+        ("profile = ['a']\n[profiles.a]\n", "no profile .*it declares `a`"),
     ],
 )
 def test_a_wrong_setting_names_the_place_and_what_is_allowed(
@@ -68,3 +71,19 @@ def test_no_lake_at_all_says_where_it_looked(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match="HEADRACE_LAKE"):
         Settings.load(env={})
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    file = lake_file(tmp_path, "")
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="not valid TOML"):
+        Settings.load(env={}, path=file)
+
+
+@pytest.mark.parametrize("name", ["a#b", "a%20b", "a?b", 'a"b', "a\\b"])
+def test_a_state_folder_whose_name_would_lead_elsewhere_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    file = lake_file(tmp_path, "[profiles.local]\n")
+    with pytest.raises(SettingsError, match="HEADRACE_STATE_DIR to a folder without it"):
+        Settings.load(env={"HEADRACE_STATE_DIR": name}, path=file)
