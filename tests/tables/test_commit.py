@@ -242,6 +242,28 @@ def test_a_kill_at_any_boundary_loses_and_doubles_nothing(
         assert len(recorded) == 4
 
 
+def test_a_kill_before_the_record_leaves_no_gap_once_the_snapshot_has_expired(
+    settings: Settings,
+) -> None:
+    few = Settings(**{**settings.__dict__, "snapshots_kept": 1})
+    killed = multiprocessing.get_context("spawn").Process(
+        target=_fenced_writer, args=(few, "commit.after_swap:3", 8)
+    )
+    killed.start()
+    killed.join(120)
+    assert killed.exitcode == -signal.SIGKILL
+    with Lake.open(few) as lake:
+        table = events_table(lake)
+        assert len(lake.registry.commits("raw.events")) == 2
+        for i in range(9, 14):
+            add(table, [i], day=i)
+        assert changes(table, since=None).partitions == {
+            day_key(0),
+            *(day_key(i) for i in range(9, 14)),
+        }
+        assert len(lake.registry.commits("raw.events")) == 8
+
+
 def test_snapshot_times_never_go_back_with_the_clock(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
