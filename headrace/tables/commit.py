@@ -51,7 +51,6 @@ OFFSETS_PREFIX = "headrace.offsets."
 ATTEMPTS_MAX = 12
 _BACKOFF_S = 0.02
 _PARTITIONS_IN_SUMMARY_MAX = 64
-_CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses zstandard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +331,7 @@ def _stage(table: LakeTable, current: Table, change: _Change, *, snapshot_id: in
         snapshot_id=snapshot_id,
         parent_snapshot_id=parent.snapshot_id if parent else None,
         sequence_number=sequence_number,
-        avro_compression=_CODEC,
+        avro_compression=manifests.CODEC,
     ) as writer:
         writer.add_manifests(list(rewritten.manifests))
     sync_file(location)

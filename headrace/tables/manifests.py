@@ -5,7 +5,6 @@ import uuid
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pyiceberg.conversions import from_bytes
 from pyiceberg.io import FileIO
@@ -19,14 +18,13 @@ from pyiceberg.manifest import (
 )
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.typedef import Record
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.tables import partitions
 from headrace.tables.files import sync_file
 
 MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
-_CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses zstandard
+CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses zstandard
 
 
 def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, ...]:
@@ -52,8 +50,8 @@ def live_entries(
     table: str,
     spec_id: int,
     may_hold: Callable[[ManifestFile], bool] = lambda _: True,
-) -> Iterator[tuple[ManifestFile, ManifestEntry]]:
-    """Yield every live data file with the manifest that lists it.
+) -> Iterator[ManifestEntry]:
+    """Yield the entry of every live data file.
 
     Raises:
         UnsupportedTableError: If the snapshot has delete files, or files of another scheme.
@@ -70,21 +68,21 @@ def live_entries(
         if may_hold(manifest):
             with _naming(manifest.manifest_path):
                 entries = manifest.fetch_manifest_entry(io)
-            for entry in entries:
-                yield manifest, entry
+            yield from entries
 
 
 def holds_partitions(
     metadata: TableMetadata, wanted: Collection[partitions.PartitionKey]
 ) -> Callable[[ManifestFile], bool]:
     """Build a test, from partition bounds alone, whether a manifest may hold one of `wanted`."""
-    records = [partitions.record_of_key(key) for key in wanted]
+    types = [f.field_type for f in metadata.spec().partition_type(metadata.schema()).fields]
+    stored = (partitions.record_of_key(key) for key in wanted)
+    records = [tuple(record[i] for i in range(len(types))) for record in stored]
 
     def may_hold(manifest: ManifestFile) -> bool:
         summaries = manifest.partitions
         if summaries is None or manifest.partition_spec_id != metadata.default_spec_id:
             return True
-        types = [f.field_type for f in metadata.spec().partition_type(metadata.schema()).fields]
         bounds = [
             (
                 None if s.lower_bound is None else from_bytes(t, s.lower_bound),
@@ -95,16 +93,12 @@ def holds_partitions(
         return any(
             all(
                 value is None or (low is not None and low <= value <= high)
-                for value, (low, high) in zip(_values(record, len(bounds)), bounds, strict=True)
+                for value, (low, high) in zip(record, bounds, strict=True)
             )
             for record in records
         )
 
     return may_hold
-
-
-def _values(record: Record, count: int) -> list[Any]:
-    return [record[i] for i in range(count)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +157,7 @@ class ManifestSet:
                 continue
             stay: list[ManifestEntry] = []
             gone: list[ManifestEntry] = []
-            for _, entry in self._live([manifest], table):
+            for entry in self._live([manifest], table):
                 (gone if is_removed(entry.data_file) else stay).append(entry)
             removed.extend(gone)
             if not gone:
@@ -183,13 +177,11 @@ class ManifestSet:
             if len(members) < MANIFESTS_PER_TIER or spec_id != self._metadata.default_spec_id:
                 merged.extend(members)
                 continue
-            entries = (_as_existing(e) for _, e in self._live(members, table))
+            entries = (_as_existing(e) for e in self._live(members, table))
             merged.append(self._write(entries))
         return merged
 
-    def _live(
-        self, manifests: Iterable[ManifestFile], table: str
-    ) -> Iterator[tuple[ManifestFile, ManifestEntry]]:
+    def _live(self, manifests: Iterable[ManifestFile], table: str) -> Iterator[ManifestEntry]:
         return live_entries(
             manifests, self._io, table=table, spec_id=self._metadata.default_spec_id
         )
@@ -204,7 +196,7 @@ class ManifestSet:
             schema=self._metadata.schema(),
             output_file=self._io.new_output(location),
             snapshot_id=self._snapshot_id,
-            avro_compression=_CODEC,
+            avro_compression=CODEC,
         ) as writer:
             for entry in entries:
                 writer.add_entry(entry)

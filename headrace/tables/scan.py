@@ -188,7 +188,7 @@ def _read_files(
             sequence=entry.sequence_number or 0,
             data_file=entry.data_file,
         )
-        for _, entry in entries
+        for entry in entries
     ]
     return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
 
