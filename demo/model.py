@@ -60,17 +60,18 @@ class ClickModel(nn.Module):
         super().__init__()
         self.register_buffer("base_rate", torch.tensor(base_rate))
         self.items = nn.EmbeddingBag(ITEM_BUCKETS, WIDTH, mode="mean", include_last_offset=True)
-        self.tables = nn.ModuleDict({name: nn.Embedding(n, WIDTH) for name, n in BUCKETS.items()})
-        for table in (self.items, *self.tables.values()):
-            nn.init.normal_(table.weight, std=0.01)  # type: ignore[arg-type]
+        tables = {name: nn.Embedding(n, WIDTH) for name, n in BUCKETS.items()}
+        self.tables = nn.ModuleDict(tables)
+        for table in (self.items, *tables.values()):
+            nn.init.normal_(table.weight, std=0.01)
         rates = len(SPEC.dense)
         self.linear = nn.Linear(rates, 1)
-        self.mlp = nn.Sequential(
-            nn.Linear(rates + WIDTH * (2 + len(BUCKETS)), HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1)
-        )
-        for last in (self.linear, self.mlp[-1]):
-            nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        inner = nn.Linear(rates + WIDTH * (2 + len(BUCKETS)), HIDDEN)
+        outer = nn.Linear(HIDDEN, 1)
+        self.mlp = nn.Sequential(inner, nn.ReLU(), outer)
+        for last in (self.linear, outer):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return log-odds, [B]."""

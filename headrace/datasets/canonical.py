@@ -115,7 +115,10 @@ def _decimals(array: Array) -> tuple[U64, U64]:
     count = len(array)
     sizes = np.full(count, 2, dtype=np.int64)
     lengths = sizes.view(np.uint64)
-    return tuple(fold(halves, lane=lane, sizes=sizes, lengths=lengths) for lane in (0, 1))  # type: ignore[return-value]
+    return (
+        fold(halves, lane=0, sizes=sizes, lengths=lengths),
+        fold(halves, lane=1, sizes=sizes, lengths=lengths),
+    )
 
 
 def _bytes(array: Array) -> tuple[U64, U64]:
