@@ -1,8 +1,9 @@
 """Data files: written by one recipe, described for the committer, not yet part of any snapshot."""
 
+import contextlib
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlparse
@@ -17,7 +18,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
-from headrace.errors import ContractError
+from headrace.errors import ContractError, StorageError
 from headrace.tables import partitions, schema
 from headrace.tables.encoding import dictionary_columns
 
@@ -47,6 +48,7 @@ def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tupl
     Raises:
         ContractError: If a required column is missing or null, a column is unknown, or a value does
             not fit its type.
+        StorageError: If a file cannot be written.
 
     """
     with TableWriter(table) as writer:
@@ -71,15 +73,30 @@ class TableWriter:
         return self
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows; they are buffered up to one row group per partition."""
+        """Add rows; they are buffered up to one row group per partition.
+
+        Raises:
+            ContractError: See `write_batches`.
+            StorageError: If a file cannot be written.
+
+        """
         fitted = fit(batch, self._schema, table=self._name)
-        for key, rows in partitions.split(fitted, self._terms):
-            if key not in self._open:
-                if len(self._open) >= OPEN_PARTITIONS_MAX:
-                    # closing the longest-open one bounds memory; its partition may get a second file
-                    self._close_one(next(iter(self._open)))
-                self._open[key] = _PartitionFile(self._table, self._schema, key, self._terms)
-            self._open[key].write(rows)
+        with self._storage():
+            for key, rows in partitions.split(fitted, self._terms):
+                if key not in self._open:
+                    if len(self._open) >= OPEN_PARTITIONS_MAX:
+                        # closing the longest-open one bounds memory; its partition may get another
+                        self._close_one(next(iter(self._open)))
+                    self._open[key] = _PartitionFile(self._table, self._schema, key, self._terms)
+                self._open[key].write(rows)
+
+    @contextlib.contextmanager
+    def _storage(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            folder = f"{self._table.location()}/data"
+            raise StorageError(folder, str(error)) from error
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
         self.files = (*self.files, self._open.pop(key).close())
@@ -90,11 +107,26 @@ class TableWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._discard()
+            return
+        try:
+            with self._storage():
+                for key in list(self._open):
+                    self._close_one(key)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _discard(self) -> None:
+        """Remove every file of this writer, closed ones too: no commit will name them."""
         for key in list(self._open):
-            if error is None:
-                self._close_one(key)
-            else:
+            with contextlib.suppress(OSError):  # what is left behind is for clean-up to find
                 self._open.pop(key).discard()
+        for file in self.files:
+            with contextlib.suppress(OSError):
+                self._table.io.delete(file.file_path)
+        self.files = ()
 
 
 class _PartitionFile:

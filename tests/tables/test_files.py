@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from headrace.errors import ContractError, CorruptFileError
+from headrace.errors import ContractError, CorruptFileError, StorageError
 from headrace.identifiers import TableName
 from headrace.tables import partitions
-from headrace.tables.files import write_batches
+from headrace.tables.files import OPEN_PARTITIONS_MAX, local_path, write_batches
 from headrace.tables.lake import Lake
 from tests.tables.factories import UTC_US, add, day_key, events, events_table
 
@@ -58,6 +58,22 @@ def test_a_refused_batch_leaves_no_file_behind(lake: Lake) -> None:
     with pytest.raises(ContractError, match="`nonsense`"):
         write_batches(table, [good, bad])
     assert list(lake.settings.warehouse.rglob("*.parquet")) == []
+
+
+def test_a_refused_batch_after_many_partitions_leaves_no_file_behind(lake: Lake) -> None:
+    table = events_table(lake)
+    many = [events([day], day=day) for day in range(OPEN_PARTITIONS_MAX + 10)]
+    with pytest.raises(ContractError, match="`nonsense`"):
+        write_batches(table, [*many, pa.record_batch({"nonsense": [1]})])
+    assert list(lake.settings.warehouse.rglob("*.parquet")) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(lake: Lake) -> None:
+    table = events_table(lake)
+    folder = Path(local_path(table.iceberg().location()))
+    (folder / "data").write_text("in the way")
+    with pytest.raises(StorageError, match="events/data` cannot be written"):
+        write_batches(table, [events([1])])
 
 
 def test_a_wide_integer_is_never_stored_as_a_double(lake: Lake) -> None:
