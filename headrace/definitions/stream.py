@@ -203,7 +203,7 @@ class Stream(Declaration):
 
     @field_validator("event_time", "known_at")
     @classmethod
-    def _no_second_time_column(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401
+    def _no_second_time_column(cls, value: str | KnownAt, info: ValidationInfo) -> str | KnownAt:
         name = str(info.field_name)
         source = value.column if isinstance(value, KnownAt) else value
         if source != name and name in info.data.get("fields", {}):

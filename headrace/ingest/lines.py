@@ -1,5 +1,6 @@
 """What CSV and JSON share: lines sorted out, most decoded at once, the rest one by one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ _PARTS_PER_RETRY = 8
 _LINES_READ_SINGLY = 16
 
 
-class LineDecoder:
+class LineDecoder(ABC):
     """Decodes lines by a fast path for whole batches and one for single records, which must agree."""
 
     def __init__(self, stream: Stream) -> None:
@@ -58,23 +59,23 @@ class LineDecoder:
                 piece = at[start : start + size]
                 yield from self._fast(piece, lines, parts, violations)
 
+    @abstractmethod
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
         """Name the lines the fast path must not see."""
-        raise NotImplementedError
 
+    @abstractmethod
     def whole(
         self, lines: list[bytes], at: np.ndarray, violations: dict[int, Violation]
     ) -> tuple[np.ndarray, pa.Table] | None:
         """Decode lines at once, with the positions of those kept; None if that cannot be done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def one(self, line: bytes) -> dict[str, Any] | Violation:
         """Decode one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def schema(self) -> pa.Schema:
         """The columns both paths yield."""
-        raise NotImplementedError
 
     def _slow(
         self, at: list[int], lines: Sequence[bytes], violations: dict[int, Violation]

@@ -210,7 +210,7 @@ def test_a_write_that_fails_midway_leaves_everything_as_it_was(store: OnlineStor
 @pytest.mark.parametrize(
     "bad",
     [
-        replace(row(2, at=5), event_time=dt.datetime(2019, 11, 24)),  # noqa: DTZ001
+        replace(row(2, at=5), event_time=dt.datetime(2019, 11, 24)),  # noqa: DTZ001 - a naive time is the point
         replace(row(2, at=5), key=("all",)),
         replace(row(2, at=5), key=("all", None)),
         replace(row(2, at=5), key=("all", 1.5)),

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, pa.DataType, st.SearchStrategy[Any]]] = {
     "at": (
         "timestamptz",
         UTC_US,
-        st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1), timezones=st.just(dt.UTC)),  # noqa: DTZ001
+        st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1), timezones=st.just(dt.UTC)),  # noqa: DTZ001 - bounds must be naive
     ),
     "day": ("date", pa.date32(), st.dates()),
     "seen": ("bool", pa.bool_(), st.booleans()),

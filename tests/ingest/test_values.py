@@ -17,7 +17,7 @@ def one(value: object, wanted: pa.DataType, kind: pa.DataType | None = None) -> 
 
 
 @given(
-    st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),  # noqa: DTZ001
+    st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),  # noqa: DTZ001 - bounds must be naive
     st.integers(-14 * 60 + 1, 14 * 60 - 1),
     st.sampled_from("T "),
 )

@@ -107,4 +107,4 @@ def test_wrong_questions_are_named(store: SQLiteOnlineStore) -> None:
         use = FeatureUse(view=TableName.parse(CTR.view), columns=("views",))
         lookup_vector(store, [use], ENTITIES)
     with pytest.raises(ValueError, match="no time zone"):
-        lookup_vector(store, [CTR.view], ENTITIES, at=dt.datetime(2019, 11, 24))  # noqa: DTZ001
+        lookup_vector(store, [CTR.view], ENTITIES, at=dt.datetime(2019, 11, 24))  # noqa: DTZ001 - a naive time is the point
