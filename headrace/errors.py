@@ -1,5 +1,7 @@
 """The one tree of errors headrace raises on purpose."""
 
+import errno
+
 
 class LakeError(Exception):
     """Something a user of the lake can act on.
@@ -127,6 +129,19 @@ class StorageError(LakeError):
             f"`{path}` cannot be written: {detail}; nothing was committed and what was before is "
             "intact: make room or allow writing there, then run the same command again"
         )
+
+    @classmethod
+    def of(cls, path: str, error: OSError) -> "StorageError":
+        """Name what the operating system said; a full disk has a name of its own."""
+        kind = StorageFullError if error.errno in _FULL else cls
+        return kind(path, str(error))
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class StorageFullError(StorageError):
+    """There is no room left for a file of a table."""
 
 
 class CorruptFileError(LakeError):

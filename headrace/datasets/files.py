@@ -85,7 +85,7 @@ class FilePlan:
             CorruptFileError: If a footer cannot be read or disagrees with the table's metadata.
 
         """
-        entries = version.files(partitions=partitions)
+        entries = version.plain_files(partitions=partitions)
         with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
             return cls(tuple(pool.map(_planned, entries)))
 

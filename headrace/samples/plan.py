@@ -19,7 +19,7 @@ from headrace.tables.partitions import Term, key_from_text, key_to_text
 _DAY = dt.timedelta(days=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _US = dt.timedelta(microseconds=1)
-_DAYS_TERM = (Term("event_time", by_day=True),)
+_DAYS_TERM = (Term.day("event_time"),)
 
 
 @dataclass(frozen=True, kw_only=True)

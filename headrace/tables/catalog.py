@@ -90,7 +90,7 @@ class MemoCatalog(SqlCatalog):
             SqlCatalog._write_metadata(metadata, io, metadata_path)
             sync_file(metadata_path)
         except OSError as error:
-            raise StorageError(metadata_path, str(error)) from error
+            raise StorageError.of(metadata_path, error) from error
 
     def _remember(self, location: str, metadata: TableMetadata) -> None:
         self._remembered[location] = metadata

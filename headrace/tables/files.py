@@ -96,7 +96,7 @@ class TableWriter:
             yield
         except OSError as error:
             folder = f"{self._table.location()}/data"
-            raise StorageError(folder, str(error)) from error
+            raise StorageError.of(folder, error) from error
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
         self.files = (*self.files, self._open.pop(key).close())
@@ -215,18 +215,19 @@ def describe(
         stats_columns=compute_statistics_plan(iceberg_schema, table.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(iceberg_schema),
     )
-    return DataFile.from_args(
+    file = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
         file_format=FileFormat.PARQUET,
         partition=partitions.record_of_key(key),
         file_size_in_bytes=bytes_on_disk,
         sort_order_id=None,
-        spec_id=table.metadata.default_spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+    file.spec_id = table.metadata.default_spec_id  # it is no argument
+    return file
 
 
 def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBatch:

@@ -1,9 +1,10 @@
 """What each snapshot did, from its summary, and the registry's copy that outlives it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from pyiceberg.io import FileIO
+from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot
@@ -47,10 +48,7 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
     if PARTITIONS in facts:
         return tuple(json.loads(facts[PARTITIONS]))
     # many partitions, or another engine's commit: the manifests it wrote say what it touched
-    terms = {
-        spec_id: partitions.terms_of(spec, metadata.schema())
-        for spec_id, spec in metadata.specs().items()
-    }
+    terms = partitions.all_terms(metadata)
     found = {
         partitions.key_to_text(
             partitions.key_of_record(entry.data_file.partition, terms[manifest.partition_spec_id])
@@ -63,13 +61,20 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
     return tuple(sorted(found))
 
 
-def record_head(registry: Registry, table: TableName, metadata: TableMetadata, io: FileIO) -> None:
-    """Bring the registry up to the head of the table, walking back to what it already knows.
+def record_head(
+    registry: Registry,
+    table: TableName,
+    metadata: TableMetadata,
+    io: FileIO,
+    *,
+    branch: str = MAIN_BRANCH,
+) -> None:
+    """Bring the registry up to the head of a branch, walking back to what it already knows.
 
     Usually that is one commit. After a crash between a swap and its record, or after another
     engine's commits, it is the gap.
     """
-    snapshot = metadata.snapshot_by_name(MAIN_BRANCH)
+    snapshot = metadata.snapshot_by_name(branch)
     missing: list[Snapshot] = []
     while snapshot is not None and not registry.knows_commit(str(table), snapshot.snapshot_id):
         missing.append(snapshot)
@@ -77,3 +82,14 @@ def record_head(registry: Registry, table: TableName, metadata: TableMetadata, i
         snapshot = None if parent is None else metadata.snapshot_by_id(parent)
     for snapshot in reversed(missing):
         registry.record_commit(record_of(table, snapshot, metadata, io))
+
+
+def record_dying(
+    registry: Registry, table: TableName, loaded: Table, snapshot_ids: Collection[int]
+) -> None:
+    """Record snapshots that are about to expire, and their children, who lose their parent then."""
+    dying = frozenset(snapshot_ids)
+    for snapshot in loaded.metadata.snapshots:
+        concerned = snapshot.snapshot_id in dying or snapshot.parent_snapshot_id in dying
+        if concerned and not registry.knows_commit(str(table), snapshot.snapshot_id):
+            registry.record_commit(record_of(table, snapshot, loaded.metadata, loaded.io))

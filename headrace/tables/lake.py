@@ -1,6 +1,7 @@
 """The lake: its catalog, its registry, and handles on its tables."""
 
 import contextlib
+import datetime as dt
 import fcntl
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
+    UnsupportedTableError,
 )
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
@@ -34,8 +36,9 @@ from headrace.tables.scan import TableVersion
 CATALOG_NAME = "lake"
 _CATALOG_WAIT_S = 30
 _EVOLVE_ATTEMPTS_MAX = 8
+_FORMAT_VERSION = 2
 _TABLE_PROPERTIES = {
-    "format-version": "2",
+    "format-version": str(_FORMAT_VERSION),
     "write.metadata.delete-after-commit.enabled": "true",
     # views pin a metadata file for the length of a query; this many commits may pass meanwhile
     "write.metadata.previous-versions-max": "50",
@@ -56,7 +59,7 @@ class Lake:
         try:
             settings.warehouse.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(str(settings.state_dir), str(error)) from error
+            raise StorageError.of(str(settings.state_dir), error) from error
         # two processes that create the catalog at once would both fail: they take turns
         with (settings.state_dir / "open.lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -112,7 +115,7 @@ class Lake:
             wanted = schema.to_iceberg(schema_wanted, table=str(name))
             spec = partitions.spec_of(terms, wanted, table=str(name))
             # two processes that create one namespace at once would both insert its row
-            with table_lock(self.settings.state_dir / "locks", name.namespace):
+            with table_lock(self, name.namespace):
                 self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
                 self.catalog.create_table(
@@ -126,7 +129,7 @@ class Lake:
             else:
                 return table
         # a commit of another process must neither see half of the steps nor make them fail
-        with table_lock(self.settings.state_dir / "locks", str(name)):
+        with table_lock(self, name):
             for _ in range(_EVOLVE_ATTEMPTS_MAX):
                 current = table.iceberg()
                 with contextlib.suppress(CommitFailedException):
@@ -175,7 +178,8 @@ class LakeTable:
 
         Raises:
             TableNotFoundError: Listing the tables there are.
-            UnsupportedTableError: If it is partitioned in a way whose keys are unknown here.
+            UnsupportedTableError: If it is not of format version 2, or partitioned in a way whose
+                keys are unknown here.
 
         """
         try:
@@ -183,7 +187,11 @@ class LakeTable:
         except NoSuchTableError:
             known = tuple(str(name) for name in self.lake.names())
             raise TableNotFoundError(str(self.name), known=known) from None
-        partitions.refuse_unknown(table.spec(), table.schema(), table=str(self.name))
+        version = table.metadata.format_version
+        if version != _FORMAT_VERSION:
+            detail = f"it is of format version {version}, and only {_FORMAT_VERSION} is handled"
+            raise UnsupportedTableError(str(self.name), detail)
+        partitions.refuse_unknown(table.metadata, table=str(self.name))
         return table
 
     def terms(self) -> tuple[partitions.Term, ...]:
@@ -191,32 +199,64 @@ class LakeTable:
         metadata = self.iceberg().metadata
         return partitions.terms_of(metadata.spec(), metadata.schema())
 
-    def head(self) -> TableVersion:
-        """Pin the newest snapshot; `snapshot_id` is None when nothing was committed yet."""
+    def head(self, branch: str = MAIN_BRANCH) -> TableVersion:
+        """Pin the newest snapshot; `snapshot_id` is None when nothing was committed yet.
+
+        Raises:
+            SnapshotNotFoundError: If there is no such branch.
+
+        """
+        if branch != MAIN_BRANCH:
+            return self.at(branch=branch)
         table = self.iceberg()
-        snapshot = table.metadata.snapshot_by_name(MAIN_BRANCH)
+        snapshot = table.metadata.snapshot_by_name(branch)
         return self._version(table, None if snapshot is None else snapshot.snapshot_id)
 
-    def at(self, *, snapshot_id: int | None = None, tag: str | None = None) -> TableVersion:
-        """Pin a snapshot by id or by tag.
+    def at(
+        self,
+        *,
+        snapshot_id: int | None = None,
+        tag: str | None = None,
+        branch: str | None = None,
+        time: dt.datetime | None = None,
+    ) -> TableVersion:
+        """Pin a snapshot by id, tag or branch, or the one that was newest on `main` at a UTC time.
 
         Raises:
             SnapshotNotFoundError: If it does not exist or has expired.
-            ValueError: If not exactly one of the two is given.
+            ValueError: If not exactly one of them is given, or the time has no zone.
 
         """
-        if (snapshot_id is None) == (tag is None):
-            msg = "give either `snapshot_id` or `tag`"
+        if sum(each is not None for each in (snapshot_id, tag, branch, time)) != 1:
+            msg = "give one of `snapshot_id`, `tag`, `branch` and `time`"
             raise ValueError(msg)
         table = self.iceberg()
         if tag is not None:
-            ref = table.metadata.refs.get(tag)
-            if ref is None or ref.snapshot_ref_type != SnapshotRefType.TAG:
-                raise SnapshotNotFoundError(str(self.name), f"tag `{tag}`")
-            snapshot_id = ref.snapshot_id
+            snapshot_id = self._named(table, tag, SnapshotRefType.TAG)
+        elif branch is not None:
+            snapshot_id = self._named(table, branch, SnapshotRefType.BRANCH)
+        elif time is not None:
+            snapshot_id = self._newest_at(table, time)
         if snapshot_id is None or table.metadata.snapshot_by_id(snapshot_id) is None:
             raise SnapshotNotFoundError(str(self.name), f"snapshot {snapshot_id}")
         return self._version(table, snapshot_id)
+
+    def _named(self, table: Table, name: str, kind: SnapshotRefType) -> int:
+        ref = table.metadata.refs.get(name)
+        if ref is None or ref.snapshot_ref_type != kind:
+            raise SnapshotNotFoundError(str(self.name), f"{kind.value} `{name}`")
+        return ref.snapshot_id
+
+    def _newest_at(self, table: Table, time: dt.datetime) -> int:
+        """Find the snapshot `main` named at a time; rolled back ones count, as they were read then."""
+        if time.tzinfo is None:
+            msg = f"`time` is {time}, which has no zone; give it in UTC"
+            raise ValueError(msg)
+        at_ms = int(time.timestamp() * 1000)
+        log = [each for each in table.metadata.snapshot_log if each.timestamp_ms <= at_ms]
+        if not log:
+            raise SnapshotNotFoundError(str(self.name), f"of {time:%Y-%m-%d %H:%M:%S} or before")
+        return log[-1].snapshot_id
 
     def _version(self, table: Table, snapshot_id: int | None) -> TableVersion:
         return TableVersion.of(

@@ -1,60 +1,106 @@
 """Partition keys: how rows, files and text name one partition of a table.
 
-A partition scheme is a tuple of terms in order, each a column name or `day(column)`. A key holds one
-Python value per term: `datetime.date` for `day`, the column's value otherwise, `()` if unpartitioned.
+A partition scheme is a tuple of terms in order, each a column or an Iceberg transform of one. A key
+holds one Python value per term: `datetime.date` for days and dates, an integer for months, years,
+hours and buckets, the column's value otherwise, None for null; `()` if unpartitioned.
 """
 
 import datetime as dt
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.transforms import DayTransform, IdentityTransform
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.transforms import Transform, VoidTransform, parse_transform
 from pyiceberg.typedef import Record
 from pyiceberg.types import (
     BooleanType,
     DateType,
+    IcebergType,
     IntegerType,
     LongType,
     StringType,
-    TimestampType,
-    TimestamptzType,
 )
 
 from headrace.errors import ContractError, UnsupportedTableError
 from headrace.identifiers import plain_name
+from headrace.tables.schema import to_iceberg
 
 PartitionKey = tuple[object, ...]
 
+IDENTITY, DAY, VOID = "identity", "day", "void"
 _EPOCH = dt.date(1970, 1, 1)
-_DAY = re.compile(r"day\((\w+)\)")
-_DAY_TYPES = (TimestampType, TimestamptzType, DateType)
-_VALUE_TYPES = (StringType, IntegerType, LongType, BooleanType)
-_ALLOWED = "use `day(column)` of a time or date, or a column of strings, integers or booleans"
+_CALL = re.compile(r"(day|month|year|hour|void)\(\s*([^(),\s]+)\s*\)")
+_SIZED_CALL = re.compile(r"(bucket|truncate)\(\s*([1-9]\d{0,8})\s*,\s*([^(),\s]+)\s*\)")
+_SIZED = re.compile(r"(bucket|truncate)\[(\d+)\]")
+_SUFFIXES = {"truncate": "trunc", VOID: "null"}  # as Spark and PyIceberg name such fields
+_KEY_TYPES = (StringType, IntegerType, LongType, BooleanType, DateType)
+_ALLOWED = (
+    "use a column of strings, integers, booleans or dates, or `year`, `month`, `day` or `hour` of a "
+    "time, `bucket(n, column)` or `truncate(n, column)`"
+)
 _FIRST_FIELD_ID = 1000  # the Iceberg specification reserves ids from 1000 for partition fields
 
 
 @dataclass(frozen=True)
 class Term:
-    """One level of partitioning: a column, taken as it is or by its UTC day."""
+    """One level of partitioning: a column and its transform, as Iceberg writes it (`bucket[16]`).
+
+    `dates` says whether its keys are dates; it follows from the column's type.
+    """
 
     column: str
-    by_day: bool
+    transform: str = IDENTITY
+    dates: bool = field(default=False, compare=False)
+
+    @classmethod
+    def day(cls, column: str) -> "Term":
+        """The UTC day of a time or date."""
+        return cls(column, DAY, dates=True)
 
     @classmethod
     def parse(cls, text: str) -> "Term":
-        """Read `column` or `day(column)`."""
-        day = _DAY.fullmatch(text.strip())
-        column = plain_name(day.group(1) if day else text.strip(), kind="partition column")
-        return cls(column, by_day=day is not None)
+        """Read `column`, `day(column)`, `bucket(16, column)` and the like.
+
+        Raises:
+            InvalidNameError: If it is none of these, or the column's name is not plain.
+
+        """
+        text = text.strip()
+        if call := _CALL.fullmatch(text):
+            name, column = call.groups()
+            transform = name
+        elif call := _SIZED_CALL.fullmatch(text):
+            name, size, column = call.groups()
+            transform = f"{name}[{size}]"
+        else:
+            transform, column = IDENTITY, text
+        return cls(plain_name(column, kind="partition column"), transform, dates=transform == DAY)
+
+    @property
+    def by_day(self) -> bool:
+        """Whether it takes the UTC day."""
+        return self.transform == DAY
+
+    @property
+    def field_name(self) -> str:
+        """What the Iceberg partition field is called."""
+        kind = self.transform.partition("[")[0]
+        return self.column if kind == IDENTITY else f"{self.column}_{_SUFFIXES.get(kind, kind)}"
 
     def __str__(self) -> str:
-        return f"day({self.column})" if self.by_day else self.column
+        if self.transform == IDENTITY:
+            return self.column
+        sized = _SIZED.fullmatch(self.transform)
+        if sized:
+            return f"{sized[1]}({sized[2]}, {self.column})"
+        return f"{self.transform}({self.column})"
 
 
 def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSpec:
@@ -67,50 +113,113 @@ def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSp
     """
     fields: list[PartitionField] = []
     for position, term in enumerate(terms):
-        if term.column not in schema.column_names:
+        if term.column not in [column.name for column in schema.fields]:
             raise ContractError(table, f"it is partitioned by `{term}`, which is not a column")
         source = schema.find_field(term.column)
-        if not isinstance(source.field_type, _DAY_TYPES if term.by_day else _VALUE_TYPES):
+        transform = parse_transform(term.transform)
+        if not _makes_keys(transform, source.field_type):
             raise ContractError(table, f"it cannot be partitioned by `{term}`: {_ALLOWED}")
         fields.append(
             PartitionField(
                 source_id=source.field_id,
                 field_id=_FIRST_FIELD_ID + position,
-                transform=DayTransform() if term.by_day else IdentityTransform(),
-                name=f"{term.column}_day" if term.by_day else term.column,
+                transform=transform,
+                name=term.field_name,
             )
         )
     return PartitionSpec(*fields)
 
 
+def _makes_keys(transform: Transform[object, object], source: IcebergType) -> bool:
+    if isinstance(transform, VoidTransform):
+        return True
+    return transform.can_transform(source) and isinstance(transform.result_type(source), _KEY_TYPES)
+
+
 def terms_of(spec: PartitionSpec, schema: Schema) -> tuple[Term, ...]:
-    """Read the terms back from an Iceberg partition spec."""
-    return tuple(
-        Term(schema.find_column_name(f.source_id) or "", isinstance(f.transform, DayTransform))
-        for f in spec.fields
+    """Read the terms back from an Iceberg partition spec whose columns are all in `schema`."""
+    return tuple(_term_of(each, schema) for each in spec.fields)
+
+
+def _term_of(each: PartitionField, schema: Schema) -> Term:
+    result = each.transform.result_type(schema.find_type(each.source_id))
+    return Term(
+        schema.find_column_name(each.source_id) or "",
+        str(each.transform),
+        dates=isinstance(result, DateType),
     )
 
 
-def refuse_unknown(spec: PartitionSpec, schema: Schema, *, table: str) -> None:
-    """Refuse a partition scheme of another program whose keys would be taken for something else.
+def schema_of_spec(metadata: TableMetadata, spec: PartitionSpec) -> Schema:
+    """Find the newest schema that has every column `spec` partitions by; older ones may be gone."""
+    wanted = {each.source_id for each in spec.fields}
+    newest_first = [metadata.schema(), *sorted(metadata.schemas, key=lambda s: -s.schema_id)]
+    return next((s for s in newest_first if wanted <= s.field_ids), metadata.schema())
+
+
+def all_terms(metadata: TableMetadata) -> Mapping[int, tuple[Term, ...]]:
+    """Read the terms of every partition scheme the table ever had, by spec id."""
+    return {
+        spec_id: terms_of(spec, schema_of_spec(metadata, spec))
+        for spec_id, spec in metadata.specs().items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheme:
+    """How a table partitions what is written to it now."""
+
+    table: str
+    spec_id: int
+    terms: tuple[Term, ...]
+
+    @classmethod
+    def of(cls, metadata: TableMetadata, *, table: str) -> "Scheme":
+        """Read the current scheme."""
+        return cls(
+            table=table,
+            spec_id=metadata.default_spec_id,
+            terms=terms_of(metadata.spec(), metadata.schema()),
+        )
+
+    def key_of(self, file: DataFile) -> PartitionKey:
+        """Return a file's partition.
+
+        Raises:
+            UnsupportedTableError: If it was written in another scheme: its rows may be of any
+                partition of this one.
+
+        """
+        if file.spec_id != self.spec_id:
+            raise UnsupportedTableError(
+                self.table,
+                f"`{file.file_path}` is of an older partition scheme, its rows may be of any "
+                "partition; bring such files into the current one with "
+                f"`headrace tables compact {self.table} --apply`",
+            )
+        return key_of_record(file.partition, self.terms)
+
+
+def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
+    """Refuse partition schemes of other programs whose keys would be taken for something else.
 
     Raises:
         UnsupportedTableError: Naming the field.
 
     """
-    for field in spec.fields:
-        by_day = isinstance(field.transform, DayTransform)
-        known = by_day or isinstance(field.transform, IdentityTransform)
-        types = _DAY_TYPES if by_day else _VALUE_TYPES
-        if not known or not isinstance(schema.find_type(field.source_id), types):
-            raise UnsupportedTableError(table, f"it is partitioned by `{field}`; {_ALLOWED}")
+    for spec in metadata.partition_specs:
+        schema = schema_of_spec(metadata, spec)
+        for each in spec.fields:
+            nested = "." in (schema.find_column_name(each.source_id) or "")
+            if nested or not _makes_keys(each.transform, schema.find_type(each.source_id)):
+                raise UnsupportedTableError(table, f"it is partitioned by `{each}`; {_ALLOWED}")
 
 
 def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:
     """Turn a manifest's partition record into a key."""
     values = (record[position] for position in range(len(terms)))
     return tuple(
-        _EPOCH + dt.timedelta(days=value) if term.by_day and isinstance(value, int) else value
+        _EPOCH + dt.timedelta(days=value) if term.dates and isinstance(value, int) else value
         for term, value in zip(terms, values, strict=True)
     )
 
@@ -128,7 +237,7 @@ def key_to_text(key: PartitionKey) -> str:
 def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:
     """Read what `key_to_text` wrote."""
     return tuple(
-        dt.date.fromisoformat(value) if term.by_day and isinstance(value, str) else value
+        dt.date.fromisoformat(value) if term.dates and isinstance(value, str) else value
         for term, value in zip(terms, json.loads(text), strict=True)
     )
 
@@ -136,7 +245,7 @@ def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:
 def path_of_key(key: PartitionKey, terms: Sequence[Term]) -> str:
     """Name a partition's folder; only for humans, nothing is ever read from it."""
     parts = (
-        f"{t.column}{'_day' if t.by_day else ''}={re.sub(r'[^A-Za-z0-9_.-]', '_', str(v))[:80]}"
+        f"{t.field_name}={re.sub(r'[^A-Za-z0-9_.-]', '_', str(v))[:80]}"
         for t, v in zip(terms, key, strict=True)
     )
     return "/".join(parts)
@@ -163,10 +272,15 @@ def split(
 
 
 def _values(column: pa.Array, term: Term) -> pa.Array:
-    if not term.by_day:
+    if term.transform == IDENTITY:
         return column
-    # casting to a zoneless type keeps the UTC instant, so the day is the UTC day
-    return column.cast(pa.timestamp("us")).cast(pa.date32())
+    if term.by_day:
+        # casting to a zoneless type keeps the UTC instant, so the day is the UTC day
+        return column.cast(pa.timestamp("us")).cast(pa.date32())
+    if term.transform == VOID:
+        return pa.nulls(len(column), pa.int32())
+    source = to_iceberg(pa.schema([pa.field("c", column.type)]), table=term.column)
+    return parse_transform(term.transform).pyarrow_transform(source.fields[0].field_type)(column)
 
 
 def _equal(columns: Iterable[pa.Array], key: PartitionKey) -> pa.Array:

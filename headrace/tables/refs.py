@@ -33,7 +33,7 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int) -> None:
     """
     if not _TAG.fullmatch(name):
         raise InvalidNameError(name, kind="tag")
-    with table_lock(table.lake.settings.state_dir / "locks", str(table.name)):
+    with table_lock(table.lake, table.name):
         for _ in range(_ATTEMPTS_MAX):
             current = table.iceberg()
             found = current.metadata.refs.get(name)

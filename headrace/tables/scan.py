@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
@@ -11,18 +12,22 @@ from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.errors import CorruptFileError
+from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.identifiers import TableName
-from headrace.tables import manifests, partitions, schema
+from headrace.tables import deletes, manifests, partitions, schema
 from headrace.tables.files import local_path
-from headrace.tables.partitions import PartitionKey
+from headrace.tables.partitions import PartitionKey, Scheme
 
 BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One live data file of a snapshot; `sequence` grows with the commit that added it."""
+    """One live data file of a snapshot; `sequence` grows with the commit that added it.
+
+    `partition` is a key of scheme `spec_id`. `rows` counts deleted ones too; `deletes` are the
+    delete files that may take some of them away.
+    """
 
     path: str
     rows: int
@@ -30,6 +35,12 @@ class FileEntry:
     partition: PartitionKey
     sequence: int
     data_file: DataFile = field(repr=False, compare=False)
+    deletes: tuple[DataFile, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def spec_id(self) -> int:
+        """The partition scheme it was written in."""
+        return self.data_file.spec_id
 
 
 @dataclass(frozen=True)
@@ -93,22 +104,51 @@ class TableVersion:
 
     @property
     def row_count(self) -> int:
-        """Rows in the snapshot, from its summary, or from its files if another program left it out."""
+        """Rows in the snapshot, from its summary, or from its files if another program left it out.
+
+        Where rows were deleted by value only reading can tell: then it counts those as well.
+        """
         total = self.summary.get("total-records")
-        return sum(file.rows for file in self.files()) if total is None else int(total)
+        rows = sum(file.rows for file in self.files()) if total is None else int(total)
+        return rows - int(self.summary.get("total-position-deletes", 0))
 
     def files(self, *, partitions: Collection[PartitionKey] | None = None) -> tuple[FileEntry, ...]:
         """List the live files, of some partitions or all, in a stable order.
 
         The order is (partition, path), so it is the same for every reader of the snapshot.
+
+        Raises:
+            UnsupportedTableError: If some partitions are asked for, and there are files of an older
+                partition scheme; or if rows are deleted by deletion vectors.
+
         """
         if self.snapshot_id is None:
             return ()
         if partitions is None:
             return _all_files(self)
-        wanted = frozenset(partitions)
-        test = manifests.holds_partitions(self._metadata, wanted)
-        return tuple(entry for entry in _read_files(self, test) if entry.partition in wanted)
+        wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
+        test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
+        found = _read_files(self, test)
+        return tuple(entry for entry in found if scheme.key_of(entry.data_file) in wanted)
+
+    def plain_files(
+        self, *, partitions: Collection[PartitionKey] | None = None
+    ) -> tuple[FileEntry, ...]:
+        """List files as `files` does, for readers that know nothing of delete files.
+
+        Raises:
+            UnsupportedTableError: If rows of some file are deleted; compaction puts them right.
+
+        """
+        found = self.files(partitions=partitions)
+        for file in found:
+            if file.deletes:
+                raise UnsupportedTableError(
+                    str(self.name),
+                    f"rows of `{file.path}` are deleted in another file; write them anew with "
+                    f"`headrace tables compact {self.name} --apply`",
+                )
+        return found
 
     @property
     def manifest_count(self) -> int:
@@ -126,10 +166,11 @@ class TableVersion:
         columns: Sequence[str] | None = None,
         partitions: Collection[PartitionKey] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows file by file, at most `BATCH_ROWS` a batch.
+        """Yield the rows file by file, at most `BATCH_ROWS` a batch, without deleted ones.
 
         Raises:
             CorruptFileError: If a page does not match its checksum or a file cannot be decoded.
+            UnsupportedTableError: If rows are deleted by value: engines read those.
             ValueError: If a column does not exist.
 
         """
@@ -143,7 +184,7 @@ class TableVersion:
         wanted = schema.to_arrow(self._metadata.schema(), field_ids=True)
         wanted = pa.schema([wanted.field(name) for name in names])
         for entry in self.files(partitions=partitions):
-            yield from read_file(entry.path, wanted)
+            yield from read_entry(entry, wanted, table=str(self.name))
 
     def to_arrow(
         self,
@@ -174,23 +215,49 @@ def _read_files(
     version: TableVersion, may_hold: Callable[[ManifestFile], bool]
 ) -> tuple[FileEntry, ...]:
     metadata, io = version._metadata, version._io
-    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    terms = partitions.all_terms(metadata)
     listed = manifests.manifests_of(version._snapshot, io)
-    entries = manifests.live_entries(
-        listed, io, table=str(version.name), spec_id=metadata.default_spec_id, may_hold=may_hold
-    )
+    index = deletes.read_index(listed, io, table=str(version.name))
+    entries = manifests.live_entries(listed, io, may_hold=may_hold)
     found = [
         FileEntry(
             path=local_path(entry.data_file.file_path),
             rows=entry.data_file.record_count,
             bytes=entry.data_file.file_size_in_bytes,
-            partition=partitions.key_of_record(entry.data_file.partition, terms),
+            partition=partitions.key_of_record(
+                entry.data_file.partition, terms[entry.data_file.spec_id]
+            ),
             sequence=entry.sequence_number or 0,
             data_file=entry.data_file,
+            deletes=() if index is None else index.of(entry),
         )
         for entry in entries
     ]
     return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
+
+
+def read_entry(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[pa.RecordBatch]:
+    """Read the rows of one file that are not deleted, as `read_file` does.
+
+    Raises:
+        CorruptFileError: If the file or one of its delete files is missing or damaged.
+        UnsupportedTableError: If rows are deleted by value.
+
+    """
+    if not entry.deletes:
+        yield from read_file(entry.path, wanted)
+        return
+    if deletes.has_equality(entry.deletes):
+        detail = f"rows of `{entry.path}` are deleted by value, read it through an engine"
+        raise UnsupportedTableError(table, detail)
+    gone = deletes.deleted_positions(entry.deletes, location=entry.data_file.file_path)
+    start = 0
+    for batch in read_file(entry.path, wanted):
+        first, last = np.searchsorted(gone, (start, start + batch.num_rows))
+        kept = np.ones(batch.num_rows, bool)
+        kept[gone[first:last] - start] = False
+        start += batch.num_rows
+        yield batch if first == last else batch.filter(pa.array(kept))
 
 
 def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +22,7 @@ from headrace.errors import (
     FencedError,
 )
 from headrace.identifiers import TableName
-from headrace.tables import commit, refs
+from headrace.tables import attempt, commit, refs
 from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
 from headrace.tables.files import write_batches
@@ -160,7 +161,7 @@ def test_an_answer_that_cannot_be_found_out_says_so_and_names_the_snapshot(
     table = events_table(lake)
     files = write_batches(table, [events([1])])
     broken = DatabaseUnavailableError("catalog", "gone")
-    loads = iter([table.iceberg()] * 2)
+    loads = iter([table.iceberg()])
 
     def load_then_break(_name: object) -> object:
         try:
@@ -174,7 +175,7 @@ def test_an_answer_that_cannot_be_found_out_says_so_and_names_the_snapshot(
     # the catalog disappears between the load and the swap: no real server can be timed to do so
     monkeypatch.setattr(lake.catalog, "load_table", load_then_break)
     monkeypatch.setattr(lake.catalog, "commit_table", refuse)
-    monkeypatch.setattr(commit.time, "sleep", lambda _: None)
+    monkeypatch.setattr(attempt.time, "sleep", lambda _: None)
     with pytest.raises(CommitOutcomeUnknownError, match="unknown whether snapshot"):
         commit.append(table, files, provenance=Provenance())
 
@@ -269,7 +270,7 @@ def test_snapshot_times_never_go_back_with_the_clock(
 ) -> None:
     table = events_table(lake)
     first = add(table, [1])
-    monkeypatch.setattr(commit.time, "time_ns", lambda: 10**18)  # a clock set back to 2001
+    monkeypatch.setattr(attempt.time, "time_ns", lambda: 10**18)  # a clock set back to 2001
     add(table, [2])
     before = table.at(snapshot_id=first.snapshot_id).committed_at_ms
     assert before is not None
@@ -281,14 +282,14 @@ def test_totals_another_program_left_out_are_counted_and_not_guessed(
 ) -> None:
     table = events_table(lake)
     with monkeypatch.context() as patch:
-        full = commit._summary
+        full = attempt.summarize
 
-        def without_totals(*arguments: object) -> Summary:
-            found = full(*arguments)  # pyright: ignore[reportArgumentType]
+        def without_totals(*arguments: Any, **named: Any) -> Summary:
+            found = full(*arguments, **named)
             kept = {k: v for k, v in found.additional_properties.items() if "total" not in k}
             return Summary(operation=found.operation, **kept)
 
-        patch.setattr(commit, "_summary", without_totals)  # no such program is at hand
+        patch.setattr(attempt, "summarize", without_totals)  # no such program is at hand
         add(table, [1, 2])
     assert table.head().row_count == 2
     add(table, [3])

@@ -125,7 +125,7 @@ def test_splitting_a_batch_keeps_every_row_once_and_in_order(
             "event_time": pa.array([start + dt.timedelta(days=d) for d in days], UTC_US),
         }
     )
-    terms = (partitions.Term("event_time", by_day=True), partitions.Term("id", by_day=False))
+    terms = (partitions.Term.day("event_time"), partitions.Term("id"))
     parts = dict(partitions.split(batch, terms))
     expected: dict[tuple[object, ...], list[dict[str, object]]] = {}
     for row in batch.to_pylist():

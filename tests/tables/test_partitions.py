@@ -4,7 +4,7 @@ import datetime as dt
 
 import pyarrow as pa
 import pytest
-from pyiceberg.transforms import BucketTransform
+from pyiceberg.transforms import IdentityTransform
 
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import ContractError, UnsupportedTableError
@@ -14,7 +14,7 @@ from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from tests.tables.factories import EVENTS, UTC_US, add, events, events_table, ids_of
+from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table, ids_of
 
 NAME = TableName("raw", "parts")
 LAST_INSTANT_OF_1969 = dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
@@ -39,6 +39,14 @@ def put(table: LakeTable, kind: pa.DataType, values: list[object]) -> None:
             [LAST_INSTANT_OF_1969, EPOCH, None],
             [dt.date(1969, 12, 31), dt.date(1970, 1, 1), None],
         ),
+        (pa.date32(), "part", [dt.date(1969, 12, 31), dt.date(2024, 5, 1), None], None),
+        (UTC_US, "month(part)", [LAST_INSTANT_OF_1969, EPOCH, None], [-1, 0, None]),
+        (UTC_US, "year(part)", [LAST_INSTANT_OF_1969, EPOCH, None], [-1, 0, None]),
+        (UTC_US, "hour(part)", [LAST_INSTANT_OF_1969, EPOCH, None], [-1, 0, None]),
+        (pa.int64(), "bucket(16, part)", [1, 34, None], [4, 3, None]),
+        (pa.string(), "bucket(4, part)", ["iceberg", None], [1, None]),
+        (pa.string(), "truncate(2, part)", ["iceberg", "x", None], ["ic", "x", None]),
+        (pa.int64(), "truncate(10, part)", [-1, 19, None], [-10, 10, None]),
         (pa.date32(), "day(part)", [dt.date(1969, 12, 31), dt.date(2024, 5, 1), None], None),
     ],
 )
@@ -74,7 +82,6 @@ def test_each_key_finds_exactly_its_rows_in_every_reader(
     ("kind", "term"),
     [
         (pa.float64(), "part"),
-        (pa.date32(), "part"),
         (UTC_US, "part"),
         (pa.decimal128(9, 2), "part"),
         (pa.list_(pa.int64()), "part"),
@@ -92,20 +99,25 @@ def test_columns_whose_values_make_no_sound_key_are_refused(
 def test_a_scheme_of_another_program_is_refused_and_never_taken_for_another(lake: Lake) -> None:
     table = events_table(lake)
     with table.iceberg().update_spec() as update:
-        update.remove_field("event_time_day").add_field("id", BucketTransform(4), "id_bucket")
-    with pytest.raises(UnsupportedTableError, match="bucket"):
+        update.add_field("event_time", IdentityTransform(), "at")
+    with pytest.raises(UnsupportedTableError, match="partitioned by"):
         add(table, [1])
 
 
-def test_files_of_an_older_scheme_are_refused_by_readers_and_kept_by_appends(lake: Lake) -> None:
+def test_files_of_older_schemes_are_read_whole_and_refused_by_partition(lake: Lake) -> None:
     table = events_table(lake)
     add(table, [1, 2])
     with table.iceberg().update_spec() as update:
         update.add_identity("name")
     for i in range(3, 14):
         add(table, [i])
+    assert ids_of(table) == list(range(1, 14))
     with pytest.raises(UnsupportedTableError, match="older partition scheme"):
-        ids_of(table)
+        table.head().files(partitions=[(*day_key(0), "event 3")])
+    with pytest.raises(UnsupportedTableError, match="older partition scheme"):
+        commit.overwrite_partitions(
+            table, [], partitions=[(*day_key(0), "event 3")], provenance=Provenance()
+        )
     with pytest.raises(UnsupportedTableError, match="scheme changed"):
         changes(table, since=None)
     assert table.iceberg().scan().to_arrow().num_rows == 13

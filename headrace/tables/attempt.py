@@ -1,0 +1,335 @@
+"""One commit's way into a table: stage on the newest metadata, swap, resolve what the answer was.
+
+A lost swap is staged again; a lost answer is resolved by looking for the commit's own snapshot id.
+Source offsets travel in the same swap and are checked on every attempt.
+"""
+
+import contextlib
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyiceberg.catalog import MetastoreCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    ServerError,
+    ServiceUnavailableError,
+)
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update import (
+    AddSnapshotUpdate,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+)
+
+from headrace.crash_points import crash_point
+from headrace.errors import (
+    CatalogBusyError,
+    CommitConflictError,
+    CommitOutcomeUnknownError,
+    DatabaseUnavailableError,
+    FencedError,
+    SnapshotNotFoundError,
+    StorageError,
+)
+from headrace.tables import manifests
+from headrace.tables.change import Change, Commit
+from headrace.tables.conflicts import refuse_conflicts
+from headrace.tables.expire import expired
+from headrace.tables.history import record_dying, record_head
+from headrace.tables.lake import LakeTable
+from headrace.tables.locks import table_lock
+from headrace.tables.manifest_set import ManifestSet, Rewritten
+from headrace.tables.summary import OFFSETS_PREFIX, summarize
+
+ATTEMPTS_MAX = 12
+_BACKOFF_S = 0.02
+_NO_ANSWER = (
+    DatabaseUnavailableError,
+    OSError,
+    CommitStateUnknownException,
+    ServerError,
+    ServiceUnavailableError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Staged:
+    updates: tuple[TableUpdate, ...]
+    requirements: tuple[TableRequirement, ...]
+    parent_id: int | None
+    removed: tuple[DataFile, ...]
+    written: tuple[str, ...]
+
+
+def commit_change(table: LakeTable, change: Change) -> Commit:
+    """Land a change on its branch, in one snapshot.
+
+    Raises:
+        CommitConflictError, FencedError: If the change no longer holds; nothing was changed.
+        CommitOutcomeUnknownError: If nobody can say whether it landed.
+        CatalogBusyError: If it lost `ATTEMPTS_MAX` swaps; nothing was changed.
+        StorageError: If a file cannot be written; nothing was changed.
+
+    """
+    crash_point("commit.after_data_files")
+    with table_lock(table.lake, table.name):
+        current = table.iceberg()
+        snapshot_id = current.metadata.new_snapshot_id()
+        table_uuid = current.metadata.table_uuid
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            if current.metadata.table_uuid != table_uuid:
+                detail = "the table was dropped and created again meanwhile"
+                raise CommitConflictError(str(table.name), detail)
+            staged = _stage(table, current, change, snapshot_id=snapshot_id)
+            crash_point("commit.after_manifests")
+            landed = _swap(table, current, staged, snapshot_id=snapshot_id)
+            if landed is not None:
+                crash_point("commit.after_swap")
+                _record(table, landed, current.io, branch=change.branch)
+                crash_point("commit.after_record")
+                return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
+            time.sleep(_backoff_s(attempt))
+            current = table.iceberg()
+    raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
+
+
+def commit_updates(
+    table: LakeTable, updates_of: Callable[[Table], tuple[TableUpdate, ...]]
+) -> TableMetadata:
+    """Land metadata-only updates (refs, expiry, properties) made from the newest metadata.
+
+    `updates_of` is asked anew on every attempt; no updates mean there is nothing to do. What it
+    returns must give the same result when it is applied twice.
+
+    Raises:
+        CatalogBusyError: If it lost every swap; nothing was changed.
+
+    """
+    with table_lock(table.lake, table.name):
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            current = table.iceberg()
+            updates = updates_of(current)
+            if not updates:
+                return current.metadata
+            requirements: list[TableRequirement] = [
+                AssertTableUUID(uuid=current.metadata.table_uuid)
+            ]
+            requirements += [
+                AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": ref.snapshot_id})
+                for name, ref in current.metadata.refs.items()
+            ]
+            try:
+                response = table.lake.catalog.commit_table(current, tuple(requirements), updates)
+            except CommitFailedException:
+                time.sleep(_backoff_s(attempt))
+                continue
+            _prune_metadata(table, current, response.metadata)
+            return response.metadata
+    raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
+
+
+def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: str) -> None:
+    """Bring the registry up to the branch; a commit that landed must not look failed for it.
+
+    The next record makes up for one that could not be written.
+    """
+    with contextlib.suppress(DatabaseUnavailableError):
+        record_head(table.lake.registry, table.name, metadata, io, branch=branch)
+
+
+def _backoff_s(attempt: int) -> float:
+    return random.uniform(0, _BACKOFF_S * 2 ** min(attempt, 6))
+
+
+def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> _Staged:
+    """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
+    metadata = current.metadata
+    properties = _checked_properties(str(table.name), metadata, change)
+    parent = _parent(table, metadata, change.branch)
+    builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
+    try:
+        rewritten = _rewrite(table, current, change, parent, builder)
+        location = builder.write_list(
+            rewritten.manifests, parent_id=parent.snapshot_id if parent else None
+        )
+    except BaseException as error:
+        for written in builder.written:
+            _discard(current.io, written)
+        if isinstance(error, OSError):
+            folder = f"{metadata.location}/metadata"
+            raise StorageError.of(folder, error) from error
+        raise
+    parent_id = parent.snapshot_id if parent else None
+    snapshot = Snapshot.model_validate(
+        {
+            "snapshot-id": snapshot_id,
+            "parent-snapshot-id": parent_id,
+            "manifest-list": location,
+            "sequence-number": metadata.next_sequence_number(),
+            # a clock that was set back must not: other readers refuse a log that goes backwards
+            "timestamp-ms": max(time.time_ns() // 1_000_000, metadata.last_updated_ms),
+            "summary": summarize(
+                change, removed=rewritten.removed, parent=parent, metadata=metadata
+            ),
+            "schema-id": metadata.current_schema_id,
+        }
+    )
+    updates: list[TableUpdate] = [
+        AddSnapshotUpdate(snapshot=snapshot),
+        set_ref(change.branch, snapshot_id, kind=SnapshotRefType.BRANCH),
+    ]
+    if properties:
+        updates.append(SetPropertiesUpdate(updates=properties))
+    updates.extend(_expiry(table, current))
+    return _Staged(
+        updates=tuple(updates),
+        requirements=(
+            AssertTableUUID(uuid=metadata.table_uuid),
+            AssertRefSnapshotId.model_validate({"ref": change.branch, "snapshot-id": parent_id}),
+        ),
+        parent_id=parent_id,
+        removed=rewritten.removed,
+        written=tuple(builder.written),
+    )
+
+
+def set_ref(name: str, snapshot_id: int, *, kind: SnapshotRefType) -> SetSnapshotRefUpdate:
+    """Build the update that lets a ref name a snapshot."""
+    return SetSnapshotRefUpdate.model_validate(
+        {"ref-name": name, "type": kind, "snapshot-id": snapshot_id}
+    )
+
+
+def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot | None:
+    parent = metadata.snapshot_by_name(branch)
+    if parent is None and branch != MAIN_BRANCH:
+        # a commit to an unknown branch would start one that has none of the table's rows
+        raise SnapshotNotFoundError(str(table.name), f"branch `{branch}`")
+    return parent
+
+
+def _rewrite(
+    table: LakeTable, current: Table, change: Change, parent: Snapshot | None, builder: ManifestSet
+) -> Rewritten:
+    metadata, io = current.metadata, current.io
+    before = manifests.manifests_of(parent, io)
+    if change.entries_max is not None:
+        return builder.cluster(before, entries_max=change.entries_max)
+    may_hold = (
+        (lambda _: True)
+        if change.touched is None or change.spec_id is None
+        else manifests.holds_partitions(metadata, change.touched, spec_id=change.spec_id)
+    )
+    rewritten = builder.build(
+        before, added=change.added, is_removed=change.is_removed, may_hold=may_hold
+    )
+    refuse_conflicts(
+        change,
+        table=str(table.name),
+        metadata=metadata,
+        parent=parent,
+        manifests=before,
+        removed=rewritten.removed,
+        io=io,
+    )
+    return rewritten
+
+
+def _expiry(table: LakeTable, current: Table) -> list[TableUpdate]:
+    dead = expired(current.metadata, keep=table.lake.settings.snapshots_kept)
+    if not dead:
+        return []
+    try:
+        # what a snapshot touched must be on record before it dies: a lagging reader asks for it
+        record_dying(table.lake.registry, table.name, current, dead)
+    except DatabaseUnavailableError:
+        return []
+    return [RemoveSnapshotsUpdate.model_validate({"snapshot-ids": dead})]
+
+
+def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> dict[str, str]:
+    updates = {k: v for k, v in change.properties.items() if metadata.properties.get(k) != v}
+    if change.fence is None:
+        return updates
+    key = OFFSETS_PREFIX + change.fence.key
+    found = json.loads(metadata.properties.get(key, "{}"))
+    if found != dict(change.fence.expected):
+        expected = json.dumps(dict(change.fence.expected))[:200]
+        raise FencedError(name, expected=expected, found=json.dumps(found)[:200])
+    updates[key] = json.dumps(dict(change.fence.offsets), sort_keys=True)
+    return updates
+
+
+def _swap(
+    table: LakeTable, current: Table, staged: _Staged, *, snapshot_id: int
+) -> TableMetadata | None:
+    """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry."""
+    try:
+        response = table.lake.catalog.commit_table(current, staged.requirements, staged.updates)
+    except CommitFailedException:
+        landed = _landed(table, snapshot_id=snapshot_id)
+        if landed is None:
+            for location in staged.written:
+                _discard(current.io, location)
+        return landed
+    except _NO_ANSWER:
+        # the answer is lost or the catalog is locked: only the table itself knows. The files stay:
+        # a commit that arrives late would need them, and clean-up takes them otherwise
+        return _landed(table, snapshot_id=snapshot_id)
+    _prune_metadata(table, current, response.metadata)
+    return response.metadata
+
+
+def _discard(io: FileIO, location: str) -> None:
+    with contextlib.suppress(OSError):  # what is left behind is for clean-up to find
+        io.delete(location)
+
+
+def _prune_metadata(table: LakeTable, current: Table, metadata: TableMetadata) -> None:
+    # the catalog prunes old metadata files itself only when a pyiceberg transaction commits
+    if isinstance(table.lake.catalog, MetastoreCatalog):
+        table.lake.catalog._delete_old_metadata(current.io, current.metadata, metadata)
+
+
+def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        try:
+            metadata = table.iceberg().metadata
+        except (DatabaseUnavailableError, OSError):
+            time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
+        else:
+            return metadata if metadata.snapshot_by_id(snapshot_id) else None
+    raise CommitOutcomeUnknownError(str(table.name), snapshot_id)
+
+
+def _report(
+    table: LakeTable, change: Change, staged: _Staged, *, snapshot_id: int, attempts: int
+) -> Commit:
+    removed = [file for file in staged.removed if file.content == DataFileContent.DATA]
+    return Commit(
+        table=table.name,
+        snapshot_id=snapshot_id,
+        parent_id=staged.parent_id,
+        operation=change.operation.value,
+        files_added=len(change.added),
+        files_removed=len(removed),
+        rows_added=sum(file.record_count for file in change.added),
+        rows_removed=sum(file.record_count for file in removed),
+        bytes_added=sum(file.file_size_in_bytes for file in change.added),
+        bytes_removed=sum(file.file_size_in_bytes for file in removed),
+        attempts=attempts,
+    )

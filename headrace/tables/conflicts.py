@@ -1,0 +1,65 @@
+"""What other commits did since a change was computed, and whether the change still holds."""
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from headrace.errors import CommitConflictError
+from headrace.tables.change import Change
+from headrace.tables.deletes import may_concern
+from headrace.tables.manifests import live_entries
+
+
+def refuse_conflicts(
+    change: Change,
+    *,
+    table: str,
+    metadata: TableMetadata,
+    parent: Snapshot | None,
+    manifests: tuple[ManifestFile, ...],
+    removed: tuple[DataFile, ...],
+    io: FileIO,
+) -> None:
+    """Check a change against the snapshot it is about to follow.
+
+    Raises:
+        CommitConflictError: If a file it replaces is gone, rows of such a file were deleted since
+            its base, or rows that it should have seen were added.
+
+    """
+    lost = change.removed_paths - {file.file_path for file in removed}
+    if lost:
+        detail = f"{len(lost)} of its input files were already replaced, first `{min(lost)}`"
+        raise CommitConflictError(table, detail)
+    if change.base_snapshot_id is None or parent is None:
+        return
+    if parent.snapshot_id == change.base_snapshot_id:
+        return
+    base = metadata.snapshot_by_id(change.base_snapshot_id)
+    if base is None:
+        detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
+        raise CommitConflictError(table, detail)
+    since = base.sequence_number or 0
+    for file in _added_since(manifests, io, since, ManifestContent.DELETES):
+        if may_concern(file, removed):
+            detail = f"`{file.file_path}` deleted rows of its input files meanwhile"
+            raise CommitConflictError(table, detail)
+    if change.may_conflict is None:
+        return
+    for file in _added_since(manifests, io, since, ManifestContent.DATA):
+        if change.may_conflict(file):
+            detail = f"`{file.file_path}` brought rows meanwhile that it may have to change"
+            raise CommitConflictError(table, detail)
+
+
+def _added_since(
+    manifests: tuple[ManifestFile, ...], io: FileIO, since: int, content: ManifestContent
+) -> list[DataFile]:
+    # a manifest is never older than what it lists
+    newer = [m for m in manifests if (m.sequence_number or 0) > since]
+    return [
+        entry.data_file
+        for entry in live_entries(newer, io, content=content)
+        if (entry.sequence_number or 0) > since
+    ]

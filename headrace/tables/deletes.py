@@ -1,0 +1,141 @@
+"""Delete files: which apply to which data file, and which rows of it position deletes take away."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestFile,
+)
+from pyiceberg.typedef import Record
+
+from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.tables.files import local_path
+from headrace.tables.manifests import live_entries
+
+_PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
+_Place = tuple[int, tuple[object, ...]]
+
+
+class DeleteIndex:
+    """The delete files of one snapshot, found by the data file they may concern.
+
+    After "Scan Planning" of the Iceberg specification: a position delete applies to data files of
+    its partition that are not newer than it, an equality delete to those that are older.
+    """
+
+    def __init__(self, entries: Iterable[ManifestEntry], *, table: str) -> None:
+        self._by_path: dict[str, list[ManifestEntry]] = {}
+        self._by_place: dict[_Place, list[ManifestEntry]] = {}
+        self._everywhere: list[ManifestEntry] = []
+        for entry in entries:
+            file = entry.data_file
+            if file.file_format != FileFormat.PARQUET:
+                detail = f"its deletes are in a {file.file_format.name} file, `{file.file_path}`"
+                raise UnsupportedTableError(table, detail)
+            path = only_data_file(file)
+            if path is not None:
+                self._by_path.setdefault(path, []).append(entry)
+            elif file.content == DataFileContent.EQUALITY_DELETES and not len(file.partition):
+                self._everywhere.append(entry)
+            else:
+                self._by_place.setdefault(_place(file), []).append(entry)
+
+    def of(self, entry: ManifestEntry) -> tuple[DataFile, ...]:
+        """Return the delete files that apply to a data file."""
+        file = entry.data_file
+        candidates = (
+            *self._by_path.get(file.file_path, ()),
+            *self._by_place.get(_place(file), ()),
+            *self._everywhere,
+        )
+        sequence = entry.sequence_number or 0
+        return tuple(each.data_file for each in candidates if _applies(each, sequence))
+
+
+def read_index(manifests: Sequence[ManifestFile], io: FileIO, *, table: str) -> DeleteIndex | None:
+    """Read the delete files of a snapshot; None if it has none, as is usual.
+
+    Raises:
+        UnsupportedTableError: If they are deletion vectors, which format 3 brought.
+
+    """
+    entries = list(live_entries(manifests, io, content=ManifestContent.DELETES))
+    return DeleteIndex(entries, table=table) if entries else None
+
+
+def only_data_file(file: DataFile) -> str | None:
+    """Return the one data file a position delete file is about, if its bounds say so."""
+    if file.content != DataFileContent.POSITION_DELETES:
+        return None
+    low = (file.lower_bounds or {}).get(_PATH_FIELD_ID)
+    high = (file.upper_bounds or {}).get(_PATH_FIELD_ID)
+    # bounds may be cut, but a cut upper bound is made greater: equal ones are whole
+    return low.decode() if low is not None and low == high else None
+
+
+def may_concern(deletes: DataFile, files: Iterable[DataFile]) -> bool:
+    """Whether a delete file may take rows away from one of these data files, whatever their age."""
+    path = only_data_file(deletes)
+    if path is not None:
+        return any(file.file_path == path for file in files)
+    if deletes.content == DataFileContent.EQUALITY_DELETES and not len(deletes.partition):
+        return True
+    return any(_place(file) == _place(deletes) for file in files)
+
+
+def _place(file: DataFile) -> _Place:
+    record: Record = file.partition
+    return file.spec_id, tuple(record[position] for position in range(len(record)))
+
+
+def _applies(delete: ManifestEntry, data_sequence: int) -> bool:
+    own = delete.sequence_number or 0
+    if delete.data_file.content == DataFileContent.EQUALITY_DELETES:
+        return own > data_sequence
+    return own >= data_sequence
+
+
+def has_equality(deletes: Iterable[DataFile]) -> bool:
+    """Whether rows are deleted by value, which only an engine applies."""
+    return any(each.content == DataFileContent.EQUALITY_DELETES for each in deletes)
+
+
+def deleted_positions(deletes: Iterable[DataFile], *, location: str) -> np.ndarray:
+    """Return the deleted row positions of the data file at `location`: int64, sorted, distinct.
+
+    Raises:
+        CorruptFileError: If a delete file is missing or damaged.
+
+    """
+    found = [_positions(local_path(each.file_path), location) for each in deletes]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+
+def _positions(path: str, location: str) -> np.ndarray:
+    rows = _rows(path)
+    mine = rows.filter(pc.equal(rows.column("file_path"), location))
+    return mine.column("pos").to_numpy()
+
+
+# a partition's delete file is asked for by each of its data files in turn
+@lru_cache(maxsize=4)
+def _rows(path: str) -> pa.Table:
+    try:
+        return pq.read_table(
+            path,
+            columns=["file_path", "pos"],
+            page_checksum_verification=True,
+            read_dictionary=["file_path"],
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptFileError(path, str(error)) from error
