@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
@@ -36,6 +36,26 @@ class FileEntry:
     sequence: int
     data_file: DataFile = field(repr=False, compare=False)
     deletes: tuple[DataFile, ...] = field(default=(), repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        entry: ManifestEntry,
+        terms: Mapping[int, Sequence[partitions.Term]],
+        *,
+        deletes: tuple[DataFile, ...] = (),
+    ) -> "FileEntry":
+        """Read a manifest's entry; `terms` are those of every partition scheme."""
+        file = entry.data_file
+        return cls(
+            path=local_path(file.file_path),
+            rows=file.record_count,
+            bytes=file.file_size_in_bytes,
+            partition=partitions.key_of_record(file.partition, terms[file.spec_id]),
+            sequence=entry.sequence_number or 0,
+            data_file=file,
+            deletes=deletes,
+        )
 
     @property
     def spec_id(self) -> int:
@@ -220,17 +240,7 @@ def _read_files(
     index = deletes.read_index(listed, io, table=str(version.name))
     entries = manifests.live_entries(listed, io, may_hold=may_hold)
     found = [
-        FileEntry(
-            path=local_path(entry.data_file.file_path),
-            rows=entry.data_file.record_count,
-            bytes=entry.data_file.file_size_in_bytes,
-            partition=partitions.key_of_record(
-                entry.data_file.partition, terms[entry.data_file.spec_id]
-            ),
-            sequence=entry.sequence_number or 0,
-            data_file=entry.data_file,
-            deletes=() if index is None else index.of(entry),
-        )
+        FileEntry.of(entry, terms, deletes=() if index is None else index.of(entry))
         for entry in entries
     ]
     return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))

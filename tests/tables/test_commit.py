@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -284,8 +283,8 @@ def test_totals_another_program_left_out_are_counted_and_not_guessed(
     with monkeypatch.context() as patch:
         full = attempt.summarize
 
-        def without_totals(*arguments: Any, **named: Any) -> Summary:
-            found = full(*arguments, **named)
+        def without_totals(*arguments: object, **named: object) -> Summary:
+            found = full(*arguments, **named)  # pyright: ignore[reportArgumentType, reportCallIssue]
             kept = {k: v for k, v in found.additional_properties.items() if "total" not in k}
             return Summary(operation=found.operation, **kept)
 
