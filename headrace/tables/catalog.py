@@ -1,13 +1,22 @@
 """The embedded catalog: pyiceberg's SQL catalog, reading each metadata file once."""
 
+import time
 from collections import OrderedDict
 
 from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, ValidationError
 from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableResponse, StagedTable, Table
+from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update import RemoveSnapshotsUpdate, TableRequirement, TableUpdate
+from pyiceberg.table.update import (
+    RemoveSnapshotsUpdate,
+    TableRequirement,
+    TableUpdate,
+    _apply_table_update,
+    _TableMetadataUpdateContext,
+    _update_table_metadata_log,
+)
 from pyiceberg.typedef import Identifier
 from typing_extensions import override
 
@@ -78,8 +87,20 @@ class MemoCatalog(SqlCatalog):
                 if each in named:
                     msg = f"snapshot {each} was named `{named[each]}` meanwhile"
                     raise CommitFailedException(msg)
-        return super()._update_and_stage_table(
-            current_table, table_identifier, requirements, updates
+        if current_table is None:
+            return super()._update_and_stage_table(None, table_identifier, requirements, updates)
+        for requirement in requirements:
+            requirement.validate(current_table.metadata)
+        metadata = _updated(current_table, updates)
+        version = self._parse_metadata_version(current_table.metadata_location) + 1
+        provider = load_location_provider(metadata.location, metadata.properties)
+        location = provider.new_table_metadata_file_location(version)
+        return StagedTable(
+            identifier=table_identifier,
+            metadata=metadata,
+            metadata_location=location,
+            io=self._load_file_io(metadata.properties, location),
+            catalog=self,
         )
 
     @staticmethod
@@ -96,3 +117,25 @@ class MemoCatalog(SqlCatalog):
         self._remembered[location] = metadata
         while len(self._remembered) > _REMEMBERED_MAX:
             self._remembered.popitem(last=False)
+
+
+def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
+    """Apply updates as pyiceberg's `update_table_metadata` does, without its deep copy at the end.
+
+    Metadata objects are frozen and every update makes new lists and dicts, so sharing the rest is
+    sound. The copy of a hundred snapshots took a quarter of a commit's CPU.
+    """
+    base, context = table.metadata, _TableMetadataUpdateContext()
+    metadata = base
+    for update in updates:
+        metadata = _apply_table_update(update, metadata, context)
+    if context.has_changes():
+        metadata = _update_table_metadata_log(
+            metadata, table.metadata_location, base.last_updated_ms
+        )
+        if base.last_updated_ms == metadata.last_updated_ms:
+            now_ms = max(time.time_ns() // 1_000_000, base.last_updated_ms)
+            metadata = metadata.model_copy(update={"last_updated_ms": now_ms})
+    metadata.spec().check_compatible(metadata.schema())
+    metadata.sort_order().check_compatible(metadata.schema())
+    return metadata

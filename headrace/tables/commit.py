@@ -18,6 +18,7 @@ from headrace.tables.change import Change, Commit, Fence, Provenance
 from headrace.tables.expire import expired_before
 from headrace.tables.history import record_dying
 from headrace.tables.lake import LakeTable
+from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.scan import TableVersion
 from headrace.tables.summary import OFFSETS_PREFIX, keys_of
@@ -36,8 +37,6 @@ __all__ = [
     "rewrite_files",
     "rewrite_manifests",
 ]
-
-ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition
 
 
 def offsets(version: TableVersion, key: str) -> dict[str, int]:

@@ -34,8 +34,9 @@ DEFAULT_CODEC = "zstd"
 
 def local_path(location: str) -> str:
     """Turn a `file:` location into a path; other locations stay as they are."""
-    parsed = urlparse(location)
-    return parsed.path if parsed.scheme == "file" else location
+    if not location.startswith("file:"):
+        return location
+    return urlparse(location).path if "%" in location else location[5:].removeprefix("//")
 
 
 def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:

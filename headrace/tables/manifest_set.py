@@ -1,9 +1,9 @@
 """Writing the manifests of one commit: only those it touches, merged so that they stay few."""
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from pyiceberg.avro.file import AvroOutputFile
 from pyiceberg.io import FileIO, OutputFile
@@ -27,7 +27,14 @@ from headrace.tables.files import sync_file
 from headrace.tables.manifests import has_live_files, live_entries
 
 MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
+ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition
+_FULL_TIER = (
+    3  # 512 entries and more: rewriting such a manifest is maintenance, not a commit's work
+)
 CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses zstandard
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,10 +145,9 @@ class ManifestSet:
                 groups.setdefault((entry.data_file.spec_id, content), []).append(entry)
         manifests: list[ManifestFile] = []
         for (spec_id, content), entries in groups.items():
-            entries.sort(key=_by_partition)
-            for start in range(0, len(entries), entries_max):
-                chunk = [_as_existing(each) for each in entries[start : start + entries_max]]
-                manifests.append(self._write(chunk, spec_id=spec_id, content=content))
+            manifests.extend(
+                self._clustered(entries, spec_id=spec_id, content=content, entries_max=entries_max)
+            )
         return Rewritten(manifests=tuple(manifests), removed=())
 
     def write_list(self, manifests: Sequence[ManifestFile], *, parent_id: int | None) -> str:
@@ -202,20 +208,43 @@ class ManifestSet:
 
     def _merge_tiers(self, manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
         tiers: dict[tuple[int, int, int], list[ManifestFile]] = {}
+        merged: list[ManifestFile] = []
         for manifest in manifests:
             files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
             size = (max(files, 1).bit_length() - 1) // 3
+            if size >= _FULL_TIER:
+                merged.append(manifest)
+                continue
             key = (manifest.partition_spec_id, int(manifest.content), size)
             tiers.setdefault(key, []).append(manifest)
-        merged: list[ManifestFile] = []
         for members in tiers.values():
             if len(members) < MANIFESTS_PER_TIER:
                 merged.extend(members)
                 continue
             content = members[0].content
             entries = list(live_entries(members, self._io, content=content))
-            merged.append(self._rewrite(entries, like=members[0]))
+            merged.extend(
+                self._clustered(
+                    entries,
+                    spec_id=members[0].partition_spec_id,
+                    content=content,
+                    entries_max=ENTRIES_PER_MANIFEST,
+                )
+            )
         return merged
+
+    def _clustered(
+        self,
+        entries: list[ManifestEntry],
+        *,
+        spec_id: int,
+        content: ManifestContent,
+        entries_max: int,
+    ) -> Iterator[ManifestFile]:
+        entries.sort(key=_by_partition)
+        for chunk in chunks(entries, key=_place, size_max=entries_max):
+            listed = [_as_existing(each) for each in chunk]
+            yield self._write(listed, spec_id=spec_id, content=content)
 
     def _rewrite(self, entries: Iterable[ManifestEntry], *, like: ManifestFile) -> ManifestFile:
         return self._write(
@@ -248,12 +277,34 @@ class ManifestSet:
         return writer.to_manifest_file()
 
 
+def chunks(
+    ordered: Sequence[T], *, key: Callable[[T], object], size_max: int
+) -> Iterator[Sequence[T]]:
+    """Cut an ordered sequence into chunks of at most `size_max`, between keys where that is near.
+
+    A chunk that is at least half full ends with its key, so that what has one key lies in few
+    chunks and most chunks hold whole keys.
+    """
+    start = 0
+    for at in range(1, len(ordered) + 1):
+        size = at - start
+        ends_key = at == len(ordered) or key(ordered[at]) != key(ordered[at - 1])
+        if size == size_max or (ends_key and 2 * size >= size_max):
+            yield ordered[start:at]
+            start = at
+    if start < len(ordered):
+        yield ordered[start:]
+
+
+def _place(entry: ManifestEntry) -> tuple[object, ...]:
+    record = entry.data_file.partition
+    return tuple(record[position] for position in range(len(record)))
+
+
 def _by_partition(entry: ManifestEntry) -> tuple[list[tuple[bool, str, Any]], int, str]:
     """Order keys of mixed and missing values; neighbours in time stay neighbours."""
-    record = entry.data_file.partition
-    values = [record[position] for position in range(len(record))]
     key: list[tuple[bool, str, Any]] = [
-        (False, "", "") if v is None else (True, type(v).__name__, v) for v in values
+        (False, "", "") if v is None else (True, type(v).__name__, v) for v in _place(entry)
     ]
     return key, entry.sequence_number or 0, entry.data_file.file_path
 

@@ -148,8 +148,7 @@ class TableVersion:
             return _all_files(self)
         wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
         test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
-        found = _read_files(self, test)
-        return tuple(entry for entry in found if scheme.key_of(entry.data_file) in wanted)
+        return _read_files(self, test, lambda file: scheme.key_of(file) in wanted)
 
     def plain_files(
         self, *, partitions: Collection[PartitionKey] | None = None
@@ -232,7 +231,9 @@ def _all_files(version: TableVersion) -> tuple[FileEntry, ...]:
 
 
 def _read_files(
-    version: TableVersion, may_hold: Callable[[ManifestFile], bool]
+    version: TableVersion,
+    may_hold: Callable[[ManifestFile], bool],
+    is_wanted: Callable[[DataFile], bool] = lambda _: True,
 ) -> tuple[FileEntry, ...]:
     metadata, io = version._metadata, version._io
     terms = partitions.all_terms(metadata)
@@ -242,6 +243,7 @@ def _read_files(
     found = [
         FileEntry.of(entry, terms, deletes=() if index is None else index.of(entry))
         for entry in entries
+        if is_wanted(entry.data_file)
     ]
     return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
 

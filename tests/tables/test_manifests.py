@@ -2,21 +2,28 @@
 
 import random
 from collections import Counter
+from copy import deepcopy
+from itertools import pairwise
 
 import pytest
-from pyiceberg.manifest import ManifestEntryStatus
+from hypothesis import given
+from hypothesis import strategies as st
+from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
 
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.manifest_set import chunks
 from tests.tables.factories import add, day_key, events, events_table
 
 
 def change_somehow(table: LakeTable, chance: random.Random, number: int) -> None:
     key = day_key(day := chance.randrange(4))
     files = table.head().files(partitions=[key])
-    match chance.choices(["append", "overwrite", "replace"], [6, 1, 1])[0]:
+    match chance.choices(["append", "overwrite", "replace", "cluster"], [6, 1, 1, 1])[0]:
+        case "cluster":
+            commit.rewrite_manifests(table, provenance=Provenance(), entries_max=5)
         case "overwrite":
             rewritten = write_batches(table, [events([number], day=day)])
             commit.overwrite_partitions(table, rewritten, partitions=[key], provenance=Provenance())
@@ -70,3 +77,62 @@ def test_counts_totals_and_sequence_numbers_hold_after_every_commit(lake: Lake, 
     read = table.iceberg().scan().to_arrow().column("id").to_pylist()
     assert sorted(read) == sorted(table.head().to_arrow().column("id").to_pylist())
     assert table.head().manifest_count < 24
+
+
+@given(keys=st.lists(st.integers(0, 9), max_size=60).map(sorted), size_max=st.integers(1, 12))
+def test_chunks_keep_everything_in_order_and_cut_between_keys_where_they_can(
+    keys: list[int], size_max: int
+) -> None:
+    found = list(chunks(keys, key=lambda key: key, size_max=size_max))
+    assert [key for chunk in found for key in chunk] == keys
+    assert all(1 <= len(chunk) <= size_max for chunk in found)
+    for chunk, following in pairwise(found):
+        assert 2 * len(chunk) >= size_max
+        assert chunk[-1] != following[0] or len(chunk) == size_max
+
+
+def test_a_plan_of_one_partition_opens_few_manifests_once_they_are_rewritten(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    for number in range(48):
+        add(table, [number], day=number % 6)
+    commit.rewrite_manifests(table, provenance=Provenance(), entries_max=8)
+    opened: list[str] = []
+    read = ManifestFile.fetch_manifest_entry
+
+    def count_and_read(manifest: ManifestFile, *arguments: object, **named: object) -> object:
+        opened.append(manifest.manifest_path)
+        return read(manifest, *arguments, **named)  # pyright: ignore[reportArgumentType]
+
+    # how many files a plan reads is not to be seen from outside
+    monkeypatch.setattr(ManifestFile, "fetch_manifest_entry", count_and_read)
+    assert len(table.head().files(partitions=[day_key(2)])) == 8
+    assert len(opened) == 1
+
+
+def test_appends_leave_full_manifests_alone(lake: Lake) -> None:
+    table = events_table(lake)
+    (file,) = write_batches(table, [events([0])])
+    # entries of one real file under many names: nothing here reads their rows
+    for batch in range(10):
+        copies = [copy_of(file, f"{file.file_path}-{batch}-{number}") for number in range(600)]
+        commit.append(table, copies, provenance=Provenance())
+    before = {m.manifest_path for m in manifests_of_head(table)}
+    for number in range(20):
+        add(table, [number])
+    assert before <= {m.manifest_path for m in manifests_of_head(table)}
+    assert len(table.head().files()) == 6_020
+
+
+def copy_of(file: DataFile, path: str) -> DataFile:
+    made = deepcopy(file)
+    made[1] = path  # `file_path`, the second field of a data file
+    return made
+
+
+def manifests_of_head(table: LakeTable) -> list[ManifestFile]:
+    loaded = table.iceberg()
+    snapshot = loaded.metadata.current_snapshot()
+    assert snapshot is not None
+    return list(snapshot.manifests(loaded.io))
