@@ -1,0 +1,152 @@
+"""Claim: planning one of 100 partitions costs about the same in a table of 10,000 or 100,000 files.
+
+The files are entries in real manifests (20 columns with bounds, as other writers leave them); no row
+is ever read. What is timed is listing the files of one partition with nothing cached, in this
+process, beside PyIceberg's own planning of the same filter on the same table.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, clear_manifest_cache
+from pyiceberg.typedef import Record
+
+from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from headrace.config import Settings
+from headrace.identifiers import TableName
+from headrace.tables.commit import Provenance, append, rewrite_manifests
+from headrace.tables.lake import Lake, LakeTable
+
+PARTITIONS = 100
+COLUMNS = 20
+PLAN_S_MAX = 0.10
+GROWTH_MAX = 2.0
+_FIRST_DAY = dt.date(2026, 1, 1)
+_EPOCH = dt.date(1970, 1, 1)
+_WANTED_DAY = _FIRST_DAY + dt.timedelta(days=PARTITIONS // 2)
+
+
+def headrace(*, folder: str, files: int) -> Rounds:
+    """Plan through a pinned version."""
+    with _open(folder) as lake:
+        version = _table(lake, files).head()
+        yield {}
+        while True:
+            clear_manifest_cache()
+            found = version.files(partitions=[(_WANTED_DAY,)])
+            assert len(found) == files // PARTITIONS
+            yield {}
+
+
+def pyiceberg(*, folder: str, files: int) -> Rounds:
+    """Plan through a PyIceberg scan of the same table with the same filter."""
+    with _open(folder) as lake:
+        table = _table(lake, files).iceberg()
+        after = (_WANTED_DAY + dt.timedelta(days=1)).isoformat()
+        scan = table.scan(
+            row_filter=f"event_time >= '{_WANTED_DAY.isoformat()}T00:00:00+00:00'"
+            f" and event_time < '{after}T00:00:00+00:00'"
+        )
+        yield {}
+        while True:
+            clear_manifest_cache()
+            assert len(list(scan.plan_files())) == files // PARTITIONS
+            yield {}
+
+
+def run(*, quick: bool) -> list[Result]:
+    """Measure tables of 10,000 and of 100,000 files; `quick` measures 1,000 and 10,000."""
+    small, large = (1_000, 10_000) if quick else (10_000, 100_000)
+    contenders = [
+        Contender(
+            name=f"{name}, {files:,} files",
+            module=__name__,
+            function=name,
+            arguments={"files": files},
+        )
+        for files in (small, large)
+        for name in ("headrace", "pyiceberg")
+    ]
+    found = measure(contenders, rounds=3 if quick else 15)
+    show(f"planning one of {PARTITIONS} partitions", [_row(each) for each in found.values()])
+    ours, theirs = found[f"headrace, {large:,} files"], found[f"pyiceberg, {large:,} files"]
+    before = found[f"headrace, {small:,} files"]
+    return [
+        Result(
+            claim="planning",
+            value=ours.cpu_s,
+            unit=f"CPU s for one of {PARTITIONS} partitions of {large:,} files",
+            peer=f"PyIceberg plan_files, {theirs.cpu_s:.3f} s",
+            ratio=ours.cpu_s / theirs.cpu_s,
+            target=f"value <= {PLAN_S_MAX}",
+            holds=ours.cpu_s <= PLAN_S_MAX,
+        ),
+        Result(
+            claim="planning_growth",
+            value=ours.cpu_s,
+            unit=f"CPU s, {large:,} files",
+            peer=f"{small:,} files, {before.cpu_s:.3f} s",
+            ratio=ours.cpu_s / before.cpu_s,
+            target=f"ratio <= {GROWTH_MAX}",
+            holds=ours.cpu_s <= GROWTH_MAX * before.cpu_s,
+        ),
+    ]
+
+
+def _open(folder: str) -> Lake:
+    file = Path(folder) / "lake" / "lake.toml"
+    file.parent.mkdir()
+    file.write_text('profile = "local"\n[profiles.local]\n')
+    return Lake.open(Settings.load(env={}, path=file))
+
+
+def _table(lake: Lake, files: int) -> LakeTable:
+    """Make a table whose manifests were put in order by maintenance, as a long-lived table's are."""
+    columns = [pa.field(f"c{number}", pa.int64()) for number in range(COLUMNS - 1)]
+    at = pa.field("event_time", pa.timestamp("us", tz="UTC"), nullable=False)
+    table = lake.create(
+        TableName("raw", "events"),
+        pa.schema([at, *columns]),
+        partition_by=["day(event_time)"],
+    )
+    append(table, list(_entries(table, files)), provenance=Provenance())
+    rewrite_manifests(table, provenance=Provenance())
+    return table
+
+
+def _entries(table: LakeTable, files: int) -> Iterator[DataFile]:
+    loaded = table.iceberg()
+    ids = range(1, COLUMNS + 1)
+    for number in range(files):
+        day = (_FIRST_DAY - _EPOCH).days + number % PARTITIONS
+        micros = day * 86_400_000_000
+        low = {1: micros.to_bytes(8, "little"), **{i: b"\0" * 8 for i in ids if i > 1}}
+        high = {1: (micros + 1).to_bytes(8, "little"), **{i: b"\1" * 8 for i in ids if i > 1}}
+        file = DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=f"{loaded.location()}/data/event_time_day={day}/{number:032x}-00000.parquet",
+            file_format=FileFormat.PARQUET,
+            partition=Record(day),
+            record_count=1_000,
+            file_size_in_bytes=1_000_000 + number,
+            column_sizes=dict.fromkeys(ids, 50_000),
+            value_counts=dict.fromkeys(ids, 1_000),
+            null_value_counts=dict.fromkeys(ids, 0),
+            nan_value_counts={},
+            lower_bounds=low,
+            upper_bounds=high,
+            split_offsets=[4],
+        )
+        file.spec_id = loaded.metadata.default_spec_id
+        yield file
+
+
+def _row(measured: Measured) -> dict[str, object]:
+    return {
+        "": measured.name,
+        "CPU s": measured.cpu_s,
+        "wall s": measured.wall_s,
+        "peak RSS MiB": measured.peak_rss_mib,
+    }
