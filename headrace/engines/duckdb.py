@@ -15,6 +15,7 @@ from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
+from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.tables.scan import TableVersion
 
 _BATCH_ROWS = 65_536
@@ -42,9 +43,12 @@ def scan_sql(version: TableVersion) -> str:
     if version.snapshot_id is None or not version.row_count:
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"
-    # DuckDB shows a snapshot in the schema it was committed with: newer columns and types are ours
-    stored = version.columns_then
-    columns = ", ".join(_column(field, stored.get(field.name)) for field in version.schema)
+    # DuckDB shows a snapshot in the schema it was committed with: what came later is done here
+    projection = version.since_then
+    columns = ", ".join(
+        f"{_stepped(None if name is None else quote(name), step)} as {quote(field.name)}"
+        for field, (name, step) in zip(version.schema, projection.columns, strict=True)
+    )
     location = quote_text(version.metadata_location)
     return (
         f"(select {columns} from "
@@ -113,12 +117,38 @@ class DuckDBEngine:
         self._spill.close()
 
 
-def _column(field: pa.Field, stored: pa.Field | None) -> str:
-    if stored is None:
-        return _null(field)
-    if stored.type == field.type:
-        return f"{quote(stored.name)} as {quote(field.name)}"
-    return f"cast({quote(stored.name)} as {_sql_type(field.type)}) as {quote(field.name)}"
+def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:
+    """Render what a step does to a value; None stands for one that was not there."""
+    sql_type = _sql_type(step.target)
+    if value is None:
+        return f"cast(null as {sql_type})"
+    each = f"e{depth}"
+    match step:
+        case Fields():
+            fields = ", ".join(
+                f"{quote(field.name)} := {_stepped(_part(value, name), inner, depth=depth)}"
+                for field, (name, inner) in zip(step.target, step.sources, strict=True)
+            )
+            changed = f"struct_pack({fields})"
+        case Elements():
+            element = _stepped(each, step.element, depth=depth + 1)
+            changed = f"list_transform({value}, lambda {each}: {element})"
+        case Entries():
+            key = _stepped(_part(each, "key"), step.key, depth=depth + 1)
+            item = _stepped(_part(each, "value"), step.value, depth=depth + 1)
+            entry = f"struct_pack(key := {key}, value := {item})"
+            changed = (
+                f"map_from_entries(list_transform(map_entries({value}), lambda {each}: {entry}))"
+            )
+        case Absent() | Cast():
+            return f"cast({value} as {sql_type})"
+        case Same():
+            return value
+    return f"case when {value} is null then null else {changed} end"
+
+
+def _part(value: str, name: str | None) -> str | None:
+    return None if name is None else f"struct_extract({value}, {quote_text(name)})"
 
 
 def _null(field: pa.Field) -> str:

@@ -1,7 +1,7 @@
 """Reading one table at one snapshot, in bounded memory, with every page checked."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
@@ -17,6 +18,7 @@ from headrace.identifiers import TableName
 from headrace.tables import deletes, manifests, partitions, schema
 from headrace.tables.files import local_path
 from headrace.tables.partitions import PartitionKey, Scheme
+from headrace.tables.project import Projection
 
 BATCH_ROWS = 65_536
 
@@ -68,7 +70,7 @@ class TableVersion:
     """One snapshot of a table, pinned: what it reads never changes.
 
     `snapshot_id` is None for a table without commits. `schema` is the table's schema when this
-    object was made; older files are read through it by field id.
+    object was made, also for an older snapshot; older files are read through it by field id.
     """
 
     name: TableName
@@ -78,6 +80,7 @@ class TableVersion:
     properties: Mapping[str, str]
     summary: Mapping[str, str]
     partition_by: tuple[str, ...]
+    _read_as: Schema = field(repr=False, compare=False)
     _metadata: TableMetadata = field(repr=False, compare=False)
     _io: FileIO = field(repr=False, compare=False)
 
@@ -102,19 +105,36 @@ class TableVersion:
             properties=dict(metadata.properties),
             summary={} if summary is None else dict(summary.additional_properties),
             partition_by=tuple(str(term) for term in terms),
+            _read_as=metadata.schema(),
             _metadata=metadata,
             _io=io,
         )
 
+    def in_schema_then(self) -> "TableVersion":
+        """The same snapshot with the columns, names and types the table had when it was committed."""
+        then = self._schema_then
+        return replace(self, schema=schema.to_arrow(then), _read_as=then)
+
     @property
-    def columns_then(self) -> Mapping[str, pa.Field]:
-        """Columns of `schema` that the table had at this snapshot, as they were called and typed."""
+    def since_then(self) -> Projection:
+        """How the columns the table had at this snapshot, which engines show, become `schema`.
+
+        Raises:
+            UnsupportedTableError: If another program changed them in a way that has no answer.
+
+        """
+        then = schema.to_arrow(self._schema_then, field_ids=True)
+        try:
+            return Projection.of(then, schema.to_arrow(self._read_as, field_ids=True))
+        except ValueError as error:
+            detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
+            raise UnsupportedTableError(str(self.name), detail) from error
+
+    @property
+    def _schema_then(self) -> Schema:
         snapshot, metadata = self._snapshot, self._metadata
         schema_id = metadata.current_schema_id if snapshot is None else snapshot.schema_id
-        then = next((s for s in metadata.schemas if s.schema_id == schema_id), metadata.schema())
-        by_id = {schema.field_id(f): f for f in schema.to_arrow(then, field_ids=True)}
-        now = schema.to_arrow(metadata.schema(), field_ids=True)
-        return {f.name: by_id[key] for f in now if (key := schema.field_id(f)) in by_id}
+        return next((s for s in metadata.schemas if s.schema_id == schema_id), metadata.schema())
 
     @property
     def committed_at_ms(self) -> int | None:
@@ -200,7 +220,7 @@ class TableVersion:
             )
             raise ValueError(msg)
         names = self.schema.names if columns is None else list(columns)
-        wanted = schema.to_arrow(self._metadata.schema(), field_ids=True)
+        wanted = schema.to_arrow(self._read_as, field_ids=True)
         wanted = pa.schema([wanted.field(name) for name in names])
         for entry in self.files(partitions=partitions):
             yield from read_entry(entry, wanted, table=str(self.name))
@@ -275,8 +295,8 @@ def read_entry(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[p
 def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
 
-    Columns are found by id, not by name, so renamed and widened columns of older files read right;
-    a column the file does not have is null.
+    Fields are found by id, not by name, at every depth: see `project`. What the file does not have
+    is null.
 
     Raises:
         CorruptFileError: If the file is missing, damaged or does not fit.
@@ -284,32 +304,17 @@ def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            have = {schema.field_id(f): f.name for f in file.schema_arrow}
-            if None in have:
-                detail = f"its column `{have[None]}` has no field id, so nobody can say which it is"
-                raise CorruptFileError(path, detail)
-            names = [have.get(schema.field_id(f)) for f in wanted]
-            present = [name for name in names if name is not None]
+            try:
+                projection = Projection.of(file.schema_arrow, wanted)
+            except ValueError as error:
+                raise CorruptFileError(path, str(error)) from error
             rows = 0
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=present):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=projection.reads):
                 rows += batch.num_rows
-                yield _project(batch, names, wanted)
+                yield projection.apply(batch)
             if rows != file.metadata.num_rows:
                 # a page's checksum does not cover its header: one bit there makes pyarrow skip it
                 detail = f"{rows} of its {file.metadata.num_rows} rows were found"
                 raise CorruptFileError(path, detail)
     except (OSError, pa.ArrowException) as error:
         raise CorruptFileError(path, str(error)) from error
-
-
-def _project(
-    batch: pa.RecordBatch, names: Sequence[str | None], wanted: pa.Schema
-) -> pa.RecordBatch:
-    plain = pa.schema([f.remove_metadata() for f in wanted])
-    columns = [
-        pa.nulls(batch.num_rows, target.type)
-        if name is None
-        else batch.column(name).cast(target.type)
-        for name, target in zip(names, plain, strict=True)
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=plain)

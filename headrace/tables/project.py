@@ -1,0 +1,243 @@
+"""Reading rows of an older schema as the table is now: every field is found by its Iceberg id.
+
+A field may have been renamed, moved, widened, dropped or added since a file was written, at any
+depth, and a name may have been given to another field; an id never is. The steps are planned once
+from two schemas whose fields carry ids, and then taken for each batch, or rendered as SQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.tables.schema import field_id
+
+
+@dataclass(frozen=True)
+class Absent:
+    """There was no such field then: null."""
+
+    target: pa.DataType
+
+
+@dataclass(frozen=True)
+class Same:
+    """Nothing changed, at no depth."""
+
+    target: pa.DataType
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The type of a plain value changed."""
+
+    target: pa.DataType
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A struct whose fields changed; `sources` says what each was called then, in today's order."""
+
+    target: pa.DataType
+    sources: tuple[tuple[str | None, "Step"], ...]
+
+
+@dataclass(frozen=True)
+class Elements:
+    """A list whose elements changed."""
+
+    target: pa.DataType
+    element: "Step"
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A map whose keys or values changed."""
+
+    target: pa.DataType
+    key: "Step"
+    value: "Step"
+
+
+Step = Absent | Same | Cast | Fields | Elements | Entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """How a batch of an older schema becomes one of `schema`.
+
+    `columns` says, for each column of `schema`, what it was called then and what happens to it.
+    """
+
+    schema: pa.Schema
+    columns: tuple[tuple[str | None, Step], ...]
+
+    @classmethod
+    def of(cls, have: pa.Schema, wanted: pa.Schema) -> "Projection":
+        """Plan it. Pure. Fields of both schemas carry Iceberg ids.
+
+        Raises:
+            ValueError: If a column of `have` has no id, a required one of `wanted` is not there, or
+                one changed in a way that tables do not.
+
+        """
+        return cls(
+            schema=pa.schema([field.remove_metadata() for field in wanted]),
+            columns=_sources(list(have), list(wanted), path=""),
+        )
+
+    @property
+    def reads(self) -> list[str]:
+        """The columns that are needed, as they were called then."""
+        return [name for name, _ in self.columns if name is not None]
+
+    def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Turn a batch that has at least the columns `reads` into one of `schema`.
+
+        What did not change is passed on as it is, without a copy.
+
+        Raises:
+            pyarrow.ArrowException: If a value does not fit today's type.
+
+        """
+        columns = [
+            pa.nulls(batch.num_rows, step.target)
+            if name is None
+            else _convert(batch.column(name), step)
+            for name, step in self.columns
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema)
+
+
+def _sources(
+    have: Sequence[pa.Field], wanted: Sequence[pa.Field], *, path: str
+) -> tuple[tuple[str | None, Step], ...]:
+    by_id: dict[int, pa.Field] = {}
+    for field in have:
+        key = field_id(field)
+        if key is None:
+            msg = f"its column `{path}{field.name}` has no field id, so nobody can say which it is"
+            raise ValueError(msg)
+        by_id[key] = field
+    found: list[tuple[str | None, Step]] = []
+    for field in wanted:
+        key = field_id(field)
+        old = None if key is None else by_id.get(key)
+        if old is None:
+            if not field.nullable:
+                msg = f"it has no column `{path}{field.name}` (field id {key}), which is required"
+                raise ValueError(msg)
+            found.append((None, Absent(field.type)))
+        else:
+            found.append((old.name, _step(old.type, field.type, path=f"{path}{field.name}")))
+    return tuple(found)
+
+
+def _step(have: pa.DataType, wanted: pa.DataType, *, path: str) -> Step:
+    kinds = _kind(have), _kind(wanted)
+    if kinds == ("struct", "struct"):
+        sources = _sources(list(have), list(wanted), path=f"{path}.")
+        names = [name for name, step in sources if isinstance(step, Same)]
+        if have == wanted and names == [field.name for field in have]:
+            return Same(wanted)
+        return Fields(wanted, sources)
+    if kinds == ("list", "list"):
+        element = _step(have.value_type, wanted.value_type, path=f"{path}.element")
+        same = have == wanted and isinstance(element, Same)
+        return Same(wanted) if same else Elements(wanted, element)
+    if kinds == ("map", "map"):
+        key = _step(have.key_type, wanted.key_type, path=f"{path}.key")
+        value = _step(have.item_type, wanted.item_type, path=f"{path}.value")
+        same = have == wanted and isinstance(key, Same) and isinstance(value, Same)
+        return Same(wanted) if same else Entries(wanted, key, value)
+    if kinds != ("plain", "plain"):
+        msg = f"its column `{path}` is a {have}, the table says {wanted}"
+        raise ValueError(msg)
+    return Same(wanted) if have == wanted else Cast(wanted)
+
+
+def _kind(kind: pa.DataType) -> str:
+    if pa.types.is_struct(kind):
+        return "struct"
+    if pa.types.is_map(kind):
+        return "map"
+    return "list" if _is_any_list(kind) else "plain"
+
+
+def _is_any_list(kind: pa.DataType) -> bool:
+    # which of them a file gives back is up to whoever wrote it: pyarrow keeps its own types there
+    return (
+        pa.types.is_list(kind)
+        or pa.types.is_large_list(kind)
+        or pa.types.is_fixed_size_list(kind)
+        or _is_view(kind)
+    )
+
+
+def _is_view(kind: pa.DataType) -> bool:
+    return pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+
+
+def _convert(array: pa.Array, step: Step) -> pa.Array:
+    match step:
+        case Same():
+            return array
+        case Absent():
+            return pa.nulls(len(array), step.target)
+        case Cast():
+            return array.cast(step.target)
+        case Fields():
+            return _structs(array, step)
+        case Elements():
+            return _lists(_as_lists(array), step)
+        case Entries():
+            return _maps(array, step)
+
+
+def _structs(array: pa.StructArray, step: Fields) -> pa.Array:
+    children = [
+        pa.nulls(len(array), each.target)
+        if name is None
+        else _convert(array.field(array.type.get_field_index(name)), each)
+        for name, each in step.sources
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(step.target), mask=_nulls(array))
+
+
+def _as_lists(array: pa.Array) -> pa.ListArray:
+    kind = array.type
+    if _is_view(kind):
+        # pyarrow 26 casts a slice of a list view to other lists: they are put together by hand
+        lengths = pc.fill_null(pc.list_value_length(array), 0)
+        ends = pc.cumulative_sum(lengths.cast(pa.int32()))
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+        wanted = pa.list_(kind.value_field)
+        return pa.ListArray.from_arrays(offsets, array.flatten(), type=wanted, mask=_nulls(array))
+    return array if pa.types.is_list(kind) else array.cast(pa.list_(kind.value_field))
+
+
+def _lists(array: pa.ListArray, step: Elements) -> pa.Array:
+    offsets, values = _rows(array)
+    elements = _convert(values, step.element)
+    return pa.ListArray.from_arrays(offsets, elements, type=step.target, mask=_nulls(array))
+
+
+def _maps(array: pa.MapArray, step: Entries) -> pa.Array:
+    offsets, entries = _rows(array)
+    keys = _convert(entries.field(0), step.key)
+    items = _convert(entries.field(1), step.value)
+    return pa.MapArray.from_arrays(offsets, keys, items, type=step.target, mask=_nulls(array))
+
+
+def _rows(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
+    """Return offsets from 0 and the values they reach; a slice has those of the whole array."""
+    offsets = array.offsets
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    values = array.values.slice(first, last - first)
+    # also where `first` is 0: pyarrow takes no validity beside offsets that are a slice
+    return (pc.subtract(offsets, first) if array.offset else offsets), values
+
+
+def _nulls(array: pa.Array) -> pa.Array | None:
+    return array.is_null() if array.null_count else None
