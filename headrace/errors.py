@@ -178,7 +178,7 @@ class ContractError(LakeError):
     """A contract asks a table for a change that is not additive or widening."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
+        self.table, self.detail = table, detail
         super().__init__(f"the contract of `{table}` cannot be applied: {detail}")
 
 
@@ -367,3 +367,11 @@ class FeatureBuildError(LakeError):
     def __init__(self, failures: tuple[str, ...]) -> None:
         self.failures = failures
         super().__init__("\n".join(failures))
+
+
+class AlterRefusedError(LakeError):
+    """A change of a table's columns or partitioning would lose or misread rows, or fits nothing."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table, self.detail = table, detail
+        super().__init__(f"`{table}` cannot be altered: {detail}; nothing was changed")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.alter import alter
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def register(app: typer.Typer) -> None:
     noun.command("show")(show)
     noun.command("health")(health)
     noun.command("compact")(compact)
+    noun.command("alter")(alter)
     app.add_typer(noun, name="tables")
 
 

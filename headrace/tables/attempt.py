@@ -57,7 +57,8 @@ from headrace.tables.summary import OFFSETS_PREFIX, summarize
 
 ATTEMPTS_MAX = 12
 _BACKOFF_S = 0.02
-_NO_ANSWER = (
+# what a catalog raises when nobody can say whether it did what it was asked
+NO_ANSWER = (
     DatabaseUnavailableError,
     OSError,
     CommitStateUnknownException,
@@ -108,12 +109,16 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
 
 
 def commit_updates(
-    table: LakeTable, updates_of: Callable[[Table], tuple[TableUpdate, ...]]
+    table: LakeTable,
+    updates_of: Callable[[Table], tuple[TableUpdate, ...]],
+    *,
+    requirements_of: Callable[[TableMetadata], tuple[TableRequirement, ...]] = lambda _: (),
 ) -> TableMetadata:
-    """Land metadata-only updates (refs, expiry, properties) made from the newest metadata.
+    """Land metadata-only updates (refs, expiry, properties, schema) made from the newest metadata.
 
     `updates_of` is asked anew on every attempt; no updates mean there is nothing to do. What it
-    returns must give the same result when it is applied twice.
+    returns must give the same result when it is applied twice, unless `requirements_of` adds what
+    tells the catalog that it was applied already.
 
     Raises:
         CatalogBusyError: If it lost every swap; nothing was changed.
@@ -132,6 +137,7 @@ def commit_updates(
                 AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": ref.snapshot_id})
                 for name, ref in current.metadata.refs.items()
             ]
+            requirements += requirements_of(current.metadata)
             try:
                 response = table.lake.catalog.commit_table(current, tuple(requirements), updates)
             except CommitFailedException:
@@ -286,7 +292,7 @@ def _swap(
             for location in staged.written:
                 _discard(current.io, location)
         return landed
-    except _NO_ANSWER:
+    except NO_ANSWER:
         # the answer is lost or the catalog is locked: only the table itself knows. The files stay:
         # a commit that arrives late would need them, and clean-up takes them otherwise
         return _landed(table, snapshot_id=snapshot_id)

@@ -1,10 +1,16 @@
-"""Bringing an existing table in line with a schema: only additive and widening changes."""
+"""Bringing an existing table in line with a schema: only additive and widening changes.
+
+What a person changed by hand (`alter.py`) is never undone: a declaration that still says what was
+before is refused, and names what happened. A dropped column does not come back empty, a renamed one
+does not get a twin.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType
 
 from headrace.errors import ContractError
@@ -27,19 +33,35 @@ class EvolutionPlan:
 
 
 def plan_evolution(
-    have: pa.Schema, wanted: pa.Schema, *, table: str, properties: Mapping[str, str]
+    have: pa.Schema,
+    wanted: pa.Schema,
+    *,
+    table: str,
+    properties: Mapping[str, str],
+    former: Mapping[str, str | None] | None = None,
 ) -> EvolutionPlan:
     """Decide how `have` becomes `wanted`. Pure. Columns that are no longer wanted stay, optional.
 
+    Args:
+        have: The table's schema.
+        wanted: The declared one.
+        table: What to call the table in errors.
+        properties: Properties to set.
+        former: Names that columns had once, with what each is called now, or None if it was dropped.
+
     Raises:
-        ContractError: For a narrowing, a change of kind, or a new required column.
+        ContractError: For a narrowing, a change of kind, a new required column, or a column that
+            was dropped or renamed.
 
     """
+    former = former or {}
     added: list[pa.Field] = []
     widened: list[pa.Field] = []
     relaxed: list[str] = []
     for field in wanted:
         if field.name not in have.names:
+            if field.name in former:
+                raise ContractError(table, _was_altered(field.name, now=former[field.name]))
             if not field.nullable:
                 raise ContractError(
                     table,
@@ -68,6 +90,15 @@ def plan_evolution(
     )
 
 
+def former_names(metadata: TableMetadata) -> dict[str, str | None]:
+    """Find names of columns in older schemas that none has now: see `plan_evolution`. Pure."""
+    now = {field.field_id: field.name for field in metadata.schema().fields}
+    former: dict[str, str | None] = {}
+    for older in sorted(metadata.schemas, key=lambda each: each.schema_id):
+        former.update((field.name, now.get(field.field_id)) for field in older.fields)
+    return {name: to for name, to in former.items() if name not in now.values()}
+
+
 def bring_in_line(
     table: Table,
     wanted: pa.Schema,
@@ -91,7 +122,13 @@ def bring_in_line(
     changed = {k: v for k, v in properties.items() if table.properties.get(k) != v}
     # what is wanted as tables keep it: large strings, small integers and milliseconds do not exist
     wanted = schema.to_arrow(schema.to_iceberg(wanted, table=name))
-    plan = plan_evolution(schema.to_arrow(table.schema()), wanted, table=name, properties=changed)
+    plan = plan_evolution(
+        schema.to_arrow(table.schema()),
+        wanted,
+        table=name,
+        properties=changed,
+        former=former_names(table.metadata),
+    )
     if not plan.changes_schema and not plan.properties:
         return
     with table.transaction() as transaction:
@@ -105,6 +142,18 @@ def bring_in_line(
                     update.make_column_optional(column)
         if plan.properties:
             transaction.set_properties(dict(plan.properties))
+
+
+def _was_altered(name: str, *, now: str | None) -> str:
+    if now is None:
+        return (
+            f"column `{name}` was dropped from the table; leave it out of the declaration, or add it "
+            "anew with `headrace tables alter`, empty in older rows"
+        )
+    return (
+        f"column `{name}` was renamed to `{now}`; declare it by that name, or rename it back with "
+        "`headrace tables alter`"
+    )
 
 
 def _iceberg_type(field: pa.Field, *, table: str) -> IcebergType:

@@ -178,8 +178,8 @@ class LakeTable:
 
         Raises:
             TableNotFoundError: Listing the tables there are.
-            UnsupportedTableError: If it is not of format version 2, or partitioned in a way whose
-                keys are unknown here.
+            UnsupportedTableError: If it is not of format version 2, has what only newer ones have,
+                or is partitioned in a way whose keys are unknown here.
 
         """
         try:
@@ -192,6 +192,7 @@ class LakeTable:
             detail = f"it is of format version {version}, and only {_FORMAT_VERSION} is handled"
             raise UnsupportedTableError(str(self.name), detail)
         partitions.refuse_unknown(table.metadata, table=str(self.name))
+        schema.refuse_defaults(table.schema(), table=str(self.name))
         return table
 
     def terms(self) -> tuple[partitions.Term, ...]:

@@ -5,7 +5,7 @@ from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, schema_to_pyar
 from pyiceberg.io.pyarrow import _ConvertToIcebergWithoutIDs as ConvertWithoutIds
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 
-from headrace.errors import ContractError
+from headrace.errors import ContractError, UnsupportedTableError
 
 FIELD_ID = b"PARQUET:field_id"
 
@@ -27,6 +27,21 @@ def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
     """Convert with plain (32-bit offset) strings and lists; `required` becomes non-nullable."""
     arrow = schema_to_pyarrow(schema, include_field_ids=field_ids)
     return pa.schema([_plain(field) for field in arrow])
+
+
+def refuse_defaults(schema: Schema, *, table: str) -> None:
+    """Refuse default values of other programs: rows without a value would read null, not the value.
+
+    pyiceberg 0.12 writes them to tables of format version 2, where the specification has none.
+
+    Raises:
+        UnsupportedTableError: Naming the column.
+
+    """
+    for field in schema._lazy_id_to_field.values():
+        if field.initial_default is not None:
+            detail = f"column `{schema.find_column_name(field.field_id)}` has a default value"
+            raise UnsupportedTableError(table, f"{detail}, which only format version 3 has")
 
 
 def field_id(field: pa.Field) -> int | None:

@@ -1,0 +1,220 @@
+"""Changes of a table's columns and partitioning that a person asks for, planned and then applied.
+
+`evolve.py` brings a table in line with a declaration, which only adds and widens. Here columns also
+go, move and get other names, and the partitioning changes. No data file is touched: older files and
+snapshots are read through the new schema by field id, and keep the partition scheme they have.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import pyarrow as pa
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import update_mapping
+from pyiceberg.table.update import (
+    AddPartitionSpecUpdate,
+    AddSchemaUpdate,
+    AssertCurrentSchemaId,
+    AssertDefaultSpecId,
+    AssertLastAssignedFieldId,
+    AssertLastAssignedPartitionId,
+    SetCurrentSchemaUpdate,
+    SetDefaultSpecUpdate,
+    SetPropertiesUpdate,
+    TableRequirement,
+    TableUpdate,
+)
+from pyiceberg.types import NestedField
+
+from headrace.errors import CommitConflictError
+from headrace.tables.alter_plan import AlterPlan, plan_alter, state_of
+from headrace.tables.alter_steps import (
+    AddColumn,
+    DropColumn,
+    MakeOptional,
+    MoveColumn,
+    RenameColumn,
+    Repartition,
+    Step,
+    WidenColumn,
+)
+from headrace.tables.attempt import NO_ANSWER, commit_updates
+from headrace.tables.lake import LakeTable
+
+__all__ = [
+    "AddColumn",
+    "AlterPlan",
+    "DropColumn",
+    "MakeOptional",
+    "MoveColumn",
+    "RenameColumn",
+    "Repartition",
+    "Step",
+    "WidenColumn",
+    "add_column",
+    "alter",
+    "apply_alter",
+    "drop_column",
+    "make_optional",
+    "move_column",
+    "plan_alter",
+    "rename_column",
+    "repartition",
+    "widen_column",
+]
+
+_NAME_MAPPING = "schema.name-mapping.default"
+_LAST = -1  # "the one just added", in updates that set a schema or scheme
+
+
+def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
+    """Make a plan true, in one swap of metadata; appends and compaction may land meanwhile.
+
+    Raises:
+        CommitConflictError: If columns or partitioning changed since the plan was made; nothing
+            was changed.
+        CatalogBusyError: If it lost every race with other commits; nothing was changed.
+        DatabaseUnavailableError: If the catalog gave no answer and shows no change.
+
+    """
+
+    def unchanged(metadata: TableMetadata) -> AlterPlan:
+        if state_of(metadata) != plan.made_from:
+            detail = "its columns or partitioning changed since the plan was made"
+            raise CommitConflictError(plan.table, detail)
+        return plan
+
+    _land(table, unchanged)
+
+
+def alter(table: LakeTable, *steps: Step) -> AlterPlan:
+    """Take steps on a table as it is now, all of them or none. Returns what was done.
+
+    Raises:
+        AlterRefusedError, InvalidNameError: See `plan_alter`; nothing was changed.
+        CatalogBusyError, DatabaseUnavailableError: See `apply_alter`.
+
+    """
+    name = str(table.name)
+    return _land(table, lambda metadata: plan_alter(metadata, steps, table=name))
+
+
+def add_column(table: LakeTable, path: str, kind: pa.DataType) -> AlterPlan:
+    """Add an optional column, also inside of a struct (`address.city`). Raises: see `alter`."""
+    return alter(table, AddColumn(path, type=kind))
+
+
+def drop_column(table: LakeTable, path: str) -> AlterPlan:
+    """Drop a column; one added later under its name does not get its values. Raises: see `alter`."""
+    return alter(table, DropColumn(path))
+
+
+def rename_column(table: LakeTable, path: str, *, to: str) -> AlterPlan:
+    """Rename a column; `to` is a name, not a path. Raises: see `alter`."""
+    return alter(table, RenameColumn(path, to=to))
+
+
+def move_column(
+    table: LakeTable, path: str, *, where: Literal["first", "before", "after"], other: str = ""
+) -> AlterPlan:
+    """Move a column to the start of its struct or beside `other`. Raises: see `alter`."""
+    return alter(table, MoveColumn(path, where=where, other=other))
+
+
+def widen_column(table: LakeTable, path: str, kind: pa.DataType) -> AlterPlan:
+    """Widen a column, a list's `element` or a map's `value`. Raises: see `alter`."""
+    return alter(table, WidenColumn(path, type=kind))
+
+
+def make_optional(table: LakeTable, path: str) -> AlterPlan:
+    """Allow null in a column; there is no way back. Raises: see `alter`."""
+    return alter(table, MakeOptional(path))
+
+
+def repartition(table: LakeTable, *, partition_by: Sequence[str]) -> AlterPlan:
+    """Partition what is written from now on by terms such as `day(event_time)`.
+
+    Files that are there keep their scheme, and are read all the same, until compaction rewrites
+    them. Raises: see `alter`.
+    """
+    return alter(table, Repartition(tuple(partition_by)))
+
+
+def _land(table: LakeTable, plan_of: Callable[[TableMetadata], AlterPlan]) -> AlterPlan:
+    plan: AlterPlan | None = None
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        nonlocal plan
+        plan = plan_of(current.metadata)
+        return _updates(plan, current.metadata)
+
+    try:
+        commit_updates(table, updates_of, requirements_of=_requirements)
+    except NO_ANSWER:
+        # taking the steps again would be refused if they landed: only the table itself knows
+        if plan is None or not _is_true(plan, table.iceberg().metadata):
+            raise
+    if plan is None:
+        msg = "unreachable: updates are planned before they land"
+        raise AssertionError(msg)
+    return plan
+
+
+def _updates(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, ...]:
+    updates: list[TableUpdate] = []
+    if plan.schema is not None:
+        known = [each.schema_id for each in metadata.schemas if each == plan.schema]
+        if not known:
+            schema_id = 1 + max(each.schema_id for each in metadata.schemas)
+            keys = plan.schema.identifier_field_ids
+            schema = Schema(*plan.schema.fields, schema_id=schema_id, identifier_field_ids=keys)
+            updates.append(AddSchemaUpdate(schema=schema))
+        updates.append(
+            SetCurrentSchemaUpdate.model_validate({"schema-id": known[0] if known else _LAST})
+        )
+        updates.extend(_mapping_updates(plan.schema, metadata))
+    if plan.spec is not None:
+        is_known = plan.spec.spec_id in metadata.specs()
+        if not is_known:
+            updates.append(AddPartitionSpecUpdate(spec=plan.spec))
+        spec_id = plan.spec.spec_id if is_known else _LAST
+        updates.append(SetDefaultSpecUpdate.model_validate({"spec-id": spec_id}))
+    return tuple(updates)
+
+
+def _mapping_updates(schema: Schema, metadata: TableMetadata) -> list[TableUpdate]:
+    """Keep readable what was added to the table without ids, and is found by a mapping of names."""
+    mapping = metadata.name_mapping()
+    if mapping is None:
+        return []
+    before, after = metadata.schema()._lazy_id_to_field, schema._lazy_id_to_field
+    renamed = {i: f for i, f in after.items() if i in before and before[i].name != f.name}
+    added: dict[int, list[NestedField]] = {}
+    for key, each in after.items():
+        parent = schema._lazy_id_to_parent.get(key, -1)
+        if key not in before and (parent == -1 or parent in before):
+            added.setdefault(parent, []).append(each)
+    changed = update_mapping(mapping, renamed, added)
+    return [SetPropertiesUpdate(updates={_NAME_MAPPING: changed.model_dump_json()})]
+
+
+def _requirements(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
+    return (
+        AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
+        AssertLastAssignedFieldId.model_validate(
+            {"last-assigned-field-id": metadata.last_column_id}
+        ),
+        AssertDefaultSpecId.model_validate({"default-spec-id": metadata.default_spec_id}),
+        AssertLastAssignedPartitionId.model_validate(
+            {"last-assigned-partition-id": metadata.last_partition_id}
+        ),
+    )
+
+
+def _is_true(plan: AlterPlan, metadata: TableMetadata) -> bool:
+    if str(metadata.table_uuid) != plan.made_from[0]:
+        return False
+    schema_fits = plan.schema is None or plan.schema == metadata.schema()
+    return schema_fits and (plan.spec is None or plan.spec.fields == metadata.spec().fields)

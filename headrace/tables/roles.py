@@ -1,0 +1,74 @@
+"""Columns something depends on: partitioning, sort order, keys, a stream's contract, a feature view."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+
+from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW_PROPERTY
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
+from headrace.tables import partitions
+
+STREAM_PROPERTY = "headrace.stream"
+CLUSTER_PROPERTY = "headrace.cluster_by"
+
+DROP, RENAME, WIDEN, RELAX = "dropped", "renamed", "widened", "made optional"
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a column is to the table, and what must not be done to it because of that."""
+
+    what: str
+    forbids: frozenset[str]
+
+
+def roles_of(metadata: TableMetadata) -> Mapping[int, tuple[Role, ...]]:
+    """Find the roles of every column that has one, by field id. Pure.
+
+    A column of an older partition scheme counts: other readers fail, and DuckDB 1.5 ends its
+    process, on files whose partition column is gone.
+    """
+    found: dict[int, tuple[Role, ...]] = {}
+    for field_id, role in (*_by_id(metadata), *_by_name(metadata)):
+        if role not in found.get(field_id, ()):
+            found[field_id] = (*found.get(field_id, ()), role)
+    return found
+
+
+def _by_id(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
+    terms = partitions.all_terms(metadata)
+    for spec_id, spec in metadata.specs().items():
+        age = "" if spec_id == metadata.default_spec_id else " in an older scheme"
+        for each, term in zip(spec.fields, terms[spec_id], strict=True):
+            yield each.source_id, Role(f"partitions it{age} (`{term}`)", frozenset({DROP}))
+    for each in metadata.sort_order().fields:
+        yield each.source_id, Role("is in its sort order", frozenset({DROP}))
+    for field_id in metadata.schema().identifier_field_ids:
+        yield field_id, Role("is part of its row identity", frozenset({DROP, RELAX}))
+
+
+def _by_name(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
+    schema, properties = metadata.schema(), metadata.properties
+    fixed = frozenset({DROP, RENAME, WIDEN, RELAX})
+    yield from _named(schema, COORDINATES.names, Role("is a row coordinate headrace writes", fixed))
+    if STREAM_PROPERTY in properties:
+        role = Role("is a time every record of its stream has", fixed)
+        yield from _named(schema, (EVENT_TIME, KNOWN_AT), role)
+    clustered = json.loads(properties.get(CLUSTER_PROPERTY, "[]"))
+    role = Role(f"is declared its order of rows (`{CLUSTER_PROPERTY}`)", frozenset({DROP, RENAME}))
+    yield from _named(schema, clustered, role)
+    if FEATURE_VIEW_PROPERTY in properties:
+        view = json.loads(properties[FEATURE_VIEW_PROPERTY])
+        times = (view.get("event_time", EVENT_TIME), view.get("known_at", KNOWN_AT))
+        names = (*view.get("entity", ()), *times)
+        role = Role("is an entity or a time of the feature view", frozenset({DROP, RENAME, RELAX}))
+        yield from _named(schema, names, role)
+
+
+def _named(schema: Schema, names: Iterable[str], role: Role) -> Iterator[tuple[int, Role]]:
+    for field in schema.fields:
+        if field.name in names:
+            yield field.field_id, role
