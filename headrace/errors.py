@@ -375,3 +375,28 @@ class AlterRefusedError(LakeError):
     def __init__(self, table: str, detail: str) -> None:
         self.table, self.detail = table, detail
         super().__init__(f"`{table}` cannot be altered: {detail}; nothing was changed")
+
+
+class MergeKeyError(LakeError, ValueError):
+    """Rows cannot be matched with those of the table by the key that was given."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"rows cannot be merged into `{table}`: {detail}; nothing was changed")
+
+
+class DuplicateKeyError(MergeKeyError):
+    """Two of the rows to merge have one key: nobody can say which is to stay."""
+
+    def __init__(self, table: str, *, example: str, keys: int) -> None:
+        self.example, self.keys = example, keys
+        detail = f"{keys} keys occur more than once, for example {example}; keep one row of each"
+        super().__init__(table, detail)
+
+
+class ConditionError(LakeError, ValueError):
+    """A condition on rows cannot be read, or does not fit the table."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"the condition on rows of `{table}` cannot be used: {detail}")

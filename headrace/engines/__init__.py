@@ -1,4 +1,5 @@
-"""Engines run SQL on pinned snapshots and write files for the committer to adopt.
+"""Engines run SQL on pinned snapshots; merges and row-level deletes work out what files become.
 
-An engine never commits: only `headrace.tables.commit` changes what a table holds.
+Here files are read and written, never adopted: only `headrace.tables.commit` changes what a table
+holds, and whoever changes rows here asks it to.
 """

@@ -73,7 +73,8 @@ class Change:
             other schemes; None if any may.
         removed_paths: Files that must still be there when the commit lands.
         base_snapshot_id: The snapshot the change was computed from. If given, the commit is refused
-            when rows it read were deleted since, or rows were added that `may_conflict`.
+            when rows it read were deleted since, or rows were added that `may_conflict`. With
+            `may_conflict`, None means a table without commits.
         may_conflict: Whether a data file added since the base may hold rows the change should have
             seen; files that cannot are no reason to refuse.
         entries_max: If given, nothing but the manifests is rewritten, with this many entries each.

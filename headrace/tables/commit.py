@@ -191,14 +191,17 @@ def rewrite_files(
 ) -> Commit:
     """Swap files for others with other rows: a merge or a row-level delete, copy-on-write.
 
-    Delete files that `added` has applied may be among `removed`.
+    Delete files that `added` has applied may be among `removed`. With nothing `removed` it is an
+    append that is refused if rows it should have seen came in between.
 
     Raises:
-        CommitConflictError: If since `base_snapshot_id` a file of `removed` was replaced, rows of
-            it were deleted, or a file was added that `may_conflict`.
+        CommitConflictError: If since `base_snapshot_id` (None: a table without commits) a file of
+            `removed` was replaced, rows of it were deleted, or a file was added that `may_conflict`.
 
     """
-    operation = Operation.OVERWRITE if added else Operation.DELETE
+    operation = Operation.DELETE
+    if added:
+        operation = Operation.OVERWRITE if removed else Operation.APPEND
     change = _rewriting(
         table,
         operation,

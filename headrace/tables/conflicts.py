@@ -32,15 +32,11 @@ def refuse_conflicts(
     if lost:
         detail = f"{len(lost)} of its input files were already replaced, first `{min(lost)}`"
         raise CommitConflictError(table, detail)
-    if change.base_snapshot_id is None or parent is None:
+    if parent is None or parent.snapshot_id == change.base_snapshot_id:
         return
-    if parent.snapshot_id == change.base_snapshot_id:
+    since = _base_sequence(change, metadata, table)
+    if since is None:
         return
-    base = metadata.snapshot_by_id(change.base_snapshot_id)
-    if base is None:
-        detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
-        raise CommitConflictError(table, detail)
-    since = base.sequence_number or 0
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
         if may_concern(file, removed):
             detail = f"`{file.file_path}` deleted rows of its input files meanwhile"
@@ -51,6 +47,18 @@ def refuse_conflicts(
         if change.may_conflict(file):
             detail = f"`{file.file_path}` brought rows meanwhile that it may have to change"
             raise CommitConflictError(table, detail)
+
+
+def _base_sequence(change: Change, metadata: TableMetadata, table: str) -> int | None:
+    """Return the sequence number of what a change was computed from; None if it was nothing."""
+    if change.base_snapshot_id is None:
+        # computed from a table without commits: all there is came since
+        return None if change.may_conflict is None else 0
+    base = metadata.snapshot_by_id(change.base_snapshot_id)
+    if base is None:
+        detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
+        raise CommitConflictError(table, detail)
+    return base.sequence_number or 0
 
 
 def _added_since(

@@ -91,6 +91,16 @@ class TableWriter:
                     self._open[key] = _PartitionFile(self._table, self._schema, key, self._terms)
                 self._open[key].write(rows)
 
+    def roll(self) -> None:
+        """Close every open file; rows of their partitions that come later start new ones."""
+        with self._storage():
+            for key in list(self._open):
+                self._close_one(key)
+
+    def discard(self) -> None:
+        """Remove the files after all: the commit that was to name them was refused for good."""
+        self._discard()
+
     @contextlib.contextmanager
     def _storage(self) -> Generator[None]:
         try:
@@ -112,9 +122,7 @@ class TableWriter:
             self._discard()
             return
         try:
-            with self._storage():
-                for key in list(self._open):
-                    self._close_one(key)
+            self.roll()
         except BaseException:
             self._discard()
             raise

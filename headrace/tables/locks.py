@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 WAIT_S_MAX = 120.0
 _POLL_S = 0.005
 _POLL_DATABASE_S = 0.05  # asking a server costs it something
+_THREAD = threading.local()
 
 
 @contextlib.contextmanager
@@ -29,7 +31,8 @@ def table_lock(
 
     Where the catalog is on Postgres it is an advisory lock, which holds across hosts; otherwise a
     file lock, which holds on this one. Commits stay correct without it, by optimistic concurrency:
-    the lock only saves retries.
+    the lock only saves retries. A thread that holds it may take it again: who must not lose a race
+    holds it from planning to the commit, which takes it for itself.
 
     Raises:
         CatalogBusyError: If another process keeps it longer than `wait_s_max`.
@@ -37,11 +40,22 @@ def table_lock(
     """
     engine = getattr(lake.catalog, "engine", None)
     if isinstance(engine, sa.Engine) and engine.dialect.name == "postgresql":
+        lock = (str(engine.url), str(name))
         locked = _advisory_lock(engine, str(name), wait_s_max=wait_s_max)
     else:
-        locked = _file_lock(lake.settings.state_dir / "locks", str(name), wait_s_max=wait_s_max)
-    with locked:
+        folder = lake.settings.state_dir / "locks"
+        lock = (str(folder.resolve()), str(name))
+        locked = _file_lock(folder, str(name), wait_s_max=wait_s_max)
+    held: set[tuple[str, str]] = _THREAD.__dict__.setdefault("held", set())
+    if lock in held:
         yield
+        return
+    with locked:
+        held.add(lock)
+        try:
+            yield
+        finally:
+            held.discard(lock)
 
 
 @contextlib.contextmanager

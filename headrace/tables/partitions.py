@@ -259,7 +259,7 @@ def split(
         if batch.num_rows:
             yield (), batch
         return
-    columns = [_values(batch.column(term.column), term) for term in terms]
+    columns = [values_of(batch.column(term.column), term) for term in terms]
     keys = pa.table(columns, names=[str(i) for i in range(len(columns))])
     distinct = keys.group_by(keys.column_names, use_threads=False).aggregate([])
     rows = zip(*(distinct.column(name).to_pylist() for name in keys.column_names), strict=True)
@@ -271,7 +271,8 @@ def split(
         yield tuple(key), batch.filter(_equal(columns, key))
 
 
-def _values(column: pa.Array, term: Term) -> pa.Array:
+def values_of(column: pa.Array, term: Term) -> pa.Array:
+    """Return what partitions keep of a column's values; a day is a date, as in keys."""
     if term.transform == IDENTITY:
         return column
     if term.by_day:

@@ -116,6 +116,11 @@ class TableVersion:
         return replace(self, schema=schema.to_arrow(then), _read_as=then)
 
     @property
+    def metadata(self) -> TableMetadata:
+        """The table's metadata when this object was made: its schemas and partition schemes."""
+        return self._metadata
+
+    @property
     def since_then(self) -> Projection:
         """How the columns the table had at this snapshot, which engines show, become `schema`.
 
@@ -169,6 +174,10 @@ class TableVersion:
         wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
         test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
         return _read_files(self, test, lambda file: scheme.key_of(file) in wanted)
+
+    def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
+        """List the live files of those manifests that `may_list` takes, in the order of `files`."""
+        return () if self.snapshot_id is None else _read_files(self, may_list)
 
     def plain_files(
         self, *, partitions: Collection[PartitionKey] | None = None

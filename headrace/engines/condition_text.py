@@ -1,0 +1,204 @@
+"""Reading a condition: its text, and whether it fits the columns of a table.
+
+pyiceberg converts a literal to whatever the column is: '7.9' and 1.5 become integers, a number
+becomes a date, and beyond an integer's range `!=` becomes true, of null too. For deleting rows that
+is too kind: here a value is of its column's type, or the condition is refused.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, cast
+
+import numpy as np
+from pyiceberg.expressions import (
+    And,
+    BooleanExpression,
+    IsNaN,
+    LiteralPredicate,
+    NotNaN,
+    NotStartsWith,
+    Or,
+    Reference,
+    SetPredicate,
+    StartsWith,
+    UnboundPredicate,
+    parser,
+)
+from pyiceberg.expressions.literals import (
+    AboveMax,
+    BelowMin,
+    BinaryLiteral,
+    BooleanLiteral,
+    DateLiteral,
+    DecimalLiteral,
+    DoubleLiteral,
+    FloatLiteral,
+    Literal,
+    LongLiteral,
+    StringLiteral,
+    TimeLiteral,
+    TimestampLiteral,
+    UUIDLiteral,
+)
+from pyiceberg.expressions.visitors import rewrite_not
+from pyiceberg.schema import Schema
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FixedType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    PrimitiveType,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+    TimeType,
+    UUIDType,
+)
+from pyparsing import ParseBaseException
+
+from headrace.errors import ConditionError
+
+TEXT_CHARS_MAX = 10_000  # parsing 2,000 terms takes seconds
+DEPTH_MAX = 64  # each level takes several of Python's 1,000 frames, here and in pyiceberg
+_FITTING: Mapping[type[IcebergType], tuple[type[Literal[Any]], ...]] = {
+    BooleanType: (BooleanLiteral,),
+    IntegerType: (LongLiteral,),
+    LongType: (LongLiteral,),
+    FloatType: (LongLiteral, DecimalLiteral, DoubleLiteral, FloatLiteral),
+    DoubleType: (LongLiteral, DecimalLiteral, DoubleLiteral, FloatLiteral),
+    DecimalType: (LongLiteral, DecimalLiteral),
+    StringType: (StringLiteral,),
+    DateType: (StringLiteral, DateLiteral),
+    TimeType: (StringLiteral, TimeLiteral),
+    TimestampType: (StringLiteral, TimestampLiteral),
+    TimestamptzType: (StringLiteral, TimestampLiteral),
+    UUIDType: (StringLiteral, UUIDLiteral),
+    BinaryType: (BinaryLiteral,),
+    FixedType: (BinaryLiteral,),
+}
+
+
+def read_condition(
+    wanted: str | BooleanExpression, schema: Schema, *, table: str
+) -> BooleanExpression:
+    """Parse a condition and give its values the types of their columns; it has no negations left.
+
+    Raises:
+        ConditionError: If it cannot be parsed, is too long or deep, names a column that the table
+            does not have, or compares one with a value of another type.
+
+    """
+    expression = _parse(wanted, table=table) if isinstance(wanted, str) else wanted
+    if _depth(expression) > DEPTH_MAX:
+        detail = f"it is nested more than {DEPTH_MAX} deep; use `in (…)` for one column's values"
+        raise ConditionError(table, detail)
+    # where negations are at the columns, more of these being true can only make the whole true
+    return map_leaves(rewrite_not(expression), lambda leaf: _fitted(leaf, schema, table))
+
+
+def map_leaves(
+    expression: BooleanExpression, change: Callable[[UnboundPredicate], BooleanExpression]
+) -> BooleanExpression:
+    """Change every comparison of an expression without negations."""
+    match expression:
+        case And():
+            return And(map_leaves(expression.left, change), map_leaves(expression.right, change))
+        case Or():
+            return Or(map_leaves(expression.left, change), map_leaves(expression.right, change))
+        case UnboundPredicate():
+            return change(expression)
+        case _:
+            return expression
+
+
+def column_of(leaf: UnboundPredicate) -> str:
+    """Name the column a comparison is about."""
+    term = leaf.term
+    return term.name if isinstance(term, Reference) else str(term)
+
+
+def _parse(text: str, *, table: str) -> BooleanExpression:
+    if len(text) > TEXT_CHARS_MAX:
+        detail = f"it has {len(text):,} characters, {TEXT_CHARS_MAX:,} are allowed"
+        raise ConditionError(table, detail)
+    try:
+        return parser.parse(text)
+    except ParseBaseException as error:
+        detail = f"`{text[:200]}` makes no sense from character {error.loc + 1} on"
+        raise ConditionError(
+            table, f"{detail}; write it like `user_id = 7 and name is not null`"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConditionError(table, f"`{text[:200]}`: {str(error)[:200]}") from error
+
+
+def _depth(expression: BooleanExpression) -> int:
+    level, depth = [expression], 0
+    while level and depth <= DEPTH_MAX:
+        depth += 1
+        level = [
+            child
+            for each in level
+            for name in ("left", "right", "child")
+            if isinstance(child := getattr(each, name, None), BooleanExpression)
+        ]
+    return depth
+
+
+def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpression:
+    name = column_of(leaf)
+    field = next((each for each in schema.fields if each.name == name), None)
+    if field is None:
+        columns = ", ".join(each.name for each in schema.fields)
+        detail = f"`{table}` has no column `{name}`; conditions may name {columns}"
+        raise ConditionError(table, detail)
+    kind = field.field_type
+    text = f"`{name}`, which is {kind},"
+    if isinstance(leaf, StartsWith | NotStartsWith) and not isinstance(kind, StringType):
+        raise ConditionError(table, f"{text} has no beginning like a string")
+    if isinstance(leaf, IsNaN | NotNaN) and not isinstance(kind, FloatType | DoubleType):
+        raise ConditionError(table, f"{text} is never NaN")
+    try:
+        if isinstance(leaf, LiteralPredicate):
+            return type(leaf)(term=leaf.term, value=_as(leaf.literal, kind))
+        if isinstance(leaf, SetPredicate):
+            return type(leaf)(leaf.term, {_as(each, kind) for each in leaf.literals})
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ConditionError(table, f"{text} cannot be compared: {error}") from error
+    return leaf
+
+
+def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
+    """Give a literal the type of the column it is compared with, unchanged in value."""
+    if not isinstance(literal, _FITTING.get(type(kind), ())) or not isinstance(kind, PrimitiveType):
+        msg = f"{literal.value!r} is of another type"
+        raise TypeError(msg)
+    if isinstance(kind, DecimalType) and isinstance(literal, DecimalLiteral):
+        literal = DecimalLiteral(_rescaled(literal.value, kind))
+    if isinstance(literal, StringLiteral) and isinstance(kind, TimestampType | TimestamptzType):
+        literal = StringLiteral(literal.value.replace(" ", "T", 1).replace("Z", "+00:00"))
+    found = cast("Literal[Any]", literal.to(kind))
+    if isinstance(found, AboveMax | BelowMin):
+        msg = f"{literal.value!r} is beyond its range"
+        raise ValueError(msg)  # noqa: TRY004  (the type is right)
+    if isinstance(kind, FloatType):
+        # what the column holds is rounded to 32 bits: 0.3 is never found otherwise
+        return FloatLiteral(float(np.float32(found.value)))
+    if isinstance(kind, FixedType) and len(found.value) != len(kind):
+        msg = f"{found.value!r} is of another length"
+        raise ValueError(msg)
+    return found
+
+
+def _rescaled(value: Decimal, kind: DecimalType) -> Decimal:
+    found = value.quantize(Decimal(1).scaleb(-kind.scale))
+    if found != value or len(found.as_tuple().digits) > kind.precision:
+        msg = f"{value} does not fit"
+        raise ValueError(msg)
+    return found
