@@ -54,10 +54,48 @@ _DATASET_VERSIONS = sa.Table(
     sa.Column("lockfile", sa.Text, nullable=False),
 )
 
+# commits that are not, or no longer, in the history of `main`: on other branches, or rolled back
+_OFF_MAIN = sa.Table(
+    "off_main",
+    _METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+)
+
+_PROPERTY_MOVES = sa.Table(
+    "property_moves",
+    _METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Column("moves", sa.Text, nullable=False),
+)
+
+_ORIGINS = sa.Table(
+    "commit_origins",
+    _METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("origin", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+)
+
+_LEASES = sa.Table(
+    "leases",
+    _METADATA,
+    sa.Column("lease_id", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("snapshot_id", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("ends_at_ms", sa.BigInteger, nullable=False),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
-    """One commit of one table; partitions are canonical texts of their keys."""
+    """One commit of one table; partitions are canonical texts of their keys.
+
+    `moves` says which table properties it changed, and is empty if that is not known; `origins`
+    name the snapshots and audits whose rows it published.
+    """
 
     table: str
     snapshot_id: int
@@ -73,6 +111,19 @@ class CommitRecord:
     files_removed: int = 0
     rows_added: int = 0
     rows_removed: int = 0
+    moves: str = ""
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseRecord:
+    """Who holds a lease on a snapshot, and until when."""
+
+    lease_id: str
+    table: str
+    snapshot_id: int
+    holder: str
+    ends_at_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,39 +196,78 @@ class Registry:
         """Release the connections."""
         self.engine.dispose()
 
-    def record_commit(self, record: CommitRecord) -> None:
-        """Remember a commit; the same commit again changes nothing."""
-        row = {
-            **{c.name: getattr(record, c.name) for c in _COMMITS.columns if c.name != "table_name"},
+    def record_commit(self, record: CommitRecord, *, on_main: bool = True) -> None:
+        """Remember a commit, in the history of `main` or not; the same again changes nothing.
+
+        One that is on `main` already stays there until `move_main` says otherwise.
+        """
+        row = {c.name: getattr(record, c.name) for c in _COMMITS.columns if c.name != "table_name"}
+        row |= {
             "table_name": record.table,
             "partitions": json.dumps(list(record.partitions)),
             "inputs": json.dumps(dict(record.inputs), sort_keys=True),
         }
+        key = {"table_name": record.table, "snapshot_id": record.snapshot_id}
+        rows: list[tuple[sa.Table, dict[str, Any]]] = [(_COMMITS, row)]
+        if record.moves:
+            rows.append((_PROPERTY_MOVES, key | {"moves": record.moves}))
+        rows += [(_ORIGINS, key | {"origin": origin}) for origin in record.origins]
         with self.engine.begin() as connection:
-            connection.execute(insert(_COMMITS).values(row).on_conflict_do_nothing())
+            known = connection.execute(_select_commit(record.table, record.snapshot_id)).first()
+            for table, values in rows:
+                connection.execute(insert(table).values(values).on_conflict_do_nothing())
+            if on_main and known is not None:
+                connection.execute(_BACK_ON_MAIN, {"of": record.table, "id": record.snapshot_id})
+            elif not on_main and known is None:
+                connection.execute(insert(_OFF_MAIN).values(key).on_conflict_do_nothing())
 
-    def knows_commit(self, table: str, snapshot_id: int) -> bool:
-        """Whether this commit was recorded."""
-        query = sa.select(_COMMITS.c.snapshot_id).where(
-            _COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id
-        )
+    def move_main(
+        self, table: str, *, gained: Sequence[int] = (), lost: Sequence[int] = ()
+    ) -> None:
+        """Remember that `main` was moved by hand, over these commits."""
+        rows = [{"table_name": table, "snapshot_id": each} for each in lost]
+        with self.engine.begin() as connection:
+            if rows:
+                connection.execute(insert(_OFF_MAIN).on_conflict_do_nothing(), rows)
+            if gained:
+                connection.execute(_BACK_ON_MAIN, [{"of": table, "id": each} for each in gained])
+
+    def knows_commit(self, table: str, snapshot_id: int, *, on_main: bool = False) -> bool:
+        """Whether this commit was recorded, and, if asked, recorded as one of `main`."""
+        query = _select_commit(table, snapshot_id)
+        if on_main:
+            query = query.where(_is_on_main(_COMMITS))
         with self.engine.connect() as connection:
             return connection.execute(query).first() is not None
 
     def commit(self, table: str, snapshot_id: int) -> CommitRecord | None:
         """Return one commit, whether or not its snapshot is still alive."""
-        query = sa.select(_COMMITS).where(
-            _COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id
+        both = sa.and_(
+            _PROPERTY_MOVES.c.table_name == _COMMITS.c.table_name,
+            _PROPERTY_MOVES.c.snapshot_id == _COMMITS.c.snapshot_id,
+        )
+        query = (
+            sa.select(_COMMITS, sa.func.coalesce(_PROPERTY_MOVES.c.moves, "").label("moves"))
+            .select_from(_COMMITS.outerjoin(_PROPERTY_MOVES, both))
+            .where(_COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id)
         )
         with self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _commit_of(row)
 
+    def commit_from(self, table: str, origin: str) -> int | None:
+        """Return the commit in the history of `main` that published this origin, if one did."""
+        query = sa.select(_ORIGINS.c.snapshot_id).where(
+            _ORIGINS.c.table_name == table, _ORIGINS.c.origin == origin, _is_on_main(_ORIGINS)
+        )
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalars().first()
+
     def commits(self, table: str, *, limit: int = 100) -> list[CommitRecord]:
-        """Return the latest commits of a table, newest first."""
+        """Return the latest commits in the history of `main`, newest first."""
         query = (
             sa.select(_COMMITS)
-            .where(_COMMITS.c.table_name == table)
+            .where(_COMMITS.c.table_name == table, _is_on_main(_COMMITS))
             .order_by(_COMMITS.c.sequence_number.desc())
             .limit(limit)
         )
@@ -191,7 +281,7 @@ class Registry:
                 _COMMITS.c.table_name,
                 sa.func.max(_COMMITS.c.sequence_number).label("sequence_number"),
             )
-            .where(_COMMITS.c.inputs != "{}")
+            .where(_COMMITS.c.inputs != "{}", _is_on_main(_COMMITS))
             .group_by(_COMMITS.c.table_name)
             .subquery()
         )
@@ -246,8 +336,11 @@ class Registry:
             )
 
     def builds(self, table: str) -> dict[str, Build]:
-        """Return the last build of every partition of a table, by partition text."""
-        query = sa.select(_BUILDS).where(_BUILDS.c.table_name == table)
+        """Return the last build of every partition of a table, by partition text.
+
+        A build that was rolled back is none: its rows are gone.
+        """
+        query = sa.select(_BUILDS).where(_BUILDS.c.table_name == table, _is_on_main(_BUILDS))
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return {
@@ -286,6 +379,46 @@ class Registry:
             query = query.where(table.c.name == name)
         with self.engine.connect() as connection:
             return [DatasetRecord(**row) for row in connection.execute(query).mappings()]
+
+    def record_lease(self, lease: LeaseRecord, *, now_ms: int) -> None:
+        """Remember who holds a lease, replacing what was known of it; forget those that are over."""
+        row = {c.name: getattr(lease, c.name) for c in _LEASES.columns if c.name != "table_name"}
+        row["table_name"] = lease.table
+        statement = insert(_LEASES).values(row)
+        with self.engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["lease_id"], set_=row)
+            )
+            connection.execute(sa.delete(_LEASES).where(_LEASES.c.ends_at_ms < now_ms))
+
+    def forget_lease(self, lease_id: str) -> None:
+        """Forget a lease that was ended."""
+        with self.engine.begin() as connection:
+            connection.execute(sa.delete(_LEASES).where(_LEASES.c.lease_id == lease_id))
+
+    def lease_holders(self, table: str) -> dict[str, str]:
+        """Return who holds the leases on a table, by lease id; some may be over already."""
+        query = sa.select(_LEASES.c.lease_id, _LEASES.c.holder).where(_LEASES.c.table_name == table)
+        with self.engine.connect() as connection:
+            return {row.lease_id: row.holder for row in connection.execute(query)}
+
+
+def _select_commit(table: str, snapshot_id: int) -> sa.Select[tuple[int]]:
+    return sa.select(_COMMITS.c.snapshot_id).where(
+        _COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id
+    )
+
+
+def _is_on_main(of: sa.Table) -> sa.ColumnElement[bool]:
+    off = sa.select(_OFF_MAIN.c.snapshot_id).where(
+        _OFF_MAIN.c.table_name == of.c.table_name, _OFF_MAIN.c.snapshot_id == of.c.snapshot_id
+    )
+    return ~off.exists()
+
+
+_BACK_ON_MAIN = sa.delete(_OFF_MAIN).where(
+    _OFF_MAIN.c.table_name == sa.bindparam("of"), _OFF_MAIN.c.snapshot_id == sa.bindparam("id")
+)
 
 
 def _commit_of(row: sa.RowMapping) -> CommitRecord:

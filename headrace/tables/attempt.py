@@ -28,6 +28,7 @@ from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertRefSnapshotId,
     AssertTableUUID,
+    RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
@@ -46,6 +47,7 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.tables import manifests
+from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
 from headrace.tables.conflicts import refuse_conflicts
 from headrace.tables.expire import expired
@@ -53,9 +55,12 @@ from headrace.tables.history import record_dying, record_head
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.manifest_set import ManifestSet, Rewritten
-from headrace.tables.summary import OFFSETS_PREFIX, summarize
+from headrace.tables.pins import lapsed
+from headrace.tables.property_log import OFFSETS_PREFIX
+from headrace.tables.summary import summarize
 
 ATTEMPTS_MAX = 12
+UNANSWERED_MAX = 3  # the catalog has waited for its database each time
 _BACKOFF_S = 0.02
 # what a catalog raises when nobody can say whether it did what it was asked
 NO_ANSWER = (
@@ -116,36 +121,58 @@ def commit_updates(
 ) -> TableMetadata:
     """Land metadata-only updates (refs, expiry, properties, schema) made from the newest metadata.
 
-    `updates_of` is asked anew on every attempt; no updates mean there is nothing to do. What it
-    returns must give the same result when it is applied twice, unless `requirements_of` adds what
-    tells the catalog that it was applied already.
+    `updates_of` is asked anew on every attempt, also after one whose answer was lost: it returns no
+    updates when there is nothing to do, or when it finds them done. `requirements_of` adds what must
+    still hold when the updates land.
 
     Raises:
         CatalogBusyError: If it lost every swap; nothing was changed.
+        DatabaseUnavailableError: If the catalog does not answer; doing it again is safe.
 
     """
+    unanswered = 0
     with table_lock(table.lake, table.name):
         for attempt in range(1, ATTEMPTS_MAX + 1):
             current = table.iceberg()
             updates = updates_of(current)
             if not updates:
                 return current.metadata
-            requirements: list[TableRequirement] = [
-                AssertTableUUID(uuid=current.metadata.table_uuid)
-            ]
-            requirements += [
-                AssertRefSnapshotId.model_validate({"ref": name, "snapshot-id": ref.snapshot_id})
-                for name, ref in current.metadata.refs.items()
-            ]
-            requirements += requirements_of(current.metadata)
+            requirements = (
+                *_requirements(current.metadata, updates),
+                *requirements_of(current.metadata),
+            )
             try:
-                response = table.lake.catalog.commit_table(current, tuple(requirements), updates)
+                response = table.lake.catalog.commit_table(current, requirements, updates)
             except CommitFailedException:
+                time.sleep(_backoff_s(attempt))
+                continue
+            except _NO_ANSWER as error:
+                unanswered += 1
+                if unanswered == UNANSWERED_MAX:
+                    raise DatabaseUnavailableError(CATALOG, str(error)) from error
                 time.sleep(_backoff_s(attempt))
                 continue
             _prune_metadata(table, current, response.metadata)
             return response.metadata
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
+
+
+def _requirements(
+    metadata: TableMetadata, updates: tuple[TableUpdate, ...]
+) -> tuple[TableRequirement, ...]:
+    """Require every ref to be what the updates were made from, and refs they make to be new."""
+    wanted: dict[str, int | None] = {
+        update.ref_name: None for update in updates if isinstance(update, SetSnapshotRefUpdate)
+    }
+    wanted |= {name: ref.snapshot_id for name, ref in metadata.refs.items()}
+    return (
+        AssertTableUUID(uuid=metadata.table_uuid),
+        *(_requires(name, snapshot_id) for name, snapshot_id in wanted.items()),
+    )
+
+
+def _requires(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
+    return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: str) -> None:
@@ -164,6 +191,8 @@ def _backoff_s(attempt: int) -> float:
 def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> _Staged:
     """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
     metadata = current.metadata
+    if change.guard is not None:
+        change.guard(current)
     properties = _checked_properties(str(table.name), metadata, change)
     parent = _parent(table, metadata, change.branch)
     builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
@@ -187,9 +216,13 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
             "manifest-list": location,
             "sequence-number": metadata.next_sequence_number(),
             # a clock that was set back must not: other readers refuse a log that goes backwards
-            "timestamp-ms": max(time.time_ns() // 1_000_000, metadata.last_updated_ms),
+            "timestamp-ms": max(_now_ms(), metadata.last_updated_ms),
             "summary": summarize(
-                change, removed=rewritten.removed, parent=parent, metadata=metadata
+                change,
+                removed=rewritten.removed,
+                parent=parent,
+                metadata=metadata,
+                properties=properties,
             ),
             "schema-id": metadata.current_schema_id,
         }
@@ -200,17 +233,31 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
     ]
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
-    updates.extend(_expiry(table, current))
+    now_ms = _now_ms()
+    over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
+    updates.extend(drop_ref(name) for name in over)
+    updates.extend(_expiry(table, current, now_ms=now_ms))
     return _Staged(
         updates=tuple(updates),
         requirements=(
             AssertTableUUID(uuid=metadata.table_uuid),
-            AssertRefSnapshotId.model_validate({"ref": change.branch, "snapshot-id": parent_id}),
+            _requires(change.branch, parent_id),
+            # a lease that is renewed gets another name: then this is staged again, and keeps it
+            *(_requires(name, metadata.refs[name].snapshot_id) for name in over),
         ),
         parent_id=parent_id,
         removed=rewritten.removed,
         written=tuple(builder.written),
     )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def drop_ref(name: str) -> RemoveSnapshotRefUpdate:
+    """Build the update that drops a ref."""
+    return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
 
 
 def set_ref(name: str, snapshot_id: int, *, kind: SnapshotRefType) -> SetSnapshotRefUpdate:
@@ -255,8 +302,9 @@ def _rewrite(
     return rewritten
 
 
-def _expiry(table: LakeTable, current: Table) -> list[TableUpdate]:
-    dead = expired(current.metadata, keep=table.lake.settings.snapshots_kept)
+def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdate]:
+    keep = table.lake.settings.snapshots_kept
+    dead = expired(current.metadata, keep=keep, now_ms=now_ms)
     if not dead:
         return []
     try:

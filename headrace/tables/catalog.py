@@ -10,7 +10,10 @@ from pyiceberg.table import CommitTableResponse, StagedTable, Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import (
+    AddSnapshotUpdate,
+    RemoveSnapshotRefUpdate,
     RemoveSnapshotsUpdate,
+    SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
     _apply_table_update,
@@ -23,6 +26,7 @@ from typing_extensions import override
 from headrace.errors import CorruptFileError, StorageError
 from headrace.registry import name_errors
 from headrace.tables.files import sync_file
+from headrace.tables.pins import pinned_from
 
 CATALOG = "catalog"  # what errors call its database
 _REMEMBERED_MAX = 256
@@ -79,16 +83,9 @@ class MemoCatalog(SqlCatalog):
         requirements: tuple[TableRequirement, ...],
         updates: tuple[TableUpdate, ...],
     ) -> StagedTable:
-        # pyiceberg would expire a snapshot together with a tag that it got a moment ago
-        refs = current_table.metadata.refs.items() if current_table else ()
-        named = {ref.snapshot_id: name for name, ref in refs}
-        for update in updates:
-            for each in update.snapshot_ids if isinstance(update, RemoveSnapshotsUpdate) else ():
-                if each in named:
-                    msg = f"snapshot {each} was named `{named[each]}` meanwhile"
-                    raise CommitFailedException(msg)
         if current_table is None:
             return super()._update_and_stage_table(None, table_identifier, requirements, updates)
+        _refuse_races(current_table.metadata, updates)
         for requirement in requirements:
             requirement.validate(current_table.metadata)
         metadata = _updated(current_table, updates)
@@ -139,3 +136,28 @@ def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
     metadata.spec().check_compatible(metadata.schema())
     metadata.sort_order().check_compatible(metadata.schema())
     return metadata
+
+
+def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> None:
+    """Refuse what pyiceberg applies although it no longer holds, so that it is staged again.
+
+    It expires snapshots that got a tag or a lease a moment ago, and fails with a `ValueError` where
+    a snapshot is gone: another branch's commit may expire it, unseen by this branch's requirements.
+    """
+    alive = {s.snapshot_id: s.sequence_number or 0 for s in metadata.snapshots}
+    dropped = {u.ref_name for u in updates if isinstance(u, RemoveSnapshotRefUpdate)}
+    named = {r.snapshot_id: name for name, r in metadata.refs.items() if name not in dropped}
+    pinned = pinned_from(metadata, time.time_ns() // 1_000_000)
+    for update in updates:
+        if isinstance(update, AddSnapshotUpdate):
+            alive[update.snapshot.snapshot_id] = update.snapshot.sequence_number or 0
+        if isinstance(update, SetSnapshotRefUpdate) and update.snapshot_id not in alive:
+            msg = f"snapshot {update.snapshot_id} has expired meanwhile"
+            raise CommitFailedException(msg)
+        for each in update.snapshot_ids if isinstance(update, RemoveSnapshotsUpdate) else ():
+            if each not in alive:
+                msg = f"snapshot {each} has expired meanwhile"
+                raise CommitFailedException(msg)
+            if each in named or (pinned is not None and alive[each] >= pinned):
+                msg = f"snapshot {each} was named `{named.get(each, 'by a lease')}` meanwhile"
+                raise CommitFailedException(msg)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 
@@ -77,6 +78,7 @@ class Change:
             `may_conflict`, None means a table without commits.
         may_conflict: Whether a data file added since the base may hold rows the change should have
             seen; files that cannot are no reason to refuse.
+        guard: Looks at the table that each attempt builds upon, and raises to refuse the commit.
         entries_max: If given, nothing but the manifests is rewritten, with this many entries each.
 
     """
@@ -94,3 +96,4 @@ class Change:
     properties: Mapping[str, str] = field(default_factory=dict)
     entries_max: int | None = None
     branch: str = MAIN_BRANCH
+    guard: Callable[[Table], None] | None = None

@@ -5,23 +5,26 @@ catalog's compare-and-swap (`attempt.py`). Every operation is one snapshot on on
 """
 
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
-from pyiceberg.table.update import RemoveSnapshotsUpdate
+from pyiceberg.table.update import RemoveSnapshotsUpdate, TableUpdate
 
-from headrace.tables.attempt import commit_change, commit_updates
+from headrace.tables.attempt import commit_change, commit_updates, drop_ref
 from headrace.tables.change import Change, Commit, Fence, Provenance
 from headrace.tables.expire import expired_before
 from headrace.tables.history import record_dying
 from headrace.tables.lake import LakeTable
 from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST
 from headrace.tables.partitions import PartitionKey, Scheme
+from headrace.tables.pins import lapsed
+from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.scan import TableVersion
-from headrace.tables.summary import OFFSETS_PREFIX, keys_of
+from headrace.tables.summary import keys_of
 
 __all__ = [
     "OFFSETS_PREFIX",
@@ -52,11 +55,13 @@ def append(
     fence: Fence | None = None,
     properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
     """Add files. Never conflicts with other appends or with compaction.
 
     With a fence it lands exactly once: offsets and rows become visible together. `files` may be
-    empty, to move offsets past records that all went to the dead letters.
+    empty, to move offsets past records that all went to the dead letters. A `guard` looks at the
+    table that each attempt builds upon, and raises to refuse the commit.
 
     Raises:
         FencedError: If another writer moved the offsets.
@@ -77,6 +82,7 @@ def append(
             fence=fence,
             properties=properties or {},
             branch=branch,
+            guard=guard,
         ),
     )
 
@@ -251,12 +257,14 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
     """
     gone: list[int] = []
 
-    def updates_of(current: Table) -> tuple[RemoveSnapshotsUpdate, ...]:
-        gone[:] = expired_before(current.metadata, keep=keep, before_ms=before_ms)
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata, now_ms = current.metadata, time.time_ns() // 1_000_000
+        over = tuple(drop_ref(name) for name in lapsed(metadata, now_ms))
+        gone[:] = expired_before(metadata, keep=keep, before_ms=before_ms, now_ms=now_ms)
         if not gone:
-            return ()
+            return over
         record_dying(table.lake.registry, table.name, current, gone)
-        return (RemoveSnapshotsUpdate.model_validate({"snapshot-ids": gone}),)
+        return (*over, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": gone}))
 
     commit_updates(table, updates_of)
     return tuple(gone)

@@ -2,27 +2,40 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
 from headrace.tables import partitions
+from headrace.tables.property_log import MOVES, OFFSETS_PREFIX
 
 INPUTS = "headrace.inputs"
 CODE = "headrace.code"
 RUN_ID = "headrace.run_id"
 PARTITIONS = "headrace.partitions"
+# what other engines call the origin of a commit that was audited or picked before it was published
+WAP_ID = "wap.id"
+PUBLISHED_WAP_ID = "published-wap-id"
+SOURCE_SNAPSHOT_ID = "source-snapshot-id"
+NOTHING_MOVED = "{}"
+PICKED = "headrace.picked"
 
 
 def record_of(
     table: TableName, snapshot: Snapshot, metadata: TableMetadata, io: FileIO
 ) -> CommitRecord:
-    """Read one commit's facts from its snapshot."""
+    """Read one commit's facts from its snapshot, and from its manifests if they are not there."""
+    return replace(facts_of(table, snapshot, metadata), partitions=_touched(snapshot, metadata, io))
+
+
+def facts_of(table: TableName, snapshot: Snapshot, metadata: TableMetadata) -> CommitRecord:
+    """Read one commit's facts, without the partitions it touched, from the metadata alone."""
     summary = snapshot.summary
     facts: Mapping[str, str] = summary.additional_properties if summary else {}
     return CommitRecord(
@@ -32,7 +45,6 @@ def record_of(
         sequence_number=snapshot.sequence_number or 0,
         committed_at_ms=snapshot.timestamp_ms,
         operation=summary.operation.value if summary else "append",
-        partitions=_touched(snapshot, metadata, io),
         inputs=json.loads(facts.get(INPUTS, "{}")),
         code=facts.get(CODE, ""),
         run_id=facts.get(RUN_ID, ""),
@@ -40,7 +52,36 @@ def record_of(
         files_removed=int(facts.get("deleted-data-files", 0)),
         rows_added=int(facts.get("added-records", 0)),
         rows_removed=int(facts.get("deleted-records", 0)),
+        moves=_moves(facts, metadata),
+        origins=_origins(facts),
     )
+
+
+def _moves(facts: Mapping[str, str], metadata: TableMetadata) -> str:
+    if MOVES in facts:
+        return facts[MOVES]
+    if any(name.startswith(OFFSETS_PREFIX) for name in facts):
+        return ""  # it moved offsets and does not say from where
+    fenced = any(name.startswith(OFFSETS_PREFIX) for name in metadata.properties)
+    return NOTHING_MOVED if fenced else ""
+
+
+def _origins(facts: Mapping[str, str]) -> tuple[str, ...]:
+    picked = {str(each) for each in json.loads(facts.get(PICKED, "[]"))}
+    if SOURCE_SNAPSHOT_ID in facts:
+        picked.add(facts[SOURCE_SNAPSHOT_ID])
+    audits = {facts[name] for name in (WAP_ID, PUBLISHED_WAP_ID) if name in facts}
+    return (*(snapshot_origin(each) for each in sorted(picked)), *map(audit_origin, sorted(audits)))
+
+
+def snapshot_origin(snapshot_id: int | str) -> str:
+    """Name a snapshot as where a commit came from."""
+    return f"snapshot:{snapshot_id}"
+
+
+def audit_origin(audit_id: str) -> str:
+    """Name an audit as where a commit came from."""
+    return f"audit:{audit_id}"
 
 
 def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[str, ...]:
@@ -72,16 +113,22 @@ def record_head(
     """Bring the registry up to the head of a branch, walking back to what it already knows.
 
     Usually that is one commit. After a crash between a swap and its record, or after another
-    engine's commits, it is the gap.
+    engine's commits, it is the gap. Commits that only other branches have are recorded as such,
+    until a fast-forward of `main` reaches them.
     """
+    on_main = branch == MAIN_BRANCH
+    if not on_main:
+        record_head(registry, table, metadata, io)
     snapshot = metadata.snapshot_by_name(branch)
     missing: list[Snapshot] = []
-    while snapshot is not None and not registry.knows_commit(str(table), snapshot.snapshot_id):
+    while snapshot is not None and not registry.knows_commit(
+        str(table), snapshot.snapshot_id, on_main=on_main
+    ):
         missing.append(snapshot)
         parent = snapshot.parent_snapshot_id
         snapshot = None if parent is None else metadata.snapshot_by_id(parent)
     for snapshot in reversed(missing):
-        registry.record_commit(record_of(table, snapshot, metadata, io))
+        registry.record_commit(record_of(table, snapshot, metadata, io), on_main=on_main)
 
 
 def record_dying(
@@ -89,7 +136,16 @@ def record_dying(
 ) -> None:
     """Record snapshots that are about to expire, and their children, who lose their parent then."""
     dying = frozenset(snapshot_ids)
-    for snapshot in loaded.metadata.snapshots:
-        concerned = snapshot.snapshot_id in dying or snapshot.parent_snapshot_id in dying
-        if concerned and not registry.knows_commit(str(table), snapshot.snapshot_id):
-            registry.record_commit(record_of(table, snapshot, loaded.metadata, loaded.io))
+    missing = [
+        snapshot
+        for snapshot in loaded.metadata.snapshots
+        if (snapshot.snapshot_id in dying or snapshot.parent_snapshot_id in dying)
+        and not registry.knows_commit(str(table), snapshot.snapshot_id)
+    ]
+    if not missing:
+        return
+    head = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+    on_main = {each.snapshot_id for each in ancestors_of(head, loaded.metadata)}
+    for snapshot in missing:
+        record = record_of(table, snapshot, loaded.metadata, loaded.io)
+        registry.record_commit(record, on_main=snapshot.snapshot_id in on_main)

@@ -11,8 +11,8 @@ from headrace.tables import partitions
 from headrace.tables.change import Change
 from headrace.tables.history import PARTITIONS
 from headrace.tables.partitions import PartitionKey
+from headrace.tables.property_log import OFFSETS_PREFIX
 
-OFFSETS_PREFIX = "headrace.offsets."
 _PARTITIONS_IN_SUMMARY_MAX = 64
 _COUNTED = {
     DataFileContent.DATA: ("data-files", "records"),
@@ -36,8 +36,12 @@ def summarize(
     removed: Sequence[DataFile],
     parent: Snapshot | None,
     metadata: TableMetadata,
+    properties: Mapping[str, str],
 ) -> Summary:
-    """Describe a commit on top of `parent`. Totals that another program left out stay unknown."""
+    """Describe a commit on top of `parent`, which sets `properties` of the table.
+
+    Totals that another program left out stay unknown.
+    """
     before = parent.summary.additional_properties if parent and parent.summary else {}
     plus, minus = _counts(change.added), _counts(removed)
     entries: dict[str, str] = {}

@@ -1,0 +1,109 @@
+"""How commits moved table properties, so that moving `main` moves them along.
+
+Offsets, watermarks and the like are properties of a table, not of a snapshot. Each commit writes
+what it changed of them to its summary, old and new: a rollback takes those moves back and a
+fast-forward makes them again, and rows and offsets never disagree.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from headrace.errors import OffsetsUnknownError
+
+MOVES = "headrace.properties"
+OFFSETS_PREFIX = "headrace.offsets."
+
+# of one property: the whole text before and after, or of a JSON object only the keys that changed
+_Move = list[Any] | dict[str, list[Any]]
+
+
+def moves_of(before: Mapping[str, str], updates: Mapping[str, str]) -> dict[str, _Move]:
+    """Describe what `updates` change in the properties `before`."""
+    return {
+        name: _move(before.get(name), text)
+        for name, text in updates.items()
+        if before.get(name) != text
+    }
+
+
+def _move(old: str | None, new: str) -> _Move:
+    was, is_now = _object(old), _object(new)
+    if was is None or is_now is None:
+        return [old, new]
+    return {
+        key: [was.get(key), is_now.get(key)]
+        for key in {**was, **is_now}
+        if was.get(key) != is_now.get(key)
+    }
+
+
+def take_back(
+    properties: Mapping[str, str], moves: Iterable[str], *, table: str
+) -> dict[str, str | None]:
+    """Return the properties before `moves`, newest first, where they differ; None removes one.
+
+    Raises:
+        OffsetsUnknownError: If offsets are not what the moves left behind.
+
+    """
+    return _replay(properties, moves, table=table, old_at=0)
+
+
+def bring_forward(
+    properties: Mapping[str, str], moves: Iterable[str], *, table: str
+) -> dict[str, str | None]:
+    """Return the properties after `moves`, oldest first, where they differ; None removes one.
+
+    Raises:
+        OffsetsUnknownError: If offsets are not what the moves started from.
+
+    """
+    return _replay(properties, moves, table=table, old_at=1)
+
+
+def _replay(
+    properties: Mapping[str, str], moves: Iterable[str], *, table: str, old_at: int
+) -> dict[str, str | None]:
+    now: dict[str, str | None] = dict(properties)
+    unsure: set[str] = set()
+    for text in moves:
+        found: dict[str, _Move] = json.loads(text)
+        for name, move in found.items():
+            if name in unsure:
+                continue
+            changed, wanted = _apply(now.get(name), move, to=old_at)
+            if changed:
+                now[name] = wanted
+            elif name.startswith(OFFSETS_PREFIX):
+                raise OffsetsUnknownError(table, f"`{name}` is not what its commits say")
+            else:
+                # set by someone since, outside of any commit: theirs is the last word
+                unsure.add(name)
+    return {
+        name: value
+        for name, value in now.items()
+        if name not in unsure and properties.get(name) != value
+    }
+
+
+def _apply(now: str | None, move: _Move, *, to: int) -> tuple[bool, str | None]:
+    if isinstance(move, list):
+        left = move[1 - to]
+        same = now == left or (_object(now) is not None and _object(now) == _object(left))
+        return same, move[to]
+    found = _object(now)
+    if found is None or any(found.get(key) != pair[1 - to] for key, pair in move.items()):
+        return False, now
+    moved = found | {key: pair[to] for key, pair in move.items()}
+    return True, json.dumps({k: v for k, v in moved.items() if v is not None}, sort_keys=True)
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    if text is None or not text.startswith("{"):
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None

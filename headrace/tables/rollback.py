@@ -1,0 +1,171 @@
+"""Taking `main` back to a snapshot it had before, its source offsets with it.
+
+A rollback moves a ref: the snapshots it gives up stay until they expire, or as long as something
+names them. The table properties that their commits had set, source offsets above all, go back in
+the same swap to what they were: an ingest that runs next reads again what was rolled back.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import TableUpdate
+
+from headrace.errors import CommitConflictError, NotAnAncestorError
+from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
+from headrace.tables.ancestry import Ancestry
+from headrace.tables.attempt import commit_updates
+from headrace.tables.lake import LakeTable
+from headrace.tables.property_log import OFFSETS_PREFIX, take_back
+from headrace.tables.ref_updates import (
+    branch_of,
+    known_moves,
+    moved_ref,
+    property_updates,
+    record_main,
+    resolve,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OffsetMove:
+    """The next record to read of one source, before and after a rollback; None: from its start."""
+
+    stream: str
+    source: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackPlan:
+    """What taking `main` back gives up; empty when it is there already.
+
+    Whoever computes from the table's changes and has seen one of the `lost` commits is told that
+    its start is unknown (`SnapshotNotFoundError`) and has to read the table anew.
+    """
+
+    table: TableName
+    from_id: int
+    to_id: int
+    lost: tuple[CommitRecord, ...]  # newest first
+    rows_before: int | None
+    rows_after: int | None
+    properties: Mapping[str, str | None]
+    offsets: tuple[OffsetMove, ...]
+    kept_by: tuple[str, ...]  # refs that keep lost commits from expiring
+
+    def __bool__(self) -> bool:
+        return self.from_id != self.to_id
+
+
+def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
+    """Say what taking `main` back to a snapshot id, tag or branch would give up. Changes nothing.
+
+    Raises:
+        SnapshotNotFoundError: If there is no such snapshot, or it has expired.
+        NotAnAncestorError: If `main` does not descend from it.
+        OffsetsUnknownError: If the source offsets at that snapshot cannot be told.
+
+    """
+    metadata = table.iceberg().metadata
+    head = branch_of(metadata, MAIN_BRANCH, table=table.name)
+    to_id = resolve(metadata, to, table=table.name)
+    lost = _path(table, metadata, head.snapshot_id, to_id)
+    properties = _taken_back(table, metadata, lost)
+    gone = {commit.snapshot_id for commit in lost}
+    return RollbackPlan(
+        table=table.name,
+        from_id=head.snapshot_id,
+        to_id=to_id,
+        lost=lost,
+        rows_before=_rows(metadata, head.snapshot_id),
+        rows_after=_rows(metadata, to_id),
+        properties=properties,
+        offsets=_offset_moves(metadata.properties, properties),
+        kept_by=tuple(
+            name
+            for name, ref in sorted(metadata.refs.items())
+            if name != MAIN_BRANCH and ref.snapshot_id in gone
+        ),
+    )
+
+
+def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
+    """Take `main` back as planned, in one swap; if it is there already nothing changes.
+
+    Raises:
+        CommitConflictError: If `main` has moved since the plan was made; nothing was changed.
+
+    """
+    found: list[tuple[CommitRecord, ...]] = []
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata = current.metadata
+        head = branch_of(metadata, MAIN_BRANCH, table=table.name)
+        if head.snapshot_id == plan.to_id:
+            return ()
+        if head.snapshot_id != plan.from_id:
+            detail = f"`main` moved to snapshot {head.snapshot_id} after the rollback was planned"
+            raise CommitConflictError(str(table.name), detail)
+        to_id = resolve(metadata, plan.to_id, table=table.name)
+        lost = _path(table, metadata, head.snapshot_id, to_id)
+        found[:] = [lost]
+        properties = _taken_back(table, metadata, lost)
+        return (moved_ref(MAIN_BRANCH, head, snapshot_id=to_id), *property_updates(properties))
+
+    metadata = commit_updates(table, updates_of)
+    for lost in found:
+        record_main(table, metadata, lost=lost)
+
+
+def _path(
+    table: LakeTable, metadata: TableMetadata, from_id: int, to_id: int
+) -> tuple[CommitRecord, ...]:
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    path = history.path(from_id, back_to=to_id)
+    if path is None:
+        raise NotAnAncestorError(
+            str(table.name), ancestor=f"snapshot {to_id}", descendant=f"`main` at {from_id}"
+        )
+    return path
+
+
+def _taken_back(
+    table: LakeTable, metadata: TableMetadata, lost: Sequence[CommitRecord]
+) -> dict[str, str | None]:
+    moves = known_moves(lost, properties=metadata.properties, table=table.name)
+    return take_back(metadata.properties, moves, table=str(table.name))
+
+
+def _rows(metadata: TableMetadata, snapshot_id: int) -> int | None:
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    summary = snapshot.summary if snapshot else None
+    total = summary.additional_properties.get("total-records") if summary else None
+    return None if total is None else int(total)
+
+
+def _offset_moves(
+    properties: Mapping[str, str], changed: Mapping[str, str | None]
+) -> tuple[OffsetMove, ...]:
+    moves: list[OffsetMove] = []
+    for name, text in sorted(changed.items()):
+        if not name.startswith(OFFSETS_PREFIX):
+            continue
+        before: dict[str, int] = json.loads(properties.get(name, "{}"))
+        after: dict[str, int] = json.loads(text or "{}")
+        moves += [
+            OffsetMove(
+                stream=name.removeprefix(OFFSETS_PREFIX),
+                source=source,
+                before=before.get(source),
+                after=after.get(source),
+            )
+            for source in sorted(before | after)
+            if before.get(source) != after.get(source)
+        ]
+    return tuple(moves)
