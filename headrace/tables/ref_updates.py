@@ -1,7 +1,8 @@
 """What moving refs is made of: finding snapshots by name, and the updates that set refs and properties."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
@@ -116,9 +117,20 @@ def known_moves(
         OffsetsUnknownError: If the table keeps offsets and a commit does not say how it moved them.
 
     """
-    fenced = any(name.startswith(OFFSETS_PREFIX) for name in properties)
+    fenced = _is_fenced(properties)
     for commit in path:
         if fenced and not commit.moves:
             detail = f"commit {commit.snapshot_id} does not say which offsets it moved"
             raise OffsetsUnknownError(str(table), detail)
     return [commit.moves for commit in path if commit.moves]
+
+
+def moves_offsets(commit: CommitRecord, *, properties: Mapping[str, str]) -> bool:
+    """Whether a commit moved source offsets of its table, or may have."""
+    if not commit.moves:
+        return _is_fenced(properties)
+    return _is_fenced(json.loads(commit.moves))
+
+
+def _is_fenced(properties: Iterable[str]) -> bool:
+    return any(name.startswith(OFFSETS_PREFIX) for name in properties)

@@ -29,6 +29,7 @@ from headrace.tables.ref_updates import (
     record_main,
     resolve,
 )
+from headrace.tables.scan import TableVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,8 @@ class RollbackPlan:
     from_id: int
     to_id: int
     lost: tuple[CommitRecord, ...]  # newest first
-    rows_before: int | None
-    rows_after: int | None
+    rows_before: int
+    rows_after: int
     properties: Mapping[str, str | None]
     offsets: tuple[OffsetMove, ...]
     kept_by: tuple[str, ...]  # refs that keep lost commits from expiring
@@ -72,7 +73,8 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
         OffsetsUnknownError: If the source offsets at that snapshot cannot be told.
 
     """
-    metadata = table.iceberg().metadata
+    loaded = table.iceberg()
+    metadata = loaded.metadata
     head = branch_of(metadata, MAIN_BRANCH, table=table.name)
     to_id = resolve(metadata, to, table=table.name)
     lost = _path(table, metadata, head.snapshot_id, to_id)
@@ -83,8 +85,8 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
         from_id=head.snapshot_id,
         to_id=to_id,
         lost=lost,
-        rows_before=_rows(metadata, head.snapshot_id),
-        rows_after=_rows(metadata, to_id),
+        rows_before=_rows(table, loaded, head.snapshot_id),
+        rows_after=_rows(table, loaded, to_id),
         properties=properties,
         offsets=_offset_moves(metadata.properties, properties),
         kept_by=tuple(
@@ -142,11 +144,10 @@ def _taken_back(
     return take_back(metadata.properties, moves, table=str(table.name))
 
 
-def _rows(metadata: TableMetadata, snapshot_id: int) -> int | None:
-    snapshot = metadata.snapshot_by_id(snapshot_id)
-    summary = snapshot.summary if snapshot else None
-    total = summary.additional_properties.get("total-records") if summary else None
-    return None if total is None else int(total)
+def _rows(table: LakeTable, loaded: Table, snapshot_id: int) -> int:
+    return TableVersion.of(
+        table.name, loaded.metadata, loaded.metadata_location, loaded.io, snapshot_id
+    ).row_count
 
 
 def _offset_moves(

@@ -11,7 +11,7 @@ from headrace.tables import partitions
 from headrace.tables.change import Change
 from headrace.tables.history import PARTITIONS
 from headrace.tables.partitions import PartitionKey
-from headrace.tables.property_log import OFFSETS_PREFIX
+from headrace.tables.property_log import MOVES, OFFSETS_PREFIX, moves_of
 
 _PARTITIONS_IN_SUMMARY_MAX = 64
 _COUNTED = {
@@ -57,6 +57,9 @@ def summarize(
         entries[OFFSETS_PREFIX + change.fence.key] = json.dumps(
             {k: v for k, v in change.fence.offsets.items() if change.fence.expected.get(k) != v}
         )
+    moves = moves_of(metadata.properties, properties)
+    if moves:
+        entries[MOVES] = json.dumps(moves, sort_keys=True)
     touched = keys_of((*change.added, *removed), metadata) | (change.touched or frozenset())
     if len(touched) <= _PARTITIONS_IN_SUMMARY_MAX:
         entries[PARTITIONS] = json.dumps(sorted(partitions.key_to_text(key) for key in touched))

@@ -1,0 +1,169 @@
+"""Cherry-pick: adding once more, on top of other commits, what some commits had added elsewhere."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import Operation, ancestors_of
+
+from headrace.errors import AlreadyPublishedError, PickRefusedError, SnapshotNotFoundError
+from headrace.registry import CommitRecord
+from headrace.tables import commit, manifests
+from headrace.tables.ancestry import Ancestry
+from headrace.tables.commit import Commit, Provenance
+from headrace.tables.history import (
+    PICKED,
+    PUBLISHED_WAP_ID,
+    SOURCE_SNAPSHOT_ID,
+    WAP_ID,
+    facts_of,
+    snapshot_origin,
+)
+from headrace.tables.lake import LakeTable
+from headrace.tables.ref_updates import branch_of, moves_offsets
+from headrace.tables.summary import keys_of
+
+
+def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH) -> Commit:
+    """Add the rows that one append brought, wherever it was committed, to a branch.
+
+    Its data files are adopted, not copied. The new commit names its source the way other engines do
+    (`source-snapshot-id`, `published-wap-id`), and the same snapshot is not picked twice.
+
+    Raises:
+        SnapshotNotFoundError: If the snapshot or the branch does not exist.
+        AlreadyPublishedError: If the branch has these rows: the snapshot is in its history or was
+            picked before.
+        PickRefusedError: If the snapshot did more than append, or moved source offsets: an ingest
+            that runs again brings those rows back.
+
+    """
+    metadata = table.iceberg().metadata
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFoundError(str(table.name), f"snapshot {snapshot_id}")
+    head = branch_of(metadata, branch, table=table.name)
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    if history.path(head.snapshot_id, back_to=snapshot_id) is not None:
+        what = f"snapshot {snapshot_id}"
+        raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)
+    picked = facts_of(table.name, snapshot, metadata)
+    refusal = why_not(picked, properties=metadata.properties)
+    if refusal:
+        raise PickRefusedError(str(table.name), snapshot_id, refusal)
+    return pick(table, [picked], tip_id=snapshot_id, branch=branch)
+
+
+def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
+    """Say why a commit cannot be picked; empty if it can."""
+    if picked.operation != Operation.APPEND.value:
+        kind = picked.operation
+        return f"commit {picked.snapshot_id} is of kind `{kind}`, and only appends can be repeated"
+    if moves_offsets(picked, properties=properties):
+        return f"commit {picked.snapshot_id} moved source offsets, which fit only where it was made"
+    return ""
+
+
+class Origins:
+    """Where the commits in a branch's history came from, those known to have been picked above all."""
+
+    def __init__(self, table: LakeTable, metadata: TableMetadata, *, branch: str) -> None:
+        self._table, self._branch = table, branch
+        self._found: dict[str, int] = {}
+        for snapshot in ancestors_of(metadata.snapshot_by_name(branch), metadata):
+            for origin in facts_of(table.name, snapshot, metadata).origins:
+                self._found.setdefault(origin, snapshot.snapshot_id)
+
+    def published_by(self, origin: str) -> int | None:
+        """Return the commit that published an origin; None if none did.
+
+        Raises:
+            DatabaseUnavailableError: If the registry, which knows expired commits, cannot be asked.
+
+        """
+        found = self._found.get(origin)
+        if found is None and self._branch == MAIN_BRANCH:
+            return self._table.lake.registry.commit_from(str(self._table.name), origin)
+        return found
+
+
+def pick(
+    table: LakeTable,
+    picked: Sequence[CommitRecord],
+    *,
+    tip_id: int,
+    branch: str,
+    guard: Callable[[Table], None] = lambda _: None,
+) -> Commit:
+    """Add what some appends in the history of `tip_id` added, all of it in one commit.
+
+    Raises:
+        AlreadyPublishedError: If the branch has one of them.
+
+    """
+    version = table.at(snapshot_id=tip_id)
+    numbers = {each.sequence_number for each in picked}
+    files = [file.data_file for file in version.files() if file.sequence in numbers]
+    ids = [each.snapshot_id for each in picked]
+
+    def refuse_again(current: Table) -> None:
+        guard(current)
+        origins = Origins(table, current.metadata, branch=branch)
+        for each in ids:
+            by = origins.published_by(snapshot_origin(each))
+            if by is not None:
+                what = f"what snapshot {each} added"
+                raise AlreadyPublishedError(str(table.name), what, snapshot_id=by)
+        _refuse_live(table, current, files, tip_id=tip_id, branch=branch)
+
+    return commit.append(
+        table,
+        files,
+        provenance=_provenance(picked, version.summary, tip_id=tip_id),
+        branch=branch,
+        guard=refuse_again,
+    )
+
+
+def _refuse_live(
+    table: LakeTable, current: Table, files: Collection[DataFile], *, tip_id: int, branch: str
+) -> None:
+    """Refuse files that the branch has, however they came there and whatever the registry lost."""
+    metadata, paths = current.metadata, {file.file_path for file in files}
+    head = metadata.snapshot_by_name(branch)
+    specs = {file.spec_id for file in files}
+    may_hold = [
+        manifests.holds_partitions(
+            metadata,
+            keys_of([file for file in files if file.spec_id == spec_id], metadata),
+            spec_id=spec_id,
+        )
+        for spec_id in specs
+    ]
+    for entry in manifests.live_entries(
+        manifests.manifests_of(head, current.io),
+        current.io,
+        may_hold=lambda manifest: all(test(manifest) for test in may_hold),
+    ):
+        if head is not None and entry.data_file.file_path in paths:
+            what = f"`{entry.data_file.file_path}` of snapshot {tip_id}"
+            raise AlreadyPublishedError(str(table.name), what, snapshot_id=head.snapshot_id)
+
+
+def _provenance(
+    picked: Sequence[CommitRecord], summary: Mapping[str, str], *, tip_id: int
+) -> Provenance:
+    notes = {SOURCE_SNAPSHOT_ID: str(tip_id)}
+    if len(picked) > 1:
+        notes[PICKED] = json.dumps([each.snapshot_id for each in picked])
+    audit_id = summary.get(WAP_ID) or summary.get(PUBLISHED_WAP_ID)
+    if audit_id:
+        notes[PUBLISHED_WAP_ID] = audit_id
+    newest = max(picked, key=lambda each: each.sequence_number)
+    inputs: dict[str, int] = {}
+    for each in sorted(picked, key=lambda each: each.sequence_number):
+        inputs |= each.inputs
+    return Provenance(inputs=inputs, code=newest.code, run_id=newest.run_id, notes=notes)
