@@ -141,17 +141,19 @@ def commit_updates(
                 *_requirements(current.metadata, updates),
                 *requirements_of(current.metadata),
             )
+            crash_point("updates.before_swap")
             try:
                 response = table.lake.catalog.commit_table(current, requirements, updates)
             except CommitFailedException:
                 time.sleep(_backoff_s(attempt))
                 continue
-            except _NO_ANSWER as error:
+            except NO_ANSWER as error:
                 unanswered += 1
                 if unanswered == UNANSWERED_MAX:
                     raise DatabaseUnavailableError(CATALOG, str(error)) from error
                 time.sleep(_backoff_s(attempt))
                 continue
+            crash_point("updates.after_swap")
             _prune_metadata(table, current, response.metadata)
             return response.metadata
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)

@@ -102,6 +102,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
 
     Raises:
         CommitConflictError: If `main` has moved since the plan was made; nothing was changed.
+        DatabaseUnavailableError: If the registry cannot be told; nothing was changed.
 
     """
     found: list[tuple[CommitRecord, ...]] = []
@@ -118,6 +119,9 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
         lost = _path(table, metadata, head.snapshot_id, to_id)
         found[:] = [lost]
         properties = _taken_back(table, metadata, lost)
+        # before the swap: a process that dies between the two must not leave builds on record whose
+        # rows are gone, and whoever records `main` next puts right what was marked for nothing
+        table.lake.registry.move_main(str(table.name), lost=[each.snapshot_id for each in lost])
         return (moved_ref(MAIN_BRANCH, head, snapshot_id=to_id), *property_updates(properties))
 
     metadata = commit_updates(table, updates_of)

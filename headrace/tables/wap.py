@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pyiceberg.table.refs import MAIN_BRANCH
 
+from headrace.crash_points import crash_point
 from headrace.errors import AlreadyPublishedError
 from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
@@ -68,8 +69,10 @@ def write_audit_publish(
         if head_id is not None:
             refs.drop(table, begun.branch, snapshot_id=head_id)
         raise
+    crash_point("wap.after_write")
     plan = plan_publish(table, begun.branch, checks=checks)
     done = apply_publish(table, plan)
+    crash_point("wap.after_publish")
     refs.drop(table, begun.branch, snapshot_id=plan.head_id)
     return done
 
