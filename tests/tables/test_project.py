@@ -2,11 +2,9 @@
 
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -16,14 +14,12 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine, scan_sql
-from headrace.errors import CorruptFileError
 from headrace.identifiers import TableName
 from headrace.tables import commit, schema
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.project import Projection
-from headrace.tables.scan import TableVersion, read_file
+from headrace.tables.scan import TableVersion
 from tests.conftest import ROOT
 from tests.tables import evolution
 
