@@ -106,6 +106,26 @@ class Settings:
         data_dir = root / data if data else state_dir / "data"
         return cls(root=root, profile=profile, state_dir=state_dir, data_dir=data_dir, **values)
 
+    @classmethod
+    def without_lake(cls, *, env: Mapping[str, str] | None = None) -> "Settings":
+        """Settings for tables of a catalog that belongs to no lake: the defaults.
+
+        What headrace keeps beside such tables, locks and its registry, lies in `.headrace` of the
+        working directory, or where `HEADRACE_STATE_DIR` says.
+
+        Raises:
+            SettingsError: If the state folder cannot be one.
+
+        """
+        env = os.environ if env is None else env
+        root, values = Path.cwd(), dict(_DEFAULTS)
+        del values["data_dir"]
+        state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values.pop("state_dir")))
+        values.pop("state_dir", None)
+        return cls(
+            root=root, profile="local", state_dir=state_dir, data_dir=state_dir / "data", **values
+        )
+
 
 def _safe(state_dir: Path) -> Path:
     found = sorted(set(str(state_dir)) & _UNSAFE)

@@ -501,3 +501,16 @@ class LeaseLapsedError(LakeError):
             f"lease `{lease_id}` on snapshot {snapshot_id} of `{table}` is over, and what it kept "
             "may be gone; take a new lease, on the head if that snapshot has expired"
         )
+
+
+class CatalogUnavailableError(LakeError):
+    """A catalog of another program cannot be reached or refuses."""
+
+    retryable = True
+
+    def __init__(self, catalog: str, detail: str) -> None:
+        self.catalog = catalog
+        super().__init__(
+            f"the catalog `{catalog}` cannot be used now: {detail}; what was committed before is "
+            "intact, see that it runs and lets you in, then run the same command again"
+        )

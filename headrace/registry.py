@@ -1,7 +1,7 @@
 """The control database: what each commit did and read, kept after snapshots expire."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -163,10 +163,11 @@ class DatasetRecord:
     lockfile: str
 
 
-def name_errors(engine: sa.Engine, database: str) -> None:
+def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
     """Let a locked, full or unreachable database raise `DatabaseUnavailableError`.
 
     Broken constraints and wrong SQL stay what they are: callers and bugs need to be told apart.
+    What is returned undoes it.
     """
 
     def name_error(context: sa.ExceptionContext) -> None:
@@ -177,6 +178,7 @@ def name_errors(engine: sa.Engine, database: str) -> None:
             raise DatabaseUnavailableError(database, str(context.original_exception))
 
     sqlalchemy.event.listen(engine, "handle_error", name_error)
+    return lambda: sqlalchemy.event.remove(engine, "handle_error", name_error)
 
 
 class Registry:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.alter import alter
+from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="tables")
 
 
-def list_tables(*, output: OutputOption = Format.TEXT) -> None:
+def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.TEXT) -> None:
     """List every table with its rows, files, size and newest commit."""
-    from headrace.tables.lake import Lake
-
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         rows = [_facts(lake.table(name).head()) for name in lake.names()]
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
     out = output_of(output)
@@ -66,13 +65,13 @@ def show(
     snapshots: Annotated[
         int, typer.Option("--snapshots", min=0, help="How many commits to show, newest first.")
     ] = SNAPSHOTS_SHOWN,
+    catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Show one table: columns, partitioning, tags, and what its latest commits did and read."""
-    from headrace.tables.lake import Lake
     from headrace.tables.refs import tags
 
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         head, tagged = found.head(), tags(found)
         commits = _commits(found, limit=snapshots)
@@ -95,14 +94,17 @@ def show(
 
 
 def health(
-    table: OneOrAll = None, *, target_mib: TargetOption = None, output: OutputOption = Format.TEXT
+    table: OneOrAll = None,
+    *,
+    target_mib: TargetOption = None,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Score tables from 0 to 100, worst first: the part that costs most, and what fixing it gains."""
     from headrace.maintenance.health import health as health_of
-    from headrace.tables.lake import Lake
 
     target_bytes = None if target_mib is None else target_mib * _MIB
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         tables = [lake.table(table)] if table else [lake.table(name) for name in lake.names()]
         scored = [health_of(each, target_bytes=target_bytes) for each in tables]
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
@@ -203,6 +205,10 @@ def _facts(head: "TableVersion") -> dict[str, object]:
 
 
 def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
+    if table.lake.foreign:  # nobody records what other programs commit: the snapshots say it
+        from headrace.tables.history import newest
+
+        return [_commit(record, alive=True) for record in newest(table, limit=limit)]
     alive = {snapshot.snapshot_id for snapshot in table.iceberg().metadata.snapshots}
     found = table.lake.registry.commits(str(table.name), limit=limit)
     return [_commit(record, alive=record.snapshot_id in alive) for record in found]

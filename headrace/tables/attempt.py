@@ -51,7 +51,7 @@ from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
 from headrace.tables.conflicts import refuse_conflicts
 from headrace.tables.expire import expired
-from headrace.tables.history import record_dying, record_head
+from headrace.tables.history import record_dying, record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.manifest_set import ManifestSet, Rewritten
@@ -183,6 +183,11 @@ def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: st
     The next record makes up for one that could not be written.
     """
     with contextlib.suppress(DatabaseUnavailableError):
+        if table.lake.foreign:  # what others did there is not ours to keep a record of
+            head = metadata.snapshot_by_name(branch)
+            if head is not None:
+                table.lake.registry.record_commit(record_of(table.name, head, metadata, io))
+            return
         record_head(table.lake.registry, table.name, metadata, io, branch=branch)
 
 
@@ -305,6 +310,8 @@ def _rewrite(
 
 
 def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdate]:
+    if table.lake.foreign:  # how long snapshots live is for whoever runs that catalog to say
+        return []
     keep = table.lake.settings.snapshots_kept
     dead = expired(current.metadata, keep=keep, now_ms=now_ms)
     if not dead:
@@ -365,7 +372,7 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             metadata = table.iceberg().metadata
-        except (DatabaseUnavailableError, OSError):
+        except _NO_ANSWER:
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:
             return metadata if metadata.snapshot_by_id(snapshot_id) else None

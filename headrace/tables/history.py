@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table
@@ -14,6 +15,9 @@ from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
 from headrace.tables import partitions
 from headrace.tables.property_log import MOVES, OFFSETS_PREFIX
+
+if TYPE_CHECKING:
+    from headrace.tables.lake import LakeTable
 
 INPUTS = "headrace.inputs"
 CODE = "headrace.code"
@@ -149,3 +153,19 @@ def record_dying(
     for snapshot in missing:
         record = record_of(table, snapshot, loaded.metadata, loaded.io)
         registry.record_commit(record, on_main=snapshot.snapshot_id in on_main)
+    for snapshot in loaded.metadata.snapshots:
+        concerned = snapshot.snapshot_id in dying or snapshot.parent_snapshot_id in dying
+        if concerned and not registry.knows_commit(str(table), snapshot.snapshot_id):
+            registry.record_commit(record_of(table, snapshot, loaded.metadata, loaded.io))
+
+
+def newest(table: "LakeTable", *, limit: int) -> list[CommitRecord]:
+    """Read the newest commits of `main` from its snapshots, as far back as those live."""
+    loaded = table.iceberg()
+    snapshot = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+    found: list[CommitRecord] = []
+    while snapshot is not None and len(found) < limit:
+        found.append(record_of(table.name, snapshot, loaded.metadata, loaded.io))
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else loaded.metadata.snapshot_by_id(parent)
+    return found

@@ -3,14 +3,17 @@
 import contextlib
 import datetime as dt
 import fcntl
+import hashlib
+import re
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+import sqlalchemy as sa
 import sqlalchemy.exc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
@@ -27,7 +30,7 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName, is_plain
-from headrace.registry import Registry
+from headrace.registry import Registry, name_errors
 from headrace.tables import evolve, partitions, schema
 from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
@@ -47,10 +50,18 @@ _TABLE_PROPERTIES = {
 
 
 class Lake:
-    """One lakehouse: open it, ask it for tables, close it. Safe to open from several processes."""
+    """One lakehouse: open it, ask it for tables, close it. Safe to open from several processes.
 
-    def __init__(self, settings: Settings, catalog: Catalog, registry: Registry) -> None:
+    `foreign` says that the catalog is somebody else's (`Lake.of`): what others do there, how long
+    snapshots live included, is left to them.
+    """
+
+    def __init__(
+        self, settings: Settings, catalog: Catalog, registry: Registry, *, foreign: bool = False
+    ) -> None:
         self.settings, self.catalog, self.registry = settings, catalog, registry
+        self.foreign = foreign
+        self._undo: Callable[[], None] = lambda: None
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
@@ -75,6 +86,30 @@ class Lake:
             registry = Registry(settings.registry_uri)
         return cls(settings, catalog, registry)
 
+    @classmethod
+    def of(cls, catalog: Catalog, *, settings: Settings | None = None) -> Self:
+        """Open a lake over any PyIceberg catalog, which stays the caller's and is not closed.
+
+        Locks and the registry lie in a folder of this catalog's own below `settings.state_dir`, so
+        equal table names of two catalogs do not meet. No snapshot is expired unless that is asked
+        for, and only its own commits are recorded.
+
+        Raises:
+            StorageError: If the state folder cannot be written.
+
+        """
+        settings = settings or Settings.without_lake()
+        settings = replace(settings, state_dir=settings.state_dir / "catalogs" / _slug(catalog))
+        try:
+            settings.state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError.of(str(settings.state_dir), error) from error
+        lake = cls(settings, catalog, Registry(settings.registry_uri), foreign=True)
+        engine = getattr(catalog, "engine", None)
+        if isinstance(engine, sa.Engine):  # lost answers are resolved by what they are called
+            lake._undo = name_errors(engine, CATALOG)
+        return lake
+
     def __enter__(self) -> Self:
         return self
 
@@ -88,7 +123,9 @@ class Lake:
 
     def close(self) -> None:
         """Release the databases."""
-        self.catalog.close()
+        self._undo()
+        if not self.foreign:
+            self.catalog.close()
         self.registry.close()
 
     def create(
@@ -263,6 +300,13 @@ class LakeTable:
         return TableVersion.of(
             self.name, table.metadata, table.metadata_location, table.io, snapshot_id
         )
+
+
+def _slug(catalog: Catalog) -> str:
+    """Name a catalog's state folder; the same from every process that opens this catalog."""
+    address = "\n".join(catalog.properties.get(key, "") for key in ("uri", "warehouse"))
+    digest = hashlib.blake2b(f"{catalog.name}\n{address}".encode(), digest_size=6).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_-]', '_', catalog.name)[:40]}-{digest}"
 
 
 def _use_wal(path: Path) -> None:

@@ -1,0 +1,40 @@
+"""Which lake a command works on: this one, or the tables of any PyIceberg catalog."""
+
+import contextlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from headrace.tables.lake import Lake
+
+CatalogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        metavar="NAME",
+        help="A catalog of PyIceberg's own configuration; this lake's tables if not given.",
+    ),
+]
+
+
+@contextlib.contextmanager
+def open_lake(catalog: str | None = None) -> "Generator[Lake]":
+    """Open this lake, or one over a catalog that PyIceberg's configuration names.
+
+    Raises:
+        SettingsError: If there is no such lake or catalog.
+        CatalogUnavailableError: If the catalog cannot be reached or refuses.
+
+    """
+    from headrace.tables.lake import Lake
+
+    if catalog is None:
+        with Lake.open() as lake:
+            yield lake
+        return
+    from headrace.tables.foreign import open_catalog
+
+    with open_catalog(catalog) as opened, Lake.of(opened) as lake:
+        yield lake

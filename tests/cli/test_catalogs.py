@@ -1,0 +1,80 @@
+"""`headrace tables … --catalog`, in real processes: PyIceberg reads its configuration once."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from tests.tables.factories import EVENTS
+from tests.tables.test_foreign import rows
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+_COMMAND = [sys.executable, "-c", "from headrace.cli.main import run; run()"]
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> SqlCatalog:
+    """A stock catalog that PyIceberg's configuration calls `theirs`, with a table of six files."""
+    address = {"uri": f"sqlite:///{tmp_path}/theirs.db", "warehouse": f"file://{tmp_path}/wh"}
+    lines = ["catalog:", "  theirs:", "    type: sql"]
+    lines += [f"    {key}: {value}" for key, value in address.items()]
+    (tmp_path / ".pyiceberg.yaml").write_text("\n".join(lines))
+    catalog = SqlCatalog("theirs", **address)
+    catalog.create_namespace("mydb")
+    table = catalog.create_table("mydb.events", EVENTS)
+    for number in range(6):
+        table.append(rows([number]))
+    return catalog
+
+
+@pytest.fixture
+def headrace(tmp_path: Path) -> Run:
+    """Run a command in a folder that is no lake."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
+    env |= {"PYICEBERG_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
+    return lambda *words: subprocess.run(
+        [*_COMMAND, *words],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_tables_of_a_declared_catalog_are_listed_and_shown(
+    catalog: SqlCatalog, headrace: Run
+) -> None:
+    (listed,) = json.loads(
+        headrace("tables", "list", "--catalog", "theirs", "--output", "json").stdout
+    )
+    assert (listed["table"], listed["rows"], listed["files"]) == ("mydb.events", 6, 6)
+    shown = json.loads(
+        headrace("tables", "show", "mydb.events", "--catalog", "theirs", "--output", "json").stdout
+    )
+    snapshots = catalog.load_table("mydb.events").metadata.snapshots
+    assert [each["snapshot"] for each in shown["snapshots"]] == [
+        str(each.snapshot_id) for each in reversed(snapshots)
+    ]
+    assert "6 of 6 files are small" in headrace("tables", "health", "--catalog", "theirs").stdout
+
+
+def test_a_catalog_that_is_not_declared_or_damaged_is_named(
+    catalog: SqlCatalog, headrace: Run, tmp_path: Path
+) -> None:
+    unknown = headrace("tables", "list", "--catalog", "nowhere")
+    assert unknown.returncode == 1
+    assert "SettingsError" in unknown.stderr
+    assert "PYICEBERG_CATALOG__NOWHERE__URI" in unknown.stderr
+    catalog.close()
+    (tmp_path / "theirs.db").write_bytes(b"no database any more" * 500)
+    damaged = headrace("tables", "list", "--catalog", "theirs")
+    assert damaged.returncode == 75
+    assert "`theirs` cannot be used now: " in damaged.stderr
+    assert "Traceback" not in damaged.stderr

@@ -1,0 +1,118 @@
+"""Every operation interrupted by every other: the rows are those of one order, or it says why not."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from headrace.config import Settings
+from headrace.errors import LakeError
+from headrace.registry import Registry
+from headrace.tables.catalog import MemoCatalog
+from headrace.tables.changes import changes
+from headrace.tables.lake import Lake, LakeTable
+from tests.proofs import operations as ops
+from tests.proofs.operations import Operation, finish, rows_of
+from tests.tables.factories import add, day_key, events_table
+
+FIRST = [
+    ops.append({100: ("new", 0), 101: ("new", 1)}),
+    ops.merging({3: ("merged", 0), 200: ("merged", 2)}),
+    ops.deleting(frozenset({3, 4, 100})),
+    ops.overwriting(0, {300: ("overwritten", 0)}),
+    ops.COMPACTION,
+    ops.MANIFESTS,
+    ops.EXPIRY,
+    ops.CLEAN_UP,
+    ops.SCHEMA_CHANGE,
+    ops.tagging("mine"),
+]
+SECOND = [
+    ops.append({110: ("newer", 0), 111: ("newer", 2)}),
+    ops.merging({3: ("merged later", 0), 200: ("merged later", 1)}),
+    ops.deleting(frozenset({3, 5, 200})),
+    ops.overwriting(0, {310: ("overwritten later", 0)}),
+    ops.COMPACTION,
+    ops.MANIFESTS,
+    ops.EXPIRY,
+    ops.CLEAN_UP,
+    ops.OTHER_SCHEMA_CHANGE,
+    ops.tagging("other"),
+]
+
+
+@contextmanager
+def elsewhere(settings: Settings) -> Iterator[Lake]:
+    """Open the same tables as another host would: without sharing the file lock."""
+    apart = dataclasses.replace(settings, state_dir=settings.state_dir / "elsewhere")
+    catalog = MemoCatalog(
+        "lake", uri=f"{settings.catalog_uri}?timeout=30", warehouse=f"file://{settings.warehouse}"
+    )
+    with Lake(apart, catalog, Registry(settings.registry_uri)) as lake:
+        yield lake
+
+
+def prepared(lake: Lake) -> LakeTable:
+    table = events_table(lake, f"raw.t{len(lake.names())}")
+    for number in range(2 * ops.DAYS):
+        add(table, [2 * number + 1, 2 * number + 2], day=number % ops.DAYS)
+    return table
+
+
+def interrupt_before_the_swap(lake: Lake, interruption: Callable[[], None]) -> None:
+    """Let something happen when this lake's catalog is first asked to commit."""
+    swap = lake.catalog.commit_table
+
+    def happen_then_swap(*arguments: object) -> object:
+        lake.catalog.commit_table = swap
+        interruption()
+        return swap(*arguments)  # pyright: ignore[reportArgumentType]
+
+    # no other place lies between the last look at the table and the swap
+    lake.catalog.commit_table = happen_then_swap  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
+@pytest.mark.parametrize("moment", ["planned", "staged"])
+def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
+    settings: Settings, first: Operation, moment: str
+) -> None:
+    with Lake.open(settings) as lake, elsewhere(settings) as other:
+        for second in SECOND:
+            table = prepared(lake)
+            before = rows_of(table)
+            start = table.head().snapshot_id
+            there = other.table(table.name)
+
+            def interruption(there: LakeTable = there, second: Operation = second) -> None:
+                finish(second.steps(there))
+
+            try:
+                steps = first.steps(table)
+                next(steps)
+                if moment == "planned":
+                    interruption()
+                else:
+                    interrupt_before_the_swap(lake, interruption)
+                finish(steps)
+                if lake.catalog.__dict__.pop("commit_table", None) and moment == "staged":
+                    interruption()  # it never asked to commit: then the other simply comes after
+                refused = False
+            except LakeError:
+                refused = True
+            found = rows_of(table)
+            alone = second.effect(before)
+            orders = [alone] if refused else [first.effect(alone), second.effect(first.effect(before))]
+            assert found in orders, (first.name, moment, second.name)
+            check(table, start=start)
+
+
+def check(table: LakeTable, *, start: int | None) -> None:
+    """Whatever happened, every reader reads the same and the history has no hole."""
+    stock = table.iceberg().scan().to_arrow().column("id").to_pylist()
+    assert sorted(stock) == sorted(rows_of(table))
+    for name, snapshot_id in table.lake.catalog.load_table(str(table.name)).metadata.refs.items():
+        assert table.at(snapshot_id=snapshot_id.snapshot_id).to_arrow().num_rows, name
+    touched = changes(table, since=start).partitions
+    assert touched <= {day_key(day) for day in range(ops.DAYS)}
