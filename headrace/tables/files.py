@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
 DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
 OPEN_PARTITIONS_MAX = 128
+PENDING_BYTES_MAX = 256 * 1024 * 1024  # of rows that wait for their row group, all partitions
 CODEC_PROPERTY = "headrace.codec"  # zstd unless a table says lz4
 DEFAULT_CODEC = "zstd"
 
@@ -59,11 +60,27 @@ def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tupl
 
 
 class TableWriter:
-    """Routes rows to one open Parquet file per partition."""
+    """Routes rows to one open Parquet file per partition.
 
-    def __init__(self, table: "LakeTable") -> None:
+    Args:
+        table: Where the files are to belong.
+        target_bytes: Start another file of a partition once one has this size on disk; a file may
+            exceed it by one row group. Without it a partition has one file.
+        sort_order_id: The table's sort order that the rows come in, recorded with each file.
+
+    """
+
+    def __init__(
+        self,
+        table: "LakeTable",
+        *,
+        target_bytes: int | None = None,
+        sort_order_id: int | None = None,
+    ) -> None:
         self._table = table.iceberg()
         self._name = str(table.name)
+        self._target_bytes, self._sort_order_id = target_bytes, sort_order_id
+        self._write_id, self._count = uuid.uuid4().hex, 0
         iceberg_schema = self._table.schema()
         self._terms = partitions.terms_of(self._table.spec(), iceberg_schema)
         self._schema = schema.to_arrow(iceberg_schema, field_ids=True)
@@ -73,8 +90,12 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(
+        self, batch: pa.RecordBatch, *, partition: partitions.PartitionKey | None = None
+    ) -> None:
         """Add rows; they are buffered up to one row group per partition.
+
+        With `partition` they are known to belong there, and nobody looks.
 
         Raises:
             ContractError: See `write_batches`.
@@ -82,14 +103,41 @@ class TableWriter:
 
         """
         fitted = fit(batch, self._schema, table=self._name)
+        found = partitions.split(fitted, self._terms)
         with self._storage():
-            for key, rows in partitions.split(fitted, self._terms):
-                if key not in self._open:
-                    if len(self._open) >= OPEN_PARTITIONS_MAX:
-                        # closing the longest-open one bounds memory; its partition may get another
-                        self._close_one(next(iter(self._open)))
-                    self._open[key] = _PartitionFile(self._table, self._schema, key, self._terms)
-                self._open[key].write(rows)
+            for key, rows in found if partition is None else ((partition, fitted),):
+                self._file_of(key).write(rows)
+                if self._target_bytes and self._open[key].bytes_written >= self._target_bytes:
+                    self._close_one(key)
+            self._bound_memory()
+
+    def roll(self) -> None:
+        """Close every open file; rows of their partitions that come later start new ones."""
+        with self._storage():
+            for key in list(self._open):
+                self._close_one(key)
+
+    def discard(self) -> None:
+        """Remove the files after all: the commit that was to name them was refused for good."""
+        self._discard()
+
+    def _file_of(self, key: partitions.PartitionKey) -> "_PartitionFile":
+        if key not in self._open:
+            if len(self._open) >= OPEN_PARTITIONS_MAX:
+                # closing the longest-open one bounds memory; its partition may get another
+                self._close_one(next(iter(self._open)))
+            self._open[key] = _PartitionFile(
+                self._table, self._schema, key, self._terms, name=self._next_name()
+            )
+        return self._open[key]
+
+    def _next_name(self) -> str:
+        self._count += 1  # readers take the files of one commit by name: that is the rows' order
+        return f"{self._write_id}-{self._count:05d}.parquet"
+
+    def _bound_memory(self) -> None:
+        while sum(file.pending_bytes for file in self._open.values()) > PENDING_BYTES_MAX:
+            max(self._open.values(), key=lambda file: file.pending_bytes).flush()
 
     def roll(self) -> None:
         """Close every open file; rows of their partitions that come later start new ones."""
@@ -110,7 +158,7 @@ class TableWriter:
             raise StorageError.of(folder, error) from error
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
-        self.files = (*self.files, self._open.pop(key).close())
+        self.files = (*self.files, self._open.pop(key).close(sort_order_id=self._sort_order_id))
 
     def __exit__(
         self,
@@ -147,22 +195,33 @@ class _PartitionFile:
         arrow_schema: pa.Schema,
         key: partitions.PartitionKey,
         terms: tuple[partitions.Term, ...],
+        *,
+        name: str,
     ) -> None:
         folder = partitions.path_of_key(key, terms)
-        self._location = "/".join(
-            part for part in (table.location(), "data", folder, f"{uuid.uuid4()}.parquet") if part
-        )
+        self._location = "/".join(part for part in (table.location(), "data", folder, name) if part)
         self._table, self._key, self._schema = table, key, arrow_schema
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
+        self.pending_bytes = 0
         self._stream = table.io.new_output(self._location).create()
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
+        self.pending_bytes += batch.nbytes
         if self._pending_rows >= ROWS_PER_ROW_GROUP:
             self._flush(keep_tail=True)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes on disk so far, without the rows that wait for their row group."""
+        return self._stream.tell()
+
+    def flush(self) -> None:
+        """Write the rows that wait as a row group, though it is not full."""
+        self._flush(keep_tail=False)
 
     def _flush(self, *, keep_tail: bool) -> None:
         rows = pa.Table.from_batches(self._pending, self._schema)
@@ -176,6 +235,7 @@ class _PartitionFile:
         # a slice of one batch would keep the whole batch alive until the next flush
         self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
         self._pending_rows = tail.num_rows
+        self.pending_bytes = sum(batch.nbytes for batch in self._pending)
 
     def _start(self, rows: pa.Table) -> pq.ParquetWriter:
         return pq.ParquetWriter(
@@ -188,8 +248,8 @@ class _PartitionFile:
             store_schema=False,
         )
 
-    def close(self) -> DataFile:
-        self._flush(keep_tail=False)
+    def close(self, *, sort_order_id: int | None) -> DataFile:
+        self.flush()
         writer = self._writer or self._start(self._schema.empty_table())
         writer.close()
         self._stream.close()
@@ -200,6 +260,7 @@ class _PartitionFile:
             metadata=writer.writer.metadata,
             bytes_on_disk=len(self._table.io.new_input(self._location)),
             key=self._key,
+            sort_order_id=sort_order_id,
         )
 
     def discard(self) -> None:
@@ -216,6 +277,7 @@ def describe(
     metadata: pq.FileMetaData,
     bytes_on_disk: int,
     key: partitions.PartitionKey,
+    sort_order_id: int | None = None,
 ) -> DataFile:
     """Build the manifest entry of a Parquet file from its footer."""
     iceberg_schema = table.schema()
@@ -230,7 +292,7 @@ def describe(
         file_format=FileFormat.PARQUET,
         partition=partitions.record_of_key(key),
         file_size_in_bytes=bytes_on_disk,
-        sort_order_id=None,
+        sort_order_id=sort_order_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),

@@ -245,10 +245,14 @@ def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:
 def path_of_key(key: PartitionKey, terms: Sequence[Term]) -> str:
     """Name a partition's folder; only for humans, nothing is ever read from it."""
     parts = (
-        f"{t.field_name}={re.sub(r'[^A-Za-z0-9_.-]', '_', str(v))[:80]}"
-        for t, v in zip(terms, key, strict=True)
+        f"{_as_path(t.field_name)}={_as_path(str(v))}" for t, v in zip(terms, key, strict=True)
     )
     return "/".join(parts)
+
+
+def _as_path(text: str) -> str:
+    # columns of other programs' tables are called anything, `../..` included
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:80]
 
 
 def split(

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, ManifestEntry, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntry, ManifestFile
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
@@ -198,6 +199,22 @@ class TableVersion:
                 )
         return found
 
+    def delete_files(self) -> tuple[DataFile, ...]:
+        """List the live delete files, those that apply to nothing any more included."""
+        listed = manifests.manifests_of(self._snapshot, self._io)
+        entries = manifests.live_entries(listed, self._io, content=ManifestContent.DELETES)
+        return tuple(entry.data_file for entry in entries)
+
+    @property
+    def spec_ids(self) -> frozenset[int]:
+        """The partition schemes its data files were written in."""
+        listed = manifests.manifests_of(self._snapshot, self._io)
+        return frozenset(
+            each.partition_spec_id
+            for each in listed
+            if each.content == ManifestContent.DATA and manifests.has_live_files(each)
+        )
+
     @property
     def manifest_count(self) -> int:
         """How many manifests a reader of this snapshot opens."""
@@ -231,8 +248,9 @@ class TableVersion:
         names = self.schema.names if columns is None else list(columns)
         wanted = schema.to_arrow(self._read_as, field_ids=True)
         wanted = pa.schema([wanted.field(name) for name in names])
+        mapping = self._metadata.name_mapping()
         for entry in self.files(partitions=partitions):
-            yield from read_entry(entry, wanted, table=str(self.name))
+            yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
 
     def to_arrow(
         self,
@@ -277,7 +295,13 @@ def _read_files(
     return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
 
 
-def read_entry(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[pa.RecordBatch]:
+def read_entry(
+    entry: FileEntry,
+    wanted: pa.Schema,
+    *,
+    table: str,
+    mapping: NameMapping | None = None,
+) -> Iterator[pa.RecordBatch]:
     """Read the rows of one file that are not deleted, as `read_file` does.
 
     Raises:
@@ -286,14 +310,14 @@ def read_entry(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[p
 
     """
     if not entry.deletes:
-        yield from read_file(entry.path, wanted)
+        yield from read_file(entry.path, wanted, mapping=mapping)
         return
     if deletes.has_equality(entry.deletes):
         detail = f"rows of `{entry.path}` are deleted by value, read it through an engine"
         raise UnsupportedTableError(table, detail)
     gone = deletes.deleted_positions(entry.deletes, location=entry.data_file.file_path)
     start = 0
-    for batch in read_file(entry.path, wanted):
+    for batch in read_file(entry.path, wanted, mapping=mapping):
         first, last = np.searchsorted(gone, (start, start + batch.num_rows))
         kept = np.ones(batch.num_rows, bool)
         kept[gone[first:last] - start] = False
@@ -301,11 +325,13 @@ def read_entry(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[p
         yield batch if first == last else batch.filter(pa.array(kept))
 
 
-def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def read_file(
+    path: str, wanted: pa.Schema, *, mapping: NameMapping | None = None
+) -> Iterator[pa.RecordBatch]:
     """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
 
     Fields are found by id, not by name, at every depth: see `project`. What the file does not have
-    is null.
+    is null. `mapping` says by name which columns are which, in files that carry no ids.
 
     Raises:
         CorruptFileError: If the file is missing, damaged or does not fit.
@@ -314,7 +340,8 @@ def read_file(path: str, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             try:
-                projection = Projection.of(file.schema_arrow, wanted)
+                found = schema.identified(file.schema_arrow, mapping)
+                projection = Projection.of(found, wanted)
             except ValueError as error:
                 raise CorruptFileError(path, str(error)) from error
             rows = 0

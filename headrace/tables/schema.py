@@ -1,9 +1,12 @@
 """Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, schema_to_pyarrow, visit_pyarrow
 from pyiceberg.io.pyarrow import _ConvertToIcebergWithoutIDs as ConvertWithoutIds
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
+from pyiceberg.table.name_mapping import MappedField, NameMapping
 
 from headrace.errors import ContractError, UnsupportedTableError
 
@@ -48,6 +51,37 @@ def field_id(field: pa.Field) -> int | None:
     """The Iceberg id a Parquet column carries, if any."""
     raw = (field.metadata or {}).get(FIELD_ID)
     return None if raw is None else int(raw)
+
+
+def identified(found: pa.Schema, mapping: NameMapping | None) -> pa.Schema:
+    """Give the fields of a file that has no field ids those that a table maps their names to.
+
+    What the mapping does not know is no column of the table, and left out. A file with ids keeps
+    them, as the format wants it.
+    """
+    if mapping is None or any(field_id(field) is not None for field in found):
+        return found
+    known = ((field, _mapped(field.name, mapping.root)) for field in found)
+    return pa.schema([_identified(field, each) for field, each in known if each is not None])
+
+
+def _mapped(name: str, among: Sequence[MappedField]) -> MappedField | None:
+    return next((m for m in among if name in m.names and m.field_id is not None), None)
+
+
+def _identified(field: pa.Field, mapped: MappedField | None) -> pa.Field:
+    if mapped is None:
+        return field
+    kind, inner = field.type, mapped.fields
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = pa.list_(_identified(kind.value_field, _mapped("element", inner)))
+    elif pa.types.is_map(kind):
+        key = _identified(kind.key_field, _mapped("key", inner))
+        kind = pa.map_(key, _identified(kind.item_field, _mapped("value", inner)))
+    elif pa.types.is_struct(kind):
+        children = (kind.field(i) for i in range(kind.num_fields))
+        kind = pa.struct([_identified(child, _mapped(child.name, inner)) for child in children])
+    return field.with_type(kind).with_metadata({FIELD_ID: str(mapped.field_id).encode()})
 
 
 def _plain(field: pa.Field) -> pa.Field:

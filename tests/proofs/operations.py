@@ -8,10 +8,10 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 
 from headrace.engines.delete import delete_where
 from headrace.engines.merge import merge
-from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import apply_compaction
 from headrace.maintenance.plan import plan_compaction
 from headrace.tables import alter, commit, refs

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from headrace.errors import ContractError, CorruptFileError, StorageError
 from headrace.identifiers import TableName
 from headrace.tables import partitions
-from headrace.tables.files import OPEN_PARTITIONS_MAX, local_path, write_batches
+from headrace.tables.files import (
+    OPEN_PARTITIONS_MAX,
+    ROWS_PER_ROW_GROUP,
+    TableWriter,
+    local_path,
+    write_batches,
+)
 from headrace.tables.lake import Lake
-from tests.tables.factories import UTC_US, add, day_key, events, events_table
+from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
 
 def test_files_follow_the_writer_recipe(lake: Lake) -> None:
@@ -131,3 +137,38 @@ def test_splitting_a_batch_keeps_every_row_once_and_in_order(
     for row in batch.to_pylist():
         expected.setdefault((row["event_time"].date(), row["id"]), []).append(row)
     assert {key: rows.to_pylist() for key, rows in parts.items()} == expected
+
+
+def test_a_writer_with_a_target_rolls_over_and_keeps_the_rows_order(lake: Lake) -> None:
+    table = lake.create(TableName("raw", "plain"), EVENTS)
+    rows = 3 * ROWS_PER_ROW_GROUP + 100
+    with TableWriter(table, target_bytes=1) as writer:
+        for start in range(0, rows, 50_000):
+            writer.write(events(range(start, min(rows, start + 50_000))))
+    assert sum(file.record_count for file in writer.files) == rows
+    assert len(writer.files) >= 3
+    assert [file.file_path for file in writer.files] == sorted(
+        file.file_path for file in writer.files
+    )
+    read = [pq.read_table(local_path(file.file_path), columns=["id"]) for file in writer.files]
+    assert pa.concat_tables(read)["id"].to_pylist() == list(range(rows))
+
+
+def test_rows_that_wait_for_many_partitions_stay_within_a_bound(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = lake.create(TableName("raw", "parts"), EVENTS, partition_by=["id"])
+    # the bound is far above what a test should hold in memory
+    monkeypatch.setattr("headrace.tables.files.PENDING_BYTES_MAX", 2_000)
+    with TableWriter(table) as writer:
+        for _ in range(5):
+            for number in range(4):
+                writer.write(events([number] * 20))
+                waiting = sum(file.pending_bytes for file in writer._open.values())
+                assert waiting <= 2_000
+    assert sorted(file.record_count for file in writer.files) == [100] * 4
+
+
+def test_what_a_column_is_called_never_leaves_the_tables_folder() -> None:
+    term = partitions.Term("../../etc")
+    assert partitions.path_of_key(("x/..",), (term,)) == ".._.._etc=x_.."
