@@ -372,7 +372,7 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             metadata = table.iceberg().metadata
-        except _NO_ANSWER:
+        except NO_ANSWER:
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:
             return metadata if metadata.snapshot_by_id(snapshot_id) else None

@@ -139,16 +139,6 @@ class TableWriter:
         while sum(file.pending_bytes for file in self._open.values()) > PENDING_BYTES_MAX:
             max(self._open.values(), key=lambda file: file.pending_bytes).flush()
 
-    def roll(self) -> None:
-        """Close every open file; rows of their partitions that come later start new ones."""
-        with self._storage():
-            for key in list(self._open):
-                self._close_one(key)
-
-    def discard(self) -> None:
-        """Remove the files after all: the commit that was to name them was refused for good."""
-        self._discard()
-
     @contextlib.contextmanager
     def _storage(self) -> Generator[None]:
         try:
