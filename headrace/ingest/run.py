@@ -26,6 +26,7 @@ from headrace.ingest.contract import Checked, check, latest
 from headrace.ingest.decode import decode
 from headrace.ingest.decoded import Violation
 from headrace.ingest.files import FileSource
+from headrace.tables.column_statistics import CLUSTER_BY, KEY
 from headrace.tables.commit import Fence, Provenance, append, offsets
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable
@@ -155,10 +156,10 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
 def table_properties(stream: Stream) -> dict[str, str]:
     """What a stream's table says about itself."""
     said = {"headrace.stream": stream.name, "headrace.contract_version": str(stream.version)}
+    if stream.key:
+        said[KEY] = json.dumps([stream.column_of(stream.key)])
     if stream.cluster_by:
-        said["headrace.cluster_by"] = json.dumps(
-            [stream.column_of(name) for name in stream.cluster_by]
-        )
+        said[CLUSTER_BY] = json.dumps([stream.column_of(name) for name in stream.cluster_by])
     view = stream.view()
     if view is not None:
         said[FEATURE_VIEW] = view.to_property()

@@ -31,7 +31,7 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, name_errors
-from headrace.tables import evolve, partitions, schema
+from headrace.tables import column_statistics, evolve, partitions, schema
 from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
 from headrace.tables.scan import TableVersion
@@ -155,11 +155,12 @@ class Lake:
             with table_lock(self, name.namespace):
                 self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
+                said = {**_TABLE_PROPERTIES, **(properties or {})}
                 self.catalog.create_table(
                     (name.namespace, name.name),
                     wanted,
                     partition_spec=spec,
-                    properties={**_TABLE_PROPERTIES, **(properties or {})},
+                    properties={**said, **column_statistics.limits(wanted, spec, said)},
                 )
             except TableAlreadyExistsError:
                 pass  # another process was first: fall through and compare
