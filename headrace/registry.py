@@ -1,7 +1,7 @@
 """The control database: what each commit did and read, kept after snapshots expire."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from headrace.errors import DatabaseUnavailableError
 
 _METADATA = sa.MetaData()
+_IN_MAX = 500  # values in one `in (…)`
 
 _COMMITS = sa.Table(
     "commits",
@@ -32,6 +33,15 @@ _COMMITS = sa.Table(
     sa.Column("rows_added", sa.BigInteger, nullable=False),
     sa.Column("rows_removed", sa.BigInteger, nullable=False),
     sa.Index("commits_by_time", "table_name", "sequence_number"),
+)
+
+_MEASURES = sa.Table(
+    "measures",
+    _METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("measured_at_ms", sa.BigInteger, nullable=False),
 )
 
 _BUILDS = sa.Table(
@@ -124,6 +134,14 @@ class LeaseRecord:
     snapshot_id: int
     holder: str
     ends_at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number about a table that is too dear to find out on each look, and when it was found."""
+
+    value: int
+    measured_at_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,6 +293,67 @@ class Registry:
         )
         with self.engine.connect() as connection:
             return [_commit_of(row) for row in connection.execute(query).mappings()]
+
+    def commits_since(self, table: str, since_ms: int, *, limit: int) -> list[CommitRecord]:
+        """Return the commits of a table from `since_ms` on, newest first, at most `limit`.
+
+        Reads no older ones, however many there are.
+        """
+        query = (
+            sa.select(_COMMITS)
+            .where(_COMMITS.c.table_name == table)
+            .order_by(_COMMITS.c.sequence_number.desc())
+            .limit(limit)
+        )
+        found: list[CommitRecord] = []
+        with self.engine.connect() as connection:
+            for row in connection.execution_options(yield_per=256).execute(query).mappings():
+                if row["committed_at_ms"] < since_ms:
+                    break
+                found.append(_commit_of(row))
+        return found
+
+    def commit_times(self, table: str, sequence_numbers: Collection[int]) -> dict[int, int]:
+        """Return when commits were made, in epoch milliseconds, by sequence number."""
+        columns = (_COMMITS.c.sequence_number, _COMMITS.c.committed_at_ms)
+        wanted = sorted(set(sequence_numbers))
+        found: dict[int, int] = {}
+        with self.engine.connect() as connection:
+            for start in range(0, len(wanted), _IN_MAX):
+                query = sa.select(*columns).where(
+                    _COMMITS.c.table_name == table,
+                    _COMMITS.c.sequence_number.in_(wanted[start : start + _IN_MAX]),
+                )
+                found |= {int(at): int(ms) for at, ms in connection.execute(query)}
+        return found
+
+    def record_measure(self, table: str, name: str, value: int, *, measured_at_ms: int) -> None:
+        """Remember a number about a table, replacing what was known of it."""
+        row = {
+            "table_name": table,
+            "name": name,
+            "value": value,
+            "measured_at_ms": measured_at_ms,
+        }
+        statement = insert(_MEASURES)
+        replaced = {key: statement.excluded[key] for key in ("value", "measured_at_ms")}
+        with self.engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["table_name", "name"], set_=replaced
+                ),
+                row,
+            )
+
+    def measures(self, table: str) -> dict[str, Measure]:
+        """Return what was measured of a table, by name."""
+        query = sa.select(_MEASURES).where(_MEASURES.c.table_name == table)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return {
+            row["name"]: Measure(value=row["value"], measured_at_ms=row["measured_at_ms"])
+            for row in rows
+        }
 
     def edges(self) -> list[Edge]:
         """Return which tables were computed from which, by the latest commit of each target."""

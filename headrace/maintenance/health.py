@@ -1,26 +1,44 @@
 """How healthy a table is and what would help most, from metadata alone."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 from headrace.identifiers import TableName
-from headrace.maintenance.plan import is_small, plan_compaction
+from headrace.maintenance.costs import ENTRY_S, METADATA_BYTE_S, OPEN_FILE_S, SNAPSHOT_S
+from headrace.maintenance.state import TableState, table_state
+from headrace.maintenance.wording import counted, size_text, time_text
 from headrace.tables.lake import LakeTable
 
-_FILES_WEIGHT = 60  # points a table loses when compaction would remove nearly all its files
+# points a table loses at worst; more than 100 in all, as one thing alone can make a table useless
+_FILES_WEIGHT = 60
+_DELETES_WEIGHT = 40
 _SNAPSHOTS_WEIGHT = 20
 _MANIFESTS_WEIGHT = 20
-_MANIFESTS_MAX = 64
-_OPEN_FILE_MS = 0.4  # opening one more local Parquet file costs a scan about this much
+_ORPHANS_WEIGHT = 20
+_METADATA_WEIGHT = 20
+# a plan of one partition that could be this much quicker costs all points for manifests
+_PLAN_S_BAD = 1.0
+# parsing this much takes 35 ms, at every commit and every first look
+_METADATA_BYTES_FINE = 512 * 1024
+_SNAPSHOT_BYTES = 650  # of metadata for each snapshot (measured on appends with provenance)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthPart:
-    """One thing that can be wrong: what was found, the points it costs, and what fixing gains."""
+    """One thing that can be wrong: what was found, the points it costs, and what fixing it gains.
+
+    `gain_s` is an estimate of seconds that each scan (deletes, files), each plan of a partition
+    (manifests) or each commit (snapshots, metadata) takes less; `gain_bytes` is disk space;
+    `cost_bytes` is what has to be written anew for it.
+    """
 
     name: str
     finding: str
-    penalty: int
-    gain: str
+    penalty: int = 0
+    gain: str = ""
+    gain_s: float = 0.0
+    gain_bytes: int = 0
+    cost_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,62 +65,138 @@ class TableHealth:
 
 def health(table: LakeTable, *, target_bytes: int | None = None) -> TableHealth:
     """Score a table. Reads metadata only; nothing grows with the table's age."""
-    settings = table.lake.settings
-    wanted = target_bytes or settings.target_file_bytes
-    version = table.head()
-    files = version.files()
-    small = sum(is_small(file, target_bytes=wanted) for file in files)
-    plan = plan_compaction(version, target_bytes=wanted)
-    snapshots = len(table.iceberg().metadata.snapshots)
+    return health_of(table_state(table, target_bytes=target_bytes))
+
+
+def health_of(state: TableState) -> TableHealth:
+    """Score a table whose state is known. Pure."""
     parts = (
-        _files_part(len(files), small, removable=plan.files_in - plan.files_out),
-        _share_part(
-            "snapshots",
-            snapshots,
-            allowed=round(1.2 * settings.snapshots_kept) + 1,
-            weight=_SNAPSHOTS_WEIGHT,
-            gain="cheaper commits",
-        ),
-        _share_part(
-            "manifests",
-            version.manifest_count,
-            allowed=_MANIFESTS_MAX,
-            weight=_MANIFESTS_WEIGHT,
-            gain="faster planning",
-        ),
+        _files(state),
+        _deletes(state),
+        _snapshots(state),
+        _manifests(state),
+        _orphans(state),
+        _metadata(state),
     )
+    layout = state.layout
     return TableHealth(
-        table=table.name,
-        snapshot_id=version.snapshot_id,
-        score=100 - sum(part.penalty for part in parts),
+        table=state.table,
+        snapshot_id=state.snapshot_id,
+        score=max(0, 100 - sum(part.penalty for part in parts)),
         parts=tuple(sorted(parts, key=lambda part: -part.penalty)),
-        rows=version.row_count,
-        files=len(files),
-        bytes=sum(file.bytes for file in files),
-        small_files=small,
-        snapshots=snapshots,
-        manifests=version.manifest_count,
-        committed_at_ms=version.committed_at_ms,
+        rows=layout.rows,
+        files=layout.files,
+        bytes=layout.bytes,
+        small_files=layout.small_files,
+        snapshots=state.snapshots,
+        manifests=layout.manifests.manifests,
+        committed_at_ms=state.committed_at_ms,
     )
 
 
-def _files_part(files: int, small: int, *, removable: int) -> HealthPart:
-    penalty = round(_FILES_WEIGHT * removable / files) if files else 0
+def _files(state: TableState) -> HealthPart:
+    layout = state.layout
+    gone = layout.removable
+    gain_s = gone * (OPEN_FILE_S + ENTRY_S)
     return HealthPart(
         name="small files",
-        finding=f"{small} of {files} files are small",
-        penalty=penalty,
-        gain=f"{removable} fewer files, scans save about {removable * _OPEN_FILE_MS:.0f} ms"
-        if removable
-        else "",
+        finding=f"{layout.small_files:,} of {layout.files:,} files are small",
+        penalty=round(_FILES_WEIGHT * gone / layout.files) if layout.files else 0,
+        gain=f"{gone:,} fewer files, scans save about {time_text(gain_s)}" if gone else "",
+        gain_s=gain_s,
+        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.full),
     )
 
 
-def _share_part(name: str, count: int, *, allowed: int, weight: int, gain: str) -> HealthPart:
-    excess = max(0, count - allowed)
+def _deletes(state: TableState) -> HealthPart:
+    found = state.layout.deletes
+    if not found.delete_files:
+        return HealthPart(name="deletes", finding="no rows are deleted in other files")
+    share = found.data_bytes / state.layout.bytes if state.layout.bytes else 1.0
+    gain_s = found.opened * (OPEN_FILE_S + ENTRY_S)
+    speed = f"scans save about {time_text(gain_s)}"
     return HealthPart(
-        name=name,
-        finding=f"{count} {name}",
-        penalty=min(weight, round(weight * excess / allowed)),
-        gain=gain if excess else "",
+        name="deletes",
+        finding=f"{found.delete_files:,} delete files concern {found.data_files:,} of "
+        f"{state.layout.files:,} files" + (", some by value" if found.by_value else ""),
+        penalty=_DELETES_WEIGHT if found.by_value else max(1, round(_DELETES_WEIGHT * share)),
+        gain=f"every reader can read it again, {speed}" if found.by_value else speed,
+        gain_s=gain_s,
+        cost_bytes=found.data_bytes,
+    )
+
+
+def _snapshots(state: TableState) -> HealthPart:
+    allowed = round(1.2 * state.snapshots_kept) + 1
+    excess = max(0, state.snapshots - allowed)
+    going = state.expirable if excess else 0
+    gain_s = going * SNAPSHOT_S
+    named = "" if going or not excess else "; tags and branches keep them"
+    return HealthPart(
+        name="snapshots",
+        finding=f"{counted(state.snapshots, 'snapshot')}{named}",
+        penalty=min(_SNAPSHOTS_WEIGHT, round(_SNAPSHOTS_WEIGHT * excess / allowed)),
+        gain=f"{going:,} fewer snapshots, commits save about {time_text(gain_s)}" if going else "",
+        gain_s=gain_s,
+        cost_bytes=state.metadata_bytes if going else 0,
+    )
+
+
+def _manifests(state: TableState) -> HealthPart:
+    found = state.layout.manifests
+    listed = counted(found.manifests, "manifest")
+    if not found.opened:
+        return HealthPart(name="manifests", finding=listed)
+    pays = found.pays
+    return HealthPart(
+        name="manifests",
+        finding=f"{listed}; a plan of one partition opens {found.opened:.3g}, "
+        f"{max(found.opened_ideal, 1):.3g} would do",
+        penalty=min(
+            _MANIFESTS_WEIGHT, max(1, round(_MANIFESTS_WEIGHT * found.saved_s / _PLAN_S_BAD))
+        )
+        if pays
+        else 0,
+        gain=f"plans of one partition save about {time_text(found.saved_s)}" if pays else "",
+        gain_s=found.saved_s if pays else 0.0,
+        cost_bytes=found.bytes if pays else 0,
+    )
+
+
+def _orphans(state: TableState) -> HealthPart:
+    held = state.orphan_bytes
+    if held is None:
+        return HealthPart(name="orphan bytes", finding="not looked for yet")
+    files = f"{state.orphan_files.value:,} files, " if state.orphan_files else ""
+    at = dt.datetime.fromtimestamp(held.measured_at_ms / 1000, dt.UTC)
+    share = held.value / max(1, held.value + state.layout.bytes)
+    return HealthPart(
+        name="orphan bytes",
+        finding=f"{files}{size_text(held.value)} that nothing needs, as of {at:%Y-%m-%d %H:%M} UTC",
+        penalty=round(_ORPHANS_WEIGHT * share),
+        gain=f"{size_text(held.value)} of disk space" if held.value else "",
+        gain_bytes=held.value,
+    )
+
+
+def _metadata(state: TableState) -> HealthPart:
+    held, listed, limits = state.metadata_bytes, state.layout.manifests.bytes, state.limits
+    excess = max(0, held - _METADATA_BYTES_FINE)
+    gain_s = (limits.schema_bytes + state.expirable * _SNAPSHOT_BYTES) * METADATA_BYTE_S
+    gains = [f"commits save about {time_text(gain_s)}"] if gain_s and excess else []
+    if limits.properties:
+        gains.append("metadata that stays small")
+    return HealthPart(
+        name="metadata bytes",
+        finding=f"metadata of {size_text(held)}, manifests of {size_text(listed)}"
+        + (", with nothing that limits their growth" if limits.properties else ""),
+        penalty=min(
+            _METADATA_WEIGHT,
+            round(_METADATA_WEIGHT * excess / (8 * _METADATA_BYTES_FINE))
+            + 2 * bool(limits.properties),
+        ),
+        gain=", ".join(gains),
+        gain_s=gain_s if gains else 0.0,
+        gain_bytes=limits.schema_bytes,
+        cost_bytes=held if gains else 0,
     )

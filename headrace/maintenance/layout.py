@@ -1,0 +1,162 @@
+"""How the files of one snapshot lie: what of each partition compaction would write anew."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pyiceberg.table import Table
+
+from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
+from headrace.maintenance.plan import CompactionPlan, is_small, plan_compaction
+from headrace.maintenance.tiers import full_tiers
+from headrace.tables.deletes import has_equality
+from headrace.tables.manifests import manifests_of
+from headrace.tables.partitions import PartitionKey
+from headrace.tables.scan import FileEntry, TableVersion
+
+_REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
+
+
+class BinSize(NamedTuple):
+    """Files that one rewrite puts together; `sequence` is that of the oldest."""
+
+    files: int
+    bytes: int
+    sequence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionLayout:
+    """The files of one partition.
+
+    `full` are the bins of a whole compaction, `light` those of the full size tiers only.
+    """
+
+    partition: PartitionKey
+    files: int
+    small_files: int
+    bytes: int
+    full: tuple[BinSize, ...] = ()
+    light: tuple[BinSize, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteLayout:
+    """Rows deleted in other files: how many such files, and what data they are about."""
+
+    delete_files: int = 0
+    data_files: int = 0
+    data_bytes: int = 0
+    opened: int = 0  # delete files that a scan opens, once for each data file they may concern
+    by_value: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Numbers about the files of one snapshot, small enough to keep."""
+
+    rows: int
+    files: int
+    small_files: int
+    bytes: int
+    partitions: tuple[PartitionLayout, ...]
+    deletes: DeleteLayout
+    manifests: ManifestLayout
+    other_schemes: bool  # whether files of older partition schemes are among them
+
+    @property
+    def removable(self) -> int:
+        """Files that a compaction of everything would make fewer."""
+        return sum(removed(each.full) for each in self.partitions)
+
+
+def removed(bins: Iterable[BinSize]) -> int:
+    """Count the files that go when each bin becomes one file."""
+    return sum(each.files - 1 for each in bins)
+
+
+# a snapshot never changes, and listing 100,000 files takes seconds
+_remembered: OrderedDict[tuple[str, int | None, int], Layout] = OrderedDict()
+
+
+def layout_at(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
+    """Describe the files of a snapshot. Reads its manifests once, and then remembers."""
+    key = (str(table.metadata.table_uuid), version.snapshot_id, target_bytes)
+    found = _remembered.get(key)
+    if found is None:
+        found = _remembered[key] = _describe(table, version, target_bytes=target_bytes)
+        while len(_remembered) > _REMEMBERED_MAX:
+            _remembered.popitem(last=False)
+    return found
+
+
+def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
+    files = version.files()
+    small = [file for file in files if is_small(file, target_bytes=target_bytes)]
+    partitions = _partitions(version, files, target_bytes=target_bytes)
+    spec_id = table.metadata.default_spec_id
+    snapshot_id = version.snapshot_id
+    snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
+    return Layout(
+        rows=version.row_count,
+        files=len(files),
+        small_files=len(small),
+        bytes=sum(file.bytes for file in files),
+        partitions=partitions,
+        deletes=_deletes(files),
+        manifests=manifest_layout(
+            manifests_of(snapshot, table.io),
+            table.metadata,
+            files=Counter(file.partition for file in files if file.spec_id == spec_id),
+        ),
+        other_schemes=any(file.spec_id != spec_id for file in files),
+    )
+
+
+def _partitions(
+    version: TableVersion, files: Sequence[FileEntry], *, target_bytes: int
+) -> tuple[PartitionLayout, ...]:
+    members: dict[PartitionKey, list[FileEntry]] = {}
+    for file in files:
+        members.setdefault(file.partition, []).append(file)
+    tiers = (full_tiers(each, target_bytes=target_bytes) for each in members.values())
+    worth = frozenset(path for paths in tiers for path in paths)
+    full = _bins(plan_compaction(version, target_bytes=target_bytes))
+    light = _bins(
+        plan_compaction(version, target_bytes=target_bytes, concerns=lambda f: f.path in worth)
+        if worth
+        else None
+    )
+    return tuple(
+        PartitionLayout(
+            partition=key,
+            files=len(found),
+            small_files=sum(is_small(file, target_bytes=target_bytes) for file in found),
+            bytes=sum(file.bytes for file in found),
+            full=full.get(key, ()),
+            light=light.get(key, ()),
+        )
+        for key, found in members.items()
+    )
+
+
+def _bins(plan: CompactionPlan | None) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
+    found: dict[PartitionKey, tuple[BinSize, ...]] = {}
+    for each in plan.bins if plan else ():
+        sequence = min(file.sequence for file in each.files)
+        size = BinSize(len(each.files), each.bytes, sequence)
+        found[each.partition] = (*found.get(each.partition, ()), size)
+    return found
+
+
+def _deletes(files: Sequence[FileEntry]) -> DeleteLayout:
+    concerned = [file for file in files if file.deletes]
+    applied = [each for file in concerned for each in file.deletes]
+    return DeleteLayout(
+        delete_files=len({each.file_path for each in applied}),
+        data_files=len(concerned),
+        data_bytes=sum(file.bytes for file in concerned),
+        opened=len(applied),
+        by_value=has_equality(applied),
+    )

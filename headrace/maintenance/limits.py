@@ -1,0 +1,90 @@
+"""Keeping metadata small: old metadata files, schemas nobody reads by, bounds that prune nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import RemoveSchemasUpdate, SetPropertiesUpdate, TableUpdate
+
+from headrace.tables import column_statistics
+from headrace.tables.attempt import commit_updates
+from headrace.tables.lake import LakeTable
+
+SCHEMAS_FINE = 10  # a table of 200 columns has 20 KB for each schema it ever had
+# what keeps old metadata files from piling up; tables of other programs often lack it
+_RETENTION = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a table's metadata lacks to stay small; empty if it lacks nothing."""
+
+    properties: Mapping[str, str] = field(default_factory=dict)
+    schemas: tuple[int, ...] = ()  # ids of those that may go
+    schema_bytes: int = 0
+    bounds_fewer: int = 0  # columns whose bounds a file written from then on leaves out
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether old metadata files pile up as long as this is not applied."""
+        return not self.properties.keys().isdisjoint(_RETENTION)
+
+    def __bool__(self) -> bool:
+        return bool(self.properties or self.schemas)
+
+
+def plan_limits(metadata: TableMetadata) -> Limits:
+    """Decide what to set and what to drop. Pure. What someone has set stays.
+
+    Schemas go that no snapshot was written with and no partition scheme needs, once there are more
+    of them than `SCHEMAS_FINE`. Files are read by column id and need none of them.
+    """
+    said = metadata.properties
+    retention = {name: value for name, value in _RETENTION.items() if name not in said}
+    bounds = column_statistics.limits(metadata.schema(), metadata.spec(), said)
+    fewer = max(0, len(metadata.schema().fields) - len(bounds) + 1) if bounds else 0
+    properties = retention | bounds
+    used = {s.schema_id for s in metadata.snapshots} | {metadata.current_schema_id}
+    sources = {each.source_id for spec in metadata.partition_specs for each in spec.fields}
+    sources -= metadata.schema().field_ids
+    unused = [
+        schema
+        for schema in metadata.schemas
+        if schema.schema_id not in used and not sources & schema.field_ids
+    ]
+    if len(unused) <= SCHEMAS_FINE:
+        return Limits(properties=properties, bounds_fewer=fewer)
+    return Limits(
+        properties=properties,
+        schemas=tuple(schema.schema_id for schema in unused),
+        bounds_fewer=fewer,
+        schema_bytes=sum(len(schema.model_dump_json()) for schema in unused),
+    )
+
+
+def apply_limits(table: LakeTable) -> Limits:
+    """Set and drop what the newest metadata calls for; a second run changes nothing.
+
+    Raises:
+        CatalogBusyError: If it lost to other commits again and again; nothing was changed.
+
+    """
+    applied = Limits()
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        nonlocal applied
+        applied = plan_limits(current.metadata)
+        updates: list[TableUpdate] = []
+        if applied.properties:
+            updates.append(SetPropertiesUpdate(updates=dict(applied.properties)))
+        if applied.schemas:
+            schema_ids = {"schema-ids": list(applied.schemas)}
+            updates.append(RemoveSchemasUpdate.model_validate(schema_ids))
+        return tuple(updates)
+
+    commit_updates(table, updates_of)
+    return applied
