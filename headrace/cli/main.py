@@ -8,10 +8,10 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from headrace.cli import check, datasets, ingest, samples, simulate, tables
+from headrace.cli import check, datasets, ingest, maintain, samples, simulate, tables
 from headrace.errors import LakeError
 
-NOUNS = (check, ingest, simulate, tables, samples, datasets)
+NOUNS = (check, ingest, simulate, tables, maintain, samples, datasets)
 
 EXIT_FAILED = 1
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may simply run the same command again

@@ -116,6 +116,7 @@ def health(
         for part in parts:
             part["gain"] = part["gain"] or "—"
         out.table(parts, columns=("name", "points", "finding", "gain"))
+        out.say("\nwhat to do about it, and when: `headrace maintain --plan`")
     elif rows or output is Format.JSON:
         out.table(rows, columns=("table", "score", "worst_part", "fixing_it_gains"))
     else:

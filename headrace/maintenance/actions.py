@@ -1,6 +1,6 @@
 """What could be done to a table, each thing with its reason, its gain and its cost.
 
-A kind of action is added here, as one entry of `_PROPOSE`, and in `maintain.py`, as one of `_RUN`.
+A kind of action is added here, as one entry of `_PROPOSE`, and in `perform.py`, as one of `_RUN`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,8 @@ from enum import StrEnum
 
 from headrace.identifiers import TableName
 from headrace.maintenance.costs import BOUND_S, ENTRY_S, METADATA_BYTE_S, OPEN_FILE_S, SNAPSHOT_S
-from headrace.maintenance.layout import BinSize, PartitionLayout, removed
+from headrace.maintenance.layout import PartitionLayout, removed
+from headrace.maintenance.runs import BinSize
 from headrace.maintenance.state import TableState
 from headrace.maintenance.tiers import FILES_PER_TIER
 from headrace.maintenance.wording import counted, size_text, span_text, time_text
@@ -94,8 +95,7 @@ def _compactions(state: TableState, now_ms: int) -> Iterator[Action | Waiting]:
                 kind=Kind.FULL,
                 table=state.table,
                 partition=each.partition,
-                reason=f"still written to; a light run waits for {FILES_PER_TIER} small files of "
-                "like size",
+                reason=f"still written to, fewer than {FILES_PER_TIER} small files of like size",
                 cost_bytes=_bytes(each.full),
                 until_ms=cold_ms,
             )
@@ -107,8 +107,8 @@ def _full(state: TableState, part: PartitionLayout) -> Action:
         kind=Kind.FULL,
         table=state.table,
         partition=part.partition,
-        reason=(f"no write for {span_text(state.cold_after_s)}, " if state.cold_after_s else "")
-        + f"{part.small_files:,} of {counted(part.files, 'file')} small",
+        reason=f"{part.small_files:,} of {counted(part.files, 'file')} small"
+        + (f", no write for {span_text(state.cold_after_s)}" if state.cold_after_s else ""),
         gain=_fewer_files(gone),
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
         steps=tuple(each.bytes for each in part.full),
@@ -123,8 +123,7 @@ def _light(state: TableState, part: PartitionLayout, *, written_s: float) -> Act
         kind=Kind.LIGHT,
         table=state.table,
         partition=part.partition,
-        reason=f"written {span_text(written_s)} ago, {files:,} small files of like size "
-        f"(from {FILES_PER_TIER} on it pays)",
+        reason=f"{files:,} small files of like size, written {span_text(written_s)} ago",
         gain=_fewer_files(gone),
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
         steps=tuple(each.bytes for each in part.light),
@@ -138,9 +137,9 @@ def _manifests(state: TableState, _now_ms: int) -> Iterator[Action]:
         yield Action(
             kind=Kind.MANIFESTS,
             table=state.table,
-            reason=f"a plan of one partition opens {found.opened:.3g} of "
-            f"{counted(found.manifests, 'manifest')}, {max(found.opened_ideal, 1):.3g} would do",
-            gain=f"plans save about {time_text(found.saved_s)}",
+            reason=f"a plan opens {found.opened:.3g} of {counted(found.manifests, 'manifest')}, "
+            f"{max(found.opened_ideal, 1):.3g} would do",
+            gain=f"plans save {time_text(found.saved_s)}",
             gain_s=found.saved_s,
             steps=(found.bytes,),
             since_ms=state.times_ms.get(found.sequence, 0),
@@ -154,7 +153,7 @@ def _expiry(state: TableState, _now_ms: int) -> Iterator[Action]:
             kind=Kind.EXPIRE,
             table=state.table,
             reason=f"{counted(state.snapshots, 'snapshot')}, {state.snapshots_kept:,} are kept",
-            gain=f"{state.expirable:,} fewer snapshots, commits save about {time_text(gain_s)}",
+            gain=f"{state.expirable:,} fewer snapshots, commits save {time_text(gain_s)}",
             gain_s=gain_s,
             steps=(state.metadata_bytes,),
             since_ms=state.expirable_since_ms,
@@ -189,7 +188,7 @@ def _limits(state: TableState, _now_ms: int) -> Iterator[Action]:
 
 def _fewer_files(gone: int) -> str:
     saved = time_text(gone * (OPEN_FILE_S + ENTRY_S))
-    return f"{counted(gone, 'file')} fewer, scans save about {saved}"
+    return f"{counted(gone, 'file')} fewer, scans save {saved}"
 
 
 def _since_ms(state: TableState, bins: Sequence[BinSize]) -> int:

@@ -43,11 +43,13 @@ def apply_compaction(
     *,
     run_id: str = "",
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    passes_max: int = PASSES_MAX,
 ) -> CompactionResult:
     """Rewrite the plan's bins and swap them in with one `replace` snapshot.
 
     Files shrink when they are put together (60 of 5 rows to a quarter of their bytes), so what comes
-    out may be small again: those partitions are planned once more until nothing is left to do.
+    out may be small again: those partitions are planned once more until nothing is left to do, or
+    `passes_max` passes are over; with 1, exactly the plan is done.
 
     Rows keep their order inside a bin. A bin is streamed, so memory is one row group, whatever its
     size. Appends may land meanwhile; both survive.
@@ -67,7 +69,7 @@ def apply_compaction(
         return file.path in written or file.sequence <= sequence_max
 
     commit = None
-    for number in range(PASSES_MAX):
+    for number in range(passes_max):
         if not plan:
             break
         try:

@@ -1,29 +1,20 @@
 """How the files of one snapshot lie: what of each partition compaction would write anew."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from pyiceberg.table import Table
 
 from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
-from headrace.maintenance.plan import CompactionPlan, is_small, plan_compaction
-from headrace.maintenance.tiers import full_tiers
+from headrace.maintenance.plan import is_small
+from headrace.maintenance.runs import BinSize, full_plan, light_plan, sizes
 from headrace.tables.deletes import has_equality
 from headrace.tables.manifests import manifests_of
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
 
 _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
-
-
-class BinSize(NamedTuple):
-    """Files that one rewrite puts together; `sequence` is that of the oldest."""
-
-    files: int
-    bytes: int
-    sequence: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +63,8 @@ class Layout:
 
 
 def removed(bins: Iterable[BinSize]) -> int:
-    """Count the files that go when each bin becomes one file."""
-    return sum(each.files - 1 for each in bins)
+    """Count the files there are less once bins are put together."""
+    return sum(each.files - each.files_out for each in bins)
 
 
 # a snapshot never changes, and listing 100,000 files takes seconds
@@ -120,14 +111,8 @@ def _partitions(
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in files:
         members.setdefault(file.partition, []).append(file)
-    tiers = (full_tiers(each, target_bytes=target_bytes) for each in members.values())
-    worth = frozenset(path for paths in tiers for path in paths)
-    full = _bins(plan_compaction(version, target_bytes=target_bytes))
-    light = _bins(
-        plan_compaction(version, target_bytes=target_bytes, concerns=lambda f: f.path in worth)
-        if worth
-        else None
-    )
+    full = sizes(full_plan(version, target_bytes=target_bytes))
+    light = sizes(light_plan(version, target_bytes=target_bytes))
     return tuple(
         PartitionLayout(
             partition=key,
@@ -139,15 +124,6 @@ def _partitions(
         )
         for key, found in members.items()
     )
-
-
-def _bins(plan: CompactionPlan | None) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
-    found: dict[PartitionKey, tuple[BinSize, ...]] = {}
-    for each in plan.bins if plan else ():
-        sequence = min(file.sequence for file in each.files)
-        size = BinSize(len(each.files), each.bytes, sequence)
-        found[each.partition] = (*found.get(each.partition, ()), size)
-    return found
 
 
 def _deletes(files: Sequence[FileEntry]) -> DeleteLayout:

@@ -1,0 +1,92 @@
+"""Light and full compactions: which files of which partition each of them takes.
+
+A light run is for partitions that are still written to, a full one for those that are finished.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from pyiceberg.manifest import ManifestContent
+
+from headrace.maintenance.plan import CompactionPlan, plan_compaction
+from headrace.maintenance.tiers import full_tiers
+from headrace.tables import manifests
+from headrace.tables.partitions import PartitionKey
+from headrace.tables.scan import FileEntry, TableVersion
+
+
+class BinSize(NamedTuple):
+    """Files that are put together; `sequence` is that of the oldest."""
+
+    files: int
+    files_out: int
+    bytes: int
+    sequence: int
+
+
+def light_plan(
+    version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
+) -> CompactionPlan:
+    """Plan to put together the small files of like size, where enough of them came together."""
+    members: dict[PartitionKey, list[FileEntry]] = {}
+    for file in _files(version, partition):
+        members.setdefault(file.partition, []).append(file)
+    tiers = [full_tiers(each, target_bytes=target_bytes) for each in members.values()]
+    paths = frozenset(path for each in tiers for path in each)
+    return plan_compaction(
+        version,
+        target_bytes=target_bytes,
+        partitions=_pruned(version, partition),
+        concerns=lambda file: file.path in paths,
+    )
+
+
+def full_plan(
+    version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
+) -> CompactionPlan:
+    """Plan what leaves nothing to do in a partition, or in all of them."""
+    return plan_compaction(
+        version,
+        target_bytes=target_bytes,
+        partitions=_pruned(version, partition),
+        concerns=lambda file: partition is None or file.partition == partition,
+    )
+
+
+def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
+    """Say in numbers what a plan puts together, by partition."""
+    found: dict[PartitionKey, tuple[BinSize, ...]] = {}
+    for each in plan.bins:
+        size = BinSize(
+            files=len(each.files),
+            files_out=1,
+            bytes=each.bytes,
+            sequence=min(file.sequence for file in each.files),
+        )
+        found[each.partition] = (*found.get(each.partition, ()), size)
+    return found
+
+
+def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:
+    """Keep the first bins of a plan; the others are for the next."""
+    return replace(plan, bins=plan.bins[:steps])
+
+
+def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileEntry, ...]:
+    wanted = _pruned(version, partition)
+    found = version.files(partitions=wanted)
+    return tuple(file for file in found if partition is None or file.partition == partition)
+
+
+def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[PartitionKey] | None:
+    """Name the partition to read; None, to read all of them, if files of older schemes are there."""
+    if partition is None or len(_schemes(version)) > 1:
+        return None
+    return [partition]
+
+
+def _schemes(version: TableVersion) -> frozenset[int]:
+    listed = manifests.manifests_of(version._snapshot, version._io)
+    data = (each for each in listed if each.content == ManifestContent.DATA)
+    return frozenset(each.partition_spec_id for each in data if manifests.has_live_files(each))

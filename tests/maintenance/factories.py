@@ -1,0 +1,96 @@
+"""States of tables that nobody wrote: numbers as maintenance reads them, only the relevant given."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from headrace.identifiers import TableName
+from headrace.maintenance.layout import DeleteLayout, Layout, PartitionLayout
+from headrace.maintenance.limits import Limits
+from headrace.maintenance.manifest_layout import ManifestLayout
+from headrace.maintenance.runs import BinSize
+from headrace.maintenance.state import TableState
+from headrace.tables.partitions import PartitionKey, key_to_text
+
+NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
+NOW_MS = round(NOW.timestamp() * 1000)
+HOUR_MS = 3_600_000
+MIB = 1024 * 1024
+
+
+def part(
+    key: PartitionKey,
+    *,
+    full: Sequence[BinSize] = (),
+    light: Sequence[BinSize] = (),
+    files: int | None = None,
+) -> PartitionLayout:
+    small = sum(each.files for each in full)
+    return PartitionLayout(
+        partition=key,
+        files=small if files is None else files,
+        small_files=small,
+        bytes=sum(each.bytes for each in full),
+        full=tuple(full),
+        light=tuple(light),
+    )
+
+
+def small_files(files: int, *, bytes: int = MIB, sequence: int = 1) -> BinSize:
+    return BinSize(files=files, files_out=1, bytes=bytes, sequence=sequence)
+
+
+def state(
+    name: str = "raw.events",
+    *,
+    partitions: Sequence[PartitionLayout] = (),
+    written: Mapping[PartitionKey, int] | None = None,
+    **facts: object,
+) -> TableState:
+    """A healthy table but for what is given; `written` says how many ms ago partitions were."""
+    layout = Layout(
+        rows=100,
+        files=sum(each.files for each in partitions),
+        small_files=sum(each.small_files for each in partitions),
+        bytes=sum(each.bytes for each in partitions),
+        partitions=tuple(partitions),
+        deletes=DeleteLayout(),
+        manifests=ManifestLayout(manifests=1, entries=10, bytes=5_000, opened=1, opened_ideal=1),
+        other_schemes=False,
+    )
+    plain = TableState(
+        table=TableName.parse(name),
+        snapshot_id=7,
+        committed_at_ms=NOW_MS,
+        read_at_ms=NOW_MS,
+        layout=layout,
+        snapshots=10,
+        snapshots_kept=100,
+        expirable=0,
+        expirable_since_ms=0,
+        metadata_bytes=20_000,
+        limits=Limits(),
+        cold_after_s=3_600.0,
+        written_ms={key_to_text(key): NOW_MS - ago for key, ago in (written or {}).items()},
+        times_ms={},
+    )
+    return replace(plain, **facts)  # pyright: ignore[reportArgumentType]
+
+
+def layout_with(found: TableState, **facts: object) -> TableState:
+    """The same table with other facts of its files."""
+    return replace(found, layout=replace(found.layout, **facts))  # pyright: ignore[reportArgumentType]
+
+
+def scattered(*, manifests: int = 40, entries: int = 400) -> ManifestLayout:
+    """Manifests of which a plan of one partition opens all, where one would do."""
+    return ManifestLayout(
+        manifests=manifests,
+        entries=entries,
+        bytes=manifests * 5_000,
+        sequence=3,
+        opened=manifests,
+        opened_ideal=1,
+        entries_read=entries,
+        entries_read_ideal=entries / manifests,
+    )
