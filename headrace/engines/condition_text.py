@@ -190,9 +190,6 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
     if isinstance(kind, FloatType):
         # what the column holds is rounded to 32 bits: 0.3 is never found otherwise
         return FloatLiteral(float(np.float32(found.value)))
-    if isinstance(kind, FixedType) and len(found.value) != len(kind):
-        msg = f"{found.value!r} is of another length"
-        raise ValueError(msg)
     return found
 
 

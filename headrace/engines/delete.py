@@ -82,7 +82,7 @@ def delete_where(
         checked = Condition(condition, version.metadata, table=str(table.name))
         found = count_deletion(version, plan_delete(version, checked), checked)
         commit = (
-            _apply(table, version, found, checked, provenance=provenance, branch=branch)
+            apply_delete(table, version, found, checked, provenance=provenance, branch=branch)
             if found
             else None
         )
@@ -146,15 +146,21 @@ def count_deletion(version: TableVersion, plan: DeletePlan, condition: Condition
     )
 
 
-def _apply(
+def apply_delete(
     table: LakeTable,
     version: TableVersion,
     deletion: Deletion,
     condition: Condition,
     *,
     provenance: Provenance,
-    branch: str,
+    branch: str = MAIN_BRANCH,
 ) -> Commit:
+    """Delete what was counted in a version; rows appended since are not looked at.
+
+    Raises:
+        CommitConflictError: If one of the files was rewritten since; nothing was changed.
+
+    """
     everything, dropped = wanted_columns(version), frozenset(deletion.dropped)
 
     def kept_rows(entry: FileEntry) -> Iterator[pa.RecordBatch]:

@@ -110,7 +110,7 @@ def merge(
     def attempt(number: int) -> Merged:
         version = table.head(branch)
         new = NewRows.of(given, version, key=key)
-        merged = _merge_once(table, version, new, provenance=provenance, branch=branch)
+        merged = merge_into(table, version, new, provenance=provenance, branch=branch)
         return dataclasses.replace(merged, tries=number)
 
     return until_it_lands(table, attempt)
@@ -139,14 +139,21 @@ def find_matches(version: TableVersion, candidates: Sequence[FileEntry], new: Ne
     return Matches(files=tuple(files), examined=len(candidates), rows_per_key=per_key)
 
 
-def _merge_once(
+def merge_into(
     table: LakeTable,
     version: TableVersion,
     new: NewRows,
     *,
     provenance: Provenance,
-    branch: str,
+    branch: str = MAIN_BRANCH,
 ) -> Merged:
+    """Merge rows into one version, once.
+
+    Raises:
+        CommitConflictError: If a commit since then took or may have brought a row of one of the
+            keys; nothing was changed.
+
+    """
     matches = find_matches(version, plan_merge(version, new), new)
     everything = wanted_columns(version)
     positions = [everything.get_field_index(name) for name in new.key]
@@ -190,12 +197,25 @@ def _is_there(version: TableVersion, matches: Matches, new: NewRows) -> bool:
             found = np.flatnonzero(numbers != NONE)
             mine = new.rows.take(pa.array(new.row_of_key[numbers[found]]))
             theirs = batch.take(pa.array(found))
-            if not all(
-                one.combine_chunks().equals(other)
-                for one, other in zip(mine.columns, theirs.columns, strict=True)
-            ):
+            pairs = zip(_columns(mine, mine.column_names), theirs.columns, strict=True)
+            if not all(_is_same(one, other) for one, other in pairs):
                 return False
     return True
+
+
+def _is_same(one: pa.Array, other: pa.Array) -> bool:
+    """Compare bit by bit: NaN is NaN, and -0.0 is not 0.0."""
+    kind = one.type
+    if pa.types.is_floating(kind):
+        bits = pa.int32() if kind == pa.float32() else pa.int64()
+        return one.view(bits).equals(other.view(bits))
+    if pa.types.is_list(kind):
+        sizes = one.value_lengths().equals(other.value_lengths())  # null where the list is
+        return sizes and _is_same(one.flatten(), other.flatten())
+    if pa.types.is_struct(kind):
+        pairs = zip(one.flatten(), other.flatten(), strict=True)
+        return one.is_valid().equals(other.is_valid()) and all(_is_same(*pair) for pair in pairs)
+    return one.equals(other)
 
 
 def _refuse_bad_key(key: Sequence[str], given: Sequence[str], version: TableVersion) -> None:

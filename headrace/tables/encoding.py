@@ -42,4 +42,6 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 
 def _distinct(column: pa.ChunkedArray) -> int:
+    if isinstance(column.type, pa.BaseExtensionType):  # a uuid is counted as its bytes
+        column = column.cast(column.type.storage_type)
     return pc.count_distinct(column, mode="all").as_py()
