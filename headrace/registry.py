@@ -216,11 +216,8 @@ class Registry:
         """Release the connections."""
         self.engine.dispose()
 
-    def record_commit(self, record: CommitRecord, *, on_main: bool = True) -> None:
-        """Remember a commit, in the history of `main` or not; the same again changes nothing.
-
-        One that is on `main` already stays there until `move_main` says otherwise.
-        """
+    def record_commit(self, record: CommitRecord, *, on_main: bool = True) -> bool:
+        """Remember a commit, in the history of `main` or not; False if it was known already."""
         row = {c.name: getattr(record, c.name) for c in _COMMITS.columns if c.name != "table_name"}
         row |= {
             "table_name": record.table,
@@ -233,18 +230,18 @@ class Registry:
             rows.append((_PROPERTY_MOVES, key | {"moves": record.moves}))
         rows += [(_ORIGINS, key | {"origin": origin}) for origin in record.origins]
         with self.engine.begin() as connection:
-            known = connection.execute(_select_commit(record.table, record.snapshot_id)).first()
-            for table, values in rows:
-                connection.execute(insert(table).values(values).on_conflict_do_nothing())
-            if on_main and known is not None:
-                connection.execute(_BACK_ON_MAIN, {"of": record.table, "id": record.snapshot_id})
-            elif not on_main and known is None:
+            made = [
+                connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount
+                for table, values in rows
+            ]
+            if made[0] and not on_main:
                 connection.execute(insert(_OFF_MAIN).values(key).on_conflict_do_nothing())
+        return made[0] == 1
 
     def move_main(
         self, table: str, *, gained: Sequence[int] = (), lost: Sequence[int] = ()
     ) -> None:
-        """Remember that `main` was moved by hand, over these commits."""
+        """Remember that commits came into, or left, the history of `main` when it was moved."""
         rows = [{"table_name": table, "snapshot_id": each} for each in lost]
         with self.engine.begin() as connection:
             if rows:

@@ -123,16 +123,28 @@ def record_head(
     on_main = branch == MAIN_BRANCH
     if not on_main:
         record_head(registry, table, metadata, io)
-    snapshot = metadata.snapshot_by_name(branch)
+    head = metadata.snapshot_by_name(branch)
+    position = None if head is None else head.snapshot_id
     missing: list[Snapshot] = []
-    while snapshot is not None and not registry.knows_commit(
-        str(table), snapshot.snapshot_id, on_main=on_main
-    ):
-        missing.append(snapshot)
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else metadata.snapshot_by_id(parent)
+    gained: list[int] = []
+    while position is not None and not registry.knows_commit(str(table), position, on_main=on_main):
+        snapshot = metadata.snapshot_by_id(position)
+        if snapshot is None:
+            gained.append(position)
+        else:
+            missing.append(snapshot)
+        if snapshot is None or snapshot.parent_snapshot_id is None:
+            # expired, or cut from a parent that has: then a branch had it and it is on record
+            known = registry.commit(str(table), position)
+            position = None if known is None else known.parent_id
+        else:
+            position = snapshot.parent_snapshot_id
     for snapshot in reversed(missing):
-        registry.record_commit(record_of(table, snapshot, metadata, io), on_main=on_main)
+        record = record_of(table, snapshot, metadata, io)
+        if not registry.record_commit(record, on_main=on_main):
+            gained.append(snapshot.snapshot_id)
+    if on_main and gained:
+        registry.move_main(str(table), gained=gained)
 
 
 def record_dying(

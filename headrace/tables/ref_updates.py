@@ -79,21 +79,12 @@ def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
     )
 
 
-def record_main(
-    table: LakeTable,
-    metadata: TableMetadata,
-    *,
-    gained: Sequence[CommitRecord] = (),
-    lost: Sequence[CommitRecord] = (),
-) -> None:
+def record_main(table: LakeTable, *, lost: Sequence[CommitRecord] = ()) -> None:
     """Tell the registry that `main` was moved; later commits make up for one that cannot listen."""
     with contextlib.suppress(DatabaseUnavailableError):
-        record_head(table.lake.registry, table.name, metadata, table.iceberg().io)
-        table.lake.registry.move_main(
-            str(table.name),
-            gained=[commit.snapshot_id for commit in gained],
-            lost=[commit.snapshot_id for commit in lost],
-        )
+        current, registry = table.iceberg(), table.lake.registry
+        registry.move_main(str(table.name), lost=[commit.snapshot_id for commit in lost])
+        record_head(registry, table.name, current.metadata, current.io)
 
 
 def property_updates(changed: Mapping[str, str | None]) -> tuple[TableUpdate, ...]:

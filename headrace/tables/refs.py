@@ -246,10 +246,10 @@ def fast_forward(
         changed = _brought_forward(table, metadata, path) if branch == MAIN_BRANCH else {}
         return (moved_ref(branch, head, snapshot_id=target), *property_updates(changed))
 
-    metadata = commit_updates(table, updates_of)
+    commit_updates(table, updates_of)
     before_id, after_id, path = moved[0]
     if branch == MAIN_BRANCH and path:
-        record_main(table, metadata, gained=path)
+        record_main(table)
     return Moved(table=table.name, branch=branch, before_id=before_id, after_id=after_id)
 
 

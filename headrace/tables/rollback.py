@@ -124,9 +124,9 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
         table.lake.registry.move_main(str(table.name), lost=[each.snapshot_id for each in lost])
         return (moved_ref(MAIN_BRANCH, head, snapshot_id=to_id), *property_updates(properties))
 
-    metadata = commit_updates(table, updates_of)
+    commit_updates(table, updates_of)
     for lost in found:
-        record_main(table, metadata, lost=lost)
+        record_main(table, lost=lost)
 
 
 def _path(

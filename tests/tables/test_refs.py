@@ -1,7 +1,10 @@
 """Tags, branches, checked fast-forward, cherry-pick and rollback, against a model and in races."""
 
 import multiprocessing
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -11,6 +14,7 @@ from headrace.engines.duckdb import load_iceberg_extension
 from headrace.errors import (
     AlreadyPublishedError,
     CommitConflictError,
+    DatabaseUnavailableError,
     FencedError,
     InvalidNameError,
     NotAnAncestorError,
@@ -22,7 +26,7 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName
 from headrace.registry import Build
-from headrace.tables import commit, refs
+from headrace.tables import commit, leases, refs
 from headrace.tables.changes import changes
 from headrace.tables.commit import Commit, Fence, Provenance
 from headrace.tables.files import write_batches
@@ -30,6 +34,7 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.pick import cherry_pick
 from headrace.tables.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import add, day_key, events, events_table, ids_of
+from tests.tables.test_faults import impatient, locked
 
 
 def write(
@@ -395,6 +400,103 @@ def test_a_lost_registry_makes_a_far_rollback_refused_and_never_wrong(settings: 
         with pytest.raises(NotAnAncestorError):
             plan_rollback(table, "good")
         assert commit.offsets(table.head(), "log") == {"part-0": 13}
+
+
+def _roll_back(settings: Settings, crash_at: str) -> None:
+    os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with Lake.open(settings) as lake:
+        table = lake.table(TableName("raw", "events"))
+        apply_rollback(table, plan_rollback(table, "good"))
+
+
+@pytest.mark.parametrize("crash_at", ["updates.before_swap", "updates.after_swap"])
+def test_a_kill_rolls_back_rows_offsets_and_builds_or_none_of_them(
+    settings: Settings, crash_at: str
+) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        refs.tag(table, "good", snapshot_id=take(table, 2).snapshot_id)
+        lake.registry.record_builds([build_of(take(table, 5))])
+        killed = multiprocessing.get_context("spawn").Process(
+            target=_roll_back, args=(settings, crash_at)
+        )
+        killed.start()
+        killed.join(120)
+        assert killed.exitcode == -signal.SIGKILL
+        done = crash_at == "updates.after_swap"
+        assert ids_of(table) == list(range(2 if done else 5))
+        assert commit.offsets(table.head(), "log") == {"part-0": 2 if done else 5}
+        assert len(changes(table, since=None).operations) == (1 if done else 2)
+        assert len(lake.registry.commits("raw.events")) == (1 if done else 2)
+        assert len(lake.registry.builds("raw.events")) == (0 if done else 1)
+        apply_rollback(table, plan_rollback(table, "good"))
+        assert ids_of(table) == [0, 1]
+
+
+def test_a_rollback_that_the_registry_cannot_be_told_of_changes_nothing(lake: Lake) -> None:
+    with impatient(lake) as other:
+        table = events_table(other)
+        first = write(table, [1])
+        write(table, [2])
+        plan = plan_rollback(table, first.snapshot_id)
+        with (
+            locked(lake.settings.state_dir / "registry.db"),
+            pytest.raises(DatabaseUnavailableError),
+        ):
+            apply_rollback(table, plan)
+        assert ids_of(table) == [1, 2]
+        with locked(lake.settings.state_dir / "registry.db"):
+            refs.create_branch(table, "trial")
+            write(table, [3], branch="trial")
+            refs.fast_forward(table, "main", to="trial")
+        assert len(changes(table, since=None).operations) == 3
+
+
+def test_a_locked_catalog_is_named_and_nothing_is_changed(lake: Lake) -> None:
+    with impatient(lake) as other:
+        table = events_table(other)
+        first = write(table, [1])
+        write(table, [2])
+        plan = plan_rollback(table, first.snapshot_id)
+        before = table.iceberg().metadata_location
+        for change in (
+            lambda: refs.tag(table, "v1", snapshot_id=first.snapshot_id),
+            lambda: refs.create_branch(table, "trial"),
+            lambda: apply_rollback(table, plan),
+            lambda: leases.lease(table, holder="me", ttl_s=60),
+        ):
+            with (
+                locked(lake.settings.state_dir / "catalog.db"),
+                pytest.raises(DatabaseUnavailableError, match="catalog"),
+            ):
+                change()
+        assert table.iceberg().metadata_location == before
+
+
+def test_an_answer_that_is_lost_is_found_out_and_not_done_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    first = write(table, [1])
+    write(table, [2])
+    swap = lake.catalog.commit_table
+
+    def answer_lost(*arguments: Any) -> None:  # noqa: ANN401 - whatever the catalog takes
+        swap(*arguments)
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(lake.catalog, "commit_table", answer_lost)  # no server can be timed to
+    refs.tag(table, "v1", snapshot_id=first.snapshot_id)
+    refs.create_branch(table, "trial", at="v1")
+    held = leases.lease(table, holder="me", ttl_s=60)
+    leases.release(table, leases.renew(table, held, ttl_s=90))
+    apply_rollback(table, plan_rollback(table, "v1"))
+    refs.drop(table, "v1", snapshot_id=first.snapshot_id)
+    assert {ref.name: ref.snapshot_id for ref in refs.refs(table)} == {
+        "main": first.snapshot_id,
+        "trial": first.snapshot_id,
+    }
+    assert [each.rows_added for each in lake.registry.commits("raw.events")] == [1]
 
 
 def test_cherry_pick_adds_what_a_snapshot_added_once(lake: Lake) -> None:
