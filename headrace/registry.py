@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -86,6 +86,7 @@ _ORIGINS = sa.Table(
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("origin", sa.Text, primary_key=True),
     sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Index("commit_origins_by_commit", "table_name", "snapshot_id"),
 )
 
 _LEASES = sa.Table(
@@ -268,12 +269,16 @@ class Registry:
             .select_from(_COMMITS.outerjoin(_PROPERTY_MOVES, both))
             .where(_COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id)
         )
+        origins = sa.select(_ORIGINS.c.origin).where(
+            _ORIGINS.c.table_name == table, _ORIGINS.c.snapshot_id == snapshot_id
+        )
         with self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
-        return None if row is None else _commit_of(row)
+            found = () if row is None else connection.execute(origins).scalars().all()
+        return None if row is None else replace(_commit_of(row), origins=tuple(sorted(found)))
 
     def commit_from(self, table: str, origin: str) -> int | None:
-        """Return the commit in the history of `main` that published this origin, if one did."""
+        """Return the commit in the history of `main` that brought what an origin names, if one did."""
         query = sa.select(_ORIGINS.c.snapshot_id).where(
             _ORIGINS.c.table_name == table, _ORIGINS.c.origin == origin, _is_on_main(_ORIGINS)
         )

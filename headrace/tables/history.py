@@ -27,6 +27,7 @@ PARTITIONS = "headrace.partitions"
 WAP_ID = "wap.id"
 PUBLISHED_WAP_ID = "published-wap-id"
 SOURCE_SNAPSHOT_ID = "source-snapshot-id"
+_SNAPSHOT = "snapshot:"
 NOTHING_MOVED = "{}"
 PICKED = "headrace.picked"
 
@@ -80,7 +81,14 @@ def _origins(facts: Mapping[str, str]) -> tuple[str, ...]:
 
 def snapshot_origin(snapshot_id: int | str) -> str:
     """Name a snapshot as where a commit came from."""
-    return f"snapshot:{snapshot_id}"
+    return f"{_SNAPSHOT}{snapshot_id}"
+
+
+def sources_of(commit: CommitRecord) -> frozenset[int]:
+    """Return the snapshots whose rows a commit added: itself, or those that it was picked from."""
+    picked = (each for each in commit.origins if each.startswith(_SNAPSHOT))
+    found = frozenset(int(each.removeprefix(_SNAPSHOT)) for each in picked)
+    return found or frozenset({commit.snapshot_id})
 
 
 def audit_origin(audit_id: str) -> str:

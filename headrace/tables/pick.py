@@ -19,8 +19,10 @@ from headrace.tables.history import (
     PUBLISHED_WAP_ID,
     SOURCE_SNAPSHOT_ID,
     WAP_ID,
+    audit_origin,
     facts_of,
     snapshot_origin,
+    sources_of,
 )
 from headrace.tables.lake import LakeTable
 from headrace.tables.ref_updates import branch_of, moves_offsets
@@ -67,23 +69,48 @@ def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
     return ""
 
 
-class Origins:
-    """Where the commits in a branch's history came from, those known to have been picked above all."""
+class Holdings:
+    """What is in a branch's history, by commits of its own or by ones picked from elsewhere."""
 
     def __init__(self, table: LakeTable, metadata: TableMetadata, *, branch: str) -> None:
         self._table, self._branch = table, branch
         self._found: dict[str, int] = {}
         for snapshot in ancestors_of(metadata.snapshot_by_name(branch), metadata):
-            for origin in facts_of(table.name, snapshot, metadata).origins:
+            origins = facts_of(table.name, snapshot, metadata).origins
+            for origin in (snapshot_origin(snapshot.snapshot_id), *origins):
                 self._found.setdefault(origin, snapshot.snapshot_id)
 
-    def published_by(self, origin: str) -> int | None:
-        """Return the commit that published an origin; None if none did.
+    def audit(self, audit_id: str) -> int | None:
+        """Return the commit that brought an audit's rows; None if none did.
 
         Raises:
             DatabaseUnavailableError: If the registry, which knows expired commits, cannot be asked.
 
         """
+        return self._origin(audit_origin(audit_id))
+
+    def snapshot(self, snapshot_id: int) -> int | None:
+        """Return the commit that brought what a snapshot added, itself if it is there; else None.
+
+        Raises:
+            DatabaseUnavailableError: See `audit`.
+
+        """
+        found = self._origin(snapshot_origin(snapshot_id))
+        if found is None and self._branch == MAIN_BRANCH:
+            registry, name = self._table.lake.registry, str(self._table.name)
+            return snapshot_id if registry.knows_commit(name, snapshot_id, on_main=True) else None
+        return found
+
+    def of(self, picked: CommitRecord) -> dict[int, int]:
+        """Return which of the snapshots whose rows a commit added are there, and by which commit."""
+        by_itself = self.snapshot(picked.snapshot_id)
+        if by_itself is not None:
+            return dict.fromkeys(sources_of(picked), by_itself)
+        held = {each: self.snapshot(each) for each in sources_of(picked)}
+        return {each: by for each, by in held.items() if by is not None}
+
+    def _origin(self, origin: str) -> int | None:
         found = self._found.get(origin)
         if found is None and self._branch == MAIN_BRANCH:
             return self._table.lake.registry.commit_from(str(self._table.name), origin)
@@ -107,14 +134,12 @@ def pick(
     version = table.at(snapshot_id=tip_id)
     numbers = {each.sequence_number for each in picked}
     files = [file.data_file for file in version.files() if file.sequence in numbers]
-    ids = [each.snapshot_id for each in picked]
 
     def refuse_again(current: Table) -> None:
         guard(current)
-        origins = Origins(table, current.metadata, branch=branch)
-        for each in ids:
-            by = origins.published_by(snapshot_origin(each))
-            if by is not None:
+        holdings = Holdings(table, current.metadata, branch=branch)
+        for one in picked:
+            for each, by in holdings.of(one).items():
                 what = f"what snapshot {each} added"
                 raise AlreadyPublishedError(str(table.name), what, snapshot_id=by)
         _refuse_live(table, current, files, tip_id=tip_id, branch=branch)
@@ -157,8 +182,10 @@ def _provenance(
     picked: Sequence[CommitRecord], summary: Mapping[str, str], *, tip_id: int
 ) -> Provenance:
     notes = {SOURCE_SNAPSHOT_ID: str(tip_id)}
-    if len(picked) > 1:
-        notes[PICKED] = json.dumps([each.snapshot_id for each in picked])
+    # whatever is picked from here once more is still known to be theirs
+    sources = {each.snapshot_id for each in picked}.union(*(sources_of(each) for each in picked))
+    if sources != {tip_id}:
+        notes[PICKED] = json.dumps(sorted(sources))
     audit_id = summary.get(WAP_ID) or summary.get(PUBLISHED_WAP_ID)
     if audit_id:
         notes[PUBLISHED_WAP_ID] = audit_id

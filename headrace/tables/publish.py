@@ -20,9 +20,9 @@ from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables import schema
 from headrace.tables.ancestry import Ancestry
-from headrace.tables.history import snapshot_origin
+from headrace.tables.history import sources_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.pick import Origins, pick, why_not
+from headrace.tables.pick import Holdings, pick, why_not
 from headrace.tables.ref_updates import branch_of
 from headrace.tables.refs import fast_forward
 from headrace.tables.scan import FileEntry, TableVersion, read_entry
@@ -204,11 +204,10 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     elif base_id is None:
         way, refusal = Way.REFUSED, "nobody knows any more where the branch began"
     else:
-        origins = Origins(table, metadata, branch=MAIN_BRANCH)
-        commits = tuple(c for c in commits if not _has(origins, c))
-        refusal = next(
-            (why for c in commits if (why := why_not(c, properties=metadata.properties))), ""
-        )
+        held = Holdings(table, metadata, branch=MAIN_BRANCH)
+        commits = tuple(c for c in commits if held.of(c).keys() != sources_of(c))
+        why = (_why_not(c, held, properties=metadata.properties) for c in commits)
+        refusal = next(filter(None, why), "")
         way = Way.NOTHING if not commits else Way.REFUSED if refusal else Way.CHERRY_PICK
     return PublishPlan(
         table=table.name,
@@ -221,8 +220,11 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     )
 
 
-def _has(origins: Origins, commit: CommitRecord) -> bool:
-    return origins.published_by(snapshot_origin(commit.snapshot_id)) is not None
+def _why_not(commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]) -> str:
+    there = held.of(commit)
+    if there:
+        return f"commit {commit.snapshot_id} added rows of snapshot {min(there)}, which `main` has"
+    return why_not(commit, properties=properties)
 
 
 def _pick(table: LakeTable, judged: PublishPlan) -> Published:

@@ -13,9 +13,9 @@ from headrace.crash_points import crash_point
 from headrace.errors import AlreadyPublishedError
 from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
-from headrace.tables.history import WAP_ID, audit_origin
+from headrace.tables.history import WAP_ID
 from headrace.tables.lake import LakeTable
-from headrace.tables.pick import Origins
+from headrace.tables.pick import Holdings
 from headrace.tables.publish import Check, Published, apply_publish, plan_publish
 
 BRANCH_PREFIX = "audit_"
@@ -90,8 +90,7 @@ def begin(table: LakeTable, audit_id: str) -> AuditBranch:
         commit.append(table, [], provenance=Provenance())  # a branch needs a snapshot to begin at
     base_id = refs.create_branch(table, name, at=MAIN_BRANCH, exclusive=True)
     # only now: who held the branch before may have published and dropped it a moment ago
-    origins = Origins(table, table.iceberg().metadata, branch=MAIN_BRANCH)
-    found = origins.published_by(audit_origin(audit_id))
+    found = Holdings(table, table.iceberg().metadata, branch=MAIN_BRANCH).audit(audit_id)
     if found is not None:
         refs.drop(table, name, snapshot_id=base_id)
         raise AlreadyPublishedError(str(table.name), f"audit `{audit_id}`", snapshot_id=found)
