@@ -12,7 +12,6 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.name_mapping import update_mapping
 from pyiceberg.table.update import (
     AddPartitionSpecUpdate,
     AddSchemaUpdate,
@@ -26,7 +25,6 @@ from pyiceberg.table.update import (
     TableRequirement,
     TableUpdate,
 )
-from pyiceberg.types import NestedField
 
 from headrace.errors import CommitConflictError
 from headrace.tables.alter_plan import AlterPlan, plan_alter, state_of
@@ -174,30 +172,16 @@ def _updates(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, ...
         updates.append(
             SetCurrentSchemaUpdate.model_validate({"schema-id": known[0] if known else _LAST})
         )
-        updates.extend(_mapping_updates(plan.schema, metadata))
     if plan.spec is not None:
         is_known = plan.spec.spec_id in metadata.specs()
         if not is_known:
             updates.append(AddPartitionSpecUpdate(spec=plan.spec))
         spec_id = plan.spec.spec_id if is_known else _LAST
         updates.append(SetDefaultSpecUpdate.model_validate({"spec-id": spec_id}))
+    if plan.name_mapping is not None:
+        mapping = {_NAME_MAPPING: plan.name_mapping.model_dump_json()}
+        updates.append(SetPropertiesUpdate(updates=mapping))
     return tuple(updates)
-
-
-def _mapping_updates(schema: Schema, metadata: TableMetadata) -> list[TableUpdate]:
-    """Keep readable what was added to the table without ids, and is found by a mapping of names."""
-    mapping = metadata.name_mapping()
-    if mapping is None:
-        return []
-    before, after = metadata.schema()._lazy_id_to_field, schema._lazy_id_to_field
-    renamed = {i: f for i, f in after.items() if i in before and before[i].name != f.name}
-    added: dict[int, list[NestedField]] = {}
-    for key, each in after.items():
-        parent = schema._lazy_id_to_parent.get(key, -1)
-        if key not in before and (parent == -1 or parent in before):
-            added.setdefault(parent, []).append(each)
-    changed = update_mapping(mapping, renamed, added)
-    return [SetPropertiesUpdate(updates={_NAME_MAPPING: changed.model_dump_json()})]
 
 
 def _requirements(metadata: TableMetadata) -> tuple[TableRequirement, ...]:

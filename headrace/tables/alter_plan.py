@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import NameMapping, update_mapping
 from pyiceberg.transforms import IdentityTransform, VoidTransform
+from pyiceberg.types import NestedField
 
 from headrace.errors import AlterRefusedError, ContractError
 from headrace.tables import partitions
@@ -30,13 +32,14 @@ _DONE: Mapping[type[SchemaStep], str] = {
     WidenColumn: WIDEN,
     MakeOptional: RELAX,
 }
+_ROOT = -1  # the parent of a table's own columns, to pyiceberg's name mappings
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlterPlan:
     """What steps would make of a table; false if it is that way already.
 
-    `schema` and `spec` are None where they stay as they are. `made_from` tells whether the table
+    `schema`, `spec` and `name_mapping` are None where they stay as they are. `made_from` tells whether the table
     changed since: its identity, and the ids of its schema and partition scheme.
     """
 
@@ -44,6 +47,7 @@ class AlterPlan:
     steps: tuple[Step, ...]
     schema: Schema | None
     spec: PartitionSpec | None
+    name_mapping: NameMapping | None
     notes: tuple[str, ...]
     made_from: tuple[str, int, int] = field(repr=False)
 
@@ -68,6 +72,7 @@ def plan_alter(metadata: TableMetadata, steps: Sequence[Step], *, table: str) ->
     """
     schema, roles = metadata.schema(), roles_of(metadata)
     last_column_id, spec = metadata.last_column_id, metadata.spec()
+    mapping = metadata.name_mapping()
     for step in steps:
         if isinstance(step, Repartition):
             spec = _spec_of(metadata, schema, step.by, table=table)
@@ -75,6 +80,9 @@ def plan_alter(metadata: TableMetadata, steps: Sequence[Step], *, table: str) ->
         edited = edit(schema, step, last_column_id=last_column_id, table=table)
         if edited is not schema:
             _refuse_roles(schema, step, roles, table=table)
+        if mapping is not None:
+            _refuse_mapped(mapping, schema, step, table=table)
+            mapping = _mapped(mapping, schema, edited)
         schema = edited
         last_column_id = max(last_column_id, schema.highest_field_id)
     _refuse_unfit_partitions(metadata, schema, spec, table=table)
@@ -83,6 +91,7 @@ def plan_alter(metadata: TableMetadata, steps: Sequence[Step], *, table: str) ->
         steps=tuple(steps),
         schema=None if schema == metadata.schema() else schema,
         spec=None if spec.spec_id == metadata.default_spec_id else spec,
+        name_mapping=None if mapping == metadata.name_mapping() else mapping,
         notes=_notes(metadata, steps),
         made_from=state_of(metadata),
     )
@@ -159,6 +168,33 @@ def _refuse_unfit_partitions(
         if source is not None and not (is_plain and source == each.source_id):
             detail = f"`{each.name}` is the name of a partition field, so no column can have it"
             raise AlterRefusedError(table, detail)
+
+
+def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, table: str) -> None:
+    """Keep the names by which files without field ids are read to the columns that had them."""
+    if isinstance(step, AddColumn):
+        path, own = step.path, None
+    elif isinstance(step, RenameColumn):
+        parent, dot, _ = step.path.rpartition(".")
+        path, own = f"{parent}{dot}{step.to}", schema.find_field(step.path).field_id
+    else:
+        return
+    found = mapping._field_by_name.get(path)
+    if found is not None and found.field_id != own:
+        detail = f"`{path}` names another, older column in its files without field ids"
+        raise AlterRefusedError(table, detail)
+
+
+def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:
+    """Let a mapping know the names of `after`, besides those it knows."""
+    old, new = before._lazy_id_to_field, after._lazy_id_to_field
+    renamed = {i: f for i, f in new.items() if i in old and old[i].name != f.name}
+    added: dict[int, list[NestedField]] = {}
+    for key, each in new.items():
+        parent = after._lazy_id_to_parent.get(key, _ROOT)
+        if key not in old and (parent == _ROOT or parent in old):
+            added.setdefault(parent, []).append(each)
+    return update_mapping(mapping, renamed, added)
 
 
 def _notes(metadata: TableMetadata, steps: Sequence[Step]) -> tuple[str, ...]:

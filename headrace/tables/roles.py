@@ -47,7 +47,7 @@ def _by_id(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
     for each in metadata.sort_order().fields:
         yield each.source_id, Role("is in its sort order", frozenset({DROP}))
     for field_id in metadata.schema().identifier_field_ids:
-        yield field_id, Role("is part of its row identity", frozenset({DROP, RELAX}))
+        yield field_id, Role("is part of its row identity", frozenset({DROP}))
 
 
 def _by_name(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:

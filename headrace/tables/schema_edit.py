@@ -152,7 +152,12 @@ class _Editor:
 
     def _make_optional(self, step: MakeOptional) -> Schema:
         found = self._find(step.path)
-        return self._replaced(_with(found, required=False)) if found.required else self._schema
+        if not found.required:
+            return self._schema
+        for name in sorted(self._schema.identifier_field_names()):
+            if f"{name}.".startswith(f"{step.path}."):
+                self._refuse(f"`{name}` is part of its row identity and cannot be made optional")
+        return self._replaced(_with(found, required=False))
 
     def _find(self, path: str) -> NestedField:
         # not `find_field` alone: it also takes short forms, which two fields may share
@@ -203,7 +208,8 @@ class _Editor:
         return self._schema_of([_replace(each, new) for each in self._schema.fields])
 
     def _schema_of(self, fields: Sequence[NestedField]) -> Schema:
-        keys = self._schema.identifier_field_ids
+        there = Schema(*fields).field_ids
+        keys = [each for each in self._schema.identifier_field_ids if each in there]
         return Schema(*fields, schema_id=self._schema.schema_id, identifier_field_ids=keys)
 
 

@@ -9,8 +9,9 @@ import decimal
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import strategies as st
-from pyiceberg.schema import Schema
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.types import (
     BinaryType,
@@ -28,6 +29,17 @@ from pyiceberg.types import (
     StringType,
     StructType,
     TimestamptzType,
+)
+
+from headrace.tables import schema as schemas
+from headrace.tables.alter_steps import (
+    AddColumn,
+    DropColumn,
+    MakeOptional,
+    MoveColumn,
+    RenameColumn,
+    SchemaStep,
+    WidenColumn,
 )
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -135,32 +147,70 @@ def _places(kind: IcebergType, path: tuple[str, ...]) -> Iterator[tuple[tuple[st
         yield from _places(kind.value_type, (*path, "value"))
 
 
-def change_one_thing(draw: Draw, schema: Schema, update: UpdateSchema) -> None:
-    """Add, drop, rename, move or widen a random field at a random depth; `row` is left alone."""
+def a_step(draw: Draw, schema: Schema) -> SchemaStep:
+    """Draw an addition, drop, rename, move or widening at a random depth; `row` stays as it is."""
     path, struct = draw(st.sampled_from(list(places(schema))))
-    fields = [f for f in struct.fields if f.name != "row"]
-    free = [name for name in NAMES if name not in [f.name for f in fields]]
-    steps = ["move"]
-    if free:
-        steps += ["add", "rename"]
-    if len(struct.fields) > 1:
-        steps += ["drop"]
-    wider = {f.name: w for f in fields if (w := _wider(f.field_type)) is not None}
-    if wider:
-        steps += ["widen"]
-    step = draw(st.sampled_from(steps)) if fields else "add"
-    if step == "add":
-        update.add_column((*path, draw(st.sampled_from(free))), draw(types(depth=1)))
-        return
-    name = draw(st.sampled_from(sorted(wider) if step == "widen" else [f.name for f in fields]))
-    if step == "drop":
-        update.delete_column((*path, name))
-    elif step == "rename":
-        update.rename_column((*path, name), draw(st.sampled_from(free)))
-    elif step == "widen":
-        update.update_column((*path, name), field_type=wider[name])
-    else:
-        update.move_first((*path, name))
+    names = [f.name for f in struct.fields if f.name != "row"]
+    free = [name for name in NAMES if name not in names]
+    wider = {f.name: w for f in struct.fields if (w := _wider(f.field_type)) is not None}
+    kinds = ["move"] if names else []
+    kinds += ["add"] if free else []
+    kinds += ["rename"] if free and names else []
+    kinds += ["drop"] if names and len(struct.fields) > 1 else []
+    kinds += ["widen"] if wider else []
+    kind = draw(st.sampled_from(kinds))
+    if kind == "add":
+        return AddColumn(
+            _joined(path, draw(st.sampled_from(free))), type=arrow(draw(types(depth=1)))
+        )
+    name = draw(st.sampled_from(sorted(wider) if kind == "widen" else names))
+    if kind == "drop":
+        return DropColumn(_joined(path, name))
+    if kind == "rename":
+        return RenameColumn(_joined(path, name), to=draw(st.sampled_from(free)))
+    if kind == "widen":
+        return WidenColumn(_joined(path, name), type=arrow(wider[name]))
+    others = [f.name for f in struct.fields if f.name != name]
+    where = draw(st.sampled_from(["before", "after", "first"] if others else ["first"]))
+    other = "" if where == "first" else draw(st.sampled_from(others))
+    return MoveColumn(_joined(path, name), where=where, other=other)
+
+
+def take_with_pyiceberg(step: SchemaStep, update: UpdateSchema) -> None:
+    """Take a step the way pyiceberg does."""
+    path = tuple(step.path.split("."))
+    match step:
+        case AddColumn():
+            update.add_column(path, iceberg(step.type))
+        case DropColumn():
+            update.delete_column(path)
+        case RenameColumn():
+            update.rename_column(path, step.to)
+        case WidenColumn():
+            update.update_column(path, field_type=iceberg(step.type))
+        case MakeOptional():
+            update.make_column_optional(path)
+        case MoveColumn(where="first"):
+            update.move_first(path)
+        case MoveColumn(where="before"):
+            update.move_before(path, (*path[:-1], step.other))
+        case MoveColumn():
+            update.move_after(path, (*path[:-1], step.other))
+
+
+def arrow(kind: IcebergType) -> pa.DataType:
+    """The Arrow type of an Iceberg one, numbered or not."""
+    numbered = assign_fresh_schema_ids(Schema(NestedField(0, "c", kind, required=False)))
+    return schemas.to_arrow(numbered).field("c").type
+
+
+def iceberg(kind: pa.DataType) -> IcebergType:
+    """The Iceberg type of an Arrow one."""
+    return schemas.to_iceberg(pa.schema([pa.field("c", kind)]), table="t").fields[0].field_type
+
+
+def _joined(path: tuple[str, ...], name: str) -> str:
+    return ".".join((*path, name))
 
 
 def _wider(kind: IcebergType) -> IcebergType | None:

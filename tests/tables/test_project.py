@@ -19,7 +19,9 @@ from headrace.tables import commit, schema
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.project import Projection
+from headrace.tables.scan import TableVersion, read_file
+from headrace.tables.schema_edit import edit
 from tests.conftest import ROOT
 from tests.tables import evolution
 
@@ -82,6 +84,48 @@ def check_readers(
         assert flat == [evolution.without_null_lists(each, kind) for each in expected]
 
 
+def stored(draw: evolution.Draw, kind: pa.DataType) -> pa.DataType:
+    """Another Arrow type that a Parquet file of the same values may give back."""
+    if pa.types.is_struct(kind):
+        return pa.struct([each.with_type(stored(draw, each.type)) for each in kind])
+    if pa.types.is_map(kind):
+        value = kind.item_field.with_type(stored(draw, kind.item_type))
+        return pa.map_(kind.key_field, value)
+    if pa.types.is_list(kind):
+        element = kind.value_field.with_type(stored(draw, kind.value_type))
+        some = [pa.list_, pa.large_list, pa.list_view, pa.large_list_view]
+        return draw(st.sampled_from(some))(element)
+    if pa.types.is_string(kind):
+        return draw(st.sampled_from([pa.string(), pa.large_string(), pa.string_view()]))
+    return kind
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_slice_of_any_batch_is_projected_to_what_its_rows_show(data: st.DataObject) -> None:
+    first = data.draw(first_schemas())
+    rows = [row for _ in range(2) for row in rows_of(data.draw, first, first_row=0)]
+    plain = schema.to_arrow(first, field_ids=True)
+    kept = pa.schema([each.with_type(stored(data.draw, each.type)) for each in plain])
+    named = [evolution.shown(row, first.as_struct()) for row in rows]
+    columns = [pa.array([row[each.name] for row in named], each.type) for each in kept]
+    batch = pa.RecordBatch.from_arrays(columns, schema=kept)
+    start = data.draw(st.integers(0, len(rows)))
+    count = data.draw(st.integers(0, len(rows) - start))
+
+    now, last_column_id = first, first.highest_field_id
+    for _ in range(data.draw(st.integers(0, 4))):
+        step = evolution.a_step(data.draw, now)
+        now = edit(now, step, last_column_id=last_column_id, table="t")
+        last_column_id = max(last_column_id, now.highest_field_id)
+    wanted = schema.to_arrow(now, field_ids=True)
+    read = Projection.of(kept, wanted).apply(batch.slice(start, count))
+    read.validate(full=True)
+    assert read.schema.equals(schema.to_arrow(now))
+    expected = [evolution.shown(row, now.as_struct()) for row in rows[start : start + count]]
+    assert read.to_pylist() == expected
+
+
 @hypothesis_settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
@@ -103,7 +147,8 @@ def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
             for _ in range(data.draw(st.integers(1, 4))):
                 iceberg = table.iceberg()
                 with iceberg.update_schema() as update:
-                    evolution.change_one_thing(data.draw, iceberg.schema(), update)
+                    step = evolution.a_step(data.draw, iceberg.schema())
+                    evolution.take_with_pyiceberg(step, update)
         check_readers(table, table.head(), kept, engine)
         for snapshot_id, rows, schema_then in snapshots:
             version = table.at(snapshot_id=snapshot_id)
@@ -111,5 +156,74 @@ def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
             then = version.in_schema_then()
             assert then.schema == schema_then
             ours = then.to_arrow()
+            assert ours.schema == schema_then
             assert in_order(ours) == in_order(through_duckdb(then, engine))
             assert ours.num_rows == len(rows)
+
+
+def field(name: str, kind: pa.DataType, field_id: int, *, nullable: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable, {schema.FIELD_ID: str(field_id).encode()})
+
+
+def written(path: Path, table: pa.Table) -> str:
+    pq.write_table(table, path)
+    return str(path)
+
+
+def test_columns_that_did_not_change_are_passed_on_without_a_copy() -> None:
+    inner = pa.struct([field("x", pa.int32(), 3)])
+    have = pa.schema(
+        [field("a", pa.int64(), 1), field("s", pa.list_(field("element", inner, 4)), 2)]
+    )
+    batch = pa.RecordBatch.from_pylist([{"a": 1, "s": [{"x": 2}]}], have)
+    read = Projection.of(have, have).apply(batch)
+    for before, after in zip(batch.columns, read.columns, strict=True):
+        assert [b and b.address for b in after.buffers()] == [
+            b and b.address for b in before.buffers()
+        ]
+
+
+def test_a_file_with_none_of_the_wanted_columns_still_has_its_rows(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "f.parquet", pa.table([[1, 2]], pa.schema([field("a", pa.int64(), 1)]))
+    )
+    (read,) = read_file(path, pa.schema([field("b", pa.string(), 2)]))
+    assert read.to_pylist() == [{"b": None}, {"b": None}]
+
+
+@pytest.mark.parametrize(
+    ("have", "wanted", "complaint"),
+    [
+        (pa.field("a", pa.int64()), field("a", pa.int64(), 1), "`a` has no field id"),
+        (
+            field("s", pa.struct([("x", pa.int64())]), 1),
+            field("s", pa.struct([field("x", pa.int64(), 2)]), 1),
+            r"`s\.x` has no field id",
+        ),
+        (
+            field("a", pa.int64(), 1),
+            field("b", pa.int64(), 2, nullable=False),
+            r"no column `b` \(field id 2\), which is required",
+        ),
+        (
+            field("a", pa.int64(), 1),
+            field("a", pa.list_(field("element", pa.int64(), 2)), 1),
+            "`a` is a int64, the table says list",
+        ),
+    ],
+    ids=["no id", "no nested id", "required", "kind"],
+)
+def test_a_file_that_is_of_no_schema_the_table_had_is_an_error_and_never_null(
+    tmp_path: Path, have: pa.Field, wanted: pa.Field, complaint: str
+) -> None:
+    empty = pa.schema([have]).empty_table()
+    path = written(tmp_path / "f.parquet", empty)
+    with pytest.raises(CorruptFileError, match=complaint):
+        list(read_file(path, pa.schema([wanted])))
+
+
+def test_a_value_that_does_not_fit_the_type_of_today_is_an_error(tmp_path: Path) -> None:
+    wide = pa.table([[2**40]], pa.schema([field("a", pa.int64(), 1)]))
+    path = written(tmp_path / "f.parquet", wide)
+    with pytest.raises(CorruptFileError, match="not in range"):
+        list(read_file(path, pa.schema([field("a", pa.int32(), 1)])))
