@@ -2,9 +2,11 @@
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -14,6 +16,7 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine, scan_sql
+from headrace.errors import CorruptFileError
 from headrace.identifiers import TableName
 from headrace.tables import commit, schema
 from headrace.tables.commit import Provenance
