@@ -1,0 +1,1 @@
+"""A model of the commit protocol that is searched exhaustively; nothing here touches a real table."""
