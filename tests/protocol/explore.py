@@ -138,7 +138,7 @@ class _Search:
         # few steps change what the invariants look at: remember what was fine
         table = world.table
         missing = table.needs & ~world.disk
-        memory = (world.acked, world.ever, world.reached, world.tagged, world.granted)
+        memory = (world.acked, world.ever, world.reached, world.tagged, world.leased)
         key = (table, world.registry, missing, memory)
         if key in self._fine:
             return False
@@ -182,7 +182,7 @@ def describe(world: World) -> str:
         files = " ".join(f"f{file.id}({names('', file.rows)})" for file in each.files)
         parts.append(f"s{each.id}<-s{each.parent}[f{each.manifests}: {files}]")
     parts.append(f"on disk {names('f', world.disk) or 'nothing'}")
-    parts.append(f"on record {names('s', sum(1 << each for each in world.registry.parents))}")
-    if world.lease:
-        parts.append(f"lease on s{world.lease}")
+    parts.append(f"on record {names('s', sum(1 << each for each in world.registry.by_id))}")
+    if world.over:
+        parts.append("the lease is over")
     return "; ".join(parts)

@@ -1,39 +1,39 @@
 """Processes that change names and lives, not rows: expiry, tags, leases, publishing, clean-up."""
 
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
 from tests.protocol.role import Committer, Handler, Process, Step
-from tests.protocol.table import MAIN, NONE, Metadata, Request, files_of
-from tests.protocol.world import LEASE, Actor, World, ancestors, doomed, leased_chain
+from tests.protocol.table import MAIN, NONE, File, Metadata, Registry, Request, files_of
+from tests.protocol.world import LEASE, Actor, World, doomed, lapsed, lineage
 from tests.protocol.writers import APPENDED_ROW
 
-TAG = "tag"
-BRANCH = "audit"
+TAG: Final = "tag"
+BRANCH: Final = "audit"
 CREATE, APPEND, PUBLISH, DROP = range(4)
 
 
 class Expirer(Committer):
-    """Expires snapshots in a commit of its own."""
+    """Expires snapshots in a swap of its own (`commit.expire`)."""
 
     name = "expiry"
     turns = 1
 
     @override
     def start(self, world: World, actor: Actor) -> list[Step]:
-        if not actor.turns or not self._doomed(world):
+        if not actor.turns or not self._dead(world):
             return []
         spent = actor._replace(turns=actor.turns - 1, at="stage")
         return [("finds snapshots to expire", self.put(world, spent))]
 
-    def _doomed(self, world: World) -> frozenset[int]:
-        return doomed(world, keep=self.bounds.keep or 0, rules=self.rules)
+    def _dead(self, world: World) -> frozenset[int]:
+        return doomed(world, keep=self.bounds.keep or 0, slack=0, rules=self.rules)
 
     @override
     def prepare(self, world: World, actor: Actor) -> Request | None:
-        dead = self._doomed(world)
-        return Request.of(dead=dead, base_refs=world.table.refs) if dead else None
+        dead = self._dead(world)
+        return self.names(world, drops=lapsed(world), dead=dead) if dead else None
 
 
 class Tagger(Committer):
@@ -41,6 +41,7 @@ class Tagger(Committer):
 
     name = "tagger"
     turns = 1
+    tag = TAG
 
     @override
     def start(self, world: World, actor: Actor) -> list[Step]:
@@ -54,120 +55,84 @@ class Tagger(Committer):
 
     @override
     def prepare(self, world: World, actor: Actor) -> Request | None:
-        if actor.plan[0] not in world.table.by_id:
+        wanted = actor.plan[0]
+        if wanted not in world.table.by_id:
             return None
-        return Request.of(expects=((TAG, NONE),), sets=((TAG, actor.plan[0]),))
+        return self.names(world, sets=((self.tag, wanted),))
 
     @override
     def acknowledgement(self, world: World, request: Request) -> dict[str, Any]:
         return {"tagged": request.sets[0][1]}
 
 
-class Reader(Committer):
-    """Leases a snapshot: its row in the registry, then its tag, then a look whether the chain holds.
-
-    At `ready` the lease is granted: nothing from the leased snapshot to the head may go. Plan: the
-    leased snapshot.
-    """
+class Reader(Tagger):
+    """Leases a snapshot and what comes after it (`tables/leases.py`), for a time."""
 
     name = "reader"
     turns = 1
-
-    resting = Committer.resting | {"lapsing"}
-
-    @override
-    def handlers(self) -> dict[str, Handler]:
-        return super().handlers() | {"ready": self.end, "lapsing": self.end}
+    tag = LEASE
 
     @override
     def steps(self, world: World) -> list[Step]:
         steps = super().steps(world)
-        actor = world.actors[self.index]
-        if world.lease != NONE and actor.at not in self.resting:  # slow: its time is over
-            steps.append(("has its lease run out", self.put(world, actor, lease=NONE)))
+        if world.table.ref(LEASE) != NONE and not world.over:
+            actor = world.actors[self.index]
+            steps.append(("has its time run out", self.put(world, actor, over=True, leased=0)))
         return steps
 
     @override
-    def start(self, world: World, actor: Actor) -> list[Step]:
-        if not actor.turns:
-            return []
-        first = "announce" if self.rules.announces_lease_first else "stage"
-        return [
-            (
-                f"wants to lease s{each.id}",
-                self.put(world, actor._replace(at=first, turns=0, plan=(each.id,))),
-            )
-            for each in world.table.snapshots
-        ]
-
-    @override
-    def announce(self, world: World, actor: Actor) -> list[Step]:
-        if not self.rules.announces_lease_first:
-            return [("puts its lease on record", self._grant(world, actor))]
-        announced = self.put(world, actor._replace(at="stage"), lease=actor.plan[0])
-        return [("puts its lease on record", announced)]
-
-    @override
-    def prepare(self, world: World, actor: Actor) -> Request | None:
-        if actor.plan[0] not in world.table.by_id:
-            return None
-        return Request.of(expects=((LEASE, NONE),), sets=((LEASE, actor.plan[0]),))
-
-    @override
-    def landed(self, world: World, actor: Actor) -> list[Step]:
-        assert actor.seen is not None
-        leased = actor.plan[0]
-        rested = self.at_rest(actor, "lapsing")
-        if self.rules.grants_whole_chains_only and leased_chain(actor.seen, leased) is None:
-            return [("finds the chain broken and gives up", self.put(world, rested))]
-        if not self.rules.announces_lease_first:
-            return [("has its tag", self.put(world, actor._replace(at="announce")))]
-        if self.rules.grants_live_leases_only and world.lease == NONE:
-            return [("finds its lease run out", self.put(world, rested))]
-        return [("is granted its lease", self._grant(world, actor))]
-
-    def _grant(self, world: World, actor: Actor) -> World:
-        leased = actor.plan[0]
-        return self.put(world, self.at_rest(actor, "ready"), lease=leased, granted=leased)
-
-    def end(self, world: World, actor: Actor) -> list[Step]:
-        """Let the lease end, by the reader or by its age; expiry takes the tag."""
-        ended = self.put(world, self.at_rest(actor, "done"), lease=NONE, granted=NONE)
-        return [("ends its lease, or lets it run out", ended)]
-
-    @override
-    def after_refusal(self, actor: Actor) -> Actor:
-        return self.at_rest(actor, "lapsing")
-
-    @override
-    def after_kill(self, actor: Actor) -> Actor:
-        return self.at_rest(actor, "lapsing")
+    def acknowledgement(self, world: World, request: Request) -> dict[str, Any]:
+        if world.over:
+            return {}
+        seen = world.actors[self.index].seen
+        assert seen is not None
+        since = seen.by_id[request.sets[0][1]].sequence
+        held = {s.id for s in (*seen.snapshots, *world.table.snapshots) if s.sequence >= since}
+        return {"leased": sum(1 << each for each in held)}
 
 
 class Publisher(Committer):
-    """Writes rows on a branch, then moves main there: write, audit, publish.
+    """Writes rows on a branch, then lets main have them (`tables/wap.py`, `tables/publish.py`).
 
-    Plan: what it does, the row if it appends one. Killed, it does not come back.
+    If main has not moved it goes to the head of the branch, else it picks what the branch appended.
+    Plan: what it does, the row if it appends one. Killed, it comes back for a branch that is whole.
     """
 
     name = "publisher"
     turns = 1
     appends = 2
+    resting = Committer.resting | {"replaced"}
+
+    @override
+    def handlers(self) -> dict[str, Handler]:
+        return super().handlers() | {"ready": self.ready, "replaced": self.replaced}
 
     @override
     def start(self, world: World, actor: Actor) -> list[Step]:
-        table = world.table
-        head, branch = table.head, table.newest(BRANCH)
-        if not actor.turns or head is None:
+        if not actor.turns or world.table.head is None:
             return []
-        if branch is None:
-            plan, label = (CREATE,), "wants a branch"
-        else:
-            rows = [APPENDED_ROW + each for each in range(self.appends)]
-            missing = [row for row in rows if not branch.truth >> row & 1]
-            plan = (APPEND, missing[0]) if missing else (PUBLISH,)
-            label = "has a row for its branch" if missing else "wants to publish its branch"
-        return [(label, self.begin(world, actor, plan))]
+        spent = actor._replace(turns=actor.turns - 1)
+        return [("wants a branch", self.begin(world, spent, (CREATE,)))]
+
+    def ready(self, world: World, actor: Actor) -> list[Step]:
+        """Go on after a commit."""
+        missing = self._missing(world)
+        if missing:
+            begun = self.begin(world, actor, (APPEND, missing[0]))
+            return [("has a row for its branch", begun)]
+        return [("wants to publish its branch", self.begin(world, actor, (PUBLISH,)))]
+
+    def replaced(self, world: World, actor: Actor) -> list[Step]:
+        """Come back after a kill: appends without a fence cannot be repeated, publishing can."""
+        if world.table.ref(BRANCH) == NONE or self._missing(world):
+            return []
+        return self.ready(world, actor)
+
+    def _missing(self, world: World) -> list[int]:
+        branch = world.table.newest(BRANCH)
+        held = branch.truth if branch else 0
+        rows = (APPENDED_ROW + each for each in range(self.appends))
+        return [row for row in rows if not held >> row & 1]
 
     @override
     def rows(self, actor: Actor) -> int:
@@ -175,59 +140,70 @@ class Publisher(Committer):
 
     @override
     def prepare(self, world: World, actor: Actor) -> Request | None:
-        table = world.table
-        main, branch = table.ref(MAIN), table.ref(BRANCH)
-        todo = actor.plan[0]
+        table, todo = world.table, actor.plan[0]
         if todo == CREATE:
-            return Request.of(expects=((BRANCH, NONE),), sets=((BRANCH, main),))
+            return self.names(world, sets=((BRANCH, table.ref(MAIN)),))
+        if todo == DROP:
+            return self.names(world, drops=(BRANCH,))
         if todo == APPEND:
             rows = self.rows(actor)
             return self.commit(world, actor, branch=BRANCH, truth=lambda before: before | rows)
-        if todo == DROP:
-            return Request.of(expects=((BRANCH, branch),), drops=(BRANCH,))
-        if self.rules.checks_ancestry and main not in ancestors(table, world.registry, branch):
+        return self._publish(world, actor)
+
+    def _publish(self, world: World, actor: Actor) -> Request | None:
+        table, registry, rules = world.table, world.registry, self.rules
+        main, tip = table.ref(MAIN), table.ref(BRANCH)
+        if main == tip:
             return None
-        expects = ((BRANCH, branch), (MAIN, main))
-        return Request.of(
-            expects=expects if self.rules.requires_main_at_publish else expects[:1],
-            sets=((MAIN, branch),),
-            drops=(BRANCH,),
+        if main in lineage(table, registry, tip) or not rules.checks_ancestry:
+            forward = self.names(world, sets=((MAIN, tip),))
+            if rules.requires_main_at_publish:
+                return forward
+            return Request.of(expects=((BRANCH, tip),), sets=forward.sets)
+        files = tuple(f for f in table.by_id[tip].files if f.rows >> APPENDED_ROW)
+        if rules.publishes_once and _is_published(table, registry, tip, files):
+            return None
+        rows = sum(file.rows for file in files)
+        return self.commit(
+            world, actor, adopts=files, picked=tip, truth=lambda before: before | rows
         )
 
     @override
     def has_landed(self, world: World, actor: Actor) -> bool:
-        assert actor.request is not None
-        todo = actor.plan[0]
-        if todo == PUBLISH:
-            found = ancestors(world.table, world.registry, world.table.ref(MAIN))
-            return actor.request.sets[0][1] in found
-        if todo == DROP:
-            return world.table.ref(BRANCH) == NONE
+        request, table = actor.request, world.table
+        assert request is not None
+        if request.snapshot is None and actor.plan[0] == PUBLISH:
+            return request.sets[0][1] in lineage(table, world.registry, table.ref(MAIN))
+        if actor.plan[0] == DROP:
+            return table.ref(BRANCH) == NONE
         return super().has_landed(world, actor)
 
     @override
     def after_commit(self, actor: Actor) -> Actor:
-        return self.at_rest(actor, "done" if actor.plan[0] == PUBLISH else "ready")
+        todo = actor.plan[0]
+        if todo == PUBLISH:
+            return self.at_rest(actor, "stage")._replace(plan=(DROP,))
+        return self.at_rest(actor, "done" if todo == DROP else "ready")
 
     @override
     def after_refusal(self, actor: Actor) -> Actor:
-        rested = self.at_rest(actor, "stage")._replace(turns=actor.turns - 1)
-        return rested._replace(plan=(DROP,))
+        return self.at_rest(actor, "stage")._replace(plan=(DROP,))
 
     @override
     def after_kill(self, actor: Actor) -> Actor:
-        return self.at_rest(actor, "done")
+        return self.at_rest(actor, "replaced")
 
     @override
     def acknowledgement(self, world: World, request: Request) -> dict[str, Any]:
-        published = [named for name, named in request.sets if name == MAIN]
-        return {"acked": world.acked | 1 << published[0]} if published else {}
+        kept = [named for name, named in request.sets if name == MAIN]
+        return {"acked": world.acked | 1 << kept[0]} if kept else {}
 
 
 class Cleaner(Process):
-    """Removes files that nothing needs: lists them, spares what is announced, then what is reached.
+    """Removes old files that nothing needs (`maintenance/collect.py`).
 
-    Plan: the files that are still to be removed.
+    It reads which files are announced and which are old, spares the former, then what any snapshot
+    needs. Plan: the files that are still to go.
     """
 
     name = "clean-up"
@@ -235,18 +211,32 @@ class Cleaner(Process):
 
     @override
     def handlers(self) -> dict[str, Handler]:
-        first, second = self.spare_announced, self.spare_reached
-        if not self.rules.reads_announcements_before_reach:
-            first, second = second, first
-        return super().handlers() | {"listed": first, "sparing": second, "removing": self.remove}
+        return super().handlers() | {"listed": self.spare, "removing": self.remove}
 
     @override
     def start(self, world: World, actor: Actor) -> list[Step]:
-        files = world.disk & ~self._young(world)
-        if not actor.turns or not files & ~world.table.needs:
+        old = world.disk & ~self._young(world)
+        if not actor.turns or not old & ~world.table.needs:
             return []
-        listed = actor._replace(at="listed", turns=actor.turns - 1, plan=(files,))
-        return [("lists files beyond the age", self.put(world, listed))]
+        first_reach = not self.rules.reads_announcements_before_reach
+        spared = self._reached(world) if first_reach else self._announced(world)
+        listed = actor._replace(at="listed", turns=actor.turns - 1, plan=(old & ~spared,))
+        why = "needed" if first_reach else "announced"
+        return [(f"lists old files that are not {why}", self.put(world, listed))]
+
+    def spare(self, world: World, actor: Actor) -> list[Step]:
+        """Leave out what the second look spares."""
+        first_reach = not self.rules.reads_announcements_before_reach
+        spared = self._announced(world) if first_reach else self._reached(world)
+        left = actor._replace(at="removing", plan=(actor.plan[0] & ~spared,))
+        why = "announced" if first_reach else "needed"
+        return [(f"leaves out what is {why}", self.put(world, left))]
+
+    def remove(self, world: World, actor: Actor) -> list[Step]:
+        """Remove the rest."""
+        going = actor.plan[0] & world.disk
+        after = self.put(world, self.at_rest(actor, "start"), disk=world.disk & ~going)
+        return [("removes the rest", after)]
 
     def _young(self, world: World) -> int:
         """Return the files that cannot be old: attempts are short, and requests do not live long.
@@ -261,41 +251,25 @@ class Cleaner(Process):
                 young |= actor.late.makes
         return young
 
-    def spare_announced(self, world: World, actor: Actor) -> list[Step]:
-        """Spare the files that live writers announced."""
-        spared = 0
-        if self.rules.spares_announced_files:
-            for each in world.actors:
-                if each.late is not None and self.rules.waits_for_late_requests:
-                    spared |= each.late.makes  # of a writer that died, until its age is over
-                announced = each.at != "announce"
-                if not self.rules.announces_until_landed:
-                    announced = each.at == "write"
-                if each.data and announced:
-                    spared |= 1 << each.data
-        return [self._spare(world, actor, spared, "announced")]
+    def _announced(self, world: World) -> int:
+        announced = 0
+        for each in world.actors:
+            if self.rules.announces_until_landed:
+                is_announced = each.at != "announce"
+            else:
+                is_announced = each.at == "write"
+            if each.data and is_announced and self.rules.spares_announced_files:
+                announced |= 1 << each.data
+        return announced
 
-    def spare_reached(self, world: World, actor: Actor) -> list[Step]:
-        """Spare the files of every snapshot in the table."""
+    def _reached(self, world: World) -> int:
         table = world.table
-        spared = table.needs
-        if not self.rules.reaches_from_every_snapshot:
-            spared = _needs_of_main(table)
-        return [self._spare(world, actor, spared, "reached")]
-
-    def _spare(self, world: World, actor: Actor, spared: int, why: str) -> Step:
-        after = "sparing" if actor.at == "listed" else "removing"
-        left = actor._replace(at=after, plan=(actor.plan[0] & ~spared,))
-        return (f"spares what is {why}", self.put(world, left))
-
-    def remove(self, world: World, actor: Actor) -> list[Step]:
-        """Remove the rest."""
-        disk = world.disk & ~actor.plan[0]
-        numbers = [f"f{n}" for n in range(actor.plan[0].bit_length()) if actor.plan[0] >> n & 1]
-        label = f"removes {', '.join(numbers) or 'nothing'}"
-        return [(label, self.put(world, self.at_rest(actor, "start"), disk=disk))]
+        if self.rules.reaches_from_every_snapshot or table.head is None:
+            return table.needs
+        return files_of((table.head,))
 
 
-def _needs_of_main(table: Metadata) -> int:
-    head = table.head
-    return files_of((head,)) if head else 0
+def _is_published(table: Metadata, registry: Registry, tip: int, files: tuple[File, ...]) -> bool:
+    main = tuple(table.chain(table.ref(MAIN)))
+    picked = {s.picked for s in main} | {r.picked for r in registry.by_id.values()}
+    return tip in picked or bool(main and set(files) & set(main[0].files))

@@ -5,13 +5,15 @@ next, so a kill between two steps is a kill at any point in between.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
 from tests.protocol.rules import Bounds, Rules
-from tests.protocol.table import MAIN, NONE, UNCHANGED, File, Metadata, Registry, Request, Snapshot
-from tests.protocol.world import Actor, World, adopted, doomed, refuses
+from tests.protocol.table import MAIN, NONE, UNCHANGED, File, Refs, Registry, Request, Snapshot
+from tests.protocol.world import Actor, World, adopted, doomed, lapsed, refuses
+
+EXPIRY_SLACK: Final = 1
 
 Step = tuple[str, World]
 Handler = Callable[[World, Actor], list[Step]]
@@ -153,20 +155,22 @@ class Committer(Process):
         if request.snapshot is None:
             return [("stages a change without rows", self._staged(world, actor, request))]
         label = f"stages s{request.snapshot.id} on s{request.snapshot.parent}"
-        dead, refs = self._doomed(world), world.table.refs
-        if not dead:
-            return [(label, self._staged(world, actor, request))]
-        killing = request.killing(dead, base_refs=refs)
-        steps = [(label, self._staged(world, actor, killing))]
-        if world.losses:  # what cannot be put on record now must not die now
-            asked = request if self.rules.kills_only_what_is_on_record else killing
-            lone = self._staged(world, actor, asked, losses=world.losses - 1, locked=True)
-            steps.append((f"{label} while the registry is locked", lone))
+        keep, over = self.bounds.keep, lapsed(world)
+        dead = (
+            frozenset[int]()
+            if keep is None
+            else doomed(world, keep=keep, slack=EXPIRY_SLACK, rules=self.rules)
+        )
+        # a lease that is over goes only if it is still there
+        gone = tuple((name, world.table.ref(name)) for name in over)
+        full = request.also(expects=gone, drops=over, dead=dead)
+        steps = [(label, self._staged(world, actor, full))]
+        if dead and world.losses:  # what cannot be put on record now must not die now
+            if self.rules.kills_only_what_is_on_record:
+                full = request.also(expects=gone, drops=over, dead=frozenset())
+            locked = self._staged(world, actor, full, losses=world.losses - 1, locked=True)
+            steps.append((f"{label} while the registry is locked", locked))
         return steps
-
-    def _doomed(self, world: World) -> frozenset[int]:
-        keep = self.bounds.keep
-        return frozenset() if keep is None else doomed(world, keep=keep, rules=self.rules)
 
     def _staged(
         self,
@@ -179,7 +183,7 @@ class Committer(Process):
     ) -> World:
         registry, disk = world.registry, world.disk
         if request.dead and self.rules.records_before_death and not locked:
-            registry = self.record(registry, world.table)
+            registry = self._record_dying(world, request.dead)
         after = actor._replace(at="swap", request=request)
         if request.snapshot is not None:
             after = after._replace(files=actor.files + 1)
@@ -187,10 +191,14 @@ class Committer(Process):
         losses = world.losses if losses is None else losses
         return self.put(world, after, registry=registry, disk=disk, losses=losses)
 
+    def _record_dying(self, world: World, dead: frozenset[int]) -> Registry:
+        children = self.rules.records_children
+        return world.registry.record_dying(world.table, dead, children=children)
+
     def swap(self, world: World, actor: Actor) -> list[Step]:
         """Let the catalog load the table again and check what the request demands."""
         assert actor.request is not None
-        if refuses(world.table, actor.request, self.rules):
+        if refuses(world, actor.request, self.rules):
             return [("is refused by the catalog", self.put(world, actor._replace(at="refused")))]
         after = actor._replace(at="update", seen=world.table)
         return [("passes the catalog's checks", self.put(world, after))]
@@ -223,7 +231,7 @@ class Committer(Process):
         """Let a request whose sender gave up be carried out after all, or never."""
         settled = actor._replace(late=None)
         steps = [("has its late request dropped", self.put(world, settled))]
-        if not refuses(world.table, request, self.rules):
+        if not refuses(world, request, self.rules):
             changes = adopted(world, world.table.after(request), self.rules)
             steps.append(("has its late request carried out", self.put(world, settled, **changes)))
         return steps
@@ -274,7 +282,8 @@ class Committer(Process):
             return [("is told so", self.put(world, after, **changes))]
         if not self.rules.writes_files_before_swap:
             changes["disk"] = world.disk | snapshot.added
-        registry = self.record(world.registry, seen)
+        registry = world.registry.record_head(seen, MAIN)
+        registry = registry.record_head(seen, request.sets[0][0])
         recorded = self.put(world, after, registry=registry, **changes)
         steps = [("records its commit and is told so", recorded)]
         if world.losses and registry is not world.registry:
@@ -309,17 +318,23 @@ class Committer(Process):
             snapshot_id = self.snapshot_id(actor)
             if snapshot_id in world.table.by_id:
                 return True
-            return self.rules.looks_on_record_too and snapshot_id in world.registry.parents
+            return self.rules.looks_on_record_too and snapshot_id in world.registry.by_id
         return all(world.table.ref(name) == named for name, named in request.sets) and not any(
             snapshot_id in world.table.by_id for snapshot_id in request.dead
         )
 
-    def record(self, registry: Registry, table: Metadata) -> Registry:
-        """Bring the registry up to date with every branch and tag."""
-        names = [MAIN]
-        if self.rules.records_branches:
-            names.extend(name for name, _ in table.refs if name != MAIN)
-        return registry.record(table, tuple(names))
+    def names(
+        self,
+        world: World,
+        *,
+        sets: Refs = (),
+        drops: tuple[str, ...] = (),
+        dead: frozenset[int] = frozenset(),
+    ) -> Request:
+        """Ask for a change without rows; all names must still be as they are now."""
+        refs = world.table.refs
+        new = tuple((name, NONE) for name, _ in sets if not world.table.ref(name))
+        return Request.of(expects=(*refs, *new), sets=sets, drops=drops, dead=dead)
 
     def commit(
         self,
@@ -328,37 +343,44 @@ class Committer(Process):
         *,
         branch: str = MAIN,
         removed: int = 0,
+        adopts: tuple[File, ...] = (),
+        picked: int = NONE,
         upto: int | None = None,
         truth: Callable[[int], int],
     ) -> Request:
-        """Ask for a snapshot that has its data file, and lacks the files `removed`.
+        """Ask for a snapshot with its data file, or what it `adopts`, and without `removed`.
 
         `upto` is the offset that its rows reach, None if it took none from the source; `truth` says
         which rows ought to be there, given those that ought to have been.
         """
         table, rules = world.table, self.rules
         parent = table.newest(branch)
+        own = (File(actor.data, self.rows(actor)),) if actor.data else adopts
         files = [file for file in (parent.files if parent else ()) if not removed >> file.id & 1]
-        if actor.data:
-            files.append(File(actor.data, self.rows(actor)))
-        shares = actor.request is not None and not rules.names_manifests_by_attempt
-        before = actor.request.snapshot if shares and actor.request else None
         snapshot_id = self.snapshot_id(actor)
         snapshot = Snapshot(
             id=snapshot_id,
             parent=parent.id if parent else NONE,
-            files=tuple(sorted(files)),
+            sequence=table.sequence + 1,
+            files=tuple(sorted((*files, *own))),
             added=1 << actor.data if actor.data else 0,
-            manifests=before.manifests if before else self.next_file(actor),
+            manifests=self._manifests(actor),
             says=UNCHANGED if upto is None else upto,
+            picked=picked,
             upto=upto if upto is not None else (parent.upto if parent else 0),
             truth=truth(parent.truth if parent else 0),
             lineage=(parent.lineage if parent else 0) | 1 << snapshot_id,
         )
-        moves = upto is not None and rules.moves_offsets_with_rows
+        moves = rules.moves_offsets_with_rows
         return Request.of(
             expects=((branch, snapshot.parent),) if rules.requires_head_at_swap else (),
             sets=((branch, snapshot_id),),
             snapshot=snapshot,
-            offset=upto if upto is not None and moves else UNCHANGED,
+            offset=UNCHANGED if upto is None or not moves else upto,
         )
+
+    def _manifests(self, actor: Actor) -> int:
+        before = actor.request.snapshot if actor.request is not None else None
+        if before is not None and not self.rules.names_manifests_by_attempt:
+            return before.manifests
+        return self.next_file(actor)

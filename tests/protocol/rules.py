@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What the protocol demands of writers; a planted bug breaks one rule (see `mutants.py`)."""
+    """What the protocol demands; a planted bug breaks one rule (`mutants.py` says what each is)."""
 
     # offsets
     checks_fence: bool = True
@@ -27,20 +27,19 @@ class Rules:
     # rewriting
     requires_inputs: bool = True
     refuses_rows_it_did_not_see: bool = True
+    refuses_expired_base: bool = True
     # expiry
     records_before_death: bool = True
+    records_children: bool = True
     kills_only_what_is_on_record: bool = True
-    records_branches: bool = True
     spares_names: bool = True
     spares_new_names: bool = True
     spares_leased_chain: bool = True
     spares_newly_leased_chain: bool = True
-    # leases and branches
-    announces_lease_first: bool = True
-    grants_whole_chains_only: bool = True
-    grants_live_leases_only: bool = True
+    # publishing a branch
     checks_ancestry: bool = True
     requires_main_at_publish: bool = True
+    publishes_once: bool = True
     # clean-up
     spares_announced_files: bool = True
     reads_announcements_before_reach: bool = True

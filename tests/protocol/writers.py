@@ -128,7 +128,7 @@ class Compactor(Committer):
 class Rewriter(Committer):
     """Deletes rows by rewriting the files that hold them (merge, delete_where).
 
-    Plan: the rows to keep, the files to remove, all files it saw.
+    Plan: the rows to keep, the files to remove, the snapshot it was computed from.
     """
 
     name = "rewriter"
@@ -136,11 +136,13 @@ class Rewriter(Committer):
 
     @override
     def start(self, world: World, actor: Actor) -> list[Step]:
-        files = _files(world.table)
-        concerned = tuple(file for file in files if file.rows & DELETED_ROWS)
-        if not actor.turns or not concerned:
+        head = world.table.head
+        if not actor.turns or head is None:
             return []
-        plan = (_rows(concerned) & ~DELETED_ROWS, _mask(concerned), _mask(files))
+        concerned = tuple(file for file in head.files if file.rows & DELETED_ROWS)
+        if not concerned:
+            return []
+        plan = (_rows(concerned) & ~DELETED_ROWS, _mask(concerned), head.id)
         spent = actor._replace(turns=actor.turns - 1)
         label = f"plans to delete from {', '.join(f'f{file.id}' for file in concerned)}"
         return [(label, self.begin(world, spent, plan))]
@@ -151,10 +153,13 @@ class Rewriter(Committer):
 
     @override
     def prepare(self, world: World, actor: Actor) -> Request | None:
-        _, removed, known = actor.plan
-        files = _files(world.table)
+        _, removed, base_id = actor.plan
+        files, base = _files(world.table), world.table.by_id.get(base_id)
         if self.rules.requires_inputs and removed & ~_mask(files):
             return None
+        if base is None and self.rules.refuses_expired_base:
+            return None
+        known = _mask(base.files if base else files)
         new = (file for file in files if not known >> file.id & 1)
         if self.rules.refuses_rows_it_did_not_see and any(f.rows & DELETED_ROWS for f in new):
             return None
