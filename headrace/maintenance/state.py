@@ -113,7 +113,7 @@ def _cold_after_s(properties: Mapping[str, str]) -> float:
 
 def _expirable(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[Snapshot]:
     """List what expiry would take, once there is more than the slack that commits leave."""
-    dead = set(expire.expired_before(metadata, keep=keep, before_ms=now_ms))
+    dead = set(expire.expired_before(metadata, keep=keep, before_ms=now_ms, now_ms=now_ms))
     found = [each for each in metadata.snapshots if each.snapshot_id in dead]
     return found if len(found) > max(1, keep // 5) else []
 

@@ -103,7 +103,9 @@ def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
                 refused = True
             found = rows_of(table)
             alone = second.effect(before)
-            orders = [alone] if refused else [first.effect(alone), second.effect(first.effect(before))]
+            orders = (
+                [alone] if refused else [first.effect(alone), second.effect(first.effect(before))]
+            )
             assert found in orders, (first.name, moment, second.name)
             check(table, start=start)
 

@@ -163,8 +163,10 @@ def _refuses_deaths(world: World, request: Request, rules: Rules) -> bool:
     table, dead = world.table, request.dead
     if any(snapshot_id not in table.by_id for snapshot_id in dead):
         return True
-    if rules.spares_names and rules.spares_new_names and any(
-        named in dead for name, named in table.refs if name not in request.drops
+    if (
+        rules.spares_names
+        and rules.spares_new_names
+        and any(named in dead for name, named in table.refs if name not in request.drops)
     ):
         return True
     looks = rules.spares_leased_chain and rules.spares_newly_leased_chain
