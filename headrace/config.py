@@ -19,6 +19,8 @@ _DEFAULTS: dict[str, Any] = {
     "threads": 2,
     "target_file_mib": 128,
     "snapshots_kept": 100,
+    "cleanup_age_hours": 72,
+    "trash_days": 7,
 }
 
 
@@ -38,6 +40,8 @@ class Settings:
     threads: int
     target_file_mib: int
     snapshots_kept: int
+    cleanup_age_hours: int
+    trash_days: int
 
     @property
     def declarations(self) -> Path:
@@ -73,6 +77,16 @@ class Settings:
     def target_file_bytes(self) -> int:
         """The size compaction aims at."""
         return self.target_file_mib * MIB
+
+    @property
+    def cleanup_age_s(self) -> int:
+        """How old an unreferenced file must be before clean-up may take it."""
+        return self.cleanup_age_hours * 3600
+
+    @property
+    def trash_age_s(self) -> int:
+        """How long what clean-up took can be restored."""
+        return self.trash_days * 86_400
 
     @classmethod
     def load(cls, *, env: Mapping[str, str] | None = None, path: Path | None = None) -> "Settings":

@@ -18,6 +18,10 @@ CRASH_POINTS = (
     "datasets.after_tags",
     "datasets.after_lockfile",
     "serving.before_commit",
+    "cleanup.after_manifest",
+    "cleanup.after_move",
+    "cleanup.after_restore",
+    "cleanup.after_delete",
 )
 
 

@@ -514,3 +514,32 @@ class CatalogUnavailableError(LakeError):
             f"the catalog `{catalog}` cannot be used now: {detail}; what was committed before is "
             "intact, see that it runs and lets you in, then run the same command again"
         )
+
+
+class CleanupTooYoungError(LakeError, ValueError):
+    """A clean-up was asked to take files that a running job may still need."""
+
+    def __init__(self, table: str, *, asked_s: float, floor_s: float, setting: str) -> None:
+        self.table, self.asked_s, self.floor_s, self.setting = table, asked_s, floor_s, setting
+        super().__init__(
+            f"files of `{table}` are safe to take once they are {floor_s / 3600:g} h old, not "
+            f"{asked_s / 3600:g} h: a running job or an undo may need younger ones; nothing was "
+            f"changed. The limit is `{setting}` in lake.toml"
+        )
+
+
+class CleanupRefusedError(LakeError):
+    """Nobody can say which files of a table are still needed."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` was not cleaned up: {detail}; every file is where it was")
+
+
+class TrashNotFoundError(LakeError):
+    """The table's trash has no such run."""
+
+    def __init__(self, table: str, run_id: str, *, known: tuple[str, ...]) -> None:
+        self.table, self.run_id, self.known = table, run_id, known
+        listed = ", ".join(f"`{run}`" for run in known) or "empty"
+        super().__init__(f"the trash of `{table}` has no run `{run_id[:80]}`; it is: {listed}")

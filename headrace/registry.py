@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -99,6 +99,19 @@ _LEASES = sa.Table(
     sa.Column("ends_at_ms", sa.BigInteger, nullable=False),
 )
 
+_WRITES = sa.Table(
+    "writes",
+    _METADATA,
+    sa.Column("write_id", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("boot_id", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("process_start_ticks", sa.BigInteger, nullable=False),
+    sa.Column("started_at_ms", sa.BigInteger, nullable=False),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitRecord:
@@ -182,6 +195,20 @@ class DatasetRecord:
     lockfile: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class WriteRecord:
+    """One writer whose files no commit names yet; the process that writes is told by four facts."""
+
+    write_id: str
+    table: str
+    location: str
+    host: str
+    boot_id: str
+    pid: int
+    process_start_ticks: int
+    started_at_ms: int
+
+
 def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
     """Let a locked, full or unreachable database raise `DatabaseUnavailableError`.
 
@@ -201,7 +228,7 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
 
 
 class Registry:
-    """Lineage, builds and versions in one SQL database.
+    """Lineage, builds, versions and running writes in one SQL database.
 
     Rows are O(commits) and indexed by table and time. Every method is one short transaction, safe
     from several processes.
@@ -484,6 +511,28 @@ class Registry:
         query = sa.select(_LEASES.c.lease_id, _LEASES.c.holder).where(_LEASES.c.table_name == table)
         with self.engine.connect() as connection:
             return {row.lease_id: row.holder for row in connection.execute(query)}
+
+    def begin_write(self, record: WriteRecord) -> None:
+        """Remember that files of this write are about to appear."""
+        row = {**asdict(record), "table_name": record.table}
+        del row["table"]
+        with self.engine.begin() as connection:
+            connection.execute(insert(_WRITES).values(row))
+
+    def end_writes(self, write_ids: Collection[str]) -> None:
+        """Forget writes; those that are not there are no matter."""
+        statement = sa.delete(_WRITES).where(_WRITES.c.write_id == sa.bindparam("ended"))
+        with self.engine.begin() as connection:
+            connection.execute(statement, [{"ended": write_id} for write_id in write_ids])
+
+    def writes(self, table: str | None = None) -> list[WriteRecord]:
+        """Return the writes of one table, or of all, that have not ended."""
+        query = sa.select(_WRITES).order_by(_WRITES.c.started_at_ms, _WRITES.c.write_id)
+        if table is not None:
+            query = query.where(_WRITES.c.table_name == table)
+        with self.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [WriteRecord(table=row.pop("table_name"), **row) for row in rows]
 
 
 def _select_commit(table: str, snapshot_id: int) -> sa.Select[tuple[int]]:

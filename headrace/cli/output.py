@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+_KIB = 1024
 _WIDTH_OF_PIPE = 200  # a pipe has no width; rich would cut tables at 80
 
 
@@ -107,6 +108,15 @@ def as_text(value: object) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(as_text(part) for part in value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     return str(value)
+
+
+def as_size(count_bytes: int) -> str:
+    """Show bytes in the largest unit that keeps a digit before the point."""
+    if count_bytes < _KIB:
+        return f"{count_bytes} B"
+    if count_bytes < _KIB * _KIB:
+        return f"{count_bytes / _KIB:,.1f} KiB"
+    return f"{count_bytes / _KIB / _KIB:,.1f} MiB"
 
 
 def _is_number(value: object) -> bool:

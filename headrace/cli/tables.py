@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli import cleanup
 from headrace.cli.alter import alter
 from headrace.cli.lakes import CatalogOption, open_lake
-from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
+from headrace.cli.output import Format, Output, OutputOption, as_size, as_text, output_of, progress
 
 if TYPE_CHECKING:
     from headrace.maintenance.health import TableHealth
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SNAPSHOTS_SHOWN = 10
 _NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
-_KIB = 1024
 _MIB = 1024 * 1024
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -44,6 +44,7 @@ def register(app: typer.Typer) -> None:
     noun.command("health")(health)
     noun.command("compact")(compact)
     noun.command("alter")(alter)
+    cleanup.register(noun)
     app.add_typer(noun, name="tables")
 
 
@@ -178,13 +179,13 @@ def _plan_facts(plan: "CompactionPlan") -> dict[str, Any]:
 
 
 def _say_plan(out: Output, plan: "CompactionPlan", *, rows: list[dict[str, object]]) -> None:
-    aim = f"{_size(plan.target_bytes)} a file"
+    aim = f"{as_size(plan.target_bytes)} a file"
     if not plan:
         out.say(f"{plan.table}: nothing to compact at {aim}")
         return
     out.say(
         f"{plan.table} at snapshot {plan.snapshot_id}, aiming at {aim}: "
-        f"{plan.files_in:,} files → {plan.files_out:,}, {_size(plan.bytes_in)} to rewrite"
+        f"{plan.files_in:,} files → {plan.files_out:,}, {as_size(plan.bytes_in)} to rewrite"
     )
     if rows:
         out.table(rows, columns=("partition", "files_in", "files_out", "rows", "size"))
@@ -199,7 +200,7 @@ def _facts(head: "TableVersion") -> dict[str, object]:
         "rows": head.row_count,
         "files": len(files),
         "bytes": count_bytes,
-        "size": _size(count_bytes),
+        "size": as_size(count_bytes),
         "snapshot": None if head.snapshot_id is None else str(head.snapshot_id),
         "committed": None if at_ms is None else _EPOCH + dt.timedelta(milliseconds=at_ms),
     }
@@ -248,14 +249,6 @@ def _plan_rows(plan: "CompactionPlan") -> list[dict[str, object]]:
             files_in=len(each.files), files_out=1, rows=each.rows, bytes=each.bytes
         )
     return [
-        {"partition": name, **counted, "size": _size(counted["bytes"])}
+        {"partition": name, **counted, "size": as_size(counted["bytes"])}
         for name, counted in totals.items()
     ]
-
-
-def _size(count_bytes: int) -> str:
-    if count_bytes < _KIB:
-        return f"{count_bytes} B"
-    if count_bytes < _MIB:
-        return f"{count_bytes / _KIB:,.1f} KiB"
-    return f"{count_bytes / _MIB:,.1f} MiB"

@@ -46,7 +46,8 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
 )
-from headrace.tables import manifests
+from headrace.tables import intents, manifests
+from headrace.tables.adopt import adopting
 from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
 from headrace.tables.conflicts import refuse_conflicts
@@ -92,7 +93,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
 
     """
     crash_point("commit.after_data_files")
-    with table_lock(table.lake, table.name):
+    with table_lock(table.lake, table.name), adopting(table, change.added):
         current = table.iceberg()
         snapshot_id = current.metadata.new_snapshot_id()
         table_uuid = current.metadata.table_uuid
@@ -105,6 +106,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
             landed = _swap(table, current, staged, snapshot_id=snapshot_id)
             if landed is not None:
                 crash_point("commit.after_swap")
+                intents.landed(table.lake, change.added)
                 _record(table, landed, current.io, branch=change.branch)
                 crash_point("commit.after_record")
                 return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)

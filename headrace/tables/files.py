@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import uuid
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -19,7 +18,7 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
 from headrace.errors import ContractError, StorageError
-from headrace.tables import partitions, schema
+from headrace.tables import intents, partitions, schema
 from headrace.tables.encoding import dictionary_columns
 
 if TYPE_CHECKING:
@@ -62,6 +61,9 @@ def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tupl
 class TableWriter:
     """Routes rows to one open Parquet file per partition.
 
+    Its files are named `<write id>-<number>.parquet`; clean-up leaves them alone while this process
+    lives, until a commit takes them or they are discarded.
+
     Args:
         table: Where the files are to belong.
         target_bytes: Start another file of a partition once one has this size on disk; a file may
@@ -78,9 +80,9 @@ class TableWriter:
         sort_order_id: int | None = None,
     ) -> None:
         self._table = table.iceberg()
-        self._name = str(table.name)
+        self._name, self._lake = str(table.name), table.lake
         self._target_bytes, self._sort_order_id = target_bytes, sort_order_id
-        self._write_id, self._count = uuid.uuid4().hex, 0
+        self._write_id, self._count = "", 0
         iceberg_schema = self._table.schema()
         self._terms = partitions.terms_of(self._table.spec(), iceberg_schema)
         self._schema = schema.to_arrow(iceberg_schema, field_ids=True)
@@ -131,13 +133,17 @@ class TableWriter:
             )
         return self._open[key]
 
-    def _next_name(self) -> str:
-        self._count += 1  # readers take the files of one commit by name: that is the rows' order
-        return f"{self._write_id}-{self._count:05d}.parquet"
-
     def _bound_memory(self) -> None:
         while sum(file.pending_bytes for file in self._open.values()) > PENDING_BYTES_MAX:
             max(self._open.values(), key=lambda file: file.pending_bytes).flush()
+
+    def _next_name(self) -> str:
+        if not self._write_id:  # the announcement comes before the first file, never after
+            self._write_id = intents.begin(
+                self._lake, table=self._name, location=self._table.location()
+            )
+        self._count += 1
+        return f"{self._write_id}-{self._count:05d}.parquet"
 
     @contextlib.contextmanager
     def _storage(self) -> Generator[None]:
@@ -174,6 +180,9 @@ class TableWriter:
             with contextlib.suppress(OSError):
                 self._table.io.delete(file.file_path)
         self.files = ()
+        if self._write_id:
+            intents.end(self._lake, [self._write_id])
+            self._write_id = ""
 
 
 class _PartitionFile:

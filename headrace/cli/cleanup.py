@@ -1,0 +1,215 @@
+"""`headrace tables cleanup`, `trash`, `restore`, `empty-trash`: files nobody needs, and undoing it."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
+
+if TYPE_CHECKING:
+    from headrace.maintenance.collect import CleanupPlan
+    from headrace.maintenance.trash import TrashRun
+    from headrace.tables.lake import LakeTable
+
+_UNCHANGED = "nothing was changed; add --apply to do it"
+
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="As `headrace tables trash TABLE` names it.")
+]
+ApplyOption = Annotated[
+    bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")
+]
+AgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--older-than",
+        metavar="AGE",
+        help="Least age of a file, as in `72h` or `7d`; the lake's `cleanup_age_hours`, which is "
+        "also the least, if not given.",
+    ),
+]
+
+
+def register(noun: typer.Typer) -> None:
+    """Add the commands to the noun `tables`."""
+    noun.command("cleanup")(cleanup)
+    noun.command("trash")(trash)
+    noun.command("restore")(restore)
+    noun.command("empty-trash")(empty_trash)
+
+
+def cleanup(
+    table: TableArgument,
+    *,
+    older_than: AgeOption = None,
+    apply: ApplyOption = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Move files that nobody needs to the table's trash. Changes nothing without --apply.
+
+    Files of running writers, of every snapshot, tag and branch, and of other tables stay.
+    """
+    from headrace.maintenance.collect import apply_cleanup, plan_cleanup
+    from headrace.tables.lake import Lake
+
+    age_s = None if older_than is None else _seconds(older_than)
+    out = output_of(output)
+    with Lake.open() as lake:
+        found = lake.table(table)
+        plan = plan_cleanup(found, older_than_s=age_s)
+        facts = _plan_facts(plan)
+        _say_plan(out, plan, rows=facts["kinds"] if output is Format.TEXT else [])
+        if apply:
+            done = apply_cleanup(found, plan)
+            facts |= {"applied": True, "run": done.run_id, "left": list(done.left)}
+            if plan:
+                _say_done(out, table, done.run_id, files=done.files, left=len(done.left))
+        elif plan:
+            out.say(_UNCHANGED)
+    if output is Format.JSON:
+        out.record(facts)
+
+
+def trash(table: TableArgument, *, output: OutputOption = Format.TEXT) -> None:
+    """List what clean-ups moved to the table's trash, and until when it is kept."""
+    from headrace.maintenance.trash import trash_list
+    from headrace.tables.lake import Lake
+
+    with Lake.open() as lake:
+        found = lake.table(table)
+        rows = [_run_row(found, run) for run in trash_list(found)]
+    out = output_of(output)
+    if rows or output is Format.JSON:
+        out.table(rows, columns=("run", "moved", "files", "size", "kept_until"))
+    else:
+        out.say(f"the trash of {table} is empty")
+
+
+def restore(
+    table: TableArgument,
+    run: RunArgument,
+    *,
+    apply: ApplyOption = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Move the files of one clean-up back to where they were."""
+    from headrace.maintenance.trash import find_run
+    from headrace.maintenance.trash import restore as restore_run
+    from headrace.tables.lake import Lake
+
+    out = output_of(output)
+    with Lake.open() as lake:
+        found = lake.table(table)
+        facts = _run_row(found, find_run(found, run)) | {"applied": False}
+        out.say(f"{table}: {facts['files']:,} files, {facts['size']}, to move back")
+        if apply:
+            done = restore_run(found, run)
+            facts |= {"applied": True, "in_the_way": list(done.in_the_way)}
+            out.say(f"done: {done.files:,} files are back, {as_size(done.bytes)}")
+            for path in done.in_the_way:
+                out.say(f"still in the trash, as another file has its place: {path}")
+        else:
+            out.say(_UNCHANGED)
+    if output is Format.JSON:
+        out.record(facts)
+
+
+def empty_trash(
+    table: TableArgument, *, apply: ApplyOption = False, output: OutputOption = Format.TEXT
+) -> None:
+    """Delete for good what has been in the trash for longer than the lake's `trash_days`."""
+    from headrace.maintenance.trash import emptiable
+    from headrace.maintenance.trash import empty_trash as empty
+    from headrace.tables.lake import Lake
+
+    out = output_of(output)
+    with Lake.open() as lake:
+        found = lake.table(table)
+        runs = empty(found) if apply else emptiable(found)
+        rows = [_run_row(found, run) | {"applied": apply} for run in runs]
+    if output is Format.JSON:
+        out.table(rows, columns=())
+        return
+    size, files = as_size(sum(run.bytes for run in runs)), sum(len(run.files) for run in runs)
+    if not runs:
+        out.say(f"nothing in the trash of {table} is beyond its restore window")
+    elif apply:
+        out.say(f"done: {files:,} files of {len(runs)} runs are deleted, {size}")
+    else:
+        out.table(rows, columns=("run", "moved", "files", "size"))
+        out.say(f"{table}: {files:,} files, {size}, to delete for good")
+        out.say(_UNCHANGED)
+
+
+def _seconds(text: str) -> float:
+    from headrace.definitions.durations import parse_duration
+
+    try:
+        return parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--older-than") from error
+
+
+def _plan_facts(plan: "CleanupPlan") -> dict[str, Any]:
+    return {
+        "table": str(plan.table),
+        "location": plan.location,
+        "older_than_s": plan.older_than_s,
+        "files": len(plan.files),
+        "bytes": plan.bytes,
+        "kinds": _kind_rows(plan),
+        "kept": [
+            {"reason": each.reason, "files": each.files, "bytes": each.bytes} for each in plan.kept
+        ],
+        "paths": [
+            {"path": file.path, "kind": file.kind, "bytes": file.bytes, "age_s": file.age_s}
+            for file in plan.files
+        ],
+        "applied": False,
+    }
+
+
+def _kind_rows(plan: "CleanupPlan") -> list[dict[str, object]]:
+    return [
+        {"kind": kind, "files": files, "bytes": size, "size": as_size(size)}
+        for kind, (files, size) in plan.by_kind.items()
+    ]
+
+
+def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]) -> None:
+    from headrace.definitions.durations import format_duration
+
+    age = format_duration(dt.timedelta(seconds=plan.older_than_s))
+    if not plan:
+        out.say(f"{plan.table}: no file older than {age} that nobody needs")
+    else:
+        out.say(
+            f"{plan.table}: {len(plan.files):,} files that nobody needs, older than {age}, "
+            f"{as_size(plan.bytes)}, to the trash"
+        )
+        if rows:
+            out.table(rows, columns=("kind", "files", "size"))
+    stay = [f"{e.files:,} {e.reason} ({as_size(e.bytes)})" for e in plan.kept if e.files]
+    out.say(f"stay: {', '.join(stay) or 'none'}")
+
+
+def _say_done(out: Output, table: str, run_id: str | None, *, files: int, left: int) -> None:
+    if left:
+        out.say(f"{left:,} files stay: they were needed, changed or gone by now")
+    if run_id is not None:
+        out.say(f"done: {files:,} files moved; to undo: headrace tables restore {table} {run_id}")
+
+
+def _run_row(table: "LakeTable", run: "TrashRun") -> dict[str, Any]:
+    window = dt.timedelta(seconds=table.lake.settings.trash_age_s)
+    return {
+        "run": run.run_id,
+        "table": run.table,
+        "moved": run.moved_at,
+        "files": len(run.files),
+        "bytes": run.bytes,
+        "size": as_size(run.bytes),
+        "kept_until": run.moved_at + window,
+    }

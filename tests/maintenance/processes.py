@@ -1,0 +1,100 @@
+"""Writers and clean-ups in processes of their own, so that they can hang, be killed and die for real."""
+
+import datetime as dt
+import multiprocessing
+import os
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from headrace.config import Settings
+
+# one process pays for the imports; each other is a fork of it
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["headrace.maintenance.collect", "tests.maintenance.processes"])
+
+KILLED = -9
+
+
+def start_writer(settings: Settings) -> tuple[BaseProcess, Connection]:
+    """Write one file, say where it is, and commit it once the connection says so."""
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_write_wait_commit, args=(settings, theirs))
+    process.start()
+    return process, ours
+
+
+def run_writer(settings: Settings, *, crash_at: str) -> int | None:
+    """Append, and be killed on the way; the exit code is `KILLED`."""
+    return _end_of(_CONTEXT.Process(target=_append, args=(settings, crash_at)))
+
+
+def run_cleanup(settings: Settings, *, now: dt.datetime, crash_at: str) -> int | None:
+    """Clean up, and be killed on the way."""
+    return _end_of(_CONTEXT.Process(target=_clean, args=(settings, now, crash_at)))
+
+
+def run_restore(settings: Settings, run_id: str, *, now: dt.datetime, crash_at: str) -> int | None:
+    """Restore a run, and be killed on the way."""
+    return _end_of(_CONTEXT.Process(target=_restore, args=(settings, run_id, now, crash_at)))
+
+
+def run_empty_trash(settings: Settings, *, now: dt.datetime, crash_at: str) -> int | None:
+    """Empty the trash, and be killed on the way."""
+    return _end_of(_CONTEXT.Process(target=_empty, args=(settings, now, crash_at)))
+
+
+def _end_of(process: BaseProcess) -> int | None:
+    process.start()
+    process.join(timeout=120)
+    return process.exitcode
+
+
+def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
+    from headrace.tables import commit
+    from headrace.tables.files import local_path, write_batches
+    from headrace.tables.lake import Lake
+    from tests.tables.factories import events, events_table
+
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        files = write_batches(table, [events([7])])
+        pipe.send([local_path(file.file_path) for file in files])
+        pipe.recv()
+        commit.append(table, files, provenance=commit.Provenance())
+
+
+def _append(settings: Settings, crash_at: str) -> None:
+    from headrace.tables.lake import Lake
+    from tests.tables.factories import add, events_table
+
+    os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with Lake.open(settings) as lake:
+        add(events_table(lake), range(100))
+
+
+def _clean(settings: Settings, now: dt.datetime, crash_at: str) -> None:
+    from headrace.maintenance.collect import apply_cleanup, plan_cleanup
+    from headrace.tables.lake import Lake
+
+    os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with Lake.open(settings) as lake:
+        table = lake.table("raw.events")
+        apply_cleanup(table, plan_cleanup(table, now=now), now=now)
+
+
+def _restore(settings: Settings, run_id: str, now: dt.datetime, crash_at: str) -> None:
+    from headrace.maintenance.trash import restore
+    from headrace.tables.lake import Lake
+
+    os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with Lake.open(settings) as lake:
+        restore(lake.table("raw.events"), run_id, now=now)
+
+
+def _empty(settings: Settings, now: dt.datetime, crash_at: str) -> None:
+    from headrace.maintenance.trash import empty_trash
+    from headrace.tables.lake import Lake
+
+    os.environ["HEADRACE_CRASH_AT"] = crash_at
+    with Lake.open(settings) as lake:
+        empty_trash(lake.table("raw.events"), now=now)
