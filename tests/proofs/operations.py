@@ -3,20 +3,22 @@
 A step ends where another writer may come in: between looking at the table and changing it.
 """
 
-import datetime as dt
+import os
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
-from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 
 from headrace.engines.delete import delete_where
 from headrace.engines.merge import merge
+from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import apply_compaction
 from headrace.maintenance.plan import plan_compaction
 from headrace.tables import alter, commit, refs
 from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
 from tests.tables.factories import START, day_key, events
@@ -134,10 +136,16 @@ def _expire(table: LakeTable) -> Steps:
 
 
 def _clean_up(table: LakeTable) -> Steps:
-    later = dt.datetime.now(dt.UTC) + dt.timedelta(days=30)
-    plan = plan_cleanup(table, now=later)
+    plan = plan_cleanup(table)
     yield
-    apply_cleanup(table, plan, now=later)
+    apply_cleanup(table, plan)
+
+
+def age_files(table: LakeTable) -> None:
+    """Make every file of a table old enough for clean-up, which leaves younger ones alone."""
+    long_ago = time.time() - 30 * 86_400
+    for path in Path(local_path(table.iceberg().location())).rglob("*"):
+        os.utime(path, (long_ago, long_ago))
 
 
 def tagging(name: str) -> Operation:

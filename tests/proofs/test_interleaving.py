@@ -9,17 +9,20 @@ import pytest
 from headrace.config import Settings
 from headrace.errors import LakeError
 from headrace.registry import Registry
+from headrace.tables import commit, intents
 from headrace.tables.catalog import MemoCatalog
 from headrace.tables.changes import changes
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.proofs import operations as ops
 from tests.proofs.operations import Operation, finish, rows_of
-from tests.tables.factories import add, day_key, events_table
+from tests.tables.factories import day_key, events, events_table
 
 FIRST = [
     ops.append({100: ("new", 0), 101: ("new", 1)}),
     ops.merging({3: ("merged", 0), 200: ("merged", 2)}),
-    ops.deleting(frozenset({3, 4, 100})),
+    ops.deleting(frozenset({3, 5, 100})),
     ops.overwriting(0, {300: ("overwritten", 0)}),
     ops.COMPACTION,
     ops.MANIFESTS,
@@ -31,7 +34,7 @@ FIRST = [
 SECOND = [
     ops.append({110: ("newer", 0), 111: ("newer", 2)}),
     ops.merging({3: ("merged later", 0), 200: ("merged later", 1)}),
-    ops.deleting(frozenset({3, 5, 200})),
+    ops.deleting(frozenset({3, 6, 200})),
     ops.overwriting(0, {310: ("overwritten later", 0)}),
     ops.COMPACTION,
     ops.MANIFESTS,
@@ -55,28 +58,41 @@ def elsewhere(settings: Settings) -> Iterator[Lake]:
 
 def prepared(lake: Lake) -> LakeTable:
     table = events_table(lake, f"raw.t{len(lake.names())}")
-    for number in range(2 * ops.DAYS):
-        add(table, [2 * number + 1, 2 * number + 2], day=number % ops.DAYS)
+    for first in (1, 10):  # two small files a day
+        batches = [events([first + day, first + day + 4], day=day) for day in range(ops.DAYS)]
+        commit.append(table, write_batches(table, batches), provenance=Provenance())
+    abandoned = write_batches(table, [events([999])])
+    intents.landed(lake, abandoned)  # as if its writer had ended
+    ops.age_files(table)
     return table
 
 
-def interrupt_before_the_swap(lake: Lake, interruption: Callable[[], None]) -> None:
-    """Let something happen when this lake's catalog is first asked to commit."""
+@contextmanager
+def interrupted_before_the_swap(
+    lake: Lake, interruption: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Let something happen when this lake's catalog is first asked to commit, or else afterwards."""
     swap = lake.catalog.commit_table
 
     def happen_then_swap(*arguments: object) -> object:
-        lake.catalog.commit_table = swap
+        patch.undo()
         interruption()
+        happened.append(True)
         return swap(*arguments)  # pyright: ignore[reportArgumentType]
 
-    # no other place lies between the last look at the table and the swap
-    lake.catalog.commit_table = happen_then_swap  # pyright: ignore[reportAttributeAccessIssue]
+    happened: list[bool] = []
+    with monkeypatch.context() as patch:
+        # no other place lies between the last look at the table and the swap
+        patch.setattr(lake.catalog, "commit_table", happen_then_swap)
+        yield
+    if not happened:
+        interruption()
 
 
 @pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
 @pytest.mark.parametrize("moment", ["planned", "staged"])
 def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
-    settings: Settings, first: Operation, moment: str
+    settings: Settings, first: Operation, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Lake.open(settings) as lake, elsewhere(settings) as other:
         for second in SECOND:
@@ -93,14 +109,14 @@ def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
                 next(steps)
                 if moment == "planned":
                     interruption()
+                    finish(steps)
                 else:
-                    interrupt_before_the_swap(lake, interruption)
-                finish(steps)
-                if lake.catalog.__dict__.pop("commit_table", None) and moment == "staged":
-                    interruption()  # it never asked to commit: then the other simply comes after
-                refused = False
+                    with interrupted_before_the_swap(lake, interruption, monkeypatch):
+                        finish(steps)
             except LakeError:
                 refused = True
+            else:
+                refused = False
             found = rows_of(table)
             alone = second.effect(before)
             orders = (

@@ -109,6 +109,8 @@ class TableMachine(RuleBasedStateMachine):
         )
     )
     def maintain(self, operation: Operation) -> None:
+        if operation is ops.CLEAN_UP:
+            ops.age_files(self.table)
         self.do(operation)
 
     @precondition(lambda self: self.pending is None)
