@@ -104,14 +104,17 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
             staged = _stage(table, current, change, snapshot_id=snapshot_id)
             crash_point("commit.after_manifests")
             landed = _swap(table, current, staged, snapshot_id=snapshot_id)
+            if landed is None:
+                time.sleep(_backoff_s(attempt))
+                current = table.iceberg()
+                # a request whose answer was lost may have been carried out since
+                landed = _landed(table, snapshot_id=snapshot_id)
             if landed is not None:
                 crash_point("commit.after_swap")
                 intents.landed(table.lake, change.added)
                 _record(table, landed, current.io, branch=change.branch)
                 crash_point("commit.after_record")
                 return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
-            time.sleep(_backoff_s(attempt))
-            current = table.iceberg()
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
 
 
@@ -377,8 +380,17 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
         except NO_ANSWER:
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:
-            return metadata if metadata.snapshot_by_id(snapshot_id) else None
+            found = metadata.snapshot_by_id(snapshot_id) or _is_on_record(table, snapshot_id)
+            return metadata if found else None
     raise CommitOutcomeUnknownError(str(table.name), snapshot_id)
+
+
+def _is_on_record(table: LakeTable, snapshot_id: int) -> bool:
+    """Whether a snapshot that the table has no more was there: what expires goes on record first."""
+    try:
+        return table.lake.registry.knows_commit(str(table.name), snapshot_id)
+    except DatabaseUnavailableError:
+        return False  # while nothing can be put on record nothing expires
 
 
 def _report(

@@ -9,6 +9,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.table import CommitTableResponse, StagedTable, Table
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
     RemoveSnapshotRefUpdate,
@@ -142,7 +143,8 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
     """Refuse what pyiceberg applies although it no longer holds, so that it is staged again.
 
     It expires snapshots that got a tag or a lease a moment ago, and fails with a `ValueError` where
-    a snapshot is gone: another branch's commit may expire it, unseen by this branch's requirements.
+    a snapshot is gone or one came before: another branch's commit may do that, unseen by this
+    branch's requirements.
     """
     alive = {s.snapshot_id: s.sequence_number or 0 for s in metadata.snapshots}
     dropped = {u.ref_name for u in updates if isinstance(u, RemoveSnapshotRefUpdate)}
@@ -150,6 +152,7 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
     pinned = pinned_from(metadata, time.time_ns() // 1_000_000)
     for update in updates:
         if isinstance(update, AddSnapshotUpdate):
+            _refuse_stale(metadata, update.snapshot)
             alive[update.snapshot.snapshot_id] = update.snapshot.sequence_number or 0
         if isinstance(update, SetSnapshotRefUpdate) and update.snapshot_id not in alive:
             msg = f"snapshot {update.snapshot_id} has expired meanwhile"
@@ -161,3 +164,13 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
             if each in named or (pinned is not None and alive[each] >= pinned):
                 msg = f"snapshot {each} was named `{named.get(each, 'by a lease')}` meanwhile"
                 raise CommitFailedException(msg)
+
+
+def _refuse_stale(metadata: TableMetadata, snapshot: Snapshot) -> None:
+    # a commit to another branch takes the number, unseen by this branch's requirements; the same
+    # snapshot is there already if an attempt whose answer was lost was carried out late
+    taken = metadata.snapshot_by_id(snapshot.snapshot_id) is not None
+    stale = (snapshot.sequence_number or 0) < metadata.next_sequence_number()
+    if taken or stale:
+        msg = f"snapshot {snapshot.snapshot_id} was staged before {metadata.current_snapshot_id}"
+        raise CommitFailedException(msg)

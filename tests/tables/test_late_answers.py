@@ -1,0 +1,86 @@
+"""Commits whose answer is lost, and commits to two branches at once: landed once, never an odd error."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from pyiceberg.catalog import Catalog
+
+from headrace.config import Settings
+from headrace.errors import DatabaseUnavailableError
+from headrace.tables import attempt, commit, refs
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from headrace.tables.lake import Lake
+from tests.tables.factories import add, events, events_table, ids_of
+
+LOST = DatabaseUnavailableError("catalog", "connection lost")
+
+
+def at_first_swap(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, happens: Callable[..., object]
+) -> None:
+    """Let `happens(swap, …)` stand in for the next swap, and none after it.
+
+    Nothing but a broken connection or another host at exactly this moment shows these races.
+    """
+    swap = catalog.commit_table
+
+    def first(*arguments: object) -> object:
+        monkeypatch.setattr(catalog, "commit_table", swap)
+        return happens(swap, *arguments)
+
+    monkeypatch.setattr(catalog, "commit_table", first)
+
+
+def test_a_commit_to_another_branch_in_between_makes_an_append_stage_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    refs.create_branch(table, "side")
+    beside = write_batches(table, [events([3])])
+
+    def commit_beside(swap: Callable[..., object], *arguments: object) -> object:
+        commit.append(table, beside, provenance=Provenance(), branch="side")
+        return swap(*arguments)
+
+    at_first_swap(lake.catalog, monkeypatch, commit_beside)
+    assert add(table, [2]).attempts == 2
+    assert ids_of(table) == [1, 2]
+
+
+def test_a_request_carried_out_after_its_sender_looked_counts_as_landed_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    late: list[Callable[[], object]] = []
+
+    def delay(swap: Callable[..., object], *arguments: object) -> object:
+        late.append(lambda: swap(*arguments))
+        raise LOST
+
+    at_first_swap(lake.catalog, monkeypatch, delay)
+    # the request is carried out while its sender waits to try again
+    monkeypatch.setattr(attempt.time, "sleep", lambda _: late and late.pop()())
+    landed = add(table, [1])
+    assert ids_of(table) == [1]
+    assert [s.snapshot_id for s in table.iceberg().metadata.snapshots] == [landed.snapshot_id]
+
+
+def test_a_commit_that_expired_before_its_sender_looked_is_not_repeated(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lake.open(replace(settings, snapshots_kept=1)) as lake:
+        table = events_table(lake)
+
+        def lose_the_answer(swap: Callable[..., object], *arguments: object) -> object:
+            swap(*arguments)
+            for number in range(10, 15):
+                add(table, [number])
+            raise LOST
+
+        at_first_swap(lake.catalog, monkeypatch, lose_the_answer)
+        landed = add(table, [1])
+        assert table.iceberg().metadata.snapshot_by_id(landed.snapshot_id) is None
+        assert ids_of(table) == [1, 10, 11, 12, 13, 14]
