@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.cli import cleanup
+from headrace.cli import cleanup, move_main, refs
 from headrace.cli.alter import alter
 from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_size, as_text, output_of, progress
@@ -45,6 +45,8 @@ def register(app: typer.Typer) -> None:
     noun.command("compact")(compact)
     noun.command("alter")(alter)
     cleanup.register(noun)
+    refs.register(noun)
+    move_main.register(noun)
     app.add_typer(noun, name="tables")
 
 

@@ -56,7 +56,7 @@ from headrace.tables.history import record_dying, record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.manifest_set import ManifestSet, Rewritten
-from headrace.tables.pins import lapsed
+from headrace.tables.pins import LEASE_PREFIX, lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.summary import summarize
 
@@ -191,7 +191,9 @@ def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: st
         if table.lake.foreign:  # what others did there is not ours to keep a record of
             head = metadata.snapshot_by_name(branch)
             if head is not None:
-                table.lake.registry.record_commit(record_of(table.name, head, metadata, io))
+                table.lake.registry.record_commit(
+                    record_of(table.name, head, metadata, io), on_main=branch == MAIN_BRANCH
+                )
             return
         record_head(table.lake.registry, table.name, metadata, io, branch=branch)
 
@@ -247,6 +249,8 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
         updates.append(SetPropertiesUpdate(updates=properties))
     now_ms = _now_ms()
     over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
+    if table.lake.foreign:  # but our leases are ours
+        over = [name for name in over if name.startswith(LEASE_PREFIX)]
     updates.extend(drop_ref(name) for name in over)
     updates.extend(_expiry(table, current, now_ms=now_ms))
     return _Staged(

@@ -173,10 +173,6 @@ def record_dying(
     for snapshot in missing:
         record = record_of(table, snapshot, loaded.metadata, loaded.io)
         registry.record_commit(record, on_main=snapshot.snapshot_id in on_main)
-    for snapshot in loaded.metadata.snapshots:
-        concerned = snapshot.snapshot_id in dying or snapshot.parent_snapshot_id in dying
-        if concerned and not registry.knows_commit(str(table), snapshot.snapshot_id):
-            registry.record_commit(record_of(table, snapshot, loaded.metadata, loaded.io))
 
 
 def newest(table: "LakeTable", *, limit: int) -> list[CommitRecord]:

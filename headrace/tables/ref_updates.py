@@ -79,12 +79,23 @@ def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
     )
 
 
-def record_main(table: LakeTable, *, lost: Sequence[CommitRecord] = ()) -> None:
+def record_main(
+    table: LakeTable,
+    *,
+    gained: Sequence[CommitRecord] = (),
+    lost: Sequence[CommitRecord] = (),
+) -> None:
     """Tell the registry that `main` was moved; later commits make up for one that cannot listen."""
+    registry = table.lake.registry
     with contextlib.suppress(DatabaseUnavailableError):
-        current, registry = table.iceberg(), table.lake.registry
-        registry.move_main(str(table.name), lost=[commit.snapshot_id for commit in lost])
-        record_head(registry, table.name, current.metadata, current.io)
+        registry.move_main(
+            str(table.name),
+            gained=[commit.snapshot_id for commit in gained],
+            lost=[commit.snapshot_id for commit in lost],
+        )
+        if not table.lake.foreign:  # what others did there is not ours to keep a record of
+            current = table.iceberg()
+            record_head(registry, table.name, current.metadata, current.io)
 
 
 def property_updates(changed: Mapping[str, str | None]) -> tuple[TableUpdate, ...]:

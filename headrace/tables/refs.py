@@ -249,7 +249,7 @@ def fast_forward(
     commit_updates(table, updates_of)
     before_id, after_id, path = moved[0]
     if branch == MAIN_BRANCH and path:
-        record_main(table)
+        record_main(table, gained=path)
     return Moved(table=table.name, branch=branch, before_id=before_id, after_id=after_id)
 
 
