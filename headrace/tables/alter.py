@@ -38,7 +38,7 @@ from headrace.tables.alter_steps import (
     Step,
     WidenColumn,
 )
-from headrace.tables.attempt import NO_ANSWER, commit_updates
+from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
 __all__ = [
@@ -74,7 +74,8 @@ def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
         CommitConflictError: If columns or partitioning changed since the plan was made; nothing
             was changed.
         CatalogBusyError: If it lost every race with other commits; nothing was changed.
-        DatabaseUnavailableError: If the catalog gave no answer and shows no change.
+        DatabaseUnavailableError: If the catalog does not answer; `headrace tables show` tells
+            whether it landed.
 
     """
 
@@ -145,15 +146,12 @@ def _land(table: LakeTable, plan_of: Callable[[TableMetadata], AlterPlan]) -> Al
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal plan
+        if plan is not None and _is_true(plan, current.metadata):
+            return ()  # it landed and its answer was lost: its steps cannot be taken twice
         plan = plan_of(current.metadata)
         return _updates(plan, current.metadata)
 
-    try:
-        commit_updates(table, updates_of, requirements_of=_requirements)
-    except NO_ANSWER:
-        # taking the steps again would be refused if they landed: only the table itself knows
-        if plan is None or not _is_true(plan, table.iceberg().metadata):
-            raise
+    commit_updates(table, updates_of, requirements_of=_requirements)
     if plan is None:
         msg = "unreachable: updates are planned before they land"
         raise AssertionError(msg)
