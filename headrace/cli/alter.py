@@ -62,7 +62,7 @@ def alter(
     `items.element.price` and `labels.value.text`. No file is rewritten: older rows are read through
     the new columns.
     """
-    from headrace.tables.alter import Repartition, apply_alter, plan_alter
+    from headrace.tables.alter import Repartition, apply_alter, plan
     from headrace.tables.lake import Lake
 
     steps = _steps(drop=drop, rename=rename, add=add, widen=widen, optional=optional, move=move)
@@ -76,10 +76,10 @@ def alter(
         raise typer.BadParameter(msg)
     with Lake.open() as lake:
         found = lake.table(table)
-        plan = plan_alter(found.iceberg().metadata, steps, table=table)
-        if plan and apply:
-            apply_alter(found, plan)
-    _show(plan, applied=bool(plan) and apply, output=output)
+        planned = plan(found, *steps)
+        if planned and apply:
+            apply_alter(found, planned)
+    _show(planned, applied=bool(planned) and apply, output=output)
 
 
 def _show(plan: "AlterPlan", *, applied: bool, output: Format) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import pyarrow as pa
+from pyiceberg.manifest import ManifestContent
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import (
     AddPartitionSpecUpdate,
     AddSchemaUpdate,
@@ -40,6 +42,7 @@ from headrace.tables.alter_steps import (
 )
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
+from headrace.tables.manifests import live_entries, manifests_of
 
 __all__ = [
     "AddColumn",
@@ -57,6 +60,7 @@ __all__ = [
     "drop_column",
     "make_optional",
     "move_column",
+    "plan",
     "plan_alter",
     "rename_column",
     "repartition",
@@ -67,23 +71,34 @@ _NAME_MAPPING = "schema.name-mapping.default"
 _LAST = -1  # "the one just added", in updates that set a schema or scheme
 
 
+def plan(table: LakeTable, *steps: Step) -> AlterPlan:
+    """Decide what steps make of a table as it is now; changes nothing.
+
+    Raises:
+        AlterRefusedError, InvalidNameError: See `plan_alter`.
+
+    """
+    return _plan(table.iceberg(), steps, table=str(table.name))
+
+
 def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
     """Make a plan true, in one swap of metadata; appends and compaction may land meanwhile.
 
     Raises:
         CommitConflictError: If columns or partitioning changed since the plan was made; nothing
             was changed.
+        AlterRefusedError: If rows came to be deleted by a column it drops or widens.
         CatalogBusyError: If it lost every race with other commits; nothing was changed.
         DatabaseUnavailableError: If the catalog does not answer; `headrace tables show` tells
             whether it landed.
 
     """
 
-    def unchanged(metadata: TableMetadata) -> AlterPlan:
-        if state_of(metadata) != plan.made_from:
+    def unchanged(current: Table) -> AlterPlan:
+        if state_of(current.metadata) != plan.made_from:
             detail = "its columns or partitioning changed since the plan was made"
             raise CommitConflictError(plan.table, detail)
-        return plan
+        return _plan(current, plan.steps, table=plan.table)
 
     _land(table, unchanged)
 
@@ -96,8 +111,7 @@ def alter(table: LakeTable, *steps: Step) -> AlterPlan:
         CatalogBusyError, DatabaseUnavailableError: See `apply_alter`.
 
     """
-    name = str(table.name)
-    return _land(table, lambda metadata: plan_alter(metadata, steps, table=name))
+    return _land(table, lambda current: _plan(current, steps, table=str(table.name)))
 
 
 def add_column(table: LakeTable, path: str, kind: pa.DataType) -> AlterPlan:
@@ -141,14 +155,36 @@ def repartition(table: LakeTable, *, partition_by: Sequence[str]) -> AlterPlan:
     return alter(table, Repartition(tuple(partition_by)))
 
 
-def _land(table: LakeTable, plan_of: Callable[[TableMetadata], AlterPlan]) -> AlterPlan:
+def _plan(current: Table, steps: Sequence[Step], *, table: str) -> AlterPlan:
+    return plan_alter(current.metadata, steps, table=table, deleted_by=_deleted_by(current, steps))
+
+
+def _deleted_by(current: Table, steps: Sequence[Step]) -> frozenset[int]:
+    """Find the columns of every branch's equality deletes, if a step could harm one."""
+    if not any(isinstance(step, DropColumn | WidenColumn) for step in steps):
+        return frozenset()
+    heads = {
+        ref.snapshot_id
+        for ref in current.metadata.refs.values()
+        if ref.snapshot_ref_type == SnapshotRefType.BRANCH
+    }
+    listed = {
+        each.manifest_path: each
+        for snapshot_id in heads
+        for each in manifests_of(current.metadata.snapshot_by_id(snapshot_id), current.io)
+    }
+    entries = live_entries(listed.values(), current.io, content=ManifestContent.DELETES)
+    return frozenset(key for entry in entries for key in entry.data_file.equality_ids or ())
+
+
+def _land(table: LakeTable, plan_of: Callable[[Table], AlterPlan]) -> AlterPlan:
     plan: AlterPlan | None = None
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal plan
         if plan is not None and _is_true(plan, current.metadata):
             return ()  # it landed and its answer was lost: its steps cannot be taken twice
-        plan = plan_of(current.metadata)
+        plan = plan_of(current)
         return _updates(plan, current.metadata)
 
     commit_updates(table, updates_of, requirements_of=_requirements)

@@ -1,6 +1,6 @@
 """Deciding what steps make of a table's columns and partitioning, from its metadata alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
@@ -61,8 +61,20 @@ class AlterPlan:
         return "\n".join([f"{self.table}:", *(f"  {line}" for line in lines)])
 
 
-def plan_alter(metadata: TableMetadata, steps: Sequence[Step], *, table: str) -> AlterPlan:
+def plan_alter(
+    metadata: TableMetadata,
+    steps: Sequence[Step],
+    *,
+    table: str,
+    deleted_by: Collection[int] = (),
+) -> AlterPlan:
     """Decide what `steps`, taken in order, make of a table. Pure.
+
+    Args:
+        metadata: The table as it is.
+        steps: What is asked for.
+        table: What to call the table in errors.
+        deleted_by: Ids of columns whose values tell which rows are deleted, in equality deletes.
 
     Raises:
         AlterRefusedError: If a step would lose or misread rows, takes a column something depends
@@ -70,7 +82,7 @@ def plan_alter(metadata: TableMetadata, steps: Sequence[Step], *, table: str) ->
         InvalidNameError: If a new name is not a plain lower-case identifier.
 
     """
-    schema, roles = metadata.schema(), roles_of(metadata)
+    schema, roles = metadata.schema(), roles_of(metadata, deleted_by=deleted_by)
     last_column_id, spec = metadata.last_column_id, metadata.spec()
     mapping = metadata.name_mapping()
     for step in steps:

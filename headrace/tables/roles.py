@@ -1,7 +1,7 @@
 """Columns something depends on: partitioning, sort order, keys, a stream's contract, a feature view."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pyiceberg.schema import Schema
@@ -25,14 +25,18 @@ class Role:
     forbids: frozenset[str]
 
 
-def roles_of(metadata: TableMetadata) -> Mapping[int, tuple[Role, ...]]:
+def roles_of(
+    metadata: TableMetadata, *, deleted_by: Collection[int] = ()
+) -> Mapping[int, tuple[Role, ...]]:
     """Find the roles of every column that has one, by field id. Pure.
 
-    A column of an older partition scheme counts: other readers fail, and DuckDB 1.5 ends its
-    process, on files whose partition column is gone.
+    A column of an older partition scheme counts, and one that rows are `deleted_by`: other readers
+    fail, and DuckDB 1.5 ends its process, on files whose partition or delete column is gone.
     """
     found: dict[int, tuple[Role, ...]] = {}
-    for field_id, role in (*_by_id(metadata), *_by_name(metadata)):
+    deleting = Role("tells which rows are deleted, until compaction", frozenset({DROP, WIDEN}))
+    by_deletes = ((field_id, deleting) for field_id in deleted_by)
+    for field_id, role in (*_by_id(metadata), *_by_name(metadata), *by_deletes):
         if role not in found.get(field_id, ()):
             found[field_id] = (*found.get(field_id, ()), role)
     return found

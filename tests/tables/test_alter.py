@@ -49,6 +49,7 @@ from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.schema_edit import edit
 from tests.tables import evolution
+from tests.tables.delete_files import delete_values
 from tests.tables.factories import EVENTS, add, events_table, ids_of
 
 PLACE = pa.struct([pa.field("city", pa.string()), pa.field("zip", pa.int32())])
@@ -161,18 +162,15 @@ def test_one_plan_takes_steps_in_order_and_lands_in_one_change_of_the_table(lake
     table = visits_table(lake)
     put(table, {"id": 1, "place": BONN, "price": None})
     before = table.iceberg().metadata
-    plan = alter.plan_alter(
-        before,
-        [
-            DropColumn("labels"),
-            RenameColumn("place", to="labels"),
-            AddColumn("labels.country", type=pa.string()),
-            MoveColumn("labels.country", where="before", other="city"),
-            MoveColumn("price", where="after", other="id"),
-            WidenColumn("price", type=pa.decimal128(9, 2)),
-            MakeOptional("id"),
-        ],
-        table="raw.visits",
+    plan = alter.plan(
+        table,
+        DropColumn("labels"),
+        RenameColumn("place", to="labels"),
+        AddColumn("labels.country", type=pa.string()),
+        MoveColumn("labels.country", where="before", other="city"),
+        MoveColumn("price", where="after", other="id"),
+        WidenColumn("price", type=pa.decimal128(9, 2)),
+        MakeOptional("id"),
     )
     assert plan
     assert "rename `place` to `labels`" in str(plan)
@@ -374,17 +372,91 @@ def test_a_column_cannot_take_the_name_of_a_partition_field(lake: Lake) -> None:
 
 def test_a_plan_lands_after_other_rows_but_not_after_other_columns(lake: Lake) -> None:
     table = events_table(lake)
-    note = [AddColumn("note", type=pa.string())]
-    plan = alter.plan_alter(table.iceberg().metadata, note, table="raw.events")
+    plan = alter.plan(table, AddColumn("note", type=pa.string()))
     add(table, [1])
     alter.apply_alter(table, plan)
     assert rows_of(table)[0]["note"] is None
-    stale = alter.plan_alter(table.iceberg().metadata, [DropColumn("note")], table="raw.events")
+    stale = alter.plan(table, DropColumn("note"))
     alter.alter(table, DropColumn("note"), AddColumn("note", type=pa.int64()))
     before = table.iceberg().metadata_location
     with pytest.raises(CommitConflictError, match="changed since the plan was made"):
         alter.apply_alter(table, stale)
     assert table.iceberg().metadata_location == before
+
+
+@pytest.mark.parametrize("step", [DropColumn("name"), WidenColumn("place", type=pa.int64())])
+def test_a_column_that_tells_which_rows_are_deleted_stays_as_it_is(lake: Lake, step: Step) -> None:
+    # DuckDB 1.5 ends its process where it is gone, and compares nothing where it is wider
+    fields = [("id", pa.int64()), ("name", pa.string()), ("place", pa.int32())]
+    table = lake.create(TableName("raw", "deleted"), pa.schema(fields))
+    put(table, {"id": 1, "name": "a", "place": 1}, {"id": 2, "name": "b", "place": 2})
+    planned = alter.plan(table, step)
+    delete_values(table, pa.table({"name": ["a"], "place": pa.array([1], pa.int32())}))
+    before = table.iceberg().metadata_location
+    for act in (lambda: alter.alter(table, step), lambda: alter.apply_alter(table, planned)):
+        with pytest.raises(AlterRefusedError, match="tells which rows are deleted"):
+            act()
+    assert table.iceberg().metadata_location == before
+    alter.alter(table, RenameColumn("name", to="title"), MoveColumn("place", where="first"))
+    put(table, {"id": 3})
+    with DuckDBEngine.open(lake.settings) as engine:
+        read = engine.query(
+            f"select id, title from {scan_sql(table.head())} order by id"
+        ).read_all()
+    assert read.to_pylist() == [{"id": 2, "title": "b"}, {"id": 3, "title": None}]
+
+
+class _IsOvertaken(MemoCatalog):
+    """The real catalog; before the first commit another program, without our lock, changes it."""
+
+    first: Callable[[], None] | None = None
+
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401
+        first, self.first = self.first, None
+        if first is not None:
+            first()
+        return super().commit_table(table, requirements, updates)
+
+
+def test_what_another_program_changed_meanwhile_is_kept(lake: Lake) -> None:
+    settings = lake.settings
+    catalog = _IsOvertaken(
+        "lake", uri=settings.catalog_uri, warehouse=f"file://{settings.warehouse}"
+    )
+    table = events_table(Lake(settings, catalog, lake.registry))
+
+    def theirs() -> None:
+        other = lake.catalog.load_table("raw.events")
+        with other.update_schema() as update:
+            update.add_column("theirs", StringType())
+        with other.update_spec() as spec:
+            spec.add_identity("id")
+
+    catalog.first = theirs
+    alter.alter(table, AddColumn("ours", type=pa.string()), RenameColumn("name", to="title"))
+    current = table.iceberg()
+    assert current.schema().column_names[-2:] == ["theirs", "ours"]
+    assert {each.field_id for each in current.schema().fields} >= {6, 7}
+    assert table.head().partition_by == ("day(event_time)", "id")
+
+    def append() -> None:
+        rows = pa.Table.from_pylist([{"id": 1, "event_time": NOON}], EVENTS)
+        fields = [each for each in rows.schema if each.name in ("id", "event_time")]
+        lake.catalog.load_table("raw.events").append(rows.select([0, 3]).cast(pa.schema(fields)))
+
+    catalog.first = append
+    alter.repartition(table, partition_by=["bucket(4, id)"])
+    assert ids_of(table) == [1]
+    planned = alter.plan(table, DropColumn("ours"))
+
+    def drop_theirs() -> None:
+        with lake.catalog.load_table("raw.events").update_schema() as update:
+            update.delete_column("theirs")
+
+    catalog.first = drop_theirs
+    with pytest.raises(CommitConflictError, match="changed since the plan was made"):
+        alter.apply_alter(table, planned)
+    assert table.head().schema.names[-1] == "ours"
 
 
 class _LosesAnswers(MemoCatalog):
