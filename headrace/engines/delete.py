@@ -125,7 +125,7 @@ def count_deletion(version: TableVersion, plan: DeletePlan, condition: Condition
     wanted = wanted_columns(version, condition.columns)
     for entry in plan.unsure:
         alive = matching = 0
-        for batch in live_rows(entry, wanted, table=str(version.name)):
+        for batch in live_rows(version, entry, wanted):
             alive += batch.num_rows
             matching += condition.matches(batch).true_count
         rows += matching
@@ -166,7 +166,7 @@ def apply_delete(
     def kept_rows(entry: FileEntry) -> Iterator[pa.RecordBatch]:
         if entry in dropped:
             return
-        for batch in live_rows(entry, everything, table=str(version.name)):
+        for batch in live_rows(version, entry, everything):
             yield batch.filter(pc.invert(condition.matches(batch)))
 
     return rewrite(

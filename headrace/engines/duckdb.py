@@ -40,7 +40,7 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Pat
 
 def scan_sql(version: TableVersion) -> str:
     """Render a pinned snapshot as a DuckDB table expression with the columns of `version.schema`."""
-    if version.snapshot_id is None or not version.row_count:
+    if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"
     # DuckDB shows a snapshot in the schema it was committed with: what came later is done here
@@ -54,6 +54,12 @@ def scan_sql(version: TableVersion) -> str:
         f"(select {columns} from "
         f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
     )
+
+
+def _has_files(version: TableVersion) -> bool:
+    # not by the count of rows: a row that two delete files take away is subtracted from it twice
+    total = version.summary.get("total-data-files")
+    return bool(version.files()) if total is None else int(total) > 0
 
 
 class DuckDBEngine:

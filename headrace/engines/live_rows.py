@@ -18,19 +18,22 @@ from headrace.engines.keys import NONE, KeySet
 from headrace.errors import CorruptFileError
 from headrace.tables import schema
 from headrace.tables.files import local_path
-from headrace.tables.scan import FileEntry, read_entry, read_file
+from headrace.tables.scan import FileEntry, TableVersion, read_entry, read_file
 
 
-def live_rows(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[pa.RecordBatch]:
-    """Read the rows of one file as `wanted`, whose fields carry Iceberg ids; no batch is empty.
+def live_rows(
+    version: TableVersion, entry: FileEntry, wanted: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Read a file of a version as `wanted`, whose fields carry Iceberg ids; no batch is empty.
 
     Raises:
         CorruptFileError: If the file or one of its delete files is missing or damaged.
 
     """
+    table, mapping = str(version.name), version.metadata.name_mapping()
     by_value = tuple(each for each in entry.deletes if _is_by_value(each))
     if not by_value:
-        yield from _not_empty(read_entry(entry, wanted, table=table))
+        yield from _not_empty(read_entry(entry, wanted, table=table, mapping=mapping))
         return
     deleted = [
         _deleted_values(tuple(each.file_path for each in files), ids, wanted)
@@ -39,7 +42,7 @@ def live_rows(entry: FileEntry, wanted: pa.Schema, *, table: str) -> Iterator[pa
     by_position = tuple(each for each in entry.deletes if not _is_by_value(each))
     others = dataclasses.replace(entry, deletes=by_position)
     needed = pa.schema([*wanted, *(field for each in deleted for field in each.fields)])
-    for batch in read_entry(others, needed, table=table):
+    for batch in read_entry(others, needed, table=table, mapping=mapping):
         kept = np.ones(batch.num_rows, bool)
         start = len(wanted)
         for each in deleted:

@@ -126,12 +126,12 @@ def plan_merge(version: TableVersion, new: NewRows) -> tuple[FileEntry, ...]:
 
 def find_matches(version: TableVersion, candidates: Sequence[FileEntry], new: NewRows) -> Matches:
     """Read the key columns of the candidates; nothing else of them."""
-    wanted, table = wanted_columns(version, new.key), str(version.name)
+    wanted = wanted_columns(version, new.key)
     per_key = np.zeros(new.keys.count, np.int64)
     files: list[FileEntry] = []
     for entry in candidates:
         before = per_key.sum()
-        for batch in live_rows(entry, wanted, table=table):
+        for batch in live_rows(version, entry, wanted):
             numbers = new.keys.find(batch.columns)
             per_key += np.bincount(numbers[numbers != NONE], minlength=len(per_key))
         if per_key.sum() > before:
@@ -159,7 +159,7 @@ def merge_into(
     positions = [everything.get_field_index(name) for name in new.key]
 
     def kept_rows(entry: FileEntry) -> Iterator[pa.RecordBatch]:
-        for batch in live_rows(entry, everything, table=str(version.name)):
+        for batch in live_rows(version, entry, everything):
             numbers = new.keys.find([batch.column(position) for position in positions])
             yield batch.filter(pa.array(numbers == NONE))
 
@@ -192,7 +192,7 @@ def _is_there(version: TableVersion, matches: Matches, new: NewRows) -> bool:
     everything = wanted_columns(version)
     positions = [everything.get_field_index(name) for name in new.key]
     for entry in matches.files:
-        for batch in live_rows(entry, everything, table=str(version.name)):
+        for batch in live_rows(version, entry, everything):
             numbers = new.keys.find([batch.column(position) for position in positions])
             found = np.flatnonzero(numbers != NONE)
             mine = new.rows.take(pa.array(new.row_of_key[numbers[found]]))

@@ -18,7 +18,7 @@ from headrace.engines.live_rows import live_rows
 from headrace.errors import CommitConflictError
 from headrace.tables import partitions, schema
 from headrace.tables.commit import Commit, Provenance, rewrite_files
-from headrace.tables.deletes import only_data_file
+from headrace.tables.deletes import deleted_positions, only_data_file
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
@@ -83,12 +83,12 @@ def rewrite(
 
     def rows_of(entry: FileEntry) -> Iterator[pa.RecordBatch]:
         if entry in beside:
-            return live_rows(entry, everything, table=str(version.name))
+            return live_rows(version, entry, everything)
         return kept_rows(entry)
 
     gone = [*files, *beside]
-    with TableWriter(table) as writer:
-        _write(writer, table, version, files=gone, rows_of=rows_of, new_rows=new_rows)
+    with TableWriter(table, target_bytes=table.lake.settings.target_file_bytes) as writer:
+        _write(writer, version, files=gone, rows_of=rows_of, new_rows=new_rows)
     try:
         return rewrite_files(
             table,
@@ -106,7 +106,6 @@ def rewrite(
 
 def _write(
     writer: TableWriter,
-    table: LakeTable,
     version: TableVersion,
     *,
     files: Sequence[FileEntry],
@@ -117,14 +116,8 @@ def _write(
     new = _by_partition(version, new_rows)
     ordered = sorted(files, key=lambda entry: (entry.spec_id, [str(v) for v in entry.partition]))
     for (spec, key), members in groupby(ordered, lambda entry: (entry.spec_id, entry.partition)):
-        taken_bytes = 0
         for entry in members:
-            if taken_bytes + entry.bytes > table.lake.settings.target_file_bytes:
-                writer.roll()
-                taken_bytes = 0
-            for batch in rows_of(entry):
-                writer.write(batch)
-            taken_bytes += entry.bytes
+            _write_all(writer, rows_of(entry))
         if spec == spec_id:
             _write_all(writer, new.pop(key, ()))
         writer.roll()
@@ -150,31 +143,32 @@ def _by_partition(
 
 
 def _sharing_deletes(version: TableVersion, files: Sequence[FileEntry]) -> frozenset[FileEntry]:
-    """Find the other files that a position delete file of `files` concerns.
+    """Find the other files that a position delete file of `files` takes rows of.
 
     They are written anew with them, so that the delete file can go: left behind it would go on being
     counted, and the rows it took away would be subtracted twice.
     """
+    found = set(files)
     shared = {each.file_path for each in _position_deletes(files) if only_data_file(each) is None}
-    found: set[FileEntry] = set(files)
-    growing = bool(shared)
-    while growing:
+    while shared:
         more = {
             entry
             for entry in version.files()
-            if entry not in found and shared.intersection(e.file_path for e in entry.deletes)
+            if entry not in found
+            and not shared.isdisjoint(each.file_path for each in _position_deletes([entry]))
         }
         found |= more
-        shared |= {e.file_path for e in _position_deletes(tuple(more))}
-        growing = bool(more)
+        shared = {each.file_path for entry in more for each in _position_deletes([entry])} - shared
     return frozenset(found - set(files))
 
 
-def _position_deletes(files: Sequence[FileEntry]) -> list[DataFile]:
+def _position_deletes(files: Iterable[FileEntry]) -> list[DataFile]:
+    """The position delete files that take rows of `files`; those of a partition may not, of some."""
     found = {
         each.file_path: each
         for entry in files
         for each in entry.deletes
         if each.content == DataFileContent.POSITION_DELETES
+        and len(deleted_positions([each], location=entry.data_file.file_path))
     }
     return list(found.values())

@@ -61,7 +61,7 @@ def rows_of(table: LakeTable, *, branch: str = "main") -> list[Row]:
     found = [
         tuple(row.values())
         for entry in version.files()
-        for batch in live_rows(entry, wanted, table=str(table.name))
+        for batch in live_rows(version, entry, wanted)
         for row in batch.to_pylist()
     ]
     return in_order(found)  # pyright: ignore[reportArgumentType]

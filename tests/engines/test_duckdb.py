@@ -15,6 +15,7 @@ from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from tests.tables.delete_files import delete_positions
 from tests.tables.factories import EVENTS, START, add, events_table, ids_of
 
 
@@ -94,6 +95,21 @@ def test_an_empty_table_of_any_type_binds(lake: Lake) -> None:
     with DuckDBEngine.open(lake.settings) as engine:
         engine.bind("wide", table.head())
         assert engine.query("select * from wide").read_all().schema.names == [n for n, _ in fields]
+
+
+def test_rows_left_in_a_table_are_read_however_often_others_were_deleted(lake: Lake) -> None:
+    table = events_table(lake)
+    add(table, [1, 2])
+    (file,) = table.head().files()
+    for position in (0, 0, 1):  # one row twice, as two writers at once may, then the other
+        with DuckDBEngine.open(lake.settings) as engine:
+            left = ids_of(table)
+            engine.bind("t", table.head())
+            assert engine.query("select id from t").read_all()["id"].to_pylist() == left
+        delete_positions(table, {file: [position]})
+    with DuckDBEngine.open(lake.settings) as engine:
+        engine.bind("t", table.head())
+        assert engine.query("select id from t").read_all().num_rows == 0
 
 
 def test_every_engine_spills_into_a_folder_of_its_own_and_removes_it(lake: Lake) -> None:
