@@ -11,6 +11,7 @@ from headrace.cli import cleanup, move_main, refs
 from headrace.cli.alter import alter
 from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_size, as_text, output_of, progress
+from headrace.cli.rows import delete
 
 if TYPE_CHECKING:
     from headrace.maintenance.health import TableHealth
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
     cleanup.register(noun)
     refs.register(noun)
     move_main.register(noun)
+    noun.command("delete")(delete)
     app.add_typer(noun, name="tables")
 
 
