@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import file_writer, river_limits, river_stages
+from benchmarks import file_writer, merge, river_limits, river_stages
 from benchmarks.harness import Contender, measure
 from benchmarks.run import claims
 from headrace.simulate.plan import SimulationPlan
@@ -36,6 +36,16 @@ def test_a_stage_and_its_limit_take_the_same_rows_from_the_same_files(tmp_path: 
     ]
     for measured in measure(contenders, rounds=1).values():
         assert measured.figure("rows") == sound
+
+
+def test_both_mergers_leave_the_same_rows() -> None:
+    contenders = [
+        Contender(name=name, module=merge.__name__, function=name, arguments={"keys": 40})
+        for name in ("headrace", "pyiceberg")
+    ]
+    ours, plain = measure(contenders, rounds=1).values()
+    merge.refuse_differences(ours, plain)
+    assert (ours.figure("rows"), ours.figure("changed")) == (merge.ROWS + 20, 40)
 
 
 def test_helpers_of_a_benchmark_are_no_claims() -> None:
