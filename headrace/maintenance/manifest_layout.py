@@ -9,13 +9,13 @@ from pyiceberg.manifest import ManifestContent, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.maintenance.costs import ENTRY_S, OPEN_MANIFEST_S, REWRITE_ENTRY_S
-from headrace.tables.commit import ENTRIES_PER_MANIFEST
+from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST, chunks
 from headrace.tables.manifests import has_live_files, holds_partitions
 from headrace.tables.partitions import PartitionKey, record_of_key
 
 PARTITIONS_ASKED_MAX = 64  # a table with more is judged by as many of them, evenly spread
 PAYS_BACK_PLANS = 100  # listing files anew must be repaid by so many plans
-_SAVED_S_MIN = 0.002  # less than that nobody notices
+_SAVED_S_MIN = 0.005  # as much as five manifests; appends leave a few, and merge them themselves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +105,7 @@ def manifest_layout(
     metadata: TableMetadata,
     *,
     files: Mapping[PartitionKey, int],
+    entries_max: int = ENTRIES_PER_MANIFEST,
 ) -> ManifestLayout:
     """Judge the manifests of a snapshot by the bounds in their list; none of them is opened."""
     live = [each for each in manifests if has_live_files(each)]
@@ -118,7 +119,10 @@ def manifest_layout(
         for key in _spread(sorted(files, key=_order))
     }
     return layout_of(
-        [_extent(each, tests) for each in live], files=files, apart=tuple(apart.values())
+        [_extent(each, tests) for each in live],
+        files=files,
+        apart=tuple(apart.values()),
+        entries_max=entries_max,
     )
 
 
@@ -146,18 +150,11 @@ def _entries(manifest: ManifestFile) -> int:
 
 def _rewritten(files: Mapping[PartitionKey, int], *, entries_max: int) -> list[Extent]:
     """Foresee the manifests of a rewrite, which lists files in the order of their partitions."""
-    members: list[dict[PartitionKey, int]] = [{}]
-    room = entries_max
-    for key in sorted(files, key=_order):
-        left = files[key]
-        while left:
-            if not room:
-                members.append({})
-                room = entries_max
-            taken = min(left, room)
-            members[-1][key] = taken
-            left, room = left - taken, room - taken
-    return [Extent(entries=sum(each.values()), bytes=0, holds=_box(list(each))) for each in members]
+    listed = [key for key in sorted(files, key=_order) for _ in range(files[key])]
+    return [
+        Extent(entries=len(chunk), bytes=0, holds=_box(list(dict.fromkeys(chunk))))
+        for chunk in chunks(listed, key=lambda key: key, size_max=entries_max)
+    ]
 
 
 def _box(keys: Sequence[PartitionKey]) -> Callable[[PartitionKey], bool]:
