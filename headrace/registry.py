@@ -236,7 +236,7 @@ class Registry:
 
     def __init__(self, uri: str, *, wait_s: float = 30) -> None:
         self.engine = sa.create_engine(uri, connect_args={"timeout": wait_s})
-        sqlalchemy.event.listen(self.engine, "connect", _prepare_sqlite)
+        sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
         name_errors(self.engine, "registry")
         _METADATA.create_all(self.engine)
 
@@ -562,8 +562,13 @@ def _commit_of(row: sa.RowMapping) -> CommitRecord:
     return CommitRecord(**values)
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+    """Let readers not block writers, and let what was committed survive a power cut.
+
+    With less than `full` the last transactions may be lost: a snapshot would then be gone from the
+    registry whose expiry is durable in the catalog, or a commit that was reported would be undone.
+    """
     cursor = connection.cursor()
     cursor.execute("pragma journal_mode = wal")
-    cursor.execute("pragma synchronous = normal")
+    cursor.execute("pragma synchronous = full")
     cursor.close()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import CorruptFileError
+from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
 
@@ -144,7 +145,8 @@ def _from_row(row: dict[str, Any]) -> PlannedFile:
 
 def _planned(entry: FileEntry) -> PlannedFile:
     try:
-        footer = pq.read_metadata(entry.path)
+        with pa.OSFile(entry.path) as source:
+            footer = read_footer(source, path=entry.path)
     except (OSError, pa.ArrowException) as error:
         raise CorruptFileError(entry.path, str(error)) from error
     groups = tuple(footer.row_group(index).num_rows for index in range(footer.num_row_groups))

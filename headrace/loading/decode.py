@@ -20,6 +20,7 @@ from headrace.errors import CorruptFileError, NullValueError
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
+from headrace.tables.footer import read_footer
 
 _FIELD_ID = b"PARQUET:field_id"
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB
@@ -175,8 +176,7 @@ class WindowReader:
         with self._lock:
             footer = self._footers.get(file.path)
         if footer is None:
-            metadata = pq.read_metadata(source)
-            source.seek(0)
+            metadata = read_footer(source, path=file.path)
             groups = tuple(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups))
             if groups != file.row_group_rows:
                 detail = f"its row groups hold {groups} rows, the plan says {file.row_group_rows}"

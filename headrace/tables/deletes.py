@@ -20,6 +20,7 @@ from pyiceberg.typedef import Record
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.tables.files import local_path
+from headrace.tables.footer import read_footer
 from headrace.tables.manifests import live_entries
 
 _PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
@@ -117,12 +118,16 @@ def deleted_positions(deletes: Iterable[DataFile], *, location: str) -> np.ndarr
         CorruptFileError: If a delete file is missing or damaged.
 
     """
-    found = [_positions(local_path(each.file_path), location) for each in deletes]
+    found = [_positions(each, location) for each in deletes]
     return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
 
-def _positions(path: str, location: str) -> np.ndarray:
+def _positions(file: DataFile, location: str) -> np.ndarray:
+    path = local_path(file.file_path)
     rows = _rows(path)
+    if rows.num_rows != file.record_count:
+        detail = f"it holds {rows.num_rows} deletes, the table's metadata says {file.record_count}"
+        raise CorruptFileError(path, detail)
     mine = rows.filter(pc.equal(rows.column("file_path"), location))
     return mine.column("pos").to_numpy()
 
@@ -131,11 +136,13 @@ def _positions(path: str, location: str) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _rows(path: str) -> pa.Table:
     try:
-        return pq.read_table(
-            path,
-            columns=["file_path", "pos"],
-            page_checksum_verification=True,
-            read_dictionary=["file_path"],
-        )
+        with pa.OSFile(path) as source:
+            file = pq.ParquetFile(
+                source,
+                metadata=read_footer(source, path=path),
+                page_checksum_verification=True,
+                read_dictionary=["file_path"],
+            )
+            return file.read(columns=["file_path", "pos"])
     except (OSError, pa.ArrowException) as error:
         raise CorruptFileError(path, str(error)) from error

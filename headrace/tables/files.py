@@ -1,7 +1,6 @@
 """Data files: written by one recipe, described for the committer, not yet part of any snapshot."""
 
 import contextlib
-import os
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -18,8 +17,9 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
 from headrace.errors import ContractError, StorageError
-from headrace.tables import intents, partitions, schema
+from headrace.tables import durable, intents, partitions, schema
 from headrace.tables.encoding import dictionary_columns
+from headrace.tables.footer import SealingSink
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
@@ -204,6 +204,7 @@ class _PartitionFile:
         self._pending_rows = 0
         self.pending_bytes = 0
         self._stream = table.io.new_output(self._location).create()
+        self._sink = SealingSink(self._stream)
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -238,7 +239,7 @@ class _PartitionFile:
 
     def _start(self, rows: pa.Table) -> pq.ParquetWriter:
         return pq.ParquetWriter(
-            self._stream,
+            self._sink,
             self._schema,
             compression=self._table.properties.get(CODEC_PROPERTY, DEFAULT_CODEC),
             use_dictionary=dictionary_columns(rows),
@@ -250,7 +251,7 @@ class _PartitionFile:
     def close(self, *, sort_order_id: int | None) -> DataFile:
         self.flush()
         writer = self._writer or self._start(self._schema.empty_table())
-        writer.close()
+        self._sink.finish(writer)
         self._stream.close()
         sync_file(self._location)
         return describe(
@@ -345,13 +346,7 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
 
 
 def sync_file(location: str) -> None:
-    """Force a local file and its folder entry to disk; other stores are durable on close."""
+    """Force a local file and its name to disk; other stores are durable on close."""
     path = local_path(location)
-    if not path.startswith("/"):
-        return
-    for target in (path, os.path.dirname(path)):  # noqa: PTH120 - hot path, one call per commit file
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if path.startswith("/"):
+        durable.sync(path)

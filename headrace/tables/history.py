@@ -14,6 +14,7 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
 from headrace.tables import partitions
+from headrace.tables.checksums import checking
 from headrace.tables.property_log import MOVES, OFFSETS_PREFIX
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
         partitions.key_to_text(
             partitions.key_of_record(entry.data_file.partition, terms[manifest.partition_spec_id])
         )
-        for manifest in snapshot.manifests(io)
+        for manifest in snapshot.manifests(checking(io))
         if manifest.added_snapshot_id == snapshot.snapshot_id
-        for entry in manifest.fetch_manifest_entry(io, discard_deleted=False)
+        for entry in manifest.fetch_manifest_entry(checking(io), discard_deleted=False)
         if entry.snapshot_id == snapshot.snapshot_id
     }
     return tuple(sorted(found))

@@ -31,7 +31,7 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, name_errors
-from headrace.tables import column_statistics, evolve, partitions, schema
+from headrace.tables import column_statistics, durable, evolve, partitions, schema
 from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
 from headrace.tables.scan import TableVersion
@@ -69,6 +69,7 @@ class Lake:
         settings = settings or Settings.load()
         try:
             settings.warehouse.mkdir(parents=True, exist_ok=True)
+            durable.keep_folder(str(settings.warehouse))
         except OSError as error:
             raise StorageError.of(str(settings.state_dir), error) from error
         # two processes that create the catalog at once would both fail: they take turns

@@ -23,6 +23,7 @@ from pyiceberg.table.metadata import TableMetadata
 from typing_extensions import override
 
 from headrace.tables import partitions
+from headrace.tables.checksums import NamedOutput
 from headrace.tables.files import sync_file
 from headrace.tables.manifests import has_live_files, live_entries
 
@@ -152,20 +153,17 @@ class ManifestSet:
 
     def write_list(self, manifests: Sequence[ManifestFile], *, parent_id: int | None) -> str:
         """Write the manifest list of the new snapshot, forced to disk; return its location."""
-        name = f"snap-{self._snapshot_id}-{self._commit_id}.avro"
-        location = f"{self._metadata.location}/metadata/{name}"
-        self.written.append(location)
+        output = NamedOutput()
         with write_manifest_list(
             format_version=2,
-            output_file=self._io.new_output(location),
+            output_file=output,
             snapshot_id=self._snapshot_id,
             parent_snapshot_id=parent_id,
             sequence_number=self._metadata.next_sequence_number(),
             avro_compression=CODEC,
         ) as writer:
             writer.add_manifests(list(manifests))
-        sync_file(location)
-        return location
+        return self._store(output, f"snap-{self._snapshot_id}-{self._commit_id}.avro")
 
     def _drop(
         self,
@@ -260,21 +258,27 @@ class ManifestSet:
         spec_id: int,
         content: ManifestContent = ManifestContent.DATA,
     ) -> ManifestFile:
-        name = f"{self._commit_id}-m{len(self.written)}.avro"
-        location = f"{self._metadata.location}/metadata/{name}"
-        self.written.append(location)
-        spec = self._specs[spec_id]
+        spec, output = self._specs[spec_id], NamedOutput()
         with _Writer(
             spec,
             partitions.schema_of_spec(self._metadata, spec),
-            self._io.new_output(location),
+            output,
             self._snapshot_id,
             content=content,
         ) as writer:
             for entry in entries:
                 writer.add_entry(entry)
-        sync_file(location)
+        self._store(output, f"{self._commit_id}-m{len(self.written)}.avro")
         return writer.to_manifest_file()
+
+    def _store(self, output: NamedOutput, name: str) -> str:
+        """Write a finished file, forced to disk; return its location."""
+        location = output.place(f"{self._metadata.location}/metadata/{name}")
+        self.written.append(location)
+        with self._io.new_output(location).create(overwrite=True) as stream:
+            stream.write(output.content)
+        sync_file(location)
+        return location
 
 
 def chunks(

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 
 from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import ResolveError
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
@@ -12,6 +13,22 @@ from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError
 from headrace.tables import partitions
+from headrace.tables.checksums import checking
+
+# what pyiceberg's decoder raises on damaged files that no checksum guards (10,000 flipped bits)
+_UNDECODABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    SystemError,
+    MemoryError,
+    zlib.error,
+    ResolveError,
+)
 
 
 def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, ...]:
@@ -19,14 +36,14 @@ def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, .
     if snapshot is None:
         return ()
     with _naming(snapshot.manifest_list):
-        return tuple(snapshot.manifests(io))
+        return tuple(snapshot.manifests(checking(io)))
 
 
 @contextlib.contextmanager
 def _naming(location: str) -> Generator[None]:
     try:
         yield
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except _UNDECODABLE as error:
         raise CorruptFileError(location, str(error)) from error
 
 
@@ -51,7 +68,7 @@ def live_entries(
     for manifest in manifests:
         if manifest.content == content and has_live_files(manifest) and may_hold(manifest):
             with _naming(manifest.manifest_path):
-                entries = manifest.fetch_manifest_entry(io)
+                entries = manifest.fetch_manifest_entry(checking(io))
             yield from entries
 
 

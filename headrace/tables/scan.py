@@ -18,6 +18,7 @@ from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables import deletes, manifests, partitions, schema
 from headrace.tables.files import local_path
+from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.project import Projection
 
@@ -338,7 +339,9 @@ def read_file(
 
     """
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pa.OSFile(path) as source:
+            footer = read_footer(source, path=path)
+            file = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
             try:
                 found = schema.identified(file.schema_arrow, mapping)
                 projection = Projection.of(found, wanted)
@@ -348,9 +351,9 @@ def read_file(
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=projection.reads):
                 rows += batch.num_rows
                 yield projection.apply(batch)
-            if rows != file.metadata.num_rows:
+            if rows != footer.num_rows:
                 # a page's checksum does not cover its header: one bit there makes pyarrow skip it
-                detail = f"{rows} of its {file.metadata.num_rows} rows were found"
+                detail = f"{rows} of its {footer.num_rows} rows were found"
                 raise CorruptFileError(path, detail)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise CorruptFileError(path, str(error)) from error
