@@ -18,6 +18,7 @@ _DEFAULTS: dict[str, Any] = {
     "memory_limit_mib": 4096,
     "threads": 2,
     "target_file_mib": 128,
+    "compaction_commit_mib": 1024,
     "snapshots_kept": 100,
     "cleanup_age_hours": 72,
     "trash_days": 7,
@@ -39,6 +40,7 @@ class Settings:
     memory_limit_mib: int
     threads: int
     target_file_mib: int
+    compaction_commit_mib: int
     snapshots_kept: int
     cleanup_age_hours: int
     trash_days: int
@@ -87,6 +89,11 @@ class Settings:
     def trash_age_s(self) -> int:
         """How long what clean-up took can be restored."""
         return self.trash_days * 86_400
+
+    @property
+    def compaction_commit_bytes(self) -> int:
+        """After about how many rewritten bytes compaction commits."""
+        return self.compaction_commit_mib * MIB
 
     @classmethod
     def load(cls, *, env: Mapping[str, str] | None = None, path: Path | None = None) -> "Settings":

@@ -18,6 +18,12 @@ CatalogOption = Annotated[
     ),
 ]
 
+TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
+TargetOption = Annotated[
+    int | None,
+    typer.Option("--target-mib", min=1, help="Size to aim at, MiB; the lake's if not given."),
+]
+
 
 @contextlib.contextmanager
 def open_lake(catalog: str | None = None) -> "Generator[Lake]":

@@ -1,21 +1,19 @@
 """`headrace tables`: which tables there are, how healthy they are, and compacting them."""
 
 import datetime as dt
-from collections import Counter
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli import cleanup, move_main, refs
+from headrace.cli import cleanup, compaction, move_main, refs
 from headrace.cli.alter import alter
-from headrace.cli.lakes import CatalogOption, open_lake
-from headrace.cli.output import Format, Output, OutputOption, as_size, as_text, output_of, progress
+from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, open_lake
+from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.rows import delete
 
 if TYPE_CHECKING:
     from headrace.maintenance.health import TableHealth
-    from headrace.maintenance.plan import CompactionPlan
     from headrace.registry import CommitRecord
     from headrace.tables.lake import LakeTable
     from headrace.tables.scan import TableVersion
@@ -25,13 +23,8 @@ _NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
 _MIB = 1024 * 1024
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
-TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 OneOrAll = Annotated[
     str | None, typer.Argument(metavar="[TABLE]", help="As in `raw.impressions`; all if not named.")
-]
-TargetOption = Annotated[
-    int | None,
-    typer.Option("--target-mib", min=1, help="Size to aim at, MiB; the lake's if not given."),
 ]
 
 
@@ -43,7 +36,7 @@ def register(app: typer.Typer) -> None:
     noun.command("list")(list_tables)
     noun.command("show")(show)
     noun.command("health")(health)
-    noun.command("compact")(compact)
+    noun.command("compact")(compaction.compact)
     noun.command("alter")(alter)
     cleanup.register(noun)
     refs.register(noun)
@@ -128,73 +121,6 @@ def health(
         out.say(_NO_TABLES)
 
 
-def compact(
-    table: TableArgument,
-    *,
-    apply: Annotated[
-        bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")
-    ] = False,
-    target_mib: TargetOption = None,
-    output: OutputOption = Format.TEXT,
-) -> None:
-    """Put small files together. Shows the plan, and changes nothing without --apply.
-
-    Safe beside running appends; rows stay the same and readers of changes see nothing of it.
-    """
-    from headrace.maintenance.compact import apply_compaction
-    from headrace.maintenance.plan import plan_compaction
-    from headrace.tables.lake import Lake
-
-    with Lake.open() as lake:
-        found = lake.table(table)
-        target = lake.settings.target_file_bytes if target_mib is None else target_mib * _MIB
-        plan = plan_compaction(found.head(), target_bytes=target)
-        out = output_of(output)
-        facts = _plan_facts(plan)
-        _say_plan(out, plan, rows=facts["partitions"] if output is Format.TEXT else [])
-        if plan and apply:
-            with progress(table, steps=plan.files_out) as step:
-                done = apply_compaction(
-                    found, plan, run_id="cli", progress=lambda at, _total: step("") if at else None
-                )
-            after = str(done.commit.snapshot_id) if done.commit else None
-            facts |= {"applied": True, "snapshot_after": after, "elapsed_s": done.elapsed_s}
-            out.say(
-                f"done: {done.files_before:,} files → {done.files_after:,}, {done.rows:,} rows "
-                f"unchanged, {done.elapsed_s:.1f} s, snapshot {after}"
-            )
-        elif plan:
-            out.say("nothing was changed; add --apply to do it")
-    if output is Format.JSON:
-        out.record(facts)
-
-
-def _plan_facts(plan: "CompactionPlan") -> dict[str, Any]:
-    return {
-        "table": str(plan.table),
-        "snapshot": None if plan.snapshot_id is None else str(plan.snapshot_id),
-        "target_bytes": plan.target_bytes,
-        "files_in": plan.files_in,
-        "files_out": plan.files_out,
-        "bytes_in": plan.bytes_in,
-        "partitions": _plan_rows(plan),
-        "applied": False,
-    }
-
-
-def _say_plan(out: Output, plan: "CompactionPlan", *, rows: list[dict[str, object]]) -> None:
-    aim = f"{as_size(plan.target_bytes)} a file"
-    if not plan:
-        out.say(f"{plan.table}: nothing to compact at {aim}")
-        return
-    out.say(
-        f"{plan.table} at snapshot {plan.snapshot_id}, aiming at {aim}: "
-        f"{plan.files_in:,} files → {plan.files_out:,}, {as_size(plan.bytes_in)} to rewrite"
-    )
-    if rows:
-        out.table(rows, columns=("partition", "files_in", "files_out", "rows", "size"))
-
-
 def _facts(head: "TableVersion") -> dict[str, object]:
     files = head.files()
     count_bytes = sum(file.bytes for file in files)
@@ -242,17 +168,3 @@ def _health_row(found: "TableHealth") -> dict[str, object]:
         "worst_part": worst.finding if worst else None,
         "fixing_it_gains": worst.gain if worst else "",
     }
-
-
-def _plan_rows(plan: "CompactionPlan") -> list[dict[str, object]]:
-    """Sum the plan's bins by partition."""
-    totals: dict[str, Counter[str]] = {}
-    for each in plan.bins:
-        name = as_text([str(value) for value in each.partition]) or "whole table"
-        totals.setdefault(name, Counter()).update(
-            files_in=len(each.files), files_out=1, rows=each.rows, bytes=each.bytes
-        )
-    return [
-        {"partition": name, **counted, "size": as_size(counted["bytes"])}
-        for name, counted in totals.items()
-    ]

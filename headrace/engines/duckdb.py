@@ -1,17 +1,21 @@
 """The embedded engine: DuckDB over pinned Iceberg snapshots."""
 
 import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import duckdb
 import duckdb_extensions
+import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
 from headrace.engines.spill import SpillFolder
+from headrace.errors import StorageFullError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
@@ -19,6 +23,8 @@ from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Sam
 from headrace.tables.scan import TableVersion
 
 _BATCH_ROWS = 65_536
+_POSITION = "position_{}"
+_NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
 
 
 def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Path) -> None:
@@ -65,8 +71,11 @@ def _has_files(version: TableVersion) -> bool:
 class DuckDBEngine:
     """One in-memory DuckDB with its own spill folder."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder, *, extensions: Path
+    ) -> None:
         self._connection, self._spill = connection, spill
+        self._extensions, self._reads_iceberg = extensions, False
 
     @classmethod
     def open(cls, settings: Settings) -> "DuckDBEngine":
@@ -77,8 +86,7 @@ class DuckDBEngine:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
         connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
-        load_iceberg_extension(connection, folder=settings.state_dir / "extensions")
-        return cls(connection, spill)
+        return cls(connection, spill, extensions=settings.state_dir / "extensions")
 
     def __enter__(self) -> Self:
         return self
@@ -93,6 +101,7 @@ class DuckDBEngine:
 
     def bind(self, name: str, version: TableVersion) -> None:
         """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`)."""
+        self._read_iceberg()
         relation = self._relation(name)
         self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")
 
@@ -102,6 +111,11 @@ class DuckDBEngine:
         self._connection.register("headrace_arrow", table)
         self._connection.execute(f"create or replace table {relation} as from headrace_arrow")
         self._connection.unregister("headrace_arrow")
+
+    def _read_iceberg(self) -> None:
+        if not self._reads_iceberg:
+            load_iceberg_extension(self._connection, folder=self._extensions)
+            self._reads_iceberg = True
 
     def _relation(self, name: str) -> str:
         parts = name.split(".")
@@ -116,6 +130,55 @@ class DuckDBEngine:
     def write(self, sql: str, *, into: LakeTable) -> tuple[DataFile, ...]:
         """Write a query's rows as data files of a table, in the query's order, uncommitted."""
         return write_batches(into, self.query(sql))
+
+    def sort(
+        self, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, by: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield rows in the order of SQL terms, equal ones as they came; spills beyond its memory.
+
+        What `batches` raises comes out as it is.
+
+        Raises:
+            StorageFullError: If there is no room to spill to.
+
+        """
+        position = next(name for name in map(_POSITION.format, count()) if name not in schema.names)
+        columns = ", ".join(quote(name) for name in schema.names)
+        source = _Numbered(batches, schema.append(pa.field(position, pa.int64(), nullable=False)))
+        self._connection.register("headrace_rows", source.reader)
+        # what came as a UUID must not come back as a text
+        self._connection.execute("set arrow_lossless_conversion = true")
+        order = ", ".join((*by, quote(position)))
+        try:
+            yield from self.query(f"select {columns} from headrace_rows order by {order}")
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            if source.error is not None:
+                raise source.error from error
+            if any(said in str(error) for said in _NO_ROOM):
+                raise StorageFullError(str(self._spill.path), str(error)) from error
+            raise
+        finally:
+            self._connection.execute("reset arrow_lossless_conversion")
+            self._connection.unregister("headrace_rows")
+
+    def positions(self, metadata_location: str) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield, in pieces, the positions of rows that a table's delete files leave in each file.
+
+        Files are named as the table's manifests name them.
+        """
+        self._read_iceberg()
+        location = quote_text(metadata_location)
+        found = self.query(f"select filename, file_row_number from iceberg_scan({location})")
+        for batch in found:
+            names = batch.column(0).dictionary_encode()
+            rows, which = batch.column(1).to_numpy(), names.indices.to_numpy()
+            for number, name in enumerate(names.dictionary.to_pylist()):
+                yield name, rows[which == number]
+
+    @property
+    def spill_folder(self) -> Path:
+        """A folder of this engine's own, gone when it is closed."""
+        return self._spill.path
 
     def close(self) -> None:
         """Release memory and temporary files."""
@@ -155,6 +218,30 @@ def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:
 
 def _part(value: str, name: str | None) -> str | None:
     return None if name is None else f"struct_extract({value}, {quote_text(name)})"
+
+
+class _Numbered:
+    """Rows with their position as one more column, and the error that ended them, if one did.
+
+    DuckDB would keep no more of an error than its text.
+    """
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
+        self.error: BaseException | None = None
+        self.reader = pa.RecordBatchReader.from_batches(schema, self._numbered(batches, schema))
+
+    def _numbered(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        start = 0
+        try:
+            for batch in batches:
+                numbers = pa.array(np.arange(start, start + batch.num_rows))
+                start += batch.num_rows
+                yield pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=schema)
+        except BaseException as error:
+            self.error = error
+            raise
 
 
 def _null(field: pa.Field) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from pyiceberg.manifest import ManifestContent
 
+from headrace.maintenance.bins import grouped
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.maintenance.tiers import full_tiers
 from headrace.tables import manifests
@@ -58,19 +59,22 @@ def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
     """Say in numbers what a plan puts together, by partition."""
     found: dict[PartitionKey, tuple[BinSize, ...]] = {}
     for each in plan.bins:
-        size = BinSize(
-            files=len(each.files),
-            files_out=1,
-            bytes=each.bytes,
-            sequence=min(file.sequence for file in each.files),
-        )
-        found[each.partition] = (*found.get(each.partition, ()), size)
+        # files of an older scheme share a bin whatever their partition; they are counted by theirs
+        for partition in {file.partition for file in each.files}:
+            files = [file for file in each.files if file.partition == partition]
+            size = BinSize(
+                files=len(files),
+                files_out=1,
+                bytes=sum(file.bytes for file in files),
+                sequence=min(file.sequence for file in files),
+            )
+            found[partition] = (*found.get(partition, ()), size)
     return found
 
 
 def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:
     """Keep the first bins of a plan; the others are for the next."""
-    return replace(plan, bins=plan.bins[:steps])
+    return replace(plan, groups=grouped(plan.bins[:steps], group_bytes=plan.policy.group_bytes))
 
 
 def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileEntry, ...]:

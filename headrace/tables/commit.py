@@ -153,6 +153,7 @@ def replace_files(
     added: Sequence[DataFile],
     provenance: Provenance,
     removed_deletes: Collection[DataFile] = (),
+    rows_deleted: int | None = None,
     base_snapshot_id: int | None = None,
     branch: str = MAIN_BRANCH,
 ) -> Commit:
@@ -160,6 +161,7 @@ def replace_files(
 
     Survives concurrent appends. `removed_deletes` are delete files whose rows `added` no longer has
     and that apply to nothing else; with them `base_snapshot_id` must say what was read.
+    `rows_deleted` says how many rows that is, if delete files that stay took some of them.
 
     Raises:
         CommitConflictError: If a concurrent commit already removed one of `removed`, or deleted
@@ -168,7 +170,11 @@ def replace_files(
 
     """
     before, after = _rows(removed), _rows(added)
-    if before != after and not (removed_deletes and base_snapshot_id and after < before):
+    if rows_deleted is not None:
+        is_same = before - rows_deleted == after and (not rows_deleted or base_snapshot_id)
+    else:
+        is_same = before == after or (removed_deletes and base_snapshot_id and after < before)
+    if not is_same:
         msg = f"replacing {before} rows of `{table.name}` by {after} would change its data"
         raise ValueError(msg)
     return commit_change(

@@ -92,6 +92,16 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns it writes, with their field ids."""
+        return self._schema
+
+    @property
+    def spec_id(self) -> int:
+        """The partition scheme it writes in."""
+        return self._table.metadata.default_spec_id
+
     def write(
         self, batch: pa.RecordBatch, *, partition: partitions.PartitionKey | None = None
     ) -> None:

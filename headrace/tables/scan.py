@@ -207,6 +207,11 @@ class TableVersion:
         return tuple(entry.data_file for entry in entries)
 
     @property
+    def name_mapping(self) -> NameMapping | None:
+        """Which column is which in files that carry no field ids, if the table has such files."""
+        return self._metadata.name_mapping()
+
+    @property
     def spec_ids(self) -> frozenset[int]:
         """The partition schemes its data files were written in."""
         listed = manifests.manifests_of(self._snapshot, self._io)
@@ -249,7 +254,7 @@ class TableVersion:
         names = self.schema.names if columns is None else list(columns)
         wanted = schema.to_arrow(self._read_as, field_ids=True)
         wanted = pa.schema([wanted.field(name) for name in names])
-        mapping = self._metadata.name_mapping()
+        mapping = self.name_mapping
         for entry in self.files(partitions=partitions):
             yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
 
