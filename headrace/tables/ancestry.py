@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pyiceberg.table.metadata import TableMetadata
 
@@ -29,11 +29,12 @@ class Ancestry:
         snapshot = self.metadata.snapshot_by_id(snapshot_id)
         if snapshot is None:
             return self.registry.commit(str(self.table), snapshot_id)
-        facts = facts_of(self.table, snapshot, self.metadata)
+        facts = facts_of(self.table, snapshot)
         if facts.parent_id is not None or facts.sequence_number <= 1:
             return facts
         # expiry cuts the parent from the oldest snapshot it leaves
-        return self.registry.commit(str(self.table), snapshot_id) or facts
+        known = self.registry.commit(str(self.table), snapshot_id)
+        return facts if known is None else replace(facts, parent_id=known.parent_id)
 
     def path(self, snapshot_id: int, *, back_to: int) -> tuple[CommitRecord, ...] | None:
         """Return the commits after `back_to` up to `snapshot_id`, newest first.

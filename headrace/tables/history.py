@@ -37,11 +37,11 @@ def record_of(
     table: TableName, snapshot: Snapshot, metadata: TableMetadata, io: FileIO
 ) -> CommitRecord:
     """Read one commit's facts from its snapshot, and from its manifests if they are not there."""
-    return replace(facts_of(table, snapshot, metadata), partitions=_touched(snapshot, metadata, io))
+    return replace(facts_of(table, snapshot), partitions=_touched(snapshot, metadata, io))
 
 
-def facts_of(table: TableName, snapshot: Snapshot, metadata: TableMetadata) -> CommitRecord:
-    """Read one commit's facts, without the partitions it touched, from the metadata alone."""
+def facts_of(table: TableName, snapshot: Snapshot) -> CommitRecord:
+    """Read one commit's facts, without the partitions it touched, from its snapshot alone."""
     summary = snapshot.summary
     facts: Mapping[str, str] = summary.additional_properties if summary else {}
     return CommitRecord(
@@ -58,23 +58,21 @@ def facts_of(table: TableName, snapshot: Snapshot, metadata: TableMetadata) -> C
         files_removed=int(facts.get("deleted-data-files", 0)),
         rows_added=int(facts.get("added-records", 0)),
         rows_removed=int(facts.get("deleted-records", 0)),
-        moves=_moves(facts, metadata),
+        moves=_moves(facts),
         origins=_origins(facts),
     )
 
 
-def _moves(facts: Mapping[str, str], metadata: TableMetadata) -> str:
+def _moves(facts: Mapping[str, str]) -> str:
     if MOVES in facts:
         return facts[MOVES]
-    if any(name.startswith(OFFSETS_PREFIX) for name in facts):
-        return ""  # it moved offsets and does not say from where
-    fenced = any(name.startswith(OFFSETS_PREFIX) for name in metadata.properties)
-    return NOTHING_MOVED if fenced else ""
+    # a commit that moved offsets and does not say from where cannot be taken back
+    return "" if any(name.startswith(OFFSETS_PREFIX) for name in facts) else NOTHING_MOVED
 
 
 def _origins(facts: Mapping[str, str]) -> tuple[str, ...]:
     picked = {str(each) for each in json.loads(facts.get(PICKED, "[]"))}
-    if SOURCE_SNAPSHOT_ID in facts:
+    if facts.get(SOURCE_SNAPSHOT_ID, "").isdecimal():
         picked.add(facts[SOURCE_SNAPSHOT_ID])
     audits = {facts[name] for name in (WAP_ID, PUBLISHED_WAP_ID) if name in facts}
     return (*(snapshot_origin(each) for each in sorted(picked)), *map(audit_origin, sorted(audits)))

@@ -52,7 +52,7 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
     if history.path(head.snapshot_id, back_to=snapshot_id) is not None:
         what = f"snapshot {snapshot_id}"
         raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)
-    picked = facts_of(table.name, snapshot, metadata)
+    picked = facts_of(table.name, snapshot)
     refusal = why_not(picked, properties=metadata.properties)
     if refusal:
         raise PickRefusedError(str(table.name), snapshot_id, refusal)
@@ -76,7 +76,7 @@ class Holdings:
         self._table, self._branch = table, branch
         self._found: dict[str, int] = {}
         for snapshot in ancestors_of(metadata.snapshot_by_name(branch), metadata):
-            origins = facts_of(table.name, snapshot, metadata).origins
+            origins = facts_of(table.name, snapshot).origins
             for origin in (snapshot_origin(snapshot.snapshot_id), *origins):
                 self._found.setdefault(origin, snapshot.snapshot_id)
 

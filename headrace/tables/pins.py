@@ -11,8 +11,10 @@ def ends_at_ms(metadata: TableMetadata, ref: SnapshotRef) -> int | None:
 
     The format counts the age of a ref from the time of its snapshot.
     """
+    if ref.max_ref_age_ms is None:
+        return None  # as most tags, and every commit asks about all of them
     snapshot = metadata.snapshot_by_id(ref.snapshot_id)
-    if ref.max_ref_age_ms is None or snapshot is None:
+    if snapshot is None:
         return None
     return snapshot.timestamp_ms + ref.max_ref_age_ms
 

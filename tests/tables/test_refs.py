@@ -32,6 +32,7 @@ from headrace.tables.commit import Commit, Fence, Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.pick import cherry_pick
+from headrace.tables.publish import Way, plan_publish
 from headrace.tables.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.test_faults import impatient, locked
@@ -369,6 +370,26 @@ def test_offsets_go_back_over_commits_that_have_expired(settings: Settings) -> N
         assert commit.offsets(table.head(), "log") == {"part-0": 2}
         take(table, 5)
         assert ids_of(table) == list(range(5))
+
+
+def test_commits_from_before_the_first_ingest_are_known_to_have_moved_no_offsets(
+    settings: Settings,
+) -> None:
+    with Lake.open(few_snapshots(settings)) as lake:
+        table = events_table(lake)
+        first = write(table, [1_000])
+        refs.tag(table, "good", snapshot_id=first.snapshot_id)
+        for i in range(1_001, 1_004):
+            write(table, [i])
+        refs.create_branch(table, "trial")
+        write(table, [2_000], branch="trial")
+        for i in range(1_004, 1_010):
+            write(table, [i])
+        take(table, 2)
+        assert plan_publish(table, "trial").way is Way.CHERRY_PICK
+        apply_rollback(table, plan_rollback(table, "good"))
+        assert ids_of(table) == [1_000]
+        assert commit.offsets(table.head(), "log") == {}
 
 
 def test_a_rollback_whose_offsets_nobody_knows_is_refused(settings: Settings) -> None:
