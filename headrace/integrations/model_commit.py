@@ -1,6 +1,5 @@
 """From a model's compiled SQL to one commit of its Iceberg table."""
 
-import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,9 +7,9 @@ import duckdb
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
-from headrace.engines.duckdb import scan_sql
+from headrace.engines.merge import merge
 from headrace.errors import ModelRowsError
-from headrace.identifiers import quote, quote_text
+from headrace.identifiers import quote
 from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.model_types import arrow_schema
 from headrace.integrations.rebuild import RebuildPlan
@@ -18,7 +17,7 @@ from headrace.tables import commit
 from headrace.tables.commit import Commit, Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.partitions import PartitionKey, Term
+from headrace.tables.partitions import Term
 
 _BATCH_ROWS = 65_536
 _NEW_ROWS = "headrace_new_rows"
@@ -76,7 +75,7 @@ class ModelBuild:
             return self._commit_days(table, rows_sql)
         if self.request.strategy == "append":
             return self._commit_append(table, rows_sql)
-        return self._commit_merge(table, schema)
+        return self._commit_merge(table)
 
     @property
     def _merges(self) -> bool:
@@ -113,43 +112,25 @@ class ModelBuild:
             return self._unchanged("no new rows")
         return self._done("appended", commit.append(table, files, provenance=self._provenance), "")
 
-    def _commit_merge(self, table: LakeTable, schema: pa.Schema) -> Outcome:
-        """Replace the partitions that hold a matched or a new row: copy-on-write."""
-        if not self._scalar(f"select count(*) from {_NEW_ROWS}"):
+    def _commit_merge(self, table: LakeTable) -> Outcome:
+        rows = self._scalar(f"select count(*) from {_NEW_ROWS}")
+        if not rows:
             return self._unchanged("no new rows")
-        version, terms = table.head(), table.terms()
-        # null keys match null keys: a row without a key is one row, not a new one with every run
-        matches = " and ".join(
-            f"old.{quote(key)} is not distinct from new.{quote(key)}"
-            for key in self.request.unique_key
+        done = merge(
+            table,
+            self._ordered(table, f"select * from {_NEW_ROWS}"),
+            key=self.request.unique_key,
+            provenance=self._provenance,
         )
-        is_matched = f"exists (select 1 from {_NEW_ROWS} as new where {matches})"
-        old = f"{scan_sql(version)} as old"
-        touched = self._touched_partitions(terms, old=old, is_matched=is_matched)
-        given = ", ".join(
-            quote(name) if name in schema.names else f"null as {quote(name)}"
-            for name in version.schema.names
+        if done.commit is None:
+            return self._unchanged("the table has these rows already")
+        detail = f"{done.rows_replaced:,} rows replaced, {done.rows_inserted:,} new"
+        return Outcome(
+            code="merged",
+            message=f"merged {detail}, {done.files_rewritten:,} files written anew",
+            rows=rows,
+            snapshot_id=done.commit.snapshot_id,
         )
-        rows_sql = (
-            f"select old.* from {old} where ({_in_partitions(touched, terms)}) and not {is_matched} "
-            f"union all select {given} from {_NEW_ROWS}"
-        )
-        files = self._write(table, rows_sql)
-        done = commit.overwrite_partitions(
-            table, files, partitions=touched, provenance=self._provenance
-        )
-        return self._done("merged", done, f"into {len(touched)} partitions")
-
-    def _touched_partitions(
-        self, terms: Sequence[Term], *, old: str, is_matched: str
-    ) -> list[PartitionKey]:
-        if not terms:
-            return [()]
-        keys = ", ".join(_partition_sql(terms))
-        found = self.connection.sql(
-            f"select {keys} from {_NEW_ROWS} union select {keys} from {old} where {is_matched}"
-        )
-        return [tuple(key) for key in found.fetchall()]
 
     def _kept_rows(self, rows_sql: str) -> str:
         """Compute the rows once, and refuse two of one key: which would win?"""
@@ -170,11 +151,13 @@ class ModelBuild:
         return f"select * from {_NEW_ROWS}"
 
     def _write(self, table: LakeTable, rows_sql: str) -> tuple[DataFile, ...]:
+        return write_batches(table, self._ordered(table, rows_sql))
+
+    def _ordered(self, table: LakeTable, rows_sql: str) -> pa.RecordBatchReader:
         order = [*_partition_sql(table.terms()), *(quote(name) for name in self.request.sort_by)]
         if order:
             rows_sql = f"select * from ({rows_sql}) as rows order by {', '.join(order)}"
-        reader = self.connection.sql(rows_sql).to_arrow_reader(_BATCH_ROWS)
-        return write_batches(table, reader)
+        return self.connection.sql(rows_sql).to_arrow_reader(_BATCH_ROWS)
 
     def _scalar(self, sql: str) -> int:
         row = self.connection.sql(sql).fetchone()
@@ -198,25 +181,3 @@ def _partition_sql(terms: Sequence[Term]) -> list[str]:
         f"cast({quote(term.column)} as date)" if term.by_day else quote(term.column)
         for term in terms
     ]
-
-
-def _in_partitions(keys: Sequence[PartitionKey], terms: Sequence[Term]) -> str:
-    """Select the rows of some partitions by constants, which prune files."""
-    if not terms:
-        return "true"
-    return " or ".join(
-        "("
-        + " and ".join(_equals(term, value) for term, value in zip(terms, key, strict=True))
-        + ")"
-        for key in keys
-    )
-
-
-def _equals(term: Term, value: object) -> str:
-    column = quote(term.column)
-    if value is None:
-        return f"{column} is null"
-    if isinstance(value, dt.date) and term.by_day:
-        end = value + dt.timedelta(days=1)
-        return f"({column} >= timestamptz '{value} 00:00:00+00' and {column} < timestamptz '{end} 00:00:00+00')"
-    return f"{column} = {quote_text(str(value))}"
