@@ -251,6 +251,15 @@ def test_the_same_merge_again_commits_nothing(lake: Lake) -> None:
     assert put(table, []).commit is None
 
 
+def test_rows_of_one_key_that_the_table_has_twice_become_one(lake: Lake) -> None:
+    table = keyed_table(lake)
+    add_rows(table, [row(1), row(1)])
+    add_rows(table, [row(1), row(2)])
+    done = put(table, [row(1)])
+    assert (done.rows_replaced, done.rows_inserted) == (3, 0)
+    assert rows_of(table) == [row(1), row(2)]
+
+
 def test_nested_values_are_told_apart_bit_by_bit(lake: Lake) -> None:
     kinds = {"id": pa.int64(), "xs": pa.list_(pa.float32()), "s": pa.struct([("x", pa.float64())])}
     table = lake.create(TableName("raw", "nested"), pa.schema(list(kinds.items())))
