@@ -3,7 +3,7 @@
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from headrace.errors import CommitConflictError
 from headrace.tables.change import Change
@@ -34,7 +34,7 @@ def refuse_conflicts(
         raise CommitConflictError(table, detail)
     if parent is None or parent.snapshot_id == change.base_snapshot_id:
         return
-    since = _base_sequence(change, metadata, table)
+    since = _base_sequence(change, metadata, parent, table)
     if since is None:
         return
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
@@ -49,7 +49,9 @@ def refuse_conflicts(
             raise CommitConflictError(table, detail)
 
 
-def _base_sequence(change: Change, metadata: TableMetadata, table: str) -> int | None:
+def _base_sequence(
+    change: Change, metadata: TableMetadata, parent: Snapshot, table: str
+) -> int | None:
     """Return the sequence number of what a change was computed from; None if it was nothing."""
     if change.base_snapshot_id is None:
         # computed from a table without commits: all there is came since
@@ -58,6 +60,10 @@ def _base_sequence(change: Change, metadata: TableMetadata, table: str) -> int |
     if base is None:
         detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
         raise CommitConflictError(table, detail)
+    if not any(base.snapshot_id == each.snapshot_id for each in ancestors_of(parent, metadata)):
+        # rows that were deleted before the base may be back, in files that are older than it
+        detail = f"`{change.branch}` was taken back behind snapshot {base.snapshot_id}"
+        raise CommitConflictError(table, f"{detail}, which it was computed from")
     return base.sequence_number or 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.config import Settings
 from headrace.engines.delete import delete_where
-from headrace.engines.merge import merge
+from headrace.engines.merge import NewRows, merge, merge_into
 from headrace.engines.rewrite import TRIES_MAX, rewrite, until_it_lands
 from headrace.errors import CatalogBusyError, CommitConflictError
 from headrace.tables.commit import Provenance
@@ -173,6 +173,20 @@ def in_another_thread(ask: Callable[[], bool]) -> bool:
     thread.start()
     thread.join()
     return found[0]
+
+
+def test_a_merge_planned_before_a_rollback_does_not_double_what_it_brings_back(lake: Lake) -> None:
+    table = keyed_table(lake, name="keyed")
+    add_rows(table, [row(1), row(2)])
+    first = table.head().snapshot_id
+    assert first is not None
+    delete_where(table, "user_id = 1", provenance=Provenance())
+    version = table.head()
+    new = NewRows.of(arrow([row(1, value=7)]), version, key=("user_id",))
+    table.iceberg().manage_snapshots().set_current_snapshot(first).commit()
+    with pytest.raises(CommitConflictError, match="taken back behind snapshot"):
+        merge_into(table, version, new, provenance=Provenance())
+    assert rows_of(table) == in_order([row(1), row(2)])
 
 
 def test_a_refused_change_leaves_no_data_file_behind(lake: Lake) -> None:
