@@ -237,12 +237,17 @@ class Registry:
     def __init__(self, uri: str, *, wait_s: float = 30) -> None:
         self.engine = sa.create_engine(uri, connect_args={"timeout": wait_s})
         sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
-        name_errors(self.engine, "registry")
+        # for rows that mean nothing after a power cut; waiting for the disk is most of their cost
+        self._passing = sa.create_engine(uri, connect_args={"timeout": wait_s})
+        sqlalchemy.event.listen(self._passing, "connect", _prepare_passing)
+        for engine in (self.engine, self._passing):
+            name_errors(engine, "registry")
         _METADATA.create_all(self.engine)
 
     def close(self) -> None:
         """Release the connections."""
         self.engine.dispose()
+        self._passing.dispose()
 
     def record_commit(self, record: CommitRecord, *, on_main: bool = True) -> bool:
         """Remember a commit, in the history of `main` or not; False if it was known already."""
@@ -516,13 +521,13 @@ class Registry:
         """Remember that files of this write are about to appear."""
         row = {**asdict(record), "table_name": record.table}
         del row["table"]
-        with self.engine.begin() as connection:
+        with self._passing.begin() as connection:
             connection.execute(insert(_WRITES).values(row))
 
     def end_writes(self, write_ids: Collection[str]) -> None:
         """Forget writes; those that are not there are no matter."""
         statement = sa.delete(_WRITES).where(_WRITES.c.write_id == sa.bindparam("ended"))
-        with self.engine.begin() as connection:
+        with self._passing.begin() as connection:
             connection.execute(statement, [{"ended": write_id} for write_id in write_ids])
 
     def writes(self, table: str | None = None) -> list[WriteRecord]:
@@ -565,10 +570,13 @@ def _commit_of(row: sa.RowMapping) -> CommitRecord:
 def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
     """Let readers not block writers, and let what was committed survive a power cut.
 
-    With less than `full` the last transactions may be lost: a snapshot would then be gone from the
-    registry whose expiry is durable in the catalog, or a commit that was reported would be undone.
+    With less than `full` the last transactions may be undone: a reported commit, or the record of
+    a snapshot whose expiry is durable in the catalog already.
     """
-    cursor = connection.cursor()
-    cursor.execute("pragma journal_mode = wal")
-    cursor.execute("pragma synchronous = full")
-    cursor.close()
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = full")
+
+
+def _prepare_passing(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")

@@ -23,6 +23,7 @@ from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from typing_extensions import override
 
 from headrace.errors import CorruptFileError
+from headrace.tables.checksums import checking
 
 _LIST = Schema(
     NestedField(500, "manifest_path", StringType(), required=True),
@@ -103,7 +104,7 @@ def _records(io: FileIO, location: str, wanted: str) -> Iterator[Any]:
 
 def _decoded(io: FileIO, location: str, wanted: str) -> Iterator[Any]:
     """Decode all blocks; unlike pyiceberg's own loop, a file that was cut short is an error."""
-    with io.new_input(location).open() as stream:
+    with checking(io).new_input(location).open() as stream:
         content = stream.read()
     file = AvroFile[Any](io.new_input(location))
     file.decoder = decoder = new_decoder(content)

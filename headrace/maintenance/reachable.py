@@ -16,6 +16,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
 from headrace.maintenance.listing import Listing
 from headrace.maintenance.manifest_paths import Listed, files_in, manifests_in
+from headrace.tables.checksums import checking
 from headrace.tables.files import local_path
 
 _UUID = re.compile(rb'"table-uuid"\s*:\s*"([0-9a-fA-F-]{36})"')
@@ -237,7 +238,7 @@ def read_metadata(io: FileIO, location: str) -> Mapping[str, Any]:
 
     """
     try:
-        with io.new_input(location).open() as stream:
+        with checking(io).new_input(location).open() as stream:
             raw = stream.read()
         content = json.loads(gzip.decompress(raw) if raw.startswith(_GZIP) else raw)
     except FileNotFoundError:
