@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.registry import Build, CommitRecord, Registry
+from headrace.registry import Build, CommitRecord, Measure, Registry
 
 
 @pytest.fixture
@@ -58,3 +58,33 @@ def test_a_newer_build_of_a_partition_replaces_the_older(registry: Registry) -> 
         '["2024-05-01"]': 3,
         '["2024-05-02"]': 2,
     }
+
+
+def test_commits_since_a_time_are_the_newest_and_at_most_as_many_as_asked_for(
+    registry: Registry,
+) -> None:
+    for number in range(1, 9):
+        registry.record_commit(commit("raw.a", number))
+        registry.record_commit(commit("raw.b", number))
+    found = registry.commits_since("raw.a", 5, limit=100)
+    assert [record.snapshot_id for record in found] == [8, 7, 6, 5]
+    assert {record.table for record in found} == {"raw.a"}
+    assert [r.snapshot_id for r in registry.commits_since("raw.a", 0, limit=2)] == [8, 7]
+    assert registry.commits_since("raw.a", 9, limit=2) == []
+
+
+def test_times_of_commits_are_found_by_sequence_number_however_many(registry: Registry) -> None:
+    for number in range(1, 8):
+        registry.record_commit(commit("raw.a", number, committed_at_ms=number * 10))
+    assert registry.commit_times("raw.a", [3, 5, 99]) == {3: 30, 5: 50}
+    assert registry.commit_times("raw.a", range(2_000)) == {n: n * 10 for n in range(1, 8)}
+    assert registry.commit_times("raw.b", [3]) == {}
+    assert registry.commit_times("raw.a", []) == {}
+
+
+def test_a_measure_is_the_last_one_taken(registry: Registry) -> None:
+    assert registry.measures("raw.a") == {}
+    registry.record_measure("raw.a", "orphan_bytes", 10, measured_at_ms=1)
+    registry.record_measure("raw.a", "orphan_bytes", 7, measured_at_ms=2)
+    registry.record_measure("raw.b", "orphan_bytes", 99, measured_at_ms=3)
+    assert registry.measures("raw.a") == {"orphan_bytes": Measure(value=7, measured_at_ms=2)}

@@ -155,7 +155,11 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
 
 def table_properties(stream: Stream) -> dict[str, str]:
     """What a stream's table says about itself."""
-    said = {"headrace.stream": stream.name, "headrace.contract_version": str(stream.version)}
+    said = {
+        "headrace.stream": stream.name,
+        "headrace.contract_version": str(stream.version),
+        "headrace.lateness_s": f"{stream.allowed_lateness.total_seconds():g}",
+    }
     if stream.key:
         said[KEY] = json.dumps([stream.column_of(stream.key)])
     if stream.cluster_by:

@@ -95,7 +95,7 @@ def _compactions(state: TableState, now_ms: int) -> Iterator[Action | Waiting]:
                 kind=Kind.FULL,
                 table=state.table,
                 partition=each.partition,
-                reason=f"still written to, fewer than {FILES_PER_TIER} small files of like size",
+                reason=f"still written to, fewer than {FILES_PER_TIER} small files of like many rows",
                 cost_bytes=_bytes(each.full),
                 until_ms=cold_ms,
             )
@@ -123,7 +123,7 @@ def _light(state: TableState, part: PartitionLayout, *, written_s: float) -> Act
         kind=Kind.LIGHT,
         table=state.table,
         partition=part.partition,
-        reason=f"{files:,} small files of like size, written {span_text(written_s)} ago",
+        reason=f"{files:,} small files of like many rows, written {span_text(written_s)} ago",
         gain=_fewer_files(gone),
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
         steps=tuple(each.bytes for each in part.light),

@@ -117,8 +117,9 @@ def _deletes(state: TableState) -> HealthPart:
     speed = f"scans save about {time_text(gain_s)}"
     return HealthPart(
         name="deletes",
-        finding=f"{found.delete_files:,} delete files concern {found.data_files:,} of "
-        f"{state.layout.files:,} files" + (", some by value" if found.by_value else ""),
+        finding=f"{counted(found.delete_files, 'delete file')} "
+        f"{'takes' if found.delete_files == 1 else 'take'} rows from {found.data_files:,} of "
+        f"{counted(state.layout.files, 'file')}" + (", some by value" if found.by_value else ""),
         penalty=_DELETES_WEIGHT if found.by_value else max(1, round(_DELETES_WEIGHT * share)),
         gain=f"every reader can read it again, {speed}" if found.by_value else speed,
         gain_s=gain_s,

@@ -29,7 +29,7 @@ class BinSize(NamedTuple):
 def light_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
-    """Plan to put together the small files of like size, where enough of them came together."""
+    """Plan to put together the small files of like many rows, where enough of them came together."""
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in _files(version, partition):
         members.setdefault(file.partition, []).append(file)

@@ -36,7 +36,7 @@ def plan_maintenance(
     What gains most for each byte written comes first. If the budget has no room for everything, a
     quarter of it goes to what has waited longest, so that nothing waits for ever however much is
     found that gains more; then the rest is filled by gain. A partition still written to gets light
-    runs whenever enough small files of like size came together; one that is no longer gets one full
+    runs whenever enough small files of like many rows came together; one that is no longer gets one full
     run, after which its files give no reason for another.
 
     Args:

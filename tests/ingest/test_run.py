@@ -198,6 +198,7 @@ def test_the_table_describes_itself(lake: Lake) -> None:
     assert properties["headrace.stream"] == "things"
     assert '"entity": ["id"]' in properties["headrace.feature_view"]
     assert properties["headrace.cluster_by"] == '["id", "event_time"]'
+    assert properties["headrace.lateness_s"] == "3600"
     assert properties["headrace.key"] == '["id"]'
     assert lake.table(stream.table).head().schema.field("_offset").type == pa.int64()
 
