@@ -10,8 +10,9 @@ from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
 from headrace.tables.lake import Lake
 from orchestration.defs.ingest.sensors import new_source_files
-from orchestration.defs.maintenance.schedules import nightly_compaction
-from orchestration.defs.maintenance.sensors import unhealthy_tables
+from orchestration.defs.maintenance.jobs import OP
+from orchestration.defs.maintenance.schedules import nightly_maintenance
+from orchestration.defs.maintenance.sensors import maintenance
 from orchestration.lib.resource import LakeResource
 from tests.conftest import DemoLake
 from tests.orchestration.conftest import use_lake
@@ -60,15 +61,62 @@ def test_another_new_file_is_another_request(lake: Lake) -> None:
     assert second.run_key != first.run_key
 
 
-def test_a_table_of_many_small_files_asks_for_its_compaction_once(lake: Lake) -> None:
+def small_commits(lake: Lake, count: int) -> None:
     stream = load_streams(lake.settings)["clicks"]
-    for file in "abcd":
+    for file in "abcdefghijkl"[:count]:
         write_clicks(lake.settings.data_dir, file=file)
         ingest(lake, stream)
-    (request,) = evaluate(unhealthy_tables)[0]
-    assert request.asset_selection == [dg.AssetKey(["maintenance", "raw_clicks"])]
-    assert str(lake.table(stream.table).head().snapshot_id) in (request.run_key or "")
-    assert evaluate(unhealthy_tables)[0][0].run_key == request.run_key
+
+
+def test_a_table_whose_queue_pays_asks_for_a_round_once(lake: Lake) -> None:
+    small_commits(lake, 8)
+    (request,) = evaluate(maintenance)[0]
+    assert request.run_config["ops"][OP]["config"]["tables"] == ["raw.clicks"]
+    assert int(request.tags["headrace/actions"]) >= 1
+    assert evaluate(maintenance)[0][0].run_key == request.run_key
+    write_clicks(lake.settings.data_dir, file="later")
+    ingest(lake, load_streams(lake.settings)["clicks"])
+    assert evaluate(maintenance)[0][0].run_key != request.run_key
+
+
+def test_a_few_files_of_a_day_still_written_to_are_left_to_wait(lake: Lake) -> None:
+    small_commits(lake, 3)
+    requests, reason = evaluate(maintenance)
+    assert requests == []
+    assert reason == "no table has anything to do; 1 actions wait"
+
+
+def test_a_round_does_what_was_asked_for_and_observes_each_table(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    small_commits(lake, 8)
+    (request,) = evaluate(maintenance)[0]
+    ran = graph.resolve_job_def("maintenance_round").execute_in_process(
+        run_config={
+            **request.run_config,
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        }
+    )
+    assert ran.success
+    observed = ran.get_asset_observation_events()
+    assert {each.asset_key for each in observed} == {dg.AssetKey(["raw", "clicks"])}
+    table = lake.table("raw.clicks")
+    assert len(table.head().files()) == 1
+    assert table.head().row_count == 8
+    assert evaluate(maintenance) == ([], "no table has anything to do")
+
+
+def test_a_round_that_meets_a_damaged_file_fails_after_the_others_are_done(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    small_commits(lake, 8)
+    Path(lake.table("raw.clicks").head().files()[0].path).write_bytes(b"PAR1")
+    ran = graph.resolve_job_def("maintenance_round").execute_in_process(
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    assert not ran.success
+    assert len(lake.table("raw.clicks").head().files()) == 8
 
 
 def test_nothing_is_asked_for_after_the_demo(
@@ -76,8 +124,8 @@ def test_nothing_is_asked_for_after_the_demo(
 ) -> None:
     use_lake(monkeypatch, state_dir=demo_lake.settings.state_dir)
     assert evaluate(new_source_files) == ([], "every source file is taken")
-    assert evaluate(unhealthy_tables) == ([], "every table is healthy")
+    assert evaluate(maintenance)[0] == []
 
 
 def test_maintenance_by_the_clock_waits_to_be_switched_on() -> None:
-    assert nightly_compaction.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert nightly_maintenance.default_status == dg.DefaultScheduleStatus.STOPPED

@@ -1,1 +1,1 @@
-"""Assets of maintenance: compaction and table health."""
+"""Maintenance: compactions as assets, table health as checks, rounds of the queue as a job."""

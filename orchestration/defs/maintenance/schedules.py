@@ -2,11 +2,16 @@
 
 import dagster as dg
 
-nightly_compaction = dg.ScheduleDefinition(
-    name="nightly_compaction",
-    cron_schedule="30 3 * * *",
+from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round
+
+BUDGET_MIB, BUDGET_S = 16 * 1024, 3 * 3600.0  # the quiet hours
+
+nightly_maintenance = dg.ScheduleDefinition(
+    name="nightly_maintenance",
+    cron_schedule="30 2 * * *",
     execution_timezone="UTC",
-    target=dg.AssetSelection.groups("maintenance"),
-    description="Compacts every stream's table in the quiet hours; a table in shape is left alone.",
+    job=maintenance_round,
+    run_config=dg.RunConfig(ops={OP: Round(budget_mib=BUDGET_MIB, budget_s=BUDGET_S)}),
+    description="Every table, with a large budget, in the quiet hours; what is in shape stays.",
     default_status=dg.DefaultScheduleStatus.STOPPED,
 )

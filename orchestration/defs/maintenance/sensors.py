@@ -1,35 +1,41 @@
-"""Asks for a compaction when a table's health says it pays."""
+"""Asks for a round of maintenance when some table's queue says that it pays."""
 
+import datetime as dt
+import hashlib
 from collections.abc import Iterator
 
 import dagster as dg
 
-from headrace.definitions.load import load_streams
-from headrace.maintenance.health import health
-from orchestration.defs.maintenance.checks import HEALTHY_SCORE
-from orchestration.lib.keys import compaction_key
+from headrace.maintenance.maintain import survey
+from headrace.maintenance.schedule import plan_maintenance
+from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round
 from orchestration.lib.resource import LakeResource
 
 
 @dg.sensor(
-    target=dg.AssetSelection.groups("maintenance"),
+    name="maintenance",
+    # by name: Dagster 1.13 warns of its own beta parameter when it binds a sensor's job anew
+    job_name=maintenance_round.name,
     minimum_interval_seconds=300,
-    description=f"One compaction per table that scores below {HEALTHY_SCORE}.",
+    description="One round for the tables that have something to do; waiting for more is free.",
 )
-def unhealthy_tables(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Score every stream's table; a snapshot asks once."""
-    asked = False
+def maintenance(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Plan for every table; the same queue asks once."""
     with lake.open() as opened:
-        for stream in load_streams(opened.settings).values():
-            if not opened.exists(stream.table):
-                continue
-            found = health(opened.table(stream.table))
-            if found.score < HEALTHY_SCORE:
-                asked = True
-                yield dg.RunRequest(
-                    run_key=f"{stream.table}:{found.snapshot_id}",
-                    asset_selection=[compaction_key(stream.table)],
-                    tags={"headrace/health": str(found.score)},
-                )
-    if not asked:
-        yield dg.SkipReason("every table is healthy")
+        found = survey(opened)
+    plan = plan_maintenance(found.states, now=dt.datetime.now(dt.UTC))
+    if not plan:
+        waiting = f"; {len(plan.waiting)} actions wait" if plan.waiting else ""
+        yield dg.SkipReason(f"no table has anything to do{waiting}")
+        return
+    tables = sorted({str(action.table) for action in plan.actions})
+    at = {str(state.table): state.snapshot_id for state in found.states}
+    asked = [(action.key, at[str(action.table)]) for action in plan.actions]
+    yield dg.RunRequest(
+        run_key=hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16],
+        run_config=dg.RunConfig(ops={OP: Round(tables=tables)}),
+        tags={
+            "headrace/tables": ", ".join(tables)[:250],
+            "headrace/actions": str(len(plan.actions)),
+        },
+    )

@@ -1,0 +1,91 @@
+"""One round of maintenance as a job: what the queue says, for some tables or all, within a budget."""
+
+import dagster as dg
+
+from headrace.config import MIB
+from headrace.identifiers import TableName
+from headrace.maintenance.actions import Action
+from headrace.maintenance.maintain import Budget, maintain
+from headrace.maintenance.perform import ActionResult, Outcome
+from headrace.maintenance.schedule import MaintenancePlan
+from orchestration.lib.keys import table_key
+from orchestration.lib.resource import LakeResource
+
+OP = "maintain_tables"
+
+
+class Round(dg.Config):
+    """What a round may do: which tables (all if none is named), how many MiB, for how long."""
+
+    tables: list[str] = []  # noqa: RUF012 - pydantic copies it, and Dagster shows it as the default
+    budget_mib: int = 1024
+    budget_s: float = 900.0
+
+
+@dg.op(name=OP, pool="maintenance")
+def maintain_tables(context: dg.OpExecutionContext, config: Round, lake: LakeResource) -> None:
+    """Do the round and leave an observation with each table it changed."""
+    progress = _Progress(context)
+    with lake.open() as opened:
+        done = maintain(
+            opened,
+            [TableName.parse(name) for name in config.tables],
+            budget=Budget(bytes=config.budget_mib * MIB, seconds=config.budget_s),
+            planned=progress.planned,
+            step=progress.step,
+        )
+    for result in done.results:
+        if result.outcome is not Outcome.NOTHING:
+            context.log_event(_observation(result))
+    if done.stopped_by:
+        left = len(done.plan.actions) - len(done.results)
+        context.log.info(f"stopped with {left} actions left: {done.stopped_by}")
+    for error in done.errors:
+        context.log.error(str(error))
+    if done.errors:  # the others are done
+        raise done.errors[0]
+
+
+@dg.job(
+    name="maintenance_round",
+    description="Rewrites what gains most for each byte; no row changes and no file is deleted.",
+)
+def maintenance_round() -> None:
+    """Do one round of maintenance."""
+    maintain_tables()
+
+
+class _Progress:
+    """Tells the run's log how far a round is."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._log, self._steps, self._done = context.log, 0, 0
+
+    def planned(self, plan: MaintenancePlan) -> None:
+        self._steps = sum(len(action.steps) for action in plan.actions)
+        self._log.info(
+            f"{len(plan.actions)} actions, {plan.cost_bytes / MIB:,.1f} MiB to rewrite, "
+            f"{len(plan.waiting)} wait"
+        )
+
+    def step(self, action: Action) -> None:
+        self._done += 1
+        name, kind, partition = action.key
+        self._log.info(f"{self._done} of {self._steps}: {kind} {name} {partition}")
+
+
+def _observation(result: ActionResult) -> dg.AssetObservation:
+    name, kind, partition = result.action.key
+    return dg.AssetObservation(
+        asset_key=table_key(TableName.parse(name)),
+        description=f"{kind}: {result.detail}",
+        metadata={
+            "action": kind,
+            "partition": partition,
+            "outcome": result.outcome.value,
+            "reason": result.action.reason,
+            "gain": result.action.gain,
+            "bytes_rewritten": result.bytes,
+            "elapsed_s": result.elapsed_s,
+        },
+    )
