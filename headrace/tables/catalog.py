@@ -94,10 +94,11 @@ class MemoCatalog(SqlCatalog):
             identifier, schema, location, partition_spec, sort_order, properties
         )
         try:
-            return transaction.commit_transaction()
+            transaction.commit_transaction()
         except CommitFailedException as error:
             msg = f"table `{identifier}` is there already"
             raise TableAlreadyExistsError(msg) from error
+        return self.load_table(identifier)
 
     @override
     def commit_table(
