@@ -1,5 +1,6 @@
 """Manifests after any mix of commits say exactly what the format wants them to say."""
 
+import os
 import random
 from collections import Counter
 from copy import deepcopy
@@ -12,7 +13,7 @@ from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
 
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.manifest_set import chunks
 from tests.tables.factories import add, day_key, events, events_table
@@ -114,7 +115,7 @@ def test_a_plan_of_one_partition_opens_few_manifests_once_they_are_rewritten(
 def test_appends_leave_full_manifests_alone(lake: Lake) -> None:
     table = events_table(lake)
     (file,) = write_batches(table, [events([0])])
-    # entries of one real file under many names: nothing here reads their rows
+    # one real file under many names: nothing here reads its rows
     for batch in range(10):
         copies = [copy_of(file, f"{file.file_path}-{batch}-{number}") for number in range(600)]
         commit.append(table, copies, provenance=Provenance())
@@ -126,6 +127,7 @@ def test_appends_leave_full_manifests_alone(lake: Lake) -> None:
 
 
 def copy_of(file: DataFile, path: str) -> DataFile:
+    os.link(local_path(file.file_path), local_path(path))
     made = deepcopy(file)
     made[1] = path  # `file_path`, the second field of a data file
     return made
