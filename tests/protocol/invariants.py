@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from tests.protocol.rules import Rules
-from tests.protocol.table import MAIN, NONE, Metadata, Registry, Snapshot, files_of
+from tests.protocol.table import MAIN, NONE, Metadata, Registry, Snapshot, files_of, spell
 from tests.protocol.world import World, ancestors, committed_offset
 
 Check = Callable[[World, Rules], str]
@@ -56,7 +56,7 @@ def referenced_files_exist(world: World, _rules: Rules) -> str:
     if not missing:
         return ""
     broken = [s for s in world.table.snapshots if files_of((s,)) & missing]
-    return f"{names('s', _ids(broken))} lacks {names('f', missing)}"
+    return f"{spell('s', _ids(broken))} lacks {spell('f', missing)}"
 
 
 def tags_hold(world: World, _rules: Rules) -> str:
@@ -69,13 +69,13 @@ def tags_hold(world: World, _rules: Rules) -> str:
 def leases_hold(world: World, _rules: Rules) -> str:
     """While a lease lasts, no snapshot goes that it holds: the leased one, and all since."""
     gone = world.leased & ~_ids(world.table.snapshots)
-    return f"{names('s', gone)} was leased and is gone" if gone else ""
+    return f"{spell('s', gone)} was leased and is gone" if gone else ""
 
 
 def changes_are_answerable(world: World, _rules: Rules) -> str:
     """`changes(since)` finds the way from the head to whatever snapshot a builder has used."""
     lost = world.ever & ~_answerable(world.table, world.registry)
-    return f"no way from the head back to {names('s', lost)}" if lost else ""
+    return f"no way from the head back to {spell('s', lost)}" if lost else ""
 
 
 INVARIANTS: Final[tuple[Check, ...]] = (
@@ -108,15 +108,10 @@ def violation(world: World, rules: Rules) -> tuple[str, str] | None:
     return None
 
 
-def names(letter: str, mask: int) -> str:
-    """Spell a mask out."""
-    return ", ".join(f"{letter}{n}" for n in range(mask.bit_length()) if mask >> n & 1)
-
-
 def _absent(world: World, commits: int, was: str) -> str:
     head = world.table.head
     absent = commits & ~(head.lineage if head else 0)
-    return f"{names('s', absent)} {was}" if absent else ""
+    return f"{spell('s', absent)} {was}" if absent else ""
 
 
 def _ids(snapshots: Iterable[Snapshot]) -> int:
@@ -136,11 +131,11 @@ def _misread(table: Metadata) -> tuple[str, str, str]:
             found |= file.rows
         where = f" in s{snapshot.id}"
         if snapshot.truth & ~found:
-            lost = names("row ", snapshot.truth & ~found) + where
+            lost = spell("row ", snapshot.truth & ~found) + where
         if twice:
-            doubled = names("row ", twice) + where
+            doubled = spell("row ", twice) + where
         if found & ~snapshot.truth:
-            back = names("row ", found & ~snapshot.truth) + where
+            back = spell("row ", found & ~snapshot.truth) + where
     return lost, doubled, back
 
 

@@ -137,7 +137,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "records_before_death",
-        scenarios.REWRITES,
+        scenarios.REWRITES.within(crashes=1),
         "changes_are_answerable",
         "Expiry leaves it to the commit's own record to remember what it kills.",
     ),
@@ -149,7 +149,7 @@ MUTANTS: Final = (
     ),
     _mutant(
         "records_children",
-        scenarios.REWRITES,
+        scenarios.REWRITES.within(crashes=1),
         "changes_are_answerable",
         "Expiry records what it kills, but not the children, who lose their parent then.",
     ),

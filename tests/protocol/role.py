@@ -23,6 +23,7 @@ class Process:
     """One kind of process: where it stands says what it can do next."""
 
     name = "process"
+    sees_others = False  # whether what it can do depends on where others stand
     turns = 0  # how often it starts, where that is not bounded by what there is to do
     resting = frozenset({"start", "ready", "done"})  # a kill there changes nothing
 

@@ -282,3 +282,8 @@ def files_of(snapshots: Iterable[Snapshot]) -> int:
         for file in snapshot.files:
             needs |= 1 << file.id
     return needs
+
+
+def spell(letter: str, mask: int) -> str:
+    """Spell a mask out: `f1, f3`."""
+    return ", ".join(f"{letter}{n}" for n in range(mask.bit_length()) if mask >> n & 1)
