@@ -167,6 +167,7 @@ def test_one_plan_takes_steps_in_order_and_lands_in_one_change_of_the_table(lake
         DropColumn("labels"),
         RenameColumn("place", to="labels"),
         AddColumn("labels.country", type=pa.string()),
+        AddColumn("notes", type=pa.list_(pa.string())),
         MoveColumn("labels.country", where="before", other="city"),
         MoveColumn("price", where="after", other="id"),
         WidenColumn("price", type=pa.decimal128(9, 2)),
@@ -178,7 +179,7 @@ def test_one_plan_takes_steps_in_order_and_lands_in_one_change_of_the_table(lake
     alter.apply_alter(table, plan)
     assert len(table.iceberg().metadata.schemas) == len(before.schemas) + 1
     head = table.head()
-    assert head.schema.names == ["id", "price", "labels", "stops", "only"]
+    assert head.schema.names == ["id", "price", "labels", "stops", "only", "notes"]
     assert head.schema.field("id").nullable
     assert head.schema.field("price").type == pa.decimal128(9, 2)
     (row,) = rows_of(table)
