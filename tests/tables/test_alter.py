@@ -22,7 +22,8 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
 from headrace.config import Settings
-from headrace.engines.duckdb import DuckDBEngine, scan_sql
+from headrace.definitions.stream import Stream
+from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import (
     AlterRefusedError,
     CommitConflictError,
@@ -32,7 +33,9 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName
-from headrace.tables import alter, commit, refs, schema
+from headrace.ingest.run import table_properties
+from headrace.maintenance.compact import compact
+from headrace.tables import alter, commit, partitions, refs, schema
 from headrace.tables.alter import (
     AddColumn,
     DropColumn,
@@ -83,7 +86,8 @@ def rows_of(table: LakeTable) -> list[dict[str, Any]]:
     ours = in_order(head.to_arrow())
     theirs = in_order(table.iceberg().scan().to_arrow())
     with DuckDBEngine.open(table.lake.settings) as engine:
-        read = engine.query(f"select * from {scan_sql(head)}").read_all()
+        engine.bind("head", head)
+        read = engine.query("select * from head").read_all()
     assert in_order(read) == ours
     kind = table.iceberg().schema().as_struct()
     flat = [evolution.without_null_lists(each, kind) for each in theirs]
@@ -266,9 +270,6 @@ def test_new_names_are_plain(lake: Lake, name: str) -> None:
 
 def stream_table(lake: Lake) -> LakeTable:
     """A table as ingesting a stream makes it, with all that its contract may say."""
-    from headrace.definitions.stream import Stream
-    from headrace.ingest.run import table_properties
-
     stream = Stream.model_validate(
         {
             "stream": "clicks",
@@ -401,9 +402,8 @@ def test_a_column_that_tells_which_rows_are_deleted_stays_as_it_is(lake: Lake, s
     alter.alter(table, RenameColumn("name", to="title"), MoveColumn("place", where="first"))
     put(table, {"id": 3})
     with DuckDBEngine.open(lake.settings) as engine:
-        read = engine.query(
-            f"select id, title from {scan_sql(table.head())} order by id"
-        ).read_all()
+        engine.bind("head", table.head())
+        read = engine.query("select id, title from head order by id").read_all()
     assert read.to_pylist() == [{"id": 2, "title": "b"}, {"id": 3, "title": None}]
 
 
@@ -553,8 +553,8 @@ def test_a_widened_column_still_finds_its_rows_and_partitions(lake: Lake, by: st
     found = table.iceberg().scan(row_filter="id > 6 and x < 2").to_arrow()
     assert found.to_pylist() == [{"id": 7, "x": 1.5}]
     with DuckDBEngine.open(lake.settings) as engine:
-        where = "where id > 6 and x < 2"
-        read = engine.query(f"select * from {scan_sql(table.head())} {where}").read_all()
+        engine.bind("head", table.head())
+        read = engine.query("select * from head where id > 6 and x < 2").read_all()
     assert read.to_pylist() == [{"id": 7, "x": 1.5}]
     of_seven = [key for key in table.head().partitions if key in _partition_of_seven(table)]
     assert table.head().to_arrow(partitions=of_seven).column("id").to_pylist().count(7) == 2
@@ -562,8 +562,6 @@ def test_a_widened_column_still_finds_its_rows_and_partitions(lake: Lake, by: st
 
 def _partition_of_seven(table: LakeTable) -> set[tuple[object, ...]]:
     files = write_batches(table, [pa.RecordBatch.from_pylist([{"id": 7}])])
-    from headrace.tables import partitions
-
     return {partitions.key_of_record(file.partition, table.terms()) for file in files}
 
 
@@ -622,8 +620,6 @@ def test_a_new_partitioning_takes_what_is_written_from_now_on_and_everything_sta
 
 
 def test_altered_tables_compact_and_read_as_before(lake: Lake) -> None:
-    from headrace.maintenance.compact import compact
-
     table = visits_table(lake)
     for i in range(3):
         put(table, {"id": i, "place": BONN, "stops": [BONN], "labels": [("home", BONN)]})
@@ -646,8 +642,6 @@ def test_altered_tables_compact_and_read_as_before(lake: Lake) -> None:
 
 
 def test_a_repartitioned_table_compacts_and_keeps_its_rows(lake: Lake) -> None:
-    from headrace.maintenance.compact import compact
-
     table = events_table(lake)
     for i in range(4):
         add(table, [i], day=i % 2)
@@ -699,9 +693,6 @@ def test_default_values_are_refused_because_they_would_read_as_null(lake: Lake) 
         table.head()
     with pytest.raises(UnsupportedTableError, match="format version 3"):
         alter.add_column(table, "note", pa.string())
-
-
-Declare = Callable[..., LakeTable]
 
 
 def _events_declared(

@@ -15,7 +15,7 @@ from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
-from headrace.engines.duckdb import DuckDBEngine, scan_sql
+from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CorruptFileError
 from headrace.identifiers import TableName
 from headrace.tables import commit, schema
@@ -66,7 +66,8 @@ def in_order(table: pa.Table) -> list[dict[str, Any]]:
 
 
 def through_duckdb(version: TableVersion, engine: DuckDBEngine) -> pa.Table:
-    return engine.query(f"select * from {scan_sql(version)}").read_all()
+    engine.bind("pinned", version)
+    return engine.query("select * from pinned").read_all()
 
 
 def check_readers(
