@@ -8,6 +8,7 @@ import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 import streamlit as st
@@ -18,13 +19,16 @@ from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError, SnapshotNotFoundError
 from headrace.ingest import dead_letters, watermark
-from headrace.maintenance.health import health
+from headrace.maintenance.health import health_of
+from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
+from headrace.maintenance.state import ORPHAN_BYTES, ORPHAN_FILES, TableState, table_state
 from headrace.registry import CommitRecord
 from headrace.samples.resolve import Recipe
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.changes import changes
 from headrace.tables.history import record_of
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.partitions import PartitionKey
 from headrace.tables.refs import tags
 from headrace.tables.scan import TableVersion
 from ui.facts import (
@@ -37,11 +41,13 @@ from ui.facts import (
     OnlineView,
     PartitionFacts,
     PinFacts,
+    QueueItem,
     SnapshotFacts,
     StreamFacts,
     TableDetail,
     TableFacts,
     VersionFacts,
+    WaitingItem,
 )
 
 __all__ = ["FRESH_S", "LakeError", "lake_facts", "table_detail"]
@@ -80,7 +86,9 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
     if not _settings.warehouse.is_dir():
         return LakeFacts(problems=declared.problems)
     with Lake.open(_settings) as lake:
-        tables = tuple(_table_facts(lake.table(name)) for name in lake.names())
+        found = [(lake.table(name).head(), _state(lake.table(name))) for name in lake.names()]
+        tables = tuple(_table_facts(head, state) for head, state in found)
+        plan = plan_maintenance((state for _, state in found), now=dt.datetime.now(dt.UTC))
         letters = _dead_letters(lake)
         streams = tuple(
             StreamFacts(
@@ -98,22 +106,35 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
             edges=tuple(_edges(lake, heads={table.name: table.snapshot_id for table in tables})),
             versions=tuple(_version(lock) for lock in list_datasets(lake)),
             online=_online(_settings),
+            queue=_queue(plan),
+            waiting=_waiting(plan),
             problems=declared.problems,
         )
 
 
-def _table_facts(table: LakeTable) -> TableFacts:
-    head = table.head()
-    return _facts_at(table, head, metadata_location=head.metadata_location)
+def _state(table: LakeTable) -> TableState:
+    """Read a table's state; what a clean-up found changes without a commit of the table."""
+    known = _state_at(table, metadata_location=table.head().metadata_location)
+    measures = table.lake.registry.measures(str(table.name))
+    return replace(
+        known,
+        orphan_bytes=measures.get(ORPHAN_BYTES),
+        orphan_files=measures.get(ORPHAN_FILES),
+    )
 
 
 @st.cache_data(max_entries=_TABLES_MAX, show_spinner=False)
-def _facts_at(_table: LakeTable, _head: TableVersion, *, metadata_location: str) -> TableFacts:
-    found = health(_table)
+def _state_at(_table: LakeTable, *, metadata_location: str) -> TableState:
+    _ = metadata_location  # the cache's key
+    return table_state(_table)
+
+
+def _table_facts(head: TableVersion, state: TableState) -> TableFacts:
+    found = health_of(state)
     return TableFacts(
-        name=str(_table.name),
+        name=str(head.name),
         snapshot_id=found.snapshot_id,
-        metadata_location=metadata_location,
+        metadata_location=head.metadata_location,
         score=found.score,
         parts=tuple(
             HealthPart(name=part.name, finding=part.finding, penalty=part.penalty, gain=part.gain)
@@ -125,8 +146,43 @@ def _facts_at(_table: LakeTable, _head: TableVersion, *, metadata_location: str)
         bytes=found.bytes,
         snapshots=found.snapshots,
         committed_at=_time(found.committed_at_ms),
-        watermark=watermark.as_time(watermark.read(_head.properties)),
+        watermark=watermark.as_time(watermark.read(head.properties)),
     )
+
+
+def _queue(plan: MaintenancePlan) -> tuple[QueueItem, ...]:
+    return tuple(
+        QueueItem(
+            place=place,
+            table=str(action.table),
+            partition=_partition(action.partition),
+            action=action.kind.value,
+            reason=action.reason,
+            gain=action.gain,
+            cost_bytes=action.cost_bytes,
+        )
+        for place, action in enumerate(plan.actions, start=1)
+    )
+
+
+def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
+    return tuple(
+        WaitingItem(
+            table=str(each.table),
+            partition=_partition(each.partition),
+            action=each.kind.value,
+            reason=each.reason,
+            cost_bytes=each.cost_bytes,
+            until=_time(each.until_ms),
+        )
+        for each in plan.waiting
+    )
+
+
+def _partition(key: PartitionKey | None) -> str:
+    if key is None:
+        return ""
+    return ", ".join(str(value) for value in key) or "whole table"
 
 
 def _dead_letters(lake: Lake) -> Mapping[str, Mapping[str, int]]:
@@ -308,7 +364,7 @@ def _partitions(head: TableVersion) -> tuple[PartitionFacts, ...]:
     sizes: dict[str, list[int]] = {}
     rows: Counter[str] = Counter()
     for file in head.files():
-        name = ", ".join(str(value) for value in file.partition) or "whole table"
+        name = _partition(file.partition)
         sizes.setdefault(name, []).append(file.bytes)
         rows[name] += file.rows
     return tuple(

@@ -24,6 +24,31 @@ class HealthPart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class QueueItem:
+    """One thing that maintenance would do next; `place` counts from 1 through the whole lake."""
+
+    place: int
+    table: str
+    partition: str
+    action: str
+    reason: str
+    gain: str
+    cost_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitingItem:
+    """One thing that maintenance leaves for later, why, and until when at most."""
+
+    table: str
+    partition: str
+    action: str
+    reason: str
+    cost_bytes: int
+    until: dt.datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableFacts:
     """One table at its newest snapshot."""
 
@@ -200,6 +225,8 @@ class LakeFacts:
     edges: tuple[EdgeFacts, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     online: tuple[OnlineView, ...] = ()
+    queue: tuple[QueueItem, ...] = ()
+    waiting: tuple[WaitingItem, ...] = ()
     problems: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:

@@ -60,12 +60,14 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
         severity, worst = severity_of(table), table.worst
         if severity is None or worst is None:
             continue
-        small = worst.name == "small files"
+        compacts = worst.name in ("small files", "deletes")
         yield Finding(
             severity=severity,
             subject=table.name,
             text=f"{worst.finding}; fixing it gains {worst.gain}",
-            remedy=f"headrace tables compact {table.name} --apply" if small else "",
+            remedy=f"headrace tables compact {table.name} --apply"
+            if compacts
+            else f"headrace maintain {table.name}",
             table=table.name,
         )
 

@@ -1,10 +1,12 @@
 """Pieces several pages share."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 import streamlit as st
 
-from ui.facts import HealthPart, LakeFacts
+from ui.facts import HealthPart, LakeFacts, QueueItem, WaitingItem
+from ui.wording import count
 
 
 def now() -> dt.datetime:
@@ -28,6 +30,68 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
     st.stop()
+
+
+def queue(
+    items: Sequence[QueueItem], waiting: Sequence[WaitingItem], *, table: str, places: int
+) -> None:
+    """Show what maintenance would do to a table, in order and why, and what it leaves for later."""
+    if items:
+        st.caption(
+            f"What gains most for each byte rewritten is first, of {count(places, 'action')} "
+            "in the whole lake. No row changes, and no file is deleted."
+        )
+        st.dataframe(
+            [
+                {
+                    "place": each.place,
+                    "action": each.action,
+                    "partition": each.partition or "—",
+                    "because": each.reason,
+                    "gains": each.gain,
+                    "rewrites": each.cost_bytes,
+                }
+                for each in items
+            ],
+            hide_index=True,
+            column_config={
+                "place": st.column_config.NumberColumn(
+                    width=60, help="In the queue of the whole lake"
+                ),
+                "because": st.column_config.TextColumn(width="large"),
+                "gains": st.column_config.TextColumn(width="medium"),
+                "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
+            },
+            alt=f"What maintenance would do to {table}, and why",
+        )
+        st.code(f"headrace maintain {table}", language="bash")
+    elif waiting:
+        st.caption("Nothing to do right now")
+    else:
+        st.caption("Nothing to do: what could be rewritten would gain nothing")
+    if waiting:
+        st.markdown(f"**Not now** · {count(len(waiting), 'action')}")
+        st.dataframe(
+            [
+                {
+                    "action": each.action,
+                    "partition": each.partition or "—",
+                    "because": each.reason,
+                    "rewrites": each.cost_bytes,
+                    "asked again at": each.until,
+                }
+                for each in waiting
+            ],
+            hide_index=True,
+            column_config={
+                "because": st.column_config.TextColumn(width="large"),
+                "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
+                "asked again at": st.column_config.DatetimeColumn(
+                    format="YYYY-MM-DD HH:mm", timezone="UTC", help="UTC"
+                ),
+            },
+            alt=f"What maintenance leaves for later with {table}, and why",
+        )
 
 
 def health_part(part: HealthPart) -> None:

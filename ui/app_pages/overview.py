@@ -7,6 +7,7 @@ from ui.findings import findings
 from ui.parts import now, stop_if_empty
 
 TABLES_IN_FULL = 30  # a longer list scrolls in itself
+QUEUE_SHOWN = 100
 
 lake = data.lake_facts()
 stop_if_empty(lake, what="tables")
@@ -86,6 +87,44 @@ st.dataframe(
     placeholder="—",
     alt="Health, freshness and size of every table, worst score first",
 )
+
+st.subheader("Maintenance", help="What `headrace maintain` would do now, best first")
+if lake.queue:
+    rewritten = wording.size(sum(each.cost_bytes for each in lake.queue))
+    more = f"; {len(lake.waiting):,} more wait" if lake.waiting else ""
+    st.caption(
+        f"{wording.count(len(lake.queue), 'action')}, {rewritten} to rewrite{more}. "
+        "What gains most for each byte is first."
+    )
+    st.dataframe(
+        [
+            {
+                "table": f"/tables?table={each.table}",
+                "partition": each.partition or "—",
+                "action": each.action,
+                "gains": each.gain,
+                "because": each.reason,
+                "rewrites": each.cost_bytes,
+            }
+            for each in lake.queue[:QUEUE_SHOWN]
+        ],
+        hide_index=True,
+        column_config={
+            "table": st.column_config.LinkColumn(display_text=r"table=(.*)$", pinned=True),
+            "gains": st.column_config.TextColumn(width=230),
+            "because": st.column_config.TextColumn(width=320),
+            "rewrites": st.column_config.NumberColumn(format="bytes"),
+        },
+        alt="What maintenance would do next in the whole lake, and why",
+    )
+    st.code("headrace maintain", language="bash")
+elif lake.waiting:
+    st.caption(
+        f"Nothing to do right now; {wording.count(len(lake.waiting), 'action')} "
+        f"{'waits' if len(lake.waiting) == 1 else 'wait'}: `headrace maintain --plan` says for what"
+    )
+else:
+    st.caption("Nothing to do")
 
 if lake.streams:
     st.subheader("Streams")

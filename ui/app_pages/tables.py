@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui import charts, data, wording
-from ui.parts import health_part, now, stop_if_empty
+from ui.parts import health_part, now, queue, stop_if_empty
 
 lake = data.lake_facts()
 stop_if_empty(lake, what="tables")
@@ -33,6 +33,14 @@ with st.grid(5, min_column_width=150):
 with st.grid(3, min_column_width=240):
     for part in facts.parts:
         health_part(part)
+
+st.subheader("Maintenance", help="What to do to this table, best first; the lake's is on Overview")
+queue(
+    [each for each in lake.queue if each.table == facts.name],
+    [each for each in lake.waiting if each.table == facts.name],
+    table=facts.name,
+    places=len(lake.queue),
+)
 
 overview, snapshots, schema = st.tabs(["Files", "Snapshots", "Schema"])
 with overview:
