@@ -161,25 +161,6 @@ class DuckDBEngine:
             self._connection.execute("reset arrow_lossless_conversion")
             self._connection.unregister("headrace_rows")
 
-    def positions(self, metadata_location: str) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield, in pieces, the positions of rows that a table's delete files leave in each file.
-
-        Files are named as the table's manifests name them.
-        """
-        self._read_iceberg()
-        location = quote_text(metadata_location)
-        found = self.query(f"select filename, file_row_number from iceberg_scan({location})")
-        for batch in found:
-            names = batch.column(0).dictionary_encode()
-            rows, which = batch.column(1).to_numpy(), names.indices.to_numpy()
-            for number, name in enumerate(names.dictionary.to_pylist()):
-                yield name, rows[which == number]
-
-    @property
-    def spill_folder(self) -> Path:
-        """A folder of this engine's own, gone when it is closed."""
-        return self._spill.path
-
     def close(self) -> None:
         """Release memory and temporary files."""
         self._connection.close()

@@ -90,7 +90,8 @@ def apply_compaction(
     committed before stays.
 
     Files shrink when they are put together (60 of 5 rows to a quarter of their bytes), so what comes
-    out may be small again: those partitions are planned once more until nothing is left to do.
+    out may be small again: those partitions are planned once more until nothing is left to do, or
+    `passes_max` passes are over; with 1, exactly the plan is done.
 
     Raises:
         CommitConflictError: If it lost to other commits and could commit nothing.
@@ -98,8 +99,8 @@ def apply_compaction(
         StorageError: If a file cannot be written; the group was not changed.
 
     """
-    run = _Run(table=table, plan=plan, run_id=run_id, progress=progress, passes_max=passes_max)
-    run.follow()
+    run = _Run(table=table, plan=plan, run_id=run_id, progress=progress)
+    run.follow(passes_max=passes_max)
     done = run.result()
     if run.error is not None and done.partitions_lost and not done.changed:
         raise run.error
@@ -114,7 +115,6 @@ class _Run:
     plan: CompactionPlan
     run_id: str
     progress: Progress
-    passes_max: int = PASSES_MAX
     started: float = field(default_factory=time.monotonic)
     last: Commit | None = None
     commits: int = 0
@@ -124,9 +124,10 @@ class _Run:
     rows_deleted: int = 0
     deletes_dropped: int = 0
     error: CommitConflictError | None = None
-    lost_places: Counter[Place] = field(default_factory=Counter)
+    losses: Counter[Place] = field(default_factory=Counter)
+    lost_last: set[Place] = field(default_factory=set)  # in the last pass, so that none followed
 
-    def follow(self) -> None:
+    def follow(self, *, passes_max: int) -> None:
         """Go through the groups of the plan, and through plans of what they left."""
         sequence_max = self.plan.sequence_max
 
@@ -141,9 +142,9 @@ class _Run:
         with Rewriter(
             self.table, target_bytes=plan.target_bytes, keys=plan.keys, order_id=order_id
         ) as rewriter:
-            for _ in range(self.passes_max):
+            for number in range(passes_max):
                 again = self._one_pass(plan, rewriter)
-                if not again:
+                if not again or number + 1 == passes_max:
                     return
                 plan = _plan_again(self.table, self.plan, again, concerns)
                 if plan.keys != self.plan.keys:
@@ -151,6 +152,7 @@ class _Run:
 
     def _one_pass(self, plan: CompactionPlan, rewriter: Rewriter) -> set[Place]:
         """Commit the groups of a plan; return the places to look at again."""
+        self.lost_last.clear()
         again: set[Place] = set()
         uses = _DeleteUses(plan)
         bins = len(plan.bins)
@@ -163,8 +165,9 @@ class _Run:
             except CommitConflictError as error:
                 self.error = error
                 places = {each.partition for each in group}
-                self.lost_places.update(places)
-                again |= {place for place in places if self.lost_places[place] < TRIES_MAX}
+                self.losses.update(places)
+                self.lost_last |= places
+                again |= {place for place in places if self.losses[place] < TRIES_MAX}
             bins -= len(group)
         return again
 
@@ -213,6 +216,7 @@ class _Run:
 
     def result(self) -> CompactionResult:
         """Say what was done."""
+        given_up = {place for place, count in self.losses.items() if count >= TRIES_MAX}
         return CompactionResult(
             table=self.table.name,
             commit=self.last,
@@ -222,7 +226,7 @@ class _Run:
             rows=sum(file.rows for file in self.taken),
             rows_deleted=self.rows_deleted,
             deletes_dropped=self.deletes_dropped,
-            partitions_lost=sum(count >= TRIES_MAX for count in self.lost_places.values()),
+            partitions_lost=len(given_up | self.lost_last),
             elapsed_s=time.monotonic() - self.started,
         )
 

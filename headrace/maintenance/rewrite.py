@@ -6,23 +6,20 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
-from pyiceberg.table.name_mapping import NameMapping
 
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.live_rows import live_rows
 from headrace.errors import CommitConflictError, CorruptFileError
 from headrace.identifiers import quote
 from headrace.maintenance.bins import Bin, Strategy
 from headrace.maintenance.clustering import SortKey
-from headrace.maintenance.excerpt import rows_left
 from headrace.maintenance.prefetch import ahead
 from headrace.tables import schema
-from headrace.tables.deletes import has_equality
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import FileEntry, TableVersion, read_entry, read_file
+from headrace.tables.scan import FileEntry, TableVersion
 
 ENGINE_MIB_MAX = 384  # what sorting holds before it spills, so that all of it stays below 1 GB
 _BATCHES_AHEAD = 3
@@ -57,7 +54,6 @@ class Rewriter:
         self._keys, self._order_id = keys, order_id
         self._started = contextlib.ExitStack()
         self._engine: DuckDBEngine | None = None
-        self._left: dict[str, np.ndarray] = {}
         self._rows_deleted = 0
 
     def __enter__(self) -> Self:
@@ -89,7 +85,6 @@ class Rewriter:
 
         """
         group = sorted(group, key=lambda each: each.strategy is Strategy.SORT)
-        self._left = self._rows_left(group, version)
         self._rows_deleted = 0
         with contextlib.ExitStack() as stack:
             writers: dict[Strategy, TableWriter] = {}
@@ -125,10 +120,9 @@ class Rewriter:
     def _rows(
         self, entries: Sequence[FileEntry], wanted: pa.Schema, version: TableVersion
     ) -> Iterator[pa.RecordBatch]:
-        mapping = version.name_mapping
         for entry in entries:
             rows = 0
-            for batch in self._read(entry, wanted, mapping):
+            for batch in live_rows(version, entry, wanted):
                 rows += batch.num_rows
                 yield batch
             if entry.deletes:
@@ -136,23 +130,6 @@ class Rewriter:
             elif rows != entry.rows:
                 detail = f"it holds {rows} rows, the table says {entry.rows}"
                 raise CorruptFileError(entry.path, detail)
-
-    def _read(
-        self, entry: FileEntry, wanted: pa.Schema, mapping: NameMapping | None
-    ) -> Iterator[pa.RecordBatch]:
-        left = self._left.get(entry.path)
-        if left is None:
-            yield from read_entry(entry, wanted, table=str(self._table.name), mapping=mapping)
-            return
-        start = 0
-        for batch in read_file(entry.path, wanted, mapping=mapping):
-            mask = left[start : start + batch.num_rows]
-            start += batch.num_rows
-            yield batch.filter(pa.array(mask))
-
-    def _rows_left(self, group: Sequence[Bin], version: TableVersion) -> dict[str, np.ndarray]:
-        by_value = [f for each in group for f in each.files if has_equality(f.deletes)]
-        return rows_left(self._opened_engine(), version, by_value) if by_value else {}
 
     def _opened_engine(self) -> DuckDBEngine:
         if self._engine is None:

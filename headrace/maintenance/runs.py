@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from pyiceberg.manifest import ManifestContent
 
-from headrace.maintenance.bins import grouped
+from headrace.maintenance.bins import Bin, CompactionPolicy
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.maintenance.tiers import full_tiers
 from headrace.tables import manifests
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
+
+SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one
 
 
 class BinSize(NamedTuple):
@@ -46,35 +48,43 @@ def light_plan(
 def full_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
-    """Plan what leaves nothing to do in a partition, or in all of them."""
+    """Plan what leaves nothing to do in a partition, or in all of them.
+
+    A sorted partition is sorted anew as a whole once it fell apart into several runs; a few, as late
+    rows make them, are not worth writing all of it again.
+    """
     return plan_compaction(
         version,
         target_bytes=target_bytes,
+        policy=CompactionPolicy(runs_max=SORTED_RUNS_MAX),
         partitions=_pruned(version, partition),
         concerns=lambda file: partition is None or file.partition == partition,
     )
 
 
 def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
-    """Say in numbers what a plan puts together, by partition."""
+    """Say in numbers what a plan puts together, by partition; of older schemes by their own."""
     found: dict[PartitionKey, tuple[BinSize, ...]] = {}
     for each in plan.bins:
-        # files of an older scheme share a bin whatever their partition; they are counted by theirs
-        for partition in {file.partition for file in each.files}:
-            files = [file for file in each.files if file.partition == partition]
+        for key in {file.partition: None for file in each.files}:
+            part = replace(each, files=tuple(f for f in each.files if f.partition == key))
             size = BinSize(
-                files=len(files),
-                files_out=1,
-                bytes=sum(file.bytes for file in files),
-                sequence=min(file.sequence for file in files),
+                files=len(part.files),
+                files_out=plan.files_of(part),
+                bytes=part.bytes,
+                sequence=min(file.sequence for file in part.files),
             )
-            found[partition] = (*found.get(partition, ()), size)
+            found[key] = (*found.get(key, ()), size)
     return found
 
 
 def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:
     """Keep the first bins of a plan; the others are for the next."""
-    return replace(plan, groups=grouped(plan.bins[:steps], group_bytes=plan.policy.group_bytes))
+    groups: list[tuple[Bin, ...]] = []
+    for group in plan.groups:
+        groups.append(group[:steps])
+        steps -= len(groups[-1])
+    return replace(plan, groups=tuple(group for group in groups if group))
 
 
 def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileEntry, ...]:

@@ -115,6 +115,8 @@ class TableWriter:
 
         """
         fitted = fit(batch, self._schema, table=self._name)
+        if not fitted.num_rows:
+            return
         found = partitions.split(fitted, self._terms)
         with self._storage():
             for key, rows in found if partition is None else ((partition, fitted),):
