@@ -30,7 +30,8 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 test: $(READY) ## every test that needs no server
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-proofs: $(READY) ## kill the demo at KILLS random moments; it must end with the same content
+proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
+	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
 
 lint: $(READY) ## style and formatting

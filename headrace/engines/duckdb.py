@@ -27,15 +27,20 @@ _POSITION = "position_{}"
 _NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
 
 
+def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep a connection from fetching extensions it has not got."""
+    connection.execute("set autoinstall_known_extensions = false")
+    connection.execute("set autoload_known_extensions = false")
+
+
 def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Path) -> None:
     """Load the Iceberg reader from its installed package; nothing is downloaded.
 
     `folder` holds DuckDB's extension directory and may be shared and deleted at will.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    forbid_downloads(connection)
     connection.execute(f"set extension_directory = {quote_text(str(folder))}")
-    connection.execute("set autoinstall_known_extensions = false")
-    connection.execute("set autoload_known_extensions = false")
     for name in ("avro", "iceberg"):  # iceberg needs avro to be there first
         with contextlib.suppress(duckdb.Error):
             connection.execute(f"load {name}")
@@ -82,6 +87,7 @@ class DuckDBEngine:
         """Start an engine with the memory and threads of `settings`."""
         spill = SpillFolder(settings.state_dir / "spill")
         connection = duckdb.connect(":memory:")
+        forbid_downloads(connection)
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
