@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace import tables
     from headrace.api import Lake
     from headrace.config import MIB, Settings
     from headrace.errors import LakeError
@@ -22,8 +23,10 @@ __all__ = [
     "SampleLoader",
     "Settings",
     "Shuffle",
+    "tables",
 ]
 
+_ROOMS = frozenset({"tables"})
 _HOMES = {
     "MIB": "headrace.config",
     "Batch": "headrace.loading",
@@ -37,6 +40,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are of any type
+    if name in _ROOMS:
+        return import_module(f"headrace.{name}")
     home = _HOMES.get(name)
     if home is None:
         msg = f"module `headrace` has no attribute `{name}`; it has {', '.join(__all__)}"

@@ -62,7 +62,7 @@ def compact(
     Safe beside running appends; rows stay the same and readers of changes see nothing of it.
     """
     from headrace.maintenance.bins import CompactionPolicy, Strategy
-    from headrace.maintenance.compact import apply_compaction
+    from headrace.maintenance.compact import apply_compaction, target_of
     from headrace.maintenance.plan import plan_compaction
 
     with open_lake(catalog) as lake:
@@ -73,7 +73,7 @@ def compact(
             runs_max=runs_max,
             group_bytes=lake.settings.compaction_commit_bytes,
         )
-        target = lake.settings.target_file_bytes if target_mib is None else target_mib * _MIB
+        target = target_of(found, None if target_mib is None else target_mib * _MIB)
         plan = plan_compaction(found.head(), target_bytes=target, policy=policy)
         out = output_of(output)
         facts = _plan_facts(plan)

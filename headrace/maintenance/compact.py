@@ -24,6 +24,7 @@ from headrace.tables.scan import FileEntry, TableVersion
 
 TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
 PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one
+_TARGET_PROPERTY = "write.target-file-size-bytes"
 Place = PartitionKey | None
 Progress = Callable[[int, int], None]
 
@@ -67,11 +68,22 @@ def compact(
         CommitConflictError: If it lost to other commits and could commit nothing.
 
     """
-    settings = table.lake.settings
-    wanted = target_bytes or settings.target_file_bytes
-    policy = policy or CompactionPolicy(group_bytes=settings.compaction_commit_bytes)
-    plan = plan_compaction(table.head(), target_bytes=wanted, policy=policy)
+    plan = plan_compaction(
+        table.head(),
+        target_bytes=target_of(table, target_bytes),
+        policy=policy or CompactionPolicy(group_bytes=table.lake.settings.compaction_commit_bytes),
+    )
     return apply_compaction(table, plan, run_id=run_id)
+
+
+def target_of(table: LakeTable, asked_bytes: int | None) -> int:
+    """Say how large files should be: as asked, as a foreign table itself says, as the lake does."""
+    if asked_bytes is not None:
+        return asked_bytes
+    said = table.iceberg().properties.get(_TARGET_PROPERTY, "")
+    if table.lake.foreign and said.isdecimal() and int(said):
+        return int(said)
+    return table.lake.settings.target_file_bytes
 
 
 def apply_compaction(

@@ -78,3 +78,21 @@ def test_a_catalog_that_is_not_declared_or_damaged_is_named(
     assert damaged.returncode == 75
     assert "`theirs` cannot be used now: " in damaged.stderr
     assert "Traceback" not in damaged.stderr
+
+
+def test_a_table_of_a_declared_catalog_is_compacted_after_its_plan_was_shown(
+    catalog: SqlCatalog, headrace: Run
+) -> None:
+    planned = headrace("tables", "compact", "mydb.events", "--catalog", "theirs")
+    assert "6 files → 1" in planned.stdout
+    assert "6 small" in planned.stdout
+    assert len(catalog.load_table("mydb.events").inspect.files()) == 6
+    wanted = ("mydb.events", "--catalog", "theirs", "--sort-by", "name", "--apply")
+    done = json.loads(headrace("tables", "compact", *wanted, "--output", "json").stdout)
+    assert (done["applied"], done["sort_by"], done["commits"]) == (True, ["name"], 1)
+    table = catalog.load_table("mydb.events")
+    assert len(table.inspect.files()) == 1
+    assert sorted(table.scan().to_arrow()["id"].to_pylist()) == list(range(6))
+    again = headrace("tables", "compact", *wanted)
+    assert "nothing to compact" in again.stdout
+    assert len(table.refresh().metadata.snapshots) == 7
