@@ -125,10 +125,10 @@ class _Search:
                 stuck = False
                 self._transitions += len(steps)
                 for what, after in steps:
+                    done.add((process.index, what))
                     key = hash(after)
                     if key not in came_from:
                         came_from[key] = origin
-                        done.add((process.index, what))
                         found.append((key, after))
                         if self._is_wrong(after):
                             return found, after

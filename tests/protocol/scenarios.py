@@ -46,7 +46,7 @@ CLEANING: Final = Scenario(
 SHORT: Final = (INGESTERS, APPENDS, REWRITES, LEASES, PUBLISHING, CLEANING)
 LONG: Final = (
     INGESTERS.within(crashes=2),
-    APPENDS.within(losses=2),
+    APPENDS.within(crashes=0, losses=2),
     REWRITES.within(crashes=0, losses=1),
     EXPIRY,
     PUBLISHING.within(crashes=1),
