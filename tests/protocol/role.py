@@ -1,4 +1,4 @@
-"""One process and the life of one commit: stage, swap, look, record (`headrace/tables/commit.py`).
+"""One process and the life of one commit: stage, swap, look, record (`headrace/tables/attempt.py`).
 
 A step does one thing that others can see. What only its own process sees is merged with what comes
 next, so a kill between two steps is a kill at any point in between.
@@ -13,7 +13,7 @@ from tests.protocol.rules import Bounds, Rules
 from tests.protocol.table import MAIN, NONE, UNCHANGED, File, Refs, Registry, Request, Snapshot
 from tests.protocol.world import Actor, World, adopted, doomed, lapsed, refuses
 
-EXPIRY_SLACK: Final = 1
+EXPIRY_SLACK: Final = 1  # a fifth of what commits keep, and one at least
 
 Step = tuple[str, World]
 Handler = Callable[[World, Actor], list[Step]]
@@ -95,8 +95,6 @@ class Committer(Process):
             steps.extend(self.late_request(world, actor, actor.late))
         return steps
 
-    # what a role says
-
     def rows(self, actor: Actor) -> int:
         """Return the rows of the data file that its plan needs; none, no file."""
         return 0
@@ -118,8 +116,6 @@ class Committer(Process):
         if request.snapshot is None:
             return {}
         return {"acked": world.acked | 1 << request.snapshot.id}
-
-    # the life of a commit
 
     def begin(self, world: World, actor: Actor, plan: tuple[int, ...]) -> World:
         """Start working on `plan`, with a data file if it has rows."""
@@ -291,8 +287,6 @@ class Committer(Process):
             missed = self.put(world, after, losses=world.losses - 1, **changes)
             steps.append(("is told so while the registry is locked", missed))
         return steps
-
-    # small parts
 
     def at_discard(self, actor: Actor) -> Actor:
         """Return the process before it removes what it staged."""
