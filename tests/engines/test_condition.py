@@ -62,7 +62,7 @@ def checked(table: LakeTable, condition: object) -> Condition:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     condition=conditions.conditions,

@@ -33,7 +33,7 @@ def delete(table: LakeTable, condition: str) -> Deleted:
     return delete_where(table, condition, provenance=Provenance())
 
 
-@limits(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_deletes_leave_what_sql_would_leave(
     lake: Lake, engine: DuckDBEngine, data: st.DataObject

@@ -73,7 +73,7 @@ def test_many_wide_columns_do_not_make_different_keys_equal() -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     files=st.lists(st.lists(keyed.rows, min_size=1, max_size=3), min_size=1, max_size=4),

@@ -71,7 +71,7 @@ def merged_rows(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> l
     return [*(each for each in old if tuple(each[i] for i in at) not in keys), *new]
 
 
-@limits(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_merges_hold_what_a_dictionary_would(
     lake: Lake, engine: DuckDBEngine, data: st.DataObject
