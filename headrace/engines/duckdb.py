@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
+from headrace.engines.null_deletes import refuse_lost_nulls
 from headrace.engines.spill import SpillFolder
 from headrace.errors import StorageFullError
 from headrace.identifiers import quote, quote_text
@@ -106,7 +107,13 @@ class DuckDBEngine:
         self.close()
 
     def bind(self, name: str, version: TableVersion) -> None:
-        """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`)."""
+        """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`).
+
+        Raises:
+            UnsupportedTableError: If DuckDB would read it wrong.
+
+        """
+        refuse_lost_nulls(version)
         self._read_iceberg()
         relation = self._relation(name)
         self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")

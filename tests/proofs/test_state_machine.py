@@ -159,7 +159,7 @@ class TableMachine(RuleBasedStateMachine):
         head, name = self.table.head().snapshot_id, f"b{len(self.history)}"
         _TAKEN["steps"] += 1
         if head is not None and name not in self.branches:
-            refs.create_branch(self.table, name, snapshot_id=head)
+            refs.create_branch(self.table, name, at=head)
             self.branches[name] = dict(self.rows)
 
     @precondition(lambda self: self.branches)

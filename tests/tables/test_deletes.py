@@ -1,5 +1,8 @@
 """Delete files of other engines: applied when reading, carried by commits, never brought back."""
 
+from pathlib import Path
+
+import duckdb
 import hypothesis
 import pyarrow as pa
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pyiceberg.manifest import FileFormat
 
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables import commit
@@ -155,6 +158,27 @@ def test_a_file_replaced_together_with_its_deletes_does_not_bring_rows_back(lake
     assert table.head().row_count == 2
     (left,) = table.head().files()
     assert left.deletes == ()
+
+
+def test_deletes_by_value_that_duckdb_reads_wrong_are_refused(lake: Lake) -> None:
+    table = plain_table(lake)
+    batch = events([1, 2]).set_column(1, "name", pa.array([None, "gone"]))
+    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    delete_values(table, pa.table({"name": ["gone"]}))
+    with pytest.raises(UnsupportedTableError, match="compact"):
+        engine_ids(table)
+
+
+def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
+    """The fault that `refuse_lost_nulls` guards against; when this fails, the guard may go."""
+    table = plain_table(lake)
+    batch = events([1, 2]).set_column(1, "name", pa.array([None, "gone"]))
+    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    delete_values(table, pa.table({"name": ["gone"]}))
+    connection = duckdb.connect()
+    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    location = table.head().metadata_location
+    assert connection.execute(f"select id from iceberg_scan('{location}')").fetchall() == []
 
 
 def test_deletion_vectors_are_refused_by_name(lake: Lake) -> None:
