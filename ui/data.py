@@ -20,8 +20,9 @@ from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError, SnapshotNotFoundError
 from headrace.ingest import dead_letters, watermark
 from headrace.maintenance.health import health_of
+from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
-from headrace.maintenance.state import ORPHAN_BYTES, ORPHAN_FILES, TableState, table_state
+from headrace.maintenance.state import TableState, table_state
 from headrace.registry import CommitRecord
 from headrace.samples.resolve import Recipe
 from headrace.serving.sqlite import SQLiteOnlineStore
@@ -120,6 +121,7 @@ def _state(table: LakeTable) -> TableState:
         known,
         orphan_bytes=measures.get(ORPHAN_BYTES),
         orphan_files=measures.get(ORPHAN_FILES),
+        look_due=known.look_due and measures.get(ORPHAN_BYTES) == known.orphan_bytes,
     )
 
 

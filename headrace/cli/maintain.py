@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def maintain(
             "hour, or how late rows of its stream may come.",
         ),
     ] = None,
+    catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Keep tables fast: do first what gains most for each byte rewritten.
@@ -73,14 +75,13 @@ def maintain(
     """
     from headrace.identifiers import TableName
     from headrace.maintenance.maintain import Budget
-    from headrace.tables.lake import Lake
 
     if plan and follow:
         msg = "it shows one queue and ends; leave out `--plan` or `--follow`"
         raise typer.BadParameter(msg, param_hint="--plan")
     budget = Budget(bytes=None if budget_mib is None else budget_mib * _MIB, seconds=budget_s)
     names = [TableName.parse(name) for name in dict.fromkeys(tables or ())]
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         for name in names:
             lake.table(name)  # a name that is wrong is said before anything is done
         shown = _Shown(lake, names, budget, cold_after_s=cold_after_s, format=output)

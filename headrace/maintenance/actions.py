@@ -10,7 +10,7 @@ from enum import StrEnum
 from headrace.identifiers import TableName
 from headrace.maintenance.costs import BOUND_S, ENTRY_S, METADATA_BYTE_S, OPEN_FILE_S, SNAPSHOT_S
 from headrace.maintenance.layout import PartitionLayout, removed
-from headrace.maintenance.runs import BinSize
+from headrace.maintenance.runs import SORTED_RUNS_MAX, BinSize
 from headrace.maintenance.state import TableState
 from headrace.maintenance.tiers import FILES_PER_TIER
 from headrace.maintenance.wording import counted, size_text, span_text, time_text
@@ -25,6 +25,8 @@ class Kind(StrEnum):
     MANIFESTS = "rewrite manifests"
     EXPIRE = "expire snapshots"
     LIMITS = "limit metadata"
+    LOOK = "look for unneeded files"
+    CLEAN_UP = "clean up"  # which a person starts: it is never run from the queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +111,8 @@ def _full(state: TableState, part: PartitionLayout) -> Action:
         partition=part.partition,
         reason=f"{part.small_files:,} of {counted(part.files, 'file')} small"
         + (f", no write for {span_text(state.cold_after_s)}" if state.cold_after_s else ""),
-        gain=_fewer_files(gone),
-        gain_s=gone * (OPEN_FILE_S + ENTRY_S),
+        gain=_fewer_files(gone) + _closer(part),
+        gain_s=gone * (OPEN_FILE_S + ENTRY_S) + max(0.0, part.depth - 1) * OPEN_FILE_S,
         steps=tuple(each.bytes for each in part.full),
         since_ms=_since_ms(state, part.full),
     )
@@ -186,9 +188,35 @@ def _limits(state: TableState, _now_ms: int) -> Iterator[Action]:
     )
 
 
+def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
+    if state.look_due:
+        yield Action(
+            kind=Kind.LOOK,
+            table=state.table,
+            reason="nobody looked for a day" if state.orphan_bytes else "nobody looked yet",
+            gain="says what a clean-up would free",
+            gain_s=0.0,
+            steps=(0,),
+        )
+    elif state.orphan_bytes and state.orphan_bytes.value:
+        yield Waiting(
+            kind=Kind.CLEAN_UP,
+            table=state.table,
+            reason=f"frees {size_text(state.orphan_bytes.value)} when someone runs "
+            f"`headrace tables cleanup {state.table}`",
+            cost_bytes=0,
+        )
+
+
 def _fewer_files(gone: int) -> str:
     saved = time_text(gone * (OPEN_FILE_S + ENTRY_S))
     return f"{counted(gone, 'file')} fewer, scans save {saved}"
+
+
+def _closer(part: PartitionLayout) -> str:
+    if part.depth <= SORTED_RUNS_MAX:
+        return ""
+    return f"; a look-up by key opens {part.depth - 1:.3g} files fewer"
 
 
 def _since_ms(state: TableState, bins: Sequence[BinSize]) -> int:
@@ -204,4 +232,5 @@ _PROPOSE: tuple[Callable[[TableState, int], Iterator[Action | Waiting]], ...] = 
     _manifests,
     _expiry,
     _limits,
+    _orphans,
 )

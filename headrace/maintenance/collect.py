@@ -16,6 +16,7 @@ from headrace.errors import (
     CleanupTooYoungError,
 )
 from headrace.identifiers import TableName
+from headrace.maintenance import orphans
 from headrace.maintenance.listing import Listing, list_files
 from headrace.maintenance.reachable import Walk, known_tables, mark_table, mark_versions
 from headrace.maintenance.trash import TrashedFile, folder_lock, local_root, move_to_trash
@@ -107,7 +108,8 @@ def plan_cleanup(
     them below it), and there only names of data and metadata files. Links, hidden folders and other
     tables' folders are left alone. Works on local files.
 
-    Reads all manifests of all snapshots once, and changes nothing.
+    Reads all manifests of all snapshots once, and changes nothing; what it found is noted for the
+    table's health.
 
     Args:
         table: The table.
@@ -126,7 +128,7 @@ def plan_cleanup(
     age_s = floor_s if older_than_s is None else older_than_s
     _refuse_young(table, age_s)
     survey = _survey(table, older_than_s=age_s, now=now)
-    return CleanupPlan(
+    plan = CleanupPlan(
         table=table.name,
         location=str(survey.listing.root),
         table_uuid=survey.uuid,
@@ -136,6 +138,9 @@ def plan_cleanup(
         kept=survey.kept,
         manifests_read=frozenset(survey.read),
     )
+    if age_s == floor_s:  # a longer age finds only some
+        _remember(table, now=now, files=len(plan.files), bytes=plan.bytes)
+    return plan
 
 
 def apply_cleanup(
@@ -180,6 +185,7 @@ def apply_cleanup(
                 moved_at=now,
             )
         intents.end(table.lake, survey.dead_writes)
+    _remember(table, now=now)
     moved = {file.path for file in taken}
     return CleanupResult(
         table=table.name,
@@ -189,6 +195,10 @@ def apply_cleanup(
         left=tuple(file.path for file in plan.files if file.path not in moved),
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _remember(table: LakeTable, *, now: dt.datetime, files: int = 0, bytes: int = 0) -> None:
+    orphans.remember(table, files=files, bytes=bytes, now_ms=round(now.timestamp() * 1000))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from headrace.identifiers import TableName
 from headrace.maintenance.costs import ENTRY_S, METADATA_BYTE_S, OPEN_FILE_S, SNAPSHOT_S
+from headrace.maintenance.runs import SORTED_RUNS_MAX
 from headrace.maintenance.state import TableState, table_state
 from headrace.maintenance.wording import counted, size_text, time_text
 from headrace.tables.lake import LakeTable
@@ -16,6 +17,7 @@ _SNAPSHOTS_WEIGHT = 20
 _MANIFESTS_WEIGHT = 20
 _ORPHANS_WEIGHT = 20
 _METADATA_WEIGHT = 20
+_CLUSTERING_WEIGHT = 20
 # a plan of one partition that could be this much quicker costs all points for manifests
 _PLAN_S_BAD = 1.0
 # parsing this much takes 35 ms, at every commit and every first look
@@ -77,6 +79,7 @@ def health_of(state: TableState) -> TableHealth:
         _manifests(state),
         _orphans(state),
         _metadata(state),
+        _clustering(state),
     )
     layout = state.layout
     return TableHealth(
@@ -161,6 +164,28 @@ def _manifests(state: TableState) -> HealthPart:
         gain=f"plans of one partition save about {time_text(found.saved_s)}" if pays else "",
         gain_s=found.saved_s if pays else 0.0,
         cost_bytes=found.bytes if pays else 0,
+    )
+
+
+def _clustering(state: TableState) -> HealthPart:
+    layout = state.layout
+    if not layout.sorted_by:
+        return HealthPart(name="clustering", finding="no order of rows is declared")
+    # a few sorted runs, as late rows make them, are not worth sorting everything anew
+    bad = layout.depth > SORTED_RUNS_MAX
+    gain_s = (layout.depth - 1) * OPEN_FILE_S
+    return HealthPart(
+        name="clustering",
+        finding=f"a look-up by `{layout.sorted_by}` opens {layout.depth:.3g} of "
+        f"{layout.files / max(1, len(layout.partitions)):.3g} files of a partition",
+        penalty=max(1, round(_CLUSTERING_WEIGHT * (1 - SORTED_RUNS_MAX / layout.depth)))
+        if bad
+        else 0,
+        gain=f"look-ups save about {time_text(gain_s)}" if bad else "",
+        gain_s=gain_s if bad else 0.0,
+        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.full)
+        if bad
+        else 0,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyiceberg.table import Table
 
+from headrace.maintenance.clustering import SortKey, clustering_depth, declared_keys
 from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
 from headrace.maintenance.plan import is_small
 from headrace.maintenance.runs import BinSize, full_plan, light_plan, sizes
@@ -28,6 +29,7 @@ class PartitionLayout:
     files: int
     small_files: int
     bytes: int
+    depth: float = 0.0  # how many files hold a value of the sort key, on average; 0 if unsorted
     full: tuple[BinSize, ...] = ()
     light: tuple[BinSize, ...] = ()
 
@@ -55,6 +57,12 @@ class Layout:
     deletes: DeleteLayout
     manifests: ManifestLayout
     other_schemes: bool  # whether files of older partition schemes are among them
+    sorted_by: str = ""  # the leading column rows are to be sorted by
+
+    @property
+    def depth(self) -> float:
+        """How many files of its partition hold a value of the sort key, on average; 1 is perfect."""
+        return sum(each.depth * each.files for each in self.partitions) / max(1, self.files)
 
     @property
     def removable(self) -> int:
@@ -85,7 +93,8 @@ def layout_at(table: Table, version: TableVersion, *, target_bytes: int) -> Layo
 def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
     files = version.files()
     small = [file for file in files if is_small(file, target_bytes=target_bytes)]
-    partitions = _partitions(version, files, target_bytes=target_bytes)
+    keys = declared_keys(table.metadata, table=str(version.name))
+    partitions = _partitions(version, files, keys=keys, target_bytes=target_bytes)
     spec_id = table.metadata.default_spec_id
     snapshot_id = version.snapshot_id
     snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
@@ -102,23 +111,30 @@ def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layo
             files=Counter(file.partition for file in files if file.spec_id == spec_id),
         ),
         other_schemes=any(file.spec_id != spec_id for file in files),
+        sorted_by=keys[0].column if keys else "",
     )
 
 
 def _partitions(
-    version: TableVersion, files: Sequence[FileEntry], *, target_bytes: int
+    version: TableVersion,
+    files: Sequence[FileEntry],
+    *,
+    keys: Sequence[SortKey],
+    target_bytes: int,
 ) -> tuple[PartitionLayout, ...]:
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in files:
         members.setdefault(file.partition, []).append(file)
     full = sizes(full_plan(version, target_bytes=target_bytes))
     light = sizes(light_plan(version, target_bytes=target_bytes))
+    schema = version._metadata.schema()
     return tuple(
         PartitionLayout(
             partition=key,
             files=len(found),
             small_files=sum(is_small(file, target_bytes=target_bytes) for file in found),
             bytes=sum(file.bytes for file in found),
+            depth=clustering_depth(found, keys[0], schema=schema).mean if keys else 0.0,
             full=full.get(key, ()),
             light=light.get(key, ()),
         )

@@ -8,10 +8,11 @@ from enum import StrEnum
 from headrace.errors import LakeError
 from headrace.maintenance import runs
 from headrace.maintenance.actions import Action, Kind
+from headrace.maintenance.collect import plan_cleanup
 from headrace.maintenance.compact import PASSES_MAX, apply_compaction
 from headrace.maintenance.limits import apply_limits
 from headrace.maintenance.state import table_state
-from headrace.maintenance.wording import counted
+from headrace.maintenance.wording import counted, size_text
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.lake import Lake, LakeTable
@@ -134,6 +135,13 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
     )
 
 
+def _look(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
+    plan = plan_cleanup(table)
+    found = f"{counted(len(plan.files), 'file')}, {size_text(plan.bytes)}, that nothing needs"
+    said = f"{found}: `headrace tables cleanup {table.name}`" if plan else "every file is needed"
+    return _Done(detail=said, changed=True)
+
+
 def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:
     done = apply_limits(table)
     said = [f"{len(done.schemas)} schemas dropped"] if done.schemas else []
@@ -152,4 +160,5 @@ _RUN: Mapping[Kind, Callable[[LakeTable, Action, str, Step], _Done]] = {
     Kind.MANIFESTS: _rewrite_manifests,
     Kind.EXPIRE: _expire,
     Kind.LIMITS: _limit,
+    Kind.LOOK: _look,
 }

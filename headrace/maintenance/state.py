@@ -11,6 +11,7 @@ from pyiceberg.table.snapshots import Snapshot
 from headrace.identifiers import TableName
 from headrace.maintenance.layout import Layout, layout_at
 from headrace.maintenance.limits import Limits, plan_limits
+from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES, look_is_due
 from headrace.registry import Measure
 from headrace.tables import expire
 from headrace.tables.history import record_head
@@ -19,7 +20,6 @@ from headrace.tables.scan import TableVersion
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
 LATENESS_S = "headrace.lateness_s"  # a stream's table says how late rows may come
-ORPHAN_BYTES, ORPHAN_FILES = "orphan_bytes", "orphan_files"
 _COMMITS_MAX = 10_000
 
 
@@ -29,8 +29,8 @@ class TableState:
 
     `written_ms` says when each partition, by the text of its key, was last written to, for those
     that were within `cold_after_s` before `read_at_ms`. `times_ms` says when commits were made, by
-    sequence number, as far as that is on record. `orphan_bytes` and `orphan_files` are None until a clean-up
-    has looked.
+    sequence number, as far as that is on record. `orphan_bytes` and `orphan_files` are None until
+    a clean-up has looked; `look_due` says that one should.
     """
 
     table: TableName
@@ -49,6 +49,7 @@ class TableState:
     times_ms: Mapping[int, int]
     orphan_bytes: Measure | None = None
     orphan_files: Measure | None = None
+    look_due: bool = False
 
 
 def table_state(
@@ -101,6 +102,7 @@ def table_state(
         times_ms=_times_ms(table, layout),
         orphan_bytes=measures.get(ORPHAN_BYTES),
         orphan_files=measures.get(ORPHAN_FILES),
+        look_due=look_is_due(table, location=metadata.location, measures=measures, now_ms=now),
     )
 
 

@@ -96,3 +96,16 @@ def test_a_table_of_a_declared_catalog_is_compacted_after_its_plan_was_shown(
     again = headrace("tables", "compact", *wanted)
     assert "nothing to compact" in again.stdout
     assert len(table.refresh().metadata.snapshots) == 7
+
+
+def test_tables_of_a_declared_catalog_are_maintained_and_the_second_run_finds_nothing(
+    catalog: SqlCatalog, headrace: Run
+) -> None:
+    words = ("maintain", "mydb.events", "--catalog", "theirs", "--cold-after-s", "0")
+    planned = headrace(*words, "--plan")
+    assert "compact fully" in planned.stdout, planned.stderr
+    assert headrace(*words).returncode == 0
+    table = catalog.load_table("mydb.events")
+    assert len(list(table.scan().plan_files())) == 1
+    assert sorted(table.scan().to_arrow().column("id").to_pylist()) == list(range(6))
+    assert "nothing to do" in headrace(*words).stdout

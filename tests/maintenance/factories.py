@@ -24,6 +24,7 @@ def part(
     full: Sequence[BinSize] = (),
     light: Sequence[BinSize] = (),
     files: int | None = None,
+    depth: float = 0.0,
 ) -> PartitionLayout:
     small = sum(each.files for each in full)
     return PartitionLayout(
@@ -31,6 +32,7 @@ def part(
         files=small if files is None else files,
         small_files=small,
         bytes=sum(each.bytes for each in full),
+        depth=depth,
         full=tuple(full),
         light=tuple(light),
     )

@@ -1,7 +1,10 @@
 """Health: every part says what is wrong, in points, words and numbers, and what fixing it gains."""
 
 import dataclasses
+import datetime as dt
 import itertools
+import json
+import time
 
 import pyarrow as pa
 import pytest
@@ -9,21 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.config import Settings
+from headrace.maintenance.clustering import CLUSTER_BY
+from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
 from headrace.maintenance.health import health, health_of
 from headrace.maintenance.layout import DeleteLayout
 from headrace.maintenance.limits import Limits
-from headrace.maintenance.state import (
-    ORPHAN_BYTES,
-    ORPHAN_FILES,
-    TableState,
-    table_state,
-)
+from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
+from headrace.maintenance.runs import BinSize
+from headrace.maintenance.state import TableState, table_state
 from headrace.registry import Measure
-from headrace.tables import commit
+from headrace.tables import commit, intents
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
 from headrace.tables.refs import tag
 from tests.maintenance.factories import (
+    HOUR_MS,
     MIB,
     NOW_MS,
     layout_with,
@@ -33,9 +37,17 @@ from tests.maintenance.factories import (
     state,
 )
 from tests.tables.delete_files import delete_positions, delete_values
-from tests.tables.factories import add, day_key, events_table
+from tests.tables.factories import add, day_key, events, events_table
 
-PARTS = {"small files", "deletes", "snapshots", "manifests", "orphan bytes", "metadata bytes"}
+PARTS = {
+    "small files",
+    "deletes",
+    "snapshots",
+    "manifests",
+    "orphan bytes",
+    "metadata bytes",
+    "clustering",
+}
 MEASURED = Measure(value=40 * MIB, measured_at_ms=NOW_MS)
 
 
@@ -43,6 +55,7 @@ def sick_of(name: str) -> TableState:
     """A table with one thing wrong."""
     plain = state(partitions=[part((1,), files=4)])
     held = dataclasses.replace(plain, layout=dataclasses.replace(plain.layout, bytes=40 * MIB))
+    overlapping = BinSize(files=12, files_out=12, bytes=40 * MIB, sequence=1)
     return {
         "small files": state(partitions=[part((1,), full=[small_files(10)])]),
         "deletes": layout_with(
@@ -52,6 +65,10 @@ def sick_of(name: str) -> TableState:
         "snapshots": state(snapshots=400, expirable=299),
         "manifests": layout_with(held, manifests=scattered()),
         "orphan bytes": dataclasses.replace(held, orphan_bytes=MEASURED, orphan_files=MEASURED),
+        "clustering": layout_with(
+            state(partitions=[part((1,), files=12, full=[overlapping], depth=9.0)]),
+            sorted_by="session",
+        ),
         "metadata bytes": state(limits=Limits(properties={"a": "b"})),
     }[name]
 
@@ -218,3 +235,40 @@ def test_health_of_a_table_does_not_change_with_commits_that_expired(settings: S
         found = health(table)
     assert found.files == 12
     assert found.snapshots <= 4
+
+
+def test_the_orphans_a_plan_of_clean_up_finds_are_known_until_they_are_gone(
+    lake: Lake,
+) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    left = write_batches(table, [events([99])])
+    intents.landed(lake, left)  # as if its writer had ended
+    soon, later = NOW_MS, time.time_ns() // 1_000_000 + 100 * HOUR_MS
+    assert not table_state(table, now_ms=soon).look_due
+    assert table_state(table, now_ms=later).look_due
+    then = dt.datetime.fromtimestamp(later / 1000, dt.UTC)
+    plan = plan_cleanup(table, now=then)
+    found = table_state(table, now_ms=later)
+    assert found.orphan_bytes == Measure(value=plan.bytes, measured_at_ms=later)
+    assert (found.orphan_files is not None, found.look_due) == (True, False)
+    assert table_state(table, now_ms=later + 25 * HOUR_MS).look_due
+    apply_cleanup(table, plan, now=then)
+    assert table_state(table).orphan_bytes == Measure(value=0, measured_at_ms=later)
+
+
+def test_files_that_overlap_in_the_declared_order_cost_points_until_they_are_sorted(
+    lake: Lake,
+) -> None:
+    by_id = {CLUSTER_BY: json.dumps(["id"])}
+    table = events_table(lake)
+    lake.create(table.name, table.head().schema, partition_by=["day(event_time)"], properties=by_id)
+    for number in range(8):
+        add(table, [number, number + 100])
+    found = next(each for each in health(table).parts if each.name == "clustering")
+    assert found.finding == "a look-up by `id` opens 4.5 of 8 files of a partition"
+    assert found.penalty > 0
+    compact(table)
+    found = next(each for each in health(table).parts if each.name == "clustering")
+    assert found.finding == "a look-up by `id` opens 1 of 1 files of a partition"
+    assert (found.penalty, found.gain) == (0, "")

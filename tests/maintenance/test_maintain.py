@@ -5,6 +5,7 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,10 +18,10 @@ from headrace.maintenance.maintain import Budget, MaintenanceRun, follow, mainta
 from headrace.maintenance.perform import Outcome, run_action
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import table_state
-from headrace.tables import commit
+from headrace.tables import commit, intents
 from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import tag
 from tests.maintenance.factories import NOW
@@ -326,3 +327,23 @@ def test_stopping_does_not_wait_for_the_next_round() -> None:
     started = time.monotonic()
     follow(lambda: None, interval_s=60, stop=stop, failed=lambda _: None)
     assert time.monotonic() - started < 30
+
+
+def test_maintenance_looks_for_orphans_once_a_day_and_leaves_taking_them_to_a_person(
+    settings: Settings,
+) -> None:
+    no_age = dataclasses.replace(settings, cleanup_age_hours=0)
+    with Lake.open(no_age) as lake:
+        table = events_table(lake)
+        add(table, [1])
+        left = write_batches(table, [events([99])])
+        intents.landed(lake, left)  # as if its writer had ended
+        first = maintain(lake, cold_after_s=FINISHED)
+        assert [each.action.kind for each in first.results] == [Kind.LOOK]
+        assert "1 file, " in first.results[0].detail
+        second = maintain(lake, cold_after_s=FINISHED)
+        assert not second.results
+        (waiting,) = second.plan.waiting
+        assert waiting.kind is Kind.CLEAN_UP
+        assert "`headrace tables cleanup raw.events`" in waiting.reason
+        assert Path(local_path(left[0].file_path)).exists()

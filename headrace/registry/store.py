@@ -1,230 +1,38 @@
-"""The control database: what each commit did and read, kept after snapshots expire."""
+"""Reading and writing the control database."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.event
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
-from headrace.errors import DatabaseUnavailableError
+from headrace.registry.databases import name_errors, prepare_passing, prepare_sqlite
+from headrace.registry.records import (
+    Build,
+    CommitRecord,
+    DatasetRecord,
+    Edge,
+    LeaseRecord,
+    Measure,
+    WriteRecord,
+)
+from headrace.registry.schema import (
+    BUILDS,
+    COMMITS,
+    DATASET_VERSIONS,
+    LEASES,
+    MEASURES,
+    METADATA,
+    OFF_MAIN,
+    ORIGINS,
+    PROPERTY_MOVES,
+    WRITES,
+)
 
-_METADATA = sa.MetaData()
 _IN_MAX = 500  # values in one `in (…)`
-
-_COMMITS = sa.Table(
-    "commits",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Column("parent_id", sa.BigInteger),
-    sa.Column("sequence_number", sa.BigInteger, nullable=False),
-    sa.Column("committed_at_ms", sa.BigInteger, nullable=False),
-    sa.Column("operation", sa.Text, nullable=False),
-    sa.Column("partitions", sa.Text, nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("code", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False),
-    sa.Column("files_added", sa.BigInteger, nullable=False),
-    sa.Column("files_removed", sa.BigInteger, nullable=False),
-    sa.Column("rows_added", sa.BigInteger, nullable=False),
-    sa.Column("rows_removed", sa.BigInteger, nullable=False),
-    sa.Index("commits_by_time", "table_name", "sequence_number"),
-)
-
-_MEASURES = sa.Table(
-    "measures",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("value", sa.BigInteger, nullable=False),
-    sa.Column("measured_at_ms", sa.BigInteger, nullable=False),
-)
-
-_BUILDS = sa.Table(
-    "builds",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, nullable=False),
-    sa.Column("inputs", sa.Text, nullable=False),
-    sa.Column("code", sa.Text, nullable=False),
-    sa.Column("watermarks", sa.Text, nullable=False),
-)
-
-_DATASET_VERSIONS = sa.Table(
-    "dataset_versions",
-    _METADATA,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("version", sa.BigInteger, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("lockfile", sa.Text, nullable=False),
-)
-
-# commits that are not, or no longer, in the history of `main`: on other branches, or rolled back
-_OFF_MAIN = sa.Table(
-    "off_main",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-)
-
-_PROPERTY_MOVES = sa.Table(
-    "property_moves",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Column("moves", sa.Text, nullable=False),
-)
-
-_ORIGINS = sa.Table(
-    "commit_origins",
-    _METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("origin", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Index("commit_origins_by_commit", "table_name", "snapshot_id"),
-)
-
-_LEASES = sa.Table(
-    "leases",
-    _METADATA,
-    sa.Column("lease_id", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, nullable=False),
-    sa.Column("snapshot_id", sa.BigInteger, nullable=False),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("ends_at_ms", sa.BigInteger, nullable=False),
-)
-
-_WRITES = sa.Table(
-    "writes",
-    _METADATA,
-    sa.Column("write_id", sa.Text, primary_key=True),
-    sa.Column("table_name", sa.Text, nullable=False),
-    sa.Column("location", sa.Text, nullable=False),
-    sa.Column("host", sa.Text, nullable=False),
-    sa.Column("boot_id", sa.Text, nullable=False),
-    sa.Column("pid", sa.BigInteger, nullable=False),
-    sa.Column("process_start_ticks", sa.BigInteger, nullable=False),
-    sa.Column("started_at_ms", sa.BigInteger, nullable=False),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitRecord:
-    """One commit of one table; partitions are canonical texts of their keys.
-
-    `moves` says which table properties it changed, and is empty if that is not known; `origins`
-    name the snapshots and audits whose rows it published.
-    """
-
-    table: str
-    snapshot_id: int
-    parent_id: int | None
-    sequence_number: int
-    committed_at_ms: int
-    operation: str
-    partitions: tuple[str, ...] = ()
-    inputs: Mapping[str, int] = field(default_factory=dict)
-    code: str = ""
-    run_id: str = ""
-    files_added: int = 0
-    files_removed: int = 0
-    rows_added: int = 0
-    rows_removed: int = 0
-    moves: str = ""
-    origins: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeaseRecord:
-    """Who holds a lease on a snapshot, and until when."""
-
-    lease_id: str
-    table: str
-    snapshot_id: int
-    holder: str
-    ends_at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A number about a table that is too dear to find out on each look, and when it was found."""
-
-    value: int
-    measured_at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edge:
-    """One table was computed from one snapshot of another; the latest such fact per pair."""
-
-    source: str
-    source_snapshot_id: int
-    target: str
-    target_snapshot_id: int
-    committed_at_ms: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Build:
-    """What one partition of a derived table was last built from."""
-
-    table: str
-    partition: str
-    snapshot_id: int
-    inputs: Mapping[str, int]
-    code: str
-    watermarks: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetRecord:
-    """One version number of a dataset, taken for good.
-
-    `state` is `claimed` while its tags and files are being made, then `published`, or `abandoned`
-    if they could not be.
-    """
-
-    name: str
-    version: int
-    state: str
-    lockfile: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class WriteRecord:
-    """One writer whose files no commit names yet; the process that writes is told by four facts."""
-
-    write_id: str
-    table: str
-    location: str
-    host: str
-    boot_id: str
-    pid: int
-    process_start_ticks: int
-    started_at_ms: int
-
-
-def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
-    """Let a locked, full or unreachable database raise `DatabaseUnavailableError`.
-
-    Broken constraints and wrong SQL stay what they are: callers and bugs need to be told apart.
-    What is returned undoes it.
-    """
-
-    def name_error(context: sa.ExceptionContext) -> None:
-        error = context.sqlalchemy_exception
-        if isinstance(error, OperationalError | InterfaceError) or (
-            type(error) is DatabaseError  # a damaged file
-        ):
-            raise DatabaseUnavailableError(database, str(context.original_exception))
-
-    sqlalchemy.event.listen(engine, "handle_error", name_error)
-    return lambda: sqlalchemy.event.remove(engine, "handle_error", name_error)
 
 
 class Registry:
@@ -239,10 +47,10 @@ class Registry:
         sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
         # for rows that mean nothing after a power cut; waiting for the disk is most of their cost
         self._passing = sa.create_engine(uri, connect_args={"timeout": wait_s})
-        sqlalchemy.event.listen(self._passing, "connect", _prepare_passing)
+        sqlalchemy.event.listen(self._passing, "connect", prepare_passing)
         for engine in (self.engine, self._passing):
             name_errors(engine, "registry")
-        _METADATA.create_all(self.engine)
+        METADATA.create_all(self.engine)
 
     def close(self) -> None:
         """Release the connections."""
@@ -251,24 +59,24 @@ class Registry:
 
     def record_commit(self, record: CommitRecord, *, on_main: bool = True) -> bool:
         """Remember a commit, in the history of `main` or not; False if it was known already."""
-        row = {c.name: getattr(record, c.name) for c in _COMMITS.columns if c.name != "table_name"}
+        row = {c.name: getattr(record, c.name) for c in COMMITS.columns if c.name != "table_name"}
         row |= {
             "table_name": record.table,
             "partitions": json.dumps(list(record.partitions)),
             "inputs": json.dumps(dict(record.inputs), sort_keys=True),
         }
         key = {"table_name": record.table, "snapshot_id": record.snapshot_id}
-        rows: list[tuple[sa.Table, dict[str, Any]]] = [(_COMMITS, row)]
+        rows: list[tuple[sa.Table, dict[str, Any]]] = [(COMMITS, row)]
         if record.moves:
-            rows.append((_PROPERTY_MOVES, key | {"moves": record.moves}))
-        rows += [(_ORIGINS, key | {"origin": origin}) for origin in record.origins]
+            rows.append((PROPERTY_MOVES, key | {"moves": record.moves}))
+        rows += [(ORIGINS, key | {"origin": origin}) for origin in record.origins]
         with self.engine.begin() as connection:
             made = [
                 connection.execute(insert(table).values(values).on_conflict_do_nothing()).rowcount
                 for table, values in rows
             ]
             if made[0] and not on_main:
-                connection.execute(insert(_OFF_MAIN).values(key).on_conflict_do_nothing())
+                connection.execute(insert(OFF_MAIN).values(key).on_conflict_do_nothing())
         return made[0] == 1
 
     def move_main(
@@ -278,7 +86,7 @@ class Registry:
         rows = [{"table_name": table, "snapshot_id": each} for each in lost]
         with self.engine.begin() as connection:
             if rows:
-                connection.execute(insert(_OFF_MAIN).on_conflict_do_nothing(), rows)
+                connection.execute(insert(OFF_MAIN).on_conflict_do_nothing(), rows)
             if gained:
                 connection.execute(_BACK_ON_MAIN, [{"of": table, "id": each} for each in gained])
 
@@ -286,23 +94,23 @@ class Registry:
         """Whether this commit was recorded, and, if asked, recorded as one of `main`."""
         query = _select_commit(table, snapshot_id)
         if on_main:
-            query = query.where(_is_on_main(_COMMITS))
+            query = query.where(_is_on_main(COMMITS))
         with self.engine.connect() as connection:
             return connection.execute(query).first() is not None
 
     def commit(self, table: str, snapshot_id: int) -> CommitRecord | None:
         """Return one commit, whether or not its snapshot is still alive."""
         both = sa.and_(
-            _PROPERTY_MOVES.c.table_name == _COMMITS.c.table_name,
-            _PROPERTY_MOVES.c.snapshot_id == _COMMITS.c.snapshot_id,
+            PROPERTY_MOVES.c.table_name == COMMITS.c.table_name,
+            PROPERTY_MOVES.c.snapshot_id == COMMITS.c.snapshot_id,
         )
         query = (
-            sa.select(_COMMITS, sa.func.coalesce(_PROPERTY_MOVES.c.moves, "").label("moves"))
-            .select_from(_COMMITS.outerjoin(_PROPERTY_MOVES, both))
-            .where(_COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id)
+            sa.select(COMMITS, sa.func.coalesce(PROPERTY_MOVES.c.moves, "").label("moves"))
+            .select_from(COMMITS.outerjoin(PROPERTY_MOVES, both))
+            .where(COMMITS.c.table_name == table, COMMITS.c.snapshot_id == snapshot_id)
         )
-        origins = sa.select(_ORIGINS.c.origin).where(
-            _ORIGINS.c.table_name == table, _ORIGINS.c.snapshot_id == snapshot_id
+        origins = sa.select(ORIGINS.c.origin).where(
+            ORIGINS.c.table_name == table, ORIGINS.c.snapshot_id == snapshot_id
         )
         with self.engine.connect() as connection:
             row = connection.execute(query).mappings().first()
@@ -311,8 +119,8 @@ class Registry:
 
     def commit_from(self, table: str, origin: str) -> int | None:
         """Return the commit in the history of `main` that brought what an origin names, if one did."""
-        query = sa.select(_ORIGINS.c.snapshot_id).where(
-            _ORIGINS.c.table_name == table, _ORIGINS.c.origin == origin, _is_on_main(_ORIGINS)
+        query = sa.select(ORIGINS.c.snapshot_id).where(
+            ORIGINS.c.table_name == table, ORIGINS.c.origin == origin, _is_on_main(ORIGINS)
         )
         with self.engine.connect() as connection:
             return connection.execute(query).scalars().first()
@@ -320,9 +128,9 @@ class Registry:
     def commits(self, table: str, *, limit: int = 100) -> list[CommitRecord]:
         """Return the latest commits in the history of `main`, newest first."""
         query = (
-            sa.select(_COMMITS)
-            .where(_COMMITS.c.table_name == table, _is_on_main(_COMMITS))
-            .order_by(_COMMITS.c.sequence_number.desc())
+            sa.select(COMMITS)
+            .where(COMMITS.c.table_name == table, _is_on_main(COMMITS))
+            .order_by(COMMITS.c.sequence_number.desc())
             .limit(limit)
         )
         with self.engine.connect() as connection:
@@ -334,9 +142,9 @@ class Registry:
         Reads no older ones, however many there are.
         """
         query = (
-            sa.select(_COMMITS)
-            .where(_COMMITS.c.table_name == table)
-            .order_by(_COMMITS.c.sequence_number.desc())
+            sa.select(COMMITS)
+            .where(COMMITS.c.table_name == table)
+            .order_by(COMMITS.c.sequence_number.desc())
             .limit(limit)
         )
         found: list[CommitRecord] = []
@@ -347,16 +155,27 @@ class Registry:
                 found.append(_commit_of(row))
         return found
 
+    def first_commit_ms(self, table: str) -> int | None:
+        """Return when the oldest commit on record was made, epoch milliseconds."""
+        query = (
+            sa.select(COMMITS.c.committed_at_ms)
+            .where(COMMITS.c.table_name == table)
+            .order_by(COMMITS.c.sequence_number)
+            .limit(1)
+        )
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalars().first()
+
     def commit_times(self, table: str, sequence_numbers: Collection[int]) -> dict[int, int]:
         """Return when commits were made, in epoch milliseconds, by sequence number."""
-        columns = (_COMMITS.c.sequence_number, _COMMITS.c.committed_at_ms)
+        columns = (COMMITS.c.sequence_number, COMMITS.c.committed_at_ms)
         wanted = sorted(set(sequence_numbers))
         found: dict[int, int] = {}
         with self.engine.connect() as connection:
             for start in range(0, len(wanted), _IN_MAX):
                 query = sa.select(*columns).where(
-                    _COMMITS.c.table_name == table,
-                    _COMMITS.c.sequence_number.in_(wanted[start : start + _IN_MAX]),
+                    COMMITS.c.table_name == table,
+                    COMMITS.c.sequence_number.in_(wanted[start : start + _IN_MAX]),
                 )
                 found |= {int(at): int(ms) for at, ms in connection.execute(query)}
         return found
@@ -369,7 +188,7 @@ class Registry:
             "value": value,
             "measured_at_ms": measured_at_ms,
         }
-        statement = insert(_MEASURES)
+        statement = insert(MEASURES)
         replaced = {key: statement.excluded[key] for key in ("value", "measured_at_ms")}
         with self.engine.begin() as connection:
             connection.execute(
@@ -381,7 +200,7 @@ class Registry:
 
     def measures(self, table: str) -> dict[str, Measure]:
         """Return what was measured of a table, by name."""
-        query = sa.select(_MEASURES).where(_MEASURES.c.table_name == table)
+        query = sa.select(MEASURES).where(MEASURES.c.table_name == table)
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return {
@@ -393,18 +212,18 @@ class Registry:
         """Return which tables were computed from which, by the latest commit of each target."""
         latest = (
             sa.select(
-                _COMMITS.c.table_name,
-                sa.func.max(_COMMITS.c.sequence_number).label("sequence_number"),
+                COMMITS.c.table_name,
+                sa.func.max(COMMITS.c.sequence_number).label("sequence_number"),
             )
-            .where(_COMMITS.c.inputs != "{}", _is_on_main(_COMMITS))
-            .group_by(_COMMITS.c.table_name)
+            .where(COMMITS.c.inputs != "{}", _is_on_main(COMMITS))
+            .group_by(COMMITS.c.table_name)
             .subquery()
         )
-        query = sa.select(_COMMITS).join(
+        query = sa.select(COMMITS).join(
             latest,
             sa.and_(
-                _COMMITS.c.table_name == latest.c.table_name,
-                _COMMITS.c.sequence_number == latest.c.sequence_number,
+                COMMITS.c.table_name == latest.c.table_name,
+                COMMITS.c.sequence_number == latest.c.sequence_number,
             ),
         )
         with self.engine.connect() as connection:
@@ -437,7 +256,7 @@ class Registry:
         ]
         if not rows:
             return
-        statement = insert(_BUILDS)
+        statement = insert(BUILDS)
         replaced = {
             name: statement.excluded[name]
             for name in ("snapshot_id", "inputs", "code", "watermarks")
@@ -455,7 +274,7 @@ class Registry:
 
         A build that was rolled back is none: its rows are gone.
         """
-        query = sa.select(_BUILDS).where(_BUILDS.c.table_name == table, _is_on_main(_BUILDS))
+        query = sa.select(BUILDS).where(BUILDS.c.table_name == table, _is_on_main(BUILDS))
         with self.engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return {
@@ -473,13 +292,13 @@ class Registry:
     def claim_dataset(self, name: str, version: int, *, lockfile: str) -> bool:
         """Take a version number for this lockfile; False if it is taken. One of many callers wins."""
         row = {"name": name, "version": version, "state": "claimed", "lockfile": lockfile}
-        statement = insert(_DATASET_VERSIONS).values(row).on_conflict_do_nothing()
+        statement = insert(DATASET_VERSIONS).values(row).on_conflict_do_nothing()
         with self.engine.begin() as connection:
             return connection.execute(statement).rowcount == 1
 
     def settle_dataset(self, name: str, version: int, *, state: str) -> None:
         """Say how a claim ended, `published` or `abandoned`; a settled one stays as it is."""
-        table = _DATASET_VERSIONS
+        table = DATASET_VERSIONS
         this = sa.and_(table.c.name == name, table.c.version == version)
         with self.engine.begin() as connection:
             connection.execute(
@@ -488,7 +307,7 @@ class Registry:
 
     def datasets(self, name: str | None = None) -> list[DatasetRecord]:
         """Return the versions of one dataset, or of all, by name and version."""
-        table = _DATASET_VERSIONS
+        table = DATASET_VERSIONS
         query = sa.select(table).order_by(table.c.name, table.c.version)
         if name is not None:
             query = query.where(table.c.name == name)
@@ -497,23 +316,23 @@ class Registry:
 
     def record_lease(self, lease: LeaseRecord, *, now_ms: int) -> None:
         """Remember who holds a lease, replacing what was known of it; forget those that are over."""
-        row = {c.name: getattr(lease, c.name) for c in _LEASES.columns if c.name != "table_name"}
+        row = {c.name: getattr(lease, c.name) for c in LEASES.columns if c.name != "table_name"}
         row["table_name"] = lease.table
-        statement = insert(_LEASES).values(row)
+        statement = insert(LEASES).values(row)
         with self.engine.begin() as connection:
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["lease_id"], set_=row)
             )
-            connection.execute(sa.delete(_LEASES).where(_LEASES.c.ends_at_ms < now_ms))
+            connection.execute(sa.delete(LEASES).where(LEASES.c.ends_at_ms < now_ms))
 
     def forget_lease(self, lease_id: str) -> None:
         """Forget a lease that was ended."""
         with self.engine.begin() as connection:
-            connection.execute(sa.delete(_LEASES).where(_LEASES.c.lease_id == lease_id))
+            connection.execute(sa.delete(LEASES).where(LEASES.c.lease_id == lease_id))
 
     def lease_holders(self, table: str) -> dict[str, str]:
         """Return who holds the leases on a table, by lease id; some may be over already."""
-        query = sa.select(_LEASES.c.lease_id, _LEASES.c.holder).where(_LEASES.c.table_name == table)
+        query = sa.select(LEASES.c.lease_id, LEASES.c.holder).where(LEASES.c.table_name == table)
         with self.engine.connect() as connection:
             return {row.lease_id: row.holder for row in connection.execute(query)}
 
@@ -522,39 +341,39 @@ class Registry:
         row = {**asdict(record), "table_name": record.table}
         del row["table"]
         with self._passing.begin() as connection:
-            connection.execute(insert(_WRITES).values(row))
+            connection.execute(insert(WRITES).values(row))
 
     def end_writes(self, write_ids: Collection[str]) -> None:
         """Forget writes; those that are not there are no matter."""
-        statement = sa.delete(_WRITES).where(_WRITES.c.write_id == sa.bindparam("ended"))
+        statement = sa.delete(WRITES).where(WRITES.c.write_id == sa.bindparam("ended"))
         with self._passing.begin() as connection:
             connection.execute(statement, [{"ended": write_id} for write_id in write_ids])
 
     def writes(self, table: str | None = None) -> list[WriteRecord]:
         """Return the writes of one table, or of all, that have not ended."""
-        query = sa.select(_WRITES).order_by(_WRITES.c.started_at_ms, _WRITES.c.write_id)
+        query = sa.select(WRITES).order_by(WRITES.c.started_at_ms, WRITES.c.write_id)
         if table is not None:
-            query = query.where(_WRITES.c.table_name == table)
+            query = query.where(WRITES.c.table_name == table)
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [WriteRecord(table=row.pop("table_name"), **row) for row in rows]
 
 
 def _select_commit(table: str, snapshot_id: int) -> sa.Select[tuple[int]]:
-    return sa.select(_COMMITS.c.snapshot_id).where(
-        _COMMITS.c.table_name == table, _COMMITS.c.snapshot_id == snapshot_id
+    return sa.select(COMMITS.c.snapshot_id).where(
+        COMMITS.c.table_name == table, COMMITS.c.snapshot_id == snapshot_id
     )
 
 
 def _is_on_main(of: sa.Table) -> sa.ColumnElement[bool]:
-    off = sa.select(_OFF_MAIN.c.snapshot_id).where(
-        _OFF_MAIN.c.table_name == of.c.table_name, _OFF_MAIN.c.snapshot_id == of.c.snapshot_id
+    off = sa.select(OFF_MAIN.c.snapshot_id).where(
+        OFF_MAIN.c.table_name == of.c.table_name, OFF_MAIN.c.snapshot_id == of.c.snapshot_id
     )
     return ~off.exists()
 
 
-_BACK_ON_MAIN = sa.delete(_OFF_MAIN).where(
-    _OFF_MAIN.c.table_name == sa.bindparam("of"), _OFF_MAIN.c.snapshot_id == sa.bindparam("id")
+_BACK_ON_MAIN = sa.delete(OFF_MAIN).where(
+    OFF_MAIN.c.table_name == sa.bindparam("of"), OFF_MAIN.c.snapshot_id == sa.bindparam("id")
 )
 
 
@@ -565,18 +384,3 @@ def _commit_of(row: sa.RowMapping) -> CommitRecord:
     values["partitions"] = tuple(json.loads(row["partitions"]))
     values["inputs"] = json.loads(row["inputs"])
     return CommitRecord(**values)
-
-
-def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    """Let readers not block writers, and let what was committed survive a power cut.
-
-    With less than `full` the last transactions may be undone: a reported commit, or the record of
-    a snapshot whose expiry is durable in the catalog already.
-    """
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = full")
-
-
-def _prepare_passing(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")

@@ -1,0 +1,97 @@
+"""Errors of dataset versions and of loading them."""
+
+from headrace.errors.base import LakeError
+
+
+class SampleNotFoundError(LakeError):
+    """No built sample has this id."""
+
+    def __init__(self, sample_id: str, *, sample_sets: tuple[str, ...]) -> None:
+        self.sample_id, self.sample_sets = sample_id, sample_sets
+        listed = ", ".join(f"`{name}`" for name in sample_sets) or "none yet"
+        super().__init__(
+            f"no sample `{sample_id}` in the built sample sets: {listed}; it may be a negative "
+            "that was not kept, or its day is not built (`headrace samples build NAME`)"
+        )
+
+
+class VersionExistsError(LakeError):
+    """A dataset version is already published with other content."""
+
+    def __init__(self, dataset: str, version: int) -> None:
+        self.dataset, self.version = dataset, version
+        super().__init__(
+            f"`{dataset}` v{version} is already published with other content; "
+            f"publish the next version, or see `headrace datasets list`"
+        )
+
+
+class DatasetNotFoundError(LakeError):
+    """No such dataset version is published."""
+
+    def __init__(self, dataset: str, version: int, *, known: tuple[str, ...] = ()) -> None:
+        self.dataset, self.version = dataset, version
+        listed = ", ".join(known) or "none yet"
+        super().__init__(f"there is no `{dataset}` v{version}; published: {listed}")
+
+
+class DatasetChangedError(LakeError):
+    """A published dataset version no longer reads as its lockfile says."""
+
+    def __init__(self, dataset: str, version: int, detail: str) -> None:
+        self.dataset, self.version = dataset, version
+        super().__init__(
+            f"`{dataset}` v{version} no longer matches its lockfile: {detail}. "
+            f"Rebuild it from its inputs with: headrace datasets rebuild {dataset} v{version}"
+        )
+
+
+class ContentTypeError(LakeError, TypeError):
+    """A column cannot be part of a content hash, or is not of the kind it was declared."""
+
+    def __init__(self, column: str, found: str, *, allowed: str) -> None:
+        self.column, self.found = column, found
+        where = f"column `{column}`" if column else "a column"
+        super().__init__(f"{where} is of type `{found}`; the content hash wants {allowed}")
+
+
+class FeatureSpecError(LakeError, ValueError):
+    """A feature spec asks for a column that is not there, or not of the type its role needs."""
+
+
+class NullValueError(LakeError):
+    """A label, weight or key is null where a model needs a value."""
+
+    def __init__(self, column: str, *, rows: int, path: str) -> None:
+        self.column, self.rows, self.path = column, rows, path
+        super().__init__(
+            f"`{column}` is null in {rows} rows of `{path}`; labels, weights and keys have no "
+            "missing value: leave those rows out of the dataset, or the column out of the spec"
+        )
+
+
+class LoaderStateError(LakeError):
+    """A saved loader position does not belong to what this loader reads."""
+
+    def __init__(self, what: str, *, saved: object, found: object) -> None:
+        self.what, self.saved, self.found = what, saved, found
+        super().__init__(
+            f"the saved position is of another {what}: `{saved}`, this loader has `{found}`; "
+            "make the loader as it was when the position was saved, or start the epoch again"
+        )
+
+
+class LockfileError(LakeError):
+    """A lockfile is damaged, edited, or written by another version of headrace."""
+
+    def __init__(self, source: str, detail: str) -> None:
+        self.source = source
+        super().__init__(f"`{source}` cannot be used: {detail}")
+
+
+class PublishRefusedError(LakeError):
+    """The sample table is not in a state that a dataset version may pin."""
+
+    def __init__(self, dataset: str, detail: str) -> None:
+        self.dataset = dataset
+        super().__init__(f"`{dataset}` was not published: {detail}")

@@ -1,0 +1,118 @@
+"""Errors on the way from sources to samples and to serving."""
+
+from headrace.errors.base import LakeError
+
+
+class SourceFileError(LakeError):
+    """An input file is not what its stream's contract says; nothing of it was ingested."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` cannot be ingested: {detail}; nothing of it was taken, "
+            "replace or move it and run the ingest again"
+        )
+
+
+class SourceChangedError(LakeError):
+    """An input file is no longer what was taken from it."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` changed after it was ingested: {detail}; the rows taken are kept, nothing new "
+            "was. Put the file back as it was, or give the new one another name"
+        )
+
+
+class ContractError(LakeError):
+    """A contract asks a table for a change that is not additive or widening."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table, self.detail = table, detail
+        super().__init__(f"the contract of `{table}` cannot be applied: {detail}")
+
+
+class LeakError(LakeError):
+    """A sample would use a value that serving could not have known."""
+
+    def __init__(self, sample_set: str, *, rows: int, detail: str) -> None:
+        self.sample_set, self.rows = sample_set, rows
+        super().__init__(f"{rows} samples of `{sample_set}` use the future: {detail}")
+
+
+class DuplicateExposureError(LakeError):
+    """Two exposures share an id, so no label can be told to belong to one of them."""
+
+    def __init__(self, table: str, *, day: str, example: str, ids: int) -> None:
+        self.table, self.day, self.example, self.ids = table, day, example, ids
+        super().__init__(
+            f"`{table}` has {ids} exposure ids more than once on {day}, for example `{example}`; "
+            "no sample of that day was built, remove the duplicates (staging keeps the first "
+            "arrival of each id) and build again"
+        )
+
+
+class NullKnownAtError(LakeError):
+    """A feature row does not say when it happened or when it was known."""
+
+    def __init__(self, table: str, *, rows: int, columns: tuple[str, ...]) -> None:
+        self.table, self.rows, self.columns = table, rows, columns
+        named = " or ".join(f"`{name}`" for name in columns)
+        super().__init__(
+            f"{rows} rows of `{table}` have no {named}, so nobody can say which samples may use "
+            "them; nothing was built, fill the column and build again"
+        )
+
+
+class OnlineStoreError(LakeError):
+    """The online store was written in a format this version does not read."""
+
+    def __init__(self, path: str, *, found: int, allowed: int) -> None:
+        self.path, self.found, self.allowed = path, found, allowed
+        super().__init__(
+            f"the online store `{path}` has format {found}, this version reads {allowed}; "
+            "remove the file and publish the views again"
+        )
+
+
+class NotAFeatureViewError(LakeError):
+    """The table does not say that it is a feature view, or the view is not published online."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` cannot be served: {detail}")
+
+
+class FolderNotEmptyError(LakeError):
+    """A folder that is about to be filled holds something already."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"`{path}` is not empty; nothing was written, name a new folder or empty this one"
+        )
+
+
+class ModelTypeError(LakeError):
+    """A dbt model gives a column whose type a table cannot keep, or not the declared one."""
+
+    def __init__(self, table: str, column: str, detail: str) -> None:
+        self.table, self.column = table, column
+        super().__init__(f"model `{table}`, column `{column}`: {detail}; nothing was committed")
+
+
+class ModelRowsError(LakeError):
+    """A dbt model gives rows its table cannot take as they are."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"model `{table}`: {detail}; nothing was committed")
+
+
+class FeatureBuildError(LakeError):
+    """dbt could not build or test some models; the others were committed."""
+
+    def __init__(self, failures: tuple[str, ...]) -> None:
+        self.failures = failures
+        super().__init__("\n".join(failures))

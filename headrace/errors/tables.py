@@ -1,0 +1,167 @@
+"""Errors of reading, changing and cleaning up tables."""
+
+from headrace.errors.base import LakeError
+
+
+class TableNotFoundError(LakeError):
+    """The catalog has no such table."""
+
+    def __init__(self, name: str, *, known: tuple[str, ...] = ()) -> None:
+        self.name, self.known = name, known
+        listed = ", ".join(f"`{other}`" for other in known) or "none yet"
+        super().__init__(f"there is no table `{name}`; tables of this lake: {listed}")
+
+
+class SnapshotNotFoundError(LakeError):
+    """The table has no such snapshot, tag or branch."""
+
+    def __init__(self, table: str, wanted: str) -> None:
+        self.table, self.wanted = table, wanted
+        super().__init__(
+            f"`{table}` has no snapshot, tag or branch {wanted}; it may have expired: "
+            f"see `headrace tables show {table}`"
+        )
+
+
+class CommitConflictError(LakeError):
+    """Another commit removed a file or partition this commit builds on."""
+
+    retryable = True
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(
+            f"commit to `{table}` refused: {detail}; nothing was changed, run it again"
+        )
+
+
+class FencedError(LakeError):
+    """Another writer of the same stream has committed further than this one believes."""
+
+    def __init__(self, table: str, *, expected: str, found: str) -> None:
+        self.table, self.expected, self.found = table, expected, found
+        super().__init__(
+            f"another writer advanced `{table}`: offsets are {found}, this writer expected "
+            f"{expected}; nothing was committed, start again to resume from the table"
+        )
+
+
+class CommitOutcomeUnknownError(LakeError):
+    """The catalog did not say whether the commit landed, and could not be asked."""
+
+    retryable = True
+
+    def __init__(self, table: str, snapshot_id: int) -> None:
+        self.table, self.snapshot_id = table, snapshot_id
+        super().__init__(
+            f"it is unknown whether snapshot {snapshot_id} of `{table}` was committed; its files "
+            "are kept; run the same command again, it looks for that snapshot first"
+        )
+
+
+class CatalogBusyError(LakeError):
+    """The catalog stayed locked longer than the retry budget."""
+
+    retryable = True
+
+    def __init__(self, table: str, *, attempts: int) -> None:
+        self.table, self.attempts = table, attempts
+        super().__init__(
+            f"the catalog was busy through {attempts} attempts to commit to `{table}`; "
+            "nothing was changed, run it again"
+        )
+
+
+class UnsupportedTableError(LakeError):
+    """The table uses a feature of the format that this operation does not handle."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` is not supported here: {detail}; nothing was changed")
+
+
+class AlterRefusedError(LakeError):
+    """A change of a table's columns or partitioning would lose or misread rows, or fits nothing."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table, self.detail = table, detail
+        super().__init__(f"`{table}` cannot be altered: {detail}; nothing was changed")
+
+
+class MergeKeyError(LakeError, ValueError):
+    """Rows cannot be matched with those of the table by the key that was given."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"rows cannot be merged into `{table}`: {detail}; nothing was changed")
+
+
+class DuplicateKeyError(MergeKeyError):
+    """Two of the rows to merge have one key: nobody can say which is to stay."""
+
+    def __init__(self, table: str, *, example: str, keys: int) -> None:
+        self.example, self.keys = example, keys
+        detail = f"{keys} keys occur more than once, for example {example}; keep one row of each"
+        super().__init__(table, detail)
+
+
+class ConditionError(LakeError, ValueError):
+    """A condition on rows cannot be read, or does not fit the table."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"the condition on rows of `{table}` cannot be used: {detail}")
+
+
+class OffsetsUnknownError(LakeError):
+    """Nobody can say which source offsets belong to the rows of a snapshot."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(
+            f"`{table}` cannot be moved to another snapshot: {detail}, and offsets that do not fit "
+            "the rows would lose or double records; nothing was changed. Read that snapshot under a "
+            "tag, or write its rows to another table"
+        )
+
+
+class CatalogUnavailableError(LakeError):
+    """A catalog of another program cannot be reached or refuses."""
+
+    retryable = True
+
+    def __init__(self, catalog: str, detail: str) -> None:
+        self.catalog = catalog
+        super().__init__(
+            f"the catalog `{catalog}` cannot be used now: {detail}; what was committed before is "
+            "intact, see that it runs and lets you in, then run the same command again"
+        )
+
+
+class CleanupTooYoungError(LakeError, ValueError):
+    """A clean-up was asked to take files that a running job may still need."""
+
+    def __init__(self, table: str, *, asked_s: float, floor_s: float, setting: str) -> None:
+        self.table, self.asked_s, self.floor_s, self.setting = table, asked_s, floor_s, setting
+        super().__init__(
+            f"files of `{table}` are safe to take once they are {floor_s / 3600:g} h old, not "
+            f"{asked_s / 3600:g} h: a running job or an undo may need younger ones; nothing was "
+            f"changed. The limit is `{setting}` in lake.toml"
+        )
+
+
+class CleanupRefusedError(LakeError):
+    """Nobody can say which files of a table are still needed."""
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        super().__init__(f"`{table}` was not cleaned up: {detail}; every file is where it was")
+
+
+class TrashNotFoundError(LakeError):
+    """The table's trash has no such run."""
+
+    def __init__(self, table: str, run_id: str, *, known: tuple[str, ...]) -> None:
+        self.table, self.run_id, self.known = table, run_id, known
+        listed = ", ".join(f"`{run}`" for run in known) or "empty"
+        super().__init__(f"the trash of `{table}` has no run `{run_id[:80]}`; it is: {listed}")

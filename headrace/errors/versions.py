@@ -1,0 +1,90 @@
+"""Errors of tags, branches, publishing and leases."""
+
+from headrace.errors.base import LakeError
+from headrace.errors.tables import CommitConflictError
+
+
+class RefExistsError(CommitConflictError):
+    """A tag or branch of this name exists already, and names something else."""
+
+    retryable = False
+
+    def __init__(self, table: str, detail: str) -> None:
+        self.table = table
+        LakeError.__init__(
+            self,
+            f"commit to `{table}` refused: {detail}; nothing was changed, use another name or drop "
+            f"that one first: see `headrace tables refs {table}`",
+        )
+
+
+class ProtectedRefError(LakeError):
+    """A ref that no one may set or drop by hand."""
+
+    def __init__(self, table: str, ref: str, detail: str) -> None:
+        self.table, self.ref = table, ref
+        super().__init__(f"`{ref}` of `{table}` was left as it is: {detail}")
+
+
+class NotAnAncestorError(LakeError):
+    """A ref would have to leave the history of what it is to be moved to, or from."""
+
+    def __init__(self, table: str, *, ancestor: str, descendant: str) -> None:
+        self.table, self.ancestor, self.descendant = table, ancestor, descendant
+        super().__init__(
+            f"{ancestor} of `{table}` is no ancestor of {descendant}, so moving would lose commits "
+            "that only one of them has; nothing was changed"
+        )
+
+
+class BranchDivergedError(LakeError):
+    """A branch cannot be published: `main` has gone another way, and the branch did more than add."""
+
+    def __init__(self, table: str, branch: str, detail: str) -> None:
+        self.table, self.branch = table, branch
+        super().__init__(
+            f"`{branch}` of `{table}` was not published: `main` has commits that it lacks, and "
+            f"{detail}; `main` and the branch are as they were. Write it again on a new branch"
+        )
+
+
+class AuditFailedError(LakeError):
+    """Rows on a branch did not pass the checks they were written there for."""
+
+    def __init__(self, table: str, branch: str, failures: tuple[str, ...]) -> None:
+        self.table, self.branch, self.failures = table, branch, failures
+        super().__init__(
+            f"`{branch}` of `{table}` was not published: {'; '.join(failures)}. The branch is left "
+            f"to be looked at; drop it with `headrace tables branch {table} {branch} --drop --apply`"
+        )
+
+
+class AlreadyPublishedError(LakeError):
+    """What a branch or snapshot added is in the table already."""
+
+    def __init__(self, table: str, what: str, *, snapshot_id: int) -> None:
+        self.table, self.what, self.snapshot_id = table, what, snapshot_id
+        super().__init__(
+            f"{what} is in `{table}` already, by snapshot {snapshot_id}; nothing was added again"
+        )
+
+
+class PickRefusedError(LakeError):
+    """A snapshot did something that cannot be done again on top of other commits."""
+
+    def __init__(self, table: str, snapshot_id: int, detail: str) -> None:
+        self.table, self.snapshot_id = table, snapshot_id
+        super().__init__(
+            f"snapshot {snapshot_id} of `{table}` was not picked: {detail}; nothing was changed"
+        )
+
+
+class LeaseLapsedError(LakeError):
+    """A lease was not renewed in time, or was released."""
+
+    def __init__(self, table: str, lease_id: str, *, snapshot_id: int) -> None:
+        self.table, self.lease_id, self.snapshot_id = table, lease_id, snapshot_id
+        super().__init__(
+            f"lease `{lease_id}` on snapshot {snapshot_id} of `{table}` is over, and what it kept "
+            "may be gone; take a new lease, on the head if that snapshot has expired"
+        )

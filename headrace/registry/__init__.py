@@ -1,0 +1,26 @@
+"""The control database: what each commit did and read, kept after snapshots expire."""
+
+from headrace.registry.databases import name_errors, prepare_sqlite
+from headrace.registry.records import (
+    Build,
+    CommitRecord,
+    DatasetRecord,
+    Edge,
+    LeaseRecord,
+    Measure,
+    WriteRecord,
+)
+from headrace.registry.store import Registry
+
+__all__ = [
+    "Build",
+    "CommitRecord",
+    "DatasetRecord",
+    "Edge",
+    "LeaseRecord",
+    "Measure",
+    "Registry",
+    "WriteRecord",
+    "name_errors",
+    "prepare_sqlite",
+]

@@ -1,0 +1,100 @@
+"""What the control database answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitRecord:
+    """One commit of one table; partitions are canonical texts of their keys.
+
+    `moves` says which table properties it changed, and is empty if that is not known; `origins`
+    name the snapshots and audits whose rows it published.
+    """
+
+    table: str
+    snapshot_id: int
+    parent_id: int | None
+    sequence_number: int
+    committed_at_ms: int
+    operation: str
+    partitions: tuple[str, ...] = ()
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    code: str = ""
+    run_id: str = ""
+    files_added: int = 0
+    files_removed: int = 0
+    rows_added: int = 0
+    rows_removed: int = 0
+    moves: str = ""
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseRecord:
+    """Who holds a lease on a snapshot, and until when."""
+
+    lease_id: str
+    table: str
+    snapshot_id: int
+    holder: str
+    ends_at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number about a table that is too dear to find out on each look, and when it was found."""
+
+    value: int
+    measured_at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """One table was computed from one snapshot of another; the latest such fact per pair."""
+
+    source: str
+    source_snapshot_id: int
+    target: str
+    target_snapshot_id: int
+    committed_at_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What one partition of a derived table was last built from."""
+
+    table: str
+    partition: str
+    snapshot_id: int
+    inputs: Mapping[str, int]
+    code: str
+    watermarks: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRecord:
+    """One version number of a dataset, taken for good.
+
+    `state` is `claimed` while its tags and files are being made, then `published`, or `abandoned`
+    if they could not be.
+    """
+
+    name: str
+    version: int
+    state: str
+    lockfile: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteRecord:
+    """One writer whose files no commit names yet; the process that writes is told by four facts."""
+
+    write_id: str
+    table: str
+    location: str
+    host: str
+    boot_id: str
+    pid: int
+    process_start_ticks: int
+    started_at_ms: int

@@ -1,0 +1,102 @@
+"""The tables of the control database."""
+
+import sqlalchemy as sa
+
+METADATA = sa.MetaData()
+
+COMMITS = sa.Table(
+    "commits",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Column("parent_id", sa.BigInteger),
+    sa.Column("sequence_number", sa.BigInteger, nullable=False),
+    sa.Column("committed_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("operation", sa.Text, nullable=False),
+    sa.Column("partitions", sa.Text, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("files_added", sa.BigInteger, nullable=False),
+    sa.Column("files_removed", sa.BigInteger, nullable=False),
+    sa.Column("rows_added", sa.BigInteger, nullable=False),
+    sa.Column("rows_removed", sa.BigInteger, nullable=False),
+    sa.Index("commits_by_time", "table_name", "sequence_number"),
+)
+
+MEASURES = sa.Table(
+    "measures",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.BigInteger, nullable=False),
+    sa.Column("measured_at_ms", sa.BigInteger, nullable=False),
+)
+
+BUILDS = sa.Table(
+    "builds",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("partition", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, nullable=False),
+    sa.Column("inputs", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("watermarks", sa.Text, nullable=False),
+)
+
+DATASET_VERSIONS = sa.Table(
+    "dataset_versions",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.BigInteger, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("lockfile", sa.Text, nullable=False),
+)
+
+# commits that are not, or no longer, in the history of `main`: on other branches, or rolled back
+OFF_MAIN = sa.Table(
+    "off_main",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+)
+
+PROPERTY_MOVES = sa.Table(
+    "property_moves",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Column("moves", sa.Text, nullable=False),
+)
+
+ORIGINS = sa.Table(
+    "commit_origins",
+    METADATA,
+    sa.Column("table_name", sa.Text, primary_key=True),
+    sa.Column("origin", sa.Text, primary_key=True),
+    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
+    sa.Index("commit_origins_by_commit", "table_name", "snapshot_id"),
+)
+
+LEASES = sa.Table(
+    "leases",
+    METADATA,
+    sa.Column("lease_id", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("snapshot_id", sa.BigInteger, nullable=False),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("ends_at_ms", sa.BigInteger, nullable=False),
+)
+
+WRITES = sa.Table(
+    "writes",
+    METADATA,
+    sa.Column("write_id", sa.Text, primary_key=True),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("boot_id", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("process_start_ticks", sa.BigInteger, nullable=False),
+    sa.Column("started_at_ms", sa.BigInteger, nullable=False),
+)
