@@ -19,7 +19,7 @@ from headrace.datasets.versions import find_lockfile
 from headrace.tables.lake import Lake
 from tests.conftest import ROOT, DemoLake, demo_environment
 
-KILLS = int(os.environ.get("HEADRACE_KILLS", "3"))
+KILLS = int(os.environ.get("HEADRACE_KILLS", "1"))
 SEED = int(os.environ.get("HEADRACE_KILL_SEED", "7"))
 # Progress lines after which a run is killed: from before the first write to after the last table.
 LINES = range(16)

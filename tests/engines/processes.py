@@ -1,6 +1,5 @@
 """Writers in processes of their own, so that they compete for real and can be killed."""
 
-import multiprocessing
 import os
 import random
 import time
@@ -15,10 +14,8 @@ from headrace.maintenance.compact import compact
 from headrace.tables.commit import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from tests.engines.keyed import Row, add_rows, arrow
+from tests.processes import CONTEXT
 
-# one process pays for the imports; each writer is a fork of it, killed for real
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["headrace.engines.merge", "tests.engines.processes"])
 Work = Callable[[LakeTable], None]
 
 
@@ -26,7 +23,7 @@ def start(
     work: Callable[..., None], settings: Settings, *arguments: object, crash_at: str = ""
 ) -> BaseProcess:
     """Run a writer: exit code 0 done, -9 killed at `crash_at`."""
-    process = _CONTEXT.Process(target=_run, args=(work, settings, crash_at, arguments))
+    process = CONTEXT.Process(target=_run, args=(work, settings, crash_at, arguments))
     process.start()
     return process
 

@@ -1,7 +1,6 @@
 """The embedded engine: pinned snapshots in, data files out."""
 
 import datetime as dt
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -15,6 +14,7 @@ from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import EVENTS, START, add, events_table, ids_of
 
@@ -129,9 +129,7 @@ def _die_with_a_spill_folder(parent: Path) -> None:
 def test_the_spill_folder_of_a_killed_process_is_swept_and_a_living_one_is_not(
     tmp_path: Path,
 ) -> None:
-    dead = multiprocessing.get_context("spawn").Process(
-        target=_die_with_a_spill_folder, args=(tmp_path,)
-    )
+    dead = CONTEXT.Process(target=_die_with_a_spill_folder, args=(tmp_path,))
     dead.start()
     dead.join(60)
     assert len(list(tmp_path.glob("engine-*"))) == 1

@@ -1,7 +1,6 @@
 """Ingesters in processes of their own, so that they can be killed and can compete."""
 
 import contextlib
-import multiprocessing
 import os
 import sys
 import time
@@ -11,12 +10,9 @@ from pathlib import Path
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import FencedError
+from tests.processes import CONTEXT
 
 FENCED = 3
-
-# one process pays for the imports; each ingester is a fork of it, killed for real
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["headrace.ingest.run", "tests.ingest.processes"])
 
 
 def start_ingester(
@@ -28,7 +24,7 @@ def start_ingester(
     begin: float = 0.0,
 ) -> BaseProcess:
     """Ingest in a process: exit code 0 done, `FENCED` fenced, -9 killed at `crash_at`."""
-    process = _CONTEXT.Process(
+    process = CONTEXT.Process(
         target=_ingest, args=(settings, stream, rows_per_commit, crash_at, begin)
     )
     process.start()

@@ -1,46 +1,42 @@
 """Writers and clean-ups in processes of their own, so that they can hang, be killed and die for real."""
 
 import datetime as dt
-import multiprocessing
 import os
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from headrace.config import Settings
-
-# one process pays for the imports; each other is a fork of it
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["headrace.maintenance.collect", "tests.maintenance.processes"])
+from tests.processes import CONTEXT
 
 KILLED = -9
 
 
 def start_writer(settings: Settings) -> tuple[BaseProcess, Connection]:
     """Write one file, say where it is, and commit it once the connection says so."""
-    ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_write_wait_commit, args=(settings, theirs))
+    ours, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=_write_wait_commit, args=(settings, theirs))
     process.start()
     return process, ours
 
 
 def run_writer(settings: Settings, *, crash_at: str) -> int | None:
     """Append, and be killed on the way; the exit code is `KILLED`."""
-    return _end_of(_CONTEXT.Process(target=_append, args=(settings, crash_at)))
+    return _end_of(CONTEXT.Process(target=_append, args=(settings, crash_at)))
 
 
 def run_cleanup(settings: Settings, *, now: dt.datetime, crash_at: str) -> int | None:
     """Clean up, and be killed on the way."""
-    return _end_of(_CONTEXT.Process(target=_clean, args=(settings, now, crash_at)))
+    return _end_of(CONTEXT.Process(target=_clean, args=(settings, now, crash_at)))
 
 
 def run_restore(settings: Settings, run_id: str, *, now: dt.datetime, crash_at: str) -> int | None:
     """Restore a run, and be killed on the way."""
-    return _end_of(_CONTEXT.Process(target=_restore, args=(settings, run_id, now, crash_at)))
+    return _end_of(CONTEXT.Process(target=_restore, args=(settings, run_id, now, crash_at)))
 
 
 def run_empty_trash(settings: Settings, *, now: dt.datetime, crash_at: str) -> int | None:
     """Empty the trash, and be killed on the way."""
-    return _end_of(_CONTEXT.Process(target=_empty, args=(settings, now, crash_at)))
+    return _end_of(CONTEXT.Process(target=_empty, args=(settings, now, crash_at)))
 
 
 def _end_of(process: BaseProcess) -> int | None:

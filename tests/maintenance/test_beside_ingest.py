@@ -1,10 +1,9 @@
 """Compaction beside a writer in another process."""
 
-import multiprocessing
-
 from headrace.config import Settings
 from headrace.maintenance.compact import compact
 from headrace.tables.lake import Lake
+from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table, ids_of
 
 
@@ -21,7 +20,7 @@ def test_a_running_ingest_and_repeated_compaction_lose_and_double_nothing(
     rows = 40
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        writer = multiprocessing.get_context("spawn").Process(target=_append, args=(settings, rows))
+        writer = CONTEXT.Process(target=_append, args=(settings, rows))
         writer.start()
         compactions = 0
         while writer.is_alive():

@@ -1,7 +1,6 @@
 """Rounds of maintenance on real tables: rows stay, budgets hold, races are for the next round."""
 
 import dataclasses
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import tag
 from tests.maintenance.factories import NOW
+from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
 FINISHED = 0.0  # every partition counts as finished at once
@@ -274,8 +274,7 @@ def test_rounds_beside_a_running_writer_lose_and_double_nothing(settings: Settin
     rows = 40
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        context = multiprocessing.get_context("spawn")
-        writer = context.Process(target=_append, args=(settings, rows))
+        writer = CONTEXT.Process(target=_append, args=(settings, rows))
         writer.start()
         results = 0
         while writer.is_alive():

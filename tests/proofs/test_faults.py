@@ -1,6 +1,5 @@
 """Every call below a table fails once, before and after its effect, or kills: nothing is half done."""
 
-import multiprocessing
 import os
 import random
 import sys
@@ -21,6 +20,7 @@ from headrace.errors import (
 )
 from headrace.tables.lake import Lake
 from tests.conftest import ROOT
+from tests.processes import CONTEXT
 from tests.proofs.invariants import Facts, engine_rows
 from tests.proofs.jobs import JOBS, TABLE, Job
 from tests.proofs.layers import MODES, READS, Calls, Mode, faulty
@@ -30,10 +30,6 @@ KILLED = -9
 _NOTHING_CHANGED = (CommitConflictError, CatalogBusyError, FencedError, StorageError)
 _BY_NAME = {job.name: job for job in JOBS}
 each_job = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-
-# one process pays for the imports; what is killed is a fork of it
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.proofs.test_faults"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +190,7 @@ def _judge(
 def _in_a_process(
     saved: Saved, job: Job, *, strike: Strike | None = None, crash_at: str = ""
 ) -> int | None:
-    process = _CONTEXT.Process(target=_run, args=(saved.settings, job.name, strike, crash_at))
+    process = CONTEXT.Process(target=_run, args=(saved.settings, job.name, strike, crash_at))
     process.start()
     process.join(timeout=120)
     return process.exitcode

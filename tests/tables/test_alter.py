@@ -1,7 +1,6 @@
 """Altering tables by hand: what changes, what it must not do to older rows, and what is refused."""
 
 import datetime as dt
-import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +50,7 @@ from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.schema_edit import edit
+from tests.processes import CONTEXT
 from tests.tables import evolution
 from tests.tables.delete_files import delete_values
 from tests.tables.factories import EVENTS, add, events_table, ids_of
@@ -502,9 +502,8 @@ def _alter_often(settings: Settings, mine: str) -> None:
 def test_processes_that_alter_a_table_beside_an_appender_all_succeed(settings: Settings) -> None:
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_alter_often, args=(settings, name)) for name in ("a", "b")
+            CONTEXT.Process(target=_alter_often, args=(settings, name)) for name in ("a", "b")
         ]
         for worker in workers:
             worker.start()

@@ -1,6 +1,5 @@
 """The committer: what a table holds after commits, races, lost answers and kills."""
 
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -26,6 +25,7 @@ from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
 BOUNDARIES = ("commit.after_data_files", "commit.after_manifests", "commit.after_swap")
@@ -205,9 +205,8 @@ def _writer(settings: Settings, first: int, count: int) -> None:
 def test_processes_that_append_at_once_lose_and_double_nothing(settings: Settings) -> None:
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_writer, args=(settings, first, 8)) for first in (0, 100, 200)
+            CONTEXT.Process(target=_writer, args=(settings, first, 8)) for first in (0, 100, 200)
         ]
         for worker in workers:
             worker.start()
@@ -229,8 +228,7 @@ def _fenced_writer(settings: Settings, crash_at: str, batches: int) -> None:
 def test_a_kill_at_any_boundary_loses_and_doubles_nothing(
     settings: Settings, boundary: str
 ) -> None:
-    context = multiprocessing.get_context("spawn")
-    killed = context.Process(target=_fenced_writer, args=(settings, f"{boundary}:2", 4))
+    killed = CONTEXT.Process(target=_fenced_writer, args=(settings, f"{boundary}:2", 4))
     killed.start()
     killed.join(120)
     assert killed.exitcode == -signal.SIGKILL
@@ -246,9 +244,7 @@ def test_a_kill_before_the_record_leaves_no_gap_once_the_snapshot_has_expired(
     settings: Settings,
 ) -> None:
     few = Settings(**{**settings.__dict__, "snapshots_kept": 1})
-    killed = multiprocessing.get_context("spawn").Process(
-        target=_fenced_writer, args=(few, "commit.after_swap:3", 8)
-    )
+    killed = CONTEXT.Process(target=_fenced_writer, args=(few, "commit.after_swap:3", 8))
     killed.start()
     killed.join(120)
     assert killed.exitcode == -signal.SIGKILL

@@ -30,7 +30,6 @@ from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.test_faults import impatient, locked
 
 HOUR_S = 3600
-_CONTEXT = multiprocessing.get_context("spawn")
 
 
 def now_ms() -> int:
@@ -154,8 +153,11 @@ def _write_and_wait(settings: Settings, pipe: Connection) -> None:
 def test_a_write_is_live_as_long_as_its_process_and_dead_right_after(settings: Settings) -> None:
     with Lake.open(settings) as lake:
         events_table(lake)
-        ours, theirs = _CONTEXT.Pipe()
-        process = _CONTEXT.Process(target=_write_and_wait, args=(settings, theirs))
+        # a child of this very process, which alone is told that it ended
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=_write_and_wait, args=(settings, theirs)
+        )
         process.start()
         assert ours.recv() == "written"
         write_id = this_write(lake).write_id

@@ -1,7 +1,5 @@
 """Creating tables, bringing them in line with a schema, refs and changes."""
 
-import multiprocessing
-
 import pyarrow as pa
 import pytest
 
@@ -19,6 +17,7 @@ from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from tests.processes import CONTEXT
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
 
@@ -106,9 +105,8 @@ def _evolve_often(settings: Settings, mine: str) -> None:
 def test_processes_that_evolve_a_table_beside_an_appender_all_succeed(settings: Settings) -> None:
     with Lake.open(settings) as lake:
         table = events_table(lake)
-        context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_evolve_often, args=(settings, name)) for name in ("a", "b")
+            CONTEXT.Process(target=_evolve_often, args=(settings, name)) for name in ("a", "b")
         ]
         for worker in workers:
             worker.start()

@@ -34,6 +34,7 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.pick import cherry_pick
 from headrace.tables.publish import Way, plan_publish
 from headrace.tables.rollback import apply_rollback, plan_rollback
+from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.test_faults import impatient, locked
 
@@ -438,9 +439,7 @@ def test_a_kill_rolls_back_rows_offsets_and_builds_or_none_of_them(
         table = events_table(lake)
         refs.tag(table, "good", snapshot_id=take(table, 2).snapshot_id)
         lake.registry.record_builds([build_of(take(table, 5))])
-        killed = multiprocessing.get_context("spawn").Process(
-            target=_roll_back, args=(settings, crash_at)
-        )
+        killed = CONTEXT.Process(target=_roll_back, args=(settings, crash_at))
         killed.start()
         killed.join(120)
         assert killed.exitcode == -signal.SIGKILL
@@ -622,10 +621,9 @@ def test_of_two_processes_that_fast_forward_to_two_branches_one_wins(settings: S
         for i, name in enumerate(("left", "right")):
             refs.create_branch(table, name)
             write(table, [10 + i], branch=name)
-        context = multiprocessing.get_context("spawn")
-        outcomes = context.Queue()
+        outcomes = CONTEXT.Queue()
         workers = [
-            context.Process(target=_forward, args=(settings, name, outcomes))
+            CONTEXT.Process(target=_forward, args=(settings, name, outcomes))
             for name in ("left", "right")
         ]
         for worker in workers:
@@ -650,8 +648,7 @@ def test_tags_branches_and_drops_beside_appends_lose_nothing(settings: Settings)
     with Lake.open(few) as lake:
         table = events_table(lake)
         write(table, [0])
-        context = multiprocessing.get_context("spawn")
-        worker = context.Process(target=_append_many, args=(few, 1, 25))
+        worker = CONTEXT.Process(target=_append_many, args=(few, 1, 25))
         worker.start()
         made: dict[str, tuple[int, int]] = {}
         number = 0

@@ -28,6 +28,7 @@ from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.publish import Check, Draft, Way, apply_publish, plan_publish
 from headrace.tables.wap import AuditBranch
+from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
 PASSES: dict[str, Check] = {"anything": lambda _: ""}
@@ -330,9 +331,8 @@ def _publish(settings: Settings, branch: str, said: "multiprocessing.Queue[str]"
 
 
 def _race(settings: Settings, branches: list[str]) -> list[str]:
-    context = multiprocessing.get_context("spawn")
-    said = context.Queue()
-    workers = [context.Process(target=_publish, args=(settings, name, said)) for name in branches]
+    said = CONTEXT.Queue()
+    workers = [CONTEXT.Process(target=_publish, args=(settings, name, said)) for name in branches]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -384,9 +384,7 @@ def test_a_kill_publishes_all_or_nothing_and_the_audit_never_twice(
     with Lake.open(settings) as lake:
         table = events_table(lake)
         add(table, [1])
-        killed = multiprocessing.get_context("spawn").Process(
-            target=_nightly, args=(settings, crash_at)
-        )
+        killed = CONTEXT.Process(target=_nightly, args=(settings, crash_at))
         killed.start()
         killed.join(120)
         assert killed.exitcode == -signal.SIGKILL

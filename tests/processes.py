@@ -1,0 +1,19 @@
+"""Processes that tests start, so that programs compete, hang and are killed for real.
+
+One process pays for the imports, once for each that runs tests; every other is a fork of it.
+"""
+
+import multiprocessing
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "headrace.engines.delete",
+        "headrace.engines.merge",
+        "headrace.ingest.run",
+        "headrace.maintenance.collect",
+        "headrace.maintenance.compact",
+        "headrace.tables.wap",
+        "tests.tables.factories",
+    ]
+)
