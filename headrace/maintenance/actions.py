@@ -109,9 +109,12 @@ def _full(state: TableState, part: PartitionLayout) -> Action:
         kind=Kind.FULL,
         table=state.table,
         partition=part.partition,
-        reason=f"{part.small_files:,} of {counted(part.files, 'file')} small"
+        reason=", ".join(
+            (f"{part.small_files:,} of {counted(part.files, 'file')} small", *part.why)
+        )
         + (f", no write for {span_text(state.cold_after_s)}" if state.cold_after_s else ""),
-        gain=_fewer_files(gone) + _closer(part),
+        gain="; ".join(filter(None, (_fewer_files(gone), _closer(part))))
+        or "rows as they should lie",
         gain_s=gone * (OPEN_FILE_S + ENTRY_S) + max(0.0, part.depth - 1) * OPEN_FILE_S,
         steps=tuple(each.bytes for each in part.full),
         since_ms=_since_ms(state, part.full),
@@ -209,6 +212,8 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
 
 
 def _fewer_files(gone: int) -> str:
+    if not gone:
+        return ""
     saved = time_text(gone * (OPEN_FILE_S + ENTRY_S))
     return f"{counted(gone, 'file')} fewer, scans save {saved}"
 
@@ -216,7 +221,7 @@ def _fewer_files(gone: int) -> str:
 def _closer(part: PartitionLayout) -> str:
     if part.depth <= SORTED_RUNS_MAX:
         return ""
-    return f"; a look-up by key opens {part.depth - 1:.3g} files fewer"
+    return f"a look-up by key opens {part.depth - 1:.3g} files fewer"
 
 
 def _since_ms(state: TableState, bins: Sequence[BinSize]) -> int:

@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 from headrace.maintenance.clustering import SortKey, clustering_depth, declared_keys
 from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
 from headrace.maintenance.plan import is_small
-from headrace.maintenance.runs import BinSize, full_plan, light_plan, sizes
+from headrace.maintenance.runs import BinSize, full_plan, light_plan, reasons, sizes
 from headrace.tables.deletes import has_equality
 from headrace.tables.manifests import manifests_of
 from headrace.tables.partitions import PartitionKey
@@ -22,7 +22,8 @@ _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
 class PartitionLayout:
     """The files of one partition.
 
-    `full` are the bins of a whole compaction, `light` those of the full size tiers only.
+    `full` are the bins of a whole compaction, `light` those of the full size tiers only. `why` says
+    what else than their size is wrong with files of `full`.
     """
 
     partition: PartitionKey
@@ -32,6 +33,7 @@ class PartitionLayout:
     depth: float = 0.0  # how many files hold a value of the sort key, on average; 0 if unsorted
     full: tuple[BinSize, ...] = ()
     light: tuple[BinSize, ...] = ()
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +127,8 @@ def _partitions(
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in files:
         members.setdefault(file.partition, []).append(file)
-    full = sizes(full_plan(version, target_bytes=target_bytes))
+    whole = full_plan(version, target_bytes=target_bytes)
+    full, why = sizes(whole), reasons(whole)
     light = sizes(light_plan(version, target_bytes=target_bytes))
     schema = version._metadata.schema()
     return tuple(
@@ -137,6 +140,7 @@ def _partitions(
             depth=clustering_depth(found, keys[0], schema=schema).mean if keys else 0.0,
             full=full.get(key, ()),
             light=light.get(key, ()),
+            why=why.get(key, ()),
         )
         for key, found in members.items()
     )

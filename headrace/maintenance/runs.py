@@ -3,13 +3,14 @@
 A light run is for partitions that are still written to, a full one for those that are finished.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 from pyiceberg.manifest import ManifestContent
 
-from headrace.maintenance.bins import Bin, CompactionPolicy
+from headrace.maintenance.bins import Bin, CompactionPolicy, Reason
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.maintenance.tiers import full_tiers
 from headrace.tables import manifests
@@ -76,6 +77,22 @@ def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
             )
             found[key] = (*found.get(key, ()), size)
     return found
+
+
+def reasons(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[str, ...]]:
+    """Say what else than their size is a reason to write files anew, by partition."""
+    found: dict[PartitionKey, Counter[Reason]] = {}
+    for each in plan.bins:
+        for key in {file.partition for file in each.files}:
+            found.setdefault(key, Counter()).update(each.reasons)
+    return {
+        key: tuple(
+            f"{count:,} {reason.value}"
+            for reason, count in sorted(counts.items())
+            if reason is not Reason.SMALL
+        )
+        for key, counts in found.items()
+    }
 
 
 def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:

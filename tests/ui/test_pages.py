@@ -35,7 +35,7 @@ def test_an_empty_lake_says_what_to_do_next_and_stays_empty(
 def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
     _ = full
     shown = app()
-    assert "4 things to look at" in shown.warning[0].value
+    assert "4 things to look at" in shown.error[0].value
     everything = texts(shown)
     assert "6 records could not be taken: wrong_type (6)" in everything
     assert "7 of 7 files are small; fixing it gains 5 fewer files" in everything
@@ -58,7 +58,9 @@ def test_the_overview_lists_tables_worst_first_with_freshness(app: Open, full: L
 
 def test_the_overview_lists_streams_versions_and_the_online_store(app: Open, full: Lake) -> None:
     _ = full
-    _, streams, versions, online = (each.value for each in app().dataframe)
+    _, queue, streams, versions, online = (each.value for each in app().dataframe)
+    assert list(queue["table"]) == ["/tables?table=dead_letters.records"]
+    assert list(queue["action"]) == ["rewrite manifests"]  # all others are still written to
     by_name = streams.set_index("stream")
     assert by_name.loc["impressions", "dead letters"] == 6
     assert by_name.loc["clicks", "last commit"] == "never"
@@ -85,14 +87,16 @@ def test_the_tables_page_opens_on_the_worst_table(app: Open, full: Lake) -> None
     _ = full
     shown = app("tables")
     assert shown.selectbox(key="table").value == "dead_letters.records"
-    assert metrics(shown)["Health"] == "50 / 100"
+    assert metrics(shown)["Health"] == "49 / 100"
+    assert "See the plan first" in texts(shown)
 
 
 def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     shown = app("tables", table="raw.impressions")
     assert shown.selectbox(key="table").value == "raw.impressions"
     assert metrics(shown)["Files"] == "7"
-    snapshots = shown.dataframe[0].value
+    waiting, snapshots, *_ = (each.value for each in shown.dataframe)
+    assert set(waiting["action"]) == {"compact fully"}
     assert list(snapshots["operation"]) == ["append"] * 7
     assert set(snapshots["state"]) == {"alive"}
     head = str(full.table("raw.impressions").head().snapshot_id)
