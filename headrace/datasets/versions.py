@@ -91,7 +91,8 @@ def pinned_samples(lake: Lake, lock: Lockfile) -> TableVersion:
 
     """
     try:
-        return lake.table(lock.table).at(snapshot_id=lock.snapshot_id)
+        # as it was: columns renamed or dropped since belong to later versions
+        return lake.table(lock.table).at(snapshot_id=lock.snapshot_id).in_schema_then()
     except SnapshotNotFoundError as error:
         detail = f"the pinned snapshot {lock.snapshot_id} of {lock.table} was removed"
         raise DatasetChangedError(lock.name, lock.version, detail) from error

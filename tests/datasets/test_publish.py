@@ -22,6 +22,7 @@ from headrace.errors import (
     VersionExistsError,
 )
 from headrace.registry import Registry
+from headrace.tables import alter
 from headrace.tables.lake import Lake
 from headrace.tables.refs import tag, tags
 from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
@@ -235,6 +236,25 @@ def test_a_new_column_of_the_table_does_not_change_a_published_version(three_day
     schema = three_days.samples.head().schema.append(pa.field("later", pa.int64()))
     three_days.lake.create(SAMPLES, schema, partition_by=["day(event_time)"])
     assert verify(three_days.lake, "ctr", 1).rows == 9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        alter.RenameColumn("ctr_1d", to="click_rate"),
+        alter.DropColumn("ctr_1d"),
+        alter.AddColumn("later", type=pa.int64()),
+    ],
+    ids=["rename", "drop", "add"],
+)
+def test_a_published_version_is_as_it_was_whatever_became_of_its_columns(
+    three_days: River, change: alter.Step
+) -> None:
+    publish(three_days.lake, SAMPLE_SET)
+    before = load_dataset(three_days.lake, "ctr", 1).version.to_arrow().to_pylist()
+    alter.alter(three_days.samples, change)
+    assert verify(three_days.lake, "ctr", 1).rows == 9
+    assert load_dataset(three_days.lake, "ctr", 1).version.to_arrow().to_pylist() == before
 
 
 def test_columns_declared_approximate_are_left_out_of_the_hash(river: River) -> None:
