@@ -1,0 +1,170 @@
+"""What altering a table leaves alone: columns that streams, partitions or deletes live on."""
+
+import pyarrow as pa
+import pytest
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType, NestedField, StringType
+
+from headrace.definitions.stream import Stream
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.errors import (
+    AlterRefusedError,
+    CommitConflictError,
+)
+from headrace.identifiers import TableName
+from headrace.ingest.run import table_properties
+from headrace.tables import alter
+from headrace.tables.alter import (
+    AddColumn,
+    DropColumn,
+    MakeOptional,
+    MoveColumn,
+    RenameColumn,
+    Step,
+    WidenColumn,
+)
+from headrace.tables.lake import Lake, LakeTable
+from tests.tables.delete_files import delete_values
+from tests.tables.factories import add, events_table
+from tests.tables.visits import put, rows_of
+
+
+def stream_table(lake: Lake) -> LakeTable:
+    """A table as ingesting a stream makes it, with all that its contract may say."""
+    stream = Stream.model_validate(
+        {
+            "stream": "clicks",
+            "table": "raw.clicks",
+            "source": {"files": "clicks/*.jsonl"},
+            "format": "json",
+            "fields": {
+                "user_id": {"type": "long", "required": True},
+                "item": {"type": "int"},
+                "session": {"type": "string"},
+                "at": {"type": "timestamptz", "required": True},
+            },
+            "event_time": "at",
+            "cluster_by": ["session"],
+            "feature_view": {"entity": ["user_id"]},
+        }
+    )
+    return lake.create(
+        stream.table,
+        stream.table_schema(),
+        partition_by=stream.partition_by,
+        properties=table_properties(stream),
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "complaint"),
+    [
+        (DropColumn("event_time"), r"`event_time` partitions it \(`day\(event_time\)`\)"),
+        (RenameColumn("event_time", to="happened_at"), "time every record of its stream has"),
+        (MakeOptional("known_at"), "time every record of its stream has"),
+        (DropColumn("known_at"), "cannot be dropped"),
+        (DropColumn("_source"), "row coordinate"),
+        (RenameColumn("_offset", to="at"), "row coordinate headrace writes and cannot be renamed"),
+        (WidenColumn("_partition", type=pa.int64()), "cannot be widened"),
+        (DropColumn("session"), "its order of rows"),
+        (RenameColumn("session", to="visit"), "its order of rows"),
+        (DropColumn("user_id"), "entity or a time of the feature view"),
+        (MakeOptional("user_id"), "cannot be made optional"),
+    ],
+    ids=str,
+)
+def test_columns_that_a_stream_or_view_lives_on_are_left_alone(
+    lake: Lake, step: Step, complaint: str
+) -> None:
+    table = stream_table(lake)
+    with pytest.raises(AlterRefusedError, match=complaint):
+        alter.alter(table, step)
+
+
+def test_other_columns_of_a_stream_change_and_the_plan_says_what_its_contract_needs(
+    lake: Lake,
+) -> None:
+    table = stream_table(lake)
+    plan = alter.widen_column(table, "item", pa.int64())
+    assert plan.notes
+    assert "the contract of stream `clicks` must say the same" in str(plan)
+    assert not alter.add_column(table, "note", pa.string()).notes
+    alter.move_column(table, "_source", where="first")
+    assert table.head().schema.names[0] == "_source"
+
+
+def test_partition_sort_and_identity_columns_of_any_program_stay(lake: Lake) -> None:
+    fields = [
+        NestedField(1, "id", LongType(), required=True),
+        NestedField(2, "place", StringType(), required=False),
+        NestedField(3, "city", StringType(), required=False),
+        NestedField(4, "rest", StringType(), required=False),
+    ]
+    lake.catalog.create_namespace("raw")
+    lake.catalog.create_table(
+        "raw.foreign",
+        Schema(*fields, identifier_field_ids=[1]),
+        sort_order=SortOrder(SortField(source_id=2, transform=IdentityTransform())),
+    )
+    table = lake.table("raw.foreign")
+    alter.repartition(table, partition_by=["city"])
+    for step, complaint in [
+        (DropColumn("id"), "row identity"),
+        (MakeOptional("id"), "row identity"),
+        (DropColumn("place"), "sort order"),
+        (DropColumn("city"), "partitions it"),
+    ]:
+        with pytest.raises(AlterRefusedError, match=complaint):
+            alter.alter(table, step)
+    alter.alter(table, RenameColumn("place", to="town"), RenameColumn("id", to="key"))
+    assert table.iceberg().schema().identifier_field_names() == {"key"}
+    alter.repartition(table, partition_by=[])
+    with pytest.raises(AlterRefusedError, match="in an older scheme"):
+        alter.drop_column(table, "city")
+
+
+def test_a_column_cannot_take_the_name_of_a_partition_field(lake: Lake) -> None:
+    table = events_table(lake)
+    with pytest.raises(AlterRefusedError, match="`event_time_day` is the name of a partition"):
+        alter.add_column(table, "event_time_day", pa.int64())
+    alter.repartition(table, partition_by=["name"])
+    alter.rename_column(table, "name", to="title")
+    with pytest.raises(AlterRefusedError, match="`name` is the name of a partition field"):
+        alter.add_column(table, "name", pa.string())
+
+
+def test_a_plan_lands_after_other_rows_but_not_after_other_columns(lake: Lake) -> None:
+    table = events_table(lake)
+    plan = alter.plan(table, AddColumn("note", type=pa.string()))
+    add(table, [1])
+    alter.apply_alter(table, plan)
+    assert rows_of(table)[0]["note"] is None
+    stale = alter.plan(table, DropColumn("note"))
+    alter.alter(table, DropColumn("note"), AddColumn("note", type=pa.int64()))
+    before = table.iceberg().metadata_location
+    with pytest.raises(CommitConflictError, match="changed since the plan was made"):
+        alter.apply_alter(table, stale)
+    assert table.iceberg().metadata_location == before
+
+
+@pytest.mark.parametrize("step", [DropColumn("name"), WidenColumn("place", type=pa.int64())])
+def test_a_column_that_tells_which_rows_are_deleted_stays_as_it_is(lake: Lake, step: Step) -> None:
+    # DuckDB 1.5 ends its process where it is gone, and compares nothing where it is wider
+    fields = [("id", pa.int64()), ("name", pa.string()), ("place", pa.int32())]
+    table = lake.create(TableName("raw", "deleted"), pa.schema(fields))
+    put(table, {"id": 1, "name": "a", "place": 1}, {"id": 2, "name": "b", "place": 2})
+    planned = alter.plan(table, step)
+    delete_values(table, pa.table({"name": ["a"], "place": pa.array([1], pa.int32())}))
+    before = table.iceberg().metadata_location
+    for act in (lambda: alter.alter(table, step), lambda: alter.apply_alter(table, planned)):
+        with pytest.raises(AlterRefusedError, match="tells which rows are deleted"):
+            act()
+    assert table.iceberg().metadata_location == before
+    alter.alter(table, RenameColumn("name", to="title"), MoveColumn("place", where="first"))
+    put(table, {"id": 3})
+    with DuckDBEngine.open(lake.settings) as engine:
+        engine.bind("head", table.head())
+        read = engine.query("select id, title from head order by id").read_all()
+    assert read.to_pylist() == [{"id": 2, "title": "b"}, {"id": 3, "title": None}]
