@@ -1,8 +1,8 @@
 """Claim: compaction is as fast as copying the rows, and needs no more memory for a larger partition.
 
 500 small files of five days become a file a day. The peer reads the same files with pyarrow, puts the
-tables of a day together and writes them with the very same recipe; it plans nothing, checks nothing,
-commits nothing and forces nothing to disk. Both start each round from files just written, which is
+tables of a day together and writes them with the very same recipe, which it is told; it plans
+nothing, checks nothing, commits nothing and forces nothing to disk. Both start each round from files just written, which is
 part of neither.
 
 For memory, one partition of more rows than fit into the limit is compacted, packed and sorted; its
@@ -102,6 +102,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
             days: dict[object, list[str]] = {}
             for file in table.head().files():
                 days.setdefault(file.partition, []).append(file.path)
+            repeating = dictionary_columns(pq.read_table(table.head().files()[0].path))
             spent = _Spent()
             made: list[str] = []
             for number, paths in enumerate(days.values()):
@@ -111,7 +112,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
                     together,
                     made[-1],
                     compression="zstd",
-                    use_dictionary=dictionary_columns(together),
+                    use_dictionary=repeating,
                     write_page_checksum=True,
                     dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
                     store_schema=False,

@@ -177,7 +177,7 @@ def _clustering(state: TableState) -> HealthPart:
     return HealthPart(
         name="clustering",
         finding=f"a look-up by `{layout.sorted_by}` opens {layout.depth:.3g} of "
-        f"{layout.files / max(1, len(layout.partitions)):.3g} files of a partition",
+        f"{layout.files_beside:.3g} files of its partition",
         penalty=max(1, round(_CLUSTERING_WEIGHT * (1 - SORTED_RUNS_MAX / layout.depth)))
         if bad
         else 0,

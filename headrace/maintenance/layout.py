@@ -67,6 +67,11 @@ class Layout:
         return sum(each.depth * each.files for each in self.partitions) / max(1, self.files)
 
     @property
+    def files_beside(self) -> float:
+        """How many files the partition of a file has, on average; what `depth` is at most."""
+        return sum(each.files**2 for each in self.partitions) / max(1, self.files)
+
+    @property
     def removable(self) -> int:
         """Files that a compaction of everything would make fewer."""
         return sum(removed(each.full) for each in self.partitions)

@@ -266,9 +266,9 @@ def test_files_that_overlap_in_the_declared_order_cost_points_until_they_are_sor
     for number in range(8):
         add(table, [number, number + 100])
     found = next(each for each in health(table).parts if each.name == "clustering")
-    assert found.finding == "a look-up by `id` opens 4.5 of 8 files of a partition"
+    assert found.finding == "a look-up by `id` opens 4.5 of 8 files of its partition"
     assert found.penalty > 0
     compact(table)
     found = next(each for each in health(table).parts if each.name == "clustering")
-    assert found.finding == "a look-up by `id` opens 1 of 1 files of a partition"
+    assert found.finding == "a look-up by `id` opens 1 of 1 files of its partition"
     assert (found.penalty, found.gain) == (0, "")

@@ -30,7 +30,7 @@ with st.grid(5, min_column_width=150):
     st.metric("Size", facts.bytes, format="bytes", border=True)
     st.metric("Last commit", wording.age(facts.committed_at, now=moment), border=True)
 
-with st.grid(3, min_column_width=240):
+with st.grid(4, min_column_width=220):
     for part in facts.parts:
         health_part(part)
 
