@@ -2,21 +2,19 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import duckdb
 import duckdb_extensions
-import numpy as np
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
 from headrace.engines.null_deletes import refuse_lost_nulls
+from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder
-from headrace.errors import StorageFullError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
@@ -24,8 +22,6 @@ from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Sam
 from headrace.tables.scan import TableVersion
 
 _BATCH_ROWS = 65_536
-_POSITION = "position_{}"
-_NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
 
 
 def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:
@@ -147,32 +143,8 @@ class DuckDBEngine:
     def sort(
         self, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, by: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        """Yield rows in the order of SQL terms, equal ones as they came; spills beyond its memory.
-
-        What `batches` raises comes out as it is.
-
-        Raises:
-            StorageFullError: If there is no room to spill to.
-
-        """
-        position = next(name for name in map(_POSITION.format, count()) if name not in schema.names)
-        columns = ", ".join(quote(name) for name in schema.names)
-        source = _Numbered(batches, schema.append(pa.field(position, pa.int64(), nullable=False)))
-        self._connection.register("headrace_rows", source.reader)
-        # what came as a UUID must not come back as a text
-        self._connection.execute("set arrow_lossless_conversion = true")
-        order = ", ".join((*by, quote(position)))
-        try:
-            yield from self.query(f"select {columns} from headrace_rows order by {order}")
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            if source.error is not None:
-                raise source.error from error
-            if any(said in str(error) for said in _NO_ROOM):
-                raise StorageFullError(str(self._spill.path), str(error)) from error
-            raise
-        finally:
-            self._connection.execute("reset arrow_lossless_conversion")
-            self._connection.unregister("headrace_rows")
+        """Yield rows in the order of SQL terms, equal ones as they came: see `sort_rows`."""
+        return sort_rows(self._connection, batches, schema=schema, by=by, folder=self._spill.path)
 
     def close(self) -> None:
         """Release memory and temporary files."""
@@ -212,30 +184,6 @@ def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:
 
 def _part(value: str, name: str | None) -> str | None:
     return None if name is None else f"struct_extract({value}, {quote_text(name)})"
-
-
-class _Numbered:
-    """Rows with their position as one more column, and the error that ended them, if one did.
-
-    DuckDB would keep no more of an error than its text.
-    """
-
-    def __init__(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
-        self.error: BaseException | None = None
-        self.reader = pa.RecordBatchReader.from_batches(schema, self._numbered(batches, schema))
-
-    def _numbered(
-        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
-    ) -> Iterator[pa.RecordBatch]:
-        start = 0
-        try:
-            for batch in batches:
-                numbers = pa.array(np.arange(start, start + batch.num_rows))
-                start += batch.num_rows
-                yield pa.RecordBatch.from_arrays([*batch.columns, numbers], schema=schema)
-        except BaseException as error:
-            self.error = error
-            raise
 
 
 def _null(field: pa.Field) -> str:

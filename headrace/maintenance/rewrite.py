@@ -21,7 +21,7 @@ from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import FileEntry, TableVersion
 
-ENGINE_MIB_MAX = 384  # what sorting holds before it spills, so that all of it stays below 1 GB
+ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
 _BATCHES_AHEAD = 3
 
 

@@ -172,7 +172,7 @@ def test_a_partition_larger_than_a_file_becomes_files_that_follow_each_other(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # row groups of the real size would make this test slow
-    monkeypatch.setattr("headrace.engines.duckdb._BATCH_ROWS", 500)
+    monkeypatch.setattr("headrace.engines.sort._BATCH_ROWS", 500)
     monkeypatch.setattr("headrace.tables.files.ROWS_PER_ROW_GROUP", 1_000)
     table = clustered(lake, "a")
     for start in range(0, 12_000, 3_000):
@@ -264,7 +264,7 @@ def test_a_damaged_file_stops_the_sort_by_its_name_and_changes_nothing(lake: Lak
 
 
 def test_a_sort_that_runs_out_of_room_says_so(settings: Settings) -> None:
-    few = Settings(**{**settings.__dict__, "memory_limit_mib": 24, "threads": 1})
+    few = Settings(**{**settings.__dict__, "memory_limit_mib": 64, "threads": 1})
     schema = pa.schema([pa.field("n", pa.int64()), pa.field("text", pa.string())])
     rows = 4_000
     batches = (
@@ -275,7 +275,7 @@ def test_a_sort_that_runs_out_of_room_says_so(settings: Settings) -> None:
             ],
             schema=schema,
         )
-        for start in range(0, 40 * rows, rows)
+        for start in range(0, 60 * rows, rows)
     )
     with DuckDBEngine.open(few) as engine:
         engine._connection.execute("set max_temp_directory_size = '1MiB'")
