@@ -143,6 +143,15 @@ def _rows(path: str) -> pa.Table:
                 page_checksum_verification=True,
                 read_dictionary=["file_path"],
             )
-            return file.read(columns=["file_path", "pos"])
-    except (OSError, pa.ArrowException) as error:
+            rows = file.read(columns=["file_path", "pos"])
+            paths, positions = rows.column("file_path"), rows.column("pos")
+    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise CorruptFileError(path, str(error)) from error
+    if not (_is_text(paths.type) and positions.type == pa.int64()) or positions.null_count:
+        raise CorruptFileError(path, f"its columns are no paths and positions: {rows.schema}")
+    return rows
+
+
+def _is_text(of: pa.DataType) -> bool:
+    text = of.value_type if pa.types.is_dictionary(of) else of
+    return pa.types.is_string(text) or pa.types.is_large_string(text)

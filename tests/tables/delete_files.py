@@ -85,7 +85,7 @@ def _commit(
 ) -> int:
     current = table.iceberg()
     location = f"{current.location()}/data/delete-{uuid.uuid4()}.parquet"
-    pq.write_table(rows, local_path(location))
+    pq.write_table(rows, local_path(location), write_page_checksum=True)
     file = DataFile.from_args(
         content=content,
         file_path=location,
