@@ -106,9 +106,11 @@ class DuckDBEngine:
         """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`).
 
         Raises:
-            UnsupportedTableError: If DuckDB would read it wrong.
+            CorruptFileError: If its metadata is damaged. DuckDB checks neither that nor data files.
+            UnsupportedTableError: If it would read the snapshot wrong.
 
         """
+        version.check_metadata()
         refuse_lost_nulls(version)
         self._read_iceberg()
         relation = self._relation(name)

@@ -13,7 +13,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError
 from headrace.tables import partitions
-from headrace.tables.checksums import checking
+from headrace.tables.checksums import checking, checksum_of
 
 # what pyiceberg's decoder raises on damaged files that no checksum guards (10,000 flipped bits)
 _UNDECODABLE = (
@@ -45,6 +45,18 @@ def _naming(location: str) -> Generator[None]:
         yield
     except _UNDECODABLE as error:
         raise CorruptFileError(location, str(error)) from error
+
+
+def check_bytes(location: str, io: FileIO) -> None:
+    """Check a metadata file that another program will decode, if it has a checksum.
+
+    Raises:
+        CorruptFileError: If it is missing or not what was written.
+
+    """
+    if checksum_of(location) is not None:
+        with _naming(location):
+            checking(io).new_input(location).open().close()
 
 
 def has_live_files(manifest: ManifestFile) -> bool:

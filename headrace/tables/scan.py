@@ -206,6 +206,17 @@ class TableVersion:
         entries = manifests.live_entries(listed, self._io, content=ManifestContent.DELETES)
         return tuple(entry.data_file for entry in entries)
 
+    def check_metadata(self) -> None:
+        """Check the files that lead to the data files against their checksums: engines do not.
+
+        Raises:
+            CorruptFileError: If one is missing or not what was written.
+
+        """
+        manifests.check_bytes(self.metadata_location, self._io)
+        for manifest in manifests.manifests_of(self._snapshot, self._io):
+            manifests.check_bytes(manifest.manifest_path, self._io)
+
     @property
     def name_mapping(self) -> NameMapping | None:
         """Which column is which in files that carry no field ids, if the table has such files."""
