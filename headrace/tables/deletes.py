@@ -144,6 +144,7 @@ def _rows(path: str) -> pa.Table:
                 read_dictionary=["file_path"],
             )
             rows = file.read(columns=["file_path", "pos"])
+            rows.validate(full=True)  # indices may lead out of their dictionary
             paths, positions = rows.column("file_path"), rows.column("pos")
     except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise CorruptFileError(path, str(error)) from error

@@ -46,9 +46,9 @@ SECOND = [
 
 
 @contextmanager
-def elsewhere(settings: Settings) -> Iterator[Lake]:
+def elsewhere(settings: Settings, *, host: str = "elsewhere") -> Iterator[Lake]:
     """Open the same tables as another host would: without sharing the file lock."""
-    apart = dataclasses.replace(settings, state_dir=settings.state_dir / "elsewhere")
+    apart = dataclasses.replace(settings, state_dir=settings.state_dir / host)
     catalog = MemoCatalog(
         "lake", uri=f"{settings.catalog_uri}?timeout=30", warehouse=f"file://{settings.warehouse}"
     )
