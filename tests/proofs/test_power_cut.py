@@ -26,6 +26,12 @@ from tests.tables.factories import add, events_table, ids_of
 _FATES_LONG, _ORDERS_LONG = 10, 20
 _SYNC_FULL = 2  # what `pragma synchronous` says
 _BY_NAME = {job.name: job for job in JOBS}
+# the others differ in what they write, not in how; the long form has them all
+_SHORT = [
+    job
+    for job in JOBS
+    if job.name not in {"overwrite_partitions", "evolve", "tag", "branch", "lease"}
+]
 each_job = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 
 
@@ -78,14 +84,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
     return saved_lake(Settings.load(env=env, path=ROOT / "lake" / "lake.toml"))
 
 
-@each_job
+@pytest.mark.parametrize("job", _SHORT, ids=lambda job: job.name)
 def test_what_a_job_did_survives_a_power_cut_after_it(
     saved: Saved, job: Job, tmp_path: Path
 ) -> None:
     _survives_at_the_end(saved, job, tmp_path / "cuts", nothing)
 
 
-@pytest.mark.parametrize("name", ["append", "compaction", "restore", "create"])
+@pytest.mark.parametrize("name", ["append", "compaction"])
 def test_a_power_cut_inside_of_a_job_is_made_up_for_by_the_next_run(
     saved: Saved, name: str, tmp_path: Path
 ) -> None:
@@ -103,7 +109,7 @@ def test_what_a_job_did_survives_whatever_else_a_power_cut_leaves(
     saved: Saved, job: Job, tmp_path: Path
 ) -> None:
     chance = random.Random(job.name)
-    for at, fate in enumerate([removals, *[any_of_them(chance)] * _FATES_LONG]):
+    for at, fate in enumerate([nothing, removals, *[any_of_them(chance)] * _FATES_LONG]):
         _survives_at_the_end(saved, job, tmp_path / str(at), fate)
 
 
