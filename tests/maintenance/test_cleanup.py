@@ -1,19 +1,12 @@
 """Clean-up: what nobody needs goes to the trash, everything else stays, whoever needs it."""
 
-import datetime as dt
-import gzip
-import json
-import os
 import shutil
-import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table.statistics import StatisticsFile
 from pyiceberg.table.update import SetLocationUpdate
 
@@ -25,50 +18,16 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName
-from headrace.maintenance.collect import CleanupPlan, CleanupResult, apply_cleanup, plan_cleanup
+from headrace.maintenance.collect import CleanupPlan, apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
 from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
 from headrace.tables.files import local_path, write_batches
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import Lake
+from tests.maintenance.cleaning import HOUR_S, abandon, age, clean, keeping, kept, later, planned
 from tests.maintenance.needed import files_below, folder_of, needed_by
 from tests.maintenance.processes import KILLED, run_writer, start_writer
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
-
-HOUR_S = 3600
-
-
-def later(hours: float = 100) -> dt.datetime:
-    return dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours)
-
-
-def clean(table: LakeTable, *, hours: float = 100) -> CleanupResult:
-    """Clean up as if it were some hours later, so that all files are old."""
-    return apply_cleanup(table, plan_cleanup(table, now=later(hours)), now=later(hours))
-
-
-def planned(plan: CleanupPlan) -> set[str]:
-    return {f"{plan.location}/{file.path}" for file in plan.files}
-
-
-def kept(plan: CleanupPlan) -> dict[str, int]:
-    return {each.reason: each.files for each in plan.kept}
-
-
-def abandon(table: LakeTable, ids: Iterable[int] = (99,)) -> set[str]:
-    """Leave files behind as a writer does whose process has ended since."""
-    files = write_batches(table, [events(list(ids))])
-    table.lake.registry.end_writes([w.write_id for w in table.lake.registry.writes()])
-    return {local_path(file.file_path) for file in files}
-
-
-def keeping(settings: Settings, snapshots: int) -> Settings:
-    return Settings(**{**settings.__dict__, "snapshots_kept": snapshots})
-
-
-def age(path: Path | str, *, hours: float) -> None:
-    at = time.time() - hours * HOUR_S
-    os.utime(path, (at, at))
 
 
 def test_files_that_a_table_needs_stay_and_all_others_go(lake: Lake) -> None:
@@ -258,114 +217,6 @@ def test_a_table_that_was_made_anew_since_the_plan_is_not_touched(lake: Lake) ->
     assert files_below(folder_of(table)) == before
 
 
-def test_what_a_dropped_table_left_in_the_folder_stays(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    left = files_below(folder_of(table))
-    lake.catalog.drop_table("raw.events")
-    table = events_table(lake)
-    add(table, [2])
-    clean(table)
-    assert left <= files_below(folder_of(table))
-    assert ids_of(table) == [2]
-
-
-def test_tables_that_share_a_folder_keep_each_others_files(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    clone = lake.catalog.register_table("raw.clone", table.iceberg().metadata_location)
-    files = write_batches(table, [events([2])])
-    commit.overwrite(table, files, provenance=Provenance())
-    few = Settings(**{**lake.settings.__dict__, "snapshots_kept": 1})
-    with Lake.open(few) as impatient:
-        for i in range(5):
-            add(impatient.table("raw.events"), [10 + i])
-            add(impatient.table("raw.clone"), [20 + i])
-        orphans = abandon(impatient.table("raw.clone"))
-    for each in (table, lake.table("raw.clone")):
-        needed = needed_by(table.iceberg()) | needed_by(lake.catalog.load_table("raw.clone"))
-        assert planned(plan_cleanup(each, now=later())) & needed == set()
-        assert orphans <= planned(plan_cleanup(each, now=later()))
-    clean(table)
-    assert files_below(folder_of(table)) >= needed
-    assert ids_of(table) == [2, *range(10, 15)]
-    assert ids_of(lake.table("raw.clone")) == [1, *range(20, 25)]
-    assert clone.location() == table.iceberg().location()
-
-
-def test_a_file_that_a_table_elsewhere_refers_to_stays(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    (borrowed,) = table.head().files()
-    other = events_table(lake, "other.events")
-    commit.append(other, [borrowed.data_file], provenance=Provenance())
-    with Lake.open(keeping(lake.settings, 1)) as few:
-        for i in range(4):
-            files = write_batches(few.table("raw.events"), [events([10 + i])])
-            commit.overwrite(few.table("raw.events"), files, provenance=Provenance())
-    assert borrowed.path not in needed_by(table.iceberg())
-    assert clean(table).files > 0
-    assert ids_of(other) == [1]
-
-
-def test_tables_inside_the_folder_stay_whether_the_catalog_knows_them_or_not(
-    lake: Lake, tmp_path: Path
-) -> None:
-    table = events_table(lake)
-    data = folder_of(table) / "data"
-    inside = lake.catalog.create_table(
-        "raw.inside", table.iceberg().schema(), location=f"file://{data}/inside"
-    )
-    inside.append(pa.Table.from_batches([events([1])]).cast(inside.scan().to_arrow().schema))
-    stranger = SqlCatalog("s", uri=f"sqlite:///{tmp_path}/s.db", warehouse=f"file://{data}")
-    stranger.create_namespace("strange")
-    unknown = stranger.create_table(
-        "strange.one", table.iceberg().schema(), location=f"file://{data}/deep/er/unknown"
-    )
-    delta = data / "delta"
-    for path in (delta / "_delta_log" / "0.json", delta / "part-0.parquet"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{}")
-    stray = Path(local_path(unknown.location())) / "data" / "stray.parquet"
-    stray.parent.mkdir(exist_ok=True)
-    stray.write_text("not ours to judge")
-    before = files_below(data)
-    stranger.engine.dispose()
-    plan = plan_cleanup(table, now=later())
-    assert not plan
-    assert kept(plan)["foreign"] == 3  # folders
-    clean(table)
-    assert files_below(data) == before
-
-
-def test_another_catalogs_table_in_the_same_folder_keeps_its_files(
-    lake: Lake, tmp_path: Path
-) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    stranger = SqlCatalog("s", uri=f"sqlite:///{tmp_path}/s.db", warehouse="file:///nowhere")
-    stranger.create_namespace("n")
-    other = stranger.create_table(
-        "n.t", table.iceberg().schema(), location=table.iceberg().location()
-    )
-    rows = pa.Table.from_batches([events([1])]).cast(other.scan().to_arrow().schema)
-    other.append(rows)
-    other.append(rows)
-    orphans = abandon(table)
-    assert planned(plan_cleanup(table, now=later())) == orphans
-    clean(table)
-    assert len(other.refresh().scan().to_arrow()) == 2
-    stranger.engine.dispose()
-
-
-def test_a_folder_that_is_a_table_of_another_format_too_is_refused(lake: Lake) -> None:
-    table = events_table(lake)
-    abandon(table)
-    (folder_of(table) / "_delta_log").mkdir()
-    with pytest.raises(CleanupRefusedError, match="_delta_log"):
-        plan_cleanup(table, now=later())
-
-
 def test_names_that_no_table_file_has_hidden_ones_and_links_are_left_alone(
     lake: Lake, tmp_path: Path
 ) -> None:
@@ -454,21 +305,6 @@ def test_statistics_and_delete_files_that_a_snapshot_names_stay(lake: Lake) -> N
     assert list(plan.by_kind) == ["statistics"]
 
 
-def test_an_unreadable_table_of_the_catalog_stops_the_clean_up(lake: Lake) -> None:
-    table = events_table(lake)
-    abandon(table)
-    other = events_table(lake, "raw.other")
-    location = Path(local_path(other.iceberg().metadata_location))
-    with Lake.open(lake.settings) as fresh:
-        content = location.read_bytes()
-        for damage in (lambda: location.write_bytes(b"{"), location.unlink):
-            damage()
-            with pytest.raises(CleanupRefusedError, match=r"raw\.other"):
-                plan_cleanup(fresh.table("raw.events"), now=later())
-        location.write_bytes(content)
-        assert plan_cleanup(fresh.table("raw.events"), now=later())
-
-
 @pytest.mark.parametrize("pattern", ["snap-*.avro", "*-m0.*avro"])
 @pytest.mark.parametrize("share", [None, 0.0, 0.3, 0.7, 0.99])
 def test_a_missing_or_cut_manifest_stops_the_clean_up(
@@ -507,38 +343,6 @@ def test_a_path_that_leads_nowhere_stops_the_clean_up(lake: Lake) -> None:
     Path(file.path).rename(f"{file.path}.parquet")  # as if the manifest had a flipped bit
     with pytest.raises(CleanupRefusedError, match="which is not there"):
         plan_cleanup(table, now=later())
-
-
-def test_compressed_metadata_of_an_unknown_table_is_understood(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    location = Path(local_path(table.iceberg().metadata_location))
-    content = json.loads(location.read_bytes())
-    orphans = abandon(table)
-    unknown = content | {"table-uuid": str(uuid.uuid4()), "metadata-log": []}
-    path = location.with_name("00000-x.gz.metadata.json")
-    path.write_bytes(gzip.compress(json.dumps(unknown).encode()))
-    lake.catalog.drop_table("raw.events")
-    table = events_table(lake)
-    plan = plan_cleanup(table, now=later())
-    assert planned(plan) == orphans
-
-
-def test_the_version_an_engine_without_a_catalog_reads_stays(settings: Settings) -> None:
-    with Lake.open(keeping(settings, 1)) as lake:
-        table = events_table(lake)
-        add(table, [1])
-        first = table.head()
-        metadata = folder_of(table) / "metadata"
-        shutil.copy(first.metadata_location, metadata / "v7.metadata.json")
-        (metadata / "version-hint.text").write_text("7\n")
-        for i in range(4):
-            files = write_batches(table, [events([10 + i])])
-            commit.overwrite(table, files, provenance=Provenance())
-        assert clean(table).files > 0
-        assert first.to_arrow().column("id").to_pylist() == [1]
-        (metadata / "version-hint.text").unlink()
-        assert first.files()[0].path in planned(plan_cleanup(table, now=later()))
 
 
 def test_a_table_that_is_not_on_local_disk_is_named(lake: Lake) -> None:
