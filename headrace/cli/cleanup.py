@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.lakes import CatalogOption, TableArgument, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _UNCHANGED = "nothing was changed; add --apply to do it"
 
-TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="As `headrace tables trash TABLE` names it.")
 ]
@@ -45,18 +45,19 @@ def cleanup(
     *,
     older_than: AgeOption = None,
     apply: ApplyOption = False,
+    catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Move files that nobody needs to the table's trash. Changes nothing without --apply.
 
-    Files of running writers, of every snapshot, tag and branch, and of other tables stay.
+    Files of running writers, of every snapshot, tag and branch, and of other tables stay. Of other
+    engines' running writers only the age of their files is known: no write may take longer.
     """
     from headrace.maintenance.collect import apply_cleanup, plan_cleanup
-    from headrace.tables.lake import Lake
 
     age_s = None if older_than is None else _seconds(older_than)
     out = output_of(output)
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         plan = plan_cleanup(found, older_than_s=age_s)
         facts = _plan_facts(plan)
@@ -65,19 +66,24 @@ def cleanup(
             done = apply_cleanup(found, plan)
             facts |= {"applied": True, "run": done.run_id, "left": list(done.left)}
             if plan:
-                _say_done(out, table, done.run_id, files=done.files, left=len(done.left))
+                undo = _undo_words(table, done.run_id, catalog)
+                _say_done(out, undo, files=done.files, left=len(done.left))
         elif plan:
             out.say(_UNCHANGED)
     if output is Format.JSON:
         out.record(facts)
 
 
-def trash(table: TableArgument, *, output: OutputOption = Format.TEXT) -> None:
+def trash(
+    table: TableArgument,
+    *,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
     """List what clean-ups moved to the table's trash, and until when it is kept."""
     from headrace.maintenance.trash import trash_list
-    from headrace.tables.lake import Lake
 
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         rows = [_run_row(found, run) for run in trash_list(found)]
     out = output_of(output)
@@ -92,15 +98,15 @@ def restore(
     run: RunArgument,
     *,
     apply: ApplyOption = False,
+    catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Move the files of one clean-up back to where they were."""
     from headrace.maintenance.trash import find_run
     from headrace.maintenance.trash import restore as restore_run
-    from headrace.tables.lake import Lake
 
     out = output_of(output)
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         facts = _run_row(found, find_run(found, run)) | {"applied": False}
         out.say(f"{table}: {facts['files']:,} files, {facts['size']}, to move back")
@@ -117,15 +123,18 @@ def restore(
 
 
 def empty_trash(
-    table: TableArgument, *, apply: ApplyOption = False, output: OutputOption = Format.TEXT
+    table: TableArgument,
+    *,
+    apply: ApplyOption = False,
+    catalog: CatalogOption = None,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Delete for good what has been in the trash for longer than the lake's `trash_days`."""
     from headrace.maintenance.trash import emptiable
     from headrace.maintenance.trash import empty_trash as empty
-    from headrace.tables.lake import Lake
 
     out = output_of(output)
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         runs = empty(found) if apply else emptiable(found)
         rows = [_run_row(found, run) | {"applied": apply} for run in runs]
@@ -195,11 +204,18 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
     out.say(f"stay: {', '.join(stay) or 'none'}")
 
 
-def _say_done(out: Output, table: str, run_id: str | None, *, files: int, left: int) -> None:
+def _undo_words(table: str, run_id: str | None, catalog: str | None) -> str | None:
+    if run_id is None:
+        return None
+    where = "" if catalog is None else f" --catalog {catalog}"
+    return f"headrace tables restore {table} {run_id}{where}"
+
+
+def _say_done(out: Output, undo: str | None, *, files: int, left: int) -> None:
     if left:
         out.say(f"{left:,} files stay: they were needed, changed or gone by now")
-    if run_id is not None:
-        out.say(f"done: {files:,} files moved; to undo: headrace tables restore {table} {run_id}")
+    if undo is not None:
+        out.say(f"done: {files:,} files moved; to undo: {undo}")
 
 
 def _run_row(table: "LakeTable", run: "TrashRun") -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,26 @@ def test_tables_of_a_declared_catalog_are_maintained_and_the_second_run_finds_no
     assert len(list(table.scan().plan_files())) == 1
     assert sorted(table.scan().to_arrow().column("id").to_pylist()) == list(range(6))
     assert "nothing to do" in headrace(*words).stdout
+
+
+def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_back(
+    catalog: SqlCatalog, headrace: Run, tmp_path: Path
+) -> None:
+    where = ("mydb.events", "--catalog", "theirs")
+    (data,) = (tmp_path / "wh").rglob("data")
+    old, young = data / "old.parquet", data / "young.parquet"
+    for path, hours in ((old, 100), (young, 71)):  # another engine may still be writing the second
+        path.write_text("x")
+        os.utime(path, (time.time() - hours * 3600,) * 2)
+    assert "1 files that nobody needs" in headrace("tables", "cleanup", *where).stdout
+    assert headrace("tables", "cleanup", *where, "--older-than", "71h").returncode != 0
+    assert old.exists()
+    done = headrace("tables", "cleanup", *where, "--apply")
+    assert (old.exists(), young.exists()) == (False, True)
+    (run,) = json.loads(headrace("tables", "trash", *where, "--output", "json").stdout)
+    undo = f"headrace tables restore mydb.events {run['run']} --catalog theirs"
+    assert undo in " ".join(done.stdout.split())
+    assert "nothing in the trash" in headrace("tables", "empty-trash", *where, "--apply").stdout
+    assert headrace(*undo.split()[1:], "--apply").returncode == 0
+    assert old.exists()
+    assert len(catalog.load_table("mydb.events").scan().to_arrow()) == 6
