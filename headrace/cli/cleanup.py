@@ -189,13 +189,14 @@ def _kind_rows(plan: "CleanupPlan") -> list[dict[str, object]]:
 
 def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]) -> None:
     from headrace.definitions.durations import format_duration
+    from headrace.maintenance.wording import counted
 
     age = format_duration(dt.timedelta(seconds=plan.older_than_s))
     if not plan:
         out.say(f"{plan.table}: no file older than {age} that nobody needs")
     else:
         out.say(
-            f"{plan.table}: {len(plan.files):,} files that nobody needs, older than {age}, "
+            f"{plan.table}: {counted(len(plan.files), 'file')} that nobody needs, older than {age}, "
             f"{as_size(plan.bytes)}, to the trash"
         )
         if rows:

@@ -1,4 +1,4 @@
-"""`headrace tables … --catalog`, in real processes: PyIceberg reads its configuration once."""
+"""`headrace tables … --catalog`: the tables of any catalog that PyIceberg's configuration names."""
 
 import json
 import os
@@ -9,13 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.utils.config import Config
+from typer.testing import CliRunner
 
+from headrace.cli.main import make_app
+from tests.conftest import ROOT
 from tests.tables.factories import EVENTS
 from tests.tables.test_foreign import rows
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-_COMMAND = [sys.executable, "-c", "from headrace.cli.main import run; run()"]
+Headrace = Callable[..., Result]
+_RUN = "from headrace.cli.main import run; run()"
 
 
 @pytest.fixture
@@ -34,23 +39,39 @@ def catalog(tmp_path: Path) -> SqlCatalog:
 
 
 @pytest.fixture
-def headrace(tmp_path: Path) -> Run:
+def headrace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Headrace:
     """Run a command in a folder that is no lake."""
+    for name in [each for each in os.environ if each.startswith("HEADRACE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Result:
+        # which PyIceberg reads once, when it is imported
+        monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())
+        return CliRunner().invoke(make_app(), list(words))
+
+    return run
+
+
+def test_a_program_of_its_own_finds_the_declared_catalog(
+    catalog: SqlCatalog, tmp_path: Path
+) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith("HEADRACE_")}
-    env |= {"PYICEBERG_HOME": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
-    return lambda *words: subprocess.run(
-        [*_COMMAND, *words],
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN, "tables", "list", "--catalog", catalog.name],
         cwd=tmp_path,
-        env=env,
+        env=env | {"PYICEBERG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+    assert (done.returncode, "mydb.events" in done.stdout) == (0, True), done.stderr
 
 
 def test_tables_of_a_declared_catalog_are_listed_and_shown(
-    catalog: SqlCatalog, headrace: Run
+    catalog: SqlCatalog, headrace: Headrace
 ) -> None:
     (listed,) = json.loads(
         headrace("tables", "list", "--catalog", "theirs", "--output", "json").stdout
@@ -67,22 +88,22 @@ def test_tables_of_a_declared_catalog_are_listed_and_shown(
 
 
 def test_a_catalog_that_is_not_declared_or_damaged_is_named(
-    catalog: SqlCatalog, headrace: Run, tmp_path: Path
+    catalog: SqlCatalog, headrace: Headrace, tmp_path: Path
 ) -> None:
     unknown = headrace("tables", "list", "--catalog", "nowhere")
-    assert unknown.returncode == 1
+    assert unknown.exit_code == 1
     assert "SettingsError" in unknown.stderr
     assert "PYICEBERG_CATALOG__NOWHERE__URI" in unknown.stderr
     catalog.close()
     (tmp_path / "theirs.db").write_bytes(b"no database any more" * 500)
     damaged = headrace("tables", "list", "--catalog", "theirs")
-    assert damaged.returncode == 75
+    assert damaged.exit_code == 75
     assert "`theirs` cannot be used now: " in damaged.stderr
     assert "Traceback" not in damaged.stderr
 
 
 def test_a_table_of_a_declared_catalog_is_compacted_after_its_plan_was_shown(
-    catalog: SqlCatalog, headrace: Run
+    catalog: SqlCatalog, headrace: Headrace
 ) -> None:
     planned = headrace("tables", "compact", "mydb.events", "--catalog", "theirs")
     assert "6 files → 1" in planned.stdout
@@ -100,12 +121,12 @@ def test_a_table_of_a_declared_catalog_is_compacted_after_its_plan_was_shown(
 
 
 def test_tables_of_a_declared_catalog_are_maintained_and_the_second_run_finds_nothing(
-    catalog: SqlCatalog, headrace: Run
+    catalog: SqlCatalog, headrace: Headrace
 ) -> None:
     words = ("maintain", "mydb.events", "--catalog", "theirs", "--cold-after-s", "0")
     planned = headrace(*words, "--plan")
     assert "compact fully" in planned.stdout, planned.stderr
-    assert headrace(*words).returncode == 0
+    assert headrace(*words).exit_code == 0
     table = catalog.load_table("mydb.events")
     assert len(list(table.scan().plan_files())) == 1
     assert sorted(table.scan().to_arrow().column("id").to_pylist()) == list(range(6))
@@ -113,7 +134,7 @@ def test_tables_of_a_declared_catalog_are_maintained_and_the_second_run_finds_no
 
 
 def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_back(
-    catalog: SqlCatalog, headrace: Run, tmp_path: Path
+    catalog: SqlCatalog, headrace: Headrace, tmp_path: Path
 ) -> None:
     where = ("mydb.events", "--catalog", "theirs")
     (data,) = (tmp_path / "wh").rglob("data")
@@ -121,8 +142,8 @@ def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_ba
     for path, hours in ((old, 100), (young, 71)):  # another engine may still be writing the second
         path.write_text("x")
         os.utime(path, (time.time() - hours * 3600,) * 2)
-    assert "1 files that nobody needs" in headrace("tables", "cleanup", *where).stdout
-    assert headrace("tables", "cleanup", *where, "--older-than", "71h").returncode != 0
+    assert "1 file that nobody needs" in headrace("tables", "cleanup", *where).stdout
+    assert headrace("tables", "cleanup", *where, "--older-than", "71h").exit_code != 0
     assert old.exists()
     done = headrace("tables", "cleanup", *where, "--apply")
     assert (old.exists(), young.exists()) == (False, True)
@@ -130,6 +151,6 @@ def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_ba
     undo = f"headrace tables restore mydb.events {run['run']} --catalog theirs"
     assert undo in " ".join(done.stdout.split())
     assert "nothing in the trash" in headrace("tables", "empty-trash", *where, "--apply").stdout
-    assert headrace(*undo.split()[1:], "--apply").returncode == 0
+    assert headrace(*undo.split()[1:], "--apply").exit_code == 0
     assert old.exists()
     assert len(catalog.load_table("mydb.events").scan().to_arrow()) == 6

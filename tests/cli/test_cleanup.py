@@ -53,7 +53,7 @@ def test_cleanup_shows_the_plan_with_bytes_and_changes_nothing(
 ) -> None:
     result = headrace("tables", "cleanup", "raw.events")
     assert result.exit_code == 0
-    assert "1 files that nobody needs, older than 3d" in result.stdout
+    assert "1 file that nobody needs, older than 3d" in result.stdout
     assert "data" in result.stdout
     assert "stay: 5 referenced (" in result.stdout
     assert "--apply" in result.stdout
