@@ -5,7 +5,7 @@ becomes a date, and beyond an integer's range `!=` becomes true, of null too. Fo
 is too kind: here a value is of its column's type, or the condition is refused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -13,8 +13,13 @@ import numpy as np
 from pyiceberg.expressions import (
     And,
     BooleanExpression,
+    GreaterThan,
+    GreaterThanOrEqual,
     IsNaN,
+    LessThan,
+    LessThanOrEqual,
     LiteralPredicate,
+    Not,
     NotNaN,
     NotStartsWith,
     Or,
@@ -40,7 +45,6 @@ from pyiceberg.expressions.literals import (
     TimestampLiteral,
     UUIDLiteral,
 )
-from pyiceberg.expressions.visitors import rewrite_not
 from pyiceberg.schema import Schema
 from pyiceberg.types import (
     BinaryType,
@@ -99,7 +103,38 @@ def read_condition(
         detail = f"it is nested more than {DEPTH_MAX} deep; use `in (…)` for one column's values"
         raise ConditionError(table, detail)
     # where negations are at the columns, more of these being true can only make the whole true
-    return map_leaves(rewrite_not(expression), lambda leaf: _fitted(leaf, schema, table))
+    floats = {f.name for f in schema.fields if isinstance(f.field_type, FloatType | DoubleType)}
+    plain = _without_not(expression, floats, is_negated=False)
+    return map_leaves(plain, lambda leaf: _fitted(leaf, schema, table))
+
+
+def _without_not(
+    expression: BooleanExpression, floats: Collection[str], *, is_negated: bool
+) -> BooleanExpression:
+    """Bring negations to the columns, and there into the comparisons.
+
+    NaN is neither less nor greater than anything, so what is not less may be NaN, which pyiceberg's
+    own `rewrite_not` forgets.
+    """
+    match expression:
+        case Not():
+            return _without_not(expression.child, floats, is_negated=not is_negated)
+        case And() | Or():
+            left, right = (
+                _without_not(each, floats, is_negated=is_negated)
+                for each in (expression.left, expression.right)
+            )
+            return (
+                And(left, right) if isinstance(expression, And) != is_negated else Or(left, right)
+            )
+        case _ if not is_negated:
+            return expression
+        case LessThan() | LessThanOrEqual() | GreaterThan() | GreaterThanOrEqual() if (
+            column_of(expression) in floats
+        ):
+            return Or(~expression, IsNaN(term=expression.term))
+        case _:
+            return ~expression
 
 
 def map_leaves(

@@ -26,7 +26,7 @@ from tests.datasets.conftest import (
     sample,
 )
 from tests.tables.factories import add, events_table, ids_of
-from tests.tables.test_refs import branch_ids, take, write
+from tests.tables.histories import branch_ids, take, write
 from tests.tables.test_wap import rows_with
 
 Headrace = Callable[..., Result]

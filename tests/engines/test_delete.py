@@ -110,6 +110,19 @@ def test_rows_for_which_the_condition_is_null_stay(lake: Lake) -> None:
     assert delete(table, "user_id is null").rows == 2
 
 
+@pytest.mark.parametrize(
+    "condition",
+    ["not (score between 0 and 1)", "not (score < 1)", "not (score > 1 or score <= 0)"],
+)
+def test_nan_is_in_no_range_and_so_in_what_a_range_is_not(lake: Lake, condition: str) -> None:
+    table = keyed_table(lake)
+    kept: Row = (2, "a", None, 0, 0.5)
+    add_rows(table, [(1, "a", None, 0, float("nan")), (3, "a", None, 0, None), kept])
+    add_rows(table, [(4, "a", None, 0, float("nan"))])
+    assert delete(table, f"{condition} and user_id != 2").rows == 2
+    assert {each[0] for each in rows_of(table)} == {2, 3}
+
+
 def test_a_file_with_nan_is_not_dropped_for_its_bounds(lake: Lake) -> None:
     table = keyed_table(lake)
     nan: Row = (1, "a", None, 0, float("nan"))
