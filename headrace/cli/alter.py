@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.lakes import CatalogOption, TableArgument, open_lake
 from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
     from headrace.tables.alter import AlterPlan, MoveColumn, Step
 
 _MOVE = re.compile(r"(\S+) (?:(first)|(before|after) (\S+))")
-
-TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 
 
 def _option(name: str, metavar: str, text: str) -> typer.models.OptionInfo:
@@ -53,6 +52,7 @@ def alter(
     apply: Annotated[
         bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")
     ] = False,
+    catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Change columns and partitioning. Shows the plan, and changes nothing without --apply.
@@ -63,7 +63,6 @@ def alter(
     the new columns.
     """
     from headrace.tables.alter import Repartition, apply_alter, plan
-    from headrace.tables.lake import Lake
 
     steps = _steps(drop=drop, rename=rename, add=add, widen=widen, optional=optional, move=move)
     if partition_by and no_partitions:
@@ -74,7 +73,7 @@ def alter(
     if not steps:
         msg = "nothing is asked for; give at least one change, as in `--add note:string`"
         raise typer.BadParameter(msg)
-    with Lake.open() as lake:
+    with open_lake(catalog) as lake:
         found = lake.table(table)
         planned = plan(found, *steps)
         if planned and apply:

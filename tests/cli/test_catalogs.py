@@ -154,3 +154,19 @@ def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_ba
     assert headrace(*undo.split()[1:], "--apply").exit_code == 0
     assert old.exists()
     assert len(catalog.load_table("mydb.events").scan().to_arrow()) == 6
+
+
+def test_a_table_of_a_declared_catalog_is_altered_and_gets_refs(
+    catalog: SqlCatalog, headrace: Headrace
+) -> None:
+    where = ("mydb.events", "--catalog", "theirs")
+    altered = headrace("tables", "alter", *where, "--rename", "name=title", "--apply")
+    assert altered.exit_code == 0, altered.output
+    assert headrace("tables", "tag", *where[:1], "v1", *where[1:]).exit_code == 0
+    gone = headrace("tables", "delete", *where, "--where", "id < 3", "--apply")
+    assert gone.exit_code == 0, gone.output
+    table = catalog.load_table("mydb.events")
+    assert sorted(table.scan().to_arrow()["id"].to_pylist()) == [3, 4, 5]
+    assert "title" in table.schema().column_names
+    tagged = table.scan(snapshot_id=table.metadata.refs["v1"].snapshot_id)
+    assert len(tagged.to_arrow()) == 6
