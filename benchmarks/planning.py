@@ -6,6 +6,7 @@ process, beside PyIceberg's own planning of the same filter on the same table.
 """
 
 import datetime as dt
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,9 @@ def _table(lake: Lake, files: int) -> LakeTable:
         path.touch()
     append(table, entries, provenance=Provenance())
     rewrite_manifests(table, provenance=Provenance())
+    del entries
+    gc.collect()
+    gc.freeze()  # what making the table left behind is not looked through while planning
     return table
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -217,11 +218,15 @@ def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
 
 def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:
     """Turn a manifest's partition record into a key."""
-    values = (record[position] for position in range(len(terms)))
+    # called for every file of every plan
     return tuple(
-        _EPOCH + dt.timedelta(days=value) if term.dates and isinstance(value, int) else value
-        for term, value in zip(terms, values, strict=True)
+        [_date_of(record[at]) if term.dates else record[at] for at, term in enumerate(terms)]
     )
+
+
+@lru_cache(maxsize=65_536)
+def _date_of(stored: object) -> object:
+    return _EPOCH + dt.timedelta(days=stored) if isinstance(stored, int) else stored
 
 
 def record_of_key(key: PartitionKey) -> Record:
