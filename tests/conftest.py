@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,28 @@ class DemoLake:
 @pytest.fixture(scope="session")
 def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> DemoLake:
     """The lake after `make demo`, built once for all workers of a test run."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    shared = _shared_folder(tmp_path_factory)
     environment = demo_environment(shared / "demo")
-    printed = shared / "demo.txt"
+    printed = _run_demo_once(shared)
+    settings = Settings.load(env=environment, path=ROOT / "lake" / "lake.toml")
+    return DemoLake(settings, environment, printed.read_text())
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin the demo in the background: every worker would wait for it at some time."""
+    is_wanted = any("demo_lake" in getattr(item, "fixturenames", ()) for item in session.items)
+    if is_wanted and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+        shared = _shared_folder(session.config._tmp_path_factory)
+        threading.Thread(target=_run_demo_once, args=(shared,), daemon=True).start()
+
+
+def _shared_folder(factory: pytest.TempPathFactory) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def _run_demo_once(shared: Path) -> Path:
+    environment, printed = demo_environment(shared / "demo"), shared / "demo.txt"
     with (shared / "demo.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         if not printed.exists():
@@ -64,8 +83,7 @@ def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> DemoLake:
             )
             assert done.returncode == 0, done.stdout + done.stderr
             printed.write_text(done.stdout)
-    settings = Settings.load(env=environment, path=ROOT / "lake" / "lake.toml")
-    return DemoLake(settings, environment, printed.read_text())
+    return printed
 
 
 def quick_start() -> list[str]:
