@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
-from headrace.engines.null_deletes import refuse_lost_nulls
+from headrace.engines.null_deletes import refuse_lost_nulls, refuse_spread_deletes
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text
@@ -112,6 +112,7 @@ class DuckDBEngine:
         """
         version.check_metadata()
         refuse_lost_nulls(version)
+        refuse_spread_deletes(version)
         self._read_iceberg()
         relation = self._relation(name)
         self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")

@@ -1,8 +1,9 @@
-"""The one kind of delete that DuckDB reads wrong, refused before it does."""
+"""The kinds of deletes that DuckDB reads wrong, refused before it does."""
 
 from pyiceberg.manifest import DataFile
 
 from headrace.errors import UnsupportedTableError
+from headrace.tables import partitions
 from headrace.tables.deletes import has_equality
 from headrace.tables.scan import TableVersion
 
@@ -28,6 +29,38 @@ def refuse_lost_nulls(version: TableVersion) -> None:
                     f"`headrace tables compact {version.name} --apply`"
                 )
                 raise UnsupportedTableError(str(version.name), detail)
+
+
+def refuse_spread_deletes(version: TableVersion) -> None:
+    """Refuse a version of which DuckDB would apply a delete by value to other partitions.
+
+    DuckDB 1.5.5 takes a delete by value for one of the whole table, though it belongs to one
+    partition. Where it names every column that the table is partitioned by, its values are in no
+    other partition and nothing is lost.
+
+    Raises:
+        UnsupportedTableError: If rows of other partitions may be taken away.
+
+    """
+    if version.summary.get("total-equality-deletes") == "0":
+        return
+    places = {(file.spec_id, file.partition) for file in version.files()}
+    for deletes in version.delete_files():
+        if has_equality([deletes]) and len(deletes.partition) and not _is_told(version, deletes):
+            scheme = partitions.all_terms(version.metadata)[deletes.spec_id]
+            own = (deletes.spec_id, partitions.key_of_record(deletes.partition, scheme))
+            if places - {own}:
+                detail = (
+                    f"`{deletes.file_path}` deletes by value in one partition, and DuckDB would "
+                    "take such rows from all of them; write them anew with "
+                    f"`headrace tables compact {version.name} --apply`"
+                )
+                raise UnsupportedTableError(str(version.name), detail)
+
+
+def _is_told(version: TableVersion, deletes: DataFile) -> bool:
+    fields = version.metadata.specs()[deletes.spec_id].fields
+    return {each.source_id for each in fields} <= set(deletes.equality_ids or ())
 
 
 def _may_be_null(file: DataFile, deletes: DataFile) -> bool:

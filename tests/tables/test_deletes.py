@@ -76,8 +76,8 @@ def test_a_delete_by_value_of_one_partition_leaves_the_others(lake: Lake) -> Non
     add(table, [1])
     add(table, [2])
     one = next(file for file in table.head().files() if file.partition == (1,))
-    name = pa.table({"name": ["event 1"]})
-    delete_values(table, name, partition=one.data_file.partition)
+    both = pa.table({"id": [1], "name": ["event 1"]})
+    delete_values(table, both, partition=one.data_file.partition)
     deleted = {file.partition: len(file.deletes) for file in table.head().files()}
     assert deleted == {(1,): 1, (2,): 0}
     assert engine_ids(table) == [2]
@@ -179,6 +179,22 @@ def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
     load_iceberg_extension(connection, folder=tmp_path / "extensions")
     location = table.head().metadata_location
     assert connection.execute(f"select id from iceberg_scan('{location}')").fetchall() == []
+
+
+def test_duckdb_takes_rows_of_other_partitions_away(lake: Lake, tmp_path: Path) -> None:
+    """The fault that `refuse_spread_deletes` guards against; when this fails, the guard may go."""
+    table = events_table(lake)
+    for day in (0, 1):
+        add(table, [1, 2], day=day)
+    first = next(file for file in table.head().files() if file.partition == day_key(0))
+    delete_values(table, pa.table({"id": [1]}), partition=first.data_file.partition)
+    connection = duckdb.connect()
+    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    location = table.head().metadata_location
+    found = connection.execute(f"select id from iceberg_scan('{location}')").fetchall()
+    assert found == [(2,), (2,)]  # of 1, 2 and 2
+    with pytest.raises(UnsupportedTableError, match="compact"):
+        engine_ids(table)
 
 
 def test_deletion_vectors_are_refused_by_name(lake: Lake) -> None:
