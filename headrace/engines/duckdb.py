@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
-from headrace.engines.null_deletes import refuse_lost_nulls, refuse_spread_deletes
+from headrace.engines.misread_deletes import refuse_lost_nulls, refuse_spread_deletes
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text

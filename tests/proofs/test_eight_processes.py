@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import os
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from headrace.tables.commit import Fence, Provenance
 from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import TableVersion
+from tests.processes import CONTEXT
 from tests.proofs import operations as ops
 from tests.proofs.invariants import check_files, stock_rows
 from tests.proofs.jobs import TABLE
@@ -37,9 +37,6 @@ _SNAPSHOTS_KEPT = 40
 # worker by worker: the stream a worker takes rows from, two of one, or what else it does
 _STREAMS = ("shared", "shared", "own", "other")
 _WORKERS = 8
-
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.proofs.test_eight_processes"])
 
 
 @dataclass(kw_only=True)
@@ -146,11 +143,11 @@ def test_eight_processes_lose_and_double_nothing_in_a_minute(
 def _run(settings: Settings, folder: Path, *, seconds: float, apart: bool) -> None:
     few = dataclasses.replace(settings, snapshots_kept=_SNAPSHOTS_KEPT)
     logs = [folder / f"worker-{number}.jsonl" for number in range(_WORKERS)]
-    start = _CONTEXT.Barrier(_WORKERS + 1)
+    start = CONTEXT.Barrier(_WORKERS + 1)
     with Lake.open(few) as lake:
         table = events_table(lake, str(TABLE))
         workers = [
-            _CONTEXT.Process(target=_work, args=(few, number, log, start, seconds, apart))
+            CONTEXT.Process(target=_work, args=(few, number, log, start, seconds, apart))
             for number, log in enumerate(logs)
         ]
         for worker in workers:
@@ -180,7 +177,7 @@ def _judge(table: LakeTable, logs: Sequence[Path], *, seconds: float) -> None:
     acknowledged = [[line["rows"] for line in each if "rows" in line] for each in lines]
     refused = Counter(line["refused"] for each in lines for line in each if "refused" in line)
     turns = [len(each) for each in acknowledged]
-    print(f"{turns} turns in {seconds} s, refused {dict(refused)}")  # noqa: T201 - long form
+    print(f"{turns} turns in {seconds} s, refused {dict(refused)}")  # noqa: T201 - what the long form is run for: `pytest -rP` shows it
     found = rows_of(table)
     assert found == {i: tuple(row) for each in acknowledged for i, row in each[-1]}
     assert _offsets(table.head()) == _stream_counts(found)

@@ -34,7 +34,7 @@ class _IsOvertaken(MemoCatalog):
 
     first: Callable[[], None] | None = None
 
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401 - passed on
         first, self.first = self.first, None
         if first is not None:
             first()
@@ -87,7 +87,7 @@ class _LosesAnswers(MemoCatalog):
 
     loses: str = "nothing"
 
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401
+    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401 - passed on
         detail = "no answer"
         if self.loses == "the request":
             raise DatabaseUnavailableError("catalog", detail)
