@@ -12,13 +12,12 @@ process is asked for the most it ever held, imports included.
 import hashlib
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 
 if TYPE_CHECKING:
     from headrace.tables.lake import Lake, LakeTable
@@ -76,7 +75,7 @@ def headrace(*, folder: str, files: int) -> Rounds:
     """Compact, from planning to the commit."""
     from headrace.maintenance.compact import compact
 
-    with _lake(folder) as lake:
+    with open_lake(folder) as lake:
         yield {}
         while True:
             table = _small_files(lake, files=files)
@@ -95,7 +94,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
     from headrace.tables.encoding import dictionary_columns
     from headrace.tables.files import DICTIONARY_PAGE_BYTES, ROWS_PER_ROW_GROUP
 
-    with _lake(folder) as lake:
+    with open_lake(folder) as lake:
         yield {}
         while True:
             table = _small_files(lake, files=files)
@@ -130,7 +129,7 @@ def large(*, folder: str, files: int, rows_per_file: int, sorts: bool) -> Rounds
 
     sort = CompactionPolicy(strategy=Strategy.SORT, sort_by=("user_id", "event_time"))
     pack = CompactionPolicy(strategy=Strategy.PACK)
-    with _lake(folder) as lake:
+    with open_lake(folder) as lake:
         table = _table(lake)
         made = [
             file
@@ -246,16 +245,6 @@ def _facts(paths: list[str]) -> dict[str, float]:
         "files": len(paths),
         "hash": int(digest.hexdigest()[:12], 16),
     }
-
-
-def _lake(folder: str) -> "Lake":
-    from headrace.config import Settings
-    from headrace.tables.lake import Lake
-
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    return Lake.open(Settings.load(env={}, path=file))
 
 
 def _table(lake: "Lake") -> "LakeTable":

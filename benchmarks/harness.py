@@ -20,7 +20,10 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.tables.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -144,6 +147,17 @@ def record(name: str, results: Sequence[Result], *, folder: Path = RESULTS) -> N
     written = folder / f"{name}.json.tmp"
     written.write_text("\n".join(lines) + "\n", encoding="utf-8")
     written.replace(folder / f"{name}.json")
+
+
+def open_lake(folder: str) -> "Lake":
+    """Open a new lake of default settings below a contender's folder."""
+    from headrace.config import Settings
+    from headrace.tables.lake import Lake
+
+    file = Path(folder) / "lake" / "lake.toml"
+    file.parent.mkdir()
+    file.write_text('profile = "local"\n[profiles.local]\n')
+    return Lake.open(Settings.load(env={}, path=file))
 
 
 def machine() -> dict[str, object]:

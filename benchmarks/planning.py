@@ -14,8 +14,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, clear_manifest_cache
 from pyiceberg.typedef import Record
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
-from headrace.config import Settings
+from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 from headrace.identifiers import TableName
 from headrace.tables.commit import Provenance, append, rewrite_manifests
 from headrace.tables.files import local_path
@@ -32,7 +31,7 @@ _WANTED_DAY = _FIRST_DAY + dt.timedelta(days=PARTITIONS // 2)
 
 def headrace(*, folder: str, files: int) -> Rounds:
     """Plan through a pinned version."""
-    with _open(folder) as lake:
+    with open_lake(folder) as lake:
         version = _table(lake, files).head()
         yield {}
         while True:
@@ -44,7 +43,7 @@ def headrace(*, folder: str, files: int) -> Rounds:
 
 def pyiceberg(*, folder: str, files: int) -> Rounds:
     """Plan through a PyIceberg scan of the same table with the same filter."""
-    with _open(folder) as lake:
+    with open_lake(folder) as lake:
         table = _table(lake, files).iceberg()
         after = (_WANTED_DAY + dt.timedelta(days=1)).isoformat()
         scan = table.scan(
@@ -95,13 +94,6 @@ def run(*, quick: bool) -> list[Result]:
             holds=ours.cpu_s <= GROWTH_MAX * before.cpu_s,
         ),
     ]
-
-
-def _open(folder: str) -> Lake:
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    return Lake.open(Settings.load(env={}, path=file))
 
 
 def _table(lake: Lake, files: int) -> LakeTable:
