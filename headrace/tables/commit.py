@@ -115,7 +115,7 @@ def overwrite_partitions(
             operation=Operation.OVERWRITE,
             added=tuple(files),
             provenance=provenance,
-            is_removed=lambda file: scheme.key_of(file) in wanted,
+            is_removed=scheme.picks(wanted),
             touched=wanted,
             spec_id=scheme.spec_id,
             properties=properties or {},

@@ -8,7 +8,7 @@ hours and buckets, the column's value otherwise, None for null; `()` if unpartit
 import datetime as dt
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -199,6 +199,19 @@ class Scheme:
                 f"`headrace tables compact {self.table} --apply`",
             )
         return key_of_record(file.partition, self.terms)
+
+    def picks(self, wanted: Collection[PartitionKey]) -> Callable[[DataFile], bool]:
+        """Build a test whether a file is of one of `wanted`; it raises what `key_of` does."""
+        records = {tuple(record_of_key(key)[at] for at in range(len(key))) for key in wanted}
+        columns = range(len(self.terms))
+
+        def is_picked(file: DataFile) -> bool:
+            if file.spec_id != self.spec_id:
+                self.key_of(file)
+            record = file.partition  # compared as stored: most files of a manifest are not wanted
+            return tuple([record[at] for at in columns]) in records
+
+        return is_picked
 
 
 def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:

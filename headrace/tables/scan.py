@@ -175,7 +175,7 @@ class TableVersion:
             return _all_files(self)
         wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
         test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
-        return _read_files(self, test, lambda file: scheme.key_of(file) in wanted)
+        return _read_files(self, test, scheme.picks(wanted))
 
     def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
         """List the live files of those manifests that `may_list` takes, in the order of `files`."""
@@ -309,7 +309,8 @@ def _read_files(
         for entry in entries
         if is_wanted(entry.data_file)
     ]
-    return tuple(sorted(found, key=lambda entry: ([str(v) for v in entry.partition], entry.path)))
+    places = {entry.partition: [str(v) for v in entry.partition] for entry in found}
+    return tuple(sorted(found, key=lambda entry: (places[entry.partition], entry.path)))
 
 
 def read_entry(
