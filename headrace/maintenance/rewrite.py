@@ -17,12 +17,12 @@ from headrace.maintenance.bins import Bin, Strategy
 from headrace.maintenance.clustering import SortKey
 from headrace.maintenance.prefetch import ahead
 from headrace.tables import schema
-from headrace.tables.files import TableWriter
+from headrace.tables.files import ROWS_PER_ROW_GROUP, TableWriter
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import FileEntry, TableVersion
 
 ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
-_BATCHES_AHEAD = 3
+_ROWS_AHEAD = ROWS_PER_ROW_GROUP  # so that a row group is read while the one before is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,8 @@ class Rewriter:
             by = [self._sql(key, writer.schema) for key in self._keys]
             plain = pa.schema([f.remove_metadata() for f in writer.schema])
             rows = self._opened_engine().sort(rows, schema=plain, by=by)
-        with contextlib.closing(ahead(rows, depth=_BATCHES_AHEAD)) as batches:
+        reading = ahead(rows, weigh=_count_rows, weight_max=_ROWS_AHEAD)
+        with contextlib.closing(reading) as batches:
             for batch in batches:
                 writer.write(batch, partition=each.partition)
         writer.roll()
@@ -146,3 +147,7 @@ class Rewriter:
             raise CommitConflictError(str(self._table.name), detail)
         direction = "desc" if key.descending else "asc"
         return f"{quote(name)} {direction} nulls {'first' if key.nulls_first else 'last'}"
+
+
+def _count_rows(batch: pa.RecordBatch) -> int:
+    return batch.num_rows

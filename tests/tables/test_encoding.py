@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -39,6 +40,18 @@ def test_a_column_that_repeats_only_far_apart_gets_a_dictionary() -> None:
 
 def test_a_column_that_repeats_only_close_by_gets_a_dictionary() -> None:
     assert dictionary_columns(_table(lambda row: row // 20, pa.int64())) == ["c"]
+
+
+@pytest.mark.parametrize("values", [20_000, 50_000, 95_000, 200_000])
+@pytest.mark.parametrize("order", ["drawn", "in turns", "sorted"])
+def test_a_sample_says_of_many_rows_what_counting_them_says(values: int, order: str) -> None:
+    rows = 131_072
+    drawn = np.random.default_rng(values).integers(0, values, rows)
+    column = {"drawn": drawn, "in turns": np.arange(rows) % values, "sorted": np.sort(drawn)}[order]
+    repeats = len(np.unique(column)) <= rows / 2
+    table = pa.table({"c": pa.array(column), "s": pa.array(column.astype(str))})
+    # what repeats close by does so in the first rows already
+    assert dictionary_columns(table) == (["c", "s"] if repeats or order == "sorted" else [])
 
 
 def test_a_column_of_nulls_and_a_table_without_rows_are_no_problem() -> None:
