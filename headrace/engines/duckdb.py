@@ -47,7 +47,16 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Pat
 
 
 def scan_sql(version: TableVersion) -> str:
-    """Render a pinned snapshot as a DuckDB table expression with the columns of `version.schema`."""
+    """Render a pinned snapshot as a DuckDB table expression with the columns of `version.schema`.
+
+    Raises:
+        CorruptFileError: If its metadata is damaged. DuckDB checks neither that nor data files.
+        UnsupportedTableError: If DuckDB would read it wrong.
+
+    """
+    version.check_metadata()
+    refuse_lost_nulls(version)
+    refuse_spread_deletes(version)
     if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"
@@ -106,13 +115,9 @@ class DuckDBEngine:
         """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`).
 
         Raises:
-            CorruptFileError: If its metadata is damaged. DuckDB checks neither that nor data files.
-            UnsupportedTableError: If it would read the snapshot wrong.
+            CorruptFileError, UnsupportedTableError: See `scan_sql`.
 
         """
-        version.check_metadata()
-        refuse_lost_nulls(version)
-        refuse_spread_deletes(version)
         self._read_iceberg()
         relation = self._relation(name)
         self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.events.logging import AdapterLogger
 from dbt.adapters.factory import get_adapter_by_type
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import duckdb
     from dbt.adapters.duckdb.utils import TargetConfig
 
+_LOG = AdapterLogger("headrace")
 _PROJECT_MACROS = "macro.headrace."
 
 
@@ -66,6 +68,7 @@ class Plugin(BasePlugin):
         self._lake: Lake | None = None
         self._invocation = ""
         self._pinned: dict[TableName, TableVersion] = {}
+        self._unreadable: dict[TableName, LakeError] = {}
         self._plans: dict[TableName, tuple[ModelRequest, RebuildPlan]] = {}
 
     def configure_connection(self, conn: "duckdb.DuckDBPyConnection") -> None:
@@ -115,6 +118,8 @@ class Plugin(BasePlugin):
 
     def _input(self, name: TableName, target: TableName) -> TableVersion:
         version = self._pinned.get(name)
+        if name in self._unreadable:
+            raise self._unreadable[name]
         if version is None:
             msg = f"model `{target}` reads `{name}`, which the lake does not have yet: ingest or build it first"
             raise LakeError(msg)
@@ -155,20 +160,34 @@ class Plugin(BasePlugin):
             self._lake.close()
             self._lake = None
         self._plans.clear()
+        self._unreadable.clear()
         names = self._open().names()
         for gone in set(self._pinned) - set(names):
-            self._execute(f"drop view if exists {gone.sql}")
-            del self._pinned[gone]
+            self._unpin(gone)
         for name in names:
             self._pin(name)
 
     def _pin(self, name: TableName) -> None:
+        """Point a view at its table's head; one that cannot be read only fails who reads it."""
         version = self._open().table(name).head()
         if self._pinned.get(name) == version:
             return
+        self._unpin(name)
+        try:
+            rows = scan_sql(version)
+        except LakeError as error:
+            self._unreadable[name] = error
+            _LOG.warning(f"models cannot read {name.sql}: {error}")
+            return
         self._execute(f"create schema if not exists {quote(name.namespace)}")
-        self._execute(f"create or replace view {name.sql} as from {scan_sql(version)}")
+        self._execute(f"create or replace view {name.sql} as from {rows}")
         self._pinned[name] = version
+
+    def _unpin(self, name: TableName) -> None:
+        """Take a view away, so that nobody reads the wrong rows."""
+        self._unreadable.pop(name, None)
+        if self._pinned.pop(name, None) is not None:
+            self._execute(f"drop view if exists {name.sql}")
 
     def _execute(self, sql: str) -> None:
         cursor = self._connection.cursor()

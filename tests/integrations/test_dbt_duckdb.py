@@ -1,9 +1,15 @@
 """Materializations on Iceberg: what each strategy leaves in the table, and what it refuses."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
+from headrace.maintenance.compact import compact
+from headrace.tables.files import local_path
 from tests.integrations.conftest import Project
+from tests.tables.delete_files import delete_values
 
 
 def day(number: int, hour: int = 12) -> dt.datetime:
@@ -300,3 +306,40 @@ def test_a_run_reads_what_was_there_when_it_started(project: Project) -> None:
 
     project.run()
     assert project.rows("one") == project.rows("two") == [(1,), (2,)]
+
+
+def test_only_models_that_read_a_table_duckdb_reads_wrong_are_refused(project: Project) -> None:
+    project.model(
+        "sound", "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}"
+    )
+    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'loose') }}"
+    project.model("plain", sql)
+    project.events({"id": 1, "name": None, "event_time": day(1)}, table="raw.loose")
+    assert project.run() == {"sound": "replaced", "plain": "replaced"}
+    project.events({"id": 2, "name": "gone", "event_time": day(1)}, table="raw.loose")
+    loose = project.lake.table("raw.loose")
+    delete_values(loose, pa.table({"name": ["gone"]}))
+
+    found = project.run()
+    assert found["sound"] == "unchanged"
+    assert "headrace tables compact raw.loose --apply" in found["plain"]
+    assert project.rows("plain") == [(1,)]
+
+    compact(loose)
+    assert project.run() == {"sound": "unchanged", "plain": "replaced"}
+    assert project.rows("plain") == [(1,)]
+
+
+def test_a_model_that_reads_a_table_with_damaged_metadata_is_refused(project: Project) -> None:
+    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}"
+    project.model("plain", sql)
+    project.events({"id": 1, "name": None, "event_time": day(1)})
+    (manifest,) = (Path(local_path(project.lake.table("raw.events").iceberg().location()))).glob(
+        "metadata/*-m0.*avro"
+    )
+    content = bytearray(manifest.read_bytes())
+    content[-20] ^= 1
+    manifest.write_bytes(content)
+    found = project.run()["plain"]
+    assert manifest.name in found
+    assert "checksum" in found
