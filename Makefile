@@ -27,7 +27,7 @@ $(READY): requirements/dev.txt requirements/data.txt requirements/uv.txt pyproje
 demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 	@$(BIN)/python -m demo.run
 
-test: $(READY) ## every test that needs no server
+test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
