@@ -153,14 +153,18 @@ class TableMachine(RuleBasedStateMachine):
         refs.drop(self.table, name, snapshot_id=self.tags.pop(name))
         _TAKEN["steps"] += 1
 
-    @precondition(lambda self: len(self.branches) < 2)
+    @precondition(lambda self: len(self.branches) < 2 and self._new_branch not in self.branches)
     @rule()
     def branch(self) -> None:
-        head, name = self.table.head().snapshot_id, f"b{len(self.history)}"
+        head, name = self.table.head().snapshot_id, self._new_branch
+        assert head is not None
+        refs.create_branch(self.table, name, at=head)
+        self.branches[name] = dict(self.rows)
         _TAKEN["steps"] += 1
-        if head is not None and name not in self.branches:
-            refs.create_branch(self.table, name, at=head)
-            self.branches[name] = dict(self.rows)
+
+    @property
+    def _new_branch(self) -> str:
+        return f"b{len(self.history)}"
 
     @precondition(lambda self: self.branches)
     @rule(data=st.data(), day=days)
