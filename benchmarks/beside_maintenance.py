@@ -7,10 +7,18 @@ same appends with nobody else at the table. An append that fails ends the benchm
 import multiprocessing
 import time
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 from benchmarks.commit_cost import rows
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from benchmarks.harness import (
+    Contender,
+    Measured,
+    Result,
+    Rounds,
+    declare_lake,
+    measure,
+    open_lake,
+    show,
+)
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
@@ -25,7 +33,7 @@ KEPT_MIN = 0.8
 
 def alone(*, folder: str, round_s: float) -> Rounds:
     """Append."""
-    with Lake.open(_settings(folder)) as lake:
+    with open_lake(folder) as lake:
         table = lake.create(NAME, rows(0).schema)
         yield {}
         appended = 0
@@ -37,7 +45,7 @@ def alone(*, folder: str, round_s: float) -> Rounds:
 
 def beside(*, folder: str, round_s: float) -> Rounds:
     """Append while another process compacts and expires as fast as it can, in this round only."""
-    settings = _settings(folder)
+    settings = Settings.load(env={}, path=declare_lake(folder))
     with Lake.open(settings) as lake:
         table = lake.create(NAME, rows(0).schema)
         context = multiprocessing.get_context("spawn")
@@ -111,13 +119,6 @@ def _maintain(settings: Settings, go: Event, stop: Event, commits: "_Counter") -
 
 class _Counter:
     value: int
-
-
-def _settings(folder: str) -> Settings:
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    return Settings.load(env={}, path=file)
 
 
 def _row(measured: Measured) -> dict[str, object]:

@@ -9,11 +9,10 @@ import statistics
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 
 ROWS = 1_000
 APPENDS_PER_ROUND = 50
@@ -45,16 +44,11 @@ def rows(seed: int) -> pa.Table:
 
 def headrace(*, folder: str) -> Rounds:
     """Append through the committer."""
-    from headrace.config import Settings
     from headrace.identifiers import TableName
     from headrace.tables.commit import Provenance, append
     from headrace.tables.files import write_batches
-    from headrace.tables.lake import Lake
 
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    with Lake.open(Settings.load(env={}, path=file)) as lake:
+    with open_lake(folder) as lake:
         table = lake.create(TableName("raw", "impressions"), rows(0).schema)
         number = 0
         yield {}

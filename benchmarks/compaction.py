@@ -2,22 +2,21 @@
 
 500 small files of five days become a file a day. The peer reads the same files with pyarrow, puts the
 tables of a day together and writes them with the very same recipe, which it is told; it plans
-nothing, checks nothing, commits nothing and forces nothing to disk. Both start each round from files just written, which is
-part of neither.
+nothing, checks nothing, commits nothing and forces nothing to disk. Both start each round from files
+just written, which is part of neither.
 
 For memory, one partition of more rows than fit into the limit is compacted, packed and sorted; its
 process is asked for the most it ever held, imports included.
 """
 
 import hashlib
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
+from benchmarks.harness import Contender, Measured, Result, Rounds, Spent, measure, open_lake, show
 
 if TYPE_CHECKING:
     from headrace.tables.lake import Lake, LakeTable
@@ -79,7 +78,7 @@ def headrace(*, folder: str, files: int) -> Rounds:
         yield {}
         while True:
             table = _small_files(lake, files=files)
-            spent = _Spent()
+            spent = Spent()
             compact(table)
             figures = spent.figures()
             version = table.head()
@@ -102,7 +101,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
             for file in table.head().files():
                 days.setdefault(file.partition, []).append(file.path)
             repeating = dictionary_columns(pq.read_table(table.head().files()[0].path))
-            spent = _Spent()
+            spent = Spent()
             made: list[str] = []
             for number, paths in enumerate(days.values()):
                 together = pa.concat_tables([pq.read_table(p, partitioning=None) for p in paths])
@@ -139,7 +138,7 @@ def large(*, folder: str, files: int, rows_per_file: int, sorts: bool) -> Rounds
         append(table, made, provenance=Provenance())
         yield {}
         while True:  # one round: a second one finds nothing to do
-            spent = _Spent()
+            spent = Spent()
             done = compact(table, policy=sort if sorts else pack)
             yield {**spent.figures(), "rows": done.rows, "files": done.files_after}
 
@@ -214,18 +213,6 @@ def refuse_differences(one: Measured, other: Measured) -> None:
             if ours.figures[name] != theirs.figures[name]:
                 msg = f"round {number}: what they wrote differs in `{name}`"
                 raise AssertionError(msg)
-
-
-class _Spent:
-    """Times one compaction."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def figures(self) -> dict[str, float]:
-        """CPU and wall time up to now."""
-        cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
-        return {"cpu_s": cpu_s, "wall_s": wall_s}
 
 
 def _facts(paths: list[str]) -> dict[str, float]:

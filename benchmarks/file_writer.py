@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from benchmarks.harness import Contender, Measured, Result, Rounds, declare_lake, measure, show
 
 ROWS = 2_000_000
 RATIO_MAX = 1.0
@@ -56,9 +56,7 @@ def headrace(*, rows: int, folder: str) -> Rounds:
     from headrace.identifiers import TableName
     from headrace.tables.lake import Lake
 
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text(f'profile = "local"\n[profiles.local]\nthreads = {THREADS}\n')
+    file = declare_lake(folder, profile=f"threads = {THREADS}\n")
     settings = Settings.load(env={}, path=file)
     with Lake.open(settings) as lake, DuckDBEngine.open(settings) as engine:
         source = engine.query(_source(rows)).read_all()

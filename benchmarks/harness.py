@@ -149,15 +149,32 @@ def record(name: str, results: Sequence[Result], *, folder: Path = RESULTS) -> N
     written.replace(folder / f"{name}.json")
 
 
+class Spent:
+    """Times what a round does after some preparation, instead of the whole round."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def figures(self) -> dict[str, float]:
+        """CPU and wall time up to now."""
+        cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        return {"cpu_s": cpu_s, "wall_s": wall_s}
+
+
+def declare_lake(folder: str, *, profile: str = "") -> Path:
+    """Declare a new lake below a contender's folder, with default settings but those of `profile`."""
+    file = Path(folder) / "lake" / "lake.toml"
+    file.parent.mkdir()
+    file.write_text(f'profile = "local"\n[profiles.local]\n{profile}')
+    return file
+
+
 def open_lake(folder: str) -> "Lake":
-    """Open a new lake of default settings below a contender's folder."""
+    """Declare and open a new lake below a contender's folder."""
     from headrace.config import Settings
     from headrace.tables.lake import Lake
 
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    return Lake.open(Settings.load(env={}, path=file))
+    return Lake.open(Settings.load(env={}, path=declare_lake(folder)))
 
 
 def machine() -> dict[str, object]:

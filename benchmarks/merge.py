@@ -6,14 +6,12 @@ what they leave is compared row by row. Imports and the table's first rows are p
 """
 
 import hashlib
-import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from benchmarks.harness import Contender, Measured, Result, Rounds, Spent, measure, open_lake, show
 
 ROWS = 100_000
 KEYS = 3_000
@@ -60,26 +58,22 @@ def merged(keys: int, seed: int) -> pa.Table:
 
 def headrace(*, folder: str, keys: int) -> Rounds:
     """Merge through the committer."""
-    from headrace.config import Settings
     from headrace.engines.merge import merge
     from headrace.identifiers import TableName
     from headrace.tables.commit import Provenance, append
     from headrace.tables.files import write_batches
-    from headrace.tables.lake import Lake
 
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
-    with Lake.open(Settings.load(env={}, path=file)) as lake:
+    with open_lake(folder) as lake:
         yield {}
         number = 0
         while True:
             table = lake.create(TableName("raw", f"round_{number}"), _SCHEMA)
             append(table, write_batches(table, before().to_batches()), provenance=Provenance())
             new = merged(keys, seed=number)
-            spent = _Spent()
+            spent = Spent()
             merge(table, new, key=["user_id", "item_id"], provenance=Provenance())
-            yield spent.figures(table.head().to_arrow())
+            figures = spent.figures()
+            yield {**figures, **_facts(table.head().to_arrow())}
             number += 1
 
 
@@ -97,9 +91,10 @@ def pyiceberg(*, folder: str, keys: int) -> Rounds:
         table = catalog.create_table(f"raw.round_{number}", _SCHEMA)
         table.append(before())
         new = merged(keys, seed=number)
-        spent = _Spent()
+        spent = Spent()
         table.upsert(new, join_cols=["user_id", "item_id"])
-        yield spent.figures(table.scan().to_arrow())
+        figures = spent.figures()
+        yield {**figures, **_facts(table.scan().to_arrow())}
         number += 1
 
 
@@ -149,24 +144,15 @@ def refuse_differences(one: Measured, other: Measured) -> None:
                 raise AssertionError(msg)
 
 
-class _Spent:
-    """Times one merge and describes its result."""
-
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-
-    def figures(self, table: pa.Table) -> dict[str, float]:
-        """CPU and wall time up to now, and 48 bits of a hash of the rows in order of their keys."""
-        cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
-        ordered = table.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
-        text = str(ordered.cast(_SCHEMA).to_pydict())
-        return {
-            "cpu_s": cpu_s,
-            "wall_s": wall_s,
-            "rows": table.num_rows,
-            "changed": sum(table.column("clicks").to_pylist()),
-            "hash": int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest()),
-        }
+def _facts(table: pa.Table) -> dict[str, float]:
+    """Describe what a merge left, with 48 bits of a hash of the rows in order of their keys."""
+    ordered = table.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
+    text = str(ordered.cast(_SCHEMA).to_pydict())
+    return {
+        "rows": table.num_rows,
+        "changed": sum(table.column("clicks").to_pylist()),
+        "hash": int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest()),
+    }
 
 
 def _row(measured: Measured) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from benchmarks.harness import ROOT, Contender, Result, Rounds, measure, show
+from benchmarks.harness import ROOT, Contender, Result, Rounds, declare_lake, measure, show
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.tables.commit import Fence, Provenance, append, offsets
@@ -29,9 +29,7 @@ _POLL_S = 0.01
 
 def killed(*, folder: str) -> Rounds:
     """Kill and start again, once a round."""
-    file = Path(folder) / "lake" / "lake.toml"
-    file.parent.mkdir()
-    file.write_text('profile = "local"\n[profiles.local]\n')
+    file = declare_lake(folder)
     chance = random.Random(7)
     with Lake.open(Settings.load(env={}, path=file)) as lake:
         table = lake.create(NAME, pa.schema([("offset", pa.int64())]))
