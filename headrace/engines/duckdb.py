@@ -1,13 +1,11 @@
 """The embedded engine: DuckDB over pinned Iceberg snapshots."""
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from importlib.resources import files
 from types import TracebackType
 from typing import Self
 
 import duckdb
-import duckdb_extensions
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
@@ -30,20 +28,12 @@ def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set autoload_known_extensions = false")
 
 
-def load_iceberg_extension(connection: duckdb.DuckDBPyConnection, *, folder: Path) -> None:
-    """Load the Iceberg reader from its installed package; nothing is downloaded.
-
-    `folder` holds DuckDB's extension directory and may be shared and deleted at will.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load the Iceberg reader from where its package is installed; nothing is downloaded or copied."""
     forbid_downloads(connection)
-    connection.execute(f"set extension_directory = {quote_text(str(folder))}")
     for name in ("avro", "iceberg"):  # iceberg needs avro to be there first
-        with contextlib.suppress(duckdb.Error):
-            connection.execute(f"load {name}")
-            continue
-        duckdb_extensions.import_extension(name, con=connection)
-        connection.execute(f"load {name}")
+        folder = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
+        connection.execute(f"load {quote_text(str(folder / f'{name}.duckdb_extension'))}")
 
 
 def scan_sql(version: TableVersion) -> str:
@@ -82,11 +72,9 @@ def _has_files(version: TableVersion) -> bool:
 class DuckDBEngine:
     """One in-memory DuckDB with its own spill folder."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder, *, extensions: Path
-    ) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder) -> None:
         self._connection, self._spill = connection, spill
-        self._extensions, self._reads_iceberg = extensions, False
+        self._reads_iceberg = False
 
     @classmethod
     def open(cls, settings: Settings) -> "DuckDBEngine":
@@ -98,7 +86,7 @@ class DuckDBEngine:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
         connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
-        return cls(connection, spill, extensions=settings.state_dir / "extensions")
+        return cls(connection, spill)
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +119,7 @@ class DuckDBEngine:
 
     def _read_iceberg(self) -> None:
         if not self._reads_iceberg:
-            load_iceberg_extension(self._connection, folder=self._extensions)
+            load_iceberg_extension(self._connection)
             self._reads_iceberg = True
 
     def _relation(self, name: str) -> str:

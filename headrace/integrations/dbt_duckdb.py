@@ -79,7 +79,7 @@ class Plugin(BasePlugin):
         conn.execute(f"set threads = {settings.threads}")
         conn.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
         conn.execute(f"set temp_directory = {quote_text(str(self._spill.path))}")
-        load_iceberg_extension(conn, folder=settings.state_dir / "extensions")
+        load_iceberg_extension(conn)
 
     def configure_cursor(self, cursor: "duckdb.DuckDBPyConnection") -> None:
         """Set what a cursor does not inherit; the first one of an invocation pins all tables."""

@@ -11,7 +11,6 @@ import pytest
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
 from headrace.tables.lake import Lake
-from tests.samples.conftest import share_extensions
 from tests.samples.factories import Shop, at, day, fill, sample_set, settings_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +33,9 @@ def filled(lake: Lake) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory, extensions: Path
-) -> dict[str, dict[str, object]]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
     """What a build gives that nobody disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    share_extensions(folder / "state", extensions)
     with Lake.open(settings_in(folder)) as lake:
         shop = filled(lake)
         build(lake, sample_set())
@@ -57,14 +53,14 @@ def undisturbed(
     ],
 )
 def test_a_killed_build_is_completed_by_the_next_one(
-    shop_folder: Path, undisturbed: dict[str, dict[str, object]], crash_at: str
+    tmp_path: Path, undisturbed: dict[str, dict[str, object]], crash_at: str
 ) -> None:
-    with Lake.open(settings_in(shop_folder)) as lake:
+    with Lake.open(settings_in(tmp_path)) as lake:
         filled(lake)
 
-    build_and_die(shop_folder, crash_at=crash_at)
+    build_and_die(tmp_path, crash_at=crash_at)
 
-    with Lake.open(settings_in(shop_folder)) as lake:
+    with Lake.open(settings_in(tmp_path)) as lake:
         shop = Shop(lake)
         survived = set(shop.samples())
         assert {"d0-morning", "d0-evening"} <= survived  # whole days only

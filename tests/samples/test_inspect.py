@@ -58,12 +58,12 @@ def test_an_unknown_id_is_an_error_that_says_where_it_looked(shop: Shop) -> None
 
 
 def test_the_commands_build_inspect_and_build_nothing(
-    shop: Shop, shop_folder: Path, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shop.lake.settings.root == shop_folder
-    (shop_folder / "lake" / "samples").mkdir()
-    (shop_folder / "lake" / "samples" / "taps.yaml").write_text(DECLARED)
-    monkeypatch.setenv("HEADRACE_LAKE", str(shop_folder / "lake" / "lake.toml"))
+    assert shop.lake.settings.root == tmp_path
+    (tmp_path / "lake" / "samples").mkdir()
+    (tmp_path / "lake" / "samples" / "taps.yaml").write_text(DECLARED)
+    monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
     monkeypatch.setenv("COLUMNS", "200")
 
     def headrace(*arguments: str) -> str:

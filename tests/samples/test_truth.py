@@ -19,7 +19,6 @@ from headrace.simulate.run import simulate
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.lake import Lake
-from tests.samples.conftest import share_extensions
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +48,9 @@ def stage(lake: Lake, stream: str, *, key: str) -> None:
 
 
 def test_built_samples_are_the_simulators_truth_features_and_labels_included(
-    simulated: Path, extensions: Path
+    simulated: Path,
 ) -> None:
     settings = Settings.load(env={}, path=simulated / "lake" / "lake.toml")
-    share_extensions(settings.state_dir, extensions)
     with Lake.open(settings) as lake:
         for stream in load_streams(settings).values():
             ingest(lake, stream)

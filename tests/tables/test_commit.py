@@ -189,7 +189,7 @@ def test_duckdb_and_pyiceberg_read_what_the_committer_wrote(lake: Lake, tmp_path
     read = table.iceberg().scan().to_arrow().column("id").to_pylist()
     assert sorted(read) == wanted
     connection = duckdb.connect()
-    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    load_iceberg_extension(connection)
     location = table.head().metadata_location
     rows = connection.execute(f"select id from iceberg_scan('{location}') order by id").fetchall()
     assert [row[0] for row in rows] == wanted

@@ -176,7 +176,7 @@ def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
     commit.append(table, write_batches(table, [batch]), provenance=Provenance())
     delete_values(table, pa.table({"name": ["gone"]}))
     connection = duckdb.connect()
-    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    load_iceberg_extension(connection)
     location = table.head().metadata_location
     assert connection.execute(f"select id from iceberg_scan('{location}')").fetchall() == []
 
@@ -189,7 +189,7 @@ def test_duckdb_takes_rows_of_other_partitions_away(lake: Lake, tmp_path: Path) 
     first = next(file for file in table.head().files() if file.partition == day_key(0))
     delete_values(table, pa.table({"id": [1]}), partition=first.data_file.partition)
     connection = duckdb.connect()
-    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    load_iceberg_extension(connection)
     location = table.head().metadata_location
     found = connection.execute(f"select id from iceberg_scan('{location}')").fetchall()
     assert found == [(2,), (2,)]  # of 1, 2 and 2

@@ -213,7 +213,7 @@ def test_pyiceberg_and_duckdb_read_branches_and_tags(lake: Lake, tmp_path: Path)
     wanted = {"main": [1, 3], "trial": [1, 2], "v1": [1]}
     loaded = table.iceberg()
     connection = duckdb.connect()
-    load_iceberg_extension(connection, folder=tmp_path / "extensions")
+    load_iceberg_extension(connection)
     location = table.head().metadata_location
     for ref in refs.refs(table):
         read = loaded.scan(snapshot_id=ref.snapshot_id).to_arrow().column("id").to_pylist()
