@@ -28,7 +28,7 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 	@$(BIN)/python -m demo.run
 
 test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
 	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0

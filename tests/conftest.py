@@ -17,7 +17,7 @@ from headrace.config import Settings
 from headrace.tables.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
-_MEMORY, _ROOM_BYTES = Path("/dev/shm"), 16 * 1024**3  # a run holds 1 GB there, and its processes 7
+_MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
 _LONGEST = (str(ROOT / "tests" / "proofs"), str(ROOT / "tests" / "demo" / "test_kill.py"))
 
 
