@@ -22,7 +22,7 @@ _LONGEST = (str(ROOT / "tests" / "proofs"), str(ROOT / "tests" / "demo" / "test_
 
 
 def pytest_configure() -> None:
-    """Keep what tests write in memory, if there is room: half of their time was waiting for disks."""
+    """Keep what tests write in memory, if there is room: waiting for disks to sync takes long."""
     if "TMPDIR" not in os.environ and _free_bytes(_MEMORY) >= _ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ from tests.proofs.operations import Rows, batch_of, finish, rows_at, rows_of
 from tests.proofs.test_interleaving import elsewhere
 from tests.tables.factories import events_table
 
+_LOG = logging.getLogger(__name__)
 SECONDS_SHORT, SECONDS_LONG = 2, 60
 _REFUSED = (CommitConflictError, CatalogBusyError, FencedError)  # nothing was changed, try again
 _IDS = 1_000_000  # of each worker
@@ -177,7 +179,8 @@ def _judge(table: LakeTable, logs: Sequence[Path], *, seconds: float) -> None:
     acknowledged = [[line["rows"] for line in each if "rows" in line] for each in lines]
     refused = Counter(line["refused"] for each in lines for line in each if "refused" in line)
     turns = [len(each) for each in acknowledged]
-    print(f"{turns} turns in {seconds} s, refused {dict(refused)}")  # noqa: T201 - what the long form is run for: `pytest -rP` shows it
+    # what the long form is run for: `pytest -rP --log-level=info` shows it
+    _LOG.info("%s turns in %s s, refused %s", turns, seconds, dict(refused))
     found = rows_of(table)
     assert found == {i: tuple(row) for each in acknowledged for i, row in each[-1]}
     assert _offsets(table.head()) == _stream_counts(found)

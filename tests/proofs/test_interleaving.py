@@ -43,7 +43,6 @@ SECOND = [
     ops.OTHER_SCHEMA_CHANGE,
     ops.tagging("other"),
 ]
-MOMENTS = ["planned", "staged"]
 
 
 @contextmanager
@@ -90,38 +89,13 @@ def interrupted_before_the_swap(
         interruption()
 
 
-each_operation = pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
-at_each_moment = pytest.mark.parametrize("moment", MOMENTS)
-
-
-@each_operation
-@at_each_moment
+@pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
+@pytest.mark.parametrize("moment", ["planned", "staged"])
 def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
     settings: Settings, first: Operation, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # every pair is met once, half of them at each moment
-    start = (FIRST.index(first) + MOMENTS.index(moment)) % 2
-    _interrupt(settings, first, SECOND[start::2], moment, monkeypatch)
-
-
-@pytest.mark.proof
-@each_operation
-@at_each_moment
-def test_an_operation_interrupted_by_another_at_each_moment_gives_the_rows_of_one_order(
-    settings: Settings, first: Operation, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _interrupt(settings, first, SECOND, moment, monkeypatch)
-
-
-def _interrupt(
-    settings: Settings,
-    first: Operation,
-    seconds: list[Operation],
-    moment: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     with Lake.open(settings) as lake, elsewhere(settings) as other:
-        for second in seconds:
+        for second in SECOND:
             table = prepared(lake)
             before = rows_of(table)
             start = table.head().snapshot_id

@@ -237,7 +237,7 @@ def drive(steps: int) -> None:
         )
 
 
-@pytest.mark.timeout(900)  # it takes 80 s of a CPU that does nothing else
+@pytest.mark.timeout(900)  # minutes of a busy CPU: this is against hanging
 def test_a_thousand_steps_never_part_from_the_model() -> None:
     drive(STEPS_SHORT)
 

@@ -1,12 +1,13 @@
 """Altering tables beside others: nothing of theirs is lost, and a lost answer is found out."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pyarrow as pa
 import pytest
-from pyiceberg.table import Table
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.types import StringType
+from typing_extensions import override
 
 from headrace.config import Settings
 from headrace.errors import (
@@ -34,7 +35,13 @@ class _IsOvertaken(MemoCatalog):
 
     first: Callable[[], None] | None = None
 
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401 - passed on
+    @override
+    def commit_table(
+        self,
+        table: Table,
+        requirements: tuple[TableRequirement, ...],
+        updates: tuple[TableUpdate, ...],
+    ) -> CommitTableResponse:
         first, self.first = self.first, None
         if first is not None:
             first()
@@ -87,7 +94,13 @@ class _LosesAnswers(MemoCatalog):
 
     loses: str = "nothing"
 
-    def commit_table(self, table: Table, requirements: Any, updates: Any) -> Any:  # noqa: ANN401 - passed on
+    @override
+    def commit_table(
+        self,
+        table: Table,
+        requirements: tuple[TableRequirement, ...],
+        updates: tuple[TableUpdate, ...],
+    ) -> CommitTableResponse:
         detail = "no answer"
         if self.loses == "the request":
             raise DatabaseUnavailableError("catalog", detail)
