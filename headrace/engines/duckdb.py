@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
-from headrace.engines.misread_deletes import refuse_lost_nulls, refuse_spread_deletes
+from headrace.engines.misread_deletes import refuse_misread_deletes
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text
@@ -45,8 +45,7 @@ def scan_sql(version: TableVersion) -> str:
 
     """
     version.check_metadata()
-    refuse_lost_nulls(version)
-    refuse_spread_deletes(version)
+    refuse_misread_deletes(version)
     if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"

@@ -170,7 +170,7 @@ def test_deletes_by_value_that_duckdb_reads_wrong_are_refused(lake: Lake) -> Non
 
 
 def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
-    """The fault that `refuse_lost_nulls` guards against; when this fails, the guard may go."""
+    """The fault that `_refuse_lost_nulls` guards against; when this fails, the guard may go."""
     table = plain_table(lake)
     batch = events([1, 2]).set_column(1, "name", pa.array([None, "gone"]))
     commit.append(table, write_batches(table, [batch]), provenance=Provenance())
@@ -182,7 +182,7 @@ def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_duckdb_takes_rows_of_other_partitions_away(lake: Lake, tmp_path: Path) -> None:
-    """The fault that `refuse_spread_deletes` guards against; when this fails, the guard may go."""
+    """The fault that `_refuse_spread_deletes` guards against; when this fails, the guard may go."""
     table = events_table(lake)
     for day in (0, 1):
         add(table, [1, 2], day=day)
