@@ -82,6 +82,22 @@ def test_times_of_commits_are_found_by_sequence_number_however_many(registry: Re
     assert registry.commit_times("raw.a", []) == {}
 
 
+def test_a_line_of_commits_ends_where_it_was_asked_to_or_the_log_has_a_hole(
+    registry: Registry,
+) -> None:
+    made = {n: commit("raw.a", n, parent_id=n - 1) for n in range(3, 8) if n != 4}
+    for record in (
+        *made.values(),
+        commit("raw.b", 4, parent_id=3),
+        commit("raw.a", 9, parent_id=6),
+    ):
+        registry.record_commit(record)
+    assert registry.line_to("raw.a", 7) == {n: made[n] for n in (7, 6, 5)}
+    assert registry.line_to("raw.a", 7, back_to=5) == {n: made[n] for n in (7, 6)}
+    assert registry.line_to("raw.a", 7, back_to=7) == {}
+    assert registry.line_to("raw.a", 8) == {}
+
+
 def test_a_measure_is_the_last_one_taken(registry: Registry) -> None:
     assert registry.measures("raw.a") == {}
     registry.record_measure("raw.a", "orphan_bytes", 10, measured_at_ms=1)

@@ -100,22 +100,23 @@ class Registry:
 
     def commit(self, table: str, snapshot_id: int) -> CommitRecord | None:
         """Return one commit, whether or not its snapshot is still alive."""
-        both = sa.and_(
-            PROPERTY_MOVES.c.table_name == COMMITS.c.table_name,
-            PROPERTY_MOVES.c.snapshot_id == COMMITS.c.snapshot_id,
-        )
-        query = (
-            sa.select(COMMITS, sa.func.coalesce(PROPERTY_MOVES.c.moves, "").label("moves"))
-            .select_from(COMMITS.outerjoin(PROPERTY_MOVES, both))
-            .where(COMMITS.c.table_name == table, COMMITS.c.snapshot_id == snapshot_id)
-        )
-        origins = sa.select(ORIGINS.c.origin).where(
-            ORIGINS.c.table_name == table, ORIGINS.c.snapshot_id == snapshot_id
-        )
+        key = {"of": table, "id": snapshot_id}
         with self.engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
-            found = () if row is None else connection.execute(origins).scalars().all()
+            row = connection.execute(_COMMIT, key).mappings().first()
+            found = () if row is None else connection.execute(_ITS_ORIGINS, key).scalars().all()
         return None if row is None else replace(_commit_of(row), origins=tuple(sorted(found)))
+
+    def line_to(
+        self, table: str, snapshot_id: int, *, back_to: int | None = None
+    ) -> dict[int, CommitRecord]:
+        """Return a commit and its ancestors by snapshot, down to and without `back_to`, in one query.
+
+        The line ends early where an ancestor is not on record. Says neither moves nor origins.
+        """
+        key = {"of": table, "id": snapshot_id, "back_to": back_to}
+        with self.engine.connect() as connection:
+            rows = connection.execute(_LINE, key).mappings()
+            return {row["snapshot_id"]: _commit_of(row) for row in rows}
 
     def commit_from(self, table: str, origin: str) -> int | None:
         """Return the commit in the history of `main` that brought what an origin names, if one did."""
@@ -372,6 +373,40 @@ def _is_on_main(of: sa.Table) -> sa.ColumnElement[bool]:
     return ~off.exists()
 
 
+def _select_line() -> sa.Select[Any]:
+    of, back_to = sa.bindparam("of"), sa.bindparam("back_to", type_=sa.BigInteger)
+    line = (
+        sa.select(COMMITS)
+        .where(COMMITS.c.table_name == of, COMMITS.c.snapshot_id == sa.bindparam("id"))
+        .where(COMMITS.c.snapshot_id.is_distinct_from(back_to))
+        .cte("line", recursive=True)
+    )
+    parents = sa.select(COMMITS).where(
+        COMMITS.c.table_name == of,
+        COMMITS.c.snapshot_id == line.c.parent_id,
+        COMMITS.c.snapshot_id.is_distinct_from(back_to),
+    )
+    return sa.select(line.union_all(parents))
+
+
+# built once: building a statement takes longer than running it
+_LINE = _select_line()
+_COMMIT = (
+    sa.select(COMMITS, sa.func.coalesce(PROPERTY_MOVES.c.moves, "").label("moves"))
+    .select_from(
+        COMMITS.outerjoin(
+            PROPERTY_MOVES,
+            sa.and_(
+                PROPERTY_MOVES.c.table_name == COMMITS.c.table_name,
+                PROPERTY_MOVES.c.snapshot_id == COMMITS.c.snapshot_id,
+            ),
+        )
+    )
+    .where(COMMITS.c.table_name == sa.bindparam("of"), COMMITS.c.snapshot_id == sa.bindparam("id"))
+)
+_ITS_ORIGINS = sa.select(ORIGINS.c.origin).where(
+    ORIGINS.c.table_name == sa.bindparam("of"), ORIGINS.c.snapshot_id == sa.bindparam("id")
+)
 _BACK_ON_MAIN = sa.delete(OFF_MAIN).where(
     OFF_MAIN.c.table_name == sa.bindparam("of"), OFF_MAIN.c.snapshot_id == sa.bindparam("id")
 )

@@ -4,10 +4,12 @@ import time
 from collections import OrderedDict
 
 import pyarrow as pa
+import sqlalchemy as sa
 import sqlalchemy.event
-from pyiceberg.catalog.sql import IcebergTables, SqlCatalog
+from pyiceberg.catalog.sql import ICEBERG_TABLE_TYPE, IcebergTables, SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
+    NoSuchTableError,
     TableAlreadyExistsError,
     ValidationError,
 )
@@ -44,6 +46,17 @@ CATALOG = "catalog"  # what errors call its database
 _REMEMBERED_MAX = 256
 
 
+_LOCATION = sa.select(IcebergTables.metadata_location).where(
+    IcebergTables.catalog_name == sa.bindparam("of"),
+    IcebergTables.table_namespace == sa.bindparam("namespace"),
+    IcebergTables.table_name == sa.bindparam("name"),
+)
+# newer catalogs have a column for it, and views of other programs among their rows
+_LOCATION_OF_TABLE = _LOCATION.where(
+    sa.func.coalesce(IcebergTables.iceberg_type, ICEBERG_TABLE_TYPE) == ICEBERG_TABLE_TYPE
+)
+
+
 class MemoCatalog(SqlCatalog):
     """A `SqlCatalog` that remembers parsed metadata by location.
 
@@ -61,8 +74,28 @@ class MemoCatalog(SqlCatalog):
             self.engine.dispose()  # connections made so far were not prepared
 
     @override
-    def _convert_orm_to_iceberg(self, orm_table: IcebergTables) -> Table:
-        location = orm_table.metadata_location or ""
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """Look a table up, by a statement that is built once: everything begins with it."""
+        *spaces, name = self.identifier_to_tuple(identifier)
+        namespace = self.namespace_to_string(tuple(spaces))
+        query = _LOCATION_OF_TABLE if self._schema_version == "v1" else _LOCATION
+        with self.engine.connect() as connection:
+            location = connection.execute(
+                query, {"of": self.name, "namespace": namespace, "name": name}
+            ).scalar()
+        if not location:
+            msg = f"Table does not exist: {namespace}.{name}"
+            raise NoSuchTableError(msg)
+        metadata = self._metadata_at(location)
+        return Table(
+            identifier=(*spaces, name),
+            metadata=metadata,
+            metadata_location=location,
+            io=self._load_file_io(metadata.properties, location),
+            catalog=self,
+        )
+
+    def _metadata_at(self, location: str) -> TableMetadata:
         metadata = self._remembered.get(location)
         if metadata is None:
             try:
@@ -71,13 +104,7 @@ class MemoCatalog(SqlCatalog):
             except (OSError, ValidationError, ValueError) as error:
                 raise CorruptFileError(location, str(error)) from error
             self._remember(location, metadata)
-        return Table(
-            identifier=(orm_table.table_namespace, orm_table.table_name),
-            metadata=metadata,
-            metadata_location=location,
-            io=self._load_file_io(metadata.properties, location),
-            catalog=self,
-        )
+        return metadata
 
     @override
     def create_table(

@@ -51,12 +51,16 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     registry = table.lake.registry
     record_head(registry, table.name, metadata, loaded.io)
     found: list[CommitRecord] = []
+    logged: dict[int, CommitRecord] | None = None
     while position is not None and position != since:
+        if logged is None:
+            logged = registry.line_to(str(table.name), position, back_to=since)
         # the registry first: expiry cuts the parent from the oldest snapshot the table still has
-        record = registry.commit(str(table.name), position)
+        record = logged.get(position)
         snapshot = metadata.snapshot_by_id(position)
         if record is None and snapshot is not None:
             record = record_of(table.name, snapshot, metadata, loaded.io)
+            logged = None  # the log has a hole here, and may go on behind it
         if record is None:
             raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
         found.append(record)

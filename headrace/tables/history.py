@@ -14,7 +14,7 @@ from pyiceberg.table.snapshots import Snapshot, ancestors_of
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
 from headrace.tables import partitions
-from headrace.tables.checksums import checking
+from headrace.tables.manifests import entries_of, manifests_of
 from headrace.tables.property_log import MOVES, OFFSETS_PREFIX
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
         partitions.key_to_text(
             partitions.key_of_record(entry.data_file.partition, terms[manifest.partition_spec_id])
         )
-        for manifest in snapshot.manifests(checking(io))
+        for manifest in manifests_of(snapshot, io)
         if manifest.added_snapshot_id == snapshot.snapshot_id
-        for entry in manifest.fetch_manifest_entry(checking(io), discard_deleted=False)
+        for entry in entries_of(manifest, io)
         if entry.snapshot_id == snapshot.snapshot_id
     }
     return tuple(sorted(found))

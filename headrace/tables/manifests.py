@@ -3,16 +3,32 @@
 import contextlib
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from functools import lru_cache
 
+from pyiceberg.avro.reader import Reader
+from pyiceberg.avro.resolver import resolve_reader
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import ResolveError
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import ManifestContent, ManifestEntry, ManifestFile
+from pyiceberg.manifest import (
+    DEFAULT_READ_VERSION,
+    MANIFEST_ENTRY_SCHEMAS,
+    MANIFEST_LIST_FILE_SCHEMAS,
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    PartitionFieldSummary,
+    _inherit_from_manifest,
+)
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError
-from headrace.tables import partitions
+from headrace.tables import avro, partitions
 from headrace.tables.checksums import checking, checksum_of
 
 # what pyiceberg's decoder raises on damaged files that no checksum guards (10,000 flipped bits)
@@ -32,11 +48,71 @@ _UNDECODABLE = (
 
 
 def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, ...]:
-    """Return the manifests of a snapshot; pyiceberg keeps the lists it has read."""
+    """Return the manifests of a snapshot.
+
+    Raises:
+        CorruptFileError: If the list of them is missing or damaged.
+
+    """
     if snapshot is None:
         return ()
     with _naming(snapshot.manifest_list):
-        return tuple(snapshot.manifests(checking(io)))
+        return tuple(avro.records(io, snapshot.manifest_list, _list_reader))
+
+
+@lru_cache(maxsize=64)
+def _list_reader(written: str) -> Reader:
+    return resolve_reader(
+        avro.schema_of(written),
+        MANIFEST_LIST_FILE_SCHEMAS[DEFAULT_READ_VERSION],
+        {-1: ManifestFile, 508: PartitionFieldSummary},
+        {517: ManifestContent},
+    )
+
+
+def entries_of(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
+    """Return the entries of a manifest, those of removed files too.
+
+    Raises:
+        CorruptFileError: If it is missing or damaged, or has not as many files as its list says.
+
+    """
+    with _naming(manifest.manifest_path):
+        decoded = avro.records(io, manifest.manifest_path, _entry_reader)
+        entries = [_inherit_from_manifest(entry, manifest) for entry in decoded]
+    refuse_lost_files(
+        manifest.manifest_path,
+        found=sum(entry.status != ManifestEntryStatus.DELETED for entry in entries),
+        listed=live_files(manifest.added_files_count, manifest.existing_files_count),
+    )
+    return entries
+
+
+def live_files(added: int | None, existing: int | None) -> int | None:
+    """Return how many live files a manifest has by its list, which need not say."""
+    return None if added is None or existing is None else added + existing
+
+
+def refuse_lost_files(location: str, *, found: int, listed: int | None) -> None:
+    """Refuse a manifest that was cut between two blocks, which only its list can tell.
+
+    Raises:
+        CorruptFileError: If it names more or fewer live files than its manifest list says.
+
+    """
+    if listed not in (None, found):
+        detail = f"it names {found} live files, its manifest list says {listed}"
+        raise CorruptFileError(location, detail)
+
+
+@lru_cache(maxsize=64)
+def _entry_reader(written: str) -> Reader:
+    return resolve_reader(
+        avro.schema_of(written),
+        MANIFEST_ENTRY_SCHEMAS[DEFAULT_READ_VERSION],
+        {-1: ManifestEntry, 2: DataFile},
+        {0: ManifestEntryStatus, 101: FileFormat, 134: DataFileContent},
+    )
 
 
 @contextlib.contextmanager
@@ -79,9 +155,9 @@ def live_entries(
     """
     for manifest in manifests:
         if manifest.content == content and has_live_files(manifest) and may_hold(manifest):
-            with _naming(manifest.manifest_path):
-                entries = manifest.fetch_manifest_entry(checking(io))
-            yield from entries
+            for entry in entries_of(manifest, io):
+                if entry.status != ManifestEntryStatus.DELETED:
+                    yield entry
 
 
 def holds_partitions(

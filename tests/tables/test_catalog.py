@@ -1,8 +1,12 @@
 """The catalog's own way of applying updates: the same as pyiceberg's, and nothing is shared to harm."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadataUtil
 from pyiceberg.table.refs import SnapshotRefType
@@ -18,8 +22,9 @@ from pyiceberg.table.update import (
 
 from headrace.tables import catalog, refs
 from headrace.tables.attempt import set_ref
+from headrace.tables.catalog import MemoCatalog
 from headrace.tables.lake import Lake
-from tests.tables.factories import add, events_table
+from tests.tables.factories import EVENTS, add, events_table
 
 
 def _add_snapshot(table: Table) -> TableUpdate:
@@ -72,3 +77,33 @@ def test_updates_give_what_pyiceberg_gives_and_leave_the_base_as_it_was(
     ]
     assert TableMetadataUtil.parse_raw(ours.model_dump_json()) == ours
     assert table.metadata.model_dump_json() == before
+
+
+@pytest.mark.parametrize("version", ["v0", "v1"])
+def test_a_look_up_finds_tables_of_old_and_new_catalogs_and_no_views(
+    tmp_path: Path, version: str
+) -> None:
+    uri, folder = f"sqlite:///{tmp_path / 'catalog.db'}", str(tmp_path)
+    catalog = MemoCatalog("mine", uri=uri, warehouse=folder, schema_version=version)
+    catalog.create_namespace("raw")
+    made = catalog.create_table("raw.events", EVENTS)
+    found = catalog.load_table(("raw", "events"))
+    assert (found.name(), found.metadata) == (made.name(), made.metadata)
+    stock = SqlCatalog("mine", uri=uri, warehouse=folder)
+    assert stock.load_table("raw.events").metadata == made.metadata
+    others = MemoCatalog("other", uri=uri, warehouse=folder, schema_version=version)
+    for catalog_asked, name in [
+        (others, "raw.events"),
+        (catalog, "raw.none"),
+        (catalog, "x.events"),
+    ]:
+        with pytest.raises(NoSuchTableError):
+            catalog_asked.load_table(name)
+    if version == "v1":
+        with catalog.engine.begin() as connection:
+            connection.execute(sa.text("update iceberg_tables set iceberg_type = 'VIEW'"))
+        with pytest.raises(NoSuchTableError):
+            catalog.load_table("raw.events")
+        with catalog.engine.begin() as connection:
+            connection.execute(sa.text("update iceberg_tables set iceberg_type = null"))
+        assert catalog.load_table("raw.events").metadata == made.metadata

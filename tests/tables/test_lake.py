@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from headrace.config import Settings
 from headrace.errors import (
@@ -200,6 +201,20 @@ def test_changes_from_a_beginning_that_was_lost_are_an_error_and_never_a_part(
             changes(table, since=None)
         head = table.head().snapshot_id
         assert not changes(table, since=head)
+
+
+def test_changes_pass_a_hole_in_the_log_by_way_of_the_snapshots(settings: Settings) -> None:
+    few = Settings(**{**settings.__dict__, "snapshots_kept": 3})
+    with Lake.open(few) as lake:
+        table = events_table(lake)
+        for day in range(8):
+            add(table, [day], day=day)
+        alive = sorted(table.iceberg().metadata.snapshots, key=lambda s: s.sequence_number or 0)
+        with lake.registry.engine.begin() as connection:
+            lost = {"id": alive[-2].snapshot_id}
+            connection.execute(sa.text("delete from commits where snapshot_id = :id"), lost)
+        assert changes(table, since=None).partitions == {day_key(day) for day in range(8)}
+        assert changes(table, since=alive[-3].snapshot_id).partitions == {day_key(6), day_key(7)}
 
 
 def test_changes_of_many_partitions_are_found_without_a_summary(lake: Lake) -> None:

@@ -5,18 +5,23 @@ import random
 from collections import Counter
 from copy import deepcopy
 from itertools import pairwise
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyiceberg.manifest import DataFile, ManifestEntryStatus, ManifestFile
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
 
-from headrace.tables import commit
+from headrace.errors import CorruptFileError
+from headrace.tables import commit, manifests
 from headrace.tables.commit import Provenance
 from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.manifest_set import chunks
-from tests.tables.factories import add, day_key, events, events_table
+from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 
 def change_somehow(table: LakeTable, chance: random.Random, number: int) -> None:
@@ -100,16 +105,38 @@ def test_a_plan_of_one_partition_opens_few_manifests_once_they_are_rewritten(
         add(table, [number], day=number % 6)
     commit.rewrite_manifests(table, provenance=Provenance(), entries_max=8)
     opened: list[str] = []
-    read = ManifestFile.fetch_manifest_entry
+    read = manifests.entries_of
 
-    def count_and_read(manifest: ManifestFile, *arguments: object, **named: object) -> object:
+    def count_and_read(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
         opened.append(manifest.manifest_path)
-        return read(manifest, *arguments, **named)  # pyright: ignore[reportArgumentType]
+        return read(manifest, io)
 
     # how many files a plan reads is not to be seen from outside
-    monkeypatch.setattr(ManifestFile, "fetch_manifest_entry", count_and_read)
+    monkeypatch.setattr(manifests, "entries_of", count_and_read)
     assert len(table.head().files(partitions=[day_key(2)])) == 8
     assert len(opened) == 1
+
+
+def test_a_manifest_of_another_program_that_was_cut_is_refused_wherever_it_ends(
+    tmp_path: Path,
+) -> None:
+    stock = SqlCatalog("stock", uri=f"sqlite:///{tmp_path / 'c.db'}", warehouse=str(tmp_path))
+    stock.create_namespace("raw")
+    table = stock.create_table("raw.events", EVENTS)
+    with table.update_spec() as update:
+        update.add_identity("id")
+    rows = pa.Table.from_batches([events([1, 2, 3])]).cast(EVENTS)
+    table.append(rows)  # three files, each a block
+    (manifest,) = manifests.manifests_of(table.current_snapshot(), table.io)
+    file = Path(local_path(manifest.manifest_path))
+    whole = file.read_bytes()
+    ends = [at for at in range(len(whole)) if whole[:at].endswith(whole[-16:])]
+    assert len(ends) == 3  # the header's and two blocks'; pyiceberg takes any of these for the end
+    assert len(manifests.entries_of(manifest, table.io)) == 3
+    for at in (*ends, *(each + 3 for each in ends), len(whole) - 1):
+        file.write_bytes(whole[:at])
+        with pytest.raises(CorruptFileError, match=file.name):
+            manifests.entries_of(manifest, table.io)
 
 
 def test_appends_leave_full_manifests_alone(lake: Lake) -> None:

@@ -1,0 +1,57 @@
+"""Decoding the Avro files of a table: a schema that many share is read once, a cut file is an error.
+
+pyiceberg reads the schema of each file anew, which takes 2 ms and more than a manifest's few entries,
+and takes a file that ends within a block for one that ends before it.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pyiceberg.avro.decoder import new_decoder
+from pyiceberg.avro.file import AvroFile, AvroFileHeader
+from pyiceberg.avro.reader import Reader
+from pyiceberg.io import FileIO
+from pyiceberg.schema import Schema
+from pyiceberg.utils.schema_conversion import AvroSchemaConversion
+
+from headrace.tables.checksums import checking
+
+_SYNC_BYTES = 16
+
+
+def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> Iterator[Any]:
+    """Decode a file block by block, with the reader that `reader_of` knows for its schema's text.
+
+    Raises:
+        FileNotFoundError: If it is gone.
+        CorruptFileError: If it is not what its name promises.
+        Exception: Of many kinds, if it is damaged and no checksum guards it.
+
+    """
+    with checking(io).new_input(location).open() as stream:
+        content = stream.read()
+    file = AvroFile[Any](io.new_input(location))
+    file.decoder = decoder = new_decoder(content)
+    header: AvroFileHeader = file._read_header()
+    reader = reader_of(header.meta["avro.schema"])
+    codec = header.compression_codec()
+    while decoder.tell() < len(content):
+        count, block = decoder.read_int(), decoder.read_bytes()
+        mark = decoder.read(_SYNC_BYTES)
+        # pyiceberg's decoder may read on behind the end of what it was given
+        if mark != header.sync or decoder.tell() > len(content):
+            msg = "the mark at the end of a block is not its own"
+            raise ValueError(msg)
+        plain = codec.decompress(block) if codec else block
+        block_decoder = new_decoder(plain)
+        for _ in range(count):
+            yield reader.read(block_decoder)
+        if block_decoder.tell() != len(plain):
+            msg = f"the {count} records of a block do not fill it"
+            raise ValueError(msg)
+
+
+def schema_of(written: str) -> Schema:
+    """Read the text of an Avro schema."""
+    return AvroSchemaConversion().avro_to_iceberg(json.loads(written))
