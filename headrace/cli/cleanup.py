@@ -56,7 +56,7 @@ def cleanup(
     from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 
     age_s = None if older_than is None else _seconds(older_than)
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
         found = lake.table(table)
         plan = plan_cleanup(found, older_than_s=age_s)
@@ -86,7 +86,7 @@ def trash(
     with open_lake(catalog) as lake:
         found = lake.table(table)
         rows = [_run_row(found, run) for run in trash_list(found)]
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if rows or output is Format.JSON:
         out.table(rows, columns=("run", "moved", "files", "size", "kept_until"))
     else:
@@ -105,7 +105,7 @@ def restore(
     from headrace.maintenance.trash import find_run
     from headrace.maintenance.trash import restore as restore_run
 
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
         found = lake.table(table)
         facts = _run_row(found, find_run(found, run)) | {"applied": False}
@@ -133,7 +133,7 @@ def empty_trash(
     from headrace.maintenance.trash import emptiable
     from headrace.maintenance.trash import empty_trash as empty
 
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
         found = lake.table(table)
         runs = empty(found) if apply else emptiable(found)

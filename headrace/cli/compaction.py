@@ -75,7 +75,7 @@ def compact(
         )
         target = target_of(found, None if target_mib is None else target_mib * _MIB)
         plan = plan_compaction(found.head(), target_bytes=target, policy=policy)
-        out = output_of(output)
+        out = output_of(output, catalog=catalog)
         facts = _plan_facts(plan)
         _say_plan(out, plan, rows=facts["partitions"] if output is Format.TEXT else [])
         if plan and apply:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.output import on_catalog
+from headrace.errors import LakeError
+
 if TYPE_CHECKING:
     from headrace.tables.lake import Lake
 
@@ -29,6 +32,8 @@ TargetOption = Annotated[
 def open_lake(catalog: str | None = None) -> "Generator[Lake]":
     """Open this lake, or one over a catalog that PyIceberg's configuration names.
 
+    Commands that an error tells to run next go to the same catalog.
+
     Raises:
         SettingsError: If there is no such lake or catalog.
         CatalogUnavailableError: If the catalog cannot be reached or refuses.
@@ -42,5 +47,9 @@ def open_lake(catalog: str | None = None) -> "Generator[Lake]":
         return
     from headrace.tables.foreign import open_catalog
 
-    with open_catalog(catalog) as opened, Lake.of(opened) as lake:
-        yield lake
+    try:
+        with open_catalog(catalog) as opened, Lake.of(opened) as lake:
+            yield lake
+    except LakeError as error:
+        error.args = (on_catalog(str(error), catalog), *error.args[1:])
+        raise

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.lakes import CatalogOption, open_lake
-from headrace.cli.output import Format, Output, OutputOption, as_text, output_of, progress
+from headrace.cli.output import (
+    Format,
+    Output,
+    OutputOption,
+    as_text,
+    on_catalog,
+    output_of,
+    progress,
+)
+from headrace.errors import LakeError
 
 if TYPE_CHECKING:
-    from headrace.errors import LakeError
     from headrace.identifiers import TableName
     from headrace.maintenance.actions import Action, Waiting
     from headrace.maintenance.maintain import Budget, MaintenanceRun
@@ -84,7 +92,9 @@ def maintain(
     with open_lake(catalog) as lake:
         for name in names:
             lake.table(name)  # a name that is wrong is said before anything is done
-        shown = _Shown(lake, names, budget, cold_after_s=cold_after_s, format=output)
+        shown = _Shown(
+            lake, names, budget, cold_after_s=cold_after_s, format=output, catalog=catalog
+        )
         if plan:
             shown.plan()
         elif follow:
@@ -108,10 +118,11 @@ class _Shown:
         *,
         cold_after_s: float | None,
         format: Format,
+        catalog: str | None,
     ) -> None:
         self._lake, self._names, self._budget = lake, names, budget
         self._cold_after_s, self._format = cold_after_s, format
-        self._out = output_of(format)
+        self._out, self._catalog = output_of(format, catalog=catalog), catalog
         self.errors: tuple[LakeError, ...] = ()
 
     def plan(self) -> None:
@@ -170,9 +181,12 @@ class _Shown:
             lambda: self.round(stop, idle=False),
             interval_s=every_s,
             stop=stop,
-            failed=lambda error: typer.echo(f"{type(error).__name__}: {error}", err=True),
+            failed=self._say_failed,
         )
         self.errors = ()
+
+    def _say_failed(self, error: LakeError) -> None:
+        typer.echo(on_catalog(f"{type(error).__name__}: {error}", self._catalog), err=True)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def rollback(
     with open_lake(catalog) as lake:
         found = lake.table(table)
         plan = plan_rollback(found, to)
-        out = output_of(output)
+        out = output_of(output, catalog=catalog)
         _say_rollback(out, plan)
         if plan and apply:
             apply_rollback(found, plan)
@@ -88,7 +88,7 @@ def publish(
         _refuse_unknown(columns, found.head().schema.names)
         checks = _checks(not_null=not_null or (), unique=unique or (), rows_min=rows_min)
         plan = plan_publish(found, branch, checks=checks)
-        out = output_of(output)
+        out = output_of(output, catalog=catalog)
         _say_publish(out, plan)
         facts = _publish_facts(plan) | {"applied": False}
         if apply and plan.way != "nothing":

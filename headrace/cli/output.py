@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Annotated
 import typer
 
 _KIB = 1024
+# those that take `--catalog`, as messages quote them
+_NEXT_COMMAND = re.compile(r"(?<=`)headrace (?:tables|maintain)\b[^`]*(?=`)")
 _WIDTH_OF_PIPE = 200  # a pipe has no width; rich would cut tables at 80
 
 
@@ -25,8 +28,21 @@ class Format(StrEnum):
 OutputOption = Annotated[Format, typer.Option("--output", help="Show text, or JSON on stdout.")]
 
 
+def on_catalog(text: str, catalog: str | None) -> str:
+    """Add the catalog that a command works on to the commands a text tells to run next."""
+    if catalog is None:
+        return text
+    return _NEXT_COMMAND.sub(lambda found: f"{found[0]} --catalog {catalog}", text)
+
+
 class Output(ABC):
-    """Where a command's result goes."""
+    """Where a command's result goes; commands that it names go to the same catalog."""
+
+    def __init__(self, catalog: str | None = None) -> None:
+        self._catalog = catalog
+
+    def _echo(self, text: str) -> None:
+        typer.echo(on_catalog(text, self._catalog))
 
     @abstractmethod
     def say(self, text: str) -> None:
@@ -46,7 +62,7 @@ class TextOutput(Output):
 
     def say(self, text: str) -> None:
         """Print a line."""
-        typer.echo(text)
+        self._echo(text)
 
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
         """Print aligned columns; numbers to the right."""
@@ -60,7 +76,8 @@ class TextOutput(Output):
                 column.replace("_", " "), justify="right" if numeric else "left", no_wrap=True
             )
         for row in rows:
-            shown.add_row(*(as_text(row.get(column)) for column in columns))
+            cells = (as_text(row.get(column)) for column in columns)
+            shown.add_row(*(on_catalog(cell, self._catalog) for cell in cells))
         width = None if sys.stdout.isatty() else _WIDTH_OF_PIPE
         console = Console(width=width, highlight=False, markup=False, emoji=False)
         console.print(shown)
@@ -69,7 +86,7 @@ class TextOutput(Output):
         """Print one aligned line per fact."""
         width = max((len(name) for name in facts), default=0)
         for name, value in facts.items():
-            typer.echo(f"{name.replace('_', ' '):<{width}}  {as_text(value)}")
+            self._echo(f"{name.replace('_', ' '):<{width}}  {as_text(value)}")
 
 
 class JsonOutput(Output):
@@ -81,16 +98,16 @@ class JsonOutput(Output):
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
         """Print a list of objects."""
         _ = columns
-        typer.echo(json.dumps([dict(row) for row in rows], indent=2, default=_as_json))
+        self._echo(json.dumps([dict(row) for row in rows], indent=2, default=_as_json))
 
     def record(self, facts: Mapping[str, object]) -> None:
         """Print one object."""
-        typer.echo(json.dumps(dict(facts), indent=2, default=_as_json))
+        self._echo(json.dumps(dict(facts), indent=2, default=_as_json))
 
 
-def output_of(wanted: Format) -> Output:
-    """Return the output for a `--output` value."""
-    return JsonOutput() if wanted is Format.JSON else TextOutput()
+def output_of(wanted: Format, *, catalog: str | None = None) -> Output:
+    """Return the output for a `--output` value, and a `--catalog` value."""
+    return JsonOutput(catalog) if wanted is Format.JSON else TextOutput(catalog)
 
 
 def as_text(value: object) -> str:

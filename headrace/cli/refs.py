@@ -40,7 +40,7 @@ def refs(
         found = lake.table(table)
         holders = {lease.tag: lease.holder for lease in leases_of(found)}
         rows = [_ref_row(found, ref, holders) for ref in refs_of(found)]
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if rows or output is Format.JSON:
         out.table(rows, columns=("name", "kind", "snapshot", "committed", "rows", "ends", "note"))
     else:
@@ -137,7 +137,7 @@ def leases(
         }
         for lease in shown
     ]
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if rows or output is Format.JSON:
         out.table(rows, columns=("lease", "holder", "snapshot", "ends"))
     else:

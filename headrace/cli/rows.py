@@ -41,7 +41,7 @@ def delete(
     from headrace.engines.delete import count_deletion, delete_where, plan_delete
     from headrace.tables.commit import Provenance
 
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
         found = lake.table(table)
         version = found.head(branch)

@@ -50,7 +50,7 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
     with open_lake(catalog) as lake:
         rows = [_facts(lake.table(name).head()) for name in lake.names()]
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if rows or output is Format.JSON:
         out.table(rows, columns=columns)
     else:
@@ -79,7 +79,7 @@ def show(
     ]
     tag_rows = [{"tag": name, "snapshot": str(at)} for name, at in tagged.items()]
     facts = _facts(head) | {"partitioned_by": list(head.partition_by)}
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if output is Format.JSON:
         tagged_text = {name: str(at) for name, at in tagged.items()}
         out.record(facts | {"columns": columns, "tags": tagged_text, "snapshots": commits})
@@ -106,7 +106,7 @@ def health(
         tables = [lake.table(table)] if table else [lake.table(name) for name in lake.names()]
         scored = [health_of(each, target_bytes=target_bytes) for each in tables]
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
-    out = output_of(output)
+    out = output_of(output, catalog=catalog)
     if output is Format.TEXT and table:
         (one,) = scored
         out.say(f"{one.table}  score {one.score}")

@@ -15,6 +15,7 @@ from pyiceberg.utils.config import Config
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
+from headrace.cli.output import on_catalog
 from tests.conftest import ROOT
 from tests.tables.factories import EVENTS
 from tests.tables.test_foreign import rows
@@ -170,3 +171,23 @@ def test_a_table_of_a_declared_catalog_is_altered_and_gets_refs(
     assert "title" in table.schema().column_names
     tagged = table.scan(snapshot_id=table.metadata.refs["v1"].snapshot_id)
     assert len(tagged.to_arrow()) == 6
+
+
+def test_commands_that_messages_tell_to_run_next_go_to_the_same_catalog(
+    catalog: SqlCatalog, headrace: Headrace
+) -> None:
+    assert "`headrace maintain --catalog theirs` does it" in (
+        headrace("maintain", "mydb.events", "--plan", "--catalog", "theirs").stdout
+    )
+    unknown = headrace("tables", "rollback", "mydb.events", "nothing", "--catalog", "theirs")
+    told = "`headrace tables show mydb.events --catalog theirs`"
+    assert told in str(unknown.exception) + unknown.stderr
+
+
+def test_only_commands_that_take_a_catalog_get_one() -> None:
+    text = "see `headrace tables show a.b`, `headrace maintain --plan`; `headrace ingest` and `a.b`"
+    assert on_catalog(text, None) == text
+    assert on_catalog(text, "x") == (
+        "see `headrace tables show a.b --catalog x`, `headrace maintain --plan --catalog x`; "
+        "`headrace ingest` and `a.b`"
+    )
