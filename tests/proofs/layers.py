@@ -24,7 +24,9 @@ from headrace.tables.lake import Lake
 
 Mode = Literal["error before", "error after", "kill before", "kill after"]
 MODES: tuple[Mode, ...] = ("error before", "error after", "kill before", "kill after")
-READS = frozenset({"size", "exists", "open", "read", "open data file", "sql select", "sql pragma"})
+READS = frozenset(
+    {"size", "exists", "open", "read", "open data file", "sql select", "sql with", "sql pragma"}
+)
 _OS_CALLS = ("fsync", "rename", "replace", "link", "unlink", "mkdir", "utime")
 
 
