@@ -3,6 +3,7 @@
 A quoted value cannot hold a newline: one stray quote would swallow the records after it.
 """
 
+import codecs
 import csv
 import io
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from headrace.ingest.lines import LineDecoder
 
 
 class CsvDecoder(LineDecoder):
-    """Decodes CSV lines; those with a quote or a stray carriage return one by one."""
+    """Decodes CSV lines; those that Arrow reads in another way one by one."""
 
     def __init__(self, stream: Stream, header: tuple[str, ...]) -> None:
         super().__init__(stream)
@@ -30,8 +31,15 @@ class CsvDecoder(LineDecoder):
         return pa.schema([(name, pa.string()) for name in self._wanted])
 
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
-        """Quotes and carriage returns need a real CSV reader."""
-        return (at for at, line in enumerate(lines) if b'"' in line or b"\r" in line)
+        """Quotes and carriage returns need a real CSV reader.
+
+        A byte order mark within a file is part of a value; Arrow drops it where a block begins.
+        """
+        return (
+            at
+            for at, line in enumerate(lines)
+            if b'"' in line or b"\r" in line or line.startswith(codecs.BOM_UTF8)
+        )
 
     def whole(
         self, lines: list[bytes], at: np.ndarray, violations: dict[int, Violation]

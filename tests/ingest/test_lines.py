@@ -42,3 +42,11 @@ def test_a_broken_line_sends_only_its_neighbours_the_slow_way(
     assert decoded.index.tolist() == [at for at in range(LINES) if at not in BROKEN_AT]
     assert decoded.columns["id"].to_pylist() == [f"t{at}" for at in decoded.index.tolist()]
     assert len(singly) <= SINGLY_MAX * len(BROKEN_AT)
+
+
+def test_a_byte_order_mark_within_a_file_stays_in_its_value_wherever_a_batch_begins() -> None:
+    lines = [csv_line(id=f"\ufeff{at}") for at in range(3)]
+    for at in range(3):
+        records = Records(first_offset=at, end=Position(), lines=lines[at:], header=tuple(FIELDS))
+        decoded = decode(records, make_stream("csv"))
+        assert decoded.columns["id"].to_pylist() == [f"\ufeff{n}" for n in range(at, 3)]
