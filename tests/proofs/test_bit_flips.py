@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyiceberg.manifest import clear_manifest_cache
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
@@ -162,6 +161,5 @@ def _flipped(path: Path, bit: int) -> Iterator[None]:
 def _as_a_new_process(settings: Settings) -> Iterator[Lake]:
     scan._all_files.cache_clear()
     deletes._rows.cache_clear()
-    clear_manifest_cache()
     with Lake.open(settings) as lake:
         yield lake

@@ -1,5 +1,6 @@
 """Lakes over catalogs that other programs run: their tables, their snapshots, their errors."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from headrace.errors import (
     SettingsError,
     UnsupportedTableError,
 )
+from headrace.tables.files import local_path
 from headrace.tables.foreign import open_catalog
 from headrace.tables.lake import Lake
 from tests.tables.factories import EVENTS, add, events
@@ -120,6 +122,21 @@ def test_a_table_of_format_version_1_is_refused(catalog: Catalog, settings: Sett
         pytest.raises(UnsupportedTableError, match="format version 1"),
     ):
         lake.table("mydb.old").head()
+
+
+def test_a_table_of_format_version_3_is_refused_and_stays_as_it_was(
+    catalog: Catalog, settings: Settings
+) -> None:
+    location = Path(local_path(catalog.load_table("mydb.events").metadata_location))
+    said = json.loads(location.read_text()) | {"format-version": 3, "next-row-id": 1}
+    location.write_text(json.dumps(said))  # pyiceberg reads these and cannot write them
+    with Lake.of(catalog, settings=settings) as lake:
+        table = lake.table("mydb.events")
+        for act in (table.head, lambda: add(table, [1])):
+            with pytest.raises(UnsupportedTableError, match="format version 3"):
+                act()
+    assert json.loads(location.read_text()) == said
+    assert catalog.load_table("mydb.events").metadata_location.endswith(location.name)
 
 
 def test_a_catalog_nobody_declared_is_named_with_where_to_declare_it(
