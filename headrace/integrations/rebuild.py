@@ -104,9 +104,8 @@ def last_build(lake: Lake, name: TableName) -> CommitRecord | None:
     head = table.head().snapshot_id
     loaded = table.iceberg()
     record_head(lake.registry, name, loaded.metadata, loaded.io)
-    logged = {} if head is None else lake.registry.line_to(str(name), head)
     while head is not None:
-        record = logged.get(head)
+        record = lake.registry.commit(str(name), head)
         if record is None or (record.code and record.operation != "replace"):
             return record
         head = record.parent_id
