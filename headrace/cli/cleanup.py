@@ -66,7 +66,7 @@ def cleanup(
             done = apply_cleanup(found, plan)
             facts |= {"applied": True, "run": done.run_id, "left": list(done.left)}
             if plan:
-                undo = _undo_words(table, done.run_id, catalog)
+                undo = done.run_id and f"`headrace tables restore {table} {done.run_id}`"
                 _say_done(out, undo, files=done.files, left=len(done.left))
         elif plan:
             out.say(_UNCHANGED)
@@ -203,13 +203,6 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
             out.table(rows, columns=("kind", "files", "size"))
     stay = [f"{e.files:,} {e.reason} ({as_size(e.bytes)})" for e in plan.kept if e.files]
     out.say(f"stay: {', '.join(stay) or 'none'}")
-
-
-def _undo_words(table: str, run_id: str | None, catalog: str | None) -> str | None:
-    if run_id is None:
-        return None
-    where = "" if catalog is None else f" --catalog {catalog}"
-    return f"headrace tables restore {table} {run_id}{where}"
 
 
 def _say_done(out: Output, undo: str | None, *, files: int, left: int) -> None:

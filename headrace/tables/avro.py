@@ -1,6 +1,6 @@
 """Decoding the Avro files of a table: a schema that many share is read once, a cut file is an error.
 
-pyiceberg reads the schema of each file anew, which takes 2 ms and more than a manifest's few entries,
+pyiceberg reads the schema of each file anew, which takes over 1 ms and more than a manifest's few entries,
 and takes a file that ends within a block for one that ends before it.
 """
 
