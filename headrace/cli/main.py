@@ -9,12 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from headrace.cli import check, datasets, ingest, maintain, samples, simulate, tables
+from headrace.cli.failures import exit_status, say_error
 from headrace.errors import LakeError
 
 NOUNS = (check, ingest, simulate, tables, maintain, samples, datasets)
-
-EXIT_FAILED = 1
-EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may simply run the same command again
 
 
 class _Edge(TyperGroup):
@@ -27,8 +25,8 @@ class _Edge(TyperGroup):
             if ctx.params.get("verbose"):
                 traceback.print_exception(error, file=sys.stderr)
             else:
-                click.echo(f"{type(error).__name__}: {error}", err=True)
-            raise typer.Exit(EXIT_TRY_AGAIN if error.retryable else EXIT_FAILED) from error
+                say_error(error)
+            raise typer.Exit(exit_status(error)) from error
 
 
 def make_app() -> typer.Typer:

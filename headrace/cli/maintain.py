@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.failures import say_error
 from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import (
     Format,
     Output,
     OutputOption,
     as_text,
-    on_catalog,
     output_of,
     progress,
 )
@@ -186,7 +186,7 @@ class _Shown:
         self.errors = ()
 
     def _say_failed(self, error: LakeError) -> None:
-        typer.echo(on_catalog(f"{type(error).__name__}: {error}", self._catalog), err=True)
+        say_error(error, catalog=self._catalog)
 
 
 @contextlib.contextmanager

@@ -8,15 +8,19 @@ import typer
 
 from headrace.cli import cleanup, compaction, move_main, refs
 from headrace.cli.alter import alter
+from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, open_lake
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.rows import delete
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from headrace.maintenance.health import TableHealth
     from headrace.registry import CommitRecord
     from headrace.tables.lake import LakeTable
     from headrace.tables.scan import TableVersion
+    from headrace.tables.unreadable import UnreadableTable
 
 SNAPSHOTS_SHOWN = 10
 _NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
@@ -46,15 +50,16 @@ def register(app: typer.Typer) -> None:
 
 
 def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.TEXT) -> None:
-    """List every table with its rows, files, size and newest commit."""
+    """List every table with its rows, files, size and newest commit.
+
+    One that cannot be read is listed with the error; the others are shown, and the exit status says so.
+    """
+    from headrace.tables.unreadable import read_each
+
     with open_lake(catalog) as lake:
-        rows = [_facts(lake.table(name).head()) for name in lake.names()]
+        read = read_each(lake, lambda table: _facts(table.head()))
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
-    out = output_of(output, catalog=catalog)
-    if rows or output is Format.JSON:
-        out.table(rows, columns=columns)
-    else:
-        out.say(_NO_TABLES)
+    _show_all(read.found, read.unreadable, columns=columns, output=output, catalog=catalog)
 
 
 def show(
@@ -98,27 +103,62 @@ def health(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Score tables from 0 to 100, worst first: the part that costs most, and what fixing it gains."""
+    """Score tables from 0 to 100, worst first: the part that costs most, and what fixing it gains.
+
+    One that cannot be read is shown with the error; the others are scored, and the exit status says so.
+    """
     from headrace.maintenance.health import health as health_of
+    from headrace.tables.unreadable import read_each
 
     target_bytes = None if target_mib is None else target_mib * _MIB
     with open_lake(catalog) as lake:
-        tables = [lake.table(table)] if table else [lake.table(name) for name in lake.names()]
-        scored = [health_of(each, target_bytes=target_bytes) for each in tables]
-    rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
-    out = output_of(output, catalog=catalog)
+        if table:
+            scored, unreadable = (health_of(lake.table(table), target_bytes=target_bytes),), ()
+        else:
+            read = read_each(lake, lambda each: health_of(each, target_bytes=target_bytes))
+            scored, unreadable = read.found, read.unreadable
     if output is Format.TEXT and table:
         (one,) = scored
+        out = output_of(output, catalog=catalog)
         out.say(f"{one.table}  score {one.score}")
         parts = [asdict(part) | {"points": -part.penalty} for part in one.parts]
         for part in parts:
             part["gain"] = part["gain"] or "—"
         out.table(parts, columns=("name", "points", "finding", "gain"))
         out.say("\nwhat to do about it, and when: `headrace maintain --plan`")
-    elif rows or output is Format.JSON:
-        out.table(rows, columns=("table", "score", "worst_part", "fixing_it_gains"))
+        return
+    rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
+    columns = ("table", "score", "worst_part", "fixing_it_gains")
+    _show_all(rows, unreadable, columns=columns, output=output, catalog=catalog)
+
+
+def _show_all(
+    rows: "Sequence[Mapping[str, object]]",
+    unreadable: "Sequence[UnreadableTable]",
+    *,
+    columns: "Sequence[str]",
+    output: Format,
+    catalog: str | None,
+) -> None:
+    """Show tables, those that cannot be read first; any such ends the command with its status."""
+    damaged = [
+        {
+            "table": str(each.table),
+            "error": each.error.code,
+            "message": str(each.error),
+            "remedy": each.error.remedy,
+        }
+        for each in unreadable
+    ]
+    out = output_of(output, catalog=catalog)
+    if damaged or rows or output is Format.JSON:
+        out.table([*damaged, *rows], columns=(*columns, "error") if damaged else columns)
     else:
         out.say(_NO_TABLES)
+    for each in unreadable:
+        say_error(each.error, catalog=catalog)
+    if unreadable:
+        raise typer.Exit(exit_status(*(each.error for each in unreadable)))
 
 
 def _facts(head: "TableVersion") -> dict[str, object]:

@@ -5,10 +5,17 @@ class LakeError(Exception):
     """Something a user of the lake can act on.
 
     The message says what happened and what to do; the attributes of a subclass hold the facts.
-    `retryable` tells a caller whether running the same thing again can help.
+    `retryable` tells a caller whether running the same thing again can help; `remedy` is what to do,
+    where it depends on what was found: the message then ends with it.
     """
 
     retryable = False
+    remedy = ""
+
+    @property
+    def code(self) -> str:
+        """What programs know this kind of error by."""
+        return type(self).__name__
 
 
 class SettingsError(LakeError):

@@ -14,6 +14,7 @@ from headrace.maintenance.perform import ActionResult, Outcome, run_action
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import TableState, table_state
 from headrace.tables.lake import Lake
+from headrace.tables.unreadable import read_each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +65,12 @@ def survey(
     lake: Lake, names: Sequence[TableName] = (), *, cold_after_s: float | None = None
 ) -> Survey:
     """Read the states of some tables, or of all; one that cannot be read does not hide the others."""
-    states: list[TableState] = []
-    unreadable: dict[TableName, LakeError] = {}
-    for name in names or lake.names():
-        try:
-            states.append(table_state(lake.table(name), cold_after_s=cold_after_s))
-        except LakeError as error:
-            unreadable[name] = error
-    return Survey(states=tuple(states), unreadable=unreadable)
+    read = read_each(
+        lake, lambda table: table_state(table, cold_after_s=cold_after_s), names=names or None
+    )
+    return Survey(
+        states=read.found, unreadable={each.table: each.error for each in read.unreadable}
+    )
 
 
 def maintain(

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.cli.failures import EXIT_FAILED
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.tables.lake import Lake
@@ -139,3 +141,19 @@ def test_a_name_that_is_no_table_name_is_refused(headrace: Headrace) -> None:
     result = headrace("tables", "compact", "../etc")
     assert result.exit_code == 1
     assert "InvalidNameError" in result.stderr
+
+
+def test_one_damaged_table_hides_no_other(many_files: Lake, headrace: Headrace) -> None:
+    damaged = Path(many_files.table("raw.events").head().metadata_location)
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    for command in ("list", "health"):
+        shown = headrace("tables", command)
+        assert shown.exit_code == EXIT_FAILED
+        lines = [line.split() for line in shown.stdout.splitlines()[1:]]
+        assert [line[0] for line in lines] == ["raw.events", "raw.tidy"]
+        assert lines[0][-1] == "CorruptFileError"
+        assert str(damaged) in shown.stderr
+        (events, tidy) = json.loads(headrace("tables", command, "--output", "json").stdout)
+        assert (events["table"], events["error"]) == ("raw.events", "CorruptFileError")
+        assert tidy["table"] == "raw.tidy"
+        assert "error" not in tidy
