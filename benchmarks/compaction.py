@@ -41,7 +41,7 @@ _SCHEMA = pa.schema(
         pa.field("position", pa.int32()),
         pa.field("campaign", pa.string()),
         pa.field("propensity", pa.float64()),
-        pa.field("_offset", pa.int64(), nullable=False),
+        pa.field("_source_offset", pa.int64(), nullable=False),
     ]
 )
 
@@ -219,10 +219,10 @@ def _facts(paths: list[str]) -> dict[str, float]:
     """Count the rows of some files, and hash two of their columns in whatever order they are in."""
     import pyarrow.parquet as pq
 
-    columns = ["impression_id", "_offset"]
+    columns = ["impression_id", "_source_offset"]
     together = pa.concat_tables(
         [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
-    ).sort_by("_offset")
+    ).sort_by("_source_offset")
     digest = hashlib.sha256()
     for column in together.columns:
         for chunk in column.combine_chunks().buffers():

@@ -39,8 +39,8 @@ select 'sim/' || i as impression_id,
   list_value((hash(i // 21) % 5000)::bigint, (hash(i // 21 + 1) % 5000)::bigint) as affinity_items,
   (hash(i // 21 + 3) % 1000)::bigint as sessions_7d,
   'impressions/' || (i // 50000) || '.jsonl' as _source,
-  0::int as _partition,
-  (i % 50000)::bigint as _offset,
+  0::int as _source_partition,
+  (i % 50000)::bigint as _source_offset,
   make_timestamptz({_START_US} + (i // 50000) * 50000 * {{step}}) as _source_time
 from range({{rows}}) r(i)
 """

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from headrace.errors import InvalidNameError
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+# metadata columns of the Iceberg specification ("Reserved Field IDs"), and the families it adds to
+_RESERVED = re.compile(
+    r"_(file|pos|deleted|spec_id|partition|row_id|last_updated_sequence_number"
+    r"|(change|commit)_.*)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def is_plain(name: str) -> bool:
@@ -23,6 +29,11 @@ def plain_name(name: str, *, kind: str = "name") -> str:
     if not is_plain(name):
         raise InvalidNameError(name, kind=kind)
     return name
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Iceberg keeps `name` for a metadata column: Spark reads no table that has such a one."""
+    return _RESERVED.fullmatch(name) is not None
 
 
 def quote(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
@@ -29,18 +30,29 @@ from headrace.definitions.base import (
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.types import TIMESTAMP, FieldType
+from headrace.identifiers import is_reserved
 
 EVENT_TIME = "event_time"
 KNOWN_AT = "known_at"
 COORDINATES = pa.schema(
     [
         pa.field("_source", pa.string(), nullable=False),
-        pa.field("_partition", pa.int32(), nullable=False),
-        pa.field("_offset", pa.int64(), nullable=False),
+        pa.field("_source_partition", pa.int32(), nullable=False),
+        pa.field("_source_offset", pa.int64(), nullable=False),
         pa.field("_source_time", TIMESTAMP, nullable=False),
     ]
 )
+# What coordinates were called once: Spark refuses every table with a column `_partition`. Tables are
+# renamed by the next commit that declares them; this may go when no table has the old names.
+FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
 _DAY = re.compile(r"day\((\w+)\)")
+
+
+def renamed_coordinates(names: Collection[str]) -> dict[str, str]:
+    """Tell which of a table's columns are coordinates by their former names, and their names now."""
+    if not {COORDINATES.names[0], *FORMER_COORDINATES} <= set(names):
+        return {}
+    return {old: new for old, new in FORMER_COORDINATES.items() if new not in names}
 
 
 class StreamField(Declaration):
@@ -185,6 +197,9 @@ class Stream(Declaration):
         for name, field in fields.items():
             if name in COORDINATES.names:
                 msg = f"`{name}` is a row coordinate that headrace writes; rename the field"
+                raise problem_at(name, msg)
+            if is_reserved(name):
+                msg = f"`{name}` is a name that Iceberg keeps for its metadata columns; rename the field"
                 raise problem_at(name, msg)
             if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
                 msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"

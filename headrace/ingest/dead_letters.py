@@ -45,8 +45,8 @@ def rows_of(
         "stream": pa.repeat(stream.name, count),
         "contract_version": pa.array([stream.version] * count, pa.int32()),
         "_source": pa.repeat(split.source, count),
-        "_partition": pa.array([split.partition] * count, pa.int32()),
-        "_offset": pa.array([records.first_offset + at for at in order], pa.int64()),
+        "_source_partition": pa.array([split.partition] * count, pa.int32()),
+        "_source_offset": pa.array([records.first_offset + at for at in order], pa.int64()),
         "_source_time": pa.array([split.source_time] * count, TIMESTAMP),
         "error_code": [violation.code for violation in found],
         "field": pa.array([violation.field for violation in found], pa.string()),
@@ -59,12 +59,12 @@ def rows_of(
 
 def committed_offsets(table: LakeTable, stream: Stream, *, source: str, since: int) -> set[int]:
     """Read which records of a source, from offset `since` on, are dead letters already."""
-    columns = ("_source", "_offset")
+    columns = ("_source", "_source_offset")
     found: set[int] = set()
     for batch in table.head().batches(columns=columns, partitions=[(stream.name,)]):
         for row in batch.to_pylist():
-            if row["_source"] == source and row["_offset"] >= since:
-                found.add(row["_offset"])
+            if row["_source"] == source and row["_source_offset"] >= since:
+                found.add(row["_source_offset"])
     return found
 
 

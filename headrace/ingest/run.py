@@ -386,8 +386,8 @@ def _with_coordinates(
         rows = rows.append_column(KNOWN_AT, pc.add(rows.column(EVENT_TIME), delay))
     values = {
         "_source": pa.repeat(split.source, count),
-        "_partition": pa.repeat(pa.scalar(split.partition, pa.int32()), count),
-        "_offset": pa.array(checked.index + records.first_offset, pa.int64()),
+        "_source_partition": pa.repeat(pa.scalar(split.partition, pa.int32()), count),
+        "_source_offset": pa.array(checked.index + records.first_offset, pa.int64()),
         "_source_time": pa.repeat(pa.scalar(split.source_time, TIMESTAMP), count),
     }
     for coordinate in COORDINATES:

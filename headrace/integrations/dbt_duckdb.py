@@ -19,6 +19,7 @@ from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
 from headrace.config import Settings
+from headrace.definitions.stream import renamed_coordinates
 from headrace.engines.duckdb import load_iceberg_extension, scan_sql
 from headrace.engines.spill import SpillFolder
 from headrace.errors import LakeError
@@ -180,7 +181,8 @@ class Plugin(BasePlugin):
             _LOG.warning(f"models cannot read {name.sql}: {error}")
             return
         self._execute(f"create schema if not exists {quote(name.namespace)}")
-        self._execute(f"create or replace view {name.sql} as from {rows}")
+        columns = _columns_sql(version.schema.names)
+        self._execute(f"create or replace view {name.sql} as select {columns} from {rows}")
         self._pinned[name] = version
 
     def _unpin(self, name: TableName) -> None:
@@ -199,6 +201,13 @@ class Plugin(BasePlugin):
 
 def _settings() -> Settings:
     return _session[0].settings if _session else Settings.load()
+
+
+def _columns_sql(names: list[str]) -> str:
+    """Select all columns; models read coordinates by today's names before a table is renamed, too."""
+    renamed = renamed_coordinates(names).items()
+    listed = ", ".join(f"{quote(old)} as {quote(new)}" for old, new in renamed)
+    return f"* rename ({listed})" if listed else "*"
 
 
 def _run_id() -> str:

@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,13 +12,14 @@ import pyarrow as pa
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.definitions.load import load_streams
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
+from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import DefinitionError
 from headrace.samples.watermarks import source_tables
 from headrace.tables.lake import Lake
 from headrace.tables.scan import TableVersion
 
 # How a stream's table says in which order its rows arrived; `(source, partition, offset)` is unique.
-ARRIVAL = ("_source", "_partition", "_offset")
+_ARRIVAL = ("_source", "_source_partition", "_source_offset")
 SAMPLE_ID, EVENT_TIME = "sample_id", "event_time"
 LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
 _CODE_VERSION = 1  # raised when the same recipe would give other rows
@@ -147,7 +148,7 @@ def resolve(lake: Lake, sample_set: SampleSet) -> Recipe:
 def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
     view = FeatureView.from_property(use.view, version.properties[PROPERTY])
     ttl = use.ttl if use.ttl is not None else view.ttl
-    arrival = ARRIVAL if set(ARRIVAL) <= set(version.schema.names) else None
+    arrival = _arrival(version.schema.names)
     said = {*view.entity, view.event_time, view.known_at}
     rest = tuple(name for name in version.schema.names if name not in said)
     return ResolvedFeature(
@@ -163,10 +164,17 @@ def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
     )
 
 
+def _arrival(names: Sequence[str]) -> tuple[str, ...]:
+    """Name the columns that say in which order rows arrived, by their former names too; () if none."""
+    now_to_then = {new: old for old, new in renamed_coordinates(names).items()}
+    found = tuple(now_to_then.get(name, name) for name in _ARRIVAL)
+    return found if set(found) <= set(names) else ()
+
+
 def _label(lake: Lake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
     lateness = {str(s.table): s.allowed_lateness for s in load_streams(lake.settings).values()}
     sources = source_tables(lake, version)
-    arrival = ARRIVAL if set(ARRIVAL) <= set(version.schema.names) else None
+    arrival = _arrival(version.schema.names)
     return ResolvedLabel(
         name=label.name,
         table=str(label.stream),

@@ -2,17 +2,19 @@
 
 What a person changed by hand (`alter.py`) is never undone: a declaration that still says what was
 before is refused, and names what happened. A dropped column does not come back empty, a renamed one
-does not get a twin.
+does not get a twin. The one rename that a declaration makes is that of row coordinates by their
+former names.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType
 
+from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import ContractError
 from headrace.tables import partitions, schema
 
@@ -21,6 +23,7 @@ from headrace.tables import partitions, schema
 class EvolutionPlan:
     """The steps from what a table is to what is wanted; empty when they agree."""
 
+    renamed: Mapping[str, str] = field(default_factory=dict)
     added: tuple[pa.Field, ...] = ()
     widened: tuple[pa.Field, ...] = ()
     relaxed: tuple[str, ...] = ()
@@ -29,7 +32,7 @@ class EvolutionPlan:
     @property
     def changes_schema(self) -> bool:
         """Whether a schema commit is needed."""
-        return bool(self.added or self.widened or self.relaxed)
+        return bool(self.renamed or self.added or self.widened or self.relaxed)
 
 
 def plan_evolution(
@@ -55,39 +58,50 @@ def plan_evolution(
 
     """
     former = former or {}
+    renamed = _renamed(have, wanted)
+    have = pa.schema([each.with_name(renamed.get(each.name, each.name)) for each in have])
     added: list[pa.Field] = []
     widened: list[pa.Field] = []
     relaxed: list[str] = []
-    for field in wanted:
-        if field.name not in have.names:
-            if field.name in former:
-                raise ContractError(table, _was_altered(field.name, now=former[field.name]))
-            if not field.nullable:
+    for column in wanted:
+        if column.name not in have.names:
+            if column.name in former:
+                raise ContractError(table, _was_altered(column.name, now=former[column.name]))
+            if not column.nullable:
                 raise ContractError(
                     table,
-                    f"new column `{field.name}` is required, but older rows have no value for it; "
+                    f"new column `{column.name}` is required, but older rows have no value for it; "
                     "declare it optional",
                 )
-            added.append(field)
+            added.append(column)
             continue
-        old = have.field(field.name)
-        if old.nullable and not field.nullable:
-            raise ContractError(table, f"`{field.name}` is optional and cannot become required")
-        if old.type != field.type:
-            if not _is_wider(old.type, field.type):
+        old = have.field(column.name)
+        if old.nullable and not column.nullable:
+            raise ContractError(table, f"`{column.name}` is optional and cannot become required")
+        if old.type != column.type:
+            if not _is_wider(old.type, column.type):
                 raise ContractError(
-                    table, f"`{field.name}` is {old.type} and cannot become {field.type}"
+                    table, f"`{column.name}` is {old.type} and cannot become {column.type}"
                 )
-            widened.append(field)
-        if field.nullable and not old.nullable:
-            relaxed.append(field.name)
+            widened.append(column)
+        if column.nullable and not old.nullable:
+            relaxed.append(column.name)
     missing = [f.name for f in have if f.name not in wanted.names and not f.nullable]
     return EvolutionPlan(
+        renamed=renamed,
         added=tuple(added),
         widened=tuple(widened),
         relaxed=(*relaxed, *missing),
         properties=properties,
     )
+
+
+def _renamed(have: pa.Schema, wanted: pa.Schema) -> dict[str, str]:
+    """Find the coordinates that the table has by their former names and the declaration by today's."""
+    found = renamed_coordinates(have.names)
+    return {
+        old: new for old, new in found.items() if new in wanted.names and old not in wanted.names
+    }
 
 
 def former_names(metadata: TableMetadata) -> dict[str, str | None]:
@@ -113,7 +127,11 @@ def bring_in_line(
 
     """
     name = ".".join(table.name())
-    have_terms = partitions.terms_of(table.spec(), table.schema())
+    renamed = renamed_coordinates(table.schema().column_names)
+    have_terms = tuple(
+        replace(term, column=renamed.get(term.column, term.column))
+        for term in partitions.terms_of(table.spec(), table.schema())
+    )
     if tuple(terms) != have_terms:
         raise ContractError(
             name,
@@ -132,12 +150,16 @@ def bring_in_line(
     if not plan.changes_schema and not plan.properties:
         return
     with table.transaction() as transaction:
-        if plan.changes_schema:
+        if plan.renamed:
             with transaction.update_schema() as update:
-                for field in plan.added:
-                    update.add_column(field.name, _iceberg_type(field, table=name))
-                for field in plan.widened:
-                    update.update_column(field.name, field_type=_iceberg_type(field, table=name))
+                for old, new in plan.renamed.items():
+                    update.rename_column(old, new)
+        if plan.added or plan.widened or plan.relaxed:
+            with transaction.update_schema() as update:
+                for each in plan.added:
+                    update.add_column(each.name, _iceberg_type(each, table=name))
+                for each in plan.widened:
+                    update.update_column(each.name, field_type=_iceberg_type(each, table=name))
                 for column in plan.relaxed:
                     update.make_column_optional(column)
         if plan.properties:

@@ -140,13 +140,16 @@ class Lake:
         """Create a table, or bring an existing one in line; idempotent.
 
         A non-nullable field becomes required. An existing table gains new optional columns, wider
-        types and changed properties; its partitioning must be the same.
+        types and changed properties; its partitioning must be the same. Row coordinates by their
+        former names get those of today, by field id.
 
         Raises:
-            ContractError: If the change is not additive or widening; nothing is changed then.
+            ContractError: If the change is not additive or widening, or a column has a name that
+                Iceberg keeps for itself; nothing is changed then.
             CatalogBusyError, CommitConflictError: If other processes kept changing the table.
 
         """
+        schema.refuse_reserved(schema_wanted.names, table=str(name))
         terms = tuple(partitions.Term.parse(text) for text in partition_by)
         table = LakeTable(self, name)
         if not self.exists(name):

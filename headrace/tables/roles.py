@@ -8,7 +8,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW_PROPERTY
-from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, renamed_coordinates
 from headrace.tables import partitions
 
 STREAM_PROPERTY = "headrace.stream"
@@ -58,6 +58,9 @@ def _by_name(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
     schema, properties = metadata.schema(), metadata.properties
     fixed = frozenset({DROP, RENAME, WIDEN, RELAX})
     yield from _named(schema, COORDINATES.names, Role("is a row coordinate headrace writes", fixed))
+    former = renamed_coordinates([each.name for each in schema.fields])
+    role = Role("is a row coordinate by its former name", fixed - {RENAME})
+    yield from _named(schema, former, role)
     if STREAM_PROPERTY in properties:
         role = Role("is a time every record of its stream has", fixed)
         yield from _named(schema, (EVENT_TIME, KNOWN_AT), role)

@@ -1,6 +1,6 @@
 """Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, schema_to_pyarrow, visit_pyarrow
@@ -9,6 +9,7 @@ from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.name_mapping import MappedField, NameMapping
 
 from headrace.errors import ContractError, UnsupportedTableError
+from headrace.identifiers import is_reserved
 
 FIELD_ID = b"PARQUET:field_id"
 
@@ -30,6 +31,21 @@ def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
     """Convert with plain (32-bit offset) strings and lists; `required` becomes non-nullable."""
     arrow = schema_to_pyarrow(schema, include_field_ids=field_ids)
     return pa.schema([_plain(field) for field in arrow])
+
+
+def refuse_reserved(names: Iterable[str], *, table: str) -> None:
+    """Refuse columns whose names Iceberg keeps for metadata columns: Spark could not read the table.
+
+    Raises:
+        ContractError: Naming the first.
+
+    """
+    for name in names:
+        if is_reserved(name):
+            raise ContractError(
+                table,
+                f"`{name}` is a name that Iceberg keeps for its metadata columns; rename the column",
+            )
 
 
 def refuse_defaults(schema: Schema, *, table: str) -> None:

@@ -25,7 +25,7 @@ from pyiceberg.types import (
 )
 
 from headrace.errors import AlterRefusedError, ContractError
-from headrace.identifiers import plain_name
+from headrace.identifiers import is_reserved, plain_name
 from headrace.tables import schema as schemas
 from headrace.tables.alter_steps import (
     AddColumn,
@@ -86,7 +86,7 @@ class _Editor:
 
     def _add(self, step: AddColumn) -> Schema:
         parent_path, dot, name = step.path.rpartition(".")
-        plain_name(name, kind="column name")
+        self._check_name(name, is_column=not dot)
         parent = self._find(parent_path) if dot else None
         if parent is not None and not isinstance(parent.field_type, StructType):
             self._refuse(_no_struct(parent, parent_path, name=name))
@@ -98,6 +98,11 @@ class _Editor:
         new = assign_fresh_schema_ids(asked, lambda: next(self._ids)).fields[0]
         return self._edited(parent, lambda fields: [*fields, new])
 
+    def _check_name(self, name: str, *, is_column: bool) -> None:
+        plain_name(name, kind="column name")
+        if is_column and is_reserved(name):
+            self._refuse(f"`{name}` is a name that Iceberg keeps for its metadata columns")
+
     def _drop(self, step: DropColumn) -> Schema:
         at = self._member(step.path, verb="dropped")
         if len(at.siblings) == 1:
@@ -108,7 +113,7 @@ class _Editor:
 
     def _rename(self, step: RenameColumn) -> Schema:
         at = self._member(step.path, verb="renamed")
-        plain_name(step.to, kind="column name")
+        self._check_name(step.to, is_column=at.parent is None)
         others = [f for f in at.siblings if f.field_id != at.field.field_id]
         parent_path = at.path.rpartition(".")[0]
         self._refuse_taken(

@@ -23,7 +23,7 @@ _TYPES = {
     "double": pa.float64(),
     "longs": pa.list_(pa.field("element", pa.int64())),
 }
-_COORDINATES = {"_source": "string!", "_partition": "int!", "_offset": "long!"}
+_COORDINATES = {"_source": "string!", "_source_partition": "int!", "_source_offset": "long!"}
 _STREAMS = {
     "impressions": {
         "impression_id": "string!",
@@ -65,7 +65,7 @@ _FILL: dict[str, Any] = {
     "user_segment": "s",
     "price_score": 0.5,
     "_source": "f",
-    "_partition": 0,
+    "_source_partition": 0,
 }
 
 
@@ -87,7 +87,7 @@ def stream_rows(stream: str, rows: Iterable[Mapping[str, Any]], *, first_offset:
     filled = [
         {
             **{name: _FILL.get(name) for name in schema.names},
-            "_offset": first_offset + place,
+            "_source_offset": first_offset + place,
             "known_at": row["event_time"],
             **row,
         }

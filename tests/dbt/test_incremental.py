@@ -79,7 +79,9 @@ def test_increments_with_late_input_give_the_rows_of_a_full_build(
 
     assert codes == ["replaced"] + ["overwritten"] * 3
     for table in ("staging.clicks", "features.item_ctr", "features.item_profile"):
-        assert bit_by_bit.rows(table, without="_offset") == at_once.rows(table, without="_offset")
+        assert bit_by_bit.rows(table, without="_source_offset") == at_once.rows(
+            table, without="_source_offset"
+        )
         assert at_once.rows(table)
 
 

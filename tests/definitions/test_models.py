@@ -17,7 +17,7 @@ def test_the_table_stores_the_event_time_once_under_one_name(settings: Settings)
     schema = load_streams(settings)["clicks"].table_schema()
     assert schema.names == [
         "click_id", "impression_id", "policy", "campaign", "item_id", "position", "user_segment",
-        "event_time", "known_at", "_source", "_partition", "_offset", "_source_time",
+        "event_time", "known_at", "_source", "_source_partition", "_source_offset", "_source_time",
     ]  # fmt: skip
     assert all(not field.nullable for field in schema)
     assert schema.field("event_time").type == TIMESTAMP

@@ -215,14 +215,14 @@ def dead_of(lake: Lake, stream: Stream) -> pa.Table:
 
 def audit(lake: Lake, stream: Stream) -> dict[str, int]:
     """Count the records of each source; raises if one is missing or is there twice."""
-    rows = rows_of(lake, stream).select(["_source", "_offset"])
-    dead = dead_of(lake, stream).select(["_source", "_offset"])
+    rows = rows_of(lake, stream).select(["_source", "_source_offset"])
+    dead = dead_of(lake, stream).select(["_source", "_source_offset"])
     with duckdb.connect() as connection:
         connection.register("rows", rows)
         connection.register("dead", dead)
         found = connection.execute("""
             with consumed as (select * from rows union all select * from dead)
-            select _source, count(*), count(distinct _offset), min(_offset), max(_offset) + 1
+            select _source, count(*), count(distinct _source_offset), min(_source_offset), max(_source_offset) + 1
             from consumed group by _source order by _source
         """).fetchall()
     for source, count, distinct, first, end in found:

@@ -74,7 +74,7 @@ def test_rows_and_dead_letters_together_are_what_was_consumed(
     source = result.splits[0].source
     assert audit(lake, stream)[source] == len(kinds)
     dead = [row for row in dead_of(lake, stream).to_pylist() if row["_source"] == source]
-    assert {row["_offset"]: row["error_code"] for row in dead} == codes
+    assert {row["_source_offset"]: row["error_code"] for row in dead} == codes
     rows = [row for row in rows_of(lake, stream).to_pylist() if row["_source"] == source]
     assert {row["id"] for row in rows} == {
         f"t{at}" for at, kind in enumerate(kinds) if kind == "good"
@@ -89,7 +89,7 @@ def test_a_dead_letter_keeps_the_record_as_it_came(lake: Lake) -> None:
         write_things(lake.settings.data_dir, "a", kinds, format_=format_)
         ingest(lake, stream)
         for row in dead_of(lake, stream).to_pylist():
-            assert row["raw"] == BAD[format_][kinds[row["_offset"]]][0]
+            assert row["raw"] == BAD[format_][kinds[row["_source_offset"]]][0]
             assert row["reason"]
             assert row["contract_version"] == 1
 

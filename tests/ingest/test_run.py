@@ -9,6 +9,7 @@ import pytest
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
 from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.files import FileSource
 from headrace.ingest.run import ingest, status
 from headrace.tables.lake import Lake
@@ -20,6 +21,7 @@ from tests.ingest.factories import (
     rows_of,
     write_things,
 )
+from tests.tables.factories import name_coordinates_as_before
 
 AT = datetime(2019, 11, 24, 10, 0, 0, 123456, tzinfo=UTC)
 
@@ -56,8 +58,10 @@ def test_each_file_is_one_commit_and_a_long_one_is_several(lake: Lake) -> None:
 
 
 def audit_rows(lake: Lake, stream: Stream) -> dict[str, int]:
-    counts = rows_of(lake, stream).group_by("_source").aggregate([("_offset", "count_distinct")])
-    return {row["_source"]: row["_offset_count_distinct"] for row in counts.to_pylist()}
+    counts = (
+        rows_of(lake, stream).group_by("_source").aggregate([("_source_offset", "count_distinct")])
+    )
+    return {row["_source"]: row["_source_offset_count_distinct"] for row in counts.to_pylist()}
 
 
 def test_a_file_that_grew_is_read_from_where_it_ended(lake: Lake) -> None:
@@ -200,7 +204,7 @@ def test_the_table_describes_itself(lake: Lake) -> None:
     assert properties["headrace.cluster_by"] == '["id", "event_time"]'
     assert properties["headrace.lateness_s"] == "3600"
     assert properties["headrace.key"] == '["id"]'
-    assert lake.table(stream.table).head().schema.field("_offset").type == pa.int64()
+    assert lake.table(stream.table).head().schema.field("_source_offset").type == pa.int64()
 
 
 def test_an_event_of_the_far_future_is_refused_and_leaves_the_watermark(lake: Lake) -> None:
@@ -220,3 +224,17 @@ def test_a_clock_that_is_a_little_ahead_is_believed(lake: Lake) -> None:
     assert ingest(lake, make_stream("json")).rows == 1
     put(lake, "b.jsonl", json_line(id="b", at=ahead))
     assert ingest(lake, make_stream("json", allowed_clock_skew="0s")).dead_letters == 1
+
+
+def test_coordinates_by_their_former_names_are_renamed_by_the_next_run(lake: Lake) -> None:
+    stream = make_stream("json")
+    write_things(lake.settings.data_dir, "a", ["good", "missing"], format_="json")
+    ingest(lake, stream)
+    tables = (lake.table(stream.table), lake.table(TABLE))
+    ids = [name_coordinates_as_before(table) for table in tables]
+    assert status(lake, stream).dead_letters == 1
+    write_things(lake.settings.data_dir, "b", ["missing", "good"], format_="json")
+    assert ingest(lake, stream).rows == 1
+    assert audit(lake, stream) == {"things/a.jsonl": 2, "things/b.jsonl": 2}
+    found = [table.iceberg().schema().fields for table in tables]
+    assert [{each.name: each.field_id for each in fields} for fields in found] == ids

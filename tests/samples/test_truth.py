@@ -40,7 +40,7 @@ def stage(lake: Lake, stream: str, *, key: str) -> None:
         engine.bind("source", source)
         sql = (
             f"select * from source qualify row_number() over (partition by {quote(key)} "
-            "order by known_at, _source, _partition, _offset) = 1"
+            "order by known_at, _source, _source_partition, _source_offset) = 1"
         )
         files = engine.write(sql, into=target)
     inputs = {str(source.name): source.snapshot_id or 0}

@@ -64,7 +64,7 @@ def test_ingest_takes_all_of_it_and_refuses_exactly_the_malformed(tmp_path: Path
             result = ingest(lake, stream)
             assert result.rows == counts[name]["distinct"] + counts[name]["duplicates"], name
             assert result.dead_letters == counts[name]["malformed"], name
-        refused = lake.table(TABLE).head().to_arrow(columns=["stream", "_source", "_offset"])
+        refused = lake.table(TABLE).head().to_arrow(columns=["stream", "_source", "_source_offset"])
     told = pq.read_table(folder / "truth" / "dead_letters.parquet")
     expected = zip(*(told.column(name).to_pylist() for name in told.column_names[:3]), strict=True)
     found = zip(*(refused.column(name).to_pylist() for name in refused.column_names), strict=True)

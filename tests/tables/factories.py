@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from headrace.definitions.stream import FORMER_COORDINATES
 from headrace.identifiers import TableName
 from headrace.tables import commit
 from headrace.tables.files import write_batches
@@ -49,3 +50,13 @@ def add(table: LakeTable, ids: Sequence[int], *, day: int = 0) -> commit.Commit:
 
 def ids_of(table: LakeTable) -> list[int]:
     return sorted(table.head().to_arrow(columns=["id"]).column("id").to_pylist())
+
+
+def name_coordinates_as_before(table: LakeTable) -> dict[str, int]:
+    """Give a table's row coordinates their former names; its field ids, by today's names."""
+    iceberg = table.iceberg()
+    ids = {each.name: each.field_id for each in iceberg.schema().fields}
+    with iceberg.update_schema() as update:  # `alter` refuses such names
+        for old, new in FORMER_COORDINATES.items():
+            update.rename_column(new, old)
+    return ids

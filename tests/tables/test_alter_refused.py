@@ -66,8 +66,11 @@ def stream_table(lake: Lake) -> LakeTable:
         (MakeOptional("known_at"), "time every record of its stream has"),
         (DropColumn("known_at"), "cannot be dropped"),
         (DropColumn("_source"), "row coordinate"),
-        (RenameColumn("_offset", to="at"), "row coordinate headrace writes and cannot be renamed"),
-        (WidenColumn("_partition", type=pa.int64()), "cannot be widened"),
+        (
+            RenameColumn("_source_offset", to="at"),
+            "row coordinate headrace writes and cannot be renamed",
+        ),
+        (WidenColumn("_source_partition", type=pa.int64()), "cannot be widened"),
         (DropColumn("session"), "its order of rows"),
         (RenameColumn("session", to="visit"), "its order of rows"),
         (DropColumn("user_id"), "entity or a time of the feature view"),

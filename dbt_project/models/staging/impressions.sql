@@ -12,7 +12,7 @@ numbered as (
         *,
         row_number() over (
             partition by impression_id, cast(event_time as date)
-            order by known_at, _source, _partition, _offset
+            order by known_at, _source, _source_partition, _source_offset
         ) as arrival
     from source
 
@@ -32,7 +32,7 @@ select
     event_time,
     known_at,
     _source,
-    _partition,
-    _offset
+    _source_partition,
+    _source_offset
 from numbered
 where arrival = 1

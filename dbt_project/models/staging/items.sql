@@ -12,7 +12,7 @@ numbered as (
         *,
         row_number() over (
             partition by campaign, item_id, event_time, known_at
-            order by _source desc, _partition desc, _offset desc
+            order by _source desc, _source_partition desc, _source_offset desc
         ) as recency
     from source
 
@@ -28,7 +28,7 @@ select
     event_time,
     known_at,
     _source,
-    _partition,
-    _offset
+    _source_partition,
+    _source_offset
 from numbered
 where recency = 1
