@@ -29,11 +29,13 @@ _DEFAULTS: dict[str, Any] = {
 class Settings:
     """What one process needs to know about the lake it works on.
 
-    `root` is the folder that holds `lake/`; declarations and relative source paths start there.
-    Everything headrace writes lies under `state_dir`; file sources are relative to `data_dir`.
+    `declarations` is the folder of the settings file, whatever its name: streams, sample sets and
+    `lake.toml` lie in it. `root` is the folder around it, where relative paths start. Everything
+    headrace writes lies under `state_dir`; file sources are relative to `data_dir`.
     """
 
     root: Path
+    declarations: Path
     profile: str
     state_dir: Path
     data_dir: Path
@@ -44,11 +46,6 @@ class Settings:
     snapshots_kept: int
     cleanup_age_hours: int
     trash_days: int
-
-    @property
-    def declarations(self) -> Path:
-        """The folder of stream, sample and lake files."""
-        return self.root / "lake"
 
     @property
     def warehouse(self) -> Path:
@@ -118,14 +115,22 @@ class Settings:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             msg = f"`{file}` is not valid TOML: {error}"
             raise SettingsError(msg) from error
-        root = file.resolve().parent.parent
+        declarations = file.resolve().parent
+        root = declarations.parent
         profile = env.get("HEADRACE_PROFILE") or str(content.get("profile", "local"))
         values = _profile_values(file, content, profile)
         declared_state, declared_data = values.pop("state_dir"), values.pop("data_dir")
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or declared_state))
         data: str = env.get("HEADRACE_DATA_DIR") or declared_data
         data_dir = root / data if data else state_dir / "data"
-        return cls(root=root, profile=profile, state_dir=state_dir, data_dir=data_dir, **values)
+        return cls(
+            root=root,
+            declarations=declarations,
+            profile=profile,
+            state_dir=state_dir,
+            data_dir=data_dir,
+            **values,
+        )
 
     @classmethod
     def without_lake(cls, *, env: Mapping[str, str] | None = None) -> "Settings":
@@ -144,7 +149,12 @@ class Settings:
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values.pop("state_dir")))
         values.pop("state_dir", None)
         return cls(
-            root=root, profile="local", state_dir=state_dir, data_dir=state_dir / "data", **values
+            root=root,
+            declarations=root / "lake",
+            profile="local",
+            state_dir=state_dir,
+            data_dir=state_dir / "data",
+            **values,
         )
 
 

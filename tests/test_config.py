@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from headrace.config import Settings
+from headrace.definitions.load import load_streams
 from headrace.errors import SettingsError
+
+STREAM = """\
+stream: b
+table: raw.b
+source: {files: "b/*.csv"}
+format: csv
+event_time: at
+fields: {at: {type: timestamptz, required: true}}
+"""
 
 
 def lake_file(folder: Path, text: str) -> Path:
@@ -37,6 +47,20 @@ def test_the_nearest_lake_above_the_working_directory_is_found(
     deep.mkdir(parents=True)
     monkeypatch.chdir(deep)
     assert Settings.load(env={}).threads == 7
+
+
+def test_declarations_lie_beside_the_settings_file_whatever_its_folder_is_called(
+    tmp_path: Path,
+) -> None:
+    lake_file(tmp_path, "[profiles.local]\n")
+    (tmp_path / "lake2" / "streams").mkdir(parents=True)
+    (tmp_path / "lake2" / "streams" / "b.yaml").write_text(STREAM)
+    file = tmp_path / "lake2" / "lake.toml"
+    file.write_text("[profiles.local]\nstate_dir = 'state2'\n")
+    loaded = Settings.load(env={"HEADRACE_LAKE": str(file)})
+    assert loaded.declarations == tmp_path / "lake2"
+    assert loaded.root == tmp_path
+    assert list(load_streams(loaded)) == ["b"]
 
 
 @pytest.mark.parametrize(
