@@ -91,7 +91,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
     import pyarrow.parquet as pq
 
     from headrace.tables.encoding import dictionary_columns
-    from headrace.tables.files import DICTIONARY_PAGE_BYTES, ROWS_PER_ROW_GROUP
+    from headrace.tables.standard_properties import DICTIONARY_PAGE_BYTES, ROWS_PER_ROW_GROUP
 
     with open_lake(folder) as lake:
         yield {}

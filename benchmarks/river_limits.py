@@ -56,31 +56,32 @@ def features(*, lake: str, folder: str) -> Rounds:
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Read, concatenate and write the same files, by the same recipe."""
     from headrace.maintenance.plan import plan_compaction
-    from headrace.tables.files import CODEC_PROPERTY, DEFAULT_CODEC, DICTIONARY_PAGE_BYTES
     from headrace.tables.lake import Lake
+    from headrace.tables.standard_properties import parquet_recipe
 
     settings = settings_of(lake)
     with Lake.open(settings) as opened:
         heads = [opened.table(name).head() for name in opened.names()]
     plans = [plan_compaction(head, target_bytes=settings.target_file_bytes) for head in heads]
-    codecs = [head.properties.get(CODEC_PROPERTY, DEFAULT_CODEC) for head in heads]
+    recipes = [parquet_recipe(head.properties, table=str(head.name)) for head in heads]
     bins = [
-        ([file.path for file in each.files], codec)
-        for plan, codec in zip(plans, codecs, strict=True)
+        ([file.path for file in each.files], recipe)
+        for plan, recipe in zip(plans, recipes, strict=True)
         for each in plan.bins
     ]
     yield {}
     rows = 0
-    for number, (files, codec) in enumerate(bins):
+    for number, (files, recipe) in enumerate(bins):
         whole = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
         rows += whole.num_rows
         pq.write_table(
             whole,
             Path(folder) / f"{number}.parquet",
             row_group_size=_ROW_GROUP,
-            compression=codec,
+            compression=recipe.codec,
+            compression_level=recipe.level,
             write_page_checksum=True,
-            dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
+            dictionary_pagesize_limit=recipe.dictionary_bytes,
             store_schema=False,
         )
     yield {"rows": rows}

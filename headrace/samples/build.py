@@ -20,8 +20,10 @@ from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.standard_properties import COMPRESSION_CODEC
 
 RECIPE_PROPERTY = "headrace.recipe"
+TRAINING_CODEC = "uncompressed"
 _LEAK_FREE = {"headrace.leaks": "0"}
 
 
@@ -119,8 +121,9 @@ def _create(lake: Lake, recipe: Recipe) -> LakeTable:
         TableName.parse(recipe.table),
         samples_schema(lake, recipe),
         partition_by=["day(event_time)"],
+        properties={RECIPE_PROPERTY: recipe.to_json()},
         # training reads these files far more often than a build writes them
-        properties={RECIPE_PROPERTY: recipe.to_json(), "headrace.codec": "lz4"},
+        defaults={COMPRESSION_CODEC: TRAINING_CODEC},
     )
 
 

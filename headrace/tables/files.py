@@ -20,16 +20,13 @@ from headrace.errors import ContractError, StorageError
 from headrace.tables import durable, intents, partitions, schema
 from headrace.tables.encoding import dictionary_columns
 from headrace.tables.footer import SealingSink
+from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
 
-ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
-DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
 OPEN_PARTITIONS_MAX = 128
 PENDING_BYTES_MAX = 256 * 1024 * 1024  # of rows that wait for their row group, all partitions
-CODEC_PROPERTY = "headrace.codec"  # zstd unless a table says lz4
-DEFAULT_CODEC = "zstd"
 
 
 def local_path(location: str) -> str:
@@ -85,6 +82,7 @@ class TableWriter:
         self._write_id, self._count = "", 0
         iceberg_schema = self._table.schema()
         self._terms = partitions.terms_of(self._table.spec(), iceberg_schema)
+        self._recipe = parquet_recipe(self._table.properties, table=self._name)
         self._schema = schema.to_arrow(iceberg_schema, field_ids=True)
         self._open: dict[partitions.PartitionKey, _PartitionFile] = {}
         self.files: tuple[DataFile, ...] = ()
@@ -141,7 +139,12 @@ class TableWriter:
                 # closing the longest-open one bounds memory; its partition may get another
                 self._close_one(next(iter(self._open)))
             self._open[key] = _PartitionFile(
-                self._table, self._schema, key, self._terms, name=self._next_name()
+                self._table,
+                self._schema,
+                key,
+                self._terms,
+                recipe=self._recipe,
+                name=self._next_name(),
             )
         return self._open[key]
 
@@ -207,11 +210,13 @@ class _PartitionFile:
         key: partitions.PartitionKey,
         terms: tuple[partitions.Term, ...],
         *,
+        recipe: ParquetRecipe,
         name: str,
     ) -> None:
         folder = partitions.path_of_key(key, terms)
         self._location = "/".join(part for part in (table.location(), "data", folder, name) if part)
         self._table, self._key, self._schema = table, key, arrow_schema
+        self._recipe = recipe
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self.pending_bytes = 0
@@ -223,8 +228,16 @@ class _PartitionFile:
         self._pending.append(batch)
         self._pending_rows += batch.num_rows
         self.pending_bytes += batch.nbytes
-        if self._pending_rows >= ROWS_PER_ROW_GROUP:
+        if self._pending_rows >= self._row_group_rows:
             self._flush(keep_tail=True)
+
+    @property
+    def _row_group_rows(self) -> int:
+        """How many rows like those that wait make a row group."""
+        rows, limit = self._recipe.row_group_rows, self._recipe.row_group_bytes
+        if limit is None or not self.pending_bytes:
+            return rows
+        return min(rows, max(1, limit * self._pending_rows // self.pending_bytes))
 
     @property
     def bytes_written(self) -> int:
@@ -237,12 +250,12 @@ class _PartitionFile:
 
     def _flush(self, *, keep_tail: bool) -> None:
         rows = pa.Table.from_batches(self._pending, self._schema)
-        whole = rows.num_rows
+        whole, row_group_rows = rows.num_rows, self._row_group_rows
         if keep_tail:
-            whole -= rows.num_rows % ROWS_PER_ROW_GROUP
+            whole -= rows.num_rows % row_group_rows
         if whole:
             writer = self._writer = self._writer or self._start(rows)
-            writer.write_table(rows.slice(0, whole), row_group_size=ROWS_PER_ROW_GROUP)
+            writer.write_table(rows.slice(0, whole), row_group_size=row_group_rows)
         tail = rows.slice(whole)
         # a slice of one batch would keep the whole batch alive until the next flush
         self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
@@ -250,13 +263,17 @@ class _PartitionFile:
         self.pending_bytes = sum(batch.nbytes for batch in self._pending)
 
     def _start(self, rows: pa.Table) -> pq.ParquetWriter:
+        recipe = self._recipe
         return pq.ParquetWriter(
             self._sink,
             self._schema,
-            compression=self._table.properties.get(CODEC_PROPERTY, DEFAULT_CODEC),
+            compression=recipe.codec,
+            compression_level=recipe.level,
             use_dictionary=dictionary_columns(rows),
             write_page_checksum=True,
-            dictionary_pagesize_limit=DICTIONARY_PAGE_BYTES,
+            dictionary_pagesize_limit=recipe.dictionary_bytes,
+            data_page_size=recipe.page_bytes,
+            max_rows_per_page=recipe.page_rows,
             store_schema=False,
         )
 

@@ -136,12 +136,14 @@ class Lake:
         *,
         partition_by: Sequence[str] = (),
         properties: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] | None = None,
     ) -> "LakeTable":
         """Create a table, or bring an existing one in line; idempotent.
 
         A non-nullable field becomes required. An existing table gains new optional columns, wider
-        types and changed properties; its partitioning must be the same. Row coordinates by their
-        former names get those of today, by field id.
+        types and changed properties; its partitioning must be the same. Of `defaults` it gains the
+        properties that it does not have, so that what a user has set stays. Row coordinates by
+        their former names get those of today, by field id.
 
         Raises:
             ContractError: If the change is not additive or widening, or a column has a name that
@@ -159,7 +161,7 @@ class Lake:
             with table_lock(self, name.namespace):
                 self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
-                said = {**_TABLE_PROPERTIES, **(properties or {})}
+                said = {**_TABLE_PROPERTIES, **(defaults or {}), **(properties or {})}
                 self.catalog.create_table(
                     (name.namespace, name.name),
                     wanted,
@@ -174,10 +176,10 @@ class Lake:
         with table_lock(self, name):
             for _ in range(_EVOLVE_ATTEMPTS_MAX):
                 current = table.iceberg()
+                absent = {k: v for k, v in (defaults or {}).items() if k not in current.properties}
+                said = {**absent, **(properties or {})}
                 with contextlib.suppress(CommitFailedException):
-                    evolve.bring_in_line(
-                        current, schema_wanted, terms=terms, properties=properties or {}
-                    )
+                    evolve.bring_in_line(current, schema_wanted, terms=terms, properties=said)
                     return table
         raise CommitConflictError(str(name), "its schema lost every race with other commits")
 

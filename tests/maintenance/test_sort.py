@@ -38,6 +38,7 @@ from headrace.tables import commit
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import FileEntry
+from headrace.tables.standard_properties import ROW_GROUP_ROWS
 from tests.maintenance.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table
 
@@ -173,8 +174,9 @@ def test_a_partition_larger_than_a_file_becomes_files_that_follow_each_other(
 ) -> None:
     # row groups of the real size would make this test slow
     monkeypatch.setattr("headrace.engines.sort._BATCH_ROWS", 500)
-    monkeypatch.setattr("headrace.tables.files.ROWS_PER_ROW_GROUP", 1_000)
     table = clustered(lake, "a")
+    with table.iceberg().transaction() as change:
+        change.set_properties({ROW_GROUP_ROWS: "1000"})
     for start in range(0, 12_000, 3_000):
         rows = range(start, start + 3_000)
         put(table, [(number * 7919 % 12_007, str(number), number) for number in rows])

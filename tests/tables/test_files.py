@@ -15,12 +15,12 @@ from headrace.identifiers import TableName
 from headrace.tables import partitions
 from headrace.tables.files import (
     OPEN_PARTITIONS_MAX,
-    ROWS_PER_ROW_GROUP,
     TableWriter,
     local_path,
     write_batches,
 )
 from headrace.tables.lake import Lake
+from headrace.tables.standard_properties import ROWS_PER_ROW_GROUP
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
 

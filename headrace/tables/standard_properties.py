@@ -1,0 +1,111 @@
+"""What a table says about itself in Iceberg's standard properties: read here and nowhere else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from headrace.errors import UnsupportedTableError
+
+COMPRESSION_CODEC = "write.parquet.compression-codec"
+COMPRESSION_LEVEL = "write.parquet.compression-level"
+ROW_GROUP_BYTES = "write.parquet.row-group-size-bytes"
+ROW_GROUP_ROWS = "write.parquet.row-group-limit"
+PAGE_BYTES = "write.parquet.page-size-bytes"
+PAGE_ROWS = "write.parquet.page-row-limit"
+DICTIONARY_BYTES = "write.parquet.dict-size-bytes"
+
+ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
+DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
+DEFAULT_CODEC = "zstd"
+# what Iceberg calls the codecs that every engine reads, and what pyarrow calls them
+CODECS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "uncompressed": "none"}
+# Iceberg has these too, but Trino reads neither brotli nor the LZ4 that pyarrow writes, and pyarrow
+# neither LZO nor the LZ4 of Hadoop: files get the default codec instead
+_CODECS_OF_SOME_ENGINES = frozenset({"lz4", "lz4_raw", "brotli", "lzo"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetRecipe:
+    """How the data files of a table are written; what is None is left to pyarrow.
+
+    `codec` is pyarrow's name. `row_group_bytes` limits a row group's rows as they lie in memory,
+    which is about what they take on disk without dictionaries and compression.
+    """
+
+    codec: str = CODECS[DEFAULT_CODEC]
+    level: int | None = None
+    row_group_rows: int = ROWS_PER_ROW_GROUP
+    row_group_bytes: int | None = None
+    page_bytes: int | None = None
+    page_rows: int | None = None
+    dictionary_bytes: int = DICTIONARY_PAGE_BYTES
+
+
+def parquet_recipe(properties: Mapping[str, str], *, table: str) -> ParquetRecipe:
+    """Read how a table wants its Parquet files. Pure.
+
+    A codec that only some engines read is not obeyed: files are written with the default one.
+
+    Raises:
+        UnsupportedTableError: If a property has a value that Iceberg does not know; naming it.
+
+    """
+
+    def count(name: str) -> int | None:
+        return _count(properties, name, table=table)
+
+    codec = _codec(properties, table=table)
+    return ParquetRecipe(
+        codec=CODECS[codec or DEFAULT_CODEC],
+        level=None if codec is None else _level(properties, codec, table=table),
+        row_group_rows=count(ROW_GROUP_ROWS) or ROWS_PER_ROW_GROUP,
+        row_group_bytes=count(ROW_GROUP_BYTES),
+        page_bytes=count(PAGE_BYTES),
+        page_rows=count(PAGE_ROWS),
+        dictionary_bytes=count(DICTIONARY_BYTES) or DICTIONARY_PAGE_BYTES,
+    )
+
+
+def _codec(properties: Mapping[str, str], *, table: str) -> str | None:
+    """Say which codec to write with; None if the one the table names is not for every engine."""
+    said = properties.get(COMPRESSION_CODEC, DEFAULT_CODEC).lower()
+    if said in _CODECS_OF_SOME_ENGINES:
+        return None
+    if said not in CODECS:
+        allowed = ", ".join(f"`{name}`" for name in CODECS)
+        raise _unknown(table, COMPRESSION_CODEC, said, wanted=f"one of {allowed}")
+    return said
+
+
+def _level(properties: Mapping[str, str], codec: str, *, table: str) -> int | None:
+    if COMPRESSION_LEVEL not in properties or codec in {"snappy", "uncompressed"}:
+        return None  # these two have no levels
+    said = properties[COMPRESSION_LEVEL]
+    lowest = pa.Codec.minimum_compression_level(CODECS[codec])
+    highest = pa.Codec.maximum_compression_level(CODECS[codec])
+    level = _integer(said)
+    if level is None or not lowest <= level <= highest:
+        wanted = f"a level of `{codec}`, from {lowest} to {highest}"
+        raise _unknown(table, COMPRESSION_LEVEL, said, wanted=wanted)
+    return level
+
+
+def _count(properties: Mapping[str, str], name: str, *, table: str) -> int | None:
+    if name not in properties:
+        return None
+    found = _integer(properties[name])
+    if found is None or found <= 0:
+        raise _unknown(table, name, properties[name], wanted="a whole number above 0")
+    return found
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
+
+
+def _unknown(table: str, name: str, said: str, *, wanted: str) -> UnsupportedTableError:
+    return UnsupportedTableError(table, f"its property `{name}` is `{said[:80]}`, not {wanted}")
