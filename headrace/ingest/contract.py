@@ -13,10 +13,10 @@ from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.decoded import (
     FUTURE_TIME,
     MISSING_REQUIRED,
-    UNKNOWN_FIELD,
     Decoded,
     Violation,
     refusal,
+    unknown,
 )
 from headrace.ingest.values import Converted, convert
 
@@ -99,8 +99,7 @@ def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation
         if name in stream.fields:
             continue
         for row in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)):
-            reason = f"`{name[:80]}` is not a field of `{stream.name}`"
-            found.setdefault(int(row), Violation(UNKNOWN_FIELD, reason, name[:80]))
+            found.setdefault(int(row), unknown(name, stream))
 
 
 def latest(rows: pa.Table, column: str) -> int | None:

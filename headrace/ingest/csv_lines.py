@@ -4,7 +4,6 @@ A quoted value cannot hold a newline: one stray quote would swallow the records 
 """
 
 import codecs
-import csv
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,8 +13,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from headrace.definitions.stream import Stream
+from headrace.ingest.csv_record import CsvRecordError, split_record
 from headrace.ingest.decoded import MALFORMED, WRONG_COLUMNS, Violation
-from headrace.ingest.lines import LineDecoder
+from headrace.ingest.lines import LineDecoder, Whole
 
 
 class CsvDecoder(LineDecoder):
@@ -41,9 +41,7 @@ class CsvDecoder(LineDecoder):
             if b'"' in line or b"\r" in line or line.startswith(codecs.BOM_UTF8)
         )
 
-    def whole(
-        self, lines: list[bytes], at: np.ndarray, violations: dict[int, Violation]
-    ) -> tuple[np.ndarray, pa.Table] | None:
+    def whole(self, lines: list[bytes]) -> Whole | None:
         """Split lines without quotes at once; lines with too few or many values are told apart."""
         uneven: dict[int, Violation] = {}
 
@@ -70,8 +68,8 @@ class CsvDecoder(LineDecoder):
             return None
         if table.num_rows + len(uneven) != len(lines):
             return None
-        violations |= {int(at[row]): violation for row, violation in uneven.items()}
-        return np.delete(at, list(uneven)) if uneven else at, table
+        kept = np.delete(np.arange(len(lines)), list(uneven))
+        return Whole(table=table, kept=kept, violations=uneven)
 
     def _uneven(self, found: int | None) -> Violation:
         reason = f"{found} values, but the header has {len(self._header)}"
@@ -80,14 +78,13 @@ class CsvDecoder(LineDecoder):
     def one(self, line: bytes) -> dict[str, Any] | Violation:
         """Read one line by the quoting rules."""
         try:
-            values = next(csv.reader((line.decode(),), strict=True))
-        except (csv.Error, StopIteration) as error:
+            values = split_record(line.decode())
+        except CsvRecordError as error:
             return Violation(MALFORMED, f"not a CSV record: {error}")
         if len(values) != len(self._header):
             return self._uneven(len(values))
-        wanted = set(self._wanted)
         return {
             name: value or None
             for name, value in zip(self._header, values, strict=True)
-            if name in wanted
+            if self.strict or name in self.stream.fields
         }

@@ -1,11 +1,14 @@
 """What decoding yields: columns for the records that could be read, a violation for each other."""
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.ingest.values import NAIVE_TIME, NOT_FINITE, OUT_OF_RANGE
+from headrace.definitions.stream import Stream
+from headrace.ingest.values import NAIVE_TIME, NOT_EXACT, NOT_FINITE, OUT_OF_RANGE
 
 MALFORMED = "malformed"
 INVALID_UTF8 = "invalid_utf8"
@@ -14,6 +17,7 @@ WRONG_COLUMNS = "wrong_columns"
 MISSING_REQUIRED = "missing_required"
 UNKNOWN_FIELD = "unknown_field"
 FUTURE_TIME = "future_time"
+_SHOWN_MAX = 80
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,28 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
         NOT_FINITE: "is not a finite number",
         INVALID_UTF8: "holds half of a surrogate pair",
         OUT_OF_RANGE: f"does not fit into `{declared}`",
+        NOT_EXACT: f"is a whole number that `{declared}` would round",
     }.get(code, f"is not of type `{declared}`")
     return Violation(code, f"`{name}` is {shown(value)}, which {why}", name)
+
+
+def unknown(name: str, stream: Stream) -> Violation:
+    """Say that a record has a field nobody declared."""
+    reason = f"{shown(name)} is not a field of `{stream.name}`"
+    near = did_you_mean(name, stream.fields)
+    hint = f"; did you mean `{near}`?" if near else ""
+    return Violation(UNKNOWN_FIELD, reason + hint, name[:_SHOWN_MAX])
+
+
+def did_you_mean(name: str, declared: Iterable[str]) -> str | None:
+    """Find the declared name that a name was probably meant to be: case and separators aside first."""
+    plain = {_plain(other): other for other in declared}
+    near = difflib.get_close_matches(_plain(name[:_SHOWN_MAX]), plain, n=1)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,4 +77,4 @@ class Decoded:
 def shown(value: object) -> str:
     """Quote a value for a message: short, and printable whatever it holds."""
     text = str(value).encode(errors="replace").decode()
-    return f"`{text if len(text) <= 80 else text[:79] + '…'}`"
+    return f"`{text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 1] + '…'}`"

@@ -5,8 +5,8 @@ Files may grow between runs; a file that shrank or was replaced is refused by na
 with `.` or `_` are unfinished files and are left alone.
 """
 
-import csv
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.csv_record import CsvRecordError, split_record
+from headrace.ingest.decoded import shown
 from headrace.ingest.values import holds
 
 READ_BYTES = 4 * 1024 * 1024
@@ -224,27 +226,24 @@ def _looks_like_json(head: bytes) -> bool:
 def _csv_header(handle: BinaryIO, stream: Stream, source: str) -> tuple[str, ...]:
     line = b""
     while not line.strip():
-        line = handle.readline(RECORD_BYTES_MAX)
+        line = handle.readline(RECORD_BYTES_MAX + 1)
         if not line:
             return ()  # an empty file: no header, and no records either
+    if len(line) > RECORD_BYTES_MAX:
+        detail = f"its header is longer than {RECORD_BYTES_MAX} bytes"
+        raise SourceFileError(source, detail)
     try:
-        header = tuple(next(csv.reader((line.decode().rstrip("\r\n"),), strict=True)))
-    except (UnicodeDecodeError, csv.Error) as error:
+        header = tuple(split_record(line.decode().rstrip("\r\n")))
+    except (UnicodeDecodeError, CsvRecordError) as error:
         detail = f"its first line is not a CSV header ({error})"
         raise SourceFileError(source, detail) from error
-    repeated = {name for name in header if header.count(name) > 1}
-    if repeated:
-        detail = f"its header has `{min(repeated)}` twice"
-        raise SourceFileError(source, detail)
+    _refuse_repeated(header, source, what="its header")
     _refuse_missing(header, stream, source, what="its header")
     return header
 
 
 def _check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
-    repeated = {name for name in schema.names if schema.names.count(name) > 1}
-    if repeated:
-        detail = f"it has column `{min(repeated)}` twice"
-        raise SourceFileError(source, detail)
+    _refuse_repeated(schema.names, source, what="its schema")
     _refuse_missing(tuple(schema.names), stream, source, what="it")
     for name, field in stream.fields.items():
         found = schema.get_field_index(name)
@@ -254,6 +253,13 @@ def _check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
                 f"which cannot become `{field.type.text}`"
             )
             raise SourceFileError(source, detail)
+
+
+def _refuse_repeated(names: Iterable[str], source: str, *, what: str) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        detail = f"{what} has {shown(min(repeated))} twice"
+        raise SourceFileError(source, detail)
 
 
 def _refuse_missing(names: tuple[str, ...], stream: Stream, source: str, *, what: str) -> None:

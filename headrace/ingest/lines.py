@@ -1,7 +1,8 @@
 """What CSV and JSON share: lines sorted out, most decoded at once, the rest one by one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,19 @@ from headrace.ingest.files import RECORD_BYTES_MAX
 # in a thousand then sends 16 of them the slow way, not a thousand.
 _PARTS_PER_RETRY = 8
 _LINES_READ_SINGLY = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """Lines decoded at once; the numbers count these lines.
+
+    Each line is a row (`kept` says which), has a violation, or is to be read singly.
+    """
+
+    table: pa.Table
+    kept: np.ndarray
+    violations: Mapping[int, Violation] = field(default_factory=dict[int, Violation])
+    singly: Sequence[int] = ()
 
 
 class LineDecoder(ABC):
@@ -48,9 +62,11 @@ class LineDecoder(ABC):
         """Decode lines at once; yield those that have to be read one by one."""
         if not at:
             return
-        done = self.whole([lines[i] for i in at], np.array(at, dtype=np.int64), violations)
+        done = self.whole([lines[i] for i in at])
         if done is not None:
-            parts.append(done)
+            parts.append((np.array(at, dtype=np.int64)[done.kept], done.table))
+            violations |= {at[row]: violation for row, violation in done.violations.items()}
+            yield [at[row] for row in done.singly]
         elif len(at) <= _LINES_READ_SINGLY:
             yield at
         else:
@@ -64,10 +80,8 @@ class LineDecoder(ABC):
         """Name the lines the fast path must not see."""
 
     @abstractmethod
-    def whole(
-        self, lines: list[bytes], at: np.ndarray, violations: dict[int, Violation]
-    ) -> tuple[np.ndarray, pa.Table] | None:
-        """Decode lines at once, with the positions of those kept; None if that cannot be done."""
+    def whole(self, lines: list[bytes]) -> Whole | None:
+        """Decode lines at once; None if that cannot be done."""
 
     @abstractmethod
     def one(self, line: bytes) -> dict[str, Any] | Violation:
@@ -132,7 +146,10 @@ def _assemble(
     if len(index) and (np.diff(index) < 0).any():
         order = np.argsort(index, kind="stable")
         index, table = index[order], table.take(pa.array(order))
-    columns = {name: _flat(table.column(name)) for name in table.column_names}
+    # by position: a look-up by name goes through all names, and there may be many
+    columns = {
+        name: _flat(column) for name, column in zip(table.column_names, table.columns, strict=True)
+    }
     return Decoded(index=index, columns=columns, violations=violations)
 
 

@@ -2,9 +2,11 @@
 
 Rules, the same for every format: whole numbers have no point or exponent; floats are finite; a time
 carries `Z` or an offset and lies in the years 1 to 9999; digits beyond microseconds are cut off (that
-never makes one time overtake another); nothing is rounded to fit.
+never makes one time overtake another). A number with a point or an exponent becomes the nearest
+floating value; a whole number is never rounded: where the type cannot hold it exactly, it is refused.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,8 +20,12 @@ WRONG_TYPE = "wrong_type"
 OUT_OF_RANGE = "out_of_range"
 NOT_FINITE = "not_finite"
 NAIVE_TIME = "naive_time"
+NOT_EXACT = "not_exact"
+# how many bits of a whole number a floating type holds; every number of no more bits is exact
+INTEGER_BITS = {pa.float32(): 24, pa.float64(): 53}
 
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TOO_FINE = r"(\.[0-9]{6})[0-9]+"
@@ -35,6 +41,12 @@ class Converted:
 
     values: pa.Array
     errors: dict[int, str]
+
+
+def is_exact(number: int, kind: pa.DataType) -> bool:
+    """Whether a floating type holds this whole number, its size aside: its odd part must fit."""
+    odd = number // (number & -number) if number else 0
+    return odd.bit_length() <= INTEGER_BITS[kind]
 
 
 def holds(found: pa.DataType, wanted: pa.DataType) -> bool:
@@ -99,7 +111,8 @@ def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
             column = pc.floor_temporal(column, unit="microsecond")
         return _bounded(_cast(column, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
-        return _finite(Converted(column.cast(wanted, safe=False), {}))
+        done = _finite(Converted(column.cast(wanted, safe=False), {}))
+        return _exact(done, column) if pa.types.is_integer(column.type) else done
     done = _cast(column, wanted, code=OUT_OF_RANGE)
     return _bounded(done) if pa.types.is_date(wanted) else done
 
@@ -113,7 +126,8 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
         return _merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         shaped = _shaped(column, rf"{_NUMBER}|(?i:[+-]?(nan|inf|infinity))")
-        return _finite(_merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
+        done = _finite(_merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
+        return _exact(done, column)
     if pa.types.is_boolean(wanted):
         shaped = _shaped(column, r"(?i:true|false)|0|1")
         return _merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE))
@@ -152,6 +166,20 @@ def _finite(done: Converted) -> Converted:
     return _merged(done, _refuse(done.values, pc.invert(pc.is_finite(done.values)), NOT_FINITE))
 
 
+def _exact(done: Converted, written: pa.Array) -> Converted:
+    """Refuse whole numbers, as numbers or as text, that became another floating value."""
+    kind = done.values.type
+    large = pc.greater_equal(pc.abs(done.values), 2.0 ** INTEGER_BITS[kind])
+    rows = pc.indices_nonzero(pc.fill_null(large, False))
+    texts = written.take(rows).cast(pa.string()).to_pylist()
+    errors = {
+        row: NOT_EXACT
+        for row, text in zip(rows.to_pylist(), texts, strict=True)
+        if _WHOLE.fullmatch(text) and not is_exact(int(text.lstrip("+-0")), kind)
+    }
+    return _merged(done, Converted(_without(done.values, errors), errors))
+
+
 def _bounded(done: Converted) -> Converted:
     """Refuse times and dates outside the years 1 to 9999, which no engine can show."""
     if pa.types.is_timestamp(done.values.type):
@@ -186,9 +214,16 @@ def _cast(column: pa.Array, wanted: pa.DataType, *, code: str) -> Converted:
     """Cast; values that do not fit are found by halving, so a few bad ones cost little."""
     errors: dict[int, str] = {}
     parts: list[pa.Array] = []
-    _cast_halves(column, lambda part: part.cast(wanted), 0, parts, errors, code)
+    _cast_halves(column, lambda part: _checked(part.cast(wanted)), 0, parts, errors, code)
     values = parts[0] if len(parts) == 1 else pa.concat_arrays(parts or [pa.nulls(0, wanted)])
     return Converted(values.cast(wanted), errors)
+
+
+def _checked(column: pa.Array) -> pa.Array:
+    """Return `column`; decimals of more digits than their type has come through Arrow's readers."""
+    if pa.types.is_decimal(column.type):
+        column.validate(full=True)
+    return column
 
 
 def _cast_halves(

@@ -5,10 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from headrace.definitions.types import TIMESTAMP
-from headrace.ingest.values import convert, holds
+from headrace.ingest.base import Position, Records
+from headrace.ingest.contract import check
+from headrace.ingest.decode import decode
+from headrace.ingest.values import NOT_EXACT, convert, holds
+from tests.ingest.factories import json_line, make_stream
 
 
 def one(value: object, wanted: pa.DataType, kind: pa.DataType | None = None) -> object:
@@ -78,6 +83,49 @@ def test_whole_numbers_fit_exactly_or_are_refused(numbers: list[int | None]) -> 
         assert done.values.to_pylist() == [
             n if f else None for n, f in zip(numbers, fits, strict=True)
         ]
+
+
+_AROUND_EXACT = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    *(st.integers(2**bits - 3, 2**bits + 3) for bits in (23, 24, 25, 52, 53, 54, 62)),
+    st.builds(lambda odd, shift: odd << shift, st.integers(-(2**20), 2**20), st.integers(0, 42)),
+)
+
+
+@run_settings(max_examples=50, deadline=None)
+@given(st.lists(_AROUND_EXACT, min_size=1, max_size=20), st.sampled_from(["double", "float"]))
+def test_whole_numbers_become_floating_ones_exactly_or_are_refused_in_every_format(
+    numbers: list[int], declared: str
+) -> None:
+    wanted = pa.float64() if declared == "double" else pa.float32()
+    exact = [int(pa.scalar(float(n), wanted).as_py()) == n and int(float(n)) == n for n in numbers]
+    texts = [str(n) for n in numbers]
+    for column in (
+        pa.array(numbers, pa.int64()),
+        pa.array(texts),
+        pa.array(texts).dictionary_encode(),
+    ):
+        done = convert(column, wanted)
+        assert done.errors == {at: NOT_EXACT for at, fits in enumerate(exact) if not fits}
+        kept = [None if value is None else int(value) for value in done.values.to_pylist()]
+        assert kept == [n if fits else None for n, fits in zip(numbers, exact, strict=True)]
+    fields = {"y": {"type": declared}, "ys": {"type": f"list<{declared}>"}}
+    for value in ("%d", "[1,%d]"):
+        name = "y" if value == "%d" else "ys"
+        lines = [json_line(**{name: "@"}).replace(b'"@"', (value % n).encode()) for n in numbers]
+        records = Records(first_offset=0, end=Position(), lines=lines)
+        stream = make_stream("json", more_fields=fields)
+        checked = check(decode(records, stream), stream)
+        codes = {at: found.code for at, found in checked.violations.items()}
+        assert codes == {at: NOT_EXACT for at, fits in enumerate(exact) if not fits}
+
+
+def test_numbers_with_a_point_become_the_nearest_floating_one() -> None:
+    assert one("9007199254740993.0", pa.float64()) == 9007199254740992.0
+    line = json_line().replace(b'"x": 0.5', b'"x": 9007199254740993.0')
+    stream = make_stream("json")
+    checked = check(decode(Records(first_offset=0, end=Position(), lines=[line]), stream), stream)
+    assert checked.rows.column("x").to_pylist() == [9007199254740992.0]
 
 
 def test_a_list_with_one_wrong_element_is_refused_whole() -> None:
