@@ -1,5 +1,6 @@
 """Published dataset versions: where they lie, which there are, and opening one."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable
@@ -9,7 +10,12 @@ from pathlib import Path
 from headrace.config import Settings
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import Lockfile, tag_name
-from headrace.errors import DatasetChangedError, DatasetNotFoundError, SnapshotNotFoundError
+from headrace.errors import (
+    DatasetChangedError,
+    DatasetNotFoundError,
+    SnapshotNotFoundError,
+    StorageError,
+)
 from headrace.tables.lake import Lake
 from headrace.tables.scan import TableVersion
 
@@ -99,16 +105,24 @@ def pinned_samples(lake: Lake, lock: Lockfile) -> TableVersion:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it there, whole and durable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Let `write` make a file beside `path`, then put it there, whole and durable.
+
+    Raises:
+        StorageError: If it cannot be written; what was there before is there still.
+
+    """
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(draft)
         _sync(draft)
         draft.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise StorageError.of(str(path), error) from error
     finally:
-        draft.unlink(missing_ok=True)
-    _sync(path.parent)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -15,7 +15,7 @@ from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.engines.live_rows import live_rows
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, StorageError
 from headrace.tables import partitions, schema
 from headrace.tables.commit import Commit, Provenance, rewrite_files
 from headrace.tables.deletes import deleted_positions, only_data_file
@@ -99,7 +99,7 @@ def rewrite(
             may_conflict=may_conflict,
             branch=branch,
         )
-    except CommitConflictError:
+    except (CommitConflictError, StorageError):
         writer.discard()
         raise
 

@@ -1,7 +1,8 @@
 """Sorting more rows than memory holds: through a file of their own, then by DuckDB."""
 
+import contextlib
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def sort_rows(
         ).to_arrow_reader(_BATCH_ROWS)
     except (duckdb.Error, pa.ArrowException) as error:
         if any(said in str(error) for said in _NO_ROOM):
-            raise StorageFullError(str(folder), str(error)) from error
+            raise StorageFullError.at(str(folder), str(error)) from error
         raise
     finally:
         connection.execute("reset arrow_lossless_conversion")
@@ -60,19 +61,29 @@ def sort_rows(
 
 
 def _write(batches: Iterable[pa.RecordBatch], path: Path, numbered: pa.Schema) -> None:
-    try:
+    with _naming(path):
         writer = pq.ParquetWriter(
             path, numbered, compression="lz4", use_dictionary=False, write_statistics=False
         )
-    except OSError as error:
-        raise StorageError.of(str(path), error) from error
     start = 0
-    with writer:
-        for batch in batches:
+    try:
+        for batch in batches:  # what this raises is no error of the file
             numbers = pa.array(np.arange(start, start + batch.num_rows))
             start += batch.num_rows
             rows = pa.Table.from_arrays([*batch.columns, numbers], schema=numbered)
-            try:
+            with _naming(path):
                 writer.write_table(rows)
-            except OSError as error:
-                raise StorageError.of(str(path), error) from error
+        with _naming(path):
+            writer.close()
+    except BaseException:
+        with contextlib.suppress(OSError):  # without room its footer cannot be written either
+            writer.close()
+        raise
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError.of(str(path), error) from error

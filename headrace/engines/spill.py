@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from headrace.errors import StorageError
+
 _LOCK = "lock"
 
 
@@ -14,9 +16,19 @@ class SpillFolder:
 
     Two DuckDBs that spill into one folder read each other's pages. Folders of processes that died
     are removed by whoever makes the next one.
+
+    Raises:
+        StorageError: If it cannot be made.
+
     """
 
     def __init__(self, parent: Path) -> None:
+        try:
+            self._make(parent)
+        except OSError as error:
+            raise StorageError.of(str(parent), error) from error
+
+    def _make(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
         # making, locking and sweeping take turns: nobody may sweep a folder before it is locked
         with (parent / _LOCK).open("w") as turn:

@@ -34,9 +34,13 @@ from headrace.errors.flow import (
 )
 from headrace.errors.storage import (
     CorruptFileError,
+    DatabaseDamagedError,
+    DatabaseFullError,
     DatabaseUnavailableError,
     StorageError,
     StorageFullError,
+    disk_of,
+    is_full,
 )
 from headrace.errors.tables import (
     AlterRefusedError,
@@ -82,6 +86,8 @@ __all__ = [
     "ContentTypeError",
     "ContractError",
     "CorruptFileError",
+    "DatabaseDamagedError",
+    "DatabaseFullError",
     "DatabaseUnavailableError",
     "DatasetChangedError",
     "DatasetNotFoundError",
@@ -122,4 +128,6 @@ __all__ = [
     "TrashNotFoundError",
     "UnsupportedTableError",
     "VersionExistsError",
+    "disk_of",
+    "is_full",
 ]

@@ -1,12 +1,14 @@
 """Errors of disks and databases below the tables."""
 
 import errno
+import os
+from pathlib import Path
 
 from headrace.errors.base import LakeError
 
 
 class DatabaseUnavailableError(LakeError):
-    """The catalog's or the registry's database is locked, full or out of reach."""
+    """The catalog's or the registry's database is locked, out of reach, full or damaged."""
 
     retryable = True
 
@@ -15,6 +17,21 @@ class DatabaseUnavailableError(LakeError):
         super().__init__(
             f"the {database} cannot be used now: {detail}; what was committed before is intact, "
             "run the same command again"
+        )
+
+
+class DatabaseDamagedError(DatabaseUnavailableError):
+    """The catalog's or the registry's database file is not what was written."""
+
+    retryable = False
+
+    def __init__(self, database: str, detail: str, *, path: str) -> None:
+        self.database, self.path = database, path
+        LakeError.__init__(
+            self,
+            f"the {database} is damaged: {detail}; nothing was changed. Table files are not "
+            f"concerned: move `{path}` away with what begins with its name, and put a backup of it "
+            "there",
         )
 
 
@@ -33,15 +50,80 @@ class StorageError(LakeError):
     @classmethod
     def of(cls, path: str, error: OSError) -> "StorageError":
         """Name what the operating system said; a full disk has a name of its own."""
-        kind = StorageFullError if error.errno in _FULL else cls
-        return kind(path, str(error))
+        if is_full(error):
+            return StorageFullError.at(path, str(error))
+        return cls(path, str(error))
+
+
+class StorageFullError(StorageError):
+    """There is no room left for a file: `disk` is where its disk is mounted.
+
+    `free_bytes` is what the disk has left for this user; a quota or a limit on the size of files
+    may leave less. It is None where nobody can tell.
+    """
+
+    def __init__(self, path: str, detail: str, *, disk: str, free_bytes: int | None) -> None:
+        self.path, self.disk, self.free_bytes = path, disk, free_bytes
+        LakeError.__init__(
+            self,
+            f"there is no room for `{path}`: {detail}. {_disk_text(disk, free_bytes)}; nothing was "
+            "committed, what was before is intact and what was half written is removed: make room "
+            "there, then run the same command again",
+        )
+
+    @classmethod
+    def at(cls, path: str, detail: str) -> "StorageFullError":
+        """Name the disk of a path as it is now."""
+        disk, free_bytes = disk_of(path)
+        return cls(path, detail, disk=disk, free_bytes=free_bytes)
+
+
+class DatabaseFullError(DatabaseUnavailableError, StorageFullError):
+    """There is no room left for the catalog's or the registry's database; nothing was changed."""
+
+    def __init__(self, database: str, detail: str, *, path: str) -> None:
+        self.database, self.path = database, path
+        self.disk, self.free_bytes = disk_of(path)
+        LakeError.__init__(
+            self,
+            f"there is no room for the {database} `{path}`: {detail}. "
+            f"{_disk_text(self.disk, self.free_bytes)}; what was committed before is intact: make "
+            "room there, then run the same command again",
+        )
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class StorageFullError(StorageError):
-    """There is no room left for a file of a table."""
+def is_full(error: BaseException) -> bool:
+    """Whether the operating system says that there is no room."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def disk_of(path: str) -> tuple[str, int | None]:
+    """Say where the disk of a path is mounted, and how many bytes it has left for this user.
+
+    Of a location that is no local path it says the location, and nothing of the room there.
+    """
+    local = path.removeprefix("file://")
+    if not local.startswith("/"):
+        return path, None
+    at = Path(local)
+    try:
+        while not at.exists():
+            at = at.parent
+        device = at.stat().st_dev
+        while at != at.parent and at.parent.stat().st_dev == device:
+            at = at.parent
+        room = os.statvfs(at)
+    except OSError:
+        return local, None
+    return str(at), room.f_bavail * room.f_frsize
+
+
+def _disk_text(disk: str, free_bytes: int | None) -> str:
+    left = "" if free_bytes is None else f" has {free_bytes / 1024:,.0f} KiB free"
+    return f"The disk at `{disk}`{left}"
 
 
 class CorruptFileError(LakeError):

@@ -26,6 +26,7 @@ from headrace.ingest.contract import Checked, check, latest
 from headrace.ingest.decode import decode
 from headrace.ingest.decoded import Violation
 from headrace.ingest.files import FileSource
+from headrace.tables.adopt import fresh
 from headrace.tables.column_statistics import CLUSTER_BY, KEY
 from headrace.tables.commit import Fence, Provenance, append, offsets
 from headrace.tables.files import TableWriter
@@ -299,7 +300,9 @@ class _Batch:
                 source: max(self._end.records, run.dead_offsets.get(source, 0))
             }
             fence = Fence(key=run.stream.name, expected=run.dead_offsets, offsets=moved)
-            append(run.dead, self._dead.files, provenance=self._provenance({}), fence=fence)
+            dead = self._dead.files
+            with fresh(run.dead, dead), fresh(run.table, self._rows.files):
+                append(run.dead, dead, provenance=self._provenance({}), fence=fence)
             run.dead_offsets = moved
         crash_point("ingest.after_dead_letters")
         reached = watermark.advance(
@@ -308,13 +311,15 @@ class _Batch:
             allowed_lateness=run.stream.allowed_lateness,
         )
         bytes_taken = run.bytes_taken | {source: self._end.bytes}
-        append(
-            run.table,
-            self._rows.files,
-            provenance=self._provenance(watermark.note(reached)),
-            fence=Fence(key=run.stream.name, expected=run.offsets, offsets=run.offsets | end),
-            properties={_BYTES: json.dumps(bytes_taken, sort_keys=True)} | watermark.note(reached),
-        )
+        with fresh(run.table, self._rows.files):
+            append(
+                run.table,
+                self._rows.files,
+                provenance=self._provenance(watermark.note(reached)),
+                fence=Fence(key=run.stream.name, expected=run.offsets, offsets=run.offsets | end),
+                properties={_BYTES: json.dumps(bytes_taken, sort_keys=True)}
+                | watermark.note(reached),
+            )
         run.offsets, run.bytes_taken, run.watermark_us = run.offsets | end, bytes_taken, reached
         return Taken(
             source=source,

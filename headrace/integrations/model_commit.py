@@ -14,6 +14,7 @@ from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.model_types import arrow_schema
 from headrace.integrations.rebuild import RebuildPlan
 from headrace.tables import commit
+from headrace.tables.adopt import fresh
 from headrace.tables.commit import Commit, Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
@@ -88,16 +89,19 @@ class ModelBuild:
         )
 
     def _commit_all(self, table: LakeTable, rows_sql: str) -> Outcome:
-        done = commit.overwrite(table, self._write(table, rows_sql), provenance=self._provenance)
+        files = self._write(table, rows_sql)
+        with fresh(table, files):
+            done = commit.overwrite(table, files, provenance=self._provenance)
         return self._done("replaced", done, f"all ({self.plan.reason})")
 
     def _commit_days(self, table: LakeTable, rows_sql: str) -> Outcome:
         files = self._write(table, rows_sql)
         wanted = {(day,) for day in self.plan.days}
         try:
-            done = commit.overwrite_partitions(
-                table, files, partitions=wanted, provenance=self._provenance
-            )
+            with fresh(table, files):
+                done = commit.overwrite_partitions(
+                    table, files, partitions=wanted, provenance=self._provenance
+                )
         except ValueError as error:
             raise ModelRowsError(
                 str(table.name),
@@ -110,7 +114,9 @@ class ModelBuild:
         files = self._write(table, rows_sql)
         if not files:
             return self._unchanged("no new rows")
-        return self._done("appended", commit.append(table, files, provenance=self._provenance), "")
+        with fresh(table, files):
+            done = commit.append(table, files, provenance=self._provenance)
+        return self._done("appended", done, "")
 
     def _commit_merge(self, table: LakeTable) -> Outcome:
         rows = self._scalar(f"select count(*) from {_NEW_ROWS}")

@@ -9,7 +9,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
 
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, StorageError
 from headrace.identifiers import TableName
 from headrace.maintenance.bins import Bin, CompactionPolicy
 from headrace.maintenance.clustering import SortKey, find_order, sort_order_of
@@ -195,7 +195,7 @@ class _Run:
         rewritten = rewriter.rewrite(group, version=base, progress=step)
         try:
             commit = self._commit(group, uses.freed_by(group), rewritten)
-        except CommitConflictError:
+        except (CommitConflictError, StorageError):
             rewritten.discard()
             raise
         self._remember(group, rewritten, commit)

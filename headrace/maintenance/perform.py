@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace.errors import LakeError
+from headrace.errors import CommitConflictError, LakeError
 from headrace.maintenance import runs
 from headrace.maintenance.actions import Action, Kind
 from headrace.maintenance.collect import plan_cleanup
@@ -18,10 +18,12 @@ from headrace.tables.commit import Provenance
 from headrace.tables.lake import Lake, LakeTable
 
 Step = Callable[[], None]
+# of the errors that pass only this: a full disk or a catalog that is away would be met again
+_LOST = CommitConflictError
 
 
 class Outcome(StrEnum):
-    """How an action ended; only `FAILED` needs a person."""
+    """How an action ended; a command that met `FAILED` ends with that error."""
 
     DONE = "done"
     NOTHING = "nothing left"  # another process did it, or the files are gone
@@ -63,7 +65,7 @@ def run_action(
         outcome = Outcome.DONE if done.changed else Outcome.NOTHING
     except LakeError as raised:
         error, done = raised, _Done(detail=str(raised))
-        outcome = Outcome.LOST if raised.retryable else Outcome.FAILED
+        outcome = Outcome.LOST if isinstance(raised, _LOST) else Outcome.FAILED
     while pending:
         count()
     return ActionResult(

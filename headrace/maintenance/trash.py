@@ -244,7 +244,7 @@ def _storage(folder: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(str(error.filename or folder), str(error)) from error
+        raise StorageError.of(str(error.filename or folder), error) from error
 
 
 def _write_manifest(folder: Path, run: TrashRun) -> None:

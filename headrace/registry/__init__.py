@@ -1,6 +1,6 @@
 """The control database: what each commit did and read, kept after snapshots expire."""
 
-from headrace.registry.databases import name_errors, prepare_sqlite
+from headrace.registry.databases import error_of, name_errors, prepare_sqlite
 from headrace.registry.records import (
     Build,
     CommitRecord,
@@ -21,6 +21,7 @@ __all__ = [
     "Measure",
     "Registry",
     "WriteRecord",
+    "error_of",
     "name_errors",
     "prepare_sqlite",
 ]

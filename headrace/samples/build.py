@@ -17,6 +17,7 @@ from headrace.samples.plan import BuildPlan, day_text, plan_build
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
 from headrace.tables import commit
+from headrace.tables.adopt import fresh
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
@@ -132,14 +133,11 @@ def _build_day(
 ) -> BuiltDay:
     counted = _Counted(builder.rows(day), plan.recipe)
     files = write_batches(table, counted)
-    done = commit.overwrite_partitions(
-        table,
-        files,
-        partitions=[(day,)],
-        provenance=Provenance(
-            inputs=plan.pinned.inputs, code=plan.recipe.code, run_id=run_id, notes=_LEAK_FREE
-        ),
+    provenance = Provenance(
+        inputs=plan.pinned.inputs, code=plan.recipe.code, run_id=run_id, notes=_LEAK_FREE
     )
+    with fresh(table, files):
+        done = commit.overwrite_partitions(table, files, partitions=[(day,)], provenance=provenance)
     return BuiltDay(
         day=day,
         reason=plan.reasons[day],

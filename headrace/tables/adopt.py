@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import DataFile
 
-from headrace.errors import CommitConflictError, FencedError
+from headrace.errors import (
+    CommitConflictError,
+    DatabaseUnavailableError,
+    FencedError,
+    StorageError,
+)
 from headrace.tables import intents
-from headrace.tables.files import local_path
+from headrace.tables.files import local_path, remove
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
@@ -32,6 +37,24 @@ def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
         yield
     except (CommitConflictError, FencedError):
         intents.landed(table.lake, files)
+        raise
+
+
+@contextlib.contextmanager
+def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
+    """Enclose a commit of files that were just written for it and will not be committed again.
+
+    Where there was no room to commit them they are removed, or each try would take more of it. A
+    commit of files that another snapshot names must not be enclosed.
+    """
+    try:
+        yield
+    except StorageError:
+        with contextlib.suppress(DatabaseUnavailableError):  # the error at hand says more
+            io = table.iceberg().io
+            for file in files:
+                remove(io, file.file_path)
+            intents.landed(table.lake, files)
         raise
 
 

@@ -8,7 +8,7 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from pyiceberg.catalog import MetastoreCatalog
@@ -45,6 +45,8 @@ from headrace.errors import (
     FencedError,
     SnapshotNotFoundError,
     StorageError,
+    StorageFullError,
+    is_full,
 )
 from headrace.tables import intents, manifests
 from headrace.tables.adopt import adopting
@@ -52,6 +54,7 @@ from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
 from headrace.tables.conflicts import refuse_conflicts
 from headrace.tables.expire import expired
+from headrace.tables.files import remove
 from headrace.tables.history import record_dying, record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
@@ -97,25 +100,45 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
         current = table.iceberg()
         snapshot_id = current.metadata.new_snapshot_id()
         table_uuid = current.metadata.table_uuid
-        for attempt in range(1, ATTEMPTS_MAX + 1):
-            if current.metadata.table_uuid != table_uuid:
-                detail = "the table was dropped and created again meanwhile"
-                raise CommitConflictError(str(table.name), detail)
-            staged = _stage(table, current, change, snapshot_id=snapshot_id)
-            crash_point("commit.after_manifests")
-            landed = _swap(table, current, staged, snapshot_id=snapshot_id)
-            if landed is None:
-                time.sleep(_backoff_s(attempt))
-                current = table.iceberg()
-                # a request whose answer was lost may have been carried out since
-                landed = _landed(table, snapshot_id=snapshot_id)
-            if landed is not None:
-                crash_point("commit.after_swap")
-                intents.landed(table.lake, change.added)
-                _record(table, landed, current.io, branch=change.branch)
-                crash_point("commit.after_record")
-                return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
+        with _doubting(table, snapshot_id) as doubt:
+            for attempt in range(1, ATTEMPTS_MAX + 1):
+                if current.metadata.table_uuid != table_uuid:
+                    detail = "the table was dropped and created again meanwhile"
+                    raise CommitConflictError(str(table.name), detail)
+                staged = _stage(table, current, change, snapshot_id=snapshot_id)
+                crash_point("commit.after_manifests")
+                landed = _swap(table, current, staged, doubt, snapshot_id=snapshot_id)
+                if landed is None:
+                    time.sleep(_backoff_s(attempt))
+                    current = table.iceberg()
+                    # a request whose answer was lost may have been carried out since
+                    landed = _landed(table, snapshot_id=snapshot_id)
+                if landed is not None:
+                    crash_point("commit.after_swap")
+                    intents.landed(table.lake, change.added)
+                    _record(table, landed, current.io, branch=change.branch)
+                    crash_point("commit.after_record")
+                    return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
+
+
+@dataclass
+class _Doubt:
+    """Whether an answer was lost, so that what was asked for may still be carried out."""
+
+    is_left: bool = False
+
+
+@contextlib.contextmanager
+def _doubting(table: LakeTable, snapshot_id: int) -> Generator[_Doubt]:
+    """Enclose attempts: one without room says that nothing was changed only if that is certain."""
+    doubt = _Doubt()
+    try:
+        yield doubt
+    except StorageError as error:
+        if doubt.is_left:
+            raise CommitOutcomeUnknownError(str(table.name), snapshot_id) from error
+        raise
 
 
 def commit_updates(
@@ -133,6 +156,7 @@ def commit_updates(
     Raises:
         CatalogBusyError: If it lost every swap; nothing was changed.
         DatabaseUnavailableError: If the catalog does not answer; doing it again is safe.
+        StorageError: If there is no room for what the catalog writes; nothing was changed.
 
     """
     unanswered = 0
@@ -153,6 +177,8 @@ def commit_updates(
                 time.sleep(_backoff_s(attempt))
                 continue
             except NO_ANSWER as error:
+                if (refusal := _refusal(error, current)) is not None:
+                    raise refusal from error
                 unanswered += 1
                 if unanswered == UNANSWERED_MAX:
                     raise DatabaseUnavailableError(CATALOG, str(error)) from error
@@ -216,8 +242,7 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
             rewritten.manifests, parent_id=parent.snapshot_id if parent else None
         )
     except BaseException as error:
-        for written in builder.written:
-            _discard(current.io, written)
+        _remove_all(current.io, builder.written)
         if isinstance(error, OSError):
             folder = f"{metadata.location}/metadata"
             raise StorageError.of(folder, error) from error
@@ -347,28 +372,48 @@ def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> d
 
 
 def _swap(
-    table: LakeTable, current: Table, staged: _Staged, *, snapshot_id: int
+    table: LakeTable, current: Table, staged: _Staged, doubt: _Doubt, *, snapshot_id: int
 ) -> TableMetadata | None:
-    """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry."""
+    """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry.
+
+    Raises:
+        StorageError: If there is no room for what the catalog writes; nothing was changed.
+
+    """
     try:
         response = table.lake.catalog.commit_table(current, staged.requirements, staged.updates)
     except CommitFailedException:
         landed = _landed(table, snapshot_id=snapshot_id)
         if landed is None:
-            for location in staged.written:
-                _discard(current.io, location)
+            _remove_all(current.io, staged.written)
         return landed
-    except NO_ANSWER:
-        # the answer is lost or the catalog is locked: only the table itself knows. The files stay:
-        # a commit that arrives late would need them, and clean-up takes them otherwise
-        return _landed(table, snapshot_id=snapshot_id)
+    except (StorageError, *NO_ANSWER) as error:
+        landed = _landed(table, snapshot_id=snapshot_id)
+        refusal = _refusal(error, current)
+        if refusal is None:
+            # the answer is lost or the catalog is locked: only the table itself knows. The files
+            # stay: a commit that arrives late would need them, and clean-up takes them otherwise
+            doubt.is_left = True
+        elif landed is None:
+            _remove_all(current.io, staged.written)
+            raise refusal from error
+        return landed
     _prune_metadata(table, current, response.metadata)
     return response.metadata
 
 
-def _discard(io: FileIO, location: str) -> None:
-    with contextlib.suppress(OSError):  # what is left behind is for clean-up to find
-        io.delete(location)
+def _refusal(error: Exception, current: Table) -> StorageError | None:
+    """Tell a disk that refuses, so that nothing was swapped, from an answer that was lost."""
+    if isinstance(error, StorageError):
+        return error
+    if is_full(error):
+        return StorageFullError.at(f"{current.metadata.location}/metadata", str(error))
+    return None
+
+
+def _remove_all(io: FileIO, locations: Sequence[str]) -> None:
+    for location in locations:
+        remove(io, location)
 
 
 def _prune_metadata(table: LakeTable, current: Table, metadata: TableMetadata) -> None:

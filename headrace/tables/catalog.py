@@ -39,7 +39,7 @@ from typing_extensions import override
 from headrace.errors import CorruptFileError, StorageError
 from headrace.registry import name_errors, prepare_sqlite
 from headrace.tables.checksums import NamedOutput, checking
-from headrace.tables.files import sync_file
+from headrace.tables.files import remove, sync_file
 from headrace.tables.pins import pinned_from
 
 CATALOG = "catalog"  # what errors call its database
@@ -194,6 +194,7 @@ class MemoCatalog(SqlCatalog):
                 SqlCatalog._write_metadata(metadata, io, metadata_path)
             sync_file(metadata_path)
         except OSError as error:
+            remove(io, metadata_path)
             raise StorageError.of(metadata_path, error) from error
 
     def _remember(self, location: str, metadata: TableMetadata) -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -169,7 +170,9 @@ class TableWriter:
             raise StorageError.of(folder, error) from error
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
-        self.files = (*self.files, self._open.pop(key).close(sort_order_id=self._sort_order_id))
+        file = self._open[key].close(sort_order_id=self._sort_order_id)
+        del self._open[key]  # not before: one that could not be closed is still to be removed
+        self.files = (*self.files, file)
 
     def __exit__(
         self,
@@ -189,11 +192,9 @@ class TableWriter:
     def _discard(self) -> None:
         """Remove every file of this writer, closed ones too: no commit will name them."""
         for key in list(self._open):
-            with contextlib.suppress(OSError):  # what is left behind is for clean-up to find
-                self._open.pop(key).discard()
+            self._open.pop(key).discard()
         for file in self.files:
-            with contextlib.suppress(OSError):
-                self._table.io.delete(file.file_path)
+            remove(self._table.io, file.file_path)
         self.files = ()
         if self._write_id:
             intents.end(self._lake, [self._write_id])
@@ -293,10 +294,16 @@ class _PartitionFile:
         )
 
     def discard(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._stream.close()
-        self._table.io.delete(self._location)
+        """Remove the file, however little of it could be written."""
+        ends = (
+            [self._stream.close]
+            if self._writer is None
+            else [self._writer.close, self._stream.close]
+        )
+        for end in ends:
+            with contextlib.suppress(OSError, pa.ArrowException):  # its disk may be full
+                end()
+        remove(self._table.io, self._location)
 
 
 def describe(
@@ -372,6 +379,12 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
         raise ContractError(table, f"`{field.name}` is {field.type}: {error}") from error
     except pa.ArrowNotImplementedError as error:
         raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}") from error
+
+
+def remove(io: FileIO, location: str) -> None:
+    """Remove a file that no snapshot names; one that cannot be removed is for clean-up to find."""
+    with contextlib.suppress(OSError):
+        io.delete(location)
 
 
 def sync_file(location: str) -> None:

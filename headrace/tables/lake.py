@@ -23,14 +23,13 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
-    DatabaseUnavailableError,
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName, is_plain
-from headrace.registry import Registry, name_errors
+from headrace.registry import Registry, error_of, name_errors
 from headrace.tables import column_statistics, durable, evolve, partitions, schema
 from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
@@ -83,7 +82,8 @@ class Lake:
                     warehouse=f"file://{settings.warehouse}",
                 )
             except (sqlite3.Error, sqlalchemy.exc.DatabaseError) as error:
-                raise DatabaseUnavailableError(CATALOG, str(error)) from error
+                path = str(settings.state_dir / "catalog.db")
+                raise error_of(CATALOG, getattr(error, "orig", error), path=path) from error
             registry = Registry(settings.registry_uri)
         return cls(settings, catalog, registry)
 

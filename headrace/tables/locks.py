@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from headrace.errors import CatalogBusyError
+from headrace.errors import CatalogBusyError, StorageError
 
 if TYPE_CHECKING:
     from headrace.identifiers import TableName
@@ -36,6 +36,7 @@ def table_lock(
 
     Raises:
         CatalogBusyError: If another process keeps it longer than `wait_s_max`.
+        StorageError: If the lock's file cannot be made.
 
     """
     engine = getattr(lake.catalog, "engine", None)
@@ -60,8 +61,13 @@ def table_lock(
 
 @contextlib.contextmanager
 def _file_lock(folder: Path, name: str, *, wait_s_max: float) -> Generator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("w") as handle:
+    path = folder / f"{name}.lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = path.open("w")
+    except OSError as error:
+        raise StorageError.of(str(path), error) from error
+    with opened as handle:
 
         def taken() -> bool:
             try:

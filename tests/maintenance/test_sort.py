@@ -39,6 +39,7 @@ from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import FileEntry
 from headrace.tables.standard_properties import ROW_GROUP_ROWS
+from tests.disks import room_for
 from tests.maintenance.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table
 
@@ -263,6 +264,25 @@ def test_a_damaged_file_stops_the_sort_by_its_name_and_changes_nothing(lake: Lak
     assert found.value.path == largest.path
     assert table.head().snapshot_id == before.snapshot_id
     assert stray_files(table) == []
+
+
+def test_a_sort_without_room_for_any_part_of_its_file_says_so(settings: Settings) -> None:
+    schema = pa.schema([pa.field("n", pa.int64())])
+    batch = pa.record_batch([list(range(1_000))], schema=schema)
+    with DuckDBEngine.open(settings) as engine:
+        refused = 0
+        for bytes_max in range(0, 40_000, 400):  # the footer is the last few hundred
+            try:
+                with room_for(bytes_max):
+                    rows = sum(
+                        each.num_rows for each in engine.sort([batch], schema=schema, by=["n"])
+                    )
+            except StorageFullError:
+                refused += 1
+            else:
+                assert rows == 1_000
+                break
+        assert 10 < refused < 100
 
 
 def test_a_sort_that_runs_out_of_room_says_so(settings: Settings) -> None:

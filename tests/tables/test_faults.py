@@ -1,7 +1,6 @@
 """Faults below the tables: a locked, damaged or full disk or database, and what is left then."""
 
 import os
-import resource
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -15,16 +14,21 @@ from headrace.errors import (
     CatalogBusyError,
     CommitConflictError,
     CorruptFileError,
+    DatabaseDamagedError,
+    DatabaseFullError,
     DatabaseUnavailableError,
     StorageError,
+    StorageFullError,
 )
 from headrace.identifiers import TableName
-from headrace.registry import Registry
+from headrace.registry import Registry, error_of
 from headrace.tables import commit, refs
+from headrace.tables.adopt import fresh
 from headrace.tables.catalog import MemoCatalog
 from headrace.tables.commit import Provenance
 from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake
+from tests.disks import room_for
 from tests.tables.factories import EVENTS, add, events, events_table, ids_of
 
 
@@ -127,8 +131,52 @@ def test_a_damaged_database_is_named_when_the_lake_opens(settings: Settings, nam
     Lake.open(settings).close()
     for path in settings.state_dir.glob(f"{name}*"):
         path.write_bytes(b"no database" * 1000)
-    with pytest.raises(DatabaseUnavailableError, match=name.removesuffix(".db")):
+    with pytest.raises(DatabaseDamagedError) as caught:
         Lake.open(settings)
+    assert caught.value.path == str(settings.state_dir / name)
+    assert not caught.value.retryable  # the same would be found again
+    assert "is intact" not in str(caught.value)  # nobody knows
+
+
+def test_a_database_without_room_is_a_full_disk_and_a_commit_that_landed_is_one(
+    lake: Lake,
+) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    with lake.registry.engine.connect() as connection:
+        (pages,) = connection.exec_driver_sql("pragma page_count").one()
+        connection.exec_driver_sql(f"pragma max_page_count = {pages}")
+    note = "x" * 100_000
+    with pytest.raises(DatabaseFullError) as caught:
+        lake.registry.claim_dataset("clicks", 1, lockfile=note)
+    assert isinstance(caught.value, StorageFullError)
+    assert caught.value.path == str(lake.settings.state_dir / "registry.db")
+    assert Path(caught.value.disk).is_dir()
+    assert caught.value.free_bytes is not None
+    provenance = Provenance(notes={"note": note}, code=note)
+    commit.append(table, write_batches(table, [events([2])]), provenance=provenance)
+    assert ids_of(table) == [1, 2]
+
+
+def test_a_catalog_without_room_refuses_at_once_and_leaves_no_file(lake: Lake) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    before = {path for path in lake.settings.warehouse.rglob("*") if path.is_file()}
+    calls: list[object] = []
+
+    def without_room(*arguments: object) -> object:
+        calls.append(arguments)
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error_of("catalog", error, path=str(lake.settings.state_dir / "catalog.db"))
+
+    files = write_batches(table, [events([2])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lake.catalog, "commit_table", without_room)
+        with pytest.raises(DatabaseFullError), fresh(table, files):
+            commit.append(table, files, provenance=Provenance())
+    assert len(calls) == 1
+    assert {path for path in lake.settings.warehouse.rglob("*") if path.is_file()} == before
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(settings: Settings) -> None:
@@ -159,17 +207,6 @@ def test_a_missing_or_cut_manifest_is_named(settings: Settings, pattern: str, sh
             lake.table("raw.events").head().files()
 
 
-@contextmanager
-def room_for(bytes_max: int) -> Iterator[None]:
-    """Let the kernel refuse files that grow beyond this, as a full disk would."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_max, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("bytes_max", [0, 100, 4_200])
 def test_a_commit_without_room_on_the_disk_is_named_and_the_last_one_is_intact(
     settings: Settings, bytes_max: int
@@ -177,9 +214,12 @@ def test_a_commit_without_room_on_the_disk_is_named_and_the_last_one_is_intact(
     with Lake.open(settings) as lake:
         table = events_table(lake)
         add(table, [1])
+        before = {path for path in settings.warehouse.rglob("*") if path.is_file()}
         files = write_batches(table, [events([2])])
-        with room_for(bytes_max), pytest.raises(StorageError, match="make room"):
+        with room_for(bytes_max), pytest.raises(StorageFullError), fresh(table, files):
             commit.append(table, files, provenance=Provenance())
+        # neither metadata nor the rows that could not be committed take room from the next try
+        assert {path for path in settings.warehouse.rglob("*") if path.is_file()} == before
         assert ids_of(table) == [1]
         add(table, [2])
         assert ids_of(table) == [1, 2]
