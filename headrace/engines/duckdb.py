@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
+from headrace.engines.lost_columns import refuse_lost_columns
 from headrace.engines.misread_deletes import refuse_misread_deletes
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder
@@ -41,10 +42,11 @@ def scan_sql(version: TableVersion) -> str:
 
     Raises:
         CorruptFileError: If its metadata is damaged. DuckDB checks neither that nor data files.
-        UnsupportedTableError: If DuckDB would read it wrong.
+        UnsupportedTableError: If DuckDB would read it wrong, or not survive it.
 
     """
     version.check_metadata()
+    refuse_lost_columns(version)
     refuse_misread_deletes(version)
     if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)

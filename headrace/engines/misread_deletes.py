@@ -4,7 +4,7 @@ from pyiceberg.manifest import DataFile
 
 from headrace.errors import UnsupportedTableError
 from headrace.tables import partitions
-from headrace.tables.deletes import has_equality
+from headrace.tables.deletes import has_equality, is_global
 from headrace.tables.scan import TableVersion
 
 
@@ -41,26 +41,31 @@ def _refuse_spread_deletes(version: TableVersion) -> None:
     """Refuse deletes by value in one partition of several.
 
     DuckDB 1.5.5 takes a delete by value for one of the whole table, though it belongs to one
-    partition. Where it names every column that the table is partitioned by, its values are in no
-    other partition and nothing is lost. This may go when
-    `test_duckdb_takes_rows_of_other_partitions_away` fails.
+    partition. Where it names every column that its spec partitions by, its values are in no other
+    partition of that spec and nothing is lost; files of another spec are not its to touch at all.
+    This may go when `test_duckdb_takes_rows_of_other_partitions_away` fails.
     """
     places = {(file.spec_id, file.partition) for file in version.files()}
+    unpartitioned = partitions.unpartitioned_ids(version.metadata)
+    schemes = partitions.all_terms(version.metadata)
     for deletes in version.delete_files():
-        if has_equality([deletes]) and len(deletes.partition) and not _is_told(version, deletes):
-            scheme = partitions.all_terms(version.metadata)[deletes.spec_id]
-            own = (deletes.spec_id, partitions.key_of_record(deletes.partition, scheme))
-            if places - {own}:
-                detail = (
-                    f"`{deletes.file_path}` deletes by value in one partition, and DuckDB would "
-                    "take such rows from all of them; write them anew with "
-                    f"`headrace tables compact {version.name} --apply`"
-                )
-                raise UnsupportedTableError(str(version.name), detail)
+        if not has_equality([deletes]) or is_global(deletes, unpartitioned=unpartitioned):
+            continue
+        own = partitions.key_of_record(deletes.partition, schemes[deletes.spec_id])
+        others = places - {(deletes.spec_id, own)}
+        if _is_told(version, deletes):
+            others = {place for place in others if place[0] != deletes.spec_id}
+        if others:
+            detail = (
+                f"`{deletes.file_path}` deletes by value in one partition, and DuckDB would "
+                "take such rows from all of them; write them anew with "
+                f"`headrace tables compact {version.name} --apply`"
+            )
+            raise UnsupportedTableError(str(version.name), detail)
 
 
 def _is_told(version: TableVersion, deletes: DataFile) -> bool:
-    fields = version.metadata.specs()[deletes.spec_id].fields
+    fields = partitions.partitioning_fields(version.metadata.specs()[deletes.spec_id])
     return {each.source_id for each in fields} <= set(deletes.equality_ids or ())
 
 

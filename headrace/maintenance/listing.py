@@ -210,6 +210,11 @@ def _has_parent(folder: str, folders: Collection[str]) -> bool:
 
 def _local_forms(location: str) -> Iterator[str]:
     """Yield the local paths a location may mean; engines differ on `#`, `?` and `%` in URLs."""
+    # `%00` of a partition value stands for what no path can have
+    return (path for path in _readings(location) if "\0" not in path)
+
+
+def _readings(location: str) -> Iterator[str]:
     if not location.startswith("file:"):
         if "://" not in location:
             yield location

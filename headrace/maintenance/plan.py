@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.manifest import DataFile, FileFormat
 
 from headrace.config import MIB
 from headrace.errors import UnsupportedTableError
@@ -21,7 +21,8 @@ from headrace.maintenance.bins import (
     is_small,
 )
 from headrace.maintenance.clustering import SortKey
-from headrace.tables.partitions import PartitionKey
+from headrace.tables.deletes import is_global
+from headrace.tables.partitions import PartitionKey, unpartitioned_ids
 from headrace.tables.scan import FileEntry, TableVersion
 
 __all__ = ["CompactionPlan", "DeleteUse", "files_of", "is_small", "plan_compaction"]
@@ -194,15 +195,15 @@ def _delete_uses(
     for file in files:
         for each in file.deletes:
             used.setdefault(each.file_path, (each, set()))[1].add(file.path)
+    unpartitioned = unpartitioned_ids(version.metadata)
     return tuple(
-        DeleteUse(file=each, paths=frozenset(paths), complete=is_whole or _is_of_partition(each))
+        DeleteUse(
+            file=each,
+            paths=frozenset(paths),
+            complete=is_whole or not is_global(each, unpartitioned=unpartitioned),
+        )
         for each, paths in used.values()
     )
-
-
-def _is_of_partition(file: DataFile) -> bool:
-    everywhere = file.content == DataFileContent.EQUALITY_DELETES and not len(file.partition)
-    return not everywhere
 
 
 def _refuse_foreign(table: TableName, bins: Iterable[Bin]) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyiceberg.avro.decoder import new_decoder
+from pyiceberg.avro.decoder import BinaryDecoder, new_decoder
 from pyiceberg.avro.file import AvroFile, AvroFileHeader
 from pyiceberg.avro.reader import Reader
 from pyiceberg.io import FileIO
@@ -29,11 +29,7 @@ def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> It
         Exception: Of many kinds, if it is damaged and no checksum guards it.
 
     """
-    with checking(io).new_input(location).open() as stream:
-        content = stream.read()
-    file = AvroFile[Any](io.new_input(location))
-    file.decoder = decoder = new_decoder(content)
-    header: AvroFileHeader = file._read_header()
+    content, decoder, header = _opened(io, location)
     reader = reader_of(header.meta["avro.schema"])
     codec = header.compression_codec()
     while decoder.tell() < len(content):
@@ -50,6 +46,19 @@ def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> It
         if block_decoder.tell() != len(plain):
             msg = f"the {count} records of a block do not fill it"
             raise ValueError(msg)
+
+
+def schema_written(io: FileIO, location: str) -> Schema:
+    """Read the schema that a file was written with; raises what `records` does."""
+    return schema_of(_opened(io, location)[2].meta["avro.schema"])
+
+
+def _opened(io: FileIO, location: str) -> tuple[bytes, BinaryDecoder, AvroFileHeader]:
+    with checking(io).new_input(location).open() as stream:
+        content = stream.read()
+    file = AvroFile[Any](io.new_input(location))
+    file.decoder = new_decoder(content)
+    return content, file.decoder, file._read_header()
 
 
 def schema_of(written: str) -> Schema:

@@ -9,6 +9,7 @@ from headrace.errors import CommitConflictError
 from headrace.tables.change import Change
 from headrace.tables.deletes import may_concern
 from headrace.tables.manifests import live_entries
+from headrace.tables.partitions import unpartitioned_ids
 
 
 def refuse_conflicts(
@@ -37,8 +38,9 @@ def refuse_conflicts(
     since = _base_sequence(change, metadata, parent, table)
     if since is None:
         return
+    unpartitioned = unpartitioned_ids(metadata)
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
-        if may_concern(file, removed):
+        if may_concern(file, removed, unpartitioned=unpartitioned):
             detail = f"`{file.file_path}` deleted rows of its input files meanwhile"
             raise CommitConflictError(table, detail)
     if change.may_conflict is None:

@@ -1,6 +1,6 @@
 """Delete files: which apply to which data file, and which rows of it position deletes take away."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -16,12 +16,14 @@ from pyiceberg.manifest import (
     ManifestEntry,
     ManifestFile,
 )
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.tables.files import local_path
 from headrace.tables.footer import read_footer
 from headrace.tables.manifests import live_entries
+from headrace.tables.partitions import unpartitioned_ids
 
 _PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
 _Place = tuple[int, tuple[object, ...]]
@@ -31,10 +33,13 @@ class DeleteIndex:
     """The delete files of one snapshot, found by the data file they may concern.
 
     After "Scan Planning" of the Iceberg specification: a position delete applies to data files of
-    its partition that are not newer than it, an equality delete to those that are older.
+    its partition that are not newer than it, an equality delete to those that are older. Under a
+    spec without partitions an equality delete applies to the files of every spec.
     """
 
-    def __init__(self, entries: Iterable[ManifestEntry], *, table: str) -> None:
+    def __init__(
+        self, entries: Iterable[ManifestEntry], *, unpartitioned: Collection[int], table: str
+    ) -> None:
         self._by_path: dict[str, list[ManifestEntry]] = {}
         self._by_place: dict[_Place, list[ManifestEntry]] = {}
         self._everywhere: list[ManifestEntry] = []
@@ -46,7 +51,7 @@ class DeleteIndex:
             path = only_data_file(file)
             if path is not None:
                 self._by_path.setdefault(path, []).append(entry)
-            elif file.content == DataFileContent.EQUALITY_DELETES and not len(file.partition):
+            elif is_global(file, unpartitioned=unpartitioned):
                 self._everywhere.append(entry)
             else:
                 self._by_place.setdefault(_place(file), []).append(entry)
@@ -63,7 +68,9 @@ class DeleteIndex:
         return tuple(each.data_file for each in candidates if _applies(each, sequence))
 
 
-def read_index(manifests: Sequence[ManifestFile], io: FileIO, *, table: str) -> DeleteIndex | None:
+def read_index(
+    manifests: Sequence[ManifestFile], io: FileIO, *, metadata: TableMetadata, table: str
+) -> DeleteIndex | None:
     """Read the delete files of a snapshot; None if it has none, as is usual.
 
     Raises:
@@ -71,7 +78,17 @@ def read_index(manifests: Sequence[ManifestFile], io: FileIO, *, table: str) -> 
 
     """
     entries = list(live_entries(manifests, io, content=ManifestContent.DELETES))
-    return DeleteIndex(entries, table=table) if entries else None
+    if not entries:
+        return None
+    return DeleteIndex(entries, unpartitioned=unpartitioned_ids(metadata), table=table)
+
+
+def is_global(file: DataFile, *, unpartitioned: Collection[int]) -> bool:
+    """Whether a delete file applies to the whole table, files of other specs included.
+
+    `unpartitioned` are the ids of the specs that have no partitions (`unpartitioned_ids`).
+    """
+    return file.content == DataFileContent.EQUALITY_DELETES and file.spec_id in unpartitioned
 
 
 def only_data_file(file: DataFile) -> str | None:
@@ -84,12 +101,14 @@ def only_data_file(file: DataFile) -> str | None:
     return low.decode() if low is not None and low == high else None
 
 
-def may_concern(deletes: DataFile, files: Iterable[DataFile]) -> bool:
+def may_concern(
+    deletes: DataFile, files: Iterable[DataFile], *, unpartitioned: Collection[int]
+) -> bool:
     """Whether a delete file may take rows away from one of these data files, whatever their age."""
     path = only_data_file(deletes)
     if path is not None:
         return any(file.file_path == path for file in files)
-    if deletes.content == DataFileContent.EQUALITY_DELETES and not len(deletes.partition):
+    if is_global(deletes, unpartitioned=unpartitioned):
         return True
     return any(_place(file) == _place(deletes) for file in files)
 

@@ -26,6 +26,7 @@ from headrace.tables import partitions
 from headrace.tables.checksums import NamedOutput
 from headrace.tables.files import sync_file
 from headrace.tables.manifests import has_live_files, live_entries
+from headrace.tables.partition_types import TypedSpec, typed_spec
 
 MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
 ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition
@@ -107,7 +108,8 @@ class ManifestSet:
 
     def __init__(self, metadata: TableMetadata, io: FileIO, *, snapshot_id: int) -> None:
         self._metadata, self._io, self._snapshot_id = metadata, io, snapshot_id
-        self._specs = metadata.specs()
+        self._specs: dict[int, TypedSpec] = {}
+        self._parent: Sequence[ManifestFile] = ()
         self._commit_id = uuid.uuid4()
         self.written: list[str] = []
 
@@ -120,6 +122,7 @@ class ManifestSet:
         may_hold: Callable[[ManifestFile], bool],
     ) -> Rewritten:
         """Add `added` and drop the files `is_removed` picks, keeping untouched manifests as they are."""
+        self._parent = parent
         kept = [manifest for manifest in parent if has_live_files(manifest)]
         fresh: list[ManifestFile] = []
         removed: list[ManifestEntry] = []
@@ -140,6 +143,7 @@ class ManifestSet:
         A reader of one partition then opens about one manifest. Files of an older partition scheme
         and delete files keep manifests of their own.
         """
+        self._parent = parent
         groups: dict[tuple[int, ManifestContent], list[ManifestEntry]] = {}
         for content in (ManifestContent.DATA, ManifestContent.DELETES):
             for entry in live_entries(parent, self._io, content=content):
@@ -258,18 +262,21 @@ class ManifestSet:
         spec_id: int,
         content: ManifestContent = ManifestContent.DATA,
     ) -> ManifestFile:
-        spec, output = self._specs[spec_id], NamedOutput()
-        with _Writer(
-            spec,
-            partitions.schema_of_spec(self._metadata, spec),
-            output,
-            self._snapshot_id,
-            content=content,
-        ) as writer:
+        output = NamedOutput()
+        spec = self._spec(spec_id)
+        schema = partitions.schema_of_spec(self._metadata, spec)
+        with _Writer(spec, schema, output, self._snapshot_id, content=content) as writer:
             for entry in entries:
                 writer.add_entry(entry)
         self._store(output, f"{self._commit_id}-m{len(self.written)}.avro")
         return writer.to_manifest_file()
+
+    def _spec(self, spec_id: int) -> TypedSpec:
+        if spec_id not in self._specs:
+            self._specs[spec_id] = typed_spec(
+                self._metadata, spec_id, manifests=self._parent, io=self._io
+            )
+        return self._specs[spec_id]
 
     def _store(self, output: NamedOutput, name: str) -> str:
         """Write a finished file, forced to disk; return its location."""

@@ -27,6 +27,7 @@ from pyiceberg.types import (
     IntegerType,
     LongType,
     StringType,
+    UnknownType,
 )
 
 from headrace.errors import ContractError, UnsupportedTableError
@@ -138,21 +139,29 @@ def _makes_keys(transform: Transform[object, object], source: IcebergType) -> bo
 
 
 def terms_of(spec: PartitionSpec, schema: Schema) -> tuple[Term, ...]:
-    """Read the terms back from an Iceberg partition spec whose columns are all in `schema`."""
+    """Read the terms back from an Iceberg partition spec.
+
+    A column that is not in `schema` goes by the name of its partition field.
+    """
     return tuple(_term_of(each, schema) for each in spec.fields)
 
 
 def _term_of(each: PartitionField, schema: Schema) -> Term:
-    result = each.transform.result_type(schema.find_type(each.source_id))
+    is_there = each.source_id in schema.field_ids
+    source = schema.find_type(each.source_id) if is_there else UnknownType()
+    result = each.transform.result_type(source)
     return Term(
-        schema.find_column_name(each.source_id) or "",
+        (schema.find_column_name(each.source_id) or "") if is_there else each.name,
         str(each.transform),
         dates=isinstance(result, DateType),
     )
 
 
 def schema_of_spec(metadata: TableMetadata, spec: PartitionSpec) -> Schema:
-    """Find the newest schema that has every column `spec` partitions by; older ones may be gone."""
+    """Find the newest schema that has every column `spec` partitions by, else the current one.
+
+    Columns of an old spec may have been dropped, and the schemas that had them removed since.
+    """
     wanted = {each.source_id for each in spec.fields}
     newest_first = [metadata.schema(), *sorted(metadata.schemas, key=lambda s: -s.schema_id)]
     return next((s for s in newest_first if wanted <= s.field_ids), metadata.schema())
@@ -164,6 +173,31 @@ def all_terms(metadata: TableMetadata) -> Mapping[int, tuple[Term, ...]]:
         spec_id: terms_of(spec, schema_of_spec(metadata, spec))
         for spec_id, spec in metadata.specs().items()
     }
+
+
+def sourceless_ids(metadata: TableMetadata) -> frozenset[int]:
+    """Name the specs that partition by a column which no schema of the table has any more."""
+    known = frozenset().union(*(schema.field_ids for schema in metadata.schemas))
+    return frozenset(
+        spec.spec_id
+        for spec in metadata.partition_specs
+        if any(each.source_id not in known for each in spec.fields)
+    )
+
+
+def unpartitioned_ids(metadata: TableMetadata) -> frozenset[int]:
+    """Name the specs under which all files share one partition: every field, if any, is `void`.
+
+    A format 1 table whose partition fields were dropped has such a spec: the fields stay, as `void`.
+    """
+    return frozenset(
+        spec_id for spec_id, spec in metadata.specs().items() if not partitioning_fields(spec)
+    )
+
+
+def partitioning_fields(spec: PartitionSpec) -> tuple[PartitionField, ...]:
+    """Return the fields that tell partitions apart; `void` ones are null in all of them."""
+    return tuple(each for each in spec.fields if not isinstance(each.transform, VoidTransform))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +258,8 @@ def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
     for spec in metadata.partition_specs:
         schema = schema_of_spec(metadata, spec)
         for each in spec.fields:
+            if each.source_id not in schema.field_ids:
+                continue  # of an old spec: nothing is written under it, and its keys are only told apart
             nested = "." in (schema.find_column_name(each.source_id) or "")
             if nested or not _makes_keys(each.transform, schema.find_type(each.source_id)):
                 raise UnsupportedTableError(table, f"it is partitioned by `{each}`; {_ALLOWED}")
@@ -249,7 +285,8 @@ def record_of_key(key: PartitionKey) -> Record:
 
 def key_to_text(key: PartitionKey) -> str:
     """Write a key as canonical JSON: dates in ISO form."""
-    return json.dumps([v.isoformat() if isinstance(v, dt.date) else v for v in key])
+    values = [v.isoformat() if isinstance(v, dt.date) else v for v in key]
+    return json.dumps(values, default=str)  # of a column that is gone, whose type is any
 
 
 def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:

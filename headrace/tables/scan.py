@@ -233,6 +233,14 @@ class TableVersion:
         )
 
     @property
+    def live_spec_ids(self) -> frozenset[int]:
+        """The partition schemes its data files and delete files were written in."""
+        listed = manifests.manifests_of(self._snapshot, self._io)
+        return frozenset(
+            each.partition_spec_id for each in listed if manifests.has_live_files(each)
+        )
+
+    @property
     def manifest_count(self) -> int:
         """How many manifests a reader of this snapshot opens."""
         return len(manifests.manifests_of(self._snapshot, self._io))
@@ -302,7 +310,7 @@ def _read_files(
     metadata, io = version._metadata, version._io
     terms = partitions.all_terms(metadata)
     listed = manifests.manifests_of(version._snapshot, io)
-    index = deletes.read_index(listed, io, table=str(version.name))
+    index = deletes.read_index(listed, io, metadata=metadata, table=str(version.name))
     entries = manifests.live_entries(listed, io, may_hold=may_hold)
     found = [
         FileEntry.of(entry, terms, deletes=() if index is None else index.of(entry))
