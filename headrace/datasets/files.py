@@ -4,7 +4,7 @@ import datetime as dt
 import os
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from headrace.errors import CorruptFileError
 from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey
+from headrace.tables.project import PinnedSchema
 from headrace.tables.scan import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
@@ -50,10 +51,13 @@ class PlannedFile:
 class FilePlan:
     """The files of one pinned table version, ordered by partition, then path.
 
-    The order is part of the contract: the loader's global order is a function of it.
+    The order is part of the contract: the loader's global order is a function of it. `schema` is
+    that of the version. A plan that was read from disk has none until `versions.load_dataset` gives
+    it that of the pinned snapshot, nor has one of files that belong to no table.
     """
 
     files: tuple[PlannedFile, ...]
+    schema: PinnedSchema | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.files, key=lambda file: (file.partition, file.path)))
@@ -72,9 +76,8 @@ class FilePlan:
     def between(self, first_day: dt.date, last_day: dt.date) -> "FilePlan":
         """Keep the files whose first partition value is a day of the range, both ends included."""
         first, last = first_day.isoformat(), last_day.isoformat()
-        return FilePlan(
-            tuple(file for file in self.files if first <= file.partition[0][:10] <= last)
-        )
+        kept = (file for file in self.files if first <= file.partition[0][:10] <= last)
+        return replace(self, files=tuple(kept))
 
     @classmethod
     def of(
@@ -88,7 +91,7 @@ class FilePlan:
         """
         entries = version.plain_files(partitions=partitions)
         with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-            return cls(tuple(pool.map(_planned, entries)))
+            return cls(tuple(pool.map(_planned, entries)), version.pinned_schema)
 
     def write(self, path: Path) -> None:
         """Write the plan as one Parquet file, durable when this returns; not atomic by itself."""

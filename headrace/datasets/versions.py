@@ -4,7 +4,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headrace.config import Settings
@@ -82,7 +82,7 @@ def load_dataset(lake: Lake, name: str, version: int | None = None) -> Dataset:
     path = file_plan_path(lake.settings, lock.name, lock.version)
     if not path.is_file():
         raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
-    files = FilePlan.read(path)
+    files = replace(FilePlan.read(path), schema=pinned.pinned_schema)
     if files.rows != lock.rows:
         detail = f"its file plan holds {files.rows} rows, expected {lock.rows}"
         raise DatasetChangedError(lock.name, lock.version, detail)

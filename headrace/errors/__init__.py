@@ -7,6 +7,7 @@ from headrace.errors.base import (
     SettingsError,
 )
 from headrace.errors.datasets import (
+    ColumnsUnclearError,
     ContentTypeError,
     DatasetChangedError,
     DatasetNotFoundError,
@@ -80,6 +81,7 @@ __all__ = [
     "CatalogUnavailableError",
     "CleanupRefusedError",
     "CleanupTooYoungError",
+    "ColumnsUnclearError",
     "CommitConflictError",
     "CommitOutcomeUnknownError",
     "ConditionError",

@@ -59,6 +59,19 @@ class FeatureSpecError(LakeError, ValueError):
     """A feature spec asks for a column that is not there, or not of the type its role needs."""
 
 
+class ColumnsUnclearError(LakeError):
+    """Files that no table version speaks for do not agree on which column has a name."""
+
+    def __init__(self, column: str, *, path: str) -> None:
+        self.column, self.path = column, path
+        super().__init__(
+            f"`{column}` is another column in `{path}` than in the plan's last file: it was renamed, "
+            "or dropped and added again; nothing of that file was read. Open the version with "
+            "`lake.dataset(NAME)` or plan its files with `FilePlan.of(version)`: both say which "
+            "column is meant"
+        )
+
+
 class NullValueError(LakeError):
     """A label, weight or key is null where a model needs a value."""
 

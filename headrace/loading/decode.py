@@ -3,26 +3,24 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlparse
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headrace.datasets.files import PlannedFile
 from headrace.errors import CorruptFileError, NullValueError
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
+from headrace.loading.files import Found, PlanColumns, open_data_file, reading
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
 from headrace.tables.footer import read_footer
+from headrace.tables.project import Same, convert
 
-_FIELD_ID = b"PARQUET:field_id"
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB
 _FILL_ROWS = 2_048  # rows filled at a time: a block of 60 columns stays in the L2 cache
 
@@ -53,7 +51,7 @@ class Window:
 @dataclass(frozen=True)
 class _Footer:
     metadata: pq.FileMetaData
-    names: dict[str, str]  # column of the table -> its name in this file; absent if older than it
+    columns: Mapping[str, Found]
 
 
 @dataclass(frozen=True)
@@ -67,16 +65,15 @@ class _Part:
 class WindowReader:
     """Reads windows of one file plan; safe to use from several threads at once.
 
-    A column is found by its Iceberg field id where file and table carry one, else by name, so a
-    rename does not lose it. A column that a file is too old to have reads as null.
+    Which column of a file is which: see `PlanColumns`. One that a file is too old to have is null.
     """
 
     def __init__(
-        self, files: Sequence[PlannedFile], *, spec: FeatureSpec, schema: pa.Schema
+        self, files: Sequence[PlannedFile], *, spec: FeatureSpec, columns: PlanColumns
     ) -> None:
-        self._files, self._spec, self._schema = files, spec, schema
+        self._files, self._spec, self._plan_columns = files, spec, columns
         self._dictionaries = [
-            name for name in spec.sparse if files and is_text(schema.field(name).type)
+            name for name in spec.sparse if files and is_text(columns.schema.field(name).type)
         ]
         self._footers: OrderedDict[str, _Footer] = OrderedDict()
         self._lock = threading.Lock()
@@ -122,7 +119,8 @@ class WindowReader:
         if spec.key is not None:
             required(spec.key, lambda _: np.empty(0))
             key = columns[spec.key]
-            key = key.dictionary_decode() if spec.key in self._dictionaries else key
+            if spec.key in self._dictionaries:
+                key = key.dictionary_decode().cast(self._plan_columns.schema.field(spec.key).type)
         return _Part(
             floats=[
                 *(
@@ -141,8 +139,9 @@ class WindowReader:
     def _columns(self, file: PlannedFile, segment: Segment) -> dict[str, pa.Array]:
         with reading(file.path), open_data_file(file.path) as source:
             footer = self._footer(file, source)
+            stored = [name for f in footer.columns.values() if (name := f.name) is not None]
             dictionaries = [
-                footer.names[name] for name in self._dictionaries if name in footer.names
+                name for each in self._dictionaries if (name := footer.columns[each].name)
             ]
             parquet = pq.ParquetFile(
                 source,
@@ -151,11 +150,7 @@ class WindowReader:
                 read_dictionary=dictionaries,
                 pre_buffer=False,
             )
-            table = parquet.read_row_group(
-                segment.row_group,
-                columns=[footer.names[name] for name in self._spec.columns if name in footer.names],
-                use_threads=False,
-            )
+            table = parquet.read_row_group(segment.row_group, columns=stored, use_threads=False)
         # A page's checksum does not cover its header: one flipped bit makes Arrow skip the page.
         planned = file.row_group_rows[segment.row_group]
         for column in table.columns:
@@ -164,12 +159,15 @@ class WindowReader:
                 raise CorruptFileError(file.path, detail)
         rows = segment.stop - segment.start
         found: dict[str, pa.Array] = {}
-        for name in self._spec.columns:
-            if name in footer.names:
-                column = table.column(footer.names[name]).slice(segment.start, rows)
-                found[name] = one_array(column)
-            else:
-                found[name] = pa.nulls(rows, self._schema.field(name).type)
+        for name, column in footer.columns.items():
+            if column.name is None:
+                found[name] = pa.nulls(rows, column.step.target)
+                continue
+            array = one_array(table.column(column.name).slice(segment.start, rows))
+            # hashing takes every kind of text, and a dictionary is not decoded for it
+            is_as_wanted = isinstance(column.step, Same) or name in self._dictionaries
+            with reading(file.path):
+                found[name] = array if is_as_wanted else convert(array, column.step)
         return found
 
     def _footer(self, file: PlannedFile, source: pa.NativeFile) -> _Footer:
@@ -181,74 +179,15 @@ class WindowReader:
             if groups != file.row_group_rows:
                 detail = f"its row groups hold {groups} rows, the plan says {file.row_group_rows}"
                 raise CorruptFileError(file.path, detail)
-            names = _names_in_file(self._spec, self._schema, metadata.schema.to_arrow_schema())
-            footer = _Footer(metadata, names)
+            columns = self._plan_columns.find(
+                self._spec.columns, metadata.schema.to_arrow_schema(), path=file.path
+            )
+            footer = _Footer(metadata, columns)
             with self._lock:
                 self._footers[file.path] = footer
                 if len(self._footers) > _FOOTERS_KEPT:
                     self._footers.popitem(last=False)
         return footer
-
-
-@contextmanager
-def reading(path: str) -> Generator[None]:
-    """Turn what a damaged or missing file raises into `CorruptFileError`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        detail = "it is not there; was its snapshot expired or the file moved?"
-        raise CorruptFileError(path, detail) from error
-    except MemoryError:
-        raise
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise CorruptFileError(path, str(error)) from error
-
-
-def open_data_file(path: str) -> pa.NativeFile:
-    """Open a file by the address Iceberg recorded for it: a plain path or a URI."""
-    parsed = urlparse(path)
-    if parsed.scheme in ("", "file"):
-        return pa.OSFile(parsed.path if parsed.scheme else path)
-    filesystem, inner = cast("tuple[Any, str]", pafs.FileSystem.from_uri(path))
-    return filesystem.open_input_file(inner)
-
-
-def read_schema(files: Sequence[PlannedFile]) -> pa.Schema:
-    """The columns of a plan: those of its last file, then those only its first file still has.
-
-    Two footers are enough to refuse a wrong spec before anything is decoded, whatever the number of
-    files; a plan's last file is of the latest partition.
-
-    Raises:
-        CorruptFileError: If one of the two footers cannot be read.
-
-    """
-    fields: dict[str, pa.Field] = {}
-    for file in (files[-1], files[0]):
-        with reading(file.path), open_data_file(file.path) as source:
-            schema = pq.read_schema(source)
-        known = {field_id for f in fields.values() if (field_id := _field_id(f)) is not None}
-        for field in schema:
-            if field.name not in fields and _field_id(field) not in known:
-                fields[field.name] = field
-    return pa.schema(list(fields.values()))
-
-
-def _field_id(field: pa.Field) -> bytes | None:
-    return (field.metadata or {}).get(_FIELD_ID)
-
-
-def _names_in_file(spec: FeatureSpec, schema: pa.Schema, physical: pa.Schema) -> dict[str, str]:
-    by_id = {_field_id(field): field.name for field in physical}
-    found: dict[str, str] = {}
-    for name in spec.columns:
-        field_id = _field_id(schema.field(name))
-        if field_id is not None and None not in by_id:
-            if field_id in by_id:
-                found[name] = by_id[field_id]
-        elif name in physical.names:
-            found[name] = name
-    return found
 
 
 def _join_ragged(columns: Sequence[Ragged]) -> Ragged:

@@ -7,16 +7,15 @@ import time
 from collections import deque
 from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol, Self
-
-import pyarrow as pa
 
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import Lockfile
 from headrace.loading.batch import Batch, Cut, assemble
-from headrace.loading.decode import Window, WindowReader, read_schema
+from headrace.loading.decode import Window, WindowReader
+from headrace.loading.files import PlanColumns
 from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
 from headrace.loading.shuffle import Shuffle
 from headrace.loading.spec import FeatureSpec
@@ -78,7 +77,8 @@ class SampleLoader:
     instead of being returned and faulted in again: up to half the CPU on a busy host.
 
     Args:
-        source: A dataset version (its `lock` and `files`), or a file plan.
+        source: A dataset version (its `lock` and `files`), or a file plan. Columns and field ids
+            are those of the version, whatever its files call them.
         spec: The columns to read.
         batch_size: Rows a batch, on this rank.
         shuffle: How to mix rows; None keeps the order of the table.
@@ -95,7 +95,8 @@ class SampleLoader:
 
     Raises:
         FeatureSpecError: If the spec does not fit the columns; before anything is decoded.
-        CorruptFileError: If the first or last file cannot be opened.
+        CorruptFileError: If files of no table version are read and the first or last of them cannot
+            be opened.
         ValueError: If another argument is out of range, or a day is not in the plan.
 
     """
@@ -372,11 +373,10 @@ class _Meter:
 
 
 def _reader(plan: FilePlan, spec: FeatureSpec, *, source: str) -> WindowReader:
-    if not plan.files:
-        return WindowReader((), spec=spec, schema=pa.schema([]))
-    schema = read_schema(plan.files)
-    spec.check(schema, source=source)
-    return WindowReader(plan.files, spec=spec, schema=schema)
+    columns = PlanColumns.of(plan)
+    if plan.files:
+        spec.check(columns.schema, source=source)
+    return WindowReader(plan.files, spec=spec, columns=columns)
 
 
 def _only_days(plan: FilePlan, days: Collection[dt.date]) -> FilePlan:
@@ -385,9 +385,8 @@ def _only_days(plan: FilePlan, days: Collection[dt.date]) -> FilePlan:
     if missing := sorted(wanted - found):
         msg = f"no file of day {', '.join(missing)}; there are {', '.join(sorted(found)) or 'none'}"
         raise ValueError(msg)
-    return FilePlan(
-        tuple(file for file in plan.files if file.partition and file.partition[0][:10] in wanted)
-    )
+    kept = (file for file in plan.files if file.partition and file.partition[0][:10] in wanted)
+    return replace(plan, files=tuple(kept))
 
 
 def _fingerprint(plan: FilePlan) -> str:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.table.name_mapping import NameMapping
 
-from headrace.tables.schema import field_id
+from headrace.tables.schema import field_id, identified
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,27 @@ Step = Absent | Same | Cast | Fields | Elements | Entries
 
 
 @dataclass(frozen=True, kw_only=True)
+class PinnedSchema:
+    """The columns of one table version: what readers of its data files resolve names by.
+
+    The fields of `schema` carry Iceberg ids. `mapping` says by name which columns are which, in
+    files that carry none.
+    """
+
+    schema: pa.Schema
+    mapping: NameMapping | None = None
+
+    def pick(self, names: Sequence[str]) -> pa.Schema:
+        """Return some of the columns, in the order of `names`.
+
+        Raises:
+            KeyError: If there is no such column.
+
+        """
+        return pa.schema([self.schema.field(name) for name in names])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Projection:
     """How a batch of an older schema becomes one of `schema`.
 
@@ -87,6 +109,21 @@ class Projection:
             columns=_sources(list(have), list(wanted), path=""),
         )
 
+    @classmethod
+    def of_file(
+        cls, found: pa.Schema, wanted: pa.Schema, *, mapping: NameMapping | None
+    ) -> "Projection":
+        """Plan how the columns found in a data file become those of `wanted`. Pure.
+
+        Every reader of data files asks this, so that none goes by the names in a file. `mapping`
+        says by name which columns are which, in files that carry no ids.
+
+        Raises:
+            ValueError: See `of`.
+
+        """
+        return cls.of(identified(found, mapping), wanted)
+
     @property
     def reads(self) -> list[str]:
         """The columns that are needed, as they were called then."""
@@ -104,7 +141,7 @@ class Projection:
         columns = [
             pa.nulls(batch.num_rows, step.target)
             if name is None
-            else _convert(batch.column(name), step)
+            else convert(batch.column(name), step)
             for name, step in self.columns
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
@@ -179,7 +216,13 @@ def _is_view(kind: pa.DataType) -> bool:
     return pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
 
 
-def _convert(array: pa.Array, step: Step) -> pa.Array:
+def convert(array: pa.Array, step: Step) -> pa.Array:
+    """Take a step on one column or field.
+
+    Raises:
+        pyarrow.ArrowException: If a value does not fit the target.
+
+    """
     match step:
         case Same():
             return array
@@ -199,7 +242,7 @@ def _structs(array: pa.StructArray, step: Fields) -> pa.Array:
     children = [
         pa.nulls(len(array), each.target)
         if name is None
-        else _convert(array.field(array.type.get_field_index(name)), each)
+        else convert(array.field(array.type.get_field_index(name)), each)
         for name, each in step.sources
     ]
     return pa.StructArray.from_arrays(children, fields=list(step.target), mask=_nulls(array))
@@ -219,14 +262,14 @@ def _as_lists(array: pa.Array) -> pa.ListArray:
 
 def _lists(array: pa.ListArray, step: Elements) -> pa.Array:
     offsets, values = _rows(array)
-    elements = _convert(values, step.element)
+    elements = convert(values, step.element)
     return pa.ListArray.from_arrays(offsets, elements, type=step.target, mask=_nulls(array))
 
 
 def _maps(array: pa.MapArray, step: Entries) -> pa.Array:
     offsets, entries = _rows(array)
-    keys = _convert(entries.field(0), step.key)
-    items = _convert(entries.field(1), step.value)
+    keys = convert(entries.field(0), step.key)
+    items = convert(entries.field(1), step.value)
     return pa.MapArray.from_arrays(offsets, keys, items, type=step.target, mask=_nulls(array))
 
 

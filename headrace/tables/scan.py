@@ -20,7 +20,7 @@ from headrace.tables import deletes, manifests, partitions, schema
 from headrace.tables.files import local_path
 from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey, Scheme
-from headrace.tables.project import Projection
+from headrace.tables.project import PinnedSchema, Projection
 
 BATCH_ROWS = 65_536
 
@@ -218,6 +218,12 @@ class TableVersion:
             manifests.check_bytes(manifest.manifest_path, self._io)
 
     @property
+    def pinned_schema(self) -> PinnedSchema:
+        """The columns of `schema` with their Iceberg ids, for readers of the files."""
+        columns = schema.to_arrow(self._read_as, field_ids=True)
+        return PinnedSchema(schema=columns, mapping=self.name_mapping)
+
+    @property
     def name_mapping(self) -> NameMapping | None:
         """Which column is which in files that carry no field ids, if the table has such files."""
         return self._metadata.name_mapping()
@@ -271,9 +277,8 @@ class TableVersion:
             )
             raise ValueError(msg)
         names = self.schema.names if columns is None else list(columns)
-        wanted = schema.to_arrow(self._read_as, field_ids=True)
-        wanted = pa.schema([wanted.field(name) for name in names])
-        mapping = self.name_mapping
+        pinned = self.pinned_schema
+        wanted, mapping = pinned.pick(names), pinned.mapping
         for entry in self.files(partitions=partitions):
             yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
 
@@ -368,8 +373,7 @@ def read_file(
             footer = read_footer(source, path=path)
             file = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
             try:
-                found = schema.identified(file.schema_arrow, mapping)
-                projection = Projection.of(found, wanted)
+                projection = Projection.of_file(file.schema_arrow, wanted, mapping=mapping)
             except ValueError as error:
                 raise CorruptFileError(path, str(error)) from error
             rows = 0

@@ -213,19 +213,6 @@ def test_a_file_older_than_a_column_reads_it_as_missing(tmp_path: Path) -> None:
         only_batch(plan, FeatureSpec(sparse=["a"], label=["b"]))
 
 
-def test_a_renamed_column_is_found_by_its_field_id(tmp_path: Path) -> None:
-    def table(name: str, value: int) -> pa.Table:
-        field = pa.field(name, pa.int64(), metadata={"PARQUET:field_id": "7"})
-        return pa.table([pa.array([value])], schema=pa.schema([field]))
-
-    old = write_file(tmp_path / "0.parquet", table("before", 1), row_groups=[1], day=0)
-    new = write_file(tmp_path / "1.parquet", table("after", 2), row_groups=[1], day=1)
-    batch = only_batch(FilePlan((old, new)), FeatureSpec(sparse=["after"]))
-    assert batch.sparse["after"].tolist() == [1, 2]
-    with pytest.raises(FeatureSpecError, match="before"):
-        only_batch(FilePlan((old, new)), FeatureSpec(sparse=["before"]))
-
-
 def test_a_flipped_byte_is_a_named_error_and_never_a_wrong_value(tmp_path: Path) -> None:
     plan = write_plan(tmp_path, [[40]])
     path = Path(plan.files[0].path)

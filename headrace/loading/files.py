@@ -1,0 +1,117 @@
+"""Opening data files, and which column of each file is which column of the version."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlparse
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from headrace.datasets.files import FilePlan, PlannedFile
+from headrace.errors import ColumnsUnclearError, CorruptFileError
+from headrace.tables.project import Absent, PinnedSchema, Projection, Same, Step
+from headrace.tables.schema import field_id
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a column is called in one file (None: the file has no such column), and what it takes."""
+
+    name: str | None
+    step: Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanColumns:
+    """The columns of a file plan and how each file is read for them.
+
+    Of a table version, columns are found by Iceberg field id, so neither a rename nor a name that
+    was given to another column leads to wrong values. Files that belong to no version are read by
+    name; where field ids in them contradict that, they are refused.
+    """
+
+    schema: pa.Schema
+    pinned: PinnedSchema | None
+
+    @classmethod
+    def of(cls, plan: FilePlan) -> "PlanColumns":
+        """Read what there is to choose from: the version's columns, or those of two footers.
+
+        Raises:
+            CorruptFileError: If one of the two footers cannot be read.
+
+        """
+        if plan.schema is not None:
+            return cls(schema=plan.schema.schema, pinned=plan.schema)
+        return cls(schema=_schema_of(plan.files) if plan.files else pa.schema([]), pinned=None)
+
+    def find(self, names: Sequence[str], found: pa.Schema, *, path: str) -> Mapping[str, Found]:
+        """Find columns in a file that has the columns `found`.
+
+        Raises:
+            ColumnsUnclearError: If no version says which column is meant, and the file calls
+                another one so.
+            CorruptFileError: If the file cannot be of this version.
+
+        """
+        if self.pinned is None:
+            return {name: self._by_name(name, found, path) for name in names}
+        try:
+            wanted = self.pinned.pick(names)
+            projection = Projection.of_file(found, wanted, mapping=self.pinned.mapping)
+        except ValueError as error:
+            raise CorruptFileError(path, str(error)) from error
+        columns = (Found(*each) for each in projection.columns)
+        return dict(zip(names, columns, strict=True))
+
+    def _by_name(self, name: str, found: pa.Schema, path: str) -> Found:
+        wanted = self.schema.field(name)
+        key = field_id(wanted)
+        for each in found:
+            other = field_id(each)
+            # one without the other: the name was given away, or the column had another one
+            if None not in (key, other) and (each.name == name) != (other == key):
+                raise ColumnsUnclearError(name, path=path)
+        if name not in found.names:
+            return Found(None, Absent(wanted.type))
+        return Found(name, Same(wanted.type))
+
+
+def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
+    """The columns of the last file, then those only the first file has.
+
+    Two footers are enough to refuse a wrong spec before anything is decoded, whatever the number of
+    files; a plan's last file is of the latest partition.
+    """
+    fields: dict[str, pa.Field] = {}
+    for file in (files[-1], files[0]):
+        with reading(file.path), open_data_file(file.path) as source:
+            for field in pq.read_schema(source):
+                fields.setdefault(field.name, field)
+    return pa.schema(list(fields.values()))
+
+
+@contextmanager
+def reading(path: str) -> Generator[None]:
+    """Turn what a damaged or missing file raises into `CorruptFileError`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        detail = "it is not there; was its snapshot expired or the file moved?"
+        raise CorruptFileError(path, detail) from error
+    except MemoryError:
+        raise
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise CorruptFileError(path, str(error)) from error
+
+
+def open_data_file(path: str) -> pa.NativeFile:
+    """Open a file by the address Iceberg recorded for it: a plain path or a URI."""
+    parsed = urlparse(path)
+    if parsed.scheme in ("", "file"):
+        return pa.OSFile(parsed.path if parsed.scheme else path)
+    filesystem, inner = cast("tuple[Any, str]", pafs.FileSystem.from_uri(path))
+    return filesystem.open_input_file(inner)
