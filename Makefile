@@ -8,7 +8,7 @@ KILLS ?= 12
 STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test proofs lint types imports check dagster ui bench requirements clean
+.PHONY: help setup demo test test-browser proofs lint types imports check dagster ui bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -29,6 +29,9 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 
 test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
+	@$(BIN)/python -m pytest -m browser tests/browser
 
 proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
 	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0

@@ -1,12 +1,16 @@
 """The entry point of the pages: `streamlit run ui/streamlit_app.py`, or `make ui`."""
 
 import logging
+from pathlib import Path
 
 import streamlit as st
 
 from ui.data import LakeError
 
-st.set_page_config(page_title="headrace", page_icon=":material/water:", layout="wide")
+# a file: for an icon of its fonts Streamlit has the browser ask a font host
+ICON = Path(__file__).with_name("icon.svg")
+
+st.set_page_config(page_title="headrace", page_icon=ICON, layout="wide")
 
 page = st.navigation(
     [

@@ -31,8 +31,9 @@ def write_clicks(data_dir: Path, *, file: str, count: int = 1) -> None:
 
 
 def evaluate(sensor: dg.SensorDefinition) -> tuple[list[dg.RunRequest], str | None]:
-    context = dg.build_sensor_context(resources={"lake": LakeResource()})
-    found: Any = sensor.evaluate_tick(context)
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"lake": LakeResource()})
+        found: Any = sensor.evaluate_tick(context)
     return list(found.run_requests or []), found.skip_message
 
 

@@ -7,6 +7,7 @@ import dagster as dg
 
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import status
+from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
 
@@ -14,24 +15,33 @@ from orchestration.lib.resource import LakeResource
 @dg.sensor(
     target=dg.AssetSelection.groups("ingest"),
     minimum_interval_seconds=60,
-    description="One run per stream with files that are not taken yet.",
+    description="One run per stream with files that are not taken yet; again after a failed run.",
 )
-def new_source_files(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
+def new_source_files(
+    context: dg.SensorEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Compare each stream's files with the offsets in its table."""
-    waiting = False
+    waiting: list[str] = []
+    requested = False
     with lake.open() as opened:
         for stream in load_streams(opened.settings).values():
             found = status(opened, stream)
             if not found.sources_waiting:
                 continue
-            waiting = True
+            waiting.append(stream.name)
             # a file may grow: what is in the table already is part of what makes a request new
             asked = f"{found.rows + found.dead_letters} {' '.join(found.sources_waiting)}"
-            digest = hashlib.sha256(asked.encode()).hexdigest()[:16]
+            work = f"{stream.name}:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
+            run_key = next_run_key(context.instance, work)
+            if run_key is None:
+                continue
+            requested = True
             yield dg.RunRequest(
-                run_key=f"{stream.name}:{digest}",
+                run_key=run_key,
                 asset_selection=[table_key(stream.table)],
-                tags={"headrace/files_waiting": str(len(found.sources_waiting))},
+                tags={"headrace/files_waiting": str(len(found.sources_waiting)), ASKED: work},
             )
     if not waiting:
         yield dg.SkipReason("every source file is taken")
+    elif not requested:
+        yield dg.SkipReason(f"asked for already: {', '.join(waiting)}")

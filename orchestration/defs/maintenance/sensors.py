@@ -9,6 +9,7 @@ import dagster as dg
 from headrace.maintenance.maintain import survey
 from headrace.maintenance.schedule import plan_maintenance
 from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round
+from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.resource import LakeResource
 
 
@@ -19,8 +20,10 @@ from orchestration.lib.resource import LakeResource
     minimum_interval_seconds=300,
     description="One round for the tables that have something to do; waiting for more is free.",
 )
-def maintenance(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Plan for every table; the same queue asks once."""
+def maintenance(
+    context: dg.SensorEvaluationContext, lake: LakeResource
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Plan for every table; the same queue asks once, and again after a failed run."""
     with lake.open() as opened:
         found = survey(opened)
     plan = plan_maintenance(found.states, now=dt.datetime.now(dt.UTC))
@@ -31,11 +34,17 @@ def maintenance(lake: LakeResource) -> Iterator[dg.RunRequest | dg.SkipReason]:
     tables = sorted({str(action.table) for action in plan.actions})
     at = {str(state.table): state.snapshot_id for state in found.states}
     asked = [(action.key, at[str(action.table)]) for action in plan.actions]
+    work = hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16]
+    run_key = next_run_key(context.instance, work)
+    if run_key is None:
+        yield dg.SkipReason(f"asked for already: {', '.join(tables)}")
+        return
     yield dg.RunRequest(
-        run_key=hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16],
+        run_key=run_key,
         run_config=dg.RunConfig(ops={OP: Round(tables=tables)}),
         tags={
             "headrace/tables": ", ".join(tables)[:250],
             "headrace/actions": str(len(plan.actions)),
+            ASKED: work,
         },
     )

@@ -1,0 +1,1 @@
+"""What only a real browser shows: which requests pages cause, and what other sites' pages can do."""

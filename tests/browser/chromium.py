@@ -1,0 +1,120 @@
+"""A headless Chromium, driven over its DevTools protocol: what a page asked for, and what it says."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+from tests.browser.servers import stop
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_START_S, _WAIT_S = 60.0, 90.0
+# nothing that the browser does on its own account may be taken for a request of the page
+_QUIET = (
+    "--headless=new",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-port=0",
+    "--remote-allow-origins=*",
+    "--window-size=1280,1600",
+)
+
+
+@dataclass
+class Page:
+    """One tab; `requests` are the addresses it asked for, refused ones too."""
+
+    _socket: ClientConnection
+    requests: list[str] = field(default_factory=list[str])
+    _calls: int = 0
+
+    def open(self, url: str) -> None:
+        """Go to an address; does not wait for what the page loads afterwards."""
+        self._call("Page.navigate", url=url)
+
+    def evaluate(self, script: str) -> Any:  # noqa: ANN401  (whatever the script gives)
+        """Give the value of a JavaScript expression on the page."""
+        answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
+        return answer["result"].get("value")
+
+    def text(self) -> str:
+        """Give the text that the page shows."""
+        return self.evaluate("document.body ? document.body.innerText : ''") or ""
+
+    def wait_for(self, text: str, *, seconds: float = _WAIT_S) -> str:
+        """Wait until the page shows `text`; give all that it shows."""
+        return self.wait_until(f"document.body.innerText.includes({json.dumps(text)})", seconds)
+
+    def wait_until(self, condition: str, seconds: float = _WAIT_S) -> str:
+        """Wait until a JavaScript condition holds; give all that the page shows."""
+        until = time.monotonic() + seconds
+        while not self.evaluate(f"Boolean(document.body && ({condition}))"):
+            assert time.monotonic() < until, f"not within {seconds} s: {condition}\n{self.text()}"
+            time.sleep(0.2)
+        return self.text()
+
+    def _call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
+        self._calls += 1
+        self._socket.send(json.dumps({"id": self._calls, "method": method, "params": params}))
+        while True:
+            message = json.loads(self._socket.recv(timeout=_WAIT_S))
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requests.append(message["params"]["request"]["url"])
+            if message.get("id") == self._calls:
+                assert "error" not in message, message
+                return message["result"]
+
+
+@contextlib.contextmanager
+def browser(folder: Path) -> Generator[Page]:
+    """Start Chromium with an empty profile below `folder`, and give its tab.
+
+    Fails if no Chromium is installed (Debian's package is called `chromium`).
+    """
+    program = next(filter(None, map(shutil.which, _NAMES)), None)
+    assert program, f"none of {', '.join(_NAMES)} is installed; `apt-get install chromium`"
+    sandbox = ("--no-sandbox",) if os.geteuid() == 0 else ()  # it cannot be had as root
+    started = subprocess.Popen(
+        [program, *_QUIET, *sandbox, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        with connect(_tab(folder / "profile" / "DevToolsActivePort"), max_size=None) as socket:
+            page = Page(socket)
+            for domain in ("Page", "Network", "Runtime"):
+                page._call(f"{domain}.enable")
+            yield page
+    finally:
+        stop(started)
+
+
+def _tab(port_file: Path) -> str:
+    until = time.monotonic() + _START_S
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError, StopIteration):
+            port = int(port_file.read_text().splitlines()[0])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5) as answer:
+                return next(_pages(json.load(answer)))
+        time.sleep(0.1)
+    message = f"Chromium did not start within {_START_S} s"
+    raise AssertionError(message)
+
+
+def _pages(targets: list[dict[str, str]]) -> Iterator[str]:
+    return (each["webSocketDebuggerUrl"] for each in targets if each["type"] == "page")
