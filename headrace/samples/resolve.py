@@ -148,7 +148,7 @@ def resolve(lake: Lake, sample_set: SampleSet) -> Recipe:
 def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
     view = FeatureView.from_property(use.view, version.properties[PROPERTY])
     ttl = use.ttl if use.ttl is not None else view.ttl
-    arrival = _arrival(version.schema.names)
+    arrival = arrival_order(version.schema.names)
     said = {*view.entity, view.event_time, view.known_at}
     rest = tuple(name for name in version.schema.names if name not in said)
     return ResolvedFeature(
@@ -164,7 +164,7 @@ def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
     )
 
 
-def _arrival(names: Sequence[str]) -> tuple[str, ...]:
+def arrival_order(names: Sequence[str]) -> tuple[str, ...]:
     """Name the columns that say in which order rows arrived, by their former names too; () if none."""
     now_to_then = {new: old for old, new in renamed_coordinates(names).items()}
     found = tuple(now_to_then.get(name, name) for name in _ARRIVAL)
@@ -174,7 +174,7 @@ def _arrival(names: Sequence[str]) -> tuple[str, ...]:
 def _label(lake: Lake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
     lateness = {str(s.table): s.allowed_lateness for s in load_streams(lake.settings).values()}
     sources = source_tables(lake, version)
-    arrival = _arrival(version.schema.names)
+    arrival = arrival_order(version.schema.names)
     return ResolvedLabel(
         name=label.name,
         table=str(label.stream),

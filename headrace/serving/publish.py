@@ -11,7 +11,7 @@ from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import NotAFeatureViewError, SnapshotNotFoundError
 from headrace.identifiers import quote
-from headrace.samples.resolve import ARRIVAL
+from headrace.samples.resolve import arrival_order
 from headrace.serving.store import OnlineRow, OnlineStore, ViewState, epoch_us
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
@@ -191,7 +191,7 @@ class _Source:
         values = "".join(f", {quote(name)}" for name in columns)
         said = {*self.declared.entity, *_times(self.declared)}
         rest = [name for name in names if name not in said] or self.declared.entity
-        arrival = ARRIVAL if set(ARRIVAL) <= set(names) else rest
+        arrival = arrival_order(names) or rest
         order = ", ".join(f"{quote(name)} desc nulls last" for name in arrival)
         return (
             f"select {self._event_time} as event_time, {self._known_at} as known_at,"
