@@ -58,6 +58,7 @@ from headrace.errors.tables import (
     OffsetsUnknownError,
     SnapshotNotFoundError,
     TableNotFoundError,
+    TimeGapError,
     TrashNotFoundError,
     UnsupportedTableError,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "StorageError",
     "StorageFullError",
     "TableNotFoundError",
+    "TimeGapError",
     "TrashNotFoundError",
     "UnsupportedTableError",
     "VersionExistsError",

@@ -1,5 +1,7 @@
 """Errors of reading, changing and cleaning up tables."""
 
+import datetime as dt
+
 from headrace.errors.base import LakeError
 
 
@@ -20,6 +22,32 @@ class SnapshotNotFoundError(LakeError):
         super().__init__(
             f"`{table}` has no snapshot, tag or branch {wanted}; it may have expired: "
             f"see `headrace tables show {table}`"
+        )
+
+
+class TimeGapError(SnapshotNotFoundError):
+    """Nobody can say which snapshot the table showed at a time: some of that time have expired.
+
+    `before` and `after` are the ids and times, in epoch milliseconds, of the snapshots that are known
+    to have been current before and after; `after` is None if none is.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        at_ms: int,
+        before: tuple[int, int],
+        after: tuple[int, int] | None,
+    ) -> None:
+        self.at_ms, self.before, self.after = at_ms, before, after
+        then = "the table has no later one"
+        if after is not None:
+            then = f"the next that is known is {after[0]}, from {_utc(after[1])} on"
+        super().__init__(
+            table,
+            f"that is known to be of {_utc(at_ms)}: snapshot {before[0]} became current at "
+            f"{_utc(before[1])}, {then}, and others may have been current in between",
         )
 
 
@@ -165,3 +193,7 @@ class TrashNotFoundError(LakeError):
         self.table, self.run_id, self.known = table, run_id, known
         listed = ", ".join(f"`{run}`" for run in known) or "empty"
         super().__init__(f"the trash of `{table}` has no run `{run_id[:80]}`; it is: {listed}")
+
+
+def _utc(at_ms: int) -> str:
+    return f"{dt.datetime.fromtimestamp(at_ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"

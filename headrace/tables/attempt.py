@@ -29,7 +29,6 @@ from pyiceberg.table.update import (
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
-    RemoveSnapshotsUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
@@ -61,6 +60,7 @@ from headrace.tables.locks import table_lock
 from headrace.tables.manifest_set import ManifestSet, Rewritten
 from headrace.tables.pins import LEASE_PREFIX, lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
+from headrace.tables.snapshot_log import SnapshotRemoval
 from headrace.tables.summary import summarize
 
 ATTEMPTS_MAX = 12
@@ -355,7 +355,7 @@ def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdat
         record_dying(table.lake.registry, table.name, current, dead)
     except DatabaseUnavailableError:
         return []
-    return [RemoveSnapshotsUpdate.model_validate({"snapshot-ids": dead})]
+    return [SnapshotRemoval.of(dead)]
 
 
 def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
-from pyiceberg.table.update import RemoveSnapshotsUpdate, TableUpdate
+from pyiceberg.table.update import TableUpdate
 
 from headrace.tables.attempt import commit_change, commit_updates, drop_ref
 from headrace.tables.change import Change, Commit, Fence, Provenance
@@ -24,6 +24,7 @@ from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.pins import lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.scan import TableVersion
+from headrace.tables.snapshot_log import SnapshotRemoval
 from headrace.tables.summary import keys_of
 
 __all__ = [
@@ -270,7 +271,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
         if not gone:
             return over
         record_dying(table.lake.registry, table.name, current, gone)
-        return (*over, RemoveSnapshotsUpdate.model_validate({"snapshot-ids": gone}))
+        return (*over, SnapshotRemoval.of(gone))
 
     commit_updates(table, updates_of)
     return tuple(gone)

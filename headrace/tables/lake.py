@@ -30,7 +30,7 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, error_of, name_errors
-from headrace.tables import column_statistics, durable, evolve, partitions, schema
+from headrace.tables import column_statistics, durable, evolve, partitions, schema, snapshot_log
 from headrace.tables.catalog import CATALOG, MemoCatalog
 from headrace.tables.locks import table_lock
 from headrace.tables.scan import TableVersion
@@ -269,6 +269,7 @@ class LakeTable:
 
         Raises:
             SnapshotNotFoundError: If it does not exist or has expired.
+            TimeGapError: If the snapshot of that time may have expired; it says which are known.
             ValueError: If not exactly one of them is given, or the time has no zone.
 
         """
@@ -293,15 +294,11 @@ class LakeTable:
         return ref.snapshot_id
 
     def _newest_at(self, table: Table, time: dt.datetime) -> int:
-        """Find the snapshot `main` named at a time; rolled back ones count, as they were read then."""
         if time.tzinfo is None:
             msg = f"`time` is {time}, which has no zone; give it in UTC"
             raise ValueError(msg)
-        at_ms = int(time.timestamp() * 1000)
-        log = [each for each in table.metadata.snapshot_log if each.timestamp_ms <= at_ms]
-        if not log:
-            raise SnapshotNotFoundError(str(self.name), f"of {time:%Y-%m-%d %H:%M:%S} or before")
-        return log[-1].snapshot_id
+        trusted = not self.lake.foreign
+        return snapshot_log.snapshot_at(table.metadata, time, table=str(self.name), trusted=trusted)
 
     def _version(self, table: Table, snapshot_id: int | None) -> TableVersion:
         return TableVersion.of(
