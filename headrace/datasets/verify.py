@@ -7,7 +7,7 @@ from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import LockedDay, Lockfile
 from headrace.datasets.measure import Measure, measure_day
 from headrace.datasets.versions import find_lockfile, load_dataset, lockfile_path, pinned_samples
-from headrace.errors import CorruptFileError, DatasetChangedError
+from headrace.errors import CorruptFileError, DatasetChangedError, UnfitFileError
 from headrace.tables.lake import Lake
 from headrace.tables.refs import tags
 from headrace.tables.scan import TableVersion
@@ -86,7 +86,7 @@ def _check_day(
     where = f"{lock.table} partition {day.day}"
     try:
         content = measure_day(pinned, day.day, measure).content
-    except CorruptFileError as error:
+    except (CorruptFileError, UnfitFileError) as error:
         detail = f"{where} cannot be read: {error}"
         raise DatasetChangedError(lock.name, lock.version, detail) from error
     found = content.hexdigest()

@@ -2,7 +2,8 @@
 
 A row matches where the condition is true in SQL's three-valued logic; where it is null it does not.
 pyiceberg's evaluators know two values only (null is unequal to 5 there) and take a missing count for
-none, so they are asked something stricter where the answer drops a file unread.
+none, so they are asked something stricter where the answer drops a file unread. Bounds that may not
+hold for all rows are looked up in the file's footer: see `BoundsProof`.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ from pyiceberg.typedef import StructProtocol
 from pyiceberg.types import DoubleType, FloatType
 
 from headrace.engines.condition_text import column_of, map_leaves, read_condition
+from headrace.tables.bounds import BoundsProof
 
 _COMPARE: Mapping[type[BoundPredicate], Callable[[pa.Array, pa.Scalar], pa.Array]] = {
     BoundEqualTo: pc.equal,
@@ -98,15 +100,22 @@ class Condition:
         self._bound = bind(schema, checked, case_sensitive=True)
         self._may = _InclusiveMetricsEvaluator(schema, checked)
         self._must = _StrictMetricsEvaluator(schema, strict)
+        self._proof = BoundsProof(metadata, columns)
 
     def may_match(self, file: DataFile) -> bool:
         """Whether rows of a data file may match, by its partition and bounds."""
         test = self._partition_tests.get(file.spec_id)
-        return (test is None or test(file.partition)) and self._may.eval(file)
+        if test is not None and not test(file.partition):
+            return False
+        if self._may.eval(file):
+            return True
+        return self._proof.is_doubtful(file) and self._may.eval(self._proof.proved(file))
 
     def must_match(self, file: DataFile) -> bool:
         """Whether the bounds of a data file prove that all of its rows match."""
-        return self._must.eval(file)
+        if not self._must.eval(file):
+            return False
+        return not self._proof.is_doubtful(file) or self._must.eval(self._proof.proved(file))
 
     def may_list(self, manifest: ManifestFile) -> bool:
         """Whether a manifest may list a file with matching rows."""

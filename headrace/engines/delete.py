@@ -99,7 +99,7 @@ def delete_where(
 
 
 def plan_delete(version: TableVersion, condition: Condition) -> DeletePlan:
-    """Sort the files by what their bounds and partitions say. Reads manifests only."""
+    """Sort the files by what their bounds and partitions say. Reads manifests, rarely footers."""
     whole: list[FileEntry] = []
     unsure: list[FileEntry] = []
     for entry in version.files_in(condition.may_list):

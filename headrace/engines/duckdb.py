@@ -12,10 +12,16 @@ from pyiceberg.manifest import DataFile
 from headrace.config import Settings
 from headrace.engines.lost_columns import refuse_lost_columns
 from headrace.engines.misread_deletes import refuse_misread_deletes
-from headrace.engines.sort import sort_rows
+from headrace.engines.misread_files import (
+    columns_of_unproved_bounds,
+    refuse_folded_names,
+    refuse_unmarked_text,
+)
+from headrace.engines.sort import SortBy, sort_rows
 from headrace.engines.spill import SpillFolder
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
+from headrace.tables.flaws import find_flaws
 from headrace.tables.lake import LakeTable
 from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.tables.scan import TableVersion
@@ -48,20 +54,30 @@ def scan_sql(version: TableVersion) -> str:
     version.check_metadata()
     refuse_lost_columns(version)
     refuse_misread_deletes(version)
+    refuse_folded_names(version.columns_then, table=str(version.name))
+    refuse_folded_names(version.schema, table=str(version.name))
     if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"
+    flaws = find_flaws(version, version.files())
+    refuse_unmarked_text(flaws, table=str(version.name))
+    fenced = columns_of_unproved_bounds(flaws, version.columns_then)
     # DuckDB shows a snapshot in the schema it was committed with: what came later is done here
-    projection = version.since_then
     columns = ", ".join(
-        f"{_stepped(None if name is None else quote(name), step)} as {quote(field.name)}"
-        for field, (name, step) in zip(version.schema, projection.columns, strict=True)
+        f"{_stepped(_read(name, fenced=name in fenced), step)} as {quote(field.name)}"
+        for field, (name, step) in zip(version.schema, version.since_then.columns, strict=True)
     )
     location = quote_text(version.metadata_location)
     return (
         f"(select {columns} from "
         f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
     )
+
+
+def _read(name: str | None, *, fenced: bool) -> str | None:
+    if name is None or not fenced:
+        return None if name is None else quote(name)
+    return f"[{quote(name)}][1]"  # no filter passes this, so none meets the bounds of files
 
 
 def _has_files(version: TableVersion) -> bool:
@@ -138,9 +154,9 @@ class DuckDBEngine:
         return write_batches(into, self.query(sql))
 
     def sort(
-        self, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, by: Sequence[str]
+        self, batches: Iterable[pa.RecordBatch], *, schema: pa.Schema, by: Sequence[SortBy]
     ) -> Iterator[pa.RecordBatch]:
-        """Yield rows in the order of SQL terms, equal ones as they came: see `sort_rows`."""
+        """Yield rows in the order of some columns, equal ones as they came: see `sort_rows`."""
         return sort_rows(self._connection, batches, schema=schema, by=by, folder=self._spill.path)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType, IntegerType, LongType
 
 from headrace.tables import partitions
+from headrace.tables.bounds import BoundsProof
 
 NONE = -1  # the number of a row whose key is not in the set
 
@@ -119,11 +120,15 @@ class _Span:
 
 
 class KeyFilter:
-    """Tells from bounds and partitions which data files and manifests may hold one of some keys."""
+    """Tells from bounds and partitions which data files and manifests may hold one of some keys.
+
+    Where bounds may not hold for all rows the footer of the file is asked: see `BoundsProof`.
+    """
 
     def __init__(self, keys: KeySet, *, names: Sequence[str], metadata: TableMetadata) -> None:
         schema = metadata.schema()
         self._spec_id = metadata.default_spec_id
+        self._proof = BoundsProof(metadata, names)
         self._bounds = [
             _ByBounds(axis, schema.find_field(name).field_id, schema.find_type(name))
             for axis, name in zip(keys.axes, names, strict=True)
@@ -139,6 +144,11 @@ class KeyFilter:
 
     def may_hold(self, file: DataFile) -> bool:
         """Whether a data file may hold a row with one of the keys."""
+        if self._is_in_range(file):
+            return True
+        return self._proof.is_doubtful(file) and self._is_in_range(self._proof.proved(file))
+
+    def _is_in_range(self, file: DataFile) -> bool:
         tests = [(test.axis, test.span(file)) for test in self._bounds]
         if file.spec_id == self._spec_id:
             tests.extend((test.axis, test.span(file)) for test in self._places)

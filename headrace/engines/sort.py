@@ -2,8 +2,8 @@
 
 import contextlib
 import uuid
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -12,11 +12,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import StorageError, StorageFullError
-from headrace.identifiers import quote, quote_text
+from headrace.identifiers import quote_text
 
 _BATCH_ROWS = 65_536
-_POSITION = "position_{}"
 _NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortBy:
+    """A column to sort by, named by its position."""
+
+    column: int
+    descending: bool = False
+    nulls_first: bool = False
 
 
 def sort_rows(
@@ -24,33 +32,33 @@ def sort_rows(
     batches: Iterable[pa.RecordBatch],
     *,
     schema: pa.Schema,
-    by: Sequence[str],
+    by: Sequence[SortBy],
     folder: Path,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield rows in the order of SQL terms, equal ones as they came.
+    """Yield rows in the order of some columns, equal ones as they came; no value is changed.
 
     Memory is what the connection may hold and about twice as much. DuckDB would keep the Arrow
     buffers of a stream it reads from alive, beyond its limit, as soon as it spills: 2.1 GB for 20M
     rows instead of 0.8 (1.5.5, measured). It reads a file instead, in no more time.
 
-    What `batches` raises comes out as it is.
+    Columns and fields are called by their positions there: DuckDB takes names that differ only in
+    case for one. What `batches` raises comes out as it is.
 
     Raises:
         StorageError: If the rows cannot be written to `folder`, as when it is full.
 
     """
-    position = next(name for name in map(_POSITION.format, count()) if name not in schema.names)
-    numbered = schema.append(pa.field(position, pa.int64(), nullable=False))
     path = folder / f"{uuid.uuid4().hex}.parquet"
-    columns = ", ".join(quote(name) for name in schema.names)
-    order = ", ".join((*by, quote(position)))
+    columns = ", ".join(f"c{at}" for at in range(len(schema)))
+    order = ", ".join((*(_term(each, schema) for each in by), "position"))
     try:
-        _write(batches, path, numbered)
+        _write(batches, path, schema)
         # what came as a UUID must not come back as a text
         connection.execute("set arrow_lossless_conversion = true")
-        yield from connection.sql(
+        for batch in connection.sql(
             f"select {columns} from read_parquet({quote_text(str(path))}) order by {order}"
-        ).to_arrow_reader(_BATCH_ROWS)
+        ).to_arrow_reader(_BATCH_ROWS):
+            yield _named(batch, schema)
     except (duckdb.Error, pa.ArrowException) as error:
         if any(said in str(error) for said in _NO_ROOM):
             raise StorageFullError.at(str(folder), str(error)) from error
@@ -60,7 +68,21 @@ def sort_rows(
         path.unlink(missing_ok=True)
 
 
-def _write(batches: Iterable[pa.RecordBatch], path: Path, numbered: pa.Schema) -> None:
+def _term(by: SortBy, schema: pa.Schema) -> str:
+    column = f"c{by.column}"
+    if pa.types.is_floating(schema.field(by.column).type):
+        # DuckDB gives sorted columns back as it compared them, 0.0 for -0.0; of this it is a copy
+        column = f"{column} + 0"
+    direction = "desc" if by.descending else "asc"
+    return f"{column} {direction} nulls {'first' if by.nulls_first else 'last'}"
+
+
+def _write(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> None:
+    columns = [
+        pa.field(f"c{at}", _retyped(field.type, field.type, lambda at, _: f"f{at}"))
+        for at, field in enumerate(schema)
+    ]
+    numbered = pa.schema([*columns, pa.field("position", pa.int64(), nullable=False)])
     with _naming(path):
         writer = pq.ParquetWriter(
             path, numbered, compression="lz4", use_dictionary=False, write_statistics=False
@@ -70,7 +92,8 @@ def _write(batches: Iterable[pa.RecordBatch], path: Path, numbered: pa.Schema) -
         for batch in batches:  # what this raises is no error of the file
             numbers = pa.array(np.arange(start, start + batch.num_rows))
             start += batch.num_rows
-            rows = pa.Table.from_arrays([*batch.columns, numbers], schema=numbered)
+            values = map(_viewed, batch.columns, (column.type for column in columns))
+            rows = pa.Table.from_arrays([*values, numbers], schema=numbered)
             with _naming(path):
                 writer.write_table(rows)
         with _naming(path):
@@ -87,3 +110,38 @@ def _naming(path: Path) -> Generator[None]:
         yield
     except OSError as error:
         raise StorageError.of(str(path), error) from error
+
+
+def _named(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Give columns, and the fields in them, the names of a schema; types stay as DuckDB has them."""
+    types = [
+        _retyped(column.type, field.type, lambda _, name: name)
+        for column, field in zip(batch.columns, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(list(map(_viewed, batch.columns, types)), schema.names)
+
+
+def _viewed(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return column if column.type == kind else column.view(kind)
+
+
+def _retyped(kind: pa.DataType, like: pa.DataType, name: Callable[[int, str], str]) -> pa.DataType:
+    """Rename the fields of structs in a type, by their position and their name in another."""
+    if pa.types.is_struct(kind):
+        pairs = enumerate(zip(kind, like, strict=True))
+        return pa.struct(
+            [
+                field.with_name(name(at, other.name)).with_type(
+                    _retyped(field.type, other.type, name)
+                )
+                for at, (field, other) in pairs
+            ]
+        )
+    if pa.types.is_list(kind):
+        item = _retyped(kind.value_type, like.value_type, name)
+        return pa.list_(kind.value_field.with_type(item))
+    if pa.types.is_map(kind):
+        key = _retyped(kind.key_type, like.key_type, name)
+        item = _retyped(kind.item_type, like.item_type, name)
+        return pa.map_(kind.key_field.with_type(key), kind.item_field.with_type(item))
+    return kind

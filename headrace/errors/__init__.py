@@ -40,6 +40,7 @@ from headrace.errors.storage import (
     DatabaseUnavailableError,
     StorageError,
     StorageFullError,
+    UnfitFileError,
     disk_of,
     is_full,
 )
@@ -130,6 +131,7 @@ __all__ = [
     "TableNotFoundError",
     "TimeGapError",
     "TrashNotFoundError",
+    "UnfitFileError",
     "UnsupportedTableError",
     "VersionExistsError",
     "disk_of",

@@ -132,3 +132,14 @@ class CorruptFileError(LakeError):
     def __init__(self, path: str, detail: str) -> None:
         self.path = path
         super().__init__(f"`{path}` cannot be read: {detail}")
+
+
+class UnfitFileError(LakeError):
+    """A sound data file has columns or values that do not fit the table that lists it."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(
+            f"`{path}` does not fit its table: {detail}; the file is not damaged and nothing was "
+            "changed: write its rows again with the types of the table, or take it out of the table"
+        )

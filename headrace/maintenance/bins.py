@@ -1,7 +1,7 @@
 """Which files of one partition to write anew together, and why."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -29,6 +29,7 @@ class Reason(StrEnum):
     OLDER_SCHEME = "older partition scheme"
     UNSORTED = "not sorted"
     OVERLAPS = "overlaps other files"
+    FLAWED = "written so that some readers misread or refuse it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +101,7 @@ class Triage:
         sorts: Whether rows are to be sorted.
         order_id: The sort order that files must have then; None if no file can have it yet.
         deleted_shares: Share of a file's rows that may be deleted, by path.
+        flawed: The paths of files that some readers misread or refuse.
 
     """
 
@@ -109,6 +111,7 @@ class Triage:
     sorts: bool
     order_id: int | None
     deleted_shares: Mapping[str, float]
+    flawed: Collection[str] = frozenset()
 
     def bins(self, members: Sequence[FileEntry]) -> list[Bin]:
         """Bin the files of one partition, or of older schemes; oldest first."""
@@ -130,6 +133,8 @@ class Triage:
             found.add(Reason.SMALL)
         if self.deleted_shares.get(file.path, 0.0) > self.policy.deleted_share_min:
             found.add(Reason.DELETES)
+        if file.path in self.flawed:
+            found.add(Reason.FLAWED)
         if file.spec_id != self.spec_id:
             found.add(Reason.OLDER_SCHEME)
         elif self.sorts and not self._is_sorted(file):

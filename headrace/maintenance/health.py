@@ -18,6 +18,7 @@ _MANIFESTS_WEIGHT = 20
 _ORPHANS_WEIGHT = 20
 _METADATA_WEIGHT = 20
 _CLUSTERING_WEIGHT = 20
+_FLAWS_WEIGHT = 60  # rows that a reader does not find are the worst there is
 # a plan of one partition that could be this much quicker costs all points for manifests
 _PLAN_S_BAD = 1.0
 # parsing this much takes 35 ms, at every commit and every first look
@@ -80,6 +81,7 @@ def health_of(state: TableState) -> TableHealth:
         _orphans(state),
         _metadata(state),
         _clustering(state),
+        _flaws(state),
     )
     layout = state.layout
     return TableHealth(
@@ -127,6 +129,20 @@ def _deletes(state: TableState) -> HealthPart:
         gain=f"every reader can read it again, {speed}" if found.by_value else speed,
         gain_s=gain_s,
         cost_bytes=found.data_bytes,
+    )
+
+
+def _flaws(state: TableState) -> HealthPart:
+    found = state.layout.flaws
+    if not found:
+        return HealthPart(name="flawed files", finding="no file is known to be misread")
+    listed = ", ".join(f"{counted(n, 'file')} with {flaw.value}" for flaw, n in found.items())
+    return HealthPart(
+        name="flawed files",
+        finding=listed,
+        penalty=_FLAWS_WEIGHT,
+        gain="every reader finds every row, and as it is",
+        cost_bytes=state.layout.flawed_bytes,
     )
 
 

@@ -1,8 +1,8 @@
 """How the files of one snapshot lie: what of each partition compaction would write anew."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pyiceberg.table import Table
 
@@ -11,6 +11,7 @@ from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
 from headrace.maintenance.plan import is_small
 from headrace.maintenance.runs import BinSize, full_plan, light_plan, reasons, sizes
 from headrace.tables.deletes import has_equality
+from headrace.tables.flaws import Flaw, count_flaws, find_flaws
 from headrace.tables.manifests import manifests_of
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
@@ -60,6 +61,8 @@ class Layout:
     manifests: ManifestLayout
     other_schemes: bool  # whether files of older partition schemes are among them
     sorted_by: str = ""  # the leading column rows are to be sorted by
+    flaws: Mapping[Flaw, int] = field(default_factory=dict)  # how many files have each
+    flawed_bytes: int = 0
 
     @property
     def depth(self) -> float:
@@ -102,6 +105,7 @@ def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layo
     small = [file for file in files if is_small(file, target_bytes=target_bytes)]
     keys = declared_keys(table.metadata, table=str(version.name))
     partitions = _partitions(version, files, keys=keys, target_bytes=target_bytes)
+    flawed = find_flaws(version, files)
     spec_id = table.metadata.default_spec_id
     snapshot_id = version.snapshot_id
     snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
@@ -119,6 +123,8 @@ def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layo
         ),
         other_schemes=any(file.spec_id != spec_id for file in files),
         sorted_by=keys[0].column if keys else "",
+        flaws=count_flaws(flawed),
+        flawed_bytes=sum(file.bytes for file in files if file.path in flawed),
     )
 
 

@@ -22,6 +22,7 @@ from headrace.maintenance.bins import (
 )
 from headrace.maintenance.clustering import SortKey
 from headrace.tables.deletes import is_global
+from headrace.tables.flaws import find_flaws
 from headrace.tables.partitions import PartitionKey, unpartitioned_ids
 from headrace.tables.scan import FileEntry, TableVersion
 
@@ -119,7 +120,9 @@ def plan_compaction(
     partitions: Collection[PartitionKey] | None = None,
     concerns: Callable[[FileEntry], bool] = lambda _: True,
 ) -> CompactionPlan:
-    """Plan the bins of a table or of some of its partitions or files. Reads manifests only.
+    """Plan the bins of a table or of some of its partitions or files.
+
+    Reads manifests, and the footers of files that may be flawed: see `find_flaws`.
 
     What it plans, once done, is not planned again.
 
@@ -141,6 +144,7 @@ def plan_compaction(
         sorts=bool(keys),
         order_id=clustering.find_order(version._metadata, keys),
         deleted_shares=deleted_shares(everything),
+        flawed=find_flaws(version, considered).keys(),
     )
     bins = [
         each

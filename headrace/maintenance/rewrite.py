@@ -11,8 +11,8 @@ from pyiceberg.manifest import DataFile
 
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.live_rows import live_rows
+from headrace.engines.sort import SortBy
 from headrace.errors import CommitConflictError, CorruptFileError
-from headrace.identifiers import quote
 from headrace.maintenance.bins import Bin, Strategy
 from headrace.maintenance.clustering import SortKey
 from headrace.maintenance.prefetch import ahead
@@ -110,7 +110,7 @@ class Rewriter:
             raise CommitConflictError(str(self._table.name), detail)
         rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
         if each.strategy is Strategy.SORT:
-            by = [self._sql(key, writer.schema) for key in self._keys]
+            by = [self._sort_by(key, writer.schema) for key in self._keys]
             plain = pa.schema([f.remove_metadata() for f in writer.schema])
             rows = self._opened_engine().sort(rows, schema=plain, by=by)
         reading = ahead(rows, weigh=_count_rows, weight_max=_ROWS_AHEAD)
@@ -141,13 +141,16 @@ class Rewriter:
             self._engine = self._started.enter_context(engine)
         return self._engine
 
-    def _sql(self, key: SortKey, found: pa.Schema) -> str:
-        name = next((f.name for f in found if schema.field_id(f) == key.field_id), None)
-        if name is None:
+    def _sort_by(self, key: SortKey, found: pa.Schema) -> SortBy:
+        ids = [schema.field_id(field) for field in found]
+        if key.field_id not in ids:
             detail = f"`{key.column}`, which it sorts by, was dropped meanwhile"
             raise CommitConflictError(str(self._table.name), detail)
-        direction = "desc" if key.descending else "asc"
-        return f"{quote(name)} {direction} nulls {'first' if key.nulls_first else 'last'}"
+        return SortBy(
+            column=ids.index(key.field_id),
+            descending=key.descending,
+            nulls_first=key.nulls_first,
+        )
 
 
 def _count_rows(batch: pa.RecordBatch) -> int:

@@ -21,6 +21,7 @@ from headrace.errors import ContractError, StorageError
 from headrace.tables import durable, intents, partitions, schema
 from headrace.tables.encoding import dictionary_columns
 from headrace.tables.footer import SealingSink
+from headrace.tables.inspection import unproved_bounds
 from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 
 if TYPE_CHECKING:
@@ -315,13 +316,21 @@ def describe(
     key: partitions.PartitionKey,
     sort_order_id: int | None = None,
 ) -> DataFile:
-    """Build the manifest entry of a Parquet file from its footer."""
+    """Build the manifest entry of a Parquet file from its footer.
+
+    Bounds stand in it only where every row group with values of the column has them: a text above
+    4 KB leaves its row group without, and those of the others would hide it from readers.
+    """
     iceberg_schema = table.schema()
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=metadata,
         stats_columns=compute_statistics_plan(iceberg_schema, table.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(iceberg_schema),
     )
+    said = statistics.to_serialized_dict()
+    bounds = ("lower_bounds", "upper_bounds")
+    unproved = unproved_bounds(metadata, among={key for name in bounds for key in said[name]})
+    said |= {name: {k: v for k, v in said[name].items() if k not in unproved} for name in bounds}
     file = DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=location,
@@ -331,7 +340,7 @@ def describe(
         sort_order_id=sort_order_id,
         equality_ids=None,
         key_metadata=None,
-        **statistics.to_serialized_dict(),
+        **said,
     )
     file.spec_id = table.metadata.default_spec_id  # it is no argument
     return file
@@ -344,7 +353,11 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
         ContractError: Naming the column that is missing, unknown, null or does not fit.
 
     """
-    unknown = [name for name in batch.schema.names if name not in wanted.names]
+    names = batch.schema.names
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ContractError(table, f"column `{twice}` is there more than once")
+    unknown = [name for name in names if name not in wanted.names]
     if unknown:
         raise ContractError(table, f"it has no column `{unknown[0]}`")
     columns: list[pa.Array] = []

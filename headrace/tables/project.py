@@ -135,15 +135,19 @@ class Projection:
         What did not change is passed on as it is, without a copy.
 
         Raises:
-            pyarrow.ArrowException: If a value does not fit today's type.
+            ValueError: If a value does not fit today's type, naming the column.
 
         """
-        columns = [
-            pa.nulls(batch.num_rows, step.target)
-            if name is None
-            else convert(batch.column(name), step)
-            for name, step in self.columns
-        ]
+        columns: list[pa.Array] = []
+        for field, (name, step) in zip(self.schema, self.columns, strict=True):
+            if name is None:
+                columns.append(pa.nulls(batch.num_rows, step.target))
+                continue
+            try:
+                columns.append(convert(batch.column(name), step))
+            except pa.ArrowException as error:
+                msg = f"a value of its column `{field.name}` is no {field.type}: {error}"
+                raise ValueError(msg) from error
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 

@@ -1,6 +1,7 @@
 """Reading one table at one snapshot, in bounded memory, with every page checked."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables import deletes, manifests, partitions, schema
 from headrace.tables.files import local_path
@@ -123,6 +124,11 @@ class TableVersion:
         return self._metadata
 
     @property
+    def columns_then(self) -> pa.Schema:
+        """The columns the table had when the snapshot was committed, with their field ids."""
+        return schema.to_arrow(self._schema_then, field_ids=True)
+
+    @property
     def since_then(self) -> Projection:
         """How the columns the table had at this snapshot, which engines show, become `schema`.
 
@@ -130,9 +136,8 @@ class TableVersion:
             UnsupportedTableError: If another program changed them in a way that has no answer.
 
         """
-        then = schema.to_arrow(self._schema_then, field_ids=True)
         try:
-            return Projection.of(then, schema.to_arrow(self._read_as, field_ids=True))
+            return Projection.of(self.columns_then, schema.to_arrow(self._read_as, field_ids=True))
         except ValueError as error:
             detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
             raise UnsupportedTableError(str(self.name), detail) from error
@@ -266,6 +271,7 @@ class TableVersion:
 
         Raises:
             CorruptFileError: If a page does not match its checksum or a file cannot be decoded.
+            UnfitFileError: If a column or a value of a file does not fit the table.
             UnsupportedTableError: If rows are deleted by value: engines read those.
             ValueError: If a column does not exist.
 
@@ -337,6 +343,7 @@ def read_entry(
 
     Raises:
         CorruptFileError: If the file or one of its delete files is missing or damaged.
+        UnfitFileError: If a column or a value of it does not fit `wanted`.
         UnsupportedTableError: If rows are deleted by value.
 
     """
@@ -362,27 +369,42 @@ def read_file(
     """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
 
     Fields are found by id, not by name, at every depth: see `project`. What the file does not have
-    is null. `mapping` says by name which columns are which, in files that carry no ids.
+    is null. `mapping` says by name which columns are which, in files that carry no ids. Times of
+    the old type INT96 are read in microseconds, which reach beyond the year 9999.
 
     Raises:
-        CorruptFileError: If the file is missing, damaged or does not fit.
+        CorruptFileError: If the file is missing or damaged.
+        UnfitFileError: If a column or a value of it does not fit `wanted`.
 
     """
     try:
         with pa.OSFile(path) as source:
             footer = read_footer(source, path=path)
-            file = pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)
-            try:
+            file = pq.ParquetFile(
+                source,
+                metadata=footer,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",
+            )
+            with _fitting(path):
                 projection = Projection.of_file(file.schema_arrow, wanted, mapping=mapping)
-            except ValueError as error:
-                raise CorruptFileError(path, str(error)) from error
             rows = 0
             for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=projection.reads):
                 rows += batch.num_rows
-                yield projection.apply(batch)
+                with _fitting(path):
+                    fitted = projection.apply(batch)
+                yield fitted
             if rows != footer.num_rows:
                 # a page's checksum does not cover its header: one bit there makes pyarrow skip it
                 detail = f"{rows} of its {footer.num_rows} rows were found"
                 raise CorruptFileError(path, detail)
     except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise CorruptFileError(path, str(error)) from error
+
+
+@contextlib.contextmanager
+def _fitting(path: str) -> Generator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UnfitFileError(path, str(error)) from error

@@ -23,6 +23,7 @@ CODECS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "uncompressed": "n
 # Iceberg has these too, but Trino reads neither brotli nor the LZ4 that pyarrow writes, and pyarrow
 # neither LZO nor the LZ4 of Hadoop: files get the default codec instead
 _CODECS_OF_SOME_ENGINES = frozenset({"lz4", "lz4_raw", "brotli", "lzo"})
+_FORMER_CODEC = "headrace.codec"  # sample tables had it, and files with LZ4; read for nothing else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,12 @@ def parquet_recipe(properties: Mapping[str, str], *, table: str) -> ParquetRecip
         page_rows=count(PAGE_ROWS),
         dictionary_bytes=count(DICTIONARY_BYTES) or DICTIONARY_PAGE_BYTES,
     )
+
+
+def names_a_codec_of_some_engines(properties: Mapping[str, str]) -> bool:
+    """Whether files may lie there that not every engine reads, by what the table said or says."""
+    said = properties.get(COMPRESSION_CODEC, "").lower(), properties.get(_FORMER_CODEC, "")
+    return not _CODECS_OF_SOME_ENGINES.isdisjoint(said)
 
 
 def _codec(properties: Mapping[str, str], *, table: str) -> str | None:

@@ -26,7 +26,11 @@ from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 import headrace as hr
 from headrace.config import Settings
-from headrace.errors import CorruptFileError, InvalidNameError, UnsupportedTableError
+from headrace.errors import (
+    InvalidNameError,
+    UnfitFileError,
+    UnsupportedTableError,
+)
 from headrace.maintenance.bins import CompactionPolicy
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
@@ -207,7 +211,7 @@ def test_files_that_nobody_can_tell_the_columns_of_are_refused_by_name(
     with table.transaction() as transaction:
         transaction.remove_properties("schema.name-mapping.default")
     before = table.metadata.current_snapshot_id
-    with pytest.raises(CorruptFileError, match="no field id"):
+    with pytest.raises(UnfitFileError, match="no field id"):
         hr.tables.compact(table).apply()
     assert table.refresh().metadata.current_snapshot_id == before
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import json
+import math
 import uuid
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.sort import SortBy
 from headrace.errors import CorruptFileError, StorageFullError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.maintenance.bins import CompactionPolicy, Strategy
@@ -274,9 +276,8 @@ def test_a_sort_without_room_for_any_part_of_its_file_says_so(settings: Settings
         for bytes_max in range(0, 40_000, 400):  # the footer is the last few hundred
             try:
                 with room_for(bytes_max):
-                    rows = sum(
-                        each.num_rows for each in engine.sort([batch], schema=schema, by=["n"])
-                    )
+                    found = engine.sort([batch], schema=schema, by=[SortBy(column=0)])
+                    rows = sum(each.num_rows for each in found)
             except StorageFullError:
                 refused += 1
             else:
@@ -302,7 +303,63 @@ def test_a_sort_that_runs_out_of_room_says_so(settings: Settings) -> None:
     with DuckDBEngine.open(few) as engine:
         engine._connection.execute("set max_temp_directory_size = '1MiB'")
         with pytest.raises(StorageFullError):
-            list(engine.sort(batches, schema=schema, by=['"n"']))
+            list(engine.sort(batches, schema=schema, by=[SortBy(column=0)]))
+
+
+def test_a_sort_key_is_compared_and_not_changed(lake: Lake) -> None:
+    # 0.0 and -0.0 compare equal, so they stay as they came; NaN is above all others
+    columns = pa.schema([("f", pa.float32()), ("d", pa.float64()), ("n", pa.int64())])
+    properties = {CLUSTER_BY: json.dumps(["f", "d"])}
+    table = lake.create(TableName("raw", "zeros"), columns, properties=properties)
+    values = [0.0, -0.0, math.nan, None, -1.0, -0.0, 0.0]
+    batch = pa.record_batch([[0.0] * 7, values, list(range(7))], schema=columns)
+    commit.append(table, write_batches(table, [batch]), provenance=commit.Provenance())
+    turned = pa.record_batch([[-0.0], [-2.0], [7]], schema=columns)
+    commit.append(table, write_batches(table, [turned]), provenance=commit.Provenance())
+    assert compact(table).changed
+    found = table.head().to_arrow().to_pylist()
+    assert [row["n"] for row in found] == [3, 7, 4, 0, 1, 5, 6, 2]
+    assert [str(row["d"]) for row in found] == [
+        *("None", "-2.0", "-1.0", "0.0", "-0.0", "-0.0", "0.0", "nan")
+    ]
+    assert [str(row["f"]) for row in found] == ["0.0", "-0.0", *["0.0"] * 6]
+
+
+def test_names_that_differ_only_in_case_are_sorted_apart(lake: Lake) -> None:
+    twins = pa.struct([("a", pa.int64()), ("A", pa.string())])
+    columns = pa.schema(
+        [
+            pa.field("item", pa.int64()),
+            pa.field("Item", pa.string()),
+            pa.field("twins", twins),
+            pa.field("listed", pa.list_(twins)),
+            pa.field("mapped", pa.map_(pa.string(), twins)),
+            pa.field("uid", pa.struct([("u", pa.uuid()), ("U", pa.binary(2))])),
+        ]
+    )
+    properties = {CLUSTER_BY: json.dumps(["Item"])}
+    table = lake.create(TableName("raw", "twins"), columns, properties=properties)
+    uids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"u" * 16] * 3, pa.binary(16)))
+    fixed = pa.array([b"ab", None, b"cd"], pa.binary(2))
+    pairs: list[Any] = [{"a": 1, "A": "x"}, None, {"a": None, "A": "y"}]
+    batch = pa.record_batch(
+        [
+            pa.array([1, 2, 3], pa.int64()),
+            pa.array(["c", "b", "a"]),
+            pa.array(pairs, twins),
+            pa.array([[each] for each in pairs], pa.list_(twins)),
+            pa.array([[("k", each)] for each in pairs], pa.map_(pa.string(), twins)),
+            pa.StructArray.from_arrays([uids, fixed], fields=list(columns.field("uid").type)),
+        ],
+        schema=columns,
+    )
+    for at in range(3):
+        files = write_batches(table, [batch.slice(at, 1)])
+        commit.append(table, files, provenance=commit.Provenance())
+    before = table.head().to_arrow().to_pylist()
+    assert compact(table).changed
+    key = "Item"
+    assert table.head().to_arrow().to_pylist() == sorted(before, key=lambda row: row[key])
 
 
 def test_keys_come_from_the_declaration_then_from_the_tables_own_order(

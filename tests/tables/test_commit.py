@@ -15,9 +15,9 @@ from headrace.engines.duckdb import load_iceberg_extension
 from headrace.errors import (
     CommitConflictError,
     CommitOutcomeUnknownError,
-    CorruptFileError,
     DatabaseUnavailableError,
     FencedError,
+    UnfitFileError,
 )
 from headrace.identifiers import TableName
 from headrace.tables import attempt, commit, refs
@@ -301,5 +301,5 @@ def test_a_file_without_field_ids_is_an_error_and_never_reads_as_nulls(
     assert table.head().to_arrow().column("a").to_pylist() == [1, 2]  # by the name mapping
     with table.iceberg().transaction() as transaction:
         transaction.remove_properties("schema.name-mapping.default")
-    with pytest.raises(CorruptFileError, match="no field id"):
+    with pytest.raises(UnfitFileError, match="no field id"):
         table.head().to_arrow()

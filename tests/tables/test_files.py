@@ -58,6 +58,16 @@ def test_a_missing_required_value_is_refused_by_name(lake: Lake) -> None:
         write_batches(table, [batch])
 
 
+def test_a_repeated_column_is_refused_by_name(lake: Lake) -> None:
+    table = events_table(lake)
+    batch = events([1])
+    twice = pa.RecordBatch.from_arrays(
+        [*batch.columns, batch.column("name")], names=[*batch.schema.names, "name"]
+    )
+    with pytest.raises(ContractError, match="`name`"):
+        write_batches(table, [twice])
+
+
 def test_a_refused_batch_leaves_no_file_behind(lake: Lake) -> None:
     table = events_table(lake)
     good, bad = events([1]), pa.record_batch({"nonsense": [1]})

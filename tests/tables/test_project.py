@@ -1,5 +1,6 @@
 """Reading older files: every reader shows, by field id, exactly what the schema of today says."""
 
+import datetime as dt
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.errors import CorruptFileError
+from headrace.errors import UnfitFileError
 from headrace.identifiers import TableName
 from headrace.tables import commit, schema
 from headrace.tables.commit import Provenance
@@ -222,12 +223,44 @@ def test_a_file_that_is_of_no_schema_the_table_had_is_an_error_and_never_null(
 ) -> None:
     empty = pa.schema([have]).empty_table()
     path = written(tmp_path / "f.parquet", empty)
-    with pytest.raises(CorruptFileError, match=complaint):
+    with pytest.raises(UnfitFileError, match=complaint):
         list(read_file(path, pa.schema([wanted])))
 
 
 def test_a_value_that_does_not_fit_the_type_of_today_is_an_error(tmp_path: Path) -> None:
     wide = pa.table([[2**40]], pa.schema([field("a", pa.int64(), 1)]))
     path = written(tmp_path / "f.parquet", wide)
-    with pytest.raises(CorruptFileError, match="not in range"):
+    with pytest.raises(UnfitFileError, match="not in range") as refused:
         list(read_file(path, pa.schema([field("a", pa.int32(), 1)])))
+    assert refused.value.path == path
+
+
+def test_times_of_type_int96_are_read_however_far_away(tmp_path: Path) -> None:
+    times = [dt.datetime(9999, 12, 31), dt.datetime(1, 1, 1), dt.datetime(2020, 1, 1, 1, 2, 3, 4)]  # noqa: DTZ001
+    rows = pa.table([times], pa.schema([field("a", pa.timestamp("us"), 1)]))
+    path = str(tmp_path / "f.parquet")
+    pq.write_table(rows, path, use_deprecated_int96_timestamps=True, store_schema=False)
+    (batch,) = read_file(path, rows.schema)
+    assert batch.column("a").to_pylist() == times
+
+
+@pytest.mark.parametrize(("nanoseconds", "fits"), [(1_000, True), (1_001, False)])
+def test_nanoseconds_are_read_where_none_is_lost(
+    tmp_path: Path, nanoseconds: int, fits: bool
+) -> None:
+    rows = pa.table([[nanoseconds]], pa.schema([field("a", pa.timestamp("ns"), 1)]))
+    path = written(tmp_path / "f.parquet", rows)
+    wanted = pa.schema([field("a", pa.timestamp("us"), 1)])
+    if fits:
+        (batch,) = read_file(path, wanted)
+        assert batch.column("a").cast(pa.int64()).to_pylist() == [1]
+    else:
+        with pytest.raises(UnfitFileError):
+            list(read_file(path, wanted))
+
+
+def test_text_that_is_not_marked_as_text_is_read_as_text(tmp_path: Path) -> None:
+    rows = pa.table([["ü".encode(), None]], pa.schema([field("a", pa.binary(), 1)]))
+    path = written(tmp_path / "f.parquet", rows)
+    (batch,) = read_file(path, pa.schema([field("a", pa.string(), 1)]))
+    assert batch.column("a").to_pylist() == ["ü", None]

@@ -1,0 +1,120 @@
+"""What the footer of a data file says that its manifest entry does not, or says wrong."""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.table.name_mapping import NameMapping
+
+from headrace.errors import CorruptFileError
+from headrace.tables import schema
+from headrace.tables.footer import read_footer
+
+Leaf = tuple[int | None, pa.DataType]  # a column of a Parquet file: its field id and its type
+_REMEMBERED_MAX = 65_536  # a data file never changes; an inspection takes about 500 bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """How a file was written.
+
+    `unproved` are the field ids of columns without minimum or maximum in a row group that has
+    values of them: nothing is known about the range of their values. `bytes_only` are those of
+    columns of bytes that are not marked as text. `codecs` are named as pyarrow does.
+    """
+
+    unproved: frozenset[int]
+    bytes_only: frozenset[int]
+    codecs: frozenset[str]
+
+
+def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
+    """Read the footer of a local data file, or remember what it said.
+
+    `mapping` says by name which columns are which, in files that carry no field ids.
+
+    Raises:
+        CorruptFileError: If the file is missing or its footer damaged.
+
+    """
+    found = _remembered.get(path)
+    if found is None:
+        try:
+            with pa.OSFile(path) as source:
+                footer = read_footer(source, path=path)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptFileError(path, str(error)) from error
+        found = _remembered[path] = inspect_footer(footer, mapping=mapping)
+        while len(_remembered) > _REMEMBERED_MAX:
+            _remembered.popitem(last=False)
+    return found
+
+
+_remembered: OrderedDict[str, Inspection] = OrderedDict()
+
+
+def inspect_footer(footer: pq.FileMetaData, *, mapping: NameMapping | None = None) -> Inspection:
+    """Inspect a footer at hand. Pure."""
+    leaves = _leaves(footer, mapping)
+    first = [footer.row_group(0).column(at) for at in range(len(leaves)) if footer.num_row_groups]
+    return Inspection(
+        unproved=_unproved(footer, leaves),
+        bytes_only=frozenset(key for key, kind in leaves if key is not None and _is_bytes(kind)),
+        codecs=frozenset(chunk.compression for chunk in first),  # a file is written with one
+    )
+
+
+def unproved_bounds(footer: pq.FileMetaData, *, among: Collection[int]) -> frozenset[int]:
+    """Name those of some columns, by field id, that a row group has values but no bounds of. Pure.
+
+    Costs nothing for a file of one row group, which has no bounds from elsewhere.
+    """
+    if footer.num_row_groups < 2 or not among:
+        return frozenset()
+    leaves = [(key if key in among else None, kind) for key, kind in _leaves(footer, None)]
+    return _unproved(footer, leaves)
+
+
+def _unproved(footer: pq.FileMetaData, leaves: Sequence[Leaf]) -> frozenset[int]:
+    groups = [footer.row_group(at) for at in range(footer.num_row_groups)]
+    return frozenset(
+        key
+        for at, (key, _) in enumerate(leaves)
+        if key is not None and not all(_is_bounded(group.column(at)) for group in groups)
+    )
+
+
+def _is_bounded(chunk: pq.ColumnChunkMetaData) -> bool:
+    """Whether minimum and maximum of a row group are known, or it has no values to have any."""
+    if not chunk.num_values:
+        return True
+    statistics = chunk.statistics
+    if statistics is None:
+        return False
+    has_none = statistics.has_null_count and statistics.null_count == chunk.num_values
+    return statistics.has_min_max or has_none
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _leaves(footer: pq.FileMetaData, mapping: NameMapping | None) -> list[Leaf]:
+    """List the columns of a Parquet file in their order: field id, if any, and type."""
+    found = footer.schema.to_arrow_schema()
+    known = {field.name: field for field in schema.identified(found, mapping)}
+    return [leaf for field in found for leaf in _leaves_of(known.get(field.name, field))]
+
+
+def _leaves_of(field: pa.Field) -> Iterator[Leaf]:
+    children = _children(field.type)
+    if not children:
+        yield schema.field_id(field), field.type
+    for child in children:
+        yield from _leaves_of(child)
+
+
+def _children(kind: pa.DataType) -> Sequence[pa.Field]:
+    return [kind.field(at) for at in range(kind.num_fields)] if pa.types.is_nested(kind) else []
