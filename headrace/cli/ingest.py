@@ -51,6 +51,11 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
                 out.say(f"{stream.name:<{width}}  stopped: {error}")
             else:
                 out.say(_summary(results[-1], width=width))
+                for source, others in results[-1].same_content.items():
+                    same = ", ".join(f"`{other}`" for other in others)
+                    out.say(
+                        f"  warning: `{source}` has the content of {same}; its rows are there again"
+                    )
     if output is Format.JSON:
         out.table([_facts(result) for result in results], columns=())
     if errors:
@@ -72,7 +77,11 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
         row["waiting"] = len(row["sources_waiting"])
         row["taken"] = row.pop("sources_taken")
     columns = ("stream", "table", "rows", "dead_letters", "taken", "waiting", "watermark")
-    output_of(output).table(rows, columns=columns)
+    out = output_of(output)
+    out.table(rows, columns=columns)
+    for row in rows:
+        for source in row["sources_unfinished"]:
+            out.say(f"the last line of `{source}` waits for its newline (stream {row['stream']})")
 
 
 def _ingest(lake: "Lake", stream: "Stream") -> "IngestResult":
@@ -102,6 +111,7 @@ def _facts(result: "IngestResult") -> dict[str, object]:
         "late_rows": result.late_rows,
         "commits": result.commits,
         "watermark": result.watermark,
+        "same_content": dict(result.same_content),
         "splits": [asdict(split) for split in result.splits],
     }
 

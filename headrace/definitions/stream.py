@@ -71,11 +71,17 @@ class StreamField(Declaration):
 
 
 class FileSource(Declaration):
-    """Files that match a pattern below the lake's data folder."""
+    """Files that match a pattern below the lake's data folder.
+
+    `complete_files` says that nothing is added to a file after it appears. Then the last line of a
+    text file is taken even without its newline; else it waits for it.
+    """
 
     noun: ClassVar[str] = "a source"
+    misnomers: ClassVar[dict[str, str]] = {"complete": "complete_files"}
 
     files: str
+    complete_files: bool = False
 
     @field_validator("files")
     @classmethod

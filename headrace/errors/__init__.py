@@ -32,6 +32,7 @@ from headrace.errors.flow import (
     OnlineStoreError,
     SourceChangedError,
     SourceFileError,
+    SourceLedgerError,
 )
 from headrace.errors.storage import (
     CorruptFileError,
@@ -126,6 +127,7 @@ __all__ = [
     "SnapshotNotFoundError",
     "SourceChangedError",
     "SourceFileError",
+    "SourceLedgerError",
     "StorageError",
     "StorageFullError",
     "TableNotFoundError",

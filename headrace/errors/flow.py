@@ -25,6 +25,18 @@ class SourceChangedError(LakeError):
         )
 
 
+class SourceLedgerError(LakeError):
+    """The registry has lost which sources a stream had taken."""
+
+    def __init__(self, seal: int) -> None:
+        self.seal = seal
+        super().__init__(
+            f"the registry does not have all sources that were taken up to seal {seal}, which the "
+            "table names; nothing was ingested, for files would be read twice. Put the `registry.db` "
+            "back that belongs to this catalog, or roll the table back to before that seal"
+        )
+
+
 class ContractError(LakeError):
     """A contract asks a table for a change that is not additive or widening."""
 

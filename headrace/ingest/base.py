@@ -1,19 +1,34 @@
 """The seam between ingestion and where records come from: splits, positions, micro-batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
 
+class Seen(NamedTuple):
+    """What tells, without reading it, that a file is as it was."""
+
+    changed_ns: int
+    inode: int
+
+
+UNSEEN = Seen(0, 0)  # of no file: nothing tells
+
+
 @dataclass(frozen=True)
 class Position:
-    """How far a split is taken: the next record's offset, and where its bytes start if known."""
+    """How far a split is taken: the next record's offset, and where its bytes start if known.
+
+    `fingerprint` is that of the bytes before it, if known, and `seen` of the file whose end it is.
+    """
 
     records: int = 0
     bytes: int = 0
+    fingerprint: str = ""
+    seen: Seen = UNSEEN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +61,27 @@ class Records:
         return len(self.lines) if self.rows is None else self.rows.num_rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a source holds beyond what was taken.
+
+    Args:
+        splits: What can be taken, in the order to take it.
+        unfinished: Sources whose only new record is not complete yet.
+        unchanged: Positions of sources that had to be read to know that they are as they were; once
+            these are remembered, the next look need not.
+
+    """
+
+    splits: tuple[Split, ...]
+    unfinished: tuple[str, ...] = ()
+    unchanged: Mapping[str, Position] = field(default_factory=dict)
+
+
+# how far the named sources are taken; those of which nothing was are left out
+PositionsOf = Callable[[Collection[str]], Mapping[str, Position]]
+
+
 class Source(Protocol):
     """Where a stream's records come from.
 
@@ -53,8 +89,8 @@ class Source(Protocol):
     gives the same records again.
     """
 
-    def splits(self, positions: Mapping[str, Position]) -> tuple[Split, ...]:
-        """List the splits with records beyond `positions`, in the order to take them."""
+    def look(self, positions_of: PositionsOf) -> Look:
+        """Find what lies beyond the positions; asks for those of all its sources at once."""
         ...
 
     def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
@@ -63,6 +99,7 @@ class Source(Protocol):
         Raises:
             SourceFileError: If the split is not what the contract says; before the first record
                 wherever that can be known.
+            SourceChangedError: If what was taken of it is no longer there.
 
         """
         ...

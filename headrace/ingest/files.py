@@ -1,24 +1,29 @@
 """The file source: files below the data folder, in lexical order, as bounded micro-batches.
 
-CSV and JSON files are lines: a newline ends a record, always, and lines of blanks are no records.
-Files may grow between runs; a file that shrank or was replaced is refused by name. Names that start
-with `.` or `_` are unfinished files and are left alone.
+CSV and JSON files are lines: a newline ends a record, always, and lines of blanks are no records. A
+last line without one waits, unless the contract says that files are complete when they appear.
+Files may grow between runs; a file that shrank or whose bytes are not those that were taken is refused
+by name. Names that start with `.` or `_` are unfinished files and are left alone.
 """
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
-from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.base import Look, Position, PositionsOf, Records, Split
 from headrace.ingest.csv_record import CsvRecordError, split_record
 from headrace.ingest.decoded import shown
+from headrace.ingest.file_state import FileState, compare, seen_of
+from headrace.ingest.fingerprint import Fingerprint
 from headrace.ingest.values import holds
 
 READ_BYTES = 4 * 1024 * 1024
@@ -26,6 +31,7 @@ ROWS_PER_BATCH = 65_536
 RECORD_BYTES_MAX = 1024 * 1024
 _HEAD_BYTES = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTHING = Position()
 _BOM = b"\xef\xbb\xbf"
 _MAGIC = {
     b"\x1f\x8b": "gzip data",
@@ -41,22 +47,39 @@ _MAGIC = {
 }
 
 
+class _Lines(NamedTuple):
+    """Lines as read, where they end, and the fingerprint of all up to there."""
+
+    lines: list[bytes]
+    end: int
+    fingerprint: str
+
+
 class FileSource:
     """The files of one stream."""
 
     def __init__(self, stream: Stream, *, data_dir: Path, read_bytes: int = READ_BYTES) -> None:
         self._stream, self._data_dir, self._read_bytes = stream, data_dir, read_bytes
 
-    def splits(self, positions: Mapping[str, Position]) -> tuple[Split, ...]:
+    def look(self, positions_of: PositionsOf) -> Look:
         """List the files with something new, by name; what is wrong with one, reading it tells."""
-        found: list[Split] = []
-        for source, path in self._files().items():
-            start = positions.get(source, Position())
-            size, written = _size_and_time(path)
-            if size in (0, start.bytes) and path.is_file():
-                continue
-            found.append(Split(source=source, partition=0, source_time=written, start=start))
-        return tuple(found)
+        files = self._files()
+        positions = positions_of(files.keys())
+        splits: list[Split] = []
+        unfinished: list[str] = []
+        unchanged: dict[str, Position] = {}
+        for source, path in files.items():
+            start = positions.get(source, _NOTHING)
+            found = compare(path, start)
+            if found.state is FileState.READ_AGAIN:
+                unchanged[source] = replace(start, seen=found.seen)
+            elif found.state is FileState.OTHER:
+                if found.size_bytes > start.bytes and not self._has_record(path, start.bytes):
+                    unfinished.append(source)
+                    continue
+                time = _EPOCH + timedelta(microseconds=found.modified_us)
+                splits.append(Split(source=source, partition=0, source_time=time, start=start))
+        return Look(splits=tuple(splits), unfinished=tuple(unfinished), unchanged=unchanged)
 
     def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
         """Read one file from the split's start on.
@@ -73,12 +96,30 @@ class FileSource:
         if not path.is_file():
             raise SourceFileError(split.source, "it is not a file")
         size, taken = path.stat().st_size, split.start.bytes
-        if size < taken or (taken and self._stream.format == "parquet"):
+        if size < taken or (taken and self._stream.format == "parquet" and size != taken):
             detail = f"it has {size} bytes, but {taken} were taken from it"
             raise SourceChangedError(split.source, detail)
         if self._stream.format == "parquet":
             return self._parquet(path, split, rows_per_commit=rows_per_commit)
         return self._text(path, split)
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether files are complete when they appear."""
+        return self._stream.source.complete_files or self._stream.format == "parquet"
+
+    def _has_record(self, path: Path, since: int) -> bool:
+        """Whether a line of text ends after `since`, or reading the file will tell what is wrong."""
+        if self._is_complete:
+            return True
+        try:
+            with path.open("rb") as handle:
+                is_other = since == 0 and _other_format(handle.read(_HEAD_BYTES)) is not None
+                handle.seek(since)
+                blocks = iter(lambda: handle.read(_HEAD_BYTES), b"")
+                return is_other or any(b"\n" in block for block in blocks)
+        except OSError:
+            return True
 
     def _files(self) -> dict[str, Path]:
         paths = self._data_dir.glob(self._stream.source.files)
@@ -90,46 +131,36 @@ class FileSource:
     def _text(self, path: Path, split: Split) -> Iterator[Records]:
         try:
             with path.open("rb") as handle:
+                seen = seen_of(os.fstat(handle.fileno()))
+                fingerprint = _taken_part(handle, split)
                 header = self._open_text(handle, split)
-                taken = split.start.records
-                skip = taken if not split.start.bytes else 0
-                first_offset = taken - skip
-                waiting: Records | None = None
-                for lines, position in _lines(handle, read_bytes=self._read_bytes):
-                    if waiting is not None and lines:
-                        yield waiting
-                        waiting = None
-                    fresh = lines[skip:]
-                    first_offset += len(lines) - len(fresh)
-                    skip -= len(lines) - len(fresh)
-                    if waiting is not None:  # only blanks followed: they belong to what came before
-                        waiting = _moved(waiting, position)
-                    elif fresh:
-                        waiting = Records(
-                            first_offset=first_offset,
-                            end=Position(first_offset + len(fresh), position),
-                            lines=fresh,
-                            header=header,
-                        )
-                        first_offset += len(fresh)
-                if skip:
-                    detail = f"it has {taken - skip} records, but {taken} were taken from it"
-                    raise SourceChangedError(split.source, detail)
-                position = handle.tell()
-                end = Position(first_offset, position)
-                yield waiting or Records(first_offset=first_offset, end=end, header=header)
+                if header is None:
+                    return
+                if not split.start.bytes:
+                    fingerprint = Fingerprint.of(handle, handle.tell())
+                begun = replace(split.start, bytes=handle.tell(), seen=seen)
+                blocks = _lines(
+                    handle, fingerprint, read_bytes=self._read_bytes, whole=self._is_complete
+                )
+                yield from _batches(
+                    blocks, split, replace(begun, fingerprint=str(fingerprint)), header
+                )
         except OSError as error:
             raise SourceFileError(split.source, _reason(error)) from error
 
-    def _open_text(self, handle: BinaryIO, split: Split) -> tuple[str, ...]:
-        """Check the file's first bytes, read a CSV header, and stand at the split's start."""
+    def _open_text(self, handle: BinaryIO, split: Split) -> tuple[str, ...] | None:
+        """Check the file's first bytes, read a CSV header, and stand at the split's start.
+
+        None if the header is not complete yet.
+        """
+        handle.seek(0)
         head = handle.read(_HEAD_BYTES)
         _refuse_other_formats(split.source, head, claimed=self._stream.format)
         body = len(_BOM) if head.startswith(_BOM) else 0
         handle.seek(body)
-        header: tuple[str, ...] = ()
+        header: tuple[str, ...] | None = ()
         if self._stream.format == "csv":
-            header = _csv_header(handle, self._stream, split.source)
+            header = _csv_header(handle, self._stream, split.source, whole=self._is_complete)
         elif not split.start.records and head.strip() and not _looks_like_json(head[body:]):
             raise SourceFileError(split.source, "no line of its beginning is a JSON object")
         if split.start.bytes:
@@ -143,22 +174,31 @@ class FileSource:
 
     def _parquet(self, path: Path, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
         try:
-            size = path.stat().st_size
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                rows, start = file.metadata.num_rows, split.start.records
-                if rows < start:
-                    detail = f"it has {rows} records, but {start} were taken from it"
+            with path.open("rb") as handle:
+                status = os.fstat(handle.fileno())
+                size, seen = status.st_size, seen_of(status)
+                fingerprint = str(Fingerprint.of(handle, size))
+                if split.start.fingerprint not in ("", fingerprint):
+                    detail = "its content is no longer what was taken from it"
                     raise SourceChangedError(split.source, detail)
-                _check_parquet(file.schema_arrow, self._stream, split.source)
-                if rows - start > rows_per_commit:
-                    for _ in file.iter_batches(batch_size=ROWS_PER_BATCH):
-                        pass
-                for offset, batch in _batches_from(file, start):
-                    end = offset + batch.num_rows
-                    position = Position(end, size if end == rows else 0)
-                    yield Records(first_offset=offset, end=position, rows=batch)
-                if rows == start:
-                    yield Records(first_offset=rows, end=Position(rows, size))
+                with pq.ParquetFile(handle, page_checksum_verification=True) as file:
+                    rows, start = file.metadata.num_rows, split.start.records
+                    if rows < start:
+                        detail = f"it has {rows} records, but {start} were taken from it"
+                        raise SourceChangedError(split.source, detail)
+                    _check_parquet(file.schema_arrow, self._stream, split.source)
+                    if rows - start > rows_per_commit:
+                        for _ in file.iter_batches(batch_size=ROWS_PER_BATCH):
+                            pass
+                    for offset, batch in _batches_from(file, start):
+                        end = offset + batch.num_rows
+                        done = size if end == rows else 0
+                        _refuse_written(handle, status, split.source)
+                        position = Position(end, done, fingerprint, seen)
+                        yield Records(first_offset=offset, end=position, rows=batch)
+                    if rows == start:
+                        position = Position(rows, size, fingerprint, seen)
+                        yield Records(first_offset=rows, end=position)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise SourceFileError(split.source, _reason(error)) from error
@@ -167,38 +207,77 @@ class FileSource:
             raise SourceFileError(split.source, detail) from error
 
 
-def _size_and_time(path: Path) -> tuple[int, datetime]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return -1, _EPOCH
-    return stat.st_size, _EPOCH + timedelta(microseconds=stat.st_mtime_ns // 1000)
+def _refuse_written(handle: BinaryIO, before: os.stat_result, source: str) -> None:
+    """Refuse a file that was written to since it was opened: its batches may be of two contents."""
+    now = os.fstat(handle.fileno())
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise SourceChangedError(source, "it was written to while it was read")
 
 
-def _moved(records: Records, position: int) -> Records:
-    return Records(
-        first_offset=records.first_offset,
-        end=Position(records.end.records, position),
-        lines=records.lines,
-        header=records.header,
-    )
+def _taken_part(handle: BinaryIO, split: Split) -> Fingerprint:
+    """Read what was taken of a file before, and refuse another content."""
+    found = Fingerprint.of(handle, split.start.bytes)
+    if split.start.fingerprint and str(found) != split.start.fingerprint:
+        detail = f"the {split.start.bytes} bytes that were taken from it are no longer the same"
+        raise SourceChangedError(split.source, detail)
+    return found
 
 
-def _lines(handle: BinaryIO, *, read_bytes: int) -> Iterator[tuple[list[bytes], int]]:
-    """Split into non-blank lines, with the byte position after them.
+def _batches(
+    blocks: Iterator[_Lines], split: Split, begun: Position, header: tuple[str, ...]
+) -> Iterator[Records]:
+    """Number the records of a text file that begin at `begun`, and leave out those that were taken."""
+    taken = split.start.records
+    skip = taken if not split.start.bytes else 0
+    reached = replace(begun, records=taken - skip)
+    waiting: Records | None = None
+    for lines, end, fingerprint in blocks:
+        if waiting is not None and lines:
+            yield waiting
+            waiting = None
+        fresh = lines[skip:]
+        first_offset = reached.records + len(lines) - len(fresh)
+        skip -= len(lines) - len(fresh)
+        reached = Position(first_offset + len(fresh), end, fingerprint, begun.seen)
+        if waiting is not None:  # only blanks followed: they belong to what came before
+            waiting = replace(waiting, end=reached)
+        elif fresh:
+            waiting = Records(first_offset=first_offset, end=reached, lines=fresh, header=header)
+    if skip:
+        detail = f"it has {taken - skip} records, but {taken} were taken from it"
+        raise SourceChangedError(split.source, detail)
+    if waiting is not None:
+        yield waiting
+    elif reached.bytes != split.start.bytes:
+        yield Records(first_offset=reached.records, end=reached, header=header)
 
-    A line over `RECORD_BYTES_MAX` is cut just beyond it, which tells the decoder.
+
+def _lines(
+    handle: BinaryIO, fingerprint: Fingerprint, *, read_bytes: int, whole: bool
+) -> Iterator[_Lines]:
+    """Split into non-blank lines, with the byte position after them; the last needs a newline.
+
+    A line over `RECORD_BYTES_MAX` is cut just beyond it, which tells the decoder. `fingerprint` is
+    that of all before, and the last line of a `whole` file needs no newline.
     """
     rest, rest_bytes, position = b"", 0, handle.tell()
+    so_far = str(fingerprint)
     while block := handle.read(read_bytes):
         position += len(block)
         pieces = block.split(b"\n")
         pieces[0] = rest + pieces[0]
-        rest_bytes = rest_bytes + len(block) if len(pieces) == 1 else len(pieces[-1])
+        if len(pieces) > 1:
+            rest_bytes = len(pieces[-1])
+            fingerprint.update(memoryview(block)[: len(block) - rest_bytes])
+            so_far = str(fingerprint)
+            fingerprint.update(memoryview(block)[len(block) - rest_bytes :])
+        else:
+            rest_bytes += len(block)
+            fingerprint.update(block)
         rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
-        yield _clean(pieces), position - rest_bytes
-    if rest:
-        yield _clean([rest]), position
+        yield _Lines(_clean(pieces), position - rest_bytes, so_far)
+    if rest and whole:
+        yield _Lines(_clean([rest]), position, str(fingerprint))
 
 
 def _clean(pieces: list[bytes]) -> list[bytes]:
@@ -210,28 +289,38 @@ def _clean(pieces: list[bytes]) -> list[bytes]:
 
 
 def _refuse_other_formats(source: str, head: bytes, *, claimed: str) -> None:
+    other = _other_format(head)
+    if other is not None:
+        detail = f"it {other}, not {claimed.upper()}"
+        raise SourceFileError(source, detail)
+
+
+def _other_format(head: bytes) -> str | None:
+    """Say what a file is by its first bytes, if it is not text."""
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
-            detail = f"it is {what}, not {claimed.upper()}"
-            raise SourceFileError(source, detail)
-    if b"\x00" in head:
-        detail = f"it holds binary data, not {claimed.upper()}"
-        raise SourceFileError(source, detail)
+            return f"is {what}"
+    return "holds binary data" if b"\x00" in head else None
 
 
 def _looks_like_json(head: bytes) -> bool:
     return any(line.lstrip().startswith(b"{") for line in head.split(b"\n"))
 
 
-def _csv_header(handle: BinaryIO, stream: Stream, source: str) -> tuple[str, ...]:
+def _csv_header(
+    handle: BinaryIO, stream: Stream, source: str, *, whole: bool
+) -> tuple[str, ...] | None:
+    """Read the header; None if it is not there yet, or only a part of it."""
     line = b""
     while not line.strip():
         line = handle.readline(RECORD_BYTES_MAX + 1)
         if not line:
-            return ()  # an empty file: no header, and no records either
+            return () if whole else None  # an empty file: no header, and no records either
     if len(line) > RECORD_BYTES_MAX:
         detail = f"its header is longer than {RECORD_BYTES_MAX} bytes"
         raise SourceFileError(source, detail)
+    if not whole and not line.endswith(b"\n"):
+        return None
     try:
         header = tuple(split_record(line.decode().rstrip("\r\n")))
     except (UnicodeDecodeError, CsvRecordError) as error:

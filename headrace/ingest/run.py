@@ -7,7 +7,7 @@ again, so every record ends exactly once in exactly one of the two tables.
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,15 +26,14 @@ from headrace.ingest.contract import Checked, check, latest
 from headrace.ingest.decode import decode
 from headrace.ingest.decoded import Violation
 from headrace.ingest.files import FileSource
+from headrace.ingest.positions import Positions, seal_former
 from headrace.tables.adopt import fresh
 from headrace.tables.column_statistics import CLUSTER_BY, KEY
-from headrace.tables.commit import Fence, Provenance, append, offsets
+from headrace.tables.commit import Provenance, append
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
 
 ROWS_PER_COMMIT = 1_000_000
-_BYTES = "headrace.source_bytes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +49,17 @@ class Taken:
 
 @dataclass(frozen=True, kw_only=True)
 class IngestResult:
-    """What one run took from a stream's sources; all of it is committed."""
+    """What one run took from a stream's sources; all of it is committed.
+
+    `same_content` names, for each source taken, others that were taken up to the same bytes: a file
+    that was renamed, copied or linked, whose rows are there once for each name.
+    """
 
     stream: str
     table: TableName
     splits: tuple[Taken, ...]
     watermark: datetime | None
+    same_content: Mapping[str, tuple[str, ...]]
 
     @property
     def rows(self) -> int:
@@ -80,7 +84,11 @@ class IngestResult:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamStatus:
-    """How far a stream is ingested."""
+    """How far a stream is ingested.
+
+    `sources_waiting` have something to take; `sources_unfinished` only a last line that waits for its
+    newline.
+    """
 
     stream: str
     table: TableName
@@ -88,6 +96,7 @@ class StreamStatus:
     dead_letters: int
     sources_taken: int
     sources_waiting: tuple[str, ...]
+    sources_unfinished: tuple[str, ...]
     watermark: datetime | None
 
 
@@ -115,6 +124,7 @@ def ingest(
 
     Raises:
         SourceFileError, SourceChangedError: If a file is refused; splits before it are committed.
+        SourceLedgerError: If the registry lost which sources were taken; nothing was changed.
         FencedError: If another ingester of the same stream was faster.
         ContractError: If the table cannot be brought in line with the contract.
 
@@ -122,7 +132,10 @@ def ingest(
     source = source or FileSource(stream, data_dir=lake.settings.data_dir)
     run = _Run.start(lake, stream)
     done: list[Taken] = []
-    for split in source.splits(run.positions()):
+    look = source.look(run.positions.of)
+    run.positions.note_unchanged(look.unchanged)
+    run.dead_before = run.dead_positions.of([split.source for split in look.splits])
+    for split in look.splits:
         done.append(run.take(source, split, rows_per_commit=rows_per_commit))
         if progress is not None:
             progress(done[-1])
@@ -131,6 +144,7 @@ def ingest(
         table=stream.table,
         splits=tuple(done),
         watermark=watermark.as_time(run.watermark_us),
+        same_content=run.positions.alike(run.ends),
     )
 
 
@@ -138,7 +152,11 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
     """Read how far a stream is ingested; changes nothing."""
     source = source or FileSource(stream, data_dir=lake.settings.data_dir)
     version = lake.table(stream.table).head() if lake.exists(stream.table) else None
-    positions = {} if version is None else _positions(version, stream)
+    positions = None
+    if version is not None:
+        table = lake.table(stream.table)
+        positions = Positions.read(table, version.properties, stream=stream.name)
+    look = source.look(_nothing if positions is None else positions.of)
     refused = 0
     if lake.exists(dead_letters.TABLE):
         head = lake.table(dead_letters.TABLE).head()
@@ -148,8 +166,9 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
         table=stream.table,
         rows=0 if version is None else version.row_count,
         dead_letters=refused,
-        sources_taken=len(positions),
-        sources_waiting=tuple(split.source for split in source.splits(positions)),
+        sources_taken=0 if positions is None else positions.count,
+        sources_waiting=tuple(split.source for split in look.splits),
+        sources_unfinished=look.unfinished,
         watermark=watermark.as_time(watermark.read(version.properties) if version else None),
     )
 
@@ -171,12 +190,8 @@ def table_properties(stream: Stream) -> dict[str, str]:
     return said
 
 
-def _positions(version: TableVersion, stream: Stream) -> dict[str, Position]:
-    bytes_taken: dict[str, int] = json.loads(version.properties.get(_BYTES, "{}"))
-    return {
-        source: Position(records, bytes_taken.get(source, 0))
-        for source, records in offsets(version, stream.name).items()
-    }
+def _nothing(_: Collection[str]) -> Mapping[str, Position]:
+    return {}
 
 
 @dataclass(kw_only=True)
@@ -186,10 +201,11 @@ class _Run:
     stream: Stream
     table: LakeTable
     dead: LakeTable
-    offsets: dict[str, int]
-    bytes_taken: dict[str, int]
-    dead_offsets: dict[str, int]
+    positions: Positions
+    dead_positions: Positions
     watermark_us: int | None
+    dead_before: Mapping[str, Position] = field(default_factory=dict)
+    ends: dict[str, Position] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -201,25 +217,18 @@ class _Run:
             properties=table_properties(stream),
         )
         dead = dead_letters.open_table(lake)
+        for each in (dead, table):
+            seal_former(each, stream=stream.name)
         # the dead letters first: they may be ahead of the table, never behind what it was read at
-        dead_offsets = offsets(dead.head(), stream.name)
-        version = table.head()
-        positions = _positions(version, stream)
+        dead_head, head = dead.head(), table.head()
         return cls(
             stream=stream,
             table=table,
             dead=dead,
-            offsets={source: position.records for source, position in positions.items()},
-            bytes_taken={source: position.bytes for source, position in positions.items()},
-            dead_offsets=dead_offsets,
-            watermark_us=watermark.read(version.properties),
+            positions=Positions.read(table, head.properties, stream=stream.name),
+            dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
+            watermark_us=watermark.read(head.properties),
         )
-
-    def positions(self) -> dict[str, Position]:
-        return {
-            source: Position(records, self.bytes_taken.get(source, 0))
-            for source, records in self.offsets.items()
-        }
 
     def take(self, source: Source, split: Split, *, rows_per_commit: int) -> Taken:
         total = Taken(source=split.source)
@@ -235,16 +244,23 @@ class _Run:
                     batch = None
             if batch is not None:
                 total = _sum(total, batch.commit())
+        if total.commits:
+            self.ends[split.source] = self.positions.open[split.source]
         return total
 
     def known_dead(self, split: Split) -> set[int]:
         """Offsets of this split that a run before left in the dead letters, but not in the table."""
-        since = self.offsets.get(split.source, 0)
-        if self.dead_offsets.get(split.source, 0) <= since:
+        since = self.positions.open.get(split.source, split.start).records
+        if self.dead_records(split.source) <= since:
             return set()
         return dead_letters.committed_offsets(
             self.dead, self.stream, source=split.source, since=since
         )
+
+    def dead_records(self, source: str) -> int:
+        """How far a source's records are in the dead letters."""
+        before = self.dead_before.get(source, Position())
+        return self.dead_positions.open.get(source, before).records
 
 
 class _Batch:
@@ -294,33 +310,29 @@ class _Batch:
         run, source = self._run, self._split.source
         self._close()
         crash_point("ingest.after_decode")
-        end = {source: self._end.records}
         if self._dead is not None:
-            moved = run.dead_offsets | {
-                source: max(self._end.records, run.dead_offsets.get(source, 0))
-            }
-            fence = Fence(key=run.stream.name, expected=run.dead_offsets, offsets=moved)
-            dead = self._dead.files
+            dead, ahead = self._dead.files, max(self._end.records, run.dead_records(source))
             with fresh(run.dead, dead), fresh(run.table, self._rows.files):
+                dead_moved = run.dead_positions.moved(source, Position(ahead))
+                fence = run.dead_positions.fence(moved=dead_moved)
                 append(run.dead, dead, provenance=self._provenance({}), fence=fence)
-            run.dead_offsets = moved
+            run.dead_positions = dead_moved
         crash_point("ingest.after_dead_letters")
         reached = watermark.advance(
             run.watermark_us,
             latest_event_us=self._latest_us,
             allowed_lateness=run.stream.allowed_lateness,
         )
-        bytes_taken = run.bytes_taken | {source: self._end.bytes}
         with fresh(run.table, self._rows.files):
+            moved = run.positions.moved(source, self._end)
             append(
                 run.table,
                 self._rows.files,
                 provenance=self._provenance(watermark.note(reached)),
-                fence=Fence(key=run.stream.name, expected=run.offsets, offsets=run.offsets | end),
-                properties={_BYTES: json.dumps(bytes_taken, sort_keys=True)}
-                | watermark.note(reached),
+                fence=run.positions.fence(moved=moved),
+                properties=moved.files() | watermark.note(reached),
             )
-        run.offsets, run.bytes_taken, run.watermark_us = run.offsets | end, bytes_taken, reached
+        run.positions, run.watermark_us = moved, reached
         return Taken(
             source=source,
             rows=self.rows,

@@ -10,6 +10,7 @@ from headrace.registry.records import (
     Measure,
     WriteRecord,
 )
+from headrace.registry.source_ledger import SealedSource
 from headrace.registry.store import Registry
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LeaseRecord",
     "Measure",
     "Registry",
+    "SealedSource",
     "WriteRecord",
     "error_of",
     "name_errors",

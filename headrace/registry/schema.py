@@ -100,3 +100,28 @@ WRITES = sa.Table(
     sa.Column("process_start_ticks", sa.BigInteger, nullable=False),
     sa.Column("started_at_ms", sa.BigInteger, nullable=False),
 )
+
+# groups of sources that a stream has taken; what belongs to a table is the line from its newest seal
+SOURCE_SEALS = sa.Table(
+    "source_seals",
+    METADATA,
+    sa.Column("seal", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("after_seal", sa.BigInteger),
+    sa.Column("table_name", sa.Text, nullable=False),
+    sa.Column("stream", sa.Text, nullable=False),
+    sa.Column("sealed_at_ms", sa.BigInteger, nullable=False),
+)
+
+SOURCE_FILES = sa.Table(
+    "source_files",
+    METADATA,
+    sa.Column("seal", sa.BigInteger, primary_key=True),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("records", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("changed_ns", sa.BigInteger, nullable=False),
+    sa.Column("inode", sa.BigInteger, nullable=False),
+    sa.Index("source_files_by_name", "source"),
+    sa.Index("source_files_by_content", "fingerprint"),
+)

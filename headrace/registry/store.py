@@ -31,6 +31,7 @@ from headrace.registry.schema import (
     PROPERTY_MOVES,
     WRITES,
 )
+from headrace.registry.source_ledger import SourceLedger
 
 _IN_MAX = 500  # values in one `in (…)`
 
@@ -51,6 +52,7 @@ class Registry:
         for engine in (self.engine, self._passing):
             name_errors(engine, "registry")
         METADATA.create_all(self.engine)
+        self.sources = SourceLedger(self.engine)
 
     def close(self) -> None:
         """Release the connections."""

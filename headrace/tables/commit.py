@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
@@ -23,6 +24,7 @@ from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.pins import lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
+from headrace.tables.ref_updates import property_updates
 from headrace.tables.scan import TableVersion
 from headrace.tables.snapshot_log import SnapshotRemoval
 from headrace.tables.summary import keys_of
@@ -34,6 +36,7 @@ __all__ = [
     "Provenance",
     "append",
     "expire",
+    "move_properties",
     "offsets",
     "overwrite",
     "overwrite_partitions",
@@ -275,6 +278,21 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
 
     commit_updates(table, updates_of)
     return tuple(gone)
+
+
+def move_properties(
+    table: LakeTable, changes_of: Callable[[TableMetadata], Mapping[str, str | None]]
+) -> None:
+    """Set properties without a snapshot; None removes one. Moving `main` does not move them back.
+
+    `changes_of` is asked on every attempt, of the newest metadata, and changes nothing if it returns
+    nothing.
+
+    Raises:
+        CatalogBusyError, DatabaseUnavailableError: Doing it again is safe.
+
+    """
+    commit_updates(table, lambda current: property_updates(changes_of(current.metadata)))
 
 
 def _rewriting(

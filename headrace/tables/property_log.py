@@ -13,6 +13,9 @@ from headrace.errors import OffsetsUnknownError
 
 MOVES = "headrace.properties"
 OFFSETS_PREFIX = "headrace.offsets."
+SEALED = (
+    "/sealed"  # among offsets: the newest seal of the sources that the ledger has; no source's name
+)
 
 # of one property: the whole text before and after, or of a JSON object only the keys that changed
 _Move = list[Any] | dict[str, list[Any]]

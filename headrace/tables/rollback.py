@@ -5,8 +5,9 @@ names them. The table properties that their commits had set, source offsets abov
 the same swap to what they were: an ingest that runs next reads again what was rolled back.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyiceberg.table import Table
@@ -14,13 +15,13 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import TableUpdate
 
-from headrace.errors import CommitConflictError, NotAnAncestorError
+from headrace.errors import CommitConflictError, NotAnAncestorError, SourceLedgerError
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
-from headrace.tables.property_log import OFFSETS_PREFIX, take_back
+from headrace.tables.property_log import OFFSETS_PREFIX, SEALED, take_back
 from headrace.tables.ref_updates import (
     branch_of,
     known_moves,
@@ -88,7 +89,7 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
         rows_before=_rows(table, loaded, head.snapshot_id),
         rows_after=_rows(table, loaded, to_id),
         properties=properties,
-        offsets=_offset_moves(metadata.properties, properties),
+        offsets=_offset_moves(table, metadata.properties, properties),
         kept_by=tuple(
             name
             for name, ref in sorted(metadata.refs.items())
@@ -155,7 +156,7 @@ def _rows(table: LakeTable, loaded: Table, snapshot_id: int) -> int:
 
 
 def _offset_moves(
-    properties: Mapping[str, str], changed: Mapping[str, str | None]
+    table: LakeTable, properties: Mapping[str, str], changed: Mapping[str, str | None]
 ) -> tuple[OffsetMove, ...]:
     moves: list[OffsetMove] = []
     for name, text in sorted(changed.items()):
@@ -163,14 +164,39 @@ def _offset_moves(
             continue
         before: dict[str, int] = json.loads(properties.get(name, "{}"))
         after: dict[str, int] = json.loads(text or "{}")
+        moved = {each for each in before | after if before.get(each) != after.get(each)} - {SEALED}
+        moved |= _sealed_between(table, after.get(SEALED), before.get(SEALED))
+        was, will_be = (_offsets_of(table, each, moved) for each in (before, after))
         moves += [
             OffsetMove(
                 stream=name.removeprefix(OFFSETS_PREFIX),
                 source=source,
-                before=before.get(source),
-                after=after.get(source),
+                before=was.get(source),
+                after=will_be.get(source),
             )
-            for source in sorted(before | after)
-            if before.get(source) != after.get(source)
+            for source in sorted(moved)
+            if was.get(source) != will_be.get(source)
         ]
     return tuple(moves)
+
+
+def _sealed_between(table: LakeTable, older: int | None, newer: int | None) -> set[str]:
+    if newer is None or newer == older:
+        return set()
+    with contextlib.suppress(SourceLedgerError):
+        return table.lake.registry.sources.sealed_since(newer, older=older)
+    return set()
+
+
+def _offsets_of(
+    table: LakeTable, offsets: Mapping[str, int], sources: Collection[str]
+) -> dict[str, int]:
+    """Look up sources in a table's offsets, and in the ledger behind them."""
+    found = {source: offsets[source] for source in sources if source in offsets}
+    if SEALED in offsets:
+        rest = [source for source in sources if source not in found]
+        # a ledger that lost a part is what a rollback mends: then the plan says less
+        with contextlib.suppress(SourceLedgerError):
+            sealed = table.lake.registry.sources.find(offsets[SEALED], rest)
+            found |= {source: each.records for source, each in sealed.items()}
+    return found

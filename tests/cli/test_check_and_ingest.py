@@ -70,6 +70,19 @@ def test_ingest_says_what_it_took_and_then_that_nothing_is_new(folder: Path) -> 
     assert "raw.things" in headrace("ingest", "status").stdout
 
 
+def test_ingest_warns_of_a_second_name_and_status_of_a_line_that_waits(folder: Path) -> None:
+    data = folder / ".headrace" / "data" / "things"
+    write_things(data.parent, "a", ["good"], format_="csv")
+    (data / "b.csv").write_bytes((data / "a.csv").read_bytes())
+    (data / "c.csv").write_bytes((data / "a.csv").read_bytes() + b"t9,2019")
+    warned = [line for line in headrace("ingest", "run").stdout.splitlines() if "warning" in line]
+    assert len(warned) == 2  # of `b`, and so far of `c`
+    assert "`things/a.csv`" in warned[0]
+    assert "`things/c.csv`" in headrace("ingest", "status").stdout
+    (told,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
+    assert told["sources_unfinished"] == ["things/c.csv"]
+
+
 def test_a_refused_file_is_one_line_on_stderr_and_the_other_streams_go_on(folder: Path) -> None:
     data = folder / ".headrace" / "data"
     write_things(data, "a", ["good"], format_="csv")

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
+from headrace.ingest.base import Position, PositionsOf
 from headrace.tables.lake import Lake
 
 SUFFIX = {"json": "jsonl", "csv": "csv", "parquet": "parquet"}
@@ -203,6 +204,12 @@ EXPECTED: dict[str, Any] = {
     "day": datetime(2019, 11, 24, tzinfo=UTC).date(),
     "price": Decimal("12.50"),
 }
+
+
+def positions_of(**taken: Position) -> PositionsOf:
+    """How far `things/<name>` were taken; `a_jsonl` is `a.jsonl`."""
+    found = {f"things/{name.replace('_', '.')}": at for name, at in taken.items()}
+    return lambda _: found
 
 
 def rows_of(lake: Lake, stream: Stream) -> pa.Table:

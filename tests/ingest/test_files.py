@@ -13,7 +13,16 @@ from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest import files
 from headrace.ingest.base import Position
 from headrace.ingest.files import FileSource
-from tests.ingest.factories import CSV_HEADER, csv_line, json_line, make_stream, write_things
+from tests.ingest.factories import (
+    CSV_HEADER,
+    csv_line,
+    json_line,
+    make_stream,
+    positions_of,
+    write_things,
+)
+
+COMPLETE = {"files": "things/*.jsonl", "complete_files": True}
 
 
 def put(data_dir: Path, name: str, content: bytes) -> None:
@@ -27,7 +36,8 @@ def records(
     """Read everything as (offset, line), checking that positions lead on."""
     found: list[tuple[int, bytes]] = []
     source = FileSource(stream, data_dir=data_dir, read_bytes=read_bytes)
-    for split in source.splits({} if start is None else {"things/a.jsonl": start}):
+    taken = positions_of() if start is None else positions_of(a_jsonl=start)
+    for split in source.look(taken).splits:
         offset, end = split.start.records, split.start
         for batch in source.read(split, rows_per_commit=1000):
             assert batch.first_offset == offset
@@ -57,7 +67,7 @@ def test_a_newline_ends_a_record_and_blank_lines_are_none(
     tmp_path: Path, content: bytes, lines: list[bytes], read_bytes: int
 ) -> None:
     put(tmp_path, "a.jsonl", content)
-    stream = make_stream("json")
+    stream = make_stream("json", source=COMPLETE)
     assert records(stream, tmp_path, read_bytes=read_bytes) == list(enumerate(lines))
 
 
@@ -66,12 +76,12 @@ def test_reading_goes_on_where_it_stopped_after_every_batch(
     tmp_path: Path, read_bytes: int
 ) -> None:
     lines = [json_line(id=f"{n}" * (n % 40)) for n in range(50)]
-    put(tmp_path, "a.jsonl", b"\n\n".join(lines))
+    put(tmp_path, "a.jsonl", b"\n\n".join(lines) + b"\n")
     stream = make_stream("json")
     whole = records(stream, tmp_path, read_bytes=read_bytes)
     assert whole == list(enumerate(lines))
     source = FileSource(stream, data_dir=tmp_path, read_bytes=read_bytes)
-    (split,) = source.splits({})
+    (split,) = source.look(positions_of()).splits
     for batch in source.read(split, rows_per_commit=1000):
         rest = records(stream, tmp_path, read_bytes=read_bytes, start=batch.end)
         assert rest == whole[batch.end.records :]
@@ -91,17 +101,17 @@ def test_a_record_of_any_length_is_read_in_bounded_memory(
 
 def test_files_are_taken_by_name_and_unfinished_ones_left_alone(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "a0.jsonl", ".c.jsonl", "_d.jsonl", "e.jsonl.tmp"):
-        put(tmp_path, name, json_line())
+        put(tmp_path, name, json_line() + b"\n")
     source = FileSource(make_stream("json"), data_dir=tmp_path)
     names = ["things/a.jsonl", "things/a0.jsonl", "things/b.jsonl"]
-    assert [split.source for split in source.splits({})] == names
-    done = {name: Position(1, len(json_line())) for name in names}
-    assert source.splits(done) == ()
+    assert [split.source for split in source.look(positions_of()).splits] == names
+    done = {name: Position(1, len(json_line()) + 1) for name in names}
+    assert source.look(lambda _: done).splits == ()
 
 
 def refusal(format_: str, data_dir: Path) -> str:
     source = FileSource(make_stream(format_), data_dir=data_dir)
-    (split,) = source.splits({})
+    (split,) = source.look(positions_of()).splits
     with pytest.raises(SourceFileError) as raised:
         list(source.read(split, rows_per_commit=10))
     assert split.source in str(raised.value)
@@ -182,16 +192,16 @@ def test_a_parquet_column_of_another_kind_refuses_the_file(
 def test_csv_columns_may_come_in_any_order_and_optional_ones_may_be_missing(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", b'\xef\xbb\xbfat,"id",other\n2019-11-24 10:00Z,a,1\n')
     source = FileSource(make_stream("csv"), data_dir=tmp_path)
-    (batch,) = source.read(source.splits({})[0], rows_per_commit=10)
+    (batch,) = source.read(source.look(positions_of()).splits[0], rows_per_commit=10)
     assert batch.header == ("at", "id", "other")
 
 
 def test_a_file_of_nothing_but_a_header_is_taken_once(tmp_path: Path) -> None:
     put(tmp_path, "a.csv", CSV_HEADER + b"\n")
     source = FileSource(make_stream("csv"), data_dir=tmp_path)
-    (batch,) = source.read(source.splits({})[0], rows_per_commit=10)
+    (batch,) = source.read(source.look(positions_of()).splits[0], rows_per_commit=10)
     assert batch.count == 0
-    assert source.splits({"things/a.csv": batch.end}) == ()
+    assert source.look(positions_of(a_csv=batch.end)).splits == ()
 
 
 def test_a_file_that_lost_what_was_taken_is_refused(tmp_path: Path) -> None:
@@ -203,7 +213,7 @@ def test_a_file_that_lost_what_was_taken_is_refused(tmp_path: Path) -> None:
         (lines + b"x\n", Position(3, len(lines))),  # the last line went on
     ):
         put(tmp_path, "a.jsonl", content)
-        (split,) = source.splits({"things/a.jsonl": taken})
+        (split,) = source.look(positions_of(a_jsonl=taken)).splits
         with pytest.raises(SourceChangedError, match=r"things/a\.jsonl"):
             list(source.read(split, rows_per_commit=10))
 
@@ -211,7 +221,7 @@ def test_a_file_that_lost_what_was_taken_is_refused(tmp_path: Path) -> None:
 def test_a_parquet_file_that_changed_after_it_was_taken_is_refused(tmp_path: Path) -> None:
     write_things(tmp_path, "a", ["good"] * 3, format_="parquet")
     source = FileSource(make_stream("parquet"), data_dir=tmp_path)
-    (split,) = source.splits({"things/a.parquet": Position(3, 17)})
+    (split,) = source.look(positions_of(a_parquet=Position(3, 17))).splits
     with pytest.raises(SourceChangedError):
         list(source.read(split, rows_per_commit=10))
 

@@ -1,6 +1,6 @@
 """One run after another: resuming, growing files, changed contracts, and what is said about it all."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
@@ -8,7 +8,7 @@ import pytest
 
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
-from headrace.ingest.base import Position, Records, Split
+from headrace.ingest.base import Look, PositionsOf, Records, Split
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.files import FileSource
 from headrace.ingest.run import ingest, status
@@ -162,8 +162,8 @@ class _Overtaken:
     def __init__(self, lake: Lake, inner: FileSource) -> None:
         self._lake, self._inner = lake, inner
 
-    def splits(self, positions: Mapping[str, Position]) -> tuple[Split, ...]:
-        return self._inner.splits(positions)
+    def look(self, positions_of: PositionsOf) -> Look:
+        return self._inner.look(positions_of)
 
     def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
         yield from self._inner.read(split, rows_per_commit=rows_per_commit)
