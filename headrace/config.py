@@ -22,6 +22,7 @@ _DEFAULTS: dict[str, Any] = {
     "snapshots_kept": 100,
     "cleanup_age_hours": 72,
     "trash_days": 7,
+    "tables_also_in": [],
 }
 
 
@@ -31,7 +32,8 @@ class Settings:
 
     `declarations` is the folder of the settings file, whatever its name: streams, sample sets and
     `lake.toml` lie in it. `root` is the folder around it, where relative paths start. Everything
-    headrace writes lies under `state_dir`; file sources are relative to `data_dir`.
+    headrace writes lies under `state_dir`; file sources are relative to `data_dir`. Tables that lie
+    neither there nor below one of the locations of `tables_also_in` are those of another lake.
     """
 
     root: Path
@@ -46,6 +48,7 @@ class Settings:
     snapshots_kept: int
     cleanup_age_hours: int
     trash_days: int
+    tables_also_in: tuple[str, ...] = ()
 
     @property
     def warehouse(self) -> Path:
@@ -53,14 +56,24 @@ class Settings:
         return self.state_dir / "warehouse"
 
     @property
+    def catalog_file(self) -> Path:
+        """The file of the Iceberg catalog's database."""
+        return self.state_dir / "catalog.db"
+
+    @property
     def catalog_uri(self) -> str:
         """The Iceberg catalog's database."""
-        return f"sqlite:///{self.state_dir / 'catalog.db'}"
+        return f"sqlite:///{self.catalog_file}"
+
+    @property
+    def registry_file(self) -> Path:
+        """The file of the control database."""
+        return self.state_dir / "registry.db"
 
     @property
     def registry_uri(self) -> str:
         """The control database: lineage, builds, dataset versions."""
-        return f"sqlite:///{self.state_dir / 'registry.db'}"
+        return f"sqlite:///{self.registry_file}"
 
     @property
     def online_store(self) -> Path:
@@ -145,7 +158,7 @@ class Settings:
         """
         env = os.environ if env is None else env
         root, values = Path.cwd(), dict(_DEFAULTS)
-        del values["data_dir"]
+        del values["data_dir"], values["tables_also_in"]
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values.pop("state_dir")))
         values.pop("state_dir", None)
         return cls(
@@ -206,4 +219,20 @@ def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[s
             msg = f"{where} is {value}, but must be positive"
             raise SettingsError(msg)
         values[key] = value
+    values["tables_also_in"] = _locations(file, profile, values["tables_also_in"])
     return values
+
+
+def _locations(file: Path, profile: str, declared: list[object]) -> tuple[str, ...]:
+    """Write folders as tables write their locations, as URLs without a slash at the end."""
+    found: list[str] = []
+    for each in declared:
+        if not isinstance(each, str) or not (each.startswith("/") or "://" in each):
+            msg = (
+                f"`{file}`: profiles.{profile}.tables_also_in has {each!r}; it lists absolute "
+                'folders and URLs, as in ["/mnt/tables", "s3://bucket/tables"]'
+            )
+            raise SettingsError(msg)
+        location = f"file://{each}" if each.startswith("/") else each
+        found.append(location.rstrip("/"))
+    return tuple(found)

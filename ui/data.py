@@ -17,7 +17,7 @@ from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
-from headrace.errors import LakeError, SnapshotNotFoundError
+from headrace.errors import LakeError, LakeNotFoundError, SnapshotNotFoundError
 from headrace.ingest import dead_letters, watermark
 from headrace.maintenance.health import health_of
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
@@ -84,9 +84,11 @@ def table_detail(facts: TableFacts) -> TableDetail:
 def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
     _ = state_dir  # the cache's key
     declared = inspect_declarations(_settings)
-    if not _settings.warehouse.is_dir():
+    try:
+        opened = Lake.existing(_settings)
+    except LakeNotFoundError:
         return LakeFacts(problems=declared.problems)
-    with Lake.open(_settings) as lake:
+    with opened as lake:
         found = [(lake.table(name).head(), _state(lake.table(name))) for name in lake.names()]
         tables = tuple(_table_facts(head, state) for head, state in found)
         plan = plan_maintenance((state for _, state in found), now=dt.datetime.now(dt.UTC))
@@ -311,7 +313,7 @@ def _roles(lock: Lockfile) -> dict[str, str]:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> TableDetail:
     _ = metadata_location  # the cache's key
-    with Lake.open(_settings) as lake:
+    with Lake.existing(_settings) as lake:
         table = lake.table(name)
         head, tagged = table.head(), tags(table)
         return TableDetail(

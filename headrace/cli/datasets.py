@@ -67,7 +67,7 @@ def publish(
 
     settings = Settings.load()
     sample_set = _declared(name, settings)
-    with Lake.open(settings) as lake:
+    with Lake.existing(settings) as lake:
         done = publish_version(
             lake,
             sample_set,
@@ -103,7 +103,7 @@ def list_versions(
     from headrace.datasets.versions import list_datasets
     from headrace.tables.lake import Lake
 
-    with Lake.open(Settings.load()) as lake:
+    with Lake.existing(Settings.load()) as lake:
         locks = list_datasets(lake, name)
     rows = [
         {
@@ -131,7 +131,7 @@ def show(name: Name, version: Version = None, *, output: OutputOption = Format.T
     from headrace.datasets.versions import find_lockfile
     from headrace.tables.lake import Lake
 
-    with Lake.open(Settings.load()) as lake:
+    with Lake.existing(Settings.load()) as lake:
         lock = find_lockfile(lake, name, None if version is None else _number(version))
     out = output_of(output)
     if output is Format.JSON:
@@ -169,7 +169,7 @@ def verify(name: Name, version: Version = None, *, output: OutputOption = Format
     from headrace.datasets.verify import verify as verify_version
     from headrace.tables.lake import Lake
 
-    with Lake.open(Settings.load()) as lake:
+    with Lake.existing(Settings.load()) as lake:
         done = verify_version(lake, name, None if version is None else _number(version))
     out = output_of(output)
     lock = done.lock
@@ -186,7 +186,7 @@ def rebuild(name: Name, version: Version = None, *, output: OutputOption = Forma
     from headrace.datasets.versions import find_lockfile
     from headrace.tables.lake import Lake
 
-    with Lake.open(Settings.load()) as lake:
+    with Lake.existing(Settings.load()) as lake:
         lock = find_lockfile(lake, name, None if version is None else _number(version))
         with progress(f"{lock.name} v{lock.version}", steps=len(lock.days)) as step:
             done = rebuild_version(

@@ -70,7 +70,7 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
 
     settings = Settings.load()
     wanted = _named(streams, settings)
-    with Lake.open(settings) as lake:
+    with Lake.existing(settings) as lake:
         rows = [asdict(status_of(lake, stream)) for stream in wanted]
     for row, stream in zip(rows, wanted, strict=True):
         row["table"] = str(stream.table)

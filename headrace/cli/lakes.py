@@ -30,19 +30,20 @@ TargetOption = Annotated[
 
 @contextlib.contextmanager
 def open_lake(catalog: str | None = None) -> "Generator[Lake]":
-    """Open this lake, or one over a catalog that PyIceberg's configuration names.
+    """Open this lake, which has to be there, or one over a catalog that PyIceberg's configuration names.
 
     Commands that an error tells to run next go to the same catalog.
 
     Raises:
-        SettingsError: If there is no such lake or catalog.
+        SettingsError: If there is no such catalog, or no settings.
+        LakeNotFoundError: If there is no lake yet; nothing is created.
         CatalogUnavailableError: If the catalog cannot be reached or refuses.
 
     """
     from headrace.tables.lake import Lake
 
     if catalog is None:
-        with Lake.open() as lake:
+        with Lake.existing() as lake:
             yield lake
         return
     from headrace.tables.foreign import open_catalog

@@ -55,7 +55,7 @@ def build(
     (sample_set,) = _named(name, settings)
     days = None if day is None else [moment.date() for moment in day]
     out = output_of(output)
-    with Lake.open(settings) as lake:
+    with Lake.existing(settings) as lake:
         planned = plan_build(lake, sample_set, days=days)
         if plan:
             out.table(
@@ -81,7 +81,7 @@ def inspect(
 
     settings = Settings.load()
     tables = [sample_set.table for sample_set in _named(set_, settings)]
-    with Lake.open(settings) as lake:
+    with Lake.existing(settings) as lake:
         found = inspect_sample(lake, tables, sample_id)
     out = output_of(output)
     for line in sample_lines(found):

@@ -34,6 +34,11 @@ from headrace.errors.flow import (
     SourceFileError,
     SourceLedgerError,
 )
+from headrace.errors.lakes import (
+    LakeIncompleteError,
+    LakeNotFoundError,
+    TablesElsewhereError,
+)
 from headrace.errors.storage import (
     CorruptFileError,
     DatabaseDamagedError,
@@ -105,6 +110,8 @@ __all__ = [
     "FolderNotEmptyError",
     "InvalidNameError",
     "LakeError",
+    "LakeIncompleteError",
+    "LakeNotFoundError",
     "LeakError",
     "LeaseLapsedError",
     "LoaderStateError",
@@ -131,6 +138,7 @@ __all__ = [
     "StorageError",
     "StorageFullError",
     "TableNotFoundError",
+    "TablesElsewhereError",
     "TimeGapError",
     "TrashNotFoundError",
     "UnfitFileError",

@@ -2,13 +2,10 @@
 
 import contextlib
 import datetime as dt
-import fcntl
 import hashlib
 import re
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -29,14 +26,13 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName, is_plain
-from headrace.registry import Registry, error_of, name_errors
-from headrace.tables import column_statistics, durable, evolve, partitions, schema, snapshot_log
-from headrace.tables.catalog import CATALOG, MemoCatalog
+from headrace.registry import Registry, name_errors
+from headrace.tables import column_statistics, evolve, partitions, schema, snapshot_log
+from headrace.tables.catalog import CATALOG
 from headrace.tables.locks import table_lock
+from headrace.tables.opening import open_databases, refuse_absent
 from headrace.tables.scan import TableVersion
 
-CATALOG_NAME = "lake"
-_CATALOG_WAIT_S = 30
 _EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
 _TABLE_PROPERTIES = {
@@ -64,28 +60,31 @@ class Lake:
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
-        """Open the lake of `settings`, creating its state on first use."""
+        """Open the lake of `settings`, creating its state on first use.
+
+        Raises:
+            DatabaseUnavailableError: If a database is locked, full, damaged or out of reach.
+            LakeIncompleteError: If one is missing beside a warehouse that is not empty.
+            StorageError: If the state folder cannot be written.
+            TablesElsewhereError: If tables lie outside of the warehouse, as in a copied lake.
+
+        """
         settings = settings or Settings.load()
-        try:
-            settings.warehouse.mkdir(parents=True, exist_ok=True)
-            durable.keep_folder(str(settings.warehouse))
-        except OSError as error:
-            raise StorageError.of(str(settings.state_dir), error) from error
-        # two processes that create the catalog at once would both fail: they take turns
-        with (settings.state_dir / "open.lock").open("w") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            try:
-                _use_wal(settings.state_dir / "catalog.db")
-                catalog = MemoCatalog(
-                    CATALOG_NAME,
-                    uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
-                    warehouse=f"file://{settings.warehouse}",
-                )
-            except (sqlite3.Error, sqlalchemy.exc.DatabaseError) as error:
-                path = str(settings.state_dir / "catalog.db")
-                raise error_of(CATALOG, getattr(error, "orig", error), path=path) from error
-            registry = Registry(settings.registry_uri)
+        catalog, registry = open_databases(settings)
         return cls(settings, catalog, registry)
+
+    @classmethod
+    def existing(cls, settings: Settings | None = None) -> Self:
+        """Open the lake of `settings`, which has to be there: for what reads, so creates nothing.
+
+        Raises:
+            LakeNotFoundError: If there is none.
+            LakeError: See `open`.
+
+        """
+        settings = settings or Settings.load()
+        refuse_absent(settings)
+        return cls.open(settings)
 
     @classmethod
     def of(cls, catalog: Catalog, *, settings: Settings | None = None) -> Self:
@@ -311,9 +310,3 @@ def _slug(catalog: Catalog) -> str:
     address = "\n".join(catalog.properties.get(key, "") for key in ("uri", "warehouse"))
     digest = hashlib.blake2b(f"{catalog.name}\n{address}".encode(), digest_size=6).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_-]', '_', catalog.name)[:40]}-{digest}"
-
-
-def _use_wal(path: Path) -> None:
-    # readers (pages, engines) must not block the committer; the mode is kept in the file
-    with contextlib.closing(sqlite3.connect(path, timeout=_CATALOG_WAIT_S)) as connection:
-        connection.execute("pragma journal_mode = wal")

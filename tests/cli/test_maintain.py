@@ -44,7 +44,8 @@ def untidy(lake: Lake) -> LakeTable:
     return table
 
 
-def test_an_empty_lake_has_nothing_to_do(headrace: Headrace) -> None:
+def test_an_empty_lake_has_nothing_to_do(lake: Lake, headrace: Headrace) -> None:
+    _ = lake
     for words in (("maintain",), ("maintain", "--plan")):
         result = headrace(*words)
         assert result.exit_code == 0

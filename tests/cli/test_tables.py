@@ -40,7 +40,27 @@ def many_files(lake: Lake) -> Lake:
     return lake
 
 
-def test_without_tables_list_and_health_say_what_to_do_next(headrace: Headrace) -> None:
+def test_a_read_of_a_lake_that_is_not_there_fails_and_creates_nothing(
+    settings: Settings, headrace: Headrace
+) -> None:
+    for words in (
+        ["tables", "list"],
+        ["tables", "health"],
+        ["maintain", "--plan"],
+        ["ingest", "status"],
+        ["samples", "build", "ctr"],
+        ["samples", "inspect", "1"],
+        ["datasets", "list"],
+        ["datasets", "verify", "ctr"],
+    ):
+        result = headrace(*words)
+        assert result.exit_code == EXIT_FAILED, words
+        assert "headrace ingest run" in result.stderr
+        assert not settings.state_dir.exists(), words
+
+
+def test_without_tables_list_and_health_say_what_to_do_next(lake: Lake, headrace: Headrace) -> None:
+    _ = lake
     for command in ("list", "health"):
         result = headrace("tables", command)
         assert result.exit_code == 0
@@ -137,7 +157,8 @@ def test_a_table_that_is_not_there_is_named_with_those_that_are(
     assert "Traceback" not in result.stderr
 
 
-def test_a_name_that_is_no_table_name_is_refused(headrace: Headrace) -> None:
+def test_a_name_that_is_no_table_name_is_refused(lake: Lake, headrace: Headrace) -> None:
+    _ = lake
     result = headrace("tables", "compact", "../etc")
     assert result.exit_code == 1
     assert "InvalidNameError" in result.stderr

@@ -13,6 +13,7 @@ from headrace.errors import (
     TableNotFoundError,
 )
 from headrace.identifiers import TableName
+from headrace.registry import Registry
 from headrace.tables import commit, refs
 from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
@@ -195,6 +196,7 @@ def test_changes_from_a_beginning_that_was_lost_are_an_error_and_never_a_part(
         assert changes(table, since=None).partitions == {day_key(day) for day in range(8)}
     for path in few.state_dir.glob("registry.db*"):
         path.unlink()
+    Registry(few.registry_uri).close()
     with Lake.open(few) as lake:
         table = events_table(lake)
         with pytest.raises(SnapshotNotFoundError, match="before snapshot"):
