@@ -116,7 +116,8 @@ def publish(
 
 def _samples(lake: Lake, sample_set: SampleSet) -> TableVersion:
     if lake.exists(sample_set.table):
-        samples = lake.table(sample_set.table).head()
+        # as its last commit left it, which is how a version is read: see `versions.pinned_samples`
+        samples = lake.table(sample_set.table).head().in_schema_then()
         if samples.snapshot_id is not None:
             return samples
     detail = f"there are no samples yet; run `headrace samples build {sample_set.name}`"

@@ -2,8 +2,10 @@
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import pyarrow as pa
 
 from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.lockfile import LockedDay, Lockfile
@@ -11,11 +13,12 @@ from headrace.datasets.measure import DayContent, Measure, measure_batches
 from headrace.datasets.versions import find_lockfile
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import DatasetChangedError, SnapshotNotFoundError, TableNotFoundError
-from headrace.samples.partition import PartitionBuilder, Pinned
+from headrace.samples.partition import PartitionBuilder, Pinned, inputs_then
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
 from headrace.tables.files import fit
 from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,8 @@ def rebuild(
     """Compute a published version again from its pinned inputs and compare.
 
     Reads neither the sample table nor today's declarations: the recipe, the inputs and the
-    watermarks come from the lockfile. Writes nothing.
+    watermarks come from the lockfile, and inputs have the columns of their snapshots. Writes
+    nothing.
 
     Raises:
         DatasetNotFoundError: If it is not published.
@@ -80,9 +84,12 @@ def rebuild_locked(
     for pinned, days in _by_pinned(lock):
         try:
             with DuckDBEngine.open(lake.settings) as engine:
-                builder = PartitionBuilder(lake, engine, recipe, pinned=pinned)
+                versions = inputs_then(lake, recipe, pinned)
+                _refuse_missing(lock, recipe, versions)
+                builder = PartitionBuilder(engine, recipe, pinned=pinned, versions=versions)
+                schema = samples_schema(recipe, versions)
                 for locked in days:
-                    content = _compute(lake, lock, builder, recipe, locked.day)
+                    content = _compute(lock, builder, schema, locked.day)
                     done[locked.day] = _compare(content, locked)
                     whole = content.content if whole is None else whole.merge(content.content)
                     if progress is not None:
@@ -112,10 +119,20 @@ def _by_pinned(lock: Lockfile) -> list[tuple[Pinned, list[LockedDay]]]:
     return groups
 
 
+def _refuse_missing(lock: Lockfile, recipe: Recipe, versions: Mapping[str, TableVersion]) -> None:
+    """An input that was empty then has no snapshot to say which columns it had."""
+    for name, columns in recipe.reads.items():
+        missing = sorted(columns - set(versions[name].schema.names))
+        if missing:
+            detail = (
+                f"`{name}` has no column `{missing[0]}` any more, so it cannot be computed again"
+            )
+            raise DatasetChangedError(lock.name, lock.version, detail)
+
+
 def _compute(
-    lake: Lake, lock: Lockfile, builder: PartitionBuilder, recipe: Recipe, day: dt.date
+    lock: Lockfile, builder: PartitionBuilder, schema: pa.Schema, day: dt.date
 ) -> DayContent:
-    schema = samples_schema(lake, recipe)
     batches = (fit(batch, schema, table=lock.table) for batch in builder.rows(day))
     return measure_batches(
         batches, day=day, schema=schema, measure=Measure(tuple(lock.columns), ())

@@ -104,9 +104,9 @@ def apply_build(
     recipe = plan.recipe
     built: list[BuiltDay] = []
     if plan:
-        table = _create(lake, recipe)
+        table = _create(lake, plan)
         with DuckDBEngine.open(lake.settings) as engine:
-            builder = PartitionBuilder(lake, engine, recipe, pinned=plan.pinned)
+            builder = PartitionBuilder(engine, recipe, pinned=plan.pinned, versions=plan.versions)
             for day in sorted(plan.reasons):
                 done = _build_day(table, builder, plan, day, run_id=run_id)
                 crash_point("samples.after_partition")
@@ -117,10 +117,11 @@ def apply_build(
     return BuildResult(table=recipe.table, built=tuple(built), unchanged=plan.unchanged)
 
 
-def _create(lake: Lake, recipe: Recipe) -> LakeTable:
+def _create(lake: Lake, plan: BuildPlan) -> LakeTable:
+    recipe = plan.recipe
     return lake.create(
         TableName.parse(recipe.table),
-        samples_schema(lake, recipe),
+        samples_schema(recipe, plan.versions),
         partition_by=["day(event_time)"],
         properties={RECIPE_PROPERTY: recipe.to_json()},
         # training reads these files far more often than a build writes them

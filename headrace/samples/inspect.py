@@ -183,14 +183,16 @@ class _Inspection:
         )
 
     def _version(self, name: str) -> TableVersion:
-        table = self._lake.table(TableName.parse(name))
-        pinned = None if self._build is None else self._build.inputs.get(name)
-        if pinned is None:
+        table, build = self._lake.table(TableName.parse(name)), self._build
+        if build is None or name not in build.inputs:
             return table.head()
         try:
-            return table.at(snapshot_id=pinned)
+            version = table.at(snapshot_id=build.inputs[name])
         except SnapshotNotFoundError:
             return table.head()
+        # a recipe names columns as they were called when it was built from
+        is_of_it = build.code == self._recipe.code
+        return version.in_schema_with(self._recipe.reads[name]) if is_of_it else version
 
 
 def _time(value: object) -> dt.datetime | None:

@@ -24,7 +24,7 @@ from headrace.samples.resolve import (
 )
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
-from headrace.tables.lake import Lake
+from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import TableVersion
 
 _DAY = dt.timedelta(days=1)
@@ -42,12 +42,21 @@ class Pinned:
 
 
 class PartitionBuilder:
-    """Computes days of one recipe from pinned inputs; keeps what several days share."""
+    """Computes days of one recipe from pinned inputs; keeps what several days share.
 
-    def __init__(self, lake: Lake, engine: Engine, recipe: Recipe, *, pinned: Pinned) -> None:
-        self._engine, self._recipe, self._pinned = engine, recipe, pinned
-        self._versions = {name: _version(lake, name, pinned) for name in recipe.inputs}
-        for name, version in self._versions.items():
+    `versions` are the inputs that `pinned` names, in the columns the recipe speaks of.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        recipe: Recipe,
+        *,
+        pinned: Pinned,
+        versions: Mapping[str, TableVersion],
+    ) -> None:
+        self._engine, self._recipe, self._pinned, self._versions = engine, recipe, pinned, versions
+        for name, version in versions.items():
             engine.bind(name, version)
         self._ties = TiedKeys(engine)
         self._tied: dict[int, str] = {}
@@ -176,11 +185,21 @@ def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
                 raise LeakError(recipe.name, rows=rows, detail=detail)
 
 
-def _version(lake: Lake, name: str, pinned: Pinned) -> TableVersion:
-    table = lake.table(TableName.parse(name))
-    if name not in pinned.inputs:
+def inputs_then(lake: Lake, recipe: Recipe, pinned: Pinned) -> dict[str, TableVersion]:
+    """Open pinned inputs in the schemas that `pin_heads` chose when the recipe was resolved.
+
+    Raises:
+        SnapshotNotFoundError, TableNotFoundError: If one is gone.
+
+    """
+    found = {name: _at(lake.table(name), pinned.inputs.get(name)) for name in recipe.inputs}
+    return {name: each.in_schema_with(recipe.reads[name]) for name, each in found.items()}
+
+
+def _at(table: LakeTable, snapshot_id: int | None) -> TableVersion:
+    if snapshot_id is None:
         return replace(table.head(), snapshot_id=None)
-    return table.at(snapshot_id=pinned.inputs[name])
+    return table.at(snapshot_id=snapshot_id)
 
 
 def _rows_sql(table: str, column: str, span: Span) -> str:

@@ -1,20 +1,20 @@
 """Decides which days of a sample set to build, and why; touches nothing."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from headrace.definitions.sample_set import SampleSet
-from headrace.errors import SnapshotNotFoundError
-from headrace.identifiers import TableName
+from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.registry import Build
 from headrace.samples.partition import Pinned, reach
-from headrace.samples.resolve import Recipe, ResolvedLabel, resolve
+from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
 from headrace.tables.partitions import Term, key_from_text, key_to_text
+from headrace.tables.scan import TableVersion
 
 _DAY = dt.timedelta(days=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -28,6 +28,7 @@ class BuildPlan:
 
     recipe: Recipe
     pinned: Pinned
+    versions: Mapping[str, TableVersion] = field(repr=False)
     reasons: Mapping[dt.date, str]
     unchanged: tuple[dt.date, ...]
 
@@ -49,8 +50,9 @@ def plan_build(
 ) -> BuildPlan:
     """Compare every day's last build with the tables as they are now.
 
-    A day is built if it never was, if the recipe changed, if its exposures changed, if a feature or
-    label table changed in days it reaches, or if a label may have matured since. `days` limits the
+    A day is built if it never was, if the recipe changed, if a column it reads was dropped and
+    another one has its name, if its exposures changed, if a feature or label table changed in days
+    it reaches, or if a label may have matured since. `days` limits the
     plan to some days; one of them that has no exposures and was never built is left out.
 
     Raises:
@@ -58,12 +60,13 @@ def plan_build(
         TableNotFoundError: If a table it names does not exist.
 
     """
-    recipe = resolve(lake, sample_set)
-    pinned = pin(lake, recipe)
+    versions = pin_heads(lake, sample_set)
+    recipe = resolve(lake, sample_set, versions=versions)
+    pinned = pin(lake, recipe, versions)
     built = _builds(lake, recipe)
-    candidates = sorted({*_exposure_days(lake, recipe, pinned), *built})
+    candidates = sorted({*_exposure_days(versions[recipe.exposures]), *built})
     wanted = set(candidates) if days is None else set(days)
-    judge = _Judge(lake, recipe, pinned)
+    judge = _Judge(lake, recipe, pinned, versions)
     reasons: dict[dt.date, str] = {}
     unchanged: list[dt.date] = []
     for day in candidates:
@@ -74,12 +77,17 @@ def plan_build(
             unchanged.append(day)
         else:
             reasons[day] = reason
-    return BuildPlan(recipe=recipe, pinned=pinned, reasons=reasons, unchanged=tuple(unchanged))
+    return BuildPlan(
+        recipe=recipe,
+        pinned=pinned,
+        versions=versions,
+        reasons=reasons,
+        unchanged=tuple(unchanged),
+    )
 
 
-def pin(lake: Lake, recipe: Recipe) -> Pinned:
-    """Pin the newest snapshot of every input, and how far each label table is complete in it."""
-    versions = {name: lake.table(name).head() for name in recipe.inputs}
+def pin(lake: Lake, recipe: Recipe, versions: Mapping[str, TableVersion]) -> Pinned:
+    """Write down the snapshot of every input, and how far each label table is complete in it."""
     inputs = {n: v.snapshot_id for n, v in versions.items() if v.snapshot_id is not None}
     marks = {x.table: watermark_us(lake, versions[x.table]) for x in recipe.labels}
     return Pinned(
@@ -103,20 +111,19 @@ def _builds(lake: Lake, recipe: Recipe) -> dict[dt.date, Build]:
     return found
 
 
-def _exposure_days(lake: Lake, recipe: Recipe, pinned: Pinned) -> frozenset[dt.date]:
-    if recipe.exposures not in pinned.inputs:
-        return frozenset()
-    table = lake.table(recipe.exposures)
-    keys = table.at(snapshot_id=pinned.inputs[recipe.exposures]).partitions
-    return frozenset(key[0] for key in keys if isinstance(key[0], dt.date))
+def _exposure_days(exposures: TableVersion) -> frozenset[dt.date]:
+    return frozenset(key[0] for key in exposures.partitions if isinstance(key[0], dt.date))
 
 
 class _Judge:
     """Says why a day must be built; asks each table about each span of its history once."""
 
-    def __init__(self, lake: Lake, recipe: Recipe, pinned: Pinned) -> None:
-        self._lake, self._recipe, self._pinned = lake, recipe, pinned
+    def __init__(
+        self, lake: Lake, recipe: Recipe, pinned: Pinned, versions: Mapping[str, TableVersion]
+    ) -> None:
+        self._lake, self._recipe, self._pinned, self._versions = lake, recipe, pinned, versions
         self._changed: dict[tuple[str, int | None, str], frozenset[dt.date] | None] = {}
+        self._same: dict[tuple[str, int | None], bool] = {}
 
     def reason(self, day: dt.date, build: Build | None) -> str | None:
         recipe = self._recipe
@@ -124,6 +131,8 @@ class _Judge:
             return "never built"
         if build.code != recipe.code:
             return "new definition"
+        if replaced := self._replaced(build):
+            return f"other columns in {replaced}"
         if self._touches(recipe.exposures, recipe.at, build, first=day, last=day):
             return "exposures changed"
         for feature in recipe.features:
@@ -138,6 +147,26 @@ class _Judge:
             if self._may_mature(label, day, build):
                 return "labels matured"
         return None
+
+    def _replaced(self, build: Build) -> str | None:
+        """Name an input in which a column was dropped and another one has its name now."""
+        for name, columns in self._recipe.reads.items():
+            key = (name, build.inputs.get(name))
+            if key not in self._same:
+                self._same[key] = self._has_same(name, columns, since=key[1])
+            if not self._same[key]:
+                return name
+        return None
+
+    def _has_same(self, name: str, columns: Collection[str], *, since: int | None) -> bool:
+        version = self._versions[name]
+        if since == version.snapshot_id or since is None:
+            return True
+        try:
+            then = self._lake.table(name).at(snapshot_id=since).in_schema_with(columns)
+        except SnapshotNotFoundError:
+            return not version.reuses_name(columns)
+        return then.column_ids(columns) == version.column_ids(columns)
 
     def _touches(
         self, table: str, column: str, build: Build, *, first: dt.date | None, last: dt.date
@@ -157,13 +186,12 @@ class _Judge:
         self, name: str, column: str, *, since: int | None, until: int | None
     ) -> frozenset[dt.date] | None:
         """Ask which days changed; None if that cannot be told, so that every day may have."""
-        table = self._lake.table(TableName.parse(name))
-        if until is None or tuple(str(term) for term in table.terms()) != (f"day({column})",):
+        if until is None or self._versions[name].partition_by != (f"day({column})",):
             return None
         try:
-            found = changes(table, since=since, until=until).partitions
-        except SnapshotNotFoundError:
-            return None  # rolled back or recreated: nothing is known about what lies between
+            found = changes(self._lake.table(name), since=since, until=until).partitions
+        except (SnapshotNotFoundError, UnsupportedTableError):
+            return None  # rolled back, recreated or repartitioned: what lies between is not known
         return frozenset(key[0] for key in found if isinstance(key[0], dt.date))
 
     def _may_mature(self, label: ResolvedLabel, day: dt.date, build: Build) -> bool:

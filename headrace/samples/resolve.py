@@ -14,6 +14,7 @@ from headrace.definitions.load import load_streams
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import DefinitionError
+from headrace.identifiers import TableName
 from headrace.samples.watermarks import source_tables
 from headrace.tables.lake import Lake
 from headrace.tables.scan import TableVersion
@@ -23,6 +24,7 @@ _ARRIVAL = ("_source", "_source_partition", "_source_offset")
 SAMPLE_ID, EVENT_TIME = "sample_id", "event_time"
 LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
 _CODE_VERSION = 1  # raised when the same recipe would give other rows
+_NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
 _US = dt.timedelta(microseconds=1)
 
 
@@ -56,7 +58,7 @@ class ResolvedLabel:
     @property
     def has_column(self) -> bool:
         """Whether the value is a column of the label event."""
-        return self.value not in {"exists", "count"}
+        return self.value not in _NO_COLUMN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,21 @@ class Recipe:
         names = (self.exposures, *(f.view for f in self.features), *(x.table for x in self.labels))
         return tuple(dict.fromkeys(names))
 
+    @property
+    def reads(self) -> dict[str, frozenset[str]]:
+        """The columns it reads of every table."""
+        found = {name: set[str]() for name in self.inputs}
+        found[self.exposures].update((self.id, self.at, *self.entities, *self.columns))
+        for each in self.features:
+            columns = (column for column, _ in each.columns)
+            found[each.view].update(
+                (*each.entity, each.event_time, each.known_at, *each.order, *columns)
+            )
+        for each in self.labels:
+            value = (each.value,) if each.has_column else ()
+            found[each.table].update((each.key, EVENT_TIME, "known_at", *each.order, *value))
+        return {name: frozenset(columns) for name, columns in found.items()}
+
     def to_json(self) -> str:
         """Write the recipe as canonical JSON."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
@@ -109,20 +126,57 @@ def _tuples(said: dict[str, Any]) -> dict[str, Any]:
     return {name: as_tuple(value) for name, value in said.items()}
 
 
-def resolve(lake: Lake, sample_set: SampleSet) -> Recipe:
+def pin_heads(lake: Lake, sample_set: SampleSet) -> dict[str, TableVersion]:
+    """Pin the newest snapshot of every table that a sample set names; reads each table once.
+
+    Each has the columns it was committed with, so that a snapshot alone says what was read: a
+    column that was dropped, or got another one's name, since the last commit is as it was.
+
+    Raises:
+        TableNotFoundError: If one of them does not exist.
+
+    """
+    heads: dict[str, TableVersion] = {}
+    wanted: dict[str, set[str]] = {}
+    for table, columns in _named(sample_set):
+        name = str(table)
+        if name not in heads:
+            heads[name] = lake.table(table).head()
+        wanted.setdefault(name, set()).update(columns)
+    for use in sample_set.features:
+        text = heads[str(use.view)].properties.get(PROPERTY)
+        if text is not None:
+            view = FeatureView.from_property(use.view, text)
+            wanted[str(use.view)].update((*view.entity, view.event_time, view.known_at))
+    return {name: head.in_schema_with(wanted[name]) for name, head in heads.items()}
+
+
+def _named(sample_set: SampleSet) -> Iterator[tuple[TableName, tuple[str, ...]]]:
+    """Every table that a declaration names, with the columns it names."""
+    exposures = sample_set.exposures
+    columns = (exposures.id, exposures.at, *exposures.entities, *exposures.columns)
+    yield exposures.table, columns
+    for use in sample_set.features:
+        yield use.view, use.columns
+    for label in sample_set.labels:
+        value = () if label.value in _NO_COLUMN else (label.value,)
+        yield label.stream, (sample_set.label_key(label), EVENT_TIME, "known_at", *value)
+
+
+def resolve(
+    lake: Lake, sample_set: SampleSet, *, versions: Mapping[str, TableVersion] | None = None
+) -> Recipe:
     """Fill in what the declaration leaves to the tables: TTLs, delays, lateness, orders.
+
+    `versions` are the tables it names as `pin_heads` pins them, which is how they are read
+    without: what is built from them must be the same ones.
 
     Raises:
         DefinitionError: With everything about the declaration that the tables contradict.
         TableNotFoundError: If a table it names does not exist.
 
     """
-    names = [
-        sample_set.exposures.table,
-        *(feature.view for feature in sample_set.features),
-        *(label.stream for label in sample_set.labels),
-    ]
-    versions = {str(name): lake.table(name).head() for name in names}
+    versions = pin_heads(lake, sample_set) if versions is None else versions
     problems = tuple(_problems(sample_set, versions))
     if problems:
         raise DefinitionError(problems)
@@ -202,7 +256,7 @@ def _problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> It
     for label in sample_set.labels:
         version = versions[str(label.stream)]
         yield from _missing(where, version, (sample_set.label_key(label), "event_time", "known_at"))
-        if label.value not in {"exists", "count"}:
+        if label.value not in _NO_COLUMN:
             yield from _missing(where, version, (label.value,))
             kind = (
                 version.schema.field(label.value).type

@@ -1,6 +1,6 @@
 """The columns of a sample table, from the recipe and the tables it reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
@@ -13,19 +13,19 @@ from headrace.samples.resolve import (
     Recipe,
     ResolvedLabel,
 )
-from headrace.tables.lake import Lake
+from headrace.tables.scan import TableVersion
 
 TIME = pa.timestamp("us", tz="UTC")
 _VALUES = {"exists": pa.int32(), "count": pa.int64()}
 
 
-def samples_schema(lake: Lake, recipe: Recipe) -> pa.Schema:
-    """Describe the sample table: id and time, exposure columns, features, labels, state.
+def samples_schema(recipe: Recipe, versions: Mapping[str, TableVersion]) -> pa.Schema:
+    """Describe the sample table of `versions`: id and time, exposure columns, features, labels, state.
 
     Required is what every sample set has. The rest is optional even where it is never null: a
     definition may gain a column, and days built before have none until they are built again.
     """
-    exposures = lake.table(recipe.exposures).head().schema
+    exposures = versions[recipe.exposures].schema
     fields = [
         pa.field(SAMPLE_ID, exposures.field(recipe.id).type, nullable=False),
         pa.field(EVENT_TIME, TIME, nullable=False),
@@ -33,22 +33,22 @@ def samples_schema(lake: Lake, recipe: Recipe) -> pa.Schema:
     for name in (*recipe.entities, *recipe.columns):
         fields.append(pa.field(name, exposures.field(name).type))
     for feature in recipe.features:
-        view = lake.table(feature.view).head().schema
+        view = versions[feature.view].schema
         fields += [pa.field(name, view.field(column).type) for column, name in feature.columns]
         fields.append(pa.field(f"{feature.name}__event_time", TIME))
         fields.append(pa.field(f"{feature.name}__known_at", TIME))
     for label in recipe.labels:
-        fields += _label_fields(lake, label)
+        fields += _label_fields(label, versions[label.table].schema)
     fields.append(pa.field(LABEL_STATE, pa.string(), nullable=False))
     fields.append(pa.field(MATURE_AT, TIME, nullable=False))
     fields.append(pa.field(KEEP_RATE, pa.float64(), nullable=False))
     return pa.schema(fields)
 
 
-def _label_fields(lake: Lake, label: ResolvedLabel) -> Iterator[pa.Field]:
+def _label_fields(label: ResolvedLabel, events: pa.Schema) -> Iterator[pa.Field]:
     kind = _VALUES.get(label.value)
     if kind is None:
-        kind = lake.table(label.table).head().schema.field(label.value).type
+        kind = events.field(label.value).type
     yield pa.field(label.name, kind)
     yield pa.field(f"{label.name}_at", TIME)
     yield pa.field(f"{label.name}_state", pa.string())

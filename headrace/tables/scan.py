@@ -118,6 +118,28 @@ class TableVersion:
         then = self._schema_then
         return replace(self, schema=schema.to_arrow(then), _read_as=then)
 
+    def in_schema_with(self, columns: Collection[str]) -> "TableVersion":
+        """The same snapshot in the schema it was committed with, which others of it then share.
+
+        If that lacks one of `columns`, for they were renamed or added since, in the first schema
+        after it that has them all; as it is if there is none. A table without commits: as it is.
+        """
+        metadata, then = self._metadata, self._schema_then.schema_id
+        later = sorted(metadata.schemas, key=lambda s: (s.schema_id < then, s.schema_id))
+        fitting = (each for each in later if set(columns) <= set(each.column_names))
+        found = next(fitting, self._read_as)
+        return replace(self, schema=schema.to_arrow(found), _read_as=found)
+
+    def column_ids(self, columns: Collection[str]) -> Mapping[str, int]:
+        """The Iceberg ids of top-level columns, by name; names that are no columns are left out."""
+        return {each.name: each.field_id for each in self._read_as.fields if each.name in columns}
+
+    def reuses_name(self, columns: Collection[str]) -> bool:
+        """Whether one of these names ever meant another column of the table."""
+        ids = self.column_ids(columns)
+        fields = (each for then in self._metadata.schemas for each in then.fields)
+        return any(ids.get(each.name, each.field_id) != each.field_id for each in fields)
+
     @property
     def metadata(self) -> TableMetadata:
         """The table's metadata when this object was made: its schemas and partition schemes."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from headrace.datasets.publish import publish
@@ -12,8 +13,10 @@ from headrace.datasets.rebuild import rebuild, rebuild_locked
 from headrace.datasets.verify import verify
 from headrace.datasets.versions import find_lockfile
 from headrace.errors import DatasetChangedError, PublishRefusedError
+from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
 from headrace.samples.build import build
+from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
 from headrace.tables.lake import Lake
 from tests.samples.factories import Shop, at, day, sample_set, settings_in
 
@@ -100,3 +103,54 @@ def test_a_pinned_input_that_is_gone_is_named(shop: Shop) -> None:
     gone = {**lock.days[0].inputs, "shop.rates": 12345}
     with pytest.raises(DatasetChangedError, match=r"`shop\.rates` has no snapshot"):
         rebuild_locked(shop.lake, replace(lock, days=(replace(lock.days[0], inputs=gone),)))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Shop]:
+    """One built day of four exposures, with taps, features and mature labels."""
+    with Lake.open(settings_in(tmp_path)) as lake:
+        shop = Shop.open(lake)
+        shop.show(*((f"a{i}", at(i), i % 2) for i in range(4)))
+        shop.rate((0, at(0.5), at(0.5), 0.25), (1, at(0.1), at(0.2), 0.5))
+        shop.tap(("a1", at(1.5), at(1.5), 3), watermark=at(9))
+        build(lake, FORCES)
+        yield shop
+
+
+FORCES = sample_set(
+    labels=[{"name": "force", "stream": "shop.taps", "value": "force", "window": "2h"}]
+)
+
+
+def test_a_version_is_reproduced_whatever_its_inputs_columns_are_called_since(small: Shop) -> None:
+    lock = publish(small.lake, FORCES).lock
+    for name, *steps in (
+        ("rates", RenameColumn("rate", to="ctr"), AddColumn("rate", type=pa.float64())),
+        ("shown", DropColumn("slot"), AddColumn("slot", type=pa.string())),
+        ("shown", RenameColumn("item", to="product"), RenameColumn("event_time", to="shown_at")),
+        ("taps", RenameColumn("shown_id", to="id"), DropColumn("force")),
+    ):
+        alter(small.lake.table(f"shop.{name}"), *steps)
+    done = rebuild(small.lake, "taps", 1)
+    assert (done.reproduced, done.rows) == (True, lock.rows)
+
+
+def test_samples_are_published_with_the_columns_of_their_last_commit(small: Shop) -> None:
+    samples = small.lake.table("samples.taps")
+    alter(samples, DropColumn("slot"), AddColumn("slot", type=pa.int64()))
+    lock = publish(small.lake, FORCES).lock
+    assert verify(small.lake, "taps", lock.version).rows == lock.rows
+
+
+def test_an_input_that_was_empty_has_the_columns_it_had_or_is_named(tmp_path: Path) -> None:
+    with Lake.open(settings_in(tmp_path)) as lake:
+        shop = Shop.open(lake)
+        shop.show(("a", at(1), 1))
+        build(lake, sample_set())
+        publish(lake, sample_set(), allow_pending=True)
+        alter(lake.table("shop.rates"), RenameColumn("rate", to="ctr"))
+        assert rebuild(lake, "taps").reproduced
+        lake.catalog.drop_table(("shop", "rates"))
+        lake.create(TableName("shop", "rates"), pa.schema([("item", pa.int64())]))
+        with pytest.raises(DatasetChangedError, match=r"`shop\.rates` has no column"):
+            rebuild(lake, "taps")

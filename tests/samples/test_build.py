@@ -5,12 +5,18 @@ import datetime as dt
 import pyarrow as pa
 import pytest
 
+from headrace.datasets.publish import publish
+from headrace.datasets.rebuild import rebuild
 from headrace.errors import DefinitionError, DuplicateExposureError, NullKnownAtError
+from headrace.identifiers import TableName
 from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
 from headrace.tables import commit
+from headrace.tables.alter import AddColumn, RenameColumn, alter
 from headrace.tables.files import write_batches
+from headrace.tables.lake import LakeTable
+from headrace.tables.scan import TableVersion
 from tests.samples.factories import Shop, at, day, sample_set
 
 
@@ -190,3 +196,54 @@ def test_a_declaration_that_the_tables_contradict_says_everything_at_once(shop: 
     text = str(caught.value)
     for part in ("`ratio`", "must list `item`", "`strength`", "another name"):
         assert part in text
+
+
+def test_a_name_that_was_given_to_another_column_is_a_reason_to_build(shop: Shop) -> None:
+    build(shop.lake, sample_set())
+    shown = shop.lake.table("shop.shown")
+    alter(shown, RenameColumn("slot", to="place"), AddColumn("slot", type=pa.int32()))
+    assert reasons(shop) == {}  # the snapshot is what it was, and so are its columns
+    shop.show(("new", at(1, day=3), 1))
+    built = dict.fromkeys(map(day, range(3)), "other columns in shop.shown")
+    assert reasons(shop) == built | {day(3): "never built"}
+    build(shop.lake, sample_set())
+    assert reasons(shop) == {}
+
+
+def test_a_column_renamed_since_the_last_commit_is_read_by_its_new_name(shop: Shop) -> None:
+    alter(shop.lake.table("shop.shown"), RenameColumn("slot", to="place"))
+    exposures = {
+        "table": "shop.shown",
+        "id": "shown_id",
+        "entities": ["item"],
+        "columns": ["place"],
+    }
+    renamed = sample_set(exposures=exposures)
+    assert build(shop.lake, renamed).rows == 6
+    alter(shop.lake.table("shop.shown"), RenameColumn("place", to="rank"))
+    publish(shop.lake, renamed, allow_pending=True)
+    assert rebuild(shop.lake, "taps").reproduced
+
+
+def test_a_plan_is_made_of_one_state_of_each_table(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan_build(shop.lake, sample_set())
+    head = LakeTable.head
+
+    def head_and_then_it_changes(table: LakeTable) -> TableVersion:
+        found = head(table)
+        if table.name == TableName("shop", "rates"):
+            with monkeypatch.context() as calm:
+                calm.setattr(LakeTable, "head", head)
+                Shop.open(shop.lake, ttl=dt.timedelta(hours=1))
+                shop.rate((1, at(6), at(6), 0.9))
+        return found
+
+    monkeypatch.setattr(LakeTable, "head", head_and_then_it_changes)
+    planned = plan_build(shop.lake, sample_set())
+    assert (planned.recipe, planned.pinned) == (before.recipe, before.pinned)
+    build(shop.lake, sample_set())
+    monkeypatch.undo()
+    inputs = shop.lake.registry.commits("samples.taps")[0].inputs
+    assert inputs["shop.rates"] != shop.lake.table("shop.rates").head().snapshot_id
