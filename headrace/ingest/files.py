@@ -74,7 +74,7 @@ class FileSource:
             if found.state is FileState.READ_AGAIN:
                 unchanged[source] = replace(start, seen=found.seen)
             elif found.state is FileState.OTHER:
-                if found.size_bytes > start.bytes and not self._has_record(path, start.bytes):
+                if found.size_bytes > start.bytes and self._waits(path, start):
                     unfinished.append(source)
                     continue
                 time = _EPOCH + timedelta(microseconds=found.modified_us)
@@ -108,18 +108,24 @@ class FileSource:
         """Whether files are complete when they appear."""
         return self._stream.source.complete_files or self._stream.format == "parquet"
 
-    def _has_record(self, path: Path, since: int) -> bool:
-        """Whether a line of text ends after `since`, or reading the file will tell what is wrong."""
+    def _waits(self, path: Path, start: Position) -> bool:
+        """Whether all that a text file has beyond `start` is a line without its newline.
+
+        Not if what was taken has changed, or the file is no text: reading it will tell.
+        """
         if self._is_complete:
-            return True
+            return False
         try:
             with path.open("rb") as handle:
-                is_other = since == 0 and _other_format(handle.read(_HEAD_BYTES)) is not None
-                handle.seek(since)
-                blocks = iter(lambda: handle.read(_HEAD_BYTES), b"")
-                return is_other or any(b"\n" in block for block in blocks)
+                if not start.bytes and _other_format(handle.read(_HEAD_BYTES)) is not None:
+                    return False
+                handle.seek(start.bytes)
+                if any(b"\n" in block for block in iter(lambda: handle.read(_HEAD_BYTES), b"")):
+                    return False
+                taken = Fingerprint.of(handle, start.bytes)
         except OSError:
-            return True
+            return False
+        return start.fingerprint in ("", str(taken))
 
     def _files(self) -> dict[str, Path]:
         paths = self._data_dir.glob(self._stream.source.files)

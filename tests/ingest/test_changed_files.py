@@ -244,7 +244,7 @@ EDITS = st.sampled_from(
 
 @pytest.mark.parametrize("format_", ["csv", "json"])
 @run_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
 @given(st.lists(st.tuples(EDITS, st.sampled_from("ab"), st.integers(0, 99)), max_size=25))
 def test_whatever_happens_to_files_each_record_taken_was_in_them_and_none_is_passed_over(
