@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.acknowledge import acknowledge
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.errors import LakeError
 
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     )
     noun.command("run")(run)
     noun.command("status")(status)
+    noun.command("acknowledge")(acknowledge)
     app.add_typer(noun, name="ingest")
 
 

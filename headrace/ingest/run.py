@@ -107,6 +107,7 @@ def ingest(
     rows_per_commit: int = ROWS_PER_COMMIT,
     source: Source | None = None,
     progress: Callable[[Taken], None] | None = None,
+    run_id: str | None = None,
 ) -> IngestResult:
     """Take everything new from a stream's sources into its table and the dead letters.
 
@@ -121,6 +122,7 @@ def ingest(
         rows_per_commit: When to commit within a long split.
         source: Where records come from; by default the files the contract names.
         progress: Called after each split, with what was taken from it.
+        run_id: What the commits name as their run, as an orchestrator calls it; a new one if None.
 
     Raises:
         SourceFileError, SourceChangedError: If a file is refused; splits before it are committed.
@@ -130,7 +132,7 @@ def ingest(
 
     """
     source = source or FileSource(stream, data_dir=lake.settings.data_dir)
-    run = _Run.start(lake, stream)
+    run = _Run.start(lake, stream, run_id=run_id or uuid.uuid4().hex)
     done: list[Taken] = []
     look = source.look(run.positions.of)
     run.positions.note_unchanged(look.unchanged)
@@ -204,12 +206,12 @@ class _Run:
     positions: Positions
     dead_positions: Positions
     watermark_us: int | None
+    run_id: str
     dead_before: Mapping[str, Position] = field(default_factory=dict)
     ends: dict[str, Position] = field(default_factory=dict)
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
-    def start(cls, lake: Lake, stream: Stream) -> "_Run":
+    def start(cls, lake: Lake, stream: Stream, *, run_id: str) -> "_Run":
         table = lake.create(
             stream.table,
             stream.table_schema(),
@@ -228,6 +230,7 @@ class _Run:
             positions=Positions.read(table, head.properties, stream=stream.name),
             dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
             watermark_us=watermark.read(head.properties),
+            run_id=run_id,
         )
 
     def take(self, source: Source, split: Split, *, rows_per_commit: int) -> Taken:

@@ -27,7 +27,10 @@ class TableTranslator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":
             return spec.replace_attributes(key=table_key(table_of(node)))
-        return spec.replace_attributes(
+        # dagster-dbt names the relation of the profile's own database, where nothing is stored
+        return spec.merge_attributes(
+            metadata={"dagster/table_name": str(table_of(node))}
+        ).replace_attributes(
             key=table_key(table_of(node)),
             group_name="features",
             kinds={"iceberg", "dbt", "duckdb"},

@@ -51,8 +51,8 @@ class GuardedInstance(dg.DagsterInstance):
 
         hosts, build = (*LOOPBACK_HOSTS, *self._more_hosts), DagsterWebserver.build_middleware
 
-        def guarded(server: "DagsterWebserver[Any, Any]") -> "list[Middleware]":
-            return [Middleware(SameSiteOnly, hosts=hosts), *build(server)]
+        def guarded(self: "DagsterWebserver[Any, Any]") -> "list[Middleware]":
+            return [Middleware(SameSiteOnly, hosts=hosts), *build(self)]
 
         DagsterWebserver.build_middleware = guarded
         super().optimize_for_webserver(statement_timeout, pool_recycle, max_overflow)

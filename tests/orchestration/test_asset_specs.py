@@ -84,3 +84,13 @@ def test_a_stream_and_a_sample_set_added_as_yaml_are_assets(
     assert found["samples/cvr"]["checks"] == ["no_leaks (blocking)", "unique_sample_ids (blocking)"]
     assert found["datasets/cvr"]["deps"] == ["samples/cvr"]
     assert found["serving/online_store"] == json.loads(SNAPSHOT.read_text())["serving/online_store"]
+
+
+def test_every_model_says_the_table_that_it_is_stored_in(graph: dg.Definitions) -> None:
+    named = {
+        spec.key: spec.metadata["dagster/table_name"]
+        for spec in graph.resolve_all_asset_specs()
+        if "dagster/table_name" in spec.metadata
+    }
+    assert len(named) >= 7
+    assert named == {key: ".".join(key.path) for key in named}

@@ -10,6 +10,7 @@ import pytest
 
 from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
+from headrace.ingest.recent import acknowledge
 from headrace.tables.commit import Provenance, append
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
@@ -78,7 +79,11 @@ def test_a_feature_known_at_the_sample_s_own_moment_is_a_leak(
     graph: dg.Definitions, lake: Lake
 ) -> None:
     write_samples(lake, [("a", NOON, NOON)])
-    assert results(run(graph, checks_of("samples", "ctr")))["no_leaks"] is False
+    ran = run(graph, checks_of("samples", "ctr"))
+    (failed,) = (each for each in ran.get_asset_check_evaluations() if not each.passed)
+    assert failed.check_name == "no_leaks"
+    assert (failed.metadata["leaking_samples"].value, failed.metadata["samples"].value) == (1, 1)
+    assert "headrace samples inspect a" in (failed.description or "")
 
 
 def test_an_id_on_two_days_is_a_duplicate(graph: dg.Definitions, lake: Lake) -> None:
@@ -99,6 +104,22 @@ def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
     assert results(ran)["schema_matches_contract"] is True
     assert not ran.success
     assert [event.asset_key for event in ran.get_asset_materialization_events()] == [keys[0]]
+    (failed,) = (each for each in ran.get_asset_check_evaluations() if not each.passed)
+    assert failed.metadata["dead_letters"].value == 5
+    assert failed.metadata["rows"].value == 5
+    # how many, why, from where, and what to do
+    for said in ("5 of 10 records", "(5)", "`clicks/b.csv`", "headrace ingest acknowledge clicks"):
+        assert said in (failed.description or "")
+    acknowledge(lake, load_streams(lake.settings)["clicks"])
+    assert results(run(graph, checks_of("raw", "clicks")))["dead_letters_are_few"] is True
+
+
+def test_an_ingest_is_committed_under_the_run_that_asked_for_it(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    write_clicks(lake.settings.data_dir, file="a")
+    ran = run(graph, dg.AssetSelection.assets(dg.AssetKey(["raw", "clicks"])))
+    assert {commit.run_id for commit in lake.registry.commits("raw.clicks")} == {ran.run_id}
 
 
 def test_only_missing_and_narrower_columns_break_a_contract(lake: Lake) -> None:

@@ -174,15 +174,15 @@ def test_a_feature_row_without_known_at_is_refused(shop: Shop) -> None:
 def test_the_audits_count_nothing_in_a_build_and_something_in_a_planted_leak(shop: Shop) -> None:
     build(shop.lake, sample_set())
     version, settings = shop.lake.table("samples.taps").head(), shop.lake.settings
-    assert leaks(version, settings=settings) == 0
-    assert duplicate_ids(version, settings=settings) == 0
+    assert leaks(version, settings=settings).count == 0
+    assert duplicate_ids(version, settings=settings).count == 0
     rows = version.to_arrow().to_pylist()
     rows[0]["rates__known_at"] = rows[0]["event_time"]
     table = shop.lake.table("samples.taps")
     files = write_batches(table, pa.Table.from_pylist(rows, version.schema).to_batches())
     commit.append(table, files, provenance=commit.Provenance())
-    assert leaks(table.head(), settings=settings) == 1
-    assert duplicate_ids(table.head(), settings=settings) == 6
+    assert leaks(table.head(), settings=settings).count == 1
+    assert duplicate_ids(table.head(), settings=settings).count == 6
 
 
 def test_a_declaration_that_the_tables_contradict_says_everything_at_once(shop: Shop) -> None:

@@ -62,7 +62,8 @@ def test_built_samples_are_the_simulators_truth_features_and_labels_included(
         sample_set = SampleSet.model_validate({**dict(watch), "features": tuple(features)})
         result = build(lake, sample_set)
         version = lake.table(sample_set.table).head()
-        assert leaks(version, settings=settings) == duplicate_ids(version, settings=settings) == 0
+        assert leaks(version, settings=settings).count == 0
+        assert duplicate_ids(version, settings=settings).count == 0
 
         truth = pq.read_table(simulated / "truth" / "impressions.parquet").to_pylist()
         names = [name for name in truth[0] if name not in {"impression_id", "known_at"}]

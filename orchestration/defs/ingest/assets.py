@@ -29,10 +29,10 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
         description=f"Stream `{stream.name}` as it arrived, from `{stream.source.files}`.",
         code_version=stream.definition_hash(),
     )
-    def take(lake: LakeResource) -> dg.MaterializeResult[Any]:
+    def take(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with lake.open() as opened:
             before = pin(opened, stream.table)
-            done = ingest(opened, stream)
+            done = ingest(opened, stream, run_id=context.run_id)
             taken = {
                 "rows_taken": done.rows,
                 "dead_letters": done.dead_letters,

@@ -1,5 +1,6 @@
 """What must hold of a stream before anything is computed from it."""
 
+import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
@@ -8,12 +9,16 @@ import pyarrow as pa
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
-from headrace.ingest.run import StreamStatus, status
+from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import Lake
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
 
 DEAD_SHARE_MAX = 0.01  # more than this, and the producer or the contract is broken
+_FEW = (
+    f"At most {DEAD_SHARE_MAX:.0%} of the newest records were refused: those of the last "
+    f"{WINDOW / dt.timedelta(hours=1):.0f} hours with data, or since `headrace ingest acknowledge`."
+)
 
 
 @dg.definitions
@@ -29,7 +34,7 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
         for stream in streams
         for name, what in (
             ("schema_matches_contract", "The table has every column of the contract, as declared."),
-            ("dead_letters_are_few", f"At most {DEAD_SHARE_MAX:.0%} of the records were refused."),
+            ("dead_letters_are_few", _FEW),
         )
     ]
 
@@ -58,14 +63,42 @@ def _results(lake: Lake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
         asset_key=key,
         check_name="schema_matches_contract",
         passed=not wrong,
+        description=None
+        if not wrong
+        else (
+            f"`{stream.table}` lacks {', '.join(f'`{each}`' for each in wrong)}, or has another "
+            f"type there than the contract of `{stream.name}` declares. `headrace tables show "
+            f"{stream.table}` shows what it has; change the declaration or the table "
+            f"(`headrace tables alter {stream.table}`)."
+        ),
         metadata={"columns_that_differ": wrong, "contract_version": stream.version},
     )
-    found = status(lake, stream)
+    found = recent(lake, stream)
+    few = found.dead_share <= DEAD_SHARE_MAX
     yield dg.AssetCheckResult(
         asset_key=key,
         check_name="dead_letters_are_few",
-        passed=dead_share(found) <= DEAD_SHARE_MAX,
-        metadata={"dead_letters": found.dead_letters, "share": dead_share(found)},
+        passed=few,
+        description=None if few else refused_text(stream, found),
+        metadata={
+            "dead_letters": found.dead_letters,
+            "rows": found.rows,
+            "share": found.dead_share,
+            "since": dg.MetadataValue.timestamp(found.since),
+            **{f"reason/{code}": count for code, count in found.reasons.items()},
+        },
+    )
+
+
+def refused_text(stream: Stream, found: RecentRecords) -> str:
+    """Say how many records were refused, why, where they came from, and what to do."""
+    reasons = ", ".join(f"{code} ({count:,})" for code, count in found.reasons.items())
+    return (
+        f"{found.dead_letters:,} of {found.rows + found.dead_letters:,} records of "
+        f"`{stream.name}` since {found.since:%Y-%m-%d %H:%M} were refused: {reasons}; from "
+        f"{', '.join(f'`{each}`' for each in found.sources)}. They are kept whole in "
+        "`dead_letters.records`. Mend the producer or the contract, then "
+        f"`headrace ingest acknowledge {stream.name}`."
     )
 
 
@@ -77,11 +110,6 @@ def contract_breaks(stream: Stream, schema: pa.Schema) -> list[str]:
         for field in wanted
         if field.name not in schema.names or not _holds(schema.field(field.name), field)
     ]
-
-
-def dead_share(found: StreamStatus) -> float:
-    """The share of a stream's records that were refused."""
-    return found.dead_letters / max(1, found.rows + found.dead_letters)
 
 
 def _holds(have: pa.Field, wanted: pa.Field) -> bool:

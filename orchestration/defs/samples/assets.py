@@ -9,6 +9,7 @@ from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
 from headrace.samples.build import BuildResult, build
+from headrace.samples.plan import day_text
 from headrace.tables.lake import Lake
 from orchestration.lib.days import days_of
 from orchestration.lib.keys import table_key, writer_pool
@@ -54,19 +55,46 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
                     _day_metadata(opened, sample_set, done, day), partition_key=day.isoformat()
                 )
             counts = {"rows_built": done.rows, "positives_built": done.positives}
-            return table_result(opened, sample_set.table, before=before, metadata=counts)
+            return of_all_days(
+                table_result(opened, sample_set.table, before=before, metadata=counts)
+            )
 
     return samples
 
 
+# Dagster repeats what a run says of its table on the page of each day, where it would be read as
+# the day's
+_OF_TABLE = {
+    "dagster/row_count": "table_row_count",
+    "snapshot_id": "table_snapshot_id",
+    "parent_snapshot_id": None,
+    "inputs": None,
+}
+
+
+def of_all_days(result: dg.MaterializeResult[Any]) -> dg.MaterializeResult[Any]:
+    """Give facts of the whole table names of their own, or leave them to the days."""
+    renamed = {_OF_TABLE.get(name, name): value for name, value in (result.metadata or {}).items()}
+    kept = {name: value for name, value in renamed.items() if name is not None}
+    return dg.MaterializeResult(
+        asset_key=result.asset_key, metadata=kept, data_version=result.data_version
+    )
+
+
 def _day_metadata(
     lake: Lake, sample_set: SampleSet, done: BuildResult, day: dt.date
-) -> dict[str, int | str]:
+) -> dict[str, Any]:
+    """Describe one day: the commit that built it, in this run or before, and its own rows."""
     version = lake.table(sample_set.table).head()
     reasons = {built.day: built.reason for built in done.built}
+    built = lake.registry.builds(str(sample_set.table)).get(day_text(day))
+    commit = None if built is None else lake.registry.commit(built.table, built.snapshot_id)
     return {
         "dagster/partition_row_count": sum(
             file.rows for file in version.files(partitions=[(day,)])
         ),
+        "snapshot_id": "none" if built is None else str(built.snapshot_id),
+        "parent_snapshot_id": "none" if commit is None else str(commit.parent_id),
+        "inputs": {} if built is None else {name: str(at) for name, at in built.inputs.items()},
         "reason": reasons.get(day, "unchanged"),
     }

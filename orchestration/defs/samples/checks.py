@@ -7,9 +7,16 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
-from headrace.samples.audit import duplicate_ids, leaks
+from headrace.samples.audit import Audited, duplicate_ids, leaks
+from headrace.tables.scan import TableVersion
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
+
+_COUNTED = {"no_leaks": "leaking_samples", "unique_sample_ids": "repeated_ids"}
+_BROKEN = {
+    "no_leaks": "use a feature row of their own time or later",
+    "unique_sample_ids": "have an id that occurs more than once",
+}
 
 
 @dg.definitions
@@ -42,16 +49,31 @@ def _checks(sample_set: SampleSet) -> dg.AssetChecksDefinition:
     def audit(lake: LakeResource) -> Iterator[dg.AssetCheckResult]:
         with lake.open() as opened:
             version = opened.table(sample_set.table).head()
-            counts = {
+            results = {
                 "no_leaks": leaks(version, settings=opened.settings),
                 "unique_sample_ids": duplicate_ids(version, settings=opened.settings),
             }
-        for name, found in counts.items():
+        for name, found in results.items():
             yield dg.AssetCheckResult(
                 asset_key=key,
                 check_name=name,
-                passed=found == 0,
-                metadata={"samples": found, "snapshot_id": str(version.snapshot_id)},
+                passed=not found.count,
+                description=_failure(name, found, version) if found.count else None,
+                metadata={
+                    _COUNTED[name]: found.count,
+                    "samples": version.row_count,
+                    "snapshot_id": str(version.snapshot_id),
+                },
             )
 
     return audit
+
+
+def _failure(check: str, found: Audited, version: TableVersion) -> str:
+    examples = ", ".join(f"`{each}`" for each in found.examples)
+    return (
+        f"{found.count:,} samples of `{version.name}` {_BROKEN[check]} (of {version.row_count:,}, "
+        f"at snapshot {version.snapshot_id}); for example {examples}. Nothing was computed from "
+        f"them: `headrace samples inspect {found.examples[0]}` shows one, "
+        f"`headrace tables rollback {version.name}` goes back to a snapshot before them."
+    )
