@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import Any, get_args
 
 from ui.facts import NodeKind, PartitionFacts, VersionFacts
-from ui.graph import Graph, layout
-from ui.wording import count, size, snapshot
+from ui.graph import Arrow, Graph, layout
+from ui.wording import size, snapshot
 
 Option = dict[str, Any]
 
@@ -157,7 +157,7 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                 "width": 2.5 if arrow.behind else 1.5,
                 **({"color": _BEHIND_COLOR, "type": "dashed"} if arrow.behind else {}),
             },
-            "tooltip": {"formatter": escape(_arrow_text(arrow.snapshot_id, arrow.behind))},
+            "tooltip": {"formatter": escape(_arrow_text(arrow))},
         }
         for arrow in graph.arrows
     ]
@@ -223,6 +223,7 @@ def _label(name: str) -> str:
     return name.replace("{", "(").replace("}", ")")
 
 
-def _arrow_text(snapshot_id: int | None, behind: int | None) -> str:
-    read = "files of the data folder" if snapshot_id is None else f"read {snapshot(snapshot_id)}"
-    return f"{read}, {count(behind, 'newer commit')} not taken in" if behind else read
+def _arrow_text(arrow: Arrow) -> str:
+    is_file = arrow.snapshot_id is None
+    read = "files of the data folder" if is_file else f"read {snapshot(arrow.snapshot_id)}"
+    return f"{read}, {arrow.lag} not taken in" if arrow.behind else read

@@ -17,13 +17,16 @@ from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
-from headrace.errors import LakeError, LakeNotFoundError, SnapshotNotFoundError
+from headrace.definitions.stream import Stream
+from headrace.errors import LakeError, LakeNotFoundError
 from headrace.ingest import dead_letters, watermark
+from headrace.ingest.run import status
 from headrace.maintenance.health import health_of
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import TableState, table_state
 from headrace.registry import CommitRecord
+from headrace.registry.checks import failed_checks
 from headrace.samples.resolve import Recipe
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.changes import changes
@@ -32,10 +35,12 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.refs import tags
 from headrace.tables.scan import TableVersion
+from headrace.tables.unreadable import read_each
 from ui.facts import (
     ColumnFacts,
     DayFacts,
     EdgeFacts,
+    FailedCheck,
     HealthPart,
     LabelRows,
     LakeFacts,
@@ -47,6 +52,7 @@ from ui.facts import (
     StreamFacts,
     TableDetail,
     TableFacts,
+    UnreadableFacts,
     VersionFacts,
     WaitingItem,
 )
@@ -89,30 +95,47 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
     except LakeNotFoundError:
         return LakeFacts(problems=declared.problems)
     with opened as lake:
-        found = [(lake.table(name).head(), _state(lake.table(name))) for name in lake.names()]
-        tables = tuple(_table_facts(head, state) for head, state in found)
-        plan = plan_maintenance((state for _, state in found), now=dt.datetime.now(dt.UTC))
+        read = read_each(lake, lambda table: (table.head(), _state(table)))
+        tables = tuple(_table_facts(head, state) for head, state in read.found)
+        plan = plan_maintenance((state for _, state in read.found), now=dt.datetime.now(dt.UTC))
+        heads = {table.name: table.snapshot_id for table in tables}
         letters = _dead_letters(lake)
-        streams = tuple(
-            StreamFacts(
-                name=stream.name,
-                table=str(stream.table),
-                source=stream.source.files,
-                dead_letters=sum(letters.get(stream.name, {}).values()),
-                reasons=letters.get(stream.name, {}),
-            )
-            for stream in declared.streams.values()
-        )
         return LakeFacts(
             tables=tables,
-            streams=streams,
-            edges=tuple(_edges(lake, heads={table.name: table.snapshot_id for table in tables})),
+            unreadable=tuple(
+                UnreadableFacts(name=str(each.table), code=each.error.code, text=str(each.error))
+                for each in read.unreadable
+            ),
+            failed_checks=tuple(
+                FailedCheck(subject=each.subject, check=each.check, at=each.at)
+                for each in failed_checks(lake.registry)
+            ),
+            letters=letters,
+            streams=tuple(
+                _stream(lake, stream, letters or {}) for stream in declared.streams.values()
+            ),
+            edges=tuple(_edges(lake, heads=heads)),
             versions=tuple(_version(lock) for lock in list_datasets(lake)),
-            online=_online(_settings),
+            online=_online(lake, heads=heads),
             queue=_queue(plan),
             waiting=_waiting(plan),
             problems=declared.problems,
         )
+
+
+def _stream(lake: Lake, stream: Stream, letters: Mapping[str, Mapping[str, int]]) -> StreamFacts:
+    try:
+        waiting = len(status(lake, stream).sources_waiting)
+    except LakeError:  # its table cannot be read, which is a fact of its own
+        waiting = 0
+    return StreamFacts(
+        name=stream.name,
+        table=str(stream.table),
+        source=stream.source.files,
+        dead_letters=sum(letters.get(stream.name, {}).values()),
+        reasons=letters.get(stream.name, {}),
+        waiting=waiting,
+    )
 
 
 def _state(table: LakeTable) -> TableState:
@@ -189,12 +212,15 @@ def _partition(key: PartitionKey | None) -> str:
     return ", ".join(str(value) for value in key) or "whole table"
 
 
-def _dead_letters(lake: Lake) -> Mapping[str, Mapping[str, int]]:
-    """Count dead letters by stream and error code, most frequent first."""
+def _dead_letters(lake: Lake) -> Mapping[str, Mapping[str, int]] | None:
+    """Count dead letters by stream and error code, most frequent first; None if unreadable."""
     if not lake.exists(dead_letters.TABLE):
         return {}
-    head = lake.table(dead_letters.TABLE).head()
-    return _dead_letters_at(head, metadata_location=head.metadata_location)
+    try:
+        head = lake.table(dead_letters.TABLE).head()
+        return _dead_letters_at(head, metadata_location=head.metadata_location)
+    except LakeError:  # the table is shown among those that cannot be read
+        return None
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -231,14 +257,14 @@ def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | No
         return 0
     try:
         return len(changes(lake.table(source), since=since).operations)
-    except SnapshotNotFoundError:
+    except LakeError:  # expired beyond the log, or the table cannot be read
         return None
 
 
-def _online(settings: Settings) -> tuple[OnlineView, ...]:
-    if not settings.online_store.is_file():
+def _online(lake: Lake, *, heads: Mapping[str, int | None]) -> tuple[OnlineView, ...]:
+    if not lake.settings.online_store.is_file():
         return ()
-    with SQLiteOnlineStore(settings.online_store) as store:
+    with SQLiteOnlineStore(lake.settings.online_store) as store:
         found = [store.freshness(view) for view in store.views()]
     return tuple(
         OnlineView(
@@ -247,6 +273,7 @@ def _online(settings: Settings) -> tuple[OnlineView, ...]:
             newest_event_time=view.newest_event_time,
             snapshot_id=view.snapshot_id,
             published_at=view.published_at,
+            behind=_behind(lake, view.view, since=view.snapshot_id, heads=heads),
         )
         for view in found
         if view is not None
@@ -292,14 +319,18 @@ def _version(lock: Lockfile) -> VersionFacts:
 
 
 def _roles(lock: Lockfile) -> dict[str, str]:
-    """Suggest what a model takes each column as: counts and rates are dense, ids are sparse."""
+    """Suggest what a model takes each column as: counts and rates are dense, ids are sparse.
+
+    Only entity keys and feature columns: what else an exposure carries says how it came about, as
+    the logging policy's probability does, and a new policy has no such value when it serves.
+    """
     try:
         recipe = Recipe.from_json(json.dumps(lock.definition))
     except (KeyError, TypeError, ValueError):
         return {}  # published by a version of headrace that wrote recipes differently
     features = [name for feature in recipe.features for _, name in feature.columns]
     roles: dict[str, str] = {}
-    for name in (*recipe.entities, *recipe.columns, *features):
+    for name in (*recipe.entities, *features):
         kind = lock.columns.get(name, "")
         if kind.startswith("list"):
             roles[name] = "sequence"

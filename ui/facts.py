@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 DEAD_LETTERS = "dead_letters.records"
@@ -73,13 +73,17 @@ class TableFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamFacts:
-    """One declared stream: where its records come from and what became of those not taken."""
+    """One declared stream: where its records come from and what became of those not taken.
+
+    `waiting` counts source files that are not taken, or not to their end.
+    """
 
     name: str
     table: str
     source: str
     dead_letters: int
     reasons: Mapping[str, int]
+    waiting: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,13 +103,14 @@ class EdgeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineView:
-    """One feature view in the online store."""
+    """One feature view in the online store; `behind` as in `EdgeFacts`."""
 
     view: str
     rows: int
     newest_event_time: dt.datetime | None
     snapshot_id: int
     published_at: dt.datetime
+    behind: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +222,35 @@ class TableDetail:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UnreadableFacts:
+    """A table of which nothing can be shown: what is wrong, and what to do about it."""
+
+    name: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCheck:
+    """A check that failed when it last ran; `subject` is a table, or a dataset as `datasets.ctr`."""
+
+    subject: str
+    check: str
+    at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class LakeFacts:
-    """The whole lake at one moment; empty when nothing was ever written."""
+    """The whole lake at one moment; empty when nothing was ever written.
+
+    `letters` counts dead letters by stream and error code, those of streams that are no longer
+    declared too; None if they cannot be read.
+    """
 
     tables: tuple[TableFacts, ...] = ()
+    unreadable: tuple[UnreadableFacts, ...] = ()
+    failed_checks: tuple[FailedCheck, ...] = ()
+    letters: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
     streams: tuple[StreamFacts, ...] = ()
     edges: tuple[EdgeFacts, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
@@ -230,7 +260,21 @@ class LakeFacts:
     problems: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.tables or self.versions)
+        return bool(self.tables or self.unreadable or self.versions)
+
+    @property
+    def dead_letters(self) -> int | None:
+        """Records that could not become rows, of all streams; None if that cannot be read."""
+        if self.letters is None:
+            return None
+        return sum(rows for reasons in self.letters.values() for rows in reasons.values())
+
+    @property
+    def watermark(self) -> dt.datetime | None:
+        """Up to when every stream that says so is complete."""
+        streams = {stream.table for stream in self.streams}
+        found = [each.watermark for each in self.tables if each.name in streams and each.watermark]
+        return min(found, default=None)
 
     def table(self, name: str) -> TableFacts | None:
         """Find a table by name."""

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ui.facts import DEAD_LETTERS, LakeFacts, TableFacts
-from ui.wording import count
+from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, TableFacts
+from ui.wording import count, moment
 
 Severity = Literal["error", "warning"]
 
@@ -26,7 +26,16 @@ class Finding:
 
 def findings(lake: LakeFacts) -> tuple[Finding, ...]:
     """Apply every rule; errors before warnings, otherwise in the order of the rules."""
-    found = (*_declarations(lake), *_dead_letters(lake), *_health(lake), *_behind(lake))
+    found = (
+        *_declarations(lake),
+        *_unreadable(lake),
+        *_checks(lake),
+        *_dead_letters(lake),
+        *_health(lake),
+        *_waiting(lake),
+        *_behind(lake),
+        *_online(lake),
+    )
     return tuple(sorted(found, key=lambda finding: finding.severity != "error"))
 
 
@@ -43,15 +52,41 @@ def _declarations(lake: LakeFacts) -> Iterator[Finding]:
         yield Finding(severity="error", subject=where, text=text, remedy="headrace check")
 
 
+def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
+    for each in lake.unreadable:
+        yield Finding(severity="error", subject=each.name, text=f"cannot be read: {each.text}")
+
+
+def _checks(lake: LakeFacts) -> Iterator[Finding]:
+    for each in lake.failed_checks:
+        yield Finding(
+            severity="error",
+            subject=each.subject,
+            text=f"`{each.check}` failed at {moment(each.at)}; its run in Dagster says why",
+            remedy="make dagster",
+        )
+
+
 def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
+    tables = {stream.name: stream.table for stream in lake.streams}
+    for stream, counts in (lake.letters or {}).items():
+        reasons = ", ".join(f"{code} ({rows:,})" for code, rows in counts.items())
+        yield Finding(
+            severity="warning",
+            subject=tables.get(stream, f"stream {stream}"),
+            text=f"{count(sum(counts.values()), 'record')} could not be taken: {reasons}",
+            table=DEAD_LETTERS,
+        )
+
+
+def _waiting(lake: LakeFacts) -> Iterator[Finding]:
     for stream in lake.streams:
-        if stream.dead_letters:
-            reasons = ", ".join(f"{code} ({rows:,})" for code, rows in stream.reasons.items())
+        if stream.waiting:
             yield Finding(
                 severity="warning",
                 subject=stream.table,
-                text=f"{count(stream.dead_letters, 'record')} could not be taken: {reasons}",
-                table=DEAD_LETTERS,
+                text=f"{count(stream.waiting, 'file')} of `{stream.source}` not taken yet",
+                remedy=f"headrace ingest run {stream.name}",
             )
 
 
@@ -80,4 +115,15 @@ def _behind(lake: LakeFacts) -> Iterator[Finding]:
                 subject=edge.target,
                 text=f"{count(edge.behind, 'newer commit')} of {edge.source} not taken in yet",
                 table=edge.target,
+            )
+
+
+def _online(lake: LakeFacts) -> Iterator[Finding]:
+    for view in lake.online:
+        if view.behind and lake.table(view.view):
+            yield Finding(
+                severity="warning",
+                subject=ONLINE_STORE,
+                text=f"{count(view.behind, 'newer commit')} of {view.view} not published yet",
+                table=view.view,
             )

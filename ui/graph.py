@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, NodeKind
 from ui.wording import count
@@ -30,12 +31,27 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """Data went from `source`, at `snapshot_id` if it is a table, to `target`."""
+    """Data went from `source`, at `snapshot_id` if it is a table, to `target`.
+
+    `behind` counts what the target has not taken in, in units of `of`; None if that is not known. A
+    pinned target stays at its snapshot on purpose.
+    """
 
     source: str
     target: str
     snapshot_id: int | None = None
     behind: int | None = None
+    of: Literal["newer commit", "waiting file"] = "newer commit"
+    pinned: bool = False
+
+    @property
+    def lag(self) -> str:
+        """Say how far the target is behind, in words; `—` if that is not known."""
+        if self.pinned:
+            return "pinned"
+        if self.behind is None:
+            return "—"
+        return count(self.behind, self.of) if self.behind else "up to date"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +106,14 @@ def graph_of(lake: LakeFacts) -> Graph:
     for stream in lake.streams:
         if stream.table in nodes:
             nodes[stream.source] = Node(id=stream.source, kind="source", detail="files")
-            arrows.append(Arrow(source=stream.source, target=stream.table))
+            arrows.append(
+                Arrow(
+                    source=stream.source,
+                    target=stream.table,
+                    behind=stream.waiting,
+                    of="waiting file",
+                )
+            )
             if stream.dead_letters and DEAD_LETTERS in nodes:
                 arrows.append(Arrow(source=stream.source, target=DEAD_LETTERS))
     for edge in lake.edges:
@@ -109,7 +132,12 @@ def graph_of(lake: LakeFacts) -> Graph:
             id=version.title, kind="dataset", detail=count(version.rows, "row")
         )
         arrows.append(
-            Arrow(source=version.table, target=version.title, snapshot_id=version.snapshot_id)
+            Arrow(
+                source=version.table,
+                target=version.title,
+                snapshot_id=version.snapshot_id,
+                pinned=True,
+            )
         )
     if lake.online:
         keys = sum(view.rows for view in lake.online)
@@ -117,7 +145,12 @@ def graph_of(lake: LakeFacts) -> Graph:
             id=ONLINE_STORE, kind="online", detail=count(keys, "entity", plural="entities")
         )
         arrows += [
-            Arrow(source=view.view, target=ONLINE_STORE, snapshot_id=view.snapshot_id)
+            Arrow(
+                source=view.view,
+                target=ONLINE_STORE,
+                snapshot_id=view.snapshot_id,
+                behind=view.behind,
+            )
             for view in lake.online
         ]
     known = tuple(arrow for arrow in arrows if arrow.source in nodes and arrow.target in nodes)

@@ -1,7 +1,7 @@
 """Pieces several pages share."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import streamlit as st
 
@@ -30,6 +30,29 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
     st.stop()
+
+
+def say_if_gone(parameter: str, names: Collection[str]) -> None:
+    """Warn if the address asks for something that is not there; call it before its selectbox.
+
+    A selectbox that is bound to the parameter drops such a value without a word, and whoever opened
+    the link would read something else.
+    """
+    asked = st.query_params.get(parameter)
+    if asked and asked not in names:
+        shown = "showing another one" if names else "there is none"
+        st.warning(
+            f"There is no {parameter} `{asked.replace('`', '')}`; {shown}",
+            icon=":material/search_off:",
+        )
+
+
+def unreadable(lake: LakeFacts) -> None:
+    """Show a card for each table that cannot be read, with what to do about it."""
+    for each in lake.unreadable:
+        with st.container(border=True):
+            st.subheader(f"{each.name} cannot be read", icon=":material/broken_image:")
+            st.text(f"{each.code}: {each.text}")
 
 
 def queue(

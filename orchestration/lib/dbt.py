@@ -67,6 +67,7 @@ def check_results(
             asset_key=specs[found["unique_id"]].asset_key,
             check_name=specs[found["unique_id"]].name,
             passed=found["status"] in _GOOD,
+            description=None if found["status"] in _GOOD else _failure(found),
             severity=dg.AssetCheckSeverity.WARN
             if found["status"] == "warn"
             else dg.AssetCheckSeverity.ERROR,
@@ -74,8 +75,18 @@ def check_results(
                 "status": found["status"],
                 "failures": found["failures"] or 0,
                 "execution_s": found["execution_time"],
+                **({} if found["status"] in _GOOD else {"query": found.get("compiled_code") or ""}),
             },
         )
         for found in said
         if found["unique_id"] in specs and found["status"] != "skipped"
     ]
+
+
+def _failure(found: Mapping[str, Any]) -> str:
+    """Say how many rows failed a test, or why it could not run; its query finds them."""
+    name = found["unique_id"].split(".")[2]
+    said = (found.get("message") or "").strip()
+    count = found["failures"]
+    rows = f"{count:,} rows fail `{name}`" if count else f"`{name}` ended in {found['status']}"
+    return f"{rows}; {said}; the query below finds them, on the tables of this lake"

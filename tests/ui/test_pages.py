@@ -1,14 +1,22 @@
 """Every page, on an empty lake and on a full one, run by Streamlit itself."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from headrace.config import Settings
 from headrace.maintenance.compact import compact
+from headrace.registry.checks import record_check
+from headrace.tables.commit import Provenance, append
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from tests.conftest import ROOT
 from tests.ui.conftest import Open
-from tests.ui.factories import derive, fill
+from tests.ui.factories import derive, fill, impression, write_impressions
+from ui.graph import Arrow
 
 PAGES = ("overview", "tables", "lineage", "versions")
 
@@ -36,6 +44,7 @@ def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> N
     _ = full
     shown = app()
     assert "4 things to look at" in shown.error[0].value
+    assert metrics(shown)["Complete up to"].endswith("d ago")
     everything = texts(shown)
     assert "6 records could not be taken: wrong_type (6)" in everything
     assert "7 of 7 files are small; fixing it gains 5 fewer files" in everything
@@ -70,7 +79,66 @@ def test_the_overview_lists_streams_versions_and_the_online_store(app: Open, ful
 
 def test_a_healthy_lake_is_called_healthy(app: Open, lake: Lake) -> None:
     derive(lake, "features.item_ctr", derive(lake, "staging.impressions"))
-    assert app().success[0].value == "**Everything is healthy**"
+    healthy = app().success[0].value
+    assert healthy.startswith("**Nothing to look at**")
+    assert "Runs are Dagster's" in healthy  # what was not judged is said
+
+
+def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake) -> None:
+    fill(lake)
+    write_impressions(lake.settings, "waiting", impression(31))
+    record_check(lake.registry, "samples.ctr", "no_leaks", passed=False)
+    record_check(lake.registry, "samples.ctr", "unique_sample_ids", passed=True)
+    shown = app()
+    everything = texts(shown)
+    assert "1 file of `impressions/*.jsonl` not taken yet" in everything
+    assert "`no_leaks` failed" in everything
+    assert "unique_sample_ids" not in everything
+    inputs = app("lineage", node="raw.impressions").dataframe[0].value
+    assert list(inputs["not taken in"]) == ["1 waiting file"]
+
+
+def test_dead_letters_of_a_stream_that_is_not_declared_any_more_count(
+    app: Open, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake)
+    shutil.copytree(ROOT / "lake", tmp_path / "lake")
+    (tmp_path / "lake" / "streams" / "impressions.yaml").unlink()
+    monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
+    shown = app()
+    assert metrics(shown)["Dead letters"] == "6"
+    assert "6 records could not be taken" in texts(shown)
+
+
+def test_a_view_that_moved_on_is_behind_in_the_online_store(app: Open, lake: Lake) -> None:
+    fill(lake)
+    view = lake.table("features.item_ctr")
+    first = view.head().files()
+    append(view, write_batches(view, view.head().batches()), provenance=Provenance())
+    assert first
+    assert "1 newer commit of features.item_ctr not published yet" in texts(app())
+    outputs = app("lineage", node="features.item_ctr").dataframe[1].value.set_index("to")
+    assert outputs.loc["online store", "not taken in"] == "1 newer commit"
+    assert outputs.loc["samples.ctr", "not taken in"] == "1 newer commit"
+
+
+def test_an_unknown_lag_is_not_shown_as_none() -> None:
+    assert Arrow(source="a", target="b", snapshot_id=1).lag == "—"
+    assert Arrow(source="a", target="b", snapshot_id=1, behind=0).lag == "up to date"
+
+
+def test_one_damaged_table_leaves_the_pages_to_the_others(app: Open, lake: Lake) -> None:
+    fill(lake)
+    damaged = lake.table("features.item_ctr").head().metadata_location
+    path = Path(damaged.removeprefix("file://"))
+    path.write_bytes(path.read_bytes()[:100])
+    for page in PAGES:
+        assert not app(page).exception
+    shown = app()
+    assert metrics(shown)["Tables"] == "5"
+    assert len(shown.dataframe[0].value) == 4
+    assert "**features.item_ctr**  \ncannot be read" in texts(shown)
+    assert "features.item_ctr cannot be read" in texts(app("tables"))
 
 
 def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake) -> None:
@@ -111,6 +179,23 @@ def test_a_deep_link_to_a_table_that_is_gone_says_so(app: Open, full: Lake) -> N
     assert shown.selectbox(key="table").value == "dead_letters.records"
 
 
+@pytest.mark.parametrize(
+    ("page", "query"),
+    [
+        ("versions", {"version": "ctr v9"}),
+        ("lineage", {"node": "nope"}),
+        ("tables", {"table": "raw.impressions", "snapshot": "123"}),
+    ],
+)
+def test_a_link_to_what_is_gone_says_so_on_every_page(
+    app: Open, full: Lake, page: str, query: dict[str, str]
+) -> None:
+    _ = full
+    (warning,) = app(page, **query).warning
+    *_, (parameter, asked) = query.items()
+    assert f"no {parameter} `{asked}`" in warning.value
+
+
 def test_a_snapshot_shows_what_it_was_computed_from(app: Open, full: Lake) -> None:
     _ = full
     shown = app("tables", table="samples.ctr")
@@ -144,7 +229,7 @@ def test_selecting_a_node_shows_its_versions_inputs_and_outputs(app: Open, full:
     assert not shown.exception
     inputs, outputs, versions = (each.value for each in shown.dataframe)
     assert list(inputs["from"]) == ["raw.impressions"]
-    assert list(inputs["newer commits"]) == [1]
+    assert list(inputs["not taken in"]) == ["1 newer commit"]
     assert set(outputs["to"]) == {"features.item_ctr", "samples.ctr"}
     assert list(versions["operation"]) == ["append"]
 
@@ -197,3 +282,6 @@ def test_the_load_snippet_is_python(app: Open, full: Lake) -> None:
     _ = full
     (snippet,) = [each.value for each in app("versions").code if "SampleLoader" in each.value]
     compile(snippet, "snippet", "exec")
+    # the exposure's own columns, the logging policy's probability among them, are no inputs
+    assert "recent" not in snippet
+    assert "ctr_1d" in snippet

@@ -5,7 +5,7 @@ import streamlit as st
 from ui import charts, data, wording
 from ui.facts import ONLINE_STORE
 from ui.graph import graph_of
-from ui.parts import now, stop_if_empty
+from ui.parts import now, say_if_gone, stop_if_empty
 
 NODES_MAX = 60
 HOPS = 2
@@ -16,6 +16,7 @@ graph = graph_of(lake)
 names = [node.id for node in graph.nodes]
 
 shown = graph
+say_if_gone("node", names)
 asked = st.session_state.get("node") or st.query_params.get("node")
 if len(names) > NODES_MAX and asked in names:
     shown = graph.around(asked, hops=HOPS)
@@ -93,7 +94,7 @@ for side, title, arrows in (
                         arrow.source if title == "Inputs" else arrow.target
                     ),
                     "snapshot read": str(arrow.snapshot_id or "—"),
-                    "newer commits": arrow.behind or 0,
+                    "not taken in": arrow.lag,
                 }
                 for arrow in arrows
             ],

@@ -23,13 +23,24 @@ if found:
         icon=":material/error:" if errors else ":material/warning:",
     )
 else:
-    st.success("**Everything is healthy**", icon=":material/check_circle:")
+    st.success(
+        "**Nothing to look at**: declarations, checks, dead letters, table health, waiting files, "
+        "what is behind and the online store. Runs are Dagster's to show: `make dagster`",
+        icon=":material/check_circle:",
+    )
 
-with st.grid(5, min_column_width=150):
-    st.metric("Tables", len(lake.tables), border=True)
+with st.grid(6, min_column_width=150):
+    st.metric("Tables", len(lake.tables) + len(lake.unreadable), border=True)
     st.metric("Rows", sum(table.rows for table in lake.tables), format="compact", border=True)
     st.metric("On disk", sum(table.bytes for table in lake.tables), format="bytes", border=True)
-    st.metric("Dead letters", sum(stream.dead_letters for stream in lake.streams), border=True)
+    letters = lake.dead_letters
+    st.metric("Dead letters", "unknown" if letters is None else letters, border=True)
+    st.metric(
+        "Complete up to",
+        wording.age(lake.watermark, now=moment) if lake.watermark else "—",
+        border=True,
+        help="The oldest watermark of the streams: what came before has arrived in all of them",
+    )
     st.metric("Last commit", wording.age(newest, now=moment), border=True)
 
 for finding in found:
@@ -138,9 +149,13 @@ if lake.streams:
                 "source": stream.source,
                 "table": stream.table,
                 "rows": table.rows if table else 0,
+                "waiting files": stream.waiting,
                 "dead letters": stream.dead_letters,
                 "last commit": wording.age(table.committed_at, now=moment) if table else "never",
                 "watermark": wording.moment(table.watermark) if table else "—",
+                "watermark age": wording.age(table.watermark, now=moment)
+                if table and table.watermark
+                else "—",
             }
         )
     st.dataframe(
@@ -181,6 +196,7 @@ with right:
                     "entities": view.rows,
                     "newest event": wording.moment(view.newest_event_time),
                     "published": wording.age(view.published_at, now=moment),
+                    "behind": "—" if view.behind is None else str(view.behind),
                 }
                 for view in lake.online
             ],

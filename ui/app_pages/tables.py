@@ -3,15 +3,16 @@
 import streamlit as st
 
 from ui import charts, data, wording
-from ui.parts import health_part, now, queue, stop_if_empty
+from ui.parts import health_part, now, queue, say_if_gone, stop_if_empty, unreadable
 
 lake = data.lake_facts()
 stop_if_empty(lake, what="tables")
+unreadable(lake)
+if not lake.tables:
+    st.stop()
 names = [table.name for table in lake.tables]
 worst = min(lake.tables, key=lambda table: table.score).name
-asked = st.query_params.get("table")
-if asked and asked not in names:
-    st.warning(f"There is no table `{asked}`; showing another one", icon=":material/search_off:")
+say_if_gone("table", names)
 
 name = st.selectbox("Table", names, index=names.index(worst), key="table", bind="query-params")
 facts = lake.table(name or worst)
@@ -100,6 +101,7 @@ with snapshots:
         alt=f"Snapshots of {facts.name}, newest first",
     )
     alive = [str(each.snapshot_id) for each in detail.snapshots if each.alive]
+    say_if_gone("snapshot", alive)
     if alive:
         picked = st.selectbox("Load one of them", alive, key="snapshot", bind="query-params")
         st.code(

@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import charts, data, wording
 from ui.differences import difference
-from ui.parts import now, stop_if_empty
+from ui.parts import now, say_if_gone, stop_if_empty
 from ui.snippets import load_snippet
 
 lake = data.lake_facts()
@@ -17,6 +17,7 @@ if not lake.versions:
     st.stop()
 
 versions = {version.title: version for version in reversed(lake.versions)}
+say_if_gone("version", versions)
 title = st.selectbox("Version", list(versions), key="version", bind="query-params")
 version = versions[title] if title in versions else next(iter(versions.values()))
 

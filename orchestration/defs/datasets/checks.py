@@ -6,7 +6,9 @@ from headrace.config import Settings
 from headrace.datasets.verify import verify
 from headrace.definitions.load import load_sample_sets
 from headrace.errors import DatasetChangedError
+from headrace.tables.lake import Lake
 from orchestration.lib.keys import dataset_key
+from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 
 
@@ -26,13 +28,19 @@ def _check(name: str) -> dg.AssetChecksDefinition:
     )
     def reads_as_locked(lake: LakeResource) -> dg.AssetCheckResult:
         with lake.open() as opened:
-            try:
-                found = verify(opened, name)
-            except DatasetChangedError as error:
-                return dg.AssetCheckResult(passed=False, description=str(error))
-        return dg.AssetCheckResult(
-            passed=True,
-            metadata={"version": found.lock.version, "rows": found.rows, "files": found.files},
-        )
+            return recorded(
+                opened, _verified(opened, name), key=dataset_key(name), check="reads_as_locked"
+            )
 
     return reads_as_locked
+
+
+def _verified(lake: Lake, name: str) -> dg.AssetCheckResult:
+    try:
+        found = verify(lake, name)
+    except DatasetChangedError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    return dg.AssetCheckResult(
+        passed=True,
+        metadata={"version": found.lock.version, "rows": found.rows, "files": found.files},
+    )

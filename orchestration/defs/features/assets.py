@@ -19,6 +19,7 @@ from headrace.integrations.dbt_manifest import load_manifest
 from headrace.tables.lake import Lake
 from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_tables
 from orchestration.lib.keys import table_key
+from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
 
@@ -58,14 +59,17 @@ def _build(
     failure: FeatureBuildError | None = None
     try:
         select = None if everything else " ".join(sorted(wanted))
-        build_features(lake.settings, select=select, run_id=context.run_id)
+        build_features(lake.settings, select=select, run_id=context.run.run_id)
     except FeatureBuildError as error:
         failure = error
     for name in wanted.values():
         now = pin(lake, name)
         if now is not None and now.snapshot_id is not None:
             yield table_result(lake, name, before=before[name], key=table_key(name))
-    yield from _tested(context, results)
+    for each in _tested(context, results):
+        yield recorded(
+            lake, each, key=each.asset_key or dg.AssetKey([]), check=each.check_name or ""
+        )
     if failure is not None:
         raise failure
 

@@ -32,7 +32,7 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
     def take(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         with lake.open() as opened:
             before = pin(opened, stream.table)
-            done = ingest(opened, stream, run_id=context.run_id)
+            done = ingest(opened, stream, run_id=context.run.run_id)
             taken = {
                 "rows_taken": done.rows,
                 "dead_letters": done.dead_letters,

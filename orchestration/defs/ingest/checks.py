@@ -12,6 +12,7 @@ from headrace.definitions.stream import Stream
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import Lake
 from orchestration.lib.keys import table_key
+from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 
 DEAD_SHARE_MAX = 0.01  # more than this, and the producer or the contract is broken
@@ -43,7 +44,11 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, lake: LakeResource
     ) -> Iterator[dg.AssetCheckResult]:
         with lake.open() as opened:
-            results = [each for stream in streams for each in _results(opened, stream)]
+            results = [
+                recorded(opened, each, key=table_key(stream.table), check=each.check_name or "")
+                for stream in streams
+                for each in _results(opened, stream)
+            ]
         chosen = context.selected_asset_check_keys
         yield from (
             each

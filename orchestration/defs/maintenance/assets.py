@@ -34,7 +34,7 @@ def _compaction(name: TableName) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         with lake.open() as opened:
             before = opened.table(name).head()
-            done = compact(opened.table(name), run_id=context.run_id)
+            done = compact(opened.table(name), run_id=context.run.run_id)
             after = opened.table(name).head()
             rewritten = {
                 "files_rewritten": done.files_before,

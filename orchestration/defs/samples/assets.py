@@ -49,7 +49,7 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
         wanted = [dt.date.fromisoformat(key) for key in context.partition_keys]
         with lake.open() as opened:
             before = pin(opened, sample_set.table)
-            done = build(opened, sample_set, days=wanted, run_id=context.run_id)
+            done = build(opened, sample_set, days=wanted, run_id=context.run.run_id)
             for day in wanted:
                 context.add_asset_metadata(
                     _day_metadata(opened, sample_set, done, day), partition_key=day.isoformat()

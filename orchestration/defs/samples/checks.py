@@ -10,6 +10,7 @@ from headrace.definitions.sample_set import SampleSet
 from headrace.samples.audit import Audited, duplicate_ids, leaks
 from headrace.tables.scan import TableVersion
 from orchestration.lib.keys import table_key
+from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 
 _COUNTED = {"no_leaks": "leaking_samples", "unique_sample_ids": "repeated_ids"}
@@ -53,20 +54,29 @@ def _checks(sample_set: SampleSet) -> dg.AssetChecksDefinition:
                 "no_leaks": leaks(version, settings=opened.settings),
                 "unique_sample_ids": duplicate_ids(version, settings=opened.settings),
             }
-        for name, found in results.items():
-            yield dg.AssetCheckResult(
-                asset_key=key,
-                check_name=name,
-                passed=not found.count,
-                description=_failure(name, found, version) if found.count else None,
-                metadata={
-                    _COUNTED[name]: found.count,
-                    "samples": version.row_count,
-                    "snapshot_id": str(version.snapshot_id),
-                },
-            )
+            checked = [
+                recorded(opened, _result(key, name, found, version), key=key, check=name)
+                for name, found in results.items()
+            ]
+        yield from checked
 
     return audit
+
+
+def _result(
+    key: dg.AssetKey, check: str, found: Audited, version: TableVersion
+) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=check,
+        passed=not found.count,
+        description=_failure(check, found, version) if found.count else None,
+        metadata={
+            _COUNTED[check]: found.count,
+            "samples": version.row_count,
+            "snapshot_id": str(version.snapshot_id),
+        },
+    )
 
 
 def _failure(check: str, found: Audited, version: TableVersion) -> str:
