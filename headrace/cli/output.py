@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -15,7 +16,6 @@ import typer
 _KIB = 1024
 # those that take `--catalog`, as messages quote them
 _NEXT_COMMAND = re.compile(r"(?<=`)headrace (?:tables|maintain)\b[^`]*(?=`)")
-_WIDTH_OF_PIPE = 200  # a pipe has no width; rich would cut tables at 80
 
 
 class Format(StrEnum):
@@ -65,22 +65,20 @@ class TextOutput(Output):
         self._echo(text)
 
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
-        """Print aligned columns; numbers to the right."""
-        from rich.console import Console
-        from rich.table import Table
+        """Print aligned columns, numbers to the right; in a pipe a row is always one line."""
+        from headrace.cli.columns import Column, aligned
 
-        shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        for column in columns:
-            numeric = any(_is_number(row.get(column)) for row in rows)
-            shown.add_column(
-                column.replace("_", " "), justify="right" if numeric else "left", no_wrap=True
+        shown = [
+            Column(
+                title=name.replace("_", " "),
+                cells=tuple(on_catalog(as_text(row.get(name)), self._catalog) for row in rows),
+                right=any(_is_number(row.get(name)) for row in rows),
             )
-        for row in rows:
-            cells = (as_text(row.get(column)) for column in columns)
-            shown.add_row(*(on_catalog(cell, self._catalog) for cell in cells))
-        width = None if sys.stdout.isatty() else _WIDTH_OF_PIPE
-        console = Console(width=width, highlight=False, markup=False, emoji=False)
-        console.print(shown)
+            for name in columns
+        ]
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in aligned(shown, width=width):
+            typer.echo(line)
 
     def record(self, facts: Mapping[str, object]) -> None:
         """Print one aligned line per fact."""

@@ -10,6 +10,7 @@ import pytest
 
 from demo.marks import marks
 from headrace.datasets.versions import find_lockfile
+from headrace.samples.plan import day_text
 from headrace.tables.lake import Lake
 from tests.conftest import ROOT, DemoLake, quick_start
 
@@ -114,7 +115,7 @@ def test_each_day_of_samples_shows_its_own_commit_and_rows(demo_lake: DemoLake) 
         day = dt.date.fromisoformat(record.partition_key)
         files = version.files(partitions=[(day,)])
         assert said["dagster/partition_row_count"] == sum(file.rows for file in files)
-        assert said["snapshot_id"] == str(builds[record.partition_key].snapshot_id)
+        assert said["snapshot_id"] == str(builds[day_text(day)].snapshot_id)
         assert "dagster/row_count" not in said
 
 
