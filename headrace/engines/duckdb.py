@@ -1,6 +1,7 @@
 """The embedded engine: DuckDB over pinned Iceberg snapshots."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from types import TracebackType
 from typing import Self
@@ -10,6 +11,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
+from headrace.engines.damage import naming_damage
 from headrace.engines.lost_columns import refuse_lost_columns
 from headrace.engines.misread_deletes import refuse_misread_deletes
 from headrace.engines.misread_files import (
@@ -19,12 +21,14 @@ from headrace.engines.misread_files import (
 )
 from headrace.engines.sort import SortBy, sort_rows
 from headrace.engines.spill import SpillFolder
+from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.flaws import find_flaws
 from headrace.tables.lake import LakeTable
 from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.tables.scan import TableVersion
+from headrace.tables.verified import VerifiedFiles
 
 _BATCH_ROWS = 65_536
 
@@ -89,8 +93,15 @@ def _has_files(version: TableVersion) -> bool:
 class DuckDBEngine:
     """One in-memory DuckDB with its own spill folder."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: SpillFolder) -> None:
-        self._connection, self._spill = connection, spill
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        spill: SpillFolder,
+        *,
+        verified: VerifiedFiles,
+    ) -> None:
+        self._connection, self._spill, self._verified = connection, spill, verified
+        self._bound: dict[str, TableVersion] = {}
         self._reads_iceberg = False
 
     @classmethod
@@ -103,7 +114,7 @@ class DuckDBEngine:
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
         connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
-        return cls(connection, spill)
+        return cls(connection, spill, verified=VerifiedFiles.of(settings))
 
     def __enter__(self) -> Self:
         return self
@@ -119,13 +130,24 @@ class DuckDBEngine:
     def bind(self, name: str, version: TableVersion) -> None:
         """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`).
 
+        Its data files are checked before, each once as long as it does not change: DuckDB takes a
+        flipped bit for another value.
+
         Raises:
-            CorruptFileError, UnsupportedTableError: See `scan_sql`.
+            CorruptFileError: If a file is missing or damaged.
+            UnsupportedTableError: If DuckDB cannot read it, or would read it wrong.
 
         """
         self._read_iceberg()
-        relation = self._relation(name)
-        self._connection.execute(f"create or replace view {relation} as from {scan_sql(version)}")
+        rows, relation = scan_sql(version), self._relation(name)
+        self._verified.verify(version)
+        with naming_damage(self._verified, lambda: [version]):
+            try:
+                self._connection.execute(f"create or replace view {relation} as from {rows}")
+            except duckdb.ProgrammingError as error:
+                detail = f"DuckDB cannot read it: {error}"
+                raise UnsupportedTableError(str(version.name), detail) from error
+        self._bound[relation] = version
 
     def bind_arrow(self, name: str, table: pa.Table) -> None:
         """Make an Arrow table readable as `name`, as often as wanted."""
@@ -146,8 +168,22 @@ class DuckDBEngine:
         return ".".join(quote(part) for part in parts)
 
     def query(self, sql: str) -> pa.RecordBatchReader:
-        """Run one query and stream its rows; the reader must be drained before the next query."""
-        return self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+        """Run one query and stream its rows; the reader must be drained before the next query.
+
+        Raises:
+            CorruptFileError: Here or while reading, if a file of a bound version is damaged since.
+
+        """
+        with self._naming_damage():
+            rows = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+        return pa.RecordBatchReader.from_batches(rows.schema, self._streamed(rows))
+
+    def _streamed(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        with self._naming_damage():
+            yield from rows
+
+    def _naming_damage(self) -> AbstractContextManager[None]:
+        return naming_damage(self._verified, self._bound.values)
 
     def write(self, sql: str, *, into: LakeTable) -> tuple[DataFile, ...]:
         """Write a query's rows as data files of a table, in the query's order, uncommitted."""

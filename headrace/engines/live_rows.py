@@ -30,6 +30,13 @@ def live_rows(
         CorruptFileError: If the file or one of its delete files is missing or damaged.
 
     """
+    with version.advising():
+        yield from _live_rows(version, entry, wanted)
+
+
+def _live_rows(
+    version: TableVersion, entry: FileEntry, wanted: pa.Schema
+) -> Iterator[pa.RecordBatch]:
     table, mapping = str(version.name), version.metadata.name_mapping()
     by_value = tuple(each for each in entry.deletes if _is_by_value(each))
     if not by_value:

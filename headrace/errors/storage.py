@@ -133,6 +133,12 @@ class CorruptFileError(LakeError):
         self.path = path
         super().__init__(f"`{path}` cannot be read: {detail}")
 
+    def advise(self, remedy: str) -> None:
+        """Say what to do about it, where that is known; who knew it first is believed."""
+        if remedy and not self.remedy:
+            self.remedy = remedy
+            self.args = (f"{self}; {remedy}",)
+
 
 class UnfitFileError(LakeError):
     """A sound data file has columns or values that do not fit the table that lists it."""

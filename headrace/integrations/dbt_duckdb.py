@@ -12,6 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.events.logging import AdapterLogger
 from dbt.adapters.factory import get_adapter_by_type
@@ -20,18 +21,19 @@ from dbt_common.invocation import get_invocation_id
 
 from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
+from headrace.engines.damage import naming_damage
 from headrace.engines.duckdb import load_iceberg_extension, scan_sql
 from headrace.engines.spill import SpillFolder
-from headrace.errors import LakeError
+from headrace.errors import LakeError, UnsupportedTableError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.integrations.model_commit import ModelBuild, Outcome
 from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import Lake
 from headrace.tables.scan import TableVersion
+from headrace.tables.verified import VerifiedFiles
 
 if TYPE_CHECKING:
-    import duckdb
     from dbt.adapters.duckdb.utils import TargetConfig
 
 _LOG = AdapterLogger("headrace")
@@ -128,8 +130,11 @@ class Plugin(BasePlugin):
 
     def _commit(self, sent: dict[str, Any]) -> Outcome:
         request, plan = self._plan(sent)
+        verified = VerifiedFiles.of(_settings())
         with self._lock:
             del self._plans[request.target]
+            names = dict.fromkeys((*request.inputs, request.target))
+            read = [self._pinned[name] for name in names if name in self._pinned]
             # two models of one new namespace would both try to create it
             self._open().catalog.create_namespace_if_not_exists(request.target.namespace)
         connection = self._connection.cursor()
@@ -143,7 +148,11 @@ class Plugin(BasePlugin):
                 sql=sent["sql"],
                 run_id=_run_id(),
             )
-            outcome = build.apply()
+            if plan.mode != "none":
+                for version in read:
+                    verified.verify(version)
+            with naming_damage(verified, lambda: read):
+                outcome = build.apply()
         finally:
             connection.close()
         with self._lock:
@@ -170,20 +179,27 @@ class Plugin(BasePlugin):
 
     def _pin(self, name: TableName) -> None:
         """Point a view at its table's head; one that cannot be read only fails who reads it."""
-        version = self._open().table(name).head()
-        if self._pinned.get(name) == version:
-            return
-        self._unpin(name)
         try:
-            rows = scan_sql(version)
+            version = self._open().table(name).head()
+            if self._pinned.get(name) == version:
+                return
+            self._unpin(name)
+            self._show(name, version)
         except LakeError as error:
+            self._unpin(name)
             self._unreadable[name] = error
             _LOG.warning(f"models cannot read {name.sql}: {error}")
             return
-        self._execute(f"create schema if not exists {quote(name.namespace)}")
-        columns = _columns_sql(version.schema.names)
-        self._execute(f"create or replace view {name.sql} as select {columns} from {rows}")
         self._pinned[name] = version
+
+    def _show(self, name: TableName, version: TableVersion) -> None:
+        rows, columns = scan_sql(version), _columns_sql(version.schema.names)
+        self._execute(f"create schema if not exists {quote(name.namespace)}")
+        try:
+            self._execute(f"create or replace view {name.sql} as select {columns} from {rows}")
+        except duckdb.ProgrammingError as error:
+            detail = f"DuckDB cannot read it: {error}"
+            raise UnsupportedTableError(str(name), detail) from error
 
     def _unpin(self, name: TableName) -> None:
         """Take a view away, so that nobody reads the wrong rows."""

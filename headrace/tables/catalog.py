@@ -38,6 +38,7 @@ from typing_extensions import override
 
 from headrace.errors import CorruptFileError, StorageError
 from headrace.registry import name_errors, prepare_sqlite
+from headrace.tables import remedy
 from headrace.tables.checksums import NamedOutput, checking
 from headrace.tables.files import remove, sync_file
 from headrace.tables.pins import pinned_from
@@ -98,11 +99,13 @@ class MemoCatalog(SqlCatalog):
     def _metadata_at(self, location: str) -> TableMetadata:
         metadata = self._remembered.get(location)
         if metadata is None:
-            try:
-                source = checking(self._load_file_io(location=location))
-                metadata = FromInputFile.table_metadata(source.new_input(location))
-            except (OSError, ValidationError, ValueError) as error:
-                raise CorruptFileError(location, str(error)) from error
+            io = self._load_file_io(location=location)
+            with remedy.advising(lambda path: remedy.of_metadata(path, io)):
+                try:
+                    source = checking(io).new_input(location)
+                    metadata = FromInputFile.table_metadata(source)
+                except (OSError, ValidationError, ValueError) as error:
+                    raise CorruptFileError(location, str(error)) from error
             self._remember(location, metadata)
         return metadata
 

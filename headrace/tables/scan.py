@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -17,7 +18,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
 from headrace.identifiers import TableName
-from headrace.tables import deletes, manifests, partitions, schema
+from headrace.tables import deletes, manifests, partitions, remedy, schema
 from headrace.tables.files import local_path
 from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey, Scheme
@@ -198,15 +199,17 @@ class TableVersion:
         """
         if self.snapshot_id is None:
             return ()
-        if partitions is None:
-            return _all_files(self)
-        wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
-        test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
-        return _read_files(self, test, scheme.picks(wanted))
+        with self.advising():
+            if partitions is None:
+                return _all_files(self)
+            wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
+            test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
+            return _read_files(self, test, scheme.picks(wanted))
 
     def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
         """List the live files of those manifests that `may_list` takes, in the order of `files`."""
-        return () if self.snapshot_id is None else _read_files(self, may_list)
+        with self.advising():
+            return () if self.snapshot_id is None else _read_files(self, may_list)
 
     def plain_files(
         self, *, partitions: Collection[PartitionKey] | None = None
@@ -241,8 +244,21 @@ class TableVersion:
 
         """
         manifests.check_bytes(self.metadata_location, self._io)
-        for manifest in manifests.manifests_of(self._snapshot, self._io):
-            manifests.check_bytes(manifest.manifest_path, self._io)
+        with self.advising():
+            for manifest in manifests.manifests_of(self._snapshot, self._io):
+                manifests.check_bytes(manifest.manifest_path, self._io)
+
+    def advising(self) -> AbstractContextManager[None]:
+        """Add to a `CorruptFileError` what to do about that file of this version."""
+        return remedy.advising(
+            lambda path: remedy.of_snapshot(
+                path,
+                table=str(self.name),
+                metadata=self._metadata,
+                io=self._io,
+                snapshot_id=self.snapshot_id,
+            )
+        )
 
     @property
     def pinned_schema(self) -> PinnedSchema:
@@ -307,8 +323,9 @@ class TableVersion:
         names = self.schema.names if columns is None else list(columns)
         pinned = self.pinned_schema
         wanted, mapping = pinned.pick(names), pinned.mapping
-        for entry in self.files(partitions=partitions):
-            yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
+        with self.advising():
+            for entry in self.files(partitions=partitions):
+                yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
 
     def to_arrow(
         self,

@@ -1,13 +1,19 @@
 """Building samples by day: what is rebuilt and why, and that a row never says what it should not."""
 
 import datetime as dt
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from headrace.datasets.publish import publish
 from headrace.datasets.rebuild import rebuild
-from headrace.errors import DefinitionError, DuplicateExposureError, NullKnownAtError
+from headrace.errors import (
+    CorruptFileError,
+    DefinitionError,
+    DuplicateExposureError,
+    NullKnownAtError,
+)
 from headrace.identifiers import TableName
 from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
@@ -247,3 +253,14 @@ def test_a_plan_is_made_of_one_state_of_each_table(
     monkeypatch.undo()
     inputs = shop.lake.registry.commits("samples.taps")[0].inputs
     assert inputs["shop.rates"] != shop.lake.table("shop.rates").head().snapshot_id
+
+
+def test_a_flipped_bit_of_an_input_stops_a_build_and_is_named(shop: Shop) -> None:
+    path = Path(shop.lake.table("shop.rates").head().files()[0].path)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError) as found:
+        build(shop.lake, sample_set())
+    assert found.value.path == str(path)
+    assert shop.lake.table("samples.taps").head().snapshot_id is None

@@ -1,0 +1,149 @@
+"""What to do about a damaged or missing file of a table: what is still sound, and how to get there.
+
+Nothing here costs anything until a file is found damaged; then a bounded number of snapshots is
+looked at, and what cannot be read on the way is not advised.
+"""
+
+import contextlib
+import datetime as dt
+import re
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+from pyiceberg.exceptions import ValidationError
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import ManifestContent, ManifestFile
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
+
+from headrace.errors import CorruptFileError
+from headrace.tables import manifests
+from headrace.tables.checksums import checking
+from headrace.tables.files import local_path
+
+SNAPSHOTS_LOOKED_AT = 100  # as many as commits keep
+METADATA_FILES_LOOKED_AT = 20
+_TAGS_NAMED = 3
+_NUMBERED = re.compile(r"v?(\d+)[^/]*\.metadata\.json$")
+
+
+@contextlib.contextmanager
+def advising(remedy: Callable[[str], str]) -> Generator[None]:
+    """Add what to do to a `CorruptFileError` that does not say so; `remedy` is asked for its file."""
+    try:
+        yield
+    except CorruptFileError as error:
+        if not error.remedy:
+            error.advise(remedy(error.path))
+        raise
+
+
+def of_snapshot(
+    path: str, *, table: str, metadata: TableMetadata, io: FileIO, snapshot_id: int | None
+) -> str:
+    """Say how to get a file back that a snapshot needs, or to a snapshot of its history without it."""
+    is_there = Path(local_path(path)).exists()
+    ways = [f"put it back from a backup, byte for byte{'' if is_there else _TRASH.format(table)}"]
+    if metadata.current_snapshot_id == snapshot_id:
+        sound = _newest_without(path, metadata, io, snapshot_id)
+        if sound is not None:
+            at = dt.datetime.fromtimestamp(sound.timestamp_ms / 1000, dt.UTC)
+            ways.append(
+                f"or take the table back to snapshot {sound.snapshot_id} of {at:%Y-%m-%d %H:%M:%S}, "
+                f"the newest without it: `headrace tables rollback {table} {sound.snapshot_id}`, then "
+                "ingest or build again what came later"
+            )
+        else:
+            ways.append("or build the table again: none of its older snapshots is without it")
+    tags = _tags_without(path, metadata, io)
+    if tags:
+        ways.append(f"tags that do not need it: {', '.join(f'`{name}`' for name in tags)}")
+    return "; ".join(ways)
+
+
+_TRASH = ", or if a clean-up took it from the trash: `headrace tables trash {}`"
+
+
+def of_metadata(location: str, io: FileIO) -> str:
+    """Say how to get a table's metadata file back, and which older one can be read."""
+    advice = "put it back from a backup, byte for byte"
+    for name, metadata in _older_metadata(location, io):
+        at = dt.datetime.fromtimestamp(metadata.last_updated_ms / 1000, dt.UTC)
+        return (
+            f"{advice}; the newest older one that is sound is `{name}`, with snapshot "
+            f"{metadata.current_snapshot_id}, of {at:%Y-%m-%d %H:%M:%S}"
+        )
+    return f"{advice}; no older one beside it is sound"
+
+
+def _newest_without(
+    path: str, metadata: TableMetadata, io: FileIO, snapshot_id: int | None
+) -> Snapshot | None:
+    """Find the newest ancestor of a snapshot that reads without a file."""
+    listed: dict[str, bool] = {}
+    snapshot = None if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
+    for _ in range(SNAPSHOTS_LOOKED_AT):
+        parent = None if snapshot is None else snapshot.parent_snapshot_id
+        snapshot = None if parent is None else metadata.snapshot_by_id(parent)
+        if snapshot is None:
+            return None
+        if _reads_without(path, snapshot, io, listed):
+            return snapshot
+    return None
+
+
+def _tags_without(path: str, metadata: TableMetadata, io: FileIO) -> list[str]:
+    listed: dict[str, bool] = {}
+    found: list[str] = []
+    for name, ref in sorted(metadata.refs.items()):
+        snapshot = metadata.snapshot_by_id(ref.snapshot_id)
+        if ref.snapshot_ref_type.value == "tag" and snapshot is not None:
+            if _reads_without(path, snapshot, io, listed):
+                found.append(name)
+            if len(found) == _TAGS_NAMED:
+                break
+    return found
+
+
+def _reads_without(path: str, snapshot: Snapshot, io: FileIO, listed: dict[str, bool]) -> bool:
+    """Whether a snapshot's metadata is sound and does not name a file; `listed` remembers manifests."""
+    if local_path(snapshot.manifest_list) == local_path(path):
+        return False
+    try:
+        for manifest in manifests.manifests_of(snapshot, io):
+            key = manifest.manifest_path
+            if key not in listed:
+                listed[key] = _names(manifest, path, io)
+            if listed[key]:
+                return False
+    except CorruptFileError:
+        return False
+    return True
+
+
+def _names(manifest: ManifestFile, path: str, io: FileIO) -> bool:
+    wanted = local_path(path)
+    if local_path(manifest.manifest_path) == wanted:
+        return True
+    content = ManifestContent(manifest.content)
+    entries = manifests.live_entries([manifest], io, content=content)
+    # all of them: what cannot be read to its end is not sound
+    return wanted in {local_path(entry.data_file.file_path) for entry in entries}
+
+
+def _older_metadata(location: str, io: FileIO) -> Iterator[tuple[str, TableMetadata]]:
+    """Yield the sound metadata files beside one that are numbered below it, newest first."""
+    path = Path(local_path(location))
+    numbers = {
+        each: int(found[1])
+        for each in (path.parent.iterdir() if path.parent.is_dir() else ())
+        if (found := _NUMBERED.match(each.name))
+    }
+    own = _NUMBERED.match(path.name)
+    older = [each for each, number in numbers.items() if own is None or number < int(own[1])]
+    older.sort(key=lambda each: -numbers[each])
+    for each in older[:METADATA_FILES_LOOKED_AT]:
+        beside = location.removesuffix(path.name) + each.name
+        with contextlib.suppress(CorruptFileError, OSError, ValidationError, ValueError):
+            yield each.name, FromInputFile.table_metadata(checking(io).new_input(beside))

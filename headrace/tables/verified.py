@@ -1,0 +1,191 @@
+"""Which data files were read whole and found sound, so that each is read for that once.
+
+Engines check no checksum of a data file. Before one is bound to a version its files are checked
+here; the result is remembered with a file's size, time of change and inode, in this process and in
+a database of the state folder, for other processes. It is a cache: deleting it costs one reading.
+"""
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from pyiceberg.manifest import FileFormat
+
+from headrace.config import Settings
+from headrace.errors import CorruptFileError
+from headrace.tables.files import local_path
+from headrace.tables.pages import check_pages
+from headrace.tables.scan import TableVersion
+
+DATABASE = "verified.db"
+_WAIT_S = 10.0
+# a change within the clock's tick of the last one leaves the time of change as it was
+_SETTLED_NS = 100_000_000
+_SPARE_ROWS = 1_000
+T = TypeVar("T")
+_SCHEMA = """
+create table if not exists files (
+    path text primary key, location text not null, bytes integer not null,
+    changed_ns integer not null, inode integer not null, is_whole integer not null
+) without rowid;
+create index if not exists files_by_location on files (location);
+"""
+
+
+@dataclass(frozen=True)
+class _State:
+    """How a file lay on disk: when any of it differs, the file may hold something else."""
+
+    bytes: int
+    changed_ns: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class _Check:
+    """A file that was found sound; `is_whole` says whether all of it has checksums."""
+
+    state: _State
+    is_whole: bool
+
+
+class VerifiedFiles:
+    """What is known of the data files of one state folder's tables. Safe to use from threads."""
+
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        self._database, self._threads = folder / DATABASE, threads
+        self._lock = threading.Lock()
+        self._known: dict[str, dict[str, _Check]] = {}  # of the last version of each table
+
+    @classmethod
+    def of(cls, settings: Settings) -> "VerifiedFiles":
+        """Return the one of this process for the state folder of `settings`."""
+        return _shared(settings.state_dir, settings.threads)
+
+    def verify(self, version: TableVersion, *, again: bool = False) -> int:
+        """Check those files of a version that were not checked as they are now; all with `again`.
+
+        Returns how many of its files have no checksums, or not throughout: nothing can be told of
+        those.
+
+        Raises:
+            CorruptFileError: Naming the first file found missing or damaged; nothing was changed.
+
+        """
+        with version.advising(), self._lock:
+            location, files = version.metadata.location, _files(version)
+            states = {path: _state(path) for path in files}
+            known = {} if again else self._recall(location, files)
+            new = [path for path in files if path not in known or known[path].state != states[path]]
+            began_ns = time.time_ns()
+            checks = known | {
+                path: _Check(states[path], is_whole)
+                for path, is_whole in zip(new, self._check(new, files), strict=True)
+            }
+            settled = {
+                path: each
+                for path, each in checks.items()
+                if abs(began_ns - each.state.changed_ns) > _SETTLED_NS
+            }
+            self._known[location] = settled
+            self._record(location, {path: settled[path] for path in new if path in settled})
+        return sum(not each.is_whole for each in checks.values())
+
+    def unverifiable(self, version: TableVersion) -> int:
+        """Count the files of a version that were found to lack checksums, as far as any were read."""
+        files = _files(version)
+        with self._lock:
+            known = self._recall(version.metadata.location, files)
+        return sum(not each.is_whole for each in known.values())
+
+    def _check(self, paths: Sequence[str], formats: Mapping[str, FileFormat]) -> list[bool]:
+        def check(path: str) -> bool:
+            return formats[path] == FileFormat.PARQUET and check_pages(path)
+
+        if len(paths) < 2 or self._threads < 2:
+            return [check(path) for path in paths]
+        with ThreadPoolExecutor(self._threads) as pool:
+            return list(pool.map(check, paths))
+
+    def _recall(self, location: str, paths: Collection[str]) -> dict[str, _Check]:
+        here = self._known.get(location, {})
+        known = {path: here[path] for path in paths if path in here}
+        missing = [path for path in paths if path not in here]
+        if missing and self._database.exists():
+            rows = self._ask(lambda it: it.execute(_SELECT, [json.dumps(missing)]).fetchall())
+            known |= {
+                path: _Check(_State(*state), bool(is_whole))
+                for path, *state, is_whole in rows or ()
+            }
+        return known
+
+    def _record(self, location: str, checks: Mapping[str, _Check]) -> None:
+        rows = [
+            (path, location, *astuple(each.state), each.is_whole) for path, each in checks.items()
+        ]
+        live = len(self._known[location])
+
+        def write(database: sqlite3.Connection) -> None:
+            database.executescript(_SCHEMA)
+            with database:
+                database.executemany(_REPLACE, rows)
+                (held,) = database.execute(_COUNT, [location]).fetchone()
+                if held > 2 * live + _SPARE_ROWS:
+                    paths = database.execute(_PATHS, [location]).fetchall()
+                    gone = [row for row in paths if not Path(row[0]).exists()]
+                    database.executemany(_DELETE, gone)
+
+        if rows:
+            self._ask(write)
+
+    def _ask(self, act: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Use the database; where it cannot be used, files are read again and no work fails."""
+        try:
+            with contextlib.closing(sqlite3.connect(self._database, timeout=_WAIT_S)) as database:
+                database.execute("pragma journal_mode = wal")
+                database.execute("pragma synchronous = normal")
+                return act(database)
+        except sqlite3.OperationalError:  # full, read-only or busy
+            return None
+        except sqlite3.DatabaseError:  # damaged
+            with contextlib.suppress(OSError):
+                self._database.unlink()
+            return None
+
+
+@lru_cache(maxsize=8)
+def _shared(folder: Path, threads: int) -> VerifiedFiles:
+    return VerifiedFiles(folder, threads=threads)
+
+
+def _files(version: TableVersion) -> dict[str, FileFormat]:
+    """The data files of a version and the delete files that apply to them, each once."""
+    entries = version.files()
+    everything = (each for entry in entries for each in (entry.data_file, *entry.deletes))
+    return {local_path(each.file_path): each.file_format for each in everything}
+
+
+def _state(path: str) -> _State:
+    try:
+        found = Path(path).stat()
+    except OSError as error:
+        raise CorruptFileError(path, str(error)) from error
+    return _State(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+_SELECT = (
+    "select f.path, f.bytes, f.changed_ns, f.inode, f.is_whole "
+    "from json_each(?) as wanted join files as f on f.path = wanted.value"
+)
+_REPLACE = "insert or replace into files values (?, ?, ?, ?, ?, ?)"
+_COUNT = "select count(*) from files where location = ?"
+_PATHS = "select path from files where location = ?"
+_DELETE = "delete from files where path = ?"
