@@ -23,6 +23,7 @@ CRASH_POINTS = (
     "cleanup.after_move",
     "cleanup.after_restore",
     "cleanup.after_delete",
+    "relocate.before_swap",
 )
 
 

@@ -8,11 +8,11 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from headrace.cli import check, datasets, ingest, maintain, samples, simulate, tables
+from headrace.cli import check, datasets, ingest, lake, maintain, samples, simulate, tables
 from headrace.cli.failures import exit_status, say_error
 from headrace.errors import LakeError
 
-NOUNS = (check, ingest, simulate, tables, maintain, samples, datasets)
+NOUNS = (check, ingest, simulate, tables, maintain, samples, datasets, lake)
 
 
 class _Edge(TyperGroup):

@@ -25,7 +25,7 @@ from headrace.tables.footer import read_footer
 from headrace.tables.manifests import live_entries
 from headrace.tables.partitions import unpartitioned_ids
 
-_PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
+PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
 _Place = tuple[int, tuple[object, ...]]
 
 
@@ -95,8 +95,8 @@ def only_data_file(file: DataFile) -> str | None:
     """Return the one data file a position delete file is about, if its bounds say so."""
     if file.content != DataFileContent.POSITION_DELETES:
         return None
-    low = (file.lower_bounds or {}).get(_PATH_FIELD_ID)
-    high = (file.upper_bounds or {}).get(_PATH_FIELD_ID)
+    low = (file.lower_bounds or {}).get(PATH_FIELD_ID)
+    high = (file.upper_bounds or {}).get(PATH_FIELD_ID)
     # bounds may be cut, but a cut upper bound is made greater: equal ones are whole
     return low.decode() if low is not None and low == high else None
 

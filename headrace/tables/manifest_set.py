@@ -155,15 +155,34 @@ class ManifestSet:
             )
         return Rewritten(manifests=tuple(manifests), removed=())
 
-    def write_list(self, manifests: Sequence[ManifestFile], *, parent_id: int | None) -> str:
-        """Write the manifest list of the new snapshot, forced to disk; return its location."""
+    def moved(self, manifest: ManifestFile, entries: Sequence[ManifestEntry]) -> ManifestFile:
+        """Write a manifest whose files were moved; all that lists say of it stays, but its place."""
+        self._parent = (manifest,)
+        written = self._write(entries, spec_id=manifest.partition_spec_id, content=manifest.content)
+        said = [manifest[position] for position in range(len(manifest))]
+        said[:2] = [written.manifest_path, written.manifest_length]
+        return ManifestFile(*said)
+
+    def write_list(
+        self,
+        manifests: Sequence[ManifestFile],
+        *,
+        parent_id: int | None,
+        sequence_number: int | None = None,
+    ) -> str:
+        """Write the manifest list of the snapshot, forced to disk; return its location.
+
+        Without a sequence number it is the next one of the table.
+        """
+        if sequence_number is None:
+            sequence_number = self._metadata.next_sequence_number()
         output = NamedOutput()
         with write_manifest_list(
             format_version=2,
             output_file=output,
             snapshot_id=self._snapshot_id,
             parent_snapshot_id=parent_id,
-            sequence_number=self._metadata.next_sequence_number(),
+            sequence_number=sequence_number,
             avro_compression=CODEC,
         ) as writer:
             writer.add_manifests(list(manifests))

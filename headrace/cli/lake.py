@@ -1,0 +1,62 @@
+"""`headrace lake`: a lake as a whole: making a copied one its own."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headrace.cli.output import Format, OutputOption, output_of, progress
+
+if TYPE_CHECKING:
+    from headrace.tables.relocate import Relocation
+
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without, it is only shown.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    noun = typer.Typer(
+        help="Set right a lake as a whole.", no_args_is_help=True, rich_markup_mode=None
+    )
+    noun.command("relocate")(relocate)
+    app.add_typer(noun, name="lake")
+
+
+def relocate(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:
+    """Make the tables of a copied or moved state folder its own: their locations are absolute.
+
+    Snapshots, tags, branches and dataset versions stay as they are. Metadata is written anew beside
+    the copied files; no data file is, and nothing outside of this state folder. Safe to kill and to
+    run again.
+    """
+    from headrace.config import Settings
+    from headrace.datasets.relocate import plans_elsewhere, relocate_plans
+    from headrace.tables.relocate import apply_relocation, plan_relocation
+
+    settings = Settings.load()
+    plan = plan_relocation(settings)
+    plans = plans_elsewhere(settings)
+    out = output_of(output)
+    if plan.tables or output is Format.JSON:
+        out.table(_rows(plan), columns=("table", "from", "to"))
+    for table in plan.strangers:
+        out.say(f"{table} lies elsewhere, and this warehouse has no copy of it: it is left there")
+    if not plan.tables and not plans:
+        out.say("nothing to relocate: every table with a copy in this warehouse is its own")
+        return
+    said = f"{len(plan.tables):,} tables and {len(plans):,} file plans of dataset versions"
+    if not apply:
+        out.say(f"{said}; nothing was changed, `headrace lake relocate --apply` does it")
+        return
+    with progress("relocating", steps=len(plan.tables) + len(plans)) as step:
+        for each in apply_relocation(settings, plan):
+            step(each.table)
+        for path in relocate_plans(settings):
+            step(path.name)
+    out.say(f"relocated {said}; what was copied of the old metadata is left for clean-up")
+
+
+def _rows(plan: "Relocation") -> list[dict[str, object]]:
+    return [
+        {"table": each.table, "from": each.move.source, "to": each.move.target}
+        for each in plan.tables
+    ]
