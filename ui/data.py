@@ -349,7 +349,7 @@ def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> 
         head, tagged = table.head(), tags(table)
         return TableDetail(
             partition_by=head.partition_by,
-            target_bytes=_settings.target_file_bytes,
+            target_bytes=table.target_file_bytes(),
             snapshots=_snapshots(table, tagged=tagged),
             partitions=_partitions(head),
             columns=tuple(

@@ -87,7 +87,7 @@ def rewrite(
         return kept_rows(entry)
 
     gone = [*files, *beside]
-    with TableWriter(table, target_bytes=table.lake.settings.target_file_bytes) as writer:
+    with TableWriter(table, target_bytes=table.target_file_bytes()) as writer:
         _write(writer, version, files=gone, rows_of=rows_of, new_rows=new_rows)
     try:
         return rewrite_files(

@@ -186,6 +186,18 @@ class CleanupRefusedError(LakeError):
         super().__init__(f"`{table}` was not cleaned up: {detail}; every file is where it was")
 
 
+class GarbageKeptError(LakeError):
+    """The table says that nothing of it may expire or be removed: others may share its files."""
+
+    def __init__(self, table: str, *, refused: str) -> None:
+        self.table, self.refused = table, refused
+        super().__init__(
+            f"{refused} of `{table}` is refused: its property `gc.enabled` is not `true`, as others "
+            "may share its files; nothing was changed. If they do not, set it to `true` with the "
+            "program that set it"
+        )
+
+
 class TrashNotFoundError(LakeError):
     """The table's trash has no such run."""
 

@@ -7,21 +7,29 @@ and moves what is still needed by nobody.
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace.errors import (
     CleanupRefusedError,
     CleanupTooYoungError,
+    GarbageKeptError,
 )
 from headrace.identifiers import TableName
 from headrace.maintenance import orphans
 from headrace.maintenance.listing import Listing, list_files
-from headrace.maintenance.reachable import Walk, known_tables, mark_table, mark_versions
+from headrace.maintenance.reachable import (
+    KnownTable,
+    Walk,
+    known_tables,
+    mark_table,
+    mark_versions,
+)
 from headrace.maintenance.trash import TrashedFile, folder_lock, local_root, move_to_trash
 from headrace.tables import intents
 from headrace.tables.lake import LakeTable
+from headrace.tables.standard_properties import collects_garbage
 
 _NS = 1_000_000_000
 
@@ -101,12 +109,13 @@ def plan_cleanup(
 
     Needed is what any snapshot in the metadata of any table of this catalog names; what metadata
     files name that were current less than `older_than_s` ago, as a reader may have pinned one; what
-    a metadata file of a table that this catalog does not know names; and every file of a writer that
-    still runs, however old. Of files of other engines' running writers nothing is known but age.
+    a metadata file of a table that this catalog does not know names, or one of this table that is
+    newer than what this catalog knows or beside it; and every file of a writer that still runs, however
+    old. Of files of other engines' running writers nothing is known but age.
 
     Judged are only `data` and `metadata` below the location (or where the table's properties put
-    them below it), and there only names of data and metadata files. Links, hidden folders and other
-    tables' folders are left alone. Works on local files.
+    them below it; other folders may be other tables' too), and there only names of data and metadata
+    files. Links, hidden folders and other tables' folders are left alone. Works on local files.
 
     Reads all manifests of all snapshots once, and changes nothing; what it found is noted for the
     table's health.
@@ -119,6 +128,7 @@ def plan_cleanup(
     Raises:
         CleanupTooYoungError: If `older_than_s` is below the lake's limit.
         CleanupRefusedError: If nobody can say what is needed, naming what is in the way.
+        GarbageKeptError: If the table, or one that shares its folder, says `gc.enabled=false`.
         CorruptFileError: If a manifest or metadata file cannot be read.
         UnsupportedTableError: If the table does not lie on local disk, or is of another version.
 
@@ -242,6 +252,7 @@ def _survey(
     )
     walk = Walk(table=str(table.name), listing=listing, expects_all=only is None, read=set(read))
     near = [each for each in tables if _overlap(folders[each.name], root)]
+    _refuse_shared(table, near)
     for each in near:
         mark_table(walk, each, cutoff_ns=cutoff_ns)
     mark_versions(walk, tables, cutoff_ns=cutoff_ns)
@@ -322,6 +333,12 @@ def _refuse_young(table: LakeTable, age_s: float) -> None:
             floor_s=settings.cleanup_age_s,
             setting=f"profiles.{settings.profile}.cleanup_age_hours",
         )
+
+
+def _refuse_shared(table: LakeTable, near: Sequence[KnownTable]) -> None:
+    for each in near:
+        if not collects_garbage(each.metadata.properties):
+            raise GarbageKeptError(each.name, refused=f"clean-up of `{table.name}`")
 
 
 def _overlap(folder: Path | None, root: Path) -> bool:

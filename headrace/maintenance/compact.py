@@ -24,7 +24,6 @@ from headrace.tables.scan import FileEntry, TableVersion
 
 TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
 PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one
-_TARGET_PROPERTY = "write.target-file-size-bytes"
 Place = PartitionKey | None
 Progress = Callable[[int, int], None]
 
@@ -77,13 +76,8 @@ def compact(
 
 
 def target_of(table: LakeTable, asked_bytes: int | None) -> int:
-    """Say how large files should be: as asked, as a foreign table itself says, as the lake does."""
-    if asked_bytes is not None:
-        return asked_bytes
-    said = table.iceberg().properties.get(_TARGET_PROPERTY, "")
-    if table.lake.foreign and said.isdecimal() and int(said):
-        return int(said)
-    return table.lake.settings.target_file_bytes
+    """Say how large files should be: as asked, as the table itself says, as the lake does."""
+    return table.target_file_bytes() if asked_bytes is None else asked_bytes
 
 
 def apply_compaction(

@@ -151,7 +151,7 @@ def _snapshots(state: TableState) -> HealthPart:
     excess = max(0, state.snapshots - allowed)
     going = state.expirable if excess else 0
     gain_s = going * SNAPSHOT_S
-    named = "" if going or not excess else "; tags and branches keep them"
+    named = "" if going or not excess else "; tags and branches keep them, or its properties"
     return HealthPart(
         name="snapshots",
         finding=f"{counted(state.snapshots, 'snapshot')}{named}",

@@ -12,7 +12,7 @@ from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
 SCHEMAS_FINE = 10  # a table of 200 columns has 20 KB for each schema it ever had
-# what keeps old metadata files from piling up; tables of other programs often lack it
+# what keeps old metadata files from piling up; tables that other programs made often lack it
 _RETENTION = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "50",
@@ -37,17 +37,16 @@ class Limits:
         return bool(self.properties or self.schemas)
 
 
-def plan_limits(metadata: TableMetadata) -> Limits:
+def plan_limits(metadata: TableMetadata, *, foreign: bool = False) -> Limits:
     """Decide what to set and what to drop. Pure. What someone has set stays.
+
+    In tables of another catalog (`foreign`) nothing is set: whether old metadata files are deleted and
+    which columns have bounds is for those to say who write them.
 
     Schemas go that no snapshot was written with and no partition scheme needs, once there are more
     of them than `SCHEMAS_FINE`. Files are read by column id and need none of them.
     """
-    said = metadata.properties
-    retention = {name: value for name, value in _RETENTION.items() if name not in said}
-    bounds = column_statistics.limits(metadata.schema(), metadata.spec(), said)
-    fewer = max(0, len(metadata.schema().fields) - len(bounds) + 1) if bounds else 0
-    properties = retention | bounds
+    properties, fewer = ({}, 0) if foreign else _lacking(metadata)
     used = {s.schema_id for s in metadata.snapshots} | {metadata.current_schema_id}
     sources = {each.source_id for spec in metadata.partition_specs for each in spec.fields}
     sources -= metadata.schema().field_ids
@@ -66,6 +65,15 @@ def plan_limits(metadata: TableMetadata) -> Limits:
     )
 
 
+def _lacking(metadata: TableMetadata) -> tuple[Mapping[str, str], int]:
+    """Return the properties to set, and how many columns lose their bounds by them."""
+    said = metadata.properties
+    retention = {name: value for name, value in _RETENTION.items() if name not in said}
+    bounds = column_statistics.limits(metadata.schema(), metadata.spec(), said)
+    fewer = max(0, len(metadata.schema().fields) - len(bounds) + 1) if bounds else 0
+    return retention | bounds, fewer
+
+
 def apply_limits(table: LakeTable) -> Limits:
     """Set and drop what the newest metadata calls for; a second run changes nothing.
 
@@ -77,7 +85,7 @@ def apply_limits(table: LakeTable) -> Limits:
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal applied
-        applied = plan_limits(current.metadata)
+        applied = plan_limits(current.metadata, foreign=table.lake.foreign)
         updates: list[TableUpdate] = []
         if applied.properties:
             updates.append(SetPropertiesUpdate(updates=dict(applied.properties)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from headrace.errors import CleanupRefusedError
+from headrace.tables import standard_properties as standard
 from headrace.tables.files import local_path
 
 TRASH = ".trash"
@@ -15,8 +16,8 @@ _DATA_SUFFIXES = (".parquet", ".orc", ".avro")
 _STATISTICS_SUFFIXES = (".puffin", ".stats")
 _OTHER_FORMATS = frozenset({"_delta_log", ".hoodie"})
 # a table may keep its files elsewhere; below its location these folders are its own too
-_DATA_FOLDERS = ("write.data.path", "write.object-storage.path", "write.folder-storage.path")
-_METADATA_FOLDER = "write.metadata.path"
+_DATA_FOLDERS = (standard.DATA_PATH, standard.OBJECT_STORAGE_PATH, standard.FOLDER_STORAGE_PATH)
+_METADATA_FOLDERS = (standard.METADATA_PATH,)
 
 
 @dataclass(kw_only=True)
@@ -93,17 +94,27 @@ def list_files(
 
     Left alone: folders of other tables (`others`, and any folder that looks like one), hidden
     folders and files, links, and names that no data or metadata file has. A file that a link leads
-    to is needed. `only` keeps all but these paths, relative to `root`, off the list.
+    to is needed. A folder outside of the location, where other tables may keep theirs, is left alone
+    too; of a metadata folder there, metadata files are seen but not judged. `only` keeps all but these
+    paths, relative to `root`, off the list.
 
     Raises:
         CleanupRefusedError: If a table of another format shares the folder, or it cannot be read.
 
     """
-    data, metadata = _own_folders(root, properties)
-    listing = Listing(root=root, data_folders=data, metadata_folders=metadata)
+    data, data_elsewhere = _folders(root, properties, _DATA_FOLDERS)
+    metadata, metadata_elsewhere = _folders(root, properties, _METADATA_FOLDERS)
+    listing = Listing(
+        root=root,
+        data_folders=data | {str(root / "data")},
+        metadata_folders=metadata | {str(root / "metadata")},
+        foreign_files=len(data_elsewhere | metadata_elsewhere),
+    )
+    data, metadata = listing.data_folders, listing.metadata_folders
     wanted = None if only is None else frozenset(f"{root}/{path}" for path in only)
     try:
-        found = {entry.name for entry in os.scandir(root)}
+        # a table that keeps all its files elsewhere has no folder
+        found = {entry.name for entry in os.scandir(root)} if root.is_dir() else set()
         if found & _OTHER_FORMATS:
             named = min(found & _OTHER_FORMATS)
             detail = f"`{root}` is a table of another format too (`{named}`), which needs its files"
@@ -112,6 +123,8 @@ def list_files(
         roots = [own for own in data | metadata if not _has_parent(own, data | metadata)]
         for own in sorted(roots):
             links += _scan(listing, own, others=frozenset(map(str, others)), wanted=wanted)
+        for folder in metadata_elsewhere:
+            listing.metadata_files += _metadata_files(Path(folder))
     except OSError as error:
         raise CleanupRefusedError(table, f"its folder cannot be read: {error}") from error
     for target in links:
@@ -121,17 +134,20 @@ def list_files(
     return listing
 
 
-def _own_folders(
-    root: Path, properties: Mapping[str, str]
+def _folders(
+    root: Path, properties: Mapping[str, str], names: Collection[str]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    def below(names: Collection[str], default: str) -> frozenset[str]:
-        paths = [
-            Path(local_path(properties[name])).resolve() for name in names if name in properties
-        ]
-        own = [str(path) for path in paths if root in path.parents]
-        return frozenset([str(root / default), *own])
+    """Part the local folders that properties name into those below the location and others."""
+    said = [local_path(properties[name]) for name in names if properties.get(name)]
+    paths = [Path(path).resolve() for path in said if path.startswith("/")]
+    own = frozenset(str(path) for path in paths if root in path.parents)
+    return own, frozenset(map(str, paths)) - own
 
-    return below(_DATA_FOLDERS, "data"), below([_METADATA_FOLDER], "metadata")
+
+def _metadata_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.name.endswith(METADATA_SUFFIXES)]
 
 
 def _scan(

@@ -88,8 +88,7 @@ class _Done:
 def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done:
     light = action.kind is Kind.LIGHT
     make = runs.light_plan if light else runs.full_plan
-    target_bytes = table.lake.settings.target_file_bytes
-    plan = make(table.head(), target_bytes=target_bytes, partition=action.partition)
+    plan = make(table.head(), target_bytes=table.target_file_bytes(), partition=action.partition)
     plan = runs.first(plan, steps=len(action.steps))
     if not plan:
         return _Done(detail="there is nothing to put together any more")

@@ -1,8 +1,5 @@
 """Which files are still needed: everything that a table of the catalog, or a reader of one, can reach."""
 
-import gzip
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +9,13 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table.metadata import TableMetadata
 
 from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
 from headrace.maintenance.listing import Listing
 from headrace.maintenance.manifest_paths import Listed, files_in, manifests_in
-from headrace.tables.checksums import checking
+from headrace.maintenance.metadata_files import Lineage, read_metadata, sighted
 from headrace.tables.files import local_path
-
-_UUID = re.compile(rb'"table-uuid"\s*:\s*"([0-9a-fA-F-]{36})"')
-_HEAD_BYTES = 4096  # the id is one of the first fields that any engine writes
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +23,19 @@ class KnownTable:
     """A table of the catalog as it is now."""
 
     name: str
-    uuid: str
-    location: str
+    metadata: TableMetadata = field(repr=False, compare=False)
     metadata_location: str
     io: FileIO = field(repr=False, compare=False)
 
     @property
+    def uuid(self) -> str:
+        """The table's id."""
+        return str(self.metadata.table_uuid)
+
+    @property
     def folder(self) -> Path | None:
         """Its real local folder, None if it lies elsewhere."""
-        path = local_path(self.location)
+        path = local_path(self.metadata.location)
         return Path(path).resolve() if path.startswith("/") else None
 
 
@@ -73,8 +71,7 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
         raise CleanupRefusedError(asked_for, detail) from error
     return KnownTable(
         name=name,
-        uuid=str(table.metadata.table_uuid),
-        location=table.metadata.location,
+        metadata=table.metadata,
         metadata_location=table.metadata_location,
         io=table.io,
     )
@@ -188,16 +185,20 @@ def mark_versions(walk: Walk, tables: Sequence[KnownTable], *, cutoff_ns: int) -
     """Mark what other metadata files in the folder need: young ones, and those of unknown tables.
 
     A file with the id of no table of this catalog may be another catalog's newest, or all that is
-    left of a dropped table: it stays, with everything it names.
+    left of a dropped table, and one of a table that this catalog names an older version of is another
+    catalog's (`other_versions`): both stay, with everything they name.
     """
-    known = {table.uuid for table in tables}
+    lines: dict[str, Lineage] = {}
+    for table in tables:
+        lines[table.uuid] = Lineage.of(table, beside=lines.get(table.uuid))
     hinted = _hinted(walk.listing)
     for path in sorted(walk.listing.metadata_files):
-        uuid, written_ns = _uuid_of(path), _written_ns(str(path))
-        if uuid is None or written_ns is None:
+        seen = sighted(path)
+        if seen is None:
             continue  # cut short by a crash, or gone: nobody can read it, its age decides
-        stays = uuid not in known or path in hinted
-        is_young = written_ns > cutoff_ns
+        line = lines.get(seen.uuid)
+        stays = line is None or path in hinted or line.is_left_behind_by(seen)
+        is_young = seen.written_ns > cutoff_ns
         if stays:
             walk.mark(str(path))
         if is_young or stays:
@@ -213,7 +214,10 @@ def _follow_file(walk: Walk, path: Path, *, must_be_whole: bool) -> None:
         if must_be_whole:
             raise
         return
-    walk.follow(io, str(path), is_current=False)
+    content = walk.follow(io, str(path), is_current=False)
+    if must_be_whole:
+        for each in content.get("metadata-log") or ():
+            walk.mark(each["metadata-file"])
 
 
 def _hinted(listing: Listing) -> frozenset[Path]:
@@ -227,39 +231,6 @@ def _hinted(listing: Listing) -> frozenset[Path]:
         stems = (f"v{version}", version, f"v{version}.gz", f"{version}.gz")
         found.update(Path(folder) / f"{stem}.metadata.json" for stem in stems)
     return frozenset(found)
-
-
-def read_metadata(io: FileIO, location: str) -> Mapping[str, Any]:
-    """Read a metadata file as it is, of any format version.
-
-    Raises:
-        FileNotFoundError: If it is gone.
-        CorruptFileError: If it is no metadata file.
-
-    """
-    try:
-        with checking(io).new_input(location).open() as stream:
-            raw = stream.read()
-        content = json.loads(gzip.decompress(raw) if raw.startswith(_GZIP) else raw)
-    except FileNotFoundError:
-        raise
-    except (OSError, EOFError, ValueError) as error:
-        raise CorruptFileError(location, str(error)) from error
-    if not isinstance(content, dict) or "format-version" not in content:
-        raise CorruptFileError(location, "it is no table metadata")
-    return content
-
-
-def _uuid_of(path: Path) -> str | None:
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
-        if head.startswith(_GZIP):
-            head = gzip.decompress(path.read_bytes())
-        found = _UUID.search(head) or _UUID.search(path.read_bytes())
-    except (OSError, EOFError):
-        return None
-    return None if found is None else found.group(1).decode().lower()
 
 
 def _written_ns(location: str) -> int | None:

@@ -8,15 +8,18 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from headrace.errors import UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.maintenance.layout import Layout, layout_at
 from headrace.maintenance.limits import Limits, plan_limits
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES, look_is_due
 from headrace.registry import Measure
 from headrace.tables import expire
+from headrace.tables import standard_properties as standard
 from headrace.tables.history import record_head
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
+from headrace.tables.standard_properties import Retention
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
 LATENESS_S = "headrace.lateness_s"  # a stream's table says how late rows may come
@@ -30,7 +33,7 @@ class TableState:
     `written_ms` says when each partition, by the text of its key, was last written to, for those
     that were within `cold_after_s` before `read_at_ms`. `times_ms` says when commits were made, by
     sequence number, as far as that is on record. `orphan_bytes` and `orphan_files` are None until
-    a clean-up has looked; `look_due` says that one should.
+    a clean-up has looked, or where the table says `gc.enabled=false`; `look_due` says that one should.
     """
 
     table: TableName
@@ -63,7 +66,7 @@ def table_state(
 
     Args:
         table: The table.
-        target_bytes: Wanted size of a data file; the lake's if not given.
+        target_bytes: Wanted size of a data file; the table's or the lake's if not given.
         cold_after_s: When a partition counts as finished; by default an hour, or longer where the
             table's stream declares that rows may come later than that.
         now_ms: The time partitions are judged at, epoch milliseconds; by default now.
@@ -80,11 +83,12 @@ def table_state(
         None if head is None else head.snapshot_id,
     )
     settings = table.lake.settings
-    layout = layout_at(loaded, version, target_bytes=target_bytes or settings.target_file_bytes)
+    layout = layout_at(loaded, version, target_bytes=target_bytes or table.target_file_bytes())
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     cold = cold_after_s if cold_after_s is not None else _cold_after_s(metadata.properties)
-    dying = _expirable(metadata, keep=settings.snapshots_kept, now_ms=now)
+    dying = _expirable(table, metadata, now_ms=now)
     measures = table.lake.registry.measures(str(table.name))
+    collects = standard.collects_garbage(metadata.properties)
     return TableState(
         table=table.name,
         snapshot_id=version.snapshot_id,
@@ -92,17 +96,18 @@ def table_state(
         read_at_ms=now,
         layout=layout,
         snapshots=len(metadata.snapshots),
-        snapshots_kept=settings.snapshots_kept,
+        snapshots_kept=_kept(metadata, keep=settings.snapshots_kept),
         expirable=len(dying),
         expirable_since_ms=min((each.timestamp_ms for each in dying), default=0),
         metadata_bytes=len(loaded.io.new_input(loaded.metadata_location)),
-        limits=plan_limits(metadata),
+        limits=plan_limits(metadata, foreign=table.lake.foreign),
         cold_after_s=cold,
         written_ms=_written_ms(table, loaded, since_ms=now - round(cold * 1000)),
         times_ms=_times_ms(table, layout),
-        orphan_bytes=measures.get(ORPHAN_BYTES),
-        orphan_files=measures.get(ORPHAN_FILES),
-        look_due=look_is_due(table, location=metadata.location, measures=measures, now_ms=now),
+        orphan_bytes=measures.get(ORPHAN_BYTES) if collects else None,
+        orphan_files=measures.get(ORPHAN_FILES) if collects else None,
+        look_due=collects
+        and look_is_due(table, location=metadata.location, measures=measures, now_ms=now),
     )
 
 
@@ -113,11 +118,32 @@ def _cold_after_s(properties: Mapping[str, str]) -> float:
         return COLD_AFTER_S
 
 
-def _expirable(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[Snapshot]:
+def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> list[Snapshot]:
     """List what expiry would take, once there is more than the slack that commits leave."""
-    dead = set(expire.expired_before(metadata, keep=keep, before_ms=now_ms, now_ms=now_ms))
+    keep = table.lake.settings.snapshots_kept
+    try:
+        dead = set(
+            expire.expired_before(
+                metadata,
+                keep=keep,
+                before_ms=now_ms,
+                now_ms=now_ms,
+                unsaid=table.lake.unsaid_retention,
+            )
+        )
+    except UnsupportedTableError:  # nobody can say what is kept; `commit.expire` says so
+        return []
     found = [each for each in metadata.snapshots if each.snapshot_id in dead]
     return found if len(found) > max(1, keep // 5) else []
+
+
+def _kept(metadata: TableMetadata, *, keep: int) -> int:
+    """Return how many snapshots the lake or the table wants kept, whichever are more."""
+    try:
+        said = standard.retention(metadata.properties, table=metadata.location, unsaid=Retention())
+    except UnsupportedTableError:
+        return keep
+    return max(keep, said.snapshots_min or 0)
 
 
 def _written_ms(table: LakeTable, loaded: Table, *, since_ms: int) -> dict[str, int]:

@@ -19,6 +19,7 @@ from headrace.crash_points import crash_point
 from headrace.errors import (
     CleanupTooYoungError,
     CorruptFileError,
+    GarbageKeptError,
     InvalidNameError,
     StorageError,
     TrashNotFoundError,
@@ -30,6 +31,7 @@ from headrace.maintenance.reachable import known_tables
 from headrace.tables.files import local_path, sync_file
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
+from headrace.tables.standard_properties import collects_garbage
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -220,11 +222,14 @@ def empty_trash(
 
     Raises:
         CleanupTooYoungError: If `older_than_s` is less than the lake's `trash_days`.
+        GarbageKeptError: If the table says `gc.enabled=false`.
         StorageError: If a file cannot be deleted.
 
     """
     root = local_root(table)
     with folder_lock(table):
+        if not collects_garbage(table.iceberg().properties):
+            raise GarbageKeptError(str(table.name), refused="emptying the trash")
         runs = emptiable(table, older_than_s=older_than_s, now=now)
         for run in runs:
             folder = root / TRASH / run.run_id

@@ -45,6 +45,7 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
     StorageFullError,
+    UnsupportedTableError,
     is_full,
 )
 from headrace.tables import intents, manifests
@@ -61,6 +62,7 @@ from headrace.tables.manifest_set import ManifestSet, Rewritten
 from headrace.tables.pins import LEASE_PREFIX, lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.snapshot_log import SnapshotRemoval
+from headrace.tables.standard_properties import collects_garbage, metadata_folder
 from headrace.tables.summary import summarize
 
 ATTEMPTS_MAX = 12
@@ -244,7 +246,7 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
     except BaseException as error:
         _remove_all(current.io, builder.written)
         if isinstance(error, OSError):
-            folder = f"{metadata.location}/metadata"
+            folder = metadata_folder(metadata.location, metadata.properties)
             raise StorageError.of(folder, error) from error
         raise
     parent_id = parent.snapshot_id if parent else None
@@ -268,13 +270,13 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
     )
     updates: list[TableUpdate] = [
         AddSnapshotUpdate(snapshot=snapshot),
-        set_ref(change.branch, snapshot_id, kind=SnapshotRefType.BRANCH),
+        _moved_branch(metadata, change.branch, snapshot_id),
     ]
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
     now_ms = _now_ms()
     over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
-    if table.lake.foreign:  # but our leases are ours
+    if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
         over = [name for name in over if name.startswith(LEASE_PREFIX)]
     updates.extend(drop_ref(name) for name in over)
     updates.extend(_expiry(table, current, now_ms=now_ms))
@@ -306,6 +308,16 @@ def set_ref(name: str, snapshot_id: int, *, kind: SnapshotRefType) -> SetSnapsho
     return SetSnapshotRefUpdate.model_validate(
         {"ref-name": name, "type": kind, "snapshot-id": snapshot_id}
     )
+
+
+def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
+    """Build the update that moves a branch on, or starts it; its own retention stays."""
+    update = set_ref(name, snapshot_id, kind=SnapshotRefType.BRANCH)
+    ref = metadata.refs.get(name)
+    if ref is None:
+        return update
+    said = ("min_snapshots_to_keep", "max_snapshot_age_ms", "max_ref_age_ms")
+    return update.model_copy(update={each: getattr(ref, each) for each in said})
 
 
 def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot | None:
@@ -347,7 +359,10 @@ def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdat
     if table.lake.foreign:  # how long snapshots live is for whoever runs that catalog to say
         return []
     keep = table.lake.settings.snapshots_kept
-    dead = expired(current.metadata, keep=keep, now_ms=now_ms)
+    try:
+        dead = expired(current.metadata, keep=keep, now_ms=now_ms)
+    except UnsupportedTableError:  # no reason to refuse rows: who asks for expiry gets to know
+        return []
     if not dead:
         return []
     try:
@@ -407,7 +422,8 @@ def _refusal(error: Exception, current: Table) -> StorageError | None:
     if isinstance(error, StorageError):
         return error
     if is_full(error):
-        return StorageFullError.at(f"{current.metadata.location}/metadata", str(error))
+        folder = metadata_folder(current.metadata.location, current.metadata.properties)
+        return StorageFullError.at(folder, str(error))
     return None
 
 

@@ -15,6 +15,8 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
 
+from headrace.errors import GarbageKeptError
+from headrace.tables import standard_properties
 from headrace.tables.attempt import commit_change, commit_updates, drop_ref
 from headrace.tables.change import Change, Commit, Fence, Provenance
 from headrace.tables.expire import expired_before
@@ -256,21 +258,33 @@ def rewrite_manifests(
 def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
     """Let unreferenced snapshots die that are older than `before_ms`, but never the newest `keep`.
 
-    What they touched is recorded first, so `changes` still answers. Files stay for clean-up.
+    What they touched is recorded first, so `changes` still answers. Files stay for clean-up. What the
+    table's `history.expire.*` or a branch's own retention keeps, stays too; of a table of another
+    catalog that says nothing, what the format keeps by default: five days.
 
     Returns:
         The ids of the snapshots that died.
 
     Raises:
         DatabaseUnavailableError: If the registry cannot be used; nothing was changed.
+        GarbageKeptError: If the table says `gc.enabled=false`; nothing was changed.
+        UnsupportedTableError: If its retention says nothing that Iceberg knows.
 
     """
     gone: list[int] = []
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         metadata, now_ms = current.metadata, time.time_ns() // 1_000_000
+        if not standard_properties.collects_garbage(metadata.properties):
+            raise GarbageKeptError(str(table.name), refused="expiry of snapshots")
         over = tuple(drop_ref(name) for name in lapsed(metadata, now_ms))
-        gone[:] = expired_before(metadata, keep=keep, before_ms=before_ms, now_ms=now_ms)
+        gone[:] = expired_before(
+            metadata,
+            keep=keep,
+            before_ms=before_ms,
+            now_ms=now_ms,
+            unsaid=table.lake.unsaid_retention,
+        )
         if not gone:
             return over
         record_dying(table.lake.registry, table.name, current, gone)

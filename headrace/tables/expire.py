@@ -1,11 +1,14 @@
-"""Which snapshots may die, decided from metadata alone: no ref and no running lease needs them."""
+"""Which snapshots may expire, decided from metadata alone: no ref, no lease and no property keeps them."""
 
 from collections.abc import Sequence
 
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from headrace.tables import standard_properties as standard
 from headrace.tables.pins import lapsed, pinned_from
+from headrace.tables.standard_properties import Retention
 
 # pyiceberg compares every one that goes with every one there is
 EXPIRED_AT_ONCE_MAX = 500
@@ -15,19 +18,82 @@ def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
     """Pick the oldest unreferenced snapshots once there are a fifth more than `keep`.
 
     The slack lets one commit in many carry the cost of expiry. A ref or lease that has ended by
-    `now_ms` keeps nothing: it goes with, or before, the snapshots it kept.
+    `now_ms` keeps nothing: it goes with, or before, the snapshots it kept. What the table or a branch
+    says about itself is kept besides (`kept_by_word`); with `gc.enabled=false` that is everything.
+
+    Raises:
+        UnsupportedTableError: If the table says nothing that Iceberg knows.
+
     """
     loose = _loose(metadata, now_ms)
     if len(loose) < keep + max(1, keep // 5):
         return []
-    return _unpinned(metadata, loose[: len(loose) - keep + 1], now_ms)
+    free = _spare(metadata, loose[: len(loose) - keep + 1], now_ms, Retention())
+    return _unpinned(metadata, free, now_ms) if len(free) > max(1, keep // 5) else []
 
 
-def expired_before(metadata: TableMetadata, *, keep: int, before_ms: int, now_ms: int) -> list[int]:
-    """Pick unreferenced snapshots committed before `before_ms`, but never the newest `keep`."""
+def expired_before(
+    metadata: TableMetadata,
+    *,
+    keep: int,
+    before_ms: int,
+    now_ms: int,
+    unsaid: Retention = Retention(),  # noqa: B008  (it is frozen)
+) -> list[int]:
+    """Pick unreferenced snapshots committed before `before_ms`, but never the newest `keep`.
+
+    Nor any that the table or a branch keeps by its own word, or by `unsaid` where it says nothing;
+    raises what `expired` does.
+    """
     loose = _loose(metadata, now_ms)
     old = loose[: max(0, len(loose) - keep)]
-    return _unpinned(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms)
+    free = _spare(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms, unsaid)
+    return _unpinned(metadata, free, now_ms)
+
+
+def kept_by_word(metadata: TableMetadata, *, now_ms: int, unsaid: Retention) -> frozenset[int]:
+    """Name the snapshots that the table's properties or a branch's own retention keep.
+
+    As the format says: of every branch the newest `min-snapshots-to-keep`, and those younger than
+    `max-snapshot-age-ms`; of others, which no branch leads to, those younger than the table's age. What is
+    not said is as in `unsaid`; the lake's own retention is not looked at here.
+    """
+    if not standard.collects_garbage(metadata.properties):
+        return frozenset(each.snapshot_id for each in metadata.snapshots)
+    said = standard.retention(metadata.properties, table=metadata.location, unsaid=unsaid)
+    over = frozenset(lapsed(metadata, now_ms))
+    branches = [
+        ref
+        for name, ref in metadata.refs.items()
+        if ref.snapshot_ref_type == SnapshotRefType.BRANCH and name not in over
+    ]
+    if said == Retention() and not any(map(_says_anything, branches)):
+        return frozenset()  # as most tables, and every commit asks
+    kept: set[int] = set()
+    reached: set[int] = set()
+    for ref in branches:
+        ages = (ref.max_snapshot_age_ms, said.snapshot_age_ms)
+        age_ms = next((each for each in ages if each is not None), None)
+        count = ref.min_snapshots_to_keep or said.snapshots_min or 0
+        head = metadata.snapshot_by_id(ref.snapshot_id)
+        for position, snapshot in enumerate(ancestors_of(head, metadata)):
+            reached.add(snapshot.snapshot_id)
+            if position < count or _is_young(snapshot, age_ms, now_ms):
+                kept.add(snapshot.snapshot_id)
+    kept.update(
+        each.snapshot_id
+        for each in metadata.snapshots
+        if each.snapshot_id not in reached and _is_young(each, said.snapshot_age_ms, now_ms)
+    )
+    return frozenset(kept)
+
+
+def _says_anything(ref: SnapshotRef) -> bool:
+    return ref.min_snapshots_to_keep is not None or ref.max_snapshot_age_ms is not None
+
+
+def _is_young(snapshot: Snapshot, age_ms: int | None, now_ms: int) -> bool:
+    return age_ms is not None and snapshot.timestamp_ms >= now_ms - age_ms
 
 
 def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
@@ -36,6 +102,15 @@ def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
     referenced = {ref.snapshot_id for name, ref in metadata.refs.items() if name not in over}
     loose = [s for s in metadata.snapshots if s.snapshot_id not in referenced]
     return sorted(loose, key=lambda s: s.sequence_number or 0)
+
+
+def _spare(
+    metadata: TableMetadata, picked: Sequence[Snapshot], now_ms: int, unsaid: Retention
+) -> list[Snapshot]:
+    if not picked:
+        return []
+    kept = kept_by_word(metadata, now_ms=now_ms, unsaid=unsaid)
+    return [each for each in picked if each.snapshot_id not in kept]
 
 
 def _unpinned(metadata: TableMetadata, picked: Sequence[Snapshot], now_ms: int) -> list[int]:

@@ -19,6 +19,7 @@ from pyiceberg.table import Table
 
 from headrace.errors import ContractError, StorageError
 from headrace.tables import durable, intents, partitions, schema
+from headrace.tables import standard_properties as standard
 from headrace.tables.encoding import dictionary_columns
 from headrace.tables.footer import SealingSink
 from headrace.tables.inspection import unproved_bounds
@@ -66,7 +67,8 @@ class TableWriter:
     Args:
         table: Where the files are to belong.
         target_bytes: Start another file of a partition once one has this size on disk; a file may
-            exceed it by one row group. Without it a partition has one file.
+            exceed it by one row group. By default what the table's own property says; if it says
+            nothing, a partition has one file.
         sort_order_id: The table's sort order that the rows come in, recorded with each file.
 
     """
@@ -80,7 +82,8 @@ class TableWriter:
     ) -> None:
         self._table = table.iceberg()
         self._name, self._lake = str(table.name), table.lake
-        self._target_bytes, self._sort_order_id = target_bytes, sort_order_id
+        said = standard.target_file_bytes(self._table.properties, table=self._name)
+        self._target_bytes, self._sort_order_id = target_bytes or said, sort_order_id
         self._write_id, self._count = "", 0
         iceberg_schema = self._table.schema()
         self._terms = partitions.terms_of(self._table.spec(), iceberg_schema)
@@ -167,7 +170,7 @@ class TableWriter:
         try:
             yield
         except OSError as error:
-            folder = f"{self._table.location()}/data"
+            folder = standard.data_folder(self._table.location(), self._table.properties)
             raise StorageError.of(folder, error) from error
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
@@ -215,8 +218,12 @@ class _PartitionFile:
         recipe: ParquetRecipe,
         name: str,
     ) -> None:
-        folder = partitions.path_of_key(key, terms)
-        self._location = "/".join(part for part in (table.location(), "data", folder, name) if part)
+        self._location = standard.data_location(
+            table.location(),
+            table.properties,
+            partition=partitions.path_of_key(key, terms),
+            name=name,
+        )
         self._table, self._key, self._schema = table, key, arrow_schema
         self._recipe = recipe
         self._pending: list[pa.RecordBatch] = []

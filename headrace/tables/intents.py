@@ -24,7 +24,7 @@ from headrace.registry import WriteRecord
 if TYPE_CHECKING:
     from headrace.tables.lake import Lake
 
-_NAME = re.compile(r"([0-9a-f]{32})-\d{5,}\.parquet")
+_NAME = re.compile(r"(?:[01]+-)?([0-9a-f]{32})-\d{5,}\.parquet")  # a hash may stand before it
 _START_TICKS = 22 - 3  # in /proc/<pid>/stat, whose third field, the state, is the first we look at
 _HIDDEN = 0  # of a process that runs and may not be looked at
 _GONE = frozenset("ZXx")  # a zombie has ended and only waits for its parent to notice

@@ -28,10 +28,12 @@ from headrace.errors import (
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, name_errors
 from headrace.tables import column_statistics, evolve, partitions, schema, snapshot_log
+from headrace.tables import standard_properties as standard
 from headrace.tables.catalog import CATALOG
 from headrace.tables.locks import table_lock
 from headrace.tables.opening import open_databases, refuse_absent
 from headrace.tables.scan import TableVersion
+from headrace.tables.standard_properties import FORMAT_RETENTION, Retention
 
 _EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
@@ -109,6 +111,11 @@ class Lake:
         if isinstance(engine, sa.Engine):  # lost answers are resolved by what they are called
             lake._undo = name_errors(engine, CATALOG)
         return lake
+
+    @property
+    def unsaid_retention(self) -> Retention:
+        """How long snapshots live in tables that do not say it, besides what `settings` keep."""
+        return FORMAT_RETENTION if self.foreign else Retention()
 
     def __enter__(self) -> Self:
         return self
@@ -242,6 +249,16 @@ class LakeTable:
         """The partition scheme."""
         metadata = self.iceberg().metadata
         return partitions.terms_of(metadata.spec(), metadata.schema())
+
+    def target_file_bytes(self) -> int:
+        """How large data files should be: as the table says, else as the lake's settings do.
+
+        Raises:
+            UnsupportedTableError: If its property says no size.
+
+        """
+        said = standard.target_file_bytes(self.iceberg().properties, table=str(self.name))
+        return self.lake.settings.target_file_bytes if said is None else said
 
     def head(self, branch: str = MAIN_BRANCH) -> TableVersion:
         """Pin the newest snapshot; `snapshot_id` is None when nothing was committed yet.

@@ -27,6 +27,7 @@ from headrace.tables.checksums import NamedOutput
 from headrace.tables.files import sync_file
 from headrace.tables.manifests import has_live_files, live_entries
 from headrace.tables.partition_types import TypedSpec, typed_spec
+from headrace.tables.standard_properties import metadata_folder
 
 MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
 ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition
@@ -299,7 +300,8 @@ class ManifestSet:
 
     def _store(self, output: NamedOutput, name: str) -> str:
         """Write a finished file, forced to disk; return its location."""
-        location = output.place(f"{self._metadata.location}/metadata/{name}")
+        folder = metadata_folder(self._metadata.location, self._metadata.properties)
+        location = output.place(f"{folder}/{name}")
         self.written.append(location)
         with self._io.new_output(location).create(overwrite=True) as stream:
             stream.write(output.content)

@@ -3,20 +3,33 @@
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef
 
+from headrace.tables.standard_properties import REF_AGE_MS
+
 LEASE_PREFIX = "lease-"
+FOREVER_MS = 1 << 62  # the format's "for ever" is the greatest long; no clock gets here
 
 
 def ends_at_ms(metadata: TableMetadata, ref: SnapshotRef) -> int | None:
     """When a tag or branch with a maximum age ends, in epoch milliseconds; None if it never does.
 
-    The format counts the age of a ref from the time of its snapshot.
+    The format counts the age of a ref from the time of its snapshot. One that has no age of its own has
+    the table's `history.expire.max-ref-age-ms`, if it says that.
     """
-    if ref.max_ref_age_ms is None:
+    age_ms = ref.max_ref_age_ms
+    if age_ms is None:
+        age_ms = default_age_ms(metadata)
+    if age_ms is None or age_ms >= FOREVER_MS:
         return None  # as most tags, and every commit asks about all of them
     snapshot = metadata.snapshot_by_id(ref.snapshot_id)
     if snapshot is None:
         return None
-    return snapshot.timestamp_ms + ref.max_ref_age_ms
+    return snapshot.timestamp_ms + age_ms
+
+
+def default_age_ms(metadata: TableMetadata) -> int | None:
+    """Return the age at which refs end that do not say one; what cannot be read ends nothing."""
+    said = metadata.properties.get(REF_AGE_MS, "")
+    return int(said) if said.isdecimal() and int(said) else None
 
 
 def lapsed(metadata: TableMetadata, now_ms: int) -> list[str]:

@@ -23,6 +23,7 @@ from headrace.tables import pins
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.attempt import commit_updates, drop_ref
 from headrace.tables.lake import LakeTable
+from headrace.tables.pins import FOREVER_MS
 from headrace.tables.property_log import bring_forward
 from headrace.tables.ref_updates import (
     branch_of,
@@ -112,9 +113,17 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | Non
     if max_age_s is not None and max_age_s <= 0:
         msg = f"`max_age_s` must be positive, not {max_age_s}"
         raise ValueError(msg)
-    age_ms = None if max_age_s is None else max(1, round(max_age_s * _MS))
-    wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
-    commit_updates(table, lambda current: _create(table, current.metadata, name, wanted))
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata = current.metadata
+        if max_age_s is not None:
+            age_ms = max(1, round(max_age_s * _MS))
+        else:  # what the table says of refs without an age must not end one that is to stay
+            age_ms = None if pins.default_age_ms(metadata) is None else FOREVER_MS
+        wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
+        return _create(table, metadata, name, wanted)
+
+    commit_updates(table, updates_of)
 
 
 def create_branch(

@@ -134,7 +134,7 @@ def _nothing_is_missing(
         for each in metadata.snapshots
         if each.timestamp_ms >= until.timestamp_ms
     ]
-    end = min(later, default=metadata.last_sequence_number + 1)
+    end = min(later, default=metadata.next_sequence_number())
     return all(number in alive for number in range(first, end))
 
 

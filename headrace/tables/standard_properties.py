@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+from pyiceberg.table.locations import ObjectStoreLocationProvider
 
 from headrace.errors import UnsupportedTableError
 
@@ -14,6 +15,19 @@ ROW_GROUP_ROWS = "write.parquet.row-group-limit"
 PAGE_BYTES = "write.parquet.page-size-bytes"
 PAGE_ROWS = "write.parquet.page-row-limit"
 DICTIONARY_BYTES = "write.parquet.dict-size-bytes"
+
+TARGET_FILE_BYTES = "write.target-file-size-bytes"
+GC_ENABLED = "gc.enabled"
+SNAPSHOTS_MIN = "history.expire.min-snapshots-to-keep"
+SNAPSHOT_AGE_MS = "history.expire.max-snapshot-age-ms"
+REF_AGE_MS = "history.expire.max-ref-age-ms"
+DATA_PATH = "write.data.path"
+METADATA_PATH = "write.metadata.path"
+OBJECT_STORAGE = "write.object-storage.enabled"
+PARTITIONED_PATHS = "write.object-storage.partitioned-paths"
+# where older tables put their data; `write.data.path` goes before both
+OBJECT_STORAGE_PATH = "write.object-storage.path"
+FOLDER_STORAGE_PATH = "write.folder-storage.path"
 
 ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
 DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
@@ -72,6 +86,83 @@ def names_a_codec_of_some_engines(properties: Mapping[str, str]) -> bool:
     """Whether files may lie there that not every engine reads, by what the table said or says."""
     said = properties.get(COMPRESSION_CODEC, "").lower(), properties.get(_FORMER_CODEC, "")
     return not _CODECS_OF_SOME_ENGINES.isdisjoint(said)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Which snapshots and refs a table keeps by its own word; None is what it does not say."""
+
+    snapshots_min: int | None = None
+    snapshot_age_ms: int | None = None
+    ref_age_ms: int | None = None
+
+
+# what the format says for a table that says nothing; a lake's own tables have the lake's settings
+FORMAT_RETENTION = Retention(snapshots_min=1, snapshot_age_ms=5 * 86_400_000)
+
+
+def retention(properties: Mapping[str, str], *, table: str, unsaid: Retention) -> Retention:
+    """Read how long a table keeps its snapshots; what it does not say is as in `unsaid`. Pure.
+
+    Raises:
+        UnsupportedTableError: If a property says nothing that Iceberg knows; naming it.
+
+    """
+    return Retention(
+        snapshots_min=_count(properties, SNAPSHOTS_MIN, table=table) or unsaid.snapshots_min,
+        snapshot_age_ms=_count(properties, SNAPSHOT_AGE_MS, table=table) or unsaid.snapshot_age_ms,
+        ref_age_ms=_count(properties, REF_AGE_MS, table=table) or unsaid.ref_age_ms,
+    )
+
+
+def collects_garbage(properties: Mapping[str, str]) -> bool:
+    """Whether snapshots may expire and files be removed: others may share them where not."""
+    return _is_true(properties, GC_ENABLED, default=True)
+
+
+def target_file_bytes(properties: Mapping[str, str], *, table: str) -> int | None:
+    """Read how large a table wants its data files; None if it does not say. Raises as `retention`."""
+    return _count(properties, TARGET_FILE_BYTES, table=table)
+
+
+def data_folder(location: str, properties: Mapping[str, str]) -> str:
+    """Say where the data files of the table at `location` go."""
+    names = (DATA_PATH, FOLDER_STORAGE_PATH)
+    if uses_object_storage(properties):
+        names = (DATA_PATH, OBJECT_STORAGE_PATH, FOLDER_STORAGE_PATH)
+    said = next((properties[name] for name in names if properties.get(name)), None)
+    return said.rstrip("/") if said else f"{location.rstrip('/')}/data"
+
+
+def metadata_folder(location: str, properties: Mapping[str, str]) -> str:
+    """Say where the metadata files, manifests and their lists of the table at `location` go."""
+    said = properties.get(METADATA_PATH)
+    return said.rstrip("/") if said else f"{location.rstrip('/')}/metadata"
+
+
+def uses_object_storage(properties: Mapping[str, str]) -> bool:
+    """Whether data files are spread over folders by a hash, which object stores want."""
+    return _is_true(properties, OBJECT_STORAGE, default=False)
+
+
+def data_location(
+    location: str, properties: Mapping[str, str], *, partition: str, name: str
+) -> str:
+    """Say where a new data file goes: `partition` is its folder, empty if there is none."""
+    folder = data_folder(location, properties)
+    below = f"{partition}/{name}" if partition else name
+    if not uses_object_storage(properties):
+        return f"{folder}/{below}"
+    with_partition = _is_true(properties, PARTITIONED_PATHS, default=True)
+    wanted = {DATA_PATH: folder, PARTITIONED_PATHS: str(with_partition)}
+    hashed = ObjectStoreLocationProvider(location, wanted)
+    return hashed.new_data_location(below if with_partition else name)
+
+
+def _is_true(properties: Mapping[str, str], name: str, *, default: bool) -> bool:
+    # as the Java library reads it: what is not `true` is false
+    said = properties.get(name)
+    return default if said is None else said.strip().lower() == "true"
 
 
 def _codec(properties: Mapping[str, str], *, table: str) -> str | None:

@@ -184,6 +184,8 @@ def test_expiry_cuts_the_log_up_to_the_last_hole(catalog: Catalog, settings: Set
         table.append(rows([number]))
     snapshots = table.metadata.snapshots
     table.manage_snapshots().create_tag(snapshots[0].snapshot_id, "kept").commit()
+    with table.transaction() as change:  # the format's own default is five days
+        change.set_properties({"history.expire.max-snapshot-age-ms": "1"})
     with Lake.of(catalog, settings=settings) as lake:
         gone = commit.expire(lake.table("mydb.events"), keep=1, before_ms=1 << 62)
     assert gone == (snapshots[1].snapshot_id,)
