@@ -8,7 +8,7 @@ KILLS ?= 12
 STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser proofs lint types imports check dagster ui bench requirements clean
+.PHONY: help setup demo test test-browser test-versions proofs lint types imports check dagster ui bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -32,6 +32,12 @@ test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with th
 
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
+
+test-versions: ## every test on each Python from 3.11 to 3.13 that is installed, in environments of their own
+	@for version in 3.11 3.12 3.13; do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    $(MAKE) VENV=.venv-$$version PYTHON=python$$version test || exit 1; \
+	  else echo "python$$version is not installed"; fi; done
 
 proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
 	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0

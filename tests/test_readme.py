@@ -4,8 +4,10 @@ Its first command is executed on the finished demo lake by `tests/demo/test_demo
 """
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.conftest import ROOT, DemoLake, quick_start
 
@@ -44,3 +46,42 @@ def test_the_python_example_reads_every_sample_of_the_version(demo_lake: DemoLak
     assert shapes[0] == "torch.Size([512, 2]) torch.Size([513])"
     rows = sum(int(line.split("[")[1].split(",")[0]) for line in shapes)
     assert f"ctr v1: {rows:,} rows" in demo_lake.printed
+
+
+def masked(line: str) -> str:
+    """Leave out what differs from run to run: times, and digits that depend on the processor."""
+    line = re.sub(r"\d+\.\d+ s\b|(?<= )\d+\.\d(?=[,;]| s)", "_", line)
+    if line.startswith(("              model", "score")):
+        line = re.sub(r"\d+\.\d+", "_", line)
+    return " ".join(line.split())
+
+
+def test_the_screen_in_the_readme_is_what_the_demo_prints(demo_lake: DemoLake) -> None:
+    shown = (ROOT / "README.md").read_text().split("```text\n")[1].split("```")[0]
+    printed = {masked(line) for line in demo_lake.printed.splitlines()}
+    wanted = [line for line in shown.splitlines() if not line.startswith(("lockfile", "changes"))]
+    assert len(wanted) > 40
+    assert [line for line in wanted if masked(line) not in printed] == []
+
+
+def test_the_inspected_sample_in_the_readme_is_what_the_command_prints(
+    demo_lake: DemoLake,
+) -> None:
+    block = (ROOT / "README.md").read_text().split("```console\n")[1].split("```")[0]
+    command, *shown = block.splitlines()
+    words, said = command.removeprefix("$ ").split("#")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("headrace"), *words.split()[1:]],
+        cwd=ROOT,
+        env=dict(demo_lake.environment),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # snapshots are ids of a run, and columns are as wide as what stands in them
+    printed = [
+        re.sub(r" \(snapshot \d+\)", "", " ".join(line.split()))
+        for line in done.stdout.splitlines()
+    ]
+    assert [line for line in shown if " ".join(line.split()) not in printed] == []
+    assert said.split() == [str(len(shown)), "lines", "of", "its", str(len(printed))]

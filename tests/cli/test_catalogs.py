@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ _RUN = "from headrace.cli.main import run; run()"
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> SqlCatalog:
+def catalog(tmp_path: Path) -> Iterator[SqlCatalog]:
     """A stock catalog that PyIceberg's configuration calls `theirs`, with a table of six files."""
     address = {"uri": f"sqlite:///{tmp_path}/theirs.db", "warehouse": f"file://{tmp_path}/wh"}
     lines = ["catalog:", "  theirs:", "    type: sql"]
@@ -36,7 +36,8 @@ def catalog(tmp_path: Path) -> SqlCatalog:
     table = catalog.create_table("mydb.events", EVENTS)
     for number in range(6):
         table.append(rows([number]))
-    return catalog
+    yield catalog
+    catalog.close()
 
 
 @pytest.fixture

@@ -91,6 +91,7 @@ def test_a_look_up_finds_tables_of_old_and_new_catalogs_and_no_views(
     assert (found.name(), found.metadata) == (made.name(), made.metadata)
     stock = SqlCatalog("mine", uri=uri, warehouse=folder)
     assert stock.load_table("raw.events").metadata == made.metadata
+    stock.close()
     others = MemoCatalog("other", uri=uri, warehouse=folder, schema_version=version)
     for catalog_asked, name in [
         (others, "raw.events"),
@@ -107,3 +108,5 @@ def test_a_look_up_finds_tables_of_old_and_new_catalogs_and_no_views(
         with catalog.engine.begin() as connection:
             connection.execute(sa.text("update iceberg_tables set iceberg_type = null"))
         assert catalog.load_table("raw.events").metadata == made.metadata
+    others.close()
+    catalog.close()

@@ -137,6 +137,7 @@ def test_a_manifest_of_another_program_that_was_cut_is_refused_wherever_it_ends(
         file.write_bytes(whole[:at])
         with pytest.raises(CorruptFileError, match=file.name):
             manifests.entries_of(manifest, table.io)
+    stock.close()
 
 
 def test_appends_leave_full_manifests_alone(lake: Lake) -> None:
