@@ -99,7 +99,8 @@ def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation
         if name in stream.fields:
             continue
         for row in np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False)):
-            found.setdefault(int(row), unknown(name, stream))
+            if int(row) not in found:
+                found[int(row)] = unknown(name, stream)
 
 
 def latest(rows: pa.Table, column: str) -> int | None:

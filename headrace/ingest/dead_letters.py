@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
@@ -85,7 +86,7 @@ def _printable(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         return column.cast(pa.string())  # Python's times end at microseconds
     if column.type in (pa.string(), pa.large_string(), pa.string_view()):
-        return column.cast(pa.large_binary())
+        return pc.binary_slice(column.cast(pa.large_binary()), 0, RAW_BYTES_MAX)
     return column
 
 

@@ -6,8 +6,10 @@ import pyarrow as pa
 from headrace.definitions.stream import Stream
 from headrace.ingest.base import Records
 from headrace.ingest.csv_lines import CsvDecoder
-from headrace.ingest.decoded import INVALID_UTF8, Decoded, Violation
+from headrace.ingest.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
+from headrace.ingest.files import RECORD_BYTES_MAX
 from headrace.ingest.json_lines import JsonDecoder
+from headrace.ingest.row_bytes import rows_beyond
 
 
 def decode(records: Records, stream: Stream) -> Decoded:
@@ -20,6 +22,9 @@ def decode(records: Records, stream: Stream) -> Decoded:
 
 
 def _decode_rows(batch: pa.RecordBatch, stream: Stream) -> Decoded:
+    too_long = rows_beyond(batch, RECORD_BYTES_MAX)
+    if too_long:
+        return _decode_rest(too_long, batch, stream)
     violations: dict[int, Violation] = {}
     columns: dict[str, pa.Array] = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
@@ -31,6 +36,16 @@ def _decode_rows(batch: pa.RecordBatch, stream: Stream) -> Decoded:
         index = np.delete(index, list(violations))
         columns = {name: column.take(pa.array(index)) for name, column in columns.items()}
     return Decoded(index=index, columns=columns, violations=violations)
+
+
+def _decode_rest(too_long: list[int], batch: pa.RecordBatch, stream: Stream) -> Decoded:
+    """Decode the rows that are not too long; the others are not copied."""
+    kept = np.delete(np.arange(batch.num_rows), too_long)
+    rest = _decode_rows(batch.take(pa.array(kept)), stream)
+    reason = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
+    refused = {row: Violation(TOO_LONG, reason) for row in too_long}
+    refused |= {int(kept[row]): violation for row, violation in rest.violations.items()}
+    return Decoded(index=kept[rest.index], columns=rest.columns, violations=refused)
 
 
 def _utf8_only(name: str, column: pa.Array, violations: dict[int, Violation]) -> pa.Array:

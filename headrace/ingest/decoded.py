@@ -1,7 +1,7 @@
 """What decoding yields: columns for the records that could be read, a violation for each other."""
 
 import difflib
-from collections.abc import Iterable
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +44,16 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
 def unknown(name: str, stream: Stream) -> Violation:
     """Say that a record has a field nobody declared."""
     reason = f"{shown(name)} is not a field of `{stream.name}`"
-    near = did_you_mean(name, stream.fields)
+    near = did_you_mean(name[:_SHOWN_MAX], tuple(stream.fields))
     hint = f"; did you mean `{near}`?" if near else ""
     return Violation(UNKNOWN_FIELD, reason + hint, name[:_SHOWN_MAX])
 
 
-def did_you_mean(name: str, declared: Iterable[str]) -> str | None:
+@functools.lru_cache(maxsize=1024)  # many records have the same one
+def did_you_mean(name: str, declared: tuple[str, ...]) -> str | None:
     """Find the declared name that a name was probably meant to be: case and separators aside first."""
     plain = {_plain(other): other for other in declared}
-    near = difflib.get_close_matches(_plain(name[:_SHOWN_MAX]), plain, n=1)
+    near = difflib.get_close_matches(_plain(name), plain, n=1)
     return plain[near[0]] if near else None
 
 

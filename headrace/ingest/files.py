@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
@@ -24,10 +23,10 @@ from headrace.ingest.csv_record import CsvRecordError, split_record
 from headrace.ingest.decoded import shown
 from headrace.ingest.file_state import FileState, compare, seen_of
 from headrace.ingest.fingerprint import Fingerprint
+from headrace.ingest.parquet_batches import ParquetBatches
 from headrace.ingest.values import holds
 
 READ_BYTES = 4 * 1024 * 1024
-ROWS_PER_BATCH = 65_536
 RECORD_BYTES_MAX = 1024 * 1024
 _HEAD_BYTES = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -187,16 +186,16 @@ class FileSource:
                 if split.start.fingerprint not in ("", fingerprint):
                     detail = "its content is no longer what was taken from it"
                     raise SourceChangedError(split.source, detail)
-                with pq.ParquetFile(handle, page_checksum_verification=True) as file:
-                    rows, start = file.metadata.num_rows, split.start.records
+                with ParquetBatches(handle, source=split.source) as file:
+                    rows, start = file.rows, split.start.records
                     if rows < start:
                         detail = f"it has {rows} records, but {start} were taken from it"
                         raise SourceChangedError(split.source, detail)
-                    _check_parquet(file.schema_arrow, self._stream, split.source)
+                    _check_parquet(file.schema, self._stream, split.source)
                     if rows - start > rows_per_commit:
-                        for _ in file.iter_batches(batch_size=ROWS_PER_BATCH):
+                        for _ in file.read():
                             pass
-                    for offset, batch in _batches_from(file, start):
+                    for offset, batch in file.read(start):
                         end = offset + batch.num_rows
                         done = size if end == rows else 0
                         _refuse_written(handle, status, split.source)
@@ -205,7 +204,7 @@ class FileSource:
                     if rows == start:
                         position = Position(rows, size, fingerprint, seen)
                         yield Records(first_offset=rows, end=position)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:  # names that are no text, too
             if isinstance(error, OSError) and error.errno is not None:
                 raise SourceFileError(split.source, _reason(error)) from error
             # pyarrow reports damage as either, without an errno
@@ -363,23 +362,6 @@ def _refuse_missing(names: tuple[str, ...], stream: Stream, source: str, *, what
             shown = ", ".join(f"`{other}`" for other in names[:20])
             detail = f"{what} has no column `{name}`, which is required; there are {shown}"
             raise SourceFileError(source, detail)
-
-
-def _batches_from(file: pq.ParquetFile, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Read from row `start` on; row groups before it are not touched."""
-    groups = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-    offset, skipped = 0, 0
-    while skipped < len(groups) and offset + groups[skipped] <= start:
-        offset += groups[skipped]
-        skipped += 1
-    wanted = list(range(skipped, len(groups)))
-    if not wanted:
-        return
-    for batch in file.iter_batches(batch_size=ROWS_PER_BATCH, row_groups=wanted):
-        begin = max(start - offset, 0)
-        if begin < batch.num_rows:
-            yield offset + begin, batch.slice(begin)
-        offset += batch.num_rows
 
 
 def _reason(error: OSError) -> str:

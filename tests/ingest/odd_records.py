@@ -8,12 +8,18 @@ import random
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
+from headrace.errors import LakeError
 from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import check
 from headrace.ingest.decode import decode
-from tests.ingest.factories import FIELDS, csv_line, json_line
+from headrace.ingest.files import FileSource
+from tests.ingest.factories import FIELDS, csv_line, json_line, thing
 from tests.processes import CONTEXT
 
 CPU_S_MAX = 60  # some odd records took minutes once; all of them together take about one second
@@ -86,6 +92,72 @@ def odd_csv_lines() -> list[bytes]:
     lines += [b'"' + b"a" * 200_000 + b'"' + good[1:], b"a" * 200_000 + good[1:], b"'", b"\xc3\x28"]
     lines += [good + b",", good + b"\t", good + b"\x1a", b" " + good, good.replace(b",", b";")]
     return [line for line in lines if line.strip()] + mangled(good, 400)
+
+
+def write_odd_parquet(path: Path) -> int:
+    """Write every odd value as text in every column, beside odd columns nobody declared."""
+    values = [text for text in (*NUMBERS, *TEXTS, *NOT_VALUES) if len(text) < 1_000]
+    names = list(FIELDS)
+    good = {name: None if value is None else str(value) for name, value in thing().items()}
+    rows = [{key: good[key] for key in names} | {name: value} for value in values for name in names]
+    table = pa.Table.from_pylist(rows, schema=pa.schema([(name, pa.string()) for name in names]))
+    count = len(rows)
+    odd = {
+        "deep": pa.array([[[[{"a": [at]}]]] for at in range(count)]),
+        "pairs": pa.array([[("a", at)] for at in range(count)], pa.map_(pa.string(), pa.int64())),
+        "never": pa.nulls(count),
+        "bytes": pa.array([bytes([at % 256]) * at for at in range(count)]),
+        "far": pa.array([2**63 - 1 - at for at in range(count)], pa.timestamp("ns")),
+        "wide": pa.array([10**70 + at for at in range(count)], pa.decimal256(76, 0)),
+        "half": pa.array([float(at) for at in range(count)], pa.float16()),
+        "id ": pa.array(["a"] * count).dictionary_encode(),
+        "": pa.array([b"\x00" * 3] * count, pa.binary(3)),
+    }
+    for name, column in odd.items():
+        table = table.append_column(name, column)
+    pq.write_table(table, path, row_group_size=97)
+    return count
+
+
+def read_parquet(stream: Stream, data_dir: Path) -> tuple[int, int]:
+    """Read and judge every file of a stream: how many rows, and how many refused."""
+    rows = refused = 0
+    source = FileSource(stream, data_dir=data_dir)
+    for split in source.look(lambda _: {}).splits:
+        for records in source.read(split, rows_per_commit=10**9):
+            checked = check(decode(records, stream), stream)
+            checked.rows.validate(full=True)
+            rows, refused = rows + len(checked.index), refused + len(checked.violations)
+    return rows, refused
+
+
+def judge_parquet(stream: Stream, data_dir: Path, rows: int, refused: int, mib_max: int) -> None:
+    """End with an error unless so many are rows and so many refused, and Arrow took so much memory."""
+    found = read_parquet(stream, data_dir)
+    mib = (pa.default_memory_pool().max_memory() or 0) // 1024**2
+    if found != (rows, refused) or mib > mib_max:
+        sys.exit(f"{found} instead of {(rows, refused)}, {mib} MiB of {mib_max}")
+
+
+def judge_damaged(stream: Stream, data_dir: Path, count: int, seed: int) -> None:
+    """Damage one Parquet file in many ways; reading it must end, and in nothing but a named error."""
+    chance = random.Random(seed)
+    (path,) = data_dir.glob("things/*.parquet")
+    sound = path.read_bytes()
+    named = 0
+    for _ in range(count):
+        content = bytearray(sound)
+        for _ in range(chance.choice((1, 1, 2, 8))):
+            # half of it in the footer, which says how much to allocate and where to read
+            first = chance.choice((4, len(sound) * 2 // 3))
+            content[chance.randrange(first, len(sound))] = chance.randrange(256)
+        path.write_bytes(content if chance.random() > 0.1 else content[: len(content) // 2])
+        try:
+            read_parquet(stream, data_dir)
+        except LakeError:
+            named += 1
+    if named < count // 4:
+        sys.exit(f"only {named} of {count} were seen")
 
 
 _SLIPS = (

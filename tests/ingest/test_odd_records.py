@@ -1,18 +1,37 @@
 """No record stops a stream, whatever it holds: it becomes a row or a dead letter, its neighbours too."""
 
 import csv
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.errors import SourceFileError
+from headrace.ingest import parquet_batches
 from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import Checked, check
 from headrace.ingest.csv_record import CsvRecordError, split_long, split_record
 from headrace.ingest.decode import decode
-from tests.ingest.factories import FIELDS, csv_line, json_line, make_stream
-from tests.ingest.odd_records import judge, mangled, odd_csv_lines, odd_json_lines
+from headrace.ingest.files import RECORD_BYTES_MAX
+from headrace.ingest.run import ingest
+from headrace.tables.lake import Lake
+from tests.ingest.factories import FIELDS, csv_line, dead_of, json_line, make_stream, rows_of
+from tests.ingest.odd_records import (
+    in_own_process,
+    judge,
+    judge_damaged,
+    judge_parquet,
+    mangled,
+    odd_csv_lines,
+    odd_json_lines,
+    read_parquet,
+    write_odd_parquet,
+)
 
 ODD_MIN = 500
 POLICIES = ["ignore", "dead_letter"]
@@ -33,6 +52,86 @@ def test_every_odd_csv_line_is_judged_and_its_neighbours_are_kept(unknown_fields
     stream = make_stream("csv", unknown_fields=unknown_fields)
     header = tuple(FIELDS)
     assert judge(stream, lines, good=csv_line(), header=header, alone_every=12) == 0
+
+
+@pytest.mark.parametrize(("unknown_fields", "good"), [("ignore", 140), ("dead_letter", 0)])
+def test_every_odd_parquet_row_is_judged(tmp_path: Path, unknown_fields: str, good: int) -> None:
+    count = write_odd_parquet(put(tmp_path))
+    assert count >= ODD_MIN
+    stream = make_stream("parquet", unknown_fields=unknown_fields)
+    assert in_own_process(judge_parquet, stream, tmp_path, good, count - good, 100) == 0
+
+
+@pytest.mark.parametrize(
+    "writing",
+    [
+        {"use_dictionary": ["id"], "dictionary_pagesize_limit": 8 * 1024 * 1024},
+        {"use_dictionary": False, "column_encoding": {"id": "DELTA_BYTE_ARRAY"}},
+    ],
+    ids=["dictionary", "shared prefix"],
+)
+def test_a_value_stored_once_for_many_rows_takes_bounded_memory(
+    tmp_path: Path, writing: dict[str, Any]
+) -> None:
+    """Decoded at once, these few KB are 525 MB."""
+    rows, text = 500, "a" * 1_050_000
+    places = pa.array([*[0] * rows, *[1] * rows, 0], pa.int32())
+    ids = pa.DictionaryArray.from_arrays(places, ["a", text])
+    if not writing["use_dictionary"]:
+        ids = ids.cast(pa.string())
+    table = pa.table({"id": ids, "at": ["2019-11-24T10:00:00Z"] * len(ids)})
+    pq.write_table(table, put(tmp_path), compression="zstd", store_schema=False, **writing)
+    assert put(tmp_path).stat().st_size < 100_000
+    stream = make_stream("parquet")
+    assert in_own_process(judge_parquet, stream, tmp_path, rows + 1, rows, 300) == 0
+
+
+def test_a_page_too_large_to_read_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_batches, "PAGE_BYTES_MAX", 2_000_000)
+    for text, fits in (("a" * 1_900_000, True), ("a" * 2_100_000, False)):
+        table = pa.table({"id": ["a", text, "b"], "at": ["2019-11-24T10:00:00Z"] * 3})
+        pq.write_table(table, put(tmp_path), compression="zstd", use_dictionary=False)
+        if fits:
+            assert read_parquet(make_stream("parquet"), tmp_path) == (2, 1)
+        else:
+            with pytest.raises(SourceFileError):
+                read_parquet(make_stream("parquet"), tmp_path)
+
+
+def test_a_long_parquet_value_is_a_dead_letter_with_its_beginning(lake: Lake) -> None:
+    ids = ["a", "b" * (RECORD_BYTES_MAX + 1), "c"]
+    tags = [[1], [2], [3] * (RECORD_BYTES_MAX // 8 + 1)]
+    table = pa.table({"id": ids, "at": ["2019-11-24T10:00:00Z"] * 3, "tags": tags})
+    pq.write_table(table, put(lake.settings.data_dir))
+    stream = make_stream("parquet")
+    ingest(lake, stream)
+    assert rows_of(lake, stream).column("id").to_pylist() == ["a"]
+    dead = dead_of(lake, stream).to_pylist()
+    assert [(row["_source_offset"], row["error_code"]) for row in dead] == [
+        (1, "too_long"),
+        (2, "too_long"),
+    ]
+    assert all(len(row["raw"]) == RECORD_BYTES_MAX for row in dead[:1])
+
+
+@pytest.mark.parametrize(
+    "count", [400, pytest.param(20_000, marks=pytest.mark.proof)], ids=["few", "many"]
+)
+def test_a_damaged_parquet_file_ends_in_a_named_error_and_not_the_process(
+    tmp_path: Path, count: int
+) -> None:
+    table = pa.table(
+        {
+            "id": ["a", "b"] * 50,
+            "at": ["2019-11-24T10:00:00Z"] * 100,
+            "n": list(range(100)),
+            "tags": [[1, 2]] * 100,
+        }
+    )
+    pq.write_table(table, put(tmp_path), row_group_size=40)
+    assert in_own_process(judge_damaged, make_stream("parquet"), tmp_path, count, 2) == 0
 
 
 @pytest.mark.proof
@@ -92,6 +191,11 @@ def test_an_odd_json_value_is_refused_for_what_it_is(kind: str) -> None:
     line = b'{"id":"a","at":"2019-11-24T10:00:00Z",' + member + b"}"
     codes = [violation.code for violation in _judged("json", line).violations.values()]
     assert codes == ([] if code is None else [code])
+
+
+def put(data_dir: Path) -> Path:
+    (data_dir / "things").mkdir(parents=True, exist_ok=True)
+    return data_dir / "things" / "a.parquet"
 
 
 def _judged(format_: str, line: bytes) -> Checked:
