@@ -1,4 +1,4 @@
-"""`headrace lake`: a lake as a whole: making a copied one its own."""
+"""`headrace lake`: a lake as a whole: making a copied one its own, and lost databases again."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +7,7 @@ import typer
 from headrace.cli.output import Format, OutputOption, output_of, progress
 
 if TYPE_CHECKING:
+    from headrace.datasets.recover import Recovery
     from headrace.tables.relocate import Relocation
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without, it is only shown.")]
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
         help="Set right a lake as a whole.", no_args_is_help=True, rich_markup_mode=None
     )
     noun.command("relocate")(relocate)
+    noun.command("recover")(recover)
     app.add_typer(noun, name="lake")
 
 
@@ -59,4 +61,48 @@ def _rows(plan: "Relocation") -> list[dict[str, object]]:
     return [
         {"table": each.table, "from": each.move.source, "to": each.move.target}
         for each in plan.tables
+    ]
+
+
+def recover(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:
+    """Make a lost catalog or registry again from the files of tables and dataset versions.
+
+    A backup is better: the registry alone knows who holds leases, what days were built from, and
+    which source files were taken long ago. Streams that took many files refuse to go on without.
+    """
+    from headrace.config import Settings
+    from headrace.datasets.recover import apply_recovery, plan_recovery
+
+    settings = Settings.load()
+    plan, out = plan_recovery(settings), output_of(output)
+    if not plan:
+        out.say("nothing to recover: catalog and registry are there")
+        return
+    if plan.search is not None:
+        out.table(_found(plan), columns=("table", "snapshots", "files", "metadata", "passed_over"))
+        for table in plan.search.unreadable:
+            out.say(f"{table} has no metadata file that can be read whole: it is left out")
+    if settings.registry_file in plan.missing:
+        versions = ", ".join(f"{lock.name} v{lock.version}" for lock in plan.locks) or "none"
+        out.say(f"dataset versions by their lockfiles: {versions}")
+        for name in plan.damaged:
+            out.say(f"{name} cannot be read: that version is left out")
+    said = " and ".join(f"`{path.name}`" for path in plan.missing)
+    if not apply:
+        out.say(f"{said} can be made again; nothing was changed, `headrace lake recover --apply`")
+        return
+    apply_recovery(settings, plan)
+    out.say(f"{said} made again; see `headrace tables list` and `headrace datasets list`")
+
+
+def _found(plan: "Recovery") -> list[dict[str, object]]:
+    return [
+        {
+            "table": str(each.name),
+            "snapshots": each.snapshots,
+            "files": each.files,
+            "metadata": each.location.rpartition("/")[2],
+            "passed_over": len(each.passed_over),
+        }
+        for each in (plan.search.tables if plan.search is not None else ())
     ]

@@ -101,11 +101,7 @@ class MemoCatalog(SqlCatalog):
         if metadata is None:
             io = self._load_file_io(location=location)
             with remedy.advising(lambda path: remedy.of_metadata(path, io)):
-                try:
-                    source = checking(io).new_input(location)
-                    metadata = FromInputFile.table_metadata(source)
-                except (OSError, ValidationError, ValueError) as error:
-                    raise CorruptFileError(location, str(error)) from error
+                metadata = read_metadata(location, io)
             self._remember(location, metadata)
         return metadata
 
@@ -204,6 +200,19 @@ class MemoCatalog(SqlCatalog):
         self._remembered[location] = metadata
         while len(self._remembered) > _REMEMBERED_MAX:
             self._remembered.popitem(last=False)
+
+
+def read_metadata(location: str, io: FileIO) -> TableMetadata:
+    """Read a table's metadata file.
+
+    Raises:
+        CorruptFileError: If it is missing or damaged.
+
+    """
+    try:
+        return FromInputFile.table_metadata(checking(io).new_input(location))
+    except (OSError, ValidationError, ValueError) as error:
+        raise CorruptFileError(location, str(error)) from error
 
 
 def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:

@@ -11,7 +11,6 @@ from typing import Self
 
 import pyarrow as pa
 import sqlalchemy as sa
-import sqlalchemy.exc
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table

@@ -36,7 +36,7 @@ def refuse_absent(settings: Settings) -> None:
 
     """
     refuse_incomplete(settings)
-    if not _is_there(settings.catalog_file) or not _is_there(settings.registry_file):
+    if lost(settings):
         raise LakeNotFoundError(str(settings.state_dir))
 
 
@@ -47,11 +47,14 @@ def refuse_incomplete(settings: Settings) -> None:
         LakeIncompleteError: If a database is missing or empty, and the warehouse is not.
 
     """
-    missing = [
-        path for path in (settings.catalog_file, settings.registry_file) if not _is_there(path)
-    ]
+    missing = lost(settings)
     if missing and any(path.is_file() for path in settings.warehouse.rglob("*")):
         raise LakeIncompleteError(str(missing[0]), warehouse=str(settings.warehouse))
+
+
+def lost(settings: Settings) -> list[Path]:
+    """Say which databases of a lake are missing or empty."""
+    return [path for path in (settings.catalog_file, settings.registry_file) if not _is_there(path)]
 
 
 def refuse_elsewhere(catalog: MemoCatalog, settings: Settings) -> None:
@@ -119,16 +122,21 @@ def open_catalog(settings: Settings) -> MemoCatalog:
         DatabaseUnavailableError: If it is locked, full, damaged or out of reach.
 
     """
+    return catalog_in(settings.catalog_file, settings)
+
+
+def catalog_in(file: Path, settings: Settings) -> MemoCatalog:
+    """Open the catalog that a file is, making it if it is not there. Raises as `open_catalog`."""
     try:
-        _use_wal(settings.catalog_file)
+        _use_wal(file)
         return MemoCatalog(
             CATALOG_NAME,
-            uri=f"{settings.catalog_uri}?timeout={_CATALOG_WAIT_S}",
+            uri=f"sqlite:///{file}?timeout={_CATALOG_WAIT_S}",
             warehouse=f"file://{settings.warehouse}",
         )
     except (sqlite3.Error, sqlalchemy.exc.DatabaseError) as error:
         said = getattr(error, "orig", error)
-        raise error_of(CATALOG, said, path=str(settings.catalog_file)) from error
+        raise error_of(CATALOG, said, path=str(file)) from error
 
 
 def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:

@@ -85,3 +85,31 @@ def test_a_copied_lake_is_refused_then_relocated_with_its_dataset_versions(
     if original_stays:
         with Lake.existing(original) as lake:
             assert lake.table("shop.shown").head().row_count == 3
+
+
+@pytest.mark.parametrize("lost", [("catalog.db",), ("registry.db",), ("catalog.db", "registry.db")])
+def test_lost_databases_are_made_again_from_the_files(
+    original: Settings, run: Run, lost: tuple[str, ...]
+) -> None:
+    with Lake.open(original) as lake:
+        tables = {name: lake.table(name).iceberg().metadata_location for name in lake.names()}
+        commits = {name: lake.registry.commits(str(name)) for name in tables}
+        records = lake.registry.datasets()
+    for name in lost:
+        (original.state_dir / name).unlink()
+    refused = run("tables", "list")
+    assert refused.exit_code == EXIT_FAILED
+    assert "`headrace lake recover`" in refused.stderr
+    shown = run("lake", "recover")
+    assert shown.exit_code == 0, shown.output
+    assert not (original.state_dir / lost[0]).exists()
+
+    done = run("lake", "recover", "--apply")
+    assert done.exit_code == 0, done.output
+    with Lake.existing(original) as lake:
+        found = {name: lake.table(name).iceberg().metadata_location for name in lake.names()}
+        assert found == tables
+        assert {name: lake.registry.commits(str(name)) for name in tables} == commits
+        assert lake.registry.datasets() == records
+    assert run("datasets", "verify", "taps").exit_code == 0
+    assert run("lake", "recover", "--apply").stdout.startswith("nothing to recover")

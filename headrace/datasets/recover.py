@@ -1,0 +1,72 @@
+"""What a lost catalog or registry can be made again from: the warehouse and the lockfiles."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.config import Settings
+from headrace.datasets.lockfile import Lockfile
+from headrace.datasets.versions import PUBLISHED, lockfile_path
+from headrace.errors import LakeNotFoundError, LockfileError
+from headrace.tables import opening
+from headrace.tables.recover import Search, find_tables, recover_catalog, recovered_registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """What is missing and what there is to make it from.
+
+    `search` is None if the catalog is there; `locks` and `damaged` are lockfiles, which matter only
+    if the registry is not.
+    """
+
+    missing: tuple[Path, ...]
+    search: Search | None
+    locks: tuple[Lockfile, ...]
+    damaged: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing)
+
+
+def plan_recovery(settings: Settings) -> Recovery:
+    """Look at what a lake has lost; nothing is changed.
+
+    Raises:
+        LakeNotFoundError: If there is no lake: no database, and no file of a table either.
+
+    """
+    missing = tuple(opening.lost(settings))
+    if len(missing) == 2 and not any(settings.warehouse.rglob("*.metadata.json")):
+        raise LakeNotFoundError(str(settings.state_dir))
+    locks: list[Lockfile] = []
+    damaged: list[str] = []
+    for path in sorted(settings.datasets_dir.glob("*.lock.json")):
+        try:
+            locks.append(Lockfile.from_json(path.read_text(), source=str(path)))
+        except (OSError, UnicodeDecodeError, LockfileError):
+            damaged.append(path.name)
+    return Recovery(
+        missing=missing,
+        search=find_tables(settings) if settings.catalog_file in missing else None,
+        locks=tuple(locks),
+        damaged=tuple(damaged),
+    )
+
+
+def apply_recovery(settings: Settings, plan: Recovery) -> None:
+    """Make the missing databases; each appears whole or not at all, and none that is there changes.
+
+    Raises:
+        StorageError: If one cannot be written.
+
+    """
+    with opening.turn_to_open(settings):
+        missing = opening.lost(settings)
+        if plan.search is not None and settings.catalog_file in missing:
+            recover_catalog(settings, plan.search.tables)
+        if settings.registry_file in missing:
+            with recovered_registry(settings) as registry:
+                for lock in plan.locks:
+                    text = lockfile_path(settings, lock.name, lock.version).read_text()
+                    registry.claim_dataset(lock.name, lock.version, lockfile=text)
+                    registry.settle_dataset(lock.name, lock.version, state=PUBLISHED)

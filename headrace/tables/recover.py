@@ -1,0 +1,174 @@
+"""Making lost databases again: the catalog from metadata files, the registry from snapshots."""
+
+import contextlib
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.manifest import ManifestContent
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import ancestors_of
+
+from headrace.config import Settings
+from headrace.errors import CorruptFileError, StorageError
+from headrace.identifiers import TableName, is_plain
+from headrace.registry import Registry
+from headrace.tables import durable, opening
+from headrace.tables.catalog import read_metadata
+from headrace.tables.files import local_path
+from headrace.tables.history import record_of
+from headrace.tables.manifests import live_entries, manifests_of
+
+_VERSION = re.compile(r"(\d+)-.*\.metadata\.json")
+_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundTable:
+    """A table in the warehouse, and the newest metadata file of it that can be read whole.
+
+    `passed_over` are newer ones that cannot: of commits that were refused, or damaged.
+    """
+
+    name: TableName
+    location: str
+    snapshots: int
+    files: int
+    passed_over: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The tables in a warehouse; `unreadable` are folders of tables without any good metadata."""
+
+    tables: tuple[FoundTable, ...]
+    unreadable: tuple[str, ...]
+
+
+def find_tables(settings: Settings) -> Search:
+    """Look through the warehouse for tables, which have the names of their folders.
+
+    A metadata file counts only if all that its newest snapshot names is there: a refused commit
+    lost its manifests. One that was never answered has them, and counts. A table that was dropped
+    is found again as long as its files are there.
+    """
+    found: list[FoundTable] = []
+    unreadable: list[str] = []
+    for folder in sorted(settings.warehouse.glob("*/*/metadata")):
+        parts = folder.parent.parent.name, folder.parent.name
+        if not all(is_plain(part) for part in parts):
+            continue
+        table = _newest(TableName(*parts), folder)
+        if table is None:
+            unreadable.append(".".join(parts))
+        else:
+            found.append(table)
+    return Search(tables=tuple(found), unreadable=tuple(unreadable))
+
+
+def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
+    """Make the catalog of a lake that lost it; it appears whole or not at all.
+
+    Raises:
+        StorageError: If it cannot be written.
+
+    """
+    with _replacing(settings.catalog_file) as draft:
+        catalog = opening.catalog_in(draft, settings)
+        with contextlib.closing(catalog):
+            for each in tables:
+                catalog.create_namespace_if_not_exists(each.name.namespace)
+                catalog.register_table((each.name.namespace, each.name.name), each.location)
+
+
+@contextlib.contextmanager
+def recovered_registry(settings: Settings) -> Generator[Registry]:
+    """Make the registry of a lake that lost it, with the commits of all snapshots that are there.
+
+    The block may add to it; then it appears, whole or not at all. What it alone knew is gone: who
+    held leases, what days were built from, and which source files were taken long ago.
+
+    Raises:
+        StorageError: If it cannot be written.
+
+    """
+    with _replacing(settings.registry_file) as draft:
+        catalog = opening.open_catalog(settings)
+        registry = Registry(f"sqlite:///{draft}")
+        with contextlib.closing(catalog), contextlib.closing(registry):
+            for namespace in catalog.list_namespaces():
+                for identifier in catalog.list_tables(namespace):
+                    _record(registry, TableName(*identifier), catalog.load_table(identifier))
+            yield registry
+
+
+def _record(registry: Registry, name: TableName, table: Table) -> None:
+    metadata = table.metadata
+    on_main = {
+        each.snapshot_id for each in ancestors_of(metadata.snapshot_by_name(MAIN_BRANCH), metadata)
+    }
+    for snapshot in sorted(metadata.snapshots, key=lambda each: each.sequence_number or 0):
+        record = record_of(name, snapshot, metadata, table.io)
+        registry.record_commit(record, on_main=snapshot.snapshot_id in on_main)
+
+
+@contextlib.contextmanager
+def _replacing(database: Path) -> Generator[Path]:
+    """Yield where to make a database, which is then put in its place, whole and durable."""
+    draft = database.with_name(f"{database.name}.recovering")
+    try:
+        for path in (draft, *(Path(f"{draft}{suffix}") for suffix in _BESIDE)):
+            path.unlink(missing_ok=True)
+        yield draft
+        for suffix in _BESIDE:  # SQLite would play the log of the lost one into the new one
+            beside = Path(f"{database}{suffix}")
+            if beside.exists():
+                beside.rename(f"{beside}.lost")
+        durable.sync(str(draft))
+        draft.rename(database)
+        durable.sync(str(database))
+    except OSError as error:
+        raise StorageError.of(str(database), error) from error
+
+
+def _newest(name: TableName, folder: Path) -> FoundTable | None:
+    numbered = ((_VERSION.fullmatch(path.name), path) for path in folder.iterdir())
+    files = [(int(found[1]), path) for found, path in numbered if found is not None]
+    # of two with one number both were made from the same state, and one of them counted
+    files.sort(key=lambda each: (each[0], each[1].stat().st_mtime_ns), reverse=True)
+    passed_over: list[str] = []
+    for _, path in files:
+        location = f"file://{path}"
+        io = load_file_io({}, location)
+        try:
+            metadata = read_metadata(location, io)
+            count = _count_files(metadata, io)
+        except CorruptFileError:
+            passed_over.append(path.name)
+            continue
+        return FoundTable(
+            name=name,
+            # where the table itself says that it lies: not here, if it is a copied lake's
+            location=f"{metadata.location}/metadata/{path.name}",
+            snapshots=len(metadata.snapshots),
+            files=count,
+            passed_over=tuple(passed_over),
+        )
+    return None
+
+
+def _count_files(metadata: TableMetadata, io: FileIO) -> int:
+    """Count the files of the newest snapshot, all of which must be there."""
+    manifests = manifests_of(metadata.current_snapshot(), io)
+    count = 0
+    for content in (ManifestContent.DATA, ManifestContent.DELETES):
+        for entry in live_entries(manifests, io, content=content):
+            path = local_path(entry.data_file.file_path)
+            if path.startswith("/") and not Path(path).is_file():
+                raise CorruptFileError(path, "it is gone")
+            count += 1
+    return count

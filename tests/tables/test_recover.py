@@ -1,0 +1,68 @@
+"""A lost catalog, made again from what lies in the warehouse."""
+
+import shutil
+from pathlib import Path
+
+from headrace.config import Settings
+from headrace.tables.files import local_path
+from headrace.tables.lake import Lake
+from headrace.tables.opening import turn_to_open
+from headrace.tables.recover import find_tables, recover_catalog
+from tests.tables.factories import add, events_table, ids_of
+
+
+def recovered(settings: Settings) -> list[int]:
+    """Make the catalog again and read the table."""
+    with turn_to_open(settings):
+        recover_catalog(settings, find_tables(settings).tables)
+    with Lake.existing(settings) as lake:
+        return ids_of(lake.table("raw.events"))
+
+
+def test_metadata_of_a_commit_that_was_refused_is_passed_over(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        add(table, [1])
+        add(table, [2])
+        newest = Path(local_path(table.iceberg().metadata_location))
+    refused = newest.with_name("00099-refused.metadata.json")
+    (lists,) = {str(newest.parent / "snap-")}
+    refused.write_text(newest.read_text().replace(lists, f"{lists}gone-"))
+    settings.catalog_file.unlink()
+    (found,) = find_tables(settings).tables
+    assert found.passed_over == (refused.name,)
+    assert (found.snapshots, found.files) == (2, 2)
+    assert recovered(settings) == [1, 2]
+
+
+def test_a_table_without_good_metadata_is_named(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        add(events_table(lake), [1])
+        add(events_table(lake, "raw.broken"), [1])
+    for path in (settings.warehouse / "raw" / "broken" / "metadata").glob("*.metadata.json"):
+        path.write_bytes(b"{")
+    found = find_tables(settings)
+    assert [str(each.name) for each in found.tables] == ["raw.events"]
+    assert found.unreadable == ("raw.broken",)
+
+
+def test_the_log_of_the_lost_catalog_is_not_played_into_the_new_one(
+    settings: Settings, tmp_path: Path
+) -> None:
+    log = Path(f"{settings.catalog_file}-wal")
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        add(table, [1])
+        shutil.copy(log, tmp_path / "log")
+        add(table, [2])
+    assert (tmp_path / "log").stat().st_size > 0
+    settings.catalog_file.unlink()
+    shutil.copy(tmp_path / "log", log)
+    assert recovered(settings) == [1, 2]
+
+
+def test_a_draft_that_a_kill_left_is_no_catalog(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        add(events_table(lake), [1])
+    settings.catalog_file.rename(settings.catalog_file.with_name("catalog.db.recovering"))
+    assert recovered(settings) == [1]
