@@ -6,7 +6,7 @@ import signal
 CRASH_POINTS = (
     "ingest.after_decode",
     "ingest.after_dead_letters",
-    "sources.after_seal",
+    "ingest.after_seal",
     "commit.after_data_files",
     "commit.after_manifests",
     "commit.after_swap",

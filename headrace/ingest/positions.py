@@ -112,7 +112,7 @@ class Positions:
         rows = [_sealed(source, self.open[source]) for source in sorted(sources)]
         ledger = self.table.lake.registry.sources
         sealed = ledger.seal(str(self.table.name), self.stream, rows, after=self.sealed)
-        crash_point("sources.after_seal")
+        crash_point("ingest.after_seal")
         left = {source: at for source, at in self.open.items() if source not in sources}
         return replace(self, open=left, sealed=sealed)
 

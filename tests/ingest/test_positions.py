@@ -165,7 +165,7 @@ def test_a_kill_between_a_seal_and_its_commit_changes_nothing(lake: Lake) -> Non
     for name in names(OPEN_MAX):
         land(lake, name, json_line(id=name))
     land_many(lake, ["x", "y"])
-    killed = start_ingester(lake.settings, STREAM, rows_per_commit=9, crash_at="sources.after_seal")
+    killed = start_ingester(lake.settings, STREAM, rows_per_commit=9, crash_at="ingest.after_seal")
     assert exit_code(killed) == -9
     assert SEALED not in json.loads(head_properties(lake)[OFFSETS])
     with lake.registry.engine.connect() as connection:
