@@ -22,6 +22,7 @@ from headrace.errors.datasets import (
 from headrace.errors.flow import (
     ContractError,
     DuplicateExposureError,
+    EntityKeyError,
     FeatureBuildError,
     FolderNotEmptyError,
     LeakError,
@@ -30,9 +31,11 @@ from headrace.errors.flow import (
     NotAFeatureViewError,
     NullKnownAtError,
     OnlineStoreError,
+    PublicationOvertakenError,
     SourceChangedError,
     SourceFileError,
     SourceLedgerError,
+    UnservableColumnError,
 )
 from headrace.errors.lakes import (
     LakeIncompleteError,
@@ -105,6 +108,7 @@ __all__ = [
     "DefinitionError",
     "DuplicateExposureError",
     "DuplicateKeyError",
+    "EntityKeyError",
     "FeatureBuildError",
     "FeatureSpecError",
     "FencedError",
@@ -129,6 +133,7 @@ __all__ = [
     "OnlineStoreError",
     "PickRefusedError",
     "ProtectedRefError",
+    "PublicationOvertakenError",
     "PublishRefusedError",
     "RefExistsError",
     "SampleNotFoundError",
@@ -144,6 +149,7 @@ __all__ = [
     "TimeGapError",
     "TrashNotFoundError",
     "UnfitFileError",
+    "UnservableColumnError",
     "UnsupportedTableError",
     "VersionExistsError",
     "disk_of",

@@ -96,6 +96,38 @@ class NotAFeatureViewError(LakeError):
         super().__init__(f"`{table}` cannot be served: {detail}")
 
 
+class UnservableColumnError(LakeError):
+    """A column of a feature view has a type that the online store does not keep."""
+
+    def __init__(self, view: str, column: str, *, kind: str, allowed: str) -> None:
+        self.view, self.column, self.kind = view, column, kind
+        super().__init__(
+            f"`{view}` was not published: column `{column}` is of type {kind}, and {allowed}; the "
+            "store is as it was. Leave the column out of the view, or give it such a type"
+        )
+
+
+class EntityKeyError(LakeError, ValueError):
+    """An entity is looked up by a value that is not exactly one of its column's type."""
+
+    def __init__(self, view: str, column: str, *, detail: str) -> None:
+        self.view, self.column = view, column
+        super().__init__(f"`{view}` is looked up by `{column}`, {detail}")
+
+
+class PublicationOvertakenError(LakeError):
+    """Another publication of a view came between, again and again."""
+
+    retryable = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"`{view}` was not published: other publications of it came first each time; the store "
+            "holds what they wrote, publish again"
+        )
+
+
 class FolderNotEmptyError(LakeError):
     """A folder that is about to be filled holds something already."""
 

@@ -1,33 +1,38 @@
 """Brings the online store up to a feature view: the newest row of each entity, changed ones only."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import pyarrow as pa
 
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.errors import NotAFeatureViewError, SnapshotNotFoundError
-from headrace.identifiers import quote
-from headrace.samples.resolve import arrival_order
-from headrace.serving.store import OnlineRow, OnlineStore, ViewState, epoch_us
-from headrace.tables.changes import changes
+from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
+from headrace.serving.keys import refuse_unservable
+from headrace.serving.newest import NewestRows, Span, spans_of
+from headrace.serving.plan import Mode, plan_publication
+from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
 from headrace.tables.lake import Lake
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import TableVersion
 
-_RELATION = "published_view"
+_RELATION, _STORED, _RECEDED = "published_view", "stored_rows", "receded_keys"
+_ATTEMPTS_MAX = 8
+_BATCH_ROWS = 65_536
+_TIME = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What one publication did. `rows_read` counts entities, `rows_changed` those that moved."""
+    """What one publication did. `rows_read` counts entities, `rows_changed` those that moved.
+
+    `snapshot_id` is the snapshot the store holds. It is a newer one than was to be published where
+    `mode` is `superseded`.
+    """
 
     view: str
     snapshot_id: int | None
-    mode: Literal["full", "incremental", "unchanged"]
+    mode: Mode
     rows_read: int
     rows_changed: int
 
@@ -41,10 +46,15 @@ def publish_view(
     plus the view's delay; ties are broken as the point-in-time join breaks them. Rows not known
     yet are held back, so that they do not hide the one before, and read again the next time.
 
-    Reads only the days that changed since the snapshot the store was brought up to, and everything
-    on the first time, after a change of the view's columns, or when that snapshot is unknown.
-    Idempotent, and atomic: after a crash the store is as it was, and running it again completes.
-    An incremental run never takes an entity away: feature history is only added to and revised.
+    Whatever happened to the view since it was last published, rows deleted, replaced or rolled back
+    and columns altered included, the store ends as a new one would. Reads only the days that changed
+    if rows were only added, and besides, of the entities that went back there, all days; reads
+    everything on the first time, after a change of the view's columns, and where history does not
+    tell what changed.
+
+    Never goes back: a snapshot that is older than the published one changes nothing, neither does
+    one that was rolled back, and an `as_of` before the published one's is taken for that. Idempotent,
+    and atomic: after a crash the store is as it was, and running it again completes.
 
     Args:
         lake: The lake.
@@ -54,37 +64,19 @@ def publish_view(
 
     Raises:
         NotAFeatureViewError: If the table does not describe itself as a feature view.
+        PublicationOvertakenError: If other publications of the view came first every time.
+        UnservableColumnError: If a column is of a type that the store does not keep.
 
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
     declared = declared_view(view)
-    if view.snapshot_id is None:
-        return _unchanged(view)
-    state = ViewState(
-        view=str(view.name),
-        entity=declared.entity,
-        columns=_value_columns(view, declared),
-        ttl=declared.ttl,
-        delay=declared.delay,
-        snapshot_id=view.snapshot_id,
-        published_at=dt.datetime.now(dt.UTC),
-    )
-    before = store.state(state.view)
-    days = None
-    if before is not None and state.same_shape(before):
-        days = _days_since(lake, view, before)
-    if before is not None and days == ():
-        if before.ttl == state.ttl:
-            return _unchanged(view)
-        return _report(state, days, rows_read=0, rows_changed=store.put(state, ()))
-    with DuckDBEngine.open(lake.settings) as engine:
-        engine.bind(_RELATION, view)
-        source = _Source(view, declared, days=days, as_of=as_of)
-        waiting = engine.query(source.held_back_sql()).read_all().column("day").to_pylist()
-        state = replace(state, held_back=tuple(waiting))
-        rows = _Counted(engine.query(source.latest_sql(state.columns)), state)
-        changed = store.replace(state, rows) if days is None else store.put(state, rows)
-    return _report(state, days, rows_read=rows.count, rows_changed=changed)
+    for _ in range(_ATTEMPTS_MAX):
+        before = store.state(str(view.name))
+        try:
+            return _publish(lake, store, view, declared, before=before, as_of=as_of)
+        except _MovedError:
+            continue
+    raise PublicationOvertakenError(str(view.name))
 
 
 def declared_view(view: TableVersion) -> FeatureView:
@@ -101,136 +93,170 @@ def declared_view(view: TableVersion) -> FeatureView:
     return FeatureView.from_property(view.name, text)
 
 
-class _Counted:
-    """Rows of a reader, one batch in memory at a time, counted as they pass."""
-
-    def __init__(self, reader: pa.RecordBatchReader, state: ViewState) -> None:
-        self._reader, self._state, self.count = reader, state, 0
-
-    def __iter__(self) -> Iterator[OnlineRow]:
-        width = len(self._state.entity)
-        for batch in self._reader:
-            columns = [column.to_pylist() for column in batch.columns]
-            for event_time, known_at, *rest in zip(*columns, strict=True):
-                self.count += 1
-                yield OnlineRow(
-                    key=tuple(rest[:width]),
-                    event_time=event_time,
-                    known_at=known_at,
-                    values=tuple(rest[width:]),
-                )
+class _MovedError(Exception):
+    """The store is not in the state that a publication was planned on."""
 
 
-def _report(
-    state: ViewState, days: Sequence[dt.date] | None, *, rows_read: int, rows_changed: int
+def _unmoved(planned_on: ViewState | None) -> Guard:
+    def guard(found: ViewState | None) -> None:
+        if found != planned_on:
+            raise _MovedError
+
+    return guard
+
+
+def _publish(
+    lake: Lake,
+    store: OnlineStore,
+    view: TableVersion,
+    declared: FeatureView,
+    *,
+    before: ViewState | None,
+    as_of: dt.datetime,
 ) -> Published:
+    if view.snapshot_id is None:
+        return _publish_nothing(lake, store, view, before)
+    state = _state_of(view, declared, view.snapshot_id, before=before, as_of=as_of)
+    refuse_unservable(state)
+    plan = plan_publication(lake, view, declared, state, before)
+    if before is not None and plan.mode in {"unchanged", "superseded"}:
+        return _done(before, plan.mode)
+    guard = _unmoved(before)
+    if plan.days == ():
+        changed = store.put(replace(state, held_back=()), (), guard=guard)
+        return _done(state, plan.mode, rows_changed=changed)
+    with DuckDBEngine.open(lake.settings) as engine:
+        engine.bind(_RELATION, view)
+        newest = NewestRows(
+            relation=_RELATION,
+            declared=declared,
+            names=view.schema.names,
+            columns=state.columns,
+            as_of=state.as_of,
+        )
+        spans = None if plan.days is None else spans_of(plan.days)
+        waiting = engine.query(newest.held_back_sql(spans=spans)).read_all().column("day")
+        state = replace(state, held_back=tuple(waiting.to_pylist()))
+        if spans is None:
+            rows = _Rows(engine, state, [newest.sql()])
+            changed = store.replace(state, rows, guard=guard)
+        else:
+            receded = _receded(engine, store, state, newest, spans) if plan.may_recede else []
+            queries = [newest.sql(spans=spans)]
+            queries += [newest.sql(among=_RECEDED)] if receded else []
+            rows = _Rows(engine, state, queries)
+            changed = store.put(state, rows, without=receded, guard=guard)
+    return _done(state, plan.mode, rows_read=rows.count, rows_changed=changed)
+
+
+def _publish_nothing(
+    lake: Lake, store: OnlineStore, view: TableVersion, before: ViewState | None
+) -> Published:
+    """A table without commits: what the store has is of one that had its name, if it is so still."""
+    if before is None:
+        return Published(
+            view=str(view.name), snapshot_id=None, mode="unchanged", rows_read=0, rows_changed=0
+        )
+    if lake.table(view.name).head().snapshot_id is not None:
+        return _done(before, "superseded")
+    gone = store.drop(before.view, guard=_unmoved(before))
     return Published(
-        view=state.view,
-        snapshot_id=state.snapshot_id,
-        mode="full" if days is None else "incremental",
-        rows_read=rows_read,
-        rows_changed=rows_changed,
+        view=before.view, snapshot_id=None, mode="full", rows_read=0, rows_changed=gone
     )
 
 
-def _unchanged(view: TableVersion) -> Published:
-    return Published(
+def _state_of(
+    view: TableVersion,
+    declared: FeatureView,
+    snapshot_id: int,
+    *,
+    before: ViewState | None,
+    as_of: dt.datetime,
+) -> ViewState:
+    columns = _value_columns(view, declared)
+    kept = (*declared.entity, declared.event_time, declared.known_at, *columns)
+    return ViewState(
         view=str(view.name),
-        snapshot_id=view.snapshot_id,
-        mode="unchanged",
-        rows_read=0,
-        rows_changed=0,
+        entity=declared.entity,
+        columns=columns,
+        schema=view.pinned_schema.pick(kept),
+        ttl=declared.ttl,
+        delay=declared.delay,
+        snapshot_id=snapshot_id,
+        as_of=as_of if before is None else max(as_of, before.as_of),
+        published_at=dt.datetime.now(dt.UTC),
     )
-
-
-def _days_since(lake: Lake, view: TableVersion, before: ViewState) -> tuple[dt.date, ...] | None:
-    """List the days to read again; None means all of them, for want of a better answer."""
-    try:
-        found = changes(lake.table(view.name), since=before.snapshot_id, until=view.snapshot_id)
-    except SnapshotNotFoundError:
-        return None
-    if not found.partitions:
-        return None if found.operations else before.held_back
-    days = _as_days(found.partitions, view.partition_by, declared_view(view).event_time)
-    return None if days is None else tuple(sorted({*days, *before.held_back}))
-
-
-def _as_days(
-    partitions: Collection[PartitionKey], partition_by: Sequence[str], event_time: str
-) -> tuple[dt.date, ...] | None:
-    if tuple(partition_by) != (f"day({event_time})",):
-        return None
-    days = [key[0] for key in partitions if isinstance(key[0], dt.date)]
-    return tuple(sorted(days)) if len(days) == len(partitions) else None
 
 
 def _value_columns(view: TableVersion, declared: FeatureView) -> tuple[str, ...]:
-    about = {*declared.entity, *_times(declared)}
+    about = {*declared.entity, declared.event_time, declared.known_at}
     return tuple(
         name for name in view.schema.names if name not in about and not name.startswith("_")
     )
 
 
-def _times(declared: FeatureView) -> tuple[str, str]:
-    return declared.event_time, declared.known_at
+def _receded(
+    engine: DuckDBEngine,
+    store: OnlineStore,
+    state: ViewState,
+    newest: NewestRows,
+    spans: Sequence[Span],
+) -> list[EntityKey]:
+    """Find the entities whose stored row is in the spans no more; binds them as `_RECEDED`."""
+    entity = [state.schema.field(name).remove_metadata() for name in state.entity]
+    schema = pa.schema([*entity, pa.field("event_time", _TIME), pa.field("known_at", _TIME)])
+    stored = _table_of(store.happened(state.view, spans), schema)
+    if not stored.num_rows:
+        return []
+    engine.bind_arrow(_STORED, stored)
+    keys = engine.query(newest.receded_sql(stored=_STORED, spans=spans)).read_all()
+    engine.bind_arrow(_RECEDED, keys)
+    return [tuple(row[name] for name in state.entity) for row in keys.to_pylist()]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The rows of a view to publish from, as SQL over the bound relation."""
-
-    view: TableVersion
-    declared: FeatureView
-    days: Sequence[dt.date] | None
-    as_of: dt.datetime
-
-    def latest_sql(self, columns: Sequence[str]) -> str:
-        """Select the newest known row of each entity."""
-        names = self.view.schema.names
-        entity = ", ".join(quote(name) for name in self.declared.entity)
-        values = "".join(f", {quote(name)}" for name in columns)
-        said = {*self.declared.entity, *_times(self.declared)}
-        rest = [name for name in names if name not in said] or self.declared.entity
-        arrival = arrival_order(names) or rest
-        order = ", ".join(f"{quote(name)} desc nulls last" for name in arrival)
-        return (
-            f"select {self._event_time} as event_time, {self._known_at} as known_at,"
-            f" {entity}{values} from {quote(_RELATION)}"
-            f" where {self._present} and {self._known_at} < {_timestamp(self.as_of)}"
-            f" qualify row_number() over (partition by {entity}"
-            f" order by {self._event_time} desc, {self._known_at} desc, {order}) = 1"
-        )
-
-    def held_back_sql(self) -> str:
-        """Select the days that hold rows not known yet."""
-        return (
-            f"select distinct cast({self._event_time} as date) as day from {quote(_RELATION)}"
-            f" where {self._present} and {self._known_at} >= {_timestamp(self.as_of)} order by day"
-        )
-
-    @property
-    def _event_time(self) -> str:
-        return quote(self.declared.event_time)
-
-    @property
-    def _known_at(self) -> str:
-        delay_us = self.declared.delay // dt.timedelta(microseconds=1)
-        delayed = f"{self._event_time} + interval '{delay_us}' microsecond"
-        return f"greatest({quote(self.declared.known_at)}, {delayed})"
-
-    @property
-    def _present(self) -> str:
-        names = (*self.declared.entity, *_times(self.declared))
-        kept = [f"{quote(name)} is not null" for name in names]
-        if self.days is not None:
-            ranges = (
-                f"({self._event_time} >= timestamptz '{day} 00:00:00+00'"
-                f" and {self._event_time} < timestamptz '{day + dt.timedelta(days=1)} 00:00:00+00')"
-                for day in self.days
-            )
-            kept.append(f"({' or '.join(ranges)})")
-        return " and ".join(kept)
+def _table_of(rows: Iterator[OnlineRow], schema: pa.Schema) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    columns: list[list[object]] = [[] for _ in schema]
+    for row in rows:
+        for column, value in zip(columns, (*row.key, row.event_time, row.known_at), strict=True):
+            column.append(value)
+        if len(columns[0]) == _BATCH_ROWS:
+            batches.append(_batch_of(columns, schema))
+            columns = [[] for _ in schema]
+    return pa.Table.from_batches([*batches, _batch_of(columns, schema)], schema)
 
 
-def _timestamp(moment: dt.datetime) -> str:
-    return f"make_timestamptz({epoch_us(moment)})"
+def _batch_of(columns: Sequence[list[object]], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [pa.array(values, f.type) for values, f in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+class _Rows:
+    """Rows of several queries, one batch in memory at a time, counted as they pass."""
+
+    def __init__(self, engine: DuckDBEngine, state: ViewState, queries: Sequence[str]) -> None:
+        self._engine, self._state, self._queries, self.count = engine, state, queries, 0
+
+    def __iter__(self) -> Iterator[OnlineRow]:
+        width = len(self._state.entity)
+        for query in self._queries:
+            for batch in self._engine.query(query):
+                columns = [column.to_pylist() for column in batch.columns]
+                for event_time, known_at, *rest in zip(*columns, strict=True):
+                    self.count += 1
+                    yield OnlineRow(
+                        key=tuple(rest[:width]),
+                        event_time=event_time,
+                        known_at=known_at,
+                        values=tuple(rest[width:]),
+                    )
+
+
+def _done(state: ViewState, mode: Mode, *, rows_read: int = 0, rows_changed: int = 0) -> Published:
+    return Published(
+        view=state.view,
+        snapshot_id=state.snapshot_id,
+        mode=mode,
+        rows_read=rows_read,
+        rows_changed=rows_changed,
+    )

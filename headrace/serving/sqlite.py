@@ -1,20 +1,24 @@
 """The embedded online store: one SQLite file in WAL mode, readable while it is written."""
 
+import base64
 import datetime as dt
 import json
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
+
+import pyarrow as pa
 
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError
 from headrace.serving.store import (
     EntityKey,
     Freshness,
+    Guard,
     OnlineRow,
     ViewState,
     epoch_us,
@@ -22,7 +26,7 @@ from headrace.serving.store import (
 )
 from headrace.serving.values import decode, encode, encode_key
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 did not know types, so a change of them was not seen
 _WAIT_S = 30
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
 _KEYS_PER_QUERY = 500
@@ -92,20 +96,59 @@ class SQLiteOnlineStore:
     ) -> None:
         self.close()
 
-    def put(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+    def put(
+        self,
+        state: ViewState,
+        rows: Iterable[OnlineRow],
+        *,
+        without: Iterable[EntityKey] = (),
+        guard: Guard | None = None,
+    ) -> int:
         """Write rows and move the view to `state`; see `OnlineStore.put`."""
         with self._transaction(write=True) as cursor:
-            before = _state(cursor, state.view)
+            before = _guarded(cursor, state.view, guard)
             if before is not None and not state.same_shape(before):
                 msg = f"`{state.view}` is published with another shape; replace it"
                 raise ValueError(msg)
-            return self._write(cursor, state, rows)
+            gone = [encode_key(key) for key in without]
+            marks = [(state.view, key) for key in gone]
+            cursor.executemany("delete from latest where view = ? and key = ?", marks)
+            changed = self._write(cursor, state, rows)
+            # a key that went and came back changed once
+            return changed + sum(not _has(cursor, state.view, key) for key in gone)
 
-    def replace(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+    def replace(
+        self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
+    ) -> int:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
         with self._transaction(write=True) as cursor:
+            _guarded(cursor, state.view, guard)
             cursor.execute("delete from latest where view = ?", (state.view,))
             return self._write(cursor, state, rows)
+
+    def drop(self, view: str, *, guard: Guard | None = None) -> int:
+        """Forget a view; see `OnlineStore.drop`."""
+        with self._transaction(write=True) as cursor:
+            _guarded(cursor, view, guard)
+            gone = cursor.execute("delete from latest where view = ?", (view,)).rowcount
+            cursor.execute("delete from views where view = ?", (view,))
+            return gone
+
+    def happened(
+        self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
+    ) -> Iterator[OnlineRow]:
+        """Yield the rows that happened in a span; see `OnlineStore.happened`."""
+        query = (
+            "select key, event_time_us, known_at_us from latest "
+            "where view = ? and event_time_us >= ? and event_time_us < ?"
+        )
+        with self._transaction(write=False) as cursor:
+            for first, end in spans:
+                for key, *times in cursor.execute(query, (view, epoch_us(first), epoch_us(end))):
+                    event_time, known_at = map(from_epoch_us, times)
+                    yield OnlineRow(
+                        key=cast("EntityKey", decode(key)), event_time=event_time, known_at=known_at
+                    )
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
@@ -186,6 +229,18 @@ class SQLiteOnlineStore:
                 cursor.close()
 
 
+def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewState | None:
+    before = _state(cursor, view)
+    if guard is not None:
+        guard(before)
+    return before
+
+
+def _has(cursor: sqlite3.Cursor, view: str, key: str) -> bool:
+    query = "select 1 from latest where view = ? and key = ?"
+    return cursor.execute(query, (view, key)).fetchone() is not None
+
+
 def _record(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str]:
     if len(row.key) != len(state.entity) or len(row.values) != len(state.columns):
         msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"
@@ -217,6 +272,8 @@ def _shape(state: ViewState) -> str:
         {
             "entity": list(state.entity),
             "columns": list(state.columns),
+            "schema": base64.b64encode(state.schema.serialize()).decode(),
+            "as_of_us": epoch_us(state.as_of),
             "ttl_us": None if state.ttl is None else state.ttl // microsecond,
             "delay_us": state.delay // microsecond,
             "held_back": [day.isoformat() for day in state.held_back],
@@ -235,9 +292,11 @@ def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
         view=view,
         entity=tuple(shape["entity"]),
         columns=tuple(shape["columns"]),
+        schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(shape["schema"]))),
         ttl=None if ttl_us is None else dt.timedelta(microseconds=ttl_us),
         delay=dt.timedelta(microseconds=shape["delay_us"]),
         snapshot_id=found[1],
+        as_of=from_epoch_us(shape["as_of_us"]),
         published_at=from_epoch_us(found[2]),
         held_back=tuple(dt.date.fromisoformat(day) for day in shape["held_back"]),
     )

@@ -1,10 +1,12 @@
 """The seam between serving and whatever keeps the latest feature values by entity."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol, TypeAlias
+
+import pyarrow as pa
 
 Scalar: TypeAlias = None | bool | int | float | str | bytes | Decimal | dt.date | dt.datetime
 Value: TypeAlias = Scalar | Sequence["Value"]
@@ -15,23 +17,30 @@ EntityKey: TypeAlias = tuple[Scalar, ...]
 class ViewState:
     """What the store holds of one feature view: its shape, and the snapshot it was brought up to.
 
-    `known_at` of its rows already includes `delay`. `held_back` are the days of rows in that
-    snapshot that were not known yet when it was published.
+    `schema` has the types and Iceberg field ids of `entity`, `columns` and the view's times.
+    `known_at` of its rows already includes `delay`. They are the newest known before `as_of`;
+    `held_back` are the days of rows in that snapshot that were not.
     """
 
     view: str
     entity: tuple[str, ...]
     columns: tuple[str, ...]
+    schema: pa.Schema
     ttl: dt.timedelta | None
     delay: dt.timedelta
     snapshot_id: int
+    as_of: dt.datetime
     published_at: dt.datetime
     held_back: tuple[dt.date, ...] = ()
 
     def same_shape(self, other: "ViewState") -> bool:
         """Whether rows written under `other` still mean the same under this state."""
         mine = (self.view, self.entity, self.columns, self.delay)
-        return mine == (other.view, other.entity, other.columns, other.delay)
+        same = mine == (other.view, other.entity, other.columns, other.delay)
+        return same and self.schema.equals(other.schema, check_metadata=True)
+
+
+Guard: TypeAlias = Callable[[ViewState | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +70,23 @@ class OnlineStore(Protocol):
 
     Writes are atomic: a reader, and whoever comes after a crash, sees a view before or after a
     write, rows and state together. Times are zone-aware; naive ones raise ValueError and nothing
-    is written.
+    is written. A `guard` is called with the state that a write takes the place of, when no other
+    write can come between, and raises to refuse it.
     """
 
-    def put(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
-        """Write rows and move the view to `state`; return how many rows changed something.
+    def put(
+        self,
+        state: ViewState,
+        rows: Iterable[OnlineRow],
+        *,
+        without: Iterable[EntityKey] = (),
+        guard: Guard | None = None,
+    ) -> int:
+        """Write rows and move the view to `state`; return how many keys changed.
 
         Monotonic per key: a row whose `(event_time, known_at)` is less than the stored row's is
-        ignored; one that equals it takes its place. Idempotent.
+        ignored; one that equals it takes its place. Stored rows of the keys `without` go first, so
+        that such a key ends with its newest of `rows`, or with none. Idempotent.
 
         Raises:
             ValueError: If the view is there with another shape; use `replace`.
@@ -76,8 +94,23 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def replace(self, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+    def replace(
+        self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
+    ) -> int:
         """Make the view hold exactly `rows` (the newest per key) and `state`; return how many."""
+        ...
+
+    def drop(self, view: str, *, guard: Guard | None = None) -> int:
+        """Forget a view as if it was never published; return how many keys it had."""
+        ...
+
+    def happened(
+        self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
+    ) -> Iterator[OnlineRow]:
+        """Yield the rows whose event time lies in a span (start included, end not), in no order.
+
+        Without their values.
+        """
         ...
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:

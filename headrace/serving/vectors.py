@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 from headrace.definitions.sample_set import FeatureUse
 from headrace.errors import NotAFeatureViewError
 from headrace.identifiers import TableName
-from headrace.serving.store import OnlineRow, OnlineStore, Scalar, Value, ViewState
+from headrace.serving.keys import exact_key
+from headrace.serving.store import OnlineRow, OnlineStore, Value, ViewState
 
 Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 
@@ -47,7 +48,7 @@ class FeatureVector:
 def lookup_vector(
     store: OnlineStore,
     views: Sequence[FeatureUse | TableName | str],
-    entities: Mapping[str, Scalar],
+    entities: Mapping[str, object],
     *,
     at: dt.datetime | None = None,
 ) -> FeatureVector:
@@ -61,12 +62,14 @@ def lookup_vector(
         store: Where the views were published.
         views: A view's name for all its columns, or a sample set's use of it for those columns,
             under their names there, with its TTL.
-        entities: Values by entity column name; more than the views need is fine.
+        entities: Values by entity column name, of the column's type: see `exact_key`. More than the
+            views need is fine.
         at: The moment to answer for.
 
     Raises:
         NotAFeatureViewError: If a view was never published or has no such column.
-        ValueError: If an entity is not given, or `at` has no zone.
+        EntityKeyError: If an entity is not given, or of another type than its column.
+        ValueError: If `at` has no zone.
 
     """
     at = dt.datetime.now(dt.UTC) if at is None else at
@@ -79,7 +82,7 @@ def lookup_vector(
         state = store.state(view)
         if state is None:
             raise NotAFeatureViewError(view, "it was never published to this online store")
-        (row,) = store.get(view, [_key(state, entities)])
+        (row,) = store.get(view, [exact_key(state, entities)])
         use = wanted if isinstance(wanted, FeatureUse) else _whole(state)
         found += _features(state, use, row, at)
     return FeatureVector(at=at, features=tuple(found))
@@ -87,14 +90,6 @@ def lookup_vector(
 
 def _whole(state: ViewState) -> FeatureUse:
     return FeatureUse(view=TableName.parse(state.view), columns=state.columns)
-
-
-def _key(state: ViewState, entities: Mapping[str, Scalar]) -> tuple[Scalar, ...]:
-    missing = [name for name in state.entity if name not in entities]
-    if missing:
-        msg = f"`{state.view}` is looked up by `{missing[0]}`, which is not given"
-        raise ValueError(msg)
-    return tuple(entities[name] for name in state.entity)
 
 
 def _features(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,9 +21,18 @@ STATE = ViewState(
     view="features.item_ctr",
     entity=("campaign", "item_id"),
     columns=("ctr", "seen"),
+    schema=pa.schema(
+        [
+            pa.field("campaign", pa.string(), metadata={"PARQUET:field_id": "1"}),
+            pa.field("item_id", pa.int64(), metadata={"PARQUET:field_id": "2"}),
+            pa.field("ctr", pa.float64(), metadata={"PARQUET:field_id": "5"}),
+            pa.field("seen", pa.int64(), metadata={"PARQUET:field_id": "6"}),
+        ]
+    ),
     ttl=dt.timedelta(days=7),
     delay=dt.timedelta(0),
     snapshot_id=7_781_234_567_890_123_456,
+    as_of=START + dt.timedelta(days=8),
     published_at=START + dt.timedelta(days=8, microseconds=1),
 )
 
@@ -184,6 +194,67 @@ def test_a_view_of_another_shape_must_be_replaced(store: OnlineStore) -> None:
     old = replace(row(1, at=1), values=(0.1, 2, 3))
     assert store.replace(wider, [old]) == 1
     assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [old, None]
+
+
+@pytest.mark.parametrize("changed", [pa.float32(), None])
+def test_a_column_of_another_type_or_id_is_another_shape(
+    store: OnlineStore, changed: pa.DataType | None
+) -> None:
+    store.put(STATE, [row(1, at=5)])
+    field = pa.field("ctr", changed or pa.float64(), metadata={"PARQUET:field_id": "9"})
+    other = replace(STATE, schema=STATE.schema.set(2, field))
+    with pytest.raises(ValueError, match="another shape"):
+        store.put(other, [])
+    store.replace(other, [])
+    found = store.state(STATE.view)
+    assert found is not None
+    assert found.schema.equals(other.schema, check_metadata=True)
+
+
+def test_keys_taken_away_end_with_what_is_written_of_them_or_with_nothing(
+    store: OnlineStore,
+) -> None:
+    store.put(STATE, [row(1, at=5), row(2, at=5), row(3, at=5)])
+    keys = [("all", item) for item in (1, 2, 3, 4)]
+    assert store.put(STATE, [row(1, at=2), row(3, at=2)], without=[keys[0], keys[1], keys[3]]) == 3
+    assert store.get(STATE.view, keys) == [row(1, at=2), None, row(3, at=5), None]
+
+
+def test_rows_are_listed_by_when_they_happened(store: OnlineStore) -> None:
+    store.put(STATE, [row(item, at=item, known=item + 1) for item in range(6)])
+    store.put(replace(STATE, view="features.other"), [row(9, at=1)])
+    found = store.happened(STATE.view, [(minutes(1), minutes(3)), (minutes(5), minutes(9))])
+    listed = {(each.key, each.event_time, each.known_at) for each in found}
+    assert listed == {(("all", n), minutes(n), minutes(n + 1)) for n in (1, 2, 5)}
+
+
+def test_a_dropped_view_was_never_published(store: OnlineStore) -> None:
+    other = replace(STATE, view="features.other")
+    store.put(STATE, [row(1, at=5), row(2, at=5)])
+    store.put(other, [row(1, at=5)])
+    assert store.drop(STATE.view) == 2
+    assert store.state(STATE.view) is None
+    assert store.get(STATE.view, [("all", 1)]) == [None]
+    assert store.get(other.view, [("all", 1)]) == [row(1, at=5)]
+
+
+def test_a_guard_sees_the_state_it_takes_the_place_of_and_can_refuse(store: OnlineStore) -> None:
+    store.put(STATE, [row(1, at=5)])
+    seen: list[ViewState | None] = []
+
+    def refuse(before: ViewState | None) -> None:
+        seen.append(before)
+        raise ConnectionError
+
+    newer = replace(STATE, snapshot_id=42)
+    for write in (store.put, store.replace):
+        with pytest.raises(ConnectionError):
+            write(newer, [row(1, at=9)], guard=refuse)
+    with pytest.raises(ConnectionError):
+        store.drop(STATE.view, guard=refuse)
+    assert seen == [STATE] * 3
+    assert store.state(STATE.view) == STATE
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
 
 
 def test_replacing_keeps_the_newest_row_of_a_key_given_twice(store: OnlineStore) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,11 +16,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from headrace.config import Settings
-from headrace.errors import NotAFeatureViewError
+from headrace.engines.delete import delete_where
+from headrace.errors import NotAFeatureViewError, UnservableColumnError
 from headrace.identifiers import TableName
 from headrace.serving.publish import Published, publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.tables.commit import Provenance, replace_files
+from headrace.tables.alter import AddColumn, DropColumn, alter
+from headrace.tables.commit import Provenance, overwrite_partitions, replace_files
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.serving.conftest import SCHEMA, add, hours, row
@@ -198,6 +201,122 @@ def test_an_empty_view_has_nothing_to_publish(
     lake: Lake, view: Views, store: SQLiteOnlineStore
 ) -> None:
     assert outcome(publish_view(lake, store, view().head())) == ("unchanged", 0, 0)
+
+
+def test_an_entity_whose_rows_are_gone_is_gone_and_one_that_went_back_is_as_it_was(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1), row(2, at=1, ctr=0.1), row(3, at=30)])
+    add(table, [row(1, at=25), row(2, at=26, ctr=0.2), row(3, at=27)])
+    publish_view(lake, store, table.head())
+    day = (hours(24).date(),)
+    left = write_batches(table, [pa.RecordBatch.from_pylist([row(4, at=28)], schema=SCHEMA)])
+    overwrite_partitions(table, left, partitions=[day], provenance=Provenance())
+    assert outcome(publish_view(lake, store, table.head())) == ("incremental", 3, 4)
+    assert latest(store, 1, 2, 3, 4) == [
+        (hours(1), hours(1), 0.5, 3),
+        (hours(1), hours(1), 0.1, 3),
+        None,
+        (hours(28), hours(28), 0.5, 3),
+    ]
+
+
+def test_a_view_of_another_definition_takes_the_place_of_the_old_one(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=30, ctr=0.1), row(2, at=2, ctr=0.1)])
+    publish_view(lake, store, table.head())
+    made = [row(1, at=3, ctr=0.9), row(2, at=2, ctr=0.9)]
+    files = write_batches(table, [pa.RecordBatch.from_pylist(made, schema=SCHEMA)])
+    days = [(hours(0).date(),), (hours(24).date(),)]
+    overwrite_partitions(table, files, partitions=days, provenance=Provenance())
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 2, 2)
+    assert latest(store, 1, 2) == [(hours(3), hours(3), 0.9, 3), (hours(2), hours(2), 0.9, 3)]
+
+
+def test_a_column_dropped_and_added_again_has_no_old_values(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    alter(table, DropColumn("ctr"), AddColumn("ctr", type=pa.float64()))
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 1, 1)
+    assert latest(store, 1) == [(hours(1), hours(1), 3, None)]
+
+
+def test_a_publisher_of_an_older_snapshot_changes_nothing(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1), row(2, at=2)])
+    older = table.head()
+    delete_where(table, "item_id = 1", provenance=Provenance())
+    head = table.head()
+    publish_view(lake, store, head, as_of=hours(9))
+    done = publish_view(lake, store, older, as_of=hours(4))
+    assert (outcome(done), done.snapshot_id) == (("superseded", 0, 0), head.snapshot_id)
+    assert latest(store, 1, 2) == [None, (hours(2), hours(2), 0.5, 3)]
+
+
+def test_a_publisher_that_was_overtaken_plans_again(
+    lake: Lake, view: Views, store: SQLiteOnlineStore, settings: Settings
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    add(table, [row(1, at=2), row(2, at=2)])
+    slow = table.head()
+
+    class Overtaken(SQLiteOnlineStore):
+        def put(self, *args: Any, **options: Any) -> int:  # noqa: ANN401 - passed on
+            if not table.head().summary.get("deleted-records"):
+                delete_where(table, "item_id = 1", provenance=Provenance())
+                publish_view(lake, store, table.head())
+            return super().put(*args, **options)
+
+    with Overtaken(settings.online_store) as late:
+        assert publish_view(lake, late, slow).mode == "superseded"
+    assert latest(store, 1, 2) == [None, (hours(2), hours(2), 0.5, 3)]
+
+
+def test_a_table_made_anew_and_still_empty_serves_nothing(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    empty = table.head()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    assert publish_view(lake, store, empty).mode == "superseded"
+    lake.catalog.drop_table(("features", "item_ctr"))
+    done = publish_view(lake, store, view().head())
+    assert (outcome(done), done.snapshot_id) == (("full", 0, 1), None)
+    assert store.state(VIEW) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("spread", pa.struct([pa.field("low", pa.float64())])),
+        ("at_time", pa.time64("us")),
+        ("naive", pa.timestamp("us")),
+        ("spans", pa.list_(pa.time64("us"))),
+        ("item_id", pa.float64()),
+    ],
+)
+def test_a_column_that_cannot_be_served_is_named_before_anything_is_written(
+    lake: Lake, view: Views, store: SQLiteOnlineStore, column: str, kind: pa.DataType
+) -> None:
+    field = pa.field(column, kind, nullable=column != "item_id")
+    at = SCHEMA.get_field_index(column)
+    table = view(schema=SCHEMA.append(field) if at < 0 else SCHEMA.set(at, field))
+    add(table, [{**row(1, at=1), "item_id": 1}])
+    with pytest.raises(UnservableColumnError) as refusal:
+        publish_view(lake, store, table.head())
+    assert (refusal.value.view, refusal.value.column) == (VIEW, column)
+    assert store.state(VIEW) is None
 
 
 def test_a_table_that_is_no_feature_view_is_refused(lake: Lake, store: SQLiteOnlineStore) -> None:

@@ -2,34 +2,43 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from headrace.config import Settings
 from headrace.definitions.sample_set import FeatureUse
-from headrace.errors import NotAFeatureViewError
+from headrace.errors import EntityKeyError, NotAFeatureViewError
 from headrace.identifiers import TableName
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.serving.store import OnlineRow, ViewState
+from headrace.serving.store import OnlineRow, Scalar, ViewState
 from headrace.serving.vectors import lookup_vector
-from tests.serving.conftest import hours
+from tests.serving.conftest import SCHEMA, hours
 
 CTR = ViewState(
     view="features.item_ctr",
     entity=("campaign", "item_id"),
     columns=("ctr", "seen"),
+    schema=SCHEMA,
     ttl=dt.timedelta(hours=10),
     delay=dt.timedelta(0),
     snapshot_id=1,
+    as_of=hours(9),
     published_at=hours(0),
 )
 SEGMENT = ViewState(
     view="features.segment_activity",
     entity=("user_segment",),
     columns=("clicks",),
+    schema=pa.schema([("user_segment", pa.string()), ("clicks", pa.int64())]),
     ttl=None,
     delay=dt.timedelta(0),
     snapshot_id=2,
+    as_of=hours(9),
     published_at=hours(0),
 )
 ENTITIES = {"campaign": "all", "item_id": 7, "user_segment": "a", "unused": 1}
@@ -108,3 +117,42 @@ def test_wrong_questions_are_named(store: SQLiteOnlineStore) -> None:
         lookup_vector(store, [use], ENTITIES)
     with pytest.raises(ValueError, match="no time zone"):
         lookup_vector(store, [CTR.view], ENTITIES, at=dt.datetime(2019, 11, 24))  # noqa: DTZ001 - a naive time is the point
+
+
+MOMENT = hours(3)
+ELSEWHERE = dt.timezone(dt.timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "others"),
+    [
+        (pa.int64(), 7, [np.int64(7), np.int32(7), np.uint8(7)]),
+        (pa.int32(), 1, [np.int64(1)]),
+        (pa.string(), "1", [np.str_("1")]),
+        (pa.bool_(), True, [np.bool_(True)]),
+        (pa.binary(), b"1", [bytearray(b"1"), memoryview(b"1")]),
+        (pa.decimal128(9, 2), Decimal("1.50"), [Decimal("1.5"), Decimal("1.500")]),
+        (pa.date32(), dt.date(2019, 11, 24), []),
+        (pa.timestamp("us", tz="UTC"), MOMENT, [MOMENT.astimezone(ELSEWHERE)]),
+    ],
+)
+def test_a_key_is_exactly_what_its_column_holds_or_refused_by_name(
+    settings: Settings, kind: pa.DataType, key: Scalar, others: list[object]
+) -> None:
+    schema = pa.schema([("user_segment", kind), ("clicks", pa.int64())])
+    state = replace(SEGMENT, schema=schema)
+    with SQLiteOnlineStore(settings.online_store) as opened:
+        kept = OnlineRow(key=(key,), event_time=hours(1), known_at=hours(1), values=(9,))
+        opened.put(state, [kept])
+        for same in (key, *others):
+            vector = lookup_vector(opened, [SEGMENT.view], {"user_segment": same}, at=hours(5))
+            assert vector.values() == {"clicks": 9}
+        naive = MOMENT.replace(tzinfo=None)
+        guesses = [1, "1", True, 1.0, b"1", Decimal("1.505"), MOMENT.date(), MOMENT, None]
+        for guess in (*guesses, np.float64(1), [1], naive):
+            is_of_kind = type(guess) is type(key) and guess not in (Decimal("1.505"), naive)
+            if is_of_kind or (isinstance(key, Decimal) and type(guess) is int):
+                continue
+            with pytest.raises(EntityKeyError) as refusal:
+                lookup_vector(opened, [SEGMENT.view], {"user_segment": guess}, at=hours(5))
+            assert (refusal.value.view, refusal.value.column) == (SEGMENT.view, "user_segment")

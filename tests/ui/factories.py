@@ -175,9 +175,11 @@ def _view_state(snapshot_id: int) -> ViewState:
         view="features.item_ctr",
         entity=("item_id",),
         columns=("ctr_1d",),
+        schema=pa.schema([("item_id", pa.int64()), ("ctr_1d", pa.float64())]),
         ttl=None,
         delay=dt.timedelta(0),
         snapshot_id=snapshot_id,
+        as_of=START,
         published_at=START,
     )
 

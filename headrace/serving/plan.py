@@ -1,0 +1,100 @@
+"""Decides what a publication reads, from what happened to its view since the published snapshot."""
+
+import datetime as dt
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from headrace.definitions.feature_view import FeatureView
+from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.serving.store import ViewState
+from headrace.tables.changes import Changes, changes
+from headrace.tables.lake import Lake
+from headrace.tables.partitions import PartitionKey
+from headrace.tables.scan import TableVersion
+
+Mode = Literal["full", "incremental", "unchanged", "superseded"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishPlan:
+    """What a publication reads: `days` again, or all of them where that is None.
+
+    `may_recede` says that rows may have gone from those days, or changed, so that entities whose
+    stored row lies in them are compared, and looked for in all days if theirs is newer than what is
+    left.
+    """
+
+    mode: Mode
+    days: tuple[dt.date, ...] | None = None
+    may_recede: bool = False
+
+
+def plan_publication(
+    lake: Lake,
+    view: TableVersion,
+    declared: FeatureView,
+    state: ViewState,
+    before: ViewState | None,
+) -> PublishPlan:
+    """Plan bringing a view from the state `before` to `state`, which is that of `view`."""
+    if before is None:
+        return PublishPlan(mode="full")
+    found = _since(lake, view, before)
+    if isinstance(found, PublishPlan):
+        return found
+    if not state.same_shape(before):
+        return PublishPlan(mode="full")
+    days = _days_to_read(found, view, declared, before)
+    if days == () and state.ttl == before.ttl:
+        # state.as_of stays: nothing is held back, so a later one finds the same rows
+        return PublishPlan(mode="unchanged")
+    if days is None:
+        return PublishPlan(mode="full")
+    return PublishPlan(mode="incremental", days=days, may_recede=not _is_append(found))
+
+
+def _since(lake: Lake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
+    """Ask what changed since the published snapshot, or plan at once where there is no answer."""
+    table = lake.table(view.name)
+    try:
+        return changes(table, since=before.snapshot_id, until=view.snapshot_id)
+    except UnsupportedTableError:
+        return PublishPlan(mode="full")  # it was partitioned otherwise in between
+    except SnapshotNotFoundError:
+        pass
+    try:
+        changes(table, since=before.snapshot_id)
+    except UnsupportedTableError:
+        return PublishPlan(mode="superseded")
+    except SnapshotNotFoundError:
+        return PublishPlan(mode="full")  # what is published was rolled back, or is unknown
+    # `main` still leads to what is published, and `view` is not behind it but before or beside
+    return PublishPlan(mode="superseded")
+
+
+def _is_append(found: Changes) -> bool:
+    return set(found.operations) <= {"append"}
+
+
+def _days_to_read(
+    found: Changes, view: TableVersion, declared: FeatureView, before: ViewState
+) -> tuple[dt.date, ...] | None:
+    """List the days to read again; None means all of them, for want of a better answer."""
+    if not found.partitions:
+        return None if found.operations else before.held_back
+    days = _as_days(found.partitions, view.partition_by, declared.event_time)
+    if days is None:
+        return None
+    if not _is_append(found) and set(view.partitions) <= found.partitions:
+        return None  # all that is left was written anew
+    return tuple(sorted({*days, *before.held_back}))
+
+
+def _as_days(
+    partitions: Collection[PartitionKey], partition_by: Sequence[str], event_time: str
+) -> tuple[dt.date, ...] | None:
+    if tuple(partition_by) != (f"day({event_time})",):
+        return None
+    days = [key[0] for key in partitions if len(key) == 1 and isinstance(key[0], dt.date)]
+    return tuple(sorted(days)) if len(days) == len(partitions) else None
