@@ -15,9 +15,15 @@
   {%- endfor -%}
   {%- set unique_key = config.get('unique_key') or [] -%}
   {%- set materialized = model.config.materialized -%}
-  {%- set upstream = {'inputs': [], 'code': [model.raw_code], 'macros': model.depends_on.macros | list} -%}
+  {%- set upstream = {'inputs': [], 'built': [], 'behind': []} -%}
   {%- do headrace.add_upstream(model.depends_on.nodes, upstream) -%}
+  {%- set not_obeyed = [] -%}
+  {%- for name in ['merge_update_columns', 'merge_exclude_columns', 'merge_clauses', 'incremental_predicates'] -%}
+    {%- if config.get(name) -%}{%- do not_obeyed.append(name) -%}{%- endif -%}
+  {%- endfor -%}
   {{ return({
+    'model': model.package_name ~ '.' ~ model.name,
+    'unique_id': model.unique_id,
     'target': this.schema ~ '.' ~ this.identifier,
     'strategy': 'table' if materialized == 'table' else (config.get('incremental_strategy') or 'append'),
     'unique_key': [unique_key] if unique_key is string else unique_key | list,
@@ -27,13 +33,17 @@
     'feature_view': model.config.meta.get('headrace'),
     'columns': columns,
     'inputs': upstream.inputs,
-    'code': upstream.code,
-    'macros': upstream.macros,
+    'built': upstream.built,
+    'behind': upstream.behind,
     'full_refresh': should_full_refresh(),
+    'keeps_history': config.get('full_refresh') is sameas false,
+    'on_schema_change': config.get('on_schema_change') if 'on_schema_change' in model.unrendered_config else none,
+    'not_obeyed': not_obeyed,
   }) }}
 {% endmacro %}
 
-{#- Adds to `found` the tables behind `nodes`, seeing through views and ephemeral models, whose code counts as the model's. -#}
+{#- Adds to `found` the tables behind `nodes`, and which of them models build, seeing through views and ephemeral
+  models, whose code counts as the model's: `behind` lists them. -#}
 {% macro add_upstream(nodes, found) %}
   {%- for id in nodes -%}
     {%- set source = graph.sources.get(id) -%}
@@ -42,19 +52,21 @@
       {%- set table = source.schema ~ '.' ~ source.identifier -%}
       {%- if table not in found.inputs -%}{%- do found.inputs.append(table) -%}{%- endif -%}
     {%- elif node is not none and node.config.materialized in ['view', 'ephemeral'] -%}
-      {%- do found.code.append(node.raw_code) -%}
-      {%- do found.macros.extend(node.depends_on.macros) -%}
+      {%- if id not in found.behind -%}{%- do found.behind.append(id) -%}{%- endif -%}
       {%- do headrace.add_upstream(node.depends_on.nodes, found) -%}
     {%- elif node is not none -%}
       {%- set table = node.schema ~ '.' ~ node.alias -%}
       {%- if table not in found.inputs -%}{%- do found.inputs.append(table) -%}{%- endif -%}
+      {%- if table not in found.built -%}{%- do found.built.append(table) -%}{%- endif -%}
     {%- endif -%}
   {%- endfor -%}
 {% endmacro %}
 
 {#- The plan of this build: {mode: all | days | rows | none, write: [range], read: [range]}, ranges half open.
-  While parsing and in unit tests it is `all`. -#}
+  While parsing and in unit tests it is `all`. The plugin gives `headrace_plan` where it renders a model itself: to
+  compare code, with the same plan every time, and to plan again after another run's commit. -#}
 {% macro rebuild_plan() %}
+  {%- if headrace_plan is defined -%}{{ return(headrace_plan) }}{%- endif -%}
   {%- if not execute or model.resource_type != 'model' -%}
     {{ return({'mode': 'all', 'write': [], 'read': []}) }}
   {%- endif -%}
@@ -113,7 +125,7 @@
 {#- dbt's own asks whether the relation is a table; ours are views on Iceberg snapshots. True if the build adds to
   or replaces parts of what is there. -#}
 {% macro is_incremental() %}
-  {%- if not execute or model.resource_type != 'model' or model.config.materialized != 'incremental' -%}
+  {%- if model.config.materialized != 'incremental' or (headrace_plan is not defined and (not execute or model.resource_type != 'model')) -%}
     {{ return(false) }}
   {%- endif -%}
   {{ return(headrace.rebuild_plan().mode in ['days', 'rows', 'none']) }}

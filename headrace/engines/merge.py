@@ -1,11 +1,12 @@
 """Merging rows into a table by key: rows of an existing key replace it, others are added."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.engines.keys import NONE, KeyFilter, KeySet
@@ -85,6 +86,7 @@ def merge(
     key: Sequence[str],
     provenance: Provenance,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Merged:
     """Make the table hold `rows`, each instead of all rows that have its key; others stay.
 
@@ -93,8 +95,8 @@ def merge(
     matched key are written anew; the same merge again finds nothing to do and commits nothing.
 
     Correct beside any other writer: a commit that brings or takes a row of one of the keys meanwhile
-    makes it plan again, so that of two merges of one new key the later one replaces. `rows` and
-    their keys are held in memory, the table's rows are streamed.
+    makes it plan again, so that of two merges of one new key the later one replaces. A `guard` looks
+    at the table that each attempt builds upon, and raises to refuse the commit. `rows` and their keys are held in memory, the table's rows are streamed.
 
     Raises:
         CommitConflictError: If it lost to other commits every time; nothing was changed.
@@ -110,7 +112,7 @@ def merge(
     def attempt(number: int) -> Merged:
         version = table.head(branch)
         new = NewRows.of(given, version, key=key)
-        merged = merge_into(table, version, new, provenance=provenance, branch=branch)
+        merged = merge_into(table, version, new, provenance=provenance, branch=branch, guard=guard)
         return dataclasses.replace(merged, tries=number)
 
     return until_it_lands(table, attempt)
@@ -146,6 +148,7 @@ def merge_into(
     *,
     provenance: Provenance,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Merged:
     """Merge rows into one version, once.
 
@@ -174,6 +177,7 @@ def merge_into(
             provenance=provenance,
             may_conflict=new.filter.may_hold,
             branch=branch,
+            guard=guard,
         )
     return Merged(
         table=table.name,

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.engines.live_rows import live_rows
@@ -65,10 +66,11 @@ def rewrite(
     provenance: Provenance,
     may_conflict: Callable[[DataFile], bool] | None = None,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
     """Replace `files` by the rows kept of them and new ones, in one snapshot.
 
-    Rows kept stay in order and come before new ones of their partition; a file grows to about the
+    A `guard` looks at the table that the commit builds upon, and raises to refuse it. Rows kept stay in order and come before new ones of their partition; a file grows to about the
     lake's target size. Memory is a row group of one partition, besides the new rows.
 
     Raises:
@@ -98,6 +100,7 @@ def rewrite(
             provenance=provenance,
             may_conflict=may_conflict,
             branch=branch,
+            guard=guard,
         )
     except (CommitConflictError, StorageError):
         writer.discard()

@@ -154,6 +154,49 @@ class ModelRowsError(LakeError):
         super().__init__(f"model `{table}`: {detail}; nothing was committed")
 
 
+class ModelValueError(LakeError):
+    """A dbt model gives a value that a table cannot keep."""
+
+    def __init__(self, table: str, column: str, value: str, *, row: str) -> None:
+        self.table, self.column, self.value, self.row = table, column, value, row
+        where = f" (row {row})" if row else ""
+        super().__init__(
+            f"model `{table}`, column `{column}`: a table cannot keep the time {value}{where}; "
+            "nothing was committed, give null or a time of the years 1 to 9999"
+        )
+
+
+class ModelColumnsError(LakeError):
+    """A dbt model gives other columns than its table has, and says that this is an error."""
+
+    def __init__(
+        self,
+        table: str,
+        *,
+        added: tuple[str, ...],
+        removed: tuple[str, ...],
+        retyped: tuple[str, ...],
+    ) -> None:
+        self.table, self.added, self.removed, self.retyped = table, added, removed, retyped
+        parts = (("new", added), ("no longer given", removed), ("of another type", retyped))
+        said = "; ".join(
+            f"{what}: {', '.join(f'`{name}`' for name in names)}" for what, names in parts if names
+        )
+        super().__init__(
+            f"model `{table}` has `on_schema_change: fail` and other columns than its table "
+            f"({said}); nothing was committed. Change the model, or let `dbt run --full-refresh` "
+            "give the table the model's columns"
+        )
+
+
+class ModelNotCommittedError(LakeError):
+    """A dbt model would be built outside of the lake, where its rows are lost."""
+
+    def __init__(self, model: str, detail: str) -> None:
+        self.model = model
+        super().__init__(f"`{model}` would not be committed to the lake: {detail}")
+
+
 class FeatureBuildError(LakeError):
     """dbt could not build or test some models; the others were committed."""
 

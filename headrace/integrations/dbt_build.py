@@ -36,7 +36,7 @@ class BuildResult:
     @property
     def changed(self) -> bool:
         """Whether any table was committed."""
-        return any(model.code != "unchanged" for model in self.models)
+        return any(model.code not in {"unchanged", "checked"} for model in self.models)
 
 
 def build_features(

@@ -9,13 +9,14 @@ import contextlib
 import os
 import threading
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.events.logging import AdapterLogger
 from dbt.adapters.factory import get_adapter_by_type
+from dbt_common.events.contextvars import get_node_info
 from dbt_common.exceptions import DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
 
@@ -24,9 +25,10 @@ from headrace.definitions.stream import renamed_coordinates
 from headrace.engines.damage import naming_damage
 from headrace.engines.duckdb import load_iceberg_extension, scan_sql
 from headrace.engines.spill import SpillFolder
-from headrace.errors import LakeError, UnsupportedTableError
+from headrace.errors import LakeError, ModelNotCommittedError, UnsupportedTableError
 from headrace.identifiers import TableName, quote, quote_text
-from headrace.integrations.model_commit import ModelBuild, Outcome
+from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
+from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import Lake
@@ -37,7 +39,11 @@ if TYPE_CHECKING:
     from dbt.adapters.duckdb.utils import TargetConfig
 
 _LOG = AdapterLogger("headrace")
-_PROJECT_MACROS = "macro.headrace."
+_COMMITTED = ("table", "incremental")
+_INSTEAD = {
+    "seed": "declare a stream for its file and run `headrace ingest run`",
+    "snapshot": "use an incremental model with `incremental_strategy: append`",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,7 @@ class Plugin(BasePlugin):
         self._pinned: dict[TableName, TableVersion] = {}
         self._unreadable: dict[TableName, LakeError] = {}
         self._plans: dict[TableName, tuple[ModelRequest, RebuildPlan]] = {}
+        self._empty: set[TableName] = set()
 
     def configure_connection(self, conn: "duckdb.DuckDBPyConnection") -> None:
         """Set up the database that all cursors share."""
@@ -91,6 +98,10 @@ class Plugin(BasePlugin):
             if self._invocation != get_invocation_id():
                 self._pin_all()
                 self._invocation = get_invocation_id()
+        try:
+            refuse_uncommitted(get_node_info().get("unique_id", ""))
+        except LakeError as error:
+            raise DbtRuntimeError(str(error)) from error
 
     def store(self, target_config: "TargetConfig") -> None:
         """Answer a macro: `plan` what to rebuild, or `commit` a model's rows."""
@@ -114,50 +125,87 @@ class Plugin(BasePlugin):
         target = TableName.parse(sent["target"])
         with self._lock:
             if target not in self._plans:
-                request = ModelRequest.of(sent, macro_code=_macro_code(sent["macros"]))
-                pinned = {name: self._input(name, target).snapshot_id for name in request.inputs}
-                self._plans[target] = request, plan_rebuild(self._open(), request, pinned=pinned)
+                rendered = rendered_code(sent["unique_id"], behind=sent["behind"])
+                request = ModelRequest.of(sent, rendered=rendered)
+                self._plans[target] = request, self._plan_now(request)
             return self._plans[target]
 
-    def _input(self, name: TableName, target: TableName) -> TableVersion:
+    def _plan_now(self, request: ModelRequest) -> RebuildPlan:
+        pinned = {name: self._input(name, request) for name in request.inputs}
+        return plan_rebuild(self._open(), request, pinned=pinned)
+
+    def _input(self, name: TableName, request: ModelRequest) -> int | None:
+        """Tell the snapshot of an input; None if a stream's table has none yet."""
         version = self._pinned.get(name)
         if name in self._unreadable:
             raise self._unreadable[name]
-        if version is None:
-            msg = f"model `{target}` reads `{name}`, which the lake does not have yet: ingest or build it first"
+        if name in self._empty:
+            return None
+        if version is None or (version.snapshot_id is None and name in request.built):
+            first = "build" if name in request.built else "ingest or build"
+            msg = f"model `{request.target}` reads `{name}`, which the lake does not have yet: {first} it first"
             raise LakeError(msg)
-        return version
+        return version.snapshot_id
 
     def _commit(self, sent: dict[str, Any]) -> Outcome:
         request, plan = self._plan(sent)
         verified = VerifiedFiles.of(_settings())
         with self._lock:
             del self._plans[request.target]
-            names = dict.fromkeys((*request.inputs, request.target))
-            read = [self._pinned[name] for name in names if name in self._pinned]
-            # two models of one new namespace would both try to create it
-            self._open().catalog.create_namespace_if_not_exists(request.target.namespace)
         connection = self._connection.cursor()
+        build = ModelBuild(
+            lake=self._open(),
+            connection=connection,
+            request=request,
+            plan=plan,
+            sql=sent["sql"],
+            run_id=_run_id(),
+        )
+
+        def verify(plan: RebuildPlan) -> None:
+            if plan.mode != "none":
+                for version in self._read_by(request):
+                    verified.verify(version)
+
+        def plan_again() -> ModelBuild:
+            with self._lock:
+                self._pin(request.target)  # the model reads its own table as it is by now
+                newer = self._plan_now(request)
+            verify(newer)
+            sql = compiled_sql(sent["unique_id"], plan=newer.to_json())
+            return replace(build, plan=newer, sql=sql)
+
         try:
             connection.execute("set timezone = 'UTC'")
-            build = ModelBuild(
-                lake=self._open(),
-                connection=connection,
-                request=request,
-                plan=plan,
-                sql=sent["sql"],
-                run_id=_run_id(),
-            )
-            if plan.mode != "none":
-                for version in read:
-                    verified.verify(version)
-            with naming_damage(verified, lambda: read):
-                outcome = build.apply()
+            if limit := limited_by():
+                outcome = build.check(why=limit)
+                self._show_empty(request.target, sent["sql"])
+                return outcome
+            verify(plan)
+            with naming_damage(verified, lambda: self._read_by(request)):
+                outcome = build_until_it_lands(build, plan_again=plan_again)
         finally:
             connection.close()
         with self._lock:
             self._pin(request.target)
         return outcome
+
+    def _read_by(self, request: ModelRequest) -> list[TableVersion]:
+        """The versions that a model's SQL reads, its own table's among them."""
+        with self._lock:
+            names = dict.fromkeys((*request.inputs, request.target))
+            return [self._pinned[name] for name in names if name in self._pinned]
+
+    def _show_empty(self, name: TableName, sql: str) -> None:
+        """Let the models after one that has no table yet, in a run that commits nothing, be checked."""
+        with self._lock:
+            if name in self._pinned or name in self._unreadable:
+                return
+            self._execute(f"create schema if not exists {quote(name.namespace)}")
+            self._execute(
+                f"create or replace view {name.sql} as from (\n{sql.rstrip().rstrip(';')}\n) limit 0"
+            )
+            self._empty.add(name)
 
     def _open(self) -> Lake:
         if self._lake is None:
@@ -171,6 +219,9 @@ class Plugin(BasePlugin):
             self._lake = None
         self._plans.clear()
         self._unreadable.clear()
+        for name in self._empty:
+            self._execute(f"drop view if exists {name.sql}")
+        self._empty.clear()
         names = self._open().names()
         for gone in set(self._pinned) - set(names):
             self._unpin(gone)
@@ -231,17 +282,45 @@ def _run_id() -> str:
     return given or get_invocation_id()
 
 
-def _macro_code(used: list[str]) -> dict[str, str]:
-    """Collect the text of the project's macros behind `used`; dbt's own do not count as code."""
-    # the resolver is dbt's manifest; its protocol only promises look-ups by name
-    resolver: Any = get_adapter_by_type("duckdb").get_macro_resolver()
-    macros: dict[str, Any] = resolver.macros
-    found: dict[str, str] = {}
-    waiting = list(used)
+def refuse_uncommitted(unique_id: str) -> None:
+    """Refuse to build what would only be in DuckDB's memory: a run that passes has committed.
+
+    Raises:
+        ModelNotCommittedError: For a seed, a snapshot, and a `table` or `incremental` model that
+            another materialization than headrace's would build.
+
+    """
+    kind, _, name = unique_id.partition(".")
+    if kind in {"seed", "snapshot"}:
+        raise ModelNotCommittedError(name, f"a {kind} is not kept; {_INSTEAD[kind]}")
+    if kind != "model":
+        return
+    adapter: Any = get_adapter_by_type("duckdb")
+    manifest = adapter.get_macro_resolver()
+    node = manifest.nodes.get(unique_id)
+    if node is None or node.config.materialized not in _COMMITTED:
+        return
+    found = manifest.find_materialization_macro_by_name(
+        adapter.config.project_name, node.config.materialized, "duckdb"
+    )
+    if found is None or not _commits(found, manifest):
+        raise ModelNotCommittedError(
+            name,
+            f"the materialization `{node.config.materialized}` of package "
+            f"`{found.package_name if found else 'dbt'}` knows nothing of it; copy headrace's "
+            "`dbt_project/macros` into the macros of this project",
+        )
+
+
+def _commits(macro: Any, manifest: Any) -> bool:  # noqa: ANN401 - dbt's macro and manifest
+    """Whether a materialization ends in headrace's, called by it or by a macro it calls."""
+    waiting, seen = [macro.unique_id], set[str]()
     while waiting:
         name = waiting.pop()
-        if name in found or not name.startswith(_PROJECT_MACROS) or name not in macros:
+        if name in seen or name not in manifest.macros:
             continue
-        found[name] = macros[name].macro_sql
-        waiting.extend(macros[name].depends_on.macros)
-    return found
+        seen.add(name)
+        if manifest.macros[name].name == "commit_model":
+            return True
+        waiting.extend(manifest.macros[name].depends_on.macros)
+    return False

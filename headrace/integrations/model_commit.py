@@ -1,25 +1,34 @@
 """From a model's compiled SQL to one commit of its Iceberg table."""
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
 
-from headrace.engines.merge import merge
-from headrace.errors import ModelRowsError
+from headrace.engines.merge import NewRows, merge_into
+from headrace.errors import CommitConflictError, ModelRowsError, StorageError
 from headrace.identifiers import quote
+from headrace.integrations.model_columns import plan_columns
+from headrace.integrations.model_inputs import tables_named
 from headrace.integrations.model_request import ModelRequest
+from headrace.integrations.model_rows import checked_rows
 from headrace.integrations.model_types import arrow_schema
-from headrace.integrations.rebuild import RebuildPlan
+from headrace.integrations.rebuild import RebuildPlan, only_after
 from headrace.tables import commit
-from headrace.tables.adopt import fresh
 from headrace.tables.commit import Commit, Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.locks import table_lock
 from headrace.tables.partitions import Term
+from headrace.tables.planned import PlannedTable, stage_table
 
+BUILD_TRIES_MAX = 4
+_BACKOFF_S = 0.05
 _BATCH_ROWS = 65_536
 _NEW_ROWS = "headrace_new_rows"
 
@@ -51,32 +60,60 @@ class ModelBuild:
     def apply(self) -> Outcome:
         """Run the SQL and commit its rows in one snapshot; nothing is committed for plan `none`.
 
+        Rows are written before the table knows of them: if anything fails, the table does not exist
+        or has the columns it had.
+
         Raises:
+            CommitConflictError: If another run built the table, or changed its columns, since the
+                plan was made; nothing was changed.
             ContractError: If the rows do not fit the table.
+            ModelColumnsError: If the columns differ and the model says that is an error.
             ModelRowsError: If the rows are not those that were asked for.
             ModelTypeError: If a column has a type that tables cannot keep.
+            ModelValueError: If a value is one that tables cannot keep.
 
         """
         if self.plan.mode == "none":
             return self._unchanged(self.plan.reason)
-        rows_sql = f"select * from (\n{self.sql.rstrip().rstrip(';')}\n) as model"
+        self._refuse_other_inputs()
+        rows_sql = self._rows_sql
         if self._merges:
             rows_sql = self._kept_rows(rows_sql)
         rows = self.connection.sql(rows_sql)
-        schema = arrow_schema(rows.columns, rows.types, self.request)
-        table = self.lake.create(
-            self.request.target,
-            schema,
-            partition_by=self.request.partition_by,
-            properties=self.request.properties,
+        wanted = arrow_schema(rows.columns, rows.types, self.request)
+        table, names = self._planned(wanted)
+        batches = checked_rows(
+            self._ordered(table, rows_sql, names=wanted.names),
+            wanted=wanted,
+            names=names,
+            table=str(self.request.target),
         )
-        if self.plan.mode == "all":
-            return self._commit_all(table, rows_sql)
-        if self.plan.mode == "days":
-            return self._commit_days(table, rows_sql)
-        if self.request.strategy == "append":
-            return self._commit_append(table, rows_sql)
-        return self._commit_merge(table)
+        if self._merges and self.plan.mode == "rows":
+            return self._commit_merge(table, batches)
+        with TableWriter(table) as writer:
+            for batch in batches:
+                writer.write(batch)
+        try:
+            return self._commit(table, writer.files)
+        except (CommitConflictError, ModelRowsError, StorageError):
+            writer.discard()
+            raise
+
+    def check(self, *, why: str) -> Outcome:
+        """Type the model's columns and commit nothing, `why` naming what keeps it from reading all.
+
+        Raises:
+            ModelTypeError: If a column has a type that tables cannot keep.
+
+        """
+        rows = self.connection.sql(self._rows_sql)
+        arrow_schema(rows.columns, rows.types, self.request)
+        message = f"checked, nothing committed ({why})"
+        return Outcome(code="checked", message=message, rows=0, snapshot_id=None)
+
+    @property
+    def _rows_sql(self) -> str:
+        return f"select * from (\n{self.sql.rstrip().rstrip(';')}\n) as model"
 
     @property
     def _merges(self) -> bool:
@@ -88,20 +125,55 @@ class ModelBuild:
             inputs=self.plan.inputs, code=self.request.code, run_id=self.run_id, notes={}
         )
 
-    def _commit_all(self, table: LakeTable, rows_sql: str) -> Outcome:
-        files = self._write(table, rows_sql)
-        with fresh(table, files):
-            done = commit.overwrite(table, files, provenance=self._provenance)
-        return self._done("replaced", done, f"all ({self.plan.reason})")
+    def _refuse_other_inputs(self) -> None:
+        """Refuse SQL that reads tables nobody knows of: their changes would go unnoticed."""
+        known = {*self.request.inputs, self.request.target}
+        for name in sorted(tables_named(self.connection, self.sql) - known):
+            if self.lake.exists(name):
+                raise ModelRowsError(
+                    str(self.request.target),
+                    f"it reads `{name}` by name; write `{{{{ ref('…') }}}}` or "
+                    "`{{ source('…', '…') }}`, so that a change of it is noticed",
+                )
 
-    def _commit_days(self, table: LakeTable, rows_sql: str) -> Outcome:
-        files = self._write(table, rows_sql)
+    def _planned(self, wanted: pa.Schema) -> tuple[LakeTable, Sequence[str]]:
+        """Say which table the rows go to, as their commit makes it, and which columns they have."""
+        target, request = self.request.target, self.request
+        if not self.lake.exists(target):
+            staged = stage_table(
+                self.lake,
+                target,
+                wanted,
+                partition_by=request.partition_by,
+                properties=request.properties,
+            )
+            return staged, wanted.names
+        current = self.lake.table(target)
+        all_rows = self.plan.mode == "all"
+        columns = plan_columns(current.iceberg(), wanted, request=request, all_rows=all_rows)
+        planned = PlannedTable(self.lake, target, plan=columns.alter, properties=request.properties)
+        return planned, columns.names
+
+    def _commit(self, table: LakeTable, files: tuple[DataFile, ...]) -> Outcome:
+        guard = only_after(self.lake, table.name, base=self.plan.base)
+        if self.plan.mode == "all":
+            done = commit.overwrite(table, files, provenance=self._provenance, guard=guard)
+            return self._done("replaced", done, f"all ({self.plan.reason})")
+        if self.plan.mode == "days":
+            return self._commit_days(table, files, guard=guard)
+        if not files:
+            return self._unchanged("no new rows")
+        done = commit.append(table, files, provenance=self._provenance, guard=guard)
+        return self._done("appended", done, "")
+
+    def _commit_days(
+        self, table: LakeTable, files: tuple[DataFile, ...], *, guard: Callable[[Table], None]
+    ) -> Outcome:
         wanted = {(day,) for day in self.plan.days}
         try:
-            with fresh(table, files):
-                done = commit.overwrite_partitions(
-                    table, files, partitions=wanted, provenance=self._provenance
-                )
+            done = commit.overwrite_partitions(
+                table, files, partitions=wanted, provenance=self._provenance, guard=guard
+            )
         except ValueError as error:
             raise ModelRowsError(
                 str(table.name),
@@ -110,23 +182,18 @@ class ModelBuild:
             ) from error
         return self._done("overwritten", done, f"{len(wanted)} days ({self.plan.reason})")
 
-    def _commit_append(self, table: LakeTable, rows_sql: str) -> Outcome:
-        files = self._write(table, rows_sql)
-        if not files:
-            return self._unchanged("no new rows")
-        with fresh(table, files):
-            done = commit.append(table, files, provenance=self._provenance)
-        return self._done("appended", done, "")
-
-    def _commit_merge(self, table: LakeTable) -> Outcome:
-        rows = self._scalar(f"select count(*) from {_NEW_ROWS}")
+    def _commit_merge(self, table: LakeTable, batches: Iterable[pa.RecordBatch]) -> Outcome:
+        new = list(batches)
+        rows = sum(batch.num_rows for batch in new)
         if not rows:
             return self._unchanged("no new rows")
-        done = merge(
+        version = table.head()
+        done = merge_into(
             table,
-            self._ordered(table, f"select * from {_NEW_ROWS}"),
-            key=self.request.unique_key,
+            version,
+            NewRows.of(pa.Table.from_batches(new), version, key=self.request.unique_key),
             provenance=self._provenance,
+            guard=only_after(self.lake, table.name, base=self.plan.base),
         )
         if done.commit is None:
             return self._unchanged("the table has these rows already")
@@ -156,18 +223,14 @@ class ModelBuild:
             )
         return f"select * from {_NEW_ROWS}"
 
-    def _write(self, table: LakeTable, rows_sql: str) -> tuple[DataFile, ...]:
-        return write_batches(table, self._ordered(table, rows_sql))
-
-    def _ordered(self, table: LakeTable, rows_sql: str) -> pa.RecordBatchReader:
+    def _ordered(
+        self, table: LakeTable, rows_sql: str, *, names: Sequence[str]
+    ) -> pa.RecordBatchReader:
+        columns = ", ".join(quote(name) for name in names)
         order = [*_partition_sql(table.terms()), *(quote(name) for name in self.request.sort_by)]
-        if order:
-            rows_sql = f"select * from ({rows_sql}) as rows order by {', '.join(order)}"
+        ordered = f" order by {', '.join(order)}" if order else ""
+        rows_sql = f"select {columns} from ({rows_sql}) as rows{ordered}"
         return self.connection.sql(rows_sql).to_arrow_reader(_BATCH_ROWS)
-
-    def _scalar(self, sql: str) -> int:
-        row = self.connection.sql(sql).fetchone()
-        return int(row[0]) if row else 0
 
     def _done(self, code: str, done: Commit, what: str) -> Outcome:
         rows = f"{done.rows_added:,} rows"
@@ -180,6 +243,29 @@ class ModelBuild:
 
     def _unchanged(self, reason: str) -> Outcome:
         return Outcome(code="unchanged", message=f"unchanged ({reason})", rows=0, snapshot_id=None)
+
+
+def build_until_it_lands(first: ModelBuild, *, plan_again: Callable[[], ModelBuild]) -> Outcome:
+    """Apply a build, planned again while other runs commit in between; the last time alone.
+
+    What a run reads stays pinned: `plan_again` compares it with what the table was built from by
+    then. The last try holds the table's lock from planning to commit.
+
+    Raises:
+        CommitConflictError: If it lost every time, which takes a writer that knows no lock.
+        Otherwise as `ModelBuild.apply`.
+
+    """
+    build = first
+    for number in range(1, BUILD_TRIES_MAX):
+        try:
+            return build.apply()
+        except CommitConflictError:
+            time.sleep(random.uniform(0, _BACKOFF_S * 2**number))
+        if number + 1 < BUILD_TRIES_MAX:
+            build = plan_again()
+    with table_lock(first.lake, first.request.target):
+        return plan_again().apply()
 
 
 def _partition_sql(terms: Sequence[Term]) -> list[str]:

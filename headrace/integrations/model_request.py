@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +14,9 @@ from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 
 STRATEGIES = ("table", "append", "merge", "insert_overwrite")
+SCHEMA_CHANGES = ("ignore", "append_new_columns", "fail", "sync_all_columns")
+MODEL_PROPERTY = "headrace.model"  # which dbt model builds a table: `<project>.<model>`
+_RENDERED = "r-"  # codes before it were of unrendered SQL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,16 @@ class ColumnRule:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
-    """One model: where its rows go, what it reads, and the code it is made of."""
+    """One model: where its rows go, what it reads, and the code it is made of.
+
+    Args:
+        on_schema_change: One of `SCHEMA_CHANGES`, or empty if the model does not say.
+        full_refresh: All rows are asked for, by a flag or the model's configuration.
+        keeps_history: The model says `full_refresh: false`: rows that are there are never replaced
+            by a rebuild of everything.
+        built: Those of `inputs` that models build.
+
+    """
 
     target: TableName
     strategy: str
@@ -39,10 +51,13 @@ class ModelRequest:
     properties: Mapping[str, str]
     code: str
     full_refresh: bool
+    on_schema_change: str = ""
+    keeps_history: bool = False
+    built: frozenset[TableName] = frozenset()
 
     @classmethod
-    def of(cls, sent: Mapping[str, Any], *, macro_code: Mapping[str, str]) -> Self:
-        """Check what the materialization sent; `macro_code` is the text of the project's macros used.
+    def of(cls, sent: Mapping[str, Any], *, rendered: Sequence[str]) -> Self:
+        """Check what the materialization sent; `rendered` is what the model runs, as text.
 
         Raises:
             DefinitionError: Naming the model, the key, and what is allowed.
@@ -55,6 +70,12 @@ class ModelRequest:
             problems.append(f"incremental_strategy `{sent['strategy']}` is unknown; use {allowed}")
         if sent["strategy"] == "merge" and not sent["unique_key"]:
             problems.append("incremental_strategy `merge` needs a `unique_key`")
+        said = sent["on_schema_change"] or ""
+        if said not in {"", *SCHEMA_CHANGES}:
+            allowed = ", ".join(f"`{name}`" for name in SCHEMA_CHANGES)
+            problems.append(f"on_schema_change `{said}` is unknown; use {allowed}")
+        for name in sent["not_obeyed"]:
+            problems.append(f"`{name}` is not supported here, and would be ignored; take it out")
         partition_by = tuple(sent["partition_by"])
         if sent["strategy"] == "insert_overwrite" and not _is_by_day(partition_by):
             problems.append(
@@ -70,9 +91,16 @@ class ModelRequest:
             sort_by=tuple(sent["sort_by"]),
             reach_days=int(sent["reach_days"]),
             columns=_column_rules(sent["columns"], problems),
-            properties=_properties(target, sent["feature_view"], problems),
-            code=_code_hash(sent, macro_code),
+            properties={
+                MODEL_PROPERTY: sent["model"],
+                **_properties(target, sent["feature_view"], problems),
+            },
+            code=_code_hash(sent, rendered),
             full_refresh=bool(sent["full_refresh"]),
+            # a `table` has no history: each build replaces it
+            on_schema_change="" if sent["strategy"] == "table" else said,
+            keeps_history=bool(sent["keeps_history"]) and sent["strategy"] != "table",
+            built=frozenset(TableName.parse(name) for name in sent["built"]),
         )
         if problems:
             raise DefinitionError(tuple(f"model `{target}`: {text}" for text in problems))
@@ -111,9 +139,14 @@ def _properties(
     return {PROPERTY: view.to_property()}
 
 
-def _code_hash(sent: Mapping[str, Any], macro_code: Mapping[str, str]) -> str:
-    """Name the code: equal as long as neither the model, a macro it uses nor its shape changed."""
+def is_comparable(code: str) -> bool:
+    """Whether a recorded code was made as `ModelRequest.code` is; earlier versions hashed less."""
+    return code.startswith(_RENDERED)
+
+
+def _code_hash(sent: Mapping[str, Any], rendered: Sequence[str]) -> str:
+    """Name the code: equal as long as neither what the model runs nor its shape changed."""
     keys = ("strategy", "unique_key", "partition_by", "sort_by", "reach_days", "columns")
-    content = {key: sent[key] for key in (*keys, "feature_view", "code", "inputs")}
-    text = json.dumps({**content, "macros": dict(macro_code)}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    content = {key: sent[key] for key in (*keys, "feature_view", "inputs")}
+    text = json.dumps({**content, "rendered": list(rendered)}, sort_keys=True)
+    return _RENDERED + hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,21 +1,27 @@
 """Which days of a model's table have to be built again, from what its inputs say happened."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from headrace.errors import SnapshotNotFoundError
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+
+from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
 from headrace.identifiers import TableName
-from headrace.integrations.model_request import ModelRequest
+from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
+from headrace.tables.ancestry import Ancestry
 from headrace.tables.changes import changes
 from headrace.tables.history import record_head
 from headrace.tables.lake import Lake
 from headrace.tables.partitions import PartitionKey
+from headrace.tables.roles import STREAM_PROPERTY
 
 _EPOCH = dt.date(1970, 1, 1)
 _DAY = dt.timedelta(days=1)
+_BY_ROWS = frozenset({"append", "merge"})  # models that say themselves which rows are new
 
 
 @dataclass(frozen=True, order=True)
@@ -40,12 +46,14 @@ class RebuildPlan:
     """What one build of a model does.
 
     `mode` is `all` (replace the table), `days` (replace the days in `write`, reading the days in
-    `read`), `rows` (the model says itself what is new) or `none`.
+    `read`), `rows` (the model says itself what is new) or `none`. `base` is the snapshot of the
+    build it was planned on, None for a table without one.
     """
 
     mode: Literal["all", "days", "rows", "none"]
     reason: str
     inputs: Mapping[str, int]
+    base: int | None = None
     write: tuple[DayRange, ...] = ()
     read: tuple[DayRange, ...] = ()
 
@@ -73,37 +81,117 @@ def plan_rebuild(
     """Compare what the table was last built from with what is pinned now. Writes nothing.
 
     `pinned` holds the snapshot of every table this run reads; an empty table has None.
+
+    Raises:
+        ModelRowsError: If all rows would have to be computed and the model has `full_refresh: false`,
+            or if the table holds what a stream has ingested.
+
     """
     inputs = {str(name): head for name in request.inputs if (head := pinned[name]) is not None}
     last = last_build(lake, request.target)
     if last is None:
+        _refuse_foreign_rows(lake, request)
         return RebuildPlan(mode="all", reason="first build", inputs=inputs)
+    plan = _plan_from(lake, request, last, inputs=inputs, pinned=pinned)
+    if plan.mode == "all" and request.keeps_history:
+        raise ModelRowsError(
+            str(request.target),
+            f"all rows would have to be computed ({plan.reason}), and `full_refresh: false` forbids "
+            "that; take it out for one run to replace the table",
+        )
+    return replace(plan, base=last.snapshot_id)
+
+
+def _refuse_foreign_rows(lake: Lake, request: ModelRequest) -> None:
+    """Refuse to replace rows that no model has built and that nobody can compute again."""
+    if not lake.exists(request.target):
+        return
+    version = lake.table(request.target).head()
+    stream = version.properties.get(STREAM_PROPERTY)
+    if version.snapshot_id is not None and (stream or request.keeps_history):
+        whose = f"stream `{stream}` has ingested" if stream else "no model has built"
+        detail = f"its table holds rows that {whose}; give the model another name or schema"
+        raise ModelRowsError(str(request.target), detail)
+
+
+def _plan_from(
+    lake: Lake,
+    request: ModelRequest,
+    last: CommitRecord,
+    *,
+    inputs: Mapping[str, int],
+    pinned: Mapping[TableName, int | None],
+) -> RebuildPlan:
     if request.full_refresh:
         return RebuildPlan(mode="all", reason="full refresh", inputs=inputs)
-    if last.code != request.code:
-        return RebuildPlan(mode="all", reason="definition changed", inputs=inputs)
     changed = {
         name: last.inputs.get(str(name))
         for name in request.inputs
         if pinned[name] != last.inputs.get(str(name))
     }
+    if any(_is_outdated(lake, name, pinned[name], built=of) for name, of in changed.items()):
+        return RebuildPlan(mode="none", reason="a newer run has built it", inputs=inputs)
+    redefined = _redefined(request, last)
+    if redefined and not request.keeps_history:
+        return RebuildPlan(mode="all", reason=redefined, inputs=inputs)
     if not changed:
-        return RebuildPlan(mode="none", reason="inputs unchanged", inputs=inputs)
+        reason = f"{redefined}, `full_refresh: false` keeps its rows" if redefined else ""
+        return RebuildPlan(mode="none", reason=reason or "inputs unchanged", inputs=inputs)
     if request.strategy == "table":
         return RebuildPlan(mode="all", reason="inputs changed", inputs=inputs)
-    if request.strategy in {"append", "merge"}:
+    if request.strategy in _BY_ROWS:
         return RebuildPlan(mode="rows", reason="inputs changed", inputs=inputs)
     return _plan_days(lake, request, changed, inputs=inputs, pinned=pinned)
+
+
+def _redefined(request: ModelRequest, last: CommitRecord) -> str:
+    if last.code == request.code:
+        return ""
+    if is_comparable(last.code):
+        return "definition changed"
+    # a rebuild gives the same rows from the same inputs, but what inputs lost only the table has
+    return "" if request.strategy in _BY_ROWS else "built by an earlier version of headrace"
+
+
+def _is_outdated(lake: Lake, name: TableName, pinned: int | None, *, built: int | None) -> bool:
+    """Whether a table was built from a later snapshot than this run reads, and that still counts."""
+    if built is None:
+        return False
+    loaded = lake.table(name).iceberg()
+    head = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+    if head is None or head.snapshot_id == pinned:
+        return False  # what it was built from has been rolled back since
+    ancestry = Ancestry(table=name, metadata=loaded.metadata, registry=lake.registry)
+    if ancestry.path(head.snapshot_id, back_to=built) is None:
+        return False
+    return pinned is None or ancestry.path(built, back_to=pinned) is not None
 
 
 def last_build(lake: Lake, name: TableName) -> CommitRecord | None:
     """Find the newest commit of a table that says what it was built from, past compactions."""
     if not lake.exists(name):
         return None
-    table = lake.table(name)
-    head = table.head().snapshot_id
-    loaded = table.iceberg()
+    return _build_of(lake, name, lake.table(name).iceberg())
+
+
+def only_after(lake: Lake, name: TableName, *, base: int | None) -> Callable[[Table], None]:
+    """Guard a commit: it lands only on a table whose newest build is still `base`.
+
+    The guard raises `CommitConflictError`.
+    """
+
+    def guard(current: Table) -> None:
+        found = _build_of(lake, name, current)
+        if (None if found is None else found.snapshot_id) != base:
+            raise CommitConflictError(str(name), "another run has built it since this one began")
+
+    return guard
+
+
+def _build_of(lake: Lake, name: TableName, loaded: Table) -> CommitRecord | None:
     record_head(lake.registry, name, loaded.metadata, loaded.io)
+    snapshot = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+    head = None if snapshot is None else snapshot.snapshot_id
     while head is not None:
         record = lake.registry.commit(str(name), head)
         if record is None or (record.code and record.operation != "replace"):

@@ -10,23 +10,9 @@ from typing import Literal
 
 import pyarrow as pa
 from pyiceberg.manifest import ManifestContent
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRefType
-from pyiceberg.table.update import (
-    AddPartitionSpecUpdate,
-    AddSchemaUpdate,
-    AssertCurrentSchemaId,
-    AssertDefaultSpecId,
-    AssertLastAssignedFieldId,
-    AssertLastAssignedPartitionId,
-    SetCurrentSchemaUpdate,
-    SetDefaultSpecUpdate,
-    SetPropertiesUpdate,
-    TableRequirement,
-    TableUpdate,
-)
+from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import CommitConflictError
 from headrace.tables.alter_plan import AlterPlan, plan_alter, state_of
@@ -40,6 +26,7 @@ from headrace.tables.alter_steps import (
     Step,
     WidenColumn,
 )
+from headrace.tables.alter_updates import is_true, requirements_of, updates_of
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 from headrace.tables.manifests import live_entries, manifests_of
@@ -66,9 +53,6 @@ __all__ = [
     "repartition",
     "widen_column",
 ]
-
-_NAME_MAPPING = "schema.name-mapping.default"
-_LAST = -1  # "the one just added", in updates that set a schema or scheme
 
 
 def plan(table: LakeTable, *steps: Step) -> AlterPlan:
@@ -156,11 +140,11 @@ def repartition(table: LakeTable, *, partition_by: Sequence[str]) -> AlterPlan:
 
 
 def _plan(current: Table, steps: Sequence[Step], *, table: str) -> AlterPlan:
-    return plan_alter(current.metadata, steps, table=table, deleted_by=_deleted_by(current, steps))
+    return plan_alter(current.metadata, steps, table=table, deleted_by=deleted_by(current, steps))
 
 
-def _deleted_by(current: Table, steps: Sequence[Step]) -> frozenset[int]:
-    """Find the columns of every branch's equality deletes, if a step could harm one."""
+def deleted_by(current: Table, steps: Sequence[Step]) -> frozenset[int]:
+    """Find the columns of every branch's equality deletes, if a step could harm one; their ids."""
     if not any(isinstance(step, DropColumn | WidenColumn) for step in steps):
         return frozenset()
     heads = {
@@ -180,59 +164,15 @@ def _deleted_by(current: Table, steps: Sequence[Step]) -> frozenset[int]:
 def _land(table: LakeTable, plan_of: Callable[[Table], AlterPlan]) -> AlterPlan:
     plan: AlterPlan | None = None
 
-    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+    def updates(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal plan
-        if plan is not None and _is_true(plan, current.metadata):
+        if plan is not None and is_true(plan, current.metadata):
             return ()  # it landed and its answer was lost: its steps cannot be taken twice
         plan = plan_of(current)
-        return _updates(plan, current.metadata)
+        return updates_of(plan, current.metadata)
 
-    commit_updates(table, updates_of, requirements_of=_requirements)
+    commit_updates(table, updates, requirements_of=requirements_of)
     if plan is None:
         msg = "unreachable: updates are planned before they land"
         raise AssertionError(msg)
     return plan
-
-
-def _updates(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, ...]:
-    updates: list[TableUpdate] = []
-    if plan.schema is not None:
-        known = [each.schema_id for each in metadata.schemas if each == plan.schema]
-        if not known:
-            schema_id = 1 + max(each.schema_id for each in metadata.schemas)
-            keys = plan.schema.identifier_field_ids
-            schema = Schema(*plan.schema.fields, schema_id=schema_id, identifier_field_ids=keys)
-            updates.append(AddSchemaUpdate(schema=schema))
-        updates.append(
-            SetCurrentSchemaUpdate.model_validate({"schema-id": known[0] if known else _LAST})
-        )
-    if plan.spec is not None:
-        is_known = plan.spec.spec_id in metadata.specs()
-        if not is_known:
-            updates.append(AddPartitionSpecUpdate(spec=plan.spec))
-        spec_id = plan.spec.spec_id if is_known else _LAST
-        updates.append(SetDefaultSpecUpdate.model_validate({"spec-id": spec_id}))
-    if plan.name_mapping is not None:
-        mapping = {_NAME_MAPPING: plan.name_mapping.model_dump_json()}
-        updates.append(SetPropertiesUpdate(updates=mapping))
-    return tuple(updates)
-
-
-def _requirements(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
-    return (
-        AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
-        AssertLastAssignedFieldId.model_validate(
-            {"last-assigned-field-id": metadata.last_column_id}
-        ),
-        AssertDefaultSpecId.model_validate({"default-spec-id": metadata.default_spec_id}),
-        AssertLastAssignedPartitionId.model_validate(
-            {"last-assigned-partition-id": metadata.last_partition_id}
-        ),
-    )
-
-
-def _is_true(plan: AlterPlan, metadata: TableMetadata) -> bool:
-    if str(metadata.table_uuid) != plan.made_from[0]:
-        return False
-    schema_fits = plan.schema is None or plan.schema == metadata.schema()
-    return schema_fits and (plan.spec is None or plan.spec.fields == metadata.spec().fields)

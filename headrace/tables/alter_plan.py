@@ -67,6 +67,7 @@ def plan_alter(
     *,
     table: str,
     deleted_by: Collection[int] = (),
+    roles: Mapping[int, tuple[Role, ...]] | None = None,
 ) -> AlterPlan:
     """Decide what `steps`, taken in order, make of a table. Pure.
 
@@ -75,6 +76,7 @@ def plan_alter(
         steps: What is asked for.
         table: What to call the table in errors.
         deleted_by: Ids of columns whose values tell which rows are deleted, in equality deletes.
+        roles: What columns must not lose their place for, if not all that `roles_of` finds.
 
     Raises:
         AlterRefusedError: If a step would lose or misread rows, takes a column something depends
@@ -82,7 +84,8 @@ def plan_alter(
         InvalidNameError: If a new name is not a plain lower-case identifier.
 
     """
-    schema, roles = metadata.schema(), roles_of(metadata, deleted_by=deleted_by)
+    schema = metadata.schema()
+    roles = roles_of(metadata, deleted_by=deleted_by) if roles is None else roles
     last_column_id, spec = metadata.last_column_id, metadata.spec()
     mapping = metadata.name_mapping()
     for step in steps:

@@ -9,7 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import (
@@ -17,6 +17,7 @@ from pyiceberg.exceptions import (
     CommitStateUnknownException,
     ServerError,
     ServiceUnavailableError,
+    TableAlreadyExistsError,
 )
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent
@@ -26,6 +27,7 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
+    AssertCreate,
     AssertRefSnapshotId,
     AssertTableUUID,
     RemoveSnapshotRefUpdate,
@@ -45,11 +47,13 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
     StorageFullError,
+    TableNotFoundError,
     UnsupportedTableError,
     is_full,
 )
 from headrace.tables import intents, manifests
 from headrace.tables.adopt import adopting
+from headrace.tables.alter_updates import altered, is_true, requirements_of, updates_of
 from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
 from headrace.tables.conflicts import refuse_conflicts
@@ -60,6 +64,7 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.manifest_set import ManifestSet, Rewritten
 from headrace.tables.pins import LEASE_PREFIX, lapsed
+from headrace.tables.planned import PlannedTable, StagedTable
 from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.snapshot_log import SnapshotRemoval
 from headrace.tables.standard_properties import collects_garbage, metadata_folder
@@ -86,9 +91,15 @@ class _Staged:
     removed: tuple[DataFile, ...]
     written: tuple[str, ...]
 
+    def creating(self, table: StagedTable) -> "_Staged":
+        """Make the same swap create the table."""
+        return replace(
+            self, updates=(*table.creation, *self.updates), requirements=(AssertCreate(),)
+        )
+
 
 def commit_change(table: LakeTable, change: Change) -> Commit:
-    """Land a change on its branch, in one snapshot.
+    """Land a change on its branch, in one snapshot; a planned table's columns land with it.
 
     Raises:
         CommitConflictError, FencedError: If the change no longer holds; nothing was changed.
@@ -98,8 +109,14 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
 
     """
     crash_point("commit.after_data_files")
-    with table_lock(table.lake, table.name), adopting(table, change.added):
-        current = table.iceberg()
+    planned = table
+    if isinstance(planned, PlannedTable | StagedTable):
+        table = LakeTable(table.lake, table.name)
+    if isinstance(planned, PlannedTable):
+        properties = {**change.properties, **planned.properties}
+        change = replace(change, alter=planned.plan, properties=properties)
+    with table_lock(table.lake, table.name), adopting(planned, change.added):
+        current = _base_of(planned)
         snapshot_id = current.metadata.new_snapshot_id()
         table_uuid = current.metadata.table_uuid
         with _doubting(table, snapshot_id) as doubt:
@@ -108,14 +125,17 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
                     detail = "the table was dropped and created again meanwhile"
                     raise CommitConflictError(str(table.name), detail)
                 staged = _stage(table, current, change, snapshot_id=snapshot_id)
+                if isinstance(planned, StagedTable):
+                    staged = staged.creating(planned)
                 crash_point("commit.after_manifests")
                 landed = _swap(table, current, staged, doubt, snapshot_id=snapshot_id)
                 if landed is None:
                     time.sleep(_backoff_s(attempt))
-                    current = table.iceberg()
                     # a request whose answer was lost may have been carried out since
                     landed = _landed(table, snapshot_id=snapshot_id)
-                if landed is not None:
+                if landed is None:
+                    current = _base_of(planned)
+                else:
                     crash_point("commit.after_swap")
                     intents.landed(table.lake, change.added)
                     _record(table, landed, current.io, branch=change.branch)
@@ -141,6 +161,18 @@ def _doubting(table: LakeTable, snapshot_id: int) -> Generator[_Doubt]:
         if doubt.is_left:
             raise CommitOutcomeUnknownError(str(table.name), snapshot_id) from error
         raise
+
+
+def _base_of(table: LakeTable) -> Table:
+    """Load what an attempt builds upon: the table as it is, or nothing if this is to create it."""
+    if isinstance(table, PlannedTable):
+        return LakeTable(table.lake, table.name).iceberg()
+    if not isinstance(table, StagedTable):
+        return table.iceberg()
+    if table.lake.exists(table.name):
+        detail = "another process created the table meanwhile"
+        raise CommitConflictError(str(table.name), detail)
+    return table.staged
 
 
 def commit_updates(
@@ -232,9 +264,15 @@ def _backoff_s(attempt: int) -> float:
 
 def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> _Staged:
     """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
-    metadata = current.metadata
     if change.guard is not None:
         change.guard(current)
+    columns: tuple[TableUpdate, ...] = ()
+    requirements: tuple[TableRequirement, ...] = ()
+    if change.alter is not None and not is_true(change.alter, current.metadata):
+        columns = updates_of(change.alter, current.metadata)
+        requirements = requirements_of(current.metadata)
+        current = altered(current, change.alter)
+    metadata = current.metadata
     properties = _checked_properties(str(table.name), metadata, change)
     parent = _parent(table, metadata, change.branch)
     builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
@@ -269,6 +307,7 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
         }
     )
     updates: list[TableUpdate] = [
+        *columns,
         AddSnapshotUpdate(snapshot=snapshot),
         _moved_branch(metadata, change.branch, snapshot_id),
     ]
@@ -285,6 +324,7 @@ def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int
         requirements=(
             AssertTableUUID(uuid=metadata.table_uuid),
             _requires(change.branch, parent_id),
+            *requirements,
             # a lease that is renewed gets another name: then this is staged again, and keeps it
             *(_requires(name, metadata.refs[name].snapshot_id) for name in over),
         ),
@@ -397,7 +437,7 @@ def _swap(
     """
     try:
         response = table.lake.catalog.commit_table(current, staged.requirements, staged.updates)
-    except CommitFailedException:
+    except (CommitFailedException, TableAlreadyExistsError):
         landed = _landed(table, snapshot_id=snapshot_id)
         if landed is None:
             _remove_all(current.io, staged.written)
@@ -442,6 +482,8 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             metadata = table.iceberg().metadata
+        except TableNotFoundError:
+            return None
         except NO_ANSWER:
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:

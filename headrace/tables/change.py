@@ -10,6 +10,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 
 from headrace.identifiers import TableName
+from headrace.tables.alter_plan import AlterPlan
 from headrace.tables.history import CODE, INPUTS, RUN_ID
 from headrace.tables.partitions import PartitionKey
 
@@ -79,6 +80,7 @@ class Change:
         may_conflict: Whether a data file added since the base may hold rows the change should have
             seen; files that cannot are no reason to refuse.
         guard: Looks at the table that each attempt builds upon, and raises to refuse the commit.
+        alter: Columns that come with the rows; the commit is refused if others changed them since.
         entries_max: If given, nothing but the manifests is rewritten, with this many entries each.
 
     """
@@ -97,3 +99,4 @@ class Change:
     entries_max: int | None = None
     branch: str = MAIN_BRANCH
     guard: Callable[[Table], None] | None = None
+    alter: AlterPlan | None = None

@@ -101,6 +101,7 @@ def overwrite_partitions(
     provenance: Provenance,
     properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
     """Make `partitions` hold exactly `files`, in one snapshot; other partitions stay.
 
@@ -126,6 +127,7 @@ def overwrite_partitions(
             spec_id=scheme.spec_id,
             properties=properties or {},
             branch=branch,
+            guard=guard,
         ),
     )
 
@@ -137,8 +139,9 @@ def overwrite(
     provenance: Provenance,
     properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Make the whole table hold exactly `files`, in one snapshot."""
+    """Make the whole table hold exactly `files`, in one snapshot. For `guard` see `append`."""
     return commit_change(
         table,
         Change(
@@ -148,6 +151,7 @@ def overwrite(
             is_removed=lambda _: True,
             properties=properties or {},
             branch=branch,
+            guard=guard,
         ),
     )
 
@@ -206,11 +210,12 @@ def rewrite_files(
     provenance: Provenance,
     may_conflict: Callable[[DataFile], bool] | None = None,
     branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
     """Swap files for others with other rows: a merge or a row-level delete, copy-on-write.
 
     Delete files that `added` has applied may be among `removed`. With nothing `removed` it is an
-    append that is refused if rows it should have seen came in between.
+    append that is refused if rows it should have seen came in between. For `guard` see `append`.
 
     Raises:
         CommitConflictError: If since `base_snapshot_id` (None: a table without commits) a file of
@@ -229,6 +234,7 @@ def rewrite_files(
         provenance=provenance,
         may_conflict=may_conflict,
         branch=branch,
+        guard=guard,
     )
     return commit_change(table, change)
 
@@ -319,6 +325,7 @@ def _rewriting(
     provenance: Provenance,
     branch: str,
     may_conflict: Callable[[DataFile], bool] | None = None,
+    guard: Callable[[Table], None] | None = None,
 ) -> Change:
     metadata = table.iceberg().metadata
     spec_id = metadata.default_spec_id
@@ -334,6 +341,7 @@ def _rewriting(
         base_snapshot_id=base_snapshot_id,
         may_conflict=may_conflict,
         branch=branch,
+        guard=guard,
     )
 
 

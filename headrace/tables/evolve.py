@@ -79,7 +79,7 @@ def plan_evolution(
         if old.nullable and not column.nullable:
             raise ContractError(table, f"`{column.name}` is optional and cannot become required")
         if old.type != column.type:
-            if not _is_wider(old.type, column.type):
+            if not is_wider(old.type, column.type):
                 raise ContractError(
                     table, f"`{column.name}` is {old.type} and cannot become {column.type}"
                 )
@@ -182,7 +182,8 @@ def _iceberg_type(field: pa.Field, *, table: str) -> IcebergType:
     return schema.to_iceberg(pa.schema([field]), table=table).fields[0].field_type
 
 
-def _is_wider(old: pa.DataType, new: pa.DataType) -> bool:
+def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
+    """Whether every value of one type is one of the other, by the widenings that tables know."""
     if pa.types.is_decimal(old) and pa.types.is_decimal(new):
         return old.scale == new.scale and new.precision >= old.precision
     return (old, new) in {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}

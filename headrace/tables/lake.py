@@ -13,6 +13,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
@@ -160,18 +162,18 @@ class Lake:
         terms = tuple(partitions.Term.parse(text) for text in partition_by)
         table = LakeTable(self, name)
         if not self.exists(name):
-            wanted = schema.to_iceberg(schema_wanted, table=str(name))
-            spec = partitions.spec_of(terms, wanted, table=str(name))
+            wanted, spec, said = create_arguments(
+                name,
+                schema_wanted,
+                terms=terms,
+                properties={**(defaults or {}), **(properties or {})},
+            )
             # two processes that create one namespace at once would both insert its row
             with table_lock(self, name.namespace):
                 self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
-                said = {**_TABLE_PROPERTIES, **(defaults or {}), **(properties or {})}
                 self.catalog.create_table(
-                    (name.namespace, name.name),
-                    wanted,
-                    partition_spec=spec,
-                    properties={**said, **column_statistics.limits(wanted, spec, said)},
+                    (name.namespace, name.name), wanted, partition_spec=spec, properties=said
                 )
             except TableAlreadyExistsError:
                 pass  # another process was first: fall through and compare
@@ -319,6 +321,25 @@ class LakeTable:
         return TableVersion.of(
             self.name, table.metadata, table.metadata_location, table.io, snapshot_id
         )
+
+
+def create_arguments(
+    name: TableName,
+    wanted: pa.Schema,
+    *,
+    terms: tuple[partitions.Term, ...],
+    properties: Mapping[str, str],
+) -> tuple[Schema, PartitionSpec, dict[str, str]]:
+    """Say how a new table is created: its schema, its partition spec, its properties. Pure.
+
+    Raises:
+        ContractError: If the schema or partitioning cannot be a table's.
+
+    """
+    columns = schema.to_iceberg(wanted, table=str(name))
+    spec = partitions.spec_of(terms, columns, table=str(name))
+    said = {**_TABLE_PROPERTIES, **properties}
+    return columns, spec, {**said, **column_statistics.limits(columns, spec, said)}
 
 
 def _slug(catalog: Catalog) -> str:

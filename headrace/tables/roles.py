@@ -33,13 +33,31 @@ def roles_of(
     A column of an older partition scheme counts, and one that rows are `deleted_by`: other readers
     fail, and DuckDB 1.5 ends its process, on files whose partition or delete column is gone.
     """
+    return _together((*_of_format(metadata, deleted_by), *_by_name(metadata)))
+
+
+def roles_by_id(
+    metadata: TableMetadata, *, deleted_by: Collection[int] = ()
+) -> Mapping[int, tuple[Role, ...]]:
+    """Find the roles that belong to a column's id, whatever it is called. Pure.
+
+    Those that belong to a name are kept by a change that leaves a column of that name.
+    """
+    return _together(_of_format(metadata, deleted_by))
+
+
+def _together(roles: Iterable[tuple[int, Role]]) -> dict[int, tuple[Role, ...]]:
     found: dict[int, tuple[Role, ...]] = {}
-    deleting = Role("tells which rows are deleted, until compaction", frozenset({DROP, WIDEN}))
-    by_deletes = ((field_id, deleting) for field_id in deleted_by)
-    for field_id, role in (*_by_id(metadata), *_by_name(metadata), *by_deletes):
+    for field_id, role in roles:
         if role not in found.get(field_id, ()):
             found[field_id] = (*found.get(field_id, ()), role)
     return found
+
+
+def _of_format(metadata: TableMetadata, deleted_by: Collection[int]) -> Iterator[tuple[int, Role]]:
+    yield from _by_id(metadata)
+    deleting = Role("tells which rows are deleted, until compaction", frozenset({DROP, WIDEN}))
+    yield from ((field_id, deleting) for field_id in deleted_by)
 
 
 def _by_id(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:

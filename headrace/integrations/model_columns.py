@@ -1,0 +1,185 @@
+"""What a model's columns do to its table's: nothing, additions, or what `on_schema_change` says."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+
+from headrace.definitions.stream import renamed_coordinates
+from headrace.errors import AlterRefusedError, ContractError, ModelColumnsError, ModelTypeError
+from headrace.integrations.model_request import ModelRequest
+from headrace.tables import partitions, schema
+from headrace.tables.alter import deleted_by
+from headrace.tables.alter_plan import AlterPlan, plan_alter
+from headrace.tables.alter_steps import (
+    AddColumn,
+    DropColumn,
+    MakeOptional,
+    RenameColumn,
+    Step,
+    WidenColumn,
+)
+from headrace.tables.evolve import former_names, is_wider
+from headrace.tables.roles import roles_by_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnsPlan:
+    """The columns of a model that are written, and what becomes of the table's columns before."""
+
+    names: tuple[str, ...]
+    alter: AlterPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Difference:
+    """How a model's columns differ from its table's, by name."""
+
+    added: tuple[pa.Field, ...]
+    removed: tuple[pa.Field, ...]  # the table has them, the model does not give them
+    widened: tuple[pa.Field, ...]
+    retyped: tuple[pa.Field, ...]  # to a type that older values do not fit
+    relaxed: tuple[str, ...]
+
+
+def plan_columns(
+    current: Table, wanted: pa.Schema, *, request: ModelRequest, all_rows: bool
+) -> ColumnsPlan:
+    """Decide which columns the table gets. Changes nothing.
+
+    An explicit full refresh, which replaces `all_rows`, gives the table exactly the model's columns
+    and types: a column of another type is dropped and comes back as a new one. Otherwise
+    `on_schema_change` decides, for incremental models that say it; one that is not said adds and
+    widens. A column the model requires may be optional in the table: its rows are checked.
+
+    Raises:
+        ContractError: If the partitioning differs, or a column was renamed or dropped by hand.
+        ModelColumnsError: If the columns differ and `on_schema_change` is `fail`.
+        ModelTypeError: If a column has another type, which only a full refresh can change.
+
+    """
+    table, metadata = str(request.target), current.metadata
+    _refuse_other_partitions(current, request)
+    wanted = schema.to_arrow(schema.to_iceberg(wanted, table=table))
+    have = schema.to_arrow(current.schema())
+    renamed = _renames(have, wanted)
+    have = pa.schema([each.with_name(renamed.get(each.name, each.name)) for each in have])
+    found = _compare(have, wanted)
+    names = tuple(wanted.names)
+    if all_rows and request.full_refresh:
+        more = _refreshed(metadata, found, table=table)
+    elif request.on_schema_change == "ignore":
+        more = ()
+        names = tuple(name for name in names if name in have.names)
+    else:
+        more = _additions(metadata, found, request=request)
+    steps = (*(RenameColumn(old, to=new) for old, new in renamed.items()), *more)
+    # a full refresh leaves no file, and so no delete file either
+    deletes = frozenset[int]() if all_rows else deleted_by(current, steps)
+    # what other roles need is a column of the name, and the model says which names there are
+    roles = roles_by_id(metadata, deleted_by=deletes)
+    return ColumnsPlan(names=names, alter=plan_alter(metadata, steps, table=table, roles=roles))
+
+
+def _refuse_other_partitions(current: Table, request: ModelRequest) -> None:
+    have = partitions.terms_of(current.spec(), current.schema())
+    said = tuple(partitions.Term.parse(text) for text in request.partition_by)
+    if have != said:
+        listed = [", ".join(str(term) for term in terms) or "nothing" for terms in (have, said)]
+        raise ContractError(
+            str(request.target),
+            f"it is partitioned by ({listed[0]}), the model says ({listed[1]}); partition it so "
+            "with `headrace tables alter`, or say what it is",
+        )
+
+
+def _renames(have: pa.Schema, wanted: pa.Schema) -> dict[str, str]:
+    return {
+        old: new
+        for old, new in renamed_coordinates(have.names).items()
+        if new in wanted.names and old not in wanted.names
+    }
+
+
+def _compare(have: pa.Schema, wanted: pa.Schema) -> _Difference:
+    both = [(have.field(each.name), each) for each in wanted if each.name in have.names]
+    other = [(old, new) for old, new in both if old.type != new.type]
+    return _Difference(
+        added=tuple(each for each in wanted if each.name not in have.names),
+        removed=tuple(each for each in have if each.name not in wanted.names),
+        widened=tuple(new for old, new in other if is_wider(old.type, new.type)),
+        retyped=tuple(new for old, new in other if not is_wider(old.type, new.type)),
+        relaxed=tuple(new.name for old, new in both if new.nullable and not old.nullable),
+    )
+
+
+def _refuse_any(found: _Difference, *, table: str) -> None:
+    retyped = tuple(each.name for each in (*found.widened, *found.retyped))
+    added, removed = (tuple(e.name for e in part) for part in (found.added, found.removed))
+    if added or removed or retyped:
+        raise ModelColumnsError(table, added=added, removed=removed, retyped=retyped)
+
+
+def _additions(
+    metadata: TableMetadata, found: _Difference, *, request: ModelRequest
+) -> tuple[Step, ...]:
+    table = str(request.target)
+    if request.on_schema_change == "fail":
+        _refuse_any(found, table=table)
+    former = former_names(metadata)
+    for each in found.added:
+        if each.name in former:
+            raise ContractError(table, _was_altered(each.name, now=former[each.name]))
+    for each in found.retyped:
+        have = schema.to_arrow(metadata.schema()).field(each.name).type
+        raise ModelTypeError(
+            table,
+            each.name,
+            f"it is {have} in the table and {each.type} in the model; cast it, or replace all rows "
+            "with `dbt run --full-refresh`, which changes the type too",
+        )
+    gone: tuple[Step, ...]
+    if request.on_schema_change == "sync_all_columns":
+        gone = tuple(DropColumn(each.name) for each in found.removed)
+        plan_alter(metadata, gone, table=table)  # refuses columns that something depends on
+    else:
+        gone = tuple(MakeOptional(each.name) for each in found.removed if not each.nullable)
+    return (
+        *gone,
+        *(AddColumn(each.name, type=each.type) for each in found.added),
+        *(WidenColumn(each.name, type=each.type) for each in found.widened),
+        *(MakeOptional(name) for name in found.relaxed),
+    )
+
+
+def _was_altered(name: str, *, now: str | None) -> str:
+    what = "dropped from the table" if now is None else f"renamed to `{now}` in the table"
+    return (
+        f"column `{name}` was {what}; change the model, change the table back with `headrace tables "
+        "alter`, or let `dbt run --full-refresh` give the table the model's columns"
+    )
+
+
+def _refreshed(metadata: TableMetadata, found: _Difference, *, table: str) -> tuple[Step, ...]:
+    gone = tuple(each for each in found.removed if _may_go(metadata, each.name, table=table))
+    kept = (each for each in found.removed if each not in gone)
+    return (
+        *(DropColumn(each.name) for each in (*gone, *found.retyped)),
+        *(AddColumn(each.name, type=each.type) for each in (*found.added, *found.retyped)),
+        *(WidenColumn(each.name, type=each.type) for each in found.widened),
+        *(MakeOptional(name) for name in found.relaxed if name not in _names(found.retyped)),
+        *(MakeOptional(each.name) for each in kept if not each.nullable),
+    )
+
+
+def _names(fields: tuple[pa.Field, ...]) -> frozenset[str]:
+    return frozenset(each.name for each in fields)
+
+
+def _may_go(metadata: TableMetadata, name: str, *, table: str) -> bool:
+    try:
+        plan_alter(metadata, (DropColumn(name),), table=table)
+    except AlterRefusedError:
+        return False
+    return True

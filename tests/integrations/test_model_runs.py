@@ -1,0 +1,200 @@
+"""What a run of dbt may change about a model: flags that read less, code elsewhere, another run."""
+
+import datetime as dt
+import shutil
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.identifiers import TableName
+from headrace.tables import commit
+from headrace.tables.commit import Provenance
+from headrace.tables.files import write_batches
+from tests.conftest import ROOT
+from tests.integrations.conftest import Project
+
+FROM_EVENTS = "from {{ source('raw', 'events') }}"
+TABLE = "{{ config(materialized='table') }} "
+DAILY = """
+{{ config(materialized='incremental', incremental_strategy='insert_overwrite',
+          meta={'headrace_table': {'partition_by': ['day(event_time)']}}) }}
+select id, event_time from {{ source('raw', 'events') }}
+where {{ headrace.write_range('event_time') }}
+"""
+APPEND = """
+{{ config(materialized='incremental', incremental_strategy='append') }}
+select id, name from {{ source('raw', 'events') }} as events
+{% if is_incremental() %}
+  {% if execute %}{% set newest = run_query('select max(id) from ' ~ this).columns[0][0] %}{% endif %}
+  where id > {{ newest }}
+{% endif %}
+"""
+
+
+RECORD = pa.schema([("id", pa.int64()), ("name", pa.string())])
+ONE = [{"id": 1, "name": "a"}]
+
+
+def day(number: int) -> dt.datetime:
+    return dt.datetime(2026, 3, number, 12, tzinfo=dt.UTC)
+
+
+def test_a_run_that_reads_less_commits_nothing(project: Project) -> None:
+    project.model("whole", f"{TABLE} select id {FROM_EVENTS}")
+    project.model("daily", DAILY)
+    project.events({"id": 1, "event_time": day(1)}, {"id": 2, "event_time": day(2)})
+    project.run()
+    project.events({"id": 3, "event_time": day(2)})
+    project.model("up", f"{TABLE} select id, sum(id) over () as wrong {FROM_EVENTS}")
+    project.model("upper", f"{TABLE} select id {FROM_EVENTS}")
+    project.model("down", TABLE + "select id from {{ ref('upper') }}")
+    before = [project.lake.table(f"out.{name}").head() for name in ("whole", "daily")]
+
+    for flag in (["--empty"], ["--sample", "1 day"]):
+        found = project.run(*flag)
+        checked = dict.fromkeys(("whole", "daily", "upper", "down"), "checked")
+        assert {name: code for name, code in found.items() if name != "up"} == checked
+        assert "column `wrong`" in found["up"]
+    assert [project.lake.table(f"out.{name}").head() for name in ("whole", "daily")] == before
+    assert [str(name) for name in project.lake.names() if name.namespace == "out"] == [
+        "out.daily",
+        "out.whole",
+    ]
+    (project.folder / "models" / "up.sql").unlink()
+    (project.folder / "models" / "up.yml").unlink()
+    assert project.run() == {
+        "whole": "replaced",
+        "daily": "overwritten",
+        "upper": "replaced",
+        "down": "replaced",
+    }
+    for name in ("whole", "daily", "upper", "down"):
+        assert [row[0] for row in project.rows(name)] == [1, 2, 3]
+
+
+MODELS = {
+    "by_var": "select n * {{ var('k') }} as v " + FROM_EVENTS,
+    "by_environment": "select n * {{ env_var('TEST_K') }} as v " + FROM_EVENTS,
+    "by_yaml": "select n * {{ config.get('meta')['k'] }} as v " + FROM_EVENTS,
+    "by_package": "select n * {{ other.factor() }} as v " + FROM_EVENTS,
+    "by_ephemeral": "select n * k as v from {{ ref('factors') }}",
+    "by_view": "select n * k as v from {{ ref('seen') }}",
+    "by_query": "{% if execute %}{% set k = run_query('select ' ~ var('k')).columns[0][0] %}{% endif %}"
+    "select n * {{ k or 0 }} as v " + FROM_EVENTS,
+}
+# none of these is code: they differ in every run
+STEADY = """
+select id, '{{ invocation_id }}' as run, '{{ run_started_at }}' as began,
+  '{{ modules.datetime.datetime.now() }}' as at, '{{ modules.datetime.date.today() }}' as day
+from {{ source('raw', 'events') }} {% if flags.FULL_REFRESH %} where true {% endif %}
+"""
+BRANCH = (
+    "{{ config(materialized='incremental', incremental_strategy='append') }} select n as v "
+    + FROM_EVENTS
+    + " {% if is_incremental() %} where id > {{ var('k') }} {% endif %}"
+)
+
+
+def test_whatever_changes_the_sql_that_runs_is_a_changed_definition(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = project.folder / "dbt_packages" / "other"
+    (package / "macros").mkdir(parents=True)
+    (package / "dbt_project.yml").write_text("name: other\nconfig-version: 2\n")
+    for name, sql in MODELS.items():
+        project.model(name, TABLE + sql)
+    for name, kind in {"factors": "ephemeral", "seen": "view"}.items():
+        config = "{{ config(materialized='KIND') }}".replace("KIND", kind)
+        project.model(name, f"{config} select n, {{{{ var('k') }}}} as k {FROM_EVENTS}")
+    project.model("by_branch", BRANCH)
+    project.model("steady", TABLE + STEADY)
+    project.events({"id": 9, "n": 5, "event_time": day(1)})
+
+    def run(k: int) -> dict[str, str]:
+        monkeypatch.setenv("TEST_K", str(k))
+        macro = f"{{% macro factor() %}}{k}{{% endmacro %}}"
+        (package / "macros" / "factor.sql").write_text(macro)
+        config = f"    config: {{meta: {{k: {k}}}}}\n"
+        project.model("by_yaml", TABLE + MODELS["by_yaml"], config)
+        found = project.run("--vars", f"{{k: {k}}}")
+        return {name: code for name, code in found.items() if name != "seen"}
+
+    try:
+        first, again, found = run(1), run(1), run(2)
+    finally:
+        shutil.rmtree(package.parent)
+
+    changing = {*MODELS, "by_branch"}
+    assert first == dict.fromkeys((*changing, "steady"), "replaced")
+    assert again == dict.fromkeys(first, "unchanged")
+    assert found == {**dict.fromkeys(changing, "replaced"), "steady": "unchanged"}
+    assert {name: project.rows(name) for name in MODELS} == {name: [(10,)] for name in MODELS}
+
+
+def test_another_runs_commit_makes_a_model_plan_and_render_again(project: Project) -> None:
+    project.model("log", APPEND)
+    project.model("odd", TABLE + "select id " + FROM_EVENTS)
+    project.events({"id": 1, "name": "a", "event_time": day(1)})
+
+    def build_beside(event: Any) -> None:  # noqa: ANN401 - a protobuf made at run time
+        """Do what another run of the model does, between its plan and its commit."""
+        executing = event.info.name == "NodeExecuting"
+        if not executing or event.data.node_info.node_name != "log" or done:
+            return
+        done.append(True)
+        other = project.lake.create(TableName("out", "log"), RECORD)
+        newest = project.lake.table("raw.events").head().snapshot_id or 0
+        files = write_batches(other, [pa.RecordBatch.from_pylist(ONE, schema=RECORD)])
+        said = Provenance(code="r-other", inputs={"raw.events": newest})
+        commit.append(other, files, provenance=said)
+
+    done: list[bool] = []
+    assert project.run(on_event=build_beside) == {"log": "replaced", "odd": "replaced"}
+    assert done
+    assert project.rows("log") == [(1, "a")]
+    project.events({"id": 2, "name": "b", "event_time": day(1)})
+    # what the model asks the database is data, not code: the rows that are there stay
+    assert project.run() == {"log": "appended", "odd": "replaced"}
+    assert project.rows("log") == [(1, "a"), (2, "b")]
+
+
+def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> None:
+    project.model("lost", f"{TABLE} select id {FROM_EVENTS}")
+    project.model("step", "{{ config(materialized='incremental') }} select id " + FROM_EVENTS)
+    project.model("seen", "{{ config(materialized='view') }} select id " + FROM_EVENTS)
+    shutil.rmtree(project.folder / "macros" / "materializations")
+
+    found = project.run()
+
+    assert "`headrace.lost` would not be committed" in found["lost"]
+    assert "`headrace.step` would not be committed" in found["step"]
+    assert found["seen"] == "OK"
+    assert not [name for name in project.lake.names() if name.namespace == "out"]
+
+    # a materialization of one's own that calls headrace's is as good
+    own = project.folder / "macros" / "own.sql"
+    own.write_text(
+        "{% materialization table, adapter='duckdb' %}{{ return(wrapped()) }}{% endmaterialization %}"
+        "{% macro wrapped() %}{{ return(headrace.commit_model()) }}{% endmacro %}"
+    )
+    source = ROOT / "dbt_project" / "macros" / "materializations" / "iceberg.sql"
+    text = source.read_text()
+    (project.folder / "macros" / "commit.sql").write_text(
+        text[text.index("{% macro commit_model") :]
+    )
+    project.events({"id": 1, "event_time": day(1)})
+    assert project.run("--select", "lost") == {"lost": "replaced"}
+
+
+def test_configuration_that_would_be_ignored_is_refused(project: Project) -> None:
+    merge = "{{ config(materialized='incremental', incremental_strategy='merge', unique_key='id', %s) }}"
+    project.model(
+        "some", merge % "merge_update_columns=['name']" + f"select id, name {FROM_EVENTS}"
+    )
+    project.model("never", merge % "on_schema_change='perhaps'" + f"select id, name {FROM_EVENTS}")
+
+    found = project.run()
+
+    assert "`merge_update_columns` is not supported" in found["some"]
+    assert "on_schema_change `perhaps` is unknown" in found["never"]
