@@ -1,14 +1,13 @@
 """Build the feature tables by running dbt in this process."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dbt.cli.main import dbtRunner
 
-import headrace
 from headrace.config import Settings
+from headrace.definitions.dbt_project import find_project, project_places
 from headrace.errors import FeatureBuildError, SettingsError
 from headrace.integrations.dbt_duckdb import session
 
@@ -94,13 +93,10 @@ def project_dir(settings: Settings) -> Path:
         SettingsError: If there is none, naming the places looked at.
 
     """
-    given = os.environ.get("HEADRACE_DBT_PROJECT")
-    checkout = Path(headrace.__file__).parents[1] / "dbt_project"
-    places = [Path(given)] if given else [settings.root / "dbt_project", checkout]
-    for place in places:
-        if (place / "dbt_project.yml").is_file():
-            return place
-    looked = ", ".join(f"`{place}`" for place in places)
+    found = find_project(settings)
+    if found is not None:
+        return found
+    looked = ", ".join(f"`{place}`" for place in project_places(settings))
     msg = f"no `dbt_project.yml` in {looked}; set HEADRACE_DBT_PROJECT=/path/to/dbt_project"
     raise SettingsError(msg)
 

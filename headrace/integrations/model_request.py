@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from headrace.definitions.dbt_project import MODEL_PROPERTY
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.definitions.types import FieldType
 from headrace.errors import DefinitionError
@@ -15,7 +16,6 @@ from headrace.identifiers import TableName
 
 STRATEGIES = ("table", "append", "merge", "insert_overwrite")
 SCHEMA_CHANGES = ("ignore", "append_new_columns", "fail", "sync_all_columns")
-MODEL_PROPERTY = "headrace.model"  # which dbt model builds a table: `<project>.<model>`
 _RENDERED = "r-"  # codes before it were of unrendered SQL
 
 

@@ -17,6 +17,7 @@ from headrace.tables.alter_plan import AlterPlan
 from headrace.tables.alter_updates import altered
 from headrace.tables.lake import Lake, LakeTable, create_arguments
 from headrace.tables.locks import table_lock
+from headrace.tables.schema import refuse_reserved
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ def stage_table(
     """Plan a table that does not exist; as `Lake.create`, but the first commit creates it.
 
     Raises:
-        ContractError: If the schema or partitioning cannot be a table's.
+        ContractError: If the schema or partitioning cannot be a table's, or a column has a name
+            that Iceberg keeps for itself.
 
     """
+    refuse_reserved(schema.names, table=str(name))
     terms = tuple(partitions.Term.parse(text) for text in partition_by)
     wanted, spec, said = create_arguments(name, schema, terms=terms, properties=properties)
     # two processes that create one namespace at once would both insert its row
