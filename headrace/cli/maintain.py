@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.cli.failures import say_error
+from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import (
     Format,
@@ -104,7 +104,8 @@ def maintain(
             with _stopping() as stop:
                 shown.round(stop)
         if shown.errors:
-            raise shown.errors[0]
+            shown.say_failed()
+            raise typer.Exit(exit_status(*shown.errors))
 
 
 class _Shown:
@@ -177,15 +178,25 @@ class _Shown:
         """Do rounds until `stop` is set; what failed in one of them is no reason to end."""
         from headrace.maintenance.maintain import follow
 
+        def one_round() -> "MaintenanceRun":
+            done = self.round(stop, idle=False)
+            self.say_failed()
+            return done
+
         follow(
-            lambda: self.round(stop, idle=False),
+            one_round,
             interval_s=every_s,
             stop=stop,
-            failed=self._say_failed,
+            failed=self._say_error,
         )
         self.errors = ()
 
-    def _say_failed(self, error: LakeError) -> None:
+    def say_failed(self) -> None:
+        """Say on stderr what failed in the last round, each once: the table's column is short."""
+        for error in {str(each): each for each in self.errors}.values():
+            self._say_error(error)
+
+    def _say_error(self, error: LakeError) -> None:
         say_error(error, catalog=self._catalog)
 
 

@@ -12,10 +12,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.cli.failures import EXIT_TRY_AGAIN
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.tables.lake import Lake, LakeTable
 from tests.conftest import ROOT
+from tests.disks import room_for
+from tests.maintenance.test_full_disk import texts_table
 from tests.tables.factories import add, events_table, ids_of
 
 Headrace = Callable[..., Result]
@@ -143,6 +146,22 @@ def test_what_failed_is_named_and_the_command_fails_after_the_rest_is_done(
     assert "1 failed" in result.stdout
     assert "1 done" in result.stdout
     assert len(untidy.head().files()) == 4
+
+
+def test_maintenance_without_room_fails_with_the_status_for_trying_again(
+    lake: Lake, settings: Settings, headrace: Headrace
+) -> None:
+    table = texts_table(lake, files=10)
+    before = {path for path in settings.warehouse.rglob("*") if path.is_file()}
+    databases = max(path.stat().st_size for path in settings.state_dir.glob("*.db*"))
+    with room_for(databases + 200_000):
+        result = headrace("maintain", *FINISHED)
+    assert result.exit_code == EXIT_TRY_AGAIN
+    assert "1 failed" in result.stdout
+    assert result.stderr.startswith("StorageFullError")
+    assert {path for path in settings.warehouse.rglob("*") if path.is_file()} == before
+    assert headrace("maintain", *FINISHED).exit_code == 0
+    assert len(table.head().files()) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

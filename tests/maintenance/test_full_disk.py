@@ -27,13 +27,19 @@ def test_maintenance_of_a_full_disk_fails_by_name_and_leaves_no_file(tmp_path: P
     on_small_disk(tmp_path / "disk", _maintained, mib=6)
 
 
+def texts_table(lake: Lake, *, files: int) -> LakeTable:
+    """A table of files of a quarter of a MiB that hardly compress."""
+    table = lake.create(TableName("raw", "texts"), _COLUMNS)
+    for number in range(files):
+        written = write_batches(table, [_rows(number)])
+        commit.append(table, written, provenance=commit.Provenance())
+    return table
+
+
 def _maintained(disk: SmallDisk) -> None:
     env = {"HEADRACE_STATE_DIR": str(disk.folder / "state")}
     with Lake.open(Settings.load(env=env, path=ROOT / "lake" / "lake.toml")) as lake:
-        table = lake.create(TableName("raw", "texts"), _COLUMNS)
-        for number in range(6):
-            files = write_batches(table, [_rows(number)])
-            commit.append(table, files, provenance=commit.Provenance())
+        table = texts_table(lake, files=6)
         before = _ids(table)
         for left_kib in _LEFT_KIB:
             with disk.filled(left_bytes=left_kib * 1024):
