@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headrace.cli.lakes import CatalogOption, TableArgument, open_lake
+from headrace.cli.lakes import CatalogOption, TableArgument, look_at_lake, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def trash(
     """List what clean-ups moved to the table's trash, and until when it is kept."""
     from headrace.maintenance.trash import trash_list
 
-    with open_lake(catalog) as lake:
+    with look_at_lake(catalog) as lake:
         found = lake.table(table)
         rows = [_run_row(found, run) for run in trash_list(found)]
     out = output_of(output, catalog=catalog)

@@ -1,7 +1,7 @@
 """Which lake a command works on: this one, or the tables of any PyIceberg catalog."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +10,8 @@ from headrace.cli.output import on_catalog
 from headrace.errors import LakeError
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
     from headrace.tables.lake import Lake
 
 CatalogOption = Annotated[
@@ -28,9 +30,8 @@ TargetOption = Annotated[
 ]
 
 
-@contextlib.contextmanager
-def open_lake(catalog: str | None = None) -> "Generator[Lake]":
-    """Open this lake, which has to be there, or one over a catalog that PyIceberg's configuration names.
+def open_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[Lake]":
+    """Open this lake, which has to be there, or one over a catalog of PyIceberg's configuration.
 
     Commands that an error tells to run next go to the same catalog.
 
@@ -42,6 +43,20 @@ def open_lake(catalog: str | None = None) -> "Generator[Lake]":
     """
     from headrace.tables.lake import Lake
 
+    return _opened(catalog, Lake.of)
+
+
+def look_at_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[Lake]":
+    """Open a lake as `open_lake` does, for a command that only reads: nothing is created."""
+    from headrace.tables.lake import Lake
+
+    return _opened(catalog, Lake.looking_at)
+
+
+@contextlib.contextmanager
+def _opened(catalog: str | None, lake_over: "Callable[[Catalog], Lake]") -> "Generator[Lake]":
+    from headrace.tables.lake import Lake
+
     if catalog is None:
         with Lake.existing() as lake:
             yield lake
@@ -49,7 +64,7 @@ def open_lake(catalog: str | None = None) -> "Generator[Lake]":
     from headrace.tables.foreign import open_catalog
 
     try:
-        with open_catalog(catalog) as opened, Lake.of(opened) as lake:
+        with open_catalog(catalog) as opened, lake_over(opened) as lake:
             yield lake
     except LakeError as error:
         error.args = (on_catalog(str(error), catalog), *error.args[1:])

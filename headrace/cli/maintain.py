@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.failures import exit_status, say_error
-from headrace.cli.lakes import CatalogOption, open_lake
+from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
 from headrace.cli.output import (
     Format,
     Output,
@@ -89,7 +89,8 @@ def maintain(
         raise typer.BadParameter(msg, param_hint="--plan")
     budget = Budget(bytes=None if budget_mib is None else budget_mib * _MIB, seconds=budget_s)
     names = [TableName.parse(name) for name in dict.fromkeys(tables or ())]
-    with open_lake(catalog) as lake:
+    opened = look_at_lake if plan else open_lake
+    with opened(catalog) as lake:
         for name in names:
             lake.table(name)  # a name that is wrong is said before anything is done
         shown = _Shown(

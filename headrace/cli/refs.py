@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli.commit_rows import NOT_APPLIED, commit_row, say_commits, time_of
-from headrace.cli.lakes import CatalogOption, open_lake
+from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
 from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def refs(
     from headrace.tables.leases import leases as leases_of
     from headrace.tables.refs import refs as refs_of
 
-    with open_lake(catalog) as lake:
+    with look_at_lake(catalog) as lake:
         found = lake.table(table)
         holders = {lease.tag: lease.holder for lease in leases_of(found)}
         rows = [_ref_row(found, ref, holders) for ref in refs_of(found)]

@@ -9,7 +9,7 @@ import typer
 from headrace.cli import cleanup, compaction, move_main, refs
 from headrace.cli.alter import alter
 from headrace.cli.failures import exit_status, say_error
-from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, open_lake
+from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, look_at_lake
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.rows import delete
 
@@ -56,7 +56,7 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
     """
     from headrace.tables.unreadable import read_each
 
-    with open_lake(catalog) as lake:
+    with look_at_lake(catalog) as lake:
         read = read_each(lake, lambda table: _facts(table.head()))
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
     _show_all(read.found, read.unreadable, columns=columns, output=output, catalog=catalog)
@@ -74,7 +74,7 @@ def show(
     """Show one table: columns, partitioning, tags, and what its latest commits did and read."""
     from headrace.tables.refs import tags
 
-    with open_lake(catalog) as lake:
+    with look_at_lake(catalog) as lake:
         found = lake.table(table)
         head, tagged = found.head(), tags(found)
         commits = _commits(found, limit=snapshots)
@@ -111,7 +111,7 @@ def health(
     from headrace.tables.unreadable import read_each
 
     target_bytes = None if target_mib is None else target_mib * _MIB
-    with open_lake(catalog) as lake:
+    with look_at_lake(catalog) as lake:
         if table:
             scored, unreadable = (health_of(lake.table(table), target_bytes=target_bytes),), ()
         else:

@@ -1,6 +1,6 @@
 """The control database: what each commit did and read, kept after snapshots expire."""
 
-from headrace.registry.databases import error_of, name_errors, prepare_sqlite
+from headrace.registry.databases import error_of, in_memory, name_errors, prepare_sqlite
 from headrace.registry.records import (
     Build,
     CommitRecord,
@@ -24,6 +24,7 @@ __all__ = [
     "SealedSource",
     "WriteRecord",
     "error_of",
+    "in_memory",
     "name_errors",
     "prepare_sqlite",
 ]

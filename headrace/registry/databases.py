@@ -1,6 +1,7 @@
 """Databases whose errors have names, and that keep what was committed."""
 
 import sqlite3
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -60,6 +61,11 @@ def error_of(database: str, error: BaseException, *, path: str) -> DatabaseUnava
     if full:
         return DatabaseFullError(database, str(error), path=path)
     return DatabaseUnavailableError(database, str(error))
+
+
+def in_memory() -> str:
+    """Return the address of an empty database in memory, which lives as long as it is open."""
+    return f"sqlite:///file:{uuid.uuid4().hex}?mode=memory&cache=shared&uri=true"
 
 
 def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection

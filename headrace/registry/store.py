@@ -44,10 +44,10 @@ class Registry:
     """
 
     def __init__(self, uri: str, *, wait_s: float = 30) -> None:
-        self.engine = sa.create_engine(uri, connect_args={"timeout": wait_s})
+        self.engine = _engine(uri, wait_s)
         sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
         # for rows that mean nothing after a power cut; waiting for the disk is most of their cost
-        self._passing = sa.create_engine(uri, connect_args={"timeout": wait_s})
+        self._passing = _engine(uri, wait_s)
         sqlalchemy.event.listen(self._passing, "connect", prepare_passing)
         for engine in (self.engine, self._passing):
             name_errors(engine, "registry")
@@ -360,6 +360,12 @@ class Registry:
         with self.engine.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [WriteRecord(table=row.pop("table_name"), **row) for row in rows]
+
+
+def _engine(uri: str, wait_s: float) -> sa.Engine:
+    # as for files by default, said for databases in memory
+    arguments = {"timeout": wait_s, "check_same_thread": False}
+    return sa.create_engine(uri, connect_args=arguments, poolclass=sa.QueuePool)
 
 
 def _select_commit(table: str, snapshot_id: int) -> sa.Select[tuple[int]]:

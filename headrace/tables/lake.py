@@ -27,7 +27,7 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.identifiers import TableName, is_plain
-from headrace.registry import Registry, name_errors
+from headrace.registry import Registry, in_memory, name_errors
 from headrace.tables import column_statistics, evolve, partitions, schema, snapshot_log
 from headrace.tables import standard_properties as standard
 from headrace.tables.catalog import CATALOG
@@ -101,13 +101,26 @@ class Lake:
             StorageError: If the state folder cannot be written.
 
         """
-        settings = settings or Settings.without_lake()
-        settings = replace(settings, state_dir=settings.state_dir / "catalogs" / _slug(catalog))
+        settings = _beside(catalog, settings)
         try:
             settings.state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError.of(str(settings.state_dir), error) from error
-        lake = cls(settings, catalog, Registry(settings.registry_uri), foreign=True)
+        return cls._over(catalog, settings, registry_uri=settings.registry_uri)
+
+    @classmethod
+    def looking_at(cls, catalog: Catalog, *, settings: Settings | None = None) -> Self:
+        """Open a lake over any PyIceberg catalog to read it: as `of`, but nothing is created.
+
+        Where nothing of this catalog was recorded yet, the registry is an empty one in memory.
+        """
+        settings = _beside(catalog, settings)
+        uri = settings.registry_uri if settings.registry_file.is_file() else in_memory()
+        return cls._over(catalog, settings, registry_uri=uri)
+
+    @classmethod
+    def _over(cls, catalog: Catalog, settings: Settings, *, registry_uri: str) -> Self:
+        lake = cls(settings, catalog, Registry(registry_uri), foreign=True)
         engine = getattr(catalog, "engine", None)
         if isinstance(engine, sa.Engine):  # lost answers are resolved by what they are called
             lake._undo = name_errors(engine, CATALOG)
@@ -340,6 +353,12 @@ def create_arguments(
     spec = partitions.spec_of(terms, columns, table=str(name))
     said = {**_TABLE_PROPERTIES, **properties}
     return columns, spec, {**said, **column_statistics.limits(columns, spec, said)}
+
+
+def _beside(catalog: Catalog, settings: Settings | None) -> Settings:
+    """Settings whose state folder is this catalog's own."""
+    settings = settings or Settings.without_lake()
+    return replace(settings, state_dir=settings.state_dir / "catalogs" / _slug(catalog))
 
 
 def _slug(catalog: Catalog) -> str:

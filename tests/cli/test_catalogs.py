@@ -72,6 +72,23 @@ def test_a_program_of_its_own_finds_the_declared_catalog(
     assert (done.returncode, "mydb.events" in done.stdout) == (0, True), done.stderr
 
 
+def test_reading_a_declared_catalog_creates_nothing(
+    catalog: SqlCatalog, headrace: Headrace, tmp_path: Path
+) -> None:
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    for words in (
+        ["tables", "list"],
+        ["tables", "show", "mydb.events"],
+        ["tables", "health"],
+        ["tables", "refs", "mydb.events"],
+        ["tables", "trash", "mydb.events"],
+        ["maintain", "--plan"],
+    ):
+        result = headrace(*words, "--catalog", catalog.name)
+        assert result.exit_code == 0, result.output
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_tables_of_a_declared_catalog_are_listed_and_shown(
     catalog: SqlCatalog, headrace: Headrace
 ) -> None:
