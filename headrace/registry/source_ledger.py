@@ -8,7 +8,7 @@ One whose commit did not land, or was rolled back, is on no table's line and mea
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,8 +19,7 @@ _IN_MAX = 500  # values in one `in (…)`
 _ID_BITS = 52  # whole numbers that every JSON reader keeps exact
 
 
-@dataclass(frozen=True)
-class SealedSource:
+class SealedSource(NamedTuple):
     """How far one source was taken when it was sealed.
 
     `changed_ns` and `inode` tell, without reading a file, that it is as it was; 0 if unknown.
@@ -52,7 +51,7 @@ class SourceLedger:
             "stream": stream,
             "sealed_at_ms": time.time_ns() // 1_000_000,
         }
-        rows = [{"seal": seal, **asdict(each)} for each in sources]
+        rows = [{"seal": seal, **each._asdict()} for each in sources]
         with self._engine.begin() as connection:
             connection.execute(sa.insert(SOURCE_SEALS), head)
             if rows:
@@ -72,7 +71,7 @@ class SourceLedger:
             ages = _line(connection, seal)
             for start in range(0, len(wanted), _IN_MAX):
                 names = {"names": wanted[start : start + _IN_MAX]}
-                for at, *values in connection.execute(_NAMED, names):
+                for at, *values in connection.execute(_NAMED, names).all():
                     age, source = ages.get(at), values[0]
                     if age is not None and (source not in found or age < found[source][0]):
                         found[source] = age, SealedSource(*values)
@@ -129,7 +128,7 @@ class SourceLedger:
         """
         if seen:
             with self._engine.begin() as connection:
-                connection.execute(_NOTE_SEEN, [asdict(each) for each in seen])
+                connection.execute(_NOTE_SEEN, [each._asdict() for each in seen])
 
 
 def _line(connection: sa.Connection, seal: int) -> dict[int, int]:
@@ -154,9 +153,7 @@ _COUNT = sa.text(f"""
 {_LINE_SQL} select count(distinct source) from source_files where seal in (select seal from line)
 """)
 _SOURCES = sa.select(SOURCE_FILES.c.source).where(SOURCE_FILES.c.seal == sa.bindparam("seal"))
-_ROWS = sa.select(
-    SOURCE_FILES.c.seal, *(SOURCE_FILES.c[each.name] for each in fields(SealedSource))
-)
+_ROWS = sa.select(SOURCE_FILES.c.seal, *(SOURCE_FILES.c[name] for name in SealedSource._fields))
 _NAMED = _ROWS.where(SOURCE_FILES.c.source.in_(sa.bindparam("names", expanding=True)))
 _ALIKE = _ROWS.where(SOURCE_FILES.c.fingerprint.in_(sa.bindparam("wanted", expanding=True)))
 _NOTE_SEEN = sa.text("""
