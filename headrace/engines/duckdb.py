@@ -20,7 +20,7 @@ from headrace.engines.misread_files import (
     refuse_unmarked_text,
 )
 from headrace.engines.sort import SortBy, sort_rows
-from headrace.engines.spill import SpillFolder
+from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
@@ -172,14 +172,16 @@ class DuckDBEngine:
 
         Raises:
             CorruptFileError: Here or while reading, if a file of a bound version is damaged since.
+            StorageFullError: Here or while reading, if there is no room for what does not fit into
+                memory.
 
         """
-        with self._naming_damage():
+        with self._naming_damage(), naming_full(self._spill.path):
             rows = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(rows.schema, self._streamed(rows))
 
     def _streamed(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        with self._naming_damage():
+        with self._naming_damage(), naming_full(self._spill.path):
             yield from rows
 
     def _naming_damage(self) -> AbstractContextManager[None]:

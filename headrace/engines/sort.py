@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.errors import StorageError, StorageFullError
+from headrace.engines.spill import naming_full
+from headrace.errors import StorageError
 from headrace.identifiers import quote_text
 
 _BATCH_ROWS = 65_536
-_NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +55,11 @@ def sort_rows(
         _write(batches, path, schema)
         # what came as a UUID must not come back as a text
         connection.execute("set arrow_lossless_conversion = true")
-        for batch in connection.sql(
-            f"select {columns} from read_parquet({quote_text(str(path))}) order by {order}"
-        ).to_arrow_reader(_BATCH_ROWS):
-            yield _named(batch, schema)
-    except (duckdb.Error, pa.ArrowException) as error:
-        if any(said in str(error) for said in _NO_ROOM):
-            raise StorageFullError.at(str(folder), str(error)) from error
-        raise
+        with naming_full(folder):
+            for batch in connection.sql(
+                f"select {columns} from read_parquet({quote_text(str(path))}) order by {order}"
+            ).to_arrow_reader(_BATCH_ROWS):
+                yield _named(batch, schema)
     finally:
         connection.execute("reset arrow_lossless_conversion")
         path.unlink(missing_ok=True)

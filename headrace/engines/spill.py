@@ -1,14 +1,20 @@
 """A spill folder of its own for every engine: DuckDB names its files by number and shares nothing."""
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
-from headrace.errors import StorageError
+import duckdb
+import pyarrow as pa
+
+from headrace.errors import StorageError, StorageFullError
 
 _LOCK = "lock"
+_NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
 
 
 class SpillFolder:
@@ -45,6 +51,17 @@ class SpillFolder:
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._handle)
         self._handle = -1
+
+
+@contextlib.contextmanager
+def naming_full(folder: Path) -> Generator[None]:
+    """Raise `StorageFullError` for an engine's error if what it spills into `folder` has no room."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if any(said in str(error) for said in _NO_ROOM):
+            raise StorageFullError.at(str(folder), str(error)) from error
+        raise
 
 
 def _sweep(parent: Path) -> None:

@@ -24,7 +24,7 @@ from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
 from headrace.engines.damage import naming_damage
 from headrace.engines.duckdb import load_iceberg_extension, scan_sql
-from headrace.engines.spill import SpillFolder
+from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import LakeError, ModelNotCommittedError, UnsupportedTableError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
@@ -182,7 +182,10 @@ class Plugin(BasePlugin):
                 self._show_empty(request.target, sent["sql"])
                 return outcome
             verify(plan)
-            with naming_damage(verified, lambda: self._read_by(request)):
+            with (
+                naming_damage(verified, lambda: self._read_by(request)),
+                naming_full(self._spill.path),
+            ):
                 outcome = build_until_it_lands(build, plan_again=plan_again)
         finally:
             connection.close()

@@ -3,12 +3,16 @@
 import datetime as dt
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
+from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.spill import SpillFolder
+from headrace.errors import StorageFullError
 from headrace.identifiers import TableName
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
@@ -37,6 +41,25 @@ def test_an_empty_table_binds_with_its_types(lake: Lake) -> None:
         assert empty.num_rows == 0
         assert empty.schema.names == EVENTS.names
         assert empty.schema.types == EVENTS.types
+
+
+def test_a_query_without_room_to_spill_says_which_disk_and_leaves_no_file(
+    settings: Settings, lake: Lake
+) -> None:
+    few = replace(settings, memory_limit_mib=64, threads=1)
+    table = events_table(lake)
+    with DuckDBEngine.open(few) as engine:
+        engine._connection.execute("set max_temp_directory_size = '1MiB'")
+        with pytest.raises(StorageFullError) as caught:
+            engine.write(
+                "select range as id, repeat(md5(range::varchar), 9) as name, null as tags, "
+                "timestamptz '2024-05-01 00:00:00+00' as event_time from range(400_000) "
+                "order by name desc",
+                into=table,
+            )
+    assert Path(caught.value.path).is_relative_to(settings.state_dir / "spill")
+    assert Path(caught.value.disk).is_mount()
+    assert list(settings.warehouse.rglob("*.parquet")) == []
 
 
 def test_written_files_are_invisible_until_the_committer_adopts_them(lake: Lake) -> None:
