@@ -8,14 +8,15 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import RemoveSchemasUpdate, SetPropertiesUpdate, TableUpdate
 
 from headrace.tables import column_statistics
+from headrace.tables import standard_properties as standard
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
 SCHEMAS_FINE = 10  # a table of 200 columns has 20 KB for each schema it ever had
 # what keeps old metadata files from piling up; tables that other programs made often lack it
 _RETENTION = {
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "50",
+    standard.METADATA_DELETED: "true",
+    standard.METADATA_KEPT_MAX: "50",
 }
 
 

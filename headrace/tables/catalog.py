@@ -1,6 +1,7 @@
 """The embedded catalog: pyiceberg's SQL catalog; metadata files are checked, durable and read once."""
 
 import time
+import uuid
 from collections import OrderedDict
 
 import pyarrow as pa
@@ -18,7 +19,6 @@ from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile, ToOutputFile
 from pyiceberg.table import CommitTableResponse, StagedTable, Table
-from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortOrder
@@ -42,6 +42,7 @@ from headrace.tables import remedy
 from headrace.tables.checksums import NamedOutput, checking
 from headrace.tables.files import remove, sync_file
 from headrace.tables.pins import pinned_from
+from headrace.tables.standard_properties import metadata_folder
 
 CATALOG = "catalog"  # what errors call its database
 _REMEMBERED_MAX = 256
@@ -171,8 +172,8 @@ class MemoCatalog(SqlCatalog):
             requirement.validate(current_table.metadata)
         metadata = _updated(current_table, updates)
         version = self._parse_metadata_version(current_table.metadata_location) + 1
-        provider = load_location_provider(metadata.location, metadata.properties)
-        location = provider.new_table_metadata_file_location(version)
+        folder = metadata_folder(metadata.location, metadata.properties)
+        location = f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json"
         return StagedTable(
             identifier=table_identifier,
             metadata=metadata,

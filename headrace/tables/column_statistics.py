@@ -13,12 +13,11 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import PrimitiveType
 
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
+from headrace.tables.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 
 BOUNDED_MAX = 32  # leaf columns with bounds, besides those that are known to prune
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns
 KEY = "headrace.key"  # a JSON list of columns
-_DEFAULT = "write.metadata.metrics.default"
-_COLUMN = "write.metadata.metrics.column."
 _BOUNDS, _COUNTS = "truncate(16)", "counts"
 # where rows come from and when they happened, in every table of a stream or a feature view
 _ALWAYS = ("event_time", "known_at", "_source", "_partition", "_offset", "_source_time")
@@ -33,9 +32,9 @@ def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -
 
     Pure, and idempotent: with what it returns set, it returns nothing.
     """
-    if properties.get(_DEFAULT, _BOUNDS) != _BOUNDS:
+    if properties.get(METRICS_DEFAULT, _BOUNDS) != _BOUNDS:
         return {}
-    if any(name.startswith(_COLUMN) for name in properties):
+    if any(name.startswith(METRICS_COLUMN) for name in properties):
         return {}
     leaves = [f.name for f in schema.fields if isinstance(f.field_type, PrimitiveType)]
     first = [name for name in dict.fromkeys(_pruning(schema, spec, properties)) if name in leaves]
@@ -43,7 +42,7 @@ def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -
     bounded = [*first, *others[: max(0, BOUNDED_MAX - len(first))]]
     if len(bounded) == len(leaves):
         return {}
-    return {_DEFAULT: _COUNTS} | {f"{_COLUMN}{name}": _BOUNDS for name in bounded}
+    return {METRICS_DEFAULT: _COUNTS} | {f"{METRICS_COLUMN}{name}": _BOUNDS for name in bounded}
 
 
 def _pruning(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -> Iterator[str]:

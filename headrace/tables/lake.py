@@ -40,10 +40,10 @@ _EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
 _TABLE_PROPERTIES = {
     "format-version": str(_FORMAT_VERSION),
-    "write.metadata.delete-after-commit.enabled": "true",
+    standard.METADATA_DELETED: "true",
     # views pin a metadata file for the length of a query; this many commits may pass meanwhile
-    "write.metadata.previous-versions-max": "50",
-    "write.metadata.metrics.default": "truncate(16)",
+    standard.METADATA_KEPT_MAX: "50",
+    standard.METRICS_DEFAULT: "truncate(16)",
 }
 
 

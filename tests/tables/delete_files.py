@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,7 +86,11 @@ def _commit(
 ) -> int:
     current = table.iceberg()
     location = f"{current.location()}/data/delete-{uuid.uuid4()}.parquet"
-    pq.write_table(rows, local_path(location), write_page_checksum=True)
+    path = Path(local_path(location))
+    path.parent.mkdir(
+        parents=True, exist_ok=True
+    )  # not there if the table keeps its data elsewhere
+    pq.write_table(rows, path, write_page_checksum=True)
     file = DataFile.from_args(
         content=content,
         file_path=location,

@@ -6,7 +6,10 @@ import pytest
 
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import TableName
+from headrace.maintenance.compact import compact
+from headrace.tables import commit
 from headrace.tables import standard_properties as standard
+from headrace.tables.commit import Provenance
 from headrace.tables.files import local_path, write_batches
 from headrace.tables.lake import Lake
 from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
@@ -104,3 +107,20 @@ def test_a_value_that_says_nothing_is_refused(properties: dict[str, str]) -> Non
 
 def test_what_a_table_does_not_say_is_left_at_the_default() -> None:
     assert parquet_recipe({"owner": "someone"}, table="t") == ParquetRecipe()
+
+
+def test_bounds_are_those_that_the_table_wants(lake: Lake) -> None:
+    said = {
+        standard.METRICS_DEFAULT: "none",
+        f"{standard.METRICS_COLUMN}n": "full",
+        f"{standard.METRICS_COLUMN}text": "counts",
+    }
+    columns = pa.schema([*COLUMNS, pa.field("rest", pa.int64())])
+    table = lake.create(TableName("raw", "plain"), columns, properties=said)
+    batch = pa.record_batch([[1, 2], ["a", "b"], [3, 4]], schema=columns)
+    for _ in range(2):
+        commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    compact(table)
+    (file,) = table.head().files()
+    assert set(file.data_file.lower_bounds) == set(file.data_file.upper_bounds) == {1}
+    assert set(file.data_file.value_counts) == {1, 2}
