@@ -21,6 +21,7 @@ from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
 from headrace.tables.lake import Lake
 from headrace.tables.publish import Way, plan_publish
+from headrace.tables.recover import recovered_registry
 from headrace.tables.rollback import apply_rollback, plan_rollback
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events_table, ids_of
@@ -186,6 +187,8 @@ def test_a_lost_registry_makes_a_far_rollback_refused_and_never_wrong(settings: 
             take(table, i)
     for path in few.state_dir.glob("registry.db*"):
         path.unlink()
+    with recovered_registry(few):  # which knows of the snapshots that are there
+        pass
     with Lake.open(few) as lake:
         table = events_table(lake)
         with pytest.raises(NotAnAncestorError):
