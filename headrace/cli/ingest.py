@@ -1,11 +1,13 @@
 """`headrace ingest`: take new records of streams into their tables, and show how far each is."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.acknowledge import acknowledge
+from headrace.cli.failures import exit_status, say_error
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.errors import LakeError
 
@@ -34,7 +36,11 @@ def register(app: typer.Typer) -> None:
 
 
 def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
-    """Ingest everything new. Safe to kill and to run again; without anything new nothing changes."""
+    """Ingest everything new. Safe to kill and to run again; without anything new nothing changes.
+
+    Ends with status 65 if a stream took records and all were refused, or the share of them that its
+    contract names (`refused_share_limit`); they are kept as dead letters.
+    """
     from headrace.config import Settings
     from headrace.tables.lake import Lake
 
@@ -50,18 +56,21 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
                 results.append(_ingest(lake, stream))
             except LakeError as error:  # other streams go on; the command fails in the end
                 errors.append(error)
-                out.say(f"{stream.name:<{width}}  stopped: {error}")
+                out.say(f"{stream.name:<{width}}  stopped")
             else:
                 out.say(_summary(results[-1], width=width))
-                for source, others in results[-1].same_content.items():
-                    same = ", ".join(f"`{other}`" for other in others)
-                    out.say(
-                        f"  warning: `{source}` has the content of {same}; its rows are there again"
-                    )
+                for line in _remarks(results[-1], stream):
+                    out.say(f"  {line}")
+                if results[-1].refusal is not None:
+                    errors.append(results[-1].refusal)
     if output is Format.JSON:
         out.table([_facts(result) for result in results], columns=())
-    if errors:
+    if len(errors) == 1:
         raise errors[0]
+    for error in errors:
+        say_error(error)
+    if errors:
+        raise typer.Exit(exit_status(*errors))
 
 
 def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
@@ -81,9 +90,45 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     columns = ("stream", "table", "rows", "dead_letters", "taken", "waiting", "watermark")
     out = output_of(output)
     out.table(rows, columns=columns)
-    for row in rows:
+    for row, stream in zip(rows, wanted, strict=True):
         for source in row["sources_unfinished"]:
-            out.say(f"the last line of `{source}` waits for its newline (stream {row['stream']})")
+            out.say(f"{stream.name}: the last line of `{source}` waits for its newline")
+        if row["sources_missing"]:
+            out.say(f"{stream.name}: {row['sources_missing']}")
+        for line in _about_fields(row["undeclared_fields"], row["absent_fields"], stream):
+            out.say(f"{stream.name}: {line}")
+
+
+def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
+    """What one should know of a run beside its numbers."""
+    lines: list[str] = []
+    if result.reasons:
+        why = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.items())
+        lines.append(f"refused: {why}")
+    if result.missing:
+        lines.append(f"warning: {result.missing}")
+    if result.commits:
+        lines += _about_fields(result.undeclared_fields, result.absent_fields, stream)
+    for source, others in result.same_content.items():
+        same = ", ".join(f"`{other}`" for other in others)
+        lines.append(f"warning: `{source}` has the content of {same}; its rows are there again")
+    return lines
+
+
+def _about_fields(
+    undeclared: Mapping[str, int], absent: Sequence[str], stream: "Stream"
+) -> list[str]:
+    from headrace.ingest.decoded import did_you_mean
+    from headrace.ingest.field_use import named
+
+    lines: list[str] = []
+    if undeclared:
+        listed = named(undeclared, stream)
+        is_misspelt = any(did_you_mean(name, tuple(stream.fields)) for name in undeclared)
+        lines.append(f"{'warning: ' if is_misspelt else ''}not declared: {listed}")
+    if absent:
+        lines.append("warning: no record has " + ", ".join(f"`{name}`" for name in absent))
+    return lines
 
 
 def _ingest(lake: "Lake", stream: "Stream") -> "IngestResult":
@@ -114,6 +159,10 @@ def _facts(result: "IngestResult") -> dict[str, object]:
         "commits": result.commits,
         "watermark": result.watermark,
         "same_content": dict(result.same_content),
+        "reasons": result.reasons,
+        "undeclared_fields": dict(result.undeclared_fields),
+        "absent_fields": list(result.absent_fields),
+        "missing": result.missing,
         "splits": [asdict(split) for split in result.splits],
     }
 

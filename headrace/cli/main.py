@@ -55,5 +55,5 @@ def make_app() -> typer.Typer:
 
 
 def run() -> None:
-    """Run the command line: 0 done, 1 failed, 2 wrong usage, 75 try the same again."""
+    """Run the command line: 0 done, 1 failed, 2 wrong usage, 65 records refused, 75 try again."""
     make_app()()

@@ -154,29 +154,34 @@ def _unknown_key(name: str, holder: type[Declaration]) -> str:
     return f"`{name}` is not a field of {holder.noun}; {hint}"
 
 
+_WANTED = {
+    "string_type": "text",
+    "bool_type": "`true` or `false`",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "too_short": "a list or mapping with at least one entry",
+    "is_instance_of": "a table name such as `raw.clicks`",
+}
+
+
 def _wanted(detail: ErrorDetails) -> str:
     context: dict[str, Any] = detail.get("ctx", {})
     match detail["type"]:
         case "literal_error":
             return "one of " + str(context["expected"]).replace("'", "`").replace(" or ", ", ")
-        case "string_type":
-            return "text"
-        case "bool_type":
-            return "`true` or `false`"
-        case "int_type":
-            return "a whole number"
-        case "tuple_type":
-            return "a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "a mapping of keys to values"
-        case "too_short":
-            return "a list or mapping with at least one entry"
+        case "greater_than":
+            return f"more than {context['gt']:g}"
+        case "less_than_equal":
+            return f"at most {context['le']:g}"
         case "greater_than_equal":
             return f"at least {context['ge']}"
-        case "is_instance_of":
-            return "a table name such as `raw.clicks`"
-        case _:
-            return str(detail["msg"])[:1].lower() + str(detail["msg"])[1:]
+        case kind:
+            told = str(detail["msg"])
+            return _WANTED.get(kind, told[:1].lower() + told[1:])
 
 
 def _short(value: object) -> str:

@@ -130,6 +130,10 @@ class Stream(Declaration):
     The table holds the declared fields in order, except that the field named by `event_time`
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
+
+    A field that nobody declared is left out (`unknown_fields: ignore`), sends its record to the dead
+    letters, or refuses its file. A run of which `refused_share_limit` of the records or more end in
+    the dead letters fails; 1.0 is all of them.
     """
 
     noun: ClassVar[str] = "a stream"
@@ -160,7 +164,8 @@ class Stream(Declaration):
         "day(event_time)",
     )
     cluster_by: Annotated[Names, AfterValidator(refuse_repeats)] = ()
-    unknown_fields: Literal["ignore", "dead_letter"] = "ignore"
+    unknown_fields: Literal["ignore", "dead_letter", "refuse"] = "ignore"
+    refused_share_limit: Annotated[float, Field(gt=0, le=1)] = 1.0
     version: Annotated[int, Field(ge=1)] = 1
     feature_view: FeatureDeclaration | None = None
 

@@ -35,9 +35,11 @@ from headrace.errors.flow import (
     NullKnownAtError,
     OnlineStoreError,
     PublicationOvertakenError,
+    RecordsRefusedError,
     SourceChangedError,
     SourceFileError,
     SourceLedgerError,
+    UnknownFieldsError,
     UnservableColumnError,
 )
 from headrace.errors.lakes import (
@@ -141,6 +143,7 @@ __all__ = [
     "ProtectedRefError",
     "PublicationOvertakenError",
     "PublishRefusedError",
+    "RecordsRefusedError",
     "RefExistsError",
     "SampleNotFoundError",
     "SettingsError",
@@ -155,6 +158,7 @@ __all__ = [
     "TimeGapError",
     "TrashNotFoundError",
     "UnfitFileError",
+    "UnknownFieldsError",
     "UnservableColumnError",
     "UnsupportedTableError",
     "VersionExistsError",

@@ -1,5 +1,7 @@
 """Errors on the way from sources to samples and to serving."""
 
+from collections.abc import Mapping
+
 from headrace.errors.base import LakeError
 
 
@@ -34,6 +36,33 @@ class SourceLedgerError(LakeError):
             f"the registry does not have all sources that were taken up to seal {seal}, which the "
             "table names; nothing was ingested, for files would be read twice. Put the `registry.db` "
             "back that belongs to this catalog, or roll the table back to before that seal"
+        )
+
+
+class UnknownFieldsError(LakeError):
+    """A source has fields that its stream's contract does not declare, and refuses."""
+
+    def __init__(self, stream: str, *, path: str, fields: tuple[str, ...], named: str) -> None:
+        self.stream, self.path, self.fields = stream, path, fields
+        super().__init__(
+            f"`{path}` has fields that the contract of `{stream}` does not declare: {named}; nothing "
+            "new of it was taken. Declare them or correct the file; `unknown_fields: ignore` leaves "
+            "them out"
+        )
+
+
+class RecordsRefusedError(LakeError):
+    """So many records of one run were refused that the contract or the producer must be wrong."""
+
+    def __init__(self, stream: str, *, records: int, reasons: Mapping[str, int]) -> None:
+        self.stream, self.records, self.reasons = stream, records, reasons
+        self.refused = sum(reasons.values())
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+        super().__init__(
+            f"{self.refused:,} of {records:,} records that `{stream}` read in this run were refused: "
+            f"{listed}; they are kept in `dead_letters.records` and are not read again. Correct the "
+            "contract or the producer, and bring the records under new file names; "
+            "`refused_share_limit` in the contract says how many may be refused"
         )
 
 

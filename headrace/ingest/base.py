@@ -70,12 +70,14 @@ class Look:
         unfinished: Sources whose only new record is not complete yet.
         unchanged: Positions of sources that had to be read to know that they are as they were; once
             these are remembered, the next look need not.
+        missing: Why there is no source at all, if so.
 
     """
 
     splits: tuple[Split, ...]
     unfinished: tuple[str, ...] = ()
     unchanged: Mapping[str, Position] = field(default_factory=dict)
+    missing: str | None = None
 
 
 # how far the named sources are taken; those of which nothing was are left out

@@ -2,7 +2,8 @@
 
 import difflib
 import functools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -67,12 +68,13 @@ class Decoded:
 
     `index` says which record of the batch each row is; rows and violations together are all of them.
     Columns have a type that `values.convert` understands; undeclared ones are there only if the
-    contract asks about them.
+    contract asks about them. `keys` are those of the JSON lines looked at, with their number.
     """
 
     index: np.ndarray
     columns: dict[str, pa.Array]
     violations: dict[int, Violation]
+    keys: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 def shown(value: object) -> str:

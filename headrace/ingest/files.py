@@ -78,7 +78,20 @@ class FileSource:
                     continue
                 time = _EPOCH + timedelta(microseconds=found.modified_us)
                 splits.append(Split(source=source, partition=0, source_time=time, start=start))
-        return Look(splits=tuple(splits), unfinished=tuple(unfinished), unchanged=unchanged)
+        return Look(
+            splits=tuple(splits),
+            unfinished=tuple(unfinished),
+            unchanged=unchanged,
+            missing=None if files else self.missing(),
+        )
+
+    def missing(self) -> str | None:
+        """Say why there is not a single file, if so: a pattern or a folder may be misspelt."""
+        if not self._data_dir.is_dir():
+            return f"the data folder `{self._data_dir}` does not exist"
+        if self._files():
+            return None
+        return f"no file below `{self._data_dir}` matches `{self._stream.source.files}`"
 
     def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
         """Read one file from the split's start on.

@@ -8,7 +8,9 @@ that recurses without a limit into what is nested, and makes a column of every k
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +20,15 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.decoded import INVALID_UTF8, MALFORMED, Violation, refusal, shown, unknown
+from headrace.ingest.decoded import (
+    INVALID_UTF8,
+    MALFORMED,
+    Decoded,
+    Violation,
+    refusal,
+    shown,
+    unknown,
+)
 from headrace.ingest.lines import LineDecoder, Whole
 from headrace.ingest.values import (
     INTEGER_BITS,
@@ -29,6 +39,7 @@ from headrace.ingest.values import (
     is_exact,
 )
 
+SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
 DEPTH_MAX = 256  # the standard library's parser ends at a depth that hangs on its caller's
 _OPEN, _CLOSE = ord("{"), ord("}")
 _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
@@ -45,9 +56,22 @@ class JsonDecoder(LineDecoder):
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)
         self._declared = {name: field.type.arrow for name, field in stream.fields.items()}
+        self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
             object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_whole_number
         )
+
+    def decode(self, lines: Sequence[bytes]) -> Decoded:
+        """Decode lines, none of them blank; never raises for what one holds."""
+        keys: Counter[str] = Counter()
+        valued: set[str] = set()
+        for line in lines[:: max(1, len(lines) // SAMPLE_LINES)]:
+            record = _sampled(line)
+            keys.update(name[:80] for name in record)
+            valued.update(name for name, value in record.items() if value is not None)
+        known = self._declared.keys() | valued
+        self._null_keys = [name for name in keys if name.isprintable() and name not in known]
+        return replace(super().decode(lines), keys=keys)
 
     def schema(self) -> pa.Schema:
         """The declared fields, in types judged later."""
@@ -68,12 +92,14 @@ class JsonDecoder(LineDecoder):
     def whole(self, lines: list[bytes]) -> Whole | None:
         """Parse lines at once; one that does not parse, or has a key too many, fails them all."""
         block = b"\n".join(lines)
+        # keys that nobody declared and that are always null are no fields too many
+        nulls = [(name, pa.null()) for name in self._null_keys[:SAMPLE_LINES] if self.strict]
         try:
             table = pa_json.read_json(
                 io.BytesIO(block),
                 read_options=pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 parse_options=pa_json.ParseOptions(
-                    explicit_schema=self.schema(),
+                    explicit_schema=pa.schema([*self.schema(), *nulls]),
                     unexpected_field_behavior="error" if self.strict else "ignore",
                 ),
             )
@@ -81,6 +107,7 @@ class JsonDecoder(LineDecoder):
             return None
         if table.num_rows != len(lines):
             return None
+        table = table.select(range(len(self._declared)))
         singly = self._doubtful(table)
         kept = np.delete(np.arange(len(lines)), singly)
         return Whole(
@@ -151,6 +178,17 @@ class _Number:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _sampled(line: bytes) -> dict[str, Any]:
+    """Read a line for its keys only; nothing if it is long, or odd in any way."""
+    if len(line) > _SAMPLED_BYTES_MAX or _is_deep(line):
+        return {}
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
 def _whole_number(text: str) -> int:

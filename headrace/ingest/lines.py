@@ -36,7 +36,7 @@ class LineDecoder(ABC):
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.strict = stream.unknown_fields == "dead_letter"
+        self.strict = stream.unknown_fields != "ignore"
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
         """Decode lines, none of them blank; never raises for what one holds."""

@@ -7,7 +7,8 @@ again, so every record ends exactly once in exactly one of the two tables.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,12 +20,14 @@ from headrace.crash_points import crash_point
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.types import TIMESTAMP
+from headrace.errors import RecordsRefusedError, UnknownFieldsError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.base import Position, Records, Source, Split
 from headrace.ingest.contract import Checked, check, latest
 from headrace.ingest.decode import decode
 from headrace.ingest.decoded import Violation
+from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions, seal_former
 from headrace.tables.adopt import fresh
@@ -45,6 +48,7 @@ class Taken:
     dead_letters: int = 0
     late_rows: int = 0
     commits: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,9 @@ class IngestResult:
     """What one run took from a stream's sources; all of it is committed.
 
     `same_content` names, for each source taken, others that were taken up to the same bytes: a file
-    that was renamed, copied or linked, whose rows are there once for each name.
+    that was renamed, copied or linked, whose rows are there once for each name. `undeclared_fields`
+    are those of this run's records, `absent_fields` those that no record had so far. `missing` says
+    why there is no source at all. `refusal` is the error to end with if too many records were refused.
     """
 
     stream: str
@@ -60,6 +66,15 @@ class IngestResult:
     splits: tuple[Taken, ...]
     watermark: datetime | None
     same_content: Mapping[str, tuple[str, ...]]
+    undeclared_fields: Mapping[str, int]
+    absent_fields: tuple[str, ...]
+    missing: str | None
+    refusal: RecordsRefusedError | None
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why records were refused in this run, the most frequent reason first."""
+        return _most_first(split.reasons for split in self.splits)
 
     @property
     def rows(self) -> int:
@@ -87,7 +102,8 @@ class StreamStatus:
     """How far a stream is ingested.
 
     `sources_waiting` have something to take; `sources_unfinished` only a last line that waits for its
-    newline.
+    newline; `sources_missing` says why there is none at all. `undeclared_fields` counts records that
+    have a field nobody declared (JSON: of those looked at); no record has the `absent_fields`.
     """
 
     stream: str
@@ -97,6 +113,9 @@ class StreamStatus:
     sources_taken: int
     sources_waiting: tuple[str, ...]
     sources_unfinished: tuple[str, ...]
+    sources_missing: str | None
+    undeclared_fields: Mapping[str, int]
+    absent_fields: tuple[str, ...]
     watermark: datetime | None
 
 
@@ -126,6 +145,8 @@ def ingest(
 
     Raises:
         SourceFileError, SourceChangedError: If a file is refused; splits before it are committed.
+        UnknownFieldsError: If the contract refuses the fields of a file; splits before it are
+            committed.
         SourceLedgerError: If the registry lost which sources were taken; nothing was changed.
         FencedError: If another ingester of the same stream was faster.
         ContractError: If the table cannot be brought in line with the contract.
@@ -147,7 +168,20 @@ def ingest(
         splits=tuple(done),
         watermark=watermark.as_time(run.watermark_us),
         same_content=run.positions.alike(run.ends),
+        undeclared_fields=run.new_use.unknown(stream),
+        absent_fields=run.field_use.absent(stream),
+        missing=look.missing,
+        refusal=_refusal(stream, done),
     )
+
+
+def _refusal(stream: Stream, done: Sequence[Taken]) -> RecordsRefusedError | None:
+    reasons = _most_first(split.reasons for split in done)
+    refused_count = sum(reasons.values())
+    records = refused_count + sum(split.rows for split in done)
+    if not refused_count or refused_count < stream.refused_share_limit * records:
+        return None
+    return RecordsRefusedError(stream.name, records=records, reasons=reasons)
 
 
 def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
@@ -159,18 +193,22 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
         table = lake.table(stream.table)
         positions = Positions.read(table, version.properties, stream=stream.name)
     look = source.look(_nothing if positions is None else positions.of)
-    refused = 0
+    use = FieldUse.none() if version is None else FieldUse.read(version.properties)
+    dead = 0
     if lake.exists(dead_letters.TABLE):
         head = lake.table(dead_letters.TABLE).head()
-        refused = sum(entry.rows for entry in head.files(partitions=[(stream.name,)]))
+        dead = sum(entry.rows for entry in head.files(partitions=[(stream.name,)]))
     return StreamStatus(
         stream=stream.name,
         table=stream.table,
         rows=0 if version is None else version.row_count,
-        dead_letters=refused,
+        dead_letters=dead,
         sources_taken=0 if positions is None else positions.count,
         sources_waiting=tuple(split.source for split in look.splits),
         sources_unfinished=look.unfinished,
+        sources_missing=look.missing,
+        undeclared_fields=use.unknown(stream),
+        absent_fields=use.absent(stream),
         watermark=watermark.as_time(watermark.read(version.properties) if version else None),
     )
 
@@ -207,6 +245,8 @@ class _Run:
     dead_positions: Positions
     watermark_us: int | None
     run_id: str
+    field_use: FieldUse
+    new_use: FieldUse = field(default_factory=FieldUse.none)
     dead_before: Mapping[str, Position] = field(default_factory=dict)
     ends: dict[str, Position] = field(default_factory=dict)
 
@@ -231,7 +271,16 @@ class _Run:
             dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
             watermark_us=watermark.read(head.properties),
             run_id=run_id,
+            field_use=FieldUse.read(head.properties),
         )
+
+    @property
+    def commits_within_a_source(self) -> bool:
+        """Whether a part of a source may be committed before all of it was read.
+
+        Not if a field of a later JSON line can still refuse it.
+        """
+        return self.stream.unknown_fields != "refuse" or self.stream.format != "json"
 
     def take(self, source: Source, split: Split, *, rows_per_commit: int) -> Taken:
         total = Taken(source=split.source)
@@ -242,7 +291,7 @@ class _Run:
                     batch = _Batch(self, split)
                     cleanup.push(batch.discard_on_error)
                 batch.add(records)
-                if batch.rows >= rows_per_commit:
+                if batch.rows >= rows_per_commit and self.commits_within_a_source:
                     total = _sum(total, batch.commit())
                     batch = None
             if batch is not None:
@@ -277,12 +326,22 @@ class _Batch:
         self._open = True
         self._end = split.start
         self._latest_us: int | None = None
-        self.rows = self.refused = self.late = 0
+        self._use = FieldUse.none()
+        self._reasons: Counter[str] = Counter()
+        self.rows = self.late = 0
 
     def add(self, records: Records) -> None:
         stream = self._run.stream
         not_after = datetime.now(UTC) + stream.allowed_clock_skew
-        checked = check(decode(records, stream), stream, not_after=not_after)
+        decoded = decode(records, stream)
+        use = FieldUse.of(records, decoded, stream)
+        unknown = refused(use, decoded, stream)
+        if unknown:
+            raise UnknownFieldsError(
+                stream.name, path=self._split.source, fields=unknown, named=named(unknown, stream)
+            )
+        self._use += use
+        checked = check(decoded, stream, not_after=not_after)
         checked = _without_known_dead(checked, records, self._known_dead)
         violations = checked.violations
         if violations:
@@ -298,7 +357,7 @@ class _Batch:
                 self._rows.write(part)
             self._count_late(rows)
         self.rows += len(checked.index)
-        self.refused += len(violations)
+        self._reasons.update(_reason_of(each, stream) for each in violations.values())
         self._end = records.end
 
     def _count_late(self, rows: pa.Table) -> None:
@@ -326,6 +385,7 @@ class _Batch:
             latest_event_us=self._latest_us,
             allowed_lateness=run.stream.allowed_lateness,
         )
+        field_use = run.field_use + self._use
         with fresh(run.table, self._rows.files):
             moved = run.positions.moved(source, self._end)
             append(
@@ -333,15 +393,17 @@ class _Batch:
                 self._rows.files,
                 provenance=self._provenance(watermark.note(reached)),
                 fence=run.positions.fence(moved=moved),
-                properties=moved.files() | watermark.note(reached),
+                properties=moved.files() | watermark.note(reached) | field_use.note(),
             )
         run.positions, run.watermark_us = moved, reached
+        run.field_use, run.new_use = field_use, run.new_use + self._use
         return Taken(
             source=source,
             rows=self.rows,
-            dead_letters=self.refused,
+            dead_letters=self._reasons.total(),
             late_rows=self.late,
             commits=1,
+            reasons=dict(self._reasons),
         )
 
     def _provenance(self, notes: Mapping[str, str]) -> Provenance:
@@ -373,7 +435,21 @@ def _sum(total: Taken, more: Taken) -> Taken:
         dead_letters=total.dead_letters + more.dead_letters,
         late_rows=total.late_rows + more.late_rows,
         commits=total.commits + more.commits,
+        reasons=_most_first((total.reasons, more.reasons)),
     )
+
+
+def _most_first(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(total.most_common())
+
+
+def _reason_of(violation: Violation, stream: Stream) -> str:
+    """Name a kind of refusal; there are few, for undeclared fields are not told apart."""
+    is_declared = violation.field in stream.fields
+    return f"{violation.code} `{violation.field}`" if is_declared else violation.code
 
 
 def _without_known_dead(checked: Checked, records: Records, known: set[int]) -> Checked:

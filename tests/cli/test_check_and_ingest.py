@@ -7,7 +7,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.cli.failures import EXIT_FAILED, EXIT_REFUSED, EXIT_TRY_AGAIN, exit_status
 from headrace.cli.main import make_app
+from headrace.errors import CatalogBusyError, RecordsRefusedError, SourceFileError
 from tests.conftest import ROOT
 from tests.ingest.factories import write_things
 
@@ -45,6 +47,7 @@ def test_check_counts_what_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check_shows_every_problem_and_fails(folder: Path) -> None:
+    write_things(folder / ".headrace" / "data", "a", ["good"], format_="csv")
     wrong = folder / "lake" / "streams" / "wrong.yaml"
     wrong.write_text(STREAM.replace("things", "others") + "window: 5m\n")
     done = headrace("check")
@@ -63,7 +66,11 @@ def test_ingest_says_what_it_took_and_then_that_nothing_is_new(folder: Path) -> 
     first = headrace("ingest", "run")
     assert first.exit_code == 0, first.output
     words = " ".join(first.stdout.split())
-    assert words == ("things 2 rows 1 commits 1 dead letters watermark 2019-11-24 10:00:00")
+    assert words == (
+        "things 2 rows 1 commits 1 dead letters watermark 2019-11-24 10:00:00 "
+        "refused: 1 missing_required `id` "
+        "not declared: `n`, `small`, `x`, `flag`, `day`, `price`"
+    )
     assert "nothing new" in headrace("ingest", "run", "things").stdout
     (told,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
     assert (told["rows"], told["dead_letters"], told["waiting"]) == (2, 1, 0)
@@ -94,7 +101,70 @@ def test_a_refused_file_is_one_line_on_stderr_and_the_other_streams_go_on(folder
     assert done.exit_code == 1
     assert done.stderr.startswith("SourceFileError: `broken/a.csv` cannot be ingested")
     assert len(done.stderr.splitlines()) == 1
+    assert "cannot be ingested" not in headrace("ingest", "run").stdout
     assert [taken["rows"] for taken in json.loads(done.stdout)] == [1]
+
+
+def test_a_run_whose_records_are_all_refused_fails_by_a_status_of_its_own(folder: Path) -> None:
+    data = folder / ".headrace" / "data"
+    write_things(data, "a", ["missing", "missing", "a naive time"], format_="csv")
+    done = headrace("ingest", "run", "--output", "json")
+    assert done.exit_code == EXIT_REFUSED
+    assert done.stderr.startswith("RecordsRefusedError")
+    (told,) = json.loads(done.stdout)
+    assert (told["rows"], told["dead_letters"], told["commits"]) == (0, 3, 1)
+    assert told["reasons"] == {"missing_required `id`": 2, "naive_time `at`": 1}
+    assert headrace("ingest", "run").exit_code == 0  # nothing new is no failure
+    write_things(data, "b", ["missing", "good"], format_="csv")
+    assert headrace("ingest", "run").exit_code == 0  # half of them
+    contract = folder / "lake" / "streams" / "things.yaml"
+    contract.write_text(STREAM + "refused_share_limit: 0.5\n")
+    write_things(data, "c", ["missing", "good"], format_="csv")
+    assert headrace("ingest", "run").exit_code == EXIT_REFUSED
+
+
+def test_one_status_for_several_errors_is_that_of_the_most_serious() -> None:
+    refused = RecordsRefusedError("things", records=1, reasons={"malformed": 1})
+    failed, again = (
+        SourceFileError("a.csv", "it is not a file"),
+        CatalogBusyError("raw.things", attempts=1),
+    )
+    assert exit_status(again, again) == EXIT_TRY_AGAIN
+    assert exit_status(again, refused) == EXIT_REFUSED
+    assert exit_status(refused, failed, again) == EXIT_FAILED
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_source_without_a_single_file_is_said(folder: Path, create: bool) -> None:
+    data = folder / ".headrace" / "data"
+    if create:
+        write_things(data, "a", ["good"], format_="csv")
+        (data / "things" / "a.csv").rename(data / "things" / "a.tsv")
+    (told,) = json.loads(headrace("ingest", "run", "--output", "json").stdout)
+    (status,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
+    checked = json.loads(headrace("check", "--output", "json").stdout)
+    named = "things/*.csv" if create else "does not exist"
+    for said in (told["missing"], status["sources_missing"], *checked["warnings"]):
+        assert named in said
+    assert len(checked["warnings"]) == 1
+    for command in (("ingest", "run"), ("ingest", "status"), ("check",)):
+        done = headrace(*command)
+        assert done.exit_code == 0
+        assert named in done.stdout
+
+
+def test_a_misspelt_optional_field_is_said_by_run_and_status(folder: Path) -> None:
+    contract = folder / "lake" / "streams" / "things.yaml"
+    contract.write_text(STREAM + "  user_segment: {type: string}\n")
+    data = folder / ".headrace" / "data" / "things"
+    data.mkdir(parents=True)
+    (data / "a.csv").write_text("id,at,userSegment\na,2019-11-24T10:00:00Z,x\n")
+    (told,) = json.loads(headrace("ingest", "run", "--output", "json").stdout)
+    (status,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
+    for said in (told, status):
+        assert said["undeclared_fields"] == {"userSegment": 1}
+        assert said["absent_fields"] == ["user_segment"]
+    assert "did you mean `user_segment`?" in headrace("ingest", "status").stdout
 
 
 def test_an_unknown_stream_is_wrong_usage(folder: Path) -> None:
