@@ -1,10 +1,10 @@
 """Which snapshots may expire, decided from metadata alone: no ref, no lease and no property keeps them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
-from pyiceberg.table.snapshots import Snapshot, ancestors_of
+from pyiceberg.table.snapshots import Snapshot
 
 from headrace.tables import standard_properties as standard
 from headrace.tables.pins import lapsed, pinned_from
@@ -71,12 +71,13 @@ def kept_by_word(metadata: TableMetadata, *, now_ms: int, unsaid: Retention) -> 
         return frozenset()  # as most tables, and every commit asks
     kept: set[int] = set()
     reached: set[int] = set()
+    # pyiceberg looks for each ancestor among all snapshots: 10,000 of them would take seconds
+    alive = {each.snapshot_id: each for each in metadata.snapshots}
     for ref in branches:
         ages = (ref.max_snapshot_age_ms, said.snapshot_age_ms)
         age_ms = next((each for each in ages if each is not None), None)
         count = ref.min_snapshots_to_keep or said.snapshots_min or 0
-        head = metadata.snapshot_by_id(ref.snapshot_id)
-        for position, snapshot in enumerate(ancestors_of(head, metadata)):
+        for position, snapshot in enumerate(_line(alive, ref.snapshot_id)):
             reached.add(snapshot.snapshot_id)
             if position < count or _is_young(snapshot, age_ms, now_ms):
                 kept.add(snapshot.snapshot_id)
@@ -86,6 +87,14 @@ def kept_by_word(metadata: TableMetadata, *, now_ms: int, unsaid: Retention) -> 
         if each.snapshot_id not in reached and _is_young(each, said.snapshot_age_ms, now_ms)
     )
     return frozenset(kept)
+
+
+def _line(alive: Mapping[int, Snapshot], head_id: int) -> Iterator[Snapshot]:
+    """Yield a branch's snapshots, the newest first, as far back as they live."""
+    at: int | None = head_id
+    while at is not None and at in alive:
+        yield alive[at]
+        at = alive[at].parent_snapshot_id
 
 
 def _says_anything(ref: SnapshotRef) -> bool:

@@ -276,12 +276,15 @@ actions = st.lists(
     max_examples=10,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # every example has its own table
 )
-@given(steps=actions, partitioned=st.booleans())
+@given(steps=actions, partition_by=st.sampled_from([(), ("day(event_time)",), ("void(id)",)]))
 def test_whatever_was_deleted_rows_read_the_same_before_and_after(
-    lake: Lake, engine: DuckDBEngine, steps: list[tuple[str, int, object]], *, partitioned: bool
+    lake: Lake,
+    engine: DuckDBEngine,
+    steps: list[tuple[str, int, object]],
+    partition_by: tuple[str, ...],
 ) -> None:
     name = TableName("raw", f"t{uuid.uuid4().hex}")
-    table = lake.create(name, EVENTS, partition_by=["day(event_time)"] if partitioned else [])
+    table = lake.create(name, EVENTS, partition_by=partition_by)
     add(table, [0, 1, 2])
     for number, (kind, first, second) in enumerate(steps):
         files = by_age(table)
@@ -292,8 +295,8 @@ def test_whatever_was_deleted_rows_read_the_same_before_and_after(
             where = [int(str(second)) % file.rows]
             delete_positions(table, {file: where}, bounded=number % 2 == 0)
         elif kind == "values":
-            place = files[0].data_file.partition if partitioned and files else None
-            if place is not None or not partitioned:
+            place = files[0].data_file.partition if partition_by and files else None
+            if place is not None or not partition_by:
                 delete_values(table, these(id=[first, first + 2]), partition=place)
         elif kind == "partly":
             days = {file.partition for file in files}
