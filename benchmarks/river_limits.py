@@ -104,7 +104,7 @@ def samples(*, lake: str, folder: str) -> Rounds:
     yield {}
     done = connection.execute(
         f"copy ({sql}) to '{folder}/leaky.parquet'"
-        f" (format parquet, compression lz4_raw, row_group_size {_ROW_GROUP})"
+        f" (format parquet, compression uncompressed, row_group_size {_ROW_GROUP})"
     ).fetchone()
     yield {"rows": done[0] if done else 0}
 

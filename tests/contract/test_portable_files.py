@@ -89,15 +89,9 @@ def computed(table: LakeTable) -> None:
 
 
 @pytest.mark.parametrize("write", [appended, packed, sorted_anew, merged, deleted, computed])
-@pytest.mark.parametrize(
-    "properties",
+def test_every_engine_reads_what_is_written(lake: Lake, write: Callable[[LakeTable], None]) -> None:
     # the latter property is one that tables of training samples had once
-    [{}, {COMPRESSION_CODEC: "lz4", "headrace.codec": "lz4"}],
-    ids=["default", "lz4"],
-)
-def test_every_engine_reads_what_is_written(
-    lake: Lake, write: Callable[[LakeTable], None], properties: dict[str, str]
-) -> None:
+    properties = {COMPRESSION_CODEC: "lz4", "headrace.codec": "lz4"}
     table = lake.create(TableName.parse("raw.events"), ROWS, properties=properties)
     write(table)
     files = [Path(file.path) for file in table.head().files()]

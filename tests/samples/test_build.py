@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.datasets.publish import publish
@@ -23,6 +24,7 @@ from headrace.tables.alter import AddColumn, RenameColumn, alter
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
+from headrace.tables.standard_properties import COMPRESSION_CODEC
 from tests.samples.factories import Shop, at, day, sample_set
 
 
@@ -264,3 +266,19 @@ def test_a_flipped_bit_of_an_input_stops_a_build_and_is_named(shop: Shop) -> Non
         build(shop.lake, sample_set())
     assert found.value.path == str(path)
     assert shop.lake.table("samples.taps").head().snapshot_id is None
+
+
+def test_sample_files_are_uncompressed_until_their_owner_says_otherwise(shop: Shop) -> None:
+    def codecs() -> dict[object, str]:
+        files = shop.lake.table("samples.taps").head().files()
+        chunks = {f.partition[0]: pq.read_metadata(f.path).row_group(0).column(0) for f in files}
+        return {day_: chunk.compression for day_, chunk in chunks.items()}
+
+    build(shop.lake, sample_set())
+    assert set(codecs().values()) == {"UNCOMPRESSED"}
+    with shop.lake.table("samples.taps").iceberg().transaction() as change:
+        change.set_properties({COMPRESSION_CODEC: "zstd"})
+    shop.show(("d1-late", at(9, day=1), 1))
+    build(shop.lake, sample_set())
+    assert codecs()[day(1)] == "ZSTD"
+    assert codecs()[day(0)] == "UNCOMPRESSED"
