@@ -94,6 +94,29 @@ class LoaderStateError(LakeError):
         )
 
 
+class EpochBrokenOffError(LakeError):
+    """An iterator of a loader is asked for more after it was ended in the middle of its epoch."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"this iterator ended before its epoch did, for {why}; the batches it gave stand. Make "
+            "a second loader to look at other batches at the same time, or iterate the loader again"
+        )
+
+
+class LoaderNotSharableError(LakeError, TypeError):
+    """A loader is used where copies of it would each give every row."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        super().__init__(
+            f"a loader cannot be used {where}: each copy would give every row of the epoch. It "
+            "decodes with `threads` of its own: iterate it itself, without a DataLoader or with "
+            "`num_workers=0`, and give other processes their `rank` and `world_size`"
+        )
+
+
 class LockfileError(LakeError):
     """A lockfile is damaged, edited, or written by another version of headrace."""
 

@@ -9,12 +9,16 @@ from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
+
+from torch.utils.data import get_worker_info
 
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import Lockfile
+from headrace.errors import LoaderNotSharableError
 from headrace.loading.batch import Batch, Cut, assemble
 from headrace.loading.decode import Window, WindowReader
+from headrace.loading.epoch import Epoch
 from headrace.loading.files import PlanColumns
 from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
 from headrace.loading.shuffle import Shuffle
@@ -135,7 +139,7 @@ class SampleLoader:
         self._files_hash = _fingerprint(self._plan)
         self._position = 0
         self._resume = False
-        self._running: Generator[Batch, None, None] | None = None
+        self._running: Epoch | None = None
         self._meter = _Meter()
 
     @property
@@ -160,7 +164,7 @@ class SampleLoader:
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch; the current epoch keeps a position just loaded."""
         if epoch != self.epoch:
-            self.close()
+            self._stop("its loader went to another epoch")
             self.epoch, self._position, self._resume = epoch, 0, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -175,7 +179,7 @@ class SampleLoader:
 
         """
         saved = LoaderState.from_dict(state, current=self._state())
-        self.close()
+        self._stop("its loader went to a saved position")
         self.epoch, self._position, self._resume = saved.epoch, saved.samples_in_epoch, True
 
     def stats(self) -> LoaderStats:
@@ -183,10 +187,21 @@ class SampleLoader:
         return self._meter.stats()
 
     def close(self) -> None:
-        """Stop decoding and join the threads; the loader can be iterated again afterwards."""
+        """Stop decoding and join the threads; the loader can be iterated again afterwards.
+
+        An iterator that is not at its end raises `EpochBrokenOffError` from then on.
+        """
+        self._stop("its loader was closed")
+
+    def _stop(self, why: str) -> None:
         if self._running is not None:
-            self._running.close()
+            self._running.stop(why=why)
             self._running = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or sent to another process."""
+        where = "in a copy of itself, nor be pickled"
+        raise LoaderNotSharableError(where)
 
     def __enter__(self) -> Self:
         return self
@@ -202,13 +217,22 @@ class SampleLoader:
     def __iter__(self) -> Iterator[Batch]:
         """Start at the position loaded, else at the start of the epoch.
 
-        An error of a decoder thread is raised here, at the batch that needed its rows.
+        One loader has one iterator: an older one that is not at its end raises
+        `EpochBrokenOffError` when it is asked for more. An error of a decoder thread is raised at
+        the batch that needed its rows.
+
+        Raises:
+            LoaderNotSharableError: In a worker process of a torch DataLoader.
+
         """
-        self.close()
+        if get_worker_info() is not None:
+            where = "in a worker of a DataLoader"
+            raise LoaderNotSharableError(where)
+        self._stop("its loader was iterated again")
         if not self._resume:
             self._position = 0
         self._resume = False
-        self._running = self._run()
+        self._running = Epoch(self._run())
         return self._running
 
     @property
