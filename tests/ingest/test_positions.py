@@ -2,13 +2,15 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import sqlalchemy as sa
 
-from headrace.errors import SourceLedgerError
+from headrace.errors import FencedError, SourceLedgerError
 from headrace.ingest import dead_letters, positions
+from headrace.ingest.base import Look, PositionsOf, Records, Split
+from headrace.ingest.files import FileSource
 from headrace.ingest.positions import OPEN_MAX
 from headrace.ingest.run import IngestResult, ingest, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
@@ -177,6 +179,49 @@ def test_a_kill_between_a_seal_and_its_commit_changes_nothing(lake: Lake) -> Non
     assert audit(lake, STREAM) == counts | {"things/x.jsonl": 2, "things/y.jsonl": 2}
 
 
+class _OvertakenBeforeEach:
+    """A source where, before each split is read, a rival takes some of what there is, or all."""
+
+    def __init__(self, lake: Lake, *, rival_takes: int) -> None:
+        self._lake, self._count = lake, rival_takes
+        self._inner = FileSource(STREAM, data_dir=lake.settings.data_dir)
+
+    def look(self, positions_of: PositionsOf) -> Look:
+        return self._inner.look(positions_of)
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+        with Lake.open(self._lake.settings) as rival:
+            ingest(rival, STREAM, source=_FirstOnly(self._inner, self._count))
+        yield from self._inner.read(split, rows_per_commit=rows_per_commit)
+
+
+class _FirstOnly:
+    """A source that shows its first splits only."""
+
+    def __init__(self, inner: FileSource, count: int) -> None:
+        self._inner, self._count = inner, count
+
+    def look(self, positions_of: PositionsOf) -> Look:
+        return Look(splits=self._inner.look(positions_of).splits[: self._count])
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+        return self._inner.read(split, rows_per_commit=rows_per_commit)
+
+
+@pytest.mark.parametrize("rival_takes", [4])
+def test_of_two_that_seal_at_once_one_is_fenced_and_its_seals_mean_nothing(
+    lake: Lake, few_open: int, rival_takes: int
+) -> None:
+    land_many(lake, names(few_open))
+    take(lake)
+    land_many(lake, names(few_open + 4))
+    with pytest.raises(FencedError):
+        ingest(lake, STREAM, source=_OvertakenBeforeEach(lake, rival_takes=rival_takes))
+    take(lake)
+    assert take(lake).splits == ()
+    assert audit(lake, STREAM) == {f"things/{name}.jsonl": 2 for name in names(few_open + 4)}
+
+
 def as_before(lake: Lake) -> None:
     """Give the table the properties that it had before sources were sealed."""
     table = lake.table(STREAM.table).iceberg()
@@ -240,7 +285,7 @@ def test_any_order_of_landing_growing_rewinding_and_sealing_takes_every_record_o
     rng = random.Random(7)
     lengths: dict[str, int] = {}
     heads: list[int] = []  # of `main`, as far as it goes now
-    for step in range(40):
+    for step in range(28):
         deed = rng.choice(["land", "land", "land", "grow", "take", "take", "rewind"])
         if deed == "land":
             lengths[name := f"{rng.choice('abc')}{step:02}"] = rng.randrange(1, 3)

@@ -108,7 +108,7 @@ def test_of_two_that_rename_at_once_neither_fails(lake: Lake) -> None:
         except BaseException as error:  # noqa: BLE001 - shown below
             failed.append(error)
 
-    threads = [threading.Thread(target=declare) for _ in range(4)]
+    threads = [threading.Thread(target=declare) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
