@@ -268,14 +268,22 @@ def test_a_table_that_still_names_every_file_is_moved_over_once(
     assert audit(lake, STREAM) == {f"things/{name}.jsonl": 2 for name in names(4)}
 
 
-def test_small_former_tables_go_on_where_they_were(lake: Lake) -> None:
+def test_small_former_tables_go_on_where_they_were_and_back(lake: Lake) -> None:
     land_many(lake, names(3))
+    take(lake)
+    early = head_id(lake)
+    land(lake, "f001", json_line(id="f001"), b"{", json_line(id="more"))
     take(lake)
     as_before(lake)
     assert take(lake).splits == ()
-    land(lake, "f001", json_line(id="f001"), b"{", json_line(id="more"))
+    land(lake, "f002", json_line(id="f002"), b"{", json_line(id="more"))
     assert take(lake).rows == 1
-    assert audit(lake, STREAM)["things/f001.jsonl"] == 3
+    counts = {"things/f000.jsonl": 2, "things/f001.jsonl": 3, "things/f002.jsonl": 3}
+    assert audit(lake, STREAM) == counts
+    # bytes that belong to other offsets do not count
+    apply_rollback(lake.table(STREAM.table), plan_rollback(lake.table(STREAM.table), early))
+    assert take(lake).rows == 2
+    assert audit(lake, STREAM) == counts
 
 
 def test_any_order_of_landing_growing_rewinding_and_sealing_takes_every_record_once(
