@@ -201,7 +201,7 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
             gain_s=0.0,
             steps=(0,),
         )
-    elif state.orphan_bytes and state.orphan_bytes.value:
+    elif not state.shared and state.orphan_bytes and state.orphan_bytes.value:
         yield Waiting(
             kind=Kind.CLEAN_UP,
             table=state.table,

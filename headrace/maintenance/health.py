@@ -207,6 +207,9 @@ def _clustering(state: TableState) -> HealthPart:
 
 def _orphans(state: TableState) -> HealthPart:
     held = state.orphan_bytes
+    if state.shared:
+        finding = "not looked for: by `gc.enabled` others may share its files"
+        return HealthPart(name="orphan bytes", finding=finding)
     if held is None:
         return HealthPart(name="orphan bytes", finding="not looked for yet")
     files = f"{state.orphan_files.value:,} files, " if state.orphan_files else ""

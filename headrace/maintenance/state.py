@@ -33,7 +33,8 @@ class TableState:
     `written_ms` says when each partition, by the text of its key, was last written to, for those
     that were within `cold_after_s` before `read_at_ms`. `times_ms` says when commits were made, by
     sequence number, as far as that is on record. `orphan_bytes` and `orphan_files` are None until
-    a clean-up has looked, or where the table says `gc.enabled=false`; `look_due` says that one should.
+    a clean-up has looked; `look_due` says that one should. `shared` is what the table says by
+    `gc.enabled=false`: nothing of it expires or is removed.
     """
 
     table: TableName
@@ -53,6 +54,7 @@ class TableState:
     orphan_bytes: Measure | None = None
     orphan_files: Measure | None = None
     look_due: bool = False
+    shared: bool = False
 
 
 def table_state(
@@ -88,7 +90,7 @@ def table_state(
     cold = cold_after_s if cold_after_s is not None else _cold_after_s(metadata.properties)
     dying = _expirable(table, metadata, now_ms=now)
     measures = table.lake.registry.measures(str(table.name))
-    collects = standard.collects_garbage(metadata.properties)
+    shared = not standard.collects_garbage(metadata.properties)
     return TableState(
         table=table.name,
         snapshot_id=version.snapshot_id,
@@ -104,9 +106,10 @@ def table_state(
         cold_after_s=cold,
         written_ms=_written_ms(table, loaded, since_ms=now - round(cold * 1000)),
         times_ms=_times_ms(table, layout),
-        orphan_bytes=measures.get(ORPHAN_BYTES) if collects else None,
-        orphan_files=measures.get(ORPHAN_FILES) if collects else None,
-        look_due=collects
+        orphan_bytes=measures.get(ORPHAN_BYTES),
+        orphan_files=measures.get(ORPHAN_FILES),
+        shared=shared,
+        look_due=not shared
         and look_is_due(table, location=metadata.location, measures=measures, now_ms=now),
     )
 

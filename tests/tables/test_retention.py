@@ -13,6 +13,7 @@ from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate
 
 from headrace.config import Settings
 from headrace.errors import GarbageKeptError, UnsupportedTableError
+from headrace.maintenance.actions import Kind, propose
 from headrace.maintenance.state import table_state
 from headrace.maintenance.trash import empty_trash
 from headrace.tables import commit, refs
@@ -187,7 +188,9 @@ def test_nothing_expires_or_goes_for_good_where_the_table_says_its_files_are_sha
         with pytest.raises(GarbageKeptError):
             empty_trash(table)
         state = table_state(table)
-        assert (state.expirable, state.look_due, state.orphan_bytes) == (0, False, None)
+        assert (state.expirable, state.look_due, state.shared) == (0, False, True)
+        waiting = propose(state, now_ms=state.read_at_ms)
+        assert {each.kind for each in waiting} & {Kind.EXPIRE, Kind.LOOK, Kind.CLEAN_UP} == set()
 
 
 def test_refs_that_say_no_age_end_at_the_tables(catalog: Catalog, settings: Settings) -> None:
