@@ -4,6 +4,8 @@ import datetime as dt
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_YEAR_S = 31_557_600
+_YEARS_FROM_S = 2 * _YEAR_S
 
 
 def size(count_bytes: float) -> str:
@@ -28,6 +30,8 @@ def age(moment: dt.datetime | None, *, now: dt.datetime) -> str:
 
 
 def _span(seconds: float) -> str | None:
+    if seconds >= _YEARS_FROM_S:
+        return f"{seconds / _YEAR_S:,.0f} y"
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:
             return f"{seconds / length:,.0f} {unit}"

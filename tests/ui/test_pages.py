@@ -44,7 +44,7 @@ def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> N
     _ = full
     shown = app()
     assert "4 things to look at" in shown.error[0].value
-    assert metrics(shown)["Complete up to"].endswith("d ago")
+    assert metrics(shown)["Complete up to"].endswith("y ago")
     everything = texts(shown)
     assert "6 records could not be taken: wrong_type (6)" in everything
     assert "7 of 7 files are small; fixing it gains 5 fewer files" in everything

@@ -48,7 +48,8 @@ def graph(*pairs: tuple[str, str]) -> Graph:
         (dt.timedelta(seconds=30), "just now"),
         (dt.timedelta(minutes=3), "3 min ago"),
         (dt.timedelta(hours=5), "5 h ago"),
-        (dt.timedelta(days=1_000), "1,000 d ago"),
+        (dt.timedelta(days=600), "600 d ago"),
+        (dt.timedelta(days=2_563), "7 y ago"),
         (-dt.timedelta(hours=2), "in 2 h"),
     ],
 )
