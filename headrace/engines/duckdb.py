@@ -150,7 +150,13 @@ class DuckDBEngine:
         self._bound[relation] = version
 
     def bind_arrow(self, name: str, table: pa.Table) -> None:
-        """Make an Arrow table readable as `name`, as often as wanted."""
+        """Make an Arrow table readable as `name`, as often as wanted.
+
+        Raises:
+            UnsupportedTableError: If names of it differ only in case.
+
+        """
+        refuse_folded_names(table.schema, table=name)
         relation = self._relation(name)
         self._connection.register("headrace_arrow", table)
         self._connection.execute(f"create or replace table {relation} as from headrace_arrow")

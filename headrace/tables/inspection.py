@@ -20,9 +20,9 @@ _REMEMBERED_MAX = 65_536  # a data file never changes; an inspection takes about
 class Inspection:
     """How a file was written.
 
-    `unproved` are the field ids of columns without minimum or maximum in a row group that has
-    values of them: nothing is known about the range of their values. `bytes_only` are those of
-    columns of bytes that are not marked as text. `codecs` are named as pyarrow does.
+    `unproved` are the field ids of columns of text or bytes without minimum or maximum in a row
+    group that has values of them: nothing is known about the range of their values. `bytes_only`
+    are those of columns of bytes that are not marked as text. `codecs` are named as pyarrow does.
     """
 
     unproved: frozenset[int]
@@ -60,7 +60,7 @@ def inspect_footer(footer: pq.FileMetaData, *, mapping: NameMapping | None = Non
     leaves = _leaves(footer, mapping)
     first = [footer.row_group(0).column(at) for at in range(len(leaves)) if footer.num_row_groups]
     return Inspection(
-        unproved=_unproved(footer, leaves),
+        unproved=_unproved(footer, [(key if _may_be_long(kind) else None) for key, kind in leaves]),
         bytes_only=frozenset(key for key, kind in leaves if key is not None and _is_bytes(kind)),
         codecs=frozenset(chunk.compression for chunk in first),  # a file is written with one
     )
@@ -73,15 +73,15 @@ def unproved_bounds(footer: pq.FileMetaData, *, among: Collection[int]) -> froze
     """
     if footer.num_row_groups < 2 or not among:
         return frozenset()
-    leaves = [(key if key in among else None, kind) for key, kind in _leaves(footer, None)]
-    return _unproved(footer, leaves)
+    return _unproved(footer, [key if key in among else None for key, _ in _leaves(footer, None)])
 
 
-def _unproved(footer: pq.FileMetaData, leaves: Sequence[Leaf]) -> frozenset[int]:
+def _unproved(footer: pq.FileMetaData, ids: Sequence[int | None]) -> frozenset[int]:
+    """Look at those columns of a file, given in their order, that have an id here."""
     groups = [footer.row_group(at) for at in range(footer.num_row_groups)]
     return frozenset(
         key
-        for at, (key, _) in enumerate(leaves)
+        for at, key in enumerate(ids)
         if key is not None and not all(_is_bounded(group.column(at)) for group in groups)
     )
 
@@ -99,6 +99,11 @@ def _is_bounded(chunk: pq.ColumnChunkMetaData) -> bool:
 
 def _is_bytes(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _may_be_long(kind: pa.DataType) -> bool:
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_text or _is_bytes(kind) or pa.types.is_fixed_size_binary(kind)
 
 
 def _leaves(footer: pq.FileMetaData, mapping: NameMapping | None) -> list[Leaf]:
