@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from importlib.resources import files
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +20,7 @@ from headrace.engines.misread_files import (
     refuse_folded_names,
     refuse_unmarked_text,
 )
+from headrace.engines.own_metadata import engine_metadata
 from headrace.engines.sort import SortBy, sort_rows
 from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import UnsupportedTableError
@@ -47,11 +49,14 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"load {quote_text(str(folder / f'{name}.duckdb_extension'))}")
 
 
-def scan_sql(version: TableVersion) -> str:
+def scan_sql(version: TableVersion, *, folder: Path) -> str:
     """Render a pinned snapshot as a DuckDB table expression with the columns of `version.schema`.
+
+    `folder` lasts as long as the engine: metadata of other programs is copied there.
 
     Raises:
         CorruptFileError: If its metadata is damaged. DuckDB checks neither that nor data files.
+        StorageError: If `folder` cannot be written.
         UnsupportedTableError: If DuckDB would read it wrong, or not survive it.
 
     """
@@ -71,7 +76,7 @@ def scan_sql(version: TableVersion) -> str:
         f"{_stepped(_read(name, fenced=name in fenced), step)} as {quote(field.name)}"
         for field, (name, step) in zip(version.schema, version.since_then.columns, strict=True)
     )
-    location = quote_text(version.metadata_location)
+    location = quote_text(engine_metadata(version, folder=folder))
     return (
         f"(select {columns} from "
         f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
@@ -139,7 +144,8 @@ class DuckDBEngine:
 
         """
         self._read_iceberg()
-        rows, relation = scan_sql(version), self._relation(name)
+        rows = scan_sql(version, folder=self._spill.path)
+        relation = self._relation(name)
         self._verified.verify(version)
         with naming_damage(self._verified, lambda: [version]):
             try:

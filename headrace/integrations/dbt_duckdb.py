@@ -247,7 +247,8 @@ class Plugin(BasePlugin):
         self._pinned[name] = version
 
     def _show(self, name: TableName, version: TableVersion) -> None:
-        rows, columns = scan_sql(version), _columns_sql(version.schema.names)
+        rows = scan_sql(version, folder=self._spill.path)
+        columns = _columns_sql(version.schema.names)
         self._execute(f"create schema if not exists {quote(name.namespace)}")
         try:
             self._execute(f"create or replace view {name.sql} as select {columns} from {rows}")

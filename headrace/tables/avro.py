@@ -8,12 +8,15 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from pyiceberg.avro.codecs import AVRO_CODEC_KEY
+from pyiceberg.avro.codecs.codec import Codec
 from pyiceberg.avro.decoder import BinaryDecoder, new_decoder
 from pyiceberg.avro.file import AvroFile, AvroFileHeader
 from pyiceberg.avro.reader import Reader
 from pyiceberg.io import FileIO
 from pyiceberg.schema import Schema
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
+from zstandard import ZstdError
 
 from headrace.tables.checksums import checking
 
@@ -31,7 +34,8 @@ def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> It
     """
     content, decoder, header = _opened(io, location)
     reader = reader_of(header.meta["avro.schema"])
-    codec = header.compression_codec()
+    # a file that names no codec has none; pyiceberg looks for one that it does not know then
+    codec = header.compression_codec() if AVRO_CODEC_KEY in header.meta else None
     while decoder.tell() < len(content):
         count, block = decoder.read_int(), decoder.read_bytes()
         mark = decoder.read(_SYNC_BYTES)
@@ -39,7 +43,7 @@ def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> It
         if mark != header.sync or decoder.tell() > len(content):
             msg = "the mark at the end of a block is not its own"
             raise ValueError(msg)
-        plain = codec.decompress(block) if codec else block
+        plain = _decompressed(block, codec)
         block_decoder = new_decoder(plain)
         for _ in range(count):
             yield reader.read(block_decoder)
@@ -59,6 +63,13 @@ def _opened(io: FileIO, location: str) -> tuple[bytes, BinaryDecoder, AvroFileHe
     file = AvroFile[Any](io.new_input(location))
     file.decoder = new_decoder(content)
     return content, file.decoder, file._read_header()
+
+
+def _decompressed(block: bytes, codec: type[Codec] | None) -> bytes:
+    try:
+        return codec.decompress(block) if codec else block
+    except (ZstdError, ImportError) as error:  # the second: snappy is not installed everywhere
+        raise ValueError(str(error)) from error
 
 
 def schema_of(written: str) -> Schema:

@@ -4,7 +4,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -12,7 +12,12 @@ from typing import Self
 import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationError,
+)
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -21,6 +26,7 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
+    CorruptFileError,
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
@@ -218,7 +224,8 @@ class Lake:
     def exists(self, name: TableName | str) -> bool:
         """Whether the catalog has this table."""
         name = TableName.parse(name) if isinstance(name, str) else name
-        return self.catalog.table_exists((name.namespace, name.name))
+        with _naming_metadata(name):
+            return self.catalog.table_exists((name.namespace, name.name))
 
     def names(self) -> list[TableName]:
         """List every table, by name; those of other programs with names no headrace has are not."""
@@ -247,7 +254,8 @@ class LakeTable:
 
         """
         try:
-            table = self.lake.catalog.load_table((self.name.namespace, self.name.name))
+            with _naming_metadata(self.name):
+                table = self.lake.catalog.load_table((self.name.namespace, self.name.name))
         except NoSuchTableError:
             known = tuple(str(name) for name in self.lake.names())
             raise TableNotFoundError(str(self.name), known=known) from None
@@ -359,6 +367,16 @@ def _beside(catalog: Catalog, settings: Settings | None) -> Settings:
     """Settings whose state folder is this catalog's own."""
     settings = settings or Settings.without_lake()
     return replace(settings, state_dir=settings.state_dir / "catalogs" / _slug(catalog))
+
+
+@contextlib.contextmanager
+def _naming_metadata(name: TableName) -> Generator[None]:
+    """Name what a catalog of another program raises for a metadata file that it cannot read."""
+    try:
+        yield
+    except (FileNotFoundError, ValidationError, ValueError) as error:
+        what = f"metadata of {name}"
+        raise CorruptFileError(what, str(error)) from error
 
 
 def _slug(catalog: Catalog) -> str:
