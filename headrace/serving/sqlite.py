@@ -14,7 +14,8 @@ from typing import Any, Self, cast
 import pyarrow as pa
 
 from headrace.crash_points import crash_point
-from headrace.errors import OnlineStoreError
+from headrace.errors import OnlineStoreError, StorageError
+from headrace.registry import error_of
 from headrace.serving.store import (
     EntityKey,
     Freshness,
@@ -27,6 +28,7 @@ from headrace.serving.store import (
 from headrace.serving.values import decode, encode, encode_key
 
 FORMAT_VERSION = 2  # 1 did not know types, so a change of them was not seen
+_DATABASE = "online store"  # what errors call it
 _WAIT_S = 30
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
 _KEYS_PER_QUERY = 500
@@ -66,17 +68,23 @@ class SQLiteOnlineStore:
 
     Raises:
         OnlineStoreError: If the file was written in another format.
+        DatabaseUnavailableError: Here and later, if it is locked, full or damaged.
+        StorageError: If its folder cannot be made.
 
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.RLock()
-        self._connection = sqlite3.connect(
-            path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("pragma journal_mode = wal")
-        self._connection.execute("pragma synchronous = full")
+        self._lock, self._path = threading.RLock(), path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError.of(str(path), error) from error
+        with self._naming():
+            self._connection = sqlite3.connect(
+                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("pragma journal_mode = wal")
+            self._connection.execute("pragma synchronous = full")
         with self._transaction(write=True) as cursor:
             found = cursor.execute("pragma user_version").fetchone()[0]
             if found not in (0, FORMAT_VERSION):
@@ -215,18 +223,29 @@ class SQLiteOnlineStore:
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Generator[sqlite3.Cursor]:
-        with self._lock:
+        with self._lock, self._naming():
             cursor = self._connection.cursor()
             cursor.execute("begin immediate" if write else "begin")
             try:
                 yield cursor
             except BaseException:
-                cursor.execute("rollback")
+                if self._connection.in_transaction:  # a full disk ends it
+                    cursor.execute("rollback")
                 raise
             else:
                 cursor.execute("commit")
             finally:
                 cursor.close()
+
+    @contextmanager
+    def _naming(self) -> Generator[None]:
+        """Name what the database says; wrong SQL and broken constraints stay what they are."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
+                raise error_of(_DATABASE, error, path=str(self._path)) from error
+            raise
 
 
 def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewState | None:

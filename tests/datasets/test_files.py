@@ -7,8 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.datasets.files import FilePlan, PlannedFile
-from headrace.errors import CorruptFileError
+from headrace.datasets.versions import write_atomically
+from headrace.errors import CorruptFileError, StorageFullError
 from tests.datasets.conftest import River, day_of, sample
+from tests.disks import room_for
 
 
 def planned(name: str, *, day: str, groups: tuple[int, ...] = (3, 2)) -> PlannedFile:
@@ -76,3 +78,13 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a"]}), path)
     with pytest.raises(CorruptFileError, match="format none"):
         FilePlan.read(path)
+
+
+def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "datasets" / "ctr-v1.files.parquet"
+    plan = PLAN
+    with room_for(100), pytest.raises(StorageFullError):
+        write_atomically(path, plan.write)
+    assert list(path.parent.iterdir()) == []
+    write_atomically(path, plan.write)
+    assert FilePlan.read(path) == plan

@@ -17,7 +17,12 @@ from hypothesis import strategies as st
 
 from headrace.config import Settings
 from headrace.engines.delete import delete_where
-from headrace.errors import NotAFeatureViewError, UnservableColumnError
+from headrace.errors import (
+    DatabaseDamagedError,
+    DatabaseFullError,
+    NotAFeatureViewError,
+    UnservableColumnError,
+)
 from headrace.identifiers import TableName
 from headrace.serving.publish import Published, publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
@@ -66,6 +71,33 @@ def test_the_newest_row_of_each_entity_is_published(
         (hours(2), hours(2), 0.5, 3),
         None,
     ]
+
+
+def test_a_store_without_room_says_so_and_is_as_it_was(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1, ctr=0.1)])
+    publish_view(lake, store, table.head())
+    before = store.state(VIEW)
+    (pages,) = store._connection.execute("pragma page_count").fetchone()
+    store._connection.execute(f"pragma max_page_count = {pages}")
+    add(table, [row(item, at=2) for item in range(1, 3_000)])
+    with pytest.raises(DatabaseFullError) as caught:
+        publish_view(lake, store, table.head())
+    assert caught.value.path == str(lake.settings.online_store)
+    assert store.state(VIEW) == before
+    assert latest(store, 1, 2) == [(hours(1), hours(1), 0.1, 3), None]
+    store._connection.execute("pragma max_page_count = 1000000")
+    publish_view(lake, store, table.head())
+    assert latest(store, 2) != [None]
+
+
+def test_a_store_that_is_damaged_is_named(settings: Settings) -> None:
+    settings.online_store.parent.mkdir(parents=True)
+    settings.online_store.write_bytes(b"no database" * 1_000)
+    with pytest.raises(DatabaseDamagedError):
+        SQLiteOnlineStore(settings.online_store)
 
 
 def test_publishing_again_changes_nothing_and_says_so(
