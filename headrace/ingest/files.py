@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
-from headrace.ingest.base import Look, Position, PositionsOf, Records, Split
+from headrace.ingest.base import UNSEEN, Look, Position, PositionsOf, Records, Split
 from headrace.ingest.csv_record import CsvRecordError, split_record
 from headrace.ingest.decoded import shown
 from headrace.ingest.file_state import FileState, compare, seen_of
@@ -70,7 +70,7 @@ class FileSource:
         for source, path in files.items():
             start = positions.get(source, _NOTHING)
             found = compare(path, start)
-            if found.state is FileState.READ_AGAIN:
+            if found.state is FileState.READ_AGAIN and found.seen != UNSEEN:
                 unchanged[source] = replace(start, seen=found.seen)
             elif found.state is FileState.OTHER:
                 if found.size_bytes > start.bytes and self._waits(path, start):

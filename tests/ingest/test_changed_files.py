@@ -201,6 +201,9 @@ def test_what_is_settled_is_not_read_again(lake: Lake, monkeypatch: pytest.Monke
     monkeypatch.setattr(file_state.Fingerprint, "of", staticmethod(_spied(reads)))
     assert status(lake, stream).sources_waiting == ()
     assert len(reads) == 3
+    taken = taken_of("json", lake.settings.data_dir)
+    look = source_of("json", lake.settings.data_dir).look(lambda _: taken)
+    assert (look.splits, look.unchanged) == ((), {})  # nothing that the next look could believe
     monkeypatch.setattr(file_state, "SETTLED_NS", -(10**18))  # old enough
     assert ingest(lake, stream).commits == 0  # and the sealed two are remembered
     reads.clear()
