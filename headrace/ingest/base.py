@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from headrace.ingest.line_numbers import LineNumbers
+
 
 class Seen(NamedTuple):
     """What tells, without reading it, that a file is as it was."""
@@ -45,7 +47,8 @@ class Split:
 class Records:
     """One micro-batch as read: records of consecutive offsets, not yet decoded.
 
-    Text sources fill `lines` (and `header` for CSV), columnar ones `rows`. Reading may go on at
+    Text sources fill `lines` (and `header` for CSV, `line_numbers` for files), columnar ones `rows`.
+    Reading may go on at
     `end` once these records are taken.
     """
 
@@ -54,6 +57,7 @@ class Records:
     lines: Sequence[bytes] = ()
     header: tuple[str, ...] = ()
     rows: pa.RecordBatch | None = None
+    line_numbers: LineNumbers | None = None
 
     @property
     def count(self) -> int:

@@ -1,4 +1,4 @@
-"""The dead-letter table: every record that could not become a row, whole, with the reason."""
+"""The dead-letter table: every record that could not become a row, whole, with the reason and its line."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.binary(), nullable=False),
         pa.field("recorded_at", TIMESTAMP, nullable=False),
+        pa.field("source_line", pa.int64()),
     ]
 )
 
@@ -54,6 +55,7 @@ def rows_of(
         "reason": [violation.reason for violation in found],
         "raw": _raw(records, order),
         "recorded_at": pa.array([datetime.now(UTC)] * count, TIMESTAMP),
+        "source_line": pa.array(_source_lines(records, order), pa.int64()),
     }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
@@ -67,6 +69,11 @@ def committed_offsets(table: LakeTable, stream: Stream, *, source: str, since: i
             if row["_source"] == source and row["_source_offset"] >= since:
                 found.add(row["_source_offset"])
     return found
+
+
+def _source_lines(records: Records, order: Sequence[int]) -> list[int] | list[None]:
+    numbers = records.line_numbers
+    return [None] * len(order) if numbers is None else numbers.of(order)
 
 
 def _raw(records: Records, order: Sequence[int]) -> list[bytes]:

@@ -8,7 +8,7 @@ by name. Names that start with `.` or `_` are unfinished files and are left alon
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from headrace.ingest.csv_record import CsvRecordError, split_record
 from headrace.ingest.decoded import shown
 from headrace.ingest.file_state import FileState, compare, seen_of
 from headrace.ingest.fingerprint import Fingerprint
+from headrace.ingest.line_numbers import LineNumbers, counter_of, places_of
 from headrace.ingest.parquet_batches import ParquetBatches
 from headrace.ingest.values import holds
 
@@ -50,6 +51,7 @@ class _Lines(NamedTuple):
     """Lines as read, where they end, and the fingerprint of all up to there."""
 
     lines: list[bytes]
+    numbers: LineNumbers
     end: int
     fingerprint: str
 
@@ -160,7 +162,11 @@ class FileSource:
                     fingerprint = Fingerprint.of(handle, handle.tell())
                 begun = replace(split.start, bytes=handle.tell(), seen=seen)
                 blocks = _lines(
-                    handle, fingerprint, read_bytes=self._read_bytes, whole=self._is_complete
+                    handle,
+                    fingerprint,
+                    before=counter_of(path, begun.bytes, source=split.source),
+                    read_bytes=self._read_bytes,
+                    whole=self._is_complete,
                 )
                 yield from _batches(
                     blocks, split, replace(begun, fingerprint=str(fingerprint)), header
@@ -251,18 +257,24 @@ def _batches(
     skip = taken if not split.start.bytes else 0
     reached = replace(begun, records=taken - skip)
     waiting: Records | None = None
-    for lines, end, fingerprint in blocks:
+    for lines, numbers, end, fingerprint in blocks:
         if waiting is not None and lines:
             yield waiting
             waiting = None
-        fresh = lines[skip:]
+        fresh, numbers = lines[skip:], numbers.beyond(skip)
         first_offset = reached.records + len(lines) - len(fresh)
         skip -= len(lines) - len(fresh)
         reached = Position(first_offset + len(fresh), end, fingerprint, begun.seen)
         if waiting is not None:  # only blanks followed: they belong to what came before
             waiting = replace(waiting, end=reached)
         elif fresh:
-            waiting = Records(first_offset=first_offset, end=reached, lines=fresh, header=header)
+            waiting = Records(
+                first_offset=first_offset,
+                end=reached,
+                lines=fresh,
+                header=header,
+                line_numbers=numbers,
+            )
     if skip:
         detail = f"it has {taken - skip} records, but {taken} were taken from it"
         raise SourceChangedError(split.source, detail)
@@ -273,7 +285,12 @@ def _batches(
 
 
 def _lines(
-    handle: BinaryIO, fingerprint: Fingerprint, *, read_bytes: int, whole: bool
+    handle: BinaryIO,
+    fingerprint: Fingerprint,
+    *,
+    before: Callable[[], int],
+    read_bytes: int,
+    whole: bool,
 ) -> Iterator[_Lines]:
     """Split into non-blank lines, with the byte position after them; the last needs a newline.
 
@@ -282,6 +299,7 @@ def _lines(
     """
     rest, rest_bytes, position = b"", 0, handle.tell()
     so_far = str(fingerprint)
+    seen = 0
     while block := handle.read(read_bytes):
         position += len(block)
         pieces = block.split(b"\n")
@@ -295,9 +313,14 @@ def _lines(
             rest_bytes += len(block)
             fingerprint.update(block)
         rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
-        yield _Lines(_clean(pieces), position - rest_bytes, so_far)
+        kept = _clean(pieces)
+        numbers = LineNumbers(before, places_of(len(kept), pieces, first=seen))
+        yield _Lines(kept, numbers, position - rest_bytes, so_far)
+        seen += len(pieces)
     if rest and whole:
-        yield _Lines(_clean([rest]), position, str(fingerprint))
+        kept = _clean([rest])
+        numbers = LineNumbers(before, places_of(len(kept), [rest], first=seen))
+        yield _Lines(kept, numbers, position, str(fingerprint))
 
 
 def _clean(pieces: list[bytes]) -> list[bytes]:

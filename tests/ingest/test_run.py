@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as run_settings
+from hypothesis import strategies as st
 
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
@@ -14,7 +18,10 @@ from headrace.ingest.files import FileSource
 from headrace.ingest.run import ingest, status
 from headrace.tables.lake import Lake
 from tests.ingest.factories import (
+    CSV_HEADER,
+    SUFFIX,
     audit,
+    csv_line,
     dead_of,
     json_line,
     make_stream,
@@ -73,6 +80,31 @@ def test_a_file_that_grew_is_read_from_where_it_ended(lake: Lake) -> None:
     assert (result.rows, result.dead_letters) == (1, 0)
     assert sorted(rows_of(lake, stream)["id"].to_pylist()) == ["a", "c"]
     assert audit(lake, stream) == {"things/a.jsonl": 3}
+
+
+@pytest.mark.parametrize("format_", ["csv", "json"])
+@run_settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_dead_letter_knows_its_line(lake: Lake, format_: str, data: st.DataObject) -> None:
+    good, bad = (csv_line(), b"bad") if format_ == "csv" else (json_line(), b"bad")
+    line = st.sampled_from([good, bad + b"1", bad + b"22", b"", b"  ", b"\r"])
+    head = [b"", CSV_HEADER if format_ == "csv" else good]
+    first, second = (data.draw(st.lists(line, min_size=1, max_size=12)) for _ in range(2))
+    stream = make_stream(format_)
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{len(list(folder.iterdir())):03}.{SUFFIX[format_]}"
+    source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=40)
+    for lines in ([*head, *first], [*head, *first, *second]):
+        path.write_bytes(b"".join(each + b"\n" for each in lines))
+        ingest(lake, stream, source=source)
+    dead = dead_of(lake, stream)
+    dead = dead.filter(pc.equal(dead["_source"], f"things/{path.name}"))
+    found = {row["source_line"]: row["raw"] for row in dead.to_pylist()}
+    every = enumerate([*head, *first, *second], start=1)
+    assert found == {number: text for number, text in every if text.startswith(bad)}
 
 
 def test_files_before_a_refused_one_stay_and_nothing_of_it_is_taken(lake: Lake) -> None:

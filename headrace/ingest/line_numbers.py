@@ -1,0 +1,64 @@
+"""Which lines of a file some records are: what an editor shows, where offsets count records only."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from headrace.errors import SourceFileError
+
+_BLOCK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LineNumbers:
+    """The lines of the records of one micro-batch, counted from 1; the header and blank lines count.
+
+    `places` are counted from where reading began, which is `before()` lines into the file: nothing is
+    read to know that until somebody asks.
+    """
+
+    before: Callable[[], int]
+    places: np.ndarray
+
+    def of(self, at: Sequence[int]) -> list[int]:
+        """Say which lines the records at these places are."""
+        first = self.before() + 1
+        return (self.places[np.array(at, dtype=np.int64)] + first).tolist()
+
+    def beyond(self, skipped: int) -> "LineNumbers":
+        """Leave out the first records."""
+        return LineNumbers(self.before, self.places[skipped:])
+
+
+def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
+    """Make a function that counts the lines of a file that end before a byte, once.
+
+    Raises:
+        SourceFileError: From that function, if the file cannot be read.
+
+    """
+
+    @cache
+    def count() -> int:
+        lines, left = 0, end_byte
+        try:
+            with path.open("rb") as handle:
+                while left and (block := handle.read(min(left, _BLOCK_BYTES))):
+                    lines += block.count(b"\n")
+                    left -= len(block)
+        except OSError as error:
+            raise SourceFileError(source, f"it cannot be read ({error.strerror})") from error
+        return lines
+
+    return count
+
+
+def places_of(kept: int, pieces: Sequence[bytes], *, first: int) -> np.ndarray:
+    """Number the `kept` ones of a block's lines, which are those that are not blank."""
+    if kept == len(pieces):
+        return np.arange(first, first + kept)
+    found = [at for at, piece in enumerate(pieces, first) if piece and not piece.isspace()]
+    return np.array(found, dtype=np.int64)
