@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from headrace.datasets.files import FilePlan, PlannedFile
 from headrace.errors import ColumnsUnclearError, CorruptFileError
 from headrace.tables.project import Absent, PinnedSchema, Projection, Same, Step
+from headrace.tables.remedy import advising
 from headrace.tables.schema import field_id
 
 
@@ -94,18 +95,25 @@ def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
+_REMEDY = (
+    "put it back from a backup, byte for byte, and see that it was all with `headrace datasets "
+    "verify`; or build its day again with `headrace samples build` and publish that as a new version"
+)
+
+
 @contextmanager
 def reading(path: str) -> Generator[None]:
-    """Turn what a damaged or missing file raises into `CorruptFileError`."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        detail = "it is not there; was its snapshot expired or the file moved?"
-        raise CorruptFileError(path, detail) from error
-    except MemoryError:
-        raise
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise CorruptFileError(path, str(error)) from error
+    """Turn what a damaged or missing file raises into `CorruptFileError`, with what to do."""
+    with advising(lambda _: _REMEDY):
+        try:
+            yield
+        except FileNotFoundError as error:
+            detail = "it is not there; was its snapshot expired or the file moved?"
+            raise CorruptFileError(path, detail) from error
+        except MemoryError:
+            raise
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise CorruptFileError(path, str(error)) from error
 
 
 def open_data_file(path: str) -> pa.NativeFile:

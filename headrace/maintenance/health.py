@@ -82,6 +82,7 @@ def health_of(state: TableState) -> TableHealth:
         _metadata(state),
         _clustering(state),
         _flaws(state),
+        *_checksums(state),
     )
     layout = state.layout
     return TableHealth(
@@ -144,6 +145,16 @@ def _flaws(state: TableState) -> HealthPart:
         gain="every reader finds every row, and as it is",
         cost_bytes=state.layout.flawed_bytes,
     )
+
+
+def _checksums(state: TableState) -> tuple[HealthPart, ...]:
+    # it costs no points: nothing is slow or wrong for it, and compaction ends it in passing
+    bare = state.unverifiable_files
+    finding = (
+        f"{bare:,} of {counted(state.layout.files, 'file')} cannot be checked for damage: another "
+        "program wrote them without checksums"
+    )
+    return (HealthPart(name="checksums", finding=finding),) if bare else ()
 
 
 def _snapshots(state: TableState) -> HealthPart:

@@ -20,6 +20,7 @@ from headrace.tables.history import record_head
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
 from headrace.tables.standard_properties import Retention
+from headrace.tables.verified import VerifiedFiles
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
 LATENESS_S = "headrace.lateness_s"  # a stream's table says how late rows may come
@@ -32,7 +33,8 @@ class TableState:
 
     `written_ms` says when each partition, by the text of its key, was last written to, for those
     that were within `cold_after_s` before `read_at_ms`. `times_ms` says when commits were made, by
-    sequence number, as far as that is on record. `orphan_bytes` and `orphan_files` are None until
+    sequence number, as far as that is on record. `unverifiable_files` have no checksums, as far as
+    files were read for an engine. `orphan_bytes` and `orphan_files` are None until
     a clean-up has looked; `look_due` says that one should. `shared` is what the table says by
     `gc.enabled=false`: nothing of it expires or is removed.
     """
@@ -51,6 +53,7 @@ class TableState:
     cold_after_s: float
     written_ms: Mapping[str, int]
     times_ms: Mapping[int, int]
+    unverifiable_files: int = 0
     orphan_bytes: Measure | None = None
     orphan_files: Measure | None = None
     look_due: bool = False
@@ -106,6 +109,7 @@ def table_state(
         cold_after_s=cold,
         written_ms=_written_ms(table, loaded, since_ms=now - round(cold * 1000)),
         times_ms=_times_ms(table, layout),
+        unverifiable_files=VerifiedFiles.of(settings).unverifiable(version),
         orphan_bytes=measures.get(ORPHAN_BYTES),
         orphan_files=measures.get(ORPHAN_FILES),
         shared=shared,

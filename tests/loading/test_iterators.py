@@ -79,7 +79,7 @@ def test_after_an_error_an_iterator_is_not_at_its_end(plan: FilePlan) -> None:
         batches = iter(loader)
         next(batches)
         Path(plan.files[1].path).unlink()
-        with pytest.raises(CorruptFileError):
+        with pytest.raises(CorruptFileError, match="backup"):
             list(batches)
         with pytest.raises(EpochBrokenOffError):
             next(batches)

@@ -4,9 +4,11 @@ import dataclasses
 import datetime as dt
 import itertools
 import json
+import os
 import time
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from headrace.tables.files import write_batches
 from headrace.tables.flaws import Flaw
 from headrace.tables.lake import Lake
 from headrace.tables.refs import tag
+from headrace.tables.verified import VerifiedFiles
 from tests.maintenance.factories import (
     HOUR_MS,
     MIB,
@@ -276,3 +279,16 @@ def test_files_that_overlap_in_the_declared_order_cost_points_until_they_are_sor
     found = next(each for each in health(table).parts if each.name == "clustering")
     assert found.finding == "a look-up by `id` opens 1 of 1 files of its partition"
     assert (found.penalty, found.gain) == (0, "")
+
+
+def test_files_that_cannot_be_checked_for_damage_are_shown_once_they_were_met(lake: Lake) -> None:
+    table = events_table(lake)
+    for day in range(3):
+        add(table, range(10), day=day)
+    (path, *_) = (file.path for file in table.head().files())
+    pq.write_table(pq.ParquetFile(path).read(), path, write_page_checksum=False)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    VerifiedFiles.of(lake.settings).verify(table.head())
+    assert table_state(table).unverifiable_files == 1
+    (part,) = (part for part in health(table).parts if part.name == "checksums")
+    assert part.finding.startswith("1 of 3 files")
