@@ -21,7 +21,7 @@ from headrace.tables.lake import Lake, LakeTable
 from tests.proofs.foreign_tables import ForeignTable, comparable, foreign_tables, fresh_name
 from tests.tables.test_foreign import sql_catalog
 
-EXAMPLES_SHORT, EXAMPLES_LONG = 8, 400
+EXAMPLES_SHORT, EXAMPLES_LONG = 6, 400
 _SUPPRESSED = [
     HealthCheck.function_scoped_fixture,
     HealthCheck.too_slow,
