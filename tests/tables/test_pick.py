@@ -12,6 +12,7 @@ from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
 from headrace.tables.lake import Lake
 from headrace.tables.pick import cherry_pick
+from headrace.tables.recover import recovered_registry
 from headrace.tables.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import events_table, ids_of
 from tests.tables.histories import few_snapshots, take, write
@@ -54,6 +55,8 @@ def test_a_snapshot_is_not_picked_again_when_its_pick_expired_or_the_registry_is
             cherry_pick(table, wanted.snapshot_id)
     for path in few.state_dir.glob("registry.db*"):
         path.unlink()
+    with recovered_registry(few):  # which knows of the snapshots that are there
+        pass
     with Lake.open(few) as lake:
         table = events_table(lake)
         with pytest.raises(AlreadyPublishedError, match="parquet"):
