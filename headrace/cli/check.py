@@ -1,8 +1,14 @@
 """`headrace check`: is everything the lake declares understood?"""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from headrace.cli.output import Format, OutputOption, output_of
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.definitions.load import Declarations
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +29,7 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
         for stream in found.streams.values()
         if (missing := FileSource(stream, data_dir=settings.data_dir).missing())
     ]
+    warnings += [f"warning: {text}" for text in _lost_models(settings, found)]
     out = output_of(output)
     if output is Format.JSON:
         out.record({"fine": found.count, "problems": list(found.problems), "warnings": warnings})
@@ -35,3 +42,21 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
     if problems:
         raise typer.Exit(1)
+
+
+def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:
+    """Say which tables of the sample sets no model builds any more; an absent lake has none."""
+    from headrace.errors import LakeError, LakeNotFoundError
+    from headrace.samples.lost_models import lost_models_of
+    from headrace.tables.lake import Lake
+
+    if not found.sample_sets:
+        return []
+    try:
+        with Lake.existing(settings) as lake:
+            said = [n for each in found.sample_sets.values() for n in lost_models_of(lake, each)]
+    except LakeNotFoundError:
+        return []
+    except LakeError as error:  # the declarations are no worse for it
+        return [f"the tables they read cannot be looked at: {error}"]
+    return list(dict.fromkeys(said))

@@ -57,6 +57,8 @@ def build(
     out = output_of(output)
     with Lake.existing(settings) as lake:
         planned = plan_build(lake, sample_set, days=days)
+        for note in planned.notes:
+            out.say(f"warning: {note}")
         if plan:
             out.table(
                 [{"day": found, "reason": reason} for found, reason in planned.reasons.items()],
@@ -68,7 +70,7 @@ def build(
             result = apply_build(lake, planned, progress=lambda done: step(str(done.day)))
     out.say(str(result))
     if output is Format.JSON:
-        out.record(_facts(result))
+        out.record({**_facts(result), "notes": list(planned.notes)})
 
 
 def inspect(

@@ -1,7 +1,7 @@
 """Read the declarations of a lake: all files, all problems, each with its file and line."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -11,10 +11,12 @@ from pydantic_core import ErrorDetails
 
 from headrace.config import Settings
 from headrace.definitions.base import Declaration
+from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.source_lines import Document, Place, read_document
 from headrace.definitions.stream import Stream
 from headrace.errors import DefinitionError
+from headrace.identifiers import TableName
 
 D = TypeVar("D", Stream, SampleSet)
 
@@ -49,6 +51,21 @@ def load_streams(settings: Settings) -> dict[str, Stream]:
 
     """
     return _load_or_raise(settings, "streams", Stream)
+
+
+def view_of(
+    table: TableName, properties: Mapping[str, str], *, streams: Iterable[Stream]
+) -> FeatureView | None:
+    """Say which feature view a table is, None if it is none.
+
+    A stream's contract says so of its table, as it is declared now: its last ingest may have written
+    another TTL into the `properties`. Of any other table they say it.
+    """
+    for stream in streams:
+        if stream.table == table:
+            return stream.view()
+    text = properties.get(PROPERTY)
+    return None if text is None else FeatureView.from_property(table, text)
 
 
 def load_sample_sets(settings: Settings) -> dict[str, SampleSet]:

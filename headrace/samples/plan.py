@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.registry import Build
+from headrace.samples.lost_models import lost_models
 from headrace.samples.partition import Pinned, reach
 from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
@@ -31,6 +32,7 @@ class BuildPlan:
     versions: Mapping[str, TableVersion] = field(repr=False)
     reasons: Mapping[dt.date, str]
     unchanged: tuple[dt.date, ...]
+    notes: tuple[str, ...] = ()  # what a person should know of the inputs
 
     def __bool__(self) -> bool:
         return bool(self.reasons)
@@ -83,6 +85,7 @@ def plan_build(
         versions=versions,
         reasons=reasons,
         unchanged=tuple(unchanged),
+        notes=tuple(lost_models(lake.settings, versions)),
     )
 
 

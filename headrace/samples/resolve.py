@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.definitions.feature_view import PROPERTY, FeatureView
-from headrace.definitions.load import load_streams
+from headrace.definitions.load import load_streams, view_of
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import DefinitionError
@@ -143,10 +143,10 @@ def pin_heads(lake: Lake, sample_set: SampleSet) -> dict[str, TableVersion]:
         if name not in heads:
             heads[name] = lake.table(table).head()
         wanted.setdefault(name, set()).update(columns)
+    streams = load_streams(lake.settings).values()
     for use in sample_set.features:
-        text = heads[str(use.view)].properties.get(PROPERTY)
-        if text is not None:
-            view = FeatureView.from_property(use.view, text)
+        view = view_of(use.view, heads[str(use.view)].properties, streams=streams)
+        if view is not None:
             wanted[str(use.view)].update((*view.entity, view.event_time, view.known_at))
     return {name: head.in_schema_with(wanted[name]) for name, head in heads.items()}
 
@@ -177,7 +177,12 @@ def resolve(
 
     """
     versions = pin_heads(lake, sample_set) if versions is None else versions
-    problems = tuple(_problems(sample_set, versions))
+    streams = load_streams(lake.settings).values()
+    views = {
+        str(use.view): view_of(use.view, versions[str(use.view)].properties, streams=streams)
+        for use in sample_set.features
+    }
+    problems = tuple(_problems(sample_set, versions, views))
     if problems:
         raise DefinitionError(problems)
     negatives = sample_set.keep_negatives
@@ -189,7 +194,11 @@ def resolve(
         at=sample_set.exposures.at,
         entities=sample_set.exposures.entities,
         columns=sample_set.exposures.columns,
-        features=tuple(_feature(use, versions[str(use.view)]) for use in sample_set.features),
+        features=tuple(
+            _feature(use, versions[str(use.view)], view)
+            for use in sample_set.features
+            if (view := views[str(use.view)]) is not None
+        ),
         labels=tuple(
             _label(lake, label, sample_set.label_key(label), versions[str(label.stream)])
             for label in sample_set.labels
@@ -199,8 +208,7 @@ def resolve(
     )
 
 
-def _feature(use: FeatureUse, version: TableVersion) -> ResolvedFeature:
-    view = FeatureView.from_property(use.view, version.properties[PROPERTY])
+def _feature(use: FeatureUse, version: TableVersion, view: FeatureView) -> ResolvedFeature:
     ttl = use.ttl if use.ttl is not None else view.ttl
     arrival = arrival_order(version.schema.names)
     said = {*view.entity, view.event_time, view.known_at}
@@ -240,7 +248,11 @@ def _label(lake: Lake, label: Label, key: str, version: TableVersion) -> Resolve
     )
 
 
-def _problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> Iterator[str]:
+def _problems(
+    sample_set: SampleSet,
+    versions: Mapping[str, TableVersion],
+    views: Mapping[str, FeatureView | None],
+) -> Iterator[str]:
     where = f"sample set `{sample_set.name}`"
     exposures = sample_set.exposures
     seen = versions[str(exposures.table)]
@@ -252,7 +264,8 @@ def _problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> It
             f"day({exposures.at}), but it is partitioned by {list(seen.partition_by)}"
         )
     for use in sample_set.features:
-        yield from _feature_problems(where, use, sample_set, versions[str(use.view)])
+        version, view = versions[str(use.view)], views[str(use.view)]
+        yield from _feature_problems(where, use, sample_set, version, view)
     for label in sample_set.labels:
         version = versions[str(label.stream)]
         yield from _missing(where, version, (sample_set.label_key(label), "event_time", "known_at"))
@@ -269,16 +282,18 @@ def _problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> It
 
 
 def _feature_problems(
-    where: str, use: FeatureUse, sample_set: SampleSet, version: TableVersion
+    where: str,
+    use: FeatureUse,
+    sample_set: SampleSet,
+    version: TableVersion,
+    view: FeatureView | None,
 ) -> Iterator[str]:
-    text = version.properties.get(PROPERTY)
-    if text is None:
+    if view is None:
         yield (
             f"{where}: `{use.view}` is no feature view: it has no property `{PROPERTY}`; declare "
             "`meta.headrace` on its dbt model, or `feature_view` in its stream"
         )
         return
-    view = FeatureView.from_property(use.view, text)
     yield from _missing(where, version, (*use.columns, view.event_time, view.known_at))
     for name in view.entity:
         if name not in sample_set.exposures.entities:

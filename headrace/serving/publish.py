@@ -1,12 +1,14 @@
 """Brings the online store up to a feature view: the newest row of each entity, changed ones only."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.load import load_streams, view_of
+from headrace.definitions.stream import Stream
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
 from headrace.serving.keys import refuse_unservable
@@ -69,7 +71,9 @@ def publish_view(
 
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
-    declared = declared_view(view)
+    # the tables of another catalog are no stream's of the lake in this folder
+    streams = () if lake.foreign else load_streams(lake.settings).values()
+    declared = declared_view(view, streams=streams)
     for _ in range(_ATTEMPTS_MAX):
         before = store.state(str(view.name))
         try:
@@ -79,18 +83,18 @@ def publish_view(
     raise PublicationOvertakenError(str(view.name))
 
 
-def declared_view(view: TableVersion) -> FeatureView:
-    """Read what a table says of itself as a feature view.
+def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureView:
+    """Read what a stream's contract, or else the table, says of it as a feature view.
 
     Raises:
-        NotAFeatureViewError: If it says nothing.
+        NotAFeatureViewError: If neither says anything.
 
     """
-    text = view.properties.get(PROPERTY)
-    if text is None:
+    declared = view_of(view.name, view.properties, streams=streams)
+    if declared is None:
         detail = f"it has no property `{PROPERTY}`; declare `meta.headrace` on its dbt model"
         raise NotAFeatureViewError(str(view.name), detail)
-    return FeatureView.from_property(view.name, text)
+    return declared
 
 
 class _MovedError(Exception):
