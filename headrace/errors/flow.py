@@ -223,7 +223,7 @@ class ModelNotCommittedError(LakeError):
 
     def __init__(self, model: str, detail: str) -> None:
         self.model = model
-        super().__init__(f"`{model}` would not be committed to the lake: {detail}")
+        super().__init__(f"`{model}` would not be built as the lake needs it: {detail}")
 
 
 class FeatureBuildError(LakeError):

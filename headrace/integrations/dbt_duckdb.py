@@ -291,7 +291,8 @@ def refuse_uncommitted(unique_id: str) -> None:
 
     Raises:
         ModelNotCommittedError: For a seed, a snapshot, and a `table` or `incremental` model that
-            another materialization than headrace's would build.
+            another materialization than headrace's would build, or that asks another
+            `is_incremental()`.
 
     """
     kind, _, name = unique_id.partition(".")
@@ -311,8 +312,15 @@ def refuse_uncommitted(unique_id: str) -> None:
         raise ModelNotCommittedError(
             name,
             f"the materialization `{node.config.materialized}` of package "
-            f"`{found.package_name if found else 'dbt'}` knows nothing of it; copy headrace's "
-            "`dbt_project/macros` into the macros of this project",
+            f"`{found.package_name if found else 'dbt'}` knows nothing of it; have headrace's macros "
+            "(`dbt_project/macros` of its source) in a package named `headrace`, and let a "
+            "materialization of this project return `headrace.commit_model()`",
+        )
+    if "macro.dbt.is_incremental" in node.depends_on.macros:
+        raise ModelNotCommittedError(
+            name,
+            "it asks dbt's `is_incremental()`, which is never true here, so that all rows would "
+            "count as new; write `headrace.is_incremental()`",
         )
 
 

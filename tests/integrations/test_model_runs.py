@@ -167,8 +167,8 @@ def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> Non
 
     found = project.run()
 
-    assert "`headrace.lost` would not be committed" in found["lost"]
-    assert "`headrace.step` would not be committed" in found["step"]
+    assert "`headrace.lost` would not be built as the lake needs" in found["lost"]
+    assert "`headrace.step` would not be built as the lake needs" in found["step"]
     assert found["seen"] == "OK"
     assert not [name for name in project.lake.names() if name.namespace == "out"]
 
@@ -183,8 +183,12 @@ def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> Non
     (project.folder / "macros" / "commit.sql").write_text(
         text[text.index("{% macro commit_model") :]
     )
+    asks = "{{ config(materialized='table') }} select id, {{ dbt.is_incremental() }} as i "
+    project.model("asks", asks + FROM_EVENTS)
     project.events({"id": 1, "event_time": day(1)})
-    assert project.run("--select", "lost") == {"lost": "replaced"}
+    found = project.run("--select", "lost", "asks")
+    assert found["lost"] == "replaced"
+    assert "headrace.is_incremental()" in found["asks"]
 
 
 def test_configuration_that_would_be_ignored_is_refused(project: Project) -> None:
