@@ -99,7 +99,15 @@ def plan_rebuild(
             f"all rows would have to be computed ({plan.reason}), and `full_refresh: false` forbids "
             "that; take it out for one run to replace the table",
         )
+    if plan.mode == "rows" and _was_built_empty(lake, last, request.target):
+        # `where id > (select max(id) from {{ this }})` would find nothing new for ever
+        plan = RebuildPlan(mode="all", reason="the table has no rows yet", inputs=inputs)
     return replace(plan, base=last.snapshot_id)
+
+
+def _was_built_empty(lake: Lake, last: CommitRecord, name: TableName) -> bool:
+    version = lake.table(name).head()
+    return version.snapshot_id == last.snapshot_id and version.summary.get("total-records") == "0"
 
 
 def _refuse_foreign_rows(lake: Lake, request: ModelRequest) -> None:

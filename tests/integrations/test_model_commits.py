@@ -250,6 +250,20 @@ def test_full_refresh_false_refuses_what_would_compute_all_rows(driven: Driven) 
     assert driven.run(replace(model, keeps_history=False)).code == "replaced"
 
 
+@pytest.mark.parametrize("model", [appends(), merges()], ids=lambda model: model.strategy)
+def test_a_table_that_was_first_built_empty_does_not_stay_empty(
+    driven: Driven, model: Model
+) -> None:
+    kept = replace(model, keeps_history=True)
+    driven.run(kept)
+    assert driven.rows() == []
+    driven.add((1, 1, 1, 0))
+
+    # the model asks for rows beyond `max(seq)`, which is null
+    assert driven.run(kept).code == "replaced"
+    assert len(driven.rows()) == 1
+
+
 def test_a_model_never_replaces_what_a_stream_has_ingested(driven: Driven) -> None:
     stream = driven.lake.create(
         TableName("out", "m"), SCHEMA, properties={"headrace.stream": "clicks"}
