@@ -148,7 +148,8 @@ def serve_one(lake: Lake, sample_set: SampleSet, model: Path) -> Served:
         vector = lookup_vector(store, sample_set.features, entities, at=at)
     network, _ = load(model)
     row = {**exposure, **vector.values()}
-    return Served(entities=entities, vector=vector, score=score(network, row))
+    types = lake.table(sample_set.table).head().schema
+    return Served(entities=entities, vector=vector, score=score(network, row, types=types))
 
 
 def newest_exposure(lake: Lake, sample_set: SampleSet) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import nn
 
@@ -121,10 +122,13 @@ class ClickModel(nn.Module):
         )
 
 
-def score(model: ClickModel, vector: Mapping[str, Any]) -> float:
-    """Click probability for one feature vector plus its entities, both by training's names."""
+def score(model: ClickModel, vector: Mapping[str, Any], *, types: pa.Schema) -> float:
+    """Click probability for one feature vector plus its entities, both by training's names.
+
+    `types` are those of the samples it was trained on.
+    """
     with torch.inference_mode():
-        return float(torch.sigmoid(model(batch_of([vector], spec=SPEC)))[0])
+        return float(torch.sigmoid(model(batch_of([vector], spec=SPEC, types=types)))[0])
 
 
 def save(model: ClickModel, path: Path, *, dataset: Mapping[str, Any]) -> None:

@@ -1,16 +1,22 @@
 """Batches: what a model gets, and how one is put together from pieces of decoded windows."""
 
+import itertools
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.types as pt
 import torch
 from numpy.typing import NDArray
 
+from headrace.errors import FeatureSpecError
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged
 from headrace.loading.decode import Block, Window
+from headrace.loading.narrow import count_overflow, noting_overflow, told
 from headrace.loading.spec import FeatureSpec
 
 
@@ -106,27 +112,47 @@ class Cut:
     stop: int
 
 
-def batch_of(rows: Sequence[Mapping[str, Any]], *, spec: FeatureSpec) -> Batch:
+def batch_of(
+    rows: Sequence[Mapping[str, Any]], *, spec: FeatureSpec, types: pa.Schema | None = None
+) -> Batch:
     """Make a batch of plain values, such as a served feature vector, by the loader's own rules.
 
     Nulls, hashes and casts are those of training. A value that is not given is missing; labels,
     weight and key are not part of it.
+
+    Args:
+        rows: Values by column name.
+        spec: The columns to take.
+        types: The types that training reads, as `SampleLoader.schema` or the `schema` of a version;
+            values are converted to them exactly. Without, types are told from the values; where
+            there are only nulls and empty lists a number is double, an id long and a list of float.
+
+    Raises:
+        FeatureSpecError: Naming the column whose values are not of one type, or not of its type.
+
     """
-
-    def column(name: str, data_type: pa.DataType | None = None) -> pa.Array:
-        return pa.array([row.get(name) for row in rows], data_type)
-
-    floats = [
-        as_floats(column(name, pa.float64()), missing=spec.missing_number(name))
-        for name in spec.dense
-    ]
-    ids = [as_ids(column(name), missing=spec.missing_id(name)) for name in spec.sparse]
-    ragged = [
-        as_ragged(pa.array([row.get(name) or [] for row in rows]), missing=spec.missing_id(name))
-        for name in spec.sequence
-    ]
     inputs = FeatureSpec(
         dense=spec.dense, sparse=spec.sparse, sequence=spec.sequence, missing=spec.missing
+    )
+    if types is not None:
+        inputs.check(types, source="`types`")
+    untold = dict.fromkeys(spec.dense, pa.float64()) | dict.fromkeys(spec.sparse, pa.int64())
+    untold |= dict.fromkeys(spec.sequence, pa.list_(pa.float32()))
+    given: dict[str, pa.Array] = {}
+    for name in inputs.columns:
+        values = [row.get(name) for row in rows]
+        try:
+            array = pa.array(values) if types is None else _exactly(values, types.field(name).type)
+        except (pa.ArrowException, OverflowError) as error:
+            msg = f"values of column `{name}` are not of one type that training reads: {error}"
+            raise FeatureSpecError(msg) from error
+        given[name] = array.cast(untold[name]) if _is_untold(array.type) else array
+    inputs.check(pa.schema([(name, each.type) for name, each in given.items()]), source="the rows")
+    floats = [as_floats(given[name], missing=spec.missing_number(name)) for name in spec.dense]
+    ids = [as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse]
+    ragged = [as_ragged(given[name], missing=spec.missing_id(name)) for name in spec.sequence]
+    overflows = Counter(
+        {name: lists.overflows for name, lists in zip(spec.sequence, ragged, strict=True)}
     )
     window = Window(
         rows=len(rows),
@@ -135,13 +161,39 @@ def batch_of(rows: Sequence[Mapping[str, Any]], *, spec: FeatureSpec) -> Batch:
         ragged=tuple(ragged),
         keys=None,
         cpu_ns=0,
+        overflows=overflows,
     )
-    return assemble([Cut(window, 0, len(rows))], spec=inputs, padding=0)
+    batch = assemble([Cut(window, 0, len(rows))], spec=inputs, padding=0, overflows=overflows)
+    if found := +overflows:
+        warnings.warn(told(found), RuntimeWarning, stacklevel=2)
+    return batch
 
 
-def assemble(cuts: Sequence[Cut], *, spec: FeatureSpec, padding: int) -> Batch:
-    """Put the cuts end to end as one batch."""
-    floats = _matrix([(cut.window.floats, cut.start, cut.stop) for cut in cuts], np.float32)
+def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Convert to a type; unlike pyarrow's own conversion this drops no fraction."""
+    element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
+    if pt.is_integer(element):
+        lists = (each for each in values if each is not None)
+        flat = values if element is kind else itertools.chain.from_iterable(lists)
+        if any(isinstance(each, float | np.floating) for each in flat):
+            return pa.array(values).cast(kind)
+    return pa.array(values, kind)
+
+
+def _is_untold(kind: pa.DataType) -> bool:
+    """Whether there were only nulls, or only lists without elements."""
+    return pt.is_null(kind) or (pt.is_list(kind) and pt.is_null(kind.value_type))
+
+
+def assemble(
+    cuts: Sequence[Cut], *, spec: FeatureSpec, padding: int, overflows: Counter[str]
+) -> Batch:
+    """Put the cuts end to end as one batch; adds to `overflows` what became infinite in that."""
+    floats = _floats(
+        [(cut.window.floats, cut.start, cut.stop) for cut in cuts],
+        names=spec.numbers,
+        overflows=overflows,
+    )
     ids = _matrix([(cut.window.ids, cut.start, cut.stop) for cut in cuts], np.int64)
     dense, labels = len(spec.dense), len(spec.dense) + len(spec.label)
     return Batch(
@@ -156,6 +208,20 @@ def assemble(cuts: Sequence[Cut], *, spec: FeatureSpec, padding: int) -> Batch:
         keys=_keys(cuts) if spec.key is not None else None,
         padding=padding,
     )
+
+
+def _floats(
+    parts: list[tuple[Block, int, int]], *, names: Sequence[str], overflows: Counter[str]
+) -> torch.Tensor:
+    noted: list[bool] = []
+    with noting_overflow(lambda: noted.append(True)):
+        found = _matrix(parts, np.float32)
+    for place, name in enumerate(names if noted else ()):
+        for block, start, stop in parts:
+            wide = (block.columns or ())[place][start:stop]
+            with np.errstate(over="ignore"):
+                overflows[name] += count_overflow(wide, wide.astype(np.float32))
+    return found
 
 
 def _matrix(parts: list[tuple[Block, int, int]], dtype: type[np.generic]) -> torch.Tensor:

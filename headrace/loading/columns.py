@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
+from headrace.loading.narrow import count_overflow, noting_overflow
 from headrace.loading.spec import is_text
 
 _HASHES_KEPT = 65_536
@@ -21,11 +22,13 @@ _POSITIVE = (1 << 63) - 1
 class Ragged:
     """Lists end to end: list i holds `values[offsets[i]:offsets[i + 1]]`; no value is null.
 
-    `values` is an Arrow array of int64 or float32 that starts at `offsets[0] = 0`.
+    `values` is an Arrow array of int64 or float32 that starts at `offsets[0] = 0`. `overflows` of
+    them were numbers too large for float32.
     """
 
     values: pa.Array
     offsets: NDArray[np.int64]
+    overflows: int = 0
 
 
 @functools.lru_cache(maxsize=_HASHES_KEPT)
@@ -51,11 +54,18 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def as_floats(array: pa.Array, *, missing: float = 0.0) -> NDArray[Any]:
-    """Turn numbers into an array that casts to float32 by assignment; a null becomes `missing`."""
+    """Turn numbers into an array that casts to float32 by assignment; a null becomes `missing`.
+
+    An integer is rounded once, whether or not a null is beside it.
+    """
     if pt.is_boolean(array.type):
         array = array.cast(pa.uint8())
-    if pt.is_decimal(array.type) or (array.null_count and not pt.is_floating(array.type)):
+    if pt.is_decimal(array.type):
         array = array.cast(pa.float64(), safe=False)
+    if array.null_count and not pt.is_floating(array.type):
+        numbers = pc.fill_null(array, pa.scalar(0, array.type)).to_numpy().astype(np.float32)
+        numbers[array.is_null().to_numpy(zero_copy_only=False)] = missing
+        return numbers
     if array.null_count:
         array = pc.fill_null(array, pa.scalar(missing, array.type))
     return array.to_numpy(zero_copy_only=False)
@@ -75,12 +85,17 @@ def as_ragged(array: pa.Array, *, missing: int) -> Ragged:
     else:
         offsets = array.offsets.to_numpy().astype(np.int64)
         offsets -= offsets[0]
-    if pt.is_floating(flat.type):
-        values = flat.cast(pa.float32())
-        values = pc.fill_null(values, pa.scalar(float(missing), pa.float32()))
-    else:
-        values = _ids(flat, missing=missing)
-    return Ragged(values, offsets)
+    if not pt.is_floating(flat.type):
+        return Ragged(_ids(flat, missing=missing), offsets)
+    if flat.null_count:
+        flat = pc.fill_null(flat, pa.scalar(float(missing), flat.type))
+    if pt.is_float32(flat.type):
+        return Ragged(flat, offsets)
+    wide, noted = flat.to_numpy(zero_copy_only=False), list[bool]()
+    with noting_overflow(lambda: noted.append(True)):
+        narrow = wide.astype(np.float32)
+    overflows = count_overflow(wide, narrow) if noted else 0
+    return Ragged(pa.array(narrow), offsets, overflows)
 
 
 def take_ragged(column: Ragged, order: NDArray[np.int64]) -> Ragged:
@@ -91,7 +106,7 @@ def take_ragged(column: Ragged, order: NDArray[np.int64]) -> Ragged:
     """
     values, width = column.values, column.values.type.bit_width // 8
     if len(values) == 0:
-        return Ragged(values, np.zeros(len(order) + 1, np.int64))
+        return Ragged(values, np.zeros(len(order) + 1, np.int64), column.overflows)
     data = values.buffers()[1].slice(values.offset * width, len(values) * width)
     spans = [None, pa.py_buffer(column.offsets * width), data]
     as_binary = pa.Array.from_buffers(pa.large_binary(), len(column.offsets) - 1, spans)
@@ -99,7 +114,7 @@ def take_ragged(column: Ragged, order: NDArray[np.int64]) -> Ragged:
     _, offset_buffer, data = taken.buffers()
     offsets = np.frombuffer(offset_buffer, np.int64, count=len(order) + 1) // width
     kept = pa.Array.from_buffers(values.type, int(offsets[-1]), [None, data])
-    return Ragged(kept, offsets)
+    return Ragged(kept, offsets, column.overflows)
 
 
 def _ids(array: pa.Array, *, missing: int) -> pa.Array:

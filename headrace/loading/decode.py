@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from headrace.datasets.files import PlannedFile
 from headrace.errors import CorruptFileError, NullValueError
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
 from headrace.loading.files import Found, PlanColumns, open_data_file, reading
+from headrace.loading.narrow import count_overflow, noting_overflow
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
 from headrace.tables.footer import read_footer
@@ -37,7 +38,8 @@ class Block:
 class Window:
     """The decoded rows of one window, in epoch order.
 
-    `floats` holds dense, then label, then weight columns; `ids` the sparse columns.
+    `floats` holds the columns `FeatureSpec.numbers`; `ids` the sparse columns. `overflows` counts,
+    by column, numbers that became infinite when they were made float32.
     """
 
     rows: int
@@ -46,6 +48,7 @@ class Window:
     ragged: tuple[Ragged, ...]
     keys: pa.Array | None
     cpu_ns: int
+    overflows: Counter[str]
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ class WindowReader:
         self._footers: OrderedDict[str, _Footer] = OrderedDict()
         self._lock = threading.Lock()
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns there are to choose from."""
+        return self._plan_columns.schema
+
     def read(self, segments: Sequence[Segment], order: NDArray[np.int64] | None) -> Window:
         """Decode the segments end to end, then put row `order[i]` at place i.
 
@@ -94,13 +102,18 @@ class WindowReader:
         if order is not None:
             ragged = [take_ragged(column, order) for column in ragged]
             key = None if key is None else key.take(pa.array(order))
+        overflows = Counter[str]()
+        floats = [part.floats for part in parts]
+        for name, column in zip(self._spec.sequence, ragged, strict=True):
+            overflows[name] += column.overflows
         return Window(
             rows=sum(segment.stop - segment.start for segment in segments),
-            floats=_block([part.floats for part in parts], np.dtype(np.float32), order),
+            floats=_float_block(floats, order, names=self._spec.numbers, overflows=overflows),
             ids=_block([part.ids for part in parts], np.dtype(np.int64), order),
             ragged=tuple(ragged),
             keys=key,
             cpu_ns=time.thread_time_ns() - started,
+            overflows=overflows,
         )
 
     def _part(self, segment: Segment) -> _Part:
@@ -195,7 +208,29 @@ def _join_ragged(columns: Sequence[Ragged]) -> Ragged:
         return columns[0]
     lengths = np.concatenate([np.diff(column.offsets) for column in columns])
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return Ragged(pa.concat_arrays([column.values for column in columns]), offsets)
+    values = pa.concat_arrays([column.values for column in columns])
+    return Ragged(values, offsets, sum(column.overflows for column in columns))
+
+
+def _float_block(
+    parts: list[list[NDArray[Any]]],
+    order: NDArray[np.int64] | None,
+    *,
+    names: Sequence[str],
+    overflows: Counter[str],
+) -> Block:
+    """Join the columns; where that makes float32 of them, count what became infinite."""
+    if order is None:
+        return _block(parts, np.dtype(np.float32), None)
+    noted: list[bool] = []
+    with noting_overflow(lambda: noted.append(True)):
+        block = _block(parts, np.dtype(np.float32), order)
+    for place, name in enumerate(names if noted else ()):
+        for columns in parts:
+            with np.errstate(over="ignore"):
+                narrow = columns[place].astype(np.float32)
+            overflows[name] += count_overflow(columns[place], narrow)
+    return block
 
 
 def _block(

@@ -4,13 +4,15 @@ import datetime as dt
 import hashlib
 import json
 import time
-from collections import deque
+import warnings
+from collections import Counter, deque
 from collections.abc import Collection, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self
 
+import pyarrow as pa
 from torch.utils.data import get_worker_info
 
 from headrace.datasets.files import FilePlan
@@ -20,6 +22,7 @@ from headrace.loading.batch import Batch, Cut, assemble
 from headrace.loading.decode import Window, WindowReader
 from headrace.loading.epoch import Epoch
 from headrace.loading.files import PlanColumns
+from headrace.loading.narrow import told
 from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
 from headrace.loading.shuffle import Shuffle
 from headrace.loading.spec import FeatureSpec
@@ -50,11 +53,14 @@ class LoaderStats:
     `wait_share` is the part of the time between asking for a batch and getting it, over all time
     since the first batch was asked for, that was spent waiting for decoding. `decode_cpu_ns_per_row`
     counts rows decoded, which are more than rows yielded where a rank uses a part of a row group.
+    `overflows` counts numbers beyond the range of float32, which became infinite; the first time, a
+    RuntimeWarning names the columns.
     """
 
     rows: int
     batches: int
     rows_decoded: int
+    overflows: int
     rows_per_s: float
     wait_share: float
     decode_cpu_ns_per_row: float
@@ -141,6 +147,12 @@ class SampleLoader:
         self._resume = False
         self._running: Epoch | None = None
         self._meter = _Meter()
+        self._told_overflows = False
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns there are, with the types that `batch_of` needs to make the same batches."""
+        return self._reader.schema
 
     @property
     def rows(self) -> int:
@@ -273,12 +285,24 @@ class SampleLoader:
                             ready.window(self._meter),
                         )
                     cuts.append(Cut(window[1], piece.start, piece.stop))
-                batch = assemble(cuts, spec=self.spec, padding=plan.padding)
+                batch = assemble(
+                    cuts,
+                    spec=self.spec,
+                    padding=plan.padding,
+                    overflows=self._meter.overflows,
+                )
                 self._position = plan.stop
                 self._meter.batch(len(batch), since=asked)
+                self._tell_overflows()
                 yield batch
                 asked = time.perf_counter()
         self.epoch, self._position, self._running = self.epoch + 1, 0, None
+
+    def _tell_overflows(self) -> None:
+        if not self._told_overflows and (found := +self._meter.overflows):
+            self._told_overflows = True
+            # the frame that asks for the batch: this, `_run` and `Epoch.__next__` are not of interest
+            warnings.warn(f"{self._name}: {told(found)}", RuntimeWarning, stacklevel=4)
 
     def _decoder(self, order: EpochOrder) -> "_Decode":
         reader, shuffle, epoch = self._reader, self.shuffle, self.epoch
@@ -363,6 +387,7 @@ class _Prefetch:
 
 class _Meter:
     def __init__(self) -> None:
+        self.overflows = Counter[str]()
         self._rows = self._batches = self._decoded = self._cpu_ns = 0
         self._wait_s = self._busy_s = 0.0
         self._started_s: float | None = None
@@ -376,6 +401,7 @@ class _Meter:
 
     def window(self, window: Window, *, wait_s: float) -> None:
         self._decoded += window.rows
+        self.overflows.update(window.overflows)
         self._cpu_ns += window.cpu_ns
         self._wait_s += wait_s
 
@@ -390,6 +416,7 @@ class _Meter:
             rows=self._rows,
             batches=self._batches,
             rows_decoded=self._decoded,
+            overflows=self.overflows.total(),
             rows_per_s=self._rows / elapsed if elapsed > 0 else 0.0,
             wait_share=self._wait_s / elapsed if elapsed > 0 else 0.0,
             decode_cpu_ns_per_row=self._cpu_ns / self._decoded if self._decoded else 0.0,

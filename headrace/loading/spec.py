@@ -69,6 +69,11 @@ class FeatureSpec:
         )
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that become float32: dense ones, then labels, then the weight."""
+        return (*self.dense, *self.label, *([self.weight] if self.weight else []))
+
+    @property
     def hash(self) -> str:
         """A short hash of everything that changes what a batch holds."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -99,9 +104,8 @@ class FeatureSpec:
                 listed = ", ".join(f"`{other}`" for other in known)
                 msg = f"{source} has no column `{name}`; {hint}columns: {listed}"
                 raise FeatureSpecError(msg)
-        numbers = [*self.dense, *self.label, *([self.weight] if self.weight else [])]
         for names, fits, allowed in (
-            (numbers, _is_number, "a number or a boolean"),
+            (self.numbers, _is_number, "a number or a boolean"),
             (self.sparse, _is_id, "an integer, a boolean or a string"),
             (self.sequence, _is_sequence, "a list of integers, numbers or strings"),
         ):

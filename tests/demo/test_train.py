@@ -128,10 +128,10 @@ def test_a_saved_model_scores_one_vector_as_the_loader_would(
     assert dataset == {"name": "ctr", "version": 1, "content_hash": "5f0c"}
     with SampleLoader(version, spec=SPEC, batch_size=64) as loader:
         expected = torch.sigmoid(model(next(iter(loader))))
-    rows = pq.read_table(version.files.files[0].path).slice(0, 64).to_pylist()
-    found = [click_model.score(model, row) for row in rows]
+    table = pq.read_table(version.files.files[0].path).slice(0, 64)
+    found = [click_model.score(model, row, types=table.schema) for row in table.to_pylist()]
     assert found == pytest.approx(expected.tolist(), rel=1e-5)
-    assert 0 < click_model.score(model, {"campaign": "men", "item_id": 3}) < 1
+    assert 0 < click_model.score(model, {"campaign": "men", "item_id": 3}, types=table.schema) < 1
 
 
 def test_a_model_of_another_spec_is_refused(version: Version, tmp_path: Path) -> None:

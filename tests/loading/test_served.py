@@ -1,0 +1,148 @@
+"""What is served becomes the batch that training would make of it; nothing is rounded twice or lost."""
+
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headrace.datasets.files import FilePlan
+from headrace.errors import FeatureSpecError
+from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, batch_of
+from tests.loading.factories import write_file
+
+LONGS = st.integers(-(2**63), 2**63 - 1)
+FLOATS = st.floats(width=32, allow_nan=False)
+WORDS = st.text(max_size=3)
+KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "dense_long": (pa.int64(), LONGS),
+    "dense_int": (pa.int32(), st.integers(-(2**31), 2**31 - 1)),
+    "dense_float": (pa.float32(), FLOATS),
+    "dense_double": (pa.float64(), st.floats(-1e38, 1e38)),
+    "dense_flag": (pa.bool_(), st.booleans()),
+    "dense_decimal": (pa.decimal128(12, 2), st.decimals(-(10**9), 10**9, places=2)),
+    "sparse_long": (pa.int64(), LONGS),
+    "sparse_word": (pa.string(), WORDS),
+    "sparse_flag": (pa.bool_(), st.booleans()),
+    "sequence_long": (pa.list_(pa.int64()), st.lists(st.none() | LONGS, max_size=3)),
+    "sequence_float": (pa.list_(pa.float32()), st.lists(st.none() | FLOATS, max_size=3)),
+    "sequence_word": (pa.list_(pa.string()), st.lists(st.none() | WORDS, max_size=3)),
+}
+SCHEMA = pa.schema([(name, kind) for name, (kind, _) in KINDS.items()])
+SPEC = FeatureSpec(
+    **{
+        role: [name for name in KINDS if name.startswith(role)]
+        for role in ("dense", "sparse", "sequence")
+    },
+    missing={"dense_int": 0.5},
+)
+ROWS = st.lists(
+    st.fixed_dictionaries({name: st.none() | values for name, (_, values) in KINDS.items()}),
+    min_size=1,
+    max_size=4,
+)
+
+
+def trained(folder: Path, table: pa.Table, spec: FeatureSpec, **options: Any) -> Batch:  # noqa: ANN401
+    file = write_file(folder / "one.parquet", table, row_groups=[table.num_rows])
+    with SampleLoader(FilePlan((file,)), spec=spec, batch_size=table.num_rows, **options) as it:
+        (batch,) = it
+    return batch
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    assert torch.equal(one.dense, other.dense)
+    assert {name: ids.tolist() for name, ids in one.sparse.items()} == {
+        name: ids.tolist() for name, ids in other.sparse.items()
+    }
+    for name, lists in one.sequence.items():
+        assert lists.values.dtype == other.sequence[name].values.dtype, name
+        assert torch.equal(lists.values, other.sequence[name].values), name
+        assert torch.equal(lists.offsets, other.sequence[name].offsets), name
+
+
+@given(rows=ROWS)
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_served_values_are_the_batch_of_training(tmp_path: Path, rows: list[Any]) -> None:
+    loaded = trained(tmp_path, pa.Table.from_pylist(rows, schema=SCHEMA), SPEC)
+    assert_same(batch_of(rows, spec=SPEC, types=SCHEMA), loaded)
+    for number, row in enumerate(rows):  # no value depends on the rows beside it
+        alone = batch_of([row], spec=SPEC, types=SCHEMA)
+        assert torch.equal(alone.dense[0], loaded.dense[number])
+
+
+def test_an_integer_is_rounded_once_whether_or_not_a_null_is_beside_it(tmp_path: Path) -> None:
+    # rounded to double first, it would lie between two float32 and go to the other one
+    number = 2**60 + 2**36 + 1
+    expected = float(np.int64(number).astype(np.float32))
+    spec = FeatureSpec(dense=["x"])
+    for values in ([number, None], [number]):
+        loaded = trained(tmp_path, pa.table({"x": pa.array(values, pa.int64())}), spec)
+        assert loaded.dense[0, 0].item() == expected
+        assert batch_of([{"x": v} for v in values], spec=spec).dense[0, 0].item() == expected
+
+
+def test_types_are_told_from_values_where_none_are_given() -> None:
+    spec = FeatureSpec(dense=["money", "n"], sparse=["id"], sequence=["floats"])
+    row = {"money": Decimal("1.25"), "n": 2**53 + 1, "id": 2**60 + 1, "floats": ()}
+    batch = batch_of([row], spec=spec)
+    assert batch.dense.tolist() == [[1.25, float(2**53)]]
+    assert batch.sparse["id"].tolist() == [2**60 + 1]
+    assert batch.sequence["floats"].values.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "types"),
+    [
+        ("x", "1.5", None),
+        ("x", 1.5, pa.schema([("x", pa.int64())])),
+        ("x", Decimal("1.255"), pa.schema([("x", pa.decimal128(9, 2))])),
+        ("x", 2**70, None),
+        ("x", 1, pa.schema([("y", pa.int64())])),
+        ("x", "a", pa.schema([("x", pa.string())])),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_name(
+    name: str, value: object, types: pa.Schema | None
+) -> None:
+    with pytest.raises(FeatureSpecError, match=f"`{name}`"):
+        batch_of([{name: value}], spec=FeatureSpec(dense=[name]), types=types)
+
+
+@pytest.mark.parametrize("shuffle", [None, Shuffle()])
+def test_numbers_beyond_float32_are_counted_and_told(
+    tmp_path: Path, shuffle: Shuffle | None
+) -> None:
+    table = pa.table(
+        {
+            "fine": [1.0, math.inf, -math.inf, 3e38],
+            "large": [1e39, 2.0, -1e300, math.inf],
+            "lists": pa.array([[1e40, 1.0], None, [math.inf], [None]], pa.list_(pa.float64())),
+            "label": [0.0, 1e39, 1.0, 0.0],
+        }
+    )
+    spec = FeatureSpec(dense=["fine", "large"], sequence=["lists"], label=["label"])
+    file = write_file(tmp_path / "one.parquet", table, row_groups=[2, 2])
+    with SampleLoader(FilePlan((file,)), spec=spec, batch_size=4, shuffle=shuffle) as loader:
+        with pytest.warns(RuntimeWarning, match="1 of `label`|`lists`") as told:
+            (batch,) = loader
+        assert len(told) == 1
+        assert told[0].filename == __file__
+        assert loader.stats().overflows == 4
+        list(loader)  # said once
+        assert loader.stats().overflows == 8
+    assert batch.dense.isinf().sum() == 5
+
+
+def test_a_served_number_beyond_float32_is_told() -> None:
+    with pytest.warns(RuntimeWarning, match="1 of `x`"):
+        batch = batch_of([{"x": 1e39}], spec=FeatureSpec(dense=["x"]))
+    assert batch.dense.isinf().all()
