@@ -193,7 +193,7 @@ def _wanted(detail: ErrorDetails) -> str:
         case "greater_than":
             return f"more than {context['gt']:g}"
         case "less_than_equal":
-            return f"at most {context['le']:g}"
+            return f"at most {context['le']}"
         case "greater_than_equal":
             return f"at least {context['ge']}"
         case kind:

@@ -7,6 +7,12 @@ from typing import Any
 import yaml
 
 Place = tuple[str | int, ...]
+FILE_BYTES_MAX = 256 * 1024
+DEPTH_MAX = 32
+VALUES_MAX = 100_000  # an alias counts what it stands for: aliases of aliases multiply
+_TOO_DEEP = f"is nested more than {DEPTH_MAX} deep"
+# what PyYAML raises for a scalar that is not of the type its tag claims
+_BAD_SCALAR = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,10 @@ class Document:
 def read_document(path: Path) -> Document:
     """Read one YAML file; broken YAML, repeated keys and anchors become problems, never exceptions."""
     try:
+        if not path.is_file():
+            return Document(None, problems=((1, "is not a file"),))
+        if path.stat().st_size > FILE_BYTES_MAX:
+            return Document(None, problems=((1, f"is larger than {FILE_BYTES_MAX} bytes"),))
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
@@ -40,11 +50,22 @@ def read_document(path: Path) -> Document:
         )
     except yaml.YAMLError as error:
         return Document(None, problems=((1, f"is not YAML: {error}"),))
+    except RecursionError:
+        return Document(None, problems=((1, _TOO_DEEP),))
     if node is None:
         return Document(None, problems=((1, "is empty"),))
     reader = _Reader()
-    content = reader.value(node, ())
+    try:
+        content = reader.value(node, ())
+    except _TooMuchError as error:
+        return Document(None, problems=((error.line, error.problem),))
     return Document(content, reader.lines, tuple(reader.problems))
+
+
+class _TooMuchError(Exception):
+    def __init__(self, line: int, problem: str) -> None:
+        self.line, self.problem = line, problem
+        super().__init__(problem)
 
 
 class _Reader:
@@ -52,10 +73,17 @@ class _Reader:
         self.lines: dict[Place, int] = {}
         self.problems: list[tuple[int, str]] = []
         self._scalars = yaml.SafeLoader("")
+        self._values = 0
         self._open: set[int] = set()  # nodes being read: an alias to one of them has no end
 
     def value(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401  (YAML content)
-        self.lines.setdefault(place, node.start_mark.line + 1)
+        line = node.start_mark.line + 1
+        self.lines.setdefault(place, line)
+        self._values += 1
+        if self._values > VALUES_MAX:
+            raise _TooMuchError(line, f"has more than {VALUES_MAX} values, aliases counted")
+        if len(place) > DEPTH_MAX:
+            raise _TooMuchError(line, _TOO_DEEP)
         if id(node) in self._open:
             self.problems.append((node.start_mark.line + 1, "an anchor refers to itself"))
             return None
@@ -74,6 +102,9 @@ class _Reader:
         for key_node, value_node in node.value:
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
+            if not _is_text(key):
+                self.problems.append((line, "a key is not text"))
+                continue
             if key in content:
                 self.problems.append((line, f"`{key}` is there twice"))
             self.lines[*place, key] = line
@@ -81,9 +112,21 @@ class _Reader:
         return content
 
     def _scalar(self, node: yaml.Node) -> Any:  # noqa: ANN401  (YAML content)
+        line = node.start_mark.line + 1
+        if not _is_text(str(node.value)):
+            self.problems.append((line, "a value is not text"))
+            return None
         try:
             return self._scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError):
-            line = node.start_mark.line + 1
+        except _BAD_SCALAR:
             self.problems.append((line, f"`{node.value}` is not a plain YAML value"))
             return None
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written; half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -45,6 +45,7 @@ COORDINATES = pa.schema(
 # What coordinates were called once: Spark refuses every table with a column `_partition`. Tables are
 # renamed by the next commit that declares them; this may go when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
+_NAME_BYTES_MAX = 255
 _DAY = re.compile(r"day\((\w+)\)")
 
 
@@ -92,7 +93,17 @@ class FileSource(Declaration):
                 f"`{pattern}` must be a pattern below the data folder, as in `impressions/*.jsonl`"
             )
             raise ValueError(msg)
+        for part in path.parts or (pattern,):
+            if not _is_glob(part):
+                msg = f"`{pattern[:80]}` is not a pattern: `{part[:80]}` names no file or folder"
+                raise ValueError(msg)
         return pattern
+
+
+def _is_glob(part: str) -> bool:
+    """Whether one part of a pattern can match a name; `**` can only stand alone."""
+    fits = 0 < len(part.encode(errors="replace")) <= _NAME_BYTES_MAX and part.isprintable()
+    return fits and part not in (".", "..") and ("**" not in part or part == "**")
 
 
 class KnownAt(Declaration):
@@ -166,7 +177,7 @@ class Stream(Declaration):
     cluster_by: Annotated[Names, AfterValidator(refuse_repeats)] = ()
     unknown_fields: Literal["ignore", "dead_letter", "refuse"] = "ignore"
     refused_share_limit: Annotated[float, Field(gt=0, le=1)] = 1.0
-    version: Annotated[int, Field(ge=1)] = 1
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
     feature_view: FeatureDeclaration | None = None
 
     @field_validator("key")

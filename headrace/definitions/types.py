@@ -19,6 +19,7 @@ _SIMPLE: dict[str, pa.DataType] = {
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _LIST = re.compile(r"list<(.+)>")
 _PRECISION_MAX = 38
+_LENGTH_MAX = 60
 ALLOWED = (*_SIMPLE, "decimal(p,s)", "list<type>")
 
 
@@ -39,10 +40,10 @@ class FieldType:
         """
         if isinstance(text, FieldType):
             return text
-        found = _arrow_type(text) if isinstance(text, str) else None
+        found = _arrow_type(text) if isinstance(text, str) and len(text) <= _LENGTH_MAX else None
         if found is None:
             allowed = ", ".join(f"`{name}`" for name in ALLOWED)
-            msg = f"`{text}` is not a type; allowed are {allowed}"
+            msg = f"`{str(text)[:_LENGTH_MAX]}` is not a type; allowed are {allowed}"
             raise ValueError(msg)
         return cls(str(text).replace(" ", ""), found)
 

@@ -1,5 +1,6 @@
 """Loading declarations: the lake's own are fine, and every problem of wrong ones is named with its line."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,46 @@ def test_a_wrong_sample_set_is_named_with_its_line(
     assert old in SAMPLES
     found = problems(folder, SAMPLES.replace(old, new, 1), kind="samples")
     assert any(said in problem for problem in found), found
+
+
+_ALIASES = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{at}: &a{at} [{','.join([f'*a{at - 1}'] * 9)}]\n" for at in range(1, 9)
+)
+_LISTS = "list<" * 2_000 + "int" + ">" * 2_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("stream: clicks", "stream: clicks\n" + _ALIASES),
+        ("stream: clicks", "stream: clicks\nx: " + "[" * 1_000 + "]" * 1_000),
+        ("stream: clicks", "stream: clicks\nx: " + "[" * 40 + "]" * 40),
+        ("stream: clicks", "stream: clicks\n#" + "x" * 300_000),
+        *(
+            ("stream: clicks", f"stream: clicks\nversion: {value}")
+            for value in ("!!int ''", "!!float ''", "!!bool x", "!!timestamp foo", "2147483648")
+        ),
+        ("stream: clicks", 'stream: clicks\nkey: "\\ud800"'),
+        ("stream: clicks", 'stream: clicks\n"\\ud800": x'),
+        ("{type: string, required: true}", f"{{type: '{_LISTS}'}}"),
+        *(
+            ("clicks/*.csv", pattern)
+            for pattern in ("**.csv", ".", "x" * 300 + ".csv", "a/\\0.csv", "a/***/b")
+        ),
+    ],
+)
+def test_a_declaration_that_would_end_in_a_traceback_or_never_is_a_problem(
+    folder: Path, old: str, new: str
+) -> None:
+    found = problems(folder, GOOD.replace(old, new))
+    assert found
+    assert all(len(problem) < 400 for problem in found)
+    "\n".join(found).encode()  # it can be shown
+
+
+def test_a_declaration_that_is_no_file_is_a_problem(folder: Path) -> None:
+    os.mkfifo(folder / "lake" / "streams" / "pipe.yaml")
+    assert len(problems(folder, GOOD)) == 1
 
 
 def test_problems_of_all_files_come_in_one_error(folder: Path) -> None:

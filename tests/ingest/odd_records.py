@@ -119,7 +119,7 @@ def write_odd_parquet(path: Path) -> int:
     return count
 
 
-def read_parquet(stream: Stream, data_dir: Path) -> tuple[int, int]:
+def read_files(stream: Stream, data_dir: Path) -> tuple[int, int]:
     """Read and judge every file of a stream: how many rows, and how many refused."""
     rows = refused = 0
     source = FileSource(stream, data_dir=data_dir)
@@ -131,9 +131,9 @@ def read_parquet(stream: Stream, data_dir: Path) -> tuple[int, int]:
     return rows, refused
 
 
-def judge_parquet(stream: Stream, data_dir: Path, rows: int, refused: int, mib_max: int) -> None:
+def judge_files(stream: Stream, data_dir: Path, rows: int, refused: int, mib_max: int) -> None:
     """End with an error unless so many are rows and so many refused, and Arrow took so much memory."""
-    found = read_parquet(stream, data_dir)
+    found = read_files(stream, data_dir)
     mib = (pa.default_memory_pool().max_memory() or 0) // 1024**2
     if found != (rows, refused) or mib > mib_max:
         sys.exit(f"{found} instead of {(rows, refused)}, {mib} MiB of {mib_max}")
@@ -153,7 +153,7 @@ def judge_damaged(stream: Stream, data_dir: Path, count: int, seed: int) -> None
             content[chance.randrange(first, len(sound))] = chance.randrange(256)
         path.write_bytes(content if chance.random() > 0.1 else content[: len(content) // 2])
         try:
-            read_parquet(stream, data_dir)
+            read_files(stream, data_dir)
         except LakeError:
             named += 1
     if named < count // 4:

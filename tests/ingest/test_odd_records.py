@@ -20,16 +20,24 @@ from headrace.ingest.decode import decode
 from headrace.ingest.files import RECORD_BYTES_MAX
 from headrace.ingest.run import ingest
 from headrace.tables.lake import Lake
-from tests.ingest.factories import FIELDS, csv_line, dead_of, json_line, make_stream, rows_of
+from tests.ingest.factories import (
+    CSV_HEADER,
+    FIELDS,
+    csv_line,
+    dead_of,
+    json_line,
+    make_stream,
+    rows_of,
+)
 from tests.ingest.odd_records import (
     in_own_process,
     judge,
     judge_damaged,
-    judge_parquet,
+    judge_files,
     mangled,
     odd_csv_lines,
     odd_json_lines,
-    read_parquet,
+    read_files,
     write_odd_parquet,
 )
 
@@ -59,7 +67,7 @@ def test_every_odd_parquet_row_is_judged(tmp_path: Path, unknown_fields: str, go
     count = write_odd_parquet(put(tmp_path))
     assert count >= ODD_MIN
     stream = make_stream("parquet", unknown_fields=unknown_fields)
-    assert in_own_process(judge_parquet, stream, tmp_path, good, count - good, 100) == 0
+    assert in_own_process(judge_files, stream, tmp_path, good, count - good, 100) == 0
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_a_value_stored_once_for_many_rows_takes_bounded_memory(
     pq.write_table(table, put(tmp_path), compression="zstd", store_schema=False, **writing)
     assert put(tmp_path).stat().st_size < 100_000
     stream = make_stream("parquet")
-    assert in_own_process(judge_parquet, stream, tmp_path, rows + 1, rows, 300) == 0
+    assert in_own_process(judge_files, stream, tmp_path, rows + 1, rows, 300) == 0
 
 
 def test_a_page_too_large_to_read_is_refused_before_it_is_decoded(
@@ -94,10 +102,10 @@ def test_a_page_too_large_to_read_is_refused_before_it_is_decoded(
         table = pa.table({"id": ["a", text, "b"], "at": ["2019-11-24T10:00:00Z"] * 3})
         pq.write_table(table, put(tmp_path), compression="zstd", use_dictionary=False)
         if fits:
-            assert read_parquet(make_stream("parquet"), tmp_path) == (2, 1)
+            assert read_files(make_stream("parquet"), tmp_path) == (2, 1)
         else:
             with pytest.raises(SourceFileError):
-                read_parquet(make_stream("parquet"), tmp_path)
+                read_files(make_stream("parquet"), tmp_path)
 
 
 def test_a_long_parquet_value_is_a_dead_letter_with_its_beginning(lake: Lake) -> None:
@@ -132,6 +140,30 @@ def test_a_damaged_parquet_file_ends_in_a_named_error_and_not_the_process(
     )
     pq.write_table(table, put(tmp_path), row_group_size=40)
     assert in_own_process(judge_damaged, make_stream("parquet"), tmp_path, count, 2) == 0
+
+
+@pytest.mark.parametrize(
+    "unknown_fields", ["ignore", pytest.param("dead_letter", marks=pytest.mark.proof)]
+)
+def test_a_csv_file_of_very_many_columns_costs_as_much_as_it_is_long(
+    tmp_path: Path, unknown_fields: str
+) -> None:
+    """140,000 columns took two minutes, more than the process may."""
+    names = [b"%x" % at for at in range(0x10000, 0x10000 + 140_000)]
+    header = CSV_HEADER + b"," + b",".join(names)
+    rows = [csv_line() + b"," * len(names), csv_line() + b",1" * len(names)]
+    path = put(tmp_path).with_suffix(".csv")
+    path.write_bytes(b"\n".join([header, *rows]) + b"\n")
+    stream = make_stream("csv", unknown_fields=unknown_fields)
+    good = 2 if unknown_fields == "ignore" else 1
+    assert in_own_process(judge_files, stream, tmp_path, good, 2 - good, 300) == 0
+
+
+def test_a_csv_header_longer_than_a_record_is_refused_by_name(tmp_path: Path) -> None:
+    names = b",".join(b"%x" % at for at in range(0x10000, 0x10000 + 180_000))
+    put(tmp_path).with_suffix(".csv").write_bytes(CSV_HEADER + b"," + names + b"\n")
+    with pytest.raises(SourceFileError):
+        read_files(make_stream("csv"), tmp_path)
 
 
 @pytest.mark.proof
