@@ -13,7 +13,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCount:
-    """Samples whose label has a `value` of one sign (`null`, `zero`, `positive`, `negative`)."""
+    """Samples whose label has a `value` of one sign: `null`, `nan`, `zero`, `positive`, `negative`."""
 
     label: str
     state: str

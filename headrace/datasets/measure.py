@@ -108,4 +108,6 @@ def _sign_names(values: pa.Array) -> pa.Array:
     named = pc.if_else(
         pc.equal(sign, 0), "zero", pc.if_else(pc.greater(sign, 0), "positive", "negative")
     )
+    if pa.types.is_floating(values.type):
+        named = pc.if_else(pc.is_nan(values), "nan", named)  # NaN is of no sign
     return pc.fill_null(named, "null")

@@ -179,6 +179,9 @@ class _Counted:
     def _positives(self, batch: pa.RecordBatch) -> int:
         found: pa.Array | None = None
         for name in self._labels:
-            nonzero = pc.fill_null(pc.not_equal(batch.column(name), 0), fill_value=False)
+            values = batch.column(name)
+            nonzero = pc.fill_null(pc.not_equal(values, 0), fill_value=False)
+            if pa.types.is_floating(values.type):
+                nonzero = pc.and_not(nonzero, pc.is_nan(values).fill_null(False))
             found = nonzero if found is None else pc.or_(found, nonzero)
         return 0 if found is None else int(pc.sum(found).as_py() or 0)

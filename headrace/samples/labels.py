@@ -12,7 +12,8 @@ snapshot, which already allows for lateness:
 The deciding event of `exists` and of a column is the first by `(event_time, known_at, order)`; of
 `count` it is the one that became known last. Without an event the value is 0.
 
-A sample with a positive label (any that is not 0) stays with `keep_rate` 1. Any other, pending or
+A sample with a positive label (any that is not 0) stays with `keep_rate` 1. NaN is no value of a
+label, as null is none, so it is not positive (decision 0020). Any other, pending or
 not, stays iff the hash of its id and the salt is below the rate: the same answer in every build, so
 a sample never comes and goes; it can only come, when a late event makes it positive.
 """

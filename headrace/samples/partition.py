@@ -21,6 +21,7 @@ from headrace.samples.resolve import (
     SAMPLE_ID,
     Recipe,
     ResolvedFeature,
+    ResolvedLabel,
 )
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
@@ -219,7 +220,8 @@ def _kept_sql(recipe: Recipe) -> str:
         last.append(f"epoch_us(e.{EVENT_TIME}) + {ends}")
     states = [f"label_{number}.state" for number in range(len(recipe.labels))]
     positive = " or ".join(
-        f"coalesce(label_{number}.value <> 0, false)" for number in range(len(recipe.labels))
+        f"coalesce({_positive(recipe, label, f'label_{number}.value')}, false)"
+        for number, label in enumerate(recipe.labels)
     )
     rate = Decimal(recipe.keep_rate)
     stays = label_rules.kept_sql(f"e.{SAMPLE_ID}", rate=rate, salt=recipe.keep_salt)
@@ -235,6 +237,12 @@ def _kept_sql(recipe: Recipe) -> str:
         f"case when {positive or 'false'} then 1.0 else {rate:f} end::double as {KEEP_RATE}",
     ]
     return f"select {', '.join(columns)} from exposure e {joins} where {positive or 'false'} or {stays}"
+
+
+def _positive(recipe: Recipe, label: ResolvedLabel, value: str) -> str:
+    if recipe.nan_is_positive or not label.has_column:
+        return f"{value} <> 0"
+    return f"({value} <> 0 and not isnan({value}::double))"
 
 
 def _worst(states: list[str]) -> str:

@@ -24,6 +24,7 @@ _ARRIVAL = ("_source", "_source_partition", "_source_offset")
 SAMPLE_ID, EVENT_TIME = "sample_id", "event_time"
 LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
 _CODE_VERSION = 1  # raised when the same recipe would give other rows
+_NAN_VERSION = 2  # of recipes with a label that may be NaN, which is not positive from then on
 _NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
 _US = dt.timedelta(microseconds=1)
 
@@ -77,6 +78,11 @@ class Recipe:
     keep_rate: str = "1"
     keep_salt: str = ""
     code_version: int = _CODE_VERSION
+
+    @property
+    def nan_is_positive(self) -> bool:
+        """Whether a NaN label counts as positive, as it did for recipes made before it did not."""
+        return self.code_version < _NAN_VERSION
 
     @property
     def code(self) -> str:
@@ -205,7 +211,17 @@ def resolve(
         ),
         keep_rate=str(negatives.rate.normalize()) if negatives else "1",
         keep_salt=negatives.salt if negatives else "",
+        code_version=_code_version(sample_set, versions),
     )
+
+
+def _code_version(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> int:
+    taken = (
+        versions[str(label.stream)].schema.field(label.value).type
+        for label in sample_set.labels
+        if label.value not in _NO_COLUMN
+    )
+    return _NAN_VERSION if any(map(pa.types.is_floating, taken)) else _CODE_VERSION
 
 
 def _feature(use: FeatureUse, version: TableVersion, view: FeatureView) -> ResolvedFeature:

@@ -1,14 +1,24 @@
 """Keeping negatives: one decision per id, the same in Python and in SQL, at about the asked rate."""
 
+import json
+import math
+from dataclasses import replace
 from decimal import Decimal
 
 import duckdb
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.datasets.publish import publish
+from headrace.datasets.rebuild import rebuild, rebuild_locked
+from headrace.identifiers import TableName
 from headrace.samples.build import build
 from headrace.samples.labels import is_kept, kept_sql
-from tests.samples.factories import Shop, at, sample_set
+from headrace.samples.resolve import Recipe, resolve
+from headrace.tables.commit import Provenance, append
+from headrace.tables.files import write_batches
+from tests.samples.factories import TAPS, Shop, at, day, sample_set
 
 rates = st.decimals(min_value="0.000001", max_value="1", places=6)
 
@@ -51,3 +61,38 @@ def test_positives_stay_and_a_dropped_negative_comes_back_when_it_turns_positive
     after = shop.samples()
     assert set(after) == {*before, dropped}
     assert (after[dropped]["tap"], after[dropped]["keep_rate"]) == (1, 1.0)
+
+
+def test_a_nan_label_is_no_value_for_the_lockfile_nor_for_sampling(shop: Shop) -> None:
+    scores = pa.schema([*TAPS, pa.field("score", pa.float64())])
+    table = shop.lake.create(TableName("shop", "scored"), scores, partition_by=["day(event_time)"])
+    ids = [f"n{number}" for number in range(12)]
+    shop.show(*((each, at(1, day=3), 1) for each in (*ids, "good", "bad")))
+    values = [(each, math.nan) for each in ids] + [("good", 2.0), ("bad", -1.0)]
+    rows = [
+        {"shown_id": each, "event_time": at(2, day=3), "known_at": at(2, day=3), "score": score}
+        for each, score in values
+    ]
+    files = write_batches(table, [pa.RecordBatch.from_pylist(rows, schema=scores)])
+    append(table, files, provenance=Provenance())
+    label = {"name": "score", "stream": "shop.scored", "value": "score", "window": "2h"}
+    thinned = sample_set(labels=[label], keep_negatives={"rate": 0.5, "salt": "s"})
+    built = build(shop.lake, thinned, days=[day(3)])
+    kept = [each for each in ids if is_kept(each, rate=Decimal("0.5"), salt="s")]
+    assert 0 < len(kept) < len(ids)
+    found = {each: row["keep_rate"] for each, row in shop.samples().items()}
+    assert found == dict.fromkeys(kept, 0.5) | {"good": 1.0, "bad": 1.0}
+    assert built.positives == 2
+    lock = publish(shop.lake, thinned, allow_pending=True).lock
+    counts = {each.value: each.rows for each in lock.labels}
+    assert counts == {"nan": len(kept), "positive": 1, "negative": 1}
+    assert rebuild(shop.lake, "taps").reproduced
+    recipe = replace(Recipe.from_json(json.dumps(lock.definition)), code_version=1)
+    old = replace(lock, definition=json.loads(recipe.to_json()))
+    assert rebuild_locked(shop.lake, old).rows == len(values)  # the rule it was published by
+
+
+def test_only_recipes_with_a_label_that_may_be_nan_have_a_new_version(shop: Shop) -> None:
+    force = {"name": "force", "stream": "shop.taps", "value": "force", "window": "2h"}
+    for labels in ([], [force], sample_set().labels):
+        assert resolve(shop.lake, sample_set(labels=labels)).code_version == 1
