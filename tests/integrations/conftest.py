@@ -76,9 +76,9 @@ class Project:
         return sorted((tuple(row.values()) for row in found), key=repr)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all tests of a file: what dbt parsed once it need not parse again."""
+    """One folder for all tests: what dbt parsed once it need not parse again."""
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(_REPOSITORY / "dbt_project" / "profiles.yml", folder)
     (folder / "dbt_project.yml").write_text(_PROJECT)

@@ -154,7 +154,7 @@ def follow(strategy: str, steps: list[Step]) -> None:
             assert history.driven.rows() == once
 
 
-@limits(max_examples=5, phases=_QUICK, deadline=None, suppress_health_check=list(HealthCheck))
+@limits(max_examples=4, phases=_QUICK, deadline=None, suppress_health_check=list(HealthCheck))
 @given(strategy=st.sampled_from(sorted(MODELS)), steps=st.lists(_STEPS, min_size=3, max_size=5))
 def test_a_table_holds_what_its_inputs_give_whatever_happened(
     strategy: str, steps: list[Step]
