@@ -5,10 +5,9 @@ Source offsets travel in the same swap and are checked on every attempt.
 """
 
 import contextlib
-import json
 import random
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from pyiceberg.catalog import MetastoreCatalog
@@ -20,18 +19,12 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
 )
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
-from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import (
-    AddSnapshotUpdate,
-    AssertCreate,
-    AssertRefSnapshotId,
     AssertTableUUID,
-    RemoveSnapshotRefUpdate,
-    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -43,32 +36,21 @@ from headrace.errors import (
     CommitConflictError,
     CommitOutcomeUnknownError,
     DatabaseUnavailableError,
-    FencedError,
-    SnapshotNotFoundError,
     StorageError,
     StorageFullError,
     TableNotFoundError,
-    UnsupportedTableError,
     is_full,
 )
-from headrace.tables import intents, manifests
+from headrace.tables import intents
 from headrace.tables.adopt import adopting
-from headrace.tables.alter_updates import altered, is_true, requirements_of, updates_of
 from headrace.tables.catalog import CATALOG
 from headrace.tables.change import Change, Commit
-from headrace.tables.conflicts import refuse_conflicts
-from headrace.tables.expire import expired
-from headrace.tables.files import remove
-from headrace.tables.history import record_dying, record_head, record_of
+from headrace.tables.history import record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.manifest_set import ManifestSet, Rewritten
-from headrace.tables.pins import LEASE_PREFIX, lapsed
 from headrace.tables.planned import PlannedTable, StagedTable
-from headrace.tables.property_log import OFFSETS_PREFIX
-from headrace.tables.snapshot_log import SnapshotRemoval
-from headrace.tables.standard_properties import collects_garbage, metadata_folder
-from headrace.tables.summary import summarize
+from headrace.tables.staging import Staged, remove_all, requires, stage
+from headrace.tables.standard_properties import metadata_folder
 
 ATTEMPTS_MAX = 12
 UNANSWERED_MAX = 3  # the catalog has waited for its database each time
@@ -81,21 +63,6 @@ NO_ANSWER = (
     ServerError,
     ServiceUnavailableError,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Staged:
-    updates: tuple[TableUpdate, ...]
-    requirements: tuple[TableRequirement, ...]
-    parent_id: int | None
-    removed: tuple[DataFile, ...]
-    written: tuple[str, ...]
-
-    def creating(self, table: StagedTable) -> "_Staged":
-        """Make the same swap create the table."""
-        return replace(
-            self, updates=(*table.creation, *self.updates), requirements=(AssertCreate(),)
-        )
 
 
 def commit_change(table: LakeTable, change: Change) -> Commit:
@@ -124,7 +91,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
                 if current.metadata.table_uuid != table_uuid:
                     detail = "the table was dropped and created again meanwhile"
                     raise CommitConflictError(str(table.name), detail)
-                staged = _stage(table, current, change, snapshot_id=snapshot_id)
+                staged = stage(table, current, change, snapshot_id=snapshot_id)
                 if isinstance(planned, StagedTable):
                     staged = staged.creating(planned)
                 crash_point("commit.after_manifests")
@@ -234,12 +201,8 @@ def _requirements(
     wanted |= {name: ref.snapshot_id for name, ref in metadata.refs.items()}
     return (
         AssertTableUUID(uuid=metadata.table_uuid),
-        *(_requires(name, snapshot_id) for name, snapshot_id in wanted.items()),
+        *(requires(name, snapshot_id) for name, snapshot_id in wanted.items()),
     )
-
-
-def _requires(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
-    return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: str) -> None:
@@ -262,172 +225,8 @@ def _backoff_s(attempt: int) -> float:
     return random.uniform(0, _BACKOFF_S * 2 ** min(attempt, 6))
 
 
-def _stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> _Staged:
-    """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
-    if change.guard is not None:
-        change.guard(current)
-    columns: tuple[TableUpdate, ...] = ()
-    requirements: tuple[TableRequirement, ...] = ()
-    if change.alter is not None and not is_true(change.alter, current.metadata):
-        columns = updates_of(change.alter, current.metadata)
-        requirements = requirements_of(current.metadata)
-        current = altered(current, change.alter)
-    metadata = current.metadata
-    properties = _checked_properties(str(table.name), metadata, change)
-    parent = _parent(table, metadata, change.branch)
-    builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
-    try:
-        rewritten = _rewrite(table, current, change, parent, builder)
-        location = builder.write_list(
-            rewritten.manifests, parent_id=parent.snapshot_id if parent else None
-        )
-    except BaseException as error:
-        _remove_all(current.io, builder.written)
-        if isinstance(error, OSError):
-            folder = metadata_folder(metadata.location, metadata.properties)
-            raise StorageError.of(folder, error) from error
-        raise
-    parent_id = parent.snapshot_id if parent else None
-    snapshot = Snapshot.model_validate(
-        {
-            "snapshot-id": snapshot_id,
-            "parent-snapshot-id": parent_id,
-            "manifest-list": location,
-            "sequence-number": metadata.next_sequence_number(),
-            # a clock that was set back must not: other readers refuse a log that goes backwards
-            "timestamp-ms": max(_now_ms(), metadata.last_updated_ms),
-            "summary": summarize(
-                change,
-                removed=rewritten.removed,
-                parent=parent,
-                metadata=metadata,
-                properties=properties,
-            ),
-            "schema-id": metadata.current_schema_id,
-        }
-    )
-    updates: list[TableUpdate] = [
-        *columns,
-        AddSnapshotUpdate(snapshot=snapshot),
-        _moved_branch(metadata, change.branch, snapshot_id),
-    ]
-    if properties:
-        updates.append(SetPropertiesUpdate(updates=properties))
-    now_ms = _now_ms()
-    over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
-    if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
-        over = [name for name in over if name.startswith(LEASE_PREFIX)]
-    updates.extend(drop_ref(name) for name in over)
-    updates.extend(_expiry(table, current, now_ms=now_ms))
-    return _Staged(
-        updates=tuple(updates),
-        requirements=(
-            AssertTableUUID(uuid=metadata.table_uuid),
-            _requires(change.branch, parent_id),
-            *requirements,
-            # a lease that is renewed gets another name: then this is staged again, and keeps it
-            *(_requires(name, metadata.refs[name].snapshot_id) for name in over),
-        ),
-        parent_id=parent_id,
-        removed=rewritten.removed,
-        written=tuple(builder.written),
-    )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def drop_ref(name: str) -> RemoveSnapshotRefUpdate:
-    """Build the update that drops a ref."""
-    return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
-
-
-def set_ref(name: str, snapshot_id: int, *, kind: SnapshotRefType) -> SetSnapshotRefUpdate:
-    """Build the update that lets a ref name a snapshot."""
-    return SetSnapshotRefUpdate.model_validate(
-        {"ref-name": name, "type": kind, "snapshot-id": snapshot_id}
-    )
-
-
-def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
-    """Build the update that moves a branch on, or starts it; its own retention stays."""
-    update = set_ref(name, snapshot_id, kind=SnapshotRefType.BRANCH)
-    ref = metadata.refs.get(name)
-    if ref is None:
-        return update
-    said = ("min_snapshots_to_keep", "max_snapshot_age_ms", "max_ref_age_ms")
-    return update.model_copy(update={each: getattr(ref, each) for each in said})
-
-
-def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot | None:
-    parent = metadata.snapshot_by_name(branch)
-    if parent is None and branch != MAIN_BRANCH:
-        # a commit to an unknown branch would start one that has none of the table's rows
-        raise SnapshotNotFoundError(str(table.name), f"branch `{branch}`")
-    return parent
-
-
-def _rewrite(
-    table: LakeTable, current: Table, change: Change, parent: Snapshot | None, builder: ManifestSet
-) -> Rewritten:
-    metadata, io = current.metadata, current.io
-    before = manifests.manifests_of(parent, io)
-    if change.entries_max is not None:
-        return builder.cluster(before, entries_max=change.entries_max)
-    may_hold = (
-        (lambda _: True)
-        if change.touched is None or change.spec_id is None
-        else manifests.holds_partitions(metadata, change.touched, spec_id=change.spec_id)
-    )
-    rewritten = builder.build(
-        before, added=change.added, is_removed=change.is_removed, may_hold=may_hold
-    )
-    refuse_conflicts(
-        change,
-        table=str(table.name),
-        metadata=metadata,
-        parent=parent,
-        manifests=before,
-        removed=rewritten.removed,
-        io=io,
-    )
-    return rewritten
-
-
-def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdate]:
-    if table.lake.foreign:  # how long snapshots live is for whoever runs that catalog to say
-        return []
-    keep = table.lake.settings.snapshots_kept
-    try:
-        dead = expired(current.metadata, keep=keep, now_ms=now_ms)
-    except UnsupportedTableError:  # no reason to refuse rows: who asks for expiry gets to know
-        return []
-    if not dead:
-        return []
-    try:
-        # what a snapshot touched must be on record before it dies: a lagging reader asks for it
-        record_dying(table.lake.registry, table.name, current, dead)
-    except DatabaseUnavailableError:
-        return []
-    return [SnapshotRemoval.of(dead)]
-
-
-def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> dict[str, str]:
-    updates = {k: v for k, v in change.properties.items() if metadata.properties.get(k) != v}
-    if change.fence is None:
-        return updates
-    key = OFFSETS_PREFIX + change.fence.key
-    found = json.loads(metadata.properties.get(key, "{}"))
-    if found != dict(change.fence.expected):
-        expected = json.dumps(dict(change.fence.expected))[:200]
-        raise FencedError(name, expected=expected, found=json.dumps(found)[:200])
-    updates[key] = json.dumps(dict(change.fence.offsets), sort_keys=True)
-    return updates
-
-
 def _swap(
-    table: LakeTable, current: Table, staged: _Staged, doubt: _Doubt, *, snapshot_id: int
+    table: LakeTable, current: Table, staged: Staged, doubt: _Doubt, *, snapshot_id: int
 ) -> TableMetadata | None:
     """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry.
 
@@ -440,7 +239,7 @@ def _swap(
     except (CommitFailedException, TableAlreadyExistsError):
         landed = _landed(table, snapshot_id=snapshot_id)
         if landed is None:
-            _remove_all(current.io, staged.written)
+            remove_all(current.io, staged.written)
         return landed
     except (StorageError, *NO_ANSWER) as error:
         landed = _landed(table, snapshot_id=snapshot_id)
@@ -450,7 +249,7 @@ def _swap(
             # stay: a commit that arrives late would need them, and clean-up takes them otherwise
             doubt.is_left = True
         elif landed is None:
-            _remove_all(current.io, staged.written)
+            remove_all(current.io, staged.written)
             raise refusal from error
         return landed
     _prune_metadata(table, current, response.metadata)
@@ -465,11 +264,6 @@ def _refusal(error: Exception, current: Table) -> StorageError | None:
         folder = metadata_folder(current.metadata.location, current.metadata.properties)
         return StorageFullError.at(folder, str(error))
     return None
-
-
-def _remove_all(io: FileIO, locations: Sequence[str]) -> None:
-    for location in locations:
-        remove(io, location)
 
 
 def _prune_metadata(table: LakeTable, current: Table, metadata: TableMetadata) -> None:
@@ -501,7 +295,7 @@ def _is_on_record(table: LakeTable, snapshot_id: int) -> bool:
 
 
 def _report(
-    table: LakeTable, change: Change, staged: _Staged, *, snapshot_id: int, attempts: int
+    table: LakeTable, change: Change, staged: Staged, *, snapshot_id: int, attempts: int
 ) -> Commit:
     removed = [file for file in staged.removed if file.content == DataFileContent.DATA]
     return Commit(

@@ -20,7 +20,7 @@ from headrace.errors import (
     UnfitFileError,
 )
 from headrace.identifiers import TableName
-from headrace.tables import attempt, commit, refs
+from headrace.tables import attempt, commit, refs, staging
 from headrace.tables.changes import changes
 from headrace.tables.commit import Fence, Provenance
 from headrace.tables.files import write_batches
@@ -277,14 +277,14 @@ def test_totals_another_program_left_out_are_counted_and_not_guessed(
 ) -> None:
     table = events_table(lake)
     with monkeypatch.context() as patch:
-        full = attempt.summarize
+        full = staging.summarize
 
         def without_totals(*arguments: object, **named: object) -> Summary:
             found = full(*arguments, **named)  # pyright: ignore[reportArgumentType, reportCallIssue]
             kept = {k: v for k, v in found.additional_properties.items() if "total" not in k}
             return Summary(operation=found.operation, **kept)
 
-        patch.setattr(attempt, "summarize", without_totals)  # no such program is at hand
+        patch.setattr(staging, "summarize", without_totals)  # no such program is at hand
         add(table, [1, 2])
     assert table.head().row_count == 2
     add(table, [3])
