@@ -131,8 +131,12 @@ class Plugin(BasePlugin):
             return self._plans[target]
 
     def _plan_now(self, request: ModelRequest) -> RebuildPlan:
+        """Plan from the model's own table as its view shows it, which is the newest there is."""
+        if self._open().exists(request.target):
+            self._pin(request.target)
         pinned = {name: self._input(name, request) for name in request.inputs}
-        return plan_rebuild(self._open(), request, pinned=pinned)
+        own = self._pinned.get(request.target)
+        return plan_rebuild(self._open(), request, pinned=pinned, own=own)
 
     def _input(self, name: TableName, request: ModelRequest) -> int | None:
         """Tell the snapshot of an input; None if a stream's table has none yet."""
@@ -169,7 +173,6 @@ class Plugin(BasePlugin):
 
         def plan_again() -> ModelBuild:
             with self._lock:
-                self._pin(request.target)  # the model reads its own table as it is by now
                 newer = self._plan_now(request)
             verify(newer)
             sql = compiled_sql(sent["unique_id"], plan=newer.to_json())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
@@ -14,10 +15,10 @@ from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.changes import changes
-from headrace.tables.history import record_head
 from headrace.tables.lake import Lake
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.roles import STREAM_PROPERTY
+from headrace.tables.scan import TableVersion
 
 _EPOCH = dt.date(1970, 1, 1)
 _DAY = dt.timedelta(days=1)
@@ -76,11 +77,17 @@ class RebuildPlan:
 
 
 def plan_rebuild(
-    lake: Lake, request: ModelRequest, *, pinned: Mapping[TableName, int | None]
+    lake: Lake,
+    request: ModelRequest,
+    *,
+    pinned: Mapping[TableName, int | None],
+    own: TableVersion | None,
 ) -> RebuildPlan:
     """Compare what the table was last built from with what is pinned now. Writes nothing.
 
-    `pinned` holds the snapshot of every table this run reads; an empty table has None.
+    `pinned` holds the snapshot of every table this run reads; an empty table has None. `own` is the
+    model's table as its SQL reads it, None if it does not exist: a plan made from a newer one would
+    land rows that were chosen by an older one.
 
     Raises:
         ModelRowsError: If all rows would have to be computed and the model has `full_refresh: false`,
@@ -88,7 +95,7 @@ def plan_rebuild(
 
     """
     inputs = {str(name): head for name in request.inputs if (head := pinned[name]) is not None}
-    last = last_build(lake, request.target)
+    last = None if own is None else _build_of(lake, own.name, own.metadata)
     if last is None:
         _refuse_foreign_rows(lake, request)
         return RebuildPlan(mode="all", reason="first build", inputs=inputs)
@@ -179,7 +186,7 @@ def last_build(lake: Lake, name: TableName) -> CommitRecord | None:
     """Find the newest commit of a table that says what it was built from, past compactions."""
     if not lake.exists(name):
         return None
-    return _build_of(lake, name, lake.table(name).iceberg())
+    return _build_of(lake, name, lake.table(name).iceberg().metadata)
 
 
 def only_after(lake: Lake, name: TableName, *, base: int | None) -> Callable[[Table], None]:
@@ -189,19 +196,19 @@ def only_after(lake: Lake, name: TableName, *, base: int | None) -> Callable[[Ta
     """
 
     def guard(current: Table) -> None:
-        found = _build_of(lake, name, current)
+        found = _build_of(lake, name, current.metadata)
         if (None if found is None else found.snapshot_id) != base:
             raise CommitConflictError(str(name), "another run has built it since this one began")
 
     return guard
 
 
-def _build_of(lake: Lake, name: TableName, loaded: Table) -> CommitRecord | None:
-    record_head(lake.registry, name, loaded.metadata, loaded.io)
-    snapshot = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+def _build_of(lake: Lake, name: TableName, metadata: TableMetadata) -> CommitRecord | None:
+    ancestry = Ancestry(table=name, metadata=metadata, registry=lake.registry)
+    snapshot = metadata.snapshot_by_name(MAIN_BRANCH)
     head = None if snapshot is None else snapshot.snapshot_id
     while head is not None:
-        record = lake.registry.commit(str(name), head)
+        record = ancestry.commit(head)
         if record is None or (record.code and record.operation != "replace"):
             return record
         head = record.parent_id

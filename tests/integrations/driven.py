@@ -83,6 +83,7 @@ class Driven:
         full_refresh: bool = False,
         pinned: int | None = None,
         before_commit: Callable[[], object] = lambda: None,
+        between_view_and_plan: Callable[[], object] = lambda: None,
     ) -> Outcome:
         """Build a model as one run does; `before_commit` happens once, after its plan is made."""
         at = self.pin() if pinned is None else pinned
@@ -103,9 +104,12 @@ class Driven:
         )
 
         def build() -> ModelBuild:
+            own = None
             if self.lake.exists(model.target):
-                self._show(model.target, self.lake.table(model.target).head().to_arrow())
-            plan = plan_rebuild(self.lake, request, pinned={EVENTS: at})
+                own = self.lake.table(model.target).head()
+                self._show(model.target, own.to_arrow())
+            between_view_and_plan()
+            plan = plan_rebuild(self.lake, request, pinned={EVENTS: at}, own=own)
             return ModelBuild(
                 lake=self.lake,
                 connection=self.connection.cursor(),

@@ -105,6 +105,21 @@ def test_a_slower_run_that_read_less_neither_takes_back_nor_doubles(
     assert found == driven.rows()
 
 
+@pytest.mark.parametrize("model", [appends(), merges()], ids=lambda model: model.strategy)
+def test_a_run_whose_view_of_its_table_is_old_plans_again(driven: Driven, model: Model) -> None:
+    driven.add((1, 1, 1, 0))
+    driven.run(model)
+    driven.add((2, 1, 1, 0), (3, 2, 1, 0))
+    pending = [lambda: driven.other().run(model)]
+
+    # the plan must not take the other run's build for the one its SQL has seen
+    driven.run(model, between_view_and_plan=lambda: pending and pending.pop()())
+
+    found = driven.rows()
+    driven.run(model, full_refresh=True)
+    assert found == driven.rows()
+
+
 def test_a_run_that_began_before_a_newer_one_takes_nothing_back(driven: Driven) -> None:
     model = table("select seq from raw.events")
     driven.add((1, 1, 1, 0))
