@@ -83,7 +83,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
         properties = {**change.properties, **planned.properties}
         change = replace(change, alter=planned.plan, properties=properties)
     with table_lock(table.lake, table.name), adopting(planned, change.added):
-        current = _base_of(planned)
+        current = _needed(_base_of(planned), table)
         snapshot_id = current.metadata.new_snapshot_id()
         table_uuid = current.metadata.table_uuid
         with _doubting(table, snapshot_id) as doubt:
@@ -98,16 +98,18 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
                 landed = _swap(table, current, staged, doubt, snapshot_id=snapshot_id)
                 if landed is None:
                     time.sleep(_backoff_s(attempt))
-                    # a request whose answer was lost may have been carried out since
+                    # in this order: a request whose answer was lost is in what is loaded only if it
+                    # is found then, or it would look like a conflict; later it fails the next swap
+                    base = _base_of(planned)
                     landed = _landed(table, snapshot_id=snapshot_id)
-                if landed is None:
-                    current = _base_of(planned)
-                else:
-                    crash_point("commit.after_swap")
-                    intents.landed(table.lake, change.added)
-                    _record(table, landed, current.io, branch=change.branch)
-                    crash_point("commit.after_record")
-                    return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
+                    if landed is None:
+                        current = _needed(base, table)
+                        continue
+                crash_point("commit.after_swap")
+                intents.landed(table.lake, change.added)
+                _record(table, landed, current.io, branch=change.branch)
+                crash_point("commit.after_record")
+                return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
 
 
@@ -130,16 +132,23 @@ def _doubting(table: LakeTable, snapshot_id: int) -> Generator[_Doubt]:
         raise
 
 
-def _base_of(table: LakeTable) -> Table:
-    """Load what an attempt builds upon: the table as it is, or nothing if this is to create it."""
+def _base_of(table: LakeTable) -> Table | None:
+    """Load what an attempt builds upon: the table as it is, or what this is to create.
+
+    None if that is there by now: this commit may have landed, or another process was faster.
+    """
     if isinstance(table, PlannedTable):
         return LakeTable(table.lake, table.name).iceberg()
     if not isinstance(table, StagedTable):
         return table.iceberg()
-    if table.lake.exists(table.name):
+    return None if table.lake.exists(table.name) else table.staged
+
+
+def _needed(base: Table | None, table: LakeTable) -> Table:
+    if base is None:
         detail = "another process created the table meanwhile"
         raise CommitConflictError(str(table.name), detail)
-    return table.staged
+    return base
 
 
 def commit_updates(

@@ -1,17 +1,22 @@
 """Commits whose answer is lost, and commits to two branches at once: landed once, never an odd error."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.typedef import Identifier
 
 from headrace.config import Settings
 from headrace.errors import DatabaseUnavailableError
+from headrace.identifiers import TableName
 from headrace.tables import attempt, commit, refs
-from headrace.tables.commit import Provenance
+from headrace.tables.commit import Fence, Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from headrace.tables.planned import stage_table
 from tests.tables.factories import add, events, events_table, ids_of
 
 LOST = DatabaseUnavailableError("catalog", "connection lost")
@@ -84,3 +89,50 @@ def test_a_commit_that_expired_before_its_sender_looked_is_not_repeated(
         landed = add(table, [1])
         assert table.iceberg().metadata.snapshot_by_id(landed.snapshot_id) is None
         assert ids_of(table) == [1, 10, 11, 12, 13, 14]
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+@pytest.mark.parametrize("kind", ["creates", "fenced", "rewrites"])
+def test_a_late_request_counts_at_whatever_moment_it_is_carried_out(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, kind: str, moment: int
+) -> None:
+    name = TableName("raw", "late")
+    if kind == "creates":
+        table = stage_table(lake, name, events([1]).schema, properties={})
+    else:
+        table = lake.create(name, events([1]).schema)
+    first = add(table, [1]) if kind == "rewrites" else None
+    removed = [] if first is None else [each.data_file for each in table.head().files()]
+    added = write_batches(table, [events([2])])
+    late = list[Callable[[], object]]()
+    looks, look = 0, lake.catalog.load_table
+
+    def looking(identifier: str | Identifier) -> object:
+        nonlocal looks
+        looks += 1
+        if late and looks == moment:
+            with contextlib.suppress(CommitFailedException):  # the next attempt was faster
+                late.pop()()
+        return look(identifier)
+
+    def delay(swap: Callable[..., object], *arguments: object) -> object:
+        monkeypatch.setattr(lake.catalog, "load_table", looking)
+        late.append(lambda: swap(*arguments))
+        raise LOST
+
+    at_first_swap(lake.catalog, monkeypatch, delay)
+    if kind == "rewrites":
+        landed = commit.rewrite_files(
+            table,
+            removed=removed,
+            added=added,
+            base_snapshot_id=table.head().snapshot_id,
+            provenance=Provenance(),
+        )
+    else:
+        fence = Fence(key="s", expected={}, offsets={"a": 1}) if kind == "fenced" else None
+        landed = commit.append(table, added, provenance=Provenance(), fence=fence)
+    assert looks >= moment
+    assert ids_of(lake.table(name)) == [2]
+    assert lake.table(name).head().snapshot_id == landed.snapshot_id
+    assert len(lake.table(name).iceberg().metadata.snapshots) == (2 if first else 1)
