@@ -19,7 +19,9 @@ from pyiceberg.table.update import (
 )
 
 from headrace.errors import CommitConflictError
+from headrace.tables import column_statistics
 from headrace.tables.alter_plan import AlterPlan, state_of
+from headrace.tables.ref_updates import property_updates
 
 _NAME_MAPPING = "schema.name-mapping.default"
 _LAST = -1  # "the one just added", in updates that set a schema or scheme
@@ -38,6 +40,8 @@ def updates_of(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, .
         updates.append(
             SetCurrentSchemaUpdate.model_validate({"schema-id": known[0] if known else _LAST})
         )
+        names = _renamed(metadata.schema(), plan.schema)
+        updates.extend(property_updates(column_statistics.renamed(metadata.properties, names)))
     if plan.spec is not None:
         is_known = plan.spec.spec_id in metadata.specs()
         if not is_known:
@@ -48,6 +52,14 @@ def updates_of(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, .
         mapping = {_NAME_MAPPING: plan.name_mapping.model_dump_json()}
         updates.append(SetPropertiesUpdate(updates=mapping))
     return tuple(updates)
+
+
+def _renamed(before: Schema, after: Schema) -> dict[str, str]:
+    pairs = (
+        (before.find_column_name(key) or "", after.find_column_name(key) or "")
+        for key in before.field_ids & after.field_ids
+    )
+    return {old: new for old, new in pairs if old != new}
 
 
 def requirements_of(metadata: TableMetadata) -> tuple[TableRequirement, ...]:

@@ -13,6 +13,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import PrimitiveType
 
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.tables.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 
 BOUNDED_MAX = 32  # leaf columns with bounds, besides those that are known to prune
@@ -20,7 +21,7 @@ CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns
 KEY = "headrace.key"  # a JSON list of columns
 _BOUNDS, _COUNTS = "truncate(16)", "counts"
 # where rows come from and when they happened, in every table of a stream or a feature view
-_ALWAYS = ("event_time", "known_at", "_source", "_partition", "_offset", "_source_time")
+_ALWAYS = (EVENT_TIME, KNOWN_AT, *COORDINATES.names)
 
 
 def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -> dict[str, str]:
@@ -43,6 +44,17 @@ def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -
     if len(bounded) == len(leaves):
         return {}
     return {METRICS_DEFAULT: _COUNTS} | {f"{METRICS_COLUMN}{name}": _BOUNDS for name in bounded}
+
+
+def renamed(properties: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str | None]:
+    """Say again of columns by their new names what was said by the old ones; None goes. Pure."""
+    said = {
+        old: properties[f"{METRICS_COLUMN}{old}"]
+        for old in names
+        if f"{METRICS_COLUMN}{old}" in properties
+    }
+    gone: dict[str, str | None] = {f"{METRICS_COLUMN}{old}": None for old in said}
+    return gone | {f"{METRICS_COLUMN}{names[old]}": value for old, value in said.items()}
 
 
 def _pruning(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -> Iterator[str]:

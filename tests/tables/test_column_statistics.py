@@ -10,9 +10,10 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import DoubleType, ListType, LongType, NestedField
 
 from headrace.definitions.feature_view import PROPERTY
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.identifiers import TableName
 from headrace.tables import commit
-from headrace.tables.column_statistics import BOUNDED_MAX, CLUSTER_BY, KEY, limits
+from headrace.tables.column_statistics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
@@ -57,6 +58,21 @@ def test_more_columns_prune_than_others_may_have_bounds() -> None:
     names = [f"c{at}" for at in range(100)]
     said = {CLUSTER_BY: json.dumps(names[50:90])}
     assert bounded(limits(schema_of(names), PartitionSpec(), said)) == names[50:90]
+
+
+def test_times_and_row_coordinates_prune_wherever_they_stand() -> None:
+    last = [EVENT_TIME, KNOWN_AT, *COORDINATES.names]
+    wide = schema_of([*(f"c{at}" for at in range(100)), *last])
+    assert set(last) <= set(bounded(limits(wide, PartitionSpec(), {})))
+
+
+def test_what_is_said_of_columns_goes_along_with_new_names() -> None:
+    said = {f"{_PREFIX}a": "full", f"{_PREFIX}b": "none", f"{_PREFIX}c": "counts", "d": "e"}
+    assert renamed(said, {"a": "b", "b": "a", "d": "f"}) == {
+        f"{_PREFIX}a": "none",
+        f"{_PREFIX}b": "full",
+    }
+    assert renamed(said, {"c": "g"}) == {f"{_PREFIX}c": None, f"{_PREFIX}g": "counts"}
 
 
 def test_what_is_inside_of_lists_takes_no_place_for_it_never_has_bounds() -> None:

@@ -16,6 +16,7 @@ from headrace.tables import alter, commit, partitions, schema
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 from tests.tables.factories import UTC_US
 
 NAME = TableName("raw", "events")
@@ -95,6 +96,25 @@ def test_a_person_may_rename_them_too_but_neither_drop_nor_widen_them(lake: Lake
     location = table.iceberg().metadata_location
     lake.create(NAME, NEW, partition_by=["day(event_time)"])
     assert table.iceberg().metadata_location == location
+
+
+@pytest.mark.parametrize("by_a_person", [False, True])
+def test_bounds_of_a_renamed_column_stay(lake: Lake, *, by_a_person: bool) -> None:
+    table = old_table(lake)
+    limited = {METRICS_DEFAULT: "counts", f"{METRICS_COLUMN}_offset": "truncate(16)"}
+    commit.move_properties(table, lambda _: limited)
+    if by_a_person:
+        alter.alter(
+            table,
+            RenameColumn("_partition", to="_source_partition"),
+            RenameColumn("_offset", to="_source_offset"),
+        )
+    lake.create(NAME, NEW, partition_by=["day(event_time)"])
+    add(table, NEW, [7])
+    ids = _ids(table.iceberg().schema())
+    newest = max(table.head().files(), key=lambda each: each.sequence)
+    assert set(newest.data_file.lower_bounds) == {ids["_source_offset"]}
+    assert f"{METRICS_COLUMN}_offset" not in table.iceberg().properties
 
 
 def test_of_two_that_rename_at_once_neither_fails(lake: Lake) -> None:
