@@ -54,19 +54,20 @@ def find_tables(settings: Settings) -> Search:
 
     A metadata file counts only if all that its newest snapshot names is there: a refused commit
     lost its manifests. One that was never answered has them, and counts. A table that was dropped
-    is found again as long as its files are there.
+    is found again as long as its files are there. Metadata that a table keeps outside of its folder
+    is not found.
     """
     found: list[FoundTable] = []
     unreadable: list[str] = []
-    for folder in sorted(settings.warehouse.glob("*/*/metadata")):
-        parts = folder.parent.parent.name, folder.parent.name
+    for folder in sorted(settings.warehouse.glob("*/*")):
+        parts = folder.parent.name, folder.name
         if not all(is_plain(part) for part in parts):
             continue
         table = _newest(TableName(*parts), folder)
-        if table is None:
-            unreadable.append(".".join(parts))
-        else:
+        if table is not None:
             found.append(table)
+        elif any(path.is_file() for path in folder.rglob("*")):
+            unreadable.append(".".join(parts))
     return Search(tables=tuple(found), unreadable=tuple(unreadable))
 
 
@@ -136,7 +137,13 @@ def _replacing(database: Path) -> Generator[Path]:
 
 
 def _newest(name: TableName, folder: Path) -> FoundTable | None:
-    numbered = ((_VERSION.fullmatch(path.name), path) for path in folder.iterdir())
+    # by `write.metadata.path` they may lie in any folder of the table; not in its trash
+    paths = (
+        path
+        for path in folder.rglob("*.metadata.json")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    numbered = ((_VERSION.fullmatch(path.name), path) for path in paths)
     files = [(int(found[1]), path) for found, path in numbered if found is not None]
     # of two with one number both were made from the same state, and one of them counted
     files.sort(key=lambda each: (each[0], each[1].stat().st_mtime_ns), reverse=True)
@@ -153,7 +160,7 @@ def _newest(name: TableName, folder: Path) -> FoundTable | None:
         return FoundTable(
             name=name,
             # where the table itself says that it lies: not here, if it is a copied lake's
-            location=f"{metadata.location}/metadata/{path.name}",
+            location=f"{metadata.location}/{path.relative_to(folder)}",
             snapshots=len(metadata.snapshots),
             files=count,
             passed_over=tuple(passed_over),

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 
 from headrace.config import Settings
+from headrace.tables import commit
 from headrace.tables.files import local_path
 from headrace.tables.lake import Lake
 from headrace.tables.opening import turn_to_open
 from headrace.tables.recover import find_tables, recover_catalog
+from headrace.tables.standard_properties import METADATA_PATH
 from tests.tables.factories import add, events_table, ids_of
 
 
@@ -33,6 +35,30 @@ def test_metadata_of_a_commit_that_was_refused_is_passed_over(settings: Settings
     assert found.passed_over == (refused.name,)
     assert (found.snapshots, found.files) == (2, 2)
     assert recovered(settings) == [1, 2]
+
+
+def test_metadata_is_found_in_whatever_folder_of_the_table_it_lies(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        add(table, [1])
+        folder = f"{table.iceberg().location()}/newer/metadata"
+        commit.move_properties(table, lambda _: {METADATA_PATH: folder})
+        add(table, [2])
+        newest = Path(local_path(table.iceberg().metadata_location))
+        trash = newest.parents[2] / ".trash" / "run"
+    trash.mkdir(parents=True)
+    shutil.copy(newest, trash / "00099-trashed.metadata.json")
+    settings.catalog_file.unlink()
+    assert [each.passed_over for each in find_tables(settings).tables] == [()]
+    assert recovered(settings) == [1, 2]
+
+
+def test_files_without_any_metadata_are_named(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        add(events_table(lake), [1])
+    shutil.rmtree(settings.warehouse / "raw" / "events" / "metadata")
+    (settings.warehouse / "raw" / "empty").mkdir()
+    assert find_tables(settings).unreadable == ("raw.events",)
 
 
 def test_a_table_without_good_metadata_is_named(settings: Settings) -> None:
