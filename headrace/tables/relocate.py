@@ -39,6 +39,7 @@ from headrace.tables.deletes import PATH_FIELD_ID
 from headrace.tables.files import local_path, remove, sync_file
 from headrace.tables.manifest_set import ManifestSet
 from headrace.tables.manifests import entries_of, manifests_of
+from headrace.tables.standard_properties import metadata_folder
 
 _WAREHOUSE = "/warehouse/"
 # positions in the records of manifests and their lists
@@ -196,13 +197,15 @@ class _Relocating:
         copied = self.each.move.of(snapshot.manifest_list)
         listed = manifests_of(snapshot.model_copy(update={"manifest_list": copied}), io)
         builder = ManifestSet(moved, io, snapshot_id=snapshot.snapshot_id)
-        manifests = [self._manifest(each, builder, io) for each in listed]
-        location = builder.write_list(
-            [each for each in manifests if each is not None],
-            parent_id=snapshot.parent_snapshot_id,
-            sequence_number=snapshot.sequence_number or 0,
-        )
-        self._written += builder.written
+        try:
+            manifests = [self._manifest(each, builder, io) for each in listed]
+            location = builder.write_list(
+                [each for each in manifests if each is not None],
+                parent_id=snapshot.parent_snapshot_id,
+                sequence_number=snapshot.sequence_number or 0,
+            )
+        finally:
+            self._written += builder.written
         return snapshot.model_copy(update={"manifest_list": location})
 
     def _manifest(
@@ -272,9 +275,9 @@ class _Relocating:
         output = NamedOutput()
         ToOutputFile.table_metadata(metadata, output)
         version = self.catalog._parse_metadata_version(self.each.location) + 1
-        location = output.place(
-            f"{metadata.location}/metadata/{version:05d}-{uuid.uuid4()}.metadata.json"
-        )
+        folder = metadata_folder(metadata.location, metadata.properties)
+        location = output.place(f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json")
+        self._written.append(location)
         with io.new_output(location).create() as stream:
             stream.write(output.content)
         sync_file(location)

@@ -23,6 +23,7 @@ from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.relocate import apply_relocation, plan_relocation
+from headrace.tables.standard_properties import METADATA_PATH
 from tests.maintenance.needed import needed_by
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions, delete_values
@@ -205,6 +206,34 @@ def test_a_file_that_was_not_copied_is_named_and_nothing_is_left_behind(settings
         lost = lake.table(NAMES[0]).head().files()[0].path
     Path(lost.replace(str(settings.warehouse), str(copy.warehouse))).unlink()
     _refused(copy, CorruptFileError)
+
+
+def test_of_a_snapshot_begun_nothing_is_left_behind_either(settings: Settings) -> None:
+    with Lake.open(replace(settings, snapshots_kept=1)) as lake:
+        table = events_table(lake)
+        for number in range(4):
+            add(table, [number])
+        assert len(table.iceberg().metadata.snapshots) < table.head().manifest_count
+        oldest = min(table.head().files(), key=lambda each: each.sequence).path
+    copy = copied(settings)
+    Path(oldest.replace(str(settings.warehouse), str(copy.warehouse))).unlink()
+    _refused(copy, CorruptFileError)
+
+
+def test_new_metadata_lies_where_the_table_says(settings: Settings) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        folder = f"{table.iceberg().location()}/newer"
+        commit.move_properties(table, lambda _: {METADATA_PATH: folder})
+        add(table, [1])
+    copy = copied(settings)
+    _relocate(copy)
+    with Lake.open(copy) as lake:
+        table = lake.table(NAMES[0])
+        assert table.iceberg().metadata_location.startswith(
+            f"file://{copy.warehouse}/raw/events/newer/"
+        )
+        assert ids_of(table) == [1]
 
 
 def _refused(copy: Settings, error: type[LakeError]) -> None:
