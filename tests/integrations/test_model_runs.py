@@ -158,6 +158,32 @@ def test_another_runs_commit_makes_a_model_plan_and_render_again(project: Projec
     assert project.rows("log") == [(1, "a"), (2, "b")]
 
 
+def test_a_model_reads_its_own_table_as_it_is_when_its_build_is_planned(project: Project) -> None:
+    project.model("log", APPEND)
+    project.events({"id": 1, "name": "a", "event_time": day(1)})
+    project.run()
+    built = project.lake.registry.commits("out.log")[0]
+    project.events({"id": 2, "name": "b", "event_time": day(1)})
+    older = project.lake.table("raw.events").head().snapshot_id or 0
+    project.events({"id": 3, "name": "c", "event_time": day(1)})
+
+    def build_beside(event: Any) -> None:  # noqa: ANN401 - a protobuf made at run time
+        """Let a run that has read less commit, after this one pinned all tables and before its plan."""
+        compiling = event.info.name == "NodeCompiling"
+        if not compiling or event.data.node_info.node_name != "log" or done:
+            return
+        done.append(True)
+        other = project.lake.table("out.log")
+        two = pa.RecordBatch.from_pylist([{"id": 2, "name": "b"}], schema=RECORD)
+        said = Provenance(code=built.code, inputs={"raw.events": older})
+        commit.append(other, write_batches(other, [two]), provenance=said)
+
+    done: list[bool] = []
+    assert project.run("--select", "log", on_event=build_beside) == {"log": "appended"}
+    assert done
+    assert project.rows("log") == [(1, "a"), (2, "b"), (3, "c")]
+
+
 def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> None:
     project.model("lost", f"{TABLE} select id {FROM_EVENTS}")
     project.model("step", "{{ config(materialized='incremental') }} select id " + FROM_EVENTS)
