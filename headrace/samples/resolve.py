@@ -3,7 +3,7 @@
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -154,7 +154,18 @@ def pin_heads(lake: Lake, sample_set: SampleSet) -> dict[str, TableVersion]:
         view = view_of(use.view, heads[str(use.view)].properties, streams=streams)
         if view is not None:
             wanted[str(use.view)].update((*view.entity, view.event_time, view.known_at))
-    return {name: head.in_schema_with(wanted[name]) for name, head in heads.items()}
+    return {name: _as_committed(head, wanted[name]) for name, head in heads.items()}
+
+
+def _as_committed(head: TableVersion, columns: Collection[str]) -> TableVersion:
+    """In the schema of its last commit, or the first other one that has the columns.
+
+    As it is, so that a declaration is refused, where that finds one that was dropped before the last
+    commit: an older schema has it still, and new rows would read as null.
+    """
+    found, then = head.in_schema_with(columns), head.in_schema_then()
+    alive = {key for each in (then, head) for key in each.column_ids(each.schema.names).values()}
+    return found if alive.issuperset(found.column_ids(columns).values()) else head
 
 
 def _named(sample_set: SampleSet) -> Iterator[tuple[TableName, tuple[str, ...]]]:

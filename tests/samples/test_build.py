@@ -20,7 +20,7 @@ from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
 from headrace.tables import commit
-from headrace.tables.alter import AddColumn, RenameColumn, alter
+from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
@@ -216,6 +216,21 @@ def test_a_name_that_was_given_to_another_column_is_a_reason_to_build(shop: Shop
     assert reasons(shop) == built | {day(3): "never built"}
     build(shop.lake, sample_set())
     assert reasons(shop) == {}
+
+
+def test_a_column_that_was_dropped_is_read_until_the_next_commit_and_then_refused(
+    shop: Shop,
+) -> None:
+    build(shop.lake, sample_set())
+    shown = shop.lake.table("shop.shown")
+    alter(shown, DropColumn("slot"))
+    assert reasons(shop) == {}
+    rows = [{"shown_id": "new", "event_time": at(1, day=3), "item": 1}]
+    data = pa.Table.from_pylist(rows, shown.head().schema)
+    commit.append(shown, write_batches(shown, data.to_batches()), provenance=commit.Provenance())
+    with pytest.raises(DefinitionError) as caught:
+        plan_build(shop.lake, sample_set())
+    assert any("`slot`" in problem for problem in caught.value.problems)
 
 
 def test_a_column_renamed_since_the_last_commit_is_read_by_its_new_name(shop: Shop) -> None:
