@@ -65,7 +65,8 @@ def publish_view(
         as_of: The moment that decides what is known; now by default.
 
     Raises:
-        NotAFeatureViewError: If the table does not describe itself as a feature view.
+        NotAFeatureViewError: If the table does not describe itself as a feature view, or as one with
+            a column that it does not have.
         PublicationOvertakenError: If other publications of the view came first every time.
         UnservableColumnError: If a column is of a type that the store does not keep.
 
@@ -179,6 +180,10 @@ def _state_of(
 ) -> ViewState:
     columns = _value_columns(view, declared)
     kept = (*declared.entity, declared.event_time, declared.known_at, *columns)
+    for name in kept:
+        if name not in view.schema.names:
+            detail = f"it has no column `{name}`, which its declaration names"
+            raise NotAFeatureViewError(str(view.name), detail)
     return ViewState(
         view=str(view.name),
         entity=declared.entity,

@@ -83,12 +83,20 @@ class SQLiteOnlineStore:
             self._connection = sqlite3.connect(
                 path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._naming():
             self._connection.execute("pragma journal_mode = wal")
             self._connection.execute("pragma synchronous = full")
         with self._transaction(write=True) as cursor:
             found = cursor.execute("pragma user_version").fetchone()[0]
             if found not in (0, FORMAT_VERSION):
-                raise OnlineStoreError(str(path), found=found, allowed=FORMAT_VERSION)
+                raise OnlineStoreError(str(self._path), found=found, allowed=FORMAT_VERSION)
             for statement in _SCHEMA.split(";"):
                 cursor.execute(statement)
             cursor.execute(f"pragma user_version = {FORMAT_VERSION}")

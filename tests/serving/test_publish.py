@@ -1,12 +1,15 @@
 """Publishing brings the store to the newest row of each entity, and does no more than needed."""
 
+import contextlib
 import datetime as dt
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,11 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from headrace.config import Settings
+from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.engines.delete import delete_where
 from headrace.errors import (
     DatabaseDamagedError,
     DatabaseFullError,
     NotAFeatureViewError,
+    OnlineStoreError,
     UnservableColumnError,
 )
 from headrace.identifiers import TableName
@@ -98,6 +103,17 @@ def test_a_store_that_is_damaged_is_named(settings: Settings) -> None:
     settings.online_store.write_bytes(b"no database" * 1_000)
     with pytest.raises(DatabaseDamagedError):
         SQLiteOnlineStore(settings.online_store)
+
+
+def test_a_store_that_cannot_be_opened_is_closed(settings: Settings) -> None:
+    SQLiteOnlineStore(settings.online_store).close()
+    with contextlib.closing(sqlite3.connect(settings.online_store)) as connection:
+        connection.execute("pragma user_version = 1")
+    with pytest.raises(OnlineStoreError) as caught:
+        SQLiteOnlineStore(settings.online_store)
+    assert (caught.value.found, caught.value.path) == (1, str(settings.online_store))
+    held = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
+    assert str(settings.online_store.resolve()) not in held
 
 
 def test_publishing_again_changes_nothing_and_says_so(
@@ -348,6 +364,18 @@ def test_a_column_that_cannot_be_served_is_named_before_anything_is_written(
     with pytest.raises(UnservableColumnError) as refusal:
         publish_view(lake, store, table.head())
     assert (refusal.value.view, refusal.value.column) == (VIEW, column)
+    assert store.state(VIEW) is None
+
+
+def test_a_view_that_names_a_column_it_does_not_have_is_refused(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    said = FeatureView(view=TableName.parse(VIEW), entity=("shop", "item"))
+    head = replace(table.head(), properties={PROPERTY: said.to_property()})
+    with pytest.raises(NotAFeatureViewError):
+        publish_view(lake, store, head)
     assert store.state(VIEW) is None
 
 
