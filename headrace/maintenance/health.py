@@ -67,7 +67,7 @@ class TableHealth:
 
 
 def health(table: LakeTable, *, target_bytes: int | None = None) -> TableHealth:
-    """Score a table. Reads metadata only; nothing grows with the table's age."""
+    """Score a table. Reads metadata, and footers as `find_flaws` says: no more with its age."""
     return health_of(table_state(table, target_bytes=target_bytes))
 
 

@@ -67,7 +67,7 @@ def table_state(
     cold_after_s: float | None = None,
     now_ms: int | None = None,
 ) -> TableState:
-    """Read a table's state from its metadata and the registry; no data file is opened.
+    """Read a table's state from its metadata and the registry, and footers as `find_flaws` says.
 
     Args:
         table: The table.

@@ -46,7 +46,7 @@ class FileFlaws:
 
 
 def find_flaws(version: TableVersion, files: Iterable[FileEntry]) -> Mapping[str, FileFlaws]:
-    """Find the flawed ones among some files of a version, by path.
+    """Find the flawed ones among some files of a version, by path; flawed in columns that it shows.
 
     The footers that are read for it are few, and each is read once in a process: those of files
     with several row groups that have bounds of a text column, and all of a table whose name mapping
@@ -54,7 +54,7 @@ def find_flaws(version: TableVersion, files: Iterable[FileEntry]) -> Mapping[str
     some engines do not read. Files that are missing, damaged or elsewhere have no flaws here;
     whoever reads them is told.
     """
-    schema, mapping = version.metadata.schema(), version.name_mapping
+    schema, mapping = version._read_as, version.name_mapping
     texts = text_columns(schema)
     strings = frozenset(key for key in texts if isinstance(schema.find_type(key), StringType))
     everywhere = mapping is not None or names_a_codec_of_some_engines(version.properties)

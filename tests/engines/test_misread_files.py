@@ -44,6 +44,18 @@ def test_rows_beyond_the_bounds_are_found(
         assert plain.sql(f"from iceberg_scan({path}) where s > 'y'").fetchall() == []
 
 
+def test_rows_beyond_the_bounds_of_a_column_dropped_since_are_found(
+    catalog: Catalog, settings: Settings, tmp_path: Path
+) -> None:
+    table = unproved_bounds(catalog, tmp_path)
+    with table.update_schema() as change:
+        change.delete_column("s")
+    with Lake.of(catalog, settings=settings) as lake, DuckDBEngine.open(settings) as engine:
+        engine.bind("events", lake.table(NAME).head().in_schema_then())
+        found = engine.query("select id from events where s > 'y'").read_all()
+    assert found.column("id").to_pylist() == [299]
+
+
 def test_text_that_is_not_marked_is_refused_until_compaction_marks_it(
     catalog: Catalog, settings: Settings, tmp_path: Path
 ) -> None:
