@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
@@ -45,6 +46,13 @@ def test_a_lake_needs_no_framework_and_no_torch() -> None:
 def test_the_command_line_starts_without_the_rooms_behind_it() -> None:
     loaded = modules_after("from headrace.cli.main import make_app; make_app()")
     assert not loaded & (HEAVY - {"typer", "rich"})
+
+
+def test_checking_declarations_loads_no_tables_where_there_are_none(tmp_path: Path) -> None:
+    declared = f"import os; os.environ['HEADRACE_STATE_DIR'] = {str(tmp_path / 'none')!r}"
+    check = "from headrace.cli.main import make_app; make_app()(['check'], standalone_mode=False)"
+    loaded = modules_after(f"{declared}\n{check}")
+    assert not loaded & (HEAVY - {"typer", "rich", "pyarrow", "numpy"})
 
 
 def test_imports_run_one_way(capsys: pytest.CaptureFixture[str]) -> None:

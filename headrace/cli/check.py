@@ -46,12 +46,12 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
 
 def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:
     """Say which tables of the sample sets no model builds any more; an absent lake has none."""
+    if not found.sample_sets or not settings.state_dir.is_dir():
+        return []  # before the tables' code is loaded, which takes most of the command
     from headrace.errors import LakeError, LakeNotFoundError
     from headrace.samples.lost_models import lost_models_of
     from headrace.tables.lake import Lake
 
-    if not found.sample_sets:
-        return []
     try:
         with Lake.existing(settings) as lake:
             said = [n for each in found.sample_sets.values() for n in lost_models_of(lake, each)]

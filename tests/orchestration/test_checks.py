@@ -30,8 +30,10 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     return LakeResource().open()
 
 
-def run(graph: dg.Definitions, selection: dg.AssetSelection) -> dg.ExecuteInProcessResult:
-    job = dg.define_asset_job("part", selection=selection)
+def run(
+    graph: dg.Definitions, selection: dg.AssetSelection, *, retries: dg.RetryPolicy | None = None
+) -> dg.ExecuteInProcessResult:
+    job = dg.define_asset_job("part", selection=selection, op_retry_policy=retries)
     return (
         dg.Definitions.merge(graph, dg.Definitions(jobs=[job]))
         .resolve_job_def("part")
@@ -112,6 +114,28 @@ def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
         assert said in (failed.description or "")
     acknowledge(lake, load_streams(lake.settings)["clicks"])
     assert results(run(graph, checks_of("raw", "clicks")))["dead_letters_are_few"] is True
+
+
+def test_a_run_whose_records_were_all_refused_fails_for_good(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    write_clicks(lake.settings.data_dir, file="a", count=5)
+    path = lake.settings.data_dir / "clicks" / "a.csv"
+    path.write_text(path.read_text().replace("2019-11-24T", "a day in "))
+    clicks = dg.AssetSelection.assets(dg.AssetKey(["raw", "clicks"])).without_checks()
+    # a retry has nothing left to take, and would make a success of it
+    ran = run(graph, clicks, retries=dg.RetryPolicy(max_retries=1))
+    assert not ran.success
+    assert ran.get_asset_materialization_events() == []
+    (failed,) = ran.get_step_failure_events()
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    assert failure.metadata["dead_letters"].value == 5
+    assert (
+        sum(each.value for name, each in failure.metadata.items() if name.startswith("reason/"))
+        == 5
+    )
+    assert run(graph, clicks).success  # once, not for ever
 
 
 def test_an_ingest_is_committed_under_the_run_that_asked_for_it(

@@ -7,7 +7,7 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
-from headrace.ingest.run import ingest
+from headrace.ingest.run import IngestResult, ingest
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
@@ -39,6 +39,15 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
                 "late_rows": done.late_rows,
                 "commits": done.commits,
             }
+            if done.refusal is not None:
+                # a retry would find nothing new, and succeed
+                raise dg.Failure(
+                    str(done.refusal), metadata={**taken, **_reasons(done)}, allow_retries=False
+                )
             return table_result(opened, stream.table, before=before, metadata=taken)
 
     return take
+
+
+def _reasons(done: IngestResult) -> dict[str, int]:
+    return {f"reason/{reason}": count for reason, count in done.reasons.items()}
