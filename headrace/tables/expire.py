@@ -25,11 +25,14 @@ def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
         UnsupportedTableError: If the table says nothing that Iceberg knows.
 
     """
-    loose = _loose(metadata, now_ms)
-    if len(loose) < keep + max(1, keep // 5):
+    loose, slack = _loose(metadata, now_ms), max(1, keep // 5)
+    if len(loose) < keep + slack:
         return []
-    free = _spare(metadata, loose[: len(loose) - keep + 1], now_ms, Retention())
-    return _unpinned(metadata, free, now_ms) if len(free) > max(1, keep // 5) else []
+    picked = loose[: len(loose) - keep + 1]
+    free = _spare(metadata, picked, now_ms, Retention())
+    if len(free) < len(picked) and len(free) <= slack:
+        return []  # few are over what the table keeps: wait for more, as for what the lake keeps
+    return _unpinned(metadata, free, now_ms)
 
 
 def expired_before(
