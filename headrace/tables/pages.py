@@ -88,9 +88,9 @@ def _check_columns(handle: int, footer: pq.FileMetaData) -> bool:
 
 
 def _check_column(handle: int, column: pq.ColumnChunkMetaData, *, counts_bytes: bool) -> bool:
-    start = column.data_page_offset
-    if column.has_dictionary_page and column.dictionary_page_offset:
-        start = min(start, column.dictionary_page_offset)
+    found = (column.dictionary_page_offset, column.data_page_offset)
+    # pyarrow says 0 for the one that a column without rows does not have
+    start = min((offset for offset in found if offset), default=0)
     pages = _Bytes(handle, start, start + column.total_compressed_size)
     values = plain_bytes = 0
     is_whole = True

@@ -53,6 +53,20 @@ def test_sound_files_of_other_writers_pass(tmp_path: Path, kind: str) -> None:
     assert not check_pages(str(_write(tmp_path / "f", _rows(1_000), write_page_checksum=False)))
 
 
+@pytest.mark.parametrize("use_dictionary", [True, False])
+@pytest.mark.parametrize("groups", [(0,), (3, 0, 4), ()])
+def test_row_groups_without_rows_pass(
+    tmp_path: Path, groups: tuple[int, ...], *, use_dictionary: bool
+) -> None:
+    path, rows = tmp_path / "f", _rows(10)
+    with pq.ParquetWriter(
+        path, rows.schema, use_dictionary=use_dictionary, write_page_checksum=True
+    ) as writer:
+        for count in groups:
+            writer.write_table(rows.slice(0, count))
+    assert check_pages(str(path))
+
+
 def test_pages_of_more_than_one_read_pass(tmp_path: Path) -> None:
     path = _write(tmp_path / "f", _rows(30, text="x" * 300_000), compression="none")
     assert check_pages(str(path))
