@@ -59,16 +59,27 @@ def as_floats(array: pa.Array, *, missing: float = 0.0) -> NDArray[Any]:
     An integer is rounded once, whether or not a null is beside it.
     """
     if pt.is_boolean(array.type):
-        array = array.cast(pa.uint8())
+        array = array.cast(pa.int8())
     if pt.is_decimal(array.type):
         array = array.cast(pa.float64(), safe=False)
-    if array.null_count and not pt.is_floating(array.type):
-        numbers = pc.fill_null(array, pa.scalar(0, array.type)).to_numpy().astype(np.float32)
-        numbers[array.is_null().to_numpy(zero_copy_only=False)] = missing
-        return numbers
-    if array.null_count:
-        array = pc.fill_null(array, pa.scalar(missing, array.type))
-    return array.to_numpy(zero_copy_only=False)
+    if array.null_count == 0:
+        return array.to_numpy(zero_copy_only=False)
+    stand_in = _exactly(missing, array.type)
+    if stand_in is not None:
+        return pc.fill_null(array, stand_in).to_numpy(zero_copy_only=False)
+    numbers = pc.fill_null(array, pa.scalar(0, array.type)).to_numpy().astype(np.float32)
+    numbers[array.is_null().to_numpy(zero_copy_only=False)] = missing
+    return numbers
+
+
+def _exactly(number: float, kind: pa.DataType) -> pa.Scalar | None:
+    """Return the number as a value of the type, None if that does not hold it."""
+    if pt.is_floating(kind):
+        return pa.scalar(number, kind)
+    try:
+        return pa.scalar(int(number), kind) if float(number).is_integer() else None
+    except (OverflowError, pa.ArrowInvalid):
+        return None
 
 
 def as_ids(array: pa.Array, *, missing: int) -> NDArray[np.int64]:

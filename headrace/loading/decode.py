@@ -170,18 +170,20 @@ class WindowReader:
             if len(column) != planned:
                 detail = f"a column of a row group holds {len(column)} of its {planned} rows"
                 raise CorruptFileError(file.path, detail)
+        with reading(file.path):
+            return {
+                name: self._column(table, name, found, segment)
+                for name, found in footer.columns.items()
+            }
+
+    def _column(self, table: pa.Table, name: str, found: Found, segment: Segment) -> pa.Array:
         rows = segment.stop - segment.start
-        found: dict[str, pa.Array] = {}
-        for name, column in footer.columns.items():
-            if column.name is None:
-                found[name] = pa.nulls(rows, column.step.target)
-                continue
-            array = one_array(table.column(column.name).slice(segment.start, rows))
-            # hashing takes every kind of text, and a dictionary is not decoded for it
-            is_as_wanted = isinstance(column.step, Same) or name in self._dictionaries
-            with reading(file.path):
-                found[name] = array if is_as_wanted else convert(array, column.step)
-        return found
+        if found.name is None:
+            return pa.nulls(rows, found.step.target)
+        array = one_array(table.column(found.name).slice(segment.start, rows))
+        # hashing takes every kind of text, and a dictionary is not decoded for it
+        is_as_wanted = isinstance(found.step, Same) or name in self._dictionaries
+        return array if is_as_wanted else convert(array, found.step)
 
     def _footer(self, file: PlannedFile, source: pa.NativeFile) -> _Footer:
         with self._lock:

@@ -90,6 +90,15 @@ def test_an_integer_is_rounded_once_whether_or_not_a_null_is_beside_it(tmp_path:
         assert batch_of([{"x": v} for v in values], spec=spec).dense[0, 0].item() == expected
 
 
+@pytest.mark.parametrize("missing", [0.0, -1.0, 300.0, 0.5, 1e30, float("nan"), float("-inf")])
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.uint8(), pa.int64(), pa.uint64(), pa.float64()])
+def test_any_number_stands_in_for_a_null_of_any_type(kind: pa.DataType, missing: float) -> None:
+    spec = FeatureSpec(dense=["x"], missing={"x": missing})
+    rows = [{"x": pa.scalar(1).cast(kind).as_py()}, {"x": None}]
+    found = batch_of(rows, spec=spec, types=pa.schema([("x", kind)])).dense.numpy()
+    np.testing.assert_array_equal(found, np.array([[1.0], [missing]], np.float32))
+
+
 def test_types_are_told_from_values_where_none_are_given() -> None:
     spec = FeatureSpec(dense=["money", "n"], sparse=["id"], sequence=["floats"])
     row = {"money": Decimal("1.25"), "n": 2**53 + 1, "id": 2**60 + 1, "floats": ()}
