@@ -35,9 +35,13 @@ def lost_model(settings: Settings, recorded: str) -> Path | None:
     place = find_project(settings)
     if place is None:
         return None
-    said: Any = yaml.safe_load((place / _FILE).read_text())
-    if said.get("name") != project:
+    try:
+        said: Any = yaml.safe_load((place / _FILE).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None  # dbt says what is wrong with it
+    if not isinstance(said, dict) or said.get("name") != project:
         return None
     folders = said.get("model-paths") or ["models"]
-    is_there = any(any((place / folder).rglob(f"{model}.sql")) for folder in folders)
-    return None if is_there else place
+    files = (f"{model}{version}.{kind}" for version in ("", "_v*") for kind in ("sql", "py"))
+    found = ((place / folder).rglob(file) for file in files for folder in folders)
+    return None if any(any(each) for each in found) else place

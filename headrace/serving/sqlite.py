@@ -236,12 +236,11 @@ class SQLiteOnlineStore:
             cursor.execute("begin immediate" if write else "begin")
             try:
                 yield cursor
+                cursor.execute("commit")
             except BaseException:
                 if self._connection.in_transaction:  # a full disk ends it
                     cursor.execute("rollback")
                 raise
-            else:
-                cursor.execute("commit")
             finally:
                 cursor.close()
 

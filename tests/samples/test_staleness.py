@@ -80,7 +80,11 @@ def test_a_deleted_model_that_samples_read_is_told_of(
 
     model.rename(root / "dbt_project" / "models" / "rates.sql")  # a model may move
     assert not plan_build(shop.lake, sample_set()).notes
-    (root / "dbt_project" / "models" / "rates.sql").unlink()
+    (root / "dbt_project" / "models" / "rates.sql").rename(
+        root / "dbt_project" / "models" / "rates_v2.sql"  # one of several versions
+    )
+    assert not plan_build(shop.lake, sample_set()).notes
+    (root / "dbt_project" / "models" / "rates_v2.sql").unlink()
 
     (note,) = plan_build(shop.lake, sample_set()).notes
     assert "shop.rates" in note
@@ -88,9 +92,10 @@ def test_a_deleted_model_that_samples_read_is_told_of(
         ran = CliRunner().invoke(make_app(), command)
         assert ran.exit_code == 0, ran.output
         assert " ".join(note.split()) in " ".join(ran.stdout.split())
-    # what another project has built is that project's business
-    (root / "dbt_project" / "dbt_project.yml").write_text("name: other\n")
-    assert not plan_build(shop.lake, sample_set()).notes
+    # what another project has built is that project's business, and a broken one says nothing
+    for text in ("name: other\n", "name: [\n", ""):
+        (root / "dbt_project" / "dbt_project.yml").write_text(text)
+        assert not plan_build(shop.lake, sample_set()).notes
 
 
 SAMPLES = """

@@ -24,6 +24,7 @@ from headrace.engines.delete import delete_where
 from headrace.errors import (
     DatabaseDamagedError,
     DatabaseFullError,
+    LakeError,
     NotAFeatureViewError,
     OnlineStoreError,
     UnservableColumnError,
@@ -103,6 +104,23 @@ def test_a_store_that_is_damaged_is_named(settings: Settings) -> None:
     settings.online_store.write_bytes(b"no database" * 1_000)
     with pytest.raises(DatabaseDamagedError):
         SQLiteOnlineStore(settings.online_store)
+
+
+def test_a_commit_that_fails_leaves_the_store_usable_and_as_it_was(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+
+    def refuse(_: int, what: str | None, *_rest: object) -> int:
+        return sqlite3.SQLITE_DENY if what == "COMMIT" else sqlite3.SQLITE_OK
+
+    store._connection.set_authorizer(refuse)
+    with pytest.raises(LakeError):
+        publish_view(lake, store, table.head())
+    store._connection.set_authorizer(None)
+    assert store.state(VIEW) is None
+    assert outcome(publish_view(lake, store, table.head())) == ("full", 1, 1)
 
 
 def test_a_store_that_cannot_be_opened_is_closed(settings: Settings) -> None:
