@@ -20,6 +20,7 @@ from headrace.definitions.load import inspect_declarations
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
 from headrace.ingest import dead_letters, watermark
+from headrace.ingest.field_use import misspelt
 from headrace.ingest.run import status
 from headrace.maintenance.health import health_of
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
@@ -37,6 +38,7 @@ from headrace.tables.refs import tags
 from headrace.tables.scan import TableVersion
 from headrace.tables.unreadable import read_each
 from ui.facts import (
+    ONLINE_STORE,
     ColumnFacts,
     DayFacts,
     EdgeFacts,
@@ -100,6 +102,7 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
         plan = plan_maintenance((state for _, state in read.found), now=dt.datetime.now(dt.UTC))
         heads = {table.name: table.snapshot_id for table in tables}
         letters = _dead_letters(lake)
+        online = _online(lake, heads=heads)
         return LakeFacts(
             tables=tables,
             unreadable=tuple(
@@ -116,7 +119,8 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
             ),
             edges=tuple(_edges(lake, heads=heads)),
             versions=tuple(_version(lock) for lock in list_datasets(lake)),
-            online=_online(lake, heads=heads),
+            online=() if isinstance(online, UnreadableFacts) else online,
+            no_online=online if isinstance(online, UnreadableFacts) else None,
             queue=_queue(plan),
             waiting=_waiting(plan),
             problems=declared.problems,
@@ -124,17 +128,24 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
 
 
 def _stream(lake: Lake, stream: Stream, letters: Mapping[str, Mapping[str, int]]) -> StreamFacts:
-    try:
-        waiting = len(status(lake, stream).sources_waiting)
-    except LakeError:  # its table cannot be read, which is a fact of its own
-        waiting = 0
-    return StreamFacts(
+    facts = StreamFacts(
         name=stream.name,
         table=str(stream.table),
         source=stream.source.files,
         dead_letters=sum(letters.get(stream.name, {}).values()),
         reasons=letters.get(stream.name, {}),
-        waiting=waiting,
+    )
+    try:
+        found = status(lake, stream)
+    except LakeError:  # its table cannot be read, which is a fact of its own
+        return facts
+    return replace(
+        facts,
+        waiting=len(found.sources_waiting),
+        missing=found.sources_missing,
+        undeclared=found.undeclared_fields,
+        misspelt=misspelt(found.undeclared_fields, stream),
+        absent=found.absent_fields,
     )
 
 
@@ -261,11 +272,16 @@ def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | No
         return None
 
 
-def _online(lake: Lake, *, heads: Mapping[str, int | None]) -> tuple[OnlineView, ...]:
+def _online(
+    lake: Lake, *, heads: Mapping[str, int | None]
+) -> tuple[OnlineView, ...] | UnreadableFacts:
     if not lake.settings.online_store.is_file():
         return ()
-    with SQLiteOnlineStore(lake.settings.online_store) as store:
-        found = [store.freshness(view) for view in store.views()]
+    try:
+        with SQLiteOnlineStore(lake.settings.online_store) as store:
+            found = [store.freshness(view) for view in store.views()]
+    except LakeError as error:  # the tables are there all the same
+        return UnreadableFacts(name=ONLINE_STORE, code=error.code, text=str(error))
     return tuple(
         OnlineView(
             view=view.view,

@@ -75,7 +75,9 @@ class TableFacts:
 class StreamFacts:
     """One declared stream: where its records come from and what became of those not taken.
 
-    `waiting` counts source files that are not taken, or not to their end.
+    `waiting` counts source files that are not taken, or not to their end, and `missing` says why there
+    is none at all. `undeclared` counts records by the fields they have and nobody declared,
+    `misspelt` says which of these may be meant to be which declared one; no record has the `absent`.
     """
 
     name: str
@@ -84,6 +86,10 @@ class StreamFacts:
     dead_letters: int
     reasons: Mapping[str, int]
     waiting: int = 0
+    missing: str | None = None
+    undeclared: Mapping[str, int] = field(default_factory=dict)
+    misspelt: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +229,7 @@ class TableDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableFacts:
-    """A table of which nothing can be shown: what is wrong, and what to do about it."""
+    """A table or store of which nothing can be shown: what is wrong, and what to do about it."""
 
     name: str
     code: str
@@ -244,7 +250,8 @@ class LakeFacts:
     """The whole lake at one moment; empty when nothing was ever written.
 
     `letters` counts dead letters by stream and error code, those of streams that are no longer
-    declared too; None if they cannot be read.
+    declared too; None if they cannot be read. `unreadable` are tables, `no_online` says that the
+    online store is there and cannot be read.
     """
 
     tables: tuple[TableFacts, ...] = ()
@@ -255,6 +262,7 @@ class LakeFacts:
     edges: tuple[EdgeFacts, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     online: tuple[OnlineView, ...] = ()
+    no_online: UnreadableFacts | None = None
     queue: tuple[QueueItem, ...] = ()
     waiting: tuple[WaitingItem, ...] = ()
     problems: tuple[str, ...] = ()

@@ -33,6 +33,7 @@ def findings(lake: LakeFacts) -> tuple[Finding, ...]:
         *_dead_letters(lake),
         *_health(lake),
         *_waiting(lake),
+        *_fields(lake),
         *_behind(lake),
         *_online(lake),
     )
@@ -53,7 +54,8 @@ def _declarations(lake: LakeFacts) -> Iterator[Finding]:
 
 
 def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
-    for each in lake.unreadable:
+    stores = () if lake.no_online is None else (lake.no_online,)
+    for each in (*lake.unreadable, *stores):
         yield Finding(severity="error", subject=each.name, text=f"cannot be read: {each.text}")
 
 
@@ -81,12 +83,40 @@ def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
 
 def _waiting(lake: LakeFacts) -> Iterator[Finding]:
     for stream in lake.streams:
+        if stream.missing:
+            yield Finding(
+                severity="warning",
+                subject=f"stream {stream.name}",
+                text=stream.missing,
+                remedy="headrace check",
+            )
         if stream.waiting:
             yield Finding(
                 severity="warning",
                 subject=stream.table,
                 text=f"{count(stream.waiting, 'file')} of `{stream.source}` not taken yet",
                 remedy=f"headrace ingest run {stream.name}",
+            )
+
+
+def _fields(lake: LakeFacts) -> Iterator[Finding]:
+    for stream in lake.streams:
+        status = f"headrace ingest status {stream.name}"
+        for name, meant in stream.misspelt.items():
+            records = count(stream.undeclared.get(name, 0), "record")
+            yield Finding(
+                severity="warning",
+                subject=stream.table,
+                text=f"nobody declared `{name}`, seen in {records}; is `{meant}` meant?",
+                remedy=status,
+            )
+        if stream.absent:
+            listed = ", ".join(f"`{name}`" for name in stream.absent)
+            yield Finding(
+                severity="warning",
+                subject=stream.table,
+                text=f"no record has {listed}",
+                remedy=status,
             )
 
 

@@ -118,14 +118,12 @@ def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
 def _about_fields(
     undeclared: Mapping[str, int], absent: Sequence[str], stream: "Stream"
 ) -> list[str]:
-    from headrace.ingest.decoded import did_you_mean
-    from headrace.ingest.field_use import named
+    from headrace.ingest.field_use import misspelt, named
 
     lines: list[str] = []
     if undeclared:
-        listed = named(undeclared, stream)
-        is_misspelt = any(did_you_mean(name, tuple(stream.fields)) for name in undeclared)
-        lines.append(f"{'warning: ' if is_misspelt else ''}not declared: {listed}")
+        warning = "warning: " if misspelt(undeclared, stream) else ""
+        lines.append(f"{warning}not declared: {named(undeclared, stream)}")
     if absent:
         lines.append("warning: no record has " + ", ".join(f"`{name}`" for name in absent))
     return lines

@@ -108,11 +108,15 @@ def refused(use: FieldUse, decoded: Decoded, stream: Stream) -> tuple[str, ...]:
     return tuple(sorted({each.field for each in found if each.field is not None})[:NAMES_MAX])
 
 
+def misspelt(names: Iterable[str], stream: Stream) -> dict[str, str]:
+    """Tell which undeclared fields may be meant to be declared ones, and which."""
+    near = {name: did_you_mean(name, tuple(stream.fields)) for name in names}
+    return {name: meant for name, meant in near.items() if meant}
+
+
 def named(names: Iterable[str], stream: Stream) -> str:
     """List undeclared fields for a message, each with the declared one it may be meant to be."""
-    return ", ".join(shown(name) + _hint(name, stream) for name in names)
-
-
-def _hint(name: str, stream: Stream) -> str:
-    near = did_you_mean(name, tuple(stream.fields))
-    return f" (did you mean `{near}`?)" if near else ""
+    wanted = tuple(names)
+    meant = misspelt(wanted, stream)
+    hints = {name: f" (did you mean `{near}`?)" for name, near in meant.items()}
+    return ", ".join(shown(name) + hints.get(name, "") for name in wanted)

@@ -1,6 +1,8 @@
 """Every page, on an empty lake and on a full one, run by Streamlit itself."""
 
+import contextlib
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from headrace.config import Settings
+from headrace.definitions.load import load_streams
+from headrace.ingest.run import ingest
 from headrace.maintenance.compact import compact
 from headrace.registry.checks import record_check
 from headrace.tables.commit import Provenance, append
@@ -43,7 +47,7 @@ def test_an_empty_lake_says_what_to_do_next_and_stays_empty(
 def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
     _ = full
     shown = app()
-    assert "4 things to look at" in shown.error[0].value
+    assert "7 things to look at" in shown.error[0].value
     assert metrics(shown)["Complete up to"].endswith("y ago")
     everything = texts(shown)
     assert "6 records could not be taken: wrong_type (6)" in everything
@@ -77,7 +81,12 @@ def test_the_overview_lists_streams_versions_and_the_online_store(app: Open, ful
     assert list(online["entities"]) == [3]
 
 
-def test_a_healthy_lake_is_called_healthy(app: Open, lake: Lake) -> None:
+def test_a_healthy_lake_is_called_healthy(
+    app: Open, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lake").mkdir()
+    shutil.copy(ROOT / "lake" / "lake.toml", tmp_path / "lake")
+    monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
     derive(lake, "features.item_ctr", derive(lake, "staging.impressions"))
     healthy = app().success[0].value
     assert healthy.startswith("**Nothing to look at**")
@@ -96,6 +105,35 @@ def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake)
     assert "unique_sample_ids" not in everything
     inputs = app("lineage", node="raw.impressions").dataframe[0].value
     assert list(inputs["not taken in"]) == ["1 waiting file"]
+
+
+def test_fields_that_do_not_fit_and_missing_sources_are_found(app: Open, lake: Lake) -> None:
+    misspelt = impression(1, sessionId="s1", session_id=None, shelf="b")
+    write_impressions(lake.settings, "a", misspelt)
+    ingest(lake, load_streams(lake.settings)["impressions"])
+    shown = app()
+    everything = texts(shown)
+    assert "`sessionId`, seen in 1 record; is `session_id` meant?" in everything
+    assert "no record has `propensity`, `user_id`, `affinity_items`" in everything
+    assert "matches `clicks/*.csv`" in everything
+    streams = shown.dataframe[-1].value.set_index("stream")
+    assert streams.loc["impressions", "not declared"] == "sessionId, shelf"
+    assert "propensity" in streams.loc["impressions", "in no record"]
+    assert streams.loc["clicks", "in no record"] == "—"
+
+
+def test_an_online_store_that_cannot_be_read_leaves_the_pages_to_the_tables(
+    app: Open, lake: Lake
+) -> None:
+    fill(lake)
+    with contextlib.closing(sqlite3.connect(lake.settings.online_store)) as store:
+        store.execute("pragma user_version = 1")  # as an earlier version of headrace wrote it
+    for page in PAGES:
+        assert app(page).title[0].value.lower() == page
+    shown = app()
+    assert metrics(shown)["Tables"] == "5"
+    assert "**online store**  \ncannot be read" in texts(shown)
+    assert "publish the views again" in texts(shown)
 
 
 def test_dead_letters_of_a_stream_that_is_not_declared_any_more_count(

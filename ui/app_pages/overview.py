@@ -24,8 +24,8 @@ if found:
     )
 else:
     st.success(
-        "**Nothing to look at**: declarations, checks, dead letters, table health, waiting files, "
-        "what is behind and the online store. Runs are Dagster's to show: `make dagster`",
+        "**Nothing to look at**: declarations, checks, dead letters, table health, source files, "
+        "fields, what is behind and the online store. Runs are Dagster's to show: `make dagster`",
         icon=":material/check_circle:",
     )
 
@@ -151,6 +151,8 @@ if lake.streams:
                 "rows": table.rows if table else 0,
                 "waiting files": stream.waiting,
                 "dead letters": stream.dead_letters,
+                "not declared": ", ".join(stream.undeclared) or "—",
+                "in no record": ", ".join(stream.absent) or "—",
                 "last commit": wording.age(table.committed_at, now=moment) if table else "never",
                 "watermark": wording.moment(table.watermark) if table else "—",
                 "watermark age": wording.age(table.watermark, now=moment)
@@ -162,7 +164,7 @@ if lake.streams:
         rows,
         hide_index=True,
         column_config={"rows": st.column_config.NumberColumn(format="localized")},
-        alt="Rows, dead letters and watermark of every declared stream",
+        alt="Rows, dead letters, fields and watermark of every declared stream",
     )
 
 left, right = st.columns(2)
@@ -203,5 +205,7 @@ with right:
             hide_index=True,
             alt="Feature views in the online store and how fresh they are",
         )
+    elif lake.no_online is not None:
+        st.caption("It cannot be read, see above")
     else:
         st.caption("Nothing is published online yet")
