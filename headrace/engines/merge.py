@@ -96,7 +96,8 @@ def merge(
 
     Correct beside any other writer: a commit that brings or takes a row of one of the keys meanwhile
     makes it plan again, so that of two merges of one new key the later one replaces. A `guard` looks
-    at the table that each attempt builds upon, and raises to refuse the commit. `rows` and their keys are held in memory, the table's rows are streamed.
+    at the table that each attempt builds upon, and raises to refuse the commit. `rows` and their keys
+    are held in memory, the table's rows are streamed.
 
     Raises:
         CommitConflictError: If it lost to other commits every time; nothing was changed.

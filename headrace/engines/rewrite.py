@@ -70,8 +70,9 @@ def rewrite(
 ) -> Commit:
     """Replace `files` by the rows kept of them and new ones, in one snapshot.
 
-    A `guard` looks at the table that the commit builds upon, and raises to refuse it. Rows kept stay in order and come before new ones of their partition; a file grows to about the
-    lake's target size. Memory is a row group of one partition, besides the new rows.
+    A `guard` looks at the table that the commit builds upon, and raises to refuse it. Rows kept stay
+    in order and come before new ones of their partition; a file grows to about the lake's target
+    size. Memory is a row group of one partition, besides the new rows.
 
     Raises:
         CommitConflictError: If the version is outdated in what the change was planned from; nothing

@@ -186,7 +186,7 @@ def mark_versions(walk: Walk, tables: Sequence[KnownTable], *, cutoff_ns: int) -
 
     A file with the id of no table of this catalog may be another catalog's newest, or all that is
     left of a dropped table, and one of a table that this catalog names an older version of is another
-    catalog's (`other_versions`): both stay, with everything they name.
+    catalog's (`Lineage`): both stay, with everything they name.
     """
     lines: dict[str, Lineage] = {}
     for table in tables:

@@ -114,17 +114,10 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | Non
     if max_age_s is not None and max_age_s <= 0:
         msg = f"`max_age_s` must be positive, not {max_age_s}"
         raise ValueError(msg)
-
-    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
-        metadata = current.metadata
-        if max_age_s is not None:
-            age_ms = max(1, round(max_age_s * _MS))
-        else:  # what the table says of refs without an age must not end one that is to stay
-            age_ms = None if pins.default_age_ms(metadata) is None else FOREVER_MS
-        wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
-        return _create(table, metadata, name, wanted)
-
-    commit_updates(table, updates_of)
+    # what the table says, or will say, of refs without an age must not end one that is to stay
+    age_ms = FOREVER_MS if max_age_s is None else max(1, round(max_age_s * _MS))
+    wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
+    commit_updates(table, lambda current: _create(table, current.metadata, name, wanted))
 
 
 def create_branch(
