@@ -15,7 +15,7 @@ from benchmarks.harness import Contender, Measured, Result, Rounds, measure, ope
 
 if TYPE_CHECKING:
     from headrace.definitions.stream import Stream
-    from headrace.ingest.run import Taken
+    from headrace.ingest.status import Taken
     from headrace.tables.lake import Lake
 
 COMMITS_PER_ROUND = 25

@@ -21,7 +21,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.field_use import misspelt
-from headrace.ingest.run import status
+from headrace.ingest.status import status
 from headrace.maintenance.health import health_of
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance

@@ -14,7 +14,7 @@ from headrace.errors import LakeError
 if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.stream import Stream
-    from headrace.ingest.run import IngestResult
+    from headrace.ingest.status import IngestResult
     from headrace.tables.lake import Lake
 
 StreamNames = Annotated[
@@ -76,7 +76,7 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
 def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
     """Show how far each stream is: rows, dead letters, files taken and waiting, watermark."""
     from headrace.config import Settings
-    from headrace.ingest.run import status as status_of
+    from headrace.ingest.status import status as status_of
     from headrace.tables.lake import Lake
 
     settings = Settings.load()
@@ -130,7 +130,8 @@ def _about_fields(
 
 
 def _ingest(lake: "Lake", stream: "Stream") -> "IngestResult":
-    from headrace.ingest.run import ingest, status
+    from headrace.ingest.run import ingest
+    from headrace.ingest.status import status
 
     waiting = len(status(lake, stream).sources_waiting)
     with progress(stream.name, steps=waiting) as step:

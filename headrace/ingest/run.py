@@ -8,7 +8,7 @@ again, so every record ends exactly once in exactly one of the two tables.
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +21,6 @@ from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import RecordsRefusedError, UnknownFieldsError
-from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.base import Position, Records, Source, Split
 from headrace.ingest.contract import Checked, check, latest
@@ -30,6 +29,7 @@ from headrace.ingest.decoded import Violation
 from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions, seal_former
+from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.tables.adopt import fresh
 from headrace.tables.column_statistics import CLUSTER_BY, KEY
 from headrace.tables.commit import Provenance, append
@@ -37,86 +37,6 @@ from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable
 
 ROWS_PER_COMMIT = 1_000_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taken:
-    """What was taken from one split, or from all of a stream's."""
-
-    source: str
-    rows: int = 0
-    dead_letters: int = 0
-    late_rows: int = 0
-    commits: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict[str, int])
-
-
-@dataclass(frozen=True, kw_only=True)
-class IngestResult:
-    """What one run took from a stream's sources; all of it is committed.
-
-    `same_content` names, for each source taken, others that were taken up to the same bytes: a file
-    that was renamed, copied or linked, whose rows are there once for each name. `undeclared_fields`
-    are those of this run's records, `absent_fields` those that no record had so far. `missing` says
-    why there is no source at all. `refusal` is the error to end with if too many records were refused.
-    """
-
-    stream: str
-    table: TableName
-    splits: tuple[Taken, ...]
-    watermark: datetime | None
-    same_content: Mapping[str, tuple[str, ...]]
-    undeclared_fields: Mapping[str, int]
-    absent_fields: tuple[str, ...]
-    missing: str | None
-    refusal: RecordsRefusedError | None
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Why records were refused in this run, the most frequent reason first."""
-        return _most_first(split.reasons for split in self.splits)
-
-    @property
-    def rows(self) -> int:
-        """Rows added to the stream's table."""
-        return sum(split.rows for split in self.splits)
-
-    @property
-    def dead_letters(self) -> int:
-        """Records refused by the contract, in this run's commits."""
-        return sum(split.dead_letters for split in self.splits)
-
-    @property
-    def late_rows(self) -> int:
-        """Rows that were older than the watermark when they came."""
-        return sum(split.late_rows for split in self.splits)
-
-    @property
-    def commits(self) -> int:
-        """Commits to the stream's table."""
-        return sum(split.commits for split in self.splits)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamStatus:
-    """How far a stream is ingested.
-
-    `sources_waiting` have something to take; `sources_unfinished` only a last line that waits for its
-    newline; `sources_missing` says why there is none at all. `undeclared_fields` counts records that
-    have a field nobody declared (JSON: of those looked at); no record has the `absent_fields`.
-    """
-
-    stream: str
-    table: TableName
-    rows: int
-    dead_letters: int
-    sources_taken: int
-    sources_waiting: tuple[str, ...]
-    sources_unfinished: tuple[str, ...]
-    sources_missing: str | None
-    undeclared_fields: Mapping[str, int]
-    absent_fields: tuple[str, ...]
-    watermark: datetime | None
 
 
 def ingest(
@@ -176,41 +96,12 @@ def ingest(
 
 
 def _refusal(stream: Stream, done: Sequence[Taken]) -> RecordsRefusedError | None:
-    reasons = _most_first(split.reasons for split in done)
+    reasons = most_first(split.reasons for split in done)
     refused_count = sum(reasons.values())
     records = refused_count + sum(split.rows for split in done)
     if not refused_count or refused_count < stream.refused_share_limit * records:
         return None
     return RecordsRefusedError(stream.name, records=records, reasons=reasons)
-
-
-def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
-    """Read how far a stream is ingested; changes nothing."""
-    source = source or FileSource(stream, data_dir=lake.settings.data_dir)
-    version = lake.table(stream.table).head() if lake.exists(stream.table) else None
-    positions = None
-    if version is not None:
-        table = lake.table(stream.table)
-        positions = Positions.read(table, version.properties, stream=stream.name)
-    look = source.look(_nothing if positions is None else positions.of)
-    use = FieldUse.none() if version is None else FieldUse.read(version.properties)
-    dead = 0
-    if lake.exists(dead_letters.TABLE):
-        head = lake.table(dead_letters.TABLE).head()
-        dead = sum(entry.rows for entry in head.files(partitions=[(stream.name,)]))
-    return StreamStatus(
-        stream=stream.name,
-        table=stream.table,
-        rows=0 if version is None else version.row_count,
-        dead_letters=dead,
-        sources_taken=0 if positions is None else positions.count,
-        sources_waiting=tuple(split.source for split in look.splits),
-        sources_unfinished=look.unfinished,
-        sources_missing=look.missing,
-        undeclared_fields=use.unknown(stream),
-        absent_fields=use.absent(stream),
-        watermark=watermark.as_time(watermark.read(version.properties) if version else None),
-    )
 
 
 def table_properties(stream: Stream) -> dict[str, str]:
@@ -228,10 +119,6 @@ def table_properties(stream: Stream) -> dict[str, str]:
     if view is not None:
         said[FEATURE_VIEW] = view.to_property()
     return said
-
-
-def _nothing(_: Collection[str]) -> Mapping[str, Position]:
-    return {}
 
 
 @dataclass(kw_only=True)
@@ -292,10 +179,10 @@ class _Run:
                     cleanup.push(batch.discard_on_error)
                 batch.add(records)
                 if batch.rows >= rows_per_commit and self.commits_within_a_source:
-                    total = _sum(total, batch.commit())
+                    total += batch.commit()
                     batch = None
             if batch is not None:
-                total = _sum(total, batch.commit())
+                total += batch.commit()
         if total.commits:
             self.ends[split.source] = self.positions.open[split.source]
         return total
@@ -426,24 +313,6 @@ class _Batch:
             for writer in (self._rows, self._dead):
                 if writer is not None:
                     writer.__exit__(type(error), error, error.__traceback__)
-
-
-def _sum(total: Taken, more: Taken) -> Taken:
-    return Taken(
-        source=total.source,
-        rows=total.rows + more.rows,
-        dead_letters=total.dead_letters + more.dead_letters,
-        late_rows=total.late_rows + more.late_rows,
-        commits=total.commits + more.commits,
-        reasons=_most_first((total.reasons, more.reasons)),
-    )
-
-
-def _most_first(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
-    return dict(total.most_common())
 
 
 def _reason_of(violation: Violation, stream: Stream) -> str:

@@ -17,7 +17,8 @@ from headrace.ingest import file_state, positions
 from headrace.ingest.base import Position
 from headrace.ingest.files import FileSource
 from headrace.ingest.fingerprint import Fingerprint
-from headrace.ingest.run import ingest, status
+from headrace.ingest.run import ingest
+from headrace.ingest.status import status
 from headrace.tables.lake import Lake
 from tests.ingest.factories import audit, make_stream, rows_of
 

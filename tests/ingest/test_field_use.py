@@ -13,7 +13,8 @@ from headrace.errors import UnknownFieldsError
 from headrace.ingest import field_use
 from headrace.ingest.decoded import did_you_mean
 from headrace.ingest.json_lines import JsonDecoder
-from headrace.ingest.run import ingest, status
+from headrace.ingest.run import ingest
+from headrace.ingest.status import status
 from headrace.tables.lake import Lake
 from tests.ingest.factories import SUFFIX, dead_of, make_stream, rows_of
 

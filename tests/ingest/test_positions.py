@@ -12,7 +12,8 @@ from headrace.ingest import dead_letters, positions
 from headrace.ingest.base import Look, PositionsOf, Records, Split
 from headrace.ingest.files import FileSource
 from headrace.ingest.positions import OPEN_MAX
-from headrace.ingest.run import IngestResult, ingest, status
+from headrace.ingest.run import ingest
+from headrace.ingest.status import IngestResult, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
 from headrace.tables import commit, refs
 from headrace.tables.lake import Lake

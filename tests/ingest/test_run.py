@@ -15,7 +15,8 @@ from headrace.errors import ContractError, FencedError, SourceFileError
 from headrace.ingest.base import Look, PositionsOf, Records, Split
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.files import FileSource
-from headrace.ingest.run import ingest, status
+from headrace.ingest.run import ingest
+from headrace.ingest.status import status
 from headrace.tables.lake import Lake
 from tests.ingest.factories import (
     CSV_HEADER,

@@ -7,7 +7,8 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
-from headrace.ingest.run import IngestResult, ingest
+from headrace.ingest.run import ingest
+from headrace.ingest.status import IngestResult
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from headrace.definitions.load import load_streams
-from headrace.ingest.run import status
+from headrace.ingest.status import status
 from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
