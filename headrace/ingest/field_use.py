@@ -14,6 +14,7 @@ from typing import Self
 from headrace.definitions.stream import Stream
 from headrace.ingest.base import Records
 from headrace.ingest.decoded import UNKNOWN_FIELD, Decoded, did_you_mean, shown
+from headrace.tables.scan import TableVersion
 
 PROPERTY = "headrace.field_use"
 NAMES_MAX = 20  # of undeclared fields; a producer may invent any number
@@ -61,9 +62,14 @@ class FieldUse:
         )
 
     @classmethod
-    def read(cls, properties: Mapping[str, str]) -> Self:
-        """Read what a table says about all records it took."""
-        told = json.loads(properties.get(PROPERTY, "{}"))
+    def read(cls, version: TableVersion, stream: Stream) -> Self:
+        """Read what a stream's table says about all records it took.
+
+        Of rows from before anything was noted nothing is known: any field may be in them.
+        """
+        if PROPERTY not in version.properties and version.row_count:
+            return cls(records=version.row_count, present=frozenset(stream.fields), undeclared={})
+        told = json.loads(version.properties.get(PROPERTY, "{}"))
         return cls(
             records=told.get("records", 0),
             present=frozenset(told.get("present", ())),

@@ -158,7 +158,7 @@ class _Run:
             dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
             watermark_us=watermark.read(head.properties),
             run_id=run_id,
-            field_use=FieldUse.read(head.properties),
+            field_use=FieldUse.read(head, stream),
         )
 
     @property

@@ -116,7 +116,7 @@ def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> Strea
         table = lake.table(stream.table)
         positions = Positions.read(table, version.properties, stream=stream.name)
     look = source.look(_nothing if positions is None else positions.of)
-    use = FieldUse.none() if version is None else FieldUse.read(version.properties)
+    use = FieldUse.none() if version is None else FieldUse.read(version, stream)
     dead = 0
     if lake.exists(dead_letters.TABLE):
         head = lake.table(dead_letters.TABLE).head()

@@ -15,6 +15,7 @@ from headrace.ingest.decoded import did_you_mean
 from headrace.ingest.json_lines import JsonDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
+from headrace.tables.commit import move_properties
 from headrace.tables.lake import Lake
 from tests.ingest.factories import SUFFIX, dead_of, make_stream, rows_of
 
@@ -51,6 +52,21 @@ def test_fields_are_counted_over_all_records_and_told_by_status(lake: Lake, form
     assert set(told.absent_fields) == stream.fields.keys() - {"id", "at", "price"}
     declared = make_stream(format_, more_fields={"extra": {"type": "long"}})
     assert status(lake, declared).undeclared_fields == {"Price": 3}
+
+
+def test_of_rows_that_came_before_anything_was_noted_nothing_is_said(lake: Lake) -> None:
+    stream = make_stream("json")
+    write(lake, "a", [{"id": "a", "at": AT, "price": "1"}], format_="json")
+    ingest(lake, stream)
+    # as a table that an earlier version wrote
+    move_properties(lake.table(stream.table), lambda _: {field_use.PROPERTY: None})
+    assert status(lake, stream).absent_fields == ()
+    write(lake, "b", [{"id": "b", "at": AT}], format_="json")
+    assert ingest(lake, stream).absent_fields == ()
+    added = make_stream("json", more_fields={"extra": {"type": "long"}})
+    assert status(lake, added).absent_fields == (
+        "extra",
+    )  # of what was declared since, it is known
 
 
 @pytest.mark.parametrize("format_", FORMATS)
