@@ -2,7 +2,8 @@
 
 A key made only of what waits would therefore leave it waiting once its run has failed. So each
 attempt has a key of its own: the next one is asked for after a pause that doubles with every run
-that ended badly.
+that ended badly. What waits again though its run succeeded, as after a rollback to where it was
+asked for, is asked for again after the longest pause.
 """
 
 import datetime as dt
@@ -18,8 +19,8 @@ _ENDED_BADLY = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 def next_run_key(instance: dg.DagsterInstance, asked: str) -> str | None:
     """Give the key of the next attempt at `asked`; None while none is due.
 
-    None is due while a run is queued or under way, after one succeeded, and during the pause after a
-    second or later failure. Runs must carry `asked` as their tag `ASKED`.
+    None is due while a run is queued or under way, and during the pause after one that succeeded or
+    was a second or later failure. Runs must carry `asked` as their tag `ASKED`.
     """
     tagged = dg.RunsFilter(tags={ASKED: asked})
     records = instance.get_run_records(tagged, limit=1) or instance.get_run_records(
@@ -28,11 +29,13 @@ def next_run_key(instance: dg.DagsterInstance, asked: str) -> str | None:
     if not records:
         return asked
     (newest,) = records
-    if newest.dagster_run.status not in _ENDED_BADLY:
+    status = newest.dagster_run.status
+    if not newest.dagster_run.is_finished:
         return None
     attempts = max(1, instance.get_runs_count(tagged))
     ended = dt.datetime.fromtimestamp(newest.end_time or 0, tz=dt.UTC)
-    if utc_now() < ended + pause_after(attempts):
+    pause = pause_after(attempts) if status in _ENDED_BADLY else PAUSE_MAX
+    if utc_now() < ended + pause:
         return None
     return f"{asked}:{attempts + 1}"
 

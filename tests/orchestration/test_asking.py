@@ -59,3 +59,16 @@ def test_the_pause_doubles_from_the_second_failure_on_and_has_an_end() -> None:
         for key in ("work", "work:2"):
             end_a_run(instance, dg.DagsterRunStatus.FAILURE, key=key)
         assert next_run_key(instance, "work") is None
+
+
+def test_what_waits_again_after_a_run_that_succeeded_is_asked_for_once_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        end_a_run(instance, dg.DagsterRunStatus.SUCCESS, key="work")
+        assert next_run_key(instance, "work") is None
+        later = dt.datetime.now(dt.UTC) + PAUSE_MAX  # its table was rolled back since
+        monkeypatch.setattr(asking, "utc_now", lambda: later)
+        assert next_run_key(instance, "work") == "work:2"
+        end_a_run(instance, dg.DagsterRunStatus.STARTED, key="work:2")
+        assert next_run_key(instance, "work") is None
