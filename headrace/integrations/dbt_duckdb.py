@@ -29,7 +29,7 @@ from headrace.errors import LakeError, ModelNotCommittedError, UnsupportedTableE
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
-from headrace.integrations.model_request import ModelRequest
+from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import Lake
 from headrace.tables.scan import TableVersion
@@ -122,6 +122,7 @@ class Plugin(BasePlugin):
 
     def _plan(self, sent: dict[str, Any]) -> tuple[ModelRequest, RebuildPlan]:
         """Plan once per model and invocation: what its SQL was rendered with is what is committed."""
+        refuse_former_macros(sent)
         target = TableName.parse(sent["target"])
         with self._lock:
             if target not in self._plans:

@@ -27,6 +27,25 @@ class ColumnRule:
     declared: FieldType | None
 
 
+_ANSWERS = ("model", "unique_id", "built", "behind", "keeps_history", "not_obeyed")
+
+
+def refuse_former_macros(sent: Mapping[str, Any]) -> None:
+    """Refuse what macros of an earlier version send: a project of one's own holds a copy of them.
+
+    Raises:
+        DefinitionError: Naming the model, and what to do.
+
+    """
+    if not all(name in sent for name in _ANSWERS):
+        model = sent.get("model") or sent.get("target", "")
+        msg = (
+            f"model `{model}`: its project has the macros of an earlier version of headrace; copy "
+            "`dbt_project/macros` of the installed version over them"
+        )
+        raise DefinitionError((msg,))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRequest:
     """One model: where its rows go, what it reads, and the code it is made of.

@@ -227,3 +227,15 @@ def test_configuration_that_would_be_ignored_is_refused(project: Project) -> Non
 
     assert "`merge_update_columns` is not supported" in found["some"]
     assert "on_schema_change `perhaps` is unknown" in found["never"]
+
+
+def test_macros_of_an_earlier_version_are_refused_by_name(project: Project) -> None:
+    macro = project.folder / "macros" / "rebuild.sql"
+    kept = (line for line in macro.read_text().splitlines() if "model.unique_id" not in line)
+    macro.write_text("\n".join(kept))
+    project.model("some", f"{{{{ config(materialized='table') }}}} select id {FROM_EVENTS}")
+
+    found = project.run()
+
+    assert "macros of an earlier version" in found["some"]
+    assert not project.lake.exists(TableName("out", "some"))
