@@ -228,6 +228,21 @@ def test_a_new_column_is_published_for_every_entity(
     ]
 
 
+def test_a_state_is_parsed_again_only_when_it_was_written(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = view()
+    add(table, [row(1, at=1)])
+    publish_view(lake, store, table.head())
+    before = store.state(VIEW)
+    assert store.state(VIEW) is before
+    add(table, [row(2, at=1)])
+    publish_view(lake, store, table.head())
+    after = store.state(VIEW)
+    assert after is not None
+    assert after.snapshot_id == table.head().snapshot_id
+
+
 def test_a_new_ttl_alone_is_written_without_reading_rows_again(
     lake: Lake, view: Views, store: SQLiteOnlineStore
 ) -> None:
