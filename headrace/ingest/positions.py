@@ -134,10 +134,14 @@ class Positions:
         }
         return {_FILES_PREFIX + self.stream: _text(entries)}
 
-    def note_unchanged(self, positions: Mapping[str, Position]) -> None:
-        """Remember when sources that were found as they were had last changed, if they are sealed."""
-        rows = [_sealed(name, at) for name, at in positions.items() if name not in self.open]
+    def noting(self, unchanged: Mapping[str, Position]) -> "Positions":
+        """Remember when sources that were read again, and found as they were, had last changed.
+
+        Of the open ones the next commit says it, of the sealed ones the ledger does from now on.
+        """
+        rows = [_sealed(name, at) for name, at in unchanged.items() if name not in self.open]
         self.table.lake.registry.sources.note_seen(rows)
+        return replace(self, open={name: unchanged.get(name, at) for name, at in self.open.items()})
 
 
 def seal_former(table: LakeTable, *, stream: str) -> None:

@@ -76,7 +76,7 @@ def ingest(
     run = _Run.start(lake, stream, run_id=run_id or uuid.uuid4().hex)
     done: list[Taken] = []
     look = source.look(run.positions.of)
-    run.positions.note_unchanged(look.unchanged)
+    run.positions = run.positions.noting(look.unchanged)
     run.dead_before = run.dead_positions.of([split.source for split in look.splits])
     for split in look.splits:
         done.append(run.take(source, split, rows_per_commit=rows_per_commit))

@@ -215,6 +215,23 @@ def test_what_is_settled_is_not_read_again(lake: Lake, monkeypatch: pytest.Monke
     assert len(reads) == 3
 
 
+def test_what_was_settled_before_a_commit_is_not_read_again_after_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = STREAMS["json"]
+    monkeypatch.setattr(file_state, "SETTLED_NS", 10**18)
+    for name in "abc":
+        land(lake, f"{name}.json", json_of(name))
+    ingest(lake, stream)
+    monkeypatch.setattr(file_state, "SETTLED_NS", -(10**18))
+    land(lake, "d.json", json_of("d"))
+    assert ingest(lake, stream).rows == 1
+    reads: list[int] = []
+    monkeypatch.setattr(file_state.Fingerprint, "of", staticmethod(_spied(reads)))
+    assert status(lake, stream).sources_waiting == ()
+    assert reads == []
+
+
 def _spied(reads: list[int]) -> Callable[..., Fingerprint]:
     real = Fingerprint.of
 
