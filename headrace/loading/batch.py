@@ -134,20 +134,7 @@ def batch_of(
     inputs = FeatureSpec(
         dense=spec.dense, sparse=spec.sparse, sequence=spec.sequence, missing=spec.missing
     )
-    if types is not None:
-        inputs.check(types, source="`types`")
-    untold = dict.fromkeys(spec.dense, pa.float64()) | dict.fromkeys(spec.sparse, pa.int64())
-    untold |= dict.fromkeys(spec.sequence, pa.list_(pa.float32()))
-    given: dict[str, pa.Array] = {}
-    for name in inputs.columns:
-        values = [row.get(name) for row in rows]
-        try:
-            array = pa.array(values) if types is None else _exactly(values, types.field(name).type)
-        except (pa.ArrowException, OverflowError) as error:
-            msg = f"values of column `{name}` are not of one type that training reads: {error}"
-            raise FeatureSpecError(msg) from error
-        given[name] = array.cast(untold[name]) if _is_untold(array.type) else array
-    inputs.check(pa.schema([(name, each.type) for name, each in given.items()]), source="the rows")
+    given = _told(rows, inputs) if types is None else _typed(rows, inputs, types)
     floats = [as_floats(given[name], missing=spec.missing_number(name)) for name in spec.dense]
     ids = [as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse]
     ragged = [as_ragged(given[name], missing=spec.missing_id(name)) for name in spec.sequence]
@@ -167,6 +154,34 @@ def batch_of(
     if found := +overflows:
         warnings.warn(told(found), RuntimeWarning, stacklevel=2)
     return batch
+
+
+def _typed(
+    rows: Sequence[Mapping[str, Any]], inputs: FeatureSpec, types: pa.Schema
+) -> dict[str, pa.Array]:
+    inputs.check(types, source="`types`")
+    kinds = {name: types.field(name).type for name in inputs.columns}
+    return {name: _column(rows, name, kind) for name, kind in kinds.items()}
+
+
+def _told(rows: Sequence[Mapping[str, Any]], inputs: FeatureSpec) -> dict[str, pa.Array]:
+    given = {name: _column(rows, name, None) for name in inputs.columns}
+    untold = dict.fromkeys(inputs.dense, pa.float64()) | dict.fromkeys(inputs.sparse, pa.int64())
+    untold |= dict.fromkeys(inputs.sequence, pa.list_(pa.float32()))
+    for name, array in given.items():
+        if _is_untold(array.type):
+            given[name] = array.cast(untold[name])
+    inputs.check(pa.schema([(name, each.type) for name, each in given.items()]), source="the rows")
+    return given
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str, kind: pa.DataType | None) -> pa.Array:
+    values = [row.get(name) for row in rows]
+    try:
+        return pa.array(values) if kind is None else _exactly(values, kind)
+    except (pa.ArrowException, OverflowError) as error:
+        msg = f"values of column `{name}` are not of one type that training reads: {error}"
+        raise FeatureSpecError(msg) from error
 
 
 def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
