@@ -49,8 +49,11 @@ from headrace.tables.history import record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.planned import PlannedTable, StagedTable
-from headrace.tables.staging import Staged, remove_all, requires, stage
+from headrace.tables.staging import Staged, drop_ref, remove_all, requires, set_ref, stage
 from headrace.tables.standard_properties import metadata_folder
+
+# what `commit_updates` takes is built with the two of staging
+__all__ = ["ATTEMPTS_MAX", "NO_ANSWER", "commit_change", "commit_updates", "drop_ref", "set_ref"]
 
 ATTEMPTS_MAX = 12
 UNANSWERED_MAX = 3  # the catalog has waited for its database each time

@@ -17,7 +17,7 @@ from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import GarbageKeptError
 from headrace.tables import standard_properties
-from headrace.tables.attempt import commit_change, commit_updates
+from headrace.tables.attempt import commit_change, commit_updates, drop_ref
 from headrace.tables.change import Change, Commit, Fence, Provenance
 from headrace.tables.expire import expired_before
 from headrace.tables.history import record_dying
@@ -29,7 +29,6 @@ from headrace.tables.property_log import OFFSETS_PREFIX
 from headrace.tables.ref_updates import property_updates
 from headrace.tables.scan import TableVersion
 from headrace.tables.snapshot_log import SnapshotRemoval
-from headrace.tables.staging import drop_ref
 from headrace.tables.summary import keys_of
 
 __all__ = [

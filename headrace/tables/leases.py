@@ -27,11 +27,10 @@ from headrace.errors import (
 from headrace.identifiers import TableName
 from headrace.registry import LeaseRecord
 from headrace.tables import pins
-from headrace.tables.attempt import commit_updates
+from headrace.tables.attempt import commit_updates, drop_ref
 from headrace.tables.lake import LakeTable
 from headrace.tables.pins import LEASE_PREFIX, lapsed, pinned_from
 from headrace.tables.ref_updates import make_ref, set_ref
-from headrace.tables.staging import drop_ref
 
 __all__ = [
     "TTL_S_MAX",

@@ -21,7 +21,7 @@ from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables import pins
 from headrace.tables.ancestry import Ancestry
-from headrace.tables.attempt import commit_updates
+from headrace.tables.attempt import commit_updates, drop_ref
 from headrace.tables.lake import LakeTable
 from headrace.tables.pins import FOREVER_MS
 from headrace.tables.property_log import bring_forward
@@ -35,7 +35,6 @@ from headrace.tables.ref_updates import (
     resolve,
     set_ref,
 )
-from headrace.tables.staging import drop_ref
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,126}")
 _MS = 1000

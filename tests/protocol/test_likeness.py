@@ -15,9 +15,9 @@ from pyiceberg.table.update import (
 )
 
 from headrace.tables import leases, refs
+from headrace.tables.attempt import set_ref
 from headrace.tables.expire import expired, expired_before
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.staging import set_ref
 from tests.protocol.role import EXPIRY_SLACK
 from tests.protocol.rules import Bounds, Rules
 from tests.protocol.table import MAIN, NONE, Metadata, Request, Snapshot

@@ -14,11 +14,11 @@ from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId
 from pyiceberg.typedef import Record
 
 from headrace.tables import manifests, schema
+from headrace.tables.attempt import set_ref
 from headrace.tables.files import local_path
 from headrace.tables.lake import LakeTable
 from headrace.tables.manifest_set import ManifestSet, _added
 from headrace.tables.scan import FileEntry
-from headrace.tables.staging import set_ref
 
 _PATH_ID, _POS_ID = 2147483546, 2147483545
 

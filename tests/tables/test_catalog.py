@@ -21,9 +21,9 @@ from pyiceberg.table.update import (
 )
 
 from headrace.tables import catalog, refs
+from headrace.tables.attempt import set_ref
 from headrace.tables.catalog import MemoCatalog
 from headrace.tables.lake import Lake
-from headrace.tables.staging import set_ref
 from tests.tables.factories import EVENTS, add, events_table
 
 
