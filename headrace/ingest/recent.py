@@ -72,14 +72,14 @@ def recent(lake: Lake, stream: Stream, *, window: dt.timedelta = WINDOW) -> Rece
     )
 
 
-def acknowledge(lake: Lake, stream: Stream, *, at: dt.datetime | None = None) -> RecentRecords:
-    """Take a stream's dead letters up to `at`, by default now, as looked at; returns what they were.
+def acknowledge(lake: Lake, stream: Stream) -> RecentRecords:
+    """Take a stream's dead letters up to now as looked at; returns what they were.
 
-    They stay where they are; `recent` counts from `at` on.
+    They stay where they are; `recent` counts from this moment on.
     """
+    # first: letters that come while the others are read were not looked at
+    epoch_ms = int((dt.datetime.now(dt.UTC) - _EPOCH) / dt.timedelta(milliseconds=1))
     before = recent(lake, stream)
-    moment = at or dt.datetime.now(dt.UTC)
-    epoch_ms = int((moment - _EPOCH) / dt.timedelta(milliseconds=1))
     lake.registry.record_measure(
         str(stream.table), ACKNOWLEDGED_MS, epoch_ms, measured_at_ms=epoch_ms
     )
