@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import CorruptFileError
-from headrace.tables.footer import read_footer
+from headrace.storage.footer import read_footer
 from headrace.tables.partitions import PartitionKey
 from headrace.tables.project import PinnedSchema
 from headrace.tables.scan import FileEntry, TableVersion

@@ -31,9 +31,9 @@ from pyiceberg.types import (
 )
 
 from headrace.errors import CorruptFileError, StorageError
+from headrace.storage.checksums import NamedOutput, checksum_of
+from headrace.storage.locations import local_path
 from headrace.tables import manifests
-from headrace.tables.checksums import NamedOutput, checksum_of
-from headrace.tables.files import local_path
 from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST, ManifestSet
 from headrace.tables.ref_updates import make_ref
 from headrace.tables.scan import TableVersion

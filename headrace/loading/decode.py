@@ -19,7 +19,7 @@ from headrace.loading.files import Found, PlanColumns, open_data_file, reading
 from headrace.loading.narrow import count_overflow, noting_overflow
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
-from headrace.tables.footer import read_footer
+from headrace.storage.footer import read_footer
 from headrace.tables.project import Same, convert
 
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB

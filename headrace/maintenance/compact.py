@@ -15,9 +15,9 @@ from headrace.maintenance.bins import Bin, CompactionPolicy
 from headrace.maintenance.clustering import SortKey, find_order, sort_order_of
 from headrace.maintenance.plan import CompactionPlan, files_of, plan_compaction
 from headrace.maintenance.rewrite import Rewriter, Rewritten
+from headrace.storage.locations import local_path
 from headrace.tables.attempt import commit_updates
 from headrace.tables.commit import Commit, Provenance, replace_files
-from headrace.tables.files import local_path
 from headrace.tables.lake import LakeTable
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.scan import FileEntry, TableVersion

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from headrace.errors import CleanupRefusedError
+from headrace.storage.locations import local_path
 from headrace.tables import standard_properties as standard
-from headrace.tables.files import local_path
 
 TRASH = ".trash"
 METADATA_SUFFIXES = (".metadata.json", ".metadata.json.gz")

@@ -16,7 +16,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from headrace.errors import CorruptFileError
-from headrace.tables.checksums import checking
+from headrace.storage.checksums import checking
 
 if TYPE_CHECKING:
     from headrace.maintenance.reachable import KnownTable

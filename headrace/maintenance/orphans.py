@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from headrace.errors import DatabaseUnavailableError
 from headrace.registry import Measure
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.lake import LakeTable
 
 ORPHAN_BYTES, ORPHAN_FILES = "orphan_bytes", "orphan_files"

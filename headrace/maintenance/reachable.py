@@ -15,7 +15,7 @@ from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
 from headrace.maintenance.listing import Listing
 from headrace.maintenance.manifest_paths import Listed, files_in, manifests_in
 from headrace.maintenance.metadata_files import Lineage, read_metadata, sighted
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from headrace.errors import (
 from headrace.identifiers import TableName
 from headrace.maintenance.listing import TRASH
 from headrace.maintenance.reachable import known_tables
-from headrace.tables.files import local_path, sync_file
+from headrace.storage.locations import local_path, sync_file
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.standard_properties import collects_garbage

@@ -13,8 +13,8 @@ from headrace.errors import (
     FencedError,
     StorageError,
 )
+from headrace.storage.locations import local_path, remove
 from headrace.tables import intents
-from headrace.tables.files import local_path, remove
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable

@@ -18,7 +18,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.utils.schema_conversion import AvroSchemaConversion
 from zstandard import ZstdError
 
-from headrace.tables.checksums import checking
+from headrace.storage.checksums import checking
 
 _SYNC_BYTES = 16
 

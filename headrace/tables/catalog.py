@@ -38,9 +38,9 @@ from typing_extensions import override
 
 from headrace.errors import CorruptFileError, StorageError
 from headrace.registry import name_errors, prepare_sqlite
+from headrace.storage.checksums import NamedOutput, checking
+from headrace.storage.locations import remove, sync_file
 from headrace.tables import remedy
-from headrace.tables.checksums import NamedOutput, checking
-from headrace.tables.files import remove, sync_file
 from headrace.tables.pins import pinned_from
 from headrace.tables.standard_properties import metadata_folder
 

@@ -20,8 +20,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
-from headrace.tables.files import local_path
-from headrace.tables.footer import read_footer
+from headrace.storage.footer import read_footer
+from headrace.storage.locations import local_path
 from headrace.tables.manifests import live_entries
 from headrace.tables.partitions import unpartitioned_ids
 

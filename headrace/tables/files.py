@@ -4,11 +4,9 @@ import contextlib
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
     data_file_statistics_from_parquet_metadata,
@@ -18,10 +16,11 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
 from headrace.errors import ContractError, StorageError
-from headrace.tables import durable, intents, partitions, schema
+from headrace.storage.footer import SealingSink
+from headrace.storage.locations import remove, sync_file
+from headrace.tables import intents, partitions, schema
 from headrace.tables import standard_properties as standard
 from headrace.tables.encoding import dictionary_columns
-from headrace.tables.footer import SealingSink
 from headrace.tables.inspection import unproved_bounds
 from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 
@@ -30,13 +29,6 @@ if TYPE_CHECKING:
 
 OPEN_PARTITIONS_MAX = 128
 PENDING_BYTES_MAX = 256 * 1024 * 1024  # of rows that wait for their row group, all partitions
-
-
-def local_path(location: str) -> str:
-    """Turn a `file:` location into a path; other locations stay as they are."""
-    if not location.startswith("file:"):
-        return location
-    return urlparse(location).path if "%" in location else location[5:].removeprefix("//")
 
 
 def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
@@ -399,16 +391,3 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
         raise ContractError(table, f"`{field.name}` is {field.type}: {error}") from error
     except pa.ArrowNotImplementedError as error:
         raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}") from error
-
-
-def remove(io: FileIO, location: str) -> None:
-    """Remove a file that no snapshot names; one that cannot be removed is for clean-up to find."""
-    with contextlib.suppress(OSError):
-        io.delete(location)
-
-
-def sync_file(location: str) -> None:
-    """Force a local file and its name to disk; other stores are durable on close."""
-    path = local_path(location)
-    if path.startswith("/"):
-        durable.sync(path)

@@ -22,9 +22,9 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from typing_extensions import override
 
+from headrace.storage.checksums import NamedOutput
+from headrace.storage.locations import sync_file
 from headrace.tables import partitions
-from headrace.tables.checksums import NamedOutput
-from headrace.tables.files import sync_file
 from headrace.tables.manifests import has_live_files, live_entries
 from headrace.tables.partition_types import TypedSpec, typed_spec
 from headrace.tables.standard_properties import metadata_folder

@@ -18,9 +18,9 @@ from headrace.errors import (
     TablesElsewhereError,
 )
 from headrace.registry import Registry, error_of
-from headrace.tables import durable
+from headrace.storage import durable
+from headrace.storage.locations import local_path
 from headrace.tables.catalog import CATALOG, MemoCatalog
-from headrace.tables.files import local_path
 
 CATALOG_NAME = "lake"
 _CATALOG_WAIT_S = 30

@@ -17,9 +17,10 @@ from headrace.config import Settings
 from headrace.errors import CorruptFileError, StorageError
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
-from headrace.tables import durable, opening
+from headrace.storage import durable
+from headrace.storage.locations import local_path
+from headrace.tables import opening
 from headrace.tables.catalog import read_metadata
-from headrace.tables.files import local_path
 from headrace.tables.history import record_of
 from headrace.tables.manifests import live_entries, manifests_of
 

@@ -32,11 +32,11 @@ from pyiceberg.table.snapshots import Snapshot
 from headrace.config import Settings
 from headrace.crash_points import crash_point
 from headrace.errors import CorruptFileError, StorageError, UnsupportedTableError
+from headrace.storage.checksums import NamedOutput
+from headrace.storage.locations import local_path, remove, sync_file
 from headrace.tables import opening
 from headrace.tables.catalog import MemoCatalog
-from headrace.tables.checksums import NamedOutput
 from headrace.tables.deletes import PATH_FIELD_ID
-from headrace.tables.files import local_path, remove, sync_file
 from headrace.tables.manifest_set import ManifestSet
 from headrace.tables.manifests import entries_of, manifests_of
 from headrace.tables.standard_properties import metadata_folder

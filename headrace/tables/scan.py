@@ -18,9 +18,9 @@ from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
 from headrace.identifiers import TableName
+from headrace.storage.footer import read_footer
+from headrace.storage.locations import local_path
 from headrace.tables import deletes, manifests, partitions, remedy, schema
-from headrace.tables.files import local_path
-from headrace.tables.footer import read_footer
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.project import PinnedSchema, Projection
 

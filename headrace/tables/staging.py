@@ -30,12 +30,12 @@ from headrace.errors import (
     StorageError,
     UnsupportedTableError,
 )
+from headrace.storage.locations import remove
 from headrace.tables import manifests
 from headrace.tables.alter_updates import altered, is_true, requirements_of, updates_of
 from headrace.tables.change import Change
 from headrace.tables.conflicts import refuse_conflicts
 from headrace.tables.expire import expired
-from headrace.tables.files import remove
 from headrace.tables.history import record_dying
 from headrace.tables.lake import LakeTable
 from headrace.tables.manifest_set import ManifestSet, Rewritten

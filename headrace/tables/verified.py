@@ -21,8 +21,8 @@ from pyiceberg.manifest import FileFormat
 
 from headrace.config import Settings
 from headrace.errors import CorruptFileError
-from headrace.tables.files import local_path
-from headrace.tables.pages import check_pages
+from headrace.storage.locations import local_path
+from headrace.storage.pages import check_pages
 from headrace.tables.scan import TableVersion
 
 DATABASE = "verified.db"

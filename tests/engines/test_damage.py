@@ -11,7 +11,7 @@ import pytest
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CorruptFileError
 from headrace.maintenance.compact import compact
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import tag
 from headrace.tables.rollback import apply_rollback, plan_rollback

@@ -14,7 +14,7 @@ from headrace.engines.misread_files import refuse_folded_names
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote_text
 from headrace.maintenance.compact import compact
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake
 from tests.tables.flawed import NAME, unmarked_text, unproved_bounds
 from tests.tables.test_foreign import sql_catalog

@@ -18,7 +18,7 @@ from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
 from headrace.engines.own_metadata import engine_metadata
 from headrace.errors import CorruptFileError, LakeError
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake
 from tests.engines.strange_metadata import STRANGE, change_header, without_codec
 from tests.processes import CONTEXT

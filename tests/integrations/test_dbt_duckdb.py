@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.maintenance.compact import compact
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from tests.integrations.conftest import Project
 from tests.tables.delete_files import delete_values
 

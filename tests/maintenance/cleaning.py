@@ -8,7 +8,8 @@ from pathlib import Path
 
 from headrace.config import Settings
 from headrace.maintenance.collect import CleanupPlan, CleanupResult, apply_cleanup, plan_cleanup
-from headrace.tables.files import local_path, write_batches
+from headrace.storage.locations import local_path
+from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from tests.tables.factories import events
 

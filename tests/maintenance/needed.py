@@ -6,7 +6,7 @@ from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.lake import LakeTable
 
 _NAMED: dict[str, set[str]] = {}  # by manifest list: what it names never changes

@@ -46,8 +46,9 @@ def _end_of(process: BaseProcess) -> int | None:
 
 
 def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
+    from headrace.storage.locations import local_path
     from headrace.tables import commit
-    from headrace.tables.files import local_path, write_batches
+    from headrace.tables.files import write_batches
     from headrace.tables.lake import Lake
     from tests.tables.factories import events, events_table
 

@@ -16,9 +16,10 @@ from headrace.errors import CommitConflictError, LakeError, SnapshotNotFoundErro
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
 from headrace.maintenance.trash import restore, trash_list
+from headrace.storage.locations import local_path
 from headrace.tables import commit, intents, refs
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
 from tests.maintenance.needed import files_below, folder_of, needed_by, needed_by_snapshot

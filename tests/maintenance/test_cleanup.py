@@ -20,9 +20,10 @@ from headrace.errors import (
 from headrace.identifiers import TableName
 from headrace.maintenance.collect import CleanupPlan, apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
+from headrace.storage.locations import local_path
 from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
 from tests.maintenance.cleaning import HOUR_S, abandon, age, clean, keeping, kept, later, planned
 from tests.maintenance.needed import files_below, folder_of, needed_by

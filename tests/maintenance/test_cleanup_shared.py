@@ -15,9 +15,10 @@ from headrace.errors import (
     CleanupRefusedError,
 )
 from headrace.maintenance.collect import plan_cleanup
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
 from tests.maintenance.cleaning import abandon, clean, keeping, kept, later, planned
 from tests.maintenance.needed import files_below, folder_of, needed_by

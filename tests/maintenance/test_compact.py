@@ -5,9 +5,10 @@ from pathlib import Path
 from headrace.maintenance.compact import apply_compaction, compact
 from headrace.maintenance.health import health
 from headrace.maintenance.plan import plan_compaction
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 

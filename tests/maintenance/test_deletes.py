@@ -17,9 +17,10 @@ from headrace.identifiers import TableName
 from headrace.maintenance.bins import CompactionPolicy, Reason
 from headrace.maintenance.compact import apply_compaction, compact
 from headrace.maintenance.plan import plan_compaction
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import FileEntry
 from tests.maintenance.test_compact import MIB, stray_files

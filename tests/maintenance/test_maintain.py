@@ -17,10 +17,11 @@ from headrace.maintenance.maintain import Budget, MaintenanceRun, follow, mainta
 from headrace.maintenance.perform import Outcome, run_action
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import table_state
+from headrace.storage.locations import local_path
 from headrace.tables import commit, intents
 from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import tag
 from tests.maintenance.factories import NOW

@@ -11,7 +11,8 @@ from headrace.config import Settings
 from headrace.errors import CleanupTooYoungError, CorruptFileError, StorageError, TrashNotFoundError
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.trash import emptiable, empty_trash, restore, trash_list
-from headrace.tables.files import local_path, write_batches
+from headrace.storage.locations import local_path
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.maintenance.needed import files_below, folder_of
 from tests.maintenance.processes import KILLED, run_cleanup, run_empty_trash, run_restore

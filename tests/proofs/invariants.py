@@ -11,9 +11,9 @@ from pyiceberg.table.refs import SnapshotRefType
 
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.changes import changes
-from headrace.tables.files import local_path
 from headrace.tables.lake import LakeTable
 from tests.proofs.jobs import STREAM, stream_count
 from tests.proofs.operations import Rows, rows_of

@@ -16,9 +16,10 @@ from headrace.engines.merge import merge
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import apply_compaction
 from headrace.maintenance.plan import plan_compaction
+from headrace.storage.locations import local_path
 from headrace.tables import alter, commit, refs
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
 from tests.tables.factories import START, day_key, events

@@ -13,9 +13,10 @@ import pytest
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import LakeError
+from headrace.storage.locations import local_path
 from headrace.tables import commit, deletes, scan
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import TableVersion
 from tests.conftest import ROOT

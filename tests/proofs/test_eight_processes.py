@@ -18,9 +18,10 @@ from pyiceberg.table.metadata import TableMetadata
 
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, FencedError
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.commit import Fence, Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import TableVersion
 from tests.processes import CONTEXT

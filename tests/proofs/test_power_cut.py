@@ -12,7 +12,7 @@ import pytest
 
 from headrace.config import Settings
 from headrace.errors import CorruptFileError, LakeError
-from headrace.tables import durable
+from headrace.storage import durable
 from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.proofs import operations as ops

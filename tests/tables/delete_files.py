@@ -13,9 +13,9 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId
 from pyiceberg.typedef import Record
 
+from headrace.storage.locations import local_path
 from headrace.tables import manifests, schema
 from headrace.tables.attempt import set_ref
-from headrace.tables.files import local_path
 from headrace.tables.lake import LakeTable
 from headrace.tables.manifest_set import ManifestSet, _added
 from headrace.tables.scan import FileEntry

@@ -22,11 +22,12 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName
 from headrace.registry import Registry, error_of
+from headrace.storage.locations import local_path
 from headrace.tables import commit, refs
 from headrace.tables.adopt import fresh
 from headrace.tables.catalog import MemoCatalog
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
 from tests.disks import room_for
 from tests.tables.factories import EVENTS, add, events, events_table, ids_of

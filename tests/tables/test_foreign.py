@@ -17,7 +17,7 @@ from headrace.errors import (
     SettingsError,
     UnsupportedTableError,
 )
-from headrace.tables.files import local_path
+from headrace.storage.locations import local_path
 from headrace.tables.foreign import open_catalog
 from headrace.tables.lake import Lake
 from tests.tables.factories import EVENTS, add, events

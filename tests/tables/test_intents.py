@@ -22,9 +22,10 @@ from headrace.errors import (
     FencedError,
 )
 from headrace.registry import WriteRecord
+from headrace.storage.locations import local_path
 from headrace.tables import commit, intents
 from headrace.tables.commit import Fence, Provenance
-from headrace.tables.files import TableWriter, local_path, write_batches
+from headrace.tables.files import TableWriter, write_batches
 from headrace.tables.lake import Lake
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.test_faults import impatient, locked

@@ -22,10 +22,11 @@ from headrace.maintenance.collect import plan_cleanup
 from headrace.maintenance.compact import compact, target_of
 from headrace.maintenance.limits import apply_limits
 from headrace.maintenance.state import table_state
+from headrace.storage.locations import local_path
 from headrace.tables import commit, intents
 from headrace.tables import standard_properties as standard
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.maintenance.cleaning import clean, later, planned
 from tests.tables.factories import EVENTS, events

@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from headrace.config import Settings
+from headrace.storage.locations import local_path
 from headrace.tables import commit
-from headrace.tables.files import local_path
 from headrace.tables.lake import Lake
 from headrace.tables.opening import turn_to_open
 from headrace.tables.recover import find_tables, recover_catalog

@@ -7,10 +7,11 @@ import pytest
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
+from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables import standard_properties as standard
 from headrace.tables.commit import Provenance
-from headrace.tables.files import local_path, write_batches
+from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
 from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.errors import CorruptFileError
+from headrace.storage.pages import check_pages
 from headrace.tables import commit, verified
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.pages import check_pages
 from headrace.tables.verified import DATABASE, VerifiedFiles
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.errors import CorruptFileError
-from headrace.tables.footer import BODY_MARK
+from headrace.storage.footer import BODY_MARK
+from headrace.storage.pages import check_pages
 from headrace.tables.lake import Lake
-from headrace.tables.pages import check_pages
 from tests.tables.factories import add, events, events_table
 
 # of a stock writer; the last one's first column outgrows its dictionary, its texts a read

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import CorruptFileError
-from headrace.tables.footer import Body, body_of, read_footer
+from headrace.storage.footer import Body, body_of, read_footer
 
 _READ_BYTES = 1024 * 1024
 _HEADER_BYTES_MAX = 64 * 1024  # statistics of a page hold two values of at most 4 KiB each

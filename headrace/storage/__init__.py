@@ -1,0 +1,1 @@
+"""Bytes and where they lie: opening, checking, syncing and naming files. Knows no table format."""
