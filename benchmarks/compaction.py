@@ -90,8 +90,8 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
     """Read the files of a day, put them together, write them; nothing else."""
     import pyarrow.parquet as pq
 
+    from headrace.iceberg.standard_properties import DICTIONARY_PAGE_BYTES, ROWS_PER_ROW_GROUP
     from headrace.tables.encoding import dictionary_columns
-    from headrace.tables.standard_properties import DICTIONARY_PAGE_BYTES, ROWS_PER_ROW_GROUP
 
     with open_lake(folder) as lake:
         yield {}

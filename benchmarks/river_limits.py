@@ -55,9 +55,9 @@ def features(*, lake: str, folder: str) -> Rounds:
 
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Read, concatenate and write the same files, by the same recipe."""
+    from headrace.iceberg.standard_properties import parquet_recipe
     from headrace.maintenance.plan import plan_compaction
     from headrace.tables.lake import Lake
-    from headrace.tables.standard_properties import parquet_recipe
 
     settings = settings_of(lake)
     with Lake.open(settings) as opened:

@@ -19,6 +19,7 @@ from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
+from headrace.iceberg.partitions import PartitionKey
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.status import status
@@ -33,7 +34,6 @@ from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.changes import changes
 from headrace.tables.history import record_of
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.refs import tags
 from headrace.tables.scan import TableVersion
 from headrace.tables.unreadable import read_each

@@ -86,7 +86,7 @@ def tag(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Name a snapshot, so that it does not expire, or drop the name with --drop --apply."""
-    from headrace.tables.ref_updates import resolve
+    from headrace.iceberg.updates import resolve
     from headrace.tables.refs import tag as set_tag
 
     if max_age_days is not None and max_age_days <= 0:

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg.partitions import PartitionKey
+from headrace.iceberg.projection import PinnedSchema
 from headrace.storage.footer import read_footer
-from headrace.tables.partitions import PartitionKey
-from headrace.tables.project import PinnedSchema
 from headrace.tables.scan import FileEntry, TableVersion
 
 FORMAT_VERSION = 1

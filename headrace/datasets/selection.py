@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from headrace.datasets.measure import pending_rows
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import PublishRefusedError
+from headrace.iceberg.partitions import key_to_text
 from headrace.registry import Build, CommitRecord
 from headrace.samples.partition import Pinned
 from headrace.samples.plan import BuildPlan, plan_build
 from headrace.samples.resolve import Recipe
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.partitions import key_to_text
 from headrace.tables.scan import TableVersion
 
 # Columns whose values may differ between two runs or engines; they stay out of content hashes.

@@ -53,7 +53,7 @@ from pyiceberg.typedef import StructProtocol
 from pyiceberg.types import DoubleType, FloatType
 
 from headrace.engines.condition_text import column_of, map_leaves, read_condition
-from headrace.tables.bounds import BoundsProof
+from headrace.iceberg.bounds import BoundsProof
 
 _COMPARE: Mapping[type[BoundPredicate], Callable[[pa.Array, pa.Scalar], pa.Array]] = {
     BoundEqualTo: pc.equal,

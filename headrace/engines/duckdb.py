@@ -24,11 +24,11 @@ from headrace.engines.own_metadata import engine_metadata
 from headrace.engines.sort import SortBy, sort_rows
 from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg.projection import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.identifiers import quote, quote_text
 from headrace.tables.files import write_batches
 from headrace.tables.flaws import find_flaws
 from headrace.tables.lake import LakeTable
-from headrace.tables.project import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.tables.scan import TableVersion
 from headrace.tables.verified import VerifiedFiles
 

@@ -14,8 +14,8 @@ from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType, IntegerType, LongType
 
-from headrace.tables import partitions
-from headrace.tables.bounds import BoundsProof
+from headrace.iceberg import partitions
+from headrace.iceberg.bounds import BoundsProof
 
 NONE = -1  # the number of a row whose key is not in the set
 

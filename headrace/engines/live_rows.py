@@ -16,8 +16,8 @@ from pyiceberg.manifest import DataFile, DataFileContent
 
 from headrace.engines.keys import NONE, KeySet
 from headrace.errors import CorruptFileError
+from headrace.iceberg import schema
 from headrace.storage.locations import local_path
-from headrace.tables import schema
 from headrace.tables.scan import FileEntry, TableVersion, read_entry, read_file
 
 

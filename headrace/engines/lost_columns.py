@@ -1,7 +1,7 @@
 """Snapshots that partition by a column no schema has any more, refused before DuckDB reads them."""
 
 from headrace.errors import UnsupportedTableError
-from headrace.tables.partitions import sourceless_ids
+from headrace.iceberg.partitions import sourceless_ids
 from headrace.tables.scan import TableVersion
 
 

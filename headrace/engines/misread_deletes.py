@@ -3,8 +3,8 @@
 from pyiceberg.manifest import DataFile
 
 from headrace.errors import UnsupportedTableError
-from headrace.tables import partitions
-from headrace.tables.deletes import has_equality, is_global
+from headrace.iceberg import partitions
+from headrace.iceberg.delete_files import has_equality, is_global
 from headrace.tables.scan import TableVersion
 
 

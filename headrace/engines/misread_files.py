@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg.schema import field_id
 from headrace.tables.flaws import FileFlaws
-from headrace.tables.schema import field_id
 
 
 def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:

@@ -31,11 +31,11 @@ from pyiceberg.types import (
 )
 
 from headrace.errors import CorruptFileError, StorageError
+from headrace.iceberg import manifests
+from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST, ManifestSet
+from headrace.iceberg.updates import make_ref
 from headrace.storage.checksums import NamedOutput, checksum_of
 from headrace.storage.locations import local_path
-from headrace.tables import manifests
-from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST, ManifestSet
-from headrace.tables.ref_updates import make_ref
 from headrace.tables.scan import TableVersion
 
 # those written before an `int` became a `long`, or a `float` a `double`, stay as they are

@@ -17,13 +17,13 @@ from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.engines.live_rows import live_rows
 from headrace.errors import CommitConflictError, StorageError
-from headrace.tables import partitions, schema
+from headrace.iceberg import partitions, schema
+from headrace.iceberg.delete_files import deleted_positions, only_data_file
+from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.commit import Commit, Provenance, rewrite_files
-from headrace.tables.deletes import deleted_positions, only_data_file
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
 
 TRIES_MAX = 5

@@ -21,6 +21,7 @@ from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import RecordsRefusedError, UnknownFieldsError
+from headrace.iceberg.column_metrics import CLUSTER_BY, KEY
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.base import Position, Records, Source, Split
 from headrace.ingest.contract import Checked, check, latest
@@ -31,7 +32,6 @@ from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.tables.adopt import fresh
-from headrace.tables.column_statistics import CLUSTER_BY, KEY
 from headrace.tables.commit import Provenance, append
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable

@@ -8,8 +8,8 @@ from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import AlterRefusedError, ContractError, ModelColumnsError, ModelTypeError
+from headrace.iceberg import partitions, schema
 from headrace.integrations.model_request import ModelRequest
-from headrace.tables import partitions, schema
 from headrace.tables.alter import deleted_by
 from headrace.tables.alter_plan import AlterPlan, plan_alter
 from headrace.tables.alter_steps import (

@@ -12,6 +12,7 @@ from pyiceberg.table import Table
 
 from headrace.engines.merge import NewRows, merge_into
 from headrace.errors import CommitConflictError, ModelRowsError, StorageError
+from headrace.iceberg.partitions import Term
 from headrace.identifiers import quote
 from headrace.integrations.model_columns import plan_columns
 from headrace.integrations.model_inputs import tables_named
@@ -24,7 +25,6 @@ from headrace.tables.commit import Commit, Provenance
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.partitions import Term
 from headrace.tables.planned import PlannedTable, stage_table
 
 BUILD_TRIES_MAX = 4

@@ -10,13 +10,13 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
+from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.roles import STREAM_PROPERTY
 from headrace.tables.scan import TableVersion
 

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from headrace.datasets.files import PlannedFile
 from headrace.errors import CorruptFileError, NullValueError
+from headrace.iceberg.projection import Same, convert
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
 from headrace.loading.files import Found, PlanColumns, open_data_file, reading
 from headrace.loading.narrow import count_overflow, noting_overflow
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
 from headrace.storage.footer import read_footer
-from headrace.tables.project import Same, convert
 
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB
 _FILL_ROWS = 2_048  # rows filled at a time: a block of 60 columns stays in the L2 cache

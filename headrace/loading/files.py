@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from headrace.datasets.files import FilePlan, PlannedFile
 from headrace.errors import ColumnsUnclearError, CorruptFileError
-from headrace.tables.project import Absent, PinnedSchema, Projection, Same, Step
-from headrace.tables.remedy import advising
-from headrace.tables.schema import field_id
+from headrace.iceberg.projection import Absent, PinnedSchema, Projection, Same, Step
+from headrace.iceberg.remedy import advising
+from headrace.iceberg.schema import field_id
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headrace.iceberg.partitions import PartitionKey, key_to_text
 from headrace.identifiers import TableName
 from headrace.maintenance.costs import BOUND_S, ENTRY_S, METADATA_BYTE_S, OPEN_FILE_S, SNAPSHOT_S
 from headrace.maintenance.layout import PartitionLayout, removed
@@ -14,7 +15,6 @@ from headrace.maintenance.runs import SORTED_RUNS_MAX, BinSize
 from headrace.maintenance.state import TableState
 from headrace.maintenance.tiers import FILES_PER_TIER
 from headrace.maintenance.wording import counted, size_text, span_text, time_text
-from headrace.tables.partitions import PartitionKey, key_to_text
 
 
 class Kind(StrEnum):

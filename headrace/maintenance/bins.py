@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from headrace.config import MIB
-from headrace.tables import deletes
-from headrace.tables.partitions import PartitionKey
+from headrace.iceberg import delete_files
+from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.scan import FileEntry
 
 SMALL_SHARE = 0.75  # a file below this share of the target counts as small
@@ -228,7 +228,7 @@ def deleted_shares(files: Iterable[FileEntry]) -> dict[str, float]:
         rows.update({each.file_path: file.rows for each in file.deletes})
     return {
         file.path: 1.0
-        if deletes.has_equality(file.deletes)
+        if delete_files.has_equality(file.deletes)
         else min(1.0, sum((d.record_count or 1) / max(1, rows[d.file_path]) for d in file.deletes))
         for file in deleted
     }

@@ -13,7 +13,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import PrimitiveType
 
 from headrace.errors import UnsupportedTableError
-from headrace.tables.partitions import PartitionKey
+from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.scan import FileEntry
 
 CLUSTER_BY = "headrace.cluster_by"  # the table property in which streams declare their keys

@@ -16,6 +16,7 @@ from headrace.errors import (
     CleanupTooYoungError,
     GarbageKeptError,
 )
+from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
 from headrace.maintenance import orphans
 from headrace.maintenance.listing import Listing, list_files
@@ -29,7 +30,6 @@ from headrace.maintenance.reachable import (
 from headrace.maintenance.trash import TrashedFile, folder_lock, local_root, move_to_trash
 from headrace.tables import intents
 from headrace.tables.lake import LakeTable
-from headrace.tables.standard_properties import collects_garbage
 
 _NS = 1_000_000_000
 

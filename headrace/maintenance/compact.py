@@ -10,6 +10,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
 
 from headrace.errors import CommitConflictError, StorageError
+from headrace.iceberg.partitions import PartitionKey, Scheme
 from headrace.identifiers import TableName
 from headrace.maintenance.bins import Bin, CompactionPolicy
 from headrace.maintenance.clustering import SortKey, find_order, sort_order_of
@@ -19,7 +20,6 @@ from headrace.storage.locations import local_path
 from headrace.tables.attempt import commit_updates
 from headrace.tables.commit import Commit, Provenance, replace_files
 from headrace.tables.lake import LakeTable
-from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.scan import FileEntry, TableVersion
 
 TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often

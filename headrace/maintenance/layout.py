@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from pyiceberg.table import Table
 
+from headrace.iceberg.delete_files import has_equality
+from headrace.iceberg.manifests import manifests_of
+from headrace.iceberg.partitions import PartitionKey
 from headrace.maintenance.clustering import SortKey, clustering_depth, declared_keys
 from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
 from headrace.maintenance.plan import is_small
 from headrace.maintenance.runs import BinSize, full_plan, light_plan, reasons, sizes
-from headrace.tables.deletes import has_equality
 from headrace.tables.flaws import Flaw, count_flaws, find_flaws
-from headrace.tables.manifests import manifests_of
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
 
 _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition

@@ -7,8 +7,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import RemoveSchemasUpdate, SetPropertiesUpdate, TableUpdate
 
-from headrace.tables import column_statistics
-from headrace.tables import standard_properties as standard
+from headrace.iceberg import column_metrics
+from headrace.iceberg import standard_properties as standard
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
@@ -70,7 +70,7 @@ def _lacking(metadata: TableMetadata) -> tuple[Mapping[str, str], int]:
     """Return the properties to set, and how many columns lose their bounds by them."""
     said = metadata.properties
     retention = {name: value for name, value in _RETENTION.items() if name not in said}
-    bounds = column_statistics.limits(metadata.schema(), metadata.spec(), said)
+    bounds = column_metrics.limits(metadata.schema(), metadata.spec(), said)
     fewer = max(0, len(metadata.schema().fields) - len(bounds) + 1) if bounds else 0
     return retention | bounds, fewer
 

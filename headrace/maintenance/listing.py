@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from headrace.errors import CleanupRefusedError
+from headrace.iceberg import standard_properties as standard
 from headrace.storage.locations import local_path
-from headrace.tables import standard_properties as standard
 
 TRASH = ".trash"
 METADATA_SUFFIXES = (".metadata.json", ".metadata.json.gz")

@@ -8,10 +8,10 @@ from typing import Any
 from pyiceberg.manifest import ManifestContent, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 
+from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST, chunks
+from headrace.iceberg.manifests import has_live_files, holds_partitions
+from headrace.iceberg.partitions import PartitionKey, record_of_key
 from headrace.maintenance.costs import ENTRY_S, OPEN_MANIFEST_S, REWRITE_ENTRY_S
-from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST, chunks
-from headrace.tables.manifests import has_live_files, holds_partitions
-from headrace.tables.partitions import PartitionKey, record_of_key
 
 PARTITIONS_ASKED_MAX = 64  # a table with more is judged by as many of them, evenly spread
 PAYS_BACK_PLANS = 100  # listing files anew must be repaid by so many plans

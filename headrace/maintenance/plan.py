@@ -7,6 +7,8 @@ from pyiceberg.manifest import DataFile, FileFormat
 
 from headrace.config import MIB
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg.delete_files import is_global
+from headrace.iceberg.partitions import PartitionKey, unpartitioned_ids
 from headrace.identifiers import TableName
 from headrace.maintenance import clustering
 from headrace.maintenance.bins import (
@@ -21,9 +23,7 @@ from headrace.maintenance.bins import (
     is_small,
 )
 from headrace.maintenance.clustering import SortKey
-from headrace.tables.deletes import is_global
 from headrace.tables.flaws import find_flaws
-from headrace.tables.partitions import PartitionKey, unpartitioned_ids
 from headrace.tables.scan import FileEntry, TableVersion
 
 __all__ = ["CompactionPlan", "DeleteUse", "files_of", "is_small", "plan_compaction"]

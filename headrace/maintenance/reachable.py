@@ -12,8 +12,8 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
+from headrace.iceberg.manifest_paths import Listed, files_in, manifests_in
 from headrace.maintenance.listing import Listing
-from headrace.maintenance.manifest_paths import Listed, files_in, manifests_in
 from headrace.maintenance.metadata_files import Lineage, read_metadata, sighted
 from headrace.storage.locations import local_path
 

@@ -13,14 +13,14 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.live_rows import live_rows
 from headrace.engines.sort import SortBy
 from headrace.errors import CommitConflictError, CorruptFileError
+from headrace.iceberg import schema
+from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.maintenance.bins import Bin, Strategy
 from headrace.maintenance.clustering import SortKey
 from headrace.maintenance.prefetch import ahead
-from headrace.tables import schema
 from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import FileEntry, TableVersion
-from headrace.tables.standard_properties import ROWS_PER_ROW_GROUP
 
 ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
 _ROWS_AHEAD = ROWS_PER_ROW_GROUP  # so that a row group is read while the one before is written

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from pyiceberg.manifest import ManifestContent
 
+from headrace.iceberg import manifests
+from headrace.iceberg.partitions import PartitionKey
 from headrace.maintenance.bins import Bin, CompactionPolicy, Reason
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.maintenance.tiers import full_tiers
-from headrace.tables import manifests
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry, TableVersion
 
 SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one

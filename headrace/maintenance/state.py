@@ -9,17 +9,17 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg import retention
+from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.standard_properties import Retention
 from headrace.identifiers import TableName
 from headrace.maintenance.layout import Layout, layout_at
 from headrace.maintenance.limits import Limits, plan_limits
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES, look_is_due
 from headrace.registry import Measure
-from headrace.tables import expire
-from headrace.tables import standard_properties as standard
 from headrace.tables.history import record_head
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
-from headrace.tables.standard_properties import Retention
 from headrace.tables.verified import VerifiedFiles
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
@@ -130,7 +130,7 @@ def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> lis
     keep = table.lake.settings.snapshots_kept
     try:
         dead = set(
-            expire.expired_before(
+            retention.expired_before(
                 metadata,
                 keep=keep,
                 before_ms=now_ms,

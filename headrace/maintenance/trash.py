@@ -25,13 +25,13 @@ from headrace.errors import (
     TrashNotFoundError,
     UnsupportedTableError,
 )
+from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
 from headrace.maintenance.listing import TRASH
 from headrace.maintenance.reachable import known_tables
 from headrace.storage.locations import local_path, sync_file
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.standard_properties import collects_garbage
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from headrace.crash_points import crash_point
 from headrace.definitions.sample_set import SampleSet
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.registry import Build
 from headrace.samples.partition import PartitionBuilder
@@ -21,7 +22,6 @@ from headrace.tables.adopt import fresh
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.standard_properties import COMPRESSION_CODEC
 
 RECIPE_PROPERTY = "headrace.recipe"
 TRAINING_CODEC = "uncompressed"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.iceberg.partitions import Term, key_from_text, key_to_text
 from headrace.registry import Build
 from headrace.samples.lost_models import lost_models
 from headrace.samples.partition import Pinned, reach
@@ -14,7 +15,6 @@ from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.partitions import Term, key_from_text, key_to_text
 from headrace.tables.scan import TableVersion
 
 _DAY = dt.timedelta(days=1)

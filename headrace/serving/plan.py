@@ -7,10 +7,10 @@ from typing import Literal
 
 from headrace.definitions.feature_view import FeatureView
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.iceberg.partitions import PartitionKey
 from headrace.serving.store import ViewState
 from headrace.tables.changes import Changes, changes
 from headrace.tables.lake import Lake
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import TableVersion
 
 Mode = Literal["full", "incremental", "unchanged", "superseded"]

@@ -15,6 +15,7 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import CommitConflictError
+from headrace.iceberg.manifests import live_entries, manifests_of
 from headrace.tables.alter_plan import AlterPlan, plan_alter, state_of
 from headrace.tables.alter_steps import (
     AddColumn,
@@ -29,7 +30,6 @@ from headrace.tables.alter_steps import (
 from headrace.tables.alter_updates import is_true, requirements_of, updates_of
 from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
-from headrace.tables.manifests import live_entries, manifests_of
 
 __all__ = [
     "AddColumn",

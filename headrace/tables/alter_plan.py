@@ -11,7 +11,7 @@ from pyiceberg.transforms import IdentityTransform, VoidTransform
 from pyiceberg.types import NestedField
 
 from headrace.errors import AlterRefusedError, ContractError
-from headrace.tables import partitions
+from headrace.iceberg import partitions
 from headrace.tables.alter_steps import (
     AddColumn,
     DropColumn,

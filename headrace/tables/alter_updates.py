@@ -19,9 +19,9 @@ from pyiceberg.table.update import (
 )
 
 from headrace.errors import CommitConflictError
-from headrace.tables import column_statistics
+from headrace.iceberg import column_metrics
+from headrace.iceberg.updates import property_updates
 from headrace.tables.alter_plan import AlterPlan, state_of
-from headrace.tables.ref_updates import property_updates
 
 _NAME_MAPPING = "schema.name-mapping.default"
 _LAST = -1  # "the one just added", in updates that set a schema or scheme
@@ -41,7 +41,7 @@ def updates_of(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, .
             SetCurrentSchemaUpdate.model_validate({"schema-id": known[0] if known else _LAST})
         )
         names = _renamed(metadata.schema(), plan.schema)
-        updates.extend(property_updates(column_statistics.renamed(metadata.properties, names)))
+        updates.extend(property_updates(column_metrics.renamed(metadata.properties, names)))
     if plan.spec is not None:
         is_known = plan.spec.spec_id in metadata.specs()
         if not is_known:

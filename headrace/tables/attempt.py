@@ -41,6 +41,8 @@ from headrace.errors import (
     TableNotFoundError,
     is_full,
 )
+from headrace.iceberg.standard_properties import metadata_folder
+from headrace.iceberg.updates import requires
 from headrace.tables import intents
 from headrace.tables.adopt import adopting
 from headrace.tables.catalog import CATALOG
@@ -49,11 +51,10 @@ from headrace.tables.history import record_head, record_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
 from headrace.tables.planned import PlannedTable, StagedTable
-from headrace.tables.staging import Staged, drop_ref, remove_all, requires, set_ref, stage
-from headrace.tables.standard_properties import metadata_folder
+from headrace.tables.staging import Staged, remove_all, stage
 
 # what `commit_updates` takes is built with the two of staging
-__all__ = ["ATTEMPTS_MAX", "NO_ANSWER", "commit_change", "commit_updates", "drop_ref", "set_ref"]
+__all__ = ["ATTEMPTS_MAX", "NO_ANSWER", "commit_change", "commit_updates"]
 
 ATTEMPTS_MAX = 12
 UNANSWERED_MAX = 3  # the catalog has waited for its database each time

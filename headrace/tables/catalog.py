@@ -37,12 +37,12 @@ from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from typing_extensions import override
 
 from headrace.errors import CorruptFileError, StorageError
+from headrace.iceberg import remedy
+from headrace.iceberg.retention import pinned_from
+from headrace.iceberg.standard_properties import metadata_folder
 from headrace.registry import name_errors, prepare_sqlite
 from headrace.storage.checksums import NamedOutput, checking
 from headrace.storage.locations import remove, sync_file
-from headrace.tables import remedy
-from headrace.tables.pins import pinned_from
-from headrace.tables.standard_properties import metadata_folder
 
 CATALOG = "catalog"  # what errors call its database
 _REMEMBERED_MAX = 256

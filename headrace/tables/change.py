@@ -9,10 +9,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 
+from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.tables.alter_plan import AlterPlan
 from headrace.tables.history import CODE, INPUTS, RUN_ID
-from headrace.tables.partitions import PartitionKey
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.iceberg import manifests, partitions
+from headrace.iceberg.partitions import PartitionKey
 from headrace.registry import CommitRecord
-from headrace.tables import manifests, partitions
 from headrace.tables.history import record_head, record_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.scan import FileEntry
 
 

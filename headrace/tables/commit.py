@@ -16,19 +16,18 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import GarbageKeptError
-from headrace.tables import standard_properties
-from headrace.tables.attempt import commit_change, commit_updates, drop_ref
+from headrace.iceberg import standard_properties
+from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST
+from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.retention import expired_before, lapsed
+from headrace.iceberg.snapshot_log import SnapshotRemoval
+from headrace.iceberg.updates import drop_ref, property_updates
+from headrace.tables.attempt import commit_change, commit_updates
 from headrace.tables.change import Change, Commit, Fence, Provenance
-from headrace.tables.expire import expired_before
 from headrace.tables.history import record_dying
 from headrace.tables.lake import LakeTable
-from headrace.tables.manifest_set import ENTRIES_PER_MANIFEST
-from headrace.tables.partitions import PartitionKey, Scheme
-from headrace.tables.pins import lapsed
 from headrace.tables.property_log import OFFSETS_PREFIX
-from headrace.tables.ref_updates import property_updates
 from headrace.tables.scan import TableVersion
-from headrace.tables.snapshot_log import SnapshotRemoval
 from headrace.tables.summary import keys_of
 
 __all__ = [

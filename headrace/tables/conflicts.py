@@ -6,10 +6,10 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
 from headrace.errors import CommitConflictError
+from headrace.iceberg.delete_files import may_concern
+from headrace.iceberg.manifests import live_entries
+from headrace.iceberg.partitions import unpartitioned_ids
 from headrace.tables.change import Change
-from headrace.tables.deletes import may_concern
-from headrace.tables.manifests import live_entries
-from headrace.tables.partitions import unpartitioned_ids
 
 
 def refuse_conflicts(

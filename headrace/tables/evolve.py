@@ -16,7 +16,7 @@ from pyiceberg.types import IcebergType
 
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import ContractError
-from headrace.tables import column_statistics, partitions, schema
+from headrace.iceberg import column_metrics, partitions, schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +154,7 @@ def bring_in_line(
             with transaction.update_schema() as update:
                 for old, new in plan.renamed.items():
                     update.rename_column(old, new)
-            moved = column_statistics.renamed(table.properties, plan.renamed)
+            moved = column_metrics.renamed(table.properties, plan.renamed)
             transaction.remove_properties(*(name for name, said in moved.items() if said is None))
             transaction.set_properties({name: said for name, said in moved.items() if said})
         if plan.added or plan.widened or plan.relaxed:

@@ -16,13 +16,14 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
 from headrace.errors import ContractError, StorageError
+from headrace.iceberg import partitions, schema
+from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.inspection import unproved_bounds
+from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
 from headrace.storage.footer import SealingSink
 from headrace.storage.locations import remove, sync_file
-from headrace.tables import intents, partitions, schema
-from headrace.tables import standard_properties as standard
+from headrace.tables import intents
 from headrace.tables.encoding import dictionary_columns
-from headrace.tables.inspection import unproved_bounds
-from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable

@@ -9,10 +9,10 @@ from pyiceberg.manifest import FileFormat
 from pyiceberg.types import StringType
 
 from headrace.errors import CorruptFileError
-from headrace.tables.bounds import doubtful_bounds, text_columns
-from headrace.tables.inspection import inspect
+from headrace.iceberg.bounds import doubtful_bounds, text_columns
+from headrace.iceberg.inspection import inspect
+from headrace.iceberg.standard_properties import names_a_codec_of_some_engines
 from headrace.tables.scan import FileEntry, TableVersion
-from headrace.tables.standard_properties import names_a_codec_of_some_engines
 
 # what pyarrow calls the codecs that every engine reads
 _PORTABLE = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"})

@@ -1,7 +1,8 @@
 """What each snapshot did, from its summary, and the registry's copy that outlives it."""
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from headrace.errors import DatabaseUnavailableError
+from headrace.iceberg import partitions
+from headrace.iceberg.manifests import entries_of, manifests_of
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
-from headrace.tables import partitions
-from headrace.tables.manifests import entries_of, manifests_of
 from headrace.tables.property_log import MOVES, OFFSETS_PREFIX
 
 if TYPE_CHECKING:
@@ -184,3 +186,22 @@ def newest(table: "LakeTable", *, limit: int) -> list[CommitRecord]:
         parent = snapshot.parent_snapshot_id
         snapshot = None if parent is None else loaded.metadata.snapshot_by_id(parent)
     return found
+
+
+def record_main(
+    table: "LakeTable",
+    *,
+    gained: Sequence[CommitRecord] = (),
+    lost: Sequence[CommitRecord] = (),
+) -> None:
+    """Tell the registry that `main` was moved; later commits make up for one that cannot listen."""
+    registry = table.lake.registry
+    with contextlib.suppress(DatabaseUnavailableError):
+        registry.move_main(
+            str(table.name),
+            gained=[commit.snapshot_id for commit in gained],
+            lost=[commit.snapshot_id for commit in lost],
+        )
+        if not table.lake.foreign:  # what others did there is not ours to keep a record of
+            current = table.iceberg()
+            record_head(registry, table.name, current.metadata, current.io)

@@ -32,15 +32,16 @@ from headrace.errors import (
     TableNotFoundError,
     UnsupportedTableError,
 )
+from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
+from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
-from headrace.tables import column_statistics, evolve, partitions, schema, snapshot_log
-from headrace.tables import standard_properties as standard
+from headrace.tables import evolve
 from headrace.tables.catalog import CATALOG
 from headrace.tables.locks import table_lock
 from headrace.tables.opening import open_databases, refuse_absent
 from headrace.tables.scan import TableVersion
-from headrace.tables.standard_properties import FORMAT_RETENTION, Retention
 
 _EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
@@ -360,7 +361,7 @@ def create_arguments(
     columns = schema.to_iceberg(wanted, table=str(name))
     spec = partitions.spec_of(terms, columns, table=str(name))
     said = {**_TABLE_PROPERTIES, **properties}
-    return columns, spec, {**said, **column_statistics.limits(columns, spec, said)}
+    return columns, spec, {**said, **column_metrics.limits(columns, spec, said)}
 
 
 def _beside(catalog: Catalog, settings: Settings | None) -> Settings:

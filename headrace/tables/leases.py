@@ -24,13 +24,13 @@ from headrace.errors import (
     LeaseLapsedError,
     SnapshotNotFoundError,
 )
+from headrace.iceberg import retention
+from headrace.iceberg.retention import LEASE_PREFIX, lapsed, pinned_from
+from headrace.iceberg.updates import drop_ref, make_ref, set_ref
 from headrace.identifiers import TableName
 from headrace.registry import LeaseRecord
-from headrace.tables import pins
-from headrace.tables.attempt import commit_updates, drop_ref
+from headrace.tables.attempt import commit_updates
 from headrace.tables.lake import LakeTable
-from headrace.tables.pins import LEASE_PREFIX, lapsed, pinned_from
-from headrace.tables.ref_updates import make_ref, set_ref
 
 __all__ = [
     "TTL_S_MAX",
@@ -157,7 +157,7 @@ def end(table: LakeTable, lease_id: str) -> bool:
         names = [
             name
             for name, ref in current.metadata.refs.items()
-            if pins.is_lease(name, ref) and _id_of(name) == lease_id
+            if retention.is_lease(name, ref) and _id_of(name) == lease_id
         ]
         ended.extend(names)
         return tuple(drop_ref(name) for name in names)
@@ -201,11 +201,11 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
             table=table.name,
             snapshot_id=ref.snapshot_id,
             holder=holders.get(_id_of(name), _UNKNOWN_HOLDER),
-            expires_at=_time(pins.ends_at_ms(metadata, ref) or 0),
+            expires_at=_time(retention.ends_at_ms(metadata, ref) or 0),
             tag=name,
         )
         for name, ref in metadata.refs.items()
-        if pins.is_lease(name, ref) and name not in over
+        if retention.is_lease(name, ref) and name not in over
     ]
     return tuple(sorted(found, key=lambda each: (each.expires_at, each.id)))
 

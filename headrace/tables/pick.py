@@ -10,8 +10,10 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from headrace.errors import AlreadyPublishedError, PickRefusedError, SnapshotNotFoundError
+from headrace.iceberg import manifests
+from headrace.iceberg.updates import branch_of
 from headrace.registry import CommitRecord
-from headrace.tables import commit, manifests
+from headrace.tables import commit
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.commit import Commit, Provenance
 from headrace.tables.history import (
@@ -25,7 +27,7 @@ from headrace.tables.history import (
     sources_of,
 )
 from headrace.tables.lake import LakeTable
-from headrace.tables.ref_updates import branch_of, moves_offsets
+from headrace.tables.property_log import moves_offsets
 from headrace.tables.summary import keys_of
 
 

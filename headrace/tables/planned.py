@@ -11,13 +11,13 @@ import pyarrow as pa
 from pyiceberg.table import CreateTableTransaction, Table
 from pyiceberg.table.update import TableUpdate
 
+from headrace.iceberg import partitions
+from headrace.iceberg.schema import refuse_reserved
 from headrace.identifiers import TableName
-from headrace.tables import partitions
 from headrace.tables.alter_plan import AlterPlan
 from headrace.tables.alter_updates import altered
 from headrace.tables.lake import Lake, LakeTable, create_arguments
 from headrace.tables.locks import table_lock
-from headrace.tables.schema import refuse_reserved
 
 
 @dataclass(frozen=True)

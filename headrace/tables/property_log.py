@@ -6,10 +6,12 @@ fast-forward makes them again, and rows and offsets never disagree.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import OffsetsUnknownError
+from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
 
 MOVES = "headrace.properties"
 OFFSETS_PREFIX = "headrace.offsets."
@@ -110,3 +112,31 @@ def _object(text: str | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def known_moves(
+    path: Sequence[CommitRecord], *, properties: Mapping[str, str], table: TableName
+) -> list[str]:
+    """Return how the commits of a path moved the table's properties, in the order of the path.
+
+    Raises:
+        OffsetsUnknownError: If the table keeps offsets and a commit does not say how it moved them.
+
+    """
+    fenced = _is_fenced(properties)
+    for commit in path:
+        if fenced and not commit.moves:
+            detail = f"commit {commit.snapshot_id} does not say which offsets it moved"
+            raise OffsetsUnknownError(str(table), detail)
+    return [commit.moves for commit in path if commit.moves]
+
+
+def moves_offsets(commit: CommitRecord, *, properties: Mapping[str, str]) -> bool:
+    """Whether a commit moved source offsets of its table, or may have."""
+    if not commit.moves:
+        return _is_fenced(properties)
+    return _is_fenced(json.loads(commit.moves))
+
+
+def _is_fenced(properties: Iterable[str]) -> bool:
+    return any(name.startswith(OFFSETS_PREFIX) for name in properties)

@@ -16,14 +16,14 @@ from headrace.errors import (
     NotAnAncestorError,
     ProtectedRefError,
 )
+from headrace.iceberg import schema
+from headrace.iceberg.updates import branch_of
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
-from headrace.tables import schema
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.history import sources_of
 from headrace.tables.lake import LakeTable
 from headrace.tables.pick import Holdings, pick, why_not
-from headrace.tables.ref_updates import branch_of
 from headrace.tables.refs import fast_forward
 from headrace.tables.scan import FileEntry, TableVersion, read_entry
 

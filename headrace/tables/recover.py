@@ -15,6 +15,7 @@ from pyiceberg.table.snapshots import ancestors_of
 
 from headrace.config import Settings
 from headrace.errors import CorruptFileError, StorageError
+from headrace.iceberg.manifests import live_entries, manifests_of
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.storage import durable
@@ -22,7 +23,6 @@ from headrace.storage.locations import local_path
 from headrace.tables import opening
 from headrace.tables.catalog import read_metadata
 from headrace.tables.history import record_of
-from headrace.tables.manifests import live_entries, manifests_of
 
 _VERSION = re.compile(r"(\d+)-.*\.metadata\.json")
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database

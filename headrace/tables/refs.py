@@ -17,24 +17,24 @@ from headrace.errors import (
     RefExistsError,
     SnapshotNotFoundError,
 )
-from headrace.identifiers import TableName
-from headrace.registry import CommitRecord
-from headrace.tables import pins
-from headrace.tables.ancestry import Ancestry
-from headrace.tables.attempt import commit_updates, drop_ref
-from headrace.tables.lake import LakeTable
-from headrace.tables.pins import FOREVER_MS
-from headrace.tables.property_log import bring_forward
-from headrace.tables.ref_updates import (
+from headrace.iceberg import retention
+from headrace.iceberg.retention import FOREVER_MS
+from headrace.iceberg.updates import (
     branch_of,
-    known_moves,
+    drop_ref,
     make_ref,
     moved_ref,
     property_updates,
-    record_main,
     resolve,
     set_ref,
 )
+from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
+from headrace.tables.ancestry import Ancestry
+from headrace.tables.attempt import commit_updates
+from headrace.tables.history import record_main
+from headrace.tables.lake import LakeTable
+from headrace.tables.property_log import bring_forward, known_moves
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,126}")
 _MS = 1000
@@ -266,10 +266,10 @@ def _listed(metadata: TableMetadata, name: str, ref: SnapshotRef) -> Ref:
     snapshot = metadata.snapshot_by_id(ref.snapshot_id)
     return Ref(
         name=name,
-        kind="lease" if pins.is_lease(name, ref) else ref.snapshot_ref_type.value,
+        kind="lease" if retention.is_lease(name, ref) else ref.snapshot_ref_type.value,
         snapshot_id=ref.snapshot_id,
         committed_at_ms=None if snapshot is None else snapshot.timestamp_ms,
-        ends_at_ms=pins.ends_at_ms(metadata, ref),
+        ends_at_ms=retention.ends_at_ms(metadata, ref),
     )
 
 
@@ -277,7 +277,7 @@ def _check_name(table: LakeTable, name: str, *, kind: str) -> None:
     if not _NAME.fullmatch(name):
         rule = "a lower-case letter or `_`, then up to 126 lower-case letters, digits, `_` or `-`"
         raise InvalidNameError(name, kind=kind, rule=rule)
-    if name.startswith(pins.LEASE_PREFIX):
+    if name.startswith(retention.LEASE_PREFIX):
         raise ProtectedRefError(str(table.name), name, "names like this are for leases")
 
 
@@ -305,7 +305,7 @@ def _droppable(table: LakeTable, metadata: TableMetadata, name: str) -> Snapshot
         raise SnapshotNotFoundError(str(table.name), f"`{name}`")
     if name == MAIN_BRANCH:
         raise ProtectedRefError(str(table.name), name, "it is the table")
-    if pins.is_lease(name, ref):
+    if retention.is_lease(name, ref):
         detail = (
             f"its holder releases it, or its time ends: see `headrace tables leases {table.name}`"
         )

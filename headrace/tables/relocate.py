@@ -32,14 +32,14 @@ from pyiceberg.table.snapshots import Snapshot
 from headrace.config import Settings
 from headrace.crash_points import crash_point
 from headrace.errors import CorruptFileError, StorageError, UnsupportedTableError
+from headrace.iceberg.delete_files import PATH_FIELD_ID
+from headrace.iceberg.manifest_writer import ManifestSet
+from headrace.iceberg.manifests import entries_of, manifests_of
+from headrace.iceberg.standard_properties import metadata_folder
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.locations import local_path, remove, sync_file
 from headrace.tables import opening
 from headrace.tables.catalog import MemoCatalog
-from headrace.tables.deletes import PATH_FIELD_ID
-from headrace.tables.manifest_set import ManifestSet
-from headrace.tables.manifests import entries_of, manifests_of
-from headrace.tables.standard_properties import metadata_folder
 
 _WAREHOUSE = "/warehouse/"
 # positions in the records of manifests and their lists

@@ -9,7 +9,7 @@ from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW_PROPERTY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, renamed_coordinates
-from headrace.tables import partitions
+from headrace.iceberg import partitions
 
 STREAM_PROPERTY = "headrace.stream"
 CLUSTER_PROPERTY = "headrace.cluster_by"

@@ -16,20 +16,14 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import CommitConflictError, NotAnAncestorError, SourceLedgerError
+from headrace.iceberg.updates import branch_of, moved_ref, property_updates, resolve
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables.ancestry import Ancestry
 from headrace.tables.attempt import commit_updates
+from headrace.tables.history import record_main
 from headrace.tables.lake import LakeTable
-from headrace.tables.property_log import OFFSETS_PREFIX, SEALED, take_back
-from headrace.tables.ref_updates import (
-    branch_of,
-    known_moves,
-    moved_ref,
-    property_updates,
-    record_main,
-    resolve,
-)
+from headrace.tables.property_log import OFFSETS_PREFIX, SEALED, known_moves, take_back
 from headrace.tables.scan import TableVersion
 
 

@@ -17,12 +17,13 @@ from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
+from headrace.iceberg import delete_files as deletes
+from headrace.iceberg import manifests, partitions, remedy, schema
+from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.projection import PinnedSchema, Projection
 from headrace.identifiers import TableName
 from headrace.storage.footer import read_footer
 from headrace.storage.locations import local_path
-from headrace.tables import deletes, manifests, partitions, remedy, schema
-from headrace.tables.partitions import PartitionKey, Scheme
-from headrace.tables.project import PinnedSchema, Projection
 
 BATCH_ROWS = 65_536
 

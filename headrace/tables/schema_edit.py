@@ -25,8 +25,8 @@ from pyiceberg.types import (
 )
 
 from headrace.errors import AlterRefusedError, ContractError
+from headrace.iceberg import schema as schemas
 from headrace.identifiers import is_reserved, plain_name
-from headrace.tables import schema as schemas
 from headrace.tables.alter_steps import (
     AddColumn,
     DropColumn,

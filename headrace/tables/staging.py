@@ -14,9 +14,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertCreate,
-    AssertRefSnapshotId,
     AssertTableUUID,
-    RemoveSnapshotRefUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
@@ -30,20 +28,20 @@ from headrace.errors import (
     StorageError,
     UnsupportedTableError,
 )
+from headrace.iceberg import manifests
+from headrace.iceberg.manifest_writer import ManifestSet, Rewritten
+from headrace.iceberg.retention import LEASE_PREFIX, expired, lapsed
+from headrace.iceberg.snapshot_log import SnapshotRemoval
+from headrace.iceberg.standard_properties import collects_garbage, metadata_folder
+from headrace.iceberg.updates import drop_ref, make_ref, requires, set_ref
 from headrace.storage.locations import remove
-from headrace.tables import manifests
 from headrace.tables.alter_updates import altered, is_true, requirements_of, updates_of
 from headrace.tables.change import Change
 from headrace.tables.conflicts import refuse_conflicts
-from headrace.tables.expire import expired
 from headrace.tables.history import record_dying
 from headrace.tables.lake import LakeTable
-from headrace.tables.manifest_set import ManifestSet, Rewritten
-from headrace.tables.pins import LEASE_PREFIX, lapsed
 from headrace.tables.planned import StagedTable
 from headrace.tables.property_log import OFFSETS_PREFIX
-from headrace.tables.snapshot_log import SnapshotRemoval
-from headrace.tables.standard_properties import collects_garbage, metadata_folder
 from headrace.tables.summary import summarize
 
 
@@ -140,21 +138,9 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def drop_ref(name: str) -> RemoveSnapshotRefUpdate:
-    """Build the update that drops a ref."""
-    return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
-
-
-def set_ref(name: str, snapshot_id: int, *, kind: SnapshotRefType) -> SetSnapshotRefUpdate:
-    """Build the update that lets a ref name a snapshot."""
-    return SetSnapshotRefUpdate.model_validate(
-        {"ref-name": name, "type": kind, "snapshot-id": snapshot_id}
-    )
-
-
 def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
     """Build the update that moves a branch on, or starts it; its own retention stays."""
-    update = set_ref(name, snapshot_id, kind=SnapshotRefType.BRANCH)
+    update = set_ref(name, make_ref(snapshot_id, SnapshotRefType.BRANCH))
     ref = metadata.refs.get(name)
     if ref is None:
         return update
@@ -226,11 +212,6 @@ def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> d
         raise FencedError(name, expected=expected, found=json.dumps(found)[:200])
     updates[key] = json.dumps(dict(change.fence.offsets), sort_keys=True)
     return updates
-
-
-def requires(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
-    """Build the requirement that a ref names a snapshot, or that it does not exist if None."""
-    return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def remove_all(io: FileIO, locations: Sequence[str]) -> None:

@@ -7,10 +7,10 @@ from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, Summary
 
-from headrace.tables import partitions
+from headrace.iceberg import partitions
+from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.change import Change
 from headrace.tables.history import PARTITIONS
-from headrace.tables.partitions import PartitionKey
 from headrace.tables.property_log import MOVES, OFFSETS_PREFIX, moves_of
 
 _PARTITIONS_IN_SUMMARY_MAX = 64

@@ -12,6 +12,7 @@ from headrace.datasets.files import FilePlan
 from headrace.engines.delete import delete_where
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.merge import merge
+from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.maintenance.clustering import CLUSTER_BY
 from headrace.maintenance.compact import compact
@@ -19,7 +20,6 @@ from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.standard_properties import COMPRESSION_CODEC
 from tests.tables.factories import UTC_US
 from tests.tables.portable import not_portable
 

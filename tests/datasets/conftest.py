@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 
 from headrace.definitions.sample_set import SampleSet
+from headrace.iceberg.partitions import key_to_text
 from headrace.identifiers import TableName
 from headrace.registry import Build
 from headrace.samples.resolve import resolve
 from headrace.tables.commit import Provenance, append, overwrite_partitions, replace_files
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.partitions import key_to_text
 
 UTC_US = pa.timestamp("us", tz="UTC")
 FIRST = dt.date(2019, 11, 24)

@@ -21,11 +21,11 @@ from headrace.errors import (
     MergeKeyError,
     SnapshotNotFoundError,
 )
+from headrace.iceberg.delete_files import has_equality
 from headrace.identifiers import TableName
 from headrace.tables import commit
 from headrace.tables.changes import changes
 from headrace.tables.commit import Provenance
-from headrace.tables.deletes import has_equality
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from tests.engines import keyed

@@ -10,12 +10,12 @@ from pyiceberg.catalog import Catalog
 from headrace.config import Settings
 from headrace.engines.delete import delete_where
 from headrace.engines.merge import merge
+from headrace.iceberg.bounds import BoundsProof
+from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
-from headrace.tables.bounds import BoundsProof
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.standard_properties import ROW_GROUP_ROWS
 from tests.tables.test_foreign import sql_catalog
 
 COLUMNS = pa.schema([pa.field("id", pa.int64()), pa.field("s", pa.string())])

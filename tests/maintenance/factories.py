@@ -4,13 +4,13 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from headrace.iceberg.partitions import PartitionKey, key_to_text
 from headrace.identifiers import TableName
 from headrace.maintenance.layout import DeleteLayout, Layout, PartitionLayout
 from headrace.maintenance.limits import Limits
 from headrace.maintenance.manifest_layout import ManifestLayout
 from headrace.maintenance.runs import BinSize
 from headrace.maintenance.state import TableState
-from headrace.tables.partitions import PartitionKey, key_to_text
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 NOW_MS = round(NOW.timestamp() * 1000)

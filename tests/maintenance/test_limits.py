@@ -4,12 +4,12 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table.update import RemovePropertiesUpdate
 
+from headrace.iceberg.column_metrics import BOUNDED_MAX
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
 from headrace.maintenance.limits import SCHEMAS_FINE, apply_limits, plan_limits
 from headrace.tables import commit
 from headrace.tables.attempt import commit_updates
-from headrace.tables.column_statistics import BOUNDED_MAX
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headrace.iceberg.manifests import live_entries, manifests_of
 from headrace.identifiers import TableName
 from headrace.maintenance.health import health
 from headrace.maintenance.manifest_layout import (
@@ -22,7 +23,6 @@ from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.manifests import live_entries, manifests_of
 from tests.tables.factories import START, UTC_US, add, day_key, events_table
 
 SERIAL = itertools.count()

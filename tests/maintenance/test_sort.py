@@ -25,6 +25,7 @@ from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.sort import SortBy
 from headrace.errors import CorruptFileError, StorageFullError, UnsupportedTableError
+from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
 from headrace.maintenance.bins import CompactionPolicy, Strategy
 from headrace.maintenance.clustering import (
@@ -40,7 +41,6 @@ from headrace.tables import commit
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.scan import FileEntry
-from headrace.tables.standard_properties import ROW_GROUP_ROWS
 from tests.disks import room_for
 from tests.maintenance.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table

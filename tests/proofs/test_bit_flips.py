@@ -13,8 +13,9 @@ import pytest
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import LakeError
+from headrace.iceberg import delete_files
 from headrace.storage.locations import local_path
-from headrace.tables import commit, deletes, scan
+from headrace.tables import commit, scan
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
@@ -160,6 +161,6 @@ def _flipped(path: Path, bit: int) -> Iterator[None]:
 @contextmanager
 def _as_a_new_process(settings: Settings) -> Iterator[Lake]:
     scan._all_files.cache_clear()
-    deletes._rows.cache_clear()
+    delete_files._rows.cache_clear()
     with Lake.open(settings) as lake:
         yield lake

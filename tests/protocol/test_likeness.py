@@ -14,9 +14,9 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
+from headrace.iceberg.retention import expired, expired_before
+from headrace.iceberg.updates import make_ref, set_ref
 from headrace.tables import leases, refs
-from headrace.tables.attempt import set_ref
-from headrace.tables.expire import expired, expired_before
 from headrace.tables.lake import Lake, LakeTable
 from tests.protocol.role import EXPIRY_SLACK
 from tests.protocol.rules import Bounds, Rules
@@ -60,7 +60,7 @@ def test_expiry_and_names_change_the_models_table_as_they_change_a_real_one(lake
         for dead in itertools.combinations((1, 2, 3), size):
             for drops in ((), ("tag",)):
                 updates: list[TableUpdate] = [
-                    set_ref("new", real[4], kind=SnapshotRefType.TAG),
+                    set_ref("new", make_ref(real[4], SnapshotRefType.TAG)),
                     *(RemoveSnapshotRefUpdate.model_validate({"ref-name": d}) for d in drops),
                 ]
                 if dead:
@@ -83,7 +83,7 @@ def test_the_catalog_refuses_what_the_model_says_it_does(
     world = first_world(Bounds(), ())._replace(table=model())
     asked = Request.of(sets=sets, dead=frozenset(dead))
     updates: list[TableUpdate] = [
-        set_ref(name, real.get(each, each), kind=SnapshotRefType.TAG) for name, each in sets
+        set_ref(name, make_ref(real.get(each, each), SnapshotRefType.TAG)) for name, each in sets
     ]
     if dead:
         ids = [real.get(each, each) for each in dead]

@@ -117,7 +117,7 @@ def lineage(table: Metadata, registry: Registry, snapshot_id: int) -> frozenset[
 
 
 def leased_from(world: World, table: Metadata) -> int | None:
-    """Return the sequence number from which on every snapshot is leased (`tables/pins.py`)."""
+    """Return the sequence number from which on every snapshot is leased (`iceberg/retention.py`)."""
     snapshot = None if world.over else table.by_id.get(table.ref(LEASE))
     return None if snapshot is None else snapshot.sequence
 
@@ -128,7 +128,7 @@ def lapsed(world: World) -> tuple[str, ...]:
 
 
 def doomed(world: World, *, keep: int, slack: int, rules: Rules) -> frozenset[int]:
-    """Plan an expiry: the oldest snapshots that no name and no lease holds (`tables/expire.py`).
+    """Plan an expiry: the oldest snapshots that no name and no lease holds (`iceberg/retention.py`).
 
     Nothing dies until there are `slack` more than `keep`; a commit leaves one less, as its parent
     becomes one of them.

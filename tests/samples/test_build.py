@@ -15,6 +15,7 @@ from headrace.errors import (
     DuplicateExposureError,
     NullKnownAtError,
 )
+from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
@@ -24,7 +25,6 @@ from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
 from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
 from headrace.tables.scan import TableVersion
-from headrace.tables.standard_properties import COMPRESSION_CODEC
 from tests.samples.factories import Shop, at, day, sample_set
 
 

@@ -13,11 +13,11 @@ from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId
 from pyiceberg.typedef import Record
 
+from headrace.iceberg import manifests, schema
+from headrace.iceberg.manifest_writer import ManifestSet, _added
+from headrace.iceberg.updates import make_ref, set_ref
 from headrace.storage.locations import local_path
-from headrace.tables import manifests, schema
-from headrace.tables.attempt import set_ref
 from headrace.tables.lake import LakeTable
-from headrace.tables.manifest_set import ManifestSet, _added
 from headrace.tables.scan import FileEntry
 
 _PATH_ID, _POS_ID = 2147483546, 2147483545
@@ -137,7 +137,7 @@ def _add(table: LakeTable, file: DataFile) -> int:
         (AssertRefSnapshotId.model_validate({"ref": MAIN_BRANCH, "snapshot-id": parent_id}),),
         (
             AddSnapshotUpdate(snapshot=snapshot),
-            set_ref(MAIN_BRANCH, snapshot_id, kind=SnapshotRefType.BRANCH),
+            set_ref(MAIN_BRANCH, make_ref(snapshot_id, SnapshotRefType.BRANCH)),
         ),
     )
     return snapshot_id

@@ -31,7 +31,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from headrace.tables import schema as schemas
+from headrace.iceberg import schema as schemas
 from headrace.tables.alter_steps import (
     AddColumn,
     DropColumn,

@@ -10,8 +10,8 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 from pyiceberg.typedef import Record
 
+from headrace.iceberg.standard_properties import COMPRESSION_CODEC, ROW_GROUP_ROWS
 from headrace.tables.flaws import Flaw
-from headrace.tables.standard_properties import COMPRESSION_CODEC, ROW_GROUP_ROWS
 
 NAME = "ns.t"
 COLUMNS = pa.schema([pa.field("id", pa.int64()), pa.field("s", pa.string())])

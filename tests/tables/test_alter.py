@@ -21,8 +21,9 @@ from headrace.errors import (
     InvalidNameError,
     UnsupportedTableError,
 )
+from headrace.iceberg import schema
 from headrace.identifiers import TableName
-from headrace.tables import alter, refs, schema
+from headrace.tables import alter, refs
 from headrace.tables.alter import (
     AddColumn,
     DropColumn,

@@ -20,8 +20,8 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
+from headrace.iceberg.updates import make_ref, set_ref
 from headrace.tables import catalog, refs
-from headrace.tables.attempt import set_ref
 from headrace.tables.catalog import MemoCatalog
 from headrace.tables.lake import Lake
 from tests.tables.factories import EVENTS, add, events_table
@@ -39,8 +39,10 @@ def _add_snapshot(table: Table) -> TableUpdate:
 
 UPDATES: list[Callable[[Table], TableUpdate]] = [
     _add_snapshot,
-    lambda t: set_ref("main", t.metadata.snapshots[0].snapshot_id, kind=SnapshotRefType.BRANCH),
-    lambda t: set_ref("v2", t.metadata.snapshots[0].snapshot_id, kind=SnapshotRefType.TAG),
+    lambda t: set_ref(
+        "main", make_ref(t.metadata.snapshots[0].snapshot_id, SnapshotRefType.BRANCH)
+    ),
+    lambda t: set_ref("v2", make_ref(t.metadata.snapshots[0].snapshot_id, SnapshotRefType.TAG)),
     lambda _: SetPropertiesUpdate(updates={"a": "1"}),
     lambda _: RemovePropertiesUpdate(removals=["write.metadata.metrics.default"]),
     lambda _: RemoveSnapshotRefUpdate.model_validate({"ref-name": "v1"}),

@@ -11,12 +11,13 @@ from pyiceberg.schema import Schema
 from headrace.definitions.stream import COORDINATES
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import AlterRefusedError, ContractError
+from headrace.iceberg import partitions, schema
+from headrace.iceberg.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 from headrace.identifiers import TableName, is_reserved
-from headrace.tables import alter, commit, partitions, schema
+from headrace.tables import alter, commit
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 from tests.tables.factories import UTC_US
 
 NAME = TableName("raw", "events")

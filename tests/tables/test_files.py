@@ -11,12 +11,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from headrace.errors import ContractError, CorruptFileError, StorageError
+from headrace.iceberg import partitions
+from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
-from headrace.tables import partitions
 from headrace.tables.files import OPEN_PARTITIONS_MAX, TableWriter, write_batches
 from headrace.tables.lake import Lake
-from headrace.tables.standard_properties import ROWS_PER_ROW_GROUP
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
 

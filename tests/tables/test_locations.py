@@ -17,6 +17,7 @@ from pyiceberg.types import LongType, NestedField, StringType
 
 from headrace.config import Settings
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg import standard_properties as standard
 from headrace.identifiers import TableName
 from headrace.maintenance.collect import plan_cleanup
 from headrace.maintenance.compact import compact, target_of
@@ -24,7 +25,6 @@ from headrace.maintenance.limits import apply_limits
 from headrace.maintenance.state import table_state
 from headrace.storage.locations import local_path
 from headrace.tables import commit, intents
-from headrace.tables import standard_properties as standard
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable

@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 from headrace.config import Settings
+from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.storage.locations import local_path
 from headrace.tables import commit
 from headrace.tables.lake import Lake
 from headrace.tables.opening import turn_to_open
 from headrace.tables.recover import find_tables, recover_catalog
-from headrace.tables.standard_properties import METADATA_PATH
 from tests.tables.factories import add, events_table, ids_of
 
 

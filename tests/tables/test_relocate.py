@@ -17,13 +17,13 @@ from pyiceberg.manifest import FileFormat
 from headrace.config import Settings
 from headrace.engines.delete import delete_where
 from headrace.errors import CorruptFileError, LakeError, TablesElsewhereError, UnsupportedTableError
+from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.maintenance.compact import compact
 from headrace.tables import commit, refs
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.relocate import apply_relocation, plan_relocation
-from headrace.tables.standard_properties import METADATA_PATH
 from tests.maintenance.needed import needed_by
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions, delete_values

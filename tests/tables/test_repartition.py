@@ -8,9 +8,10 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import (
     AlterRefusedError,
 )
+from headrace.iceberg import partitions
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
-from headrace.tables import alter, partitions, refs
+from headrace.tables import alter, refs
 from headrace.tables.alter import (
     AddColumn,
     DropColumn,

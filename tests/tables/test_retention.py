@@ -13,17 +13,17 @@ from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate
 
 from headrace.config import Settings
 from headrace.errors import GarbageKeptError, UnsupportedTableError
+from headrace.iceberg.retention import expired_before
+from headrace.iceberg.standard_properties import FORMAT_RETENTION
+from headrace.iceberg.updates import set_ref
 from headrace.maintenance.actions import Kind, propose
 from headrace.maintenance.state import table_state
 from headrace.maintenance.trash import empty_trash
 from headrace.tables import commit, refs
 from headrace.tables.attempt import commit_updates
 from headrace.tables.commit import Provenance
-from headrace.tables.expire import expired_before
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.ref_updates import set_ref
-from headrace.tables.standard_properties import FORMAT_RETENTION
 from tests.maintenance.cleaning import keeping
 from tests.tables.factories import add, events, events_table
 from tests.tables.test_foreign import catalog as foreign_catalog

@@ -20,11 +20,11 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.config import Settings
 from headrace.errors import SnapshotNotFoundError, TimeGapError
+from headrace.iceberg.snapshot_log import SnapshotRemoval, snapshot_at
 from headrace.tables import commit
 from headrace.tables.lake import Lake
 from headrace.tables.refs import tag
 from headrace.tables.rollback import apply_rollback, plan_rollback
-from headrace.tables.snapshot_log import SnapshotRemoval, snapshot_at
 from tests.tables.factories import add, events_table
 from tests.tables.test_foreign import catalog as foreign_catalog
 from tests.tables.test_foreign import rows

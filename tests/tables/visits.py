@@ -6,8 +6,9 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.iceberg import schema
 from headrace.identifiers import TableName
-from headrace.tables import commit, schema
+from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable

@@ -20,10 +20,10 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.iceberg.manifests import live_entries
+from headrace.iceberg.partitions import unpartitioned_ids
 from headrace.storage.footer import read_footer
 from headrace.storage.locations import local_path
-from headrace.tables.manifests import live_entries
-from headrace.tables.partitions import unpartitioned_ids
 
 PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
 _Place = tuple[int, tuple[object, ...]]

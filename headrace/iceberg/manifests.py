@@ -28,8 +28,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg import avro, partitions
 from headrace.storage.checksums import checking, checksum_of
-from headrace.tables import avro, partitions
 
 # what pyiceberg's decoder raises on damaged files that no checksum guards (10,000 flipped bits)
 _UNDECODABLE = (

@@ -18,12 +18,13 @@ from pyiceberg.types import LongType, NestedField
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import UnfitFileError
+from headrace.iceberg import schema
+from headrace.iceberg.projection import Projection
 from headrace.identifiers import TableName
-from headrace.tables import commit, schema
+from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.project import Projection
 from headrace.tables.scan import TableVersion, read_file
 from headrace.tables.schema_edit import edit
 from tests.conftest import ROOT

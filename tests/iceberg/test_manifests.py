@@ -16,12 +16,13 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg import manifests
+from headrace.iceberg.manifest_writer import chunks
 from headrace.storage.locations import local_path
-from headrace.tables import commit, manifests
+from headrace.tables import commit
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.manifest_set import chunks
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 

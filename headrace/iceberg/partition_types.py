@@ -13,7 +13,7 @@ from pyiceberg.types import IcebergType, NestedField, StructType
 from typing_extensions import override
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
-from headrace.tables import avro, partitions
+from headrace.iceberg import avro, partitions
 
 _PARTITION_ID = 102  # `partition` of a manifest's entries, reserved by the specification
 

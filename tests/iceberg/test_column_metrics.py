@@ -11,9 +11,9 @@ from pyiceberg.types import DoubleType, ListType, LongType, NestedField
 
 from headrace.definitions.feature_view import PROPERTY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
+from headrace.iceberg.column_metrics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
 from headrace.identifiers import TableName
 from headrace.tables import commit
-from headrace.tables.column_statistics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from pyiceberg.table.name_mapping import NameMapping
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg import schema
 from headrace.storage.footer import read_footer
-from headrace.tables import schema
 
 Leaf = tuple[int | None, pa.DataType]  # a column of a Parquet file: its field id and its type
 _REMEMBERED_MAX = 65_536  # a data file never changes; an inspection takes about 500 bytes

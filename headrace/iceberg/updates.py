@@ -1,24 +1,20 @@
-"""What moving refs is made of: finding snapshots by name, and the updates that set refs and properties."""
+"""Updates and requirements of a commit on refs and properties, and finding the snapshots they name."""
 
-import contextlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 from pyiceberg.table.update import (
+    AssertRefSnapshotId,
     RemovePropertiesUpdate,
+    RemoveSnapshotRefUpdate,
     SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableUpdate,
 )
 
-from headrace.errors import DatabaseUnavailableError, OffsetsUnknownError, SnapshotNotFoundError
+from headrace.errors import SnapshotNotFoundError
 from headrace.identifiers import TableName
-from headrace.registry import CommitRecord
-from headrace.tables.history import record_head
-from headrace.tables.lake import LakeTable
-from headrace.tables.property_log import OFFSETS_PREFIX
 
 
 def make_ref(
@@ -60,11 +56,6 @@ def branch_of(metadata: TableMetadata, name: str, *, table: TableName) -> Snapsh
     return ref
 
 
-def moved_ref(name: str, ref: SnapshotRef, *, snapshot_id: int) -> SetSnapshotRefUpdate:
-    """Build the update that lets a ref name another snapshot and otherwise be as it was."""
-    return set_ref(name, ref.model_copy(update={"snapshot_id": snapshot_id}))
-
-
 def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
     """Build the update that makes `name` this ref."""
     return SetSnapshotRefUpdate.model_validate(
@@ -79,23 +70,19 @@ def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
     )
 
 
-def record_main(
-    table: LakeTable,
-    *,
-    gained: Sequence[CommitRecord] = (),
-    lost: Sequence[CommitRecord] = (),
-) -> None:
-    """Tell the registry that `main` was moved; later commits make up for one that cannot listen."""
-    registry = table.lake.registry
-    with contextlib.suppress(DatabaseUnavailableError):
-        registry.move_main(
-            str(table.name),
-            gained=[commit.snapshot_id for commit in gained],
-            lost=[commit.snapshot_id for commit in lost],
-        )
-        if not table.lake.foreign:  # what others did there is not ours to keep a record of
-            current = table.iceberg()
-            record_head(registry, table.name, current.metadata, current.io)
+def moved_ref(name: str, ref: SnapshotRef, *, snapshot_id: int) -> SetSnapshotRefUpdate:
+    """Build the update that lets a ref name another snapshot and otherwise be as it was."""
+    return set_ref(name, ref.model_copy(update={"snapshot_id": snapshot_id}))
+
+
+def drop_ref(name: str) -> RemoveSnapshotRefUpdate:
+    """Build the update that drops a ref."""
+    return RemoveSnapshotRefUpdate.model_validate({"ref-name": name})
+
+
+def requires(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
+    """Build the requirement that a ref names a snapshot, or that it does not exist if None."""
+    return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def property_updates(changed: Mapping[str, str | None]) -> tuple[TableUpdate, ...]:
@@ -108,31 +95,3 @@ def property_updates(changed: Mapping[str, str | None]) -> tuple[TableUpdate, ..
     if gone:
         updates.append(RemovePropertiesUpdate(removals=gone))
     return tuple(updates)
-
-
-def known_moves(
-    path: Sequence[CommitRecord], *, properties: Mapping[str, str], table: TableName
-) -> list[str]:
-    """Return how the commits of a path moved the table's properties, in the order of the path.
-
-    Raises:
-        OffsetsUnknownError: If the table keeps offsets and a commit does not say how it moved them.
-
-    """
-    fenced = _is_fenced(properties)
-    for commit in path:
-        if fenced and not commit.moves:
-            detail = f"commit {commit.snapshot_id} does not say which offsets it moved"
-            raise OffsetsUnknownError(str(table), detail)
-    return [commit.moves for commit in path if commit.moves]
-
-
-def moves_offsets(commit: CommitRecord, *, properties: Mapping[str, str]) -> bool:
-    """Whether a commit moved source offsets of its table, or may have."""
-    if not commit.moves:
-        return _is_fenced(properties)
-    return _is_fenced(json.loads(commit.moves))
-
-
-def _is_fenced(properties: Iterable[str]) -> bool:
-    return any(name.startswith(OFFSETS_PREFIX) for name in properties)

@@ -27,7 +27,7 @@ from pyiceberg.types import (
     TimeType,
 )
 
-from headrace.maintenance.manifest_paths import Listed, files_in
+from headrace.iceberg.manifest_paths import Listed, files_in
 
 VALUES: list[tuple[PrimitiveType, list[object]]] = [
     (DecimalType(9, 2), [Decimal("-0.01"), Decimal("9999999.99")]),

@@ -5,15 +5,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.errors import UnsupportedTableError
+from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables import commit
-from headrace.tables import standard_properties as standard
 from headrace.tables.commit import Provenance
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
-from headrace.tables.standard_properties import ParquetRecipe, parquet_recipe
 
 COLUMNS = pa.schema([pa.field("n", pa.int64()), pa.field("text", pa.string())])
 

@@ -28,9 +28,9 @@ from pyiceberg.utils.decimal import decimal_required_bytes
 from typing_extensions import override
 
 from headrace.errors import CorruptFileError
-from headrace.tables import avro
-from headrace.tables.avro import schema_of
-from headrace.tables.manifests import live_files, refuse_lost_files
+from headrace.iceberg import avro
+from headrace.iceberg.avro import schema_of
+from headrace.iceberg.manifests import live_files, refuse_lost_files
 
 _LIST = Schema(
     NestedField(500, "manifest_path", StringType(), required=True),

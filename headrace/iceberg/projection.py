@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table.name_mapping import NameMapping
 
-from headrace.tables.schema import field_id, identified
+from headrace.iceberg.schema import field_id, identified
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import BinaryType, FixedType, StringType
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg.inspection import inspect
 from headrace.storage.locations import local_path
-from headrace.tables.inspection import inspect
 
 # where these stand in a manifest's entry (pyiceberg's `DataFile` has no setters)
 _LOWER_BOUNDS, _UPPER_BOUNDS = 10, 11

@@ -31,8 +31,8 @@ from pyiceberg.types import (
 )
 
 from headrace.errors import ContractError, UnsupportedTableError
+from headrace.iceberg.schema import to_iceberg
 from headrace.identifiers import plain_name
-from headrace.tables.schema import to_iceberg
 
 PartitionKey = tuple[object, ...]
 

@@ -22,12 +22,12 @@ from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 from typing_extensions import override
 
+from headrace.iceberg import partitions
+from headrace.iceberg.manifests import has_live_files, live_entries
+from headrace.iceberg.partition_types import TypedSpec, typed_spec
+from headrace.iceberg.standard_properties import metadata_folder
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.locations import sync_file
-from headrace.tables import partitions
-from headrace.tables.manifests import has_live_files, live_entries
-from headrace.tables.partition_types import TypedSpec, typed_spec
-from headrace.tables.standard_properties import metadata_folder
 
 MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
 ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition

@@ -14,7 +14,7 @@ from pyiceberg.types import PrimitiveType
 
 from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
-from headrace.tables.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
+from headrace.iceberg.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 
 BOUNDED_MAX = 32  # leaf columns with bounds, besides those that are known to prune
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns

@@ -18,9 +18,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
 from headrace.errors import CorruptFileError
+from headrace.iceberg import manifests
 from headrace.storage.checksums import checking
 from headrace.storage.locations import local_path
-from headrace.tables import manifests
 
 SNAPSHOTS_LOOKED_AT = 100  # as many as commits keep
 METADATA_FILES_LOOKED_AT = 20
