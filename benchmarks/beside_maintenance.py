@@ -22,9 +22,9 @@ from benchmarks.harness import (
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
-from headrace.tables.commit import Provenance, append, expire
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, append, expire
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 NAME = TableName("raw", "impressions")
 ROUND_S = 10.0

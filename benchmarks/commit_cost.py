@@ -45,8 +45,8 @@ def rows(seed: int) -> pa.Table:
 def headrace(*, folder: str) -> Rounds:
     """Append through the committer."""
     from headrace.identifiers import TableName
-    from headrace.tables.commit import Provenance, append
-    from headrace.tables.files import write_batches
+    from headrace.tables.commits.operations import Provenance, append
+    from headrace.tables.writer import write_batches
 
     with open_lake(folder) as lake:
         table = lake.create(TableName("raw", "impressions"), rows(0).schema)

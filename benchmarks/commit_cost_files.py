@@ -75,8 +75,8 @@ def _as_if_taken(lake: "Lake", stream: "Stream", *, files: int) -> int:
     from headrace.ingest.fingerprint import Fingerprint
     from headrace.ingest.positions import Positions
     from headrace.ingest.run import ingest
-    from headrace.tables.commit import move_properties
-    from headrace.tables.property_log import OFFSETS_PREFIX
+    from headrace.tables.commits.operations import move_properties
+    from headrace.tables.history.property_log import OFFSETS_PREFIX
 
     _land(lake, 0)
     ingest(lake, stream)

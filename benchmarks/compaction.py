@@ -123,8 +123,8 @@ def large(*, folder: str, files: int, rows_per_file: int, sorts: bool) -> Rounds
     """Compact one partition that does not fit into memory."""
     from headrace.maintenance.bins import CompactionPolicy, Strategy
     from headrace.maintenance.compact import compact
-    from headrace.tables.commit import Provenance, append
-    from headrace.tables.files import write_batches
+    from headrace.tables.commits.operations import Provenance, append
+    from headrace.tables.writer import write_batches
 
     sort = CompactionPolicy(strategy=Strategy.SORT, sort_by=("user_id", "event_time"))
     pack = CompactionPolicy(strategy=Strategy.PACK)
@@ -242,8 +242,8 @@ def _table(lake: "Lake") -> "LakeTable":
 
 
 def _small_files(lake: "Lake", *, files: int) -> "LakeTable":
-    from headrace.tables.commit import Provenance, append
-    from headrace.tables.files import write_batches
+    from headrace.tables.commits.operations import Provenance, append
+    from headrace.tables.writer import write_batches
 
     table = _table(lake)
     made = [

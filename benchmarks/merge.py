@@ -60,8 +60,8 @@ def headrace(*, folder: str, keys: int) -> Rounds:
     """Merge through the committer."""
     from headrace.engines.merge import merge
     from headrace.identifiers import TableName
-    from headrace.tables.commit import Provenance, append
-    from headrace.tables.files import write_batches
+    from headrace.tables.commits.operations import Provenance, append
+    from headrace.tables.writer import write_batches
 
     with open_lake(folder) as lake:
         yield {}

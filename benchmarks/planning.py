@@ -17,7 +17,7 @@ from pyiceberg.typedef import Record
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
-from headrace.tables.commit import Provenance, append, rewrite_manifests
+from headrace.tables.commits.operations import Provenance, append, rewrite_manifests
 from headrace.tables.lake import Lake, LakeTable
 
 PARTITIONS = 100

@@ -18,9 +18,9 @@ import pyarrow as pa
 from benchmarks.harness import ROOT, Contender, Result, Rounds, declare_lake, measure, show
 from headrace.config import Settings
 from headrace.identifiers import TableName
-from headrace.tables.commit import Fence, Provenance, append, offsets
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Fence, Provenance, append, offsets
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 
 NAME = TableName("raw", "events")
 RECOVERY_S_MAX = 5.0

@@ -64,7 +64,7 @@ def _fill(lake: "Lake", rows: int) -> None:
     from headrace.definitions.feature_view import PROPERTY, FeatureView
     from headrace.engines.duckdb import DuckDBEngine
     from headrace.identifiers import TableName
-    from headrace.tables import commit
+    from headrace.tables.commits import operations
 
     view = FeatureView(view=TableName("bench", "rates"), entity=("item",), ttl=None)
     values = ", ".join(f"(hash(i + {at}) % 1000)::bigint as v{at}" for at in range(FEATURES))
@@ -82,7 +82,7 @@ def _fill(lake: "Lake", rows: int) -> None:
                 properties=properties,
             )
             files = engine.write(read, into=table)
-            commit.append(table, files, provenance=commit.Provenance())
+            operations.append(table, files, provenance=operations.Provenance())
 
 
 def _sample_set(name: str) -> "SampleSet":

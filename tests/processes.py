@@ -13,7 +13,7 @@ CONTEXT.set_forkserver_preload(
         "headrace.ingest.run",
         "headrace.maintenance.collect",
         "headrace.maintenance.compact",
-        "headrace.tables.wap",
+        "headrace.tables.publishing.write_audit_publish",
         "tests.tables.factories",
     ]
 )

@@ -31,12 +31,12 @@ from headrace.registry import CommitRecord
 from headrace.registry.checks import failed_checks
 from headrace.samples.resolve import Recipe
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.tables.changes import changes
-from headrace.tables.history import record_of
+from headrace.tables.history.changes import changes
+from headrace.tables.history.commit_log import record_of
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.refs import tags
-from headrace.tables.scan import TableVersion
-from headrace.tables.unreadable import read_each
+from headrace.tables.readable import read_each
+from headrace.tables.refs.refs import tags
+from headrace.tables.version import TableVersion
 from ui.facts import (
     ONLINE_STORE,
     ColumnFacts,

@@ -104,6 +104,7 @@ def _steps(
     optional: Sequence[str] | None,
     move: Sequence[str] | None,
 ) -> "list[Step]":
+    from headrace.definitions.type_text import parse_type
     from headrace.tables.alter import (
         AddColumn,
         DropColumn,
@@ -111,7 +112,6 @@ def _steps(
         RenameColumn,
         WidenColumn,
     )
-    from headrace.tables.type_text import parse_type
 
     steps: list[Step] = [DropColumn(path) for path in drop or ()]
     for text in rename or ():

@@ -61,7 +61,7 @@ def _opened(catalog: str | None, lake_over: "Callable[[Catalog], Lake]") -> "Gen
         with Lake.existing() as lake:
             yield lake
         return
-    from headrace.tables.foreign import open_catalog
+    from headrace.tables.catalogs.declared import open_catalog
 
     try:
         with open_catalog(catalog) as opened, lake_over(opened) as lake:

@@ -10,8 +10,8 @@ from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, output_of
 
 if TYPE_CHECKING:
-    from headrace.tables.publish import Check, PublishPlan
-    from headrace.tables.rollback import RollbackPlan
+    from headrace.tables.publishing.publish import Check, PublishPlan
+    from headrace.tables.refs.rollback import RollbackPlan
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 ApplyOption = Annotated[
@@ -38,7 +38,7 @@ def rollback(
     Source offsets go back too, so an ingest that runs next reads again what was rolled back. What
     is given up stays readable by its snapshot ids until it expires.
     """
-    from headrace.tables.rollback import apply_rollback, plan_rollback
+    from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 
     with open_lake(catalog) as lake:
         found = lake.table(table)
@@ -80,7 +80,7 @@ def publish(
     Shows the commits, the rows and what the checks found, and changes nothing without --apply. The
     branch stays. Options may be repeated.
     """
-    from headrace.tables.publish import apply_publish, plan_publish
+    from headrace.tables.publishing.publish import apply_publish, plan_publish
 
     with open_lake(catalog) as lake:
         found = lake.table(table)
@@ -168,7 +168,7 @@ def _say_publish(out: Output, plan: "PublishPlan") -> None:
 
 
 def _checks(*, not_null: Sequence[str], unique: Sequence[str], rows_min: int) -> "dict[str, Check]":
-    from headrace.tables import checks
+    from headrace.tables.publishing import checks
 
     wanted: dict[str, Check] = {"readable": checks.readable()}
     if not_null:

@@ -10,7 +10,7 @@ from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
     from headrace.tables.lake import Lake, LakeTable
-    from headrace.tables.refs import DropPlan, Ref
+    from headrace.tables.refs.refs import DropPlan, Ref
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 AtOption = Annotated[
@@ -33,8 +33,8 @@ def refs(
     table: TableArgument, *, catalog: CatalogOption = None, output: OutputOption = Format.TEXT
 ) -> None:
     """List the branches, tags and leases of a table, and what each leads to."""
-    from headrace.tables.leases import leases as leases_of
-    from headrace.tables.refs import refs as refs_of
+    from headrace.tables.refs.leases import leases as leases_of
+    from headrace.tables.refs.refs import refs as refs_of
 
     with look_at_lake(catalog) as lake:
         found = lake.table(table)
@@ -58,7 +58,7 @@ def branch(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Start a branch, or drop one with --drop --apply."""
-    from headrace.tables.refs import create_branch
+    from headrace.tables.refs.refs import create_branch
 
     with open_lake(catalog) as lake:
         found = lake.table(table)
@@ -87,7 +87,7 @@ def tag(
 ) -> None:
     """Name a snapshot, so that it does not expire, or drop the name with --drop --apply."""
     from headrace.iceberg.updates import resolve
-    from headrace.tables.refs import tag as set_tag
+    from headrace.tables.refs.refs import tag as set_tag
 
     if max_age_days is not None and max_age_days <= 0:
         msg = "give a number above 0"
@@ -115,8 +115,8 @@ def leases(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """List who keeps snapshots of a table from expiring, and until when; end one of them."""
-    from headrace.tables.leases import end as end_lease
-    from headrace.tables.leases import leases as leases_of
+    from headrace.tables.refs.leases import end as end_lease
+    from headrace.tables.refs.leases import leases as leases_of
 
     with open_lake(catalog) as lake:
         found = lake.table(table)
@@ -162,7 +162,7 @@ def _ref_row(table: "LakeTable", ref: "Ref", holders: dict[str, str]) -> dict[st
 
 
 def _distance(table: "LakeTable", ref: "Ref") -> str | None:
-    from headrace.tables.ancestry import Ancestry
+    from headrace.tables.history.ancestry import Ancestry
 
     metadata = table.iceberg().metadata
     main = metadata.refs.get("main")
@@ -185,7 +185,7 @@ def _drop(
     output: Format,
 ) -> None:
     from headrace.errors import SnapshotNotFoundError
-    from headrace.tables.refs import apply_drop, plan_drop
+    from headrace.tables.refs.refs import apply_drop, plan_drop
 
     if at is not None:
         msg = "`--at` says where to begin, not what to drop"

@@ -39,7 +39,7 @@ def delete(
     """
     from headrace.engines.condition import Condition
     from headrace.engines.delete import count_deletion, delete_where, plan_delete
-    from headrace.tables.commit import Provenance
+    from headrace.tables.commits.operations import Provenance
 
     out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:

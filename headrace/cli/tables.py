@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from headrace.maintenance.health import TableHealth
     from headrace.registry import CommitRecord
     from headrace.tables.lake import LakeTable
-    from headrace.tables.scan import TableVersion
-    from headrace.tables.unreadable import UnreadableTable
+    from headrace.tables.readable import UnreadableTable
+    from headrace.tables.version import TableVersion
 
 SNAPSHOTS_SHOWN = 10
 _NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
@@ -54,7 +54,7 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
 
     One that cannot be read is listed with the error; the others are shown, and the exit status says so.
     """
-    from headrace.tables.unreadable import read_each
+    from headrace.tables.readable import read_each
 
     with look_at_lake(catalog) as lake:
         read = read_each(lake, lambda table: _facts(table.head()))
@@ -72,7 +72,7 @@ def show(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Show one table: columns, partitioning, tags, and what its latest commits did and read."""
-    from headrace.tables.refs import tags
+    from headrace.tables.refs.refs import tags
 
     with look_at_lake(catalog) as lake:
         found = lake.table(table)
@@ -108,7 +108,7 @@ def health(
     One that cannot be read is shown with the error; the others are scored, and the exit status says so.
     """
     from headrace.maintenance.health import health as health_of
-    from headrace.tables.unreadable import read_each
+    from headrace.tables.readable import read_each
 
     target_bytes = None if target_mib is None else target_mib * _MIB
     with look_at_lake(catalog) as lake:
@@ -178,7 +178,7 @@ def _facts(head: "TableVersion") -> dict[str, object]:
 
 def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
     if table.lake.foreign:  # nobody records what other programs commit: the snapshots say it
-        from headrace.tables.history import newest
+        from headrace.tables.history.commit_log import newest
 
         return [_commit(record, alive=True) for record in newest(table, limit=limit)]
     alive = {snapshot.snapshot_id for snapshot in table.iceberg().metadata.snapshots}

@@ -15,7 +15,7 @@ from headrace.errors import CorruptFileError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.iceberg.projection import PinnedSchema
 from headrace.storage.footer import read_footer
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
 _VERSION_KEY = b"headrace.file_plan"

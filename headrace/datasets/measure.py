@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from headrace.datasets.canonical import kind_of
 from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.lockfile import LabelCount
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 STATE_COLUMN = "label_state"
 PENDING = "pending"

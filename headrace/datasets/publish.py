@@ -41,8 +41,8 @@ from headrace.errors import (
 )
 from headrace.registry import DatasetRecord
 from headrace.tables.lake import Lake
-from headrace.tables.refs import tag
-from headrace.tables.scan import TableVersion
+from headrace.tables.refs.refs import tag
+from headrace.tables.version import TableVersion
 
 
 @dataclass(frozen=True)

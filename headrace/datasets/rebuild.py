@@ -16,9 +16,9 @@ from headrace.errors import DatasetChangedError, SnapshotNotFoundError, TableNot
 from headrace.samples.partition import PartitionBuilder, Pinned, inputs_then
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
-from headrace.tables.files import fit
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import fit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.versions import PUBLISHED, lockfile_path
 from headrace.errors import LakeNotFoundError, LockfileError
-from headrace.tables import opening
+from headrace.tables.catalogs import open
 from headrace.tables.recover import Search, find_tables, recover_catalog, recovered_registry
 
 
@@ -35,7 +35,7 @@ def plan_recovery(settings: Settings) -> Recovery:
         LakeNotFoundError: If there is no lake: no database, and no file of a table either.
 
     """
-    missing = tuple(opening.lost(settings))
+    missing = tuple(open.lost(settings))
     if len(missing) == 2 and not any(settings.warehouse.rglob("*.metadata.json")):
         raise LakeNotFoundError(str(settings.state_dir))
     locks: list[Lockfile] = []
@@ -60,8 +60,8 @@ def apply_recovery(settings: Settings, plan: Recovery) -> None:
         StorageError: If one cannot be written.
 
     """
-    with opening.turn_to_open(settings):
-        missing = opening.lost(settings)
+    with open.turn_to_open(settings):
+        missing = open.lost(settings)
         if plan.search is not None and settings.catalog_file in missing:
             recover_catalog(settings, plan.search.tables)
         if settings.registry_file in missing:

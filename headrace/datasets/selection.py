@@ -13,9 +13,9 @@ from headrace.registry import Build, CommitRecord
 from headrace.samples.partition import Pinned
 from headrace.samples.plan import BuildPlan, plan_build
 from headrace.samples.resolve import Recipe
-from headrace.tables.changes import changes
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 # Columns whose values may differ between two runs or engines; they stay out of content hashes.
 APPROXIMATE_PROPERTY = "headrace.approximate"

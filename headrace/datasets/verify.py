@@ -9,8 +9,8 @@ from headrace.datasets.measure import Measure, measure_day
 from headrace.datasets.versions import find_lockfile, load_dataset, lockfile_path, pinned_samples
 from headrace.errors import CorruptFileError, DatasetChangedError, UnfitFileError
 from headrace.tables.lake import Lake
-from headrace.tables.refs import tags
-from headrace.tables.scan import TableVersion
+from headrace.tables.refs.refs import tags
+from headrace.tables.version import TableVersion
 
 _SHOWN = 8
 

@@ -17,7 +17,7 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 # States of a version in the registry.
 CLAIMED, PUBLISHED, ABANDONED = "claimed", "published", "abandoned"

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 
 class Engine(Protocol):

@@ -7,8 +7,8 @@ import duckdb
 import pyarrow as pa
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
-from headrace.tables.scan import TableVersion
 from headrace.tables.verified import VerifiedFiles
+from headrace.tables.version import TableVersion
 
 # these say something of the query or the machine, never of a file
 _NOT_OF_FILES = (

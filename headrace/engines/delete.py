@@ -12,9 +12,9 @@ from headrace.engines.condition import Condition
 from headrace.engines.live_rows import live_rows
 from headrace.engines.rewrite import rewrite, until_it_lands, wanted_columns
 from headrace.identifiers import TableName
-from headrace.tables.commit import Commit, Provenance
+from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 
 @dataclass(frozen=True, kw_only=True)

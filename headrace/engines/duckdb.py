@@ -26,11 +26,11 @@ from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg.projection import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.identifiers import quote, quote_text
-from headrace.tables.files import write_batches
 from headrace.tables.flaws import find_flaws
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
 from headrace.tables.verified import VerifiedFiles
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 
 _BATCH_ROWS = 65_536
 

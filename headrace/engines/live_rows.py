@@ -18,7 +18,7 @@ from headrace.engines.keys import NONE, KeySet
 from headrace.errors import CorruptFileError
 from headrace.iceberg import schema
 from headrace.storage.locations import local_path
-from headrace.tables.scan import FileEntry, TableVersion, read_entry, read_file
+from headrace.tables.version import FileEntry, TableVersion, read_entry, read_file
 
 
 def live_rows(

@@ -2,7 +2,7 @@
 
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg.partitions import sourceless_ids
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 
 def refuse_lost_columns(version: TableVersion) -> None:

@@ -5,7 +5,7 @@ from pyiceberg.manifest import DataFile
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import partitions
 from headrace.iceberg.delete_files import has_equality, is_global
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 
 def refuse_misread_deletes(version: TableVersion) -> None:

@@ -36,7 +36,7 @@ from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST, ManifestSet
 from headrace.iceberg.updates import make_ref
 from headrace.storage.checksums import NamedOutput, checksum_of
 from headrace.storage.locations import local_path
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 # those written before an `int` became a `long`, or a `float` a `double`, stay as they are
 _BOUND_BYTES: dict[type[IcebergType], tuple[int, ...]] = {

@@ -20,11 +20,11 @@ from headrace.errors import CommitConflictError, StorageError
 from headrace.iceberg import partitions, schema
 from headrace.iceberg.delete_files import deleted_positions, only_data_file
 from headrace.iceberg.partitions import PartitionKey
-from headrace.tables.commit import Commit, Provenance, rewrite_files
-from headrace.tables.files import TableWriter
+from headrace.tables.commits.operations import Commit, Provenance, rewrite_files
 from headrace.tables.lake import LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
+from headrace.tables.writer import TableWriter
 
 TRIES_MAX = 5
 _BACKOFF_S = 0.05

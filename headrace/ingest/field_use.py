@@ -14,7 +14,7 @@ from typing import Self
 from headrace.definitions.stream import Stream
 from headrace.ingest.base import Records
 from headrace.ingest.decoded import UNKNOWN_FIELD, Decoded, did_you_mean, shown
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 PROPERTY = "headrace.field_use"
 NAMES_MAX = 20  # of undeclared fields; a producer may invent any number

@@ -17,9 +17,9 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace.crash_points import crash_point
 from headrace.ingest.base import Position, Seen
 from headrace.registry import SealedSource
-from headrace.tables.commit import Fence, move_properties
+from headrace.tables.commits.operations import Fence, move_properties
+from headrace.tables.history.property_log import OFFSETS_PREFIX, SEALED
 from headrace.tables.lake import LakeTable
-from headrace.tables.property_log import OFFSETS_PREFIX, SEALED
 
 OPEN_MAX = 32  # each takes some 200 bytes of every metadata file
 _MOVED_AT_ONCE_MAX = 4 * OPEN_MAX

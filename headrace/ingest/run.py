@@ -31,10 +31,10 @@ from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.status import IngestResult, Taken, most_first
-from headrace.tables.adopt import fresh
-from headrace.tables.commit import Provenance, append
-from headrace.tables.files import TableWriter
+from headrace.tables.commits.adopt import fresh
+from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import TableWriter
 
 ROWS_PER_COMMIT = 1_000_000
 

@@ -32,8 +32,8 @@ from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
 from headrace.tables.verified import VerifiedFiles
+from headrace.tables.version import TableVersion
 
 if TYPE_CHECKING:
     from dbt.adapters.duckdb.utils import TargetConfig

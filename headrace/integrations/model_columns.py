@@ -11,8 +11,10 @@ from headrace.errors import AlterRefusedError, ContractError, ModelColumnsError,
 from headrace.iceberg import partitions, schema
 from headrace.integrations.model_request import ModelRequest
 from headrace.tables.alter import deleted_by
-from headrace.tables.alter_plan import AlterPlan, plan_alter
-from headrace.tables.alter_steps import (
+from headrace.tables.evolution.declare import former_names, is_wider
+from headrace.tables.evolution.plan import AlterPlan, plan_alter
+from headrace.tables.evolution.protected_columns import roles_by_id
+from headrace.tables.evolution.steps import (
     AddColumn,
     DropColumn,
     MakeOptional,
@@ -20,8 +22,6 @@ from headrace.tables.alter_steps import (
     Step,
     WidenColumn,
 )
-from headrace.tables.evolve import former_names, is_wider
-from headrace.tables.roles import roles_by_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,12 @@ from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.model_rows import checked_rows
 from headrace.integrations.model_types import arrow_schema
 from headrace.integrations.rebuild import RebuildPlan, only_after
-from headrace.tables import commit
-from headrace.tables.commit import Commit, Provenance
-from headrace.tables.files import TableWriter
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Commit, Provenance
+from headrace.tables.commits.planned import PlannedTable, stage_table
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.locks import table_lock
-from headrace.tables.planned import PlannedTable, stage_table
+from headrace.tables.writer import TableWriter
 
 BUILD_TRIES_MAX = 4
 _BACKOFF_S = 0.05
@@ -157,13 +157,13 @@ class ModelBuild:
     def _commit(self, table: LakeTable, files: tuple[DataFile, ...]) -> Outcome:
         guard = only_after(self.lake, table.name, base=self.plan.base)
         if self.plan.mode == "all":
-            done = commit.overwrite(table, files, provenance=self._provenance, guard=guard)
+            done = operations.overwrite(table, files, provenance=self._provenance, guard=guard)
             return self._done("replaced", done, f"all ({self.plan.reason})")
         if self.plan.mode == "days":
             return self._commit_days(table, files, guard=guard)
         if not files:
             return self._unchanged("no new rows")
-        done = commit.append(table, files, provenance=self._provenance, guard=guard)
+        done = operations.append(table, files, provenance=self._provenance, guard=guard)
         return self._done("appended", done, "")
 
     def _commit_days(
@@ -171,7 +171,7 @@ class ModelBuild:
     ) -> Outcome:
         wanted = {(day,) for day in self.plan.days}
         try:
-            done = commit.overwrite_partitions(
+            done = operations.overwrite_partitions(
                 table, files, partitions=wanted, provenance=self._provenance, guard=guard
             )
         except ValueError as error:

@@ -14,11 +14,11 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
-from headrace.tables.ancestry import Ancestry
-from headrace.tables.changes import changes
+from headrace.tables.evolution.protected_columns import STREAM_PROPERTY
+from headrace.tables.history.ancestry import Ancestry
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.roles import STREAM_PROPERTY
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _EPOCH = dt.date(1970, 1, 1)
 _DAY = dt.timedelta(days=1)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from headrace.config import MIB
 from headrace.iceberg import delete_files
 from headrace.iceberg.partitions import PartitionKey
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 
 SMALL_SHARE = 0.75  # a file below this share of the target counts as small
 GROUP_BYTES = 1024 * MIB

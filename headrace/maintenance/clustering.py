@@ -14,7 +14,7 @@ from pyiceberg.types import PrimitiveType
 
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg.partitions import PartitionKey
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 
 CLUSTER_BY = "headrace.cluster_by"  # the table property in which streams declare their keys
 

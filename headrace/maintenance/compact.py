@@ -17,10 +17,10 @@ from headrace.maintenance.clustering import SortKey, find_order, sort_order_of
 from headrace.maintenance.plan import CompactionPlan, files_of, plan_compaction
 from headrace.maintenance.rewrite import Rewriter, Rewritten
 from headrace.storage.locations import local_path
-from headrace.tables.attempt import commit_updates
-from headrace.tables.commit import Commit, Provenance, replace_files
+from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.commits.operations import Commit, Provenance, replace_files
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
 PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one

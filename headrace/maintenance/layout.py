@@ -14,7 +14,7 @@ from headrace.maintenance.manifest_layout import ManifestLayout, manifest_layout
 from headrace.maintenance.plan import is_small
 from headrace.maintenance.runs import BinSize, full_plan, light_plan, reasons, sizes
 from headrace.tables.flaws import Flaw, count_flaws, find_flaws
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
 

@@ -9,7 +9,7 @@ from pyiceberg.table.update import RemoveSchemasUpdate, SetPropertiesUpdate, Tab
 
 from headrace.iceberg import column_metrics
 from headrace.iceberg import standard_properties as standard
-from headrace.tables.attempt import commit_updates
+from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
 SCHEMAS_FINE = 10  # a table of 200 columns has 20 KB for each schema it ever had

@@ -14,7 +14,7 @@ from headrace.maintenance.perform import ActionResult, Outcome, run_action
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import TableState, table_state
 from headrace.tables.lake import Lake
-from headrace.tables.unreadable import read_each
+from headrace.tables.readable import read_each
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from headrace.maintenance.compact import PASSES_MAX, apply_compaction
 from headrace.maintenance.limits import apply_limits
 from headrace.maintenance.state import table_state
 from headrace.maintenance.wording import counted, size_text
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 
 Step = Callable[[], None]
@@ -113,7 +113,7 @@ def _rewrite_manifests(table: LakeTable, action: Action, run_id: str, _step: Ste
     before = state.layout.manifests
     if not before.pays:
         return _Done(detail="the manifests are in order already")
-    commit.rewrite_manifests(table, provenance=Provenance(run_id=run_id))
+    operations.rewrite_manifests(table, provenance=Provenance(run_id=run_id))
     after = table_state(table).layout.manifests
     return _Done(
         detail=f"{counted(before.manifests, 'manifest')} → {after.manifests:,}, "
@@ -124,7 +124,7 @@ def _rewrite_manifests(table: LakeTable, action: Action, run_id: str, _step: Ste
 
 
 def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:
-    gone = commit.expire(
+    gone = operations.expire(
         table,
         keep=table.lake.settings.snapshots_kept,
         before_ms=time.time_ns() // 1_000_000,

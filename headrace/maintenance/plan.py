@@ -24,7 +24,7 @@ from headrace.maintenance.bins import (
 )
 from headrace.maintenance.clustering import SortKey
 from headrace.tables.flaws import find_flaws
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 __all__ = ["CompactionPlan", "DeleteUse", "files_of", "is_small", "plan_compaction"]
 

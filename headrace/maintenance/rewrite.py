@@ -18,9 +18,9 @@ from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.maintenance.bins import Bin, Strategy
 from headrace.maintenance.clustering import SortKey
 from headrace.maintenance.prefetch import ahead
-from headrace.tables.files import TableWriter
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
+from headrace.tables.writer import TableWriter
 
 ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
 _ROWS_AHEAD = ROWS_PER_ROW_GROUP  # so that a row group is read while the one before is written

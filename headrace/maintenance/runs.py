@@ -15,7 +15,7 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.maintenance.bins import Bin, CompactionPolicy, Reason
 from headrace.maintenance.plan import CompactionPlan, plan_compaction
 from headrace.maintenance.tiers import full_tiers
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one
 

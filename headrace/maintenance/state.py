@@ -17,10 +17,10 @@ from headrace.maintenance.layout import Layout, layout_at
 from headrace.maintenance.limits import Limits, plan_limits
 from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES, look_is_due
 from headrace.registry import Measure
-from headrace.tables.history import record_head
+from headrace.tables.history.commit_log import record_head
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
 from headrace.tables.verified import VerifiedFiles
+from headrace.tables.version import TableVersion
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
 LATENESS_S = "headrace.lateness_s"  # a stream's table says how late rows may come

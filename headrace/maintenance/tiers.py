@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from headrace.maintenance.plan import is_small
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 
 FILES_PER_TIER = 8
 

@@ -6,7 +6,7 @@ from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.identifiers import quote
 from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 EXAMPLES_MAX = 3
 _USED_TIMES = ("__event_time", "__known_at")

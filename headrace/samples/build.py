@@ -17,11 +17,11 @@ from headrace.samples.partition import PartitionBuilder
 from headrace.samples.plan import BuildPlan, day_text, plan_build
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
-from headrace.tables import commit
-from headrace.tables.adopt import fresh
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.adopt import fresh
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 RECIPE_PROPERTY = "headrace.recipe"
 TRAINING_CODEC = "uncompressed"
@@ -138,7 +138,9 @@ def _build_day(
         inputs=plan.pinned.inputs, code=plan.recipe.code, run_id=run_id, notes=_LEAK_FREE
     )
     with fresh(table, files):
-        done = commit.overwrite_partitions(table, files, partitions=[(day,)], provenance=provenance)
+        done = operations.overwrite_partitions(
+            table, files, partitions=[(day,)], provenance=provenance
+        )
     return BuiltDay(
         day=day,
         reason=plan.reasons[day],

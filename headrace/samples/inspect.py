@@ -20,7 +20,7 @@ from headrace.samples.resolve import (
     ResolvedLabel,
 )
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _US = dt.timedelta(microseconds=1)

@@ -7,7 +7,7 @@ from headrace.definitions.dbt_project import MODEL_PROPERTY, lost_model
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 
 def lost_models(settings: Settings, versions: Mapping[str, TableVersion]) -> Iterator[str]:

@@ -26,7 +26,7 @@ from headrace.samples.resolve import (
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _DAY = dt.timedelta(days=1)
 

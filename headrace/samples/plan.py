@@ -13,9 +13,9 @@ from headrace.samples.partition import Pinned, reach
 from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
-from headrace.tables.changes import changes
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _DAY = dt.timedelta(days=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

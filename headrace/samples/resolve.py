@@ -17,7 +17,7 @@ from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.watermarks import source_tables
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 # How a stream's table says in which order its rows arrived; `(source, partition, offset)` is unique.
 _ARRIVAL = ("_source", "_source_partition", "_source_offset")

@@ -13,7 +13,7 @@ from headrace.samples.resolve import (
     Recipe,
     ResolvedLabel,
 )
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 TIME = pa.timestamp("us", tz="UTC")
 _VALUES = {"exists": pa.int32(), "count": pa.int64()}

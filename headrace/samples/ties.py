@@ -10,7 +10,7 @@ from headrace.engines.base import Engine
 from headrace.identifiers import quote
 from headrace.samples.point_in_time import FeatureJoin, key_hash_sql
 from headrace.samples.times import Span
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _NONE = np.zeros(0, dtype=np.uint64)
 

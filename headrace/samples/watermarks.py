@@ -2,9 +2,9 @@
 
 import json
 
-from headrace.tables.history import INPUTS
+from headrace.tables.history.commit_log import INPUTS
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 WATERMARK = "headrace.watermark"
 _DEPTH_MAX = 16  # tables between a label and its stream

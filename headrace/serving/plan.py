@@ -9,9 +9,9 @@ from headrace.definitions.feature_view import FeatureView
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.serving.store import ViewState
-from headrace.tables.changes import Changes, changes
+from headrace.tables.history.changes import Changes, changes
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 Mode = Literal["full", "incremental", "unchanged", "superseded"]
 

@@ -16,7 +16,7 @@ from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
 from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _RELATION, _STORED, _RECEDED = "published_view", "stored_rows", "receded_keys"
 _ATTEMPTS_MAX = 8

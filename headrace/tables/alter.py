@@ -16,8 +16,9 @@ from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import CommitConflictError
 from headrace.iceberg.manifests import live_entries, manifests_of
-from headrace.tables.alter_plan import AlterPlan, plan_alter, state_of
-from headrace.tables.alter_steps import (
+from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.evolution.plan import AlterPlan, plan_alter, state_of
+from headrace.tables.evolution.steps import (
     AddColumn,
     DropColumn,
     MakeOptional,
@@ -27,8 +28,7 @@ from headrace.tables.alter_steps import (
     Step,
     WidenColumn,
 )
-from headrace.tables.alter_updates import is_true, requirements_of, updates_of
-from headrace.tables.attempt import commit_updates
+from headrace.tables.evolution.updates import is_true, requirements_of, updates_of
 from headrace.tables.lake import LakeTable
 
 __all__ = [

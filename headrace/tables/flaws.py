@@ -12,7 +12,7 @@ from headrace.errors import CorruptFileError
 from headrace.iceberg.bounds import doubtful_bounds, text_columns
 from headrace.iceberg.inspection import inspect
 from headrace.iceberg.standard_properties import names_a_codec_of_some_engines
-from headrace.tables.scan import FileEntry, TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 # what pyarrow calls the codecs that every engine reads
 _PORTABLE = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"})

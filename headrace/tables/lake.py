@@ -37,11 +37,11 @@ from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
-from headrace.tables import evolve
-from headrace.tables.catalog import CATALOG
+from headrace.tables.catalogs.memo import CATALOG
+from headrace.tables.catalogs.open import open_databases, refuse_absent
+from headrace.tables.evolution import declare
 from headrace.tables.locks import table_lock
-from headrace.tables.opening import open_databases, refuse_absent
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
@@ -206,7 +206,7 @@ class Lake:
                 absent = {k: v for k, v in (defaults or {}).items() if k not in current.properties}
                 said = {**absent, **(properties or {})}
                 with contextlib.suppress(CommitFailedException):
-                    evolve.bring_in_line(current, schema_wanted, terms=terms, properties=said)
+                    declare.bring_in_line(current, schema_wanted, terms=terms, properties=said)
                     return table
         raise CommitConflictError(str(name), "its schema lost every race with other commits")
 

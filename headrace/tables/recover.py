@@ -20,9 +20,9 @@ from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.storage import durable
 from headrace.storage.locations import local_path
-from headrace.tables import opening
-from headrace.tables.catalog import read_metadata
-from headrace.tables.history import record_of
+from headrace.tables.catalogs import open
+from headrace.tables.catalogs.memo import read_metadata
+from headrace.tables.history.commit_log import record_of
 
 _VERSION = re.compile(r"(\d+)-.*\.metadata\.json")
 _BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
@@ -80,7 +80,7 @@ def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
 
     """
     with _replacing(settings.catalog_file) as draft:
-        catalog = opening.catalog_in(draft, settings)
+        catalog = open.catalog_in(draft, settings)
         with contextlib.closing(catalog):
             for each in tables:
                 catalog.create_namespace_if_not_exists(each.name.namespace)
@@ -99,7 +99,7 @@ def recovered_registry(settings: Settings) -> Generator[Registry]:
 
     """
     with _replacing(settings.registry_file) as draft:
-        catalog = opening.open_catalog(settings)
+        catalog = open.open_catalog(settings)
         registry = Registry(f"sqlite:///{draft}")
         with contextlib.closing(catalog), contextlib.closing(registry):
             for namespace in catalog.list_namespaces():

@@ -23,7 +23,7 @@ from headrace.config import Settings
 from headrace.errors import CorruptFileError
 from headrace.storage.locations import local_path
 from headrace.storage.pages import check_pages
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 DATABASE = "verified.db"
 _WAIT_S = 10.0

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headrace.identifiers import TableName
 from headrace.tables.lake import Lake
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 
 _WATERMARK = "headrace.watermark"
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from headrace.cli.main import make_app
 from headrace.cli.output import on_catalog
 from tests.conftest import ROOT
+from tests.tables.catalogs.test_foreign import rows
 from tests.tables.factories import EVENTS
-from tests.tables.test_foreign import rows
 
 Headrace = Callable[..., Result]
 _RUN = "from headrace.cli.main import run; run()"

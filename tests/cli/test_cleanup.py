@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.storage.locations import local_path
-from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.tables.factories import add, events, events_table, ids_of
 

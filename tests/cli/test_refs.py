@@ -11,9 +11,10 @@ from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.datasets.publish import publish
 from headrace.identifiers import TableName
-from headrace.tables import commit, leases, refs
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.refs import leases, refs
 from tests.conftest import ROOT
 from tests.datasets.conftest import (
     CLICKS,
@@ -27,7 +28,7 @@ from tests.datasets.conftest import (
 )
 from tests.tables.factories import add, events_table, ids_of
 from tests.tables.histories import branch_ids, take, write
-from tests.tables.test_wap import rows_with
+from tests.tables.publishing.test_write_audit_publish import rows_with
 
 Headrace = Callable[..., Result]
 
@@ -167,7 +168,7 @@ def test_rollback_shows_commits_rows_and_offsets_and_wants_apply(
     )
     assert done["applied"]
     assert ids_of(table) == [0, 1]
-    assert commit.offsets(table.head(), "log") == {"part-0": 2}
+    assert operations.offsets(table.head(), "log") == {"part-0": 2}
     assert "already" in headrace("rollback", "raw.events", "good", "--apply").stdout
 
 
@@ -215,7 +216,7 @@ def test_publish_picks_or_refuses_when_main_has_moved_on(
     add(table, [5])
     assert "by cherry-pick" in headrace("publish", "raw.events", "trial", "--apply").stdout
     assert ids_of(table) == [1, 2, 3, 4, 5]
-    commit.overwrite(table, [], provenance=Provenance(), branch="trial")
+    operations.overwrite(table, [], provenance=Provenance(), branch="trial")
     assert "refused: `main` has commits" in headrace("publish", "raw.events", "trial").stdout
     refused = headrace("publish", "raw.events", "trial", "--apply")
     assert refused.exit_code == 1

@@ -16,10 +16,10 @@ from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.maintenance.clustering import CLUSTER_BY
 from headrace.maintenance.compact import compact
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import UTC_US
 from tests.tables.portable import not_portable
 
@@ -51,7 +51,7 @@ def rows(ids: Sequence[int]) -> pa.RecordBatch:
 
 
 def put(table: LakeTable, ids: Sequence[int]) -> None:
-    commit.append(table, write_batches(table, [rows(ids)]), provenance=Provenance())
+    operations.append(table, write_batches(table, [rows(ids)]), provenance=Provenance())
 
 
 def appended(table: LakeTable) -> None:
@@ -85,7 +85,7 @@ def computed(table: LakeTable) -> None:
     with DuckDBEngine.open(table.lake.settings) as engine:
         engine.bind("events", table.head())
         files = engine.write("select * replace (id + 1000 as id) from events", into=table)
-    commit.append(table, files, provenance=Provenance())
+    operations.append(table, files, provenance=Provenance())
 
 
 @pytest.mark.parametrize("write", [appended, packed, sorted_anew, merged, deleted, computed])

@@ -13,9 +13,14 @@ from headrace.iceberg.partitions import key_to_text
 from headrace.identifiers import TableName
 from headrace.registry import Build
 from headrace.samples.resolve import resolve
-from headrace.tables.commit import Provenance, append, overwrite_partitions, replace_files
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import (
+    Provenance,
+    append,
+    overwrite_partitions,
+    replace_files,
+)
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")
 FIRST = dt.date(2019, 11, 24)

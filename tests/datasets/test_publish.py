@@ -24,7 +24,7 @@ from headrace.errors import (
 from headrace.registry import Registry
 from headrace.tables import alter
 from headrace.tables.lake import Lake
-from headrace.tables.refs import tag, tags
+from headrace.tables.refs.refs import tag, tags
 from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
 
 

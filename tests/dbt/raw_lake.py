@@ -9,10 +9,10 @@ import pyarrow as pa
 
 from headrace.config import Settings
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 
 TS = pa.timestamp("us", tz="UTC")
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -121,7 +121,9 @@ class RawLake:
         self._offset += data.num_rows
         if data.num_rows:
             table = self.lake.table(f"raw.{stream}")
-            commit.append(table, write_batches(table, data.to_batches()), provenance=Provenance())
+            operations.append(
+                table, write_batches(table, data.to_batches()), provenance=Provenance()
+            )
 
     def rows(self, table: str, *, without: str = "") -> list[dict[str, Any]]:
         """Every row of a table, without one column, in an order of its own."""

@@ -10,10 +10,10 @@ import pytest
 
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.integrations.dbt_build import build_features
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
-from headrace.tables.history import INPUTS
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.commit_log import INPUTS
+from headrace.tables.writer import write_batches
 from tests.dbt.raw_lake import START, RawLake
 
 TABLES = (
@@ -159,7 +159,7 @@ def test_compaction_of_an_input_builds_nothing(built: RawLake, dbt: Callable[...
     table = built.lake.table("raw.clicks")
     version = table.head()
     replaced = write_batches(table, version.to_arrow().to_batches())
-    commit.replace_files(
+    operations.replace_files(
         table,
         removed=[entry.data_file for entry in version.files()],
         added=replaced,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from headrace.engines.live_rows import live_rows
 from headrace.engines.rewrite import wanted_columns
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 START = dt.datetime(2024, 5, 1, tzinfo=ZoneInfo("UTC"))  # as Arrow gives it back, to the letter
 SCHEMA = pa.schema(
@@ -51,7 +51,7 @@ def arrow(rows: Iterable[Row]) -> pa.Table:
 
 def add_rows(table: LakeTable, rows: Iterable[Row]) -> None:
     files = write_batches(table, arrow(rows).to_batches())
-    commit.append(table, files, provenance=Provenance())
+    operations.append(table, files, provenance=Provenance())
 
 
 def rows_of(table: LakeTable, *, branch: str = "main") -> list[Row]:

@@ -11,7 +11,7 @@ from headrace.engines.delete import delete_where
 from headrace.engines.merge import merge
 from headrace.errors import CommitConflictError
 from headrace.maintenance.compact import compact
-from headrace.tables.commit import Provenance
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from tests.engines.keyed import Row, add_rows, arrow
 from tests.processes import CONTEXT

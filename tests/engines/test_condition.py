@@ -25,8 +25,8 @@ from headrace.engines.condition import Condition
 from headrace.engines.condition_text import DEPTH_MAX, TEXT_CHARS_MAX
 from headrace.errors import ConditionError
 from headrace.identifiers import TableName
-from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.engines import conditions, keyed
 from tests.engines.keyed import SCHEMES, Row, add_rows, arrow, keyed_table
 

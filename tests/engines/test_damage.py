@@ -13,8 +13,8 @@ from headrace.errors import CorruptFileError
 from headrace.maintenance.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.refs import tag
-from headrace.tables.rollback import apply_rollback, plan_rollback
+from headrace.tables.refs.refs import tag
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import add, events_table, ids_of
 
 _TO = re.compile(r"`headrace tables rollback raw\.events (\d+)`")

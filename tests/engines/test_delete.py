@@ -14,8 +14,8 @@ from headrace.engines.condition import Condition
 from headrace.engines.delete import Deleted, apply_delete, count_deletion, delete_where, plan_delete
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import ConditionError, CorruptFileError
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
 from tests.engines import conditions, keyed
 from tests.engines.keyed import SCHEMES, Row, add_rows, in_order, keyed_table, paths, rows_of

@@ -14,10 +14,10 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.spill import SpillFolder
 from headrace.errors import StorageFullError
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import EVENTS, START, add, events_table, ids_of
@@ -71,7 +71,7 @@ def test_written_files_are_invisible_until_the_committer_adopts_them(lake: Lake)
             into=table,
         )
         assert ids_of(table) == []
-        commit.append(table, files, provenance=Provenance())
+        operations.append(table, files, provenance=Provenance())
         assert ids_of(table) == [0, 1, 2, 3, 4]
 
 
@@ -90,7 +90,7 @@ def test_a_snapshot_from_before_a_schema_change_binds_in_the_newer_schema(lake: 
     name = TableName("raw", "changing")
     table = lake.create(name, pa.schema([("a", pa.int32())]))
     batch = pa.record_batch({"a": pa.array([1], pa.int32())})
-    first = commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    first = operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     wider = pa.schema([("a", pa.int64()), ("b", pa.string())])
     lake.create(name, wider)
     with DuckDBEngine.open(lake.settings) as engine:
@@ -100,7 +100,7 @@ def test_a_snapshot_from_before_a_schema_change_binds_in_the_newer_schema(lake: 
             assert read.schema.types == wider.types
             assert read.to_pylist() == [{"a": 1, "b": None}]
         newer = pa.record_batch({"a": pa.array([2**40]), "b": ["x"]})
-        commit.append(table, write_batches(table, [newer]), provenance=Provenance())
+        operations.append(table, write_batches(table, [newer]), provenance=Provenance())
         engine.bind("changing", table.head())
         read = engine.query("select * from changing order by a").read_all()
         assert read.to_pylist() == [{"a": 1, "b": None}, {"a": 2**40, "b": "x"}]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from headrace.engines.keys import NONE, KeyFilter, KeySet
 from headrace.identifiers import TableName
-from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.engines import keyed
 from tests.engines.keyed import SCHEMA, SCHEMES, Row, add_rows, arrow, keyed_table
 

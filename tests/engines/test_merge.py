@@ -23,11 +23,11 @@ from headrace.errors import (
 )
 from headrace.iceberg.delete_files import has_equality
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.engines import keyed
 from tests.engines.keyed import (
     SCHEMA,
@@ -208,7 +208,7 @@ def test_rewritten_files_are_closed_at_the_target_size(settings: Settings) -> No
         ids = np.random.default_rng(1).integers(0, 2**62, 280_000)
         for half in np.split(ids, 2):
             rows = [pa.record_batch({"id": half})]
-            commit.append(table, write_batches(table, rows), provenance=Provenance())
+            operations.append(table, write_batches(table, rows), provenance=Provenance())
         again = pa.table({"id": [ids[0], ids[-1], -1]})
         assert merge(table, again, key=["id"], provenance=Provenance()).files_rewritten == 2
         files = table.head().files()
@@ -302,7 +302,7 @@ def test_columns_added_and_widened_since_the_rows_came_merge_as_they_are_now(lak
     name = TableName("raw", "evolving")
     table = lake.create(name, pa.schema([("k", pa.int32()), ("v", pa.int32())]))
     old = pa.record_batch({"k": pa.array([1, 2], pa.int32()), "v": pa.array([1, 2], pa.int32())})
-    commit.append(table, write_batches(table, [old]), provenance=Provenance())
+    operations.append(table, write_batches(table, [old]), provenance=Provenance())
     lake.create(name, pa.schema([("k", pa.int64()), ("v", pa.int64()), ("w", pa.string())]))
     new = pa.table({"k": [2, 2**40], "v": [2**41, 0], "w": ["x", "y"]})
     done = merge(table, new, key=["k"], provenance=Provenance())

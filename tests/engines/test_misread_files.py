@@ -16,8 +16,8 @@ from headrace.identifiers import quote_text
 from headrace.maintenance.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake
+from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import NAME, unmarked_text, unproved_bounds
-from tests.tables.test_foreign import sql_catalog
 
 
 @pytest.fixture

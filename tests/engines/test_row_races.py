@@ -13,7 +13,7 @@ from headrace.engines.delete import delete_where
 from headrace.engines.merge import NewRows, merge, merge_into
 from headrace.engines.rewrite import TRIES_MAX, rewrite, until_it_lands
 from headrace.errors import CatalogBusyError, CommitConflictError
-from headrace.tables.commit import Provenance
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
 from headrace.tables.locks import table_lock
 from tests.engines.keyed import START, Row, add_rows, arrow, in_order, keyed_table, rows_of

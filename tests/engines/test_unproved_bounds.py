@@ -13,10 +13,10 @@ from headrace.engines.merge import merge
 from headrace.iceberg.bounds import BoundsProof
 from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from tests.tables.test_foreign import sql_catalog
+from headrace.tables.writer import write_batches
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 COLUMNS = pa.schema([pa.field("id", pa.int64()), pa.field("s", pa.string())])
 LONG = "z" * 5_000  # pyarrow keeps no minimum and maximum of a row group with such a text

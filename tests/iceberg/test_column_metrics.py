@@ -13,10 +13,10 @@ from headrace.definitions.feature_view import PROPERTY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.iceberg.column_metrics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 BOUNDED = "truncate(16)"
 _PREFIX = "write.metadata.metrics.column."
@@ -110,7 +110,7 @@ def test_a_wide_table_has_bounds_of_what_prunes_and_counts_of_everything(lake: L
     schema = table.iceberg().schema()
     rows = {name: pa.array([None, 1, 2], pa.int64()) for name in schema.column_names}
     batch = pa.record_batch(rows | {"c59": pa.array([7, 7, 7], pa.int64())})
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     (file,) = table.head().files()
     found = {schema.find_column_name(at) for at in file.data_file.lower_bounds}
     assert {"c55", "c56", "c57", "c58", "c59", "c0"} <= found

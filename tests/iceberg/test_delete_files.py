@@ -13,10 +13,10 @@ from pyiceberg.manifest import FileFormat
 from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
@@ -90,11 +90,11 @@ def test_commits_carry_delete_files_and_their_counts(lake: Lake) -> None:
     delete_positions(table, {file: [4, 5]})
     for i in range(10, 30):  # manifests merge several times
         add(table, [i], day=i % 3)
-    commit.rewrite_manifests(table, provenance=Provenance())
+    operations.rewrite_manifests(table, provenance=Provenance())
     wanted = [i for i in range(30) if i not in {4, 5}]
     assert ids_of(table) == wanted == engine_ids(table) == stock_ids(table)
     assert table.head().summary["total-delete-files"] == "1"
-    commit.overwrite_partitions(table, [], partitions=[day_key(0)], provenance=Provenance())
+    operations.overwrite_partitions(table, [], partitions=[day_key(0)], provenance=Provenance())
     assert ids_of(table) == [i for i in range(10, 30) if i % 3] == engine_ids(table)
     summary = table.head().summary
     assert (summary["total-delete-files"], summary["total-position-deletes"]) == ("0", "0")
@@ -109,7 +109,7 @@ def test_replacing_a_file_whose_rows_were_deleted_meanwhile_is_refused(lake: Lak
     copy = write_batches(table, [events([1, 2, 3])])
     delete_positions(table, {file: [1]})
     with pytest.raises(CommitConflictError, match="deleted rows"):
-        commit.replace_files(
+        operations.replace_files(
             table,
             removed=[file.data_file],
             added=copy,
@@ -128,7 +128,7 @@ def test_deletes_of_other_files_are_no_reason_to_refuse(lake: Lake) -> None:
     (other,) = base.files(partitions=[day_key(1)])
     copy = write_batches(table, [events([1, 2, 3])])
     delete_positions(table, {other: [0]})
-    commit.replace_files(
+    operations.replace_files(
         table,
         removed=[file.data_file],
         added=copy,
@@ -146,7 +146,7 @@ def test_a_file_replaced_together_with_its_deletes_does_not_bring_rows_back(lake
     base = table.head()
     (file,) = base.files()
     copy = write_batches(table, [events([1, 3])])
-    commit.replace_files(
+    operations.replace_files(
         table,
         removed=[file.data_file],
         removed_deletes=file.deletes,
@@ -163,7 +163,7 @@ def test_a_file_replaced_together_with_its_deletes_does_not_bring_rows_back(lake
 def test_deletes_by_value_that_duckdb_reads_wrong_are_refused(lake: Lake) -> None:
     table = plain_table(lake)
     batch = events([1, 2]).set_column(1, "name", pa.array([None, "gone"]))
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     delete_values(table, pa.table({"name": ["gone"]}))
     with pytest.raises(UnsupportedTableError, match="compact"):
         engine_ids(table)
@@ -173,7 +173,7 @@ def test_duckdb_takes_nulls_away(lake: Lake, tmp_path: Path) -> None:
     """The fault that `_refuse_lost_nulls` guards against; when this fails, the guard may go."""
     table = plain_table(lake)
     batch = events([1, 2]).set_column(1, "name", pa.array([None, "gone"]))
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     delete_values(table, pa.table({"name": ["gone"]}))
     connection = duckdb.connect()
     load_iceberg_extension(connection)

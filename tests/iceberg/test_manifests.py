@@ -19,10 +19,10 @@ from headrace.errors import CorruptFileError
 from headrace.iceberg import manifests
 from headrace.iceberg.manifest_writer import chunks
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 
@@ -31,13 +31,15 @@ def change_somehow(table: LakeTable, chance: random.Random, number: int) -> None
     files = table.head().files(partitions=[key])
     match chance.choices(["append", "overwrite", "replace", "cluster"], [6, 1, 1, 1])[0]:
         case "cluster":
-            commit.rewrite_manifests(table, provenance=Provenance(), entries_max=5)
+            operations.rewrite_manifests(table, provenance=Provenance(), entries_max=5)
         case "overwrite":
             rewritten = write_batches(table, [events([number], day=day)])
-            commit.overwrite_partitions(table, rewritten, partitions=[key], provenance=Provenance())
+            operations.overwrite_partitions(
+                table, rewritten, partitions=[key], provenance=Provenance()
+            )
         case "replace" if files:
             rows = table.head().to_arrow(partitions=[key])
-            commit.replace_files(
+            operations.replace_files(
                 table,
                 removed=[file.data_file for file in files],
                 added=write_batches(table, rows.to_batches()),
@@ -105,7 +107,7 @@ def test_a_plan_of_one_partition_opens_few_manifests_once_they_are_rewritten(
     table = events_table(lake)
     for number in range(48):
         add(table, [number], day=number % 6)
-    commit.rewrite_manifests(table, provenance=Provenance(), entries_max=8)
+    operations.rewrite_manifests(table, provenance=Provenance(), entries_max=8)
     opened: list[str] = []
     read = manifests.entries_of
 
@@ -148,7 +150,7 @@ def test_appends_leave_full_manifests_alone(lake: Lake) -> None:
     # one real file under many names: nothing here reads its rows
     for batch in range(10):
         copies = [copy_of(file, f"{file.file_path}-{batch}-{number}") for number in range(600)]
-        commit.append(table, copies, provenance=Provenance())
+        operations.append(table, copies, provenance=Provenance())
     before = {m.manifest_path for m in manifests_of_head(table)}
     for number in range(20):
         add(table, [number])

@@ -9,11 +9,11 @@ from pyiceberg.transforms import IdentityTransform
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import ContractError, UnsupportedTableError
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table, ids_of
 
 NAME = TableName("raw", "parts")
@@ -23,7 +23,7 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def put(table: LakeTable, kind: pa.DataType, values: list[object]) -> None:
     batch = pa.record_batch({"part": pa.array(values, kind), "n": list(range(len(values)))})
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_each_key_finds_exactly_its_rows_in_every_reader(
         assert table.head().to_arrow(partitions=[key]).num_rows == 10
     with DuckDBEngine.open(lake.settings) as engine:
         for left, key in reversed(list(enumerate(wanted))):
-            commit.overwrite_partitions(table, [], partitions=[key], provenance=Provenance())
+            operations.overwrite_partitions(table, [], partitions=[key], provenance=Provenance())
             head = table.head()
             assert head.row_count == head.to_arrow().num_rows == 10 * left
             assert table.iceberg().scan().to_arrow().num_rows == 10 * left
@@ -115,7 +115,7 @@ def test_files_of_older_schemes_are_read_whole_and_refused_by_partition(lake: La
     with pytest.raises(UnsupportedTableError, match="older partition scheme"):
         table.head().files(partitions=[(*day_key(0), "event 3")])
     with pytest.raises(UnsupportedTableError, match="older partition scheme"):
-        commit.overwrite_partitions(
+        operations.overwrite_partitions(
             table, [], partitions=[(*day_key(0), "event 3")], provenance=Provenance()
         )
     with pytest.raises(UnsupportedTableError, match="scheme changed"):
@@ -131,7 +131,7 @@ def test_an_unpartitioned_table_is_overwritten_as_one_partition(lake: Lake) -> N
     for i in range(10):
         add(table, [i])
     files = write_batches(table, [events([50])])
-    commit.overwrite_partitions(table, files, partitions=[()], provenance=Provenance())
+    operations.overwrite_partitions(table, files, partitions=[()], provenance=Provenance())
     assert ids_of(table) == [50]
     assert table.head().partitions == ((),)
     assert changes(table, since=None).partitions == {()}

@@ -21,14 +21,14 @@ from headrace.errors import UnfitFileError
 from headrace.iceberg import schema
 from headrace.iceberg.projection import Projection
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.evolution.schema_edit import edit
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion, read_file
-from headrace.tables.schema_edit import edit
+from headrace.tables.version import TableVersion, read_file
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
-from tests.tables import evolution
+from tests.tables import evolved
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +40,26 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 
 
 @st.composite
-def first_schemas(draw: evolution.Draw) -> Schema:
+def first_schemas(draw: evolved.Draw) -> Schema:
     """A table's first schema: a required `row` and some random columns."""
-    columns = draw(evolution.structs(evolution.types()))
+    columns = draw(evolved.structs(evolved.types()))
     row = NestedField(0, "row", LongType(), required=True)
     return assign_fresh_schema_ids(Schema(row, *columns.fields))
 
 
-def rows_of(draw: evolution.Draw, now: Schema, *, first_row: int) -> list[dict[int, Any]]:
+def rows_of(draw: evolved.Draw, now: Schema, *, first_row: int) -> list[dict[int, Any]]:
     """Some rows by field id, `row` numbered from `first_row`."""
     row_id = now.find_field("row").field_id
     count = draw(st.integers(1, 4))
     kinds = {f.field_id: f.field_type for f in now.fields}
     return [
-        {key: draw(evolution.values(kind)) for key, kind in kinds.items()} | {row_id: first_row + i}
+        {key: draw(evolved.values(kind)) for key, kind in kinds.items()} | {row_id: first_row + i}
         for i in range(count)
     ]
 
 
 def batch_of(rows: list[dict[int, Any]], now: Schema) -> pa.RecordBatch:
-    named = [evolution.shown(row, now.as_struct()) for row in rows]
+    named = [evolved.shown(row, now.as_struct()) for row in rows]
     return pa.RecordBatch.from_pylist(named, schema.to_arrow(now))
 
 
@@ -77,7 +77,7 @@ def check_readers(
 ) -> None:
     """Compare our reader, DuckDB and stock pyiceberg with what the rows show in today's schema."""
     now = table.iceberg().schema()
-    expected = [evolution.shown(row, now.as_struct()) for row in rows]
+    expected = [evolved.shown(row, now.as_struct()) for row in rows]
     ours = version.to_arrow()
     ours.validate(full=True)
     assert ours.schema.equals(schema.to_arrow(now))
@@ -86,11 +86,11 @@ def check_readers(
     if version.snapshot_id == table.head().snapshot_id:  # others it shows in the schema of then
         theirs = in_order(table.iceberg().scan().to_arrow())
         kind = now.as_struct()
-        flat = [evolution.without_null_lists(each, kind) for each in theirs]
-        assert flat == [evolution.without_null_lists(each, kind) for each in expected]
+        flat = [evolved.without_null_lists(each, kind) for each in theirs]
+        assert flat == [evolved.without_null_lists(each, kind) for each in expected]
 
 
-def stored(draw: evolution.Draw, kind: pa.DataType) -> pa.DataType:
+def stored(draw: evolved.Draw, kind: pa.DataType) -> pa.DataType:
     """Another Arrow type that a Parquet file of the same values may give back."""
     if pa.types.is_struct(kind):
         return pa.struct([each.with_type(stored(draw, each.type)) for each in kind])
@@ -113,7 +113,7 @@ def test_a_slice_of_any_batch_is_projected_to_what_its_rows_show(data: st.DataOb
     rows = [row for _ in range(2) for row in rows_of(data.draw, first, first_row=0)]
     plain = schema.to_arrow(first, field_ids=True)
     kept = pa.schema([each.with_type(stored(data.draw, each.type)) for each in plain])
-    named = [evolution.shown(row, first.as_struct()) for row in rows]
+    named = [evolved.shown(row, first.as_struct()) for row in rows]
     columns = [pa.array([row[each.name] for row in named], each.type) for each in kept]
     batch = pa.RecordBatch.from_arrays(columns, schema=kept)
     start = data.draw(st.integers(0, len(rows)))
@@ -121,14 +121,14 @@ def test_a_slice_of_any_batch_is_projected_to_what_its_rows_show(data: st.DataOb
 
     now, last_column_id = first, first.highest_field_id
     for _ in range(data.draw(st.integers(0, 4))):
-        step = evolution.a_step(data.draw, now)
+        step = evolved.a_step(data.draw, now)
         now = edit(now, step, last_column_id=last_column_id, table="t")
         last_column_id = max(last_column_id, now.highest_field_id)
     wanted = schema.to_arrow(now, field_ids=True)
     read = Projection.of(kept, wanted).apply(batch.slice(start, count))
     read.validate(full=True)
     assert read.schema.equals(schema.to_arrow(now))
-    expected = [evolution.shown(row, now.as_struct()) for row in rows[start : start + count]]
+    expected = [evolved.shown(row, now.as_struct()) for row in rows[start : start + count]]
     assert read.to_pylist() == expected
 
 
@@ -147,14 +147,14 @@ def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
             now = table.iceberg().schema()
             rows = rows_of(data.draw, now, first_row=len(kept))
             files = write_batches(table, [batch_of(rows, now)])
-            done = commit.append(table, files, provenance=Provenance())
+            done = operations.append(table, files, provenance=Provenance())
             kept += rows
             snapshots.append((done.snapshot_id, list(kept), schema.to_arrow(now)))
             for _ in range(data.draw(st.integers(1, 4))):
                 iceberg = table.iceberg()
                 with iceberg.update_schema() as update:
-                    step = evolution.a_step(data.draw, iceberg.schema())
-                    evolution.take_with_pyiceberg(step, update)
+                    step = evolved.a_step(data.draw, iceberg.schema())
+                    evolved.take_with_pyiceberg(step, update)
         check_readers(table, table.head(), kept, engine)
         for snapshot_id, rows, schema_then in snapshots:
             version = table.at(snapshot_id=snapshot_id)

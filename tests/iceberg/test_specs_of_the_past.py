@@ -37,11 +37,11 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import UnsupportedTableError
 from headrace.maintenance.compact import compact
 from headrace.maintenance.health import health
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from tests.maintenance.cleaning import clean
-from tests.tables.test_foreign import sql_catalog
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 DAY_1, DAY_2 = dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)  # noqa: DTZ001  (of a column without a zone)
 COLUMNS: list[tuple[PrimitiveType, Transform[Any, Any], list[object]]] = [
@@ -125,7 +125,7 @@ def test_a_table_with_such_a_spec_is_read_rewritten_and_cleaned_up(
         with pytest.raises(UnsupportedTableError):  # DuckDB would end the process
             engine.bind("t", table.head())
         before = places(table)
-        commit.rewrite_manifests(table, provenance=Provenance())
+        operations.rewrite_manifests(table, provenance=Provenance())
         assert places(table) == before  # the values are kept, in manifests written anew
         assert health(table)
         compact(table)
@@ -136,7 +136,7 @@ def test_a_table_with_such_a_spec_is_read_rewritten_and_cleaned_up(
         engine.bind("t", table.head())
         found = engine.query("select id from t").read_all()["id"].to_pylist()
         assert sorted(found) == expected
-        commit.expire(table, keep=1, before_ms=1 << 62)
+        operations.expire(table, keep=1, before_ms=1 << 62)
         clean(table)
         assert stock_ids(catalog) == expected
         assert lake.registry.commits("ns.t")

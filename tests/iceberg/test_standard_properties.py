@@ -10,10 +10,10 @@ from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 
 COLUMNS = pa.schema([pa.field("n", pa.int64()), pa.field("text", pa.string())])
 
@@ -120,7 +120,7 @@ def test_bounds_are_those_that_the_table_wants(lake: Lake) -> None:
     table = lake.create(TableName("raw", "plain"), columns, properties=said)
     batch = pa.record_batch([[1, 2], ["a", "b"], [3, 4]], schema=columns)
     for _ in range(2):
-        commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+        operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     compact(table)
     (file,) = table.head().files()
     assert set(file.data_file.lower_bounds) == set(file.data_file.upper_bounds) == {1}

@@ -15,7 +15,7 @@ from headrace.ingest.decoded import did_you_mean
 from headrace.ingest.json_lines import JsonDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
-from headrace.tables.commit import move_properties
+from headrace.tables.commits.operations import move_properties
 from headrace.tables.lake import Lake
 from tests.ingest.factories import SUFFIX, dead_of, make_stream, rows_of
 

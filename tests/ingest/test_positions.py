@@ -15,10 +15,11 @@ from headrace.ingest.positions import OPEN_MAX
 from headrace.ingest.run import ingest
 from headrace.ingest.status import IngestResult, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
-from headrace.tables import commit, refs
+from headrace.tables.commits import operations
+from headrace.tables.history.property_log import SEALED
 from headrace.tables.lake import Lake
-from headrace.tables.property_log import SEALED
-from headrace.tables.rollback import apply_rollback, plan_rollback
+from headrace.tables.refs import refs
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.ingest.factories import audit, json_line, make_stream
 from tests.ingest.processes import exit_code, start_ingester
 
@@ -133,7 +134,7 @@ def test_deleting_rows_brings_no_file_back(lake: Lake, few_open: int) -> None:
     del few_open
     land_many(lake, names(4))
     take(lake)
-    commit.overwrite(lake.table(STREAM.table), (), provenance=commit.Provenance())
+    operations.overwrite(lake.table(STREAM.table), (), provenance=operations.Provenance())
     assert take(lake).splits == ()
     assert status(lake, STREAM).sources_taken == 4
 

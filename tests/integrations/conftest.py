@@ -12,10 +12,10 @@ from dbt_common.events.base_types import EventMsg
 
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_duckdb import session
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PROJECT = """
@@ -51,7 +51,7 @@ class Project:
         handle = self.lake.table(table)
         data = pa.Table.from_pylist(list(rows), schema=handle.head().schema)
         files = write_batches(handle, data.to_batches())
-        commit.append(handle, files, provenance=Provenance())
+        operations.append(handle, files, provenance=Provenance())
 
     def run(
         self, *arguments: str, on_event: Callable[[EventMsg], None] = lambda _: None

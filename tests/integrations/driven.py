@@ -12,10 +12,10 @@ from headrace.identifiers import TableName
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ColumnRule, ModelRequest
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 
 EVENTS = TableName("raw", "events")
 SCHEMA = pa.schema(
@@ -68,7 +68,7 @@ class Driven:
         data = pa.Table.from_pylist(
             [dict(zip(SCHEMA.names, row, strict=True)) for row in made], schema=SCHEMA
         )
-        commit.append(table, write_batches(table, data.to_batches()), provenance=Provenance())
+        operations.append(table, write_batches(table, data.to_batches()), provenance=Provenance())
 
     def pin(self) -> int | None:
         """Pin the events as a run does when it starts."""

@@ -19,12 +19,12 @@ from headrace.errors import (
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ColumnRule
 from headrace.integrations.rebuild import RebuildPlan
-from headrace.tables import commit
 from headrace.tables.alter import DropColumn, alter
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
-from headrace.tables.rollback import apply_rollback, plan_rollback
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
+from headrace.tables.writer import write_batches
 from tests.integrations.driven import (
     BY_DAY,
     EVENTS,
@@ -282,7 +282,7 @@ def test_a_model_never_replaces_what_a_stream_has_ingested(driven: Driven) -> No
         TableName("out", "m"), SCHEMA, properties={"headrace.stream": "clicks"}
     )
     files = write_batches(stream, [pa.RecordBatch.from_pylist([{"seq": 9}], schema=SCHEMA)])
-    commit.append(stream, files, provenance=Provenance())
+    operations.append(stream, files, provenance=Provenance())
     driven.add((1, 1, 1, 0))
 
     with pytest.raises(ModelRowsError):

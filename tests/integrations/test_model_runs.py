@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.integrations.conftest import Project
 
@@ -146,7 +146,7 @@ def test_another_runs_commit_makes_a_model_plan_and_render_again(project: Projec
         newest = project.lake.table("raw.events").head().snapshot_id or 0
         files = write_batches(other, [pa.RecordBatch.from_pylist(ONE, schema=RECORD)])
         said = Provenance(code="r-other", inputs={"raw.events": newest})
-        commit.append(other, files, provenance=said)
+        operations.append(other, files, provenance=said)
 
     done: list[bool] = []
     assert project.run(on_event=build_beside) == {"log": "replaced", "odd": "replaced"}
@@ -176,7 +176,7 @@ def test_a_model_reads_its_own_table_as_it_is_when_its_build_is_planned(project:
         other = project.lake.table("out.log")
         two = pa.RecordBatch.from_pylist([{"id": 2, "name": "b"}], schema=RECORD)
         said = Provenance(code=built.code, inputs={"raw.events": older})
-        commit.append(other, write_batches(other, [two]), provenance=said)
+        operations.append(other, write_batches(other, [two]), provenance=said)
 
     done: list[bool] = []
     assert project.run("--select", "log", on_event=build_beside) == {"log": "appended"}

@@ -18,10 +18,10 @@ from headrace.loading import FeatureSpec, SampleLoader, Shuffle, hash_text
 from headrace.samples.build import build
 from headrace.tables import alter
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, Step, WidenColumn
-from headrace.tables.commit import Provenance, append
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.loading.factories import write_file
 from tests.samples.factories import Shop, at, sample_set, settings_in
 

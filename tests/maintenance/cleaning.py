@@ -9,8 +9,8 @@ from pathlib import Path
 from headrace.config import Settings
 from headrace.maintenance.collect import CleanupPlan, CleanupResult, apply_cleanup, plan_cleanup
 from headrace.storage.locations import local_path
-from headrace.tables.files import write_batches
 from headrace.tables.lake import LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import events
 
 HOUR_S = 3600

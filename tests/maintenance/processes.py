@@ -47,9 +47,9 @@ def _end_of(process: BaseProcess) -> int | None:
 
 def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
     from headrace.storage.locations import local_path
-    from headrace.tables import commit
-    from headrace.tables.files import write_batches
+    from headrace.tables.commits import operations
     from headrace.tables.lake import Lake
+    from headrace.tables.writer import write_batches
     from tests.tables.factories import events, events_table
 
     with Lake.open(settings) as lake:
@@ -57,7 +57,7 @@ def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
         files = write_batches(table, [events([7])])
         pipe.send([local_path(file.file_path) for file in files])
         pipe.recv()
-        commit.append(table, files, provenance=commit.Provenance())
+        operations.append(table, files, provenance=operations.Provenance())
 
 
 def _append(settings: Settings, crash_at: str) -> None:

@@ -17,11 +17,13 @@ from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
 from headrace.maintenance.trash import restore, trash_list
 from headrace.storage.locations import local_path
-from headrace.tables import commit, intents, refs
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import intents
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.refs import refs
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.maintenance.needed import files_below, folder_of, needed_by, needed_by_snapshot
 from tests.tables.factories import day_key, events
 
@@ -106,7 +108,7 @@ class Schedule:
         rows, files = self.write(files=self.chance.choice([1, 2]))
         yield
         yield
-        commit.append(self.table, files, provenance=Provenance())
+        operations.append(self.table, files, provenance=Provenance())
         self.landed(files)
         self.rows.update(rows)
 
@@ -115,7 +117,7 @@ class Schedule:
         rows, files = self.write()
         yield
         (day,) = rows.values()
-        commit.overwrite_partitions(
+        operations.overwrite_partitions(
             self.table, files, partitions=[day_key(day)], provenance=Provenance()
         )
         self.landed(files)
@@ -129,13 +131,13 @@ class Schedule:
         one = by_day[str(_days_since_epoch(rows[first]))]
         other = by_day[str(_days_since_epoch(day))]
         yield
-        commit.append(self.table, [one], provenance=Provenance())
+        operations.append(self.table, [one], provenance=Provenance())
         self.landed(files)
         self.rows[first] = rows[first]
         yield
         yield
         try:
-            commit.append(self.table, [other], provenance=Provenance())
+            operations.append(self.table, [other], provenance=Provenance())
         except LakeError:  # it came too late, and is told
             assert not Path(local_path(other.file_path)).exists()
         else:
@@ -163,7 +165,7 @@ class Schedule:
     def expire(self) -> Turns:
         """Let old snapshots die."""
         yield
-        commit.expire(self.table, keep=self.chance.choice([1, 3]), before_ms=1 << 62)
+        operations.expire(self.table, keep=self.chance.choice([1, 3]), before_ms=1 << 62)
 
     def tag(self) -> Turns:
         """Keep a snapshot for some time, which must read the same all the while."""

@@ -21,10 +21,11 @@ from headrace.identifiers import TableName
 from headrace.maintenance.collect import CleanupPlan, apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import compact
 from headrace.storage.locations import local_path
-from headrace.tables import commit, refs
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.refs import refs
+from headrace.tables.writer import write_batches
 from tests.maintenance.cleaning import HOUR_S, abandon, age, clean, keeping, kept, later, planned
 from tests.maintenance.needed import files_below, folder_of, needed_by
 from tests.maintenance.processes import KILLED, run_writer, start_writer
@@ -131,7 +132,7 @@ def test_files_of_tags_and_branches_stay_and_those_of_expired_snapshots_go(
         table.iceberg().manage_snapshots().create_branch(branched, "audit").commit()
         for i in range(5):
             files = write_batches(table, [events([10 + i])])
-            commit.overwrite(table, files, provenance=Provenance())
+            operations.overwrite(table, files, provenance=Provenance())
         assert table.iceberg().metadata.snapshot_by_id(lost) is None
         needed = needed_by(table.iceberg())
         assert needed < files_below(folder_of(table))
@@ -153,7 +154,7 @@ def test_what_a_reader_may_have_pinned_stays_until_its_metadata_was_long_superse
             age(path, hours=500)  # this version was the newest for weeks, until a moment ago
         for i in range(4):
             files = write_batches(table, [events([10 + i])])
-            commit.overwrite(table, files, provenance=Provenance())
+            operations.overwrite(table, files, provenance=Provenance())
         assert table.iceberg().metadata.snapshot_by_id(pinned.snapshot_id or 0) is None
         assert not plan_cleanup(table)
         clean(table, hours=71)
@@ -182,7 +183,7 @@ def test_a_commit_between_plan_and_apply_keeps_its_files(lake: Lake) -> None:
     orphans = abandon(table)
     plan = plan_cleanup(table, now=later())
     assert len(plan.files) == 2
-    commit.append(table, files, provenance=Provenance())
+    operations.append(table, files, provenance=Provenance())
     done = apply_cleanup(table, plan, now=later())
     assert [f"{plan.location}/{path}" for path in done.left] == [local_path(files[0].file_path)]
     assert done.files == 1
@@ -362,7 +363,7 @@ def test_partition_values_with_special_characters_stay_readable(lake: Lake) -> N
     table = lake.create(TableName("raw", "named"), schema, partition_by=["name"])
     names = ["a b", "a/b", "50%", "50%25", "#1?", "ä", "..", "=", "x:y", "'\""]
     rows = pa.record_batch({"id": list(range(len(names))), "name": names})
-    commit.append(table, write_batches(table, [rows]), provenance=Provenance())
+    operations.append(table, write_batches(table, [rows]), provenance=Provenance())
     assert not plan_cleanup(table, now=later())
     clean(table)
     assert table.head().to_arrow().sort_by("id").column("name").to_pylist() == names
@@ -379,7 +380,7 @@ def test_overwritten_partitions_leave_nothing_behind_for_good(settings: Settings
         table = events_table(lake)
         for i in range(30):
             files = write_batches(table, [events([i], day=i % 2)])
-            commit.overwrite_partitions(
+            operations.overwrite_partitions(
                 table, files, partitions=[day_key(i % 2)], provenance=Provenance()
             )
         clean(table)

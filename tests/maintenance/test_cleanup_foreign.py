@@ -16,7 +16,7 @@ from headrace.errors import GarbageKeptError
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.tables.lake import Lake
 from tests.maintenance.cleaning import clean, later, planned
-from tests.tables.test_foreign import sql_catalog
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 SCHEMA = Schema(NestedField(1, "id", LongType()), NestedField(2, "s", StringType()))
 BY_TEXT = PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "s"))

@@ -16,10 +16,10 @@ from headrace.errors import (
 )
 from headrace.maintenance.collect import plan_cleanup
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.maintenance.cleaning import abandon, clean, keeping, kept, later, planned
 from tests.maintenance.needed import files_below, folder_of, needed_by
 from tests.tables.factories import add, events, events_table, ids_of
@@ -42,7 +42,7 @@ def test_tables_that_share_a_folder_keep_each_others_files(lake: Lake) -> None:
     add(table, [1])
     clone = lake.catalog.register_table("raw.clone", table.iceberg().metadata_location)
     files = write_batches(table, [events([2])])
-    commit.overwrite(table, files, provenance=Provenance())
+    operations.overwrite(table, files, provenance=Provenance())
     few = Settings(**{**lake.settings.__dict__, "snapshots_kept": 1})
     with Lake.open(few) as impatient:
         for i in range(5):
@@ -65,11 +65,11 @@ def test_a_file_that_a_table_elsewhere_refers_to_stays(lake: Lake) -> None:
     add(table, [1])
     (borrowed,) = table.head().files()
     other = events_table(lake, "other.events")
-    commit.append(other, [borrowed.data_file], provenance=Provenance())
+    operations.append(other, [borrowed.data_file], provenance=Provenance())
     with Lake.open(keeping(lake.settings, 1)) as few:
         for i in range(4):
             files = write_batches(few.table("raw.events"), [events([10 + i])])
-            commit.overwrite(few.table("raw.events"), files, provenance=Provenance())
+            operations.overwrite(few.table("raw.events"), files, provenance=Provenance())
     assert borrowed.path not in needed_by(table.iceberg())
     assert clean(table).files > 0
     assert ids_of(other) == [1]
@@ -173,7 +173,7 @@ def test_the_version_an_engine_without_a_catalog_reads_stays(settings: Settings)
         (metadata / "version-hint.text").write_text("7\n")
         for i in range(4):
             files = write_batches(table, [events([10 + i])])
-            commit.overwrite(table, files, provenance=Provenance())
+            operations.overwrite(table, files, provenance=Provenance())
         assert clean(table).files > 0
         assert first.to_arrow().column("id").to_pylist() == [1]
         (metadata / "version-hint.text").unlink()

@@ -6,10 +6,10 @@ from headrace.maintenance.compact import apply_compaction, compact
 from headrace.maintenance.health import health
 from headrace.maintenance.plan import plan_compaction
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
 MIB = 1024 * 1024
@@ -78,7 +78,7 @@ def test_a_compaction_never_brings_back_overwritten_rows(lake: Lake) -> None:
         add(table, [i])
     plan = plan_compaction(table.head(), target_bytes=128 * MIB)
     files = write_batches(table, [events([50])])
-    commit.overwrite_partitions(table, files, partitions=[day_key(0)], provenance=Provenance())
+    operations.overwrite_partitions(table, files, partitions=[day_key(0)], provenance=Provenance())
     done = apply_compaction(table, plan)
     assert not done.changed
     assert ids_of(table) == [50]

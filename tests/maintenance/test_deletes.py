@@ -18,11 +18,11 @@ from headrace.maintenance.bins import CompactionPolicy, Reason
 from headrace.maintenance.compact import apply_compaction, compact
 from headrace.maintenance.plan import plan_compaction
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
+from headrace.tables.writer import write_batches
 from tests.maintenance.test_compact import MIB, stray_files
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
@@ -76,7 +76,7 @@ def these(**columns: list[object]) -> pa.Table:
 
 def rewrite_without_the_deletes(table: LakeTable, file: FileEntry, ids: list[int]) -> None:
     """Replace a data file as other programs do: its delete files stay behind."""
-    commit.rewrite_files(
+    operations.rewrite_files(
         table,
         removed=[file.data_file],
         added=write_batches(table, [events(ids)]),
@@ -130,7 +130,7 @@ def test_nulls_and_several_columns_delete_by_value_as_the_format_says(
     batch = events([1, 2, 3])
     names = pa.array([None, "event 2", None])
     batch = batch.set_column(1, "name", names)
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     delete_values(table, these(id=[1, 2, 3], name=[None, None, "event 3"]))
     compact(table)
     assert ids_of(table) == [2, 3]
@@ -234,7 +234,7 @@ def test_deletes_that_land_while_files_are_rewritten_are_not_lost(
             landed.append(delete_positions(table, {first: [1]}))
         return original(*arguments, **named)
 
-    original = commit.replace_files
+    original = operations.replace_files
     monkeypatch.setattr("headrace.maintenance.compact.replace_files", replace_files)
     done = compact(table)
     assert done.changed

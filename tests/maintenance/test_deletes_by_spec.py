@@ -7,10 +7,11 @@ from pyiceberg.typedef import Record
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.maintenance.compact import compact
-from headrace.tables import alter, commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import alter
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.maintenance.test_deletes import engine_rows, plain_rows, these
 from tests.tables.delete_files import delete_values
 from tests.tables.factories import add, events, events_table, ids_of
@@ -54,7 +55,7 @@ def test_such_a_delete_conflicts_with_a_rewrite_of_any_file(lake: Lake) -> None:
     added = write_batches(table, [events([1, 2])])
     delete_values(table, these(id=[1]), partition=NULL)
     with pytest.raises(CommitConflictError):
-        commit.replace_files(
+        operations.replace_files(
             table,
             removed=[file.data_file],
             added=added,

@@ -13,8 +13,8 @@ from headrace.maintenance.health import HealthPart, health
 from headrace.maintenance.plan import plan_compaction
 from headrace.tables.flaws import Flaw, find_flaws
 from headrace.tables.lake import Lake, LakeTable
+from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import FLAWED, GROUP_ROWS, NAME, ROW_GROUP_ROWS, rows, stock_table
-from tests.tables.test_foreign import sql_catalog
 
 
 @pytest.fixture

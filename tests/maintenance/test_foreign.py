@@ -32,10 +32,10 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.maintenance.bins import CompactionPolicy
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
-from tests.tables.test_foreign import sql_catalog
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=True),
@@ -239,7 +239,7 @@ def test_files_that_cannot_be_rewritten_here_are_refused_before_anything_is_chan
     )
     foreign.spec_id = 0
     with Lake.of(catalog, settings=settings) as lake:
-        commit.append(lake.table("mydb.events"), [foreign], provenance=Provenance())
+        operations.append(lake.table("mydb.events"), [foreign], provenance=Provenance())
     with pytest.raises(UnsupportedTableError, match=said):
         hr.tables.compact(catalog.load_table("mydb.events"))
 

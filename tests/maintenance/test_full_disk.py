@@ -10,9 +10,9 @@ from headrace.errors import DatabaseUnavailableError, LakeError, StorageFullErro
 from headrace.identifiers import TableName
 from headrace.maintenance.maintain import maintain
 from headrace.maintenance.perform import ActionResult, Outcome
-from headrace.tables import commit
-from headrace.tables.files import TableWriter, write_batches
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import TableWriter, write_batches
 from tests.conftest import ROOT
 from tests.disks import SmallDisk, on_small_disk
 from tests.maintenance.needed import files_below, folder_of, needed_by
@@ -32,7 +32,7 @@ def texts_table(lake: Lake, *, files: int) -> LakeTable:
     table = lake.create(TableName("raw", "texts"), _COLUMNS)
     for number in range(files):
         written = write_batches(table, [_rows(number)])
-        commit.append(table, written, provenance=commit.Provenance())
+        operations.append(table, written, provenance=operations.Provenance())
     return table
 
 

@@ -24,12 +24,13 @@ from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.runs import BinSize
 from headrace.maintenance.state import TableState, table_state
 from headrace.registry import Measure
-from headrace.tables import commit, intents
-from headrace.tables.files import write_batches
+from headrace.tables import intents
+from headrace.tables.commits import operations
 from headrace.tables.flaws import Flaw
 from headrace.tables.lake import Lake
-from headrace.tables.refs import tag
+from headrace.tables.refs.refs import tag
 from headrace.tables.verified import VerifiedFiles
+from headrace.tables.writer import write_batches
 from tests.maintenance.factories import (
     HOUR_MS,
     MIB,
@@ -238,7 +239,7 @@ def test_health_of_a_table_does_not_change_with_commits_that_expired(settings: S
         table = events_table(lake)
         for number in range(12):
             add(table, [number])
-        commit.expire(table, keep=1, before_ms=10**15)
+        operations.expire(table, keep=1, before_ms=10**15)
         found = health(table)
     assert found.files == 12
     assert found.snapshots <= 4

@@ -8,12 +8,12 @@ from headrace.iceberg.column_metrics import BOUNDED_MAX
 from headrace.identifiers import TableName
 from headrace.maintenance.compact import compact
 from headrace.maintenance.limits import SCHEMAS_FINE, apply_limits, plan_limits
-from headrace.tables import commit
-from headrace.tables.attempt import commit_updates
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.refs import tag
+from headrace.tables.refs.refs import tag
+from headrace.tables.writer import write_batches
 
 NAME = TableName("raw", "wide")
 
@@ -25,7 +25,7 @@ def wide(lake: Lake, columns: int) -> LakeTable:
 def append(table: LakeTable, value: int) -> None:
     names = table.head().schema.names
     batch = pa.record_batch({name: pa.array([value], pa.int64()) for name in names})
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
 
 
 def forget(table: LakeTable, *names: str) -> None:

@@ -18,12 +18,13 @@ from headrace.maintenance.perform import Outcome, run_action
 from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
 from headrace.maintenance.state import table_state
 from headrace.storage.locations import local_path
-from headrace.tables import commit, intents
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import intents
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.refs import tag
+from headrace.tables.refs.refs import tag
+from headrace.tables.writer import write_batches
 from tests.maintenance.factories import NOW
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
@@ -162,7 +163,7 @@ def test_what_another_commit_invalidated_is_planned_again_and_nothing_comes_back
     action = planned(lake, Kind.FULL)
     key = action.partition or ()
     files = write_batches(table, [events([70], day=0 if key == day_key(0) else 1)])
-    commit.overwrite_partitions(table, files, partitions=[key], provenance=Provenance())
+    operations.overwrite_partitions(table, files, partitions=[key], provenance=Provenance())
     done = run_action(lake, action)
     assert done.outcome is Outcome.NOTHING
     assert 70 in ids_of(table)

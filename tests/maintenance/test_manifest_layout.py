@@ -19,10 +19,10 @@ from headrace.maintenance.manifest_layout import (
     manifest_layout,
 )
 from headrace.maintenance.state import table_state
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import START, UTC_US, add, day_key, events_table
 
 SERIAL = itertools.count()
@@ -63,7 +63,7 @@ def test_a_plan_of_one_day_that_opens_every_manifest_pays_for_one_rewrite(lake: 
     before = table_state(table).layout.manifests
     assert before.pays
     assert before.opened > before.opened_ideal
-    commit.rewrite_manifests(table, provenance=Provenance())
+    operations.rewrite_manifests(table, provenance=Provenance())
     after = table_state(table).layout.manifests
     assert not after.pays
     assert after.saved_s == 0
@@ -76,7 +76,7 @@ def test_what_a_rewrite_would_open_is_foreseen_exactly(lake: Lake) -> None:
     for number in range(20):
         add(table, [number], day=number * 7 % 5)
     foreseen = measured(table, entries_max=3).opened_ideal
-    commit.rewrite_manifests(table, provenance=Provenance(), entries_max=3)
+    operations.rewrite_manifests(table, provenance=Provenance(), entries_max=3)
     found = measured(table, entries_max=3)
     assert found.opened == foreseen == found.opened_ideal == opened_by_plans(table)
 
@@ -101,8 +101,8 @@ def test_a_second_rewrite_never_pays_whatever_files_are_partitioned_by(
         at = START + dt.timedelta(days=day)
         rows = {"id": [number], "kind": [kind], "at": [at]}
         batch = pa.record_batch(rows, schema=COLUMNS)
-        commit.append(table, write_batches(table, [batch]), provenance=Provenance())
-    commit.rewrite_manifests(table, provenance=Provenance(), entries_max=entries_max)
+        operations.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.rewrite_manifests(table, provenance=Provenance(), entries_max=entries_max)
     found = measured(table, entries_max=entries_max)
     assert found.opened == found.opened_ideal
     assert found.saved_s == 0
@@ -138,7 +138,7 @@ def test_an_unpartitioned_table_opens_all_its_manifests(lake: Lake) -> None:
     table = lake.create(name, pa.schema([pa.field("id", pa.int64())]))
     for number in range(6):
         files = write_batches(table, [pa.record_batch({"id": pa.array([number], pa.int64())})])
-        commit.append(table, files, provenance=Provenance())
+        operations.append(table, files, provenance=Provenance())
     found = table_state(table).layout.manifests
     assert (found.opened, found.opened_ideal) == (6, 1)
     assert health(table).parts[0].name == "small files"

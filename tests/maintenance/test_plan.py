@@ -23,7 +23,7 @@ from headrace.maintenance.bins import (
 from headrace.maintenance.compact import PASSES_MAX
 from headrace.maintenance.plan import plan_compaction
 from headrace.tables.lake import Lake
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 from tests.tables.factories import add, events_table
 
 CURRENT, OLDER, ORDER = 1, 0, 7

@@ -37,10 +37,10 @@ from headrace.maintenance.clustering import (
 )
 from headrace.maintenance.compact import apply_compaction, compact
 from headrace.maintenance.plan import plan_compaction
-from headrace.tables import commit
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
+from headrace.tables.writer import write_batches
 from tests.disks import room_for
 from tests.maintenance.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table
@@ -58,7 +58,7 @@ def clustered(lake: Lake, *keys: str, name: str = "raw.clustered") -> LakeTable:
 def put(table: LakeTable, rows: list[tuple[Any, Any, Any]]) -> None:
     columns = [list(column) for column in zip(*rows, strict=True)]
     batch = pa.record_batch(columns, schema=COLUMNS)
-    commit.append(table, write_batches(table, [batch]), provenance=commit.Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=operations.Provenance())
 
 
 def rows_by_file(table: LakeTable) -> list[list[tuple[Any, ...]]]:
@@ -244,7 +244,7 @@ def test_what_every_type_holds_survives_being_sorted(lake: Lake) -> None:
     arrived = [{"k": 2, **values}, {"k": 1, **nothing}, {"k": 1, **values}]
     for row in arrived:
         batch = pa.RecordBatch.from_pylist([row], kinds)
-        commit.append(table, write_batches(table, [batch]), provenance=commit.Provenance())
+        operations.append(table, write_batches(table, [batch]), provenance=operations.Provenance())
     before = table.head().to_arrow().to_pylist()
     compact(table)
     after = table.head().to_arrow().to_pylist()
@@ -313,9 +313,9 @@ def test_a_sort_key_is_compared_and_not_changed(lake: Lake) -> None:
     table = lake.create(TableName("raw", "zeros"), columns, properties=properties)
     values = [0.0, -0.0, math.nan, None, -1.0, -0.0, 0.0]
     batch = pa.record_batch([[0.0] * 7, values, list(range(7))], schema=columns)
-    commit.append(table, write_batches(table, [batch]), provenance=commit.Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=operations.Provenance())
     turned = pa.record_batch([[-0.0], [-2.0], [7]], schema=columns)
-    commit.append(table, write_batches(table, [turned]), provenance=commit.Provenance())
+    operations.append(table, write_batches(table, [turned]), provenance=operations.Provenance())
     assert compact(table).changed
     found = table.head().to_arrow().to_pylist()
     assert [row["n"] for row in found] == [3, 7, 4, 0, 1, 5, 6, 2]
@@ -355,7 +355,7 @@ def test_names_that_differ_only_in_case_are_sorted_apart(lake: Lake) -> None:
     )
     for at in range(3):
         files = write_batches(table, [batch.slice(at, 1)])
-        commit.append(table, files, provenance=commit.Provenance())
+        operations.append(table, files, provenance=operations.Provenance())
     before = table.head().to_arrow().to_pylist()
     assert compact(table).changed
     key = "Item"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from pyiceberg.manifest import DataFile
 
 from headrace.maintenance.tiers import FILES_PER_TIER, full_tiers
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 
 TARGET = 10_000
 

@@ -12,8 +12,8 @@ from headrace.errors import CleanupTooYoungError, CorruptFileError, StorageError
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.trash import emptiable, empty_trash, restore, trash_list
 from headrace.storage.locations import local_path
-from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.maintenance.needed import files_below, folder_of
 from tests.maintenance.processes import KILLED, run_cleanup, run_empty_trash, run_restore
 from tests.tables.factories import add, events, events_table, ids_of

@@ -42,8 +42,8 @@ from pyiceberg.types import (
 
 from headrace.maintenance.bins import CompactionPolicy, Strategy
 from headrace.maintenance.compact import compact
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from tests.maintenance.cleaning import clean
 from tests.tables.delete_files import delete_positions
@@ -264,10 +264,10 @@ class Life:
         compact(table, policy=CompactionPolicy(strategy=Strategy.SORT, sort_by=keys))
 
     def list_anew(self, table: LakeTable) -> None:
-        commit.rewrite_manifests(table, provenance=Provenance())
+        operations.rewrite_manifests(table, provenance=Provenance())
 
     def expire(self, table: LakeTable) -> None:
-        commit.expire(table, keep=1, before_ms=1 << 62)
+        operations.expire(table, keep=1, before_ms=1 << 62)
 
     def clean_up(self, table: LakeTable) -> None:
         clean(table, hours=40 * 24)

@@ -12,8 +12,8 @@ from pyiceberg.table.refs import SnapshotRefType
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.changes import changes
+from headrace.tables.commits import operations
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import LakeTable
 from tests.proofs.jobs import STREAM, stream_count
 from tests.proofs.operations import Rows, rows_of
@@ -44,7 +44,7 @@ def facts_of(table: LakeTable) -> Facts:
     return Facts(
         rows=rows_of(table),
         columns=tuple(version.schema.names),
-        offsets=commit.offsets(version, STREAM),
+        offsets=operations.offsets(version, STREAM),
         refs={
             "lease" if "lease" in name else name: ref.snapshot_ref_type.value
             for name, ref in refs.items()

@@ -14,10 +14,13 @@ from headrace.errors import AlreadyPublishedError
 from headrace.identifiers import TableName
 from headrace.maintenance import trash
 from headrace.maintenance.collect import apply_cleanup, plan_cleanup
-from headrace.tables import alter, commit, intents, leases, refs, rollback, wap
-from headrace.tables.commit import Fence, Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import alter, intents
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.lake import LakeTable
+from headrace.tables.publishing import write_audit_publish
+from headrace.tables.refs import leases, refs, rollback
+from headrace.tables.writer import write_batches
 from tests.proofs import operations as ops
 from tests.proofs.operations import Operation, Rows, batch_of, finish
 from tests.tables.factories import EVENTS, events, events_table
@@ -59,18 +62,18 @@ def stream_count(rows: Rows) -> int:
 
 def ingest(table: LakeTable, *, end: int = _STREAM_END, partition: str = "a") -> None:
     """Take what the stream has beyond the committed offset."""
-    committed = commit.offsets(table.head(), STREAM)
+    committed = operations.offsets(table.head(), STREAM)
     start = committed.get(partition, 0)
     if start < end:
         files = write_batches(table, [batch_of(stream_rows(range(start, end)))])
         fence = Fence(key=STREAM, expected=committed, offsets={**committed, partition: end})
-        commit.append(table, files, provenance=Provenance(), fence=fence)
+        operations.append(table, files, provenance=Provenance(), fence=fence)
 
 
 def _overwrite(table: LakeTable) -> None:
     rows = {500: ("all there is", 0), **stream_rows(range(6))}
     files = write_batches(table, [batch_of(rows)])
-    commit.overwrite(table, files, provenance=Provenance())
+    operations.overwrite(table, files, provenance=Provenance())
 
 
 def _alter(table: LakeTable) -> None:
@@ -98,16 +101,16 @@ def _lease(table: LakeTable) -> None:
 
 
 def _publish(table: LakeTable) -> None:
-    def write(audited: wap.AuditBranch) -> None:
+    def write(audited: write_audit_publish.AuditBranch) -> None:
         files = write_batches(table, [events([600], day=1)])
         provenance = audited.provenance(Provenance())
-        commit.append(table, files, provenance=provenance, branch=audited.branch)
+        operations.append(table, files, provenance=provenance, branch=audited.branch)
 
-    left_behind = f"{wap.BRANCH_PREFIX}today"
+    left_behind = f"{write_audit_publish.BRANCH_PREFIX}today"
     if (head_id := refs.branches(table).get(left_behind)) is not None:
         refs.drop(table, left_behind, snapshot_id=head_id)
     with contextlib.suppress(AlreadyPublishedError):
-        wap.write_audit_publish(table, "today", write=write, checks={})
+        write_audit_publish.write_audit_publish(table, "today", write=write, checks={})
 
 
 def _roll_back(table: LakeTable) -> None:
@@ -177,7 +180,7 @@ def prepare(table: LakeTable) -> None:
     """Fill a table with what every job finds something to do in: two small files a day, an orphan."""
     for ids in _FIRST:
         batches = [events(each, day=day) for day, each in enumerate(ids)]
-        commit.append(table, write_batches(table, batches), provenance=Provenance())
+        operations.append(table, write_batches(table, batches), provenance=Provenance())
     first_id = table.head().snapshot_id
     assert first_id is not None
     refs.tag(table, TAG, snapshot_id=first_id)

@@ -17,11 +17,13 @@ from headrace.maintenance.collect import apply_cleanup, plan_cleanup
 from headrace.maintenance.compact import apply_compaction
 from headrace.maintenance.plan import plan_compaction
 from headrace.storage.locations import local_path
-from headrace.tables import alter, commit, refs
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import alter
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.refs import refs
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.tables.factories import START, day_key, events
 
 # what a table holds: the name and day of each id; ids are unique in these proofs
@@ -73,7 +75,7 @@ def append(rows: Rows) -> Operation:
     def steps(table: LakeTable) -> Steps:
         files = write_batches(table, [batch_of(rows)])
         yield
-        commit.append(table, files, provenance=Provenance())
+        operations.append(table, files, provenance=Provenance())
 
     return Operation(name="append", steps=steps, effect=lambda before: {**before, **rows})
 
@@ -110,7 +112,7 @@ def overwriting(day: int, rows: Rows) -> Operation:
     def steps(table: LakeTable) -> Steps:
         files = write_batches(table, [batch_of(rows)]) if rows else ()
         yield
-        commit.overwrite_partitions(
+        operations.overwrite_partitions(
             table, files, partitions=[day_key(day)], provenance=Provenance()
         )
 
@@ -128,12 +130,12 @@ def _compact(table: LakeTable) -> Steps:
 
 def _rewrite_manifests(table: LakeTable) -> Steps:
     yield
-    commit.rewrite_manifests(table, provenance=Provenance(), entries_max=4)
+    operations.rewrite_manifests(table, provenance=Provenance(), entries_max=4)
 
 
 def _expire(table: LakeTable) -> Steps:
     yield
-    commit.expire(table, keep=1, before_ms=1 << 62)
+    operations.expire(table, keep=1, before_ms=1 << 62)
 
 
 def _clean_up(table: LakeTable) -> Steps:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.config import Settings
-from headrace.tables import refs
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.refs import refs
 from tests.proofs import jobs
 from tests.proofs.invariants import Facts, check
 from tests.proofs.jobs import TABLE

@@ -15,11 +15,12 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import LakeError
 from headrace.iceberg import delete_files
 from headrace.storage.locations import local_path
-from headrace.tables import commit, scan
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import version as scan
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.proofs.jobs import TABLE
 from tests.tables.delete_files import delete_positions
@@ -48,7 +49,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
         table = lake.create(TABLE, _SCHEMA, partition_by=["day(event_time)"])
         for first in range(0, 90, 30):
             batches = [_batch(range(first + day, first + 30, 3), day=day) for day in range(3)]
-            commit.append(table, write_batches(table, batches), provenance=Provenance())
+            operations.append(table, write_batches(table, batches), provenance=Provenance())
         delete_positions(table, {table.head().files()[0]: [0, 3]})
         delete_positions(table, dict.fromkeys(table.head().files()[3:5], (1, 2)), bounded=False)
         version = table.head()

@@ -19,11 +19,11 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, FencedError
 from headrace.storage.locations import local_path
-from headrace.tables import commit
-from headrace.tables.commit import Fence, Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.proofs import operations as ops
 from tests.proofs.invariants import check_files, stock_rows
@@ -76,13 +76,13 @@ class Worker:
 
     def _ingest(self) -> Rows:
         key, partition = _STREAMS[self.number], str(self.number)
-        committed = commit.offsets(self.table.head(), key)
+        committed = operations.offsets(self.table.head(), key)
         assert committed.get(partition, 0) == len(self.rows), "an offset is not what was committed"
         fresh = self._fresh()
         files = write_batches(self.table, [batch_of(fresh)])
         after = {**committed, partition: len(self.rows) + len(fresh)}
         fence = Fence(key=key, expected=committed, offsets=after)
-        commit.append(self.table, files, provenance=Provenance(), fence=fence)
+        operations.append(self.table, files, provenance=Provenance(), fence=fence)
         return {**self.rows, **fresh}
 
     def _merge(self) -> Rows:
@@ -99,7 +99,7 @@ class Worker:
 
     def _maintain(self) -> Rows:
         if self.turns % 2:
-            commit.expire(self.table, keep=_SNAPSHOTS_KEPT, before_ms=1 << 62)
+            operations.expire(self.table, keep=_SNAPSHOTS_KEPT, before_ms=1 << 62)
             return self.rows
         _age_data(self.table)
         return self._do(ops.CLEAN_UP)
@@ -196,7 +196,7 @@ def _check_history(metadata: TableMetadata) -> None:
     last: dict[tuple[str, str], int] = {}
     for snapshot in sorted(metadata.snapshots, key=lambda each: each.sequence_number or 0):
         summary = snapshot.summary.additional_properties if snapshot.summary else {}
-        for name in (name for name in summary if name.startswith(commit.OFFSETS_PREFIX)):
+        for name in (name for name in summary if name.startswith(operations.OFFSETS_PREFIX)):
             for partition, offset in json.loads(summary[name]).items():
                 assert offset > last.get((name, partition), 0)
                 last[name, partition] = offset
@@ -205,7 +205,7 @@ def _check_history(metadata: TableMetadata) -> None:
 
 def _offsets(version: TableVersion) -> dict[int, int]:
     return {
-        number: commit.offsets(version, key).get(str(number), 0)
+        number: operations.offsets(version, key).get(str(number), 0)
         for number, key in enumerate(_STREAMS)
     }
 

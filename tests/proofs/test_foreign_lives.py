@@ -7,7 +7,7 @@ import pytest
 from headrace.config import Settings
 from headrace.tables.lake import Lake
 from tests.proofs.foreign_lives import NAME, Life
-from tests.tables.test_foreign import sql_catalog
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 
 def live(seed: int, folder: Path) -> None:

@@ -19,7 +19,7 @@ from headrace.maintenance.bins import CompactionPolicy
 from headrace.maintenance.compact import compact
 from headrace.tables.lake import Lake, LakeTable
 from tests.proofs.foreign_tables import ForeignTable, comparable, foreign_tables, fresh_name
-from tests.tables.test_foreign import sql_catalog
+from tests.tables.catalogs.test_foreign import sql_catalog
 
 EXAMPLES_SHORT, EXAMPLES_LONG = 6, 400
 _SUPPRESSED = [

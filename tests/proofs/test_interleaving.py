@@ -9,12 +9,13 @@ import pytest
 from headrace.config import Settings
 from headrace.errors import LakeError
 from headrace.registry import Registry
-from headrace.tables import commit, intents
-from headrace.tables.catalog import MemoCatalog
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import intents
+from headrace.tables.catalogs.memo import MemoCatalog
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.proofs import operations as ops
 from tests.proofs.operations import Operation, finish, rows_of
 from tests.tables.factories import day_key, events, events_table
@@ -60,7 +61,7 @@ def prepared(lake: Lake) -> LakeTable:
     table = events_table(lake, f"raw.t{len(lake.names())}")
     for first in (1, 10):  # two small files a day
         batches = [events([first + day, first + day + 4], day=day) for day in range(ops.DAYS)]
-        commit.append(table, write_batches(table, batches), provenance=Provenance())
+        operations.append(table, write_batches(table, batches), provenance=Provenance())
     abandoned = write_batches(table, [events([999])])
     intents.landed(lake, abandoned)  # as if its writer had ended
     ops.age_files(table)

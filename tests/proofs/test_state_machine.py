@@ -20,11 +20,12 @@ from hypothesis.stateful import (
 
 from headrace.config import Settings
 from headrace.errors import CommitConflictError, NotAnAncestorError
-from headrace.tables import commit, refs
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake
+from headrace.tables.refs import refs
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.proofs import operations as ops
 from tests.proofs.operations import Operation, Rows, Steps, batch_of, finish, rows_at, rows_of
@@ -172,7 +173,7 @@ class TableMachine(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.branches)))
         rows = self.fresh(day, 1)
         files = write_batches(self.table, [batch_of(rows)])
-        commit.append(self.table, files, provenance=Provenance(), branch=name)
+        operations.append(self.table, files, provenance=Provenance(), branch=name)
         self.branches[name] = {**self.branches[name], **rows}
         _TAKEN["steps"] += 1
 

@@ -34,7 +34,7 @@ class Expirer(Committer):
 
 
 class Tagger(Committer):
-    """Names a snapshot behind the writers' backs (`tables/refs.py`), and relies on it from then on."""
+    """Names a snapshot behind the writers' backs (`tables/refs/refs.py`), and relies on it from then on."""
 
     name = "tagger"
     turns = 1
@@ -63,7 +63,7 @@ class Tagger(Committer):
 
 
 class Reader(Tagger):
-    """Leases a snapshot and what comes after it (`tables/leases.py`), for a time."""
+    """Leases a snapshot and what comes after it (`tables/refs/leases.py`), for a time."""
 
     name = "reader"
     turns = 1

@@ -14,7 +14,7 @@ CREATE, APPEND, PUBLISH, DROP = range(4)
 
 
 class Publisher(Committer):
-    """Writes rows on a branch, then lets main have them (`tables/wap.py`, `tables/publish.py`).
+    """Writes rows on a branch, then lets main have them (`tables/publishing/write_audit_publish.py`, `tables/publishing/publish.py`).
 
     If main has not moved it goes to the head of the branch, else it picks what the branch appended.
     Plan: what it does, the row if it appends one. Killed, it comes back for a branch that is whole.

@@ -1,4 +1,4 @@
-"""One process and the life of one commit: stage, swap, look, record (`headrace/tables/attempt.py`).
+"""One process and the life of one commit: stage, swap, look, record (`headrace/tables/commits/attempt.py`).
 
 A step does one thing that others can see. What only its own process sees is merged with what comes
 next, so a kill between two steps is a kill at any point in between.

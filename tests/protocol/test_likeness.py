@@ -16,8 +16,8 @@ from pyiceberg.table.update import (
 
 from headrace.iceberg.retention import expired, expired_before
 from headrace.iceberg.updates import make_ref, set_ref
-from headrace.tables import leases, refs
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.refs import leases, refs
 from tests.protocol.role import EXPIRY_SLACK
 from tests.protocol.rules import Bounds, Rules
 from tests.protocol.table import MAIN, NONE, Metadata, Request, Snapshot

@@ -95,7 +95,7 @@ def ancestors(table: Metadata, registry: Registry, snapshot_id: int) -> frozense
 
 
 def lineage(table: Metadata, registry: Registry, snapshot_id: int) -> frozenset[int]:
-    """Return the same as publishing walks (`tables/ancestry.py`).
+    """Return the same as publishing walks (`tables/history/ancestry.py`).
 
     The table first, and the registry where expiry may have cut the parent.
     """
@@ -148,7 +148,7 @@ def doomed(world: World, *, keep: int, slack: int, rules: Rules) -> frozenset[in
 
 
 def refuses(world: World, request: Request, rules: Rules) -> bool:
-    """Whether the catalog would not carry out `request` now (`tables/catalog.py`)."""
+    """Whether the catalog would not carry out `request` now (`tables/catalogs/memo.py`)."""
     table, snapshot = world.table, request.snapshot
     if any(table.ref(name) != snapshot_id for name, snapshot_id in request.expects):
         return True

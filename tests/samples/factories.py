@@ -11,10 +11,10 @@ from headrace.config import Settings
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 TIME = pa.timestamp("us", tz="UTC")
 MIDNIGHT = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -154,7 +154,7 @@ class Shop:
         table = LakeTable(self.lake, TableName("shop", name))
         batches = pa.Table.from_pylist(list(rows), schema).to_batches()
         files = write_batches(table, batches)
-        commit.append(table, files, provenance=Provenance(notes=notes or {}), properties=notes)
+        operations.append(table, files, provenance=Provenance(notes=notes or {}), properties=notes)
 
     def samples(self) -> dict[str, dict[str, object]]:
         """Every built sample by id."""

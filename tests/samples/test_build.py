@@ -20,11 +20,11 @@ from headrace.identifiers import TableName
 from headrace.samples.audit import duplicate_ids, leaks
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
-from headrace.tables import commit
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.samples.factories import Shop, at, day, sample_set
 
 
@@ -188,7 +188,7 @@ def test_the_audits_count_nothing_in_a_build_and_something_in_a_planted_leak(sho
     rows[0]["rates__known_at"] = rows[0]["event_time"]
     table = shop.lake.table("samples.taps")
     files = write_batches(table, pa.Table.from_pylist(rows, version.schema).to_batches())
-    commit.append(table, files, provenance=commit.Provenance())
+    operations.append(table, files, provenance=operations.Provenance())
     assert leaks(table.head(), settings=settings).count == 1
     assert duplicate_ids(table.head(), settings=settings).count == 6
 
@@ -227,7 +227,9 @@ def test_a_column_that_was_dropped_is_read_until_the_next_commit_and_then_refuse
     assert reasons(shop) == {}
     rows = [{"shown_id": "new", "event_time": at(1, day=3), "item": 1}]
     data = pa.Table.from_pylist(rows, shown.head().schema)
-    commit.append(shown, write_batches(shown, data.to_batches()), provenance=commit.Provenance())
+    operations.append(
+        shown, write_batches(shown, data.to_batches()), provenance=operations.Provenance()
+    )
     with pytest.raises(DefinitionError) as caught:
         plan_build(shop.lake, sample_set())
     assert any("`slot`" in problem for problem in caught.value.problems)

@@ -16,8 +16,8 @@ from headrace.identifiers import TableName
 from headrace.samples.build import build
 from headrace.samples.labels import is_kept, kept_sql
 from headrace.samples.resolve import Recipe, resolve
-from headrace.tables.commit import Provenance, append
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.writer import write_batches
 from tests.samples.factories import TAPS, Shop, at, day, sample_set
 
 rates = st.decimals(min_value="0.000001", max_value="1", places=6)

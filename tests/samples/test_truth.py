@@ -16,8 +16,8 @@ from headrace.samples.build import build
 from headrace.samples.inspect import inspect_sample
 from headrace.simulate.plan import SimulationPlan
 from headrace.simulate.run import simulate
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
 
 
@@ -44,7 +44,7 @@ def stage(lake: Lake, stream: str, *, key: str) -> None:
         )
         files = engine.write(sql, into=target)
     inputs = {str(source.name): source.snapshot_id or 0}
-    commit.append(target, files, provenance=Provenance(inputs=inputs, code="first arrival"))
+    operations.append(target, files, provenance=Provenance(inputs=inputs, code="first arrival"))
 
 
 def test_built_samples_are_the_simulators_truth_features_and_labels_included(

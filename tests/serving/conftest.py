@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from headrace.identifiers import TableName
-from headrace.tables.commit import Provenance, append
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")
 START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)

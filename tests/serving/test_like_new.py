@@ -18,11 +18,16 @@ from headrace.serving.publish import publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineStore
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
-from headrace.tables.commit import Provenance, append, overwrite_partitions, replace_files
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import (
+    Provenance,
+    append,
+    overwrite_partitions,
+    replace_files,
+)
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.rollback import apply_rollback, plan_rollback
-from headrace.tables.scan import TableVersion
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
+from headrace.tables.version import TableVersion
+from headrace.tables.writer import write_batches
 from tests.serving.conftest import START, hours, row
 
 Views = Callable[..., LakeTable]

@@ -33,9 +33,9 @@ from headrace.identifiers import TableName
 from headrace.serving.publish import Published, publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.alter import AddColumn, DropColumn, alter
-from headrace.tables.commit import Provenance, overwrite_partitions, replace_files
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, overwrite_partitions, replace_files
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.serving.conftest import SCHEMA, add, hours, row
 
 Views = Callable[..., LakeTable]

@@ -18,7 +18,7 @@ from headrace.iceberg.manifest_writer import ManifestSet, _added
 from headrace.iceberg.updates import make_ref, set_ref
 from headrace.storage.locations import local_path
 from headrace.tables.lake import LakeTable
-from headrace.tables.scan import FileEntry
+from headrace.tables.version import FileEntry
 
 _PATH_ID, _POS_ID = 2147483546, 2147483545
 

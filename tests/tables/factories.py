@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from headrace.definitions.stream import FORMER_COORDINATES
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")
 START = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
@@ -43,9 +43,9 @@ def day_key(day: int) -> tuple[object, ...]:
     return ((START + dt.timedelta(days=day)).date(),)
 
 
-def add(table: LakeTable, ids: Sequence[int], *, day: int = 0) -> commit.Commit:
+def add(table: LakeTable, ids: Sequence[int], *, day: int = 0) -> operations.Commit:
     files = write_batches(table, [events(ids, day=day)])
-    return commit.append(table, files, provenance=commit.Provenance())
+    return operations.append(table, files, provenance=operations.Provenance())
 
 
 def ids_of(table: LakeTable) -> list[int]:

@@ -2,10 +2,10 @@
 
 from headrace.config import Settings
 from headrace.registry import Build
-from headrace.tables import commit
-from headrace.tables.commit import Commit, Fence, Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Commit, Fence, Provenance
 from headrace.tables.lake import LakeTable
+from headrace.tables.writer import write_batches
 from tests.tables.factories import events
 
 
@@ -17,18 +17,20 @@ def write(
     properties: dict[str, str] | None = None,
 ) -> Commit:
     files = write_batches(table, [events(ids)])
-    return commit.append(
+    return operations.append(
         table, files, provenance=Provenance(), branch=branch, properties=properties
     )
 
 
 def take(table: LakeTable, upto: int, *, watermark: int | None = None) -> Commit:
     """Commit the records of a source up to `upto`, as an ingest does."""
-    before = commit.offsets(table.head(), "log")
+    before = operations.offsets(table.head(), "log")
     fence = Fence(key="log", expected=before, offsets=before | {"part-0": upto})
     files = write_batches(table, [events(range(before.get("part-0", 0), upto))])
     properties = {} if watermark is None else {"headrace.watermark": str(watermark)}
-    return commit.append(table, files, provenance=Provenance(), fence=fence, properties=properties)
+    return operations.append(
+        table, files, provenance=Provenance(), fence=fence, properties=properties
+    )
 
 
 def branch_ids(table: LakeTable, branch: str) -> list[int]:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.tables.encoding import dictionary_columns
-from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.tables.factories import UTC_US, events, events_table
 
 ROWS = 10_000

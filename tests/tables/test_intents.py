@@ -23,12 +23,13 @@ from headrace.errors import (
 )
 from headrace.registry import WriteRecord
 from headrace.storage.locations import local_path
-from headrace.tables import commit, intents
-from headrace.tables.commit import Fence, Provenance
-from headrace.tables.files import TableWriter, write_batches
+from headrace.tables import intents
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.lake import Lake
+from headrace.tables.writer import TableWriter, write_batches
+from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events, events_table, ids_of
-from tests.tables.test_faults import impatient, locked
 
 HOUR_S = 3600
 
@@ -74,7 +75,7 @@ def test_a_commit_ends_the_writes_of_its_files_and_of_no_others(lake: Lake) -> N
     assert [intents.write_id_of(Path(f.file_path).name) for f in waiting] == [
         this_write(lake).write_id
     ]
-    commit.append(table, waiting, provenance=Provenance())
+    operations.append(table, waiting, provenance=Provenance())
     assert lake.registry.writes() == []
 
 
@@ -92,9 +93,9 @@ def test_a_commit_that_can_be_run_again_leaves_its_files_in_flight(lake: Lake) -
         files = write_batches(table, [events([1])])
         busy = pytest.raises((DatabaseUnavailableError, CatalogBusyError))
         with locked(lake.settings.state_dir / "catalog.db"), busy:
-            commit.append(table, files, provenance=Provenance())
+            operations.append(table, files, provenance=Provenance())
         assert unfinished(lake).live == {this_write(lake).write_id}
-        commit.append(table, files, provenance=Provenance())
+        operations.append(table, files, provenance=Provenance())
         assert ids_of(table) == [1]
         assert lake.registry.writes() == []
 
@@ -105,14 +106,14 @@ def test_a_commit_that_was_refused_for_good_ends_its_writes(lake: Lake) -> None:
     files = write_batches(table, [events([2])])
     fence = Fence(key="s", expected={"a": 5}, offsets={"a": 6})
     with pytest.raises(FencedError):
-        commit.append(table, files, provenance=Provenance(), fence=fence)
+        operations.append(table, files, provenance=Provenance(), fence=fence)
     assert lake.registry.writes() == []
     assert all(Path(local_path(file.file_path)).exists() for file in files)
     old = table.head().files()[0].data_file
     merged = write_batches(table, [events([1])])
-    commit.overwrite_partitions(table, [], partitions=[day_key(0)], provenance=Provenance())
+    operations.overwrite_partitions(table, [], partitions=[day_key(0)], provenance=Provenance())
     with pytest.raises(CommitConflictError):
-        commit.replace_files(table, removed=[old], added=merged, provenance=Provenance())
+        operations.replace_files(table, removed=[old], added=merged, provenance=Provenance())
     assert lake.registry.writes() == []
 
 
@@ -122,7 +123,7 @@ def test_a_commit_whose_file_is_gone_is_refused_and_the_table_stays_readable(lak
     kept, lost = (write_batches(table, [events([i])])[0] for i in (2, 3))
     Path(local_path(lost.file_path)).unlink()
     with pytest.raises(CommitConflictError, match="is gone"):
-        commit.append(table, [kept, lost], provenance=Provenance())
+        operations.append(table, [kept, lost], provenance=Provenance())
     assert ids_of(table) == [1]
 
 
@@ -140,7 +141,7 @@ def test_a_row_that_a_landed_commit_could_not_take_back_ends_with_its_process(la
         table = events_table(other)
         files = write_batches(table, [events([1])])
         with locked(lake.settings.state_dir / "registry.db"):
-            commit.append(table, files, provenance=Provenance())
+            operations.append(table, files, provenance=Provenance())
         assert unfinished(lake).live == {this_write(lake).write_id}
 
 

@@ -14,11 +14,12 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName
 from headrace.registry import Registry
-from headrace.tables import commit, refs
-from headrace.tables.changes import changes
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake
+from headrace.tables.refs import refs
+from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
@@ -47,7 +48,7 @@ def test_new_optional_and_wider_columns_apply_and_old_rows_still_read(lake: Lake
     old = pa.schema([pa.field("id", pa.int32(), nullable=False)])
     table = lake.create(name, old)
     batch = pa.record_batch({"id": pa.array([1], pa.int32())})
-    commit.append(table, write_batches(table, [batch]), provenance=Provenance())
+    operations.append(table, write_batches(table, [batch]), provenance=Provenance())
     new = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("note", pa.string())])
     lake.create(name, new)
     assert table.head().to_arrow().to_pylist() == [{"id": 1, "note": None}]
@@ -170,7 +171,7 @@ def test_changes_names_touched_partitions_and_is_blind_to_compaction(lake: Lake)
     add(table, [3], day=2)
     files = [f.data_file for f in table.head().files(partitions=[day_key(0)])]
     merged = write_batches(table, [events([1, 2], day=0)])
-    swap = commit.replace_files(table, removed=files, added=merged, provenance=Provenance())
+    swap = operations.replace_files(table, removed=files, added=merged, provenance=Provenance())
     assert not changes(table, since=swap.parent_id)
     seen = changes(table, since=first.snapshot_id)
     assert seen.partitions == {day_key(0), day_key(2)}
@@ -222,5 +223,5 @@ def test_changes_pass_a_hole_in_the_log_by_way_of_the_snapshots(settings: Settin
 def test_changes_of_many_partitions_are_found_without_a_summary(lake: Lake) -> None:
     table = events_table(lake)
     batches = [events([day], day=day) for day in range(70)]
-    commit.append(table, write_batches(table, batches), provenance=Provenance())
+    operations.append(table, write_batches(table, batches), provenance=Provenance())
     assert changes(table, since=None).partitions == {day_key(day) for day in range(70)}

@@ -24,13 +24,14 @@ from headrace.maintenance.compact import compact, target_of
 from headrace.maintenance.limits import apply_limits
 from headrace.maintenance.state import table_state
 from headrace.storage.locations import local_path
-from headrace.tables import commit, intents
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables import intents
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.writer import write_batches
 from tests.maintenance.cleaning import clean, later, planned
+from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.factories import EVENTS, events
-from tests.tables.test_foreign import sql_catalog
 
 SCHEMA = Schema(NestedField(1, "id", LongType()), NestedField(2, "s", StringType()))
 BY_TEXT = PartitionSpec(PartitionField(2, 1000, IdentityTransform(), "s"))
@@ -50,7 +51,7 @@ def rows(ids: list[int]) -> pa.Table:
 
 def add(table: LakeTable, ids: list[int]) -> None:
     files = write_batches(table, rows(ids).to_batches())
-    commit.append(table, files, provenance=Provenance())
+    operations.append(table, files, provenance=Provenance())
 
 
 def folders_of(table: LakeTable) -> dict[str, set[str]]:
@@ -175,7 +176,7 @@ def test_files_are_as_large_as_the_table_says(lake: Lake) -> None:
     batches = [events(range(at, at + 100)) for at in range(0, 1_000, 100)]
     files = write_batches(table, batches)
     assert len(files) > 2
-    commit.append(table, files, provenance=Provenance())
+    operations.append(table, files, provenance=Provenance())
     assert target_of(table, None) == table.target_file_bytes() == 4_000
     assert target_of(table, 7) == 7
     assert table_state(table).layout.small_files <= 1

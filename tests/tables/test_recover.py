@@ -6,9 +6,9 @@ from pathlib import Path
 from headrace.config import Settings
 from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.storage.locations import local_path
-from headrace.tables import commit
+from headrace.tables.catalogs.open import turn_to_open
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake
-from headrace.tables.opening import turn_to_open
 from headrace.tables.recover import find_tables, recover_catalog
 from tests.tables.factories import add, events_table, ids_of
 
@@ -42,7 +42,7 @@ def test_metadata_is_found_in_whatever_folder_of_the_table_it_lies(settings: Set
         table = events_table(lake)
         add(table, [1])
         folder = f"{table.iceberg().location()}/newer/metadata"
-        commit.move_properties(table, lambda _: {METADATA_PATH: folder})
+        operations.move_properties(table, lambda _: {METADATA_PATH: folder})
         add(table, [2])
         newest = Path(local_path(table.iceberg().metadata_location))
         trash = newest.parents[2] / ".trash" / "run"

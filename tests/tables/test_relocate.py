@@ -19,11 +19,12 @@ from headrace.engines.delete import delete_where
 from headrace.errors import CorruptFileError, LakeError, TablesElsewhereError, UnsupportedTableError
 from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.maintenance.compact import compact
-from headrace.tables import commit, refs
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.refs import refs
 from headrace.tables.relocate import apply_relocation, plan_relocation
+from headrace.tables.writer import write_batches
 from tests.maintenance.needed import needed_by
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions, delete_values
@@ -76,7 +77,9 @@ def act(table: LakeTable, what: str, number: int) -> None:
         add(table, ids, day=number % 2)
     elif what == "overwrite":
         files = write_batches(table, [events(ids)])
-        commit.overwrite_partitions(table, files, partitions=[day_key(0)], provenance=Provenance())
+        operations.overwrite_partitions(
+            table, files, partitions=[day_key(0)], provenance=Provenance()
+        )
     elif what == "delete":
         delete_where(table, f"id = {10 * (number - 1)}", provenance=Provenance())
     elif what == "compact":
@@ -84,7 +87,7 @@ def act(table: LakeTable, what: str, number: int) -> None:
     elif what == "branch":
         refs.create_branch(table, f"b{number}")
         files = write_batches(table, [events(ids)])
-        commit.append(table, files, provenance=Provenance(), branch=f"b{number}")
+        operations.append(table, files, provenance=Provenance(), branch=f"b{number}")
     elif what == "tag":
         refs.tag(table, f"t{number}", snapshot_id=table.head().snapshot_id or 0)
     elif what == "positions":
@@ -224,7 +227,7 @@ def test_new_metadata_lies_where_the_table_says(settings: Settings) -> None:
     with Lake.open(settings) as lake:
         table = events_table(lake)
         folder = f"{table.iceberg().location()}/newer"
-        commit.move_properties(table, lambda _: {METADATA_PATH: folder})
+        operations.move_properties(table, lambda _: {METADATA_PATH: folder})
         add(table, [1])
     copy = copied(settings)
     _relocate(copy)

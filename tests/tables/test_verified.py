@@ -10,10 +10,11 @@ import pytest
 
 from headrace.errors import CorruptFileError
 from headrace.storage.pages import check_pages
-from headrace.tables import commit, verified
-from headrace.tables.files import write_batches
+from headrace.tables import verified
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.verified import DATABASE, VerifiedFiles
+from headrace.tables.writer import write_batches
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table
 
@@ -161,7 +162,7 @@ def test_what_is_on_record_does_not_grow_with_files_that_are_gone(
     for number in range(8):
         gone = table.head().files()
         files = write_batches(table, [events([number])])
-        commit.overwrite(table, files, provenance=commit.Provenance())
+        operations.overwrite(table, files, provenance=operations.Provenance())
         for file in gone:
             Path(file.path).unlink()
         _let_rest(table)

@@ -8,11 +8,11 @@ import pyarrow as pa
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.iceberg import schema
 from headrace.identifiers import TableName
-from headrace.tables import commit
-from headrace.tables.commit import Provenance
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from tests.tables import evolution
+from headrace.tables.writer import write_batches
+from tests.tables import evolved
 
 PLACE = pa.struct([pa.field("city", pa.string()), pa.field("zip", pa.int32())])
 VISITS = pa.schema(
@@ -32,11 +32,11 @@ def visits_table(lake: Lake, *, partition_by: tuple[str, ...] = ()) -> LakeTable
     return lake.create(TableName("raw", "visits"), VISITS, partition_by=partition_by)
 
 
-def put(table: LakeTable, *rows: dict[str, Any]) -> commit.Commit:
+def put(table: LakeTable, *rows: dict[str, Any]) -> operations.Commit:
     """Append rows, in the table's schema of now."""
     now = schema.to_arrow(table.iceberg().schema())
     files = write_batches(table, [pa.RecordBatch.from_pylist(list(rows), now)])
-    return commit.append(table, files, provenance=Provenance())
+    return operations.append(table, files, provenance=Provenance())
 
 
 def rows_of(table: LakeTable) -> list[dict[str, Any]]:
@@ -49,8 +49,8 @@ def rows_of(table: LakeTable) -> list[dict[str, Any]]:
         read = engine.query("select * from head").read_all()
     assert in_order(read) == ours
     kind = table.iceberg().schema().as_struct()
-    flat = [evolution.without_null_lists(each, kind) for each in theirs]
-    assert flat == [evolution.without_null_lists(each, kind) for each in ours]
+    flat = [evolved.without_null_lists(each, kind) for each in theirs]
+    assert flat == [evolved.without_null_lists(each, kind) for each in ours]
     return ours
 
 

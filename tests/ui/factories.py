@@ -13,10 +13,10 @@ from headrace.ingest.run import ingest
 from headrace.samples.resolve import Recipe, ResolvedFeature
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, ViewState
-from headrace.tables import commit
-from headrace.tables.files import write_batches
+from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.refs import tag
+from headrace.tables.refs.refs import tag
+from headrace.tables.writer import write_batches
 
 START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
 UTC_US = pa.timestamp("us", tz="UTC")
@@ -89,10 +89,10 @@ def derive(lake: Lake, name: str, *inputs: LakeTable, hours: int = 30) -> LakeTa
         schema=FEATURE,
     )
     heads = {str(each.name): each.head().snapshot_id or 0 for each in inputs}
-    commit.append(
+    operations.append(
         table,
         write_batches(table, [rows]),
-        provenance=commit.Provenance(inputs=heads, code="c0de", run_id="run-1"),
+        provenance=operations.Provenance(inputs=heads, code="c0de", run_id="run-1"),
     )
     return table
 

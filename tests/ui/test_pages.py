@@ -14,9 +14,9 @@ from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
 from headrace.maintenance.compact import compact
 from headrace.registry.checks import record_check
-from headrace.tables.commit import Provenance, append
-from headrace.tables.files import write_batches
+from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake
+from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.ui.conftest import Open
 from tests.ui.factories import derive, fill, impression, write_impressions

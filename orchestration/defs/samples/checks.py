@@ -8,7 +8,7 @@ from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
 from headrace.samples.audit import Audited, duplicate_ids, leaks
-from headrace.tables.scan import TableVersion
+from headrace.tables.version import TableVersion
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource

@@ -1,0 +1,1 @@
+"""Opening a lake's catalog and registry, and the catalogs that other programs run."""

@@ -1,0 +1,102 @@
+"""What a commit is made of: where it comes from, what it changes, and what it turned out to be."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import Operation
+
+from headrace.iceberg.partitions import PartitionKey
+from headrace.identifiers import TableName
+from headrace.tables.evolution.plan import AlterPlan
+from headrace.tables.history.commit_log import CODE, INPUTS, RUN_ID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What a commit was computed from; written to the snapshot summary and the registry."""
+
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    code: str = ""
+    run_id: str = ""
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, str]:
+        """The summary entries of this provenance."""
+        entries = dict(self.notes)
+        if self.inputs:
+            entries[INPUTS] = json.dumps(dict(self.inputs), sort_keys=True)
+        if self.code:
+            entries[CODE] = self.code
+        if self.run_id:
+            entries[RUN_ID] = self.run_id
+        return entries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence:
+    """Source offsets that move with the data: the next offset to read, per source.
+
+    The commit lands only if the table still says `expected` under `key`.
+    """
+
+    key: str
+    expected: Mapping[str, int]
+    offsets: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What one commit changed."""
+
+    table: TableName
+    snapshot_id: int
+    parent_id: int | None
+    operation: str
+    files_added: int
+    files_removed: int
+    rows_added: int
+    rows_removed: int
+    bytes_added: int
+    bytes_removed: int
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A commit before it meets the table's current state.
+
+    Args:
+        is_removed: Picks the live data and delete files that go.
+        touched: Partitions of scheme `spec_id` that hold what `is_removed` picks, besides files of
+            other schemes; None if any may.
+        removed_paths: Files that must still be there when the commit lands.
+        base_snapshot_id: The snapshot the change was computed from. If given, the commit is refused
+            when rows it read were deleted since, or rows were added that `may_conflict`. With
+            `may_conflict`, None means a table without commits.
+        may_conflict: Whether a data file added since the base may hold rows the change should have
+            seen; files that cannot are no reason to refuse.
+        guard: Looks at the table that each attempt builds upon, and raises to refuse the commit.
+        alter: Columns that come with the rows; the commit is refused if others changed them since.
+        entries_max: If given, nothing but the manifests is rewritten, with this many entries each.
+
+    """
+
+    operation: Operation
+    provenance: Provenance
+    added: tuple[DataFile, ...] = ()
+    is_removed: Callable[[DataFile], bool] | None = None
+    touched: frozenset[PartitionKey] | None = None
+    spec_id: int | None = None
+    removed_paths: frozenset[str] = frozenset()
+    base_snapshot_id: int | None = None
+    may_conflict: Callable[[DataFile], bool] | None = None
+    fence: Fence | None = None
+    properties: Mapping[str, str] = field(default_factory=dict)
+    entries_max: int | None = None
+    branch: str = MAIN_BRANCH
+    guard: Callable[[Table], None] | None = None
+    alter: AlterPlan | None = None

@@ -1,0 +1,81 @@
+"""What other commits did since a change was computed, and whether the change still holds."""
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot, ancestors_of
+
+from headrace.errors import CommitConflictError
+from headrace.iceberg.delete_files import may_concern
+from headrace.iceberg.manifests import live_entries
+from headrace.iceberg.partitions import unpartitioned_ids
+from headrace.tables.commits.change import Change
+
+
+def refuse_conflicts(
+    change: Change,
+    *,
+    table: str,
+    metadata: TableMetadata,
+    parent: Snapshot | None,
+    manifests: tuple[ManifestFile, ...],
+    removed: tuple[DataFile, ...],
+    io: FileIO,
+) -> None:
+    """Check a change against the snapshot it is about to follow.
+
+    Raises:
+        CommitConflictError: If a file it replaces is gone, rows of such a file were deleted since
+            its base, or rows that it should have seen were added.
+
+    """
+    lost = change.removed_paths - {file.file_path for file in removed}
+    if lost:
+        detail = f"{len(lost)} of its input files were already replaced, first `{min(lost)}`"
+        raise CommitConflictError(table, detail)
+    if parent is None or parent.snapshot_id == change.base_snapshot_id:
+        return
+    since = _base_sequence(change, metadata, parent, table)
+    if since is None:
+        return
+    unpartitioned = unpartitioned_ids(metadata)
+    for file in _added_since(manifests, io, since, ManifestContent.DELETES):
+        if may_concern(file, removed, unpartitioned=unpartitioned):
+            detail = f"`{file.file_path}` deleted rows of its input files meanwhile"
+            raise CommitConflictError(table, detail)
+    if change.may_conflict is None:
+        return
+    for file in _added_since(manifests, io, since, ManifestContent.DATA):
+        if change.may_conflict(file):
+            detail = f"`{file.file_path}` brought rows meanwhile that it may have to change"
+            raise CommitConflictError(table, detail)
+
+
+def _base_sequence(
+    change: Change, metadata: TableMetadata, parent: Snapshot, table: str
+) -> int | None:
+    """Return the sequence number of what a change was computed from; None if it was nothing."""
+    if change.base_snapshot_id is None:
+        # computed from a table without commits: all there is came since
+        return None if change.may_conflict is None else 0
+    base = metadata.snapshot_by_id(change.base_snapshot_id)
+    if base is None:
+        detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
+        raise CommitConflictError(table, detail)
+    if not any(base.snapshot_id == each.snapshot_id for each in ancestors_of(parent, metadata)):
+        # rows that were deleted before the base may be back, in files that are older than it
+        detail = f"`{change.branch}` was taken back behind snapshot {base.snapshot_id}"
+        raise CommitConflictError(table, f"{detail}, which it was computed from")
+    return base.sequence_number or 0
+
+
+def _added_since(
+    manifests: tuple[ManifestFile, ...], io: FileIO, since: int, content: ManifestContent
+) -> list[DataFile]:
+    # a manifest is never older than what it lists
+    newer = [m for m in manifests if (m.sequence_number or 0) > since]
+    return [
+        entry.data_file
+        for entry in live_entries(newer, io, content=content)
+        if (entry.sequence_number or 0) > since
+    ]

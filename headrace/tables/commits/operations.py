@@ -1,0 +1,348 @@
+"""The committer: the one piece of code that changes what a table holds.
+
+A commit is planned as a pure `Change`, staged against the newest metadata, and swapped in with the
+catalog's compare-and-swap (`attempt.py`). Every operation is one snapshot on one branch.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import Operation
+from pyiceberg.table.update import TableUpdate
+
+from headrace.errors import GarbageKeptError
+from headrace.iceberg import standard_properties
+from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST
+from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.retention import expired_before, lapsed
+from headrace.iceberg.snapshot_log import SnapshotRemoval
+from headrace.iceberg.updates import drop_ref, property_updates
+from headrace.tables.commits.attempt import commit_change, commit_updates
+from headrace.tables.commits.change import Change, Commit, Fence, Provenance
+from headrace.tables.commits.summary import keys_of
+from headrace.tables.history.commit_log import record_dying
+from headrace.tables.history.property_log import OFFSETS_PREFIX
+from headrace.tables.lake import LakeTable
+from headrace.tables.version import TableVersion
+
+__all__ = [
+    "OFFSETS_PREFIX",
+    "Commit",
+    "Fence",
+    "Provenance",
+    "append",
+    "expire",
+    "move_properties",
+    "offsets",
+    "overwrite",
+    "overwrite_partitions",
+    "replace_files",
+    "rewrite_files",
+    "rewrite_manifests",
+]
+
+
+def offsets(version: TableVersion, key: str) -> dict[str, int]:
+    """Read the committed next offset of every source of a stream."""
+    return json.loads(version.properties.get(OFFSETS_PREFIX + key, "{}"))
+
+
+def append(
+    table: LakeTable,
+    files: Sequence[DataFile],
+    *,
+    provenance: Provenance,
+    fence: Fence | None = None,
+    properties: Mapping[str, str] | None = None,
+    branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
+) -> Commit:
+    """Add files. Never conflicts with other appends or with compaction.
+
+    With a fence it lands exactly once: offsets and rows become visible together. `files` may be
+    empty, to move offsets past records that all went to the dead letters. A `guard` looks at the
+    table that each attempt builds upon, and raises to refuse the commit.
+
+    Raises:
+        FencedError: If another writer moved the offsets.
+        SnapshotNotFoundError: If there is no such branch.
+        CommitOutcomeUnknownError, CatalogBusyError: See there; both are safe to run again.
+        ValueError: If a fenced commit is for another branch than `main`, which alone has offsets.
+
+    """
+    if fence is not None and branch != MAIN_BRANCH:
+        msg = f"offsets of `{table.name}` belong to `{MAIN_BRANCH}`, not to branch `{branch}`"
+        raise ValueError(msg)
+    return commit_change(
+        table,
+        Change(
+            operation=Operation.APPEND,
+            added=tuple(files),
+            provenance=provenance,
+            fence=fence,
+            properties=properties or {},
+            branch=branch,
+            guard=guard,
+        ),
+    )
+
+
+def overwrite_partitions(
+    table: LakeTable,
+    files: Sequence[DataFile],
+    *,
+    partitions: Collection[PartitionKey],
+    provenance: Provenance,
+    properties: Mapping[str, str] | None = None,
+    branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
+) -> Commit:
+    """Make `partitions` hold exactly `files`, in one snapshot; other partitions stay.
+
+    Raises:
+        ValueError: If a file lies outside `partitions`.
+        UnsupportedTableError: If the branch has files of an older partition scheme.
+
+    """
+    wanted, metadata = frozenset(partitions), table.iceberg().metadata
+    scheme = Scheme.of(metadata, table=str(table.name))
+    outside = keys_of(files, metadata) - wanted
+    if outside:
+        msg = f"files of `{table.name}` lie outside the overwritten partitions: {sorted(outside, key=str)}"
+        raise ValueError(msg)
+    return commit_change(
+        table,
+        Change(
+            operation=Operation.OVERWRITE,
+            added=tuple(files),
+            provenance=provenance,
+            is_removed=scheme.picks(wanted),
+            touched=wanted,
+            spec_id=scheme.spec_id,
+            properties=properties or {},
+            branch=branch,
+            guard=guard,
+        ),
+    )
+
+
+def overwrite(
+    table: LakeTable,
+    files: Sequence[DataFile],
+    *,
+    provenance: Provenance,
+    properties: Mapping[str, str] | None = None,
+    branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
+) -> Commit:
+    """Make the whole table hold exactly `files`, in one snapshot. For `guard` see `append`."""
+    return commit_change(
+        table,
+        Change(
+            operation=Operation.OVERWRITE,
+            added=tuple(files),
+            provenance=provenance,
+            is_removed=lambda _: True,
+            properties=properties or {},
+            branch=branch,
+            guard=guard,
+        ),
+    )
+
+
+def replace_files(
+    table: LakeTable,
+    *,
+    removed: Collection[DataFile],
+    added: Sequence[DataFile],
+    provenance: Provenance,
+    removed_deletes: Collection[DataFile] = (),
+    rows_deleted: int | None = None,
+    base_snapshot_id: int | None = None,
+    branch: str = MAIN_BRANCH,
+) -> Commit:
+    """Swap files for others with the same rows (compaction); readers of changes do not see it.
+
+    Survives concurrent appends. `removed_deletes` are delete files whose rows `added` no longer has
+    and that apply to nothing else; with them `base_snapshot_id` must say what was read.
+    `rows_deleted` says how many rows that is, if delete files that stay took some of them.
+
+    Raises:
+        CommitConflictError: If a concurrent commit already removed one of `removed`, or deleted
+            rows of it since the base.
+        ValueError: If the row counts differ and no deletes explain it.
+
+    """
+    before, after = _rows(removed), _rows(added)
+    if rows_deleted is not None:
+        is_same = before - rows_deleted == after and (not rows_deleted or base_snapshot_id)
+    else:
+        is_same = before == after or (removed_deletes and base_snapshot_id and after < before)
+    if not is_same:
+        msg = f"replacing {before} rows of `{table.name}` by {after} would change its data"
+        raise ValueError(msg)
+    return commit_change(
+        table,
+        _rewriting(
+            table,
+            Operation.REPLACE,
+            removed=(*removed, *removed_deletes),
+            added=added,
+            base_snapshot_id=base_snapshot_id,
+            provenance=provenance,
+            branch=branch,
+        ),
+    )
+
+
+def rewrite_files(
+    table: LakeTable,
+    *,
+    removed: Collection[DataFile],
+    added: Sequence[DataFile],
+    base_snapshot_id: int | None,
+    provenance: Provenance,
+    may_conflict: Callable[[DataFile], bool] | None = None,
+    branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
+) -> Commit:
+    """Swap files for others with other rows: a merge or a row-level delete, copy-on-write.
+
+    Delete files that `added` has applied may be among `removed`. With nothing `removed` it is an
+    append that is refused if rows it should have seen came in between. For `guard` see `append`.
+
+    Raises:
+        CommitConflictError: If since `base_snapshot_id` (None: a table without commits) a file of
+            `removed` was replaced, rows of it were deleted, or a file was added that `may_conflict`.
+
+    """
+    operation = Operation.DELETE
+    if added:
+        operation = Operation.OVERWRITE if removed else Operation.APPEND
+    change = _rewriting(
+        table,
+        operation,
+        removed=removed,
+        added=added,
+        base_snapshot_id=base_snapshot_id,
+        provenance=provenance,
+        may_conflict=may_conflict,
+        branch=branch,
+        guard=guard,
+    )
+    return commit_change(table, change)
+
+
+def rewrite_manifests(
+    table: LakeTable,
+    *,
+    provenance: Provenance,
+    entries_max: int = ENTRIES_PER_MANIFEST,
+    branch: str = MAIN_BRANCH,
+) -> Commit:
+    """List the same files in manifests sorted by partition, so that a plan of one opens few.
+
+    Never conflicts: it is made anew from whatever is newest.
+    """
+    return commit_change(
+        table,
+        Change(
+            operation=Operation.REPLACE,
+            provenance=provenance,
+            entries_max=entries_max,
+            branch=branch,
+        ),
+    )
+
+
+def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
+    """Let unreferenced snapshots die that are older than `before_ms`, but never the newest `keep`.
+
+    What they touched is recorded first, so `changes` still answers. Files stay for clean-up. What the
+    table's `history.expire.*` or a branch's own retention keeps, stays too; of a table of another
+    catalog that says nothing, what the format keeps by default: five days.
+
+    Returns:
+        The ids of the snapshots that died.
+
+    Raises:
+        DatabaseUnavailableError: If the registry cannot be used; nothing was changed.
+        GarbageKeptError: If the table says `gc.enabled=false`; nothing was changed.
+        UnsupportedTableError: If its retention says nothing that Iceberg knows.
+
+    """
+    gone: list[int] = []
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata, now_ms = current.metadata, time.time_ns() // 1_000_000
+        if not standard_properties.collects_garbage(metadata.properties):
+            raise GarbageKeptError(str(table.name), refused="expiry of snapshots")
+        over = tuple(drop_ref(name) for name in lapsed(metadata, now_ms))
+        gone[:] = expired_before(
+            metadata,
+            keep=keep,
+            before_ms=before_ms,
+            now_ms=now_ms,
+            unsaid=table.lake.unsaid_retention,
+        )
+        if not gone:
+            return over
+        record_dying(table.lake.registry, table.name, current, gone)
+        return (*over, SnapshotRemoval.of(gone))
+
+    commit_updates(table, updates_of)
+    return tuple(gone)
+
+
+def move_properties(
+    table: LakeTable, changes_of: Callable[[TableMetadata], Mapping[str, str | None]]
+) -> None:
+    """Set properties without a snapshot; None removes one. Moving `main` does not move them back.
+
+    `changes_of` is asked on every attempt, of the newest metadata, and changes nothing if it returns
+    nothing.
+
+    Raises:
+        CatalogBusyError, DatabaseUnavailableError: Doing it again is safe.
+
+    """
+    commit_updates(table, lambda current: property_updates(changes_of(current.metadata)))
+
+
+def _rewriting(
+    table: LakeTable,
+    operation: Operation,
+    *,
+    removed: Collection[DataFile],
+    added: Sequence[DataFile],
+    base_snapshot_id: int | None,
+    provenance: Provenance,
+    branch: str,
+    may_conflict: Callable[[DataFile], bool] | None = None,
+    guard: Callable[[Table], None] | None = None,
+) -> Change:
+    metadata = table.iceberg().metadata
+    spec_id = metadata.default_spec_id
+    paths = frozenset(file.file_path for file in removed)
+    return Change(
+        operation=operation,
+        added=tuple(added),
+        provenance=provenance,
+        is_removed=lambda f: f.file_path in paths,
+        touched=keys_of([file for file in removed if file.spec_id == spec_id], metadata),
+        spec_id=spec_id,
+        removed_paths=paths,
+        base_snapshot_id=base_snapshot_id,
+        may_conflict=may_conflict,
+        branch=branch,
+        guard=guard,
+    )
+
+
+def _rows(files: Collection[DataFile]) -> int:
+    return sum(file.record_count for file in files)

@@ -1,0 +1,79 @@
+"""Tables as their next commit is to make them: rows are written first, the columns land with them.
+
+A commit to one of these lands what it plans and the rows in one swap. If there is no such commit,
+because a query fails half-way, the catalog never hears of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+from pyiceberg.table import CreateTableTransaction, Table
+from pyiceberg.table.update import TableUpdate
+
+from headrace.iceberg import partitions
+from headrace.iceberg.schema import refuse_reserved
+from headrace.identifiers import TableName
+from headrace.tables.evolution.plan import AlterPlan
+from headrace.tables.evolution.updates import altered
+from headrace.tables.lake import Lake, LakeTable, create_arguments
+from headrace.tables.locks import table_lock
+
+
+@dataclass(frozen=True)
+class PlannedTable(LakeTable):
+    """A table with the columns and properties that its next commit brings.
+
+    Reading and writing see it altered; `iceberg` raises `CommitConflictError` once another process
+    changed its columns or partitioning.
+    """
+
+    plan: AlterPlan = field(kw_only=True)
+    properties: Mapping[str, str] = field(kw_only=True)
+
+    def iceberg(self) -> Table:
+        """Load the table as pyiceberg sees it now, with the planned columns."""
+        return altered(super().iceberg(), self.plan)
+
+
+@dataclass(frozen=True)
+class StagedTable(LakeTable):
+    """A table that its first commit creates."""
+
+    staged: Table = field(kw_only=True)
+    creation: tuple[TableUpdate, ...] = field(kw_only=True, repr=False)
+
+    def iceberg(self) -> Table:
+        """Return what its first commit starts from."""
+        return self.staged
+
+
+def stage_table(
+    lake: Lake,
+    name: TableName,
+    schema: pa.Schema,
+    *,
+    partition_by: Sequence[str] = (),
+    properties: Mapping[str, str],
+) -> StagedTable:
+    """Plan a table that does not exist; as `Lake.create`, but the first commit creates it.
+
+    Raises:
+        ContractError: If the schema or partitioning cannot be a table's, or a column has a name
+            that Iceberg keeps for itself.
+
+    """
+    refuse_reserved(schema.names, table=str(name))
+    terms = tuple(partitions.Term.parse(text) for text in partition_by)
+    wanted, spec, said = create_arguments(name, schema, terms=terms, properties=properties)
+    # two processes that create one namespace at once would both insert its row
+    with table_lock(lake, name.namespace):
+        lake.catalog.create_namespace_if_not_exists(name.namespace)
+    transaction = lake.catalog.create_table_transaction(
+        (name.namespace, name.name), wanted, partition_spec=spec, properties=said
+    )
+    return StagedTable(lake, name, staged=transaction._table, creation=_updates_of(transaction))
+
+
+def _updates_of(transaction: CreateTableTransaction) -> tuple[TableUpdate, ...]:
+    return transaction._updates

@@ -1,0 +1,220 @@
+"""One attempt at a commit, staged on the newest metadata: its manifests, snapshot and updates."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update import (
+    AddSnapshotUpdate,
+    AssertCreate,
+    AssertTableUUID,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+)
+
+from headrace.errors import (
+    DatabaseUnavailableError,
+    FencedError,
+    SnapshotNotFoundError,
+    StorageError,
+    UnsupportedTableError,
+)
+from headrace.iceberg import manifests
+from headrace.iceberg.manifest_writer import ManifestSet, Rewritten
+from headrace.iceberg.retention import LEASE_PREFIX, expired, lapsed
+from headrace.iceberg.snapshot_log import SnapshotRemoval
+from headrace.iceberg.standard_properties import collects_garbage, metadata_folder
+from headrace.iceberg.updates import drop_ref, make_ref, requires, set_ref
+from headrace.storage.locations import remove
+from headrace.tables.commits.change import Change
+from headrace.tables.commits.conflicts import refuse_conflicts
+from headrace.tables.commits.planned import StagedTable
+from headrace.tables.commits.summary import summarize
+from headrace.tables.evolution.updates import altered, is_true, requirements_of, updates_of
+from headrace.tables.history.commit_log import record_dying
+from headrace.tables.history.property_log import OFFSETS_PREFIX
+from headrace.tables.lake import LakeTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Staged:
+    """What one swap is to make true, what must hold for it, and the metadata files written for it."""
+
+    updates: tuple[TableUpdate, ...]
+    requirements: tuple[TableRequirement, ...]
+    parent_id: int | None
+    removed: tuple[DataFile, ...]
+    written: tuple[str, ...]
+
+    def creating(self, table: StagedTable) -> "Staged":
+        """Make the same swap create the table."""
+        return replace(
+            self, updates=(*table.creation, *self.updates), requirements=(AssertCreate(),)
+        )
+
+
+def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> Staged:
+    """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
+    if change.guard is not None:
+        change.guard(current)
+    columns: tuple[TableUpdate, ...] = ()
+    requirements: tuple[TableRequirement, ...] = ()
+    if change.alter is not None and not is_true(change.alter, current.metadata):
+        columns = updates_of(change.alter, current.metadata)
+        requirements = requirements_of(current.metadata)
+        current = altered(current, change.alter)
+    metadata = current.metadata
+    properties = _checked_properties(str(table.name), metadata, change)
+    parent = _parent(table, metadata, change.branch)
+    builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
+    try:
+        rewritten = _rewrite(table, current, change, parent, builder)
+        location = builder.write_list(
+            rewritten.manifests, parent_id=parent.snapshot_id if parent else None
+        )
+    except BaseException as error:
+        remove_all(current.io, builder.written)
+        if isinstance(error, OSError):
+            folder = metadata_folder(metadata.location, metadata.properties)
+            raise StorageError.of(folder, error) from error
+        raise
+    parent_id = parent.snapshot_id if parent else None
+    snapshot = Snapshot.model_validate(
+        {
+            "snapshot-id": snapshot_id,
+            "parent-snapshot-id": parent_id,
+            "manifest-list": location,
+            "sequence-number": metadata.next_sequence_number(),
+            # a clock that was set back must not: other readers refuse a log that goes backwards
+            "timestamp-ms": max(_now_ms(), metadata.last_updated_ms),
+            "summary": summarize(
+                change,
+                removed=rewritten.removed,
+                parent=parent,
+                metadata=metadata,
+                properties=properties,
+            ),
+            "schema-id": metadata.current_schema_id,
+        }
+    )
+    updates: list[TableUpdate] = [
+        *columns,
+        AddSnapshotUpdate(snapshot=snapshot),
+        _moved_branch(metadata, change.branch, snapshot_id),
+    ]
+    if properties:
+        updates.append(SetPropertiesUpdate(updates=properties))
+    now_ms = _now_ms()
+    over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
+    if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
+        over = [name for name in over if name.startswith(LEASE_PREFIX)]
+    updates.extend(drop_ref(name) for name in over)
+    updates.extend(_expiry(table, current, now_ms=now_ms))
+    return Staged(
+        updates=tuple(updates),
+        requirements=(
+            AssertTableUUID(uuid=metadata.table_uuid),
+            requires(change.branch, parent_id),
+            *requirements,
+            # a lease that is renewed gets another name: then this is staged again, and keeps it
+            *(requires(name, metadata.refs[name].snapshot_id) for name in over),
+        ),
+        parent_id=parent_id,
+        removed=rewritten.removed,
+        written=tuple(builder.written),
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
+    """Build the update that moves a branch on, or starts it; its own retention stays."""
+    update = set_ref(name, make_ref(snapshot_id, SnapshotRefType.BRANCH))
+    ref = metadata.refs.get(name)
+    if ref is None:
+        return update
+    said = ("min_snapshots_to_keep", "max_snapshot_age_ms", "max_ref_age_ms")
+    return update.model_copy(update={each: getattr(ref, each) for each in said})
+
+
+def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot | None:
+    parent = metadata.snapshot_by_name(branch)
+    if parent is None and branch != MAIN_BRANCH:
+        # a commit to an unknown branch would start one that has none of the table's rows
+        raise SnapshotNotFoundError(str(table.name), f"branch `{branch}`")
+    return parent
+
+
+def _rewrite(
+    table: LakeTable, current: Table, change: Change, parent: Snapshot | None, builder: ManifestSet
+) -> Rewritten:
+    metadata, io = current.metadata, current.io
+    before = manifests.manifests_of(parent, io)
+    if change.entries_max is not None:
+        return builder.cluster(before, entries_max=change.entries_max)
+    may_hold = (
+        (lambda _: True)
+        if change.touched is None or change.spec_id is None
+        else manifests.holds_partitions(metadata, change.touched, spec_id=change.spec_id)
+    )
+    rewritten = builder.build(
+        before, added=change.added, is_removed=change.is_removed, may_hold=may_hold
+    )
+    refuse_conflicts(
+        change,
+        table=str(table.name),
+        metadata=metadata,
+        parent=parent,
+        manifests=before,
+        removed=rewritten.removed,
+        io=io,
+    )
+    return rewritten
+
+
+def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdate]:
+    if table.lake.foreign:  # how long snapshots live is for whoever runs that catalog to say
+        return []
+    keep = table.lake.settings.snapshots_kept
+    try:
+        dead = expired(current.metadata, keep=keep, now_ms=now_ms)
+    except UnsupportedTableError:  # no reason to refuse rows: who asks for expiry gets to know
+        return []
+    if not dead:
+        return []
+    try:
+        # what a snapshot touched must be on record before it dies: a lagging reader asks for it
+        record_dying(table.lake.registry, table.name, current, dead)
+    except DatabaseUnavailableError:
+        return []
+    return [SnapshotRemoval.of(dead)]
+
+
+def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> dict[str, str]:
+    updates = {k: v for k, v in change.properties.items() if metadata.properties.get(k) != v}
+    if change.fence is None:
+        return updates
+    key = OFFSETS_PREFIX + change.fence.key
+    found = json.loads(metadata.properties.get(key, "{}"))
+    if found != dict(change.fence.expected):
+        expected = json.dumps(dict(change.fence.expected))[:200]
+        raise FencedError(name, expected=expected, found=json.dumps(found)[:200])
+    updates[key] = json.dumps(dict(change.fence.offsets), sort_keys=True)
+    return updates
+
+
+def remove_all(io: FileIO, locations: Sequence[str]) -> None:
+    """Remove metadata files that no table names."""
+    for location in locations:
+        remove(io, location)

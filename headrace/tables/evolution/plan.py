@@ -1,0 +1,227 @@
+"""Deciding what steps make of a table's columns and partitioning, from its metadata alone."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.name_mapping import NameMapping, update_mapping
+from pyiceberg.transforms import IdentityTransform, VoidTransform
+from pyiceberg.types import NestedField
+
+from headrace.errors import AlterRefusedError, ContractError
+from headrace.iceberg import partitions
+from headrace.tables.evolution.protected_columns import (
+    DROP,
+    RELAX,
+    RENAME,
+    STREAM_PROPERTY,
+    WIDEN,
+    Role,
+    roles_of,
+)
+from headrace.tables.evolution.schema_edit import edit
+from headrace.tables.evolution.steps import (
+    AddColumn,
+    DropColumn,
+    MakeOptional,
+    MoveColumn,
+    RenameColumn,
+    Repartition,
+    SchemaStep,
+    Step,
+    WidenColumn,
+)
+
+_DONE: Mapping[type[SchemaStep], str] = {
+    DropColumn: DROP,
+    RenameColumn: RENAME,
+    WidenColumn: WIDEN,
+    MakeOptional: RELAX,
+}
+_ROOT = -1  # the parent of a table's own columns, to pyiceberg's name mappings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlterPlan:
+    """What steps would make of a table; false if it is that way already.
+
+    `schema`, `spec` and `name_mapping` are None where they stay as they are. `made_from` tells whether the table
+    changed since: its identity, and the ids of its schema and partition scheme.
+    """
+
+    table: str
+    steps: tuple[Step, ...]
+    schema: Schema | None
+    spec: PartitionSpec | None
+    name_mapping: NameMapping | None
+    notes: tuple[str, ...]
+    made_from: tuple[str, int, int] = field(repr=False)
+
+    def __bool__(self) -> bool:
+        return self.schema is not None or self.spec is not None
+
+    def __str__(self) -> str:
+        if not self:
+            return f"{self.table}: nothing to change"
+        lines = (*self.steps, *(f"note: {note}" for note in self.notes))
+        return "\n".join([f"{self.table}:", *(f"  {line}" for line in lines)])
+
+
+def plan_alter(
+    metadata: TableMetadata,
+    steps: Sequence[Step],
+    *,
+    table: str,
+    deleted_by: Collection[int] = (),
+    roles: Mapping[int, tuple[Role, ...]] | None = None,
+) -> AlterPlan:
+    """Decide what `steps`, taken in order, make of a table. Pure.
+
+    Args:
+        metadata: The table as it is.
+        steps: What is asked for.
+        table: What to call the table in errors.
+        deleted_by: Ids of columns whose values tell which rows are deleted, in equality deletes.
+        roles: What columns must not lose their place for, if not all that `roles_of` finds.
+
+    Raises:
+        AlterRefusedError: If a step would lose or misread rows, takes a column something depends
+            on, or names what is not there; the message says what is allowed.
+        InvalidNameError: If a new name is not a plain lower-case identifier.
+
+    """
+    schema = metadata.schema()
+    roles = roles_of(metadata, deleted_by=deleted_by) if roles is None else roles
+    last_column_id, spec = metadata.last_column_id, metadata.spec()
+    mapping = metadata.name_mapping()
+    for step in steps:
+        if isinstance(step, Repartition):
+            spec = _spec_of(metadata, schema, step.by, table=table)
+            continue
+        edited = edit(schema, step, last_column_id=last_column_id, table=table)
+        if edited is not schema:
+            _refuse_roles(schema, step, roles, table=table)
+        if mapping is not None:
+            _refuse_mapped(mapping, schema, step, table=table)
+            mapping = _mapped(mapping, schema, edited)
+        schema = edited
+        last_column_id = max(last_column_id, schema.highest_field_id)
+    _refuse_unfit_partitions(metadata, schema, spec, table=table)
+    return AlterPlan(
+        table=table,
+        steps=tuple(steps),
+        schema=None if schema == metadata.schema() else schema,
+        spec=None if spec.spec_id == metadata.default_spec_id else spec,
+        name_mapping=None if mapping == metadata.name_mapping() else mapping,
+        notes=_notes(metadata, steps),
+        made_from=state_of(metadata),
+    )
+
+
+def state_of(metadata: TableMetadata) -> tuple[str, int, int]:
+    """Tell a table's identity, schema and partition scheme, for `AlterPlan.made_from`."""
+    return str(metadata.table_uuid), metadata.current_schema_id, metadata.default_spec_id
+
+
+def _spec_of(
+    metadata: TableMetadata, schema: Schema, by: Sequence[str], *, table: str
+) -> PartitionSpec:
+    """Build a scheme whose fields keep the ids and names they had in older ones, as readers expect."""
+    terms = tuple(partitions.Term.parse(text) for text in by)
+    repeated = {str(term) for term in terms if terms.count(term) > 1}
+    if repeated:
+        raise AlterRefusedError(table, f"`{repeated.pop()}` is there twice")
+    try:
+        wanted = partitions.spec_of(terms, schema, table=table)
+    except ContractError as error:
+        raise AlterRefusedError(table, error.detail) from error
+    known = {
+        (each.source_id, str(each.transform)): each
+        for spec in metadata.specs().values()
+        for each in spec.fields
+    }
+    names = {each.name for each in known.values()}
+    next_id = 1 + (metadata.last_partition_id or PARTITION_FIELD_ID_START - 1)
+    fields: list[PartitionField] = []
+    for each in wanted.fields:
+        found = known.get((each.source_id, str(each.transform)))
+        if found is None:
+            name = f"{each.name}_{next_id}" if each.name in names else each.name
+            found = PartitionField(each.source_id, next_id, each.transform, name)
+            next_id += 1
+        fields.append(found)
+    for spec in metadata.specs().values():
+        if spec.fields == tuple(fields):
+            return spec
+    return PartitionSpec(*fields, spec_id=1 + max(metadata.specs()))
+
+
+def _refuse_roles(
+    schema: Schema, step: SchemaStep, roles: Mapping[int, tuple[Role, ...]], *, table: str
+) -> None:
+    verb = _DONE.get(type(step))
+    if verb is None:
+        return
+    found = schema.find_field(step.path)
+    prefix = f"{step.path}."
+    inside = [
+        field_id
+        for field_id in schema.field_ids
+        if verb == DROP and (schema.find_column_name(field_id) or "").startswith(prefix)
+    ]
+    for field_id in (found.field_id, *inside):
+        for role in roles.get(field_id, ()):
+            if verb in role.forbids:
+                name = schema.find_column_name(field_id)
+                raise AlterRefusedError(table, f"`{name}` {role.what} and cannot be {verb}")
+
+
+def _refuse_unfit_partitions(
+    metadata: TableMetadata, schema: Schema, spec: PartitionSpec, *, table: str
+) -> None:
+    columns = {each.name: each.field_id for each in schema.fields}
+    for each in (f for one in (*metadata.specs().values(), spec) for f in one.fields):
+        if each.source_id not in schema.field_ids:
+            detail = f"it would be partitioned by `{each.name}`, whose column is dropped"
+            raise AlterRefusedError(table, detail)
+        source = columns.get(each.name)
+        is_plain = isinstance(each.transform, IdentityTransform | VoidTransform)
+        if source is not None and not (is_plain and source == each.source_id):
+            detail = f"`{each.name}` is the name of a partition field, so no column can have it"
+            raise AlterRefusedError(table, detail)
+
+
+def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, table: str) -> None:
+    """Keep the names by which files without field ids are read to the columns that had them."""
+    if isinstance(step, AddColumn):
+        path, own = step.path, None
+    elif isinstance(step, RenameColumn):
+        parent, dot, _ = step.path.rpartition(".")
+        path, own = f"{parent}{dot}{step.to}", schema.find_field(step.path).field_id
+    else:
+        return
+    found = mapping._field_by_name.get(path)
+    if found is not None and found.field_id != own:
+        detail = f"`{path}` names another, older column in its files without field ids"
+        raise AlterRefusedError(table, detail)
+
+
+def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:
+    """Let a mapping know the names of `after`, besides those it knows."""
+    old, new = before._lazy_id_to_field, after._lazy_id_to_field
+    renamed = {i: f for i, f in new.items() if i in old and old[i].name != f.name}
+    added: dict[int, list[NestedField]] = {}
+    for key, each in new.items():
+        parent = after._lazy_id_to_parent.get(key, _ROOT)
+        if key not in old and (parent == _ROOT or parent in old):
+            added.setdefault(parent, []).append(each)
+    return update_mapping(mapping, renamed, added)
+
+
+def _notes(metadata: TableMetadata, steps: Sequence[Step]) -> tuple[str, ...]:
+    stream = metadata.properties.get(STREAM_PROPERTY)
+    if stream is None or all(isinstance(step, AddColumn | MoveColumn) for step in steps):
+        return ()
+    return (f"the contract of stream `{stream}` must say the same, or its next ingest is refused",)

@@ -1,0 +1,1 @@
+"""What happened to a table: snapshots and, once they expired, the registry's record of them."""

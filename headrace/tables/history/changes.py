@@ -1,0 +1,140 @@
+"""What happened to a table between two snapshots, for whoever computes from it."""
+
+from dataclasses import dataclass
+
+from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Operation, Snapshot
+
+from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.iceberg import manifests, partitions
+from headrace.iceberg.partitions import PartitionKey
+from headrace.registry import CommitRecord
+from headrace.tables.history.commit_log import record_head, record_of
+from headrace.tables.lake import LakeTable
+from headrace.tables.version import FileEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """The commits after `since` up to `until`, oldest first, without compactions.
+
+    `partitions` are those in which rows were added, changed or removed.
+    """
+
+    since: int | None
+    until: int | None
+    operations: tuple[str, ...]
+    partitions: frozenset[PartitionKey]
+
+    def __bool__(self) -> bool:
+        return bool(self.operations)
+
+
+def changes(table: LakeTable, *, since: int | None, until: int | None = None) -> Changes:
+    """List what changed after snapshot `since` (None: from the beginning) up to `until` (the head).
+
+    Answered from the snapshot chain and, where that has expired, from the registry's log.
+
+    Raises:
+        SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows, or the
+            beginning is lost; never a silent full answer, nor a silent part of one.
+        UnsupportedTableError: If another program changed the partition scheme in between.
+
+    """
+    loaded = table.iceberg()
+    metadata = loaded.metadata
+    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    head = metadata.current_snapshot()
+    position = until if until is not None else (head.snapshot_id if head else None)
+    last = position
+    registry = table.lake.registry
+    record_head(registry, table.name, metadata, loaded.io)
+    found: list[CommitRecord] = []
+    logged: dict[int, CommitRecord] | None = None
+    while position is not None and position != since:
+        if logged is None:
+            logged = registry.line_to(str(table.name), position, back_to=since)
+        # the registry first: expiry cuts the parent from the oldest snapshot the table still has
+        record = logged.get(position)
+        snapshot = metadata.snapshot_by_id(position)
+        if record is None and snapshot is not None:
+            record = record_of(table.name, snapshot, metadata, loaded.io)
+            logged = None  # the log has a hole here, and may go on behind it
+        if record is None:
+            raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
+        found.append(record)
+        position = record.parent_id
+    if position != since:
+        raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
+    if position is None and found and found[-1].sequence_number > 1:
+        # the oldest snapshot left looks like the first once those before it expired unrecorded
+        raise SnapshotNotFoundError(str(table.name), f"before snapshot {found[-1].snapshot_id}")
+    seen = [record for record in reversed(found) if record.operation != "replace"]
+    texts = {text for record in seen for text in record.partitions}
+    try:
+        keys = frozenset(partitions.key_from_text(text, terms) for text in texts)
+    except ValueError as error:
+        detail = "its partition scheme changed between the two snapshots"
+        raise UnsupportedTableError(str(table.name), detail) from error
+    return Changes(
+        since=since,
+        until=last,
+        operations=tuple(record.operation for record in seen),
+        partitions=keys,
+    )
+
+
+def added_files(
+    table: LakeTable, *, since: int | None, until: int | None = None
+) -> tuple[FileEntry, ...]:
+    """List the data files that commits after `since` up to `until` added, oldest commit first.
+
+    Compactions add none; a file listed here may have been compacted away, and stays readable until
+    clean-up takes it.
+
+    Raises:
+        SnapshotNotFoundError: If a snapshot in between has expired: only `changes` still knows what
+            it touched.
+
+    """
+    loaded = table.iceberg()
+    metadata, terms = loaded.metadata, partitions.all_terms(loaded.metadata)
+    found: list[FileEntry] = []
+    for snapshot in reversed(_chain(table, metadata, since=since, until=until)):
+        if snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE:
+            continue
+        listed = manifests.manifests_of(snapshot, loaded.io)
+        own = [
+            each
+            for each in listed
+            if each.added_snapshot_id == snapshot.snapshot_id
+            and each.content == ManifestContent.DATA
+        ]
+        found.extend(
+            FileEntry.of(entry, terms)
+            for entry in manifests.live_entries(own, loaded.io)
+            if entry.status == ManifestEntryStatus.ADDED
+        )
+    return tuple(found)
+
+
+def _chain(
+    table: LakeTable, metadata: TableMetadata, *, since: int | None, until: int | None
+) -> list[Snapshot]:
+    """List the living snapshots from `until` (the head) back to `since`, which is left out."""
+    head = metadata.current_snapshot()
+    position = until if until is not None else (head.snapshot_id if head else None)
+    chain: list[Snapshot] = []
+    while position is not None and position != since:
+        snapshot = metadata.snapshot_by_id(position)
+        if snapshot is None:
+            raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
+        chain.append(snapshot)
+        position = snapshot.parent_snapshot_id
+    if position != since:
+        # expiry cuts the parent from the oldest snapshot left
+        raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
+    if since is None and chain and (chain[-1].sequence_number or 0) > 1:
+        raise SnapshotNotFoundError(str(table.name), f"before snapshot {chain[-1].snapshot_id}")
+    return chain

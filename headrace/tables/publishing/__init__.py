@@ -1,0 +1,1 @@
+"""Publishing what was written beside `main`: audit, fast-forward, cherry-pick."""

@@ -1,0 +1,198 @@
+"""Cherry-pick: adding once more, on top of other commits, what some commits had added elsewhere."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.snapshots import Operation, ancestors_of
+
+from headrace.errors import AlreadyPublishedError, PickRefusedError, SnapshotNotFoundError
+from headrace.iceberg import manifests
+from headrace.iceberg.updates import branch_of
+from headrace.registry import CommitRecord
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Commit, Provenance
+from headrace.tables.commits.summary import keys_of
+from headrace.tables.history.ancestry import Ancestry
+from headrace.tables.history.commit_log import (
+    PICKED,
+    PUBLISHED_WAP_ID,
+    SOURCE_SNAPSHOT_ID,
+    WAP_ID,
+    audit_origin,
+    facts_of,
+    snapshot_origin,
+    sources_of,
+)
+from headrace.tables.history.property_log import moves_offsets
+from headrace.tables.lake import LakeTable
+
+
+def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH) -> Commit:
+    """Add the rows that one append brought, wherever it was committed, to a branch.
+
+    Its data files are adopted, not copied. The new commit names its source the way other engines do
+    (`source-snapshot-id`, `published-wap-id`), and the same snapshot is not picked twice.
+
+    Raises:
+        SnapshotNotFoundError: If the snapshot or the branch does not exist.
+        AlreadyPublishedError: If the branch has these rows: the snapshot is in its history or was
+            picked before.
+        PickRefusedError: If the snapshot did more than append, or moved source offsets: an ingest
+            that runs again brings those rows back.
+
+    """
+    metadata = table.iceberg().metadata
+    snapshot = metadata.snapshot_by_id(snapshot_id)
+    if snapshot is None:
+        raise SnapshotNotFoundError(str(table.name), f"snapshot {snapshot_id}")
+    head = branch_of(metadata, branch, table=table.name)
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    if history.path(head.snapshot_id, back_to=snapshot_id) is not None:
+        what = f"snapshot {snapshot_id}"
+        raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)
+    picked = facts_of(table.name, snapshot)
+    refusal = why_not(picked, properties=metadata.properties)
+    if refusal:
+        raise PickRefusedError(str(table.name), snapshot_id, refusal)
+    return pick(table, [picked], tip_id=snapshot_id, branch=branch)
+
+
+def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
+    """Say why a commit cannot be picked; empty if it can."""
+    if picked.operation != Operation.APPEND.value:
+        kind = picked.operation
+        return f"commit {picked.snapshot_id} is of kind `{kind}`, and only appends can be repeated"
+    if moves_offsets(picked, properties=properties):
+        return f"commit {picked.snapshot_id} moved source offsets, which fit only where it was made"
+    return ""
+
+
+class Holdings:
+    """What is in a branch's history, by commits of its own or by ones picked from elsewhere."""
+
+    def __init__(self, table: LakeTable, metadata: TableMetadata, *, branch: str) -> None:
+        self._table, self._branch = table, branch
+        self._found: dict[str, int] = {}
+        for snapshot in ancestors_of(metadata.snapshot_by_name(branch), metadata):
+            origins = facts_of(table.name, snapshot).origins
+            for origin in (snapshot_origin(snapshot.snapshot_id), *origins):
+                self._found.setdefault(origin, snapshot.snapshot_id)
+
+    def audit(self, audit_id: str) -> int | None:
+        """Return the commit that brought an audit's rows; None if none did.
+
+        Raises:
+            DatabaseUnavailableError: If the registry, which knows expired commits, cannot be asked.
+
+        """
+        return self._origin(audit_origin(audit_id))
+
+    def snapshot(self, snapshot_id: int) -> int | None:
+        """Return the commit that brought what a snapshot added, itself if it is there; else None.
+
+        Raises:
+            DatabaseUnavailableError: See `audit`.
+
+        """
+        found = self._origin(snapshot_origin(snapshot_id))
+        if found is None and self._branch == MAIN_BRANCH:
+            registry, name = self._table.lake.registry, str(self._table.name)
+            return snapshot_id if registry.knows_commit(name, snapshot_id, on_main=True) else None
+        return found
+
+    def of(self, picked: CommitRecord) -> dict[int, int]:
+        """Return which of the snapshots whose rows a commit added are there, and by which commit."""
+        by_itself = self.snapshot(picked.snapshot_id)
+        if by_itself is not None:
+            return dict.fromkeys(sources_of(picked), by_itself)
+        held = {each: self.snapshot(each) for each in sources_of(picked)}
+        return {each: by for each, by in held.items() if by is not None}
+
+    def _origin(self, origin: str) -> int | None:
+        found = self._found.get(origin)
+        if found is None and self._branch == MAIN_BRANCH:
+            return self._table.lake.registry.commit_from(str(self._table.name), origin)
+        return found
+
+
+def pick(
+    table: LakeTable,
+    picked: Sequence[CommitRecord],
+    *,
+    tip_id: int,
+    branch: str,
+    guard: Callable[[Table], None] = lambda _: None,
+) -> Commit:
+    """Add what some appends in the history of `tip_id` added, all of it in one commit.
+
+    Raises:
+        AlreadyPublishedError: If the branch has one of them.
+
+    """
+    version = table.at(snapshot_id=tip_id)
+    numbers = {each.sequence_number for each in picked}
+    files = [file.data_file for file in version.files() if file.sequence in numbers]
+
+    def refuse_again(current: Table) -> None:
+        guard(current)
+        holdings = Holdings(table, current.metadata, branch=branch)
+        for one in picked:
+            for each, by in holdings.of(one).items():
+                what = f"what snapshot {each} added"
+                raise AlreadyPublishedError(str(table.name), what, snapshot_id=by)
+        _refuse_live(table, current, files, tip_id=tip_id, branch=branch)
+
+    return operations.append(
+        table,
+        files,
+        provenance=_provenance(picked, version.summary, tip_id=tip_id),
+        branch=branch,
+        guard=refuse_again,
+    )
+
+
+def _refuse_live(
+    table: LakeTable, current: Table, files: Collection[DataFile], *, tip_id: int, branch: str
+) -> None:
+    """Refuse files that the branch has, however they came there and whatever the registry lost."""
+    metadata, paths = current.metadata, {file.file_path for file in files}
+    head = metadata.snapshot_by_name(branch)
+    specs = {file.spec_id for file in files}
+    may_hold = [
+        manifests.holds_partitions(
+            metadata,
+            keys_of([file for file in files if file.spec_id == spec_id], metadata),
+            spec_id=spec_id,
+        )
+        for spec_id in specs
+    ]
+    for entry in manifests.live_entries(
+        manifests.manifests_of(head, current.io),
+        current.io,
+        may_hold=lambda manifest: all(test(manifest) for test in may_hold),
+    ):
+        if head is not None and entry.data_file.file_path in paths:
+            what = f"`{entry.data_file.file_path}` of snapshot {tip_id}"
+            raise AlreadyPublishedError(str(table.name), what, snapshot_id=head.snapshot_id)
+
+
+def _provenance(
+    picked: Sequence[CommitRecord], summary: Mapping[str, str], *, tip_id: int
+) -> Provenance:
+    notes = {SOURCE_SNAPSHOT_ID: str(tip_id)}
+    # whatever is picked from here once more is still known to be theirs
+    sources = {each.snapshot_id for each in picked}.union(*(sources_of(each) for each in picked))
+    if sources != {tip_id}:
+        notes[PICKED] = json.dumps(sorted(sources))
+    audit_id = summary.get(WAP_ID) or summary.get(PUBLISHED_WAP_ID)
+    if audit_id:
+        notes[PUBLISHED_WAP_ID] = audit_id
+    newest = max(picked, key=lambda each: each.sequence_number)
+    inputs: dict[str, int] = {}
+    for each in sorted(picked, key=lambda each: each.sequence_number):
+        inputs |= each.inputs
+    return Provenance(inputs=inputs, code=newest.code, run_id=newest.run_id, notes=notes)

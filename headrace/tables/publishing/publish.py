@@ -1,0 +1,260 @@
+"""Publishing a branch: `main` takes over what was written and audited beside it, or stays as it is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import pyarrow as pa
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+
+from headrace.errors import (
+    AlreadyPublishedError,
+    AuditFailedError,
+    BranchDivergedError,
+    CommitConflictError,
+    NotAnAncestorError,
+    ProtectedRefError,
+)
+from headrace.iceberg import schema
+from headrace.iceberg.updates import branch_of
+from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
+from headrace.tables.history.ancestry import Ancestry
+from headrace.tables.history.commit_log import sources_of
+from headrace.tables.lake import LakeTable
+from headrace.tables.publishing.cherry_pick import Holdings, pick, why_not
+from headrace.tables.refs.refs import fast_forward
+from headrace.tables.version import FileEntry, TableVersion, read_entry
+
+_TRIES_MAX = (
+    3  # `main` moves on between the plan and the swap; then it is a pick, which cannot lose
+)
+
+
+class Way(StrEnum):
+    """How a branch gets published."""
+
+    FAST_FORWARD = "fast-forward"  # `main` moves to the head of the branch
+    CHERRY_PICK = "cherry-pick"  # `main` has moved on: it adds what the branch added
+    NOTHING = "nothing"  # `main` has all of it
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What is on a branch before it is published, for checks to look at.
+
+    A check sees the branch: the table as it was when the branch began, and what was written since.
+    What `main` gained meanwhile is not there.
+    """
+
+    table: LakeTable
+    version: TableVersion
+    since: int  # files of a later sequence number were written on the branch
+
+    def new_files(self) -> tuple[FileEntry, ...]:
+        """List the files that were written on the branch and are still there."""
+        return tuple(file for file in self.version.files() if file.sequence > self.since)
+
+    def new_rows(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Read the rows of these files, one or all columns.
+
+        Raises:
+            CorruptFileError: If a file cannot be read.
+            ValueError: If a column does not exist.
+
+        """
+        wanted = schema.to_arrow(self.table.iceberg().schema(), field_ids=True)
+        names = wanted.names if columns is None else list(columns)
+        unknown = [name for name in names if name not in wanted.names]
+        if unknown:
+            msg = f"`{self.table.name}` has no column `{unknown[0]}`"
+            raise ValueError(msg)
+        wanted = pa.schema([wanted.field(name) for name in names])
+        for file in self.new_files():
+            yield from read_entry(file, wanted, table=str(self.table.name))
+
+
+Check = Callable[[Draft], str]  # what is wrong, in words; empty if nothing is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one check found; `problem` is empty if it passed."""
+
+    check: str
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishPlan:
+    """What publishing a branch would do; `refusal` says why it cannot be done."""
+
+    table: TableName
+    branch: str
+    head_id: int
+    main_id: int
+    way: Way
+    commits: tuple[CommitRecord, ...]  # newest first
+    refusal: str = ""
+    findings: tuple[Finding, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.way in (Way.FAST_FORWARD, Way.CHERRY_PICK) and not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What checks found wrong."""
+        return tuple(f"{each.check}: {each.problem}" for each in self.findings if each.problem)
+
+    @property
+    def rows_added(self) -> int:
+        """Rows that the commits added."""
+        return sum(commit.rows_added for commit in self.commits)
+
+    @property
+    def rows_removed(self) -> int:
+        """Rows that the commits removed."""
+        return sum(commit.rows_removed for commit in self.commits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What publishing a branch did; `snapshot_id` is the commit of `main` that has all of it."""
+
+    table: TableName
+    branch: str
+    way: Way
+    snapshot_id: int
+    rows_added: int
+    rows_removed: int
+
+
+def plan_publish(
+    table: LakeTable, branch: str, *, checks: Mapping[str, Check] | None = None
+) -> PublishPlan:
+    """Say what publishing a branch would do, and run the checks on it. Changes nothing.
+
+    If `main` is where the branch began, it moves to the head of the branch. If it has moved on and
+    the branch only appended, it adds what the branch added, in one commit. Otherwise the branch
+    cannot be published.
+
+    Raises:
+        SnapshotNotFoundError: If there is no such branch, or the table is empty.
+        ProtectedRefError: If it is `main` itself.
+
+    """
+    if branch == MAIN_BRANCH:
+        raise ProtectedRefError(str(table.name), branch, "it is what branches are published to")
+    current = table.iceberg()
+    plan = _judge(table, current, branch)
+    if plan.way is Way.NOTHING or not checks:
+        return plan
+    version = TableVersion.of(
+        table.name, current.metadata, current.metadata_location, current.io, plan.head_id
+    )
+    oldest = min(commit.sequence_number for commit in plan.commits)
+    draft = Draft(table, version, since=oldest - 1)
+    found = tuple(Finding(check=name, problem=check(draft)) for name, check in checks.items())
+    return replace(plan, findings=found)
+
+
+def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
+    """Publish what was planned and audited; if `main` has it already nothing changes.
+
+    The branch stays. Of two callers one publishes, the other finds it done.
+
+    Raises:
+        AuditFailedError: If a check of the plan failed.
+        BranchDivergedError: If `main` has moved on and the branch did more than append.
+        CommitConflictError: If the branch has moved since the plan was made.
+        OffsetsUnknownError: See `refs.fast_forward`.
+
+    """
+    if plan.failures:
+        raise AuditFailedError(str(table.name), plan.branch, plan.failures)
+    for _ in range(_TRIES_MAX):
+        judged = _judge(table, table.iceberg(), plan.branch)
+        _refuse_moved(table, plan, judged.head_id)
+        if judged.way is Way.REFUSED:
+            raise BranchDivergedError(str(table.name), plan.branch, judged.refusal)
+        if judged.way is Way.NOTHING:
+            return _published(judged, snapshot_id=judged.main_id)
+        if judged.way is Way.CHERRY_PICK:
+            return _pick(table, judged)
+        try:
+            fast_forward(table, MAIN_BRANCH, to=plan.branch, expected_id=plan.head_id)
+        except NotAnAncestorError:
+            continue  # `main` moved on a moment ago
+        return _published(judged, snapshot_id=plan.head_id)
+    detail = f"`main` moved on {_TRIES_MAX} times while `{plan.branch}` was being published"
+    raise CommitConflictError(str(table.name), detail)
+
+
+def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
+    metadata = current.metadata
+    head_id = branch_of(metadata, branch, table=table.name).snapshot_id
+    main_id = branch_of(metadata, MAIN_BRANCH, table=table.name).snapshot_id
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    base_id = history.common(head_id, main_id)
+    commits = () if base_id == head_id else history.only_in(head_id, others=[main_id])
+    if base_id == main_id and commits:
+        way, refusal = Way.FAST_FORWARD, ""
+    elif base_id is None:
+        way, refusal = Way.REFUSED, "nobody knows any more where the branch began"
+    else:
+        held = Holdings(table, metadata, branch=MAIN_BRANCH)
+        commits = tuple(c for c in commits if held.of(c).keys() != sources_of(c))
+        why = (_why_not(c, held, properties=metadata.properties) for c in commits)
+        refusal = next(filter(None, why), "")
+        way = Way.NOTHING if not commits else Way.REFUSED if refusal else Way.CHERRY_PICK
+    return PublishPlan(
+        table=table.name,
+        branch=branch,
+        head_id=head_id,
+        main_id=main_id,
+        way=way,
+        commits=commits,
+        refusal=refusal,
+    )
+
+
+def _why_not(commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]) -> str:
+    there = held.of(commit)
+    if there:
+        return f"commit {commit.snapshot_id} added rows of snapshot {min(there)}, which `main` has"
+    return why_not(commit, properties=properties)
+
+
+def _pick(table: LakeTable, judged: PublishPlan) -> Published:
+    def is_still_that(current: Table) -> None:
+        found = branch_of(current.metadata, judged.branch, table=table.name).snapshot_id
+        _refuse_moved(table, judged, found)
+
+    try:
+        done = pick(
+            table, judged.commits, tip_id=judged.head_id, branch=MAIN_BRANCH, guard=is_still_that
+        )
+    except AlreadyPublishedError as error:  # by someone else, a moment ago
+        return _published(
+            replace(judged, way=Way.NOTHING, commits=()), snapshot_id=error.snapshot_id
+        )
+    return _published(judged, snapshot_id=done.snapshot_id)
+
+
+def _refuse_moved(table: LakeTable, plan: PublishPlan, head_id: int) -> None:
+    if head_id != plan.head_id:
+        detail = f"`{plan.branch}` moved to snapshot {head_id} after it was looked at"
+        raise CommitConflictError(str(table.name), detail)
+
+
+def _published(plan: PublishPlan, *, snapshot_id: int) -> Published:
+    return Published(
+        table=plan.table,
+        branch=plan.branch,
+        way=plan.way,
+        snapshot_id=snapshot_id,
+        rows_added=plan.rows_added,
+        rows_removed=plan.rows_removed,
+    )

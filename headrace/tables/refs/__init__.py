@@ -1,0 +1,1 @@
+"""Names for snapshots: tags, branches and leases, and moving a branch without losing commits."""

@@ -1,0 +1,313 @@
+"""Tags and branches: names for snapshots, and moving a branch without losing commits."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
+from pyiceberg.table.update import TableUpdate
+
+from headrace.errors import (
+    CommitConflictError,
+    InvalidNameError,
+    NotAnAncestorError,
+    ProtectedRefError,
+    RefExistsError,
+    SnapshotNotFoundError,
+)
+from headrace.iceberg import retention
+from headrace.iceberg.retention import FOREVER_MS
+from headrace.iceberg.updates import (
+    branch_of,
+    drop_ref,
+    make_ref,
+    moved_ref,
+    property_updates,
+    resolve,
+    set_ref,
+)
+from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
+from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.history.ancestry import Ancestry
+from headrace.tables.history.commit_log import record_main
+from headrace.tables.history.property_log import bring_forward, known_moves
+from headrace.tables.lake import LakeTable
+
+_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,126}")
+_MS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ref:
+    """One name for a snapshot; `kind` is `branch`, `tag` or `lease`."""
+
+    name: str
+    kind: str
+    snapshot_id: int
+    committed_at_ms: int | None
+    ends_at_ms: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """A branch before and after it was moved; the same twice if it was there already."""
+
+    table: TableName
+    branch: str
+    before_id: int
+    after_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropPlan:
+    """What dropping a tag or branch gives up: `lost` are commits that nothing else leads to."""
+
+    table: TableName
+    name: str
+    kind: str
+    snapshot_id: int
+    lost: tuple[CommitRecord, ...]
+
+    @property
+    def rows_lost(self) -> int:
+        """Rows that the lost commits had added."""
+        return sum(commit.rows_added for commit in self.lost)
+
+
+def refs(table: LakeTable) -> tuple[Ref, ...]:
+    """List every ref, `main` first, then branches, tags and leases by name."""
+    metadata = table.iceberg().metadata
+    listed = [_listed(metadata, name, ref) for name, ref in metadata.refs.items()]
+    order = {"branch": 0, "tag": 1, "lease": 2}
+    return tuple(sorted(listed, key=lambda r: (r.name != MAIN_BRANCH, order[r.kind], r.name)))
+
+
+def tags(table: LakeTable) -> dict[str, int]:
+    """Return the snapshot id of every tag; leases are none."""
+    return {ref.name: ref.snapshot_id for ref in refs(table) if ref.kind == "tag"}
+
+
+def branches(table: LakeTable) -> dict[str, int]:
+    """Return the head of every branch, `main` first."""
+    return {ref.name: ref.snapshot_id for ref in refs(table) if ref.kind == "branch"}
+
+
+def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | None = None) -> None:
+    """Name a snapshot, which then does not expire. The same tag again changes nothing.
+
+    With a maximum age, counted from the time of the snapshot, the tag goes when snapshots expire
+    after that.
+
+    Raises:
+        InvalidNameError: If the name is not lower-case letters, digits, `_` and `-`.
+        ProtectedRefError: If the name is one that leases have.
+        SnapshotNotFoundError: If the snapshot is gone.
+        RefExistsError: If the name points elsewhere already.
+        ValueError: If the age is not positive.
+
+    """
+    _check_name(table, name, kind="tag")
+    if max_age_s is not None and max_age_s <= 0:
+        msg = f"`max_age_s` must be positive, not {max_age_s}"
+        raise ValueError(msg)
+    # what the table says, or will say, of refs without an age must not end one that is to stay
+    age_ms = FOREVER_MS if max_age_s is None else max(1, round(max_age_s * _MS))
+    wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
+    commit_updates(table, lambda current: _create(table, current.metadata, name, wanted))
+
+
+def create_branch(
+    table: LakeTable, name: str, *, at: int | str = MAIN_BRANCH, exclusive: bool = False
+) -> int:
+    """Start a branch at a snapshot id, tag or branch, and return its head.
+
+    Committing to a branch never creates it. The same branch again, still there, changes nothing,
+    unless it has to be `exclusive`: then one of many callers gets it.
+
+    Raises:
+        InvalidNameError, ProtectedRefError: See `tag`.
+        SnapshotNotFoundError: If there is no such snapshot.
+        RefExistsError: If the name points elsewhere already, or exists and has to be exclusive.
+
+    """
+    _check_name(table, name, kind="branch")
+    landed: list[int] = []
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata = current.metadata
+        snapshot_id = resolve(metadata, at, table=table.name)
+        if exclusive and name in metadata.refs:
+            raise RefExistsError(str(table.name), f"`{name}` exists already")
+        landed[:] = [snapshot_id]
+        wanted = make_ref(snapshot_id, SnapshotRefType.BRANCH)
+        return _create(table, metadata, name, wanted)
+
+    commit_updates(table, updates_of)
+    return landed[0]
+
+
+def plan_drop(table: LakeTable, name: str) -> DropPlan:
+    """Say what dropping a tag or branch would give up. Changes nothing.
+
+    Raises:
+        SnapshotNotFoundError: If there is no such ref.
+        ProtectedRefError: If it is `main` or a lease.
+
+    """
+    metadata = table.iceberg().metadata
+    ref = _droppable(table, metadata, name)
+    others = [r.snapshot_id for other, r in metadata.refs.items() if other != name]
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    return DropPlan(
+        table=table.name,
+        name=name,
+        kind=ref.snapshot_ref_type.value,
+        snapshot_id=ref.snapshot_id,
+        lost=history.only_in(ref.snapshot_id, others=others),
+    )
+
+
+def apply_drop(table: LakeTable, plan: DropPlan) -> None:
+    """Drop the ref as planned; one that is gone already stays gone.
+
+    Snapshots that nothing names any more expire with the others.
+
+    Raises:
+        CommitConflictError: If it names another snapshot than when the plan was made.
+
+    """
+    drop(table, plan.name, snapshot_id=plan.snapshot_id)
+
+
+def drop(table: LakeTable, name: str, *, snapshot_id: int) -> None:
+    """Drop a tag or branch that names `snapshot_id`; one that is gone already stays gone.
+
+    Raises:
+        CommitConflictError: If it names another snapshot.
+        ProtectedRefError: If it is `main` or a lease.
+
+    """
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        if name not in current.metadata.refs:
+            return ()
+        found = _droppable(table, current.metadata, name).snapshot_id
+        if found != snapshot_id:
+            detail = f"`{name}` moved to snapshot {found} meanwhile"
+            raise CommitConflictError(str(table.name), detail)
+        return (drop_ref(name),)
+
+    commit_updates(table, updates_of)
+
+
+def fast_forward(
+    table: LakeTable, branch: str, *, to: str, expected_id: int | None = None
+) -> Moved:
+    """Move a branch to the head of another ref, if that contains all that the branch has.
+
+    A commit that lands on the branch meanwhile makes this check again: nothing is ever overwritten.
+    With `main`, the table properties that the commits in between had set (source offsets) move too.
+
+    Args:
+        table: The table.
+        branch: The branch that moves.
+        to: The tag or branch it moves to.
+        expected_id: If given, `to` must still name this snapshot.
+
+    Raises:
+        SnapshotNotFoundError: If one of the two does not exist.
+        NotAnAncestorError: If the head of the branch is no ancestor of that of `to`.
+        OffsetsUnknownError: If nobody can say which offsets belong to the rows of `to`.
+        CommitConflictError: If `to` moved away from `expected_id`.
+
+    """
+    moved: list[tuple[int, int, tuple[CommitRecord, ...]]] = []
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata = current.metadata
+        head = branch_of(metadata, branch, table=table.name)
+        target = resolve(metadata, to, table=table.name)
+        if expected_id is not None and target != expected_id:
+            detail = f"`{to}` moved to snapshot {target} meanwhile"
+            raise CommitConflictError(str(table.name), detail)
+        history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+        path = history.path(target, back_to=head.snapshot_id)
+        if path is None:
+            raise NotAnAncestorError(
+                str(table.name),
+                ancestor=f"`{branch}` at snapshot {head.snapshot_id}",
+                descendant=f"`{to}` at {target}",
+            )
+        if not path:
+            moved[:] = moved or [(target, target, ())]
+            return ()
+        moved[:] = [(head.snapshot_id, target, path)]
+        changed = _brought_forward(table, metadata, path) if branch == MAIN_BRANCH else {}
+        return (moved_ref(branch, head, snapshot_id=target), *property_updates(changed))
+
+    commit_updates(table, updates_of)
+    before_id, after_id, path = moved[0]
+    if branch == MAIN_BRANCH and path:
+        record_main(table, gained=path)
+    return Moved(table=table.name, branch=branch, before_id=before_id, after_id=after_id)
+
+
+def _brought_forward(
+    table: LakeTable, metadata: TableMetadata, path: Sequence[CommitRecord]
+) -> dict[str, str | None]:
+    moves = known_moves(path, properties=metadata.properties, table=table.name)
+    return bring_forward(metadata.properties, reversed(moves), table=str(table.name))
+
+
+def _listed(metadata: TableMetadata, name: str, ref: SnapshotRef) -> Ref:
+    snapshot = metadata.snapshot_by_id(ref.snapshot_id)
+    return Ref(
+        name=name,
+        kind="lease" if retention.is_lease(name, ref) else ref.snapshot_ref_type.value,
+        snapshot_id=ref.snapshot_id,
+        committed_at_ms=None if snapshot is None else snapshot.timestamp_ms,
+        ends_at_ms=retention.ends_at_ms(metadata, ref),
+    )
+
+
+def _check_name(table: LakeTable, name: str, *, kind: str) -> None:
+    if not _NAME.fullmatch(name):
+        rule = "a lower-case letter or `_`, then up to 126 lower-case letters, digits, `_` or `-`"
+        raise InvalidNameError(name, kind=kind, rule=rule)
+    if name.startswith(retention.LEASE_PREFIX):
+        raise ProtectedRefError(str(table.name), name, "names like this are for leases")
+
+
+def _create(
+    table: LakeTable, metadata: TableMetadata, name: str, wanted: SnapshotRef
+) -> tuple[TableUpdate, ...]:
+    found = metadata.refs.get(name)
+    if found is not None:
+        if found.snapshot_ref_type != wanted.snapshot_ref_type:
+            kind = found.snapshot_ref_type.value
+            raise RefExistsError(str(table.name), f"`{name}` is a {kind} already")
+        if found.snapshot_id == wanted.snapshot_id:
+            same_age = found.max_ref_age_ms == wanted.max_ref_age_ms
+            return () if same_age else (set_ref(name, wanted),)
+        detail = f"`{name}` already points to snapshot {found.snapshot_id}"
+        raise RefExistsError(str(table.name), detail)
+    if metadata.snapshot_by_id(wanted.snapshot_id) is None:
+        raise SnapshotNotFoundError(str(table.name), f"snapshot {wanted.snapshot_id}")
+    return (set_ref(name, wanted),)
+
+
+def _droppable(table: LakeTable, metadata: TableMetadata, name: str) -> SnapshotRef:
+    ref = metadata.refs.get(name)
+    if ref is None:
+        raise SnapshotNotFoundError(str(table.name), f"`{name}`")
+    if name == MAIN_BRANCH:
+        raise ProtectedRefError(str(table.name), name, "it is the table")
+    if retention.is_lease(name, ref):
+        detail = (
+            f"its holder releases it, or its time ends: see `headrace tables leases {table.name}`"
+        )
+        raise ProtectedRefError(str(table.name), name, detail)
+    return ref
