@@ -21,7 +21,7 @@ from benchmarks.harness import (
 )
 from headrace.config import Settings
 from headrace.identifiers import TableName
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits.operations import Provenance, append, expire
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches

@@ -72,7 +72,7 @@ def rows(*, file: int, day: int, count: int) -> pa.RecordBatch:
 
 def headrace(*, folder: str, files: int) -> Rounds:
     """Compact, from planning to the commit."""
-    from headrace.maintenance.compact import compact
+    from headrace.maintenance.compaction.compact import compact
 
     with open_lake(folder) as lake:
         yield {}
@@ -121,8 +121,8 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
 
 def large(*, folder: str, files: int, rows_per_file: int, sorts: bool) -> Rounds:
     """Compact one partition that does not fit into memory."""
-    from headrace.maintenance.bins import CompactionPolicy, Strategy
-    from headrace.maintenance.compact import compact
+    from headrace.maintenance.compaction.bins import CompactionPolicy, Strategy
+    from headrace.maintenance.compaction.compact import compact
     from headrace.tables.commits.operations import Provenance, append
     from headrace.tables.writer import write_batches
 

@@ -58,7 +58,7 @@ def merged(keys: int, seed: int) -> pa.Table:
 
 def headrace(*, folder: str, keys: int) -> Rounds:
     """Merge through the committer."""
-    from headrace.engines.merge import merge
+    from headrace.dml.merge import merge
     from headrace.identifiers import TableName
     from headrace.tables.commits.operations import Provenance, append
     from headrace.tables.writer import write_batches

@@ -56,7 +56,7 @@ def features(*, lake: str, folder: str) -> Rounds:
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Read, concatenate and write the same files, by the same recipe."""
     from headrace.iceberg.standard_properties import parquet_recipe
-    from headrace.maintenance.plan import plan_compaction
+    from headrace.maintenance.compaction.plan import plan_compaction
     from headrace.tables.lake import Lake
 
     settings = settings_of(lake)

@@ -74,7 +74,7 @@ def features(*, lake: str, folder: str) -> Rounds:
 
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Put the small files of every table together."""
-    from headrace.maintenance.compact import compact
+    from headrace.maintenance.compaction.compact import compact
     from headrace.tables.lake import Lake
 
     _ = folder

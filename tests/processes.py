@@ -8,11 +8,11 @@ import multiprocessing
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        "headrace.engines.delete",
-        "headrace.engines.merge",
+        "headrace.dml.delete",
+        "headrace.dml.merge",
         "headrace.ingest.run",
-        "headrace.maintenance.collect",
-        "headrace.maintenance.compact",
+        "headrace.maintenance.cleanup.cleanup",
+        "headrace.maintenance.compaction.compact",
         "headrace.tables.publishing.write_audit_publish",
         "tests.tables.factories",
     ]

@@ -23,10 +23,10 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.status import status
-from headrace.maintenance.health import health_of
-from headrace.maintenance.orphans import ORPHAN_BYTES, ORPHAN_FILES
-from headrace.maintenance.schedule import MaintenancePlan, plan_maintenance
-from headrace.maintenance.state import TableState, table_state
+from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
+from headrace.maintenance.health.health import health_of
+from headrace.maintenance.health.state import TableState, table_state
+from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry import CommitRecord
 from headrace.registry.checks import failed_checks
 from headrace.samples.resolve import Recipe

@@ -20,7 +20,7 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     """Check every declaration of the lake; all problems are shown, each with its file and line."""
     from headrace.config import Settings
     from headrace.definitions.load import inspect_declarations
-    from headrace.ingest.files import FileSource
+    from headrace.ingest.sources.files import FileSource
 
     settings = Settings.load()
     found = inspect_declarations(settings)

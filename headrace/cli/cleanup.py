@@ -9,8 +9,8 @@ from headrace.cli.lakes import CatalogOption, TableArgument, look_at_lake, open_
 from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
 
 if TYPE_CHECKING:
-    from headrace.maintenance.collect import CleanupPlan
-    from headrace.maintenance.trash import TrashRun
+    from headrace.maintenance.cleanup.cleanup import CleanupPlan
+    from headrace.maintenance.cleanup.trash import TrashRun
     from headrace.tables.lake import LakeTable
 
 _UNCHANGED = "nothing was changed; add --apply to do it"
@@ -53,7 +53,7 @@ def cleanup(
     Files of running writers, of every snapshot, tag and branch, and of other tables stay. Of other
     engines' running writers only the age of their files is known: no write may take longer.
     """
-    from headrace.maintenance.collect import apply_cleanup, plan_cleanup
+    from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 
     age_s = None if older_than is None else _seconds(older_than)
     out = output_of(output, catalog=catalog)
@@ -81,7 +81,7 @@ def trash(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """List what clean-ups moved to the table's trash, and until when it is kept."""
-    from headrace.maintenance.trash import trash_list
+    from headrace.maintenance.cleanup.trash import trash_list
 
     with look_at_lake(catalog) as lake:
         found = lake.table(table)
@@ -102,8 +102,8 @@ def restore(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Move the files of one clean-up back to where they were."""
-    from headrace.maintenance.trash import find_run
-    from headrace.maintenance.trash import restore as restore_run
+    from headrace.maintenance.cleanup.trash import find_run
+    from headrace.maintenance.cleanup.trash import restore as restore_run
 
     out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
@@ -130,8 +130,8 @@ def empty_trash(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Delete for good what has been in the trash for longer than the lake's `trash_days`."""
-    from headrace.maintenance.trash import emptiable
-    from headrace.maintenance.trash import empty_trash as empty
+    from headrace.maintenance.cleanup.trash import emptiable
+    from headrace.maintenance.cleanup.trash import empty_trash as empty
 
     out = output_of(output, catalog=catalog)
     with open_lake(catalog) as lake:
@@ -189,7 +189,7 @@ def _kind_rows(plan: "CleanupPlan") -> list[dict[str, object]]:
 
 def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]) -> None:
     from headrace.definitions.durations import format_duration
-    from headrace.maintenance.wording import counted
+    from headrace.maintenance.health.wording import counted
 
     age = format_duration(dt.timedelta(seconds=plan.older_than_s))
     if not plan:

@@ -18,9 +18,9 @@ from headrace.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from headrace.maintenance.bins import Bin
-    from headrace.maintenance.compact import CompactionResult
-    from headrace.maintenance.plan import CompactionPlan
+    from headrace.maintenance.compaction.bins import Bin
+    from headrace.maintenance.compaction.compact import CompactionResult
+    from headrace.maintenance.compaction.plan import CompactionPlan
 
 _MIB = 1024 * 1024
 
@@ -61,9 +61,9 @@ def compact(
 
     Safe beside running appends; rows stay the same and readers of changes see nothing of it.
     """
-    from headrace.maintenance.bins import CompactionPolicy, Strategy
-    from headrace.maintenance.compact import apply_compaction, target_of
-    from headrace.maintenance.plan import plan_compaction
+    from headrace.maintenance.compaction.bins import CompactionPolicy, Strategy
+    from headrace.maintenance.compaction.compact import apply_compaction, target_of
+    from headrace.maintenance.compaction.plan import plan_compaction
 
     with open_lake(catalog) as lake:
         found = lake.table(table)

@@ -24,10 +24,10 @@ from headrace.errors import LakeError
 
 if TYPE_CHECKING:
     from headrace.identifiers import TableName
-    from headrace.maintenance.actions import Action, Waiting
-    from headrace.maintenance.maintain import Budget, MaintenanceRun
-    from headrace.maintenance.perform import ActionResult
-    from headrace.maintenance.schedule import MaintenancePlan
+    from headrace.maintenance.queue.actions import Action, Waiting
+    from headrace.maintenance.queue.maintain import Budget, MaintenanceRun
+    from headrace.maintenance.queue.perform import ActionResult
+    from headrace.maintenance.queue.schedule import MaintenancePlan
     from headrace.tables.lake import Lake
 
 ROWS_SHOWN = 40
@@ -82,7 +82,7 @@ def maintain(
     run again; without anything to gain nothing changes.
     """
     from headrace.identifiers import TableName
-    from headrace.maintenance.maintain import Budget
+    from headrace.maintenance.queue.maintain import Budget
 
     if plan and follow:
         msg = "it shows one queue and ends; leave out `--plan` or `--follow`"
@@ -129,8 +129,8 @@ class _Shown:
 
     def plan(self) -> None:
         """Show the queue."""
-        from headrace.maintenance.maintain import survey
-        from headrace.maintenance.schedule import plan_maintenance
+        from headrace.maintenance.queue.maintain import survey
+        from headrace.maintenance.queue.schedule import plan_maintenance
 
         found = survey(self._lake, self._names, cold_after_s=self._cold_after_s)
         now = dt.datetime.now(dt.UTC)
@@ -147,7 +147,7 @@ class _Shown:
 
     def round(self, stop: threading.Event, *, idle: bool = True) -> "MaintenanceRun":
         """Do one round and show what became of it; without `idle` only if there was something."""
-        from headrace.maintenance.maintain import maintain
+        from headrace.maintenance.queue.maintain import maintain
 
         with contextlib.ExitStack() as stack:
             step: Callable[[str], None] = lambda _: None
@@ -177,7 +177,7 @@ class _Shown:
 
     def follow(self, stop: threading.Event, *, every_s: float) -> None:
         """Do rounds until `stop` is set; what failed in one of them is no reason to end."""
-        from headrace.maintenance.maintain import follow
+        from headrace.maintenance.queue.maintain import follow
 
         def one_round() -> "MaintenanceRun":
             done = self.round(stop, idle=False)
@@ -330,6 +330,6 @@ def _partition(each: "Action | Waiting") -> str:
 
 
 def _size(count_bytes: int) -> str:
-    from headrace.maintenance.wording import size_text
+    from headrace.maintenance.health.wording import size_text
 
     return size_text(count_bytes)

@@ -8,7 +8,7 @@ from headrace.cli.lakes import CatalogOption, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_text, output_of
 
 if TYPE_CHECKING:
-    from headrace.engines.delete import Deletion
+    from headrace.dml.delete import Deletion
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 
@@ -37,8 +37,8 @@ def delete(
     columns with values: =, !=, <, <=, >, >=, between, in, like 'prefix%', is null, is nan, joined by
     and, or, not. Older snapshots keep the rows until they expire.
     """
-    from headrace.engines.condition import Condition
-    from headrace.engines.delete import count_deletion, delete_where, plan_delete
+    from headrace.dml.condition import Condition
+    from headrace.dml.delete import count_deletion, delete_where, plan_delete
     from headrace.tables.commits.operations import Provenance
 
     out = output_of(output, catalog=catalog)

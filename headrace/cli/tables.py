@@ -16,7 +16,7 @@ from headrace.cli.rows import delete
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from headrace.maintenance.health import TableHealth
+    from headrace.maintenance.health.health import TableHealth
     from headrace.registry import CommitRecord
     from headrace.tables.lake import LakeTable
     from headrace.tables.readable import UnreadableTable
@@ -107,7 +107,7 @@ def health(
 
     One that cannot be read is shown with the error; the others are scored, and the exit status says so.
     """
-    from headrace.maintenance.health import health as health_of
+    from headrace.maintenance.health.health import health as health_of
     from headrace.tables.readable import read_each
 
     target_bytes = None if target_mib is None else target_mib * _MIB

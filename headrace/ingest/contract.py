@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import EVENT_TIME, Stream
 from headrace.definitions.types import TIMESTAMP
-from headrace.ingest.decoded import (
+from headrace.ingest.decoding.decoded import (
     FUTURE_TIME,
     MISSING_REQUIRED,
     Decoded,

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import TableName
-from headrace.ingest.base import Records, Split
-from headrace.ingest.decoded import Violation
+from headrace.ingest.decoding.decoded import Violation
+from headrace.ingest.sources.base import Records, Split
 from headrace.tables.lake import Lake, LakeTable
 
 TABLE = TableName("dead_letters", "records")

@@ -12,8 +12,9 @@ from itertools import islice
 from typing import Self
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.base import Records
-from headrace.ingest.decoded import UNKNOWN_FIELD, Decoded, did_you_mean, shown
+from headrace.ingest.decoding.decoded import UNKNOWN_FIELD, Decoded, did_you_mean
+from headrace.ingest.sources.base import Records
+from headrace.ingest.values import shown
 from headrace.tables.version import TableVersion
 
 PROPERTY = "headrace.field_use"

@@ -15,7 +15,7 @@ from typing import Any, Self
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.crash_points import crash_point
-from headrace.ingest.base import Position, Seen
+from headrace.ingest.sources.base import Position, Seen
 from headrace.registry import SealedSource
 from headrace.tables.commits.operations import Fence, move_properties
 from headrace.tables.history.property_log import OFFSETS_PREFIX, SEALED

@@ -23,13 +23,13 @@ from headrace.definitions.types import TIMESTAMP
 from headrace.errors import RecordsRefusedError, UnknownFieldsError
 from headrace.iceberg.column_metrics import CLUSTER_BY, KEY
 from headrace.ingest import dead_letters, watermark
-from headrace.ingest.base import Position, Records, Source, Split
 from headrace.ingest.contract import Checked, check, latest
-from headrace.ingest.decode import decode
-from headrace.ingest.decoded import Violation
+from headrace.ingest.decoding.decode import decode
+from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.field_use import FieldUse, named, refused
-from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions, seal_former
+from headrace.ingest.sources.base import Position, Records, Source, Split
+from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append

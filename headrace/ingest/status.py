@@ -9,10 +9,10 @@ from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
-from headrace.ingest.base import Position, Source
 from headrace.ingest.field_use import FieldUse
-from headrace.ingest.files import FileSource
 from headrace.ingest.positions import Positions
+from headrace.ingest.sources.base import Position, Source
+from headrace.ingest.sources.files import FileSource
 from headrace.tables.lake import Lake
 
 

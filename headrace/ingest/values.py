@@ -20,6 +20,7 @@ WRONG_TYPE = "wrong_type"
 OUT_OF_RANGE = "out_of_range"
 NOT_FINITE = "not_finite"
 NAIVE_TIME = "naive_time"
+SHOWN_MAX = 80  # characters of a value in a message
 NOT_EXACT = "not_exact"
 # how many bits of a whole number a floating type holds; every number of no more bits is exact
 INTEGER_BITS = {pa.float32(): 24, pa.float64(): 53}
@@ -244,3 +245,9 @@ def _cast_halves(
         half = len(column) // 2
         _cast_halves(column[:half], cast, first, parts, errors, code)
         _cast_halves(column[half:], cast, first + half, parts, errors, code)
+
+
+def shown(value: object) -> str:
+    """Quote a value for a message: short, and printable whatever it holds."""
+    text = str(value).encode(errors="replace").decode()
+    return f"`{text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + '…'}`"

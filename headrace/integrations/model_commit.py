@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from headrace.engines.merge import NewRows, merge_into
+from headrace.dml.merge import NewRows, merge_into
 from headrace.errors import CommitConflictError, ModelRowsError, StorageError
 from headrace.iceberg.partitions import Term
 from headrace.identifiers import quote

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.maintenance.anywhere import compact
+    from headrace.maintenance.compaction.any_table import compact
 
 __all__ = ["compact"]
 
@@ -17,4 +17,4 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are o
     if name not in __all__:
         msg = f"module `headrace.tables` has no attribute `{name}`"
         raise AttributeError(msg)
-    return getattr(import_module("headrace.maintenance.anywhere"), name)
+    return getattr(import_module("headrace.maintenance.compaction.any_table"), name)

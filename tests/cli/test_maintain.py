@@ -18,7 +18,7 @@ from headrace.config import Settings
 from headrace.tables.lake import Lake, LakeTable
 from tests.conftest import ROOT
 from tests.disks import room_for
-from tests.maintenance.test_full_disk import texts_table
+from tests.maintenance.queue.test_full_disk import texts_table
 from tests.tables.factories import add, events_table, ids_of
 
 Headrace = Callable[..., Result]

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.datasets.files import FilePlan
-from headrace.engines.delete import delete_where
+from headrace.dml.delete import delete_where
+from headrace.dml.merge import merge
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.engines.merge import merge
 from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
-from headrace.maintenance.clustering import CLUSTER_BY
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.clustering import CLUSTER_BY
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable

@@ -14,7 +14,7 @@ from headrace.datasets.verify import verify
 from headrace.datasets.versions import find_lockfile
 from headrace.errors import DatasetChangedError, PublishRefusedError
 from headrace.identifiers import TableName
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.samples.build import build
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
 from headrace.tables.lake import Lake

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CorruptFileError
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs.refs import tag

@@ -13,7 +13,7 @@ from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
 from headrace.engines.misread_files import refuse_folded_names
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote_text
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake
 from tests.tables.catalogs.test_foreign import sql_catalog

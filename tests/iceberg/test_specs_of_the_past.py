@@ -35,12 +35,12 @@ from pyiceberg.types import (
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import UnsupportedTableError
-from headrace.maintenance.compact import compact
-from headrace.maintenance.health import health
+from headrace.maintenance.compaction.compact import compact
+from headrace.maintenance.health.health import health
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from tests.maintenance.cleaning import clean
+from tests.maintenance.cleanup.cleaning import clean
 from tests.tables.catalogs.test_foreign import sql_catalog
 
 DAY_1, DAY_2 = dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)  # noqa: DTZ001  (of a column without a zone)

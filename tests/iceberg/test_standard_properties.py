@@ -8,7 +8,7 @@ from headrace.errors import UnsupportedTableError
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
 from headrace.identifiers import TableName
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance

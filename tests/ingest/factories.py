@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
-from headrace.ingest.base import Position, PositionsOf
+from headrace.ingest.sources.base import Position, PositionsOf
 from headrace.tables.lake import Lake
 
 SUFFIX = {"json": "jsonl", "csv": "csv", "parquet": "parquet"}

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError
-from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import check
-from headrace.ingest.decode import decode
-from headrace.ingest.files import FileSource
+from headrace.ingest.decoding.decode import decode
+from headrace.ingest.sources.base import Position, Records
+from headrace.ingest.sources.files import FileSource
 from tests.ingest.factories import FIELDS, csv_line, json_line, thing
 from tests.processes import CONTEXT
 

@@ -8,14 +8,14 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import check
-from headrace.ingest.csv_lines import CsvDecoder
-from headrace.ingest.decode import decode
-from headrace.ingest.files import FileSource
-from headrace.ingest.json_lines import JsonDecoder
-from headrace.ingest.lines import LineDecoder
+from headrace.ingest.decoding.csv_lines import CsvDecoder
+from headrace.ingest.decoding.decode import decode
+from headrace.ingest.decoding.json_lines import JsonDecoder
+from headrace.ingest.decoding.lines import LineDecoder
 from headrace.ingest.run import ingest
+from headrace.ingest.sources.base import Position, Records
+from headrace.ingest.sources.files import FileSource
 from headrace.tables.lake import Lake
 from tests.ingest.factories import (
     BAD,

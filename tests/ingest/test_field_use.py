@@ -11,8 +11,8 @@ import pytest
 from headrace.definitions.stream import Stream
 from headrace.errors import UnknownFieldsError
 from headrace.ingest import field_use
-from headrace.ingest.decoded import did_you_mean
-from headrace.ingest.json_lines import JsonDecoder
+from headrace.ingest.decoding.decoded import did_you_mean
+from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
 from headrace.tables.commits.operations import move_properties

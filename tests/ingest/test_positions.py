@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from headrace.errors import FencedError, SourceLedgerError
 from headrace.ingest import dead_letters, positions
-from headrace.ingest.base import Look, PositionsOf, Records, Split
-from headrace.ingest.files import FileSource
 from headrace.ingest.positions import OPEN_MAX
 from headrace.ingest.run import ingest
+from headrace.ingest.sources.base import Look, PositionsOf, Records, Split
+from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import IngestResult, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
 from headrace.tables.commits import operations

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
-from headrace.ingest.base import Look, PositionsOf, Records, Split
 from headrace.ingest.dead_letters import TABLE
-from headrace.ingest.files import FileSource
 from headrace.ingest.run import ingest
+from headrace.ingest.sources.base import Look, PositionsOf, Records, Split
+from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
 from headrace.tables.lake import Lake
 from tests.ingest.factories import (

@@ -9,9 +9,9 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from headrace.definitions.types import TIMESTAMP
-from headrace.ingest.base import Position, Records
 from headrace.ingest.contract import check
-from headrace.ingest.decode import decode
+from headrace.ingest.decoding.decode import decode
+from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.values import NOT_EXACT, convert, holds
 from tests.ingest.factories import json_line, make_stream
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from tests.integrations.conftest import Project
 from tests.tables.delete_files import delete_values

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.config import Settings
 from headrace.integrations.rebuild import RebuildPlan, last_build
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.integrations.driven import BY_DAY, EVENTS, Driven, Model, appends, in_days, merges

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from headrace.iceberg.partitions import PartitionKey, key_to_text
 from headrace.identifiers import TableName
-from headrace.maintenance.layout import DeleteLayout, Layout, PartitionLayout
-from headrace.maintenance.limits import Limits
-from headrace.maintenance.manifest_layout import ManifestLayout
-from headrace.maintenance.runs import BinSize
-from headrace.maintenance.state import TableState
+from headrace.maintenance.compaction.minor_major import BinSize
+from headrace.maintenance.health.layout import DeleteLayout, Layout, PartitionLayout
+from headrace.maintenance.health.limits import Limits
+from headrace.maintenance.health.manifest_layout import ManifestLayout
+from headrace.maintenance.health.state import TableState
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 NOW_MS = round(NOW.timestamp() * 1000)

@@ -70,7 +70,7 @@ def _append(settings: Settings, crash_at: str) -> None:
 
 
 def _clean(settings: Settings, now: dt.datetime, crash_at: str) -> None:
-    from headrace.maintenance.collect import apply_cleanup, plan_cleanup
+    from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
     from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
@@ -80,7 +80,7 @@ def _clean(settings: Settings, now: dt.datetime, crash_at: str) -> None:
 
 
 def _restore(settings: Settings, run_id: str, now: dt.datetime, crash_at: str) -> None:
-    from headrace.maintenance.trash import restore
+    from headrace.maintenance.cleanup.trash import restore
     from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
@@ -89,7 +89,7 @@ def _restore(settings: Settings, run_id: str, now: dt.datetime, crash_at: str) -
 
 
 def _empty(settings: Settings, now: dt.datetime, crash_at: str) -> None:
-    from headrace.maintenance.trash import empty_trash
+    from headrace.maintenance.cleanup.trash import empty_trash
     from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at

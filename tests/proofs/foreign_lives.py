@@ -40,12 +40,12 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
-from headrace.maintenance.bins import CompactionPolicy, Strategy
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.bins import CompactionPolicy, Strategy
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
-from tests.maintenance.cleaning import clean
+from tests.maintenance.cleanup.cleaning import clean
 from tests.tables.delete_files import delete_positions
 
 NAME = "ns.t"

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from headrace.errors import AlreadyPublishedError
 from headrace.identifiers import TableName
-from headrace.maintenance import trash
-from headrace.maintenance.collect import apply_cleanup, plan_cleanup
+from headrace.maintenance.cleanup import trash
+from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.tables import alter, intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Fence, Provenance

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from headrace.engines.delete import delete_where
-from headrace.engines.merge import merge
-from headrace.maintenance.collect import apply_cleanup, plan_cleanup
-from headrace.maintenance.compact import apply_compaction
-from headrace.maintenance.plan import plan_compaction
+from headrace.dml.delete import delete_where
+from headrace.dml.merge import merge
+from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
+from headrace.maintenance.compaction.compact import apply_compaction
+from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.storage.locations import local_path
 from headrace.tables import alter
 from headrace.tables.commits import operations

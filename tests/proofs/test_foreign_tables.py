@@ -15,8 +15,8 @@ from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.misread_files import refuse_folded_names
 from headrace.errors import UnsupportedTableError
-from headrace.maintenance.bins import CompactionPolicy
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.bins import CompactionPolicy
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.lake import Lake, LakeTable
 from tests.proofs.foreign_tables import ForeignTable, comparable, foreign_tables, fresh_name
 from tests.tables.catalogs.test_foreign import sql_catalog

@@ -89,7 +89,7 @@ class Reader(Tagger):
 
 
 class Cleaner(Process):
-    """Removes old files that nothing needs (`maintenance/collect.py`).
+    """Removes old files that nothing needs (`maintenance/cleanup/cleanup.py`).
 
     It reads which files are announced and which are old, spares the former, then what any snapshot
     needs. Plan: the files that are still to go.

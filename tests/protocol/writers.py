@@ -89,7 +89,7 @@ class Appender(Committer):
 
 
 class Compactor(Committer):
-    """Replaces files by one with the same rows (`maintenance/compact.py`).
+    """Replaces files by one with the same rows (`maintenance/compaction/compact.py`).
 
     Plan: the rows, the files to remove.
     """

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyiceberg.table.snapshots import ancestors_of
 
-from headrace.engines.delete import delete_where
+from headrace.dml.delete import delete_where
 from headrace.errors import AlterRefusedError
 from headrace.serving.publish import publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore

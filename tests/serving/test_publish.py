@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from headrace.config import Settings
 from headrace.definitions.feature_view import PROPERTY, FeatureView
-from headrace.engines.delete import delete_where
+from headrace.dml.delete import delete_where
 from headrace.errors import (
     DatabaseDamagedError,
     DatabaseFullError,

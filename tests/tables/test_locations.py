@@ -19,17 +19,17 @@ from headrace.config import Settings
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import standard_properties as standard
 from headrace.identifiers import TableName
-from headrace.maintenance.collect import plan_cleanup
-from headrace.maintenance.compact import compact, target_of
-from headrace.maintenance.limits import apply_limits
-from headrace.maintenance.state import table_state
+from headrace.maintenance.cleanup.cleanup import plan_cleanup
+from headrace.maintenance.compaction.compact import compact, target_of
+from headrace.maintenance.health.limits import apply_limits
+from headrace.maintenance.health.state import table_state
 from headrace.storage.locations import local_path
 from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
-from tests.maintenance.cleaning import clean, later, planned
+from tests.maintenance.cleanup.cleaning import clean, later, planned
 from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.factories import EVENTS, events
 

@@ -15,17 +15,17 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import FileFormat
 
 from headrace.config import Settings
-from headrace.engines.delete import delete_where
+from headrace.dml.delete import delete_where
 from headrace.errors import CorruptFileError, LakeError, TablesElsewhereError, UnsupportedTableError
 from headrace.iceberg.standard_properties import METADATA_PATH
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.relocate import apply_relocation, plan_relocation
 from headrace.tables.writer import write_batches
-from tests.maintenance.needed import needed_by
+from tests.maintenance.cleanup.needed import needed_by
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import add, day_key, events, events_table, ids_of

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.registry.checks import record_check
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake

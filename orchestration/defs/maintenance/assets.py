@@ -7,7 +7,7 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from orchestration.lib.keys import compaction_key, table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import table_metadata

@@ -7,7 +7,7 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
-from headrace.maintenance.health import health
+from headrace.maintenance.health.health import health
 from orchestration.lib.keys import compaction_key
 from orchestration.lib.resource import LakeResource
 

@@ -4,10 +4,10 @@ import dagster as dg
 
 from headrace.config import MIB
 from headrace.identifiers import TableName
-from headrace.maintenance.actions import Action
-from headrace.maintenance.maintain import Budget, maintain
-from headrace.maintenance.perform import ActionResult, Outcome
-from headrace.maintenance.schedule import MaintenancePlan
+from headrace.maintenance.queue.actions import Action
+from headrace.maintenance.queue.maintain import Budget, maintain
+from headrace.maintenance.queue.perform import ActionResult, Outcome
+from headrace.maintenance.queue.schedule import MaintenancePlan
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from headrace.maintenance.maintain import survey
-from headrace.maintenance.schedule import plan_maintenance
+from headrace.maintenance.queue.maintain import survey
+from headrace.maintenance.queue.schedule import plan_maintenance
 from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round
 from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.resource import LakeResource

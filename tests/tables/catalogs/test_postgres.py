@@ -15,7 +15,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, DatabaseUnavailableError
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables import locks
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance

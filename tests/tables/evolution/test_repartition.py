@@ -10,7 +10,7 @@ from headrace.errors import (
 )
 from headrace.iceberg import partitions
 from headrace.identifiers import TableName
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables import alter
 from headrace.tables.alter import (
     AddColumn,

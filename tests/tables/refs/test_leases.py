@@ -11,7 +11,7 @@ from pyiceberg.table.snapshots import ancestors_of
 
 from headrace.config import Settings
 from headrace.errors import LeaseLapsedError, ProtectedRefError, SnapshotNotFoundError
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.catalogs.memo import MemoCatalog
 from headrace.tables.commits import operations
 from headrace.tables.history.changes import changes

@@ -26,7 +26,7 @@ from headrace.errors import (
     PickRefusedError,
     SnapshotNotFoundError,
 )
-from headrace.maintenance.compact import compact
+from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Fence, Provenance
 from headrace.tables.lake import Lake, LakeTable

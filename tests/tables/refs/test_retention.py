@@ -16,16 +16,16 @@ from headrace.errors import GarbageKeptError, UnsupportedTableError
 from headrace.iceberg.retention import expired_before
 from headrace.iceberg.standard_properties import FORMAT_RETENTION
 from headrace.iceberg.updates import set_ref
-from headrace.maintenance.actions import Kind, propose
-from headrace.maintenance.state import table_state
-from headrace.maintenance.trash import empty_trash
+from headrace.maintenance.cleanup.trash import empty_trash
+from headrace.maintenance.health.state import table_state
+from headrace.maintenance.queue.actions import Kind, propose
 from headrace.tables.commits import operations
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
-from tests.maintenance.cleaning import keeping
+from tests.maintenance.cleanup.cleaning import keeping
 from tests.tables.catalogs.test_foreign import catalog as foreign_catalog
 from tests.tables.catalogs.test_foreign import rows
 from tests.tables.factories import add, events, events_table

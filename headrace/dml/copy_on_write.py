@@ -1,0 +1,178 @@
+"""Copy-on-write: data files that lose or change rows are written anew, in one commit.
+
+Nothing here waits for other writers. A change is planned on a pinned snapshot and refused by the
+committer if another commit touched what it was planned from; then it is planned again.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+import pyarrow as pa
+from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.table import Table
+from pyiceberg.table.refs import MAIN_BRANCH
+
+from headrace.dml.live_rows import live_rows
+from headrace.errors import CommitConflictError, StorageError
+from headrace.iceberg import partitions, schema
+from headrace.iceberg.delete_files import deleted_positions, only_data_file
+from headrace.iceberg.partitions import PartitionKey
+from headrace.tables.commits.operations import Commit, Provenance, rewrite_files
+from headrace.tables.lake import LakeTable
+from headrace.tables.locks import table_lock
+from headrace.tables.version import FileEntry, TableVersion
+from headrace.tables.writer import TableWriter
+
+TRIES_MAX = 5
+_BACKOFF_S = 0.05
+Result = TypeVar("Result")
+
+
+def until_it_lands(table: LakeTable, attempt: Callable[[int], Result]) -> Result:
+    """Plan and apply a change, again while other commits get in between; the last time alone.
+
+    `attempt` gets the number of the try, from 1. The last one holds the table's lock from planning
+    to commit, so only writers that know no lock can still be faster.
+
+    Raises:
+        CommitConflictError: If it lost every time; nothing was changed.
+
+    """
+    for number in range(1, TRIES_MAX):
+        try:
+            return attempt(number)
+        except CommitConflictError:
+            time.sleep(random.uniform(0, _BACKOFF_S * 2**number))
+    with table_lock(table.lake, table.name):
+        return attempt(TRIES_MAX)
+
+
+def wanted_columns(version: TableVersion, names: Sequence[str] | None = None) -> pa.Schema:
+    """The columns of a version, or some, with the ids files are read by."""
+    every = schema.to_arrow(version.metadata.schema(), field_ids=True)
+    return every if names is None else pa.schema([every.field(name) for name in names])
+
+
+def rewrite(
+    table: LakeTable,
+    version: TableVersion,
+    *,
+    files: Sequence[FileEntry],
+    kept_rows: Callable[[FileEntry], Iterator[pa.RecordBatch]],
+    new_rows: pa.Table | None = None,
+    provenance: Provenance,
+    may_conflict: Callable[[DataFile], bool] | None = None,
+    branch: str = MAIN_BRANCH,
+    guard: Callable[[Table], None] | None = None,
+) -> Commit:
+    """Replace `files` by the rows kept of them and new ones, in one snapshot.
+
+    A `guard` looks at the table that the commit builds upon, and raises to refuse it. Rows kept stay
+    in order and come before new ones of their partition; a file grows to about the lake's target
+    size. Memory is a row group of one partition, besides the new rows.
+
+    Raises:
+        CommitConflictError: If the version is outdated in what the change was planned from; nothing
+            was changed and its files are removed.
+        ContractError: If a new row does not fit the table.
+        CorruptFileError: If a file cannot be read; nothing was changed.
+
+    """
+    beside = _sharing_deletes(version, files)
+    everything = wanted_columns(version)
+
+    def rows_of(entry: FileEntry) -> Iterator[pa.RecordBatch]:
+        if entry in beside:
+            return live_rows(version, entry, everything)
+        return kept_rows(entry)
+
+    gone = [*files, *beside]
+    with TableWriter(table, target_bytes=table.target_file_bytes()) as writer:
+        _write(writer, version, files=gone, rows_of=rows_of, new_rows=new_rows)
+    try:
+        return rewrite_files(
+            table,
+            removed=[*(entry.data_file for entry in gone), *_position_deletes(gone)],
+            added=writer.files,
+            base_snapshot_id=version.snapshot_id,
+            provenance=provenance,
+            may_conflict=may_conflict,
+            branch=branch,
+            guard=guard,
+        )
+    except (CommitConflictError, StorageError):
+        writer.discard()
+        raise
+
+
+def _write(
+    writer: TableWriter,
+    version: TableVersion,
+    *,
+    files: Sequence[FileEntry],
+    rows_of: Callable[[FileEntry], Iterator[pa.RecordBatch]],
+    new_rows: pa.Table | None,
+) -> None:
+    spec_id = version.metadata.default_spec_id
+    new = _by_partition(version, new_rows)
+    ordered = sorted(files, key=lambda entry: (entry.spec_id, [str(v) for v in entry.partition]))
+    for (spec, key), members in groupby(ordered, lambda entry: (entry.spec_id, entry.partition)):
+        for entry in members:
+            _write_all(writer, rows_of(entry))
+        if spec == spec_id:
+            _write_all(writer, new.pop(key, ()))
+        writer.roll()
+    for batches in new.values():
+        _write_all(writer, batches)
+
+
+def _write_all(writer: TableWriter, batches: Iterable[pa.RecordBatch]) -> None:
+    for batch in batches:
+        writer.write(batch)
+
+
+def _by_partition(
+    version: TableVersion, rows: pa.Table | None
+) -> dict[PartitionKey, list[pa.RecordBatch]]:
+    found: dict[PartitionKey, list[pa.RecordBatch]] = {}
+    metadata = version.metadata
+    terms = partitions.terms_of(metadata.spec(), metadata.schema())
+    for batch in rows.to_batches() if rows is not None else ():
+        for key, part in partitions.split(batch, terms):
+            found.setdefault(key, []).append(part)
+    return found
+
+
+def _sharing_deletes(version: TableVersion, files: Sequence[FileEntry]) -> frozenset[FileEntry]:
+    """Find the other files that a position delete file of `files` takes rows of.
+
+    They are written anew with them, so that the delete file can go: left behind it would go on being
+    counted, and the rows it took away would be subtracted twice.
+    """
+    found = set(files)
+    shared = {each.file_path for each in _position_deletes(files) if only_data_file(each) is None}
+    while shared:
+        more = {
+            entry
+            for entry in version.files()
+            if entry not in found
+            and not shared.isdisjoint(each.file_path for each in _position_deletes([entry]))
+        }
+        found |= more
+        shared = {each.file_path for entry in more for each in _position_deletes([entry])} - shared
+    return frozenset(found - set(files))
+
+
+def _position_deletes(files: Iterable[FileEntry]) -> list[DataFile]:
+    """The position delete files that take rows of `files`; those of a partition may not, of some."""
+    found = {
+        each.file_path: each
+        for entry in files
+        for each in entry.deletes
+        if each.content == DataFileContent.POSITION_DELETES
+        and len(deleted_positions([each], location=entry.data_file.file_path))
+    }
+    return list(found.values())

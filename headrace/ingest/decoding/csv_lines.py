@@ -1,0 +1,90 @@
+"""CSV: one record a line, comma separated, RFC 4180 quotes; an empty value is null, quoted or not.
+
+A quoted value cannot hold a newline: one stray quote would swallow the records after it.
+"""
+
+import codecs
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.decoding.decoded import MALFORMED, WRONG_COLUMNS, Violation
+from headrace.ingest.decoding.lines import LineDecoder, Whole
+from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+
+
+class CsvDecoder(LineDecoder):
+    """Decodes CSV lines; those that Arrow reads in another way one by one."""
+
+    def __init__(self, stream: Stream, header: tuple[str, ...]) -> None:
+        super().__init__(stream)
+        self._header = header
+        self._wanted = [name for name in header if self.strict or name in stream.fields]
+
+    def schema(self) -> pa.Schema:
+        """The wanted columns, as text."""
+        return pa.schema([(name, pa.string()) for name in self._wanted])
+
+    def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
+        """Quotes and carriage returns need a real CSV reader.
+
+        A byte order mark within a file is part of a value; Arrow drops it where a block begins.
+        """
+        return (
+            at
+            for at, line in enumerate(lines)
+            if b'"' in line or b"\r" in line or line.startswith(codecs.BOM_UTF8)
+        )
+
+    def whole(self, lines: list[bytes]) -> Whole | None:
+        """Split lines without quotes at once; lines with too few or many values are told apart."""
+        uneven: dict[int, Violation] = {}
+
+        def skip(row: pa_csv.InvalidRow) -> str:
+            uneven[row.number - 1] = self._uneven(row.actual_columns)
+            return "skip"
+
+        block = b"\n".join(lines)
+        try:
+            table = pa_csv.read_csv(
+                io.BytesIO(block),
+                read_options=pa_csv.ReadOptions(
+                    use_threads=False, block_size=len(block) + 1, column_names=list(self._header)
+                ),
+                parse_options=pa_csv.ParseOptions(quote_char=False, invalid_row_handler=skip),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=self.schema(),
+                    include_columns=self._wanted,
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        except pa.ArrowException:
+            return None
+        if table.num_rows + len(uneven) != len(lines):
+            return None
+        kept = np.delete(np.arange(len(lines)), list(uneven))
+        return Whole(table=table, kept=kept, violations=uneven)
+
+    def _uneven(self, found: int | None) -> Violation:
+        reason = f"{found} values, but the header has {len(self._header)}"
+        return Violation(WRONG_COLUMNS, reason)
+
+    def one(self, line: bytes) -> dict[str, Any] | Violation:
+        """Read one line by the quoting rules."""
+        try:
+            values = split_record(line.decode())
+        except CsvRecordError as error:
+            return Violation(MALFORMED, f"not a CSV record: {error}")
+        if len(values) != len(self._header):
+            return self._uneven(len(values))
+        return {
+            name: value or None
+            for name, value in zip(self._header, values, strict=True)
+            if self.strict or name in self.stream.fields
+        }

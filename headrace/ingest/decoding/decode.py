@@ -1,0 +1,66 @@
+"""From records as read to columns, whatever the format."""
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.decoding.csv_lines import CsvDecoder
+from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
+from headrace.ingest.decoding.json_lines import JsonDecoder
+from headrace.ingest.decoding.row_bytes import rows_beyond
+from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records
+
+
+def decode(records: Records, stream: Stream) -> Decoded:
+    """Decode one micro-batch; never raises for what a record holds."""
+    if records.rows is not None:
+        return _decode_rows(records.rows, stream)
+    if stream.format == "csv":
+        return CsvDecoder(stream, records.header).decode(records.lines)
+    return JsonDecoder(stream).decode(records.lines)
+
+
+def _decode_rows(batch: pa.RecordBatch, stream: Stream) -> Decoded:
+    too_long = rows_beyond(batch, RECORD_BYTES_MAX)
+    if too_long:
+        return _decode_rest(too_long, batch, stream)
+    violations: dict[int, Violation] = {}
+    columns: dict[str, pa.Array] = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name not in stream.fields and stream.unknown_fields == "ignore":
+            continue
+        columns[name] = _utf8_only(name, column, violations) if name in stream.fields else column
+    index = np.arange(batch.num_rows, dtype=np.int64)
+    if violations:
+        index = np.delete(index, list(violations))
+        columns = {name: column.take(pa.array(index)) for name, column in columns.items()}
+    return Decoded(index=index, columns=columns, violations=violations)
+
+
+def _decode_rest(too_long: list[int], batch: pa.RecordBatch, stream: Stream) -> Decoded:
+    """Decode the rows that are not too long; the others are not copied."""
+    kept = np.delete(np.arange(batch.num_rows), too_long)
+    rest = _decode_rows(batch.take(pa.array(kept)), stream)
+    reason = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
+    refused = {row: Violation(TOO_LONG, reason) for row in too_long}
+    refused |= {int(kept[row]): violation for row, violation in rest.violations.items()}
+    return Decoded(index=kept[rest.index], columns=rest.columns, violations=refused)
+
+
+def _utf8_only(name: str, column: pa.Array, violations: dict[int, Violation]) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if column.type not in (pa.string(), pa.large_string(), pa.string_view()):
+        return column
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        values = column.cast(pa.large_binary()).to_pylist()
+        for at, value in enumerate(values):
+            try:
+                values[at] = None if value is None else value.decode()
+            except UnicodeDecodeError:
+                values[at] = None
+                violations.setdefault(at, Violation(INVALID_UTF8, f"`{name}` is not UTF-8", name))
+        return pa.array(values, pa.string())
+    return column

@@ -1,0 +1,76 @@
+"""What decoding yields: columns for the records that could be read, a violation for each other."""
+
+import difflib
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.values import NAIVE_TIME, NOT_EXACT, NOT_FINITE, OUT_OF_RANGE, SHOWN_MAX, shown
+
+MALFORMED = "malformed"
+INVALID_UTF8 = "invalid_utf8"
+TOO_LONG = "too_long"
+WRONG_COLUMNS = "wrong_columns"
+MISSING_REQUIRED = "missing_required"
+UNKNOWN_FIELD = "unknown_field"
+FUTURE_TIME = "future_time"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """Why a record cannot be a row."""
+
+    code: str
+    reason: str
+    field: str | None = None
+
+
+def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
+    """Say why a field's value cannot be of its declared type."""
+    why = {
+        NAIVE_TIME: "has neither `Z` nor an offset",
+        NOT_FINITE: "is not a finite number",
+        INVALID_UTF8: "holds half of a surrogate pair",
+        OUT_OF_RANGE: f"does not fit into `{declared}`",
+        NOT_EXACT: f"is a whole number that `{declared}` would round",
+    }.get(code, f"is not of type `{declared}`")
+    return Violation(code, f"`{name}` is {shown(value)}, which {why}", name)
+
+
+def unknown(name: str, stream: Stream) -> Violation:
+    """Say that a record has a field nobody declared."""
+    reason = f"{shown(name)} is not a field of `{stream.name}`"
+    near = did_you_mean(name[:SHOWN_MAX], tuple(stream.fields))
+    hint = f"; did you mean `{near}`?" if near else ""
+    return Violation(UNKNOWN_FIELD, reason + hint, name[:SHOWN_MAX])
+
+
+@functools.lru_cache(maxsize=1024)  # many records have the same one
+def did_you_mean(name: str, declared: tuple[str, ...]) -> str | None:
+    """Find the declared name that a name was probably meant to be: case and separators aside first."""
+    plain = {_plain(other): other for other in declared}
+    near = difflib.get_close_matches(_plain(name), plain, n=1)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Columns of the records that could be read, and a violation for each of the others.
+
+    `index` says which record of the batch each row is; rows and violations together are all of them.
+    Columns have a type that `values.convert` understands; undeclared ones are there only if the
+    contract asks about them. `keys` are those of the JSON lines looked at, with their number.
+    """
+
+    index: np.ndarray
+    columns: dict[str, pa.Array]
+    violations: dict[int, Violation]
+    keys: Mapping[str, int] = field(default_factory=dict[str, int])

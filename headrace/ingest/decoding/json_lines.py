@@ -1,0 +1,291 @@
+"""JSON lines: one object a line, decoded by pyarrow, and by the standard library where that fails.
+
+The fast path sees only lines that can hold nothing but one object each: pyarrow 26 reads
+`{"a":1}{"a":2}` as two rows and crashes the process on a bare `null`. It never infers a type:
+that recurses without a limit into what is nested, and makes a column of every key it meets.
+"""
+
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pa_json
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.decoding.decoded import (
+    INVALID_UTF8,
+    MALFORMED,
+    Decoded,
+    Violation,
+    refusal,
+    unknown,
+)
+from headrace.ingest.decoding.lines import LineDecoder, Whole
+from headrace.ingest.values import (
+    INTEGER_BITS,
+    NOT_EXACT,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    WRONG_TYPE,
+    is_exact,
+    shown,
+)
+
+SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
+DEPTH_MAX = 256  # the standard library's parser ends at a depth that hangs on its caller's
+_OPEN, _CLOSE = ord("{"), ord("}")
+_OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
+_AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_INT64 = range(-(2**63), 2**63)
+_DIGITS_MAX = 400  # beyond every type; Python reads no more than 4,300, and those in quadratic time
+_DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+
+
+class JsonDecoder(LineDecoder):
+    """Decodes JSON lines."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__(stream)
+        self._declared = {name: field.type.arrow for name, field in stream.fields.items()}
+        self._null_keys: list[str] = []
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_whole_number
+        )
+
+    def decode(self, lines: Sequence[bytes]) -> Decoded:
+        """Decode lines, none of them blank; never raises for what one holds."""
+        keys: Counter[str] = Counter()
+        valued: set[str] = set()
+        for line in lines[:: max(1, len(lines) // SAMPLE_LINES)]:
+            record = _sampled(line)
+            keys.update(name[:80] for name in record)
+            valued.update(name for name, value in record.items() if value is not None)
+        known = self._declared.keys() | valued
+        self._null_keys = [name for name in keys if name.isprintable() and name not in known]
+        return replace(super().decode(lines), keys=keys)
+
+    def schema(self) -> pa.Schema:
+        """The declared fields, in types judged later."""
+        return pa.schema([(name, _json_type(kind)) for name, kind in self._declared.items()])
+
+    def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
+        """Find lines that may hold anything but one object: `}` is followed by `,`, `}`, `]` or the end."""
+        for at, line in enumerate(lines):
+            if line[0] != _OPEN or line[-1] != _CLOSE or (len(line) > DEPTH_MAX and _is_deep(line)):
+                yield at
+        block = np.frombuffer(b"\n".join(lines) + b"\n", dtype=np.uint8)
+        closing = np.flatnonzero(block == _CLOSE)
+        strange = closing[~np.isin(block[closing + 1], _AFTER_CLOSE)]
+        if len(strange):
+            ends = np.cumsum([len(line) + 1 for line in lines])
+            yield from (int(at) for at in np.searchsorted(ends, strange, side="right"))
+
+    def whole(self, lines: list[bytes]) -> Whole | None:
+        """Parse lines at once; one that does not parse, or has a key too many, fails them all."""
+        block = b"\n".join(lines)
+        # keys that nobody declared and that are always null are no fields too many
+        nulls = [(name, pa.null()) for name in self._null_keys[:SAMPLE_LINES] if self.strict]
+        try:
+            table = pa_json.read_json(
+                io.BytesIO(block),
+                read_options=pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+                parse_options=pa_json.ParseOptions(
+                    explicit_schema=pa.schema([*self.schema(), *nulls]),
+                    unexpected_field_behavior="error" if self.strict else "ignore",
+                ),
+            )
+        except (pa.ArrowException, UnicodeDecodeError):
+            return None
+        if table.num_rows != len(lines):
+            return None
+        table = table.select(range(len(self._declared)))
+        singly = self._doubtful(table)
+        kept = np.delete(np.arange(len(lines)), singly)
+        return Whole(
+            table=table.take(pa.array(kept)) if singly else table, kept=kept, singly=singly
+        )
+
+    def _doubtful(self, table: pa.Table) -> list[int]:
+        """Find rows with a floating value so large that a whole number may have been rounded to it."""
+        rows: set[int] = set()
+        for name, kind in self._declared.items():
+            inner = kind.value_type if pa.types.is_list(kind) else kind
+            if inner not in INTEGER_BITS:
+                continue
+            column = table.column(name).combine_chunks()
+            values = column if inner is kind else column.flatten()
+            large = pc.greater_equal(pc.abs(values), 2.0 ** INTEGER_BITS[inner])
+            found = pc.indices_nonzero(pc.fill_null(large, False))
+            if len(found):
+                rows.update(
+                    (
+                        found if inner is kind else column.value_parent_indices().take(found)
+                    ).to_pylist()
+                )
+        return sorted(rows)
+
+    def one(self, line: bytes) -> dict[str, Any] | Violation:
+        """Parse one line; repeated keys and wrong types are told apart."""
+        if _is_deep(line):
+            return Violation(MALFORMED, f"nested more than {DEPTH_MAX} deep")
+        try:
+            pairs = self._decoder.decode(line.decode())
+        except (ValueError, RecursionError) as error:
+            detail = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+            return Violation(MALFORMED, f"not JSON: {detail}")
+        if not isinstance(pairs, _Pairs):
+            return Violation(MALFORMED, "the line is JSON, but not an object")
+        record: dict[str, Any] = {}
+        refused: Violation | None = None
+        for name, value in pairs.items:
+            if name in record:
+                return Violation(MALFORMED, f"key {shown(name)} is there twice", name)
+            if name in self._declared:
+                try:
+                    record[name] = _coerce(value, self._declared[name])
+                except _CoercionError as error:
+                    declared = self.stream.fields[name].type.text
+                    return refusal(name, error.code, value, declared=declared)
+            elif self.strict and value is not None and refused is None:
+                refused = unknown(name, self.stream)
+        return refused or record
+
+
+class _Pairs:
+    """A JSON object as written: repeated keys are still there."""
+
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        self.items = items
+
+    def __str__(self) -> str:
+        return "{…}"
+
+
+class _Number:
+    """A number with a point or an exponent, as written: which type reads it is the contract's choice."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _sampled(line: bytes) -> dict[str, Any]:
+    """Read a line for its keys only; nothing if it is long, or odd in any way."""
+    if len(line) > _SAMPLED_BYTES_MAX or _is_deep(line):
+        return {}
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+
+
+def _whole_number(text: str) -> int:
+    """Read a whole number; of one that no type holds, its first digits are enough."""
+    return int(text[:_DIGITS_MAX])
+
+
+def _is_deep(line: bytes) -> bool:
+    """Whether objects and lists are nested more than `DEPTH_MAX` deep."""
+    if line.count(b"[") + line.count(b"{") <= DEPTH_MAX:
+        return False
+    bare = np.frombuffer(_STRING.sub(b"", line), dtype=np.uint8)
+    steps = np.isin(bare, _OPENING).astype(np.int32) - np.isin(bare, _CLOSING)
+    return bool(np.cumsum(steps).max(initial=0) > DEPTH_MAX)
+
+
+class _CoercionError(Exception):
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+
+def _coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON value; one case per type)
+    if value is None:
+        return None
+    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
+        return _text(value)
+    if pa.types.is_boolean(kind):
+        if not isinstance(value, bool):
+            raise _CoercionError(WRONG_TYPE)
+        return value
+    if isinstance(value, bool):
+        raise _CoercionError(WRONG_TYPE)
+    if pa.types.is_integer(kind):
+        if not isinstance(value, int):
+            raise _CoercionError(WRONG_TYPE)
+        if value not in _INT64:
+            raise _CoercionError(OUT_OF_RANGE)
+        return value
+    if pa.types.is_floating(kind):
+        return _float(value, kind)
+    if pa.types.is_decimal(kind):
+        return _decimal(value, kind)
+    if not isinstance(value, list):
+        raise _CoercionError(WRONG_TYPE)
+    return [_coerce(element, kind.value_type) for element in value]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _CoercionError(WRONG_TYPE)
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise _CoercionError(INVALID_UTF8) from None
+    return value
+
+
+def _float(value: object, kind: pa.DataType) -> float:
+    if isinstance(value, _Number):
+        return float(value.text)
+    if isinstance(
+        value, float
+    ):  # NaN and the infinities, which JSON does not have, but Python reads
+        return value
+    if not isinstance(value, int):
+        raise _CoercionError(WRONG_TYPE)
+    try:
+        read = float(value)
+    except OverflowError:
+        raise _CoercionError(NOT_FINITE) from None
+    if not is_exact(value, kind):
+        raise _CoercionError(NOT_EXACT)
+    return read
+
+
+def _decimal(value: object, kind: pa.DataType) -> Decimal:
+    if not isinstance(value, str | int | float | _Number):
+        raise _CoercionError(WRONG_TYPE)
+    text = str(value)
+    if not _DECIMAL_TEXT.fullmatch(text):
+        raise _CoercionError(OUT_OF_RANGE if isinstance(value, _Number) else WRONG_TYPE)
+    exact = Decimal(text)
+    try:
+        pa.scalar(exact, kind)
+    except pa.ArrowInvalid:
+        raise _CoercionError(OUT_OF_RANGE) from None
+    return exact
+
+
+def _json_type(declared: pa.DataType) -> pa.DataType:
+    """What to ask the JSON reader for: times as text, numbers wide enough to be judged later."""
+    if pa.types.is_list(declared):
+        return pa.list_(_json_type(declared.value_type))
+    if pa.types.is_integer(declared):
+        return pa.int64()
+    if pa.types.is_floating(declared):
+        return pa.float64()
+    if pa.types.is_temporal(declared):
+        return pa.string()
+    return declared

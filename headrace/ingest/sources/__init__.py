@@ -1,0 +1,1 @@
+"""Where records come from: sources, their positions, and cutting them into records."""

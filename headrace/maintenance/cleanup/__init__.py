@@ -1,0 +1,1 @@
+"""Orphan files: finding them, moving them to the trash, restoring from it."""

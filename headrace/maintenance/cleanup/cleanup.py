@@ -1,0 +1,347 @@
+"""Clean-up: files that no table, reader or running writer needs go to the table's trash.
+
+A plan is made without a lock. Applying it takes the table's lock, looks again at what changed since,
+and moves what is still needed by nobody.
+"""
+
+import datetime as dt
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headrace.errors import (
+    CleanupRefusedError,
+    CleanupTooYoungError,
+    GarbageKeptError,
+)
+from headrace.iceberg.standard_properties import collects_garbage
+from headrace.identifiers import TableName
+from headrace.maintenance.cleanup import orphans
+from headrace.maintenance.cleanup.listing import Listing, list_files
+from headrace.maintenance.cleanup.reachable import (
+    KnownTable,
+    Walk,
+    known_tables,
+    mark_table,
+    mark_versions,
+)
+from headrace.maintenance.cleanup.trash import TrashedFile, folder_lock, local_root, move_to_trash
+from headrace.tables import intents
+from headrace.tables.lake import LakeTable
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreferencedFile:
+    """A file nobody needs; `path` is relative to the table's location."""
+
+    path: str
+    bytes: int
+    age_s: float
+    kind: str
+    inode: int = field(repr=False)
+    written_ns: int = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """How many files clean-up leaves where they are, and why; a foreign folder counts as one file."""
+
+    reason: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupPlan:
+    """What a clean-up would move to the trash; empty when there is nothing to gain."""
+
+    table: TableName
+    location: str
+    table_uuid: str = field(repr=False)
+    planned_at: dt.datetime
+    older_than_s: float
+    files: tuple[UnreferencedFile, ...]
+    kept: tuple[Kept, ...]
+    manifests_read: frozenset[str] = field(repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that would move."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def by_kind(self) -> dict[str, tuple[int, int]]:
+        """Files and bytes of each kind, largest first."""
+        files: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for file in self.files:
+            files[file.kind] += 1
+            sizes[file.kind] += file.bytes
+        return {kind: (files[kind], size) for kind, size in sizes.most_common()}
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanupResult:
+    """What a clean-up moved to the trash; no run when it moved nothing.
+
+    `left` are files of the plan that were needed, changed or gone when it was applied.
+    """
+
+    table: TableName
+    run_id: str | None
+    files: int
+    bytes: int
+    left: tuple[str, ...]
+    elapsed_s: float
+
+
+def plan_cleanup(
+    table: LakeTable, *, older_than_s: float | None = None, now: dt.datetime | None = None
+) -> CleanupPlan:
+    """List the files below the table's location that nobody needs and that are old enough.
+
+    Needed is what any snapshot in the metadata of any table of this catalog names; what metadata
+    files name that were current less than `older_than_s` ago, as a reader may have pinned one; what
+    a metadata file of a table that this catalog does not know names, or one of this table that is
+    newer than what this catalog knows or beside it; and every file of a writer that still runs, however
+    old. Of files of other engines' running writers nothing is known but age.
+
+    Judged are only `data` and `metadata` below the location (or where the table's properties put
+    them below it; other folders may be other tables' too), and there only names of data and metadata
+    files. Links, hidden folders and other tables' folders are left alone. Works on local files.
+
+    Reads all manifests of all snapshots once, and changes nothing; what it found is noted for the
+    table's health.
+
+    Args:
+        table: The table.
+        older_than_s: Least age of a file; by default and at least the lake's `cleanup_age_hours`.
+        now: The time ages are counted from, UTC; by default now.
+
+    Raises:
+        CleanupTooYoungError: If `older_than_s` is below the lake's limit.
+        CleanupRefusedError: If nobody can say what is needed, naming what is in the way.
+        GarbageKeptError: If the table, or one that shares its folder, says `gc.enabled=false`.
+        CorruptFileError: If a manifest or metadata file cannot be read.
+        UnsupportedTableError: If the table does not lie on local disk, or is of another version.
+
+    """
+    now = now or dt.datetime.now(dt.UTC)
+    floor_s = table.lake.settings.cleanup_age_s
+    age_s = floor_s if older_than_s is None else older_than_s
+    _refuse_young(table, age_s)
+    survey = _survey(table, older_than_s=age_s, now=now)
+    plan = CleanupPlan(
+        table=table.name,
+        location=str(survey.listing.root),
+        table_uuid=survey.uuid,
+        planned_at=now,
+        older_than_s=age_s,
+        files=survey.files,
+        kept=survey.kept,
+        manifests_read=frozenset(survey.read),
+    )
+    if age_s == floor_s:  # a longer age finds only some
+        _remember(table, now=now, files=len(plan.files), bytes=plan.bytes)
+    return plan
+
+
+def apply_cleanup(
+    table: LakeTable, plan: CleanupPlan, *, now: dt.datetime | None = None
+) -> CleanupResult:
+    """Move the plan's files to the table's trash, from where `restore` brings them back.
+
+    Looks again first, under the locks of all tables that share the folder: a file that a commit, a
+    writer or another table took up since the plan stays. Commits of this host wait meanwhile. Rows
+    of writers that died are removed from the registry.
+
+    If the process dies in between, some files are in the trash and the rest where they were; the
+    next plan takes those.
+
+    Raises:
+        CleanupTooYoungError: If the plan's age is below the lake's limit.
+        CleanupRefusedError: If the table is not the one the plan was made for, or see there.
+        StorageError: If a file cannot be moved; those moved before can be restored.
+
+    """
+    started = time.monotonic()
+    now = now or dt.datetime.now(dt.UTC)
+    _refuse_young(table, plan.older_than_s)
+    with folder_lock(table):
+        survey = _survey(
+            table,
+            older_than_s=plan.older_than_s,
+            now=now,
+            only=frozenset(file.path for file in plan.files),
+            read=plan.manifests_read,
+        )
+        if (survey.uuid, str(survey.listing.root)) != (plan.table_uuid, plan.location):
+            raise CleanupRefusedError(str(table.name), "it was made anew or moved since the plan")
+        same = {(file.path, file.inode, file.written_ns) for file in survey.files}
+        taken = [f for f in plan.files if (f.path, f.inode, f.written_ns) in same]
+        run_id = None
+        if taken:
+            run_id = move_to_trash(
+                survey.listing.root,
+                [TrashedFile(path=file.path, bytes=file.bytes) for file in taken],
+                table=str(table.name),
+                moved_at=now,
+            )
+        intents.end(table.lake, survey.dead_writes)
+    _remember(table, now=now)
+    moved = {file.path for file in taken}
+    return CleanupResult(
+        table=table.name,
+        run_id=run_id,
+        files=len(taken),
+        bytes=sum(file.bytes for file in taken),
+        left=tuple(file.path for file in plan.files if file.path not in moved),
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _remember(table: LakeTable, *, now: dt.datetime, files: int = 0, bytes: int = 0) -> None:
+    orphans.remember(table, files=files, bytes=bytes, now_ms=round(now.timestamp() * 1000))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Survey:
+    uuid: str
+    listing: Listing
+    files: tuple[UnreferencedFile, ...]
+    kept: tuple[Kept, ...]
+    read: frozenset[str]
+    dead_writes: frozenset[str]
+
+
+def _survey(
+    table: LakeTable,
+    *,
+    older_than_s: float,
+    now: dt.datetime,
+    only: Collection[str] | None = None,
+    read: Collection[str] = (),
+) -> _Survey:
+    """Find what nobody needs, among all files or `only` some, not reading again what was `read`.
+
+    The order matters: a writer announces itself, writes, commits and takes its announcement back.
+    Asked in the same order, either the announcement or the commit is seen. Files that appear while
+    we look are young.
+    """
+    now_ns = int(now.timestamp() * _NS)
+    cutoff_ns = now_ns - int(older_than_s * _NS)
+    writes = intents.unfinished(
+        table.lake, now_ms=now_ns // 1_000_000, age_s_max=table.lake.settings.cleanup_age_s
+    )
+    root, current = local_root(table), table.iceberg()
+    tables = known_tables(table.lake.catalog, asked_for=str(table.name))
+    folders = {each.name: each.folder for each in tables}
+    listing = list_files(
+        root,
+        table=str(table.name),
+        properties=current.metadata.properties,
+        others=[folder for folder in folders.values() if folder and root in folder.parents],
+        only=only,
+    )
+    walk = Walk(table=str(table.name), listing=listing, expects_all=only is None, read=set(read))
+    near = [each for each in tables if _overlap(folders[each.name], root)]
+    _refuse_shared(table, near)
+    for each in near:
+        mark_table(walk, each, cutoff_ns=cutoff_ns)
+    mark_versions(walk, tables, cutoff_ns=cutoff_ns)
+    suspects = _suspects(listing, writes, now_ns=now_ns, cutoff_ns=cutoff_ns)
+    if (
+        suspects.files
+    ):  # reading every table of the catalog is for those that have something to lose
+        for each in tables:
+            if each not in near:
+                walk.follow(each.io, each.metadata_location, is_current=True)
+        left = set(listing)
+        suspects.files = [f for f in suspects.files if f"{root}/{f.path}" in left]
+    return _Survey(
+        uuid=str(current.metadata.table_uuid),
+        listing=listing,
+        files=tuple(sorted(suspects.files, key=lambda file: file.path)),
+        kept=(
+            Kept(reason="referenced", files=walk.files, bytes=walk.bytes),
+            suspects.in_flight,
+            suspects.young,
+            Kept(reason="foreign", files=listing.foreign_files, bytes=listing.foreign_bytes),
+        ),
+        read=frozenset(walk.read),
+        dead_writes=writes.dead,
+    )
+
+
+@dataclass(kw_only=True)
+class _Suspects:
+    files: list[UnreferencedFile]
+    in_flight: Kept
+    young: Kept
+
+
+def _suspects(
+    listing: Listing, writes: intents.Intents, *, now_ns: int, cutoff_ns: int
+) -> _Suspects:
+    """Tell apart what is in flight, what is too young to judge, and what may go."""
+    files: list[UnreferencedFile] = []
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for path in listing:
+        try:
+            facts = Path(path).lstat()
+        except FileNotFoundError:  # a writer discarded it, or a commit pruned it
+            continue
+        if writes.protects(path.rpartition("/")[2]):
+            reason = "in flight"
+        elif facts.st_mtime_ns > cutoff_ns:
+            reason = "too young"
+        else:
+            files.append(
+                UnreferencedFile(
+                    path=path.removeprefix(f"{listing.root}/"),
+                    bytes=facts.st_size,
+                    age_s=(now_ns - facts.st_mtime_ns) / _NS,
+                    kind=listing.kind(path),
+                    inode=facts.st_ino,
+                    written_ns=facts.st_mtime_ns,
+                )
+            )
+            continue
+        counts[reason] += 1
+        sizes[reason] += facts.st_size
+
+    def kept(reason: str) -> Kept:
+        return Kept(reason=reason, files=counts[reason], bytes=sizes[reason])
+
+    return _Suspects(files=files, in_flight=kept("in flight"), young=kept("too young"))
+
+
+def _refuse_young(table: LakeTable, age_s: float) -> None:
+    settings = table.lake.settings
+    if age_s < settings.cleanup_age_s:
+        raise CleanupTooYoungError(
+            str(table.name),
+            asked_s=age_s,
+            floor_s=settings.cleanup_age_s,
+            setting=f"profiles.{settings.profile}.cleanup_age_hours",
+        )
+
+
+def _refuse_shared(table: LakeTable, near: Sequence[KnownTable]) -> None:
+    for each in near:
+        if not collects_garbage(each.metadata.properties):
+            raise GarbageKeptError(each.name, refused=f"clean-up of `{table.name}`")
+
+
+def _overlap(folder: Path | None, root: Path) -> bool:
+    return folder is not None and (
+        folder == root or folder in root.parents or root in folder.parents
+    )

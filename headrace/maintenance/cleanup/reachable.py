@@ -1,0 +1,247 @@
+"""Which files are still needed: everything that a table of the catalog, or a reader of one, can reach."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io import FileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table.metadata import TableMetadata
+
+from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
+from headrace.iceberg.manifest_paths import Listed, files_in, manifests_in
+from headrace.maintenance.cleanup.listing import Listing
+from headrace.maintenance.cleanup.metadata_files import Lineage, read_metadata, sighted
+from headrace.storage.locations import local_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTable:
+    """A table of the catalog as it is now."""
+
+    name: str
+    metadata: TableMetadata = field(repr=False, compare=False)
+    metadata_location: str
+    io: FileIO = field(repr=False, compare=False)
+
+    @property
+    def uuid(self) -> str:
+        """The table's id."""
+        return str(self.metadata.table_uuid)
+
+    @property
+    def folder(self) -> Path | None:
+        """Its real local folder, None if it lies elsewhere."""
+        path = local_path(self.metadata.location)
+        return Path(path).resolve() if path.startswith("/") else None
+
+
+def known_tables(catalog: Catalog, *, asked_for: str) -> tuple[KnownTable, ...]:
+    """Load every table of the catalog, whatever its name.
+
+    Raises:
+        CleanupRefusedError: If one cannot be read, as nobody knows then which files it needs.
+
+    """
+    return tuple(_load(catalog, identifier, asked_for) for identifier in _identifiers(catalog))
+
+
+def _identifiers(catalog: Catalog) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    pending = list(catalog.list_namespaces())
+    seen = set(pending)
+    while pending:
+        namespace = pending.pop()
+        found.extend(catalog.list_tables(namespace))
+        below = [each for each in catalog.list_namespaces(namespace) if each not in seen]
+        seen.update(below)
+        pending.extend(below)
+    return found
+
+
+def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> KnownTable:
+    name = ".".join(identifier)
+    try:
+        table = catalog.load_table(identifier)
+    except (LakeError, NoSuchTableError, OSError, ValueError) as error:
+        detail = f"`{name}` of the same catalog cannot be read, and may need its files: {error}"
+        raise CleanupRefusedError(asked_for, detail) from error
+    return KnownTable(
+        name=name,
+        metadata=table.metadata,
+        metadata_location=table.metadata_location,
+        io=table.io,
+    )
+
+
+@dataclass(kw_only=True)
+class Walk:
+    """Takes off a listing what can be reached; reads every manifest and every list once.
+
+    `read` may hold what an earlier walk has read, so that a second one looks at news only.
+    `expects_all` makes a file that is named and not there an error: a damaged manifest, or a path
+    written another way than the listing has it, would otherwise look like files nobody needs.
+    """
+
+    table: str
+    listing: Listing
+    expects_all: bool = True
+    read: set[str] = field(default_factory=set)
+    files: int = 0
+    bytes: int = 0
+
+    def mark(self, location: str, *, bytes_known: int | None = None) -> bool:
+        """Note that a file is needed; False if it was not on the list (any more)."""
+        found = self.listing.clear(location)
+        if found:
+            self.files += 1
+            self.bytes += _size(location) if bytes_known is None else bytes_known
+        return found
+
+    def follow(self, io: FileIO, location: str, *, is_current: bool) -> Mapping[str, Any]:
+        """Mark all that one metadata file names, in all its snapshots; return its content.
+
+        Of a metadata file that is no longer current, snapshots may have expired since: what they
+        named and is gone already is passed over.
+
+        Raises:
+            CorruptFileError: If a file cannot be read, or the current metadata names a manifest
+                that is gone.
+            CleanupRefusedError: See `expects_all`.
+
+        """
+        content = read_metadata(io, location)
+        for key in ("statistics", "partition-statistics"):
+            for each in content.get(key) or ():
+                self.mark(each["statistics-path"])
+        for snapshot in content.get("snapshots") or ():
+            try:
+                self._follow_snapshot(io, snapshot, is_current=is_current)
+            except FileNotFoundError as error:
+                if is_current:
+                    detail = f"it names a file that is gone: {error}"
+                    raise CorruptFileError(location, detail) from error
+        return content
+
+    def _follow_snapshot(
+        self, io: FileIO, snapshot: Mapping[str, Any], *, is_current: bool
+    ) -> None:
+        for path in snapshot.get("manifests") or ():  # format version 1 may do without a list
+            self._follow_manifest(io, Listed(path=path, live_files=None), is_current=is_current)
+        location = snapshot.get("manifest-list")
+        if location is None:
+            return
+        self.mark(location)
+        if location in self.read:
+            return
+        manifests = list(manifests_in(io, location))
+        total = (snapshot.get("summary") or {}).get("total-data-files", "0")
+        if not manifests and total != "0":
+            raise CorruptFileError(location, f"it is empty, its snapshot has {total} data files")
+        for manifest in manifests:
+            self._follow_manifest(io, manifest, is_current=is_current)
+        self.read.add(location)
+
+    def _follow_manifest(self, io: FileIO, manifest: Listed, *, is_current: bool) -> None:
+        self.mark(manifest.path)
+        if manifest.path in self.read:
+            return
+        for file in files_in(io, manifest):
+            found = self.mark(file.path, bytes_known=file.bytes)
+            if not found and is_current and self.expects_all and self._is_lost(file.path):
+                detail = f"`{manifest.path}` names `{file.path}`, which is not there"
+                raise CleanupRefusedError(self.table, detail)
+        self.read.add(manifest.path)
+
+    def _is_lost(self, location: str) -> bool:
+        return self.listing.holds(location) and not Path(local_path(location)).exists()
+
+
+def mark_table(walk: Walk, table: KnownTable, *, cutoff_ns: int) -> None:
+    """Mark what a table needs, and what a reader may still need that pinned it since the cutoff.
+
+    A metadata file was current until its successor was written: those younger than the cutoff and
+    the one before them are followed. Older ones that the log names stay, their snapshots do not.
+    """
+    walk.mark(table.metadata_location)
+    content = walk.follow(table.io, table.metadata_location, is_current=True)
+    older = [each["metadata-file"] for each in content.get("metadata-log") or ()]
+    for location in older:
+        walk.mark(location)
+    successor_ns = _written_ns(table.metadata_location)
+    for location in reversed(older):
+        if successor_ns is None or successor_ns <= cutoff_ns:
+            break
+        written_ns = _written_ns(location)
+        if written_ns is not None:
+            walk.follow(table.io, location, is_current=False)
+            successor_ns = written_ns
+
+
+def mark_versions(walk: Walk, tables: Sequence[KnownTable], *, cutoff_ns: int) -> None:
+    """Mark what other metadata files in the folder need: young ones, and those of unknown tables.
+
+    A file with the id of no table of this catalog may be another catalog's newest, or all that is
+    left of a dropped table, and one of a table that this catalog names an older version of is another
+    catalog's (`Lineage`): both stay, with everything they name.
+    """
+    lines: dict[str, Lineage] = {}
+    for table in tables:
+        lines[table.uuid] = Lineage.of(table, beside=lines.get(table.uuid))
+    hinted = _hinted(walk.listing)
+    for path in sorted(walk.listing.metadata_files):
+        seen = sighted(path)
+        if seen is None:
+            continue  # cut short by a crash, or gone: nobody can read it, its age decides
+        line = lines.get(seen.uuid)
+        stays = line is None or path in hinted or line.is_left_behind_by(seen)
+        is_young = seen.written_ns > cutoff_ns
+        if stays:
+            walk.mark(str(path))
+        if is_young or stays:
+            # another engine may be writing a young one just now
+            _follow_file(walk, path, must_be_whole=not is_young)
+
+
+def _follow_file(walk: Walk, path: Path, *, must_be_whole: bool) -> None:
+    io = PyArrowFileIO()
+    try:
+        read_metadata(io, str(path))
+    except (CorruptFileError, FileNotFoundError):
+        if must_be_whole:
+            raise
+        return
+    content = walk.follow(io, str(path), is_current=False)
+    if must_be_whole:
+        for each in content.get("metadata-log") or ():
+            walk.mark(each["metadata-file"])
+
+
+def _hinted(listing: Listing) -> frozenset[Path]:
+    """Return the metadata files that engines without a catalog take for the newest."""
+    found: set[Path] = set()
+    for folder in listing.metadata_folders:
+        try:
+            version = (Path(folder) / "version-hint.text").read_text().strip()
+        except (OSError, ValueError):
+            continue
+        stems = (f"v{version}", version, f"v{version}.gz", f"{version}.gz")
+        found.update(Path(folder) / f"{stem}.metadata.json" for stem in stems)
+    return frozenset(found)
+
+
+def _written_ns(location: str) -> int | None:
+    try:
+        return Path(local_path(location)).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _size(location: str) -> int:
+    try:
+        return Path(local_path(location)).stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,1 @@
+"""Compaction: which files to rewrite together, in which order, and rewriting them."""

@@ -1,0 +1,341 @@
+"""Compaction: many small files become few, deletes are applied, rows stay as they are."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
+
+from headrace.errors import CommitConflictError, StorageError
+from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.identifiers import TableName
+from headrace.maintenance.compaction.bins import Bin, CompactionPolicy
+from headrace.maintenance.compaction.clustering import SortKey, find_order, sort_order_of
+from headrace.maintenance.compaction.plan import CompactionPlan, files_of, plan_compaction
+from headrace.maintenance.compaction.rewrite import Rewriter, Rewritten
+from headrace.storage.locations import local_path
+from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.commits.operations import Commit, Provenance, replace_files
+from headrace.tables.lake import LakeTable
+from headrace.tables.version import FileEntry, TableVersion
+
+TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
+PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one
+Place = PartitionKey | None
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactionResult:
+    """What a compaction did; no commit when there was nothing to do.
+
+    `partitions_lost` were changed by others whenever they were tried; another run takes them.
+    """
+
+    table: TableName
+    commit: Commit | None  # the last one
+    commits: int
+    files_before: int
+    files_after: int
+    rows: int
+    rows_deleted: int
+    deletes_dropped: int
+    partitions_lost: int
+    elapsed_s: float
+
+    @property
+    def changed(self) -> bool:
+        """Whether files were rewritten."""
+        return self.commit is not None
+
+
+def compact(
+    table: LakeTable,
+    *,
+    target_bytes: int | None = None,
+    policy: CompactionPolicy | None = None,
+    run_id: str = "",
+) -> CompactionResult:
+    """Plan and apply. Idempotent: a second run plans nothing.
+
+    Size and policy are those of the lake's settings if not given.
+
+    Raises:
+        CommitConflictError: If it lost to other commits and could commit nothing.
+
+    """
+    plan = plan_compaction(
+        table.head(),
+        target_bytes=target_of(table, target_bytes),
+        policy=policy or CompactionPolicy(group_bytes=table.lake.settings.compaction_commit_bytes),
+    )
+    return apply_compaction(table, plan, run_id=run_id)
+
+
+def target_of(table: LakeTable, asked_bytes: int | None) -> int:
+    """Say how large files should be: as asked, as the table itself says, as the lake does."""
+    return table.target_file_bytes() if asked_bytes is None else asked_bytes
+
+
+def apply_compaction(
+    table: LakeTable,
+    plan: CompactionPlan,
+    *,
+    run_id: str = "",
+    progress: Progress = lambda _done, _total: None,
+    passes_max: int = PASSES_MAX,
+) -> CompactionResult:
+    """Rewrite the plan's bins and swap them in, group by group, each with one `replace` snapshot.
+
+    Packed rows keep their order inside a bin; sorted ones are in the order of the keys, equal ones
+    as they came. Memory is bounded, whatever the size of a bin. Appends may land meanwhile; both
+    survive. A group whose files are replaced or lose rows meanwhile is planned again; what was
+    committed before stays.
+
+    Files shrink when they are put together (60 of 5 rows to a quarter of their bytes), so what comes
+    out may be small again: those partitions are planned once more until nothing is left to do, or
+    `passes_max` passes are over; with 1, exactly the plan is done.
+
+    Raises:
+        CommitConflictError: If it lost to other commits and could commit nothing.
+        CorruptFileError: If a file cannot be read; its group was not changed.
+        StorageError: If a file cannot be written; the group was not changed.
+
+    """
+    run = _Run(table=table, plan=plan, run_id=run_id, progress=progress)
+    run.follow(passes_max=passes_max)
+    done = run.result()
+    if run.error is not None and done.partitions_lost and not done.changed:
+        raise run.error
+    return done
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One compaction under way."""
+
+    table: LakeTable
+    plan: CompactionPlan
+    run_id: str
+    progress: Progress
+    started: float = field(default_factory=time.monotonic)
+    last: Commit | None = None
+    commits: int = 0
+    bins_done: int = 0
+    taken: list[FileEntry] = field(default_factory=list)
+    written: set[str] = field(default_factory=set)
+    rows_deleted: int = 0
+    deletes_dropped: int = 0
+    error: CommitConflictError | None = None
+    losses: Counter[Place] = field(default_factory=Counter)
+    lost_last: set[Place] = field(default_factory=set)  # in the last pass, so that none followed
+
+    def follow(self, *, passes_max: int) -> None:
+        """Go through the groups of the plan, and through plans of what they left."""
+        sequence_max = self.plan.sequence_max
+
+        def concerns(file: FileEntry) -> bool:
+            # beside a running ingest each pass would otherwise find, and rewrite, one more file
+            return file.path in self.written or file.sequence <= sequence_max
+
+        plan = self.plan
+        if not plan:
+            return
+        order_id = declare_order(self.table, plan.keys, is_own=not plan.policy.sort_by)
+        with Rewriter(
+            self.table, target_bytes=plan.target_bytes, keys=plan.keys, order_id=order_id
+        ) as rewriter:
+            for number in range(passes_max):
+                again = self._one_pass(plan, rewriter)
+                if not again or number + 1 == passes_max:
+                    return
+                plan = _plan_again(self.table, self.plan, again, concerns)
+                if plan.keys != self.plan.keys:
+                    return  # other keys were declared meanwhile: the next run sorts by them
+
+    def _one_pass(self, plan: CompactionPlan, rewriter: Rewriter) -> set[Place]:
+        """Commit the groups of a plan; return the places to look at again."""
+        self.lost_last.clear()
+        again: set[Place] = set()
+        uses = _DeleteUses(plan)
+        bins = len(plan.bins)
+        # delete files that apply to nothing go with the first group, or alone
+        for group in plan.groups or ((),):
+            if not group and not uses.freed_by(group):
+                continue
+            try:
+                again |= self._one_group(group, uses, rewriter, bins_total=self.bins_done + bins)
+            except CommitConflictError as error:
+                self.error = error
+                places = {each.partition for each in group}
+                self.losses.update(places)
+                self.lost_last |= places
+                again |= {place for place in places if self.losses[place] < TRIES_MAX}
+            bins -= len(group)
+        return again
+
+    def _one_group(
+        self, group: Sequence[Bin], uses: "_DeleteUses", rewriter: Rewriter, *, bins_total: int
+    ) -> set[Place]:
+        group, base = _as_of_now(self.table, group)
+
+        def step(_: Bin) -> None:
+            self.bins_done += 1
+            self.progress(self.bins_done, bins_total)
+
+        rewritten = rewriter.rewrite(group, version=base, progress=step)
+        try:
+            commit = self._commit(group, uses.freed_by(group), rewritten)
+        except (CommitConflictError, StorageError):
+            rewritten.discard()
+            raise
+        self._remember(group, rewritten, commit)
+        self.deletes_dropped += uses.drop(group)
+        scheme = Scheme.of(self.table.iceberg().metadata, table=str(self.table.name))
+        return {scheme.key_of(file) for file in rewritten.files if file.spec_id == scheme.spec_id}
+
+    def _commit(
+        self, group: Sequence[Bin], freed: Sequence[DataFile], rewritten: Rewritten
+    ) -> Commit:
+        _, base = _as_of_now(self.table, group, unchanged=True)
+        return replace_files(
+            self.table,
+            removed=[file.data_file for each in group for file in each.files],
+            removed_deletes=freed,
+            added=rewritten.files,
+            rows_deleted=rewritten.rows_deleted,
+            base_snapshot_id=base.snapshot_id,
+            provenance=Provenance(run_id=self.run_id),
+        )
+
+    def _remember(self, group: Sequence[Bin], rewritten: Rewritten, commit: Commit) -> None:
+        files = [file for each in group for file in each.files]
+        self.taken.extend(file for file in files if file.path not in self.written)
+        self.written.difference_update(file.path for file in files)
+        self.written.update(local_path(file.file_path) for file in rewritten.files)
+        self.rows_deleted += rewritten.rows_deleted
+        self.last = commit
+        self.commits += 1
+
+    def result(self) -> CompactionResult:
+        """Say what was done."""
+        given_up = {place for place, count in self.losses.items() if count >= TRIES_MAX}
+        return CompactionResult(
+            table=self.table.name,
+            commit=self.last,
+            commits=self.commits,
+            files_before=len(self.taken),
+            files_after=len(self.written),
+            rows=sum(file.rows for file in self.taken),
+            rows_deleted=self.rows_deleted,
+            deletes_dropped=self.deletes_dropped,
+            partitions_lost=len(given_up | self.lost_last),
+            elapsed_s=time.monotonic() - self.started,
+        )
+
+
+class _DeleteUses:
+    """Which delete files are still of use while a plan's groups are committed one by one."""
+
+    def __init__(self, plan: CompactionPlan) -> None:
+        self._files = {use.file.file_path: use.file for use in plan.deletes if use.complete}
+        self._left = {use.file.file_path: set(use.paths) for use in plan.deletes if use.complete}
+
+    def freed_by(self, group: Iterable[Bin]) -> list[DataFile]:
+        """Name the delete files that apply to nothing once the files of a group are gone."""
+        going = {file.path for each in group for file in each.files}
+        return [self._files[path] for path, left in self._left.items() if left <= going]
+
+    def drop(self, group: Iterable[Bin]) -> int:
+        """Note that a group was committed; return how many delete files went with it."""
+        going = {file.path for each in group for file in each.files}
+        freed = [path for path, left in self._left.items() if left <= going]
+        for path in freed:
+            del self._left[path]
+        for left in self._left.values():
+            left -= going
+        return len(freed)
+
+
+def _as_of_now(
+    table: LakeTable, group: Sequence[Bin], *, unchanged: bool = False
+) -> tuple[tuple[Bin, ...], TableVersion]:
+    """Find a group's files as the newest snapshot has them, with the deletes that apply now.
+
+    Raises:
+        CommitConflictError: If one is gone or, where `unchanged`, has other deletes.
+
+    """
+    version = table.head()
+    places = {each.partition for each in group}
+    known = {place for place in places if place is not None}
+    live = {file.path: file for file in files_of(version, None if None in places else known)}
+    found: list[Bin] = []
+    for each in group:
+        files: list[FileEntry] = []
+        for file in each.files:
+            now = live.get(file.path)
+            if now is None:
+                detail = f"its input file `{file.path}` was replaced meanwhile"
+                raise CommitConflictError(str(table.name), detail)
+            if unchanged and _deletes(now) != _deletes(file):
+                detail = f"other rows of its input file `{file.path}` are deleted meanwhile"
+                raise CommitConflictError(str(table.name), detail)
+            files.append(now)
+        found.append(replace(each, files=tuple(files)))
+    return tuple(found), version
+
+
+def _deletes(file: FileEntry) -> frozenset[str]:
+    return frozenset(each.file_path for each in file.deletes)
+
+
+def _plan_again(
+    table: LakeTable,
+    first: CompactionPlan,
+    places: Collection[Place],
+    concerns: Callable[[FileEntry], bool],
+) -> CompactionPlan:
+    """Plan what earlier groups left, or lost, in some partitions and among older schemes."""
+    version = table.head()
+    spec_id = version._metadata.default_spec_id
+
+    def is_there(file: FileEntry) -> bool:
+        place = file.partition if file.spec_id == spec_id else None
+        return place in places and concerns(file)
+
+    return plan_compaction(
+        version,
+        target_bytes=first.target_bytes,
+        policy=first.policy,
+        partitions=None if None in places else [key for key in places if key is not None],
+        concerns=is_there,
+    )
+
+
+def declare_order(table: LakeTable, keys: Sequence[SortKey], *, is_own: bool) -> int | None:
+    """Make sure that the table has a sort order of these keys; return its id, None without keys.
+
+    Files that have it carry this id, so that they are not sorted again. Where the table itself
+    declares the keys (`is_own`) it becomes the order that other writers should keep as well.
+    """
+    if not keys:
+        return None
+
+    def updates_of(current: Table) -> tuple[TableUpdate, ...]:
+        metadata = current.metadata
+        updates: list[TableUpdate] = []
+        order_id = find_order(metadata, keys)
+        if order_id is None:
+            order_id = max((each.order_id for each in metadata.sort_orders), default=0) + 1
+            order = sort_order_of(keys, order_id=order_id)
+            updates.append(AddSortOrderUpdate.model_validate({"sort-order": order}))
+        if is_own and metadata.default_sort_order_id != order_id:
+            update = SetDefaultSortOrderUpdate.model_validate({"sort-order-id": order_id})
+            updates.append(update)
+        return tuple(updates)
+
+    return find_order(commit_updates(table, updates_of), keys)

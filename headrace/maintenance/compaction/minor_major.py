@@ -1,0 +1,123 @@
+"""Light and full compactions: which files of which partition each of them takes.
+
+A light run is for partitions that are still written to, a full one for those that are finished.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from pyiceberg.manifest import ManifestContent
+
+from headrace.iceberg import manifests
+from headrace.iceberg.partitions import PartitionKey
+from headrace.maintenance.compaction.bins import Bin, CompactionPolicy, Reason
+from headrace.maintenance.compaction.plan import CompactionPlan, plan_compaction
+from headrace.maintenance.compaction.tiers import full_tiers
+from headrace.tables.version import FileEntry, TableVersion
+
+SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one
+
+
+class BinSize(NamedTuple):
+    """Files that are put together; `sequence` is that of the oldest."""
+
+    files: int
+    files_out: int
+    bytes: int
+    sequence: int
+
+
+def light_plan(
+    version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
+) -> CompactionPlan:
+    """Plan to put together the small files of like many rows, where enough of them came together."""
+    members: dict[PartitionKey, list[FileEntry]] = {}
+    for file in _files(version, partition):
+        members.setdefault(file.partition, []).append(file)
+    tiers = [full_tiers(each, target_bytes=target_bytes) for each in members.values()]
+    paths = frozenset(path for each in tiers for path in each)
+    return plan_compaction(
+        version,
+        target_bytes=target_bytes,
+        partitions=_pruned(version, partition),
+        concerns=lambda file: file.path in paths,
+    )
+
+
+def full_plan(
+    version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
+) -> CompactionPlan:
+    """Plan what leaves nothing to do in a partition, or in all of them.
+
+    A sorted partition is sorted anew as a whole once it fell apart into several runs; a few, as late
+    rows make them, are not worth writing all of it again.
+    """
+    return plan_compaction(
+        version,
+        target_bytes=target_bytes,
+        policy=CompactionPolicy(runs_max=SORTED_RUNS_MAX),
+        partitions=_pruned(version, partition),
+        concerns=lambda file: partition is None or file.partition == partition,
+    )
+
+
+def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
+    """Say in numbers what a plan puts together, by partition; of older schemes by their own."""
+    found: dict[PartitionKey, tuple[BinSize, ...]] = {}
+    for each in plan.bins:
+        for key in {file.partition: None for file in each.files}:
+            part = replace(each, files=tuple(f for f in each.files if f.partition == key))
+            size = BinSize(
+                files=len(part.files),
+                files_out=plan.files_of(part),
+                bytes=part.bytes,
+                sequence=min(file.sequence for file in part.files),
+            )
+            found[key] = (*found.get(key, ()), size)
+    return found
+
+
+def reasons(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[str, ...]]:
+    """Say what else than their size is a reason to write files anew, by partition."""
+    found: dict[PartitionKey, Counter[Reason]] = {}
+    for each in plan.bins:
+        for key in {file.partition for file in each.files}:
+            found.setdefault(key, Counter()).update(each.reasons)
+    return {
+        key: tuple(
+            f"{count:,} {reason.value}"
+            for reason, count in sorted(counts.items())
+            if reason is not Reason.SMALL
+        )
+        for key, counts in found.items()
+    }
+
+
+def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:
+    """Keep the first bins of a plan; the others are for the next."""
+    groups: list[tuple[Bin, ...]] = []
+    for group in plan.groups:
+        groups.append(group[:steps])
+        steps -= len(groups[-1])
+    return replace(plan, groups=tuple(group for group in groups if group))
+
+
+def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileEntry, ...]:
+    wanted = _pruned(version, partition)
+    found = version.files(partitions=wanted)
+    return tuple(file for file in found if partition is None or file.partition == partition)
+
+
+def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[PartitionKey] | None:
+    """Name the partition to read; None, to read all of them, if files of older schemes are there."""
+    if partition is None or len(_schemes(version)) > 1:
+        return None
+    return [partition]
+
+
+def _schemes(version: TableVersion) -> frozenset[int]:
+    listed = manifests.manifests_of(version._snapshot, version._io)
+    data = (each for each in listed if each.content == ManifestContent.DATA)
+    return frozenset(each.partition_spec_id for each in data if manifests.has_live_files(each))

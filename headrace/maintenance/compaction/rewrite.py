@@ -1,0 +1,157 @@
+"""Writing a group of bins anew: rows read ahead, deletes applied, sorted or as they came."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+from pyiceberg.manifest import DataFile
+
+from headrace.dml.live_rows import live_rows
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.sort import SortBy
+from headrace.errors import CommitConflictError, CorruptFileError
+from headrace.iceberg import schema
+from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
+from headrace.maintenance.compaction.bins import Bin, Strategy
+from headrace.maintenance.compaction.clustering import SortKey
+from headrace.maintenance.compaction.prefetch import ahead
+from headrace.tables.lake import LakeTable
+from headrace.tables.version import FileEntry, TableVersion
+from headrace.tables.writer import TableWriter
+
+ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
+_ROWS_AHEAD = ROWS_PER_ROW_GROUP  # so that a row group is read while the one before is written
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten:
+    """The files a group became, uncommitted, and how many rows deletes had taken."""
+
+    files: tuple[DataFile, ...]
+    rows_deleted: int
+    writers: tuple[TableWriter, ...] = field(repr=False)
+
+    def discard(self) -> None:
+        """Remove the files: no commit will name them."""
+        for writer in self.writers:
+            writer.discard()
+
+
+class Rewriter:
+    """Rewrites groups of one table; starts an engine only when one is needed."""
+
+    def __init__(
+        self,
+        table: LakeTable,
+        *,
+        target_bytes: int,
+        keys: Sequence[SortKey],
+        order_id: int | None,
+    ) -> None:
+        self._table, self._target_bytes = table, target_bytes
+        self._keys, self._order_id = keys, order_id
+        self._started = contextlib.ExitStack()
+        self._engine: DuckDBEngine | None = None
+        self._rows_deleted = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._started.close()
+
+    def rewrite(
+        self,
+        group: Iterable[Bin],
+        *,
+        version: TableVersion,
+        progress: Callable[[Bin], None] = lambda _: None,
+    ) -> Rewritten:
+        """Write the bins of a group; `progress` hears of each that is done.
+
+        The entries of the bins are those of `version`. If it raises no file is left behind.
+
+        Raises:
+            CommitConflictError: If the table got another partition scheme meanwhile.
+            CorruptFileError: If a file cannot be read, or has not the rows it is said to have.
+            StorageError: If a file cannot be written.
+
+        """
+        group = sorted(group, key=lambda each: each.strategy is Strategy.SORT)
+        self._rows_deleted = 0
+        with contextlib.ExitStack() as stack:
+            writers: dict[Strategy, TableWriter] = {}
+            for each in group:
+                if each.strategy not in writers:
+                    writers[each.strategy] = stack.enter_context(self._writer(each.strategy))
+                self._write(each, writers[each.strategy], version)
+                progress(each)
+        return Rewritten(
+            files=tuple(file for writer in writers.values() for file in writer.files),
+            rows_deleted=self._rows_deleted,
+            writers=tuple(writers.values()),
+        )
+
+    def _writer(self, strategy: Strategy) -> TableWriter:
+        order_id = self._order_id if strategy is Strategy.SORT else None
+        return TableWriter(self._table, target_bytes=self._target_bytes, sort_order_id=order_id)
+
+    def _write(self, each: Bin, writer: TableWriter, version: TableVersion) -> None:
+        if each.partition is not None and writer.spec_id != each.files[0].spec_id:
+            detail = "its partition scheme was changed meanwhile"
+            raise CommitConflictError(str(self._table.name), detail)
+        rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
+        if each.strategy is Strategy.SORT:
+            by = [self._sort_by(key, writer.schema) for key in self._keys]
+            plain = pa.schema([f.remove_metadata() for f in writer.schema])
+            rows = self._opened_engine().sort(rows, schema=plain, by=by)
+        reading = ahead(rows, weigh=_count_rows, weight_max=_ROWS_AHEAD)
+        with contextlib.closing(reading) as batches:
+            for batch in batches:
+                writer.write(batch, partition=each.partition)
+        writer.roll()
+
+    def _rows(
+        self, entries: Sequence[FileEntry], wanted: pa.Schema, version: TableVersion
+    ) -> Iterator[pa.RecordBatch]:
+        for entry in entries:
+            rows = 0
+            for batch in live_rows(version, entry, wanted):
+                rows += batch.num_rows
+                yield batch
+            if entry.deletes:
+                self._rows_deleted += entry.rows - rows
+            elif rows != entry.rows:
+                detail = f"it holds {rows} rows, the table says {entry.rows}"
+                raise CorruptFileError(entry.path, detail)
+
+    def _opened_engine(self) -> DuckDBEngine:
+        if self._engine is None:
+            settings = self._table.lake.settings
+            held_mib = min(settings.memory_limit_mib, ENGINE_MIB_MAX)
+            engine = DuckDBEngine.open(replace(settings, memory_limit_mib=held_mib))
+            self._engine = self._started.enter_context(engine)
+        return self._engine
+
+    def _sort_by(self, key: SortKey, found: pa.Schema) -> SortBy:
+        ids = [schema.field_id(field) for field in found]
+        if key.field_id not in ids:
+            detail = f"`{key.column}`, which it sorts by, was dropped meanwhile"
+            raise CommitConflictError(str(self._table.name), detail)
+        return SortBy(
+            column=ids.index(key.field_id),
+            descending=key.descending,
+            nulls_first=key.nulls_first,
+        )
+
+
+def _count_rows(batch: pa.RecordBatch) -> int:
+    return batch.num_rows

@@ -1,0 +1,1 @@
+"""What is unhealthy about a table, from metadata alone, and what it costs."""

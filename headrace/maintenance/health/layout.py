@@ -1,0 +1,175 @@
+"""How the files of one snapshot lie: what of each partition compaction would write anew."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyiceberg.table import Table
+
+from headrace.iceberg.delete_files import has_equality
+from headrace.iceberg.manifests import manifests_of
+from headrace.iceberg.partitions import PartitionKey
+from headrace.maintenance.compaction.clustering import SortKey, clustering_depth, declared_keys
+from headrace.maintenance.compaction.minor_major import (
+    BinSize,
+    full_plan,
+    light_plan,
+    reasons,
+    sizes,
+)
+from headrace.maintenance.compaction.plan import is_small
+from headrace.maintenance.health.manifest_layout import ManifestLayout, manifest_layout
+from headrace.tables.flaws import Flaw, count_flaws, find_flaws
+from headrace.tables.version import FileEntry, TableVersion
+
+_REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitionLayout:
+    """The files of one partition.
+
+    `full` are the bins of a whole compaction, `light` those of the full size tiers only. `why` says
+    what else than their size is wrong with files of `full`.
+    """
+
+    partition: PartitionKey
+    files: int
+    small_files: int
+    bytes: int
+    depth: float = 0.0  # how many files hold a value of the sort key, on average; 0 if unsorted
+    full: tuple[BinSize, ...] = ()
+    light: tuple[BinSize, ...] = ()
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeleteLayout:
+    """Rows deleted in other files: how many such files, and what data they are about."""
+
+    delete_files: int = 0
+    data_files: int = 0
+    data_bytes: int = 0
+    opened: int = 0  # delete files that a scan opens, once for each data file they may concern
+    by_value: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Numbers about the files of one snapshot, small enough to keep."""
+
+    rows: int
+    files: int
+    small_files: int
+    bytes: int
+    partitions: tuple[PartitionLayout, ...]
+    deletes: DeleteLayout
+    manifests: ManifestLayout
+    other_schemes: bool  # whether files of older partition schemes are among them
+    sorted_by: str = ""  # the leading column rows are to be sorted by
+    flaws: Mapping[Flaw, int] = field(default_factory=dict)  # how many files have each
+    flawed_bytes: int = 0
+
+    @property
+    def depth(self) -> float:
+        """How many files of its partition hold a value of the sort key, on average; 1 is perfect."""
+        return sum(each.depth * each.files for each in self.partitions) / max(1, self.files)
+
+    @property
+    def files_beside(self) -> float:
+        """How many files the partition of a file has, on average; what `depth` is at most."""
+        return sum(each.files**2 for each in self.partitions) / max(1, self.files)
+
+    @property
+    def removable(self) -> int:
+        """Files that a compaction of everything would make fewer."""
+        return sum(removed(each.full) for each in self.partitions)
+
+
+def removed(bins: Iterable[BinSize]) -> int:
+    """Count the files there are less once bins are put together."""
+    return sum(each.files - each.files_out for each in bins)
+
+
+# a snapshot never changes, and listing 100,000 files takes seconds
+_remembered: OrderedDict[tuple[str, int | None, int], Layout] = OrderedDict()
+
+
+def layout_at(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
+    """Describe the files of a snapshot. Reads its manifests once, and then remembers."""
+    key = (str(table.metadata.table_uuid), version.snapshot_id, target_bytes)
+    found = _remembered.get(key)
+    if found is None:
+        found = _remembered[key] = _describe(table, version, target_bytes=target_bytes)
+        while len(_remembered) > _REMEMBERED_MAX:
+            _remembered.popitem(last=False)
+    return found
+
+
+def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
+    files = version.files()
+    small = [file for file in files if is_small(file, target_bytes=target_bytes)]
+    keys = declared_keys(table.metadata, table=str(version.name))
+    partitions = _partitions(version, files, keys=keys, target_bytes=target_bytes)
+    flawed = find_flaws(version, files)
+    spec_id = table.metadata.default_spec_id
+    snapshot_id = version.snapshot_id
+    snapshot = None if snapshot_id is None else table.metadata.snapshot_by_id(snapshot_id)
+    return Layout(
+        rows=version.row_count,
+        files=len(files),
+        small_files=len(small),
+        bytes=sum(file.bytes for file in files),
+        partitions=partitions,
+        deletes=_deletes(files),
+        manifests=manifest_layout(
+            manifests_of(snapshot, table.io),
+            table.metadata,
+            files=Counter(file.partition for file in files if file.spec_id == spec_id),
+        ),
+        other_schemes=any(file.spec_id != spec_id for file in files),
+        sorted_by=keys[0].column if keys else "",
+        flaws=count_flaws(flawed),
+        flawed_bytes=sum(file.bytes for file in files if file.path in flawed),
+    )
+
+
+def _partitions(
+    version: TableVersion,
+    files: Sequence[FileEntry],
+    *,
+    keys: Sequence[SortKey],
+    target_bytes: int,
+) -> tuple[PartitionLayout, ...]:
+    members: dict[PartitionKey, list[FileEntry]] = {}
+    for file in files:
+        members.setdefault(file.partition, []).append(file)
+    whole = full_plan(version, target_bytes=target_bytes)
+    full, why = sizes(whole), reasons(whole)
+    light = sizes(light_plan(version, target_bytes=target_bytes))
+    schema = version._metadata.schema()
+    return tuple(
+        PartitionLayout(
+            partition=key,
+            files=len(found),
+            small_files=sum(is_small(file, target_bytes=target_bytes) for file in found),
+            bytes=sum(file.bytes for file in found),
+            depth=clustering_depth(found, keys[0], schema=schema).mean if keys else 0.0,
+            full=full.get(key, ()),
+            light=light.get(key, ()),
+            why=why.get(key, ()),
+        )
+        for key, found in members.items()
+    )
+
+
+def _deletes(files: Sequence[FileEntry]) -> DeleteLayout:
+    concerned = [file for file in files if file.deletes]
+    applied = [each for file in concerned for each in file.deletes]
+    return DeleteLayout(
+        delete_files=len({each.file_path for each in applied}),
+        data_files=len(concerned),
+        data_bytes=sum(file.bytes for file in concerned),
+        opened=len(applied),
+        by_value=has_equality(applied),
+    )

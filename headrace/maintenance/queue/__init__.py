@@ -1,0 +1,1 @@
+"""The queue of maintenance: actions, their order, and performing them."""

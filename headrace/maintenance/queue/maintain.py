@@ -1,0 +1,161 @@
+"""A round of maintenance: look, plan, do what the budget has room for; once, or again and again."""
+
+import datetime as dt
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from headrace.errors import LakeError
+from headrace.identifiers import TableName
+from headrace.maintenance.health.state import TableState, table_state
+from headrace.maintenance.queue.actions import Action
+from headrace.maintenance.queue.perform import ActionResult, Outcome, run_action
+from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
+from headrace.tables.lake import Lake
+from headrace.tables.readable import read_each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The states of tables, and of which tables nothing could be known, and why."""
+
+    states: tuple[TableState, ...]
+    unreadable: Mapping[TableName, LakeError]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaintenanceRun:
+    """One round: what was planned, what became of it, and why it ended before the queue did."""
+
+    plan: MaintenancePlan
+    results: tuple[ActionResult, ...]
+    unreadable: Mapping[TableName, LakeError]
+    stopped_by: str
+    elapsed_s: float
+
+    @property
+    def bytes(self) -> int:
+        """Bytes written anew."""
+        return sum(result.bytes for result in self.results)
+
+    @property
+    def errors(self) -> tuple[LakeError, ...]:
+        """What a person has to look at."""
+        failed = (result.error for result in self.results if result.outcome is Outcome.FAILED)
+        return (*self.unreadable.values(), *(error for error in failed if error is not None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """How much one round may do; None for no limit. A started action is always finished.
+
+    Args:
+        bytes: Most bytes to write anew.
+        seconds: No action starts after this many.
+
+    """
+
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+def survey(
+    lake: Lake, names: Sequence[TableName] = (), *, cold_after_s: float | None = None
+) -> Survey:
+    """Read the states of some tables, or of all; one that cannot be read does not hide the others."""
+    read = read_each(
+        lake, lambda table: table_state(table, cold_after_s=cold_after_s), names=names or None
+    )
+    return Survey(
+        states=read.found, unreadable={each.table: each.error for each in read.unreadable}
+    )
+
+
+def maintain(
+    lake: Lake,
+    names: Sequence[TableName] = (),
+    *,
+    budget: Budget = Budget(),
+    cold_after_s: float | None = None,
+    stop: threading.Event | None = None,
+    planned: Callable[[MaintenancePlan], None] = lambda _: None,
+    step: Callable[[Action], None] = lambda _: None,
+) -> MaintenanceRun:
+    """Plan a round of maintenance and do it. Rows and what readers of changes see stay the same.
+
+    Safe beside running writers and other maintenance: what another commit invalidates is left for
+    the next round. Idempotent: with nothing written meanwhile a second run finds nothing to do.
+    No file is deleted.
+
+    Args:
+        lake: The lake.
+        names: Tables; all if none is named.
+        budget: When to stop.
+        cold_after_s: See `table_state`.
+        stop: Once it is set, no further action starts.
+        planned: Hears of the plan before it is done.
+        step: Called for every step of an action that is over.
+
+    """
+    started = time.monotonic()
+    found = survey(lake, names, cold_after_s=cold_after_s)
+    now = dt.datetime.now(dt.UTC)
+    plan = plan_maintenance(found.states, budget_bytes=budget.bytes, now=now)
+    planned(plan)
+    results: list[ActionResult] = []
+    stopped_by, run_id = "", f"maintain-{uuid.uuid4().hex[:12]}"
+    for action in plan.actions:
+        stopped_by = _why_stop(results, budget, stop, elapsed_s=time.monotonic() - started)
+        if stopped_by:
+            break
+        results.append(run_action(lake, action, run_id=run_id, step=lambda a=action: step(a)))
+    return MaintenanceRun(
+        plan=plan,
+        results=tuple(results),
+        unreadable=found.unreadable,
+        stopped_by=stopped_by,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def follow(
+    round_: Callable[[], MaintenanceRun],
+    *,
+    interval_s: float,
+    stop: threading.Event,
+    failed: Callable[[LakeError], None],
+) -> None:
+    """Do one round after the other until `stop` is set, which ends it after the current action.
+
+    A round that fails for a reason that passes, such as a locked catalog, is left to `failed`.
+
+    Raises:
+        LakeError: If a round fails for a reason that does not pass.
+
+    """
+    while not stop.is_set():
+        try:
+            round_()
+        except LakeError as error:
+            if not error.retryable:
+                raise
+            failed(error)
+        stop.wait(interval_s)
+
+
+def _why_stop(
+    results: Sequence[ActionResult],
+    budget: Budget,
+    stop: threading.Event | None,
+    *,
+    elapsed_s: float,
+) -> str:
+    if stop is not None and stop.is_set():
+        return "it was asked to stop"
+    if budget.seconds is not None and elapsed_s >= budget.seconds:
+        return f"the budget of {budget.seconds:g} s is spent"
+    if budget.bytes is not None and sum(each.bytes for each in results) >= budget.bytes:
+        return "the budget of bytes is spent"
+    return ""

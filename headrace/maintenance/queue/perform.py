@@ -1,0 +1,165 @@
+"""Doing one action of the queue. A kind of action is added here, as one of `_RUN`."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from headrace.errors import CommitConflictError, LakeError
+from headrace.maintenance.cleanup.cleanup import plan_cleanup
+from headrace.maintenance.compaction import minor_major
+from headrace.maintenance.compaction.compact import PASSES_MAX, apply_compaction
+from headrace.maintenance.health.limits import apply_limits
+from headrace.maintenance.health.state import table_state
+from headrace.maintenance.health.wording import counted, size_text
+from headrace.maintenance.queue.actions import Action, Kind
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.lake import Lake, LakeTable
+
+Step = Callable[[], None]
+# of the errors that pass only this: a full disk or a catalog that is away would be met again
+_LOST = CommitConflictError
+
+
+class Outcome(StrEnum):
+    """How an action ended; a command that met `FAILED` ends with that error."""
+
+    DONE = "done"
+    NOTHING = "nothing left"  # another process did it, or the files are gone
+    LOST = "lost"  # to another commit: it is planned again next time
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionResult:
+    """What became of one action."""
+
+    action: Action
+    outcome: Outcome
+    detail: str
+    bytes: int
+    elapsed_s: float
+    error: LakeError | None = field(default=None, repr=False)
+
+
+def run_action(
+    lake: Lake, action: Action, *, run_id: str = "", step: Step = lambda: None
+) -> ActionResult:
+    """Do one action. What it meets on the way is its outcome; only bugs are raised.
+
+    `step` is called as often as the action has steps, however it ends.
+    """
+    started = time.monotonic()
+    pending = len(action.steps)
+
+    def count() -> None:
+        nonlocal pending
+        if pending:
+            pending -= 1
+            step()
+
+    error: LakeError | None = None
+    try:
+        done = _RUN[action.kind](lake.table(action.table), action, run_id, count)
+        outcome = Outcome.DONE if done.changed else Outcome.NOTHING
+    except LakeError as raised:
+        error, done = raised, _Done(detail=str(raised))
+        outcome = Outcome.LOST if isinstance(raised, _LOST) else Outcome.FAILED
+    while pending:
+        count()
+    return ActionResult(
+        action=action,
+        outcome=outcome,
+        detail=done.detail,
+        bytes=done.bytes,
+        elapsed_s=time.monotonic() - started,
+        error=error,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    detail: str
+    bytes: int = 0
+    changed: bool = False
+
+
+def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done:
+    light = action.kind is Kind.LIGHT
+    make = minor_major.light_plan if light else minor_major.full_plan
+    plan = make(table.head(), target_bytes=table.target_file_bytes(), partition=action.partition)
+    plan = minor_major.first(plan, steps=len(action.steps))
+    if not plan:
+        return _Done(detail="there is nothing to put together any more")
+    # files shrink when they are put together: a full run goes on until nothing is left to do
+    once = light or action.steps_left > 0
+    done = apply_compaction(
+        table,
+        plan,
+        run_id=run_id,
+        progress=lambda at, _total: step() if at else None,
+        passes_max=1 if once else PASSES_MAX,
+    )
+    return _Done(
+        detail=f"{counted(done.files_before, 'file')} → {done.files_after:,}, {done.rows:,} rows",
+        bytes=plan.bytes_in,
+        changed=done.changed,
+    )
+
+
+def _rewrite_manifests(table: LakeTable, action: Action, run_id: str, _step: Step) -> _Done:
+    state = table_state(table)
+    before = state.layout.manifests
+    if not before.pays:
+        return _Done(detail="the manifests are in order already")
+    operations.rewrite_manifests(table, provenance=Provenance(run_id=run_id))
+    after = table_state(table).layout.manifests
+    return _Done(
+        detail=f"{counted(before.manifests, 'manifest')} → {after.manifests:,}, "
+        f"{before.entries:,} files",
+        bytes=action.cost_bytes,
+        changed=True,
+    )
+
+
+def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:
+    gone = operations.expire(
+        table,
+        keep=table.lake.settings.snapshots_kept,
+        before_ms=time.time_ns() // 1_000_000,
+    )
+    return _Done(
+        detail=f"{counted(len(gone), 'snapshot')} expired",
+        bytes=action.cost_bytes if gone else 0,
+        changed=bool(gone),
+    )
+
+
+def _look(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
+    plan = plan_cleanup(table)
+    found = f"{counted(len(plan.files), 'file')}, {size_text(plan.bytes)}, that nothing needs"
+    said = f"{found}: `headrace tables cleanup {table.name}`" if plan else "every file is needed"
+    return _Done(detail=said, changed=True)
+
+
+def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:
+    done = apply_limits(table)
+    said = [f"{len(done.schemas)} schemas dropped"] if done.schemas else []
+    if done.properties:
+        said.append(f"{len(done.properties)} properties set")
+    return _Done(
+        detail=", ".join(said) or "its metadata is limited already",
+        bytes=action.cost_bytes if done else 0,
+        changed=bool(done),
+    )
+
+
+_RUN: Mapping[Kind, Callable[[LakeTable, Action, str, Step], _Done]] = {
+    Kind.LIGHT: _compact,
+    Kind.FULL: _compact,
+    Kind.MANIFESTS: _rewrite_manifests,
+    Kind.EXPIRE: _expire,
+    Kind.LIMITS: _limit,
+    Kind.LOOK: _look,
+}

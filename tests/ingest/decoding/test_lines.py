@@ -1,0 +1,52 @@
+"""A few malformed lines in a large batch: found exactly, and the others still decoded at once."""
+
+import pytest
+
+from headrace.ingest.decoding.csv_lines import CsvDecoder
+from headrace.ingest.decoding.decode import decode
+from headrace.ingest.decoding.decoded import MALFORMED, Violation
+from headrace.ingest.decoding.json_lines import JsonDecoder
+from headrace.ingest.decoding.lines import LineDecoder
+from headrace.ingest.sources.base import Position, Records
+from tests.ingest.factories import FIELDS, csv_line, json_line, make_stream
+
+LINES = 5_000
+BROKEN_AT = (0, 1_234, 4_999)
+SINGLY_MAX = 20  # a broken line
+
+
+@pytest.mark.parametrize(
+    ("format_", "decoder"), [("json", JsonDecoder), ("csv", CsvDecoder)], ids=["json", "csv"]
+)
+def test_a_broken_line_sends_only_its_neighbours_the_slow_way(
+    format_: str, decoder: type[LineDecoder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_json = format_ == "json"
+    lines = [json_line(id=f"t{at}") if is_json else csv_line(id=f"t{at}") for at in range(LINES)]
+    for at in BROKEN_AT:
+        lines[at] = b'{"id": "b" "at": 1}' if is_json else b'"b,2019'
+    singly: list[bytes] = []
+    one = decoder.one
+
+    def counted(self: LineDecoder, line: bytes) -> dict[str, object] | Violation:
+        singly.append(line)
+        return one(self, line)
+
+    monkeypatch.setattr(decoder, "one", counted)
+    header = () if is_json else tuple(FIELDS)
+    records = Records(first_offset=0, end=Position(), lines=lines, header=header)
+    decoded = decode(records, make_stream(format_))
+
+    assert set(decoded.violations) == set(BROKEN_AT)
+    assert {violation.code for violation in decoded.violations.values()} == {MALFORMED}
+    assert decoded.index.tolist() == [at for at in range(LINES) if at not in BROKEN_AT]
+    assert decoded.columns["id"].to_pylist() == [f"t{at}" for at in decoded.index.tolist()]
+    assert len(singly) <= SINGLY_MAX * len(BROKEN_AT)
+
+
+def test_a_byte_order_mark_within_a_file_stays_in_its_value_wherever_a_batch_begins() -> None:
+    lines = [csv_line(id=f"\ufeff{at}") for at in range(3)]
+    for at in range(3):
+        records = Records(first_offset=at, end=Position(), lines=lines[at:], header=tuple(FIELDS))
+        decoded = decode(records, make_stream("csv"))
+        assert decoded.columns["id"].to_pylist() == [f"\ufeff{n}" for n in range(at, 3)]
