@@ -97,14 +97,15 @@ def recovered_registry(settings: Settings) -> Generator[Registry]:
         StorageError: If it cannot be written.
 
     """
-    with _replacing(settings.registry_file) as draft:
-        catalog = opening.open_catalog(settings)
-        registry = Registry(f"sqlite:///{draft}")
-        with contextlib.closing(catalog), contextlib.closing(registry):
-            for namespace in catalog.list_namespaces():
-                for identifier in catalog.list_tables(namespace):
-                    _record(registry, TableName(*identifier), catalog.load_table(identifier))
-            yield registry
+    with (
+        _replacing(settings.registry_file) as draft,
+        contextlib.closing(opening.open_catalog(settings)) as catalog,
+        contextlib.closing(Registry(f"sqlite:///{draft}")) as registry,
+    ):
+        for namespace in catalog.list_namespaces():
+            for identifier in catalog.list_tables(namespace):
+                _record(registry, TableName(*identifier), catalog.load_table(identifier))
+        yield registry
 
 
 def _record(registry: Registry, name: TableName, table: Table) -> None:

@@ -9,9 +9,11 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.memory import InMemoryCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.utils.config import Config
 
 from headrace.config import Settings
 from headrace.errors import (
+    CatalogUnavailableError,
     DatabaseUnavailableError,
     InvalidNameError,
     SettingsError,
@@ -20,6 +22,7 @@ from headrace.errors import (
 from headrace.tables.files import local_path
 from headrace.tables.foreign import open_catalog
 from headrace.tables.lake import Lake
+from tests.disks import held_open
 from tests.tables.factories import EVENTS, add, events
 
 
@@ -148,3 +151,16 @@ def test_a_catalog_nobody_declared_is_named_with_where_to_declare_it(
         open_catalog("nowhere"),
     ):
         pass
+
+
+def test_a_declared_catalog_that_cannot_be_opened_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "theirs.db"
+    database.write_bytes(b"no database" * 1000)
+    monkeypatch.setenv("PYICEBERG_CATALOG__THEIRS__URI", f"sqlite:///{database}")
+    # which PyIceberg reads once, when it is imported
+    monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())
+    with pytest.raises(CatalogUnavailableError), open_catalog("theirs"):
+        pass
+    assert str(database.resolve()) not in held_open()
