@@ -39,7 +39,7 @@ from range({rows}) r(i)
 def build(*, rows: int, checks: str, folder: str) -> Rounds:
     """Build all days into a new table; `checks` says what is checked for it: none, new or all."""
     from headrace.samples.build import build as build_samples
-    from headrace.tables import verified
+    from headrace.tables import file_cache, verified
 
     with open_lake(folder) as lake:
         _fill(lake, rows)
@@ -51,7 +51,7 @@ def build(*, rows: int, checks: str, folder: str) -> Rounds:
         for number in count():
             if checks == "all":
                 verified._shared.cache_clear()
-                (lake.settings.state_dir / verified.DATABASE).unlink()
+                (lake.settings.state_dir / file_cache.DATABASE).unlink()
             done = build_samples(lake, _sample_set(f"round_{number}"))
             yield {"rows": done.rows}
 

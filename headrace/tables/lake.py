@@ -37,6 +37,7 @@ from headrace.registry import Registry, in_memory, name_errors
 from headrace.tables import column_statistics, evolve, partitions, schema, snapshot_log
 from headrace.tables import standard_properties as standard
 from headrace.tables.catalog import CATALOG
+from headrace.tables.inspected import InspectedFiles
 from headrace.tables.locks import table_lock
 from headrace.tables.opening import open_databases, refuse_absent
 from headrace.tables.scan import TableVersion
@@ -136,6 +137,11 @@ class Lake:
     def unsaid_retention(self) -> Retention:
         """How long snapshots live in tables that do not say it, besides what `settings` keep."""
         return FORMAT_RETENTION if self.foreign else Retention()
+
+    @property
+    def inspected(self) -> InspectedFiles:
+        """What is known of the footers of its tables' files, by all processes."""
+        return InspectedFiles.in_folder(self.settings.state_dir)
 
     def __enter__(self) -> Self:
         return self
@@ -340,7 +346,12 @@ class LakeTable:
 
     def _version(self, table: Table, snapshot_id: int | None) -> TableVersion:
         return TableVersion.of(
-            self.name, table.metadata, table.metadata_location, table.io, snapshot_id
+            self.name,
+            table.metadata,
+            table.metadata_location,
+            table.io,
+            snapshot_id,
+            inspected=self.lake.inspected,
         )
 
 

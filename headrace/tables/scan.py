@@ -21,6 +21,7 @@ from headrace.identifiers import TableName
 from headrace.tables import deletes, manifests, partitions, remedy, schema
 from headrace.tables.files import local_path
 from headrace.tables.footer import read_footer
+from headrace.tables.inspected import InspectedFiles, Inspector
 from headrace.tables.partitions import PartitionKey, Scheme
 from headrace.tables.project import PinnedSchema, Projection
 
@@ -87,6 +88,7 @@ class TableVersion:
     _read_as: Schema = field(repr=False, compare=False)
     _metadata: TableMetadata = field(repr=False, compare=False)
     _io: FileIO = field(repr=False, compare=False)
+    inspector: Inspector = field(repr=False, compare=False)  # of the footers of its files
 
     @classmethod
     def of(
@@ -96,6 +98,8 @@ class TableVersion:
         location: str,
         io: FileIO,
         snapshot_id: int | None,
+        *,
+        inspected: InspectedFiles,
     ) -> "TableVersion":
         """Pin `snapshot_id` of the table whose metadata was read from `location`."""
         snapshot = None if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
@@ -112,6 +116,7 @@ class TableVersion:
             _read_as=metadata.schema(),
             _metadata=metadata,
             _io=io,
+            inspector=Inspector(metadata, inspected),
         )
 
     def in_schema_then(self) -> "TableVersion":

@@ -10,10 +10,11 @@ import pytest
 
 from headrace.errors import CorruptFileError
 from headrace.tables import commit, verified
+from headrace.tables.file_cache import DATABASE
 from headrace.tables.files import write_batches
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.pages import check_pages
-from headrace.tables.verified import DATABASE, VerifiedFiles
+from headrace.tables.verified import VerifiedFiles
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table
 
