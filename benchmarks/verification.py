@@ -39,6 +39,7 @@ from range({rows}) r(i)
 def build(*, rows: int, checks: str, folder: str) -> Rounds:
     """Build all days into a new table; `checks` says what is checked for it: none, new or all."""
     from headrace.samples.build import build as build_samples
+    from headrace.storage import file_cache
     from headrace.tables import verified
 
     with open_lake(folder) as lake:
@@ -51,7 +52,7 @@ def build(*, rows: int, checks: str, folder: str) -> Rounds:
         for number in count():
             if checks == "all":
                 verified._shared.cache_clear()
-                (lake.settings.state_dir / verified.DATABASE).unlink()
+                (lake.settings.state_dir / file_cache.DATABASE).unlink()
             done = build_samples(lake, _sample_set(f"round_{number}"))
             yield {"rows": done.rows}
 

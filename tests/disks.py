@@ -1,4 +1,4 @@
-"""Disks that are full: a real one, mounted where only one process sees it, or a limit on file sizes."""
+"""What the system says of files: which are open, and disks that are full, real or by a limit."""
 
 import ctypes
 import os
@@ -21,6 +21,11 @@ def room_for(bytes_max: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def held_open() -> set[str]:
+    """Return the files that this process has open, by their real paths."""
+    return {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
 
 
 class SmallDisk:

@@ -1,5 +1,7 @@
 """The control database: commits, edges and builds."""
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,9 @@ from headrace.registry import Build, CommitRecord, Measure, Registry
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(f"sqlite:///{tmp_path / 'registry.db'}")
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with closing(Registry(f"sqlite:///{tmp_path / 'registry.db'}")) as registry:
+        yield registry
 
 
 def commit(table: str, snapshot_id: int, **facts: object) -> CommitRecord:

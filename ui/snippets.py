@@ -19,12 +19,12 @@ def load_snippet(version: VersionFacts) -> str:
     spec = "".join(_argument(role, names) for role, names in roles.items() if names)
     return (
         "import headrace as hr\n\n"
-        "lake = hr.Lake.open()\n"
-        f'data = lake.dataset("{version.name}", version={version.version})\n'
         f"spec = hr.FeatureSpec(\n{spec})\n"
-        "with hr.SampleLoader(data, spec=spec, batch_size=4096) as loader:\n"
-        "    for batch in loader:\n"
-        "        ..."
+        "with hr.Lake.open() as lake:\n"
+        f'    data = lake.dataset("{version.name}", version={version.version})\n'
+        "    with hr.SampleLoader(data, spec=spec, batch_size=4096) as loader:\n"
+        "        for batch in loader:\n"
+        "            ..."
     )
 
 

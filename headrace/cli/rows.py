@@ -45,7 +45,7 @@ def delete(
     with open_lake(catalog) as lake:
         found = lake.table(table)
         version = found.head(branch)
-        condition = Condition(where, version.metadata, table=table)
+        condition = Condition(where, version.metadata, table=table, inspector=version.inspector)
         deletion = count_deletion(version, plan_delete(version, condition), condition)
         facts = _facts(deletion) | {"where": where, "applied": False, "snapshot_after": None}
         _say(out, deletion)

@@ -54,6 +54,7 @@ from pyiceberg.types import DoubleType, FloatType
 
 from headrace.dml.condition_text import column_of, map_leaves, read_condition
 from headrace.iceberg.bounds import BoundsProof
+from headrace.iceberg.inspected import Inspector
 
 _COMPARE: Mapping[type[BoundPredicate], Callable[[pa.Array, pa.Scalar], pa.Array]] = {
     BoundEqualTo: pc.equal,
@@ -77,7 +78,12 @@ class Condition:
     """A condition that fits a table, as its columns are at one moment."""
 
     def __init__(
-        self, wanted: str | BooleanExpression, metadata: TableMetadata, *, table: str
+        self,
+        wanted: str | BooleanExpression,
+        metadata: TableMetadata,
+        *,
+        table: str,
+        inspector: Inspector | None = None,
     ) -> None:
         """Check it.
 
@@ -100,7 +106,7 @@ class Condition:
         self._bound = bind(schema, checked, case_sensitive=True)
         self._may = _InclusiveMetricsEvaluator(schema, checked)
         self._must = _StrictMetricsEvaluator(schema, strict)
-        self._proof = BoundsProof(metadata, columns)
+        self._proof = BoundsProof(metadata, columns, inspector=inspector)
 
     def may_match(self, file: DataFile) -> bool:
         """Whether rows of a data file may match, by its partition and bounds."""

@@ -79,7 +79,9 @@ def delete_where(
 
     def attempt(number: int) -> Deleted:
         version = table.head(branch)
-        checked = Condition(condition, version.metadata, table=str(table.name))
+        checked = Condition(
+            condition, version.metadata, table=str(table.name), inspector=version.inspector
+        )
         found = count_deletion(version, plan_delete(version, checked), checked)
         commit = (
             apply_delete(table, version, found, checked, provenance=provenance, branch=branch)
@@ -108,6 +110,7 @@ def plan_delete(version: TableVersion, condition: Condition) -> DeletePlan:
         # how many rows of it are left only reading can tell
         proven = not entry.deletes and condition.must_match(entry.data_file)
         (whole if proven else unsure).append(entry)
+    version.inspector.write()
     known = version.summary.get("total-data-files")
     total = len(version.files()) if known is None else int(known)
     return DeletePlan(

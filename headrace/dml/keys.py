@@ -16,6 +16,7 @@ from pyiceberg.types import IcebergType, IntegerType, LongType
 
 from headrace.iceberg import partitions
 from headrace.iceberg.bounds import BoundsProof
+from headrace.iceberg.inspected import Inspector
 
 NONE = -1  # the number of a row whose key is not in the set
 
@@ -125,10 +126,17 @@ class KeyFilter:
     Where bounds may not hold for all rows the footer of the file is asked: see `BoundsProof`.
     """
 
-    def __init__(self, keys: KeySet, *, names: Sequence[str], metadata: TableMetadata) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        *,
+        names: Sequence[str],
+        metadata: TableMetadata,
+        inspector: Inspector | None = None,
+    ) -> None:
         schema = metadata.schema()
         self._spec_id = metadata.default_spec_id
-        self._proof = BoundsProof(metadata, names)
+        self._proof = BoundsProof(metadata, names, inspector=inspector)
         self._bounds = [
             _ByBounds(axis, schema.find_field(name).field_id, schema.find_type(name))
             for axis, name in zip(keys.axes, names, strict=True)

@@ -66,7 +66,9 @@ class NewRows:
             key=tuple(key),
             keys=keys,
             row_of_key=np.argsort(keys.numbers),
-            filter=KeyFilter(keys, names=key, metadata=version.metadata),
+            filter=KeyFilter(
+                keys, names=key, metadata=version.metadata, inspector=version.inspector
+            ),
         )
 
 
@@ -124,7 +126,10 @@ def plan_merge(version: TableVersion, new: NewRows) -> tuple[FileEntry, ...]:
     if not new.rows.num_rows:
         return ()
     test = new.filter
-    return tuple(each for each in version.files_in(test.may_list) if test.may_hold(each.data_file))
+    files = version.files_in(test.may_list)
+    found = tuple(each for each in files if test.may_hold(each.data_file))
+    version.inspector.write()
+    return found
 
 
 def find_matches(version: TableVersion, candidates: Sequence[FileEntry], new: NewRows) -> Matches:

@@ -8,7 +8,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import BinaryType, FixedType, StringType
 
 from headrace.errors import CorruptFileError
-from headrace.iceberg.inspection import inspect
+from headrace.iceberg.inspected import Inspector
 from headrace.storage.locations import local_path
 
 # where these stand in a manifest's entry (pyiceberg's `DataFile` has no setters)
@@ -21,14 +21,20 @@ class BoundsProof:
     Writers of Parquet leave minimum and maximum out of a row group with a long text (above 4 KB in
     pyarrow). PyIceberg 0.12, and headrace before it checked, then took the bounds of the other row
     groups for those of the file. A manifest cannot tell; the footer of the file can, so it is read
-    where an answer depends on it, once in a process.
+    where an answer depends on it, by the table's `inspector`.
     """
 
-    def __init__(self, metadata: TableMetadata, columns: Iterable[str]) -> None:
+    def __init__(
+        self,
+        metadata: TableMetadata,
+        columns: Iterable[str],
+        *,
+        inspector: Inspector | None = None,
+    ) -> None:
         schema = metadata.schema()
         ids = frozenset(schema.find_field(name).field_id for name in columns)
         self._texts = ids & text_columns(schema)
-        self._mapping = metadata.name_mapping()
+        self._inspector = inspector or Inspector(metadata)
 
     def is_doubtful(self, file: DataFile) -> bool:
         """Whether the manifest leaves open if bounds of these columns hold for all rows."""
@@ -39,7 +45,7 @@ class BoundsProof:
         doubtful = doubtful_bounds(file, self._texts)
         path = local_path(file.file_path)
         try:
-            dropped = doubtful & inspect(path, mapping=self._mapping).unproved
+            dropped = doubtful & self._inspector.inspect(path).unproved
         except CorruptFileError:  # whoever needs its rows is told when it reads them
             dropped = doubtful
         return _without_bounds(file, dropped)

@@ -1,6 +1,5 @@
 """What the footer of a data file says that its manifest entry does not, or says wrong."""
 
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ from headrace.iceberg import schema
 from headrace.storage.footer import read_footer
 
 Leaf = tuple[int | None, pa.DataType]  # a column of a Parquet file: its field id and its type
-_REMEMBERED_MAX = 65_536  # a data file never changes; an inspection takes about 500 bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class Inspection:
 
 
 def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
-    """Read the footer of a local data file, or remember what it said.
+    """Read the footer of a local data file; `inspected` remembers what it said.
 
     `mapping` says by name which columns are which, in files that carry no field ids.
 
@@ -39,20 +37,12 @@ def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
         CorruptFileError: If the file is missing or its footer damaged.
 
     """
-    found = _remembered.get(path)
-    if found is None:
-        try:
-            with pa.OSFile(path) as source:
-                footer = read_footer(source, path=path)
-        except (OSError, pa.ArrowException) as error:
-            raise CorruptFileError(path, str(error)) from error
-        found = _remembered[path] = inspect_footer(footer, mapping=mapping)
-        while len(_remembered) > _REMEMBERED_MAX:
-            _remembered.popitem(last=False)
-    return found
-
-
-_remembered: OrderedDict[str, Inspection] = OrderedDict()
+    try:
+        with pa.OSFile(path) as source:
+            footer = read_footer(source, path=path)
+    except (OSError, pa.ArrowException) as error:
+        raise CorruptFileError(path, str(error)) from error
+    return inspect_footer(footer, mapping=mapping)
 
 
 def inspect_footer(footer: pq.FileMetaData, *, mapping: NameMapping | None = None) -> Inspection:

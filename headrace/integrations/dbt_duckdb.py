@@ -8,6 +8,7 @@ starts, and a model's own view moves when it is committed. The macros talk to th
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -217,12 +218,14 @@ class Plugin(BasePlugin):
     def _open(self) -> Lake:
         if self._lake is None:
             self._lake = Lake.open(_settings())
+            # dbt-duckdb drops its plugins without a word, and the last one when the process ends
+            self._close_lake = weakref.finalize(self, self._lake.close)
         return self._lake
 
     def _pin_all(self) -> None:
         """Point every view at its table's head, and forget the tables of another lake."""
         if self._lake is not None and self._lake.settings != _settings():
-            self._lake.close()
+            self._close_lake()
             self._lake = None
         self._plans.clear()
         self._unreadable.clear()

@@ -51,7 +51,11 @@ class Registry:
         sqlalchemy.event.listen(self._passing, "connect", prepare_passing)
         for engine in (self.engine, self._passing):
             name_errors(engine, "registry")
-        METADATA.create_all(self.engine)
+        try:
+            METADATA.create_all(self.engine)
+        except BaseException:
+            self.close()
+            raise
         self.sources = SourceLedger(self.engine)
 
     def close(self) -> None:

@@ -8,9 +8,7 @@ from enum import StrEnum
 from pyiceberg.manifest import FileFormat
 from pyiceberg.types import StringType
 
-from headrace.errors import CorruptFileError
 from headrace.iceberg.bounds import doubtful_bounds, text_columns
-from headrace.iceberg.inspection import inspect
 from headrace.iceberg.standard_properties import names_a_codec_of_some_engines
 from headrace.tables.version import FileEntry, TableVersion
 
@@ -48,33 +46,32 @@ class FileFlaws:
 def find_flaws(version: TableVersion, files: Iterable[FileEntry]) -> Mapping[str, FileFlaws]:
     """Find the flawed ones among some files of a version, by path; flawed in columns that it shows.
 
-    The footers that are read for it are few, and each is read once in a process: those of files
+    The footers that are read for it are few, and each is read once by all processes: those of files
     with several row groups that have bounds of a text column, and all of a table whose name mapping
     says that other programs' files were added as they are, or whose properties name a codec that
     some engines do not read. Files that are missing, damaged or elsewhere have no flaws here;
     whoever reads them is told.
     """
-    schema, mapping = version._read_as, version.name_mapping
+    schema, properties = version._read_as, version.properties
     texts = text_columns(schema)
     strings = frozenset(key for key in texts if isinstance(schema.find_type(key), StringType))
-    everywhere = mapping is not None or names_a_codec_of_some_engines(version.properties)
-    found: dict[str, FileFlaws] = {}
-    for file in files:
-        doubtful = doubtful_bounds(file.data_file, texts)
-        if not (doubtful or everywhere) or not _is_here(file):
-            continue
-        try:
-            seen = inspect(file.path, mapping=mapping)
-        except CorruptFileError:
-            continue
-        flaws = FileFlaws(
-            unproved_bounds=doubtful & seen.unproved,
-            unmarked_text=strings & seen.bytes_only,
-            codecs=seen.codecs - _PORTABLE,
+    everywhere = version.name_mapping is not None or names_a_codec_of_some_engines(properties)
+    doubts = {
+        file.path: doubtful
+        for file in files
+        if ((doubtful := doubtful_bounds(file.data_file, texts)) or everywhere) and _is_here(file)
+    }
+    seen = version.inspector.inspect_all(doubts)
+    found = {
+        path: FileFlaws(
+            unproved_bounds=doubtful & seen[path].unproved,
+            unmarked_text=strings & seen[path].bytes_only,
+            codecs=seen[path].codecs - _PORTABLE,
         )
-        if flaws.kinds:
-            found[file.path] = flaws
-    return found
+        for path, doubtful in doubts.items()
+        if path in seen
+    }
+    return {path: flaws for path, flaws in found.items() if flaws.kinds}
 
 
 def count_flaws(found: Mapping[str, FileFlaws]) -> Counter[Flaw]:

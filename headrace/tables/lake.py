@@ -34,6 +34,7 @@ from headrace.errors import (
 )
 from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
 from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.inspected import InspectedFiles
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
@@ -137,6 +138,11 @@ class Lake:
     def unsaid_retention(self) -> Retention:
         """How long snapshots live in tables that do not say it, besides what `settings` keep."""
         return FORMAT_RETENTION if self.foreign else Retention()
+
+    @property
+    def inspected(self) -> InspectedFiles:
+        """What is known of the footers of its tables' files, by all processes."""
+        return InspectedFiles.in_folder(self.settings.state_dir)
 
     def __enter__(self) -> Self:
         return self
@@ -341,7 +347,12 @@ class LakeTable:
 
     def _version(self, table: Table, snapshot_id: int | None) -> TableVersion:
         return TableVersion.of(
-            self.name, table.metadata, table.metadata_location, table.io, snapshot_id
+            self.name,
+            table.metadata,
+            table.metadata_location,
+            table.io,
+            snapshot_id,
+            inspected=self.lake.inspected,
         )
 
 

@@ -20,7 +20,7 @@ from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.storage import durable
 from headrace.storage.locations import local_path
-from headrace.tables.catalogs import open
+from headrace.tables.catalogs import open as opening
 from headrace.tables.catalogs.memo import read_metadata
 from headrace.tables.history.commit_log import record_of
 
@@ -80,7 +80,7 @@ def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
 
     """
     with _replacing(settings.catalog_file) as draft:
-        catalog = open.catalog_in(draft, settings)
+        catalog = opening.catalog_in(draft, settings)
         with contextlib.closing(catalog):
             for each in tables:
                 catalog.create_namespace_if_not_exists(each.name.namespace)
@@ -98,14 +98,15 @@ def recovered_registry(settings: Settings) -> Generator[Registry]:
         StorageError: If it cannot be written.
 
     """
-    with _replacing(settings.registry_file) as draft:
-        catalog = open.open_catalog(settings)
-        registry = Registry(f"sqlite:///{draft}")
-        with contextlib.closing(catalog), contextlib.closing(registry):
-            for namespace in catalog.list_namespaces():
-                for identifier in catalog.list_tables(namespace):
-                    _record(registry, TableName(*identifier), catalog.load_table(identifier))
-            yield registry
+    with (
+        _replacing(settings.registry_file) as draft,
+        contextlib.closing(opening.open_catalog(settings)) as catalog,
+        contextlib.closing(Registry(f"sqlite:///{draft}")) as registry,
+    ):
+        for namespace in catalog.list_namespaces():
+            for identifier in catalog.list_tables(namespace):
+                _record(registry, TableName(*identifier), catalog.load_table(identifier))
+        yield registry
 
 
 def _record(registry: Registry, name: TableName, table: Table) -> None:

@@ -38,7 +38,7 @@ from headrace.iceberg.manifests import entries_of, manifests_of
 from headrace.iceberg.standard_properties import metadata_folder
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.locations import local_path, remove, sync_file
-from headrace.tables.catalogs import open
+from headrace.tables.catalogs import open as opening
 from headrace.tables.catalogs.memo import MemoCatalog
 
 _WAREHOUSE = "/warehouse/"
@@ -102,10 +102,10 @@ def plan_relocation(settings: Settings) -> Relocation:
         LakeNotFoundError, LakeIncompleteError: If there is no lake.
 
     """
-    open.refuse_absent(settings)
-    catalog = open.open_catalog(settings)
+    opening.refuse_absent(settings)
+    catalog = opening.open_catalog(settings)
     try:
-        found = open.elsewhere(catalog, settings)
+        found = opening.elsewhere(catalog, settings)
     finally:
         catalog.close()
     moves = {table: (at, copy_in(settings.warehouse, at)) for table, at in found.items()}
@@ -131,8 +131,8 @@ def apply_relocation(settings: Settings, plan: Relocation) -> Iterator[TableMove
         UnsupportedTableError: If the table has what cannot be moved; it is as it was.
 
     """
-    open.refuse_absent(settings)
-    catalog = open.open_catalog(settings)
+    opening.refuse_absent(settings)
+    catalog = opening.open_catalog(settings)
     try:
         for each in plan.tables:
             location = _Relocating(catalog, each).write()
@@ -149,7 +149,7 @@ def _swap(catalog: MemoCatalog, each: TableMove, location: str) -> bool:
     statement = (
         sa.update(IcebergTables)
         .where(
-            IcebergTables.catalog_name == open.CATALOG_NAME,
+            IcebergTables.catalog_name == opening.CATALOG_NAME,
             IcebergTables.table_namespace == namespace,
             IcebergTables.table_name == name,
             IcebergTables.metadata_location == each.location,

@@ -2,35 +2,28 @@
 
 Engines check no checksum of a data file. Before one is bound to a version its files are checked
 here; the result is remembered with a file's size, time of change and inode, in this process and in
-a database of the state folder, for other processes. It is a cache: deleting it costs one reading.
+a database of the state folder, for other processes: see `file_cache`.
 """
 
-import contextlib
 import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 from pyiceberg.manifest import FileFormat
 
 from headrace.config import Settings
-from headrace.errors import CorruptFileError
+from headrace.storage.file_cache import FileCache, FileState
 from headrace.storage.locations import local_path
 from headrace.storage.pages import check_pages
 from headrace.tables.version import TableVersion
 
-DATABASE = "verified.db"
-_WAIT_S = 10.0
-# a change within the clock's tick of the last one leaves the time of change as it was
-_SETTLED_NS = 100_000_000
 _SPARE_ROWS = 1_000
-T = TypeVar("T")
 _SCHEMA = """
 create table if not exists files (
     path text primary key, location text not null, bytes integer not null,
@@ -41,19 +34,10 @@ create index if not exists files_by_location on files (location);
 
 
 @dataclass(frozen=True)
-class _State:
-    """How a file lay on disk: when any of it differs, the file may hold something else."""
-
-    bytes: int
-    changed_ns: int
-    inode: int
-
-
-@dataclass(frozen=True)
 class _Check:
     """A file that was found sound; `is_whole` says whether all of it has checksums."""
 
-    state: _State
+    state: FileState
     is_whole: bool
 
 
@@ -61,7 +45,7 @@ class VerifiedFiles:
     """What is known of the data files of one state folder's tables. Safe to use from threads."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        self._database, self._threads = folder / DATABASE, threads
+        self._cache, self._threads = FileCache(folder), threads
         self._lock = threading.Lock()
         self._known: dict[str, dict[str, _Check]] = {}  # of the last version of each table
 
@@ -82,7 +66,7 @@ class VerifiedFiles:
         """
         with version.advising(), self._lock:
             location, files = version.metadata.location, _files(version)
-            states = {path: _state(path) for path in files}
+            states = {path: FileState.of(path) for path in files}
             known = {} if again else self._recall(location, files)
             new = [path for path in files if path not in known or known[path].state != states[path]]
             began_ns = time.time_ns()
@@ -91,9 +75,7 @@ class VerifiedFiles:
                 for path, is_whole in zip(new, self._check(new, files), strict=True)
             }
             settled = {
-                path: each
-                for path, each in checks.items()
-                if abs(began_ns - each.state.changed_ns) > _SETTLED_NS
+                path: each for path, each in checks.items() if each.state.is_settled(at_ns=began_ns)
             }
             self._known[location] = settled
             self._record(location, {path: settled[path] for path in new if path in settled})
@@ -119,11 +101,11 @@ class VerifiedFiles:
         here = self._known.get(location, {})
         known = {path: here[path] for path in paths if path in here}
         missing = [path for path in paths if path not in here]
-        if missing and self._database.exists():
-            rows = self._ask(lambda it: it.execute(_SELECT, [json.dumps(missing)]).fetchall())
+        if missing:
+            wanted = json.dumps(missing)
+            rows = self._cache.recall(lambda it: it.execute(_SELECT, [wanted]).fetchall())
             known |= {
-                path: _Check(_State(*state), bool(is_whole))
-                for path, *state, is_whole in rows or ()
+                path: _Check(FileState(*state), bool(is_whole)) for path, *state, is_whole in rows
             }
         return known
 
@@ -134,31 +116,14 @@ class VerifiedFiles:
         live = len(self._known[location])
 
         def write(database: sqlite3.Connection) -> None:
-            database.executescript(_SCHEMA)
-            with database:
-                database.executemany(_REPLACE, rows)
-                (held,) = database.execute(_COUNT, [location]).fetchone()
-                if held > 2 * live + _SPARE_ROWS:
-                    paths = database.execute(_PATHS, [location]).fetchall()
-                    gone = [row for row in paths if not Path(row[0]).exists()]
-                    database.executemany(_DELETE, gone)
+            database.executemany(_REPLACE, rows)
+            (held,) = database.execute(_COUNT, [location]).fetchone()
+            if held > 2 * live + _SPARE_ROWS:
+                paths = database.execute(_PATHS, [location]).fetchall()
+                database.executemany(_DELETE, [row for row in paths if not Path(row[0]).exists()])
 
         if rows:
-            self._ask(write)
-
-    def _ask(self, act: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Use the database; where it cannot be used, files are read again and no work fails."""
-        try:
-            with contextlib.closing(sqlite3.connect(self._database, timeout=_WAIT_S)) as database:
-                database.execute("pragma journal_mode = wal")
-                database.execute("pragma synchronous = normal")
-                return act(database)
-        except sqlite3.OperationalError:  # full, read-only or busy
-            return None
-        except sqlite3.DatabaseError:  # damaged
-            with contextlib.suppress(OSError):
-                self._database.unlink()
-            return None
+            self._cache.record(_SCHEMA, write)
 
 
 @lru_cache(maxsize=8)
@@ -171,14 +136,6 @@ def _files(version: TableVersion) -> dict[str, FileFormat]:
     entries = version.files()
     everything = (each for entry in entries for each in (entry.data_file, *entry.deletes))
     return {local_path(each.file_path): each.file_format for each in everything}
-
-
-def _state(path: str) -> _State:
-    try:
-        found = Path(path).stat()
-    except OSError as error:
-        raise CorruptFileError(path, str(error)) from error
-    return _State(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 _SELECT = (

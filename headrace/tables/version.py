@@ -19,6 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
 from headrace.iceberg import delete_files as deletes
 from headrace.iceberg import manifests, partitions, remedy, schema
+from headrace.iceberg.inspected import InspectedFiles, Inspector
 from headrace.iceberg.partitions import PartitionKey, Scheme
 from headrace.iceberg.projection import PinnedSchema, Projection
 from headrace.identifiers import TableName
@@ -88,6 +89,7 @@ class TableVersion:
     _read_as: Schema = field(repr=False, compare=False)
     _metadata: TableMetadata = field(repr=False, compare=False)
     _io: FileIO = field(repr=False, compare=False)
+    inspector: Inspector = field(repr=False, compare=False)  # of the footers of its files
 
     @classmethod
     def of(
@@ -97,6 +99,8 @@ class TableVersion:
         location: str,
         io: FileIO,
         snapshot_id: int | None,
+        *,
+        inspected: InspectedFiles,
     ) -> "TableVersion":
         """Pin `snapshot_id` of the table whose metadata was read from `location`."""
         snapshot = None if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
@@ -113,6 +117,7 @@ class TableVersion:
             _read_as=metadata.schema(),
             _metadata=metadata,
             _io=io,
+            inspector=Inspector(metadata, inspected),
         )
 
     def in_schema_then(self) -> "TableVersion":

@@ -1,6 +1,6 @@
 """Fixtures of the dbt project's tests: dbt run in this process on lakes of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +13,9 @@ from tests.dbt.raw_lake import RawLake
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> RawLake:
-    return RawLake(tmp_path / "state")
+def raw(tmp_path: Path) -> Iterator[RawLake]:
+    with RawLake(tmp_path / "state") as raw:
+        yield raw
 
 
 @pytest.fixture(scope="session")
@@ -43,8 +44,8 @@ def compiled(
     tmp_path_factory: pytest.TempPathFactory, dbt: Callable[..., dbtRunnerResult], dbt_target: Path
 ) -> Callable[[str], str]:
     """The SQL of a model as a first build on DuckDB renders it."""
-    raw = RawLake(tmp_path_factory.mktemp("compiled") / "state")
-    assert dbt(raw.settings, "run").success
+    with RawLake(tmp_path_factory.mktemp("compiled") / "state") as raw:
+        assert dbt(raw.settings, "run").success
     folder = dbt_target / "compiled" / "headrace" / "models"
     found = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.sql")}
     return lambda model: found[f"{model}.sql"]

@@ -3,7 +3,8 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -97,7 +98,7 @@ def stream_rows(stream: str, rows: Iterable[Mapping[str, Any]], *, first_offset:
 
 
 class RawLake:
-    """A lake whose raw tables grow by appends, as ingest makes them grow."""
+    """A lake whose raw tables grow by appends, as ingest makes them grow; close it in the end."""
 
     def __init__(self, state_dir: Path) -> None:
         root = state_dir.parent
@@ -114,6 +115,17 @@ class RawLake:
                 stream_schema(stream),
                 partition_by=["day(event_time)"],
             )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.lake.close()
 
     def append(self, stream: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Commit rows to a raw stream; no rows, no commit."""

@@ -65,34 +65,31 @@ def test_increments_with_late_input_give_the_rows_of_a_full_build(
         traffic(rng, first_day=16, days=1, rows=30),  # a gap, longer than any window
         traffic(rng, first_day=1, days=16, rows=5),  # far ends at once
     ]
-    bit_by_bit = RawLake(tmp_path / "a" / "state")
-    at_once = RawLake(tmp_path / "b" / "state")
     codes: list[str] = []
     chosen = ("--select", "+item_ctr", "+item_profile")  # the other views are made like item_ctr
-    for increment in increments:
-        for stream, rows in increment.items():
-            bit_by_bit.append(stream, rows)
-            at_once.append(stream, rows)
-        ran = dbt(bit_by_bit.settings, "run", *chosen)
-        codes += [r.adapter_response["code"] for r in ran.result if r.node.name == "item_ctr"]
-    assert dbt(at_once.settings, "run", *chosen).success
+    with RawLake(tmp_path / "a" / "state") as bit_by_bit, RawLake(tmp_path / "b" / "state") as once:
+        for increment in increments:
+            for stream, rows in increment.items():
+                bit_by_bit.append(stream, rows)
+                once.append(stream, rows)
+            ran = dbt(bit_by_bit.settings, "run", *chosen)
+            codes += [r.adapter_response["code"] for r in ran.result if r.node.name == "item_ctr"]
+        assert dbt(once.settings, "run", *chosen).success
 
-    assert codes == ["replaced"] + ["overwritten"] * 3
-    for table in ("staging.clicks", "features.item_ctr", "features.item_profile"):
-        assert bit_by_bit.rows(table, without="_source_offset") == at_once.rows(
-            table, without="_source_offset"
-        )
-        assert at_once.rows(table)
+        assert codes == ["replaced"] + ["overwritten"] * 3
+        for table in ("staging.clicks", "features.item_ctr", "features.item_profile"):
+            rows_at_once = once.rows(table, without="_source_offset")
+            assert bit_by_bit.rows(table, without="_source_offset") == rows_at_once
+            assert rows_at_once
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawLake]:
-    raw = RawLake(tmp_path_factory.mktemp("built") / "state")
-    for stream, rows in traffic(random.Random(3), first_day=0, days=12, rows=150).items():
-        raw.append(stream, rows)
-    build_features(raw.settings, run_id="first")
-    yield raw
-    raw.lake.close()
+    with RawLake(tmp_path_factory.mktemp("built") / "state") as raw:
+        for stream, rows in traffic(random.Random(3), first_day=0, days=12, rows=150).items():
+            raw.append(stream, rows)
+        build_features(raw.settings, run_id="first")
+        yield raw
 
 
 def test_a_second_build_commits_nothing(built: RawLake) -> None:

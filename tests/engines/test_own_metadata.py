@@ -5,6 +5,7 @@ DuckDB runs in a process of its own here, as it ends the process on what it cann
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -64,8 +65,8 @@ def _settings(folder: Path) -> Settings:
 
 def _read_each(folder: Path, path: Path, contents: Sequence[bytes], answer: Connection) -> None:
     """Let an engine read the table with each content of one of its files."""
-    catalog = _catalog(folder)
     with (
+        closing(_catalog(folder)) as catalog,
         Lake.of(catalog, settings=_settings(folder)) as lake,
         DuckDBEngine.open(lake.settings) as engine,
     ):
@@ -133,7 +134,8 @@ def test_a_missing_or_damaged_metadata_file_of_other_programs_is_named(
     assert [code for code, _ in found] == ["CorruptFileError"] * len(contents)
     path.unlink()
     with (
-        Lake.of(_catalog(tmp_path), settings=_settings(tmp_path)) as lake,
+        closing(_catalog(tmp_path)) as catalog,
+        Lake.of(catalog, settings=_settings(tmp_path)) as lake,
         pytest.raises(CorruptFileError),
     ):
         lake.table(TABLE).head()

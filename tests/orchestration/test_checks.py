@@ -1,7 +1,7 @@
 """A check that fails stops everything that would be computed from its table."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -25,9 +25,10 @@ MICROSECOND = dt.timedelta(microseconds=1)
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     use_lake(monkeypatch, state_dir=tmp_path / "state")
-    return LakeResource().open()
+    with LakeResource().open() as opened:
+        yield opened
 
 
 def run(

@@ -1,5 +1,6 @@
 """What asks for runs: new source files and unhealthy tables, each once."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,10 @@ def evaluate(sensor: dg.SensorDefinition) -> tuple[list[dg.RunRequest], str | No
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     use_lake(monkeypatch, state_dir=tmp_path / "state")
-    return LakeResource().open()
+    with LakeResource().open() as opened:
+        yield opened
 
 
 def test_a_stream_with_new_files_gets_one_run_for_itself(lake: Lake) -> None:

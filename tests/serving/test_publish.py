@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +35,7 @@ from headrace.tables.alter import AddColumn, DropColumn, alter
 from headrace.tables.commits.operations import Provenance, overwrite_partitions, replace_files
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.disks import held_open
 from tests.serving.conftest import SCHEMA, add, hours, row
 
 Views = Callable[..., LakeTable]
@@ -130,8 +130,7 @@ def test_a_store_that_cannot_be_opened_is_closed(settings: Settings) -> None:
     with pytest.raises(OnlineStoreError) as caught:
         SQLiteOnlineStore(settings.online_store)
     assert (caught.value.found, caught.value.path) == (1, str(settings.online_store))
-    held = {os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()}
-    assert str(settings.online_store.resolve()) not in held
+    assert str(settings.online_store.resolve()) not in held_open()
 
 
 def test_publishing_again_changes_nothing_and_says_so(

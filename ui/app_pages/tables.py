@@ -106,8 +106,8 @@ with snapshots:
         picked = st.selectbox("Load one of them", alive, key="snapshot", bind="query-params")
         st.code(
             "import headrace as hr\n\n"
-            "lake = hr.Lake.open()\n"
-            f'rows = lake.table("{facts.name}").at(snapshot_id={picked}).to_arrow()',
+            "with hr.Lake.open() as lake:\n"
+            f'    rows = lake.table("{facts.name}").at(snapshot_id={picked}).to_arrow()',
             language="python",
         )
 

@@ -86,6 +86,7 @@ def table_state(
         loaded.metadata_location,
         loaded.io,
         None if head is None else head.snapshot_id,
+        inspected=table.lake.inspected,
     )
     settings = table.lake.settings
     layout = layout_at(loaded, version, target_bytes=target_bytes or table.target_file_bytes())

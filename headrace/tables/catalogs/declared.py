@@ -1,6 +1,7 @@
 """Catalogs that other programs run: found by name, and their clients' errors given our names."""
 
 import contextlib
+import traceback
 from collections.abc import Generator
 
 from pyiceberg.catalog import Catalog, load_catalog
@@ -29,10 +30,27 @@ def open_catalog(name: str) -> Generator[Catalog]:
 
 def _load(name: str) -> Catalog:
     try:
-        return load_catalog(name)
+        with _closed_on_failure():
+            return load_catalog(name)
     except (ValueError, NotInstalledError) as error:
         msg = (
             f"there is no usable catalog `{name}`: {error}; declare it in `.pyiceberg.yaml`, or in "
             f"the environment as PYICEBERG_CATALOG__{name.upper()}__URI"
         )
         raise SettingsError(msg) from error
+
+
+@contextlib.contextmanager
+def _closed_on_failure() -> Generator[None]:
+    """Close a catalog whose constructor raises: only the traceback still refers to it.
+
+    PyIceberg's SQL catalog connects in its constructor, and its pool keeps the connection open.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            unfinished = frame.f_locals.get("self")
+            if isinstance(unfinished, Catalog):
+                unfinished.close()
+        raise

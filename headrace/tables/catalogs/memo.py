@@ -69,7 +69,11 @@ class MemoCatalog(SqlCatalog):
 
     def __init__(self, name: str, **properties: str) -> None:
         self._remembered: OrderedDict[str, TableMetadata] = OrderedDict()
-        super().__init__(name, **properties)
+        try:
+            super().__init__(name, **properties)
+        except BaseException:
+            self.close()  # it connects first, and its pool keeps the connection open
+            raise
         name_errors(self.engine, CATALOG)
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)

@@ -152,7 +152,12 @@ def plan_publish(
     if plan.way is Way.NOTHING or not checks:
         return plan
     version = TableVersion.of(
-        table.name, current.metadata, current.metadata_location, current.io, plan.head_id
+        table.name,
+        current.metadata,
+        current.metadata_location,
+        current.io,
+        plan.head_id,
+        inspected=table.lake.inspected,
     )
     oldest = min(commit.sequence_number for commit in plan.commits)
     draft = Draft(table, version, since=oldest - 1)

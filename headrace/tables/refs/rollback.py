@@ -145,7 +145,12 @@ def _taken_back(
 
 def _rows(table: LakeTable, loaded: Table, snapshot_id: int) -> int:
     return TableVersion.of(
-        table.name, loaded.metadata, loaded.metadata_location, loaded.io, snapshot_id
+        table.name,
+        loaded.metadata,
+        loaded.metadata_location,
+        loaded.io,
+        snapshot_id,
+        inspected=table.lake.inspected,
     ).row_count
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,11 @@ import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.memory import InMemoryCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.utils.config import Config
 
 from headrace.config import Settings
 from headrace.errors import (
+    CatalogUnavailableError,
     DatabaseUnavailableError,
     InvalidNameError,
     SettingsError,
@@ -20,6 +23,7 @@ from headrace.errors import (
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs.declared import open_catalog
 from headrace.tables.lake import Lake
+from tests.disks import held_open
 from tests.tables.factories import EVENTS, add, events
 
 
@@ -75,24 +79,27 @@ def test_snapshots_of_another_catalog_never_expire_by_our_commits(
 def test_the_callers_catalog_stays_open_and_keeps_its_own_errors(
     tmp_path: Path, settings: Settings
 ) -> None:
-    catalog = sql_catalog(tmp_path)
-    catalog.create_namespace("mydb")
-    with Lake.of(catalog, settings=settings):
-        pass
-    assert catalog.list_namespaces() == [("mydb",)]
-    (tmp_path / "theirs.db").write_bytes(b"no database any more" * 100)
-    with Lake.of(catalog, settings=settings) as lake, pytest.raises(DatabaseUnavailableError):
-        lake.names()
-    with pytest.raises(Exception, match="file is not a database") as found:
-        catalog.list_namespaces()
-    assert not isinstance(found.value, DatabaseUnavailableError)
+    with closing(sql_catalog(tmp_path)) as catalog:
+        catalog.create_namespace("mydb")
+        with Lake.of(catalog, settings=settings):
+            pass
+        assert catalog.list_namespaces() == [("mydb",)]
+        (tmp_path / "theirs.db").write_bytes(b"no database any more" * 100)
+        with Lake.of(catalog, settings=settings) as lake, pytest.raises(DatabaseUnavailableError):
+            lake.names()
+        with pytest.raises(Exception, match="file is not a database") as found:
+            catalog.list_namespaces()
+        assert not isinstance(found.value, DatabaseUnavailableError)
 
 
 def test_equal_names_in_two_catalogs_share_neither_locks_nor_records(
     tmp_path: Path, settings: Settings
 ) -> None:
     for name in ("one", "two"):
-        with Lake.of(sql_catalog(tmp_path, name), settings=settings):
+        with (
+            closing(sql_catalog(tmp_path, name)) as catalog,
+            Lake.of(catalog, settings=settings),
+        ):
             pass
     folders = sorted(path.name for path in (settings.state_dir / "catalogs").iterdir())
     assert [name.split("-")[0] for name in folders] == ["one", "two"]
@@ -148,3 +155,16 @@ def test_a_catalog_nobody_declared_is_named_with_where_to_declare_it(
         open_catalog("nowhere"),
     ):
         pass
+
+
+def test_a_declared_catalog_that_cannot_be_opened_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "theirs.db"
+    database.write_bytes(b"no database" * 1000)
+    monkeypatch.setenv("PYICEBERG_CATALOG__THEIRS__URI", f"sqlite:///{database}")
+    # which PyIceberg reads once, when it is imported
+    monkeypatch.setattr("pyiceberg.catalog._ENV_CONFIG", Config())
+    with pytest.raises(CatalogUnavailableError), open_catalog("theirs"):
+        pass
+    assert str(database.resolve()) not in held_open()

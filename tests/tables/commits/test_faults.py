@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from headrace.config import Settings
 from headrace.errors import (
@@ -30,7 +31,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
-from tests.disks import room_for
+from tests.disks import held_open, room_for
 from tests.tables.factories import EVENTS, add, events, events_table, ids_of
 
 
@@ -138,6 +139,31 @@ def test_a_damaged_database_is_named_when_the_lake_opens(settings: Settings, nam
     assert caught.value.path == str(settings.state_dir / name)
     assert not caught.value.retryable  # the same would be found again
     assert "is intact" not in str(caught.value)  # nobody knows
+    databases = {
+        str((settings.state_dir / each).resolve()) for each in ("catalog.db", "registry.db")
+    }
+    assert not databases & held_open()  # though `caught` keeps alive what was half made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda uri, folder: MemoCatalog("lake", uri=f"{uri}?timeout=0.05", warehouse=folder),
+        lambda uri, _: Registry(uri, wait_s=0.05),
+    ],
+    ids=["catalog", "registry"],
+)
+def test_a_database_that_cannot_be_made_now_is_closed(
+    tmp_path: Path, make: Callable[[str, str], object]
+) -> None:
+    path = tmp_path / "made.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = wal")
+    named = pytest.raises((OperationalError, DatabaseUnavailableError), match="locked")
+    with locked(path), named as caught:
+        make(f"sqlite:///{path}", f"file://{tmp_path}")
+    assert str(path.resolve()) not in held_open()
+    assert caught.tb  # which keeps alive what was half made
 
 
 def test_a_database_without_room_is_a_full_disk_and_a_commit_that_landed_is_one(

@@ -1,6 +1,7 @@
 """Altering tables beside others: nothing of theirs is lost, and a lost answer is found out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pyarrow as pa
 import pytest
@@ -49,12 +50,18 @@ class _IsOvertaken(MemoCatalog):
         return super().commit_table(table, requirements, updates)
 
 
-def test_what_another_program_changed_meanwhile_is_kept(lake: Lake) -> None:
-    settings = lake.settings
-    catalog = _IsOvertaken(
-        "lake", uri=settings.catalog_uri, warehouse=f"file://{settings.warehouse}"
-    )
-    table = events_table(Lake(settings, catalog, lake.registry))
+@pytest.fixture
+def overtaken(lake: Lake) -> Iterator[_IsOvertaken]:
+    """A second client of the lake's catalog."""
+    uri, warehouse = lake.settings.catalog_uri, f"file://{lake.settings.warehouse}"
+    with closing(_IsOvertaken("lake", uri=uri, warehouse=warehouse)) as catalog:
+        yield catalog
+
+
+def test_what_another_program_changed_meanwhile_is_kept(
+    lake: Lake, overtaken: _IsOvertaken
+) -> None:
+    table = events_table(Lake(lake.settings, overtaken, lake.registry))
 
     def theirs() -> None:
         other = lake.catalog.load_table("raw.events")
@@ -63,7 +70,7 @@ def test_what_another_program_changed_meanwhile_is_kept(lake: Lake) -> None:
         with other.update_spec() as spec:
             spec.add_identity("id")
 
-    catalog.first = theirs
+    overtaken.first = theirs
     alter.alter(table, AddColumn("ours", type=pa.string()), RenameColumn("name", to="title"))
     current = table.iceberg()
     assert current.schema().column_names[-2:] == ["theirs", "ours"]
@@ -75,7 +82,7 @@ def test_what_another_program_changed_meanwhile_is_kept(lake: Lake) -> None:
         fields = [each for each in rows.schema if each.name in ("id", "event_time")]
         lake.catalog.load_table("raw.events").append(rows.select([0, 3]).cast(pa.schema(fields)))
 
-    catalog.first = append
+    overtaken.first = append
     alter.repartition(table, partition_by=["bucket(4, id)"])
     assert ids_of(table) == [1]
     planned = alter.plan(table, DropColumn("ours"))
@@ -84,7 +91,7 @@ def test_what_another_program_changed_meanwhile_is_kept(lake: Lake) -> None:
         with lake.catalog.load_table("raw.events").update_schema() as update:
             update.delete_column("theirs")
 
-    catalog.first = drop_theirs
+    overtaken.first = drop_theirs
     with pytest.raises(CommitConflictError, match="changed since the plan was made"):
         alter.apply_alter(table, planned)
     assert table.head().schema.names[-1] == "ours"
@@ -111,16 +118,22 @@ class _LosesAnswers(MemoCatalog):
         return answer
 
 
-def test_a_lost_answer_is_resolved_by_looking_and_a_lost_request_is_an_error(lake: Lake) -> None:
-    settings = lake.settings
-    catalog = _LosesAnswers(
-        "lake", uri=settings.catalog_uri, warehouse=f"file://{settings.warehouse}"
-    )
-    table = events_table(Lake(settings, catalog, lake.registry))
-    catalog.loses = "the answer"
+@pytest.fixture
+def losing(lake: Lake) -> Iterator[_LosesAnswers]:
+    """A second client of the lake's catalog."""
+    uri, warehouse = lake.settings.catalog_uri, f"file://{lake.settings.warehouse}"
+    with closing(_LosesAnswers("lake", uri=uri, warehouse=warehouse)) as catalog:
+        yield catalog
+
+
+def test_a_lost_answer_is_resolved_by_looking_and_a_lost_request_is_an_error(
+    lake: Lake, losing: _LosesAnswers
+) -> None:
+    table = events_table(Lake(lake.settings, losing, lake.registry))
+    losing.loses = "the answer"
     alter.rename_column(table, "name", to="title")
     alter.repartition(table, partition_by=["bucket(4, id)"])
-    catalog.loses = "the request"
+    losing.loses = "the request"
     with pytest.raises(DatabaseUnavailableError):
         alter.rename_column(table, "title", to="label")
     assert table.head().schema.names == ["id", "title", "tags", "event_time"]

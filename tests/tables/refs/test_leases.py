@@ -2,7 +2,8 @@
 
 import datetime as dt
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -215,13 +216,18 @@ def before_its_swap(
     monkeypatch.setattr(lake.catalog, "commit_table", swap_later)  # no process can be timed to
 
 
-@pytest.mark.parametrize("kind", [MemoCatalog, SqlCatalog])
+@pytest.fixture(params=[MemoCatalog, SqlCatalog])
+def again(settings: Settings, lake: Lake, request: pytest.FixtureRequest) -> Iterator[Lake]:
+    """The same lake through a second client of its catalog, ours or the stock one."""
+    uri, warehouse = settings.catalog_uri, f"file://{settings.warehouse}"
+    with closing(request.param("lake", uri=uri, warehouse=warehouse)) as catalog:
+        yield Lake(settings, catalog, lake.registry)
+
+
 def test_a_lease_renewed_while_a_commit_was_about_to_drop_it_stays(
-    settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch, kind: type[SqlCatalog]
+    settings: Settings, again: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catalog = kind("lake", uri=settings.catalog_uri, warehouse=f"file://{settings.warehouse}")
-    lake = Lake(settings, catalog, lake.registry)
-    table = events_table(lake)
+    table = events_table(again)
     add(table, [0])
     held = leases.lease(table, holder="me", ttl_s=60)
     made = [add(table, [i]) for i in range(1, 9)]
@@ -235,7 +241,7 @@ def test_a_lease_renewed_while_a_commit_was_about_to_drop_it_stays(
                 renewed.append(leases.renew(other.table(table.name), ending, ttl_s=HOUR_S))
 
         without_locks(patch)
-        before_its_swap(lake, patch, renew_by_a_slow_clock)
+        before_its_swap(again, patch, renew_by_a_slow_clock)
         add(table, [9])
     assert {held.snapshot_id, *(each.snapshot_id for each in made)} <= alive(table)
     assert [each.id for each in leases.leases(table)] == [renewed[0].id]

@@ -1,0 +1,84 @@
+"""A database of the state folder for what is known of files: a cache, shared by all processes.
+
+Deleting it costs reading the files again. A row says how its file lay on disk; where the file
+differs by now, the row is of no use.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from headrace.errors import CorruptFileError
+
+DATABASE = "verified.db"
+_WAIT_S = 10.0
+# a change within the clock's tick of the last one leaves the time of change as it was
+_SETTLED_NS = 100_000_000
+_INODE_MASK = (1 << 63) - 1  # SQLite holds signed integers; overlays number inodes beyond those
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FileState:
+    """How a file lies on disk: when any of it differs, the file may hold something else."""
+
+    bytes: int
+    changed_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> "FileState":
+        """Look at a local file.
+
+        Raises:
+            CorruptFileError: If it is missing.
+
+        """
+        try:
+            found = os.stat(path)  # noqa: PTH116  thousands at once: a path object costs more
+        except OSError as error:
+            raise CorruptFileError(path, str(error)) from error
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino & _INODE_MASK)
+
+    def is_settled(self, *, at_ns: int) -> bool:
+        """Whether a change since would show, if the file was looked at then (epoch nanoseconds)."""
+        return abs(at_ns - self.changed_ns) > _SETTLED_NS
+
+
+class FileCache:
+    """The database of one state folder. Safe to use from threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = folder / DATABASE
+
+    def recall(self, act: Callable[[sqlite3.Connection], list[T]]) -> list[T]:
+        """Return what a query finds; nothing where there is no database, or none to be used."""
+        return (self._use(act) or []) if self._database.exists() else []
+
+    def record(self, schema: str, act: Callable[[sqlite3.Connection], None]) -> None:
+        """Write in one transaction, after making what `schema` says where it is missing."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.executescript(schema)
+            with database:
+                act(database)
+
+        self._use(write)
+
+    def _use(self, act: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Use the database; where it cannot be used, files are read again and no work fails."""
+        try:
+            with contextlib.closing(sqlite3.connect(self._database, timeout=_WAIT_S)) as database:
+                database.execute("pragma journal_mode = wal")
+                database.execute("pragma synchronous = normal")
+                return act(database)
+        except sqlite3.OperationalError:  # full, read-only or busy, or of an earlier version
+            return None
+        except sqlite3.DatabaseError:  # damaged
+            with contextlib.suppress(OSError):
+                self._database.unlink()
+            return None
