@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +12,7 @@ from pyiceberg.manifest import DataFile
 
 from headrace.config import Settings
 from headrace.engines.damage import naming_damage
+from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from headrace.engines.lost_columns import refuse_lost_columns
 from headrace.engines.misread_deletes import refuse_misread_deletes
 from headrace.engines.misread_files import (
@@ -33,20 +33,6 @@ from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
 
 _BATCH_ROWS = 65_536
-
-
-def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep a connection from fetching extensions it has not got."""
-    connection.execute("set autoinstall_known_extensions = false")
-    connection.execute("set autoload_known_extensions = false")
-
-
-def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
-    """Load the Iceberg reader from where its package is installed; nothing is downloaded or copied."""
-    forbid_downloads(connection)
-    for name in ("avro", "iceberg"):  # iceberg needs avro to be there first
-        folder = files(f"duckdb_extension_{name}") / "extensions" / f"v{duckdb.__version__}"
-        connection.execute(f"load {quote_text(str(folder / f'{name}.duckdb_extension'))}")
 
 
 def scan_sql(version: TableVersion, *, folder: Path) -> str:
@@ -113,8 +99,7 @@ class DuckDBEngine:
     def open(cls, settings: Settings) -> "DuckDBEngine":
         """Start an engine with the memory and threads of `settings`."""
         spill = SpillFolder(settings.state_dir / "spill")
-        connection = duckdb.connect(":memory:")
-        forbid_downloads(connection)
+        connection = open_in_memory()
         connection.execute("set timezone = 'UTC'")
         connection.execute(f"set threads = {settings.threads}")
         connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")

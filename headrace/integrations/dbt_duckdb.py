@@ -24,7 +24,8 @@ from dbt_common.invocation import get_invocation_id
 from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
 from headrace.engines.damage import naming_damage
-from headrace.engines.duckdb import load_iceberg_extension, scan_sql
+from headrace.engines.duckdb import scan_sql
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import LakeError, ModelNotCommittedError, UnsupportedTableError
 from headrace.identifiers import TableName, quote, quote_text

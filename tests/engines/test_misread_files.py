@@ -9,7 +9,8 @@ import pytest
 from pyiceberg.catalog import Catalog
 
 from headrace.config import Settings
-from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.engines.misread_files import refuse_folded_names
 from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote_text

@@ -16,7 +16,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
 from headrace.config import Settings
-from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.engines.own_metadata import engine_metadata
 from headrace.errors import CorruptFileError, LakeError
 from headrace.storage.locations import local_path

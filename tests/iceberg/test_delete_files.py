@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pyiceberg.manifest import FileFormat
 
-from headrace.engines.duckdb import DuckDBEngine, load_iceberg_extension
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations

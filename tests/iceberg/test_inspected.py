@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -19,6 +20,7 @@ from headrace.iceberg.inspected import InspectedFiles
 from headrace.iceberg.inspection import Inspection, inspect
 from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
+from headrace.storage import file_cache
 from headrace.storage.file_cache import DATABASE, FileCache, FileState
 from headrace.tables.commits import operations
 from headrace.tables.flaws import find_flaws
@@ -278,6 +280,21 @@ def _inspect_each(settings: Settings) -> None:
         for file in version.files():
             version.inspector.inspect(file.path)
             version.inspector.write()
+
+
+def test_files_of_any_inode_number_go_on_record(
+    table: LakeTable, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def numbered_high(path: str) -> SimpleNamespace:  # as overlays do, which tests have none of
+        found = os.stat(path)  # noqa: PTH116  what it stands in for
+        return SimpleNamespace(
+            st_size=found.st_size, st_mtime_ns=found.st_mtime_ns, st_ino=found.st_ino | 1 << 63
+        )
+
+    monkeypatch.setattr(file_cache, "os", SimpleNamespace(stat=numbered_high))
+    for _ in range(2):
+        _in_another_process(table.lake.settings, _find)
+    assert len(read) == FILES
 
 
 def test_what_is_on_record_does_not_grow_with_files_that_are_gone(table: LakeTable) -> None:

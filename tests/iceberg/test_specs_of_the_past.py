@@ -147,7 +147,7 @@ import resource
 import sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 import duckdb
-from headrace.engines.duckdb import load_iceberg_extension
+from headrace.engines.extensions import load_iceberg_extension
 connection = duckdb.connect()
 load_iceberg_extension(connection)
 connection.execute(f"select count(*) from iceberg_scan('{sys.argv[1]}')").fetchall()

@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.table.snapshots import Summary
 
 from headrace.config import Settings
-from headrace.engines.duckdb import load_iceberg_extension
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import (
     CommitConflictError,
     CommitOutcomeUnknownError,

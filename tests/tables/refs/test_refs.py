@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from headrace.config import Settings
-from headrace.engines.duckdb import load_iceberg_extension
+from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import (
     CommitConflictError,
     InvalidNameError,
