@@ -1,10 +1,8 @@
 """Publishing pins exactly what was read, once, whoever else publishes or dies."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +24,7 @@ from headrace.tables import alter
 from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag, tags
 from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
+from tests.processes import CONTEXT, exit_code, start
 
 
 def test_mature_days_are_published_and_the_others_listed_as_left_out(three_days: River) -> None:
@@ -299,36 +298,18 @@ def test_one_of_many_claimants_wins(settings: Settings, river: River) -> None:
     assert [record.lockfile for record in river.lake.registry.datasets("ctr")] == [str(won[0])]
 
 
-PUBLISH = """
-from headrace.datasets.publish import publish
-from headrace.tables.lake import Lake
-from tests.datasets.conftest import SAMPLE_SET
-
-with Lake.open() as lake:
-    print(publish(lake, SAMPLE_SET).outcome)
-"""
-
-
-def start_publisher(settings: Settings, *, crash_at: str | None = None) -> "subprocess.Popen[str]":
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(Path.cwd()),
-        "HEADRACE_STATE_DIR": str(settings.state_dir),
-    }
-    if crash_at is not None:
-        env["HEADRACE_CRASH_AT"] = crash_at
-    return subprocess.Popen(
-        [sys.executable, "-c", PUBLISH], env=env, stdout=subprocess.PIPE, text=True
-    )
+def publish_once(settings: Settings, said: "Queue[str]") -> None:
+    with Lake.open(settings) as lake:
+        said.put(str(publish(lake, SAMPLE_SET).outcome))
 
 
 @pytest.mark.parametrize("point", ["datasets.after_tags", "datasets.after_lockfile"])
 def test_a_publisher_killed_midway_is_completed_by_the_next(
     three_days: River, settings: Settings, point: str
 ) -> None:
-    with start_publisher(settings, crash_at=point) as killed:
-        killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
+    said = CONTEXT.Queue()
+    killed = start(publish_once, settings, said, crash_at=point)
+    assert exit_code(killed) == -signal.SIGKILL
     assert list_datasets(three_days.lake) == []
     three_days.build(2, [sample(2, 0), sample(2, 1)])  # life goes on before anyone notices
     second = publish(three_days.lake, SAMPLE_SET)
@@ -341,8 +322,10 @@ def test_a_publisher_killed_midway_is_completed_by_the_next(
 
 
 def test_two_publishers_at_once_make_one_version(three_days: River, settings: Settings) -> None:
-    running = [start_publisher(settings) for _ in range(2)]
-    outcomes = sorted(process.communicate()[0].strip() for process in running)
+    said = CONTEXT.Queue()
+    running = [start(publish_once, settings, said) for _ in range(2)]
+    outcomes = sorted(said.get(timeout=120) for _ in running)
+    assert [exit_code(process) for process in running] == [0, 0]
     assert outcomes == ["published", "unchanged"]
     with Lake.open(settings) as lake:
         assert [lock.version for lock in list_datasets(lake)] == [1]

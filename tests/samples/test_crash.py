@@ -1,9 +1,6 @@
 """Kill -9 in the middle of a build, then build again: the same samples, none lost, none twice."""
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,19 +8,13 @@ import pytest
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
 from headrace.tables.lake import Lake
+from tests.processes import exit_code, start
 from tests.samples.factories import Shop, at, day, fill, sample_set, settings_in
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def build_and_die(folder: Path, *, crash_at: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.samples.build_once", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "HEADRACE_CRASH_AT": crash_at},
-        check=False,
-    )
-    assert done.returncode == -signal.SIGKILL
+def build_once(folder: Path) -> None:
+    with Lake.open(settings_in(folder)) as lake:
+        build(lake, sample_set())
 
 
 def filled(lake: Lake) -> Shop:
@@ -58,7 +49,7 @@ def test_a_killed_build_is_completed_by_the_next_one(
     with Lake.open(settings_in(tmp_path)) as lake:
         filled(lake)
 
-    build_and_die(tmp_path, crash_at=crash_at)
+    assert exit_code(start(build_once, tmp_path, crash_at=crash_at)) == -signal.SIGKILL
 
     with Lake.open(settings_in(tmp_path)) as lake:
         shop = Shop(lake)

@@ -2,11 +2,8 @@
 
 import contextlib
 import datetime as dt
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -36,6 +33,7 @@ from headrace.tables.commits.operations import Provenance, overwrite_partitions,
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
 from tests.disks import held_open
+from tests.processes import exit_code, start
 from tests.serving.conftest import SCHEMA, add, hours, row
 
 Views = Callable[..., LakeTable]
@@ -442,14 +440,9 @@ def test_publishing_after_each_commit_ends_like_publishing_once(
         assert (None if found is None else found[:2]) == max(mine, default=None)
 
 
-PUBLISH = """
-from headrace.serving.publish import publish_view
-from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.tables.lake import Lake
-
-with Lake.open() as lake, SQLiteOnlineStore(lake.settings.online_store) as store:
-    publish_view(lake, store, lake.table("features.item_ctr").head())
-"""
+def publish_once(settings: Settings) -> None:
+    with Lake.open(settings) as lake, SQLiteOnlineStore(settings.online_store) as store:
+        publish_view(lake, store, lake.table("features.item_ctr").head())
 
 
 def test_killing_a_publication_leaves_the_previous_state_and_rerunning_completes(
@@ -460,13 +453,8 @@ def test_killing_a_publication_leaves_the_previous_state_and_rerunning_completes
     publish_view(lake, store, table.head())
     before = store.freshness(VIEW)
     add(table, [row(1, at=30), row(2, at=30)])
-    env = {
-        **os.environ,
-        "HEADRACE_STATE_DIR": str(settings.state_dir),
-        "HEADRACE_CRASH_AT": "serving.before_commit",
-    }
-    killed = subprocess.run([sys.executable, "-c", PUBLISH], env=env, check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = start(publish_once, settings, crash_at="serving.before_commit")
+    assert exit_code(killed) == -signal.SIGKILL
     assert store.freshness(VIEW) == before
     assert latest(store, 1, 2) == [(hours(1), hours(1), 0.5, 3), None]
     assert outcome(publish_view(lake, store, table.head())) == ("incremental", 2, 2)
