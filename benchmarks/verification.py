@@ -51,7 +51,7 @@ def build(*, rows: int, checks: str, folder: str) -> Rounds:
         yield {}
         for number in count():
             if checks == "all":
-                verified._shared.cache_clear()
+                verified.forget()
                 (lake.settings.state_dir / file_cache.DATABASE).unlink()
             done = build_samples(lake, _sample_set(f"round_{number}"))
             yield {"rows": done.rows}

@@ -39,8 +39,6 @@ from pyiceberg.expressions import (
     UnboundPredicate,
 )
 from pyiceberg.expressions.visitors import (
-    _InclusiveMetricsEvaluator,
-    _StrictMetricsEvaluator,
     bind,
     expression_evaluator,
     inclusive_projection,
@@ -55,6 +53,7 @@ from pyiceberg.types import DoubleType, FloatType
 from headrace.dml.condition_text import column_of, map_leaves, read_condition
 from headrace.iceberg.bounds import BoundsProof
 from headrace.iceberg.inspected import Inspector
+from headrace.iceberg.pyiceberg_calls import may_match, must_match
 
 _COMPARE: Mapping[type[BoundPredicate], Callable[[pa.Array, pa.Scalar], pa.Array]] = {
     BoundEqualTo: pc.equal,
@@ -104,8 +103,8 @@ class Condition:
         self.columns = tuple(sorted(columns))
         self._metadata, self._checked = metadata, checked
         self._bound = bind(schema, checked, case_sensitive=True)
-        self._may = _InclusiveMetricsEvaluator(schema, checked)
-        self._must = _StrictMetricsEvaluator(schema, strict)
+        self._may = may_match(schema, checked)
+        self._must = must_match(schema, strict)
         self._proof = BoundsProof(metadata, columns, inspector=inspector)
 
     def may_match(self, file: DataFile) -> bool:
@@ -113,15 +112,15 @@ class Condition:
         test = self._partition_tests.get(file.spec_id)
         if test is not None and not test(file.partition):
             return False
-        if self._may.eval(file):
+        if self._may(file):
             return True
-        return self._proof.is_doubtful(file) and self._may.eval(self._proof.proved(file))
+        return self._proof.is_doubtful(file) and self._may(self._proof.proved(file))
 
     def must_match(self, file: DataFile) -> bool:
         """Whether the bounds of a data file prove that all of its rows match."""
-        if not self._must.eval(file):
+        if not self._must(file):
             return False
-        return not self._proof.is_doubtful(file) or self._must.eval(self._proof.proved(file))
+        return not self._proof.is_doubtful(file) or self._must(self._proof.proved(file))
 
     def may_list(self, manifest: ManifestFile) -> bool:
         """Whether a manifest may list a file with matching rows."""

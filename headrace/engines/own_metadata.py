@@ -66,11 +66,11 @@ def engine_metadata(version: TableVersion, *, folder: Path) -> str:
         StorageError: If `folder` cannot be written.
 
     """
-    snapshot = version._snapshot
+    snapshot = version.snapshot
     if snapshot is None:
         return version.metadata_location
     with version.advising():
-        listed = manifests.manifests_of(snapshot, version._io)
+        listed = manifests.manifests_of(snapshot, version.io)
         named = (version.metadata_location, snapshot.manifest_list)
         everything = (*named, *(manifest.manifest_path for manifest in listed))
         if all(checksum_of(each) is not None for each in everything):
@@ -87,7 +87,7 @@ def _copied(
     metadata = version.metadata.model_copy(update=place)
     try:
         (folder / "metadata").mkdir(parents=True)
-        written = ManifestSet(metadata, version._io, snapshot_id=snapshot.snapshot_id)
+        written = ManifestSet(metadata, version.io, snapshot_id=snapshot.snapshot_id)
         again = written.cluster(listed, entries_max=ENTRIES_PER_MANIFEST)
         location = written.write_list(again.manifests, parent_id=None)
         output = NamedOutput()

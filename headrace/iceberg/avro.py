@@ -4,6 +4,8 @@ pyiceberg reads the schema of each file anew, which takes over 1 ms and more tha
 and takes a file that ends within a block for one that ends before it.
 """
 
+# pyright: reportPrivateUsage=false
+
 import json
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -9,6 +9,7 @@ from pyiceberg.types import BinaryType, FixedType, StringType
 
 from headrace.errors import CorruptFileError
 from headrace.iceberg.inspected import Inspector
+from headrace.iceberg.pyiceberg_calls import fields_by_id
 from headrace.storage.locations import local_path
 
 # where these stand in a manifest's entry (pyiceberg's `DataFile` has no setters)
@@ -54,7 +55,7 @@ class BoundsProof:
 def text_columns(schema: Schema) -> frozenset[int]:
     """Name the columns, by field id, whose values can be too long for statistics."""
     kinds = (StringType, BinaryType, FixedType)
-    fields = schema._lazy_id_to_field.items()
+    fields = fields_by_id(schema).items()
     return frozenset(key for key, field in fields if isinstance(field.field_type, kinds))
 
 

@@ -1,5 +1,7 @@
 """Reading the manifests of a snapshot: its live data files and delete files."""
 
+# pyright: reportPrivateUsage=false
+
 import contextlib
 import zlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator

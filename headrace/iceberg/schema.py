@@ -1,5 +1,7 @@
 """Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
 
+# pyright: reportPrivateUsage=false
+
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.name_mapping import MappedField, NameMapping
 
 from headrace.errors import ContractError, UnsupportedTableError
+from headrace.iceberg.pyiceberg_calls import fields_by_id
 from headrace.identifiers import is_reserved
 
 FIELD_ID = b"PARQUET:field_id"
@@ -57,7 +60,7 @@ def refuse_defaults(schema: Schema, *, table: str) -> None:
         UnsupportedTableError: Naming the column.
 
     """
-    for field in schema._lazy_id_to_field.values():
+    for field in fields_by_id(schema).values():
         if field.initial_default is not None:
             detail = f"column `{schema.find_column_name(field.field_id)}` has a default value"
             raise UnsupportedTableError(table, f"{detail}, which only format version 3 has")

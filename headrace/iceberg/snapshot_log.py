@@ -6,6 +6,8 @@ everything up to such a hole. Expiry here does as Java does, and reading trusts 
 nothing can have come between it and the next.
 """
 
+# pyright: reportPrivateUsage=false
+
 import datetime as dt
 from collections.abc import Collection
 

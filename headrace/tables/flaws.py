@@ -52,7 +52,7 @@ def find_flaws(version: TableVersion, files: Iterable[FileEntry]) -> Mapping[str
     some engines do not read. Files that are missing, damaged or elsewhere have no flaws here;
     whoever reads them is told.
     """
-    schema, properties = version._read_as, version.properties
+    schema, properties = version.read_as, version.properties
     texts = text_columns(schema)
     strings = frozenset(key for key in texts if isinstance(schema.find_type(key), StringType))
     everywhere = version.name_mapping is not None or names_a_codec_of_some_engines(properties)

@@ -35,10 +35,10 @@ from headrace.errors import (
 from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspected import InspectedFiles
+from headrace.iceberg.memo_catalog import CATALOG
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
-from headrace.tables.catalogs.memo import CATALOG
 from headrace.tables.catalogs.open import open_databases, refuse_absent
 from headrace.tables.evolution import declare
 from headrace.tables.locks import table_lock

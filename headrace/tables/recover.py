@@ -16,12 +16,12 @@ from pyiceberg.table.snapshots import ancestors_of
 from headrace.config import Settings
 from headrace.errors import CorruptFileError, StorageError
 from headrace.iceberg.manifests import live_entries, manifests_of
+from headrace.iceberg.memo_catalog import read_metadata
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.storage import durable
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs import open as opening
-from headrace.tables.catalogs.memo import read_metadata
 from headrace.tables.history.commit_log import record_of
 
 _VERSION = re.compile(r"(\d+)-.*\.metadata\.json")

@@ -5,7 +5,6 @@ delete files are written anew in the copy, beside those that were copied; one ch
 row then makes them count. Snapshot ids, sequence numbers and refs stay, and no data file is touched.
 """
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,11 +34,10 @@ from headrace.errors import CorruptFileError, StorageError, UnsupportedTableErro
 from headrace.iceberg.delete_files import PATH_FIELD_ID
 from headrace.iceberg.manifest_writer import ManifestSet
 from headrace.iceberg.manifests import entries_of, manifests_of
-from headrace.iceberg.standard_properties import metadata_folder
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.locations import local_path, remove, sync_file
 from headrace.tables.catalogs import open as opening
-from headrace.tables.catalogs.memo import MemoCatalog
 
 _WAREHOUSE = "/warehouse/"
 # positions in the records of manifests and their lists
@@ -173,8 +171,8 @@ class _Relocating:
     def write(self) -> str:
         """Write all that names locations; return where the new metadata file lies."""
         copied = self.each.move.of(self.each.location)
-        metadata = self.catalog._metadata_at(copied)
-        io = self.catalog._load_file_io(metadata.properties, copied)
+        metadata = self.catalog.metadata_at(copied)
+        io = self.catalog.io_of(metadata, copied)
         if not isinstance(metadata, TableMetadataV2):
             detail = f"it is of format version {metadata.format_version}"
             raise UnsupportedTableError(self.each.table, detail)
@@ -274,9 +272,7 @@ class _Relocating:
     def _store(self, metadata: TableMetadata, io: FileIO) -> str:
         output = NamedOutput()
         ToOutputFile.table_metadata(metadata, output)
-        version = self.catalog._parse_metadata_version(self.each.location) + 1
-        folder = metadata_folder(metadata.location, metadata.properties)
-        location = output.place(f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json")
+        location = output.place(self.catalog.next_location(metadata, after=self.each.location))
         self._written.append(location)
         with io.new_output(location).create() as stream:
             stream.write(output.content)

@@ -126,6 +126,11 @@ class VerifiedFiles:
             self._cache.record(_SCHEMA, write)
 
 
+def forget() -> None:
+    """Forget what this process knows of files; the record on disk stays."""
+    _shared.cache_clear()
+
+
 @lru_cache(maxsize=8)
 def _shared(folder: Path, threads: int) -> VerifiedFiles:
     return VerifiedFiles(folder, threads=threads)

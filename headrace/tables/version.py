@@ -86,9 +86,9 @@ class TableVersion:
     properties: Mapping[str, str]
     summary: Mapping[str, str]
     partition_by: tuple[str, ...]
-    _read_as: Schema = field(repr=False, compare=False)
-    _metadata: TableMetadata = field(repr=False, compare=False)
-    _io: FileIO = field(repr=False, compare=False)
+    read_as: Schema = field(repr=False, compare=False)  # what `schema` is to Iceberg
+    metadata: TableMetadata = field(repr=False, compare=False)  # when this object was made
+    io: FileIO = field(repr=False, compare=False)
     inspector: Inspector = field(repr=False, compare=False)  # of the footers of its files
 
     @classmethod
@@ -114,16 +114,16 @@ class TableVersion:
             properties=dict(metadata.properties),
             summary={} if summary is None else dict(summary.additional_properties),
             partition_by=tuple(str(term) for term in terms),
-            _read_as=metadata.schema(),
-            _metadata=metadata,
-            _io=io,
+            read_as=metadata.schema(),
+            metadata=metadata,
+            io=io,
             inspector=Inspector(metadata, inspected),
         )
 
     def in_schema_then(self) -> "TableVersion":
         """The same snapshot with the columns, names and types the table had when it was committed."""
         then = self._schema_then
-        return replace(self, schema=schema.to_arrow(then), _read_as=then)
+        return replace(self, schema=schema.to_arrow(then), read_as=then)
 
     def in_schema_with(self, columns: Collection[str]) -> "TableVersion":
         """The same snapshot in the schema it was committed with, which others of it then share.
@@ -131,26 +131,21 @@ class TableVersion:
         If that lacks one of `columns`, for they were renamed or added since, in the first schema
         after it that has them all; as it is if there is none. A table without commits: as it is.
         """
-        metadata, then = self._metadata, self._schema_then.schema_id
+        metadata, then = self.metadata, self._schema_then.schema_id
         later = sorted(metadata.schemas, key=lambda s: (s.schema_id < then, s.schema_id))
         fitting = (each for each in later if set(columns) <= set(each.column_names))
-        found = next(fitting, self._read_as)
-        return replace(self, schema=schema.to_arrow(found), _read_as=found)
+        found = next(fitting, self.read_as)
+        return replace(self, schema=schema.to_arrow(found), read_as=found)
 
     def column_ids(self, columns: Collection[str]) -> Mapping[str, int]:
         """The Iceberg ids of top-level columns, by name; names that are no columns are left out."""
-        return {each.name: each.field_id for each in self._read_as.fields if each.name in columns}
+        return {each.name: each.field_id for each in self.read_as.fields if each.name in columns}
 
     def reuses_name(self, columns: Collection[str]) -> bool:
         """Whether one of these names ever meant another column of the table."""
         ids = self.column_ids(columns)
-        fields = (each for then in self._metadata.schemas for each in then.fields)
+        fields = (each for then in self.metadata.schemas for each in then.fields)
         return any(ids.get(each.name, each.field_id) != each.field_id for each in fields)
-
-    @property
-    def metadata(self) -> TableMetadata:
-        """The table's metadata when this object was made: its schemas and partition schemes."""
-        return self._metadata
 
     @property
     def columns_then(self) -> pa.Schema:
@@ -166,21 +161,21 @@ class TableVersion:
 
         """
         try:
-            return Projection.of(self.columns_then, schema.to_arrow(self._read_as, field_ids=True))
+            return Projection.of(self.columns_then, schema.to_arrow(self.read_as, field_ids=True))
         except ValueError as error:
             detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
             raise UnsupportedTableError(str(self.name), detail) from error
 
     @property
     def _schema_then(self) -> Schema:
-        snapshot, metadata = self._snapshot, self._metadata
+        snapshot, metadata = self.snapshot, self.metadata
         schema_id = metadata.current_schema_id if snapshot is None else snapshot.schema_id
         return next((s for s in metadata.schemas if s.schema_id == schema_id), metadata.schema())
 
     @property
     def committed_at_ms(self) -> int | None:
         """When the snapshot was committed, in epoch milliseconds."""
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         return None if snapshot is None else snapshot.timestamp_ms
 
     @property
@@ -208,8 +203,8 @@ class TableVersion:
         with self.advising():
             if partitions is None:
                 return _all_files(self)
-            wanted, scheme = frozenset(partitions), Scheme.of(self._metadata, table=str(self.name))
-            test = manifests.holds_partitions(self._metadata, wanted, spec_id=scheme.spec_id)
+            wanted, scheme = frozenset(partitions), Scheme.of(self.metadata, table=str(self.name))
+            test = manifests.holds_partitions(self.metadata, wanted, spec_id=scheme.spec_id)
             return _read_files(self, test, scheme.picks(wanted))
 
     def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
@@ -238,8 +233,8 @@ class TableVersion:
 
     def delete_files(self) -> tuple[DataFile, ...]:
         """List the live delete files, those that apply to nothing any more included."""
-        listed = manifests.manifests_of(self._snapshot, self._io)
-        entries = manifests.live_entries(listed, self._io, content=ManifestContent.DELETES)
+        listed = manifests.manifests_of(self.snapshot, self.io)
+        entries = manifests.live_entries(listed, self.io, content=ManifestContent.DELETES)
         return tuple(entry.data_file for entry in entries)
 
     def check_metadata(self) -> None:
@@ -249,10 +244,10 @@ class TableVersion:
             CorruptFileError: If one is missing or not what was written.
 
         """
-        manifests.check_bytes(self.metadata_location, self._io)
+        manifests.check_bytes(self.metadata_location, self.io)
         with self.advising():
-            for manifest in manifests.manifests_of(self._snapshot, self._io):
-                manifests.check_bytes(manifest.manifest_path, self._io)
+            for manifest in manifests.manifests_of(self.snapshot, self.io):
+                manifests.check_bytes(manifest.manifest_path, self.io)
 
     def advising(self) -> AbstractContextManager[None]:
         """Add to a `CorruptFileError` what to do about that file of this version."""
@@ -260,8 +255,8 @@ class TableVersion:
             lambda path: remedy.of_snapshot(
                 path,
                 table=str(self.name),
-                metadata=self._metadata,
-                io=self._io,
+                metadata=self.metadata,
+                io=self.io,
                 snapshot_id=self.snapshot_id,
             )
         )
@@ -269,18 +264,18 @@ class TableVersion:
     @property
     def pinned_schema(self) -> PinnedSchema:
         """The columns of `schema` with their Iceberg ids, for readers of the files."""
-        columns = schema.to_arrow(self._read_as, field_ids=True)
+        columns = schema.to_arrow(self.read_as, field_ids=True)
         return PinnedSchema(schema=columns, mapping=self.name_mapping)
 
     @property
     def name_mapping(self) -> NameMapping | None:
         """Which column is which in files that carry no field ids, if the table has such files."""
-        return self._metadata.name_mapping()
+        return self.metadata.name_mapping()
 
     @property
     def spec_ids(self) -> frozenset[int]:
         """The partition schemes its data files were written in."""
-        listed = manifests.manifests_of(self._snapshot, self._io)
+        listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id
             for each in listed
@@ -290,7 +285,7 @@ class TableVersion:
     @property
     def live_spec_ids(self) -> frozenset[int]:
         """The partition schemes its data files and delete files were written in."""
-        listed = manifests.manifests_of(self._snapshot, self._io)
+        listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id for each in listed if manifests.has_live_files(each)
         )
@@ -298,7 +293,7 @@ class TableVersion:
     @property
     def manifest_count(self) -> int:
         """How many manifests a reader of this snapshot opens."""
-        return len(manifests.manifests_of(self._snapshot, self._io))
+        return len(manifests.manifests_of(self.snapshot, self.io))
 
     @property
     def partitions(self) -> tuple[PartitionKey, ...]:
@@ -345,11 +340,12 @@ class TableVersion:
         return pa.Table.from_batches(read, pa.schema([self.schema.field(name) for name in names]))
 
     @property
-    def _snapshot(self) -> Snapshot | None:
-        return None if self.snapshot_id is None else self._metadata.snapshot_by_id(self.snapshot_id)
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot itself; None for a table without commits."""
+        return None if self.snapshot_id is None else self.metadata.snapshot_by_id(self.snapshot_id)
 
     def __hash__(self) -> int:
-        return hash((self._metadata.table_uuid, self.snapshot_id))
+        return hash((self.metadata.table_uuid, self.snapshot_id))
 
 
 # few versions: a file with 15 columns takes 6 KB here, and a long-lived process sees many versions
@@ -363,9 +359,9 @@ def _read_files(
     may_hold: Callable[[ManifestFile], bool],
     is_wanted: Callable[[DataFile], bool] = lambda _: True,
 ) -> tuple[FileEntry, ...]:
-    metadata, io = version._metadata, version._io
+    metadata, io = version.metadata, version.io
     terms = partitions.all_terms(metadata)
-    listed = manifests.manifests_of(version._snapshot, io)
+    listed = manifests.manifests_of(version.snapshot, io)
     index = deletes.read_index(listed, io, metadata=metadata, table=str(version.name))
     entries = manifests.live_entries(listed, io, may_hold=may_hold)
     found = [

@@ -86,12 +86,12 @@ def _batch(ids: Sequence[int], *, day: int) -> pa.RecordBatch:
 
 
 def _files(version: TableVersion) -> dict[str, tuple[Path, ...]]:
-    snapshot = version._snapshot
+    snapshot = version.snapshot
     assert snapshot is not None
     found = {
         "metadata": [version.metadata_location],
         "manifest list": [snapshot.manifest_list],
-        "manifest": [each.manifest_path for each in snapshot.manifests(version._io)],
+        "manifest": [each.manifest_path for each in snapshot.manifests(version.io)],
         "data": [file.path for file in version.files()],
         "deletes": [file.file_path for file in version.delete_files()],
     }

@@ -8,9 +8,9 @@ import pytest
 
 from headrace.config import Settings
 from headrace.errors import LakeError
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.registry import Registry
 from headrace.tables import intents
-from headrace.tables.catalogs.memo import MemoCatalog
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes

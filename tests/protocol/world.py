@@ -148,7 +148,7 @@ def doomed(world: World, *, keep: int, slack: int, rules: Rules) -> frozenset[in
 
 
 def refuses(world: World, request: Request, rules: Rules) -> bool:
-    """Whether the catalog would not carry out `request` now (`tables/catalogs/memo.py`)."""
+    """Whether the catalog would not carry out `request` now (`iceberg/memo_catalog.py`)."""
     table, snapshot = world.table, request.snapshot
     if any(table.ref(name) != snapshot_id for name, snapshot_id in request.expects):
         return True

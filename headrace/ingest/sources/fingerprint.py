@@ -37,13 +37,19 @@ class Fingerprint:
         """
         new = cls()
         for start, end in _counted(size):
-            _read(handle, start, end, into=new)
+            new._read(handle, start, end)
         if size > FULL_BYTES:
             handle.seek(size - BLOCK_BYTES)
             new._last = handle.read(BLOCK_BYTES)
         new._bytes = size
         handle.seek(size)
         return new
+
+    def _read(self, handle: BinaryIO, start: int, end: int) -> None:
+        handle.seek(start)
+        while start < end and (block := handle.read(min(end - start, _READ_BYTES))):
+            self._hash.update(block)
+            start += len(block)
 
     def update(self, block: bytes | memoryview) -> None:
         """Feed the next bytes."""
@@ -72,10 +78,3 @@ def _counted(end: int, *, since: int = 0) -> Iterator[tuple[int, int]]:
         if first < last:
             yield first, last
         stride += STRIDE_BYTES
-
-
-def _read(handle: BinaryIO, start: int, end: int, *, into: Fingerprint) -> None:
-    handle.seek(start)
-    while start < end and (block := handle.read(min(end - start, _READ_BYTES))):
-        into._hash.update(block)
-        start += len(block)

@@ -301,7 +301,7 @@ def _plan_again(
 ) -> CompactionPlan:
     """Plan what earlier groups left, or lost, in some partitions and among older schemes."""
     version = table.head()
-    spec_id = version._metadata.default_spec_id
+    spec_id = version.metadata.default_spec_id
 
     def is_there(file: FileEntry) -> bool:
         place = file.partition if file.spec_id == spec_id else None

@@ -118,6 +118,6 @@ def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[Parti
 
 
 def _schemes(version: TableVersion) -> frozenset[int]:
-    listed = manifests.manifests_of(version._snapshot, version._io)
+    listed = manifests.manifests_of(version.snapshot, version.io)
     data = (each for each in listed if each.content == ManifestContent.DATA)
     return frozenset(each.partition_spec_id for each in data if manifests.has_live_files(each))

@@ -140,9 +140,9 @@ def plan_compaction(
     triage = Triage(
         target_bytes=target_bytes,
         policy=policy,
-        spec_id=version._metadata.default_spec_id,
+        spec_id=version.metadata.default_spec_id,
         sorts=bool(keys),
-        order_id=clustering.find_order(version._metadata, keys),
+        order_id=clustering.find_order(version.metadata, keys),
         deleted_shares=deleted_shares(everything),
         flawed=find_flaws(version, considered).keys(),
     )
@@ -170,7 +170,7 @@ def files_of(
     """List files of some partitions, or all; older schemes do not stand in the way."""
     if partitions is None:
         return version.files()
-    spec_id = version._metadata.default_spec_id
+    spec_id = version.metadata.default_spec_id
     if version.spec_ids <= {spec_id}:
         return version.files(partitions=partitions)
     wanted = frozenset(partitions)
@@ -178,7 +178,7 @@ def files_of(
 
 
 def _keys(version: TableVersion, policy: CompactionPolicy) -> tuple[SortKey, ...]:
-    metadata, table = version._metadata, str(version.name)
+    metadata, table = version.metadata, str(version.name)
     if policy.strategy is Strategy.PACK:
         return ()
     if policy.sort_by:

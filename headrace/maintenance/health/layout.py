@@ -147,7 +147,7 @@ def _partitions(
     whole = full_plan(version, target_bytes=target_bytes)
     full, why = sizes(whole), reasons(whole)
     light = sizes(light_plan(version, target_bytes=target_bytes))
-    schema = version._metadata.schema()
+    schema = version.metadata.schema()
     return tuple(
         PartitionLayout(
             partition=key,

@@ -17,10 +17,10 @@ from headrace.errors import (
     StorageError,
     TablesElsewhereError,
 )
+from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
 from headrace.registry import Registry, error_of
 from headrace.storage import durable
 from headrace.storage.locations import local_path
-from headrace.tables.catalogs.memo import CATALOG, MemoCatalog
 
 CATALOG_NAME = "lake"
 _CATALOG_WAIT_S = 30

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
-from pyiceberg.catalog import MetastoreCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     CommitStateUnknownException,
@@ -41,10 +40,11 @@ from headrace.errors import (
     TableNotFoundError,
     is_full,
 )
+from headrace.iceberg.memo_catalog import CATALOG
+from headrace.iceberg.pyiceberg_calls import delete_old_metadata
 from headrace.iceberg.standard_properties import metadata_folder
 from headrace.iceberg.updates import requires
 from headrace.tables import intents
-from headrace.tables.catalogs.memo import CATALOG
 from headrace.tables.commits.adopt import adopting
 from headrace.tables.commits.change import Change, Commit
 from headrace.tables.commits.planned import PlannedTable, StagedTable
@@ -199,7 +199,9 @@ def commit_updates(
                 time.sleep(_backoff_s(attempt))
                 continue
             crash_point("updates.after_swap")
-            _prune_metadata(table, current, response.metadata)
+            delete_old_metadata(
+                table.lake.catalog, current.io, before=current.metadata, after=response.metadata
+            )
             return response.metadata
     raise CatalogBusyError(str(table.name), attempts=ATTEMPTS_MAX)
 
@@ -265,7 +267,9 @@ def _swap(
             remove_all(current.io, staged.written)
             raise refusal from error
         return landed
-    _prune_metadata(table, current, response.metadata)
+    delete_old_metadata(
+        table.lake.catalog, current.io, before=current.metadata, after=response.metadata
+    )
     return response.metadata
 
 
@@ -277,12 +281,6 @@ def _refusal(error: Exception, current: Table) -> StorageError | None:
         folder = metadata_folder(current.metadata.location, current.metadata.properties)
         return StorageFullError.at(folder, str(error))
     return None
-
-
-def _prune_metadata(table: LakeTable, current: Table, metadata: TableMetadata) -> None:
-    # the catalog prunes old metadata files itself only when a pyiceberg transaction commits
-    if isinstance(table.lake.catalog, MetastoreCatalog):
-        table.lake.catalog._delete_old_metadata(current.io, current.metadata, metadata)
 
 
 def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-from pyiceberg.table import CreateTableTransaction, Table
+from pyiceberg.table import Table
 from pyiceberg.table.update import TableUpdate
 
 from headrace.iceberg import partitions
+from headrace.iceberg.pyiceberg_calls import creation_of
 from headrace.iceberg.schema import refuse_reserved
 from headrace.identifiers import TableName
 from headrace.tables.evolution.plan import AlterPlan
@@ -72,8 +73,5 @@ def stage_table(
     transaction = lake.catalog.create_table_transaction(
         (name.namespace, name.name), wanted, partition_spec=spec, properties=said
     )
-    return StagedTable(lake, name, staged=transaction._table, creation=_updates_of(transaction))
-
-
-def _updates_of(transaction: CreateTableTransaction) -> tuple[TableUpdate, ...]:
-    return transaction._updates
+    staged, creation = creation_of(transaction)
+    return StagedTable(lake, name, staged=staged, creation=creation)

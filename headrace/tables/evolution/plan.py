@@ -12,6 +12,7 @@ from pyiceberg.types import NestedField
 
 from headrace.errors import AlterRefusedError, ContractError
 from headrace.iceberg import partitions
+from headrace.iceberg.pyiceberg_calls import fields_by_id, mapped_field, parents_by_id
 from headrace.tables.evolution.protected_columns import (
     DROP,
     RELAX,
@@ -202,7 +203,7 @@ def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, ta
         path, own = f"{parent}{dot}{step.to}", schema.find_field(step.path).field_id
     else:
         return
-    found = mapping._field_by_name.get(path)
+    found = mapped_field(mapping, path)
     if found is not None and found.field_id != own:
         detail = f"`{path}` names another, older column in its files without field ids"
         raise AlterRefusedError(table, detail)
@@ -210,11 +211,11 @@ def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, ta
 
 def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:
     """Let a mapping know the names of `after`, besides those it knows."""
-    old, new = before._lazy_id_to_field, after._lazy_id_to_field
+    old, new = fields_by_id(before), fields_by_id(after)
     renamed = {i: f for i, f in new.items() if i in old and old[i].name != f.name}
     added: dict[int, list[NestedField]] = {}
     for key, each in new.items():
-        parent = after._lazy_id_to_parent.get(key, _ROOT)
+        parent = parents_by_id(after).get(key, _ROOT)
         if key not in old and (parent == _ROOT or parent in old):
             added.setdefault(parent, []).append(each)
     return update_mapping(mapping, renamed, added)

@@ -26,6 +26,7 @@ from pyiceberg.types import (
 
 from headrace.errors import AlterRefusedError, ContractError
 from headrace.iceberg import schema as schemas
+from headrace.iceberg.pyiceberg_calls import id_of_path
 from headrace.identifiers import is_reserved, plain_name
 from headrace.tables.evolution.steps import (
     AddColumn,
@@ -166,7 +167,7 @@ class _Editor:
 
     def _find(self, path: str) -> NestedField:
         # not `find_field` alone: it also takes short forms, which two fields may share
-        found = self._schema._name_to_id.get(path)
+        found = id_of_path(self._schema, path)
         if found is None or self._schema.find_column_name(found) != path:
             paths = [self._schema.find_column_name(i) or "" for i in self._schema.field_ids]
             near = difflib.get_close_matches(path, paths, n=1)

@@ -21,10 +21,10 @@ from headrace.errors import (
     StorageError,
     StorageFullError,
 )
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.identifiers import TableName
 from headrace.registry import Registry, error_of
 from headrace.storage.locations import local_path
-from headrace.tables.catalogs.memo import MemoCatalog
 from headrace.tables.commits import operations
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance

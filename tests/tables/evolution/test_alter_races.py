@@ -15,6 +15,7 @@ from headrace.errors import (
     CommitConflictError,
     DatabaseUnavailableError,
 )
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.tables import alter
 from headrace.tables.alter import (
     AddColumn,
@@ -22,7 +23,6 @@ from headrace.tables.alter import (
     RenameColumn,
     Repartition,
 )
-from headrace.tables.catalogs.memo import MemoCatalog
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake

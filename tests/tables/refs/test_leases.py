@@ -12,8 +12,8 @@ from pyiceberg.table.snapshots import ancestors_of
 
 from headrace.config import Settings
 from headrace.errors import LeaseLapsedError, ProtectedRefError, SnapshotNotFoundError
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.catalogs.memo import MemoCatalog
 from headrace.tables.commits import operations
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable

@@ -1,5 +1,7 @@
 """The embedded catalog: pyiceberg's SQL catalog; metadata files are checked, durable and read once."""
 
+# pyright: reportPrivateUsage=false
+
 import time
 import uuid
 from collections import OrderedDict
@@ -92,7 +94,7 @@ class MemoCatalog(SqlCatalog):
         if not location:
             msg = f"Table does not exist: {namespace}.{name}"
             raise NoSuchTableError(msg)
-        metadata = self._metadata_at(location)
+        metadata = self.metadata_at(location)
         return Table(
             identifier=(*spaces, name),
             metadata=metadata,
@@ -101,7 +103,13 @@ class MemoCatalog(SqlCatalog):
             catalog=self,
         )
 
-    def _metadata_at(self, location: str) -> TableMetadata:
+    def metadata_at(self, location: str) -> TableMetadata:
+        """Return the metadata of a file, remembered or read and checked.
+
+        Raises:
+            CorruptFileError: If the file is missing or damaged; it says what is still sound.
+
+        """
         metadata = self._remembered.get(location)
         if metadata is None:
             io = self._load_file_io(location=location)
@@ -175,9 +183,7 @@ class MemoCatalog(SqlCatalog):
         for requirement in requirements:
             requirement.validate(current_table.metadata)
         metadata = _updated(current_table, updates)
-        version = self._parse_metadata_version(current_table.metadata_location) + 1
-        folder = metadata_folder(metadata.location, metadata.properties)
-        location = f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json"
+        location = self.next_location(metadata, after=current_table.metadata_location)
         return StagedTable(
             identifier=table_identifier,
             metadata=metadata,
@@ -200,6 +206,16 @@ class MemoCatalog(SqlCatalog):
         except OSError as error:
             remove(io, metadata_path)
             raise StorageError.of(metadata_path, error) from error
+
+    def next_location(self, metadata: TableMetadata, *, after: str) -> str:
+        """Name the metadata file that follows the one at `after`."""
+        version = self._parse_metadata_version(after) + 1
+        folder = metadata_folder(metadata.location, metadata.properties)
+        return f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json"
+
+    def io_of(self, metadata: TableMetadata, location: str) -> FileIO:
+        """Return the file access of a table whose metadata file lies at `location`."""
+        return self._load_file_io(metadata.properties, location)
 
     def _remember(self, location: str, metadata: TableMetadata) -> None:
         self._remembered[location] = metadata
