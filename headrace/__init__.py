@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace import tables
     from headrace.api import Lake
     from headrace.config import MIB, Settings
     from headrace.errors import LakeError
     from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle
+    from headrace.maintenance.compaction.any_table import compact
 
 __all__ = [
     "MIB",
@@ -23,10 +23,9 @@ __all__ = [
     "SampleLoader",
     "Settings",
     "Shuffle",
-    "tables",
+    "compact",
 ]
 
-_ROOMS = frozenset({"tables"})
 _HOMES = {
     "MIB": "headrace.config",
     "Batch": "headrace.loading",
@@ -36,12 +35,11 @@ _HOMES = {
     "SampleLoader": "headrace.loading",
     "Settings": "headrace.config",
     "Shuffle": "headrace.loading",
+    "compact": "headrace.maintenance.compaction.any_table",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attributes are of any type
-    if name in _ROOMS:
-        return import_module(f"headrace.{name}")
     home = _HOMES.get(name)
     if home is None:
         msg = f"module `headrace` has no attribute `{name}`; it has {', '.join(__all__)}"

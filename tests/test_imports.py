@@ -25,6 +25,7 @@ HEAVY = {
     "typer",
     "rich",
 }
+ROOMS = ("headrace", "orchestration", "ui", "demo")
 LIST_MODULES = "import json, sys; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
 
 
@@ -58,6 +59,14 @@ def test_checking_declarations_loads_no_tables_where_there_are_none(tmp_path: Pa
 def test_imports_run_one_way(capsys: pytest.CaptureFixture[str]) -> None:
     status = lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=None)
     assert status == EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_only_the_public_names_are_imported_by_string() -> None:
+    # the linter cannot see such an import, so it could run upwards unnoticed
+    by_string = ("import_module", "__import__")
+    sources = {path: path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py")}
+    found = {path for path, text in sources.items() if any(name in text for name in by_string)}
+    assert found == {ROOT / "headrace" / "__init__.py"}
 
 
 def test_every_public_name_is_there() -> None:

@@ -1,4 +1,4 @@
-"""Compaction of any PyIceberg table; no lake is needed. People reach it as `hr.tables.compact`."""
+"""Compaction of any PyIceberg table; no lake is needed. People reach it as `hr.compact`."""
 
 from dataclasses import dataclass, field
 

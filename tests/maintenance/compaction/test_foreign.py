@@ -113,7 +113,7 @@ def test_rows_of_a_stock_table_read_the_same_from_a_file_per_partition(
     for start in range(0, 60, 20):
         table.append(rows(range(start, start + 20)))
     before, snapshots = read(table), len(table.metadata.snapshots)
-    plan = hr.tables.compact(catalog.load_table("mydb.events"), target_bytes=512 * hr.MIB)
+    plan = hr.compact(catalog.load_table("mydb.events"), target_bytes=512 * hr.MIB)
     assert str(plan).startswith(f"mydb.events at snapshot {table.metadata.current_snapshot_id}")
     assert read(table) == before
     done = plan.apply()
@@ -123,7 +123,7 @@ def test_rows_of_a_stock_table_read_the_same_from_a_file_per_partition(
     assert len(table.metadata.snapshots) == snapshots + 1
     found = table.scan(row_filter=EqualTo("id", 42)).to_arrow()["id"].to_pylist()
     assert found == [42]
-    assert not hr.tables.compact(table)
+    assert not hr.compact(table)
     table.append(rows([100]))
     assert len(read(table)) == 61
 
@@ -132,7 +132,7 @@ def test_what_stock_writers_add_between_plan_and_apply_is_kept(catalog: Catalog)
     table = partitioned(catalog)
     for start in (0, 10):
         table.append(rows(range(start, start + 10)))
-    plan = hr.tables.compact(table)
+    plan = hr.compact(table)
     table.append(rows([50]))
     table.delete(EqualTo("id", 3))  # rewrites a file that was planned
     done = plan.apply()
@@ -146,8 +146,8 @@ def test_the_size_a_table_declares_is_aimed_at(catalog: Catalog) -> None:
         transaction.set_properties({"write.target-file-size-bytes": "1"})
     table.append(rows([1]))
     table.append(rows([2]))
-    assert not hr.tables.compact(table)
-    assert hr.tables.compact(table, target_bytes=hr.MIB)
+    assert not hr.compact(table)
+    assert hr.compact(table, target_bytes=hr.MIB)
 
 
 def test_a_declared_sort_order_is_kept_and_stays_the_tables_own(catalog: Catalog) -> None:
@@ -159,7 +159,7 @@ def test_a_declared_sort_order_is_kept_and_stays_the_tables_own(catalog: Catalog
     order_id = table.metadata.default_sort_order_id
     for start in (10, 0):
         table.append(rows(range(start, start + 10)))
-    hr.tables.compact(table).apply()
+    hr.compact(table).apply()
     (path,) = files(table)
     found = pq.read_table(path.removeprefix("file://")).to_pylist()
     named = [row for row in found if row["Name With Spaces"] is not None]
@@ -169,18 +169,18 @@ def test_a_declared_sort_order_is_kept_and_stays_the_tables_own(catalog: Catalog
     )
     assert table.metadata.default_sort_order_id == order_id
     assert len(table.metadata.sort_orders) == 1
-    assert not hr.tables.compact(table)
+    assert not hr.compact(table)
 
 
 def test_keys_of_the_caller_do_not_become_the_tables_order(catalog: Catalog) -> None:
     table = partitioned(catalog)
     table.append(rows([3, 1, 2]))
     policy = CompactionPolicy(sort_by=("id",))
-    hr.tables.compact(table, policy=policy).apply()
+    hr.compact(table, policy=policy).apply()
     assert table.refresh().scan().to_arrow()["id"].to_pylist() == [1, 2, 3]
     assert table.metadata.default_sort_order_id == 0
-    assert not hr.tables.compact(table, policy=policy)
-    assert not hr.tables.compact(table)
+    assert not hr.compact(table, policy=policy)
+    assert not hr.compact(table)
 
 
 def test_files_without_field_ids_are_read_through_the_name_mapping(
@@ -192,7 +192,7 @@ def test_files_without_field_ids_are_read_through_the_name_mapping(
         pq.write_table(rows([number, number + 10]), path)
         table.add_files([f"file://{path}"])
     before = read(table)
-    done = hr.tables.compact(table).apply()
+    done = hr.compact(table).apply()
     assert (done.files_before, done.files_after) == (3, 1)
     assert read(table) == before
     with table.update_schema() as update:
@@ -212,7 +212,7 @@ def test_files_that_nobody_can_tell_the_columns_of_are_refused_by_name(
         transaction.remove_properties("schema.name-mapping.default")
     before = table.metadata.current_snapshot_id
     with pytest.raises(UnfitFileError, match="no field id"):
-        hr.tables.compact(table).apply()
+        hr.compact(table).apply()
     assert table.refresh().metadata.current_snapshot_id == before
 
 
@@ -241,7 +241,7 @@ def test_files_that_cannot_be_rewritten_here_are_refused_before_anything_is_chan
     with Lake.of(catalog, settings=settings) as lake:
         operations.append(lake.table("mydb.events"), [foreign], provenance=Provenance())
     with pytest.raises(UnsupportedTableError, match=said):
-        hr.tables.compact(catalog.load_table("mydb.events"))
+        hr.compact(catalog.load_table("mydb.events"))
 
 
 def test_tables_that_are_none_of_a_catalog_or_of_another_version_are_refused(
@@ -250,11 +250,11 @@ def test_tables_that_are_none_of_a_catalog_or_of_another_version_are_refused(
     table = partitioned(catalog)
     table.append(rows([1]))
     with pytest.raises(UnsupportedTableError, match="no catalog"):
-        hr.tables.compact(StaticTable.from_metadata(table.metadata_location))
+        hr.compact(StaticTable.from_metadata(table.metadata_location))
     old = catalog.create_table("mydb.old", SCHEMA, properties={"format-version": "1"})
     with pytest.raises(UnsupportedTableError, match="format version 1"):
-        hr.tables.compact(old)
+        hr.compact(old)
     catalog.create_namespace("My Db")
     odd = catalog.create_table(("My Db", "events"), SCHEMA)
     with pytest.raises(InvalidNameError, match="`My Db`"):
-        hr.tables.compact(odd)
+        hr.compact(odd)
