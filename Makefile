@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH ?= all
 KILLS ?= 12
+TODAY := $(shell date -u +%Y%m%d)
 STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 # processes import thousands of modules, which compile in 2 to 4 s of CPU: once for all of them, even
@@ -13,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-versions proofs lint types imports check dagster ui bench requirements clean
+.PHONY: help setup demo test test-fast test-browser test-versions proofs lint types imports check dagster ui bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -34,7 +35,10 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 	@$(BIN)/python -m demo.run
 
 test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
+
+test-fast: $(READY) ## what takes a minute, for while you edit: no processes, no dbt, Dagster, torch or pages
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
 
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
@@ -45,8 +49,9 @@ test-versions: ## every test on each Python from 3.11 to 3.13 that is installed,
 	    $(MAKE) VENV=.venv-$$version PYTHON=python$$version test || exit 1; \
 	  else echo "python$$version is not installed"; fi; done
 
-proofs: $(READY) ## the long forms of the proofs: hours; KILLS is how often the demo is killed
+proofs: $(READY) ## the long forms of the proofs and all random examples: hours; KILLS is how often the demo is killed
 	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0
+	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof' --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
 
 lint: $(READY) ## style and formatting

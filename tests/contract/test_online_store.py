@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, OnlineStore, ViewState, column_values
+from tests.amounts import examples
 
 Factory = Callable[[], OnlineStore]
 START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
@@ -108,7 +109,7 @@ def test_a_null_value_of_a_newer_row_is_a_value(store: OnlineStore) -> None:
 )
 @settings(
     deadline=None,
-    max_examples=40,
+    max_examples=examples(40, few=15),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_order_of_arrival_ends_in_the_same_latest_rows(

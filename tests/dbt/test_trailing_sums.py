@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.amounts import examples
 from tests.dbt.raw_lake import START, stream_rows
 
 HOUR = dt.timedelta(hours=1)
@@ -114,7 +115,7 @@ events_of_a_test = st.lists(
     max_size=12,
 )
 many_examples = settings(
-    max_examples=150,
+    max_examples=examples(150, few=40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -12,6 +12,7 @@ from headrace.config import Settings
 from headrace.definitions.load import inspect_declarations, load_sample_sets, load_streams
 from headrace.definitions.source_lines import read_document
 from headrace.errors import DefinitionError
+from tests.amounts import examples
 
 GOOD = """\
 stream: clicks
@@ -171,7 +172,7 @@ def test_two_streams_cannot_fill_one_table(folder: Path) -> None:
     )
 
 
-@run_settings(max_examples=200, deadline=None)
+@run_settings(max_examples=examples(200, few=60), deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_makes_the_reader_raise(
     tmp_path_factory: pytest.TempPathFactory, text: str
@@ -182,7 +183,7 @@ def test_no_text_makes_the_reader_raise(
     assert document.problems or document.content is not None or document.lines
 
 
-@run_settings(max_examples=200, deadline=None)
+@run_settings(max_examples=examples(200, few=60), deadline=None)
 @given(st.integers(0, len(GOOD) - 1), st.text("{}[]:,&*!|>'\"%@`\n -xa1", max_size=4))
 def test_no_slip_in_a_stream_makes_loading_raise_anything_but_problems(
     tmp_path_factory: pytest.TempPathFactory, at: int, slip: str

@@ -27,6 +27,7 @@ from headrace.errors import ConditionError
 from headrace.identifiers import TableName
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.dml import conditions, keyed
 from tests.dml.keyed import SCHEMES, Row, add_rows, arrow, keyed_table
 
@@ -62,7 +63,9 @@ def checked(table: LakeTable, condition: object) -> Condition:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60, few=20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     condition=conditions.conditions,

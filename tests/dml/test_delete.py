@@ -17,6 +17,7 @@ from headrace.errors import ConditionError, CorruptFileError
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
+from tests.amounts import examples
 from tests.dml import conditions, keyed
 from tests.dml.keyed import SCHEMES, Row, add_rows, in_order, keyed_table, paths, rows_of
 from tests.dml.test_merge import delete_some, key, others_count, row
@@ -33,7 +34,11 @@ def delete(table: LakeTable, condition: str) -> Deleted:
     return delete_where(table, condition, provenance=Provenance())
 
 
-@limits(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(
+    max_examples=examples(25, few=10),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_deletes_leave_what_sql_would_leave(
     lake: Lake, engine: DuckDBEngine, data: st.DataObject

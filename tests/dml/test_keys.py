@@ -14,6 +14,7 @@ from headrace.dml.keys import NONE, KeyFilter, KeySet
 from headrace.identifiers import TableName
 from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.dml import keyed
 from tests.dml.keyed import SCHEMA, SCHEMES, Row, add_rows, arrow, keyed_table
 
@@ -73,7 +74,9 @@ def test_many_wide_columns_do_not_make_different_keys_equal() -> None:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25, few=10),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     files=st.lists(st.lists(keyed.rows, min_size=1, max_size=3), min_size=1, max_size=4),

@@ -28,6 +28,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.dml import keyed
 from tests.dml.keyed import (
     SCHEMA,
@@ -71,7 +72,11 @@ def merged_rows(old: Sequence[Row], new: Sequence[Row], key: Sequence[str]) -> l
     return [*(each for each in old if tuple(each[i] for i in at) not in keys), *new]
 
 
-@limits(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@limits(
+    max_examples=examples(30, few=10),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(data=st.data())
 def test_merges_hold_what_a_dictionary_would(
     lake: Lake, engine: DuckDBEngine, data: st.DataObject

@@ -18,6 +18,7 @@ from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
@@ -209,7 +210,9 @@ def test_deletion_vectors_are_refused_by_name(lake: Lake) -> None:
 
 @given(data=st.data())
 @hypothesis.settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15, few=8),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_mix_of_appends_and_position_deletes_reads_as_every_reader_reads_it(
     lake: Lake, data: st.DataObject

@@ -27,6 +27,7 @@ from headrace.tables.evolution.schema_edit import edit
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.version import TableVersion, read_file
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.conftest import ROOT
 from tests.tables import evolved
 
@@ -106,7 +107,7 @@ def stored(draw: evolved.Draw, kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=examples(150, few=40), deadline=None)
 @given(data=st.data())
 def test_a_slice_of_any_batch_is_projected_to_what_its_rows_show(data: st.DataObject) -> None:
     first = data.draw(first_schemas())
@@ -132,7 +133,7 @@ def test_a_slice_of_any_batch_is_projected_to_what_its_rows_show(data: st.DataOb
     assert read.to_pylist() == expected
 
 
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=examples(12, few=5), deadline=None)
 @given(data=st.data())
 def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
     shared: Lake, data: st.DataObject

@@ -17,6 +17,7 @@ from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.sources.files import FileSource
 from headrace.tables.lake import Lake
+from tests.amounts import examples
 from tests.ingest.factories import (
     BAD,
     EXPECTED,
@@ -53,7 +54,9 @@ def test_a_bad_record_is_refused_by_its_code_and_its_neighbours_are_kept(
 
 @pytest.mark.parametrize("format_", FORMATS)
 @run_settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(10, few=5),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_rows_and_dead_letters_together_are_what_was_consumed(
@@ -113,7 +116,7 @@ def _mangled(draw: st.DrawFn, good: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("format_", "decoder"), [("json", JsonDecoder), ("csv", CsvDecoder)], ids=["json", "csv"]
 )
-@run_settings(max_examples=200, deadline=None)
+@run_settings(max_examples=examples(200, few=60), deadline=None)
 @given(data=st.data())
 def test_whole_batches_and_single_records_are_judged_alike(
     format_: str, decoder: type[LineDecoder], data: st.DataObject

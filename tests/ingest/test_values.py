@@ -13,6 +13,7 @@ from headrace.ingest.contract import check
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.values import NOT_EXACT, convert, holds
+from tests.amounts import examples
 from tests.ingest.factories import json_line, make_stream
 
 
@@ -92,7 +93,7 @@ _AROUND_EXACT = st.one_of(
 )
 
 
-@run_settings(max_examples=50, deadline=None)
+@run_settings(max_examples=examples(50, few=20), deadline=None)
 @given(st.lists(_AROUND_EXACT, min_size=1, max_size=20), st.sampled_from(["double", "float"]))
 def test_whole_numbers_become_floating_ones_exactly_or_are_refused_in_every_format(
     numbers: list[int], declared: str

@@ -15,6 +15,7 @@ from headrace.datasets.files import FilePlan, PlannedFile
 from headrace.loading import FeatureSpec, SampleLoader, Shuffle
 from headrace.loading.plan import EpochOrder, Remainder, Share
 from headrace.loading.shuffle import permutation
+from tests.amounts import examples
 from tests.loading.factories import Options, flat, numbers, write_plan
 
 N = FeatureSpec(sparse=["n"])
@@ -197,7 +198,9 @@ def rows_of(order: EpochOrder, share: Share, *, start: int = 0) -> list[list[tup
     world_size=st.integers(1, 5),
     pad=st.booleans(),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=examples(150, few=50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 def test_no_row_is_lost_or_doubled_whatever_the_sizes(
     sizes: list[list[int]],
     shuffle: Shuffle | None,
@@ -241,7 +244,7 @@ def test_no_row_is_lost_or_doubled_whatever_the_sizes(
 
 @given(sizes=groups, shuffle=shuffles, batch_size=st.integers(1, 12))
 @settings(
-    max_examples=15,
+    max_examples=examples(15, few=6),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

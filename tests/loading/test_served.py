@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from headrace.datasets.files import FilePlan
 from headrace.errors import FeatureSpecError
 from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, batch_of
+from tests.amounts import examples
 from tests.loading.factories import write_file
 
 LONGS = st.integers(-(2**63), 2**63 - 1)
@@ -69,7 +70,9 @@ def assert_same(one: Batch, other: Batch) -> None:
 
 @given(rows=ROWS)
 @settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(25, few=10),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_served_values_are_the_batch_of_training(tmp_path: Path, rows: list[Any]) -> None:
     loaded = trained(tmp_path, pa.Table.from_pylist(rows, schema=SCHEMA), SPEC)

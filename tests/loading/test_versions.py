@@ -22,6 +22,7 @@ from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.loading.factories import write_file
 from tests.samples.factories import Shop, at, sample_set, settings_in
 
@@ -103,7 +104,9 @@ def held(version: TableVersion) -> list[dict[str, object]]:
 
 @given(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=4), shuffled=st.booleans())
 @settings(
-    deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=examples(6, few=3),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_columns_are_those_of_the_version_after_any_change_of_its_table(
     lake: Lake, steps: Sequence[Sequence[Step]], shuffled: bool

@@ -33,7 +33,7 @@ from tests.proofs.test_interleaving import elsewhere
 from tests.tables.factories import events_table
 
 _LOG = logging.getLogger(__name__)
-SECONDS_SHORT, SECONDS_LONG = 2, 60
+SECONDS_SHORT, SECONDS_LONG = 1, 60
 _REFUSED = (CommitConflictError, CatalogBusyError, FencedError)  # nothing was changed, try again
 _IDS = 1_000_000  # of each worker
 _SNAPSHOTS_KEPT = 40

@@ -19,6 +19,7 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.tables.lake import Lake
+from tests.amounts import seed_of_today
 from tests.conftest import ROOT
 from tests.processes import CONTEXT
 from tests.proofs.invariants import Facts, engine_rows
@@ -62,12 +63,12 @@ def plain(saved: Saved) -> dict[str, Plain]:
 
 
 @each_job
-def test_any_few_calls_may_fail_or_kill(saved: Saved, plain: dict[str, Plain], job: Job) -> None:
-    chance = random.Random(job.name)
-    for strike in chance.sample(plain[job.name].strikes, 2):
-        _survives(saved, job, plain[job.name].after, strike)
-    for passage in chance.sample(plain[job.name].passages, min(1, len(plain[job.name].passages))):
-        _survives_crash(saved, job, plain[job.name].after, passage)
+def test_any_call_may_fail_or_kill(saved: Saved, plain: dict[str, Plain], job: Job) -> None:
+    chance = random.Random(f"{job.name} {seed_of_today()}")
+    undisturbed = plain[job.name]
+    _survives(saved, job, undisturbed.after, chance.choice(undisturbed.strikes))
+    for passage in chance.sample(undisturbed.passages, min(1, len(undisturbed.passages))):
+        _survives_crash(saved, job, undisturbed.after, passage)
 
 
 @pytest.mark.proof

@@ -1,7 +1,8 @@
 """Every operation interrupted by every other: the rows are those of one order, or it says why not."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -16,6 +17,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import seed_of_today
 from tests.proofs import operations as ops
 from tests.proofs.operations import Operation, finish, rows_of
 from tests.tables.factories import day_key, events, events_table
@@ -44,6 +46,7 @@ SECOND = [
     ops.OTHER_SCHEMA_CHANGE,
     ops.tagging("other"),
 ]
+SECOND_SHORT = 3  # of these, others each day
 
 
 @contextmanager
@@ -90,13 +93,40 @@ def interrupted_before_the_swap(
         interruption()
 
 
-@pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
-@pytest.mark.parametrize("moment", ["planned", "staged"])
+each_first = pytest.mark.parametrize("first", FIRST, ids=lambda each: each.name)
+each_moment = pytest.mark.parametrize("moment", ["planned", "staged"])
+
+
+@each_first
+@each_moment
 def test_an_operation_interrupted_by_another_gives_the_rows_of_one_order(
     settings: Settings, first: Operation, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    chance = random.Random(f"{first.name} {moment} {seed_of_today()}")
+    interrupted_by(
+        chance.sample(SECOND, SECOND_SHORT), settings, first, moment, monkeypatch=monkeypatch
+    )
+
+
+@pytest.mark.proof
+@each_first
+@each_moment
+def test_an_operation_interrupted_by_any_other_gives_the_rows_of_one_order(
+    settings: Settings, first: Operation, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted_by(SECOND, settings, first, moment, monkeypatch=monkeypatch)
+
+
+def interrupted_by(
+    each: Sequence[Operation],
+    settings: Settings,
+    first: Operation,
+    moment: str,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with Lake.open(settings) as lake, elsewhere(settings) as other:
-        for second in SECOND:
+        for second in each:
             table = prepared(lake)
             before = rows_of(table)
             start = table.head().snapshot_id

@@ -18,12 +18,13 @@ from headrace.samples.labels import is_kept, kept_sql
 from headrace.samples.resolve import Recipe, resolve
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.samples.factories import TAPS, Shop, at, day, sample_set
 
 rates = st.decimals(min_value="0.000001", max_value="1", places=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60, few=20), deadline=None)
 @given(ids=st.lists(st.text(max_size=12), max_size=20), rate=rates, salt=st.text(max_size=6))
 def test_python_and_sql_keep_the_same_negatives(ids: list[str], rate: Decimal, salt: str) -> None:
     ids = [text.replace("\0", "") for text in ids]

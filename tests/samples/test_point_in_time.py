@@ -19,6 +19,7 @@ from headrace.samples.point_in_time import (
     split_sql,
     trino_sql,
 )
+from tests.amounts import examples
 from tests.samples.oracle import Row, newest_known
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -152,7 +153,7 @@ def numbered(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80, few=25), deadline=None)
 @given(exposures=exposure_rows, features=feature_rows, join=joins)
 @example(exposures=[], features=[], join=join_of())
 def test_every_form_gives_what_looking_at_every_row_gives(

@@ -28,6 +28,7 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.serving.conftest import START, hours, row
 
 Views = Callable[..., LakeTable]
@@ -200,7 +201,7 @@ def test_a_store_is_like_a_new_one(
 @given(history=HISTORY)
 @settings(
     deadline=None,
-    max_examples=100,
+    max_examples=examples(100, few=30),
     # a history is read as it is: making it shorter would take minutes
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from headrace.simulate.plan import Rates, SimulationPlan
 from headrace.simulate.run import simulate
 from headrace.simulate.truth import ServingMemory
+from tests.amounts import examples
 from tests.simulate.landed import Record, records
 
 TTL = timedelta(days=7)
@@ -156,7 +157,7 @@ QUESTIONS = st.lists(st.tuples(USERS, MOMENTS), max_size=12)
 LESSONS = st.lists(st.tuples(USERS, MOMENTS, st.integers(0, 4)), max_size=16)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300, few=100))
 @given(questions=QUESTIONS, lessons=LESSONS, cuts=st.lists(MOMENTS, max_size=3))
 def test_memory_answers_as_a_replay_would(
     questions: list[tuple[int, int]],

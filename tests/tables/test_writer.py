@@ -17,6 +17,7 @@ from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
 from headrace.tables.lake import Lake
 from headrace.tables.writer import OPEN_PARTITIONS_MAX, TableWriter, write_batches
+from tests.amounts import examples
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
 
@@ -122,7 +123,7 @@ def test_reading_some_partitions_opens_only_their_files(lake: Lake) -> None:
     assert [file.partition for file in files] == [day_key(2)]
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=examples(40, few=12), deadline=None)
 @given(
     days=st.lists(st.integers(0, 3), max_size=40),
     ids=st.lists(st.integers(0, 5), min_size=40, max_size=40),

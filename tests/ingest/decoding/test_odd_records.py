@@ -19,6 +19,7 @@ from headrace.ingest.sources import parquet_batches
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records
 from headrace.ingest.sources.csv_record import CsvRecordError, split_long, split_record
 from headrace.tables.lake import Lake
+from tests.amounts import examples
 from tests.ingest.factories import (
     CSV_HEADER,
     FIELDS,
@@ -182,7 +183,7 @@ def test_odd_lines_alone_and_many_mangled_ones_are_judged_alike(
 _CSV_TEXT = st.text(st.sampled_from('",\r ab\x00é'), min_size=1, max_size=12).filter(str.strip)
 
 
-@run_settings(max_examples=300, deadline=None)
+@run_settings(max_examples=examples(300, few=80), deadline=None)
 @given(_CSV_TEXT)
 def test_a_long_csv_line_is_split_as_a_short_one(text: str) -> None:
     try:

@@ -21,6 +21,7 @@ from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.status import status
 from headrace.tables.lake import Lake
+from tests.amounts import examples
 from tests.ingest.factories import audit, make_stream, rows_of
 
 AT = "2019-11-24T10:00:00Z"
@@ -266,7 +267,9 @@ EDITS = st.sampled_from(
 
 @pytest.mark.parametrize("format_", ["csv", "json"])
 @run_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=examples(60, few=20),
+    deadline=None,
 )
 @given(st.lists(st.tuples(EDITS, st.sampled_from("ab"), st.integers(0, 99)), max_size=25))
 def test_whatever_happens_to_files_each_record_taken_was_in_them_and_none_is_passed_over(

@@ -23,6 +23,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.version import FileEntry
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.maintenance.compaction.test_compact import MIB, stray_files
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
@@ -274,7 +275,7 @@ actions = st.lists(
 
 @hypothesis_settings(
     deadline=None,
-    max_examples=10,
+    max_examples=examples(10, few=5),
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # every example has its own table
 )
 @given(steps=actions, partition_by=st.sampled_from([(), ("day(event_time)",), ("void(id)",)]))

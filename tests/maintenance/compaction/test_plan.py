@@ -24,6 +24,7 @@ from headrace.maintenance.compaction.compact import PASSES_MAX
 from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.tables.lake import Lake
 from headrace.tables.version import FileEntry
+from tests.amounts import examples
 from tests.tables.factories import add, events_table
 
 CURRENT, OLDER, ORDER = 1, 0, 7
@@ -142,7 +143,7 @@ planners = st.builds(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=300)
+@hypothesis_settings(deadline=None, max_examples=examples(300, few=100))
 @given(files=file_lists(), planner=planners)
 def test_no_file_is_taken_twice_and_none_without_a_reason(
     files: list[FileEntry], planner: Planner
@@ -171,7 +172,7 @@ def test_no_file_is_taken_twice_and_none_without_a_reason(
         assert len(group) == 1 or sum(b.bytes for b in group) <= planner.policy.group_bytes
 
 
-@hypothesis_settings(deadline=None, max_examples=300)
+@hypothesis_settings(deadline=None, max_examples=examples(300, few=100))
 @given(files=file_lists(), planner=planners, shrunk=st.sampled_from([0.3, 0.8, 1.0]))
 def test_plans_end_and_what_they_leave_is_planned_no_more(
     files: list[FileEntry], planner: Planner, shrunk: float

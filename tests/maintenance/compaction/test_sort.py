@@ -41,6 +41,7 @@ from headrace.tables.commits import operations
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.version import FileEntry
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.disks import room_for
 from tests.maintenance.compaction.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table
@@ -75,7 +76,7 @@ def by_keys(row: tuple[Any, Any, Any]) -> tuple[Any, ...]:
 
 @hypothesis_settings(
     deadline=None,
-    max_examples=12,
+    max_examples=examples(12, few=6),
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # every example has its own table
 )
 @given(

@@ -23,6 +23,7 @@ from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.tables.factories import START, UTC_US, add, day_key, events_table
 
 SERIAL = itertools.count()
@@ -82,7 +83,9 @@ def test_what_a_rewrite_would_open_is_foreseen_exactly(lake: Lake) -> None:
 
 
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15, few=6),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     files=st.lists(

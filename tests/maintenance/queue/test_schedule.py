@@ -16,6 +16,7 @@ from headrace.maintenance.health.limits import Limits
 from headrace.maintenance.health.state import TableState
 from headrace.maintenance.queue.actions import Action, Kind
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
+from tests.amounts import examples
 from tests.maintenance.factories import (
     HOUR_MS,
     MIB,
@@ -237,7 +238,7 @@ def test_a_table_that_gains_least_is_served_though_others_never_run_out(
     pytest.fail(f"{poor.layout.partitions[0].full} are still waiting")
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=examples(50, few=20), deadline=None)
 @given(found=lakes, budget=st.integers(200, 400).map(lambda mib: mib * MIB))
 def test_rounds_of_a_lake_at_rest_end_with_an_empty_queue(
     found: list[TableState], budget: int

@@ -37,6 +37,7 @@ from headrace.tables.alter import (
 from headrace.tables.evolution.schema_edit import edit
 from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
+from tests.amounts import examples
 from tests.tables import evolved
 from tests.tables.visits import BONN, put, rows_of, visits_table
 
@@ -50,7 +51,7 @@ def metadata_with(now: Schema, *, last_column_id: int) -> TableMetadata:
     return metadata.model_copy(update=changed | {"last_column_id": last_column_id})
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=examples(150, few=40), deadline=None)
 @given(data=st.data())
 def test_every_edit_gives_the_schema_that_pyiceberg_makes_of_it(data: st.DataObject) -> None:
     columns = data.draw(evolved.structs(evolved.types()))

@@ -36,6 +36,7 @@ from headrace.tables.refs import leases, refs
 from headrace.tables.refs.leases import Lease
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.conftest import ROOT
 from tests.tables.factories import events, events_table
 
@@ -317,7 +318,7 @@ def lake_commit(table: LakeTable) -> Commit:
 
 TestRefsMachine = RefsMachine.TestCase
 TestRefsMachine.settings = settings(
-    max_examples=12,
+    max_examples=examples(12, few=5),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),

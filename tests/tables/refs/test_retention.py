@@ -25,6 +25,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
+from tests.amounts import examples
 from tests.maintenance.cleanup.cleaning import keeping
 from tests.tables.catalogs.test_foreign import catalog as foreign_catalog
 from tests.tables.catalogs.test_foreign import rows
@@ -78,7 +79,7 @@ ages = st.none() | st.integers(1, 12).map(lambda steps: steps * STEP_MS)
 refs_said = st.lists(st.tuples(st.integers(0, 20), st.booleans(), counts, ages), max_size=3)
 
 
-@hypothesis_settings(deadline=None, max_examples=100)
+@hypothesis_settings(deadline=None, max_examples=examples(100, few=40))
 @given(
     commits=st.lists(st.booleans(), min_size=1, max_size=10),
     moves=st.lists(st.integers(0, 10), max_size=2),

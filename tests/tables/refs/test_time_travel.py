@@ -25,6 +25,7 @@ from headrace.tables.commits import operations
 from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
+from tests.amounts import examples
 from tests.tables.catalogs.test_foreign import catalog as foreign_catalog
 from tests.tables.catalogs.test_foreign import rows
 from tests.tables.factories import add, events_table
@@ -128,7 +129,7 @@ steps = st.lists(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=120)
+@hypothesis_settings(deadline=None, max_examples=examples(120, few=40))
 @given(steps=steps, as_stock=st.booleans())
 def test_an_answer_is_what_was_current_then_whoever_expires(
     steps: list[tuple[str, int]], *, as_stock: bool
@@ -138,7 +139,7 @@ def test_an_answer_is_what_was_current_then_whoever_expires(
     assert history.wrong(trusted=not as_stock) == []
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(deadline=None, max_examples=examples(60, few=20))
 @given(steps=steps)
 def test_nothing_is_refused_where_nothing_has_expired(steps: list[tuple[str, int]]) -> None:
     history = History()
