@@ -23,6 +23,7 @@ from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
+from tests.amounts import seed_of_today
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 
@@ -72,11 +73,20 @@ def check_manifests(table: LakeTable) -> int:
     return live
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_counts_totals_and_sequence_numbers_hold_after_every_commit(lake: Lake, seed: int) -> None:
-    table, chance = events_table(lake), random.Random(seed)
+def test_counts_totals_and_sequence_numbers_hold_after_every_commit(lake: Lake) -> None:
+    hold_after_every_commit(lake, random.Random(seed_of_today()), commits=50)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(20))
+def test_counts_totals_and_sequence_numbers_hold_after_many_commits(lake: Lake, seed: int) -> None:
+    hold_after_every_commit(lake, random.Random(seed), commits=60)
+
+
+def hold_after_every_commit(lake: Lake, chance: random.Random, *, commits: int) -> None:
+    table = events_table(lake)
     sequence_of: dict[str, int] = {}
-    for number in range(60):
+    for number in range(commits):
         change_somehow(table, chance, number)
         head = table.head()
         for file in head.files():  # a file keeps the number of the commit that brought it
