@@ -19,6 +19,7 @@ from headrace.ingest.decoding.decoded import (
     unknown,
 )
 from headrace.ingest.values import Converted, convert
+from headrace.tables.evolution.declare import is_wider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,3 +107,25 @@ def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation
 def latest(rows: pa.Table, column: str) -> int | None:
     """Give the greatest time of a column in epoch microseconds; None without rows."""
     return pc.max(rows.column(column)).cast(pa.int64()).as_py() if rows.num_rows else None
+
+
+def contract_breaks(stream: Stream, schema: pa.Schema) -> list[str]:
+    """Name the declared columns that a table lacks or holds with another type; a wider type is fine."""
+    return [
+        field.name
+        for field in stream.table_schema()
+        if field.name not in schema.names
+        or not _can_hold(schema.field(field.name).type, field.type)
+    ]
+
+
+def _can_hold(found: pa.DataType, declared: pa.DataType) -> bool:
+    found, declared = _as_iceberg(found), _as_iceberg(declared)
+    return found == declared or is_wider(declared, found)
+
+
+def _as_iceberg(kind: pa.DataType) -> pa.DataType:
+    """Ignore what Arrow distinguishes and Iceberg does not: large offsets, names of list elements."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_as_iceberg(kind.value_type))
+    return pa.string() if pa.types.is_large_string(kind) else kind

@@ -303,16 +303,16 @@ class _Batch:
 
     def _close(self) -> None:
         self._open = False
-        self._rows.__exit__(None, None, None)
+        self._rows.close()
         if self._dead is not None:
-            self._dead.__exit__(None, None, None)
+            self._dead.close()
 
     def discard_on_error(self, kind: object, error: object, trace: object) -> None:
         """Remove half-written files if the split failed; leave what a commit may have adopted."""
         if self._open and isinstance(error, BaseException):
             for writer in (self._rows, self._dead):
                 if writer is not None:
-                    writer.__exit__(type(error), error, error.__traceback__)
+                    writer.discard()
 
 
 def _reason_of(violation: Violation, stream: Stream) -> str:

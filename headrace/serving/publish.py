@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.definitions.load import load_streams, view_of
-from headrace.definitions.stream import Stream
+from headrace.definitions.stream import KNOWN_AT, Stream
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
+from headrace.identifiers import TableName
 from headrace.serving.keys import refuse_unservable
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
@@ -82,6 +84,21 @@ def publish_view(
         except _MovedError:
             continue
     raise PublicationOvertakenError(str(view.name))
+
+
+def newest_known_at(lake: Lake, exposures: Sequence[TableName]) -> dt.datetime | None:
+    """Read the newest `known_at` of the exposure tables; None if they hold no row.
+
+    A lake of historical data has no present of its own: publishing as of the clock's time would serve
+    windows that end after the last exposure. Pass the result to `publish_view` as `as_of`.
+    """
+    found: list[dt.datetime] = []
+    for name in exposures:
+        version = lake.table(name).head()
+        for batch in version.batches(columns=[KNOWN_AT], partitions=version.partitions[-1:]):
+            newest: dt.datetime | None = pc.max(batch.column(KNOWN_AT)).as_py()
+            found += [] if newest is None else [newest]
+    return max(found, default=None)
 
 
 def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureView:

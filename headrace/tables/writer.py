@@ -127,9 +127,32 @@ class TableWriter:
             for key in list(self._open):
                 self._close_one(key)
 
+    def close(self) -> None:
+        """Complete every open file, so that `files` names all of them; idempotent.
+
+        If a file cannot be completed, all files of this writer are removed.
+
+        Raises:
+            ContractError: See `write_batches`.
+            StorageError: If a file cannot be written.
+
+        """
+        try:
+            self.roll()
+        except BaseException:
+            self.discard()
+            raise
+
     def discard(self) -> None:
-        """Remove the files after all: the commit that was to name them was refused for good."""
-        self._discard()
+        """Remove every file of this writer, complete ones too: no commit will name them; idempotent."""
+        for key in list(self._open):
+            self._open.pop(key).discard()
+        for file in self.files:
+            remove(self._table.io, file.file_path)
+        self.files = ()
+        if self._write_id:
+            intents.end(self._lake, [self._write_id])
+            self._write_id = ""
 
     def _file_of(self, key: partitions.PartitionKey) -> "_PartitionFile":
         if key not in self._open:
@@ -177,25 +200,10 @@ class TableWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self._discard()
-            return
-        try:
-            self.roll()
-        except BaseException:
-            self._discard()
-            raise
-
-    def _discard(self) -> None:
-        """Remove every file of this writer, closed ones too: no commit will name them."""
-        for key in list(self._open):
-            self._open.pop(key).discard()
-        for file in self.files:
-            remove(self._table.io, file.file_path)
-        self.files = ()
-        if self._write_id:
-            intents.end(self._lake, [self._write_id])
-            self._write_id = ""
+        if error is None:
+            self.close()
+        else:
+            self.discard()
 
 
 class _PartitionFile:

@@ -176,6 +176,20 @@ def test_rows_that_wait_for_many_partitions_stay_within_a_bound(
     assert sorted(file.record_count for file in writer.files) == [100] * 4
 
 
+def test_closing_and_discarding_twice_is_closing_and_discarding_once(lake: Lake) -> None:
+    table = lake.create(TableName("raw", "events"), EVENTS)
+    writer = TableWriter(table)
+    writer.write(events([1, 2]))
+    writer.close()
+    (file,) = writer.files
+    writer.close()
+    assert writer.files == (file,)
+    for _ in range(2):
+        writer.discard()
+        assert writer.files == ()
+        assert not Path(local_path(file.file_path)).exists()
+
+
 def test_what_a_column_is_called_never_leaves_the_tables_folder() -> None:
     term = partitions.Term("../../etc")
     assert partitions.path_of_key(("x/..",), (term,)) == ".._.._etc=x_.."

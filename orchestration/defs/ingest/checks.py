@@ -4,11 +4,11 @@ import datetime as dt
 from collections.abc import Iterator
 
 import dagster as dg
-import pyarrow as pa
 
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
+from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import Lake
 from orchestration.lib.keys import table_key
@@ -105,25 +105,3 @@ def refused_text(stream: Stream, found: RecentRecords) -> str:
         "`dead_letters.records`. Mend the producer or the contract, then "
         f"`headrace ingest acknowledge {stream.name}`."
     )
-
-
-def contract_breaks(stream: Stream, schema: pa.Schema) -> list[str]:
-    """Name the declared columns that the table lacks or has with another type; wider is fine."""
-    wanted = stream.table_schema()
-    return [
-        field.name
-        for field in wanted
-        if field.name not in schema.names or not _holds(schema.field(field.name), field)
-    ]
-
-
-def _holds(have: pa.Field, wanted: pa.Field) -> bool:
-    wider = {pa.int32(): (pa.int64(),), pa.float32(): (pa.float64(),)}
-    return _plain(have.type) in (_plain(wanted.type), *wider.get(wanted.type, ()))
-
-
-def _plain(data_type: pa.DataType) -> pa.DataType:
-    """Ignore what Arrow names but no table knows: large offsets, and the names of list elements."""
-    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
-        return pa.list_(_plain(data_type.value_type))
-    return pa.string() if pa.types.is_large_string(data_type) else data_type

@@ -1,19 +1,13 @@
 """The online store: the latest values of every feature view that a sample set uses."""
 
-import datetime as dt
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
-import pyarrow.compute as pc
 
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
-from headrace.definitions.stream import KNOWN_AT
-from headrace.identifiers import TableName
-from headrace.serving.publish import publish_view
+from headrace.serving.publish import newest_known_at, publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.tables.lake import Lake
 from orchestration.lib.keys import ONLINE_STORE, table_key
 from orchestration.lib.resource import LakeResource
 
@@ -61,18 +55,3 @@ def online_store() -> dg.Definitions:
         )
 
     return dg.Definitions(assets=[published])
-
-
-def newest_known_at(lake: Lake, exposures: Sequence[TableName]) -> dt.datetime | None:
-    """Find how far the lake's own time has come; None means the clock's.
-
-    History has no present: what a feature will be when windows end that are still open is no value
-    to serve, so the newest exposure says which moment it is.
-    """
-    found: list[dt.datetime] = []
-    for name in exposures:
-        version = lake.table(name).head()
-        for batch in version.batches(columns=[KNOWN_AT], partitions=version.partitions[-1:]):
-            newest: dt.datetime | None = pc.max(batch.column(KNOWN_AT)).as_py()
-            found += [] if newest is None else [newest]
-    return max(found, default=None)
