@@ -13,7 +13,7 @@ from demo.train import Score, train
 from headrace.datasets.versions import Dataset, load_dataset, lockfile_path, write_atomically
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
-from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.open import open_store
 from headrace.serving.store import Scalar
 from headrace.serving.vectors import FeatureVector, lookup_vector
 from headrace.tables.lake import Lake
@@ -143,7 +143,7 @@ def serve_one(lake: Lake, sample_set: SampleSet, model: Path) -> Served:
     """Look up the features of the newest exposure as of its own moment, and score it."""
     exposure = newest_exposure(lake, sample_set)
     entities: dict[str, Scalar] = {name: exposure[name] for name in sample_set.exposures.entities}
-    with SQLiteOnlineStore(lake.settings.online_store) as store:
+    with open_store(lake.settings) as store:
         at = exposure[sample_set.exposures.at]
         vector = lookup_vector(store, sample_set.features, entities, at=at)
     network, _ = load(model)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headrace.datasets.versions import list_datasets
-from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.open import existing_store
 from headrace.tables.lake import Lake
 
 
@@ -11,8 +11,9 @@ def marks(lake: Lake) -> dict[str, str]:
     """Mark every table by its snapshot, every version by its hash, every online view by its rows."""
     found = {str(name): str(lake.table(name).head().snapshot_id) for name in lake.names()}
     found |= {f"{lock.name} v{lock.version}": lock.content_hash for lock in list_datasets(lake)}
-    if lake.settings.online_store.exists():
-        with SQLiteOnlineStore(lake.settings.online_store) as store:
+    store = existing_store(lake.settings)
+    if store is not None:
+        with store:
             for view in store.views():
                 fresh = store.freshness(view)
                 if fresh is not None:

@@ -30,7 +30,7 @@ from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenanc
 from headrace.registry import CommitRecord
 from headrace.registry.checks import failed_checks
 from headrace.samples.resolve import Recipe
-from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.open import existing_store
 from headrace.tables.history.changes import changes
 from headrace.tables.history.commit_log import record_of
 from headrace.tables.lake import Lake, LakeTable
@@ -275,10 +275,11 @@ def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | No
 def _online(
     lake: Lake, *, heads: Mapping[str, int | None]
 ) -> tuple[OnlineView, ...] | UnreadableFacts:
-    if not lake.settings.online_store.is_file():
-        return ()
     try:
-        with SQLiteOnlineStore(lake.settings.online_store) as store:
+        store = existing_store(lake.settings)
+        if store is None:
+            return ()
+        with store:
             found = [store.freshness(view) for view in store.views()]
     except LakeError as error:  # the tables are there all the same
         return UnreadableFacts(name=ONLINE_STORE, code=error.code, text=str(error))

@@ -120,8 +120,8 @@ class OnlineStoreError(LakeError):
 class NotAFeatureViewError(LakeError):
     """The table does not say that it is a feature view, or the view is not published online."""
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table = table
+    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+        self.table, self.column = table, column  # the column that is missing, if one is
         super().__init__(f"`{table}` cannot be served: {detail}")
 
 

@@ -16,10 +16,10 @@ _DIGITS_MAX = 76  # of a decimal that Arrow holds
 
 
 def refuse_unservable(state: ViewState) -> None:
-    """Check that every column of a view can be kept, before anything is written.
+    """Check, before anything is written, that the store can keep every column of a view.
 
     Raises:
-        UnservableColumnError: Naming the first column that cannot.
+        UnservableColumnError: Naming the first column that it cannot keep.
 
     """
     for name in (*state.entity, *state.columns):
@@ -35,10 +35,10 @@ def refuse_unservable(state: ViewState) -> None:
 
 
 def exact_key(state: ViewState, entities: Mapping[str, object]) -> EntityKey:
-    """Pick a view's key out of entity values, each as the type its column has.
+    """Take a view's key from entity values, each as the type of its column.
 
-    What is the same value in another form is converted: a numpy integer, a time in another zone, a
-    decimal of another scale. What would be a guess is refused: `"1"`, `1.0` and `True` are not 1.
+    Equal values in another form are converted: a numpy integer, a time in another zone, a decimal
+    of another scale. Conversions that would guess are refused: `"1"`, `1.0` and `True` are not 1.
 
     Raises:
         EntityKeyError: Naming view and column.
@@ -62,7 +62,7 @@ def _part(state: ViewState, name: str, entities: Mapping[str, object]) -> Scalar
 
 
 def _exact(value: object, kind: pa.DataType) -> Scalar:
-    """Return the value as the store has it, or None if it is of another kind."""
+    """Return the value as the store keeps it, or None if its type is another."""
     if pt.is_decimal(kind):
         return _decimal(value, scale=kind.scale)
     if pt.is_timestamp(kind):

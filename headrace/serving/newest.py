@@ -52,7 +52,7 @@ class NewestRows:
         )
 
     def receded_sql(self, *, stored: str, spans: Sequence[Span]) -> str:
-        """Select the entities of `stored` whose rows in the spans are all older now, or gone.
+        """Select the entities of `stored` whose newest row in the spans is now older, or gone.
 
         `stored` has the entity, `event_time` and `known_at` of rows that happened in the spans.
         """
@@ -66,7 +66,7 @@ class NewestRows:
         )
 
     def held_back_sql(self, *, spans: Sequence[Span] | None) -> str:
-        """Select the days that hold rows not known yet."""
+        """Select the days with rows that are not known yet."""
         return (
             f"select distinct cast({self._event_time} as date) as day from {quote(self.relation)}"
             f" where {self._present(spans)} and {self._known_at} >= {_timestamp(self.as_of)}"
@@ -88,7 +88,7 @@ class NewestRows:
         kept = [f"{quote(name)} is not null" for name in names]
         if spans is not None:
             ranges = (
-                # literals, by which files that hold other days are skipped
+                # literals, so that the engine skips files of other days
                 f"({self._event_time} >= timestamptz '{first.date()} 00:00:00+00'"
                 f" and {self._event_time} < timestamptz '{end.date()} 00:00:00+00')"
                 for first, end in spans

@@ -18,11 +18,11 @@ Mode = Literal["full", "incremental", "unchanged", "superseded"]
 
 @dataclass(frozen=True, kw_only=True)
 class PublishPlan:
-    """What a publication reads: `days` again, or all of them where that is None.
+    """What a publication reads: the listed `days`, or all of them if None.
 
-    `may_recede` says that rows may have gone from those days, or changed, so that entities whose
-    stored row lies in them are compared, and looked for in all days if theirs is newer than what is
-    left.
+    `may_recede` says that rows of those days may have been deleted or changed. Then entities whose
+    stored row is in those days are compared with what is left, and read from all days if their
+    stored row is newer than that.
     """
 
     mode: Mode
@@ -60,7 +60,7 @@ def _since(lake: Lake, view: TableVersion, before: ViewState) -> Changes | Publi
     try:
         return changes(table, since=before.snapshot_id, until=view.snapshot_id)
     except UnsupportedTableError:
-        return PublishPlan(mode="full")  # it was partitioned otherwise in between
+        return PublishPlan(mode="full")  # the partition spec changed in between
     except SnapshotNotFoundError:
         pass
     try:
@@ -69,7 +69,7 @@ def _since(lake: Lake, view: TableVersion, before: ViewState) -> Changes | Publi
         return PublishPlan(mode="superseded")
     except SnapshotNotFoundError:
         return PublishPlan(mode="full")  # what is published was rolled back, or is unknown
-    # `main` still leads to what is published, and `view` is not behind it but before or beside
+    # the published snapshot is in the history of `main`, and `view` is older or on another branch
     return PublishPlan(mode="superseded")
 
 
@@ -80,14 +80,14 @@ def _is_append(found: Changes) -> bool:
 def _days_to_read(
     found: Changes, view: TableVersion, declared: FeatureView, before: ViewState
 ) -> tuple[dt.date, ...] | None:
-    """List the days to read again; None means all of them, for want of a better answer."""
+    """List the days to read again; None means all, where the days are not known."""
     if not found.partitions:
         return None if found.operations else before.held_back
     days = _as_days(found.partitions, view.partition_by, declared.event_time)
     if days is None:
         return None
     if not _is_append(found) and set(view.partitions) <= found.partitions:
-        return None  # all that is left was written anew
+        return None  # every remaining partition was rewritten
     return tuple(sorted({*days, *before.held_back}))
 
 

@@ -50,31 +50,31 @@ def publish_view(
     plus the view's delay; ties are broken as the point-in-time join breaks them. Rows not known
     yet are held back, so that they do not hide the one before, and read again the next time.
 
-    Whatever happened to the view since it was last published, rows deleted, replaced or rolled back
-    and columns altered included, the store ends as a new one would. Reads only the days that changed
-    if rows were only added, and besides, of the entities that went back there, all days; reads
-    everything on the first time, after a change of the view's columns, and where history does not
-    tell what changed.
+    The store ends as a new one would, whatever happened to the view since it was last published:
+    also if rows were deleted, replaced or rolled back, or columns altered. Reads only the days that
+    changed and, for entities whose newest row there is older now or gone, all days. Reads everything
+    the first time, after a change of the view's columns, and where history does not say what
+    changed.
 
-    Never goes back: a snapshot that is older than the published one changes nothing, neither does
-    one that was rolled back, and an `as_of` before the published one's is taken for that. Idempotent,
-    and atomic: after a crash the store is as it was, and running it again completes.
+    Never goes back: a snapshot that is older than the published one, or was rolled back, changes
+    nothing, and an `as_of` earlier than the published one is replaced by that one. Idempotent, and
+    as atomic as the store: after a crash, running it again completes the publication.
 
     Args:
         lake: The lake.
         store: The store to bring up to date.
         view: The feature view, pinned.
-        as_of: The moment that decides what is known; now by default.
+        as_of: Rows known before this moment are published; now by default.
 
     Raises:
         NotAFeatureViewError: If the table does not describe itself as a feature view, or as one with
-            a column that it does not have.
-        PublicationOvertakenError: If other publications of the view came first every time.
-        UnservableColumnError: If a column is of a type that the store does not keep.
+            a column that the table does not have.
+        PublicationOvertakenError: If other publications of the view were faster at every attempt.
+        UnservableColumnError: If a column has a type that the store cannot keep.
 
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
-    # the tables of another catalog are no stream's of the lake in this folder
+    # streams declared here do not describe the tables of another catalog
     streams = () if lake.foreign else load_streams(lake.settings).values()
     declared = declared_view(view, streams=streams)
     for _ in range(_ATTEMPTS_MAX):
@@ -102,10 +102,10 @@ def newest_known_at(lake: Lake, exposures: Sequence[TableName]) -> dt.datetime |
 
 
 def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureView:
-    """Read what a stream's contract, or else the table, says of it as a feature view.
+    """Return the view's declaration: from a stream's contract, or else from the table.
 
     Raises:
-        NotAFeatureViewError: If neither says anything.
+        NotAFeatureViewError: If neither declares it.
 
     """
     declared = view_of(view.name, view.properties, streams=streams)
@@ -116,7 +116,7 @@ def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureVi
 
 
 class _MovedError(Exception):
-    """The store is not in the state that a publication was planned on."""
+    """The store is no longer in the state that the publication was planned from."""
 
 
 def _unmoved(planned_on: ViewState | None) -> Guard:
@@ -174,7 +174,7 @@ def _publish(
 def _publish_nothing(
     lake: Lake, store: OnlineStore, view: TableVersion, before: ViewState | None
 ) -> Published:
-    """A table without commits: what the store has is of one that had its name, if it is so still."""
+    """Drop what the store has if the table still has no commits: it is of an older table so named."""
     if before is None:
         return Published(
             view=str(view.name), snapshot_id=None, mode="unchanged", rows_read=0, rows_changed=0
@@ -200,7 +200,7 @@ def _state_of(
     for name in kept:
         if name not in view.schema.names:
             detail = f"it has no column `{name}`, which its declaration names"
-            raise NotAFeatureViewError(str(view.name), detail)
+            raise NotAFeatureViewError(str(view.name), detail, column=name)
     return ViewState(
         view=str(view.name),
         entity=declared.entity,
@@ -228,7 +228,7 @@ def _receded(
     newest: NewestRows,
     spans: Sequence[Span],
 ) -> list[EntityKey]:
-    """Find the entities whose stored row is in the spans no more; binds them as `_RECEDED`."""
+    """Find the entities whose stored row is no longer in the spans; binds them as `_RECEDED`."""
     entity = [state.schema.field(name).remove_metadata() for name in state.entity]
     schema = pa.schema([*entity, pa.field("event_time", _TIME), pa.field("known_at", _TIME)])
     stored = _table_of(store.happened(state.view, spans), schema)

@@ -28,8 +28,8 @@ from headrace.serving.store import (
 )
 from headrace.serving.values import decode, encode, encode_key
 
-FORMAT_VERSION = 2  # 1 did not know types, so a change of them was not seen
-_DATABASE = "online store"  # what errors call it
+FORMAT_VERSION = 2  # version 1 stored no types, so type changes went unnoticed
+_DATABASE = "online store"  # its name in errors
 _WAIT_S = 30
 _STATES_KEPT = 256
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
@@ -66,14 +66,17 @@ where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at
 class SQLiteOnlineStore:
     """The online store of the local profile. One writer at a time, any number of readers.
 
-    Safe to share between threads and to open from several processes.
+    Every write is one transaction. Safe to share between threads and to open from several
+    processes.
 
     Raises:
         OnlineStoreError: If the file was written in another format.
         DatabaseUnavailableError: Here and later, if it is locked, full or damaged.
-        StorageError: If its folder cannot be made.
+        StorageError: If its folder cannot be created.
 
     """
+
+    atomic_rows_max: int | None = None  # a transaction takes any number
 
     def __init__(self, path: Path) -> None:
         self._lock, self._path = threading.RLock(), path
@@ -132,7 +135,7 @@ class SQLiteOnlineStore:
             marks = [(state.view, key) for key in gone]
             cursor.executemany("delete from latest where view = ? and key = ?", marks)
             changed = self._write(cursor, state, rows)
-            # a key that went and came back changed once
+            # a key that was deleted and written again counts once
             return changed + sum(not _has(cursor, state.view, key) for key in gone)
 
     def replace(
@@ -145,7 +148,7 @@ class SQLiteOnlineStore:
             return self._write(cursor, state, rows)
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
-        """Forget a view; see `OnlineStore.drop`."""
+        """Delete a view; see `OnlineStore.drop`."""
         with self._transaction(write=True) as cursor:
             _guarded(cursor, view, guard)
             gone = cursor.execute("delete from latest where view = ?", (view,)).rowcount
@@ -190,7 +193,7 @@ class SQLiteOnlineStore:
             return _state(cursor, view)
 
     def freshness(self, view: str) -> Freshness | None:
-        """How far the view has come, or None if it was never published."""
+        """How up to date the view is, or None if it was never published."""
         with self._transaction(write=False) as cursor:
             query = (
                 "select row_count, newest_event_time_us, newest_known_at_us, snapshot_id, "
@@ -248,7 +251,7 @@ class SQLiteOnlineStore:
 
     @contextmanager
     def _naming(self) -> Generator[None]:
-        """Name what the database says; wrong SQL and broken constraints stay what they are."""
+        """Name the database's errors; wrong SQL and violated constraints are raised as they are."""
         try:
             yield
         except sqlite3.Error as error:
@@ -317,7 +320,7 @@ def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
 
 @functools.lru_cache(maxsize=_STATES_KEPT)
 def _read_state(view: str, text: str, snapshot_id: int, published_at_us: int) -> ViewState:
-    """Read a stored state, once: every look-up asks for it, and parsing takes half as long as that."""
+    """Parse a stored state, once: every look-up needs it, and parsing takes half as long as one."""
     shape: dict[str, Any] = json.loads(text)
     ttl_us: int | None = shape["ttl_us"]
     return ViewState(

@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
 
 import pyarrow as pa
 
@@ -15,11 +16,11 @@ EntityKey: TypeAlias = tuple[Scalar, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class ViewState:
-    """What the store holds of one feature view: its shape, and the snapshot it was brought up to.
+    """What the store holds of one feature view: its shape, and the snapshot it was published from.
 
     `schema` has the types and Iceberg field ids of `entity`, `columns` and the view's times.
-    `known_at` of its rows already includes `delay`. They are the newest known before `as_of`;
-    `held_back` are the days of rows in that snapshot that were not.
+    `known_at` of its rows already includes `delay`. The rows are the newest known before
+    `as_of`; `held_back` lists the days of rows in that snapshot that were not known by then.
     """
 
     view: str
@@ -55,7 +56,7 @@ class OnlineRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """How far one view of the store has come."""
+    """How up to date one view of the store is."""
 
     view: str
     rows: int
@@ -68,11 +69,35 @@ class Freshness:
 class OnlineStore(Protocol):
     """Latest values by view and entity key.
 
-    Writes are atomic: a reader, and whoever comes after a crash, sees a view before or after a
-    write, rows and state together. Times are zone-aware; naive ones raise ValueError and nothing
-    is written. A `guard` is called with the state that a write takes the place of, when no other
-    write can come between, and raises to refuse it.
+    `replace` and `drop` are atomic: a reader, also after a crash, sees the view as it was before or
+    as it is after the write, rows and state together. A `put` is atomic per batch of
+    `atomic_rows_max` rows (None: the whole call, however large): the rows of a batch become visible
+    together, and batches in order. The state, and every key of `without` with its new row, change
+    with the last batch. After a crash in between the state is still the one before, so that
+    publishing again completes the write.
+
+    Times have a zone; naive ones raise ValueError and nothing is written. A `guard` is called with
+    the state that a write is about to replace, while no other write of the view can happen, and
+    raises to refuse the write.
     """
+
+    @property
+    def atomic_rows_max(self) -> int | None:
+        """How many rows of one `put` become visible together; None if all do."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return the store."""
+        ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the store."""
+        ...
 
     def put(
         self,
@@ -85,11 +110,11 @@ class OnlineStore(Protocol):
         """Write rows and move the view to `state`; return how many keys changed.
 
         Monotonic per key: a row whose `(event_time, known_at)` is less than the stored row's is
-        ignored; one that equals it takes its place. Stored rows of the keys `without` go first, so
-        that such a key ends with its newest of `rows`, or with none. Idempotent.
+        ignored; one that is equal replaces it. Stored rows of the keys `without` are deleted first,
+        so that such a key ends with its newest row of `rows`, or with none. Idempotent.
 
         Raises:
-            ValueError: If the view is there with another shape; use `replace`.
+            ValueError: If the view is published with another shape; use `replace`.
 
         """
         ...
@@ -101,15 +126,15 @@ class OnlineStore(Protocol):
         ...
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
-        """Forget a view as if it was never published; return how many keys it had."""
+        """Delete a view, as if it was never published; return how many keys it had."""
         ...
 
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
     ) -> Iterator[OnlineRow]:
-        """Yield the rows whose event time lies in a span (start included, end not), in no order.
+        """Yield the rows with an event time in a span (start included, end not), in any order.
 
-        Without their values.
+        Their values are left out.
         """
         ...
 
@@ -122,7 +147,7 @@ class OnlineStore(Protocol):
         ...
 
     def freshness(self, view: str) -> Freshness | None:
-        """How far the view has come, or None if it was never published."""
+        """How up to date the view is, or None if it was never published."""
         ...
 
     def views(self) -> tuple[str, ...]:

@@ -14,12 +14,12 @@ from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
 def encode(values: Iterable[Value]) -> str:
     """Write values so that `decode` returns equal ones of the same types.
 
-    JSON's own types stay as they are; the others become an object with one letter: `t` (epoch
+    JSON's own types are written as they are, others as an object with a one-letter key: `t` (epoch
     microseconds), `d` (ISO date), `n` (decimal), `b` (base64 bytes), `f` (nan, inf, -inf).
 
     Raises:
         ValueError: If a time has no zone.
-        TypeError: If a value has no form here.
+        TypeError: If a value is of a type that has no form here.
 
     """
     return json.dumps(
@@ -36,7 +36,7 @@ def encode_key(key: EntityKey) -> str:
     """Write an entity key as the text it is stored and compared by.
 
     Raises:
-        ValueError: If a part is null or a float, which cannot identify anything.
+        ValueError: If a part is null or a float: their equality is not well defined.
 
     """
     for part in key:
@@ -83,5 +83,5 @@ def _value(item: Any) -> Value:  # noqa: ANN401 - whatever JSON gives
         case "f":
             return float(text)
         case _:
-            msg = f"`{kind}` is no kind of value"
+            msg = f"`{kind}` is not a known kind of value"
             raise ValueError(msg)

@@ -16,9 +16,9 @@ Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureValue:
-    """One value of a vector, and why it is what it is.
+    """One value of a vector, and why it has that value.
 
-    `name` is what training calls it. `value` is None unless `status` is `fresh` (and may be None
+    `name` is its name in training. `value` is None unless `status` is `fresh` (and may be None
     then too). The times are those of the stored row, also when it was too old or too new to use;
     `staleness_s` is its age at the moment asked for.
     """
@@ -55,15 +55,15 @@ def lookup_vector(
     """Look up the features of one set of entities.
 
     The store holds the newest row only. It is used if it was known before `at` (now by default)
-    and its TTL, if any, has not run out: `event_time < at`, `known_at < at` and
+    and its TTL, if any, has not expired: `event_time < at`, `known_at < at` and
     `event_time >= at - ttl`, as in the point-in-time join.
 
     Args:
         store: Where the views were published.
         views: A view's name for all its columns, or a sample set's use of it for those columns,
             under their names there, with its TTL.
-        entities: Values by entity column name, of the column's type: see `exact_key`. More than the
-            views need is fine.
+        entities: Values by entity column name, of the column's type: see `exact_key`. Names that no
+            view needs are ignored.
         at: The moment to answer for.
 
     Raises:
@@ -98,7 +98,7 @@ def _features(
     unknown = [column for column in use.columns if column not in state.columns]
     if unknown:
         detail = f"it has no column `{unknown[0]}`; it has {', '.join(state.columns)}"
-        raise NotAFeatureViewError(state.view, detail)
+        raise NotAFeatureViewError(state.view, detail, column=unknown[0])
     status = _status(row, ttl=state.ttl if use.ttl is None else use.ttl, at=at)
     named = {} if row is None else dict(zip(state.columns, row.values, strict=True))
     return [

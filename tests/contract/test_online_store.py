@@ -279,6 +279,23 @@ def test_a_write_that_fails_midway_leaves_everything_as_it_was(store: OnlineStor
     assert store.state(STATE.view) == STATE
 
 
+def test_a_put_that_fails_shows_whole_batches_and_leaves_the_state(store: OnlineStore) -> None:
+    atomic = store.atomic_rows_max
+    size = 1_000 if atomic is None else atomic
+
+    def broken() -> Iterator[OnlineRow]:
+        yield from (row(item, at=5) for item in range(size + 1))
+        msg = "the source broke"
+        raise ConnectionError(msg)
+
+    with pytest.raises(ConnectionError):
+        store.put(STATE, broken())
+    found = store.get(STATE.view, [("all", item) for item in range(size + 1)])
+    seen = sum(each is not None for each in found)
+    assert seen in ({0} if atomic is None else {0, atomic})
+    assert store.state(STATE.view) is None
+
+
 @pytest.mark.parametrize(
     "bad",
     [

@@ -6,8 +6,8 @@ import dagster as dg
 
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
+from headrace.serving.open import open_store
 from headrace.serving.publish import newest_known_at, publish_view
-from headrace.serving.sqlite import SQLiteOnlineStore
 from orchestration.lib.keys import ONLINE_STORE, table_key
 from orchestration.lib.resource import LakeResource
 
@@ -23,13 +23,12 @@ def online_store() -> dg.Definitions:
         key=ONLINE_STORE,
         deps=[table_key(name) for name in dict.fromkeys([*views, *exposures])],
         group_name="serving",
-        kinds={"sqlite"},
         pool="writers/online_store",
         automation_condition=dg.AutomationCondition.eager(),
         description="The newest row of each entity, for look-ups by key.",
     )
     def published(lake: LakeResource) -> dg.MaterializeResult[Any]:
-        with lake.open() as opened, SQLiteOnlineStore(opened.settings.online_store) as store:
+        with lake.open() as opened, open_store(opened.settings) as store:
             as_of = newest_known_at(opened, exposures)
             heads = [opened.table(view).head() for view in views]
             done = [publish_view(opened, store, head, as_of=as_of) for head in heads]
