@@ -22,7 +22,6 @@ from headrace.iceberg.delete_files import deleted_positions, only_data_file
 from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.commits.operations import Commit, Provenance, rewrite_files
 from headrace.tables.lake import LakeTable
-from headrace.tables.locks import table_lock
 from headrace.tables.version import FileEntry, TableVersion
 from headrace.tables.writer import TableWriter
 
@@ -46,7 +45,7 @@ def until_it_lands(table: LakeTable, attempt: Callable[[int], Result]) -> Result
             return attempt(number)
         except CommitConflictError:
             time.sleep(random.uniform(0, _BACKOFF_S * 2**number))
-    with table_lock(table.lake, table.name):
+    with table.lake.locks.hold(table.name):
         return attempt(TRIES_MAX)
 
 

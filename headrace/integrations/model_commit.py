@@ -24,7 +24,6 @@ from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.commits.planned import PlannedTable, stage_table
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.locks import table_lock
 from headrace.tables.writer import TableWriter
 
 BUILD_TRIES_MAX = 4
@@ -264,7 +263,7 @@ def build_until_it_lands(first: ModelBuild, *, plan_again: Callable[[], ModelBui
             time.sleep(random.uniform(0, _BACKOFF_S * 2**number))
         if number + 1 < BUILD_TRIES_MAX:
             build = plan_again()
-    with table_lock(first.lake, first.request.target):
+    with first.lake.locks.hold(first.request.target):
         return plan_again().apply()
 
 

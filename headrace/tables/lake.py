@@ -39,9 +39,9 @@ from headrace.iceberg.memo_catalog import CATALOG
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
-from headrace.tables.catalogs.open import open_databases, refuse_absent
+from headrace.tables.catalogs.open import locks_of, open_databases, refuse_absent
 from headrace.tables.evolution import declare
-from headrace.tables.locks import table_lock
+from headrace.tables.locks import Locks
 from headrace.tables.version import TableVersion
 
 _EVOLVE_ATTEMPTS_MAX = 8
@@ -66,6 +66,7 @@ class Lake:
         self, settings: Settings, catalog: Catalog, registry: Registry, *, foreign: bool = False
     ) -> None:
         self.settings, self.catalog, self.registry = settings, catalog, registry
+        self.locks: Locks = locks_of(catalog, settings)
         self.foreign = foreign
         self._undo: Callable[[], None] = lambda: None
 
@@ -195,7 +196,7 @@ class Lake:
                 properties={**(defaults or {}), **(properties or {})},
             )
             # two processes that create one namespace at once would both insert its row
-            with table_lock(self, name.namespace):
+            with self.locks.hold(name.namespace):
                 self.catalog.create_namespace_if_not_exists(name.namespace)
             try:
                 self.catalog.create_table(
@@ -206,7 +207,7 @@ class Lake:
             else:
                 return table
         # a commit of another process must neither see half of the steps nor make them fail
-        with table_lock(self, name):
+        with self.locks.hold(name):
             for _ in range(_EVOLVE_ATTEMPTS_MAX):
                 current = table.iceberg()
                 absent = {k: v for k, v in (defaults or {}).items() if k not in current.properties}

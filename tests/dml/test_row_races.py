@@ -15,7 +15,6 @@ from headrace.dml.merge import NewRows, merge, merge_into
 from headrace.errors import CatalogBusyError, CommitConflictError
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
-from headrace.tables.locks import table_lock
 from tests.dml.keyed import START, Row, add_rows, arrow, in_order, keyed_table, rows_of
 from tests.dml.processes import append_each, compact_often, delete_each, finish, merge_each, start
 
@@ -141,7 +140,7 @@ def test_what_loses_every_race_is_tried_alone_in_the_end(lake: Lake) -> None:
 
     def is_held() -> bool:
         try:
-            with table_lock(lake, table.name, wait_s_max=0.0):
+            with lake.locks.hold(table.name, wait_s_max=0.0):
                 return False
         except CatalogBusyError:
             return True

@@ -31,7 +31,6 @@ from headrace.maintenance.cleanup.listing import TRASH
 from headrace.maintenance.cleanup.reachable import known_tables
 from headrace.storage.locations import local_path, sync_file
 from headrace.tables.lake import LakeTable
-from headrace.tables.locks import table_lock
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -97,7 +96,7 @@ def folder_lock(table: LakeTable) -> Generator[None]:
                 names.add(TableName.parse(each.name))
     with contextlib.ExitStack() as locks:
         for name in sorted(names):
-            locks.enter_context(table_lock(table.lake, name))
+            locks.enter_context(table.lake.locks.hold(name))
         yield
 
 

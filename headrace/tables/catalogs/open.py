@@ -1,4 +1,7 @@
-"""Opening the databases of a lake: they are made once, and never beside files of lost ones."""
+"""Opening a lake: its databases, made once and never beside files of lost ones, and its locks.
+
+This module chooses the implementations, and no other imports them.
+"""
 
 import contextlib
 import fcntl
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 import sqlalchemy.exc
+from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergTables
 
 from headrace.config import Settings
@@ -21,6 +25,9 @@ from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
 from headrace.registry import Registry, error_of
 from headrace.storage import durable
 from headrace.storage.locations import local_path
+from headrace.tables.catalogs.advisory_locks import AdvisoryLocks
+from headrace.tables.catalogs.file_locks import FileLocks
+from headrace.tables.locks import Locks
 
 CATALOG_NAME = "lake"
 _CATALOG_WAIT_S = 30
@@ -158,6 +165,18 @@ def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
         except BaseException:
             catalog.close()
             raise
+
+
+def locks_of(catalog: Catalog, settings: Settings) -> Locks:
+    """Choose how the writers of a catalog's tables take turns.
+
+    On PostgreSQL they do across hosts. The name of the catalog, which is part of the key of its
+    tables in that database, tells it from others there. Elsewhere they do on one host.
+    """
+    engine = getattr(catalog, "engine", None)
+    if isinstance(engine, sa.Engine) and engine.dialect.name == "postgresql":
+        return AdvisoryLocks(engine, lake=catalog.name)
+    return FileLocks(settings.state_dir / "locks")
 
 
 def _is_there(database: Path) -> bool:

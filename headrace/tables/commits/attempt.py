@@ -51,7 +51,6 @@ from headrace.tables.commits.planned import PlannedTable, StagedTable
 from headrace.tables.commits.staging import Staged, remove_all, stage
 from headrace.tables.history.commit_log import record_head, record_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.locks import table_lock
 
 # what `commit_updates` takes is built with the two of staging
 __all__ = ["ATTEMPTS_MAX", "NO_ANSWER", "commit_change", "commit_updates"]
@@ -86,7 +85,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
     if isinstance(planned, PlannedTable):
         properties = {**change.properties, **planned.properties}
         change = replace(change, alter=planned.plan, properties=properties)
-    with table_lock(table.lake, table.name), adopting(planned, change.added):
+    with table.lake.locks.hold(table.name), adopting(planned, change.added):
         current = _needed(_base_of(planned), table)
         snapshot_id = current.metadata.new_snapshot_id()
         table_uuid = current.metadata.table_uuid
@@ -174,7 +173,7 @@ def commit_updates(
 
     """
     unanswered = 0
-    with table_lock(table.lake, table.name):
+    with table.lake.locks.hold(table.name):
         for attempt in range(1, ATTEMPTS_MAX + 1):
             current = table.iceberg()
             updates = updates_of(current)

@@ -18,7 +18,6 @@ from headrace.identifiers import TableName
 from headrace.tables.evolution.plan import AlterPlan
 from headrace.tables.evolution.updates import altered
 from headrace.tables.lake import Lake, LakeTable, create_arguments
-from headrace.tables.locks import table_lock
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def stage_table(
     terms = tuple(partitions.Term.parse(text) for text in partition_by)
     wanted, spec, said = create_arguments(name, schema, terms=terms, properties=properties)
     # two processes that create one namespace at once would both insert its row
-    with table_lock(lake, name.namespace):
+    with lake.locks.hold(name.namespace):
         lake.catalog.create_namespace_if_not_exists(name.namespace)
     transaction = lake.catalog.create_table_transaction(
         (name.namespace, name.name), wanted, partition_spec=spec, properties=said

@@ -16,14 +16,13 @@ from pyiceberg.catalog.sql import SqlCatalog
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, DatabaseUnavailableError
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables import locks
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
-from headrace.tables.locks import table_lock
 from headrace.tables.writer import write_batches
 from tests.postgres import postgres
 from tests.processes import CONTEXT
+from tests.tables.no_locks import NoLocks
 
 WAIT_S = 120
 TABLE = "raw.events"
@@ -78,7 +77,7 @@ def _compact(uri: str, folder: Path) -> None:
 
 
 def _hold(uri: str, folder: Path, told: Connection) -> None:
-    with _on_a_host(uri, folder, "holder") as table, table_lock(table.lake, table.name):
+    with _on_a_host(uri, folder, "holder") as table, table.lake.locks.hold(table.name):
         told.send("held")
         told.recv()
 
@@ -105,15 +104,16 @@ def test_a_lock_holds_across_hosts_and_falls_with_its_holder(uri: str, folder: P
     assert here.recv() == "held"
     with _on_a_host(uri, folder, "other") as table:
         with (
-            pytest.raises(CatalogBusyError, match=TABLE),
-            table_lock(table.lake, table.name, wait_s_max=0.3),
+            pytest.raises(CatalogBusyError) as found,
+            table.lake.locks.hold(table.name, wait_s_max=0.3),
         ):
             pass
-        with table_lock(table.lake, "raw.another", wait_s_max=0.3):
+        assert found.value.table == TABLE
+        with table.lake.locks.hold("raw.another", wait_s_max=0.3):
             pass  # only this table is locked
         assert holder.pid is not None
         os.kill(holder.pid, signal.SIGKILL)
-        with table_lock(table.lake, table.name, wait_s_max=WAIT_S):
+        with table.lake.locks.hold(table.name, wait_s_max=WAIT_S):
             pass
     holder.join(WAIT_S)
 
@@ -121,19 +121,15 @@ def test_a_lock_holds_across_hosts_and_falls_with_its_holder(uri: str, folder: P
 def test_rows_are_exact_without_the_lock(
     uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "_advisory_lock", _no_lock)
     with _on_a_host(uri, folder, "one") as one, _on_a_host(uri, folder, "two") as two:
+        for each in (one, two):
+            monkeypatch.setattr(each.lake, "locks", NoLocks())
         for number, (table, other) in enumerate([(one, two), (two, one)] * 3):
             batch = pa.record_batch([pa.array([number])], schema=_SCHEMA)
             files = write_batches(table, [batch])
             other.head()  # what it knows is old by the time it commits
             operations.append(table, files, provenance=Provenance())
         assert sorted(one.head().to_arrow()["id"].to_pylist()) == list(range(6))
-
-
-@contextmanager
-def _no_lock(*_: object, **__: object) -> Iterator[None]:
-    yield
 
 
 def test_a_server_that_went_away_is_named(tmp_path: Path) -> None:

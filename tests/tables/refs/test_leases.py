@@ -21,6 +21,7 @@ from headrace.tables.refs import leases, refs
 from headrace.tables.refs.leases import Lease
 from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events_table, ids_of
+from tests.tables.no_locks import NoLocks
 
 HOUR_S = 3600.0
 
@@ -240,7 +241,7 @@ def test_a_lease_renewed_while_a_commit_was_about_to_drop_it_stays(
                 slow.setattr(leases, "_now_ms", lambda: time.time_ns() // 1_000_000 - 1000)
                 renewed.append(leases.renew(other.table(table.name), ending, ttl_s=HOUR_S))
 
-        without_locks(patch)
+        without_locks(patch, again, other)
         before_its_swap(again, patch, renew_by_a_slow_clock)
         add(table, [9])
     assert {held.snapshot_id, *(each.snapshot_id for each in made)} <= alive(table)
@@ -263,21 +264,14 @@ def test_a_lease_taken_while_a_commit_was_about_to_expire_its_chain_keeps_it(
                 other.table(table.name), holder="me", ttl_s=60, snapshot_id=first.snapshot_id
             )
 
-        without_locks(patch)
+        without_locks(patch, lake, other)
         before_its_swap(lake, patch, lease_the_old_one)
         add(table, [6])  # would have expired what the tag does not name
     assert {first.snapshot_id, *(each.snapshot_id for each in made)} <= alive(table)
     assert ids_of(table) == list(range(7))
 
 
-def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the table lock away, as between two hosts that share a lake."""
-
-    def not_locked(*_: object, **__: object) -> Any:  # noqa: ANN401 - a context manager
-        from contextlib import nullcontext
-
-        return nullcontext()
-
-    monkeypatch.setattr(
-        "headrace.tables.commits.attempt.table_lock", not_locked
-    )  # one host has the lock
+def without_locks(monkeypatch: pytest.MonkeyPatch, *lakes: Lake) -> None:
+    """Take the table locks away, as between two hosts that share a lake."""
+    for each in lakes:
+        monkeypatch.setattr(each, "locks", NoLocks())
