@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-browser test-versions proofs lint types imports check dagster ui bench requirements clean
+.PHONY: help setup demo test test-fast test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -72,6 +72,18 @@ dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/streamlit run ui/streamlit_app.py
+
+cluster-up: $(READY) ## start PostgreSQL, S3 and Trino; WITHOUT=trino leaves one out
+	@$(BIN)/python -m infra.launcher up $(foreach server,$(WITHOUT),--without $(server))
+
+cluster-status: $(READY) ## what runs of the cluster, and whether it is healthy
+	@$(BIN)/python -m infra.launcher status
+
+cluster-logs: $(READY) ## the end of a server's log: SERVER=trino
+	@$(BIN)/python -m infra.launcher logs $(or $(SERVER),trino)
+
+cluster-down: $(READY) ## stop the servers; their data stays
+	@$(BIN)/python -m infra.launcher down
 
 bench: $(READY) ## every benchmark, or one with BENCH=<claim>
 	@$(BIN)/python -m benchmarks.run $(BENCH)

@@ -12,6 +12,7 @@ TOP_LEVEL_ROOMS = {
     "demo",
     "benchmarks",
     "docs",
+    "infra",
 }
 
 

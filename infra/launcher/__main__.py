@@ -1,0 +1,76 @@
+"""The launcher's commands: up, status, logs, down."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from infra.launcher import run
+from infra.launcher.cluster import Cluster
+from infra.launcher.errors import LauncherError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+Without = Annotated[
+    list[str] | None, typer.Option("--without", help="Leave a server out; may be repeated.")
+]
+
+
+@app.command()
+def up(without: Without = None) -> None:
+    """Start the servers, and return once each has done a real operation."""
+    cluster, begun = Cluster.of_checkout(), time.monotonic()
+    with cluster.locked():
+        run.up(cluster, run.wanted(without or ()), say=typer.echo)
+    typer.echo(
+        f"all healthy after {time.monotonic() - begun:.1f} s; stop them with: make cluster-down"
+    )
+
+
+@app.command()
+def down() -> None:
+    """Stop the servers; their data stays."""
+    cluster = Cluster.of_checkout()
+    with cluster.locked():
+        run.down(cluster, say=typer.echo)
+
+
+@app.command()
+def status(output: Annotated[str, typer.Option(help="text or json")] = "text") -> None:
+    """Show what runs; exits with 1 if a server that runs is not healthy."""
+    found = run.status(Cluster.of_checkout())
+    if output == "json":
+        typer.echo(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        for each in found:
+            pid = "" if each.pid is None else f"pid {each.pid}"
+            typer.echo(f"{each.server:10} {each.detail:12} {each.address:40} {pid}".rstrip())
+    if any(each.running and not each.healthy for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    server: Annotated[str, typer.Argument(help="Whose log to show.")],
+    lines: Annotated[int, typer.Option(help="How many lines from its end.")] = 100,
+) -> None:
+    """Show the end of a server's log."""
+    if server not in {each.name for each in run.SERVERS}:
+        run.wanted([server])  # names those there are
+    for line in run.last_lines(Cluster.of_checkout(), server, count=lines):
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run a command; an error is a sentence, not a trace."""
+    try:
+        app()
+    except LauncherError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Published packages of servers: pinned by version and SHA-256, fetched once, kept outside the checkout."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.launcher.errors import FetchFailedError, MissingProgramError, WrongArtifactError
+
+_BLOCK_BYTES = 1024 * 1024
+_FETCH_S_MAX = 1_200.0
+
+
+def cache_folder() -> Path:
+    """Where packages are kept, for all checkouts of this user."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "headrace" / "servers"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MavenFile:
+    """A file of a Maven repository: `group:name:version:kind`."""
+
+    coordinates: str
+    sha256: str
+    server: str
+
+    def fetch(self) -> Path:
+        """Return the file, fetched and checked if it is not in the cache yet.
+
+        Raises:
+            MissingProgramError: If Maven is not installed.
+            FetchFailedError: If no repository answers with it.
+            WrongArtifactError: If it is not the pinned file.
+
+        """
+        _, name, version, kind = self.coordinates.split(":")
+        kept = cache_folder() / f"{name}-{version}.{kind}"
+        if not kept.is_file():
+            _need("mvn", package="maven", server=self.server)
+            with _draft(kept) as draft:
+                command = (
+                    "mvn",
+                    "-B",
+                    "-q",
+                    "dependency:copy",
+                    f"-Dartifact={self.coordinates}",
+                    f"-DoutputDirectory={draft}",
+                )
+                _run(command, name=kept.name)
+                fetched = draft / kept.name
+                _check(fetched, self.sha256)
+                fetched.replace(kept)
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoProgram:
+    """A program that Go builds from a published module, whose content is pinned by its `h1:` sum.
+
+    The sum is Go's SHA-256 over all files of the module; those of its dependencies stand in the
+    module itself (`go.sum`) and are checked by Go.
+    """
+
+    module: str
+    version: str
+    package: str
+    sum: str
+    server: str
+
+    def fetch(self) -> Path:
+        """Return the program, built if it is not in the cache yet; raises what `MavenFile` does."""
+        name = self.package.rpartition("/")[2]
+        kept = cache_folder() / f"{name}-{self.version}"
+        if not kept.is_file():
+            _need("go", package="golang-go (1.24 or later)", server=self.server)
+            said = _run(
+                ("go", "mod", "download", "-json", f"{self.module}@{self.version}"), name=name
+            )
+            found = str(json.loads(said).get("Sum"))
+            if found != self.sum:
+                raise WrongArtifactError(self.module, expected=self.sum, found=found)
+            with _draft(kept) as draft:
+                environment = {**os.environ, "GOBIN": str(draft), "CGO_ENABLED": "0"}
+                _run(
+                    ("go", "install", f"{self.package}@{self.version}"), name=name, env=environment
+                )
+                (draft / name).replace(kept)
+        return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheels:
+    """Python packages of a hash-checked requirements file, in a folder of their own."""
+
+    requirements: Path
+    server: str
+
+    def fetch(self) -> Path:
+        """Return the folder, installed if it is not in the cache yet; raises what `MavenFile` does."""
+        digest = hashlib.sha256(self.requirements.read_bytes()).hexdigest()[:12]
+        kept = cache_folder() / f"wheels-{digest}"
+        if not kept.is_dir():
+            with _draft(kept) as draft:
+                target = draft / "wheels"
+                options = ("--quiet", "--no-deps", "--require-hashes", "--target", str(target))
+                pip = (sys.executable, "-m", "pip", "install", *options)
+                _run((*pip, "-r", str(self.requirements)), name=self.requirements.name)
+                target.replace(kept)
+        return kept
+
+
+def unpacked(*, name: str, into: Callable[[Path], None]) -> Path:
+    """Unpack an archive once into the cache; `into` gets the empty folder it fills."""
+    kept = cache_folder() / name
+    if not kept.is_dir():
+        with _draft(kept) as draft:
+            folder = draft / "unpacked"
+            folder.mkdir()
+            into(folder)
+            folder.replace(kept)
+    return kept
+
+
+def untar(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive without its topmost folder."""
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            _, _, below = member.name.partition("/")
+            if below:
+                opened.extract(member.replace(name=below), folder, filter="data")
+
+
+def unzip(archive: Path, folder: Path) -> None:
+    """Unpack a zip archive without its topmost folder."""
+    with zipfile.ZipFile(archive) as opened:
+        for member in opened.infolist():
+            _, _, below = member.filename.partition("/")
+            if below and not member.is_dir():
+                path = folder / below
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(member) as source, path.open("wb") as target:
+                    shutil.copyfileobj(source, target, _BLOCK_BYTES)
+
+
+def _need(program: str, *, package: str, server: str) -> None:
+    if shutil.which(program) is None:
+        raise MissingProgramError(program, package=package, server=server)
+
+
+@contextlib.contextmanager
+def _draft(kept: Path) -> Generator[Path]:
+    """Make a temporary folder beside what it becomes, so that a rename finishes it."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as made:
+        yield Path(made)
+
+
+def _check(path: Path, sha256: str) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        while block := opened.read(_BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        path.unlink()
+        raise WrongArtifactError(path.name, expected=sha256, found=digest.hexdigest())
+
+
+def _run(command: Sequence[str], *, name: str, env: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=env, timeout=_FETCH_S_MAX
+    )
+    if done.returncode:
+        output = (done.stderr or done.stdout).strip()[-2_000:]
+        raise FetchFailedError(name, command=" ".join(command[:4]), output=output)
+    return done.stdout

@@ -1,0 +1,132 @@
+"""What is known of a cluster between commands: ports, passwords, process ids, all in one folder."""
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.launcher.errors import ClusterBusyError
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+_START_TICKS = 22 - 3  # in /proc/<pid>/stat behind the command, whose first field is the state
+_GONE = frozenset("ZXx")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The servers of one checkout; `folder` holds all that they write."""
+
+    folder: Path
+
+    @classmethod
+    def of_checkout(cls) -> "Cluster":
+        """Return the cluster of this checkout; `HEADRACE_CLUSTER_DIR` names another folder."""
+        said = os.environ.get("HEADRACE_CLUSTER_DIR")
+        return cls(Path(said) if said else ROOT / ".headrace" / "cluster")
+
+    @contextlib.contextmanager
+    def locked(self) -> Generator[None]:
+        """Keep other launchers out.
+
+        Raises:
+            ClusterBusyError: If one is at work.
+
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ClusterBusyError(str(self.folder)) from None
+            yield
+
+    def of(self, server: str) -> Path:
+        """Return the folder of one server."""
+        return self.folder / server
+
+    def log(self, server: str) -> Path:
+        """Return where a server's output goes."""
+        return self.folder / f"{server}.log"
+
+    def external(self, server: str) -> str | None:
+        """Return the address of a server that somebody else runs, if one is set."""
+        return os.environ.get(f"HEADRACE_{server.upper()}_URL") or None
+
+    def port(self, name: str) -> int:
+        """Return the loopback port of this name: the same in every command, free when first asked."""
+        ports = self._read("ports.json")
+        if name not in ports:
+            ports[name] = _free_port(taken=frozenset(ports.values()))
+            self._write("ports.json", ports)
+        return int(ports[name])
+
+    def release_port(self, name: str) -> None:
+        """Forget a port, because another program has taken it."""
+        ports = self._read("ports.json")
+        ports.pop(name, None)
+        self._write("ports.json", ports)
+
+    def secret(self, name: str) -> str:
+        """Return the generated password of this name; only its owner can read the file."""
+        known = self._read("secrets.json")
+        if name not in known:
+            known[name] = secrets.token_urlsafe(24)
+            self._write("secrets.json", known)
+        return str(known[name])
+
+    def started(self, server: str, pid: int) -> None:
+        """Remember the process of a server."""
+        processes = self._read("processes.json")
+        processes[server] = {"pid": pid, "start_ticks": _start_ticks(pid)}
+        self._write("processes.json", processes)
+
+    def ended(self, server: str) -> None:
+        """Forget the process of a server."""
+        processes = self._read("processes.json")
+        processes.pop(server, None)
+        self._write("processes.json", processes)
+
+    def pid(self, server: str) -> int | None:
+        """Return the process of a server if it still runs; a reused process id does not count."""
+        known = self._read("processes.json").get(server)
+        if known is None or _start_ticks(known["pid"]) != known["start_ticks"]:
+            return None
+        return int(known["pid"])
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / name).read_text()))
+        except FileNotFoundError:
+            return {}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draft = self.folder / f".{name}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+            json.dump(content, opened, indent=1)
+        draft.replace(self.folder / name)
+
+
+def _free_port(*, taken: frozenset[int]) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if it has ended."""
+    try:
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if facts[0] in _GONE else int(facts[_START_TICKS])

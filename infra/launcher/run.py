@@ -1,0 +1,200 @@
+"""Starting servers in order until each is healthy, and stopping them in reverse."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from infra.launcher.cluster import Cluster
+from infra.launcher.errors import LauncherError, StartFailedError
+from infra.launcher.postgres import Postgres
+from infra.launcher.s3 import S3
+from infra.launcher.server import Server
+from infra.launcher.trino import Trino
+
+SERVERS: tuple[Server, ...] = (Postgres(), S3(), Trino())
+_POLL_S = 0.25
+_LOG_LINES = 25
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """What a server does now: `running` says whether its process lives, `healthy` whether it answers."""
+
+    server: str
+    address: str
+    pid: int | None
+    running: bool
+    healthy: bool
+    detail: str
+
+
+def wanted(without: Iterable[str]) -> tuple[Server, ...]:
+    """Return the servers to run.
+
+    Raises:
+        LauncherError: If a name is no server's, or a server is left out that another one needs.
+
+    """
+    left_out = set(without)
+    known = {each.name for each in SERVERS}
+    if unknown := left_out - known:
+        msg = f"`{min(unknown)}` is not a server; there are {', '.join(sorted(known))}"
+        raise LauncherError(msg)
+    kept = tuple(each for each in SERVERS if each.name not in left_out)
+    for each in kept:
+        needed = [name for name in each.after if name in left_out]
+        missing = [name for name in needed if not os.environ.get(f"HEADRACE_{name.upper()}_URL")]
+        if missing:
+            msg = f"`{each.name}` needs `{missing[0]}`: leave both out, or set HEADRACE_{missing[0].upper()}_URL"
+            raise LauncherError(msg)
+    return kept
+
+
+def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
+    """Start every server that does not run yet, and return once all are healthy.
+
+    Servers that another one runs (`HEADRACE_<NAME>_URL`) are probed only. If one fails, those that
+    this call started are stopped again; those that ran before go on.
+
+    Raises:
+        LauncherError: Saying which server failed and what to do.
+
+    """
+    begun: list[Server] = []
+    try:
+        for each in servers:
+            if cluster.external(each.name) is None and cluster.pid(each.name) is None:
+                say(f"{each.name}: fetching what is not in the cache yet")
+                each.fetch()
+        for each in servers:
+            if cluster.external(each.name) is None and cluster.pid(each.name) is None:
+                begun.append(each)
+                say(f"{each.name}: starting")
+                _start(cluster, each)
+            _wait(cluster, each, say=say)
+            say(f"{each.name}: healthy at {each.address(cluster)}")
+    except BaseException:
+        for each in reversed(begun):
+            stop(cluster, each)
+        raise
+
+
+def down(cluster: Cluster, *, say: Say) -> None:
+    """Stop every server of this cluster that runs, the last started first."""
+    for each in reversed(SERVERS):
+        if cluster.pid(each.name) is not None:
+            stop(cluster, each)
+            say(f"{each.name}: stopped")
+
+
+def status(cluster: Cluster) -> list[Status]:
+    """Look at each server once."""
+    return [_status(cluster, each) for each in SERVERS]
+
+
+def _status(cluster: Cluster, server: Server) -> Status:
+    pid, external = cluster.pid(server.name), cluster.external(server.name)
+    detail = "not running"
+    healthy = False
+    if pid is not None or external:
+        try:
+            server.probe(cluster)
+        except Exception as error:  # noqa: BLE001 - clients raise errors of many kinds
+            detail = _first_line(error)
+        else:
+            healthy, detail = True, "elsewhere" if external else "healthy"
+    return Status(
+        server=server.name,
+        address=server.address(cluster) if pid is not None or external else "",
+        pid=pid,
+        running=pid is not None,
+        healthy=healthy,
+        detail=detail,
+    )
+
+
+def stop(cluster: Cluster, server: Server) -> None:
+    """Stop a server by its process id, and every process of its session if it does not end."""
+    pid = cluster.pid(server.name)
+    if pid is not None:
+        os.kill(pid, server.stop_signal)
+        deadline = time.monotonic() + server.stop_s_max
+        while cluster.pid(server.name) is not None and time.monotonic() < deadline:
+            time.sleep(_POLL_S / 5)
+        if cluster.pid(server.name) is not None:
+            os.killpg(pid, signal.SIGKILL)
+        _reap(pid)
+    cluster.ended(server.name)
+
+
+def _start(cluster: Cluster, server: Server) -> None:
+    server.prepare(cluster)
+    launch = server.launch(cluster)
+    kept = ("PATH", "HOME", "LANG", "TMPDIR", "TZ")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    with cluster.log(server.name).open("ab") as log:
+        process = subprocess.Popen(
+            launch.command,
+            cwd=launch.folder,
+            env={**environment, **launch.environment},
+            user=launch.user,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # an interrupt of the launcher's terminal is not theirs
+        )
+    cluster.started(server.name, process.pid)
+    process.returncode = 0  # it outlives the launcher, of which `Popen` would warn
+
+
+def _wait(cluster: Cluster, server: Server, *, say: Say) -> None:
+    deadline = time.monotonic() + server.start_s_max
+    while True:
+        try:
+            server.probe(cluster)
+        except Exception as error:
+            ended = cluster.external(server.name) is None and _has_ended(cluster, server)
+            if ended or time.monotonic() > deadline:
+                _show_log(cluster, server, say=say)
+                why = "its process ended" if ended else f"not healthy in {server.start_s_max:.0f} s"
+                raise StartFailedError(
+                    server.name,
+                    detail=f"{why} ({_first_line(error)})",
+                    log=str(cluster.log(server.name)),
+                ) from error
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _has_ended(cluster: Cluster, server: Server) -> bool:
+    return cluster.pid(server.name) is None
+
+
+def _show_log(cluster: Cluster, server: Server, *, say: Say) -> None:
+    for line in last_lines(cluster, server.name, count=_LOG_LINES):
+        say(f"  {line}")
+
+
+def last_lines(cluster: Cluster, server: str, *, count: int) -> list[str]:
+    """Return the end of a server's log."""
+    try:
+        return cluster.log(server).read_text(errors="replace").splitlines()[-count:]
+    except FileNotFoundError:
+        return []
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _reap(pid: int) -> None:
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return  # a launcher that ended before started it

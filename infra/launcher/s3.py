@@ -1,0 +1,95 @@
+"""versitygw: a real S3 server over a folder, for the warehouse of the cluster profile."""
+
+import signal
+from pathlib import Path
+
+from pyarrow.fs import FileType, S3FileSystem
+
+from infra.launcher.artifacts import GoProgram
+from infra.launcher.cluster import Cluster
+from infra.launcher.server import Launch
+
+BUCKET = "lake"
+REGION = "us-east-1"
+ACCESS_KEY = "headrace"
+_PROGRAM = GoProgram(
+    module="github.com/versity/versitygw",
+    version="v1.8.0",
+    package="github.com/versity/versitygw/cmd/versitygw",
+    sum="h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=",
+    server="s3",
+)
+
+
+class S3:
+    """An S3 server with one bucket."""
+
+    name = "s3"
+    after: tuple[str, ...] = ()
+    start_s_max = 30.0
+    stop_s_max = 10.0
+    stop_signal = signal.SIGTERM
+
+    def fetch(self) -> None:
+        """Build the program, once."""
+        _PROGRAM.fetch()
+
+    def prepare(self, cluster: Cluster) -> None:
+        """Make the folder that holds the buckets."""
+        (cluster.of(self.name) / "data").mkdir(parents=True, exist_ok=True)
+
+    def launch(self, cluster: Cluster) -> Launch:
+        """Start it on its loopback port."""
+        folder = cluster.of(self.name)
+        port = f"127.0.0.1:{cluster.port(self.name)}"
+        return Launch(
+            command=[str(_PROGRAM.fetch()), "--port", port, "posix", str(folder / "data")],
+            folder=folder,
+            environment={
+                "ROOT_ACCESS_KEY": ACCESS_KEY,
+                "ROOT_SECRET_KEY": cluster.secret(self.name),
+            },
+        )
+
+    def probe(self, cluster: Cluster) -> None:
+        """Make the bucket if it is not there; write, list, read and delete an object."""
+        store = filesystem(cluster)
+        if store.get_file_info(BUCKET).type == FileType.NotFound:
+            store.create_dir(BUCKET)
+        path = f"{BUCKET}/.probe"
+        with store.open_output_stream(path) as stream:
+            stream.write(b"probe")
+        with store.open_input_stream(path) as stream:
+            if stream.read() != b"probe":
+                msg = f"{path} does not hold what was written"
+                raise OSError(msg)
+        store.delete_file(path)
+
+    def address(self, cluster: Cluster) -> str:
+        """Return the endpoint."""
+        return endpoint(cluster)
+
+
+def endpoint(cluster: Cluster) -> str:
+    """Return the endpoint, of the launcher's server or of one that `HEADRACE_S3_URL` names."""
+    return cluster.external("s3") or f"http://127.0.0.1:{cluster.port('s3')}"
+
+
+def filesystem(cluster: Cluster) -> S3FileSystem:
+    """Return access to the store with the root key."""
+    scheme, _, host = endpoint(cluster).partition("://")
+    return S3FileSystem(
+        access_key=ACCESS_KEY,
+        secret_key=cluster.secret("s3"),
+        endpoint_override=host,
+        scheme=scheme,
+        region=REGION,
+        allow_bucket_creation=True,
+        connect_timeout=2,
+        request_timeout=5,
+    )
+
+
+def folder_of_bucket(cluster: Cluster) -> Path:
+    """Return where the objects lie on this disk."""
+    return cluster.of("s3") / "data" / BUCKET

@@ -1,0 +1,223 @@
+"""The launcher: real processes of small servers, started, probed, killed and stopped."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.launcher import artifacts, run
+from infra.launcher.artifacts import MavenFile
+from infra.launcher.cluster import Cluster
+from infra.launcher.errors import (
+    ClusterBusyError,
+    LauncherError,
+    MissingProgramError,
+    StartFailedError,
+    WrongArtifactError,
+)
+from infra.launcher.server import Launch
+
+LISTEN = """
+import socket, sys, time
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listening:
+    while True:
+        listening.accept()[0].close()
+"""
+
+
+class Small:
+    """A server that accepts connections on its port."""
+
+    start_s_max = 20.0
+    stop_s_max = 5.0
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, name: str, *, after: tuple[str, ...] = (), code: str = LISTEN) -> None:
+        self.name, self.after, self._code = name, after, code
+        self.fetched = 0
+
+    def fetch(self) -> None:
+        self.fetched += 1
+
+    def prepare(self, cluster: Cluster) -> None:
+        cluster.of(self.name).mkdir(parents=True, exist_ok=True)
+
+    def launch(self, cluster: Cluster) -> Launch:
+        command = [sys.executable, "-S", "-c", self._code, str(cluster.port(self.name))]
+        return Launch(command=command, folder=cluster.of(self.name))
+
+    def probe(self, cluster: Cluster) -> None:
+        socket.create_connection(("127.0.0.1", cluster.port(self.name)), timeout=2).close()
+
+    def address(self, cluster: Cluster) -> str:
+        return f"127.0.0.1:{cluster.port(self.name)}"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    servers = (Small("one"), Small("two", after=("one",)))
+    monkeypatch.setattr(run, "SERVERS", servers)
+    made = Cluster(tmp_path / "cluster")
+    yield made
+    run.down(made, say=quiet)
+
+
+def quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def test_servers_start_once_are_healthy_and_stop(cluster: Cluster) -> None:
+    run.up(cluster, run.SERVERS, say=quiet)
+    pids = [cluster.pid("one"), cluster.pid("two")]
+    assert all(pids)
+    run.up(cluster, run.SERVERS, say=quiet)
+    assert [cluster.pid("one"), cluster.pid("two")] == pids
+    assert all(each.healthy for each in run.status(cluster))
+    run.down(cluster, say=quiet)
+    assert not any(each.running for each in run.status(cluster))
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid or 0, 0)
+
+
+def test_a_server_that_fails_takes_down_what_was_begun_with_it_and_no_other(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.up(cluster, run.SERVERS[:1], say=quiet)
+    before = cluster.pid("one")
+    fails = Small("three", code="import sys; sys.exit('no room')")
+    monkeypatch.setattr(run, "SERVERS", (*run.SERVERS, fails))
+    said: list[str] = []
+    with pytest.raises(StartFailedError) as caught:
+        run.up(cluster, run.SERVERS, say=said.append)
+    assert caught.value.server == "three"
+    assert any("no room" in line for line in said)
+    assert cluster.pid("one") == before
+    assert cluster.pid("two") is None
+
+
+def test_a_killed_server_is_started_again(cluster: Cluster) -> None:
+    run.up(cluster, run.SERVERS, say=quiet)
+    pid = cluster.pid("one")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert cluster.pid("one") is None
+    run.up(cluster, run.SERVERS, say=quiet)
+    assert cluster.pid("one") not in (None, pid)
+
+
+def test_another_process_with_the_id_of_an_ended_server_is_left_alone(cluster: Cluster) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as bystander:
+        cluster.started("one", bystander.pid)
+        known = json.loads((cluster.folder / "processes.json").read_text())
+        known["one"]["start_ticks"] -= 1  # as of a process that had this id before
+        (cluster.folder / "processes.json").write_text(json.dumps(known))
+        run.down(cluster, say=quiet)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_ports_and_passwords_stay_the_same_and_passwords_are_private(tmp_path: Path) -> None:
+    first, again, other = (Cluster(tmp_path / name) for name in ("a", "a", "b"))
+    assert first.port("x") == again.port("x") != first.port("y")
+    assert first.secret("x") == again.secret("x") != other.secret("x")
+    assert (tmp_path / "a" / "secrets.json").stat().st_mode & 0o077 == 0
+
+
+def test_two_launchers_do_not_work_on_one_cluster(cluster: Cluster) -> None:
+    with cluster.locked(), pytest.raises(ClusterBusyError), cluster.locked():
+        pass
+
+
+def test_a_server_run_by_others_is_only_probed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", cluster.port("one"))):
+        monkeypatch.setenv("HEADRACE_ONE_URL", "127.0.0.1")
+        run.up(cluster, run.SERVERS[:1], say=quiet)
+        assert cluster.pid("one") is None
+        assert run.status(cluster)[0].detail == "elsewhere"
+
+
+def test_a_server_that_another_one_needs_cannot_be_left_out(cluster: Cluster) -> None:
+    assert [each.name for each in run.wanted(["two"])] == ["one"]
+    with pytest.raises(LauncherError):
+        run.wanted(["one"])
+    with pytest.raises(LauncherError):
+        run.wanted(["tow"])
+
+
+def test_an_artifact_that_is_not_the_pinned_one_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"as published"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fake = tmp_path / "bin" / "mvn"  # Maven itself would need a network
+    fake.parent.mkdir()
+    fake.write_text(
+        f"#!{sys.executable}\nimport pathlib, sys\n"
+        "folder = sys.argv[-1].partition('=')[2]\n"
+        f"pathlib.Path(folder, 'thing-1.zip').write_bytes({content!r})\n"
+    )
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent))
+    pinned = hashlib.sha256(content).hexdigest()
+    right = MavenFile(coordinates="org:thing:1:zip", sha256=pinned, server="trino")
+    wrong = MavenFile(coordinates="org:thing:1:zip", sha256="0" * 64, server="trino")
+    with pytest.raises(WrongArtifactError) as caught:
+        wrong.fetch()
+    assert caught.value.found == pinned
+    assert list((tmp_path / "cache").rglob("*.zip")) == []
+    assert right.fetch().read_bytes() == content
+    fake.unlink()
+    assert right.fetch().is_file()  # from the cache: nothing is asked
+
+
+def test_a_missing_program_is_named_with_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingProgramError) as caught:
+        MavenFile(coordinates="org:thing:1:zip", sha256="", server="trino").fetch()
+    assert (caught.value.program, caught.value.server) == ("mvn", "trino")
+
+
+def test_an_unpacked_archive_is_whole_or_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def breaks(folder: Path) -> None:
+        (folder / "half").touch()
+        raise OSError
+
+    with pytest.raises(OSError):
+        artifacts.unpacked(name="server-1", into=breaks)
+    assert not (artifacts.cache_folder() / "server-1").exists()
+    whole = artifacts.unpacked(name="server-1", into=lambda folder: (folder / "all").touch())
+    assert [each.name for each in whole.iterdir()] == ["all"]
+
+
+def test_a_server_that_does_not_heed_its_signal_is_killed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf = Small(
+        "deaf", code="import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + LISTEN
+    )
+    deaf.stop_s_max = 0.3
+    monkeypatch.setattr(run, "SERVERS", (deaf,))
+    run.up(cluster, run.SERVERS, say=quiet)
+    began = time.monotonic()
+    run.down(cluster, say=quiet)
+    assert cluster.pid("deaf") is None
+    assert time.monotonic() - began < deaf.start_s_max
