@@ -1,7 +1,7 @@
 """Write intents: which files on disk belong to a writer that runs and has not committed yet.
 
-A writer puts one row into the registry before its first file and names its files after it, so that
-clean-up knows a file in flight from one that was left behind, however old it is.
+A writer adds one row to the registry before its first file and names its files after that row, so
+that clean-up tells a file in flight from an orphan file, however old it is.
 """
 
 import contextlib
@@ -14,15 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import DataFile
 
 from headrace.errors import DatabaseUnavailableError
-from headrace.registry import WriteRecord
-
-if TYPE_CHECKING:
-    from headrace.tables.lake import Lake
+from headrace.registry import Registry, WriteRecord
 
 _NAME = re.compile(r"(?:[01]+-)?([0-9a-f]{32})-\d{5,}\.parquet")  # a hash may stand before it
 _START_TICKS = 22 - 3  # in /proc/<pid>/stat, whose third field, the state, is the first we look at
@@ -42,11 +38,11 @@ class Intents:
         return write_id_of(file_name) in self.live
 
 
-def begin(lake: "Lake", *, table: str, location: str) -> str:
+def begin(registry: Registry, *, table: str, location: str) -> str:
     """Announce a writer; return the id its files are named after.
 
-    A registry that is locked or gone does not stop writing: such files have only the age below
-    which clean-up takes nothing.
+    A registry that is locked or missing does not stop writing: only their age protects such files
+    from clean-up then.
     """
     write_id = uuid.uuid4().hex
     host, boot_id, pid, start_ticks = _this_process(os.getpid())
@@ -61,26 +57,25 @@ def begin(lake: "Lake", *, table: str, location: str) -> str:
         started_at_ms=time.time_ns() // 1_000_000,
     )
     with contextlib.suppress(DatabaseUnavailableError):
-        lake.registry.begin_write(record)
+        registry.begin_write(record)
     return write_id
 
 
-def end(lake: "Lake", write_ids: Iterable[str]) -> None:
-    """Take announcements back; a row that stays behind ends with its process."""
+def end(registry: Registry, write_ids: Iterable[str]) -> None:
+    """Remove announcements; one that cannot be removed ends with its process."""
     ended = set(write_ids)
     if ended:
         with contextlib.suppress(DatabaseUnavailableError):
-            lake.registry.end_writes(ended)
+            registry.end_writes(ended)
 
 
-def landed(lake: "Lake", files: Iterable[DataFile]) -> None:
+def landed(registry: Registry, files: Iterable[DataFile]) -> None:
     """End the writes of files that a snapshot names now.
 
-    Files of one writer that go to the table in several commits have, after the first, only their
-    age to protect them.
+    Where one writer's files land in several commits, only their age protects them after the first.
     """
     names = (file.file_path.rpartition("/")[2] for file in files)
-    end(lake, (found for name in names if (found := write_id_of(name))))
+    end(registry, (found for name in names if (found := write_id_of(name))))
 
 
 def write_id_of(file_name: str) -> str | None:
@@ -89,11 +84,11 @@ def write_id_of(file_name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def unfinished(lake: "Lake", *, now_ms: int, age_s_max: float) -> Intents:
+def unfinished(registry: Registry, *, now_ms: int, age_s_max: float) -> Intents:
     """Tell the unfinished writes of running processes from those of ended ones.
 
-    A process of this host and boot is looked up. Of others nobody here can know: they count as
-    running until they are older than `age_s_max`, the longest a job may take.
+    A process of this host and boot is looked up. Others cannot be: they count as running until they
+    are older than `age_s_max`, the longest a job may take.
 
     Raises:
         DatabaseUnavailableError: If the registry cannot be read.
@@ -101,7 +96,7 @@ def unfinished(lake: "Lake", *, now_ms: int, age_s_max: float) -> Intents:
     """
     live: set[str] = set()
     dead: set[str] = set()
-    for record in lake.registry.writes():
+    for record in registry.writes():
         running = _is_running(record)
         if running is None:
             running = now_ms - record.started_at_ms <= age_s_max * 1000

@@ -151,7 +151,7 @@ class TableWriter:
             remove(self._table.io, file.file_path)
         self.files = ()
         if self._write_id:
-            intents.end(self._lake, [self._write_id])
+            intents.end(self._lake.registry, [self._write_id])
             self._write_id = ""
 
     def _file_of(self, key: partitions.PartitionKey) -> "_PartitionFile":
@@ -176,7 +176,7 @@ class TableWriter:
     def _next_name(self) -> str:
         if not self._write_id:  # the announcement comes before the first file, never after
             self._write_id = intents.begin(
-                self._lake, table=self._name, location=self._table.location()
+                self._lake.registry, table=self._name, location=self._table.location()
             )
         self._count += 1
         return f"{self._write_id}-{self._count:05d}.parquet"

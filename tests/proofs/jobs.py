@@ -187,5 +187,5 @@ def prepare(table: LakeTable) -> None:
     for end in (2, 4, 6):
         ingest(table, end=end)
     orphan = write_batches(table, [events([999])])
-    intents.landed(table.lake, orphan)  # as if its writer had ended
+    intents.landed(table.lake.registry, orphan)  # as if its writer had ended
     ops.age_files(table)

@@ -66,7 +66,7 @@ def prepared(lake: Lake) -> LakeTable:
         batches = [events([first + day, first + day + 4], day=day) for day in range(ops.DAYS)]
         operations.append(table, write_batches(table, batches), provenance=Provenance())
     abandoned = write_batches(table, [events([999])])
-    intents.landed(lake, abandoned)  # as if its writer had ended
+    intents.landed(lake.registry, abandoned)  # as if its writer had ended
     ops.age_files(table)
     return table
 

@@ -40,7 +40,7 @@ def now_ms() -> int:
 
 def unfinished(lake: Lake, *, later_h: float = 0) -> intents.Intents:
     at_ms = now_ms() + int(later_h * HOUR_S * 1000)
-    return intents.unfinished(lake, now_ms=at_ms, age_s_max=72 * HOUR_S)
+    return intents.unfinished(lake.registry, now_ms=at_ms, age_s_max=72 * HOUR_S)
 
 
 def this_write(lake: Lake) -> WriteRecord:

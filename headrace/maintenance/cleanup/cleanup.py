@@ -194,7 +194,7 @@ def apply_cleanup(
                 table=str(table.name),
                 moved_at=now,
             )
-        intents.end(table.lake, survey.dead_writes)
+        intents.end(table.lake.registry, survey.dead_writes)
     _remember(table, now=now)
     moved = {file.path for file in taken}
     return CleanupResult(
@@ -238,7 +238,7 @@ def _survey(
     now_ns = int(now.timestamp() * _NS)
     cutoff_ns = now_ns - int(older_than_s * _NS)
     writes = intents.unfinished(
-        table.lake, now_ms=now_ns // 1_000_000, age_s_max=table.lake.settings.cleanup_age_s
+        table.lake.registry, now_ms=now_ns // 1_000_000, age_s_max=table.lake.settings.cleanup_age_s
     )
     root, current = local_root(table), table.iceberg()
     tables = known_tables(table.lake.catalog, asked_for=str(table.name))

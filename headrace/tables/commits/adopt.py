@@ -36,7 +36,7 @@ def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
     try:
         yield
     except (CommitConflictError, FencedError):
-        intents.landed(table.lake, files)
+        intents.landed(table.lake.registry, files)
         raise
 
 
@@ -54,7 +54,7 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
             io = table.iceberg().io
             for file in files:
                 remove(io, file.file_path)
-            intents.landed(table.lake, files)
+            intents.landed(table.lake.registry, files)
         raise
 
 

@@ -109,7 +109,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
                         current = _needed(base, table)
                         continue
                 crash_point("commit.after_swap")
-                intents.landed(table.lake, change.added)
+                intents.landed(table.lake.registry, change.added)
                 _record(table, landed, current.io, branch=change.branch)
                 crash_point("commit.after_record")
                 return _report(table, change, staged, snapshot_id=snapshot_id, attempts=attempt)

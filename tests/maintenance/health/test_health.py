@@ -251,7 +251,7 @@ def test_the_orphans_a_plan_of_clean_up_finds_are_known_until_they_are_gone(
     table = events_table(lake)
     add(table, [1])
     left = write_batches(table, [events([99])])
-    intents.landed(lake, left)  # as if its writer had ended
+    intents.landed(lake.registry, left)  # as if its writer had ended
     soon, later = NOW_MS, time.time_ns() // 1_000_000 + 100 * HOUR_MS
     assert not table_state(table, now_ms=soon).look_due
     assert table_state(table, now_ms=later).look_due

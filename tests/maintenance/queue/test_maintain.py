@@ -338,7 +338,7 @@ def test_maintenance_looks_for_orphans_once_a_day_and_leaves_taking_them_to_a_pe
         table = events_table(lake)
         add(table, [1])
         left = write_batches(table, [events([99])])
-        intents.landed(lake, left)  # as if its writer had ended
+        intents.landed(lake.registry, left)  # as if its writer had ended
         first = maintain(lake, cold_after_s=FINISHED)
         assert [each.action.kind for each in first.results] == [Kind.LOOK]
         assert "1 file, " in first.results[0].detail
