@@ -5,8 +5,10 @@ import pwd
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import distribution
 from pathlib import Path
+from types import MappingProxyType
 
 import sqlalchemy as sa
 
@@ -30,6 +32,9 @@ class Postgres:
     stop_s_max = 30.0
     stop_signal = signal.SIGINT  # ends its sessions, then itself
 
+    def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._settings = settings  # besides those of `infra/postgres`
+
     def fetch(self) -> None:
         """Nothing to fetch: the wheel is in the environment."""
         distribution(_WHEEL)
@@ -37,6 +42,8 @@ class Postgres:
     def prepare(self, cluster: Cluster) -> None:
         """Make the data folder, once, and the database in it at the first start."""
         folder = cluster.of(self.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        _let_through(folder)
         if not (folder / _INSTALLED).is_dir():
             installed = Path(str(distribution(_WHEEL).locate_file("")))
             for part in (_INSTALLED, _LIBRARIES):  # programs find their libraries by relative paths
@@ -53,7 +60,6 @@ class Postgres:
             self._initialize(folder, cluster)
             password.unlink()
         _give_away(folder)
-        _let_through(folder)
 
     def _initialize(self, folder: Path, cluster: Cluster) -> None:
         options = ("-A", "scram-sha-256", "-U", USER, "-E", "UTF8", f"--pwfile={folder}/password")
@@ -82,6 +88,7 @@ class Postgres:
             name, found, value = line.partition("=")
             if found and not line.startswith("#"):
                 settings[name.strip()] = value.strip().strip("'")
+        settings |= self._settings
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         program = str(folder / _INSTALLED / "bin" / "postgres")
         return Launch(
@@ -142,5 +149,5 @@ def _let_through(folder: Path) -> None:
         return
     for above in folder.parents:
         mode = above.stat().st_mode
-        if not mode & 0o001 and above.stat().st_uid == os.geteuid():
-            above.chmod(mode | 0o001)
+        if mode & 0o011 != 0o011 and above.stat().st_uid == os.geteuid():
+            above.chmod(mode | 0o011)  # the process keeps the group of who started it
