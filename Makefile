@@ -25,7 +25,7 @@ $(READY): requirements/dev.txt requirements/data.txt requirements/uv.txt pyproje
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "headrace needs Python 3.11 to 3.13, this is %d.%d; choose one with PYTHON=python3.12" % v)'
 	@echo "setting up $(VENV) from hash-pinned requirements (once, about 5.5 GB) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@rm -rf $(VENV)/pycache
+	@rm -rf $(VENV)/pycache || true  # others may be at work: stale bytecode is noticed
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/uv.txt requirements/dev.txt requirements/data.txt
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
@@ -37,7 +37,7 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
 
-test-fast: $(READY) ## what takes a minute, for while you edit: no processes, no dbt, Dagster, torch or pages
+test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
 
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome

@@ -18,6 +18,21 @@ from headrace.tables.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
+# they import a framework or torch, or take 0.2 s of CPU a test and more; see `make test-fast`
+_SLOW_ROOMS = (
+    "browser",
+    "datasets",
+    "dbt",
+    "demo",
+    "integrations",
+    "loading",
+    "orchestration",
+    "proofs",
+    "samples",
+    "serving",
+    "ui",
+)
+_NOT_FAST = ("slow", "proof", "browser")
 # the demo, which its tests wait for, is ready when the proofs are through
 _LONGEST_FIRST = (ROOT / "tests" / "proofs", ROOT / "tests" / "demo" / "test_kill.py")
 
@@ -40,8 +55,24 @@ def _free_bytes(folder: Path) -> int:
     return min(room.f_bavail * room.f_frsize, int(available[1]) * 1024)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the slow rooms out of a fast run: to import them alone takes seconds."""
+    is_fast_run = config.getoption("markexpr") == "fast"
+    return True if is_fast_run and _is_in_slow_room(collection_path) else None
+
+
+def _is_in_slow_room(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / "tests" / room) for room in _SLOW_ROOMS)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that workers end together."""
+    """Begin with the files that take longest, so that workers end together; mark what is fast."""
+    for item in items:
+        if _is_in_slow_room(item.path):
+            item.add_marker("slow")
+        if not any(item.get_closest_marker(name) for name in _NOT_FAST):
+            item.add_marker("fast")
     items.sort(
         key=lambda item: next(
             (at for at, path in enumerate(_LONGEST_FIRST) if item.path.is_relative_to(path)),

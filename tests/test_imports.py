@@ -11,6 +11,8 @@ from importlinter.cli import EXIT_STATUS_SUCCESS, lint_imports
 import headrace as hr
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {
     "torch",
     "duckdb",

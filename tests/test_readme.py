@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT, DemoLake, quick_start
 
+pytestmark = pytest.mark.slow
+
 _SIZED = r"^((?:raw|staging|features|samples)\.\w+(?: +[\d,]+){4}) +([\d,]+)$"
 
 

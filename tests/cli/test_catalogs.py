@@ -20,6 +20,8 @@ from tests.conftest import ROOT
 from tests.tables.catalogs.test_foreign import rows
 from tests.tables.factories import EVENTS
 
+pytestmark = pytest.mark.slow
+
 Headrace = Callable[..., Result]
 _RUN = "from headrace.cli.main import run; run()"
 

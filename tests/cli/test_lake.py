@@ -20,6 +20,8 @@ from headrace.samples.build import build
 from headrace.tables.lake import Lake
 from tests.samples.factories import Shop, at, sample_set, settings_in
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 

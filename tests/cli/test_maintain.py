@@ -21,6 +21,8 @@ from tests.disks import room_for
 from tests.maintenance.queue.test_full_disk import texts_table
 from tests.tables.factories import add, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 Headrace = Callable[..., Result]
 FINISHED = ("--cold-after-s", "0")
 

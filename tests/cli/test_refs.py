@@ -30,6 +30,8 @@ from tests.tables.factories import add, events_table, ids_of
 from tests.tables.histories import branch_ids, take, write
 from tests.tables.publishing.test_write_audit_publish import rows_with
 
+pytestmark = pytest.mark.slow
+
 Headrace = Callable[..., Result]
 
 

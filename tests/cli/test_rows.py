@@ -2,9 +2,13 @@
 
 import json
 
+import pytest
+
 from headrace.tables.lake import Lake
 from tests.cli.test_tables import Headrace, headrace, many_files
 from tests.tables.factories import ids_of
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["headrace", "many_files"]  # fixtures
 

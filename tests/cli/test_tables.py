@@ -16,6 +16,8 @@ from headrace.tables.refs.refs import tag
 from tests.conftest import ROOT
 from tests.tables.factories import add, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 Headrace = Callable[..., Result]
 
 

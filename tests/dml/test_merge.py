@@ -44,6 +44,8 @@ from tests.dml.keyed import (
 )
 from tests.tables.delete_files import delete_positions, delete_values
 
+pytestmark = pytest.mark.slow
+
 USER_AND_ITEM = ("user_id", "item")
 
 

@@ -18,6 +18,8 @@ from headrace.tables.lake import Lake
 from tests.dml.keyed import START, Row, add_rows, arrow, in_order, keyed_table, rows_of
 from tests.dml.processes import append_each, compact_often, delete_each, finish, merge_each, start
 
+pytestmark = pytest.mark.slow
+
 BOUNDARIES = ("commit.after_data_files", "commit.after_manifests", "commit.after_swap")
 
 

@@ -17,6 +17,8 @@ from headrace.tables.refs.refs import tag
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import add, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 _TO = re.compile(r"`headrace tables rollback raw\.events (\d+)`")
 
 

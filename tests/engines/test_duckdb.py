@@ -22,6 +22,8 @@ from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import EVENTS, START, add, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_bound_snapshot_does_not_move_when_the_table_does(lake: Lake) -> None:
     table = events_table(lake)

@@ -9,6 +9,8 @@ import pytest
 
 from headrace.engines import extensions
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("avro", "iceberg")
 
 

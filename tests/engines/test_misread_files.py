@@ -20,6 +20,8 @@ from headrace.tables.lake import Lake
 from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import NAME, unmarked_text, unproved_bounds
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:

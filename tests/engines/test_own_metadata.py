@@ -27,6 +27,8 @@ from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table
 
+pytestmark = pytest.mark.slow
+
 TABLE = "theirs.events"
 Outcome = tuple[str, str]  # the error's name and its file, or `rows` and the rows
 

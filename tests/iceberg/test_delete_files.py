@@ -22,6 +22,8 @@ from tests.amounts import examples
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 
 def plain_table(lake: Lake) -> LakeTable:
     return lake.create(TableName("raw", "plain"), EVENTS)

@@ -32,6 +32,8 @@ from tests.processes import CONTEXT
 from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import COLUMNS, GROUP_ROWS, LONG, NAME, ROWS, unmarked_text
 
+pytestmark = pytest.mark.slow
+
 LONG_AGO_S = 1_700_000_000
 FILES = 3
 

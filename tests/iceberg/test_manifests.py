@@ -26,6 +26,8 @@ from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
+pytestmark = pytest.mark.slow
+
 
 def change_somehow(table: LakeTable, chance: random.Random, number: int) -> None:
     key = day_key(day := chance.randrange(4))

@@ -16,6 +16,8 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 NAME = TableName("raw", "parts")
 LAST_INSTANT_OF_1969 = dt.datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=dt.UTC)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

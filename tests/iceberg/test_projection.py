@@ -31,6 +31,8 @@ from tests.amounts import examples
 from tests.conftest import ROOT
 from tests.tables import evolved
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:

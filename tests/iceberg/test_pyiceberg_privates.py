@@ -61,7 +61,7 @@ def test_a_private_function_has_the_parameters_it_is_called_with(home: object, n
     assert f"({parameters})" == FUNCTIONS[home, name]
 
 
-@pytest.mark.parametrize(("home", "name"), PROPERTIES)
+@pytest.mark.parametrize(("home", "name"), sorted(PROPERTIES, key=str))
 def test_a_private_property_is_there(home: type, name: str) -> None:
     assert name in home.__dict__
 

@@ -43,6 +43,8 @@ from headrace.tables.lake import Lake, LakeTable
 from tests.maintenance.cleanup.cleaning import clean
 from tests.tables.catalogs.test_foreign import sql_catalog
 
+pytestmark = pytest.mark.slow
+
 DAY_1, DAY_2 = dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 2)  # noqa: DTZ001  (of a column without a zone)
 COLUMNS: list[tuple[PrimitiveType, Transform[Any, Any], list[object]]] = [
     (StringType(), IdentityTransform(), ["a", "b", None]),

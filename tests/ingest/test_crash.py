@@ -10,6 +10,8 @@ from headrace.tables.lake import Lake
 from tests.ingest.factories import audit, dead_of, make_stream, rows_of, write_things
 from tests.ingest.processes import exit_code, start_ingester
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["good", "good", "missing", "good", "a naive time", "good"] * 3
 # `ingest.after_seal` needs many files: `test_positions.py`
 POINTS = [

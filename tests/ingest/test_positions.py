@@ -23,6 +23,8 @@ from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.ingest.factories import audit, json_line, make_stream
 from tests.ingest.processes import exit_code, start_ingester
 
+pytestmark = pytest.mark.slow
+
 STREAM = make_stream("json")
 OFFSETS, FILES = "headrace.offsets.things", "headrace.source_files.things"
 

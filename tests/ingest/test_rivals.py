@@ -2,10 +2,14 @@
 
 import time
 
+import pytest
+
 from headrace.ingest.run import ingest
 from headrace.tables.lake import Lake
 from tests.ingest.factories import audit, make_stream, rows_of, write_things
 from tests.ingest.processes import FENCED, exit_code, start_ingester
+
+pytestmark = pytest.mark.slow
 
 KINDS = ["good", "missing", "good"] * 4
 

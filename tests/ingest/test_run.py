@@ -31,6 +31,8 @@ from tests.ingest.factories import (
 )
 from tests.tables.factories import name_coordinates_as_before
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2019, 11, 24, 10, 0, 0, 123456, tzinfo=UTC)
 
 

@@ -21,6 +21,8 @@ from headrace.simulate.plan import SimulationPlan
 from headrace.simulate.run import Simulation, simulate
 from tests.simulate.landed import TIMES, Record, records
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 DIGEST = "f75117916581984d96823b3f3f5d690111ab7bc0daff371138d65a5b021d71be"
 IDS = {"impressions": "impression_id", "clicks": "click_id", "watches": "watch_id"}

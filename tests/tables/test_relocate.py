@@ -31,6 +31,8 @@ from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.histories import few_snapshots
 
+pytestmark = pytest.mark.slow
+
 KILLED = -9
 NAMES = ("raw.events", "raw.other")
 Reading = Mapping[tuple[str, str | int], pa.Table]

@@ -19,6 +19,8 @@ from headrace.tables.writer import write_batches
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table
 
+pytestmark = pytest.mark.slow
+
 LONG_AGO_S = 1_700_000_000
 
 

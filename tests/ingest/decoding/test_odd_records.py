@@ -41,6 +41,8 @@ from tests.ingest.odd_records import (
     write_odd_parquet,
 )
 
+pytestmark = pytest.mark.slow
+
 ODD_MIN = 500
 POLICIES = ["ignore", "dead_letter"]
 

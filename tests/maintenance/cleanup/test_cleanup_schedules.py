@@ -17,6 +17,8 @@ from tests.maintenance.cleanup.cleaning import keeping
 from tests.maintenance.cleanup.schedules import Schedule
 from tests.tables.factories import events_table
 
+pytestmark = pytest.mark.slow
+
 _SHORT, _LONG = 5, 1_000
 _TRIES_MAX = 60  # of schedules, until one shows a planted fault
 _ACTORS = 10

@@ -24,6 +24,8 @@ from tests.maintenance.cleanup.cleaning import abandon, clean, keeping, kept, la
 from tests.maintenance.cleanup.needed import files_below, folder_of, needed_by
 from tests.tables.factories import add, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_a_dropped_table_left_in_the_folder_stays(lake: Lake) -> None:
     table = events_table(lake)

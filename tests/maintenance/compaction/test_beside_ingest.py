@@ -1,10 +1,14 @@
 """Compaction beside a writer in another process."""
 
+import pytest
+
 from headrace.config import Settings
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.lake import Lake
 from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table, ids_of
+
+pytestmark = pytest.mark.slow
 
 
 def _append(settings: Settings, count: int) -> None:

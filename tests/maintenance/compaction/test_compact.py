@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from headrace.maintenance.compaction.compact import apply_compaction, compact
 from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.maintenance.health.health import health
@@ -11,6 +13,8 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import add, day_key, events, events_table, ids_of
+
+pytestmark = pytest.mark.slow
 
 MIB = 1024 * 1024
 

@@ -28,6 +28,8 @@ from tests.maintenance.compaction.test_compact import MIB, stray_files
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 
 def engine_rows(engine: DuckDBEngine, table: LakeTable) -> list[tuple[object, ...]]:
     """Read all rows with DuckDB, which applies delete files on its own."""

@@ -16,6 +16,8 @@ from tests.maintenance.compaction.test_deletes import engine_rows, plain_rows, t
 from tests.tables.delete_files import delete_values
 from tests.tables.factories import add, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 NULL = Record(None)
 
 

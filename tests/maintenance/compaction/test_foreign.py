@@ -37,6 +37,8 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import Lake
 from tests.tables.catalogs.test_foreign import sql_catalog
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = Schema(
     NestedField(1, "id", LongType(), required=True),
     NestedField(2, "Name With Spaces", StringType()),

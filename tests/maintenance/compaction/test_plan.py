@@ -27,6 +27,8 @@ from headrace.tables.version import FileEntry
 from tests.amounts import examples
 from tests.tables.factories import add, events_table
 
+pytestmark = pytest.mark.slow
+
 CURRENT, OLDER, ORDER = 1, 0, 7
 
 

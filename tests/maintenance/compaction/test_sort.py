@@ -46,6 +46,8 @@ from tests.disks import room_for
 from tests.maintenance.compaction.test_compact import MIB, stray_files
 from tests.tables.factories import UTC_US, add, events_table
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = pa.schema(
     [pa.field("a", pa.int64()), pa.field("b", pa.string()), pa.field("n", pa.int64())]
 )

@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -25,6 +26,8 @@ from headrace.tables.lake import Lake, LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.tables.factories import START, UTC_US, add, day_key, events_table
+
+pytestmark = pytest.mark.slow
 
 SERIAL = itertools.count()
 COLUMNS = pa.schema(

@@ -4,6 +4,7 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from headrace.config import MIB, Settings
 from headrace.errors import DatabaseUnavailableError, LakeError, StorageFullError
@@ -17,6 +18,8 @@ from tests.conftest import ROOT
 from tests.disks import SmallDisk, on_small_disk
 from tests.maintenance.cleanup.needed import files_below, folder_of, needed_by
 from tests.maintenance.compaction.test_compact import stray_files
+
+pytestmark = pytest.mark.slow
 
 _ROWS = 600
 _COLUMNS = pa.schema([pa.field("id", pa.int64()), pa.field("text", pa.string())])

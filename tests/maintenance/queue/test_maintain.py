@@ -29,6 +29,8 @@ from tests.maintenance.factories import NOW
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 FINISHED = 0.0  # every partition counts as finished at once
 
 

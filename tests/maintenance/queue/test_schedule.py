@@ -29,6 +29,8 @@ from tests.maintenance.factories import (
     state,
 )
 
+pytestmark = pytest.mark.slow
+
 FAR_PAST_MS = 24 * HOUR_MS
 
 bins = st.lists(

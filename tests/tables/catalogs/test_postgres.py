@@ -24,6 +24,8 @@ from tests.postgres import postgres
 from tests.processes import CONTEXT
 from tests.tables.no_locks import NoLocks
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 120
 TABLE = "raw.events"
 WRITERS, APPENDS, COMPACTIONS = 4, 6, 4

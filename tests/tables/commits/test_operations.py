@@ -29,6 +29,8 @@ from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 BOUNDARIES = ("commit.after_data_files", "commit.after_manifests", "commit.after_swap")
 
 

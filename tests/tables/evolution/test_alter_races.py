@@ -31,6 +31,8 @@ from tests.processes import CONTEXT
 from tests.tables.factories import EVENTS, add, events_table, ids_of
 from tests.tables.visits import EVENT_ROWS, NOON, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 class _IsOvertaken(MemoCatalog):
     """The real catalog; before the first commit another program, without our lock, changes it."""

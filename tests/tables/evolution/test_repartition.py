@@ -25,6 +25,8 @@ from headrace.tables.writer import write_batches
 from tests.tables.factories import add, events_table
 from tests.tables.visits import BONN, VISITS, put, rows_of, visits_table
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("by", ["id", "bucket(4, id)", "truncate(2, id)"])
 def test_a_widened_column_still_finds_its_rows_and_partitions(lake: Lake, by: str) -> None:

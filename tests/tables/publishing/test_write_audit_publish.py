@@ -33,6 +33,8 @@ from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 PASSES: dict[str, Check] = {"anything": lambda _: ""}
 FAILS: dict[str, Check] = {"rows": lambda _: "there is a hole"}
 

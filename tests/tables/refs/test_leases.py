@@ -23,6 +23,8 @@ from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events_table, ids_of
 from tests.tables.no_locks import NoLocks
 
+pytestmark = pytest.mark.slow
+
 HOUR_S = 3600.0
 
 

@@ -40,6 +40,8 @@ from tests.amounts import examples
 from tests.conftest import ROOT
 from tests.tables.factories import events, events_table
 
+pytestmark = pytest.mark.slow
+
 OWN_IDS_FROM = 1_000_000  # below are the records of a source, each named by its offset
 BRANCHES = ("main", "left", "right")
 

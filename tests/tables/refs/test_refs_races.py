@@ -2,6 +2,8 @@
 
 import multiprocessing
 
+import pytest
+
 from headrace.config import Settings
 from headrace.errors import (
     NotAnAncestorError,
@@ -13,6 +15,8 @@ from headrace.tables.refs import refs
 from tests.processes import CONTEXT
 from tests.tables.factories import events_table, ids_of
 from tests.tables.histories import branch_ids, few_snapshots, write
+
+pytestmark = pytest.mark.slow
 
 
 def _forward(settings: Settings, branch: str, outcomes: "multiprocessing.Queue[str]") -> None:
