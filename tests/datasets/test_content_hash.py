@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from headrace.datasets import content_hash as fast
 from headrace.datasets.content_hash import ContentHash
 from headrace.errors import ContentTypeError
+from tests.amounts import examples
 from tests.datasets.reference_hash import content_hash as reference
 
 UTC_US = pa.timestamp("us", tz="UTC")
@@ -63,14 +64,14 @@ def digest(table: pa.Table, *, chunk_rows: int = 7) -> str:
 
 
 @given(rows=ROWS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_the_fast_form_agrees_with_the_specification(rows: list[dict[str, Any]]) -> None:
     kinds = {name: kind for name, (kind, _, _) in KINDS.items()}
     assert digest(table_of(rows)) == reference(kinds, rows)
 
 
 @given(rows=ROWS, data=st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_order_chunks_slices_and_column_order_do_not_count(
     rows: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -87,7 +88,7 @@ def test_order_chunks_slices_and_column_order_do_not_count(
 
 
 @given(rows=ROWS, cut=st.integers(0, 12))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_hashes_of_parts_merge_into_the_hash_of_the_whole(
     rows: list[dict[str, Any]], cut: int
 ) -> None:
@@ -99,7 +100,7 @@ def test_hashes_of_parts_merge_into_the_hash_of_the_whole(
 
 
 @given(rows=ROWS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_physical_types_do_not_count(rows: list[dict[str, Any]]) -> None:
     table = table_of(rows)
     other = {
@@ -121,7 +122,7 @@ def test_physical_types_do_not_count(rows: list[dict[str, Any]]) -> None:
 
 
 @given(rows=st.lists(ROW, min_size=1, max_size=6), data=st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_any_one_changed_value_changes_the_hash(
     rows: list[dict[str, Any]], data: st.DataObject
 ) -> None:
@@ -143,7 +144,7 @@ def differs(one: object, other: object) -> bool:
 
 
 @given(rows=st.lists(ROW, min_size=1, max_size=6), at=st.integers(0, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=examples(100, few=40))
 def test_a_doubled_or_dropped_row_changes_the_hash(rows: list[dict[str, Any]], at: int) -> None:
     row = rows[at % len(rows)]
     assert digest(table_of([*rows, row])) != digest(table_of(rows))

@@ -115,7 +115,7 @@ events_of_a_test = st.lists(
     max_size=12,
 )
 many_examples = settings(
-    max_examples=examples(150, few=40),
+    max_examples=examples(150, few=25),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -66,9 +66,10 @@ def plain(saved: Saved) -> dict[str, Plain]:
 def test_any_call_may_fail_or_kill(saved: Saved, plain: dict[str, Plain], job: Job) -> None:
     chance = random.Random(f"{job.name} {seed_of_today()}")
     undisturbed = plain[job.name]
-    _survives(saved, job, undisturbed.after, chance.choice(undisturbed.strikes))
-    for passage in chance.sample(undisturbed.passages, min(1, len(undisturbed.passages))):
-        _survives_crash(saved, job, undisturbed.after, passage)
+    if undisturbed.passages and chance.random() < 0.5:
+        _survives_crash(saved, job, undisturbed.after, chance.choice(undisturbed.passages))
+    else:
+        _survives(saved, job, undisturbed.after, chance.choice(undisturbed.strikes))
 
 
 @pytest.mark.proof

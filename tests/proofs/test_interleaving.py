@@ -46,7 +46,7 @@ SECOND = [
     ops.OTHER_SCHEMA_CHANGE,
     ops.tagging("other"),
 ]
-SECOND_SHORT = 3  # of these, others each day
+SECOND_SHORT = 2  # of these, others each day
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def numbered(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=examples(80, few=25), deadline=None)
+@settings(max_examples=examples(80, few=15), deadline=None)
 @given(exposures=exposure_rows, features=feature_rows, join=joins)
 @example(exposures=[], features=[], join=join_of())
 def test_every_form_gives_what_looking_at_every_row_gives(

@@ -198,7 +198,7 @@ def test_plans_end_and_what_they_leave_is_planned_no_more(
             assert len(runs) <= planner.policy.runs_max
 
 
-@hypothesis_settings(deadline=None)
+@hypothesis_settings(deadline=None, max_examples=examples(100, few=40))
 @given(files=file_lists(), target=st.integers(1, 200), sorts=st.booleans())
 def test_files_that_keep_their_bytes_need_one_pass(
     files: list[FileEntry], target: int, *, sorts: bool

@@ -206,7 +206,7 @@ def served(found: TableState, actions: Sequence[Action]) -> TableState:
     return layout_with(found, partitions=tuple(map(without, found.layout.partitions)))
 
 
-@hypothesis_settings(deadline=None)
+@hypothesis_settings(deadline=None, max_examples=examples(100, few=40))
 @given(
     busy=st.integers(1, 4),
     poor_bins=st.integers(1, 6),
