@@ -47,6 +47,8 @@ from headrace.errors.flow import (
 from headrace.errors.lakes import (
     LakeIncompleteError,
     LakeNotFoundError,
+    NotARegistryError,
+    RegistryNewerError,
     TablesElsewhereError,
 )
 from headrace.errors.storage import (
@@ -138,6 +140,7 @@ __all__ = [
     "ModelTypeError",
     "ModelValueError",
     "NotAFeatureViewError",
+    "NotARegistryError",
     "NotAnAncestorError",
     "NullKnownAtError",
     "NullValueError",
@@ -149,6 +152,7 @@ __all__ = [
     "PublishRefusedError",
     "RecordsRefusedError",
     "RefExistsError",
+    "RegistryNewerError",
     "SampleNotFoundError",
     "SettingsError",
     "SnapshotNotFoundError",

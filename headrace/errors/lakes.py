@@ -40,3 +40,26 @@ class TablesElsewhereError(LakeError):
             "changed. `headrace lake relocate` makes the copied files tables of this lake; if they "
             "are meant to lie there, say so by `tables_also_in` in lake.toml"
         )
+
+
+class RegistryNewerError(LakeError):
+    """A newer version of headrace has changed the schema of the registry."""
+
+    def __init__(self, registry: str, *, found: int, known: int) -> None:
+        self.registry, self.found, self.known = registry, found, known
+        super().__init__(
+            f"the registry `{registry}` has schema version {found}, and this version of headrace "
+            f"knows only up to {known}; nothing was changed. Use the version of headrace that "
+            "other processes of this lake use, or a newer one"
+        )
+
+
+class NotARegistryError(LakeError):
+    """The database named as the registry has tables of another program."""
+
+    def __init__(self, registry: str, *, table: str) -> None:
+        self.registry, self.table = registry, table
+        super().__init__(
+            f"`{registry}` has a table `{table}` that is not one of a registry's; nothing was "
+            "changed. Give the registry a database or schema of its own"
+        )

@@ -1,4 +1,8 @@
-"""The control database: what each commit did and read, kept after snapshots expire."""
+"""The control database: commits, builds, dataset versions, leases and running writes, one file each.
+
+Here: records that outlive snapshots, and the migrations of their schema. Not here: what a table holds,
+which only its metadata says.
+"""
 
 from headrace.registry.databases import error_of, in_memory, name_errors, prepare_sqlite
 from headrace.registry.records import (
@@ -10,8 +14,8 @@ from headrace.registry.records import (
     Measure,
     WriteRecord,
 )
+from headrace.registry.registry import Registry
 from headrace.registry.source_ledger import SealedSource
-from headrace.registry.store import Registry
 
 __all__ = [
     "Build",

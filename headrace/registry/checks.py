@@ -1,12 +1,12 @@
-"""How checks of tables ended when they last ran, so that pages know it without an orchestrator."""
+"""How checks of tables ended when they last ran, so that pages can show it without an orchestrator."""
 
 import datetime as dt
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from headrace.registry.registry import Registry
 from headrace.registry.schema import MEASURES
-from headrace.registry.store import Registry
 
 _PREFIX = "check:"
 _PASSED, _FAILED = 0, 1
@@ -22,7 +22,7 @@ class FailedCheck:
 
 
 def record_check(registry: Registry, subject: str, check: str, *, passed: bool) -> None:
-    """Remember how a check ended, replacing what was known of it."""
+    """Record how a check ended, replacing its older record."""
     now_ms = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
     value = _PASSED if passed else _FAILED
     registry.record_measure(subject, f"{_PREFIX}{check}", value, measured_at_ms=now_ms)
@@ -30,14 +30,12 @@ def record_check(registry: Registry, subject: str, check: str, *, passed: bool) 
 
 def failed_checks(registry: Registry) -> list[FailedCheck]:
     """List the checks that failed when they last ran, by subject and name."""
-    query = (
-        sa.select(MEASURES)
-        .where(MEASURES.c.name.startswith(_PREFIX), MEASURES.c.value == _FAILED)
-        .order_by(MEASURES.c.table_name, MEASURES.c.name)
+    query = sa.select(MEASURES).where(
+        MEASURES.c.name.startswith(_PREFIX), MEASURES.c.value == _FAILED
     )
     with registry.engine.connect() as connection:
         rows = connection.execute(query).mappings().all()
-    return [
+    found = [
         FailedCheck(
             subject=row["table_name"],
             check=row["name"].removeprefix(_PREFIX),
@@ -45,3 +43,4 @@ def failed_checks(registry: Registry) -> list[FailedCheck]:
         )
         for row in rows
     ]
+    return sorted(found, key=lambda each: (each.subject, each.check))

@@ -1,5 +1,7 @@
 """Databases whose errors have names, and that keep what was committed."""
 
+import functools
+import math
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from headrace.errors import (
 )
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-# of these SQLite does not say why; a sync that fails is not among them, for it may have been done
+# SQLite does not say why these failed; a failed sync is not among them: it may have been done
 _NOT_WRITTEN = frozenset(
     {
         sqlite3.SQLITE_IOERR_WRITE,
@@ -34,11 +36,13 @@ _POSTGRES_FULL = "53100"
 def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
     """Let a locked, full, damaged or unreachable database raise a `DatabaseUnavailableError`.
 
-    Broken constraints and wrong SQL stay what they are: callers and bugs need to be told apart.
-    What is returned undoes it.
+    Violated constraints and wrong SQL are raised as they are: those are bugs. Returns a function
+    that undoes this.
     """
 
     def name_error(context: sa.ExceptionContext) -> None:
+        if context.is_pre_ping:
+            return  # the pool opens another connection
         error = context.sqlalchemy_exception
         if isinstance(error, OperationalError | InterfaceError) or (
             type(error) is DatabaseError  # a damaged file
@@ -50,7 +54,10 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
 
 
 def error_of(database: str, error: BaseException, *, path: str) -> DatabaseUnavailableError:
-    """Name what a database said. SQLite calls a full disk an I/O error where it maps memory."""
+    """Return the named error for a driver's error.
+
+    SQLite calls a full disk an I/O error where it maps memory.
+    """
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
     if code & 0xFF in _DAMAGED:
         return DatabaseDamagedError(database, str(error), path=path)
@@ -63,22 +70,67 @@ def error_of(database: str, error: BaseException, *, path: str) -> DatabaseUnava
     return DatabaseUnavailableError(database, str(error))
 
 
+def open_engine(uri: str, *, wait_s: float, durable: bool = True) -> sa.Engine:
+    """Open the registry's database: a SQLite file, or a PostgreSQL server.
+
+    Args:
+        uri: The database, as SQLAlchemy names it.
+        wait_s: How long to wait for a lock, in seconds, or for a server to answer.
+        durable: Whether what is committed survives a power cut.
+
+    """
+    url = sa.make_url(uri)
+    if url.get_backend_name() == "postgresql":
+        # whole seconds, and at least two, says libpq
+        arguments: dict[str, Any] = {"connect_timeout": max(2, math.ceil(wait_s))}
+        engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
+        prepare = functools.partial(_prepare_postgres, wait_s=wait_s, durable=durable)
+    else:
+        # as for files by default, said for databases in memory
+        arguments = {"timeout": wait_s, "check_same_thread": False}
+        engine = sa.create_engine(url, connect_args=arguments, poolclass=sa.QueuePool)
+        prepare = prepare_sqlite if durable else _prepare_passing
+    sqlalchemy.event.listen(engine, "connect", prepare)
+    name_errors(engine, "registry")
+    return engine
+
+
 def in_memory() -> str:
     """Return the address of an empty database in memory, which lives as long as it is open."""
     return f"sqlite:///file:{uuid.uuid4().hex}?mode=memory&cache=shared&uri=true"
 
 
 def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    """Let readers not block writers, and let what was committed survive a power cut.
+    """Let readers not block writers, and committed transactions survive a power cut.
 
-    With less than `full` the last transactions may be undone: a reported commit, or the record of
-    a snapshot whose expiry is durable in the catalog already.
+    With less than `full` a power cut may undo the last transactions: a reported commit, or the
+    record of a snapshot whose expiry is durable in the catalog already.
     """
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = full")
 
 
-def prepare_passing(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection
-    """Let what is committed be lost in a power cut, which saves waiting for the disk."""
+def _prepare_passing(connection: Any, _record: object) -> None:  # noqa: ANN401 - as above
+    """Let a power cut undo the last transactions, which saves waiting for the disk."""
     connection.execute("pragma journal_mode = wal")
     connection.execute("pragma synchronous = normal")
+
+
+def _prepare_postgres(
+    connection: Any,  # noqa: ANN401 - as above
+    _record: object,
+    *,
+    wait_s: float,
+    durable: bool,
+) -> None:
+    """Bound the wait for locks; a server that does not sync by default does so for what is durable."""
+    with connection.cursor() as cursor:
+        cursor.execute("select set_config('lock_timeout', %s, false)", (f"{wait_s * 1000:.0f}ms",))
+        if durable:
+            cursor.execute(
+                "select set_config('synchronous_commit', 'on', false)"
+                " where current_setting('synchronous_commit') = 'off'"
+            )
+        else:
+            cursor.execute("set synchronous_commit = off")
+    connection.commit()

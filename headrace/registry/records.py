@@ -1,4 +1,4 @@
-"""What the control database answers."""
+"""The records that the registry keeps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class LeaseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A number about a table that is too dear to find out on each look, and when it was found."""
+    """A number about a table that is too expensive to compute on every read, and when it was computed."""
 
     value: int
     measured_at_ms: int
@@ -51,7 +51,7 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One table was computed from one snapshot of another; the latest such fact per pair."""
+    """One table was computed from one snapshot of another; the latest such record of each pair."""
 
     source: str
     source_snapshot_id: int
@@ -74,10 +74,10 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
-    """One version number of a dataset, taken for good.
+    """One version number of a dataset, never used again.
 
     `state` is `claimed` while its tags and files are being made, then `published`, or `abandoned`
-    if they could not be.
+    if that failed.
     """
 
     name: str
@@ -88,7 +88,7 @@ class DatasetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteRecord:
-    """One writer whose files no commit names yet; the process that writes is told by four facts."""
+    """One writer whose files no commit names yet; host, boot, pid and start identify its process."""
 
     write_id: str
     table: str

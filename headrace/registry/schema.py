@@ -1,4 +1,4 @@
-"""The tables of the control database."""
+"""The tables of the registry at its newest schema version; `migrations` makes them."""
 
 import sqlalchemy as sa
 
@@ -21,6 +21,7 @@ COMMITS = sa.Table(
     sa.Column("files_removed", sa.BigInteger, nullable=False),
     sa.Column("rows_added", sa.BigInteger, nullable=False),
     sa.Column("rows_removed", sa.BigInteger, nullable=False),
+    sa.Column("moves", sa.Text, nullable=False, server_default=""),
     sa.Index("commits_by_time", "table_name", "sequence_number"),
 )
 
@@ -53,20 +54,12 @@ DATASET_VERSIONS = sa.Table(
     sa.Column("lockfile", sa.Text, nullable=False),
 )
 
-# commits that are not, or no longer, in the history of `main`: on other branches, or rolled back
+# commits outside the history of `main`: on other branches, or rolled back
 OFF_MAIN = sa.Table(
     "off_main",
     METADATA,
     sa.Column("table_name", sa.Text, primary_key=True),
     sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-)
-
-PROPERTY_MOVES = sa.Table(
-    "property_moves",
-    METADATA,
-    sa.Column("table_name", sa.Text, primary_key=True),
-    sa.Column("snapshot_id", sa.BigInteger, primary_key=True),
-    sa.Column("moves", sa.Text, nullable=False),
 )
 
 ORIGINS = sa.Table(
@@ -101,7 +94,7 @@ WRITES = sa.Table(
     sa.Column("started_at_ms", sa.BigInteger, nullable=False),
 )
 
-# groups of sources that a stream has taken; what belongs to a table is the line from its newest seal
+# groups of sources that a stream has taken; a table owns the line of seals that starts at its newest
 SOURCE_SEALS = sa.Table(
     "source_seals",
     METADATA,
@@ -125,3 +118,11 @@ SOURCE_FILES = sa.Table(
     sa.Index("source_files_by_name", "source"),
     sa.Index("source_files_by_content", "fingerprint"),
 )
+
+
+def is_on_main(of: sa.Table) -> sa.ColumnElement[bool]:
+    """Render whether a row's commit is in the history of `main`."""
+    off = sa.select(OFF_MAIN.c.snapshot_id).where(
+        OFF_MAIN.c.table_name == of.c.table_name, OFF_MAIN.c.snapshot_id == of.c.snapshot_id
+    )
+    return ~off.exists()

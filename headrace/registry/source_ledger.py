@@ -1,8 +1,8 @@
-"""Which sources a stream has taken, and how far: all but the few that its table still names itself.
+"""Which sources a stream has taken, and how far, except for the few that its table names itself.
 
-Sources are sealed in groups. A seal names the one before it, and a table names its newest seal: what
-it has taken is what the line of seals from there on says, the newest first. Seals are never changed.
-One whose commit did not land, or was rolled back, is on no table's line and means nothing.
+Sources are sealed in groups. A seal names the one before it, and a table names its newest seal: the
+line of seals from there, the newest first, says what the table has taken. Seals are never changed.
+A seal whose commit did not land, or was rolled back, is on no table's line and has no meaning.
 """
 
 import secrets
@@ -22,7 +22,7 @@ _ID_BITS = 52  # whole numbers that every JSON reader keeps exact
 class SealedSource(NamedTuple):
     """How far one source was taken when it was sealed.
 
-    `changed_ns` and `inode` tell, without reading a file, that it is as it was; 0 if unknown.
+    `changed_ns` and `inode` show, without reading a file, that it has not changed; 0 if unknown.
     """
 
     source: str
@@ -122,13 +122,13 @@ class SourceLedger:
             return connection.execute(_COUNT, {"newest": seal}).scalar_one()
 
     def note_seen(self, seen: Collection[SealedSource]) -> None:
-        """Remember when sources that were read again, and found as they were, had last changed.
+        """Record when sources that were read again, and found unchanged, had last changed.
 
-        That is a hint and no part of a seal: it is true of these bytes whatever a table names.
+        That is a hint and not part of a seal: it is true of these bytes whatever a table names.
         """
         if seen:
             with self._engine.begin() as connection:
-                connection.execute(_NOTE_SEEN, [each._asdict() for each in seen])
+                connection.execute(_NOTE_SEEN, [each._asdict() for each in sorted(seen)])
 
 
 def _line(connection: sa.Connection, seal: int) -> dict[int, int]:
@@ -139,16 +139,15 @@ def _line(connection: sa.Connection, seal: int) -> dict[int, int]:
     return {row.seal: age for age, row in enumerate(rows)}
 
 
-# in the order in which a recursive query finds its rows: the newest first
 _LINE_SQL = """
-with recursive line(seal, after_seal) as (
-    select seal, after_seal from source_seals where seal = :newest
+with recursive line(seal, after_seal, age) as (
+    select seal, after_seal, 0 from source_seals where seal = :newest
     union all
-    select older.seal, older.after_seal
+    select older.seal, older.after_seal, line.age + 1
     from line join source_seals as older on older.seal = line.after_seal
 )
 """
-_LINE = sa.text(f"{_LINE_SQL} select seal, after_seal from line")
+_LINE = sa.text(f"{_LINE_SQL} select seal, after_seal from line order by age")
 _COUNT = sa.text(f"""
 {_LINE_SQL} select count(distinct source) from source_files where seal in (select seal from line)
 """)

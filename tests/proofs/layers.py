@@ -77,7 +77,7 @@ def faulty(lake: Lake, calls: Calls) -> Iterator[Calls]:
         # the system below: there is no other way to let exactly one of its calls fail
         patch.setattr(lake.catalog, "_load_file_io", load_faulty)
         _patch_system(patch, calls, below=lake.settings.state_dir)
-        engines = [lake.catalog.engine, lake.registry.engine, lake.registry._passing]
+        engines = [lake.catalog.engine, lake.registry.engine, lake.registry.passing]
         for engine in engines:
             _patch_database(engine, calls)
         yield calls

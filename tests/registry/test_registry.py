@@ -1,18 +1,6 @@
 """The control database: commits, edges and builds."""
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
-import pytest
-
-from headrace.registry import Build, CommitRecord, Measure, Registry
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
-    with closing(Registry(f"sqlite:///{tmp_path / 'registry.db'}")) as registry:
-        yield registry
+from headrace.registry import Build, CommitRecord, LeaseRecord, Measure, Registry, SealedSource
 
 
 def commit(table: str, snapshot_id: int, **facts: object) -> CommitRecord:
@@ -107,3 +95,62 @@ def test_a_measure_is_the_last_one_taken(registry: Registry) -> None:
     registry.record_measure("raw.a", "orphan_bytes", 7, measured_at_ms=2)
     registry.record_measure("raw.b", "orphan_bytes", 99, measured_at_ms=3)
     assert registry.measures("raw.a") == {"orphan_bytes": Measure(value=7, measured_at_ms=2)}
+
+
+def test_what_a_commit_moved_and_published_is_told_by_itself_alone(registry: Registry) -> None:
+    record = commit("raw.a", 1, moves='{"owner": ["a", "b"]}', origins=("audit x", "snapshot 9"))
+    assert registry.record_commit(record)
+    assert registry.commit("raw.a", 1) == record
+    assert registry.commits("raw.a") == [commit("raw.a", 1)]
+    assert registry.commit_from("raw.a", "audit x") == 1
+
+
+def test_a_commit_off_main_counts_once_it_is_gained(registry: Registry) -> None:
+    assert registry.record_commit(commit("raw.a", 1), on_main=False)
+    assert not registry.record_commit(commit("raw.a", 1), on_main=False)
+    assert registry.commits("raw.a") == []
+    registry.move_main("raw.a", gained=[1])
+    assert registry.knows_commit("raw.a", 1, on_main=True)
+    registry.move_main("raw.a", lost=[1])
+    registry.move_main("raw.a", lost=[1])
+    assert not registry.knows_commit("raw.a", 1, on_main=True)
+    assert registry.knows_commit("raw.a", 1)
+
+
+def test_a_version_number_is_claimed_once_and_settled_once(registry: Registry) -> None:
+    assert registry.claim_dataset("ctr", 1, lockfile="one")
+    assert not registry.claim_dataset("ctr", 1, lockfile="two")
+    registry.settle_dataset("ctr", 1, state="published")
+    registry.settle_dataset("ctr", 1, state="abandoned")
+    (found,) = registry.datasets("ctr")
+    assert (found.state, found.lockfile) == ("published", "one")
+
+
+def test_a_lease_is_renewed_and_ended_ones_are_deleted(registry: Registry) -> None:
+    def lease(lease_id: str, holder: str, *, ends_at_ms: int) -> LeaseRecord:
+        return LeaseRecord(
+            lease_id=lease_id, table="raw.a", snapshot_id=1, holder=holder, ends_at_ms=ends_at_ms
+        )
+
+    registry.record_lease(lease("one", "me", ends_at_ms=10), now_ms=5)
+    registry.record_lease(lease("one", "you", ends_at_ms=20), now_ms=15)
+    assert registry.lease_holders("raw.a") == {"one": "you"}
+    registry.record_lease(lease("two", "me", ends_at_ms=50), now_ms=30)
+    assert registry.lease_holders("raw.a") == {"two": "me"}
+    registry.forget_lease("two")
+    assert registry.lease_holders("raw.a") == {}
+
+
+def test_the_youngest_seal_of_a_line_says_how_far_a_source_was_taken(registry: Registry) -> None:
+    ledger, seal = registry.sources, None
+    for records in (3, 9, 5):
+        taken = [SealedSource("a.csv", records, fingerprint="f")]
+        seal = ledger.seal("raw.a", "clicks", taken, after=seal)
+    assert seal is not None
+    assert ledger.find(seal, ["a.csv", "b.csv"]) == {
+        "a.csv": SealedSource("a.csv", 5, fingerprint="f")
+    }
+    assert len(ledger.with_content(seal, ["f"])) == 3
+    assert ledger.count(seal) == 1
+    ledger.note_seen([SealedSource("a.csv", 5, fingerprint="f", changed_ns=7, inode=8)])
+    assert ledger.find(seal, ["a.csv"])["a.csv"].inode == 8

@@ -1,0 +1,1 @@
+"""Tests of the registry, on each database that it can be in."""
