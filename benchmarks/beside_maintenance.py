@@ -19,11 +19,12 @@ from benchmarks.harness import (
     open_lake,
     show,
 )
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits.operations import Provenance, append, expire
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 NAME = TableName("raw", "impressions")

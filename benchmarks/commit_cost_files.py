@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 
 if TYPE_CHECKING:
+    from headrace.api import Lake
     from headrace.definitions.stream import Stream
     from headrace.ingest.status import Taken
-    from headrace.tables.lake import Lake
 
 COMMITS_PER_ROUND = 25
 GROWTH_MAX = 1.3

@@ -19,7 +19,8 @@ import pyarrow as pa
 from benchmarks.harness import Contender, Measured, Result, Rounds, Spent, measure, open_lake, show
 
 if TYPE_CHECKING:
-    from headrace.tables.lake import Lake, LakeTable
+    from headrace.api import Lake
+    from headrace.tables.lake import LakeTable
 
 FILES = 500
 DAYS = 5

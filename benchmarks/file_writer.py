@@ -51,10 +51,10 @@ def headrace(*, rows: int, folder: str) -> Rounds:
     """Write through the engine, as a model, a sample build or anything else here does."""
     import pyarrow as pa
 
+    from headrace.api import Lake
     from headrace.config import Settings
     from headrace.engines.duckdb import DuckDBEngine
     from headrace.identifiers import TableName
-    from headrace.tables.lake import Lake
 
     file = declare_lake(folder, profile=f"threads = {THREADS}\n")
     settings = Settings.load(env={}, path=file)

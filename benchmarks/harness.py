@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.tables.lake import Lake
+    from headrace.api import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -171,8 +171,8 @@ def declare_lake(folder: str, *, profile: str = "") -> Path:
 
 def open_lake(folder: str) -> "Lake":
     """Declare and open a new lake below a contender's folder."""
+    from headrace.api import Lake
     from headrace.config import Settings
-    from headrace.tables.lake import Lake
 
     return Lake.open(Settings.load(env={}, path=declare_lake(folder)))
 

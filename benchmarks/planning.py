@@ -17,10 +17,11 @@ from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, clear_mani
 from pyiceberg.typedef import Record
 
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
+from headrace.api import Lake
 from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
 from headrace.tables.commits.operations import Provenance, append, rewrite_manifests
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 
 FILES_PER_PARTITION = 100
 _FEW_PARTITIONS = 100

@@ -16,10 +16,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.harness import ROOT, Contender, Result, Rounds, declare_lake, measure, show
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Fence, Provenance, append, offsets
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 
 NAME = TableName("raw", "events")

@@ -55,9 +55,9 @@ def features(*, lake: str, folder: str) -> Rounds:
 
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Read, concatenate and write the same files, by the same recipe."""
+    from headrace.api import Lake
     from headrace.iceberg.standard_properties import parquet_recipe
     from headrace.maintenance.compaction.plan import plan_compaction
-    from headrace.tables.lake import Lake
 
     settings = settings_of(lake)
     with Lake.open(settings) as opened:
@@ -89,9 +89,9 @@ def compaction(*, lake: str, folder: str) -> Rounds:
 
 def samples(*, lake: str, folder: str) -> Rounds:
     """Join the same exposures and views by event time alone, leaks and all; no labels."""
+    from headrace.api import Lake
     from headrace.definitions.load import load_sample_sets
     from headrace.samples.resolve import resolve
-    from headrace.tables.lake import Lake
 
     settings = settings_of(lake)
     with Lake.open(settings) as opened:
@@ -181,7 +181,7 @@ def _read(
 
 
 def _files(lake: str, table: str) -> list[str]:
-    from headrace.tables.lake import Lake
+    from headrace.api import Lake
 
     with Lake.open(settings_of(lake)) as opened:
         return [file.path for file in opened.table(table).head().files()]

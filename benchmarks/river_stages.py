@@ -44,9 +44,9 @@ def spec() -> "FeatureSpec":
 
 def ingest(*, lake: str, folder: str) -> Rounds:
     """Take every file of every stream."""
+    from headrace.api import Lake
     from headrace.definitions.load import load_streams
     from headrace.ingest.run import ingest as take
-    from headrace.tables.lake import Lake
 
     _ = folder
     settings = settings_of(lake)
@@ -74,8 +74,8 @@ def features(*, lake: str, folder: str) -> Rounds:
 
 def compaction(*, lake: str, folder: str) -> Rounds:
     """Put the small files of every table together."""
+    from headrace.api import Lake
     from headrace.maintenance.compaction.compact import compact
-    from headrace.tables.lake import Lake
 
     _ = folder
     with Lake.open(settings_of(lake)) as opened:
@@ -91,9 +91,9 @@ def compaction(*, lake: str, folder: str) -> Rounds:
 
 def samples(*, lake: str, folder: str) -> Rounds:
     """Build every day of the sample set: three feature views, two labels."""
+    from headrace.api import Lake
     from headrace.definitions.load import load_sample_sets
     from headrace.samples.build import build
-    from headrace.tables.lake import Lake
 
     _ = folder
     settings = settings_of(lake)
@@ -106,9 +106,9 @@ def samples(*, lake: str, folder: str) -> Rounds:
 
 def publish(*, lake: str, folder: str) -> Rounds:
     """Publish all days as a dataset version, those with pending labels too."""
+    from headrace.api import Lake
     from headrace.datasets.publish import publish as make
     from headrace.definitions.load import load_sample_sets
-    from headrace.tables.lake import Lake
 
     _ = folder
     settings = settings_of(lake)
@@ -120,9 +120,9 @@ def publish(*, lake: str, folder: str) -> Rounds:
 
 def epoch(*, lake: str, folder: str) -> Rounds:
     """Load one shuffled epoch as tensors."""
+    from headrace.api import Lake
     from headrace.datasets.versions import load_dataset
     from headrace.loading import SampleLoader, Shuffle
-    from headrace.tables.lake import Lake
 
     _ = folder
     with Lake.open(settings_of(lake)) as opened:

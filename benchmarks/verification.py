@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
 
 if TYPE_CHECKING:
+    from headrace.api import Lake
     from headrace.definitions.sample_set import SampleSet
-    from headrace.tables.lake import Lake
 
 ROWS = 400_000
 FEATURES = 12

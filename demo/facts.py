@@ -10,13 +10,13 @@ from typing import Any
 
 from demo.model import load, score
 from demo.train import Score, train
+from headrace.api import Lake
 from headrace.datasets.versions import Dataset, load_dataset, lockfile_path, write_atomically
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.serving.open import open_store
 from headrace.serving.store import Scalar
 from headrace.serving.vectors import FeatureVector, lookup_vector
-from headrace.tables.lake import Lake
 
 DEAD_LETTERS = "dead_letters.records"
 TEST_DAYS = 2

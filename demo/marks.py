@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from headrace.api import Lake
 from headrace.datasets.versions import list_datasets
 from headrace.serving.open import existing_store
-from headrace.tables.lake import Lake
 
 
 def marks(lake: Lake) -> dict[str, str]:

@@ -57,7 +57,7 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
             landed = land(settings.data_dir)
         with progress.stage("start", "Dagster, dbt and the asset graph"):
             from demo.river import River
-            from headrace.tables.lake import Lake
+            from headrace.api import Lake
 
             river = River.load(settings)
         with Lake.open(settings) as lake:

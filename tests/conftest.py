@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
-from headrace.tables.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it

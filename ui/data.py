@@ -33,7 +33,7 @@ from headrace.samples.resolve import Recipe
 from headrace.serving.open import existing_store
 from headrace.tables.history.changes import changes
 from headrace.tables.history.commit_log import record_of
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.readable import read_each
 from headrace.tables.refs.refs import tags
 from headrace.tables.version import TableVersion
@@ -93,7 +93,7 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
     _ = state_dir  # the cache's key
     declared = inspect_declarations(_settings)
     try:
-        opened = Lake.existing(_settings)
+        opened = OpenLake.existing(_settings)
     except LakeNotFoundError:
         return LakeFacts(problems=declared.problems)
     with opened as lake:
@@ -127,7 +127,9 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
         )
 
 
-def _stream(lake: Lake, stream: Stream, letters: Mapping[str, Mapping[str, int]]) -> StreamFacts:
+def _stream(
+    lake: OpenLake, stream: Stream, letters: Mapping[str, Mapping[str, int]]
+) -> StreamFacts:
     facts = StreamFacts(
         name=stream.name,
         table=str(stream.table),
@@ -223,7 +225,7 @@ def _partition(key: PartitionKey | None) -> str:
     return ", ".join(str(value) for value in key) or "whole table"
 
 
-def _dead_letters(lake: Lake) -> Mapping[str, Mapping[str, int]] | None:
+def _dead_letters(lake: OpenLake) -> Mapping[str, Mapping[str, int]] | None:
     """Count dead letters by stream and error code, most frequent first; None if unreadable."""
     if not lake.exists(dead_letters.TABLE):
         return {}
@@ -248,7 +250,7 @@ def _dead_letters_at(
     return {stream: dict(counter.most_common()) for stream, counter in counted.items()}
 
 
-def _edges(lake: Lake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
+def _edges(lake: OpenLake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
     return [
         EdgeFacts(
             source=edge.source,
@@ -261,7 +263,9 @@ def _edges(lake: Lake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
     ]
 
 
-def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | None]) -> int | None:
+def _behind(
+    lake: OpenLake, source: str, *, since: int, heads: Mapping[str, int | None]
+) -> int | None:
     if source not in heads:
         return None
     if heads[source] == since:
@@ -273,7 +277,7 @@ def _behind(lake: Lake, source: str, *, since: int, heads: Mapping[str, int | No
 
 
 def _online(
-    lake: Lake, *, heads: Mapping[str, int | None]
+    lake: OpenLake, *, heads: Mapping[str, int | None]
 ) -> tuple[OnlineView, ...] | UnreadableFacts:
     try:
         store = existing_store(lake.settings)
@@ -361,7 +365,7 @@ def _roles(lock: Lockfile) -> dict[str, str]:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> TableDetail:
     _ = metadata_location  # the cache's key
-    with Lake.existing(_settings) as lake:
+    with OpenLake.existing(_settings) as lake:
         table = lake.table(name)
         head, tagged = table.head(), tags(table)
         return TableDetail(

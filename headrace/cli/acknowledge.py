@@ -14,7 +14,7 @@ def acknowledge(stream: StreamName, *, output: OutputOption = Format.TEXT) -> No
     from headrace.config import Settings
     from headrace.definitions.load import load_streams
     from headrace.ingest.recent import acknowledge as acknowledge_letters
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     declared = load_streams(settings)
@@ -22,7 +22,7 @@ def acknowledge(stream: StreamName, *, output: OutputOption = Format.TEXT) -> No
         known = ", ".join(f"`{other}`" for other in declared) or "none"
         message = f"there is no stream `{stream}`; declared are {known}"
         raise typer.BadParameter(message, param_hint="STREAM")
-    with Lake.open(settings) as lake:
+    with OpenLake.open(settings) as lake:
         seen = acknowledge_letters(lake, declared[stream])
     out = output_of(output)
     if output is Format.JSON:

@@ -50,10 +50,10 @@ def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:
         return []  # before the tables' code is loaded, which takes most of the command
     from headrace.errors import LakeError, LakeNotFoundError
     from headrace.samples.lost_models import lost_models_of
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     try:
-        with Lake.existing(settings) as lake:
+        with OpenLake.existing(settings) as lake:
             said = [n for each in found.sample_sets.values() for n in lost_models_of(lake, each)]
     except LakeNotFoundError:
         return []

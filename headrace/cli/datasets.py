@@ -63,11 +63,11 @@ def publish(
     from headrace.config import Settings
     from headrace.datasets.publish import publish as publish_version
     from headrace.datasets.versions import lockfile_path
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     sample_set = _declared(name, settings)
-    with Lake.existing(settings) as lake:
+    with OpenLake.existing(settings) as lake:
         done = publish_version(
             lake,
             sample_set,
@@ -101,9 +101,9 @@ def list_versions(
     """List the published versions."""
     from headrace.config import Settings
     from headrace.datasets.versions import list_datasets
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    with Lake.existing(Settings.load()) as lake:
+    with OpenLake.existing(Settings.load()) as lake:
         locks = list_datasets(lake, name)
     rows = [
         {
@@ -129,9 +129,9 @@ def show(name: Name, version: Version = None, *, output: OutputOption = Format.T
     """Show one version: its range, labels, days and what it pins. JSON is the lockfile itself."""
     from headrace.config import Settings
     from headrace.datasets.versions import find_lockfile
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    with Lake.existing(Settings.load()) as lake:
+    with OpenLake.existing(Settings.load()) as lake:
         lock = find_lockfile(lake, name, None if version is None else _number(version))
     out = output_of(output)
     if output is Format.JSON:
@@ -167,9 +167,9 @@ def verify(name: Name, version: Version = None, *, output: OutputOption = Format
     """Read every pinned row again and compare with the lockfile; fails if anything differs."""
     from headrace.config import Settings
     from headrace.datasets.verify import verify as verify_version
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    with Lake.existing(Settings.load()) as lake:
+    with OpenLake.existing(Settings.load()) as lake:
         done = verify_version(lake, name, None if version is None else _number(version))
     out = output_of(output)
     lock = done.lock
@@ -184,9 +184,9 @@ def rebuild(name: Name, version: Version = None, *, output: OutputOption = Forma
     from headrace.config import Settings
     from headrace.datasets.rebuild import rebuild as rebuild_version
     from headrace.datasets.versions import find_lockfile
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    with Lake.existing(Settings.load()) as lake:
+    with OpenLake.existing(Settings.load()) as lake:
         lock = find_lockfile(lake, name, None if version is None else _number(version))
         with progress(f"{lock.name} v{lock.version}", steps=len(lock.days)) as step:
             done = rebuild_version(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.stream import Stream
     from headrace.ingest.status import IngestResult
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
 StreamNames = Annotated[
     list[str] | None, typer.Argument(metavar="[STREAM]...", help="Streams; all if none is named.")
@@ -42,7 +42,7 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
     contract names (`refused_share_limit`); they are kept as dead letters.
     """
     from headrace.config import Settings
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     wanted = _named(streams, settings)
@@ -50,7 +50,7 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
     out = output_of(output)
     results: list[IngestResult] = []
     errors: list[LakeError] = []
-    with Lake.open(settings) as lake:
+    with OpenLake.open(settings) as lake:
         for stream in wanted:
             try:
                 results.append(_ingest(lake, stream))
@@ -77,11 +77,11 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     """Show how far each stream is: rows, dead letters, files taken and waiting, watermark."""
     from headrace.config import Settings
     from headrace.ingest.status import status as status_of
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     wanted = _named(streams, settings)
-    with Lake.existing(settings) as lake:
+    with OpenLake.existing(settings) as lake:
         rows = [asdict(status_of(lake, stream)) for stream in wanted]
     for row, stream in zip(rows, wanted, strict=True):
         row["table"] = str(stream.table)
@@ -129,7 +129,7 @@ def _about_fields(
     return lines
 
 
-def _ingest(lake: "Lake", stream: "Stream") -> "IngestResult":
+def _ingest(lake: "OpenLake", stream: "Stream") -> "IngestResult":
     from headrace.ingest.run import ingest
     from headrace.ingest.status import status
 

@@ -12,7 +12,8 @@ from headrace.errors import LakeError
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
+
 
 CatalogOption = Annotated[
     str | None,
@@ -30,7 +31,7 @@ TargetOption = Annotated[
 ]
 
 
-def open_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[Lake]":
+def open_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[OpenLake]":
     """Open this lake, which has to be there, or one over a catalog of PyIceberg's configuration.
 
     Commands that an error tells to run next go to the same catalog.
@@ -41,24 +42,26 @@ def open_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[
         CatalogUnavailableError: If the catalog cannot be reached or refuses.
 
     """
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    return _opened(catalog, Lake.of)
+    return _opened(catalog, OpenLake.of)
 
 
-def look_at_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[Lake]":
+def look_at_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[OpenLake]":
     """Open a lake as `open_lake` does, for a command that only reads: nothing is created."""
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
-    return _opened(catalog, Lake.looking_at)
+    return _opened(catalog, OpenLake.looking_at)
 
 
 @contextlib.contextmanager
-def _opened(catalog: str | None, lake_over: "Callable[[Catalog], Lake]") -> "Generator[Lake]":
-    from headrace.tables.lake import Lake
+def _opened(
+    catalog: str | None, lake_over: "Callable[[Catalog], OpenLake]"
+) -> "Generator[OpenLake]":
+    from headrace.tables.lake import OpenLake
 
     if catalog is None:
-        with Lake.existing() as lake:
+        with OpenLake.existing() as lake:
             yield lake
         return
     from headrace.tables.catalogs.declared import open_catalog

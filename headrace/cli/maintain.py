@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from headrace.maintenance.queue.maintain import Budget, MaintenanceRun
     from headrace.maintenance.queue.perform import ActionResult
     from headrace.maintenance.queue.schedule import MaintenancePlan
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
 ROWS_SHOWN = 40
 _MIB = 1024 * 1024
@@ -114,7 +114,7 @@ class _Shown:
 
     def __init__(
         self,
-        lake: "Lake",
+        lake: "OpenLake",
         names: "Sequence[TableName]",
         budget: "Budget",
         *,

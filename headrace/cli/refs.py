@@ -9,7 +9,7 @@ from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
 from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
-    from headrace.tables.lake import Lake, LakeTable
+    from headrace.tables.lake import LakeTable, OpenLake
     from headrace.tables.refs.refs import DropPlan, Ref
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
@@ -175,7 +175,7 @@ def _distance(table: "LakeTable", ref: "Ref") -> str | None:
 
 
 def _drop(
-    lake: "Lake",
+    lake: "OpenLake",
     table: "LakeTable",
     name: str,
     *,
@@ -207,7 +207,7 @@ def _drop(
         out.record(facts | {"snapshot": str(plan.snapshot_id), "lost": lost})
 
 
-def _refuse_pinned(lake: "Lake", plan: "DropPlan") -> None:
+def _refuse_pinned(lake: "OpenLake", plan: "DropPlan") -> None:
     from headrace.datasets.versions import list_datasets
     from headrace.errors import ProtectedRefError
 

@@ -49,13 +49,13 @@ def build(
     from headrace.config import Settings
     from headrace.samples.build import apply_build
     from headrace.samples.plan import plan_build
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     (sample_set,) = _named(name, settings)
     days = None if day is None else [moment.date() for moment in day]
     out = output_of(output)
-    with Lake.existing(settings) as lake:
+    with OpenLake.existing(settings) as lake:
         planned = plan_build(lake, sample_set, days=days)
         for note in planned.notes:
             out.say(f"warning: {note}")
@@ -79,11 +79,11 @@ def inspect(
     """Show one sample with the event time and known_at behind every feature value and label."""
     from headrace.config import Settings
     from headrace.samples.inspect import inspect_sample
-    from headrace.tables.lake import Lake
+    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     tables = [sample_set.table for sample_set in _named(set_, settings)]
-    with Lake.existing(settings) as lake:
+    with OpenLake.existing(settings) as lake:
         found = inspect_sample(lake, tables, sample_id)
     out = output_of(output)
     for line in sample_lines(found):

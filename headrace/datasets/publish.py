@@ -40,7 +40,7 @@ from headrace.errors import (
     VersionExistsError,
 )
 from headrace.registry import DatasetRecord
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tag
 from headrace.tables.version import TableVersion
 
@@ -54,7 +54,7 @@ class Publication:
 
 
 def publish(
-    lake: Lake,
+    lake: OpenLake,
     sample_set: SampleSet,
     *,
     first_day: dt.date | None = None,
@@ -114,7 +114,7 @@ def publish(
             return Publication(lock, "published")
 
 
-def _samples(lake: Lake, sample_set: SampleSet) -> TableVersion:
+def _samples(lake: OpenLake, sample_set: SampleSet) -> TableVersion:
     if lake.exists(sample_set.table):
         # as its last commit left it, which is how a version is read: see `versions.pinned_samples`
         samples = lake.table(sample_set.table).head().in_schema_then()
@@ -193,7 +193,7 @@ def _numbered(draft: Lockfile, number: int) -> Lockfile:
     return replace(draft, version=number, pins=tuple(pins))
 
 
-def _check_pins(lake: Lake, draft: Lockfile) -> None:
+def _check_pins(lake: OpenLake, draft: Lockfile) -> None:
     for pin in _numbered(draft, 1).pins:
         try:
             lake.table(pin.table).at(snapshot_id=pin.snapshot_id)
@@ -219,7 +219,7 @@ def _same_content(
     return None
 
 
-def _finish_claims(lake: Lake, name: str) -> None:
+def _finish_claims(lake: OpenLake, name: str) -> None:
     """Carry out what publishers claimed and did not finish, dead or alive."""
     for record in lake.registry.datasets(name):
         if record.state == CLAIMED:
@@ -231,7 +231,7 @@ def _finish_claims(lake: Lake, name: str) -> None:
                 continue  # abandoned: its number stays taken, the next publication gets another
 
 
-def _complete_or_abandon(lake: Lake, lock: Lockfile) -> None:
+def _complete_or_abandon(lake: OpenLake, lock: Lockfile) -> None:
     try:
         _complete(lake, lock)
     except (SnapshotNotFoundError, TableNotFoundError, CommitConflictError) as error:
@@ -240,7 +240,7 @@ def _complete_or_abandon(lake: Lake, lock: Lockfile) -> None:
         raise PublishRefusedError(lock.name, detail) from error
 
 
-def _complete(lake: Lake, lock: Lockfile) -> None:
+def _complete(lake: OpenLake, lock: Lockfile) -> None:
     for pin in lock.pins:
         tag(lake.table(pin.table), pin.tag, snapshot_id=pin.snapshot_id)
     crash_point("datasets.after_tags")

@@ -16,7 +16,7 @@ from headrace.errors import DatasetChangedError, SnapshotNotFoundError, TableNot
 from headrace.samples.partition import PartitionBuilder, Pinned, inputs_then
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import fit
 
@@ -54,7 +54,7 @@ class Rebuild:
 
 
 def rebuild(
-    lake: Lake,
+    lake: OpenLake,
     name: str,
     version: int | None = None,
     *,
@@ -75,7 +75,7 @@ def rebuild(
 
 
 def rebuild_locked(
-    lake: Lake, lock: Lockfile, *, progress: Callable[[RebuiltDay], None] | None = None
+    lake: OpenLake, lock: Lockfile, *, progress: Callable[[RebuiltDay], None] | None = None
 ) -> Rebuild:
     """Compute the version a lockfile describes; see `rebuild`."""
     recipe = Recipe.from_json(json.dumps(lock.definition))

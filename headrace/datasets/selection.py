@@ -14,7 +14,7 @@ from headrace.samples.partition import Pinned
 from headrace.samples.plan import BuildPlan, plan_build
 from headrace.samples.resolve import Recipe
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 # Columns whose values may differ between two runs or engines; they stay out of content hashes.
@@ -37,7 +37,7 @@ class Selection:
 
 
 def select_days(
-    lake: Lake,
+    lake: OpenLake,
     sample_set: SampleSet,
     samples: TableVersion,
     *,
@@ -101,7 +101,7 @@ def _pinned(day: dt.date, build: Build, plan: BuildPlan) -> Pinned:
 
 
 def _builds_of(
-    lake: Lake, recipe: Recipe, samples: TableVersion, days: Sequence[dt.date]
+    lake: OpenLake, recipe: Recipe, samples: TableVersion, days: Sequence[dt.date]
 ) -> dict[dt.date, Build]:
     """Find each day's recorded build, of this recipe, and that nothing touched the day after it."""
     recorded = lake.registry.builds(str(samples.name))
@@ -126,7 +126,7 @@ def _builds_of(
     return found
 
 
-def _last_touched(lake: Lake, samples: TableVersion, wanted: Collection[str]) -> dict[str, int]:
+def _last_touched(lake: OpenLake, samples: TableVersion, wanted: Collection[str]) -> dict[str, int]:
     """Tell, per partition, which snapshot last changed its rows; compaction does not.
 
     Reads as far back as it must to have met every wanted partition.

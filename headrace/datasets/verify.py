@@ -8,7 +8,7 @@ from headrace.datasets.lockfile import LockedDay, Lockfile
 from headrace.datasets.measure import Measure, measure_day
 from headrace.datasets.versions import find_lockfile, load_dataset, lockfile_path, pinned_samples
 from headrace.errors import CorruptFileError, DatasetChangedError, UnfitFileError
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tags
 from headrace.tables.version import TableVersion
 
@@ -24,7 +24,7 @@ class Verification:
     files: int
 
 
-def verify(lake: Lake, name: str, version: int | None = None) -> Verification:
+def verify(lake: OpenLake, name: str, version: int | None = None) -> Verification:
     """Read every pinned row again; returns only if all of it is as it was locked.
 
     Checks the lockfile and file plan on disk, the tags, and rows and content hash per day.
@@ -49,7 +49,7 @@ def verify(lake: Lake, name: str, version: int | None = None) -> Verification:
     return Verification(lock, whole.rows, len(dataset.files.files))
 
 
-def _check_lockfile(lake: Lake, lock: Lockfile) -> None:
+def _check_lockfile(lake: OpenLake, lock: Lockfile) -> None:
     path = lockfile_path(lake.settings, lock.name, lock.version)
     if not path.is_file():
         raise DatasetChangedError(lock.name, lock.version, f"`{path}` is gone")
@@ -58,7 +58,7 @@ def _check_lockfile(lake: Lake, lock: Lockfile) -> None:
         raise DatasetChangedError(lock.name, lock.version, detail)
 
 
-def _check_tags(lake: Lake, lock: Lockfile) -> None:
+def _check_tags(lake: OpenLake, lock: Lockfile) -> None:
     for pin in lock.pins:
         found = tags(lake.table(pin.table)).get(pin.tag) if lake.exists(pin.table) else None
         if found != pin.snapshot_id:

@@ -16,7 +16,7 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
 )
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 # States of a version in the registry.
@@ -42,7 +42,7 @@ def file_plan_path(settings: Settings, name: str, version: int) -> Path:
     return settings.datasets_dir / f"{tag_name(name, version)}.files.parquet"
 
 
-def list_datasets(lake: Lake, name: str | None = None) -> list[Lockfile]:
+def list_datasets(lake: OpenLake, name: str | None = None) -> list[Lockfile]:
     """List the published versions of one dataset, or of all, by name and version."""
     return [
         Lockfile.from_json(record.lockfile, source=tag_name(record.name, record.version))
@@ -51,7 +51,7 @@ def list_datasets(lake: Lake, name: str | None = None) -> list[Lockfile]:
     ]
 
 
-def find_lockfile(lake: Lake, name: str, version: int | None = None) -> Lockfile:
+def find_lockfile(lake: OpenLake, name: str, version: int | None = None) -> Lockfile:
     """Return the lockfile of a published version, by default the newest.
 
     Raises:
@@ -66,7 +66,7 @@ def find_lockfile(lake: Lake, name: str, version: int | None = None) -> Lockfile
     raise DatasetNotFoundError(name, version or 1, known=known)
 
 
-def load_dataset(lake: Lake, name: str, version: int | None = None) -> Dataset:
+def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Dataset:
     """Open a published version, by default the newest.
 
     Checks that its snapshot is alive and that the file plan holds as many rows as the lockfile
@@ -89,7 +89,7 @@ def load_dataset(lake: Lake, name: str, version: int | None = None) -> Dataset:
     return Dataset(lock, files, pinned)
 
 
-def pinned_samples(lake: Lake, lock: Lockfile) -> TableVersion:
+def pinned_samples(lake: OpenLake, lock: Lockfile) -> TableVersion:
     """Open the sample table at the locked snapshot.
 
     Raises:

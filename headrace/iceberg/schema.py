@@ -9,6 +9,7 @@ from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException, schema_to_pyar
 from pyiceberg.io.pyarrow import _ConvertToIcebergWithoutIDs as ConvertWithoutIds
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.name_mapping import MappedField, NameMapping
+from pyiceberg.types import NestedField
 
 from headrace.errors import ContractError, UnsupportedTableError
 from headrace.iceberg.pyiceberg_calls import fields_by_id
@@ -34,6 +35,18 @@ def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
     """Convert with plain (32-bit offset) strings and lists; `required` becomes non-nullable."""
     arrow = schema_to_pyarrow(schema, include_field_ids=field_ids)
     return pa.schema([_plain(field) for field in arrow])
+
+
+def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
+    """Whether every value of `old` is one of `new`, by the widenings that tables know."""
+    if pa.types.is_decimal(old) and pa.types.is_decimal(new):
+        return old.scale == new.scale and new.precision >= old.precision
+    return (old, new) in {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}
+
+
+def arrow_type(field: NestedField) -> pa.DataType:
+    """Convert the type of one field, at any depth."""
+    return to_arrow(Schema(field)).field(0).type
 
 
 def refuse_reserved(names: Iterable[str], *, table: str) -> None:

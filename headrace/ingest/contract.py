@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import EVENT_TIME, Stream
 from headrace.definitions.types import TIMESTAMP
+from headrace.iceberg.schema import is_wider
 from headrace.ingest.decoding.decoded import (
     FUTURE_TIME,
     MISSING_REQUIRED,
@@ -19,7 +20,6 @@ from headrace.ingest.decoding.decoded import (
     unknown,
 )
 from headrace.ingest.values import Converted, convert
-from headrace.tables.evolution.declare import is_wider
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import TableName
 from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.sources.base import Records, Split
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
 
 TABLE = TableName("dead_letters", "records")
 RAW_BYTES_MAX = 1024 * 1024
@@ -31,9 +32,9 @@ SCHEMA = pa.schema(
 )
 
 
-def open_table(lake: Lake) -> LakeTable:
+def open_table(lake: OpenLake) -> LakeTable:
     """Return the dead-letter table, created on first use; it is partitioned by stream."""
-    return lake.create(TABLE, SCHEMA, partition_by=("stream",))
+    return declare_table(lake, TABLE, SCHEMA, partition_by=("stream",))
 
 
 def rows_of(

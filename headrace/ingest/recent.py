@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 
 WINDOW = dt.timedelta(days=1)
 ACKNOWLEDGED_MS = "dead_letters_acknowledged_ms"  # a measure of the stream's table
@@ -45,7 +45,7 @@ class RecentRecords:
         return self.dead_letters / max(1, self.rows + self.dead_letters)
 
 
-def recent(lake: Lake, stream: Stream, *, window: dt.timedelta = WINDOW) -> RecentRecords:
+def recent(lake: OpenLake, stream: Stream, *, window: dt.timedelta = WINDOW) -> RecentRecords:
     """Count what a stream brought within `window` of its newest record, or since it was acknowledged.
 
     Rows count by the time of their commit, dead letters by the time they were recorded.
@@ -72,7 +72,7 @@ def recent(lake: Lake, stream: Stream, *, window: dt.timedelta = WINDOW) -> Rece
     )
 
 
-def acknowledge(lake: Lake, stream: Stream) -> RecentRecords:
+def acknowledge(lake: OpenLake, stream: Stream) -> RecentRecords:
     """Take a stream's dead letters up to now as looked at; returns what they were.
 
     They stay where they are; `recent` counts from this moment on.
@@ -86,7 +86,7 @@ def acknowledge(lake: Lake, stream: Stream) -> RecentRecords:
     return before
 
 
-def _letters(lake: Lake, stream: Stream) -> pa.Table:
+def _letters(lake: OpenLake, stream: Stream) -> pa.Table:
     schema = pa.schema([dead_letters.SCHEMA.field(name) for name in _COLUMNS])
     if not lake.exists(dead_letters.TABLE):
         return schema.empty_table()
@@ -96,7 +96,7 @@ def _letters(lake: Lake, stream: Stream) -> pa.Table:
     return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
-def _rows(lake: Lake, stream: Stream, *, since: dt.datetime) -> int:
+def _rows(lake: OpenLake, stream: Stream, *, since: dt.datetime) -> int:
     since_ms = int((since - _EPOCH) / dt.timedelta(milliseconds=1))
     commits = lake.registry.commits_since(str(stream.table), since_ms, limit=_COMMITS_MAX)
     return sum(each.rows_added for each in commits if each.operation == "append")

@@ -33,14 +33,15 @@ from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.writer import TableWriter
 
 ROWS_PER_COMMIT = 1_000_000
 
 
 def ingest(
-    lake: Lake,
+    lake: OpenLake,
     stream: Stream,
     *,
     rows_per_commit: int = ROWS_PER_COMMIT,
@@ -138,8 +139,9 @@ class _Run:
     ends: dict[str, Position] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, lake: Lake, stream: Stream, *, run_id: str) -> "_Run":
-        table = lake.create(
+    def start(cls, lake: OpenLake, stream: Stream, *, run_id: str) -> "_Run":
+        table = declare_table(
+            lake,
             stream.table,
             stream.table_schema(),
             partition_by=stream.partition_by,

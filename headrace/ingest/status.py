@@ -13,7 +13,7 @@ from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, Source
 from headrace.ingest.sources.files import FileSource
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class StreamStatus:
     watermark: datetime | None
 
 
-def status(lake: Lake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
+def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
     """Read how far a stream is ingested; changes nothing."""
     source = source or FileSource(stream, data_dir=lake.settings.data_dir)
     version = lake.table(stream.table).head() if lake.exists(stream.table) else None

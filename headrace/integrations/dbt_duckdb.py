@@ -33,7 +33,7 @@ from headrace.integrations.model_code import compiled_sql, limited_by, rendered_
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
@@ -76,7 +76,7 @@ class Plugin(BasePlugin):
         """Start empty; the lake is opened with the first connection."""
         del plugin_config
         self._lock = threading.RLock()
-        self._lake: Lake | None = None
+        self._lake: OpenLake | None = None
         self._invocation = ""
         self._pinned: dict[TableName, TableVersion] = {}
         self._unreadable: dict[TableName, LakeError] = {}
@@ -216,9 +216,9 @@ class Plugin(BasePlugin):
             )
             self._empty.add(name)
 
-    def _open(self) -> Lake:
+    def _open(self) -> OpenLake:
         if self._lake is None:
-            self._lake = Lake.open(_settings())
+            self._lake = OpenLake.open(_settings())
             # dbt-duckdb drops its plugins without a word, and the last one when the process ends
             self._close_lake = weakref.finalize(self, self._lake.close)
         return self._lake

@@ -11,7 +11,7 @@ from headrace.errors import AlterRefusedError, ContractError, ModelColumnsError,
 from headrace.iceberg import partitions, schema
 from headrace.integrations.model_request import ModelRequest
 from headrace.tables.alter import deleted_by
-from headrace.tables.evolution.declare import former_names, is_wider
+from headrace.tables.evolution.declare import former_names
 from headrace.tables.evolution.plan import AlterPlan, plan_alter
 from headrace.tables.evolution.protected_columns import roles_by_id
 from headrace.tables.evolution.steps import (
@@ -108,8 +108,8 @@ def _compare(have: pa.Schema, wanted: pa.Schema) -> _Difference:
     return _Difference(
         added=tuple(each for each in wanted if each.name not in have.names),
         removed=tuple(each for each in have if each.name not in wanted.names),
-        widened=tuple(new for old, new in other if is_wider(old.type, new.type)),
-        retyped=tuple(new for old, new in other if not is_wider(old.type, new.type)),
+        widened=tuple(new for old, new in other if schema.is_wider(old.type, new.type)),
+        retyped=tuple(new for old, new in other if not schema.is_wider(old.type, new.type)),
         relaxed=tuple(new.name for old, new in both if new.nullable and not old.nullable),
     )
 

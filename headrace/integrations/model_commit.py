@@ -23,7 +23,7 @@ from headrace.integrations.rebuild import RebuildPlan, only_after
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.commits.planned import PlannedTable, stage_table
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.writer import TableWriter
 
 BUILD_TRIES_MAX = 4
@@ -49,7 +49,7 @@ class ModelBuild:
     `connection` is this build's own and may be left with temporary tables.
     """
 
-    lake: Lake
+    lake: OpenLake
     connection: duckdb.DuckDBPyConnection
     request: ModelRequest
     plan: RebuildPlan

@@ -17,7 +17,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.evolution.protected_columns import STREAM_PROPERTY
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _EPOCH = dt.date(1970, 1, 1)
@@ -77,7 +77,7 @@ class RebuildPlan:
 
 
 def plan_rebuild(
-    lake: Lake,
+    lake: OpenLake,
     request: ModelRequest,
     *,
     pinned: Mapping[TableName, int | None],
@@ -112,12 +112,12 @@ def plan_rebuild(
     return replace(plan, base=last.snapshot_id)
 
 
-def _was_built_empty(lake: Lake, last: CommitRecord, name: TableName) -> bool:
+def _was_built_empty(lake: OpenLake, last: CommitRecord, name: TableName) -> bool:
     version = lake.table(name).head()
     return version.snapshot_id == last.snapshot_id and version.summary.get("total-records") == "0"
 
 
-def _refuse_foreign_rows(lake: Lake, request: ModelRequest) -> None:
+def _refuse_foreign_rows(lake: OpenLake, request: ModelRequest) -> None:
     """Refuse to replace rows that no model has built and that nobody can compute again."""
     if not lake.exists(request.target):
         return
@@ -130,7 +130,7 @@ def _refuse_foreign_rows(lake: Lake, request: ModelRequest) -> None:
 
 
 def _plan_from(
-    lake: Lake,
+    lake: OpenLake,
     request: ModelRequest,
     last: CommitRecord,
     *,
@@ -168,7 +168,7 @@ def _redefined(request: ModelRequest, last: CommitRecord) -> str:
     return "" if request.strategy in _BY_ROWS else "built by an earlier version of headrace"
 
 
-def _is_outdated(lake: Lake, name: TableName, pinned: int | None, *, built: int | None) -> bool:
+def _is_outdated(lake: OpenLake, name: TableName, pinned: int | None, *, built: int | None) -> bool:
     """Whether a table was built from a later snapshot than this run reads, and that still counts."""
     if built is None:
         return False
@@ -182,14 +182,14 @@ def _is_outdated(lake: Lake, name: TableName, pinned: int | None, *, built: int 
     return pinned is None or ancestry.path(built, back_to=pinned) is not None
 
 
-def last_build(lake: Lake, name: TableName) -> CommitRecord | None:
+def last_build(lake: OpenLake, name: TableName) -> CommitRecord | None:
     """Find the newest commit of a table that says what it was built from, past compactions."""
     if not lake.exists(name):
         return None
     return _build_of(lake, name, lake.table(name).iceberg().metadata)
 
 
-def only_after(lake: Lake, name: TableName, *, base: int | None) -> Callable[[Table], None]:
+def only_after(lake: OpenLake, name: TableName, *, base: int | None) -> Callable[[Table], None]:
     """Guard a commit: it lands only on a table whose newest build is still `base`.
 
     The guard raises `CommitConflictError`.
@@ -203,7 +203,7 @@ def only_after(lake: Lake, name: TableName, *, base: int | None) -> Callable[[Ta
     return guard
 
 
-def _build_of(lake: Lake, name: TableName, metadata: TableMetadata) -> CommitRecord | None:
+def _build_of(lake: OpenLake, name: TableName, metadata: TableMetadata) -> CommitRecord | None:
     ancestry = Ancestry(table=name, metadata=metadata, registry=lake.registry)
     snapshot = metadata.snapshot_by_name(MAIN_BRANCH)
     head = None if snapshot is None else snapshot.snapshot_id
@@ -216,7 +216,7 @@ def _build_of(lake: Lake, name: TableName, metadata: TableMetadata) -> CommitRec
 
 
 def _plan_days(
-    lake: Lake,
+    lake: OpenLake,
     request: ModelRequest,
     changed: Mapping[TableName, int | None],
     *,

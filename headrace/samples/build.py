@@ -20,7 +20,8 @@ from headrace.samples.schema import samples_schema
 from headrace.tables.commits import operations
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.writer import write_batches
 
 RECIPE_PROPERTY = "headrace.recipe"
@@ -70,7 +71,7 @@ class BuildResult:
 
 
 def build(
-    lake: Lake,
+    lake: OpenLake,
     sample_set: SampleSet,
     *,
     days: Iterable[dt.date] | None = None,
@@ -94,7 +95,7 @@ def build(
 
 
 def apply_build(
-    lake: Lake,
+    lake: OpenLake,
     plan: BuildPlan,
     *,
     progress: Callable[[BuiltDay], None] | None = None,
@@ -117,9 +118,10 @@ def apply_build(
     return BuildResult(table=recipe.table, built=tuple(built), unchanged=plan.unchanged)
 
 
-def _create(lake: Lake, plan: BuildPlan) -> LakeTable:
+def _create(lake: OpenLake, plan: BuildPlan) -> LakeTable:
     recipe = plan.recipe
-    return lake.create(
+    return declare_table(
+        lake,
         TableName.parse(recipe.table),
         samples_schema(recipe, plan.versions),
         partition_by=["day(event_time)"],
@@ -150,7 +152,7 @@ def _build_day(
     )
 
 
-def _record(lake: Lake, plan: BuildPlan, done: BuiltDay) -> None:
+def _record(lake: OpenLake, plan: BuildPlan, done: BuiltDay) -> None:
     lake.registry.record_builds(
         [
             Build(

@@ -19,7 +19,7 @@ from headrace.samples.resolve import (
     ResolvedFeature,
     ResolvedLabel,
 )
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -78,7 +78,7 @@ class InspectedSample:
     labels: tuple[InspectedLabel, ...]
 
 
-def inspect_sample(lake: Lake, tables: Sequence[TableName], sample_id: str) -> InspectedSample:
+def inspect_sample(lake: OpenLake, tables: Sequence[TableName], sample_id: str) -> InspectedSample:
     """Find a sample in the first of `tables` that has it, and explain it.
 
     Feature views are read at the snapshots the sample was built from, or as they are now if those
@@ -107,7 +107,7 @@ class _Inspection:
     """Explains one row of one sample table; the engine has it as `sample`."""
 
     def __init__(
-        self, lake: Lake, engine: DuckDBEngine, version: TableVersion, row: dict[str, object]
+        self, lake: OpenLake, engine: DuckDBEngine, version: TableVersion, row: dict[str, object]
     ) -> None:
         self._lake, self._engine, self._row = lake, engine, row
         self._snapshot_id = version.snapshot_id or 0

@@ -6,7 +6,7 @@ from headrace.config import Settings
 from headrace.definitions.dbt_project import MODEL_PROPERTY, lost_model
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 
@@ -23,7 +23,7 @@ def lost_models(settings: Settings, versions: Mapping[str, TableVersion]) -> Ite
             )
 
 
-def lost_models_of(lake: Lake, sample_set: SampleSet) -> tuple[str, ...]:
+def lost_models_of(lake: OpenLake, sample_set: SampleSet) -> tuple[str, ...]:
     """The same for the tables that a sample set names; tables that do not exist are left out."""
     names: list[TableName] = [
         sample_set.exposures.table,

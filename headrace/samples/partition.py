@@ -25,7 +25,7 @@ from headrace.samples.resolve import (
 )
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
 _DAY = dt.timedelta(days=1)
@@ -186,7 +186,7 @@ def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
                 raise LeakError(recipe.name, rows=rows, detail=detail)
 
 
-def inputs_then(lake: Lake, recipe: Recipe, pinned: Pinned) -> dict[str, TableVersion]:
+def inputs_then(lake: OpenLake, recipe: Recipe, pinned: Pinned) -> dict[str, TableVersion]:
     """Open pinned inputs in the schemas that `pin_heads` chose when the recipe was resolved.
 
     Raises:

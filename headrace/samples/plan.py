@@ -14,7 +14,7 @@ from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _DAY = dt.timedelta(days=1)
@@ -48,7 +48,7 @@ class BuildPlan:
 
 
 def plan_build(
-    lake: Lake, sample_set: SampleSet, *, days: Iterable[dt.date] | None = None
+    lake: OpenLake, sample_set: SampleSet, *, days: Iterable[dt.date] | None = None
 ) -> BuildPlan:
     """Compare every day's last build with the tables as they are now.
 
@@ -89,7 +89,7 @@ def plan_build(
     )
 
 
-def pin(lake: Lake, recipe: Recipe, versions: Mapping[str, TableVersion]) -> Pinned:
+def pin(lake: OpenLake, recipe: Recipe, versions: Mapping[str, TableVersion]) -> Pinned:
     """Write down the snapshot of every input, and how far each label table is complete in it."""
     inputs = {n: v.snapshot_id for n, v in versions.items() if v.snapshot_id is not None}
     marks = {x.table: watermark_us(lake, versions[x.table]) for x in recipe.labels}
@@ -103,7 +103,7 @@ def day_text(day: dt.date) -> str:
     return key_to_text((day,))
 
 
-def _builds(lake: Lake, recipe: Recipe) -> dict[dt.date, Build]:
+def _builds(lake: OpenLake, recipe: Recipe) -> dict[dt.date, Build]:
     if not lake.exists(recipe.table) or lake.table(recipe.table).head().snapshot_id is None:
         return {}  # whatever the registry remembers belongs to a table that is gone
     found: dict[dt.date, Build] = {}
@@ -122,7 +122,7 @@ class _Judge:
     """Says why a day must be built; asks each table about each span of its history once."""
 
     def __init__(
-        self, lake: Lake, recipe: Recipe, pinned: Pinned, versions: Mapping[str, TableVersion]
+        self, lake: OpenLake, recipe: Recipe, pinned: Pinned, versions: Mapping[str, TableVersion]
     ) -> None:
         self._lake, self._recipe, self._pinned, self._versions = lake, recipe, pinned, versions
         self._changed: dict[tuple[str, int | None, str], frozenset[dt.date] | None] = {}

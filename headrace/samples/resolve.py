@@ -16,7 +16,7 @@ from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.watermarks import source_tables
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 # How a stream's table says in which order its rows arrived; `(source, partition, offset)` is unique.
@@ -132,7 +132,7 @@ def _tuples(said: dict[str, Any]) -> dict[str, Any]:
     return {name: as_tuple(value) for name, value in said.items()}
 
 
-def pin_heads(lake: Lake, sample_set: SampleSet) -> dict[str, TableVersion]:
+def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
     """Pin the newest snapshot of every table that a sample set names; reads each table once.
 
     Each has the columns it was committed with, so that a snapshot alone says what was read: a
@@ -181,7 +181,7 @@ def _named(sample_set: SampleSet) -> Iterator[tuple[TableName, tuple[str, ...]]]
 
 
 def resolve(
-    lake: Lake, sample_set: SampleSet, *, versions: Mapping[str, TableVersion] | None = None
+    lake: OpenLake, sample_set: SampleSet, *, versions: Mapping[str, TableVersion] | None = None
 ) -> Recipe:
     """Fill in what the declaration leaves to the tables: TTLs, delays, lateness, orders.
 
@@ -260,7 +260,7 @@ def arrival_order(names: Sequence[str]) -> tuple[str, ...]:
     return found if set(found) <= set(names) else ()
 
 
-def _label(lake: Lake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
+def _label(lake: OpenLake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
     lateness = {str(s.table): s.allowed_lateness for s in load_streams(lake.settings).values()}
     sources = source_tables(lake, version)
     arrival = arrival_order(version.schema.names)

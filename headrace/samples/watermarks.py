@@ -3,14 +3,14 @@
 import json
 
 from headrace.tables.history.commit_log import INPUTS
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
 WATERMARK = "headrace.watermark"
 _DEPTH_MAX = 16  # tables between a label and its stream
 
 
-def watermark_us(lake: Lake, version: TableVersion) -> int | None:
+def watermark_us(lake: OpenLake, version: TableVersion) -> int | None:
     """Return up to which event time, in epoch µs, a pinned snapshot holds all its events.
 
     A stream's commits carry their watermark. A derived table is complete as far as the snapshots
@@ -20,12 +20,12 @@ def watermark_us(lake: Lake, version: TableVersion) -> int | None:
     return _watermark(lake, str(version.name), version.snapshot_id, depth=0)
 
 
-def source_tables(lake: Lake, version: TableVersion) -> frozenset[str]:
+def source_tables(lake: OpenLake, version: TableVersion) -> frozenset[str]:
     """Return the tables at the start of a version's recorded lineage, itself if it has none."""
     return _sources(lake, str(version.name), version.snapshot_id, depth=0)
 
 
-def _watermark(lake: Lake, name: str, snapshot_id: int | None, *, depth: int) -> int | None:
+def _watermark(lake: OpenLake, name: str, snapshot_id: int | None, *, depth: int) -> int | None:
     if snapshot_id is None or depth > _DEPTH_MAX or not lake.exists(name):
         return None
     table = lake.table(name)
@@ -75,7 +75,7 @@ def _inputs(table: LakeTable, snapshot_id: int) -> dict[str, int]:
     return {}
 
 
-def _sources(lake: Lake, name: str, snapshot_id: int | None, *, depth: int) -> frozenset[str]:
+def _sources(lake: OpenLake, name: str, snapshot_id: int | None, *, depth: int) -> frozenset[str]:
     if snapshot_id is None or depth > _DEPTH_MAX or not lake.exists(name):
         return frozenset({name})
     inputs = _inputs(lake.table(name), snapshot_id)

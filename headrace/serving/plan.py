@@ -10,7 +10,7 @@ from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.serving.store import ViewState
 from headrace.tables.history.changes import Changes, changes
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 Mode = Literal["full", "incremental", "unchanged", "superseded"]
@@ -31,7 +31,7 @@ class PublishPlan:
 
 
 def plan_publication(
-    lake: Lake,
+    lake: OpenLake,
     view: TableVersion,
     declared: FeatureView,
     state: ViewState,
@@ -54,7 +54,7 @@ def plan_publication(
     return PublishPlan(mode="incremental", days=days, may_recede=not _is_append(found))
 
 
-def _since(lake: Lake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
+def _since(lake: OpenLake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
     """Ask what changed since the published snapshot, or plan at once where there is no answer."""
     table = lake.table(view.name)
     try:

@@ -17,7 +17,7 @@ from headrace.serving.keys import refuse_unservable
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
 from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _RELATION, _STORED, _RECEDED = "published_view", "stored_rows", "receded_keys"
@@ -42,7 +42,7 @@ class Published:
 
 
 def publish_view(
-    lake: Lake, store: OnlineStore, view: TableVersion, *, as_of: dt.datetime | None = None
+    lake: OpenLake, store: OnlineStore, view: TableVersion, *, as_of: dt.datetime | None = None
 ) -> Published:
     """Make the store hold the newest row of every entity of `view` that was known before `as_of`.
 
@@ -86,7 +86,7 @@ def publish_view(
     raise PublicationOvertakenError(str(view.name))
 
 
-def newest_known_at(lake: Lake, exposures: Sequence[TableName]) -> dt.datetime | None:
+def newest_known_at(lake: OpenLake, exposures: Sequence[TableName]) -> dt.datetime | None:
     """Read the newest `known_at` of the exposure tables; None if they hold no row.
 
     A lake of historical data has no present of its own: publishing as of the clock's time would serve
@@ -128,7 +128,7 @@ def _unmoved(planned_on: ViewState | None) -> Guard:
 
 
 def _publish(
-    lake: Lake,
+    lake: OpenLake,
     store: OnlineStore,
     view: TableVersion,
     declared: FeatureView,
@@ -172,7 +172,7 @@ def _publish(
 
 
 def _publish_nothing(
-    lake: Lake, store: OnlineStore, view: TableVersion, before: ViewState | None
+    lake: OpenLake, store: OnlineStore, view: TableVersion, before: ViewState | None
 ) -> Published:
     """Drop what the store has if the table still has no commits: it is of an older table so named."""
     if before is None:

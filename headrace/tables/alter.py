@@ -1,8 +1,8 @@
 """Changes of a table's columns and partitioning that a person asks for, planned and then applied.
 
-`evolve.py` brings a table in line with a declaration, which only adds and widens. Here columns also
-go, move and get other names, and the partitioning changes. No data file is touched: older files and
-snapshots are read through the new schema by field id, and keep the partition scheme they have.
+`declare.py` brings a table in line with a declaration, which only adds and widens. Here columns are
+also dropped, moved and renamed, and the partitioning changes. No data file is touched: older files
+and snapshots are read through the new schema by field id, and keep the partition spec they have.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -13,9 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
-    CommitFailedException,
     NoSuchTableError,
-    TableAlreadyExistsError,
     ValidationError,
 )
 from pyiceberg.partitioning import PartitionSpec
@@ -25,7 +23,6 @@ from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
 from headrace.config import Settings
 from headrace.errors import (
-    CommitConflictError,
     CorruptFileError,
     SnapshotNotFoundError,
     StorageError,
@@ -40,11 +37,9 @@ from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
 from headrace.tables.catalogs.open import locks_of, open_databases, refuse_absent
-from headrace.tables.evolution import declare
 from headrace.tables.locks import Locks
 from headrace.tables.version import TableVersion
 
-_EVOLVE_ATTEMPTS_MAX = 8
 _FORMAT_VERSION = 2
 _TABLE_PROPERTIES = {
     "format-version": str(_FORMAT_VERSION),
@@ -55,10 +50,10 @@ _TABLE_PROPERTIES = {
 }
 
 
-class Lake:
+class OpenLake:
     """One lakehouse: open it, ask it for tables, close it. Safe to open from several processes.
 
-    `foreign` says that the catalog is somebody else's (`Lake.of`): what others do there, how long
+    `foreign` says that the catalog is somebody else's (`OpenLake.of`): what others do there, how long
     snapshots live included, is left to them.
     """
 
@@ -163,60 +158,6 @@ class Lake:
             self.catalog.close()
         self.registry.close()
 
-    def create(
-        self,
-        name: TableName,
-        schema_wanted: pa.Schema,
-        *,
-        partition_by: Sequence[str] = (),
-        properties: Mapping[str, str] | None = None,
-        defaults: Mapping[str, str] | None = None,
-    ) -> "LakeTable":
-        """Create a table, or bring an existing one in line; idempotent.
-
-        A non-nullable field becomes required. An existing table gains new optional columns, wider
-        types and changed properties; its partitioning must be the same. Of `defaults` it gains the
-        properties that it does not have, so that what a user has set stays. Row coordinates by
-        their former names get those of today, by field id.
-
-        Raises:
-            ContractError: If the change is not additive or widening, or a column has a name that
-                Iceberg keeps for itself; nothing is changed then.
-            CatalogBusyError, CommitConflictError: If other processes kept changing the table.
-
-        """
-        schema.refuse_reserved(schema_wanted.names, table=str(name))
-        terms = tuple(partitions.Term.parse(text) for text in partition_by)
-        table = LakeTable(self, name)
-        if not self.exists(name):
-            wanted, spec, said = create_arguments(
-                name,
-                schema_wanted,
-                terms=terms,
-                properties={**(defaults or {}), **(properties or {})},
-            )
-            # two processes that create one namespace at once would both insert its row
-            with self.locks.hold(name.namespace):
-                self.catalog.create_namespace_if_not_exists(name.namespace)
-            try:
-                self.catalog.create_table(
-                    (name.namespace, name.name), wanted, partition_spec=spec, properties=said
-                )
-            except TableAlreadyExistsError:
-                pass  # another process was first: fall through and compare
-            else:
-                return table
-        # a commit of another process must neither see half of the steps nor make them fail
-        with self.locks.hold(name):
-            for _ in range(_EVOLVE_ATTEMPTS_MAX):
-                current = table.iceberg()
-                absent = {k: v for k, v in (defaults or {}).items() if k not in current.properties}
-                said = {**absent, **(properties or {})}
-                with contextlib.suppress(CommitFailedException):
-                    declare.bring_in_line(current, schema_wanted, terms=terms, properties=said)
-                    return table
-        raise CommitConflictError(str(name), "its schema lost every race with other commits")
-
     def table(self, name: TableName | str) -> "LakeTable":
         """Return a handle on an existing table.
 
@@ -249,7 +190,7 @@ class Lake:
 class LakeTable:
     """A table's address in a lake; every reading method asks the catalog anew."""
 
-    lake: Lake
+    lake: OpenLake
     name: TableName
 
     def iceberg(self) -> Table:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from headrace.errors import LakeError
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Readings(Generic[T]):
 
 
 def read_each(
-    lake: Lake, read: Callable[[LakeTable], T], *, names: Sequence[TableName] | None = None
+    lake: OpenLake, read: Callable[[LakeTable], T], *, names: Sequence[TableName] | None = None
 ) -> Readings[T]:
     """Read something of every table of a lake, or of `names`; a table's `LakeError` stays its own.
 

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from headrace.registry.checks import record_check
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 
 
 def recorded(
-    lake: Lake, result: dg.AssetCheckResult, *, key: dg.AssetKey, check: str
+    lake: OpenLake, result: dg.AssetCheckResult, *, key: dg.AssetKey, check: str
 ) -> dg.AssetCheckResult:
     """Record a result and hand it on."""
     record_check(lake.registry, ".".join(key.path), check, passed=bool(result.passed))

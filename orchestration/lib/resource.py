@@ -3,7 +3,7 @@
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 
 
 class LakeResource(dg.ConfigurableResource[None]):
@@ -13,6 +13,6 @@ class LakeResource(dg.ConfigurableResource[None]):
         """Read the settings anew."""
         return Settings.load()
 
-    def open(self) -> Lake:
+    def open(self) -> OpenLake:
         """Open the lake; the caller closes it."""
-        return Lake.open(self.settings())
+        return OpenLake.open(self.settings())

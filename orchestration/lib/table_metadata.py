@@ -9,19 +9,19 @@ import dagster as dg
 import pyarrow as pa
 
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _WATERMARK = "headrace.watermark"
 
 
-def pin(lake: Lake, name: TableName) -> TableVersion | None:
+def pin(lake: OpenLake, name: TableName) -> TableVersion | None:
     """Pin a table before it is written; None if it is not there yet."""
     return lake.table(name).head() if lake.exists(name) else None
 
 
 def table_result(
-    lake: Lake,
+    lake: OpenLake,
     name: TableName,
     *,
     before: TableVersion | None,
@@ -38,7 +38,7 @@ def table_result(
 
 
 def table_metadata(
-    lake: Lake, version: TableVersion, *, before: TableVersion | None
+    lake: OpenLake, version: TableVersion, *, before: TableVersion | None
 ) -> dict[str, Any]:
     """Describe a table as it is now, and how many files it had before."""
     record = (

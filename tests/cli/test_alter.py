@@ -7,10 +7,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.errors import AlterRefusedError
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.conftest import ROOT
 from tests.tables.factories import add, events_table
 

@@ -10,10 +10,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.tables.factories import add, events, events_table, ids_of

@@ -11,13 +11,13 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.failures import EXIT_FAILED
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.datasets.publish import publish
 from headrace.datasets.versions import load_dataset
 from headrace.samples.build import build
-from headrace.tables.lake import Lake
 from tests.samples.factories import Shop, at, sample_set, settings_in
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.failures import EXIT_TRY_AGAIN
 from headrace.cli.main import make_app
 from headrace.config import Settings
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.conftest import ROOT
 from tests.disks import room_for
 from tests.maintenance.queue.test_full_disk import texts_table

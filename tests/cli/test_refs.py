@@ -7,13 +7,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.datasets.publish import publish
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import leases, refs
 from tests.conftest import ROOT
 from tests.datasets.conftest import (

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from headrace.tables.lake import Lake
+from headrace.api import Lake
 from tests.cli.test_tables import Headrace, headrace, many_files
 from tests.tables.factories import ids_of
 

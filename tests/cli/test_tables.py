@@ -8,10 +8,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.failures import EXIT_FAILED
 from headrace.cli.main import make_app
 from headrace.config import Settings
-from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag
 from tests.conftest import ROOT
 from tests.tables.factories import add, events_table, ids_of

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.datasets.files import FilePlan
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import merge
@@ -18,7 +19,7 @@ from headrace.maintenance.compaction.clustering import CLUSTER_BY
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import UTC_US
 from tests.tables.portable import not_portable

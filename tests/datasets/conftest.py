@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.sample_set import SampleSet
 from headrace.iceberg.partitions import key_to_text
 from headrace.identifiers import TableName
@@ -19,7 +20,7 @@ from headrace.tables.commits.operations import (
     overwrite_partitions,
     replace_files,
 )
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")

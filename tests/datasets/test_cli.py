@@ -9,10 +9,10 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.datasets.versions import lockfile_path
 from headrace.samples.build import build
-from headrace.tables.lake import Lake
 from tests.samples.factories import Shop, at, sample_set, settings_in
 
 Run = Callable[..., Result]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.lockfile import LabelCount
 from headrace.datasets.publish import Publication, publish
@@ -21,7 +22,6 @@ from headrace.errors import (
 )
 from headrace.registry import Registry
 from headrace.tables import alter
-from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag, tags
 from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
 from tests.processes import CONTEXT, exit_code, start

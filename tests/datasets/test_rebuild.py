@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.datasets.publish import publish
 from headrace.datasets.rebuild import rebuild, rebuild_locked
 from headrace.datasets.verify import verify
@@ -17,7 +18,6 @@ from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
 from headrace.samples.build import build
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, alter
-from headrace.tables.lake import Lake
 from tests.samples.factories import Shop, at, day, sample_set, settings_in
 
 

@@ -8,11 +8,11 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 
 TS = pa.timestamp("us", tz="UTC")

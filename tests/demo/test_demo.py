@@ -9,9 +9,9 @@ import dagster as dg
 import pytest
 
 from demo.marks import marks
+from headrace.api import Lake
 from headrace.datasets.versions import find_lockfile
 from headrace.samples.plan import day_text
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT, DemoLake, quick_start
 
 DAYS = [f"2019-11-{day}" for day in range(24, 31)]

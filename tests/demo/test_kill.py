@@ -15,9 +15,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.versions import find_lockfile
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT, DemoLake, demo_environment
 
 KILLS = int(os.environ.get("HEADRACE_KILLS", "1"))

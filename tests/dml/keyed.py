@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.dml.copy_on_write import wanted_columns
 from headrace.dml.live_rows import live_rows
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 START = dt.datetime(2024, 5, 1, tzinfo=ZoneInfo("UTC"))  # as Arrow gives it back, to the letter

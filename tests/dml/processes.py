@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import merge
 from headrace.errors import CommitConflictError
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.dml.keyed import Row, add_rows, arrow
 from tests.processes import CONTEXT
 

@@ -21,11 +21,12 @@ from pyiceberg.expressions import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
+from headrace.api import Lake
 from headrace.dml.condition import Condition
 from headrace.dml.condition_text import DEPTH_MAX, TEXT_CHARS_MAX
 from headrace.errors import ConditionError
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.dml import conditions, keyed

@@ -10,13 +10,14 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from pyiceberg.expressions import AlwaysTrue, EqualTo
 
+from headrace.api import Lake
 from headrace.dml.condition import Condition
 from headrace.dml.delete import Deleted, apply_delete, count_deletion, delete_where, plan_delete
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import ConditionError, CorruptFileError
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.amounts import examples
 from tests.dml import conditions, keyed
 from tests.dml.keyed import SCHEMES, Row, add_rows, in_order, keyed_table, paths, rows_of

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.dml.keys import NONE, KeyFilter, KeySet
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.dml import keyed

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.copy_on_write import until_it_lands
 from headrace.dml.merge import Merged, NewRows, merge, merge_into, plan_merge
@@ -26,7 +27,7 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.dml import keyed

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.copy_on_write import TRIES_MAX, rewrite, until_it_lands
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import NewRows, merge, merge_into
 from headrace.errors import CatalogBusyError, CommitConflictError
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from tests.dml.keyed import START, Row, add_rows, arrow, in_order, keyed_table, rows_of
 from tests.dml.processes import append_each, compact_often, delete_each, finish, merge_each, start
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import merge
@@ -14,7 +15,7 @@ from headrace.iceberg.bounds import BoundsProof
 from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.catalogs.test_foreign import sql_catalog
 

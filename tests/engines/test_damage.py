@@ -8,11 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CorruptFileError
 from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.tables.factories import add, events_table, ids_of

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.extensions import load_iceberg_extension
@@ -16,7 +17,6 @@ from headrace.errors import UnsupportedTableError
 from headrace.identifiers import quote_text
 from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake
 from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import NAME, unmarked_text, unproved_bounds
 

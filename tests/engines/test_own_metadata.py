@@ -15,13 +15,13 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.extensions import load_iceberg_extension
 from headrace.engines.own_metadata import engine_metadata
 from headrace.errors import CorruptFileError, LakeError
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake
 from tests.engines.strange_metadata import STRANGE, change_header, without_codec
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions

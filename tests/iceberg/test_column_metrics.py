@@ -9,13 +9,14 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.types import DoubleType, ListType, LongType, NestedField
 
+from headrace.api import Lake
 from headrace.definitions.feature_view import PROPERTY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.iceberg.column_metrics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 BOUNDED = "truncate(16)"

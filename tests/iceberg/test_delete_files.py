@@ -10,13 +10,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pyiceberg.manifest import FileFormat
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.tables.delete_files import delete_positions, delete_values

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.table.name_mapping import NameMapping
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.condition import Condition
 from headrace.dml.delete import plan_delete
@@ -24,7 +25,7 @@ from headrace.storage import file_cache
 from headrace.storage.file_cache import DATABASE, FileCache, FileState
 from headrace.tables.commits import operations
 from headrace.tables.flaws import find_flaws
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches

@@ -15,13 +15,14 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
 
+from headrace.api import Lake
 from headrace.errors import CorruptFileError
 from headrace.iceberg import manifests
 from headrace.iceberg.manifest_writer import chunks
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.tables.factories import EVENTS, add, day_key, events, events_table

@@ -20,10 +20,10 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
+from headrace.api import Lake
 from headrace.iceberg import memo_catalog as catalog
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.iceberg.updates import make_ref, set_ref
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from tests.tables.factories import EVENTS, add, events_table
 

@@ -6,13 +6,14 @@ import pyarrow as pa
 import pytest
 from pyiceberg.transforms import IdentityTransform
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import ContractError, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table, ids_of
 

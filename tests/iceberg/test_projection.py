@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.types import LongType, NestedField
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import UnfitFileError
@@ -24,7 +25,7 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.evolution.schema_edit import edit
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion, read_file
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

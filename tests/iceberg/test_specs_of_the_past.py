@@ -32,6 +32,7 @@ from pyiceberg.types import (
     TimestampType,
 )
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import UnsupportedTableError
@@ -39,7 +40,7 @@ from headrace.maintenance.compaction.compact import compact
 from headrace.maintenance.health.health import health
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.maintenance.cleanup.cleaning import clean
 from tests.tables.catalogs.test_foreign import sql_catalog
 

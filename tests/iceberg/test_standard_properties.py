@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
@@ -12,7 +13,6 @@ from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 
 COLUMNS = pa.schema([pa.field("n", pa.int64()), pa.field("text", pa.string())])

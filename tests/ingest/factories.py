@@ -11,10 +11,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
 from headrace.ingest.sources.base import Position, PositionsOf
-from headrace.tables.lake import Lake
 
 SUFFIX = {"json": "jsonl", "csv": "csv", "parquet": "parquet"}
 FIELDS: dict[str, dict[str, Any]] = {

@@ -40,9 +40,9 @@ def exit_code(process: BaseProcess) -> int | None:
 def _ingest(
     settings: Settings, stream: Stream, rows_per_commit: int, crash_at: str | None, begin: float
 ) -> None:
+    from headrace.api import Lake
     from headrace.ingest.run import ingest
     from headrace.ingest.sources.files import FileSource
-    from headrace.tables.lake import Lake
 
     if crash_at is not None:
         os.environ["HEADRACE_CRASH_AT"] = crash_at

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.csv_lines import CsvDecoder
@@ -16,7 +17,6 @@ from headrace.ingest.decoding.lines import LineDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.sources.files import FileSource
-from headrace.tables.lake import Lake
 from tests.amounts import examples
 from tests.ingest.factories import (
     BAD,

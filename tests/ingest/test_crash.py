@@ -2,11 +2,11 @@
 
 import pytest
 
+from headrace.api import Lake
 from headrace.crash_points import CRASH_POINTS
 from headrace.definitions.stream import Stream
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
-from headrace.tables.lake import Lake
 from tests.ingest.factories import audit, dead_of, make_stream, rows_of, write_things
 from tests.ingest.processes import exit_code, start_ingester
 

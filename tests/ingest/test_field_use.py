@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.errors import UnknownFieldsError
 from headrace.ingest import field_use
@@ -16,7 +17,6 @@ from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
 from headrace.tables.commits.operations import move_properties
-from headrace.tables.lake import Lake
 from tests.ingest.factories import SUFFIX, dead_of, make_stream, rows_of
 
 FORMATS = ["csv", "json", "parquet"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import sqlalchemy as sa
 
+from headrace.api import Lake
 from headrace.errors import FencedError, SourceLedgerError
 from headrace.ingest import dead_letters, positions
 from headrace.ingest.positions import OPEN_MAX
@@ -17,7 +18,6 @@ from headrace.ingest.status import IngestResult, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
 from headrace.tables.commits import operations
 from headrace.tables.history.property_log import SEALED
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.ingest.factories import audit, json_line, make_stream

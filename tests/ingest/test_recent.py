@@ -5,12 +5,12 @@ import datetime as dt
 import pytest
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
 from headrace.ingest.recent import acknowledge, recent
 from headrace.ingest.run import ingest
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.orchestration.test_sensors import write_clicks
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
+from headrace.api import Lake
 from headrace.ingest.run import ingest
-from headrace.tables.lake import Lake
 from tests.ingest.factories import audit, make_stream, rows_of, write_things
 from tests.ingest.processes import FENCED, exit_code, start_ingester
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
 from headrace.ingest.dead_letters import TABLE
@@ -17,7 +18,6 @@ from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Look, PositionsOf, Records, Split
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
-from headrace.tables.lake import Lake
 from tests.ingest.factories import (
     CSV_HEADER,
     SUFFIX,

@@ -10,11 +10,11 @@ import pytest
 from dbt.cli.main import dbtRunner
 from dbt_common.events.base_types import EventMsg
 
+from headrace.api import Lake
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_duckdb import session
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 
 _REPOSITORY = Path(__file__).resolve().parents[2]

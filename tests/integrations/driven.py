@@ -8,13 +8,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.identifiers import TableName
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ColumnRule, ModelRequest
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 
 EVENTS = TableName("raw", "events")

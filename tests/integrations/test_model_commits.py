@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.types import FieldType
 from headrace.errors import (
     CommitConflictError,
@@ -22,7 +23,6 @@ from headrace.integrations.rebuild import RebuildPlan
 from headrace.tables.alter import DropColumn, alter
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from headrace.tables.writer import write_batches
 from tests.integrations.driven import (

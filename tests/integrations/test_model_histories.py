@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.integrations.rebuild import RebuildPlan, last_build
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.integrations.driven import BY_DAY, EVENTS, Driven, Model, appends, in_days, merges
 from tests.processes import CONTEXT

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.datasets.files import FilePlan
 from headrace.datasets.publish import publish
 from headrace.datasets.verify import verify
@@ -19,7 +20,7 @@ from headrace.samples.build import build
 from headrace.tables import alter
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn, Step, WidenColumn
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

@@ -46,9 +46,9 @@ def _end_of(process: BaseProcess) -> int | None:
 
 
 def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
+    from headrace.api import Lake
     from headrace.storage.locations import local_path
     from headrace.tables.commits import operations
-    from headrace.tables.lake import Lake
     from headrace.tables.writer import write_batches
     from tests.tables.factories import events, events_table
 
@@ -61,7 +61,7 @@ def _write_wait_commit(settings: Settings, pipe: Connection) -> None:
 
 
 def _append(settings: Settings, crash_at: str) -> None:
-    from headrace.tables.lake import Lake
+    from headrace.api import Lake
     from tests.tables.factories import add, events_table
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
@@ -70,8 +70,8 @@ def _append(settings: Settings, crash_at: str) -> None:
 
 
 def _clean(settings: Settings, now: dt.datetime, crash_at: str) -> None:
+    from headrace.api import Lake
     from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
-    from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
     with Lake.open(settings) as lake:
@@ -80,8 +80,8 @@ def _clean(settings: Settings, now: dt.datetime, crash_at: str) -> None:
 
 
 def _restore(settings: Settings, run_id: str, now: dt.datetime, crash_at: str) -> None:
+    from headrace.api import Lake
     from headrace.maintenance.cleanup.trash import restore
-    from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
     with Lake.open(settings) as lake:
@@ -89,8 +89,8 @@ def _restore(settings: Settings, run_id: str, now: dt.datetime, crash_at: str) -
 
 
 def _empty(settings: Settings, now: dt.datetime, crash_at: str) -> None:
+    from headrace.api import Lake
     from headrace.maintenance.cleanup.trash import empty_trash
-    from headrace.tables.lake import Lake
 
     os.environ["HEADRACE_CRASH_AT"] = crash_at
     with Lake.open(settings) as lake:

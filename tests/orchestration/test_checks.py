@@ -8,12 +8,12 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
 from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import acknowledge
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from orchestration.lib.resource import LakeResource
 from tests.orchestration.conftest import use_lake

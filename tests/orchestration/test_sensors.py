@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
-from headrace.tables.lake import Lake
 from orchestration.defs.ingest.sensors import new_source_files
 from orchestration.defs.maintenance.jobs import OP
 from orchestration.defs.maintenance.schedules import nightly_maintenance

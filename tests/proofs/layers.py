@@ -20,7 +20,7 @@ import sqlalchemy as sa
 import sqlalchemy.event
 from pyiceberg.io import FileIO, InputFile, OutputFile
 
-from headrace.tables.lake import Lake
+from headrace.api import Lake
 
 Mode = Literal["error before", "error after", "kill before", "kill after"]
 MODES: tuple[Mode, ...] = ("error before", "error after", "kill before", "kill after")

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.api import Lake
 from headrace.config import Settings
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from tests.proofs import jobs
 from tests.proofs.invariants import Facts, check

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import LakeError
@@ -18,7 +19,7 @@ from headrace.storage.locations import local_path
 from headrace.tables import version as scan
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 from pyiceberg.table.metadata import TableMetadata
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, FencedError
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Fence, Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT

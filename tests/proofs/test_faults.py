@@ -9,6 +9,7 @@ from types import FrameType
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.crash_points import CRASH_POINTS, crash_point
 from headrace.errors import (
@@ -18,7 +19,6 @@ from headrace.errors import (
     LakeError,
     StorageError,
 )
-from headrace.tables.lake import Lake
 from tests.amounts import seed_of_today
 from tests.conftest import ROOT
 from tests.processes import CONTEXT

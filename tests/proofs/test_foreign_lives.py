@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
-from headrace.tables.lake import Lake
 from tests.proofs.foreign_lives import NAME, Life
 from tests.tables.catalogs.test_foreign import sql_catalog
 

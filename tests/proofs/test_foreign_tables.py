@@ -11,13 +11,14 @@ from pyiceberg.expressions import EqualTo
 from pyiceberg.table import Table
 from pyiceberg.types import BinaryType, StringType
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.misread_files import refuse_folded_names
 from headrace.errors import UnsupportedTableError
 from headrace.maintenance.compaction.bins import CompactionPolicy
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.proofs.foreign_tables import ForeignTable, comparable, foreign_tables, fresh_name
 from tests.tables.catalogs.test_foreign import sql_catalog
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import LakeError
 from headrace.iceberg.memo_catalog import MemoCatalog
@@ -15,7 +16,7 @@ from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.proofs import operations as ops

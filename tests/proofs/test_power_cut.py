@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CorruptFileError, LakeError
 from headrace.storage import durable
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.proofs import operations as ops
 from tests.proofs.disk import Change, Disk, Fate

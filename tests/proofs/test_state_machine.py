@@ -18,12 +18,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CommitConflictError, NotAnAncestorError
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.conftest import ROOT

@@ -14,9 +14,10 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
+from headrace.api import Lake
 from headrace.iceberg.retention import expired, expired_before
 from headrace.iceberg.updates import make_ref, set_ref
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import leases, refs
 from tests.protocol.role import EXPIRY_SLACK
 from tests.protocol.rules import Bounds, Rules

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.tables.lake import Lake
+from headrace.api import Lake
 from tests.samples.factories import Shop, fill, settings_in
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 TIME = pa.timestamp("us", tz="UTC")

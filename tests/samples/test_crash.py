@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.samples.build import build
 from headrace.samples.plan import plan_build
-from headrace.tables.lake import Lake
 from tests.processes import exit_code, start
 from tests.samples.factories import Shop, at, day, fill, sample_set, settings_in
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets, load_streams
 from headrace.definitions.sample_set import SampleSet
@@ -18,7 +19,6 @@ from headrace.simulate.plan import SimulationPlan
 from headrace.simulate.run import simulate
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 
 
 @pytest.fixture(scope="module")

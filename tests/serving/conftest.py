@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.definitions.feature_view import FeatureView
 from headrace.identifiers import TableName
 from headrace.samples.build import build
 from headrace.serving.publish import publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.vectors import lookup_vector
-from headrace.tables.lake import Lake
 from tests.samples.factories import RATES, Shop, at, sample_set, settings_in
 
 ITEMS = range(8)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyiceberg.table.snapshots import ancestors_of
 
+from headrace.api import Lake
 from headrace.dml.delete import delete_where
 from headrace.errors import AlterRefusedError
 from headrace.serving.publish import publish_view
@@ -24,7 +25,7 @@ from headrace.tables.commits.operations import (
     overwrite_partitions,
     replace_files,
 )
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.feature_view import PROPERTY, FeatureView
 from headrace.dml.delete import delete_where
@@ -30,7 +31,7 @@ from headrace.serving.publish import Published, publish_view
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.tables.alter import AddColumn, DropColumn, alter
 from headrace.tables.commits.operations import Provenance, overwrite_partitions, replace_files
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.disks import held_open
 from tests.processes import exit_code, start

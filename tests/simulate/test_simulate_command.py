@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.run import ingest
-from headrace.tables.lake import Lake
 
 
 def test_the_command_writes_a_folder_and_says_what_is_in_it(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.errors import CorruptFileError
 from headrace.storage.footer import BODY_MARK
 from headrace.storage.pages import check_pages
-from headrace.tables.lake import Lake
 from tests.tables.factories import add, events, events_table
 
 # of a stock writer; the last one's first column outgrows its dictionary, its texts a read

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.definitions.stream import FORMER_COORDINATES
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 
 UTC_US = pa.timestamp("us", tz="UTC")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.tables.encoding import dictionary_columns
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.tables.factories import UTC_US, events, events_table
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CatalogBusyError,
@@ -26,7 +27,6 @@ from headrace.storage.locations import local_path
 from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Fence, Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import TableWriter, write_batches
 from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events, events_table, ids_of

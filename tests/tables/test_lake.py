@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
@@ -17,7 +18,6 @@ from headrace.registry import Registry
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT

@@ -15,6 +15,7 @@ from pyiceberg.table.locations import load_location_provider
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import standard_properties as standard
@@ -27,7 +28,7 @@ from headrace.storage.locations import local_path
 from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.maintenance.cleanup.cleaning import clean, later, planned
 from tests.tables.catalogs.test_foreign import sql_catalog

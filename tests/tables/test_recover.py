@@ -3,12 +3,12 @@
 import shutil
 from pathlib import Path
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs.open import turn_to_open
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake
 from headrace.tables.recover import find_tables, recover_catalog
 from tests.tables.factories import add, events_table, ids_of
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.manifest import FileFormat
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.errors import CorruptFileError, LakeError, TablesElsewhereError, UnsupportedTableError
@@ -21,7 +22,7 @@ from headrace.iceberg.standard_properties import METADATA_PATH
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.relocate import apply_relocation, plan_relocation
 from headrace.tables.writer import write_batches

@@ -8,12 +8,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.errors import CorruptFileError
 from headrace.storage.file_cache import DATABASE
 from headrace.storage.pages import check_pages
 from headrace.tables import verified
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.writer import write_batches
 from tests.tables.delete_files import delete_positions

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.errors import ContractError, CorruptFileError, StorageError
 from headrace.iceberg import partitions
 from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake
 from headrace.tables.writer import OPEN_PARTITIONS_MAX, TableWriter, write_batches
 from tests.amounts import examples
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table

@@ -5,12 +5,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.iceberg import schema
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables import evolved
 

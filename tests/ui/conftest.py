@@ -7,8 +7,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from headrace.api import Lake
 from headrace.config import Settings
-from headrace.tables.lake import Lake
 from tests.conftest import ROOT
 from tests.ui.factories import fill
 

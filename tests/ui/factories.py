@@ -5,6 +5,7 @@ import json
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.lockfile import LabelCount, LockedDay, Lockfile, Pin
 from headrace.definitions.load import load_streams
@@ -14,7 +15,7 @@ from headrace.samples.resolve import Recipe, ResolvedFeature
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, ViewState
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.writer import write_batches
 

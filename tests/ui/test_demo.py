@@ -3,8 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from headrace.api import Lake
 from headrace.datasets.versions import find_lockfile
-from headrace.tables.lake import Lake
 from tests.conftest import DemoLake
 from tests.ui.conftest import Open
 from ui import charts, data

@@ -9,13 +9,13 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.ingest.run import ingest
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry.checks import record_check
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.ui.conftest import Open

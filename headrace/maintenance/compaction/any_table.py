@@ -17,7 +17,7 @@ from headrace.maintenance.compaction.compact import (
     target_of,
 )
 from headrace.maintenance.compaction.plan import CompactionPlan, plan_compaction
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class TableCompaction:
         self, *, run_id: str = "", progress: Progress = lambda _done, _total: None
     ) -> CompactionResult:
         """Do it, as `apply_compaction` says."""
-        with Lake.of(self._catalog, settings=self._settings) as lake:
+        with OpenLake.of(self._catalog, settings=self._settings) as lake:
             return apply_compaction(
                 lake.table(self.plan.table), self.plan, run_id=run_id, progress=progress
             )
@@ -77,7 +77,7 @@ def compact(
     if len(name) != 2:
         raise InvalidNameError(".".join(name), kind="table name (`namespace.name`)")
     settings = settings or Settings.without_lake()
-    with Lake.of(table.catalog, settings=settings) as lake:
+    with OpenLake.of(table.catalog, settings=settings) as lake:
         found = lake.table(TableName(*name))
         plan = plan_compaction(
             found.head(),

@@ -13,7 +13,7 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.actions import Action
 from headrace.maintenance.queue.perform import ActionResult, Outcome, run_action
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from headrace.tables.readable import read_each
 
 
@@ -62,7 +62,7 @@ class Budget:
 
 
 def survey(
-    lake: Lake, names: Sequence[TableName] = (), *, cold_after_s: float | None = None
+    lake: OpenLake, names: Sequence[TableName] = (), *, cold_after_s: float | None = None
 ) -> Survey:
     """Read the states of some tables, or of all; one that cannot be read does not hide the others."""
     read = read_each(
@@ -74,7 +74,7 @@ def survey(
 
 
 def maintain(
-    lake: Lake,
+    lake: OpenLake,
     names: Sequence[TableName] = (),
     *,
     budget: Budget = Budget(),

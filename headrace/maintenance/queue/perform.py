@@ -15,7 +15,7 @@ from headrace.maintenance.health.wording import counted, size_text
 from headrace.maintenance.queue.actions import Action, Kind
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable, OpenLake
 
 Step = Callable[[], None]
 # of the errors that pass only this: a full disk or a catalog that is away would be met again
@@ -44,7 +44,7 @@ class ActionResult:
 
 
 def run_action(
-    lake: Lake, action: Action, *, run_id: str = "", step: Step = lambda: None
+    lake: OpenLake, action: Action, *, run_id: str = "", step: Step = lambda: None
 ) -> ActionResult:
     """Do one action. What it meets on the way is its outcome; only bugs are raised.
 

@@ -17,7 +17,7 @@ from headrace.iceberg.schema import refuse_reserved
 from headrace.identifiers import TableName
 from headrace.tables.evolution.plan import AlterPlan
 from headrace.tables.evolution.updates import altered
-from headrace.tables.lake import Lake, LakeTable, create_arguments
+from headrace.tables.lake import LakeTable, OpenLake, create_arguments
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class StagedTable(LakeTable):
 
 
 def stage_table(
-    lake: Lake,
+    lake: OpenLake,
     name: TableName,
     schema: pa.Schema,
     *,
     partition_by: Sequence[str] = (),
     properties: Mapping[str, str],
 ) -> StagedTable:
-    """Plan a table that does not exist; as `Lake.create`, but the first commit creates it.
+    """Plan a table that does not exist; as `declare_table`, but the first commit creates it.
 
     Raises:
         ContractError: If the schema or partitioning cannot be a table's, or a column has a name

@@ -12,13 +12,8 @@ from typing import NoReturn
 import pyarrow as pa
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.types import (
-    DecimalType,
-    DoubleType,
-    FloatType,
     IcebergType,
-    IntegerType,
     ListType,
-    LongType,
     MapType,
     NestedField,
     StructType,
@@ -38,7 +33,6 @@ from headrace.tables.evolution.steps import (
     WidenColumn,
 )
 
-_WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
 _WIDENINGS = "int to long, float to double, and a decimal to more digits of the same scale"
 _LISTED_MAX = 40
 _Edit = Callable[[list[NestedField]], list[NestedField]]
@@ -146,10 +140,11 @@ class _Editor:
             asked = schemas.to_iceberg(pa.schema([pa.field("c", step.type)]), table=self._table)
         except ContractError as error:
             self._refuse(f"`{step.path}` cannot become {step.type}: {error.detail}")
-        wider = asked.fields[0].field_type
+        new = asked.fields[0]
+        wider = new.field_type
         if wider == found.field_type:
             return self._schema
-        if not _is_wider(found.field_type, wider):
+        if not schemas.is_wider(schemas.arrow_type(found), schemas.arrow_type(new)):
             self._refuse(
                 f"`{step.path}` is {found.field_type} and cannot become {wider}: older values would "
                 f"not read as they were; allowed are {_WIDENINGS}"
@@ -259,9 +254,3 @@ def _replace(found: NestedField, new: NestedField) -> NestedField:
             value_required=value.required,
         )
     return _with(found, field_type=inner)
-
-
-def _is_wider(old: IcebergType, new: IcebergType) -> bool:
-    if isinstance(old, DecimalType) and isinstance(new, DecimalType):
-        return old.scale == new.scale and new.precision > old.precision
-    return (old, new) in _WIDER

@@ -6,7 +6,7 @@ from headrace.config import Settings
 from headrace.datasets.verify import verify
 from headrace.definitions.load import load_sample_sets
 from headrace.errors import DatasetChangedError
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from orchestration.lib.keys import dataset_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
@@ -35,7 +35,7 @@ def _check(name: str) -> dg.AssetChecksDefinition:
     return reads_as_locked
 
 
-def _verified(lake: Lake, name: str) -> dg.AssetCheckResult:
+def _verified(lake: OpenLake, name: str) -> dg.AssetCheckResult:
     try:
         found = verify(lake, name)
     except DatasetChangedError as error:

@@ -16,7 +16,7 @@ from headrace.errors import FeatureBuildError
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_build import build_features
 from headrace.integrations.dbt_manifest import load_manifest
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_tables
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
@@ -46,7 +46,7 @@ def models() -> dg.Definitions:
 
 
 def _build(
-    lake: Lake,
+    lake: OpenLake,
     context: dg.AssetExecutionContext,
     wanted: Mapping[str, TableName],
     *,

@@ -10,7 +10,7 @@ from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
 from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
@@ -59,7 +59,7 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
     return contracts
 
 
-def _results(lake: Lake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
+def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
     key = table_key(stream.table)
     if not lake.exists(stream.table):
         return

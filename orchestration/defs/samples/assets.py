@@ -10,7 +10,7 @@ from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
 from headrace.samples.build import BuildResult, build
 from headrace.samples.plan import day_text
-from headrace.tables.lake import Lake
+from headrace.tables.lake import OpenLake
 from orchestration.lib.days import days_of
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
@@ -82,7 +82,7 @@ def of_all_days(result: dg.MaterializeResult[Any]) -> dg.MaterializeResult[Any]:
 
 
 def _day_metadata(
-    lake: Lake, sample_set: SampleSet, done: BuildResult, day: dt.date
+    lake: OpenLake, sample_set: SampleSet, done: BuildResult, day: dt.date
 ) -> dict[str, Any]:
     """Describe one day: the commit that built it, in this run or before, and its own rows."""
     version = lake.table(sample_set.table).head()

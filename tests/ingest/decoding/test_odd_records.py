@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.errors import SourceFileError
 from headrace.ingest.contract import Checked, check
 from headrace.ingest.decoding.decode import decode
@@ -18,7 +19,6 @@ from headrace.ingest.run import ingest
 from headrace.ingest.sources import parquet_batches
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records
 from headrace.ingest.sources.csv_record import CsvRecordError, split_long, split_record
-from headrace.tables.lake import Lake
 from tests.amounts import examples
 from tests.ingest.factories import (
     CSV_HEADER,

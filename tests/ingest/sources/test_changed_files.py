@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest import positions
 from headrace.ingest.run import ingest
@@ -20,7 +21,6 @@ from headrace.ingest.sources.base import Position
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.status import status
-from headrace.tables.lake import Lake
 from tests.amounts import examples
 from tests.ingest.factories import audit, make_stream, rows_of
 

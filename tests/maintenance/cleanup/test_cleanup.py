@@ -10,6 +10,7 @@ import pytest
 from pyiceberg.table.statistics import StatisticsFile
 from pyiceberg.table.update import SetLocationUpdate
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CleanupRefusedError,
@@ -23,7 +24,6 @@ from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.maintenance.cleanup.cleaning import (

@@ -11,10 +11,10 @@ from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import GarbageKeptError
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
-from headrace.tables.lake import Lake
 from tests.maintenance.cleanup.cleaning import clean, later, planned
 from tests.tables.catalogs.test_foreign import sql_catalog
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import LakeError
 from headrace.maintenance.cleanup import cleanup
 from headrace.tables import intents
 from headrace.tables.intents import Intents
-from headrace.tables.lake import Lake
 from tests.maintenance.cleanup.cleaning import keeping
 from tests.maintenance.cleanup.schedules import Schedule
 from tests.tables.factories import events_table

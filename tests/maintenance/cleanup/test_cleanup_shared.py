@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CleanupRefusedError,
@@ -18,7 +19,6 @@ from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.maintenance.cleanup.cleaning import abandon, clean, keeping, kept, later, planned
 from tests.maintenance.cleanup.needed import files_below, folder_of, needed_by

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CleanupTooYoungError, CorruptFileError, StorageError, TrashNotFoundError
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.maintenance.cleanup.trash import emptiable, empty_trash, restore, trash_list
 from headrace.storage.locations import local_path
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.maintenance.cleanup.needed import files_below, folder_of
 from tests.maintenance.processes import KILLED, run_cleanup, run_empty_trash, run_restore

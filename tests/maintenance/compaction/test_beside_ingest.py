@@ -2,9 +2,9 @@
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.lake import Lake
 from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table, ids_of
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.maintenance.compaction.compact import apply_compaction, compact
 from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.maintenance.health.health import health
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.dml.copy_on_write import wanted_columns
 from headrace.dml.live_rows import live_rows
 from headrace.engines.duckdb import DuckDBEngine
@@ -20,7 +21,7 @@ from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

@@ -4,13 +4,14 @@ import pyarrow as pa
 import pytest
 from pyiceberg.typedef import Record
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CommitConflictError, UnsupportedTableError
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables import alter
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.maintenance.compaction.test_deletes import engine_rows, plain_rows, these
 from tests.tables.delete_files import delete_values

@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import Catalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.maintenance.compaction.compact import compact
 from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.maintenance.health.health import HealthPart, health
 from headrace.tables.flaws import Flaw, find_flaws
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.tables.catalogs.test_foreign import sql_catalog
 from tests.tables.flawed import FLAWED, GROUP_ROWS, NAME, ROW_GROUP_ROWS, rows, stock_table
 

@@ -25,6 +25,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import LongType, NestedField, StringType, TimestamptzType
 
 import headrace as hr
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     InvalidNameError,
@@ -34,7 +35,6 @@ from headrace.errors import (
 from headrace.maintenance.compaction.bins import CompactionPolicy
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from tests.tables.catalogs.test_foreign import sql_catalog
 
 pytestmark = pytest.mark.slow

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
+from headrace.api import Lake
 from headrace.maintenance.compaction.bins import (
     Bin,
     CompactionPolicy,
@@ -22,7 +23,6 @@ from headrace.maintenance.compaction.bins import (
 )
 from headrace.maintenance.compaction.compact import PASSES_MAX
 from headrace.maintenance.compaction.plan import plan_compaction
-from headrace.tables.lake import Lake
 from headrace.tables.version import FileEntry
 from tests.amounts import examples
 from tests.tables.factories import add, events_table

@@ -21,6 +21,7 @@ from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrd
 from pyiceberg.transforms import BucketTransform, IdentityTransform
 from pyiceberg.types import LongType, NestedField
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.sort import SortBy
@@ -38,7 +39,7 @@ from headrace.maintenance.compaction.clustering import (
 from headrace.maintenance.compaction.compact import apply_compaction, compact
 from headrace.maintenance.compaction.plan import plan_compaction
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
@@ -27,7 +28,6 @@ from headrace.registry import Measure
 from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.flaws import Flaw
-from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.writer import write_batches

@@ -4,6 +4,7 @@ import pyarrow as pa
 from pyiceberg.schema import Schema
 from pyiceberg.table.update import RemovePropertiesUpdate
 
+from headrace.api import Lake
 from headrace.iceberg.column_metrics import BOUNDED_MAX
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
@@ -11,7 +12,7 @@ from headrace.maintenance.health.limits import SCHEMAS_FINE, apply_limits, plan_
 from headrace.tables.commits import operations
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.writer import write_batches
 

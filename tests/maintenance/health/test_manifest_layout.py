@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from headrace.api import Lake
 from headrace.iceberg.manifests import live_entries, manifests_of
 from headrace.identifiers import TableName
 from headrace.maintenance.health.health import health
@@ -22,7 +23,7 @@ from headrace.maintenance.health.manifest_layout import (
 from headrace.maintenance.health.state import table_state
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.tables.factories import START, UTC_US, add, day_key, events_table

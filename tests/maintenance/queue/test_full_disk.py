@@ -6,13 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.config import MIB, Settings
 from headrace.errors import DatabaseUnavailableError, LakeError, StorageFullError
 from headrace.identifiers import TableName
 from headrace.maintenance.queue.maintain import maintain
 from headrace.maintenance.queue.perform import ActionResult, Outcome
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import TableWriter, write_batches
 from tests.conftest import ROOT
 from tests.disks import SmallDisk, on_small_disk

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CommitConflictError, LakeError
 from headrace.identifiers import TableName
@@ -22,7 +23,7 @@ from headrace.tables import intents
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.writer import write_batches
 from tests.maintenance.factories import NOW

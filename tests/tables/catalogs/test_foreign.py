@@ -12,6 +12,7 @@ from pyiceberg.catalog.memory import InMemoryCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.utils.config import Config
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CatalogUnavailableError,
@@ -22,7 +23,6 @@ from headrace.errors import (
 )
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs.declared import open_catalog
-from headrace.tables.lake import Lake
 from tests.disks import held_open
 from tests.tables.factories import EVENTS, add, events
 

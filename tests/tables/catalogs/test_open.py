@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     LakeError,
@@ -14,7 +15,6 @@ from headrace.errors import (
     SettingsError,
     TablesElsewhereError,
 )
-from headrace.tables.lake import Lake
 from tests.tables.factories import add, events_table, ids_of
 
 

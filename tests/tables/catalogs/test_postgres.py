@@ -13,12 +13,13 @@ import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, DatabaseUnavailableError
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.postgres import postgres
 from tests.processes import CONTEXT

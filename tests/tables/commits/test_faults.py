@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CatalogBusyError,
@@ -28,7 +29,6 @@ from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.disks import held_open, room_for

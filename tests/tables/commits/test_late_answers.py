@@ -3,22 +3,24 @@
 import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.typedef import Identifier
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import DatabaseUnavailableError
 from headrace.identifiers import TableName
 from headrace.tables.commits import attempt, operations
 from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.commits.planned import stage_table
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
-from tests.tables.factories import add, events, events_table, ids_of
+from tests.tables.factories import EVENTS, add, events, events_table, ids_of
 
 LOST = DatabaseUnavailableError("catalog", "connection lost")
 
@@ -72,6 +74,40 @@ def test_a_request_carried_out_after_its_sender_looked_counts_as_landed_once(
     landed = add(table, [1])
     assert ids_of(table) == [1]
     assert [s.snapshot_id for s in table.iceberg().metadata.snapshots] == [landed.snapshot_id]
+
+
+def test_a_declaration_whose_answer_was_lost_is_not_taken_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    swaps: list[Any] = []
+
+    def lose_the_answer(swap: Callable[..., object], *arguments: object) -> object:
+        swaps.append(swap(*arguments))
+        raise LOST
+
+    at_first_swap(lake.catalog, monkeypatch, lose_the_answer)
+    wanted = pa.schema([*EVENTS, pa.field("note", pa.string())])
+    lake.create(table.name, wanted, partition_by=["day(event_time)"], properties={"owner": "ads"})
+    metadata = table.iceberg().metadata
+    assert [each.name for each in metadata.schema().fields] == wanted.names
+    assert metadata.properties["owner"] == "ads"
+    assert [each.metadata for each in swaps] == [metadata]  # nothing landed after it
+
+
+def test_a_table_whose_creation_was_not_answered_is_there_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = lake.catalog.create_table
+
+    def lose_the_answer(*arguments: Any, **options: Any) -> None:  # noqa: ANN401 - the catalog's
+        create(*arguments, **options)
+        raise LOST
+
+    monkeypatch.setattr(lake.catalog, "create_table", lose_the_answer)
+    table = events_table(lake)
+    add(table, [1])
+    assert ids_of(table) == [1]
 
 
 def test_a_commit_that_expired_before_its_sender_looked_is_not_repeated(

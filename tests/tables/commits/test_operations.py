@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.table.snapshots import Summary
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import (
@@ -23,7 +24,7 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import attempt, operations, staging
 from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT

@@ -16,6 +16,7 @@ from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.types import LongType, NestedField, StringType
 
+from headrace.api import Lake
 from headrace.errors import (
     AlterRefusedError,
     InvalidNameError,
@@ -35,7 +36,6 @@ from headrace.tables.alter import (
     WidenColumn,
 )
 from headrace.tables.evolution.schema_edit import edit
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from tests.amounts import examples
 from tests.tables import evolved

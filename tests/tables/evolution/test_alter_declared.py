@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.errors import (
     LakeError,
 )
@@ -12,7 +13,7 @@ from headrace.tables.alter import (
     AddColumn,
     MoveColumn,
 )
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.tables.factories import EVENTS, add, events_table
 from tests.tables.visits import rows_of
 

@@ -10,6 +10,7 @@ from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.types import StringType
 from typing_extensions import override
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
@@ -25,7 +26,6 @@ from headrace.tables.alter import (
 )
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.tables.factories import EVENTS, add, events_table, ids_of

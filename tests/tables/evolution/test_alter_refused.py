@@ -7,6 +7,7 @@ from pyiceberg.table.sorting import SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import LongType, NestedField, StringType
 
+from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import (
@@ -25,7 +26,7 @@ from headrace.tables.alter import (
     Step,
     WidenColumn,
 )
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from tests.tables.delete_files import delete_values
 from tests.tables.factories import add, events_table
 from tests.tables.visits import put, rows_of

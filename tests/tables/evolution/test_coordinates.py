@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from pyiceberg.schema import Schema
 
+from headrace.api import Lake
 from headrace.definitions.stream import COORDINATES
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import AlterRefusedError, ContractError
@@ -17,7 +18,7 @@ from headrace.identifiers import TableName, is_reserved
 from headrace.tables import alter
 from headrace.tables.alter import AddColumn, DropColumn, RenameColumn
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.factories import UTC_US
 

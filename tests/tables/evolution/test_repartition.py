@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import (
     AlterRefusedError,
@@ -19,7 +20,7 @@ from headrace.tables.alter import (
     RenameColumn,
     WidenColumn,
 )
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.tables.factories import add, events_table

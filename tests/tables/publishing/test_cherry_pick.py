@@ -2,6 +2,7 @@
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     AlreadyPublishedError,
@@ -10,7 +11,6 @@ from headrace.errors import (
 )
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake
 from headrace.tables.publishing.cherry_pick import cherry_pick
 from headrace.tables.recover import recovered_registry
 from headrace.tables.refs import refs

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     AlreadyPublishedError,
@@ -24,7 +25,7 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.publishing import checks, write_audit_publish
 from headrace.tables.publishing.publish import Check, Draft, Way, apply_publish, plan_publish
 from headrace.tables.publishing.write_audit_publish import AuditBranch

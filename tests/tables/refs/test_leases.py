@@ -10,13 +10,14 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table.snapshots import ancestors_of
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import LeaseLapsedError, ProtectedRefError, SnapshotNotFoundError
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import leases, refs
 from headrace.tables.refs.leases import Lease
 from tests.tables.commits.test_faults import impatient, locked

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.extensions import load_iceberg_extension
 from headrace.errors import (
@@ -18,7 +19,6 @@ from headrace.errors import (
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.tables.factories import events, events_table, ids_of

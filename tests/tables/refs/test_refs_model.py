@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     AlreadyPublishedError,
@@ -29,7 +30,7 @@ from headrace.errors import (
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Fence, Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.publishing.cherry_pick import cherry_pick
 from headrace.tables.publishing.publish import Way, apply_publish, plan_publish
 from headrace.tables.refs import leases, refs

@@ -4,13 +4,13 @@ import multiprocessing
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     NotAnAncestorError,
     SnapshotNotFoundError,
 )
 from headrace.identifiers import TableName
-from headrace.tables.lake import Lake
 from headrace.tables.refs import refs
 from tests.processes import CONTEXT
 from tests.tables.factories import events_table, ids_of

@@ -11,6 +11,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 from pyiceberg.table.update import SetPropertiesUpdate, TableUpdate
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import GarbageKeptError, UnsupportedTableError
 from headrace.iceberg.retention import expired_before
@@ -22,7 +23,7 @@ from headrace.maintenance.queue.actions import Kind, propose
 from headrace.tables.commits import operations
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.lake import Lake, LakeTable
+from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

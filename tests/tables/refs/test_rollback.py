@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CommitConflictError,
@@ -19,7 +20,6 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.history.changes import changes
-from headrace.tables.lake import Lake
 from headrace.tables.publishing.publish import Way, plan_publish
 from headrace.tables.recover import recovered_registry
 from headrace.tables.refs import leases, refs

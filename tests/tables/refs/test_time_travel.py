@@ -18,11 +18,11 @@ from pyiceberg.table.sorting import SortOrder
 from pyiceberg.table.update import RemoveSnapshotsUpdate, update_table_metadata
 from pyiceberg.types import LongType, NestedField
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import SnapshotNotFoundError, TimeGapError
 from headrace.iceberg.snapshot_log import SnapshotRemoval, snapshot_at
 from headrace.tables.commits import operations
-from headrace.tables.lake import Lake
 from headrace.tables.refs.refs import tag
 from headrace.tables.refs.rollback import apply_rollback, plan_rollback
 from tests.amounts import examples
