@@ -5,9 +5,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from headrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 MIB = 1024 * 1024
 # locations are URLs for some readers, SQLite's too, and quoted names for others
@@ -23,7 +27,9 @@ _DEFAULTS: dict[str, Any] = {
     "cleanup_age_hours": 72,
     "trash_days": 7,
     "tables_also_in": [],
+    "registry_uri": "",
 }
+_SERVERS = frozenset({"postgresql", "postgresql+psycopg2"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class Settings:
     `lake.toml` lie in it. `root` is the folder around it, where relative paths start. Everything
     headrace writes lies under `state_dir`; file sources are relative to `data_dir`. Tables that lie
     neither there nor below one of the locations of `tables_also_in` are those of another lake.
+    `registry_server` is the PostgreSQL database of the registry, None if that is a file.
     """
 
     root: Path
@@ -49,6 +56,7 @@ class Settings:
     cleanup_age_hours: int
     trash_days: int
     tables_also_in: tuple[str, ...] = ()
+    registry_server: "SecretStr | None" = None
 
     @property
     def warehouse(self) -> Path:
@@ -67,12 +75,14 @@ class Settings:
 
     @property
     def registry_file(self) -> Path:
-        """The file of the control database."""
+        """The file of the control database, where it is not on a server."""
         return self.state_dir / "registry.db"
 
     @property
     def registry_uri(self) -> str:
-        """The control database: lineage, builds, dataset versions."""
+        """The control database: lineage, builds, dataset versions. May hold a password."""
+        if self.registry_server is not None:
+            return self.registry_server.get_secret_value()
         return f"sqlite:///{self.registry_file}"
 
     @property
@@ -112,7 +122,8 @@ class Settings:
         The file is `path`, else `HEADRACE_LAKE`, else the nearest `lake/lake.toml` at or above the
         working directory. `HEADRACE_PROFILE` picks the profile, `HEADRACE_STATE_DIR` moves the
         state and `HEADRACE_DATA_DIR` the input files (relative paths start at the lake's root;
-        without a value input files lie in `data` below the state).
+        without a value input files lie in `data` below the state). `HEADRACE_REGISTRY_URI` names
+        the PostgreSQL database of the registry, with its password if it needs one.
 
         Raises:
             SettingsError: Naming the file and key, and what is allowed there.
@@ -136,12 +147,14 @@ class Settings:
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or declared_state))
         data: str = env.get("HEADRACE_DATA_DIR") or declared_data
         data_dir = root / data if data else state_dir / "data"
+        server = _server(file, profile, values.pop("registry_uri"), env)
         return cls(
             root=root,
             declarations=declarations,
             profile=profile,
             state_dir=state_dir,
             data_dir=data_dir,
+            registry_server=server,
             **values,
         )
 
@@ -158,7 +171,7 @@ class Settings:
         """
         env = os.environ if env is None else env
         root, values = Path.cwd(), dict(_DEFAULTS)
-        del values["data_dir"], values["tables_also_in"]
+        del values["data_dir"], values["tables_also_in"], values["registry_uri"]
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values.pop("state_dir")))
         values.pop("state_dir", None)
         return cls(
@@ -180,6 +193,36 @@ def _safe(state_dir: Path) -> Path:
         )
         raise SettingsError(msg)
     return state_dir
+
+
+def _server(file: Path, profile: str, declared: str, env: Mapping[str, str]) -> "SecretStr | None":
+    """Read where the registry is, if it is on a server; no message repeats what may be a secret."""
+    uri = env.get("HEADRACE_REGISTRY_URI") or declared
+    if not uri:
+        return None
+    named = "HEADRACE_REGISTRY_URI"
+    if uri is declared:
+        named = f"`{file}`: profiles.{profile}.registry_uri"
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in _SERVERS or not parts.path.strip("/"):
+        msg = (
+            f"{named} is not the URL of a PostgreSQL database; write "
+            '"postgresql://user@host:5432/database"'
+        )
+        raise SettingsError(msg)
+    if uri is declared and (parts.password is not None or "password=" in parts.query):
+        msg = (
+            f"{named} holds a password, and this file is shared; name it without one there and "
+            "give the whole URL by HEADRACE_REGISTRY_URI, or the password by PGPASSWORD or "
+            "PGPASSFILE"
+        )
+        raise SettingsError(msg)
+    from pydantic import SecretStr  # most commands need it not, and importing it takes a while
+
+    return SecretStr(uri)
 
 
 def _find(env: Mapping[str, str]) -> Path:

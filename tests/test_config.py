@@ -111,3 +111,35 @@ def test_a_state_folder_whose_name_would_lead_elsewhere_is_refused(
     file = lake_file(tmp_path, "[profiles.local]\n")
     with pytest.raises(SettingsError, match="HEADRACE_STATE_DIR to a folder without it"):
         Settings.load(env={"HEADRACE_STATE_DIR": name}, path=file)
+
+
+def test_the_registry_is_a_file_or_on_the_server_that_is_named(tmp_path: Path) -> None:
+    file = lake_file(tmp_path, "[profiles.local]\n")
+    assert Settings.load(env={}, path=file).registry_server is None
+    uri = "postgresql://me:secret@there:5432/lake"
+    loaded = Settings.load(env={"HEADRACE_REGISTRY_URI": uri}, path=file)
+    assert loaded.registry_uri == uri
+    assert "secret" not in repr(loaded)
+    file.write_text('[profiles.local]\nregistry_uri = "postgresql://me@there/lake"\n')
+    assert Settings.load(env={}, path=file).registry_uri == "postgresql://me@there/lake"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:secret@there/lake",  # the file is shared
+        "postgresql://me@there/lake?password=secret",
+        "mysql://me:secret@there/lake",
+        "postgresql://me:secret@there",
+        "postgresql://[secret",
+        "secret",
+    ],
+)
+def test_a_registry_that_may_not_be_named_so_is_refused_and_never_repeated(
+    tmp_path: Path, uri: str
+) -> None:
+    file = lake_file(tmp_path, f'[profiles.local]\nregistry_uri = "{uri}"\n')
+    with pytest.raises(SettingsError) as caught:
+        Settings.load(env={}, path=file)
+    assert "secret" not in str(caught.value)
+    assert "registry_uri" in str(caught.value)

@@ -48,6 +48,7 @@ from headrace.errors.lakes import (
     LakeIncompleteError,
     LakeNotFoundError,
     NotARegistryError,
+    RegistryInUseError,
     RegistryNewerError,
     TablesElsewhereError,
 )
@@ -152,6 +153,7 @@ __all__ = [
     "PublishRefusedError",
     "RecordsRefusedError",
     "RefExistsError",
+    "RegistryInUseError",
     "RegistryNewerError",
     "SampleNotFoundError",
     "SettingsError",

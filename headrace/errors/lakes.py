@@ -63,3 +63,15 @@ class NotARegistryError(LakeError):
             f"`{registry}` has a table `{table}` that is not one of a registry's; nothing was "
             "changed. Give the registry a database or schema of its own"
         )
+
+
+class RegistryInUseError(LakeError):
+    """The database named as the registry belongs to another lake."""
+
+    def __init__(self, registry: str, *, warehouse: str, owner: str) -> None:
+        self.registry, self.warehouse, self.owner = registry, warehouse, owner
+        super().__init__(
+            f"the registry `{registry}` belongs to the lake of `{owner}`, not of `{warehouse}`: "
+            "commits of both would be mixed; nothing was changed. Give each lake a database or "
+            "schema of its own, by `registry_uri` in lake.toml or HEADRACE_REGISTRY_URI"
+        )

@@ -5,6 +5,7 @@ which only its metadata says.
 """
 
 from headrace.registry.databases import error_of, in_memory, name_errors, prepare_sqlite
+from headrace.registry.migrations import address_of, is_registry
 from headrace.registry.records import (
     Build,
     CommitRecord,
@@ -27,8 +28,10 @@ __all__ = [
     "Registry",
     "SealedSource",
     "WriteRecord",
+    "address_of",
     "error_of",
     "in_memory",
+    "is_registry",
     "name_errors",
     "prepare_sqlite",
 ]

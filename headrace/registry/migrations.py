@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from headrace.errors import NotARegistryError, RegistryNewerError
+from headrace.registry.databases import open_engine
 
 _LOCK = 0x68656164_72616365  # of PostgreSQL's advisory locks; "headrace"
+_LOOK_S = 30.0
 _VERSION = sa.text("select max(version) from schema_version")
 # what tells a registry without a version from another program's tables
 _KEYS = {
@@ -182,6 +184,17 @@ MIGRATIONS = (
             "drop table property_moves",
         ),
     ),
+    Migration(
+        version=3,
+        statements=(
+            """
+            create table owner (
+                id bigint not null primary key,
+                warehouse text not null
+            )
+            """,
+        ),
+    ),
 )
 NEWEST = MIGRATIONS[-1].version
 
@@ -218,6 +231,26 @@ def migrate(engine: sa.Engine) -> None:
             connection.execute(
                 sa.text("insert into schema_version values (:version, :now_ms)"), row
             )
+
+
+def is_registry(uri: str) -> bool:
+    """Whether a database holds a registry; changes nothing.
+
+    Raises:
+        DatabaseUnavailableError: If it cannot be asked.
+
+    """
+    engine = open_engine(uri, wait_s=_LOOK_S)
+    try:
+        with engine.connect() as connection:
+            return version_of(connection) > 0
+    finally:
+        engine.dispose()
+
+
+def address_of(uri: str) -> str:
+    """Write a database's address without its password."""
+    return sa.make_url(uri).render_as_string(hide_password=True)
 
 
 def version_of(connection: sa.Connection) -> int:

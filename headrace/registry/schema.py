@@ -54,6 +54,14 @@ DATASET_VERSIONS = sa.Table(
     sa.Column("lockfile", sa.Text, nullable=False),
 )
 
+# the warehouse of the one lake that a database on a server belongs to
+OWNER = sa.Table(
+    "owner",
+    METADATA,
+    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("warehouse", sa.Text, nullable=False),
+)
+
 # commits outside the history of `main`: on other branches, or rolled back
 OFF_MAIN = sa.Table(
     "off_main",

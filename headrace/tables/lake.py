@@ -320,7 +320,9 @@ def create_arguments(
 def _beside(catalog: Catalog, settings: Settings | None) -> Settings:
     """Settings whose state folder is this catalog's own."""
     settings = settings or Settings.without_lake()
-    return replace(settings, state_dir=settings.state_dir / "catalogs" / _slug(catalog))
+    own = settings.state_dir / "catalogs" / _slug(catalog)
+    # a registry on a server is of one lake: equal table names of two catalogs would meet there
+    return replace(settings, state_dir=own, registry_server=None)
 
 
 @contextlib.contextmanager

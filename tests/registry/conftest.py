@@ -23,7 +23,12 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database: a file, or a schema of its own on the server."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'registry.db'}"
-    server, schema = request.getfixturevalue("server"), f"r{secrets.token_hex(8)}"
+    return new_schema(request.getfixturevalue("server"))
+
+
+def new_schema(server: str) -> str:
+    """Make an empty schema on the server; return the URI that leads to it."""
+    schema = f"r{secrets.token_hex(8)}"
     with database(server).begin() as connection:
         connection.exec_driver_sql(f"create schema {schema}")
     url = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})

@@ -22,7 +22,8 @@ from headrace.errors import (
     TablesElsewhereError,
 )
 from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
-from headrace.registry import Registry, error_of
+from headrace.registry import Registry, address_of, error_of, is_registry
+from headrace.registry.owner import bind
 from headrace.storage import durable
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs.advisory_locks import AdvisoryLocks
@@ -54,14 +55,19 @@ def refuse_incomplete(settings: Settings) -> None:
         LakeIncompleteError: If a database is missing or empty, and the warehouse is not.
 
     """
-    missing = lost(settings)
+    missing = [str(path) for path in lost(settings)]
+    if settings.registry_server is not None and not is_registry(settings.registry_uri):
+        missing.append(address_of(settings.registry_uri))
     if missing and any(path.is_file() for path in settings.warehouse.rglob("*")):
-        raise LakeIncompleteError(str(missing[0]), warehouse=str(settings.warehouse))
+        raise LakeIncompleteError(missing[0], warehouse=str(settings.warehouse))
 
 
 def lost(settings: Settings) -> list[Path]:
-    """Say which databases of a lake are missing or empty."""
-    return [path for path in (settings.catalog_file, settings.registry_file) if not _is_there(path)]
+    """Say which database files of a lake are missing or empty."""
+    files = [settings.catalog_file]
+    if settings.registry_server is None:
+        files.append(settings.registry_file)
+    return [path for path in files if not _is_there(path)]
 
 
 def refuse_elsewhere(catalog: MemoCatalog, settings: Settings) -> None:
@@ -152,6 +158,7 @@ def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
     Raises:
         DatabaseUnavailableError: If one is locked, full, damaged or out of reach.
         LakeIncompleteError: See `refuse_incomplete`.
+        RegistryInUseError: See `open_registry`.
         StorageError: If the state folder cannot be written.
         TablesElsewhereError: See `refuse_elsewhere`.
 
@@ -161,7 +168,7 @@ def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
         catalog = open_catalog(settings)
         try:
             refuse_elsewhere(catalog, settings)
-            return catalog, Registry(settings.registry_uri)
+            return catalog, open_registry(settings)
         except BaseException:
             catalog.close()
             raise
@@ -177,6 +184,25 @@ def locks_of(catalog: Catalog, settings: Settings) -> Locks:
     if isinstance(engine, sa.Engine) and engine.dialect.name == "postgresql":
         return AdvisoryLocks(engine, lake=catalog.name)
     return FileLocks(settings.state_dir / "locks")
+
+
+def open_registry(settings: Settings) -> Registry:
+    """Open the registry: a file beside the catalog's, or the server's database of this lake.
+
+    Raises:
+        DatabaseUnavailableError: If it is locked, full, damaged or out of reach.
+        RegistryInUseError: If it is on a server and another lake uses it, as a copied one would.
+        RegistryNewerError: If a newer version of headrace has changed its schema.
+
+    """
+    registry = Registry(settings.registry_uri)
+    if settings.registry_server is not None:
+        try:
+            bind(registry, f"file://{settings.warehouse}")
+        except BaseException:
+            registry.close()
+            raise
+    return registry
 
 
 def _is_there(database: Path) -> bool:

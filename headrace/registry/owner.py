@@ -1,0 +1,25 @@
+"""Which lake a registry on a server belongs to: it names tables as that lake does, without a lake."""
+
+import sqlalchemy as sa
+
+from headrace.errors import RegistryInUseError
+from headrace.registry.registry import Registry
+from headrace.registry.schema import OWNER
+from headrace.registry.upsert import insert_missing
+
+
+def bind(registry: Registry, warehouse: str) -> None:
+    """Bind a registry to the lake of a warehouse, for good; idempotent.
+
+    Raises:
+        DatabaseUnavailableError: If it cannot be used now.
+        RegistryInUseError: If it belongs to another lake.
+
+    """
+    engine, row = registry.engine, {"id": 1, "warehouse": warehouse}
+    with engine.begin() as connection:
+        connection.execute(insert_missing(engine, OWNER), row)
+        found = connection.execute(sa.select(OWNER.c.warehouse)).scalar_one()
+    if found != warehouse:
+        address = engine.url.render_as_string(hide_password=True)
+        raise RegistryInUseError(address, warehouse=warehouse, owner=found)
