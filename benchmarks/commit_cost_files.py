@@ -71,12 +71,12 @@ def _land(lake: "Lake", number: int) -> str:
 
 def _as_if_taken(lake: "Lake", stream: "Stream", *, files: int) -> int:
     """Land files and let the table say that it took them, which is all that a commit meets of them."""
+    from headrace.definitions.properties import OFFSETS_PREFIX
     from headrace.ingest.positions import Positions
     from headrace.ingest.run import ingest
     from headrace.ingest.sources.base import Position, Seen
     from headrace.ingest.sources.fingerprint import Fingerprint
     from headrace.tables.commits.operations import move_properties
-    from headrace.tables.history.property_log import OFFSETS_PREFIX
 
     _land(lake, 0)
     ingest(lake, stream)

@@ -62,7 +62,8 @@ def _checks_nothing(*_: object, **__: object) -> int:
 
 
 def _fill(lake: "Lake", rows: int) -> None:
-    from headrace.definitions.feature_view import PROPERTY, FeatureView
+    from headrace.definitions.feature_view import FeatureView
+    from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
     from headrace.engines.duckdb import DuckDBEngine
     from headrace.identifiers import TableName
     from headrace.tables.commits import operations
@@ -71,7 +72,7 @@ def _fill(lake: "Lake", rows: int) -> None:
     values = ", ".join(f"(hash(i + {at}) % 1000)::bigint as v{at}" for at in range(FEATURES))
     queries = {
         "shown": (_EXPOSURES, {}),
-        "rates": (_FEATURES, {PROPERTY: view.to_property()}),
+        "rates": (_FEATURES, {FEATURE_VIEW_PROPERTY: view.to_property()}),
     }
     with DuckDBEngine.open(lake.settings) as engine:
         for name, (sql, properties) in queries.items():

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.definitions.properties import FILE_PLAN
 from headrace.errors import CorruptFileError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.iceberg.projection import PinnedSchema
@@ -18,7 +19,7 @@ from headrace.storage.footer import read_footer
 from headrace.tables.version import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
-_VERSION_KEY = b"headrace.file_plan"
+_VERSION_KEY = FILE_PLAN.encode()
 _FOOTER_THREADS = 8
 _SCHEMA = pa.schema(
     [

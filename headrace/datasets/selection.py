@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.datasets.measure import pending_rows
+from headrace.definitions.properties import APPROXIMATE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import PublishRefusedError
 from headrace.iceberg.partitions import key_to_text
@@ -18,7 +19,6 @@ from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 # Columns whose values may differ between two runs or engines; they stay out of content hashes.
-APPROXIMATE_PROPERTY = "headrace.approximate"
 _DAYS_SHOWN = 5
 _COMMITS_READ = 200
 

@@ -9,7 +9,6 @@ import yaml
 import headrace
 from headrace.config import Settings
 
-MODEL_PROPERTY = "headrace.model"  # of a table: which model builds it, `<project>.<model>`
 _FILE = "dbt_project.yml"
 
 

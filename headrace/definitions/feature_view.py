@@ -10,8 +10,6 @@ from headrace.definitions.base import Declaration, Name, Names, Table, refuse_re
 from headrace.definitions.durations import Duration
 from headrace.identifiers import TableName
 
-PROPERTY = "headrace.feature_view"
-
 
 class FeatureDeclaration(Declaration):
     """What makes a table a feature view: its entity, how long a value holds, how late it is."""

@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 
 from headrace.config import Settings
 from headrace.definitions.base import Declaration
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.source_lines import Document, Place, read_document
 from headrace.definitions.stream import Stream
@@ -64,7 +65,7 @@ def view_of(
     for stream in streams:
         if stream.table == table:
             return stream.view()
-    text = properties.get(PROPERTY)
+    text = properties.get(FEATURE_VIEW_PROPERTY)
     return None if text is None else FeatureView.from_property(table, text)
 
 

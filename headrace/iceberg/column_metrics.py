@@ -12,13 +12,11 @@ from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.types import PrimitiveType
 
-from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
+from headrace.definitions.properties import CLUSTER_BY, FEATURE_VIEW_PROPERTY, KEY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.iceberg.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 
 BOUNDED_MAX = 32  # leaf columns with bounds, besides those that are known to prune
-CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns
-KEY = "headrace.key"  # a JSON list of columns
 _BOUNDS, _COUNTS = "truncate(16)", "counts"
 # where rows come from and when they happened, in every table of a stream or a feature view
 _ALWAYS = (EVENT_TIME, KNOWN_AT, *COORDINATES.names)
@@ -62,7 +60,7 @@ def _pruning(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str])
         yield schema.find_column_name(field.source_id) or ""
     yield from columns_of(properties, KEY)
     yield from columns_of(properties, CLUSTER_BY)
-    view = _read(properties, FEATURE_VIEW)
+    view = _read(properties, FEATURE_VIEW_PROPERTY)
     if isinstance(view, dict):
         yield from (str(name) for name in view.get("entity", ()))
         yield from (str(view[key]) for key in ("event_time", "known_at") if key in view)

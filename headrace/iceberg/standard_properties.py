@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyiceberg.table.locations import ObjectStoreLocationProvider
 
+from headrace.definitions.properties import FORMER_CODEC
 from headrace.errors import UnsupportedTableError
 
 COMPRESSION_CODEC = "write.parquet.compression-codec"
@@ -41,7 +42,6 @@ CODECS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "uncompressed": "n
 # Iceberg has these too, but Trino reads neither brotli nor the LZ4 that pyarrow writes, and pyarrow
 # neither LZO nor the LZ4 of Hadoop: files get the default codec instead
 _CODECS_OF_SOME_ENGINES = frozenset({"lz4", "lz4_raw", "brotli", "lzo"})
-_FORMER_CODEC = "headrace.codec"  # sample tables had it, and files with LZ4; read for nothing else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def parquet_recipe(properties: Mapping[str, str], *, table: str) -> ParquetRecip
 
 def names_a_codec_of_some_engines(properties: Mapping[str, str]) -> bool:
     """Whether files may lie there that not every engine reads, by what the table said or says."""
-    said = properties.get(COMPRESSION_CODEC, "").lower(), properties.get(_FORMER_CODEC, "")
+    said = properties.get(COMPRESSION_CODEC, "").lower(), properties.get(FORMER_CODEC, "")
     return not _CODECS_OF_SOME_ENGINES.isdisjoint(said)
 
 

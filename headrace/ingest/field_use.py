@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Self
 
+from headrace.definitions.properties import FIELD_USE_PROPERTY
 from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.decoded import UNKNOWN_FIELD, Decoded, did_you_mean
 from headrace.ingest.sources.base import Records
 from headrace.ingest.values import shown
 from headrace.tables.version import TableVersion
 
-PROPERTY = "headrace.field_use"
 NAMES_MAX = 20  # of undeclared fields; a producer may invent any number
 
 
@@ -68,9 +68,9 @@ class FieldUse:
 
         Of rows from before anything was noted nothing is known: any field may be in them.
         """
-        if PROPERTY not in version.properties and version.row_count:
+        if FIELD_USE_PROPERTY not in version.properties and version.row_count:
             return cls(records=version.row_count, present=frozenset(stream.fields), undeclared={})
-        told = json.loads(version.properties.get(PROPERTY, "{}"))
+        told = json.loads(version.properties.get(FIELD_USE_PROPERTY, "{}"))
         return cls(
             records=told.get("records", 0),
             present=frozenset(told.get("present", ())),
@@ -84,7 +84,7 @@ class FieldUse:
             "present": sorted(self.present),
             "undeclared": dict(self.undeclared),
         }
-        return {PROPERTY: json.dumps(told)}
+        return {FIELD_USE_PROPERTY: json.dumps(told)}
 
     def __add__(self, other: "FieldUse") -> "FieldUse":
         """Put together what is known of other records."""

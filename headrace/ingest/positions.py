@@ -15,16 +15,15 @@ from typing import Any, Self
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.crash_points import crash_point
+from headrace.definitions.properties import FORMER_SOURCE_BYTES, OFFSETS_PREFIX, SOURCE_FILES_PREFIX
 from headrace.ingest.sources.base import Position, Seen
 from headrace.registry import SealedSource
 from headrace.tables.commits.operations import Fence, move_properties
-from headrace.tables.history.property_log import OFFSETS_PREFIX, SEALED
+from headrace.tables.history.property_log import SEALED
 from headrace.tables.lake import LakeTable
 
 OPEN_MAX = 32  # each takes some 200 bytes of every metadata file
 _MOVED_AT_ONCE_MAX = 4 * OPEN_MAX
-_FILES_PREFIX = "headrace.source_files."
-_FORMER_BYTES = "headrace.source_bytes"  # tables written before sources were sealed have it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +131,7 @@ class Positions:
             for source, at in self.open.items()
             if at.bytes or at.fingerprint
         }
-        return {_FILES_PREFIX + self.stream: _text(entries)}
+        return {SOURCE_FILES_PREFIX + self.stream: _text(entries)}
 
     def noting(self, unchanged: Mapping[str, Position]) -> "Positions":
         """Remember when sources that were read again, and found as they were, had last changed.
@@ -165,7 +164,7 @@ def seal_former(table: LakeTable, *, stream: str) -> None:
         changed: dict[str, str | None] = {OFFSETS_PREFIX + stream: _text(now.offsets())}
         if is_former:
             left = {source: at for source, at in former.items() if source not in found.open}
-            changed |= now.files() | {_FORMER_BYTES: _text(left) if left else None}
+            changed |= now.files() | {FORMER_SOURCE_BYTES: _text(left) if left else None}
         return changed
 
     if not table.lake.foreign:
@@ -183,11 +182,11 @@ def _moved_lately(metadata: TableMetadata, *, stream: str) -> set[str]:
 
 
 def _former_bytes(properties: Mapping[str, str]) -> dict[str, int]:
-    return json.loads(properties.get(_FORMER_BYTES, "{}"))
+    return json.loads(properties.get(FORMER_SOURCE_BYTES, "{}"))
 
 
 def _files(properties: Mapping[str, str], *, stream: str) -> dict[str, list[Any]]:
-    text = properties.get(_FILES_PREFIX + stream)
+    text = properties.get(SOURCE_FILES_PREFIX + stream)
     if text is not None:
         return json.loads(text)
     offsets: dict[str, int] = json.loads(properties.get(OFFSETS_PREFIX + stream, "{}"))

@@ -17,11 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.crash_points import crash_point
-from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW
+from headrace.definitions.properties import (
+    CLUSTER_BY,
+    CONTRACT_VERSION,
+    FEATURE_VIEW_PROPERTY,
+    KEY,
+    LATENESS_S,
+    STREAM_PROPERTY,
+)
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import RecordsRefusedError, UnknownFieldsError
-from headrace.iceberg.column_metrics import CLUSTER_BY, KEY
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.contract import Checked, check, latest
 from headrace.ingest.decoding.decode import decode
@@ -108,9 +114,9 @@ def _refusal(stream: Stream, done: Sequence[Taken]) -> RecordsRefusedError | Non
 def table_properties(stream: Stream) -> dict[str, str]:
     """What a stream's table says about itself."""
     said = {
-        "headrace.stream": stream.name,
-        "headrace.contract_version": str(stream.version),
-        "headrace.lateness_s": f"{stream.allowed_lateness.total_seconds():g}",
+        STREAM_PROPERTY: stream.name,
+        CONTRACT_VERSION: str(stream.version),
+        LATENESS_S: f"{stream.allowed_lateness.total_seconds():g}",
     }
     if stream.key:
         said[KEY] = json.dumps([stream.column_of(stream.key)])
@@ -118,7 +124,7 @@ def table_properties(stream: Stream) -> dict[str, str]:
         said[CLUSTER_BY] = json.dumps([stream.column_of(name) for name in stream.cluster_by])
     view = stream.view()
     if view is not None:
-        said[FEATURE_VIEW] = view.to_property()
+        said[FEATURE_VIEW_PROPERTY] = view.to_property()
     return said
 
 
@@ -300,7 +306,7 @@ class _Batch:
         return Provenance(
             code=stream.definition_hash(),
             run_id=self._run.run_id,
-            notes={"headrace.stream": stream.name, **notes},
+            notes={STREAM_PROPERTY: stream.name, **notes},
         )
 
     def _close(self) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from headrace.definitions.dbt_project import MODEL_PROPERTY
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, MODEL_PROPERTY
 from headrace.definitions.types import FieldType
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
@@ -155,7 +155,7 @@ def _properties(
             where = ".".join(str(part) for part in problem["loc"])
             problems.append(f"meta.headrace.{where}: {problem['msg']}")
         return {}
-    return {PROPERTY: view.to_property()}
+    return {FEATURE_VIEW_PROPERTY: view.to_property()}
 
 
 def is_comparable(code: str) -> bool:

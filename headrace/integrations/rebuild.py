@@ -9,12 +9,12 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 
+from headrace.definitions.properties import STREAM_PROPERTY
 from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
-from headrace.tables.evolution.protected_columns import STREAM_PROPERTY
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import OpenLake

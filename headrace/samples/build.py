@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.crash_points import crash_point
+from headrace.definitions.properties import LEAKS, RECIPE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.iceberg.standard_properties import COMPRESSION_CODEC
@@ -24,9 +25,8 @@ from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.writer import write_batches
 
-RECIPE_PROPERTY = "headrace.recipe"
 TRAINING_CODEC = "uncompressed"
-_LEAK_FREE = {"headrace.leaks": "0"}
+_LEAK_FREE = {LEAKS: "0"}
 
 
 @dataclass(frozen=True, kw_only=True)

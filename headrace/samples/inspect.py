@@ -4,11 +4,11 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headrace.definitions.properties import RECIPE_PROPERTY
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import SampleNotFoundError, SnapshotNotFoundError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.registry import Build
-from headrace.samples.build import RECIPE_PROPERTY
 from headrace.samples.plan import day_text
 from headrace.samples.resolve import (
     EVENT_TIME,

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from headrace.config import Settings
-from headrace.definitions.dbt_project import MODEL_PROPERTY, lost_model
+from headrace.definitions.dbt_project import lost_model
+from headrace.definitions.properties import MODEL_PROPERTY
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake

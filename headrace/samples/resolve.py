@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import load_streams, view_of
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import DefinitionError
@@ -317,7 +318,7 @@ def _feature_problems(
 ) -> Iterator[str]:
     if view is None:
         yield (
-            f"{where}: `{use.view}` is no feature view: it has no property `{PROPERTY}`; declare "
+            f"{where}: `{use.view}` is no feature view: it has no property `{FEATURE_VIEW_PROPERTY}`; declare "
             "`meta.headrace` on its dbt model, or `feature_view` in its stream"
         )
         return

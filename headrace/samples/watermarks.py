@@ -2,11 +2,10 @@
 
 import json
 
-from headrace.tables.history.commit_log import INPUTS
+from headrace.definitions.properties import INPUTS, WATERMARK
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
-WATERMARK = "headrace.watermark"
 _DEPTH_MAX = 16  # tables between a label and its stream
 
 

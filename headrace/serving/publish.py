@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import load_streams, view_of
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.stream import KNOWN_AT, Stream
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
@@ -110,7 +111,7 @@ def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureVi
     """
     declared = view_of(view.name, view.properties, streams=streams)
     if declared is None:
-        detail = f"it has no property `{PROPERTY}`; declare `meta.headrace` on its dbt model"
+        detail = f"it has no property `{FEATURE_VIEW_PROPERTY}`; declare `meta.headrace` on its dbt model"
         raise NotAFeatureViewError(str(view.name), detail)
     return declared
 

@@ -8,11 +8,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from headrace.definitions.properties import WATERMARK
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
-
-_WATERMARK = "headrace.watermark"
 
 
 def pin(lake: OpenLake, name: TableName) -> TableVersion | None:
@@ -47,7 +46,7 @@ def table_metadata(
         else lake.registry.commit(str(version.name), version.snapshot_id)
     )
     files = version.files()
-    watermark = version.properties.get(_WATERMARK)
+    watermark = version.properties.get(WATERMARK)
     return {
         "dagster/row_count": version.row_count,
         "dagster/table_name": str(version.name),

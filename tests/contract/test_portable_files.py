@@ -10,12 +10,12 @@ import pytest
 
 from headrace.api import Lake
 from headrace.datasets.files import FilePlan
+from headrace.definitions.properties import CLUSTER_BY
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import merge
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
-from headrace.maintenance.compaction.clustering import CLUSTER_BY
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance

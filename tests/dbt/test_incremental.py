@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, INPUTS
 from headrace.integrations.dbt_build import build_features
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
-from headrace.tables.history.commit_log import INPUTS
 from headrace.tables.writer import write_batches
 from tests.dbt.raw_lake import START, RawLake
 
@@ -119,7 +119,7 @@ def test_every_commit_says_what_it_was_built_from(built: RawLake) -> None:
 def test_feature_tables_describe_themselves(built: RawLake) -> None:
     version = built.lake.table("features.item_ctr").head()
 
-    view = FeatureView.from_property(version.name, version.properties[PROPERTY])
+    view = FeatureView.from_property(version.name, version.properties[FEATURE_VIEW_PROPERTY])
 
     assert view.entity == ("campaign", "item_id")
     assert (view.ttl, view.delay) == (dt.timedelta(days=7), dt.timedelta(minutes=5))

@@ -10,9 +10,9 @@ from pyiceberg.schema import Schema
 from pyiceberg.types import DoubleType, ListType, LongType, NestedField
 
 from headrace.api import Lake
-from headrace.definitions.feature_view import PROPERTY
+from headrace.definitions.properties import CLUSTER_BY, FEATURE_VIEW_PROPERTY, KEY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
-from headrace.iceberg.column_metrics import BOUNDED_MAX, CLUSTER_BY, KEY, limits, renamed
+from headrace.iceberg.column_metrics import BOUNDED_MAX, limits, renamed
 from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
@@ -102,7 +102,7 @@ def wide_table(lake: Lake) -> LakeTable:
         TableName("raw", "wide"),
         pa.schema([pa.field(f"c{at}", pa.int64()) for at in range(60)]),
         partition_by=["c59"],
-        properties={PROPERTY: view, CLUSTER_BY: '["c55"]'},
+        properties={FEATURE_VIEW_PROPERTY: view, CLUSTER_BY: '["c55"]'},
     )
 
 

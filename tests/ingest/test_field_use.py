@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.api import Lake
+from headrace.definitions.properties import FIELD_USE_PROPERTY
 from headrace.definitions.stream import Stream
 from headrace.errors import UnknownFieldsError
 from headrace.ingest import field_use
@@ -59,7 +60,7 @@ def test_of_rows_that_came_before_anything_was_noted_nothing_is_said(lake: Lake)
     write(lake, "a", [{"id": "a", "at": AT, "price": "1"}], format_="json")
     ingest(lake, stream)
     # as a table that an earlier version wrote
-    move_properties(lake.table(stream.table), lambda _: {field_use.PROPERTY: None})
+    move_properties(lake.table(stream.table), lambda _: {FIELD_USE_PROPERTY: None})
     assert status(lake, stream).absent_fields == ()
     write(lake, "b", [{"id": "b", "at": AT}], format_="json")
     assert ingest(lake, stream).absent_fields == ()
@@ -94,7 +95,7 @@ def test_what_is_known_of_fields_takes_bounded_space(lake: Lake) -> None:
         many = {f"k{at}_{number}": 1 for number in range(100)}
         write(lake, str(at), [{"id": "a", "at": AT, "\ud800" * 200: 1} | many], format_="json")
         ingest(lake, stream)
-    told = lake.table(stream.table).head().properties[field_use.PROPERTY]
+    told = lake.table(stream.table).head().properties[FIELD_USE_PROPERTY]
     assert len(json.loads(told)["undeclared"]) == field_use.NAMES_MAX
     assert len(told) < 20_000
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
-from headrace.definitions.dbt_project import MODEL_PROPERTY
+from headrace.definitions.properties import MODEL_PROPERTY
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.build import build

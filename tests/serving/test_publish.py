@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from headrace.api import Lake
 from headrace.config import Settings
-from headrace.definitions.feature_view import PROPERTY, FeatureView
+from headrace.definitions.feature_view import FeatureView
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.dml.delete import delete_where
 from headrace.errors import (
     DatabaseDamagedError,
@@ -404,7 +405,7 @@ def test_a_view_that_names_a_column_it_does_not_have_is_refused(
     table = view()
     add(table, [row(1, at=1)])
     said = FeatureView(view=TableName.parse(VIEW), entity=("shop", "item"))
-    head = replace(table.head(), properties={PROPERTY: said.to_property()})
+    head = replace(table.head(), properties={FEATURE_VIEW_PROPERTY: said.to_property()})
     with pytest.raises(NotAFeatureViewError) as refusal:
         publish_view(lake, store, head)
     assert (refusal.value.table, refusal.value.column) == (VIEW, "shop")

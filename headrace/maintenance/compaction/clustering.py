@@ -12,11 +12,10 @@ from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrd
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import PrimitiveType
 
+from headrace.definitions.properties import CLUSTER_BY
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.version import FileEntry
-
-CLUSTER_BY = "headrace.cluster_by"  # the table property in which streams declare their keys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
+from headrace.definitions.properties import LATENESS_S
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import retention
 from headrace.iceberg import standard_properties as standard
@@ -23,7 +24,6 @@ from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
 COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
-LATENESS_S = "headrace.lateness_s"  # a stream's table says how late rows may come
 _COMMITS_MAX = 10_000
 
 

@@ -9,10 +9,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 
+from headrace.definitions.properties import CODE, INPUTS, RUN_ID
 from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.tables.evolution.plan import AlterPlan
-from headrace.tables.history.commit_log import CODE, INPUTS, RUN_ID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
 
+from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import GarbageKeptError
 from headrace.iceberg import standard_properties
 from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST
@@ -26,7 +27,6 @@ from headrace.tables.commits.attempt import commit_change, commit_updates
 from headrace.tables.commits.change import Change, Commit, Fence, Provenance
 from headrace.tables.commits.summary import keys_of
 from headrace.tables.history.commit_log import record_dying
-from headrace.tables.history.property_log import OFFSETS_PREFIX
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 

@@ -21,6 +21,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
+from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import (
     DatabaseUnavailableError,
     FencedError,
@@ -41,7 +42,6 @@ from headrace.tables.commits.planned import StagedTable
 from headrace.tables.commits.summary import summarize
 from headrace.tables.evolution.updates import altered, is_true, requirements_of, updates_of
 from headrace.tables.history.commit_log import record_dying
-from headrace.tables.history.property_log import OFFSETS_PREFIX
 from headrace.tables.lake import LakeTable
 
 

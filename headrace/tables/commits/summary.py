@@ -7,11 +7,11 @@ from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, Summary
 
+from headrace.definitions.properties import MOVES, OFFSETS_PREFIX, PARTITIONS
 from headrace.iceberg import partitions
 from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.commits.change import Change
-from headrace.tables.history.commit_log import PARTITIONS
-from headrace.tables.history.property_log import MOVES, OFFSETS_PREFIX, moves_of
+from headrace.tables.history.property_log import moves_of
 
 _PARTITIONS_IN_SUMMARY_MAX = 64
 _COUNTED = {

@@ -10,18 +10,11 @@ from pyiceberg.table.name_mapping import NameMapping, update_mapping
 from pyiceberg.transforms import IdentityTransform, VoidTransform
 from pyiceberg.types import NestedField
 
+from headrace.definitions.properties import STREAM_PROPERTY
 from headrace.errors import AlterRefusedError, ContractError
 from headrace.iceberg import partitions
 from headrace.iceberg.pyiceberg_calls import fields_by_id, mapped_field, parents_by_id
-from headrace.tables.evolution.protected_columns import (
-    DROP,
-    RELAX,
-    RENAME,
-    STREAM_PROPERTY,
-    WIDEN,
-    Role,
-    roles_of,
-)
+from headrace.tables.evolution.protected_columns import DROP, RELAX, RENAME, WIDEN, Role, roles_of
 from headrace.tables.evolution.schema_edit import edit
 from headrace.tables.evolution.steps import (
     AddColumn,

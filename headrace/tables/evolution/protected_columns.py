@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
 
-from headrace.definitions.feature_view import PROPERTY as FEATURE_VIEW_PROPERTY
+from headrace.definitions.properties import CLUSTER_BY, FEATURE_VIEW_PROPERTY, STREAM_PROPERTY
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, renamed_coordinates
 from headrace.iceberg import partitions
-
-STREAM_PROPERTY = "headrace.stream"
-CLUSTER_PROPERTY = "headrace.cluster_by"
 
 DROP, RENAME, WIDEN, RELAX = "dropped", "renamed", "widened", "made optional"
 
@@ -82,8 +79,8 @@ def _by_name(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
     if STREAM_PROPERTY in properties:
         role = Role("is a time every record of its stream has", fixed)
         yield from _named(schema, (EVENT_TIME, KNOWN_AT), role)
-    clustered = json.loads(properties.get(CLUSTER_PROPERTY, "[]"))
-    role = Role(f"is declared its order of rows (`{CLUSTER_PROPERTY}`)", frozenset({DROP, RENAME}))
+    clustered = json.loads(properties.get(CLUSTER_BY, "[]"))
+    role = Role(f"is declared its order of rows (`{CLUSTER_BY}`)", frozenset({DROP, RENAME}))
     yield from _named(schema, clustered, role)
     if FEATURE_VIEW_PROPERTY in properties:
         view = json.loads(properties[FEATURE_VIEW_PROPERTY])

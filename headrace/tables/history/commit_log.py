@@ -12,27 +12,30 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
+from headrace.definitions.properties import (
+    CODE,
+    INPUTS,
+    MOVES,
+    OFFSETS_PREFIX,
+    PARTITIONS,
+    PICKED,
+    RUN_ID,
+)
 from headrace.errors import DatabaseUnavailableError
 from headrace.iceberg import partitions
 from headrace.iceberg.manifests import entries_of, manifests_of
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
-from headrace.tables.history.property_log import MOVES, OFFSETS_PREFIX
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
 
-INPUTS = "headrace.inputs"
-CODE = "headrace.code"
-RUN_ID = "headrace.run_id"
-PARTITIONS = "headrace.partitions"
 # what other engines call the origin of a commit that was audited or picked before it was published
 WAP_ID = "wap.id"
 PUBLISHED_WAP_ID = "published-wap-id"
 SOURCE_SNAPSHOT_ID = "source-snapshot-id"
 _SNAPSHOT = "snapshot:"
 NOTHING_MOVED = "{}"
-PICKED = "headrace.picked"
 
 
 def record_of(

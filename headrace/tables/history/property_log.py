@@ -9,12 +9,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import OffsetsUnknownError
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 
-MOVES = "headrace.properties"
-OFFSETS_PREFIX = "headrace.offsets."
 SEALED = (
     "/sealed"  # among offsets: the newest seal of the sources that the ledger has; no source's name
 )

@@ -9,6 +9,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
+from headrace.definitions.properties import PICKED
 from headrace.errors import AlreadyPublishedError, PickRefusedError, SnapshotNotFoundError
 from headrace.iceberg import manifests
 from headrace.iceberg.updates import branch_of
@@ -18,7 +19,6 @@ from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.commits.summary import keys_of
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import (
-    PICKED,
     PUBLISHED_WAP_ID,
     SOURCE_SNAPSHOT_ID,
     WAP_ID,

@@ -15,6 +15,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import TableUpdate
 
+from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import CommitConflictError, NotAnAncestorError, SourceLedgerError
 from headrace.iceberg.updates import branch_of, moved_ref, property_updates, resolve
 from headrace.identifiers import TableName
@@ -22,7 +23,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import record_main
-from headrace.tables.history.property_log import OFFSETS_PREFIX, SEALED, known_moves, take_back
+from headrace.tables.history.property_log import SEALED, known_moves, take_back
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 

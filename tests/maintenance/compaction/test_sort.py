@@ -23,6 +23,7 @@ from pyiceberg.types import LongType, NestedField
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.definitions.properties import CLUSTER_BY
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.sort import SortBy
 from headrace.errors import CorruptFileError, StorageFullError, UnsupportedTableError
@@ -30,7 +31,6 @@ from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.bins import CompactionPolicy, Strategy
 from headrace.maintenance.compaction.clustering import (
-    CLUSTER_BY,
     ClusteringDepth,
     SortKey,
     clustering_depth,

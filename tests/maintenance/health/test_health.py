@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.definitions.properties import CLUSTER_BY
 from headrace.maintenance.cleanup.cleanup import apply_cleanup, plan_cleanup
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
-from headrace.maintenance.compaction.clustering import CLUSTER_BY
 from headrace.maintenance.compaction.compact import compact
 from headrace.maintenance.compaction.minor_major import BinSize
 from headrace.maintenance.health.health import health, health_of
