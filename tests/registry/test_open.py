@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from pyiceberg.catalog.sql import SqlCatalog
 
+from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import LakeIncompleteError, RegistryInUseError
-from headrace.tables.lake import Lake
 from tests.registry.conftest import new_schema
 from tests.tables.factories import add, events_table, ids_of
 
