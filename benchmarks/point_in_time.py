@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, show
+from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.samples.point_in_time import (
     NO_TIES,
     Exposures,
@@ -48,6 +49,7 @@ _JOIN = FeatureJoin(
     known_at_as="used_known_at",
     order=("a", "b", "c"),
 )
+_DIALECT = DuckDBDialect()
 _SHOWN = Exposures(relation="exposures", id="id", at="event_time")
 _LEAKY = """
 select e.id, f.a, f.b, f.c, f.event_time as used_event_time, f.known_at as used_known_at
@@ -91,7 +93,7 @@ def exact(*, scale: int, folder: str) -> Rounds:
     """Join as a build does, with its tied keys found before."""
     _ = folder
     connection = database(scale=scale)
-    sql = split_sql(_SHOWN, _JOIN, tied=_find_tied(connection))
+    sql = split_sql(_SHOWN, _JOIN, dialect=_DIALECT, tied=_find_tied(connection))
     yield {}
     while True:
         connection.execute(f"create or replace table found as {sql}")
@@ -112,12 +114,14 @@ def one_pass(*, scale: int, folder: str) -> Rounds:
     """Join by record setters; once, compare the three answers."""
     _ = folder
     connection = database(scale=scale)
-    exact_sql = split_sql(_SHOWN, _JOIN, tied=_find_tied(connection))
+    exact_sql = split_sql(_SHOWN, _JOIN, dialect=_DIALECT, tied=_find_tied(connection))
     connection.execute(f"create table leaky as {_LEAKY}")
     connection.execute(f"create table exact as {exact_sql}")
     yield {}
     while True:
-        connection.execute(f"create or replace table found as {record_sql(_SHOWN, _JOIN)}")
+        connection.execute(
+            f"create or replace table found as {record_sql(_SHOWN, _JOIN, dialect=_DIALECT)}"
+        )
         yield {name: _differences(connection, name) for name in ("leaky", "exact")}
 
 
@@ -169,7 +173,12 @@ def _find_tied(connection: duckdb.DuckDBPyConnection) -> str:
     for first in range(_START_US, _START_US + _WEEK_US, _DAY_US):
         span = f"epoch_us(event_time) >= {first} and epoch_us(event_time) < {first + _DAY_US}"
         day = replace(_JOIN, relation=f"(select * from features where {span})")
-        hashes = np.sort(connection.sql(key_hash_sql(day)).to_arrow_table().column("h").to_numpy())
+        hashes = np.sort(
+            connection.sql(key_hash_sql(day, dialect=_DIALECT))
+            .to_arrow_table()
+            .column("h")
+            .to_numpy()
+        )
         repeated = pa.table({"h": np.unique(hashes[1:][hashes[1:] == hashes[:-1]])})
         if repeated.num_rows:
             connection.register("repeated", repeated)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 # locations are URLs for some readers, SQLite's too, and quoted names for others
 _UNSAFE = frozenset('#?%"\\')
+ENGINES = ("duckdb",)
 _DEFAULTS: dict[str, Any] = {
     "state_dir": ".headrace",
     "data_dir": "",
@@ -28,6 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "trash_days": 7,
     "tables_also_in": [],
     "registry_uri": "",
+    "engine": "duckdb",
 }
 _SERVERS = frozenset({"postgresql", "postgresql+psycopg2"})
 
@@ -41,6 +43,7 @@ class Settings:
     headrace writes lies under `state_dir`; file sources are relative to `data_dir`. Tables that lie
     neither there nor below one of the locations of `tables_also_in` are those of another lake.
     `registry_server` is the PostgreSQL database of the registry, None if that is a file.
+    `engine`, one of `ENGINES`, runs SQL.
     """
 
     root: Path
@@ -57,6 +60,7 @@ class Settings:
     trash_days: int
     tables_also_in: tuple[str, ...] = ()
     registry_server: "SecretStr | None" = None
+    engine: str = "duckdb"
 
     @property
     def warehouse(self) -> Path:
@@ -262,6 +266,10 @@ def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[s
             msg = f"{where} is {value}, but must be positive"
             raise SettingsError(msg)
         values[key] = value
+    if values["engine"] not in ENGINES:
+        allowed = ", ".join(f"`{name}`" for name in ENGINES)
+        msg = f"`{file}`: profiles.{profile}.engine is `{values['engine']}`; allowed are {allowed}"
+        raise SettingsError(msg)
     values["tables_also_in"] = _locations(file, profile, values["tables_also_in"])
     return values
 

@@ -66,6 +66,7 @@ def test_declarations_lie_beside_the_settings_file_whatever_its_folder_is_called
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
+        ("[profiles.local]\nengine = 'none'\n", r"engine is `none`; allowed are `duckdb`"),
         (
             "[profiles.local]\nthread = 2\n",
             r"profiles\.local\.thread is not a setting; .*`threads`",

@@ -11,7 +11,7 @@ from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.lockfile import LockedDay, Lockfile
 from headrace.datasets.measure import DayContent, Measure, measure_batches
 from headrace.datasets.versions import find_lockfile
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.open import open_engine
 from headrace.errors import DatasetChangedError, SnapshotNotFoundError, TableNotFoundError
 from headrace.samples.partition import PartitionBuilder, Pinned, inputs_then
 from headrace.samples.resolve import Recipe
@@ -83,7 +83,7 @@ def rebuild_locked(
     whole: ContentHash | None = None
     for pinned, days in _by_pinned(lock):
         try:
-            with DuckDBEngine.open(lake.settings) as engine:
+            with open_engine(lake.settings) as engine:
                 versions = inputs_then(lake, recipe, pinned)
                 _refuse_missing(lock, recipe, versions)
                 builder = PartitionBuilder(engine, recipe, pinned=pinned, versions=versions)

@@ -1,4 +1,4 @@
-"""Naming the damaged file behind what an engine raises: its own words name neither file nor remedy."""
+"""Finds the damaged file behind an engine's error, which names neither a file nor a remedy."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator
@@ -10,7 +10,7 @@ from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
-# these say something of the query or the machine, never of a file
+# these errors are about the query or the machine, never about a file
 _NOT_OF_FILES = (
     duckdb.BinderException,
     duckdb.CatalogException,
@@ -29,8 +29,8 @@ def naming_damage(
 ) -> Generator[None]:
     """Raise `CorruptFileError` for an engine's error if a file of the versions it read is damaged.
 
-    All files are read again then, also those that were sound before. Where all are sound the
-    engine's error comes out as it is.
+    It then reads all files again, including those that were sound before. If all are sound, the
+    engine's error is raised unchanged.
     """
     try:
         yield
@@ -47,7 +47,7 @@ def naming_damage(
 
 
 def _decode(version: TableVersion) -> None:
-    # one bit in the header of a page, which has no checksum in files of other programs
+    # finds a flipped bit in a page header, which has no checksum in files of other programs
     with contextlib.suppress(UnsupportedTableError):  # rows deleted by value
         for _ in version.batches():
             pass

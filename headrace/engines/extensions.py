@@ -1,7 +1,7 @@
-"""DuckDB's extensions, loaded from where their packages are installed; signatures checked once a process.
+"""Loads DuckDB's extensions from their installed packages and checks signatures once per process.
 
-DuckDB hashes an extension for every database that loads it: 0.2 s of CPU for the 60 MB of these two,
-against 0.002 s for the rest of loading them again.
+DuckDB hashes an extension for every database that loads it. That takes 0.2 s of CPU for the 60 MB of
+these two; the rest of loading them again takes 0.002 s.
 """
 
 import threading
@@ -12,12 +12,12 @@ import duckdb
 from headrace.identifiers import quote_text
 from headrace.storage.file_cache import FileState
 
-_NAMES = ("avro", "iceberg")  # iceberg needs avro to be there first
+_NAMES = ("avro", "iceberg")  # iceberg requires avro
 _ALLOW_UNSIGNED = "allow_unsigned_extensions"
 
 
 class _Sound:
-    """The files whose signatures DuckDB found good in this process. Safe to use from threads."""
+    """The files whose signatures DuckDB accepted in this process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,10 +36,10 @@ _SOUND = _Sound()
 
 
 def open_in_memory() -> duckdb.DuckDBPyConnection:
-    """Open an empty database in memory, which fetches no extensions.
+    """Open an empty database in memory, which downloads no extensions.
 
-    The Iceberg reader is there already if this process loaded it before and its files are as they
-    were. Otherwise `load_iceberg_extension` loads it.
+    The Iceberg reader is already loaded if this process loaded it before and its files have not
+    changed since. Otherwise `load_iceberg_extension` loads it.
     """
     if not _SOUND.has(_extensions()):
         connection = duckdb.connect(":memory:")
@@ -48,27 +48,27 @@ def open_in_memory() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config={_ALLOW_UNSIGNED: True})
     forbid_downloads(connection)
     _load(connection, _extensions())
-    # nothing else gets in unsigned: this cannot be set back while the database is open
+    # no other unsigned extension can be loaded: DuckDB refuses to turn this on again
     connection.execute(f"set {_ALLOW_UNSIGNED} = false")
     return connection
 
 
 def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep a connection from fetching extensions it has not got."""
+    """Keep a connection from downloading missing extensions."""
     connection.execute("set autoinstall_known_extensions = false")
     connection.execute("set autoload_known_extensions = false")
 
 
 def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
-    """Load the Iceberg reader from where its package is installed; nothing is downloaded or copied.
+    """Load the Iceberg reader from its installed package, without a download or a copy.
 
-    Does nothing if it is there already.
+    Does nothing if it is already loaded.
     """
     forbid_downloads(connection)
     before = _extensions()
     _load(connection, before)
     found = connection.execute(f"select current_setting('{_ALLOW_UNSIGNED}')").fetchone()
-    if found == (False,):  # then DuckDB has checked the signatures, now or before
+    if found == (False,):  # so DuckDB checked the signatures, now or earlier
         _SOUND.add(before)
 
 

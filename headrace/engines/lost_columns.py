@@ -1,4 +1,4 @@
-"""Snapshots that partition by a column no schema has any more, refused before DuckDB reads them."""
+"""Refuses snapshots partitioned by a column that no schema has any more, before DuckDB reads them."""
 
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg.partitions import sourceless_ids
@@ -8,11 +8,11 @@ from headrace.tables.version import TableVersion
 def refuse_lost_columns(version: TableVersion) -> None:
     """Refuse files of a partition spec whose source column is in no schema.
 
-    DuckDB 1.5.5 takes the type of such a partition value for null, cannot cast what the manifest
-    has, and ends the process. This may go when `test_duckdb_dies_of_a_lost_column` fails.
+    DuckDB 1.5.5 assumes the type null for such a partition value, cannot cast the value in the
+    manifest, and ends the process. This may go when `test_duckdb_dies_of_a_lost_column` fails.
 
     Raises:
-        UnsupportedTableError: If there is such a file; compaction brings it into the current spec.
+        UnsupportedTableError: If there is such a file; compaction rewrites it in the current spec.
 
     """
     lost = sourceless_ids(version.metadata)

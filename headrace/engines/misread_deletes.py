@@ -1,4 +1,4 @@
-"""The kinds of deletes that DuckDB reads wrong, refused before it does."""
+"""Refuses the kinds of deletes that DuckDB misreads."""
 
 from pyiceberg.manifest import DataFile
 
@@ -9,10 +9,10 @@ from headrace.tables.version import TableVersion
 
 
 def refuse_misread_deletes(version: TableVersion) -> None:
-    """Refuse a version of which DuckDB would take rows away that are not deleted.
+    """Refuse a version in which DuckDB would drop rows that are not deleted.
 
     Raises:
-        UnsupportedTableError: If such rows may be there; compaction writes them right.
+        UnsupportedTableError: If there may be such rows; compaction rewrites the files so that they are read right.
 
     """
     if version.summary.get("total-equality-deletes") != "0":
@@ -21,50 +21,50 @@ def refuse_misread_deletes(version: TableVersion) -> None:
 
 
 def _refuse_lost_nulls(version: TableVersion) -> None:
-    """Refuse deletes by values of a column that is null in other rows.
+    """Refuse equality deletes on a column that is null in other rows.
 
-    DuckDB 1.5.5 takes every row whose compared column is null for deleted once any delete by value
-    of that column applies to its file. This may go when `test_duckdb_takes_nulls_away` fails.
+    As soon as any equality delete on a column applies to a file, DuckDB 1.5.5 drops every row of it
+    in which that column is null. This may go when `test_duckdb_takes_nulls_away` fails.
     """
     for file in version.files():
         for deletes in file.deletes:
             if has_equality([deletes]) and _may_be_null(file.data_file, deletes):
                 detail = (
                     f"rows of `{file.path}` are deleted by the value of a column that is null in "
-                    "others, and DuckDB would take those away too; write them anew with "
+                    "other rows, and DuckDB would drop those too; rewrite the file with "
                     f"`headrace tables compact {version.name} --apply`"
                 )
                 raise UnsupportedTableError(str(version.name), detail)
 
 
 def _refuse_spread_deletes(version: TableVersion) -> None:
-    """Refuse deletes by value in one partition of several.
+    """Refuse equality deletes in one partition of several.
 
-    DuckDB 1.5.5 takes a delete by value for one of the whole table, though it belongs to one
-    partition. Where it names every column that its spec partitions by, its values are in no other
-    partition of that spec and nothing is lost; files of another spec are not its to touch at all.
+    DuckDB 1.5.5 applies an equality delete to the whole table, although it belongs to one partition.
+    If it compares every column that its spec partitions by, its values occur in no other partition
+    of that spec and no row is lost; but it must not apply to files of another spec.
     This may go when `test_duckdb_takes_rows_of_other_partitions_away` fails.
     """
     places = {(file.spec_id, file.partition) for file in version.files()}
     unpartitioned = partitions.unpartitioned_ids(version.metadata)
-    schemes = partitions.all_terms(version.metadata)
+    specs = partitions.all_terms(version.metadata)
     for deletes in version.delete_files():
         if not has_equality([deletes]) or is_global(deletes, unpartitioned=unpartitioned):
             continue
-        own = partitions.key_of_record(deletes.partition, schemes[deletes.spec_id])
+        own = partitions.key_of_record(deletes.partition, specs[deletes.spec_id])
         others = places - {(deletes.spec_id, own)}
-        if _is_told(version, deletes):
+        if _names_its_partition(version, deletes):
             others = {place for place in others if place[0] != deletes.spec_id}
         if others:
             detail = (
                 f"`{deletes.file_path}` deletes by value in one partition, and DuckDB would "
-                "take such rows from all of them; write them anew with "
+                "drop such rows from all partitions; rewrite the table with "
                 f"`headrace tables compact {version.name} --apply`"
             )
             raise UnsupportedTableError(str(version.name), detail)
 
 
-def _is_told(version: TableVersion, deletes: DataFile) -> bool:
+def _names_its_partition(version: TableVersion, deletes: DataFile) -> bool:
     fields = partitions.partitioning_fields(version.metadata.specs()[deletes.spec_id])
     return {each.source_id for each in fields} <= set(deletes.equality_ids or ())
 

@@ -1,4 +1,4 @@
-"""What of a table's names and files DuckDB reads wrong: refused, or kept from going wrong."""
+"""Refuses names and files that DuckDB misreads, and finds bounds that it must not use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,8 +12,8 @@ from headrace.tables.flaws import FileFlaws
 def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:
     """Refuse columns, or fields of a struct, whose names differ only in case.
 
-    DuckDB 1.5.5 takes them for one: it shows the values of the first under a made-up name, and null
-    for the other.
+    DuckDB 1.5.5 does not tell them apart: it shows the values of the first under another name, and
+    null for the second.
 
     Raises:
         UnsupportedTableError: Naming them.
@@ -22,24 +22,24 @@ def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:
     if twins := _twins(list(columns)):
         one, other = twins
         detail = (
-            f"`{one}` and `{other}` differ only in case, and DuckDB takes them for one; rename one "
+            f"`{one}` and `{other}` differ only in case, and DuckDB does not tell them apart; rename one "
             f"with `headrace tables alter {table}` and write to the table again"
         )
         raise UnsupportedTableError(table, detail)
 
 
 def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
-    """Refuse files whose text is not marked as text: DuckDB shows the bytes of what is not ASCII.
+    """Refuse files whose text is not marked as text: DuckDB shows characters beyond ASCII as bytes.
 
     Raises:
-        UnsupportedTableError: Naming a file; compaction mends it.
+        UnsupportedTableError: Naming a file; compaction repairs it.
 
     """
     for path, each in flaws.items():
         if each.unmarked_text:
             detail = (
-                f"`{path}` has text that is not marked as text, of which DuckDB would show the "
-                f"bytes; write it anew with `headrace tables compact {table} --apply`"
+                f"`{path}` has text that is not marked as text, which DuckDB would show as "
+                f"bytes; rewrite it with `headrace tables compact {table} --apply`"
             )
             raise UnsupportedTableError(table, detail)
 
@@ -47,7 +47,7 @@ def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
 def columns_of_unproved_bounds(
     flaws: Mapping[str, FileFlaws], columns: pa.Schema
 ) -> frozenset[str]:
-    """Name those of some columns, with their ids, by whose bounds DuckDB would leave rows out."""
+    """Name the columns whose bounds are not proven: filters on them would make DuckDB skip rows."""
     unproved = frozenset(key for each in flaws.values() for key in each.unproved_bounds)
     return frozenset(field.name for field in columns if not unproved.isdisjoint(_ids(field)))
 
@@ -55,7 +55,7 @@ def columns_of_unproved_bounds(
 def _twins(fields: Sequence[pa.Field]) -> tuple[str, str] | None:
     seen: dict[bytes, str] = {}
     for field in fields:
-        folded = field.name.encode().lower()  # of letters beyond ASCII DuckDB keeps the case
+        folded = field.name.encode().lower()  # DuckDB folds the case of ASCII letters only
         if folded in seen:
             return seen[folded], field.name
         seen[folded] = field.name

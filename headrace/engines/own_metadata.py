@@ -1,9 +1,9 @@
-"""Metadata that an engine may read: ours, or our copy of what another program wrote.
+"""Gives an engine metadata that it can read: ours, or our copy of what another program wrote.
 
-DuckDB 1.5.5 ends the process on manifests that it cannot decode, also on sound ones of a codec it
-does not know, and takes some that are damaged for empty: see decision 0016. What another program
-wrote is read here, where whatever is wrong with it is an error with a name, and written again in
-the folder of the engine: the one snapshot that is read, and nothing else of the table.
+DuckDB 1.5.5 ends the process on manifests that it cannot decode, even on sound ones of an unknown
+codec, and reads some damaged ones as empty (decision 0016). Metadata of another program is therefore
+decoded here, so that any fault is a named error. One snapshot of it, the one that will be read, is
+then written to the engine's folder.
 """
 
 import struct
@@ -38,7 +38,7 @@ from headrace.storage.checksums import NamedOutput, checksum_of
 from headrace.storage.locations import local_path
 from headrace.tables.version import TableVersion
 
-# those written before an `int` became a `long`, or a `float` a `double`, stay as they are
+# bounds written before an `int` became a `long`, or a `float` a `double`, keep their old size
 _BOUND_BYTES: dict[type[IcebergType], tuple[int, ...]] = {
     BooleanType: (1,),
     IntegerType: (4,),
@@ -51,18 +51,18 @@ _BOUND_BYTES: dict[type[IcebergType], tuple[int, ...]] = {
     TimestamptzType: (8,),
     UUIDType: (16,),
 }
-# what its location comes from is read no more: the copy lies where the engine's files lie
+# these would move the copy, which must lie in the engine's folder
 _PLACES = ("write.metadata.path", "write.data.path", "write.object-storage.enabled")
 
 
 def engine_metadata(version: TableVersion, *, folder: Path) -> str:
-    """Return the metadata file that an engine reads a version by; it lies in `folder` if copied.
+    """Return the metadata file through which an engine reads a version; a copy lies in `folder`.
 
-    Costs nothing where headrace wrote all of it, which is so after one compaction or a rewrite of
-    its manifests.
+    Costs nothing if headrace wrote all of the metadata, as it has after one compaction or one
+    rewrite of the manifests.
 
     Raises:
-        CorruptFileError: If what another program wrote cannot be decoded, or not be written again.
+        CorruptFileError: If what another program wrote cannot be decoded or cannot be rewritten.
         StorageError: If `folder` cannot be written.
 
     """
@@ -97,14 +97,14 @@ def _copied(
     except OSError as error:
         raise StorageError.of(str(folder), error) from error
     except (ValueError, TypeError, AttributeError, LookupError, struct.error) as error:
-        # values of another type than the schema says, which reading alone does not look at
+        # values have another type than the schema says, which decoding does not check
         detail = f"what it lists does not fit the table: {error}"
         raise CorruptFileError(local_path(snapshot.manifest_list), detail) from error
     return str(path)
 
 
 def _refuse_strange_bounds(version: TableVersion, snapshot: Snapshot) -> None:
-    """Refuse bounds that are no value of their column: the engine fails at the first filter by it."""
+    """Refuse bounds of the wrong size for their column: the engine fails at the first filter on it."""
     table = version.metadata.schema()
     sizes = {
         field_id: _BOUND_BYTES.get(type(field.field_type), ())
@@ -121,7 +121,7 @@ def _refuse_strange_bounds(version: TableVersion, snapshot: Snapshot) -> None:
 
 
 def _alone(metadata: TableMetadata, snapshot: Snapshot, *, manifest_list: str) -> TableMetadata:
-    """Leave one snapshot in a table's metadata."""
+    """Keep one snapshot of a table's metadata."""
     only = snapshot.model_copy(update={"manifest_list": manifest_list, "parent_snapshot_id": None})
     branch = make_ref(only.snapshot_id, SnapshotRefType.BRANCH)
     return metadata.model_copy(

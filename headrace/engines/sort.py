@@ -1,9 +1,8 @@
-"""Sorting more rows than memory holds: through a file of their own, then by DuckDB."""
+"""Sorts more rows than memory holds: writes them to a file, which DuckDB sorts."""
 
 import contextlib
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -11,20 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from headrace.engines.base import SortBy
 from headrace.engines.spill import naming_full
 from headrace.errors import StorageError
 from headrace.identifiers import quote_text
 
 _BATCH_ROWS = 65_536
-
-
-@dataclass(frozen=True, kw_only=True)
-class SortBy:
-    """A column to sort by, named by its position."""
-
-    column: int
-    descending: bool = False
-    nulls_first: bool = False
 
 
 def sort_rows(
@@ -34,15 +25,15 @@ def sort_rows(
     schema: pa.Schema,
     by: Sequence[SortBy],
     folder: Path,
-) -> Iterator[pa.RecordBatch]:
-    """Yield rows in the order of some columns, equal ones as they came; no value is changed.
+) -> Generator[pa.RecordBatch]:
+    """Yield rows in the order of some columns; equal rows keep their order and values do not change.
 
-    Memory is what the connection may hold and about twice as much. DuckDB would keep the Arrow
-    buffers of a stream it reads from alive, beyond its limit, as soon as it spills: 2.1 GB for 20M
-    rows instead of 0.8 (1.5.5, measured). It reads a file instead, in no more time.
+    Takes about three times the connection's memory limit. If DuckDB read the Arrow stream itself,
+    it would keep its buffers beyond the limit as soon as it spills: 2.1 GB for 20M rows instead of
+    0.8 (1.5.5, measured). Reading a file takes no longer.
 
-    Columns and fields are called by their positions there: DuckDB takes names that differ only in
-    case for one. What `batches` raises comes out as it is.
+    In the file, columns and fields are named by their positions, because DuckDB does not tell names
+    apart that differ only in case. What `batches` raises passes through.
 
     Raises:
         StorageError: If the rows cannot be written to `folder`, as when it is full.
@@ -53,7 +44,7 @@ def sort_rows(
     order = ", ".join((*(_term(each, schema) for each in by), "position"))
     try:
         _write(batches, path, schema)
-        # what came as a UUID must not come back as a text
+        # a UUID must not come back as text
         connection.execute("set arrow_lossless_conversion = true")
         with naming_full(folder):
             for batch in connection.sql(
@@ -68,7 +59,7 @@ def sort_rows(
 def _term(by: SortBy, schema: pa.Schema) -> str:
     column = f"c{by.column}"
     if pa.types.is_floating(schema.field(by.column).type):
-        # DuckDB gives sorted columns back as it compared them, 0.0 for -0.0; of this it is a copy
+        # DuckDB returns sort columns as it compared them, 0.0 for -0.0; sorting by a copy avoids that
         column = f"{column} + 0"
     direction = "desc" if by.descending else "asc"
     return f"{column} {direction} nulls {'first' if by.nulls_first else 'last'}"
@@ -86,7 +77,7 @@ def _write(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> 
         )
     start = 0
     try:
-        for batch in batches:  # what this raises is no error of the file
+        for batch in batches:  # an error raised here is not about the file
             numbers = pa.array(np.arange(start, start + batch.num_rows))
             start += batch.num_rows
             values = map(_viewed, batch.columns, (column.type for column in columns))
@@ -96,7 +87,7 @@ def _write(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> 
         with _naming(path):
             writer.close()
     except BaseException:
-        with contextlib.suppress(OSError):  # without room its footer cannot be written either
+        with contextlib.suppress(OSError):  # on a full disk, writing the footer fails too
             writer.close()
         raise
 
@@ -110,7 +101,7 @@ def _naming(path: Path) -> Generator[None]:
 
 
 def _named(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Give columns, and the fields in them, the names of a schema; types stay as DuckDB has them."""
+    """Give columns and their fields the names of a schema; types stay as DuckDB returned them."""
     types = [
         _retyped(column.type, field.type, lambda _, name: name)
         for column, field in zip(batch.columns, schema, strict=True)

@@ -1,4 +1,4 @@
-"""A spill folder of its own for every engine: DuckDB names its files by number and shares nothing."""
+"""Gives every engine its own spill folder, because DuckDB numbers its files without a lock."""
 
 import contextlib
 import fcntl
@@ -14,17 +14,20 @@ import pyarrow as pa
 from headrace.errors import StorageError, StorageFullError
 
 _LOCK = "lock"
-_NO_ROOM = ("failed to offload data block", "No space left on device")  # in DuckDB's words
+_NO_ROOM = (
+    "failed to offload data block",
+    "No space left on device",
+)  # DuckDB has no error type for it
 
 
 class SpillFolder:
     """A folder below `parent` that only its holder uses, removed when closed.
 
-    Two DuckDBs that spill into one folder read each other's pages. Folders of processes that died
-    are removed by whoever makes the next one.
+    Two DuckDBs that spill into one folder read each other's pages. Creating a folder removes those
+    of processes that died.
 
     Raises:
-        StorageError: If it cannot be made.
+        StorageError: If the folder cannot be created.
 
     """
 
@@ -36,7 +39,7 @@ class SpillFolder:
 
     def _make(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
-        # making, locking and sweeping take turns: nobody may sweep a folder before it is locked
+        # one process at a time: no folder may be swept between its creation and its lock
         with (parent / _LOCK).open("w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             _sweep(parent)
@@ -45,7 +48,7 @@ class SpillFolder:
             fcntl.flock(self._handle, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Remove the folder; closing again changes nothing."""
+        """Remove the folder; closing again does nothing."""
         if self._handle < 0:
             return
         shutil.rmtree(self.path, ignore_errors=True)
@@ -55,7 +58,7 @@ class SpillFolder:
 
 @contextlib.contextmanager
 def naming_full(folder: Path) -> Generator[None]:
-    """Raise `StorageFullError` for an engine's error if what it spills into `folder` has no room."""
+    """Raise `StorageFullError` for an engine's error if the disk of its spill `folder` is full."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -68,7 +71,7 @@ def _sweep(parent: Path) -> None:
     for folder in parent.glob("engine-*"):
         try:
             handle = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR)
-        except OSError:  # removed meanwhile by the one who closed it
+        except OSError:  # its engine was closed and removed it
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -232,3 +232,10 @@ class FeatureBuildError(LakeError):
     def __init__(self, failures: tuple[str, ...]) -> None:
         self.failures = failures
         super().__init__("\n".join(failures))
+
+
+class QueryCancelledError(LakeError):
+    """A statement of a query engine was interrupted by `cancel`."""
+
+    def __init__(self) -> None:
+        super().__init__("the query was cancelled before it ended; nothing was committed")

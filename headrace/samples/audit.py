@@ -1,9 +1,9 @@
-"""Finds what must never be in a sample table: values from the future, an id twice."""
+"""Finds what must never be in a sample table: values from the future and repeated ids."""
 
 from dataclasses import dataclass
 
 from headrace.config import Settings
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.open import open_engine
 from headrace.identifiers import quote
 from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID
 from headrace.tables.version import TableVersion
@@ -33,7 +33,7 @@ def duplicate_ids(version: TableVersion, *, settings: Settings) -> Audited:
 
 
 def _find(version: TableVersion, rest: str, *, settings: Settings) -> Audited:
-    with DuckDBEngine.open(settings) as engine:
+    with open_engine(settings) as engine:
         engine.bind("audited", version)
         found = f"select {SAMPLE_ID} as id from audited {rest}"
         sql = f"select count(*) as n, min(id, {EXAMPLES_MAX}) as first from ({found})"

@@ -1,4 +1,4 @@
-"""Builds the planned days of a sample set: each day one snapshot, checked before it is committed."""
+"""Builds the planned days of a sample set, one checked snapshot per day."""
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import LEAKS, RECIPE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.open import open_engine
 from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.registry import Build
@@ -31,7 +31,7 @@ _LEAK_FREE = {LEAKS: "0"}
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltDay:
-    """One day as it was built."""
+    """The result of one day."""
 
     day: dt.date
     reason: str
@@ -42,7 +42,7 @@ class BuiltDay:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """What a build did; `leaks` is always 0, for a leak stops the build."""
+    """The result of a build; `leaks` is always 0, because a leak stops the build."""
 
     table: str
     built: tuple[BuiltDay, ...]
@@ -56,7 +56,7 @@ class BuildResult:
 
     @property
     def positives(self) -> int:
-        """Of those, the ones with a label that is not 0."""
+        """Samples among them with a label other than 0."""
         return sum(day.positives for day in self.built)
 
     def __str__(self) -> str:
@@ -78,15 +78,15 @@ def build(
     progress: Callable[[BuiltDay], None] | None = None,
     run_id: str = "",
 ) -> BuildResult:
-    """Bring a sample set's table up to its inputs; see `plan_build` for which days.
+    """Bring a sample set's table up to date with its inputs; `plan_build` says which days.
 
-    Idempotent: run again on the same inputs it builds nothing, and after a crash it builds the rest;
-    a day whose commit was not recorded any more is replaced by the same rows.
+    Idempotent: on the same inputs a second run builds nothing. After a crash it builds the rest; a
+    day whose commit was not yet recorded is replaced by the same rows.
 
     Raises:
         DefinitionError: If the declaration contradicts the tables.
-        DuplicateExposureError, LeakError, NullKnownAtError: Days built before stay; the day at
-            fault and later ones are as they were.
+        DuplicateExposureError, LeakError, NullKnownAtError: Days built before are kept; the
+            failing day and later ones are unchanged.
 
     """
     return apply_build(
@@ -101,12 +101,12 @@ def apply_build(
     progress: Callable[[BuiltDay], None] | None = None,
     run_id: str = "",
 ) -> BuildResult:
-    """Build the days of a plan, oldest first. Raises as `build`."""
+    """Build the days of a plan, oldest first. Raises what `build` raises."""
     recipe = plan.recipe
     built: list[BuiltDay] = []
     if plan:
         table = _create(lake, plan)
-        with DuckDBEngine.open(lake.settings) as engine:
+        with open_engine(lake.settings) as engine:
             builder = PartitionBuilder(engine, recipe, pinned=plan.pinned, versions=plan.versions)
             for day in sorted(plan.reasons):
                 done = _build_day(table, builder, plan, day, run_id=run_id)
@@ -168,7 +168,7 @@ def _record(lake: OpenLake, plan: BuildPlan, done: BuiltDay) -> None:
 
 
 class _Counted:
-    """Batches on their way to disk, counted as they pass."""
+    """Counts the rows and positives of batches while they are written."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], recipe: Recipe) -> None:
         self._batches, self._labels = batches, [label.name for label in recipe.labels]

@@ -1,11 +1,12 @@
-"""Shows one sample with the times behind every value, and what was there but not known yet."""
+"""Shows one sample with the times behind every value, and rows that were not known yet."""
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.definitions.properties import RECIPE_PROPERTY
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.base import Engine
+from headrace.engines.open import open_engine
 from headrace.errors import SampleNotFoundError, SnapshotNotFoundError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.registry import Build
@@ -38,8 +39,8 @@ class Moment:
 class InspectedFeature:
     """Values from one feature view.
 
-    `used` is None if no row was known or the newest was older than the TTL, which is then `expired`.
-    `not_used` is the first newer row that the sample could not see.
+    `used` is None if no row was known, or if the newest known row was older than the TTL; that row
+    is then `expired`. `not_used` is the first newer row that was not known in time.
     """
 
     view: str
@@ -52,7 +53,7 @@ class InspectedFeature:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedLabel:
-    """One label; `watermark` is how far its table was complete when the sample was built."""
+    """One label; `watermark` says how far its table was complete when the sample was built."""
 
     name: str
     table: str
@@ -65,7 +66,7 @@ class InspectedLabel:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedSample:
-    """One sample and where all of it comes from."""
+    """One sample and the origin of all its values."""
 
     sample_set: str
     sample_id: str
@@ -81,15 +82,15 @@ class InspectedSample:
 def inspect_sample(lake: OpenLake, tables: Sequence[TableName], sample_id: str) -> InspectedSample:
     """Find a sample in the first of `tables` that has it, and explain it.
 
-    Feature views are read at the snapshots the sample was built from, or as they are now if those
-    have expired.
+    Feature views are read at the snapshots from which the sample was built, or at their heads if
+    those have expired.
 
     Raises:
-        SampleNotFoundError: If none of the built tables has it.
+        SampleNotFoundError: If none of the tables has it.
 
     """
     built = [name for name in tables if lake.exists(name)]
-    with DuckDBEngine.open(lake.settings) as engine:
+    with open_engine(lake.settings) as engine:
         for name in built:
             version = lake.table(name).head()
             if RECIPE_PROPERTY not in version.properties:
@@ -107,7 +108,7 @@ class _Inspection:
     """Explains one row of one sample table; the engine has it as `sample`."""
 
     def __init__(
-        self, lake: OpenLake, engine: DuckDBEngine, version: TableVersion, row: dict[str, object]
+        self, lake: OpenLake, engine: Engine, version: TableVersion, row: dict[str, object]
     ) -> None:
         self._lake, self._engine, self._row = lake, engine, row
         self._snapshot_id = version.snapshot_id or 0
@@ -143,7 +144,8 @@ class _Inspection:
         since = used or newest
         newer = "true"
         if since is not None:
-            newer = f"epoch_us(f.event_time) >= {(since.event_time - _EPOCH) // _US}"
+            happened = self._engine.dialect.epoch_us("f.event_time")
+            newer = f"{happened} >= {(since.event_time - _EPOCH) // _US}"
         return InspectedFeature(
             view=feature.view,
             snapshot_id=version.snapshot_id,
@@ -156,13 +158,15 @@ class _Inspection:
         )
 
     def _first(self, feature: ResolvedFeature, condition: str, *, order: str) -> Moment | None:
-        happened = f"epoch_us({quote(feature.event_time)})"
-        known = f"greatest(epoch_us({quote(feature.known_at)}), {happened} + {feature.delay_us})"
+        dialect = self._engine.dialect
+        happened = dialect.epoch_us(quote(feature.event_time))
+        told = dialect.epoch_us(quote(feature.known_at))
+        known = f"greatest({told}, {happened} + {feature.delay_us})"
         same = " and ".join(f"f.{quote(name)} = s.{quote(name)}" for name in feature.entity)
         entity = ", ".join(quote(name) for name in feature.entity)
         sql = (
             f"select f.event_time, f.known from (select {entity}, "
-            f"make_timestamptz({happened}) as event_time, make_timestamptz({known}) as known "
+            f"{dialect.instant(happened)} as event_time, {dialect.instant(known)} as known "
             f"from feature) f join sample s on {same} where {condition} order by {order} limit 1"
         )
         found = self._engine.query(sql).read_all().to_pylist()
@@ -190,7 +194,7 @@ class _Inspection:
             version = table.at(snapshot_id=build.inputs[name])
         except SnapshotNotFoundError:
             return table.head()
-        # a recipe names columns as they were called when it was built from
+        # a recipe uses the column names of the time of its build
         is_of_it = build.code == self._recipe.code
         return version.in_schema_with(self._recipe.reads[name]) if is_of_it else version
 

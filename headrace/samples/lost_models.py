@@ -1,4 +1,4 @@
-"""Tables that samples read and that no dbt model builds any more: their rows stay as they are."""
+"""Finds tables that samples read and that no dbt model builds any more."""
 
 from collections.abc import Iterator, Mapping
 
@@ -12,7 +12,7 @@ from headrace.tables.version import TableVersion
 
 
 def lost_models(settings: Settings, versions: Mapping[str, TableVersion]) -> Iterator[str]:
-    """Say of each table whose dbt model was deleted that its rows are old, and what to do."""
+    """Report each table whose dbt model was deleted: its rows are old; say what to do."""
     for name, version in versions.items():
         recorded = version.properties.get(MODEL_PROPERTY)
         place = None if recorded is None else lost_model(settings, recorded)
@@ -25,7 +25,7 @@ def lost_models(settings: Settings, versions: Mapping[str, TableVersion]) -> Ite
 
 
 def lost_models_of(lake: OpenLake, sample_set: SampleSet) -> tuple[str, ...]:
-    """The same for the tables that a sample set names; tables that do not exist are left out."""
+    """Report the lost models of a sample set's tables; tables that do not exist are left out."""
     names: list[TableName] = [
         sample_set.exposures.table,
         *(use.view for use in sample_set.features),

@@ -1,4 +1,4 @@
-"""One day of samples: a pure function of the recipe, the pinned inputs and the watermarks."""
+"""Computes one day of samples, a function of recipe, pinned inputs and watermarks alone."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.engines.base import Engine
+from headrace.engines.dialect import Dialect
 from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.samples import labels as label_rules
-from headrace.samples.point_in_time import NO_TIES, Exposures, FeatureJoin, split_sql
+from headrace.samples.point_in_time import (
+    NO_TIES,
+    Exposures,
+    FeatureJoin,
+    record_sql,
+    split_sql,
+)
 from headrace.samples.resolve import (
     EVENT_TIME,
     KEEP_RATE,
@@ -33,9 +40,9 @@ _DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """Which snapshot of each input, and how far each label table was complete (epoch µs).
+    """The snapshot of each input, and how far each label table was complete (epoch µs).
 
-    A table without a snapshot was empty; a table without a watermark cannot mature a label.
+    A table without a snapshot was empty. A label of a table without a watermark never matures.
     """
 
     inputs: Mapping[str, int]
@@ -43,9 +50,9 @@ class Pinned:
 
 
 class PartitionBuilder:
-    """Computes days of one recipe from pinned inputs; keeps what several days share.
+    """Computes days of one recipe from pinned inputs, and caches what several days share.
 
-    `versions` are the inputs that `pinned` names, in the columns the recipe speaks of.
+    `versions` are the inputs of `pinned`, with the columns that the recipe names.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class PartitionBuilder:
         versions: Mapping[str, TableVersion],
     ) -> None:
         self._engine, self._recipe, self._pinned, self._versions = engine, recipe, pinned, versions
+        self._dialect = engine.dialect
         for name, version in versions.items():
             engine.bind(name, version)
         self._ties = TiedKeys(engine)
@@ -65,7 +73,7 @@ class PartitionBuilder:
     def rows(self, day: dt.date) -> Iterator[pa.RecordBatch]:
         """Yield the samples of `day`, in order of `(event_time, sample_id)`.
 
-        Equal arguments give equal rows in equal order. Every batch is checked as it passes.
+        Equal arguments give equal rows in equal order. Every batch is checked before it is yielded.
 
         Raises:
             DuplicateExposureError: If two exposures of the day share an id.
@@ -76,41 +84,54 @@ class PartitionBuilder:
         self._refuse_duplicates(day)
         for number, feature in enumerate(self._recipe.features):
             self._refuse_nulls(feature, day)
-            join, version = feature_join(feature, relation=""), self._versions[feature.view]
-            tied = self._ties.of(join, version=version, within=reach(feature, day))
-            self._tied[number] = f"tied_{number}" if tied.num_rows else NO_TIES
-            if tied.num_rows:
-                self._engine.bind_arrow(f"tied_{number}", tied)
+            if self._dialect.has_asof_join:
+                self._find_ties(number, feature, day)
         for batch in self._engine.query(self.sql(day)):
             refuse_leaks(batch, self._recipe)
             yield batch
 
+    def _find_ties(self, number: int, feature: ResolvedFeature, day: dt.date) -> None:
+        join, version = feature_join(feature, relation=""), self._versions[feature.view]
+        tied = self._ties.of(join, version=version, within=reach(feature, day))
+        self._tied[number] = f"tied_{number}" if tied.num_rows else NO_TIES
+        if tied.num_rows:
+            self._engine.bind_arrow(f"tied_{number}", tied)
+
     def sql(self, day: dt.date) -> str:
         """Render the query of one day, over relations bound by this builder."""
-        recipe = self._recipe
-        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME)
-        steps = [f"exposure as materialized ({self._exposures(day)})"]
+        recipe, dialect = self._recipe, self._dialect
+        steps = [dialect.step_once("exposure", self._exposures(day))]
         for number, label in enumerate(recipe.labels):
             window = dt.timedelta(microseconds=label.window_us)
             span = Span(first=start_of(day), end=start_of(day + _DAY) + window)
-            events = _rows_sql(label.table, EVENT_TIME, span)
+            events = _rows_sql(label.table, EVENT_TIME, span, dialect=dialect)
             mark = self._pinned.watermarks.get(label.table)
             sql = label_rules.label_sql(
-                label, exposures="exposure", events=events, watermark_us=mark
+                label,
+                exposures="exposure",
+                events=events,
+                watermark_us=mark,
+                dialect=dialect,
             )
             steps.append(f"label_{number} as ({sql})")
-        steps.append(f"kept as materialized ({_kept_sql(recipe)})")
+        steps.append(dialect.step_once("kept", _kept_sql(recipe, dialect=dialect)))
         for number, feature in enumerate(recipe.features):
-            join = feature_join(
-                feature, relation=_rows_sql(feature.view, feature.event_time, reach(feature, day))
-            )
-            sql = split_sql(exposures, join, tied=self._tied.get(number))
-            steps.append(f"feature_{number} as ({sql})")
+            steps.append(f"feature_{number} as ({self._feature_sql(number, feature, day)})")
         return f"with {', '.join(steps)}\n{_samples_sql(recipe)}"
+
+    def _feature_sql(self, number: int, feature: ResolvedFeature, day: dt.date) -> str:
+        dialect, span = self._dialect, reach(feature, day)
+        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME)
+        rows = _rows_sql(feature.view, feature.event_time, span, dialect=dialect)
+        join = feature_join(feature, relation=rows)
+        if dialect.has_asof_join:
+            return split_sql(exposures, join, dialect=dialect, tied=self._tied.get(number))
+        return record_sql(exposures, join, dialect=dialect)
 
     def _exposures(self, day: dt.date) -> str:
         recipe = self._recipe
-        rows = _rows_sql(recipe.exposures, recipe.at, Span.of_day(day))
+        span = Span.of_day(day)
+        rows = _rows_sql(recipe.exposures, recipe.at, span, dialect=self._dialect)
         columns = ", ".join(quote(name) for name in (*recipe.entities, *recipe.columns))
         return (
             f"select {quote(recipe.id)} as {SAMPLE_ID}, {quote(recipe.at)} as {EVENT_TIME}, "
@@ -135,7 +156,8 @@ class PartitionBuilder:
         if not times:
             return
         missing = " or ".join(f"{quote(name)} is null" for name in times)
-        within = reach(feature, day).condition_sql(quote(feature.event_time))
+        happened = quote(feature.event_time)
+        within = reach(feature, day).condition_sql(happened, dialect=self._dialect)
         sql = (
             f"select count(*) as n from {TableName.parse(feature.view).sql} "
             f"where ({missing}) and coalesce({within}, true)"
@@ -162,14 +184,14 @@ def feature_join(feature: ResolvedFeature, *, relation: str) -> FeatureJoin:
 
 
 def reach(feature: ResolvedFeature, day: dt.date) -> Span:
-    """Return when a feature row must have happened to be of use to an exposure of `day`."""
+    """Return the span in which feature rows can matter to an exposure of `day`."""
     start = start_of(day)
     ttl = None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us)
     return Span(first=None if ttl is None else start - ttl, end=start + _DAY)
 
 
 def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
-    """Check that no sample used a row that happened or became known at its own time or later.
+    """Check that no sample uses a row that happened or became known at its own time or later.
 
     Raises:
         LeakError: Naming the view and one sample.
@@ -190,7 +212,7 @@ def inputs_then(lake: OpenLake, recipe: Recipe, pinned: Pinned) -> dict[str, Tab
     """Open pinned inputs in the schemas that `pin_heads` chose when the recipe was resolved.
 
     Raises:
-        SnapshotNotFoundError, TableNotFoundError: If one is gone.
+        SnapshotNotFoundError, TableNotFoundError: If one no longer exists.
 
     """
     found = {name: _at(lake.table(name), pinned.inputs.get(name)) for name in recipe.inputs}
@@ -203,13 +225,14 @@ def _at(table: LakeTable, snapshot_id: int | None) -> TableVersion:
     return table.at(snapshot_id=snapshot_id)
 
 
-def _rows_sql(table: str, column: str, span: Span) -> str:
-    condition = span.condition_sql(quote(column))
+def _rows_sql(table: str, column: str, span: Span, *, dialect: Dialect) -> str:
+    condition = span.condition_sql(quote(column), dialect=dialect)
     return f"(select * from {TableName.parse(table).sql} where {condition})"
 
 
-def _kept_sql(recipe: Recipe) -> str:
-    labels, last = [], [f"epoch_us(e.{EVENT_TIME})"]
+def _kept_sql(recipe: Recipe, *, dialect: Dialect) -> str:
+    shown = dialect.epoch_us(f"e.{EVENT_TIME}")
+    labels, last = [], [shown]
     for number, label in enumerate(recipe.labels):
         labels += [
             f"label_{number}.value as {quote(label.name)}",
@@ -217,14 +240,17 @@ def _kept_sql(recipe: Recipe) -> str:
             f"label_{number}.state as {quote(f'{label.name}_state')}",
         ]
         ends = label.window_us + label.lateness_us
-        last.append(f"epoch_us(e.{EVENT_TIME}) + {ends}")
+        last.append(f"{shown} + {ends}")
     states = [f"label_{number}.state" for number in range(len(recipe.labels))]
     positive = " or ".join(
-        f"coalesce({_positive(recipe, label, f'label_{number}.value')}, false)"
+        f"coalesce({_positive(recipe, label, f'label_{number}.value', dialect=dialect)}, false)"
         for number, label in enumerate(recipe.labels)
     )
+    positive = positive or "false"
+    mature = f"greatest({', '.join(last)})" if len(last) > 1 else shown
     rate = Decimal(recipe.keep_rate)
-    stays = label_rules.kept_sql(f"e.{SAMPLE_ID}", rate=rate, salt=recipe.keep_salt)
+    salt = recipe.keep_salt
+    stays = label_rules.kept_sql(f"e.{SAMPLE_ID}", rate=rate, salt=salt, dialect=dialect)
     joins = " ".join(
         f"join label_{number} on label_{number}.{SAMPLE_ID} = e.{SAMPLE_ID}"
         for number in range(len(recipe.labels))
@@ -233,16 +259,17 @@ def _kept_sql(recipe: Recipe) -> str:
         "e.*",
         *labels,
         f"{_worst(states)} as {LABEL_STATE}",
-        f"make_timestamptz(greatest({', '.join(last)})) as {MATURE_AT}",
-        f"case when {positive or 'false'} then 1.0 else {rate:f} end::double as {KEEP_RATE}",
+        f"{dialect.instant(mature)} as {MATURE_AT}",
+        f"cast(case when {positive} then 1.0 else {rate:f} end as double) as {KEEP_RATE}",
     ]
-    return f"select {', '.join(columns)} from exposure e {joins} where {positive or 'false'} or {stays}"
+    return f"select {', '.join(columns)} from exposure e {joins} where {positive} or {stays}"
 
 
-def _positive(recipe: Recipe, label: ResolvedLabel, value: str) -> str:
+def _positive(recipe: Recipe, label: ResolvedLabel, value: str, *, dialect: Dialect) -> str:
     if recipe.nan_is_positive or not label.has_column:
         return f"{value} <> 0"
-    return f"({value} <> 0 and not isnan({value}::double))"
+    is_nan = dialect.is_nan(f"cast({value} as double)")
+    return f"({value} <> 0 and not {is_nan})"
 
 
 def _worst(states: list[str]) -> str:

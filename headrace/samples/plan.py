@@ -1,4 +1,4 @@
-"""Decides which days of a sample set to build, and why; touches nothing."""
+"""Decides which days of a sample set to build, and why; changes nothing."""
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
@@ -32,7 +32,7 @@ class BuildPlan:
     versions: Mapping[str, TableVersion] = field(repr=False)
     reasons: Mapping[dt.date, str]
     unchanged: tuple[dt.date, ...]
-    notes: tuple[str, ...] = ()  # what a person should know of the inputs
+    notes: tuple[str, ...] = ()  # warnings about the inputs, for people
 
     def __bool__(self) -> bool:
         return bool(self.reasons)
@@ -52,10 +52,10 @@ def plan_build(
 ) -> BuildPlan:
     """Compare every day's last build with the tables as they are now.
 
-    A day is built if it never was, if the recipe changed, if a column it reads was dropped and
-    another one has its name, if its exposures changed, if a feature or label table changed in days
-    it reaches, or if a label may have matured since. `days` limits the
-    plan to some days; one of them that has no exposures and was never built is left out.
+    A day is built if it was never built, if the recipe changed, if a column that it reads was
+    replaced by another one of the same name, if its exposures changed, if a feature or label table
+    changed in days that it reads, or if a label may have matured since. `days` limits the plan to
+    some days; those without exposures that were never built are left out.
 
     Raises:
         DefinitionError: If the declaration contradicts the tables.
@@ -90,7 +90,7 @@ def plan_build(
 
 
 def pin(lake: OpenLake, recipe: Recipe, versions: Mapping[str, TableVersion]) -> Pinned:
-    """Write down the snapshot of every input, and how far each label table is complete in it."""
+    """Record the snapshot of every input, and how far each label table is complete in it."""
     inputs = {n: v.snapshot_id for n, v in versions.items() if v.snapshot_id is not None}
     marks = {x.table: watermark_us(lake, versions[x.table]) for x in recipe.labels}
     return Pinned(
@@ -105,7 +105,7 @@ def day_text(day: dt.date) -> str:
 
 def _builds(lake: OpenLake, recipe: Recipe) -> dict[dt.date, Build]:
     if not lake.exists(recipe.table) or lake.table(recipe.table).head().snapshot_id is None:
-        return {}  # whatever the registry remembers belongs to a table that is gone
+        return {}  # recorded builds are of a table that no longer exists
     found: dict[dt.date, Build] = {}
     for text, build in lake.registry.builds(recipe.table).items():
         day = key_from_text(text, _DAYS_TERM)[0]
@@ -119,7 +119,7 @@ def _exposure_days(exposures: TableVersion) -> frozenset[dt.date]:
 
 
 class _Judge:
-    """Says why a day must be built; asks each table about each span of its history once."""
+    """Says why a day must be built; looks up each span of each table's history once."""
 
     def __init__(
         self, lake: OpenLake, recipe: Recipe, pinned: Pinned, versions: Mapping[str, TableVersion]
@@ -152,7 +152,7 @@ class _Judge:
         return None
 
     def _replaced(self, build: Build) -> str | None:
-        """Name an input in which a column was dropped and another one has its name now."""
+        """Name an input in which a column was replaced by another one of the same name."""
         for name, columns in self._recipe.reads.items():
             key = (name, build.inputs.get(name))
             if key not in self._same:
@@ -188,17 +188,19 @@ class _Judge:
     def _days_changed(
         self, name: str, column: str, *, since: int | None, until: int | None
     ) -> frozenset[dt.date] | None:
-        """Ask which days changed; None if that cannot be told, so that every day may have."""
+        """Find which days changed; None if that is unknown, so that every day may have changed."""
         if until is None or self._versions[name].partition_by != (f"day({column})",):
             return None
         try:
             found = changes(self._lake.table(name), since=since, until=until).partitions
         except (SnapshotNotFoundError, UnsupportedTableError):
-            return None  # rolled back, recreated or repartitioned: what lies between is not known
+            return (
+                None  # rolled back, recreated or repartitioned: the changes in between are unknown
+            )
         return frozenset(key[0] for key in found if isinstance(key[0], dt.date))
 
     def _may_mature(self, label: ResolvedLabel, day: dt.date, build: Build) -> bool:
-        """Whether the watermark moved inside the time in which windows of this day end."""
+        """Whether the watermark moved within the time in which windows of this day end."""
         now, before = self._pinned.watermarks.get(label.table), build.watermarks.get(label.table)
         if now is None or now == before:
             return False

@@ -14,14 +14,16 @@ Edge cases, the same in every form:
   first, and the last wins. `order` is total, or names every column of the table so that rows it
   cannot tell apart are the same row: the result is a function of the data, not of the plan.
 
-Everything here is pure text. Three forms of one meaning: `split_sql` is fast, `record_sql` is
-simple and checks it, `trino_sql` needs no ASOF join.
+Everything here is pure text, in the dialect of the engine that runs it. Two forms have one meaning:
+`split_sql` is fast where the engine has an ASOF join; `record_sql` is simple, runs on every engine
+and checks the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from headrace.engines.dialect import Dialect, FirstOfKey, NewestBefore
 from headrace.identifiers import quote
 
 NO_TIES = ""
@@ -70,124 +72,97 @@ class FeatureJoin:
         return (*(name for _, name in self.columns), self.event_time_as, self.known_at_as)
 
 
-Shift = Callable[[str, timedelta], str]  # renders an instant moved by a duration
-
-
-def _shifted_duckdb(instant: str, by: timedelta) -> str:
-    # adding an interval to a timestamptz goes through a calendar in DuckDB, at three times the cost
-    # of the whole join; whole microseconds do not
-    return f"make_timestamptz(epoch_us({instant}) + ({_micros(by)}))" if by else instant
-
-
-def _shifted_trino(instant: str, by: timedelta) -> str:
-    if not by:
-        return instant
-    sign, length = ("-", -by) if by < timedelta(0) else ("+", by)
-    seconds, micros = divmod(_micros(length), 1_000_000)
-    if micros % 1000:
-        msg = f"{length} is not a whole number of milliseconds"
-        raise ValueError(msg)
-    fraction = f".{micros // 1000:03}" if micros else ""
-    return f"{instant} {sign} interval '{seconds}{fraction}' second"
-
-
-def split_sql(exposures: Exposures, join: FeatureJoin, *, tied: str | None = None) -> str:
-    """Render the fast form for DuckDB: on-time and late rows apart.
+def split_sql(
+    exposures: Exposures, join: FeatureJoin, *, dialect: Dialect, tied: str | None = None
+) -> str:
+    """Render the form for engines with an ASOF join: on-time and late rows apart.
 
     A row is on time when `known` is exactly `event_time + delay`. On-time rows never displace each
-    other, so one ASOF join finds the newest; late rows are few, and of them only those matter that
-    no row known earlier had already overtaken. Of the two finds the newer wins.
+    other, so one ASOF join finds the newest. Late rows are few, and only those matter that no row
+    known earlier had already overtaken. Of the two rows found, the newer one wins.
 
     `tied` is a relation with a column `h` that holds the `key_hash_sql` of every entity and event
     time that several on-time rows share, and possibly others; `NO_TIES` says that there are none.
     Without it the query finds them itself, at about half the cost of a plain ASOF join.
     """
     keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
-    kept = ", ".join((*keys, "et", *values))
-    on_time, before = _shifted_duckdb("et", join.delay), _shifted_duckdb("e.t", -join.delay)
+    on_time = dialect.shifted("et", join.delay)
+    passed = NewestBefore(
+        probes="exposure",
+        rows="settled",
+        keys=keys,
+        at=dialect.shifted("e.t", -join.delay),
+        clock="et",
+        carried=("id", "t", *keys),
+        taken=[(name, f"o_{name}") for name in (*values, "et")],
+    )
+    found = NewestBefore(
+        probes="passed",
+        rows="lasting",
+        keys=keys,
+        at="e.t",
+        clock="known",
+        carried=("id", "t", *(name for _, name in passed.taken)),
+        taken=[(name, f"l_{name}") for name in (*values, "et", "known")],
+    )
+    is_late = "l_et is not null and (o_et is null or l_et >= o_et)"
+    o_known = dialect.shifted("o_et", join.delay)
     # keeping the features as an intermediate result would cost more than reading them twice
-    lines = [
-        f"with exposure as ({_exposure_sql(exposures, join)}),",
-        f"feature as not materialized ({_feature_sql(join, shift=_shifted_duckdb)}),",
-        f"ontime as not materialized (select * from feature where known = {on_time}),",
-        *_settled_lines(join, keys, kept, tied=tied),
-        f"late as (select * from feature where known > {on_time}),",
-        f"lasting as (select {kept}, known from late {_setting_records(join, keys)}),",
-        "found as (",
-        "  select e.id, e.t, l.et is not null and (o.et is null or l.et >= o.et) as is_late,",
-        f"  {_sides((*values, 'et'))}, {_shifted_duckdb('o.et', join.delay)} as o_known,",
-        "  l.known as l_known",
-        "  from exposure e",
-        f"  asof left join settled o on {_equal('e', 'o', keys)} and {before} > o.et",
-        f"  asof left join lasting l on {_equal('e', 'l', keys)} and e.t > l.known),",
-        f"chosen as (select id, t, {_either((*values, 'et', 'known'))} from found)",
-        _result_sql(exposures, join, shift=_shifted_duckdb),
+    steps = [
+        f"exposure as ({_exposure_sql(exposures, join)})",
+        dialect.step_inlined("feature", _feature_sql(join, dialect=dialect)),
+        dialect.step_inlined("ontime", f"select * from feature where known = {on_time}"),
+        *_settled_steps(join, (*keys, "et", *values), keys=keys, tied=tied, dialect=dialect),
+        f"late as (select * from feature where known > {on_time})",
+        f"lasting as ({_records_sql(join, keys, relation='late')})",
+        f"passed as ({dialect.newest_before(passed)})",
+        f"found as ({dialect.newest_before(found)})",
+        f"sided as (select *, {is_late} as is_late, {o_known} as o_known from found)",
+        f"chosen as (select id, t, {_either((*values, 'et', 'known'))} from sided)",
     ]
-    return "\n".join(lines)
+    return _with(steps, _result_sql(exposures, join, dialect=dialect))
 
 
-def record_sql(exposures: Exposures, join: FeatureJoin) -> str:
-    """Render the one-pass form for DuckDB: only rows that set a record can be the newest known.
+def record_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
+    """Render the one-pass form: only rows that set a record can be the newest known.
 
     In order of `known`, a row whose event time is less than an earlier one's is never chosen.
-    Several times the cost of `split_sql`, and its cross-check.
+    Where the engine has an ASOF join, `split_sql` costs several times less.
     """
     keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
-    kept = ", ".join((*keys, "et", "known", *values))
-    lines = [
-        f"with exposure as ({_exposure_sql(exposures, join)}),",
-        f"feature as ({_feature_sql(join, shift=_shifted_duckdb)}),",
-        f"record as (select {kept} from feature {_setting_records(join, keys)}),",
-        "chosen as (",
-        f"  select e.id, e.t, {_of('r', (*values, 'et', 'known'))} from exposure e",
-        f"  asof left join record r on {_equal('e', 'r', keys)} and e.t > r.known)",
-        _result_sql(exposures, join, shift=_shifted_duckdb),
+    chosen = NewestBefore(
+        probes="exposure",
+        rows="record",
+        keys=keys,
+        at="e.t",
+        clock="known",
+        carried=("id", "t"),
+        taken=[(name, name) for name in (*values, "et", "known")],
+    )
+    steps = [
+        f"exposure as ({_exposure_sql(exposures, join)})",
+        f"feature as ({_feature_sql(join, dialect=dialect)})",
+        f"record as ({_records_sql(join, keys, relation='feature')})",
+        f"chosen as ({dialect.newest_before(chosen)})",
     ]
-    return "\n".join(lines)
+    return _with(steps, _result_sql(exposures, join, dialect=dialect))
 
 
-def trino_sql(exposures: Exposures, join: FeatureJoin) -> str:
-    """Render the form without ASOF, for Trino: one time line of records and exposures.
-
-    An exposure sorts before a record of the same instant, which keeps the comparison strict. Only
-    the record's number travels through the window; its columns are fetched once at the end.
-    """
-    keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
-    key = ", ".join(keys)
-    order = ", ".join(f"{column} asc nulls first" for column in _order(join))
-    within = f"partition by {key} order by known asc, et asc, {order}"
-    lines = [
-        f"with exposure as ({_exposure_sql(exposures, join)}),",
-        f"feature as ({_feature_sql(join, shift=_shifted_trino)}),",
-        f"numbered as (select {key}, {', '.join(('et', 'known', *values))},",
-        f"  row_number() over ({within}) as n,",
-        f"  max(et) over ({within} rows between unbounded preceding and 1 preceding) as newest",
-        "  from feature),",
-        "record as (select * from numbered where newest is null or et >= newest),",
-        "line as (",
-        f"  select {key}, t as moment, 0 as kind, cast(null as bigint) as n, id, t from exposure",
-        "  union all",
-        f"  select {key}, known, 1, n, null, null from record),",
-        f"seen as (select {key}, id, t, kind, last_value(n) ignore nulls over (",
-        f"  partition by {key} order by moment asc, kind asc, n asc",
-        "  rows between unbounded preceding and current row) as n from line),",
-        "chosen as (",
-        f"  select s.id, s.t, {_of('r', (*values, 'et', 'known'))} from seen s",
-        f"  left join record r on {_equal('s', 'r', keys)} and s.n = r.n where s.kind = 0)",
-        _result_sql(exposures, join, shift=_shifted_trino),
-    ]
-    return "\n".join(lines)
-
-
-def key_hash_sql(join: FeatureJoin) -> str:
-    """Render the hashes `h` of the on-time rows' keys, to find those that tie (DuckDB).
+def key_hash_sql(join: FeatureJoin, *, dialect: Dialect) -> str:
+    """Render the hashes `h` of the on-time rows' keys, to find those that tie.
 
     Equal keys have equal hashes; unequal keys may collide, which `split_sql` allows for.
     """
     keys = _aliases("k", join.entity)
-    feature = _feature_sql(join, shift=_shifted_duckdb, ordered=False)
-    on_time = _shifted_duckdb("et", join.delay)
-    return f"select {_key_hash(keys)} as h from ({feature}) where known = {on_time}"
+    feature = _feature_sql(join, dialect=dialect, ordered=False)
+    on_time = dialect.shifted("et", join.delay)
+    hashed = dialect.tie_hash((*keys, "et"))
+    return f"select {hashed} as h from ({feature}) where known = {on_time}"
+
+
+def _with(steps: Sequence[str], last: str) -> str:
+    listed = ",\n".join(steps)
+    return f"with {listed}\n{last}"
 
 
 def _exposure_sql(exposures: Exposures, join: FeatureJoin) -> str:
@@ -198,11 +173,12 @@ def _exposure_sql(exposures: Exposures, join: FeatureJoin) -> str:
     )
 
 
-def _feature_sql(join: FeatureJoin, *, shift: Shift, ordered: bool = True) -> str:
-    known_at, on_time = quote(join.known_at), shift(quote(join.event_time), join.delay)
+def _feature_sql(join: FeatureJoin, *, dialect: Dialect, ordered: bool = True) -> str:
+    happened, known_at = quote(join.event_time), quote(join.known_at)
+    on_time = dialect.shifted(happened, join.delay)
     columns = [f"{quote(column)} as k{n}" for n, column in enumerate(join.entity)]
     columns += [
-        f"{quote(join.event_time)} as et",
+        f"{happened} as et",
         f"greatest({known_at}, {on_time}) as known",
     ]
     if ordered:
@@ -218,10 +194,10 @@ def _feature_sql(join: FeatureJoin, *, shift: Shift, ordered: bool = True) -> st
     return f"select {', '.join(columns)} from {join.relation} where {present}"
 
 
-def _result_sql(exposures: Exposures, join: FeatureJoin, *, shift: Shift) -> str:
+def _result_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
     fresh, end = "", ""
     if join.ttl is not None:
-        fresh, end = f"case when et >= {shift('t', -join.ttl)} then ", " end"
+        fresh, end = f"case when et >= {dialect.shifted('t', -join.ttl)} then ", " end"
     names = (*_aliases("v", join.columns), "et", "known")
     values = [f"{fresh}{name}{end}" for name in names]
     columns = ", ".join(
@@ -240,58 +216,51 @@ def _order(join: FeatureJoin) -> tuple[str, ...]:
     return tuple(values.get(column, f"s{n}") for n, column in enumerate(join.order))
 
 
-def _key_hash(keys: Sequence[str]) -> str:
-    return f"hash({', '.join((*keys, 'et'))})"
-
-
-def _settled_lines(
-    join: FeatureJoin, keys: Sequence[str], kept: str, *, tied: str | None
+def _settled_steps(
+    join: FeatureJoin,
+    names: Sequence[str],
+    *,
+    keys: Sequence[str],
+    tied: str | None,
+    dialect: Dialect,
 ) -> list[str]:
     """Render the on-time rows, of those that tie only the last."""
+    kept = ", ".join(names)
     if tied == NO_TIES:
-        return [f"settled as (select {kept} from ontime),"]
-    found = f"select {_key_hash(keys)} as h from ontime group by h having count(*) > 1"
-    last = ", ".join(f"{column} desc nulls last" for column in _order(join))
+        return [f"settled as (select {kept} from ontime)"]
+    hashed = dialect.tie_hash((*keys, "et"))
+    found = f"select h from (select {hashed} as h from ontime) group by h having count(*) > 1"
+    last = FirstOfKey(
+        columns=[(name, name) for name in names],
+        relation="ontime",
+        where=f"{hashed} in (select h from tied)",
+        keys=(*keys, "et"),
+        order=[f"{column} desc nulls last" for column in _order(join)],
+    )
+    alone = f"select {kept} from ontime where {hashed} not in (select h from tied)"
     return [
-        f"tied as ({found if tied is None else f'select h from {tied}'}),",
-        "settled as (",
-        f"  select {kept} from ontime where {_key_hash(keys)} not in (select h from tied)",
-        "  union all",
-        f"  select {kept} from ontime where {_key_hash(keys)} in (select h from tied)",
-        f"  qualify row_number() over (partition by {', '.join(keys)}, et order by {last}) = 1),",
+        f"tied as ({found if tied is None else f'select h from {tied}'})",
+        f"settled as ({alone} union all {dialect.first_of_key(last)})",
     ]
 
 
-def _setting_records(join: FeatureJoin, keys: Sequence[str]) -> str:
-    """Render the choice of rows that no row known earlier, or at the same time, is newer than.
+def _records_sql(join: FeatureJoin, keys: Sequence[str], *, relation: str) -> str:
+    """Render the rows that no row known earlier, or at the same time, is newer than.
 
-    Of rows known at the same time the last is a record if any is, so the others can go.
+    Of rows known at the same time, the last is a record if any is, so the others are left out.
     """
+    names = ", ".join((*keys, "et", "known", *_aliases("v", join.columns)))
     order = ", ".join(f"{column} asc nulls first" for column in _order(join))
     return (
-        f"window w as (partition by {', '.join(keys)} order by known, et, {order}) "
-        "qualify lead(known) over w is distinct from known and coalesce("
+        f"select {names} from (select *, lead(known) over w is distinct from known and coalesce("
         "et >= max(et) over (w rows between unbounded preceding and 1 preceding), true)"
+        f" as is_record from {relation}"
+        f" window w as (partition by {', '.join(keys)} order by known, et, {order}))"
+        " where is_record"
     )
-
-
-def _of(relation: str, names: Sequence[str]) -> str:
-    return ", ".join(f"{relation}.{name} as {name}" for name in names)
-
-
-def _sides(names: Sequence[str]) -> str:
-    return ", ".join(f"o.{name} as o_{name}, l.{name} as l_{name}" for name in names)
 
 
 def _either(names: Sequence[str]) -> str:
     return ", ".join(
         f"case when is_late then l_{name} else o_{name} end as {name}" for name in names
     )
-
-
-def _equal(left: str, right: str, keys: Sequence[str]) -> str:
-    return " and ".join(f"{left}.{key} = {right}.{key}" for key in keys)
-
-
-def _micros(duration: timedelta) -> int:
-    return duration // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""A sample set with everything it leaves to the tables filled in: the full recipe of its rows."""
+"""Resolves a sample set against its tables into the full recipe of its rows."""
 
 import datetime as dt
 import hashlib
@@ -20,12 +20,12 @@ from headrace.samples.watermarks import source_tables
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
-# How a stream's table says in which order its rows arrived; `(source, partition, offset)` is unique.
+# the arrival order of a stream's rows; `(source, partition, offset)` is unique
 _ARRIVAL = ("_source", "_source_partition", "_source_offset")
 SAMPLE_ID, EVENT_TIME = "sample_id", "event_time"
 LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
 _CODE_VERSION = 1  # raised when the same recipe would give other rows
-_NAN_VERSION = 2  # of recipes with a label that may be NaN, which is not positive from then on
+_NAN_VERSION = 2  # recipes with a label that may be NaN; since this version NaN is not positive
 _NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
 _US = dt.timedelta(microseconds=1)
 
@@ -82,23 +82,23 @@ class Recipe:
 
     @property
     def nan_is_positive(self) -> bool:
-        """Whether a NaN label counts as positive, as it did for recipes made before it did not."""
+        """Whether a NaN label counts as positive, as in recipes of older code versions."""
         return self.code_version < _NAN_VERSION
 
     @property
     def code(self) -> str:
-        """A name for this recipe: equal for equal recipes, on every machine."""
+        """A name for this recipe; equal recipes have equal names on every machine."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The tables it reads, each once."""
+        """The tables that it reads, without repetition."""
         names = (self.exposures, *(f.view for f in self.features), *(x.table for x in self.labels))
         return tuple(dict.fromkeys(names))
 
     @property
     def reads(self) -> dict[str, frozenset[str]]:
-        """The columns it reads of every table."""
+        """The columns that it reads from every table."""
         found = {name: set[str]() for name in self.inputs}
         found[self.exposures].update((self.id, self.at, *self.entities, *self.columns))
         for each in self.features:
@@ -136,8 +136,8 @@ def _tuples(said: dict[str, Any]) -> dict[str, Any]:
 def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
     """Pin the newest snapshot of every table that a sample set names; reads each table once.
 
-    Each has the columns it was committed with, so that a snapshot alone says what was read: a
-    column that was dropped, or got another one's name, since the last commit is as it was.
+    Each has the columns of its last commit, so that the snapshot alone says what was read. Columns
+    that were dropped or renamed since that commit are still there under their old names.
 
     Raises:
         TableNotFoundError: If one of them does not exist.
@@ -159,10 +159,10 @@ def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
 
 
 def _as_committed(head: TableVersion, columns: Collection[str]) -> TableVersion:
-    """In the schema of its last commit, or the first other one that has the columns.
+    """Return a version in the schema of its last commit, or in another one that has the columns.
 
-    As it is, so that a declaration is refused, where that finds one that was dropped before the last
-    commit: an older schema has it still, and new rows would read as null.
+    If only an older schema has a column, because it was dropped before the last commit, `head` is
+    returned unchanged: the declaration is then refused. New rows would read as null.
     """
     found, then = head.in_schema_with(columns), head.in_schema_then()
     alive = {key for each in (then, head) for key in each.column_ids(each.schema.names).values()}
@@ -170,7 +170,7 @@ def _as_committed(head: TableVersion, columns: Collection[str]) -> TableVersion:
 
 
 def _named(sample_set: SampleSet) -> Iterator[tuple[TableName, tuple[str, ...]]]:
-    """Every table that a declaration names, with the columns it names."""
+    """Yield every table that a declaration names, with its columns."""
     exposures = sample_set.exposures
     columns = (exposures.id, exposures.at, *exposures.entities, *exposures.columns)
     yield exposures.table, columns
@@ -186,12 +186,12 @@ def resolve(
 ) -> Recipe:
     """Fill in what the declaration leaves to the tables: TTLs, delays, lateness, orders.
 
-    `versions` are the tables it names as `pin_heads` pins them, which is how they are read
-    without: what is built from them must be the same ones.
+    `versions` are its tables as `pin_heads` pins them, which is the default. Build from the same
+    versions that were resolved.
 
     Raises:
-        DefinitionError: With everything about the declaration that the tables contradict.
-        TableNotFoundError: If a table it names does not exist.
+        DefinitionError: Listing everything in the declaration that contradicts the tables.
+        TableNotFoundError: If a table does not exist.
 
     """
     versions = pin_heads(lake, sample_set) if versions is None else versions
@@ -255,7 +255,7 @@ def _feature(use: FeatureUse, version: TableVersion, view: FeatureView) -> Resol
 
 
 def arrival_order(names: Sequence[str]) -> tuple[str, ...]:
-    """Name the columns that say in which order rows arrived, by their former names too; () if none."""
+    """Name the columns of the arrival order, which may have former names; () without an order."""
     now_to_then = {new: old for old, new in renamed_coordinates(names).items()}
     found = tuple(now_to_then.get(name, name) for name in _ARRIVAL)
     return found if set(found) <= set(names) else ()

@@ -22,8 +22,8 @@ _VALUES = {"exists": pa.int32(), "count": pa.int64()}
 def samples_schema(recipe: Recipe, versions: Mapping[str, TableVersion]) -> pa.Schema:
     """Describe the sample table of `versions`: id and time, exposure columns, features, labels, state.
 
-    Required is what every sample set has. The rest is optional even where it is never null: a
-    definition may gain a column, and days built before have none until they are built again.
+    Columns that every sample set has are required. The others are optional even if never null: a
+    definition may gain a column, which days built earlier lack until they are rebuilt.
     """
     exposures = versions[recipe.exposures].schema
     fields = [

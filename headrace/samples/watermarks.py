@@ -1,4 +1,4 @@
-"""How far a table is complete: its own watermark, or the least of the streams it was computed from."""
+"""Says how far a table is complete: by its own watermark, or by the least of its inputs'."""
 
 import json
 
@@ -10,17 +10,16 @@ _DEPTH_MAX = 16  # tables between a label and its stream
 
 
 def watermark_us(lake: OpenLake, version: TableVersion) -> int | None:
-    """Return up to which event time, in epoch µs, a pinned snapshot holds all its events.
+    """Return the event time, in epoch µs, up to which a pinned snapshot is complete.
 
-    A stream's commits carry their watermark. A derived table is complete as far as the snapshots
-    it was computed from were, the least complete counting. None if that cannot be known any more,
-    or never could: whoever asks must then wait.
+    A stream's commits record their watermark. A derived table is as complete as the least complete
+    snapshot from which it was computed. None if that is not known, or no longer.
     """
     return _watermark(lake, str(version.name), version.snapshot_id, depth=0)
 
 
 def source_tables(lake: OpenLake, version: TableVersion) -> frozenset[str]:
-    """Return the tables at the start of a version's recorded lineage, itself if it has none."""
+    """Return the tables at the start of a version's recorded lineage, or its own table."""
     return _sources(lake, str(version.name), version.snapshot_id, depth=0)
 
 
@@ -38,7 +37,7 @@ def _watermark(lake: OpenLake, name: str, snapshot_id: int | None, *, depth: int
 
 
 def _own_watermark(table: LakeTable, snapshot_id: int) -> int | None:
-    # a compaction's summary has none: the watermark is that of the commit before it
+    # a compaction records no watermark: that of the commit before it holds
     metadata = table.iceberg().metadata
     snapshot = metadata.snapshot_by_id(snapshot_id)
     while snapshot is not None:
@@ -54,7 +53,7 @@ def _own_watermark(table: LakeTable, snapshot_id: int) -> int | None:
 
 
 def _inputs(table: LakeTable, snapshot_id: int) -> dict[str, int]:
-    """Find what a snapshot was computed from, past compactions."""
+    """Find the inputs of a snapshot, skipping compactions."""
     metadata = table.iceberg().metadata
     at: int | None = snapshot_id
     while at is not None:

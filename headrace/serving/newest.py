@@ -1,13 +1,13 @@
-"""Renders the newest known row of each entity of a bound feature view as SQL (DuckDB)."""
+"""Renders the newest known row of each entity of a bound feature view as SQL."""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.definitions.feature_view import FeatureView
+from headrace.engines.dialect import Dialect, FirstOfKey
 from headrace.identifiers import quote
 from headrace.samples.resolve import arrival_order
-from headrace.serving.store import epoch_us
 
 _DAY = dt.timedelta(days=1)
 Span = tuple[dt.datetime, dt.datetime]
@@ -26,6 +26,7 @@ class NewestRows:
     names: Sequence[str]
     columns: Sequence[str]
     as_of: dt.datetime
+    dialect: Dialect
 
     def sql(self, *, spans: Sequence[Span] | None = None, among: str | None = None) -> str:
         """Select `event_time, known_at`, the entity and the values, one row an entity.
@@ -36,20 +37,26 @@ class NewestRows:
 
         """
         declared = self.declared
-        entity = ", ".join(map(quote, declared.entity))
-        values = "".join(f", {quote(name)}" for name in self.columns)
+        entity = [quote(name) for name in declared.entity]
+        columns = [(self._event_time, "event_time"), (self._known_at, "known_at")]
+        columns += [(name, name) for name in (*entity, *map(quote, self.columns))]
         said = {*declared.entity, declared.event_time, declared.known_at}
         rest = [name for name in self.names if name not in said] or declared.entity
         arrival = arrival_order(self.names) or rest
-        order = ", ".join(f"{quote(name)} desc nulls last" for name in arrival)
-        chosen = "" if among is None else f" and ({entity}) in (select {entity} from {among})"
-        return (
-            f"select {self._event_time} as event_time, {self._known_at} as known_at,"
-            f" {entity}{values} from {quote(self.relation)}"
-            f" where {self._present(spans)} and {self._known_at} < {_timestamp(self.as_of)}{chosen}"
-            f" qualify row_number() over (partition by {entity}"
-            f" order by {self._event_time} desc, {self._known_at} desc, {order}) = 1"
+        order = [f"{self._event_time} desc", f"{self._known_at} desc"]
+        order += [f"{quote(name)} desc nulls last" for name in arrival]
+        where = f"{self._present(spans)} and {self._known_at} < {self._as_of}"
+        if among is not None:
+            same = " and ".join(f"a.{name} = {quote(self.relation)}.{name}" for name in entity)
+            where += f" and exists (select 1 from {quote(among)} a where {same})"
+        rows = FirstOfKey(
+            columns=columns,
+            relation=quote(self.relation),
+            where=where,
+            keys=entity,
+            order=order,
         )
+        return self.dialect.first_of_key(rows)
 
     def receded_sql(self, *, stored: str, spans: Sequence[Span]) -> str:
         """Select the entities of `stored` whose newest row in the spans is now older, or gone.
@@ -69,7 +76,7 @@ class NewestRows:
         """Select the days with rows that are not known yet."""
         return (
             f"select distinct cast({self._event_time} as date) as day from {quote(self.relation)}"
-            f" where {self._present(spans)} and {self._known_at} >= {_timestamp(self.as_of)}"
+            f" where {self._present(spans)} and {self._known_at} >= {self._as_of}"
             " order by day"
         )
 
@@ -79,9 +86,12 @@ class NewestRows:
 
     @property
     def _known_at(self) -> str:
-        delay_us = self.declared.delay // dt.timedelta(microseconds=1)
-        delayed = f"{self._event_time} + interval '{delay_us}' microsecond"
+        delayed = self.dialect.shifted(self._event_time, self.declared.delay)
         return f"greatest({quote(self.declared.known_at)}, {delayed})"
+
+    @property
+    def _as_of(self) -> str:
+        return self.dialect.literal(self.as_of)
 
     def _present(self, spans: Sequence[Span] | None) -> str:
         names = (*self.declared.entity, self.declared.event_time, self.declared.known_at)
@@ -89,8 +99,8 @@ class NewestRows:
         if spans is not None:
             ranges = (
                 # literals, so that the engine skips files of other days
-                f"({self._event_time} >= timestamptz '{first.date()} 00:00:00+00'"
-                f" and {self._event_time} < timestamptz '{end.date()} 00:00:00+00')"
+                f"({self._event_time} >= {self.dialect.literal(first)}"
+                f" and {self._event_time} < {self.dialect.literal(end)})"
                 for first, end in spans
             )
             kept.append(f"({' or '.join(ranges) or 'false'})")
@@ -112,7 +122,3 @@ def _spans(days: Sequence[dt.date]) -> Iterator[Span]:
         first, end = start if first is None else first, start + _DAY
     if first is not None and end is not None:
         yield first, end
-
-
-def _timestamp(moment: dt.datetime) -> str:
-    return f"make_timestamptz({epoch_us(moment)})"

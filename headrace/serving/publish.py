@@ -11,7 +11,8 @@ from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import load_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.stream import KNOWN_AT, Stream
-from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.base import Engine
+from headrace.engines.open import open_engine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
 from headrace.identifiers import TableName
 from headrace.serving.keys import refuse_unservable
@@ -148,7 +149,7 @@ def _publish(
     if plan.days == ():
         changed = store.put(replace(state, held_back=()), (), guard=guard)
         return _done(state, plan.mode, rows_changed=changed)
-    with DuckDBEngine.open(lake.settings) as engine:
+    with open_engine(lake.settings) as engine:
         engine.bind(_RELATION, view)
         newest = NewestRows(
             relation=_RELATION,
@@ -156,6 +157,7 @@ def _publish(
             names=view.schema.names,
             columns=state.columns,
             as_of=state.as_of,
+            dialect=engine.dialect,
         )
         spans = None if plan.days is None else spans_of(plan.days)
         waiting = engine.query(newest.held_back_sql(spans=spans)).read_all().column("day")
@@ -223,7 +225,7 @@ def _value_columns(view: TableVersion, declared: FeatureView) -> tuple[str, ...]
 
 
 def _receded(
-    engine: DuckDBEngine,
+    engine: Engine,
     store: OnlineStore,
     state: ViewState,
     newest: NewestRows,
@@ -261,7 +263,7 @@ def _batch_of(columns: Sequence[list[object]], schema: pa.Schema) -> pa.RecordBa
 class _Rows:
     """Rows of several queries, one batch in memory at a time, counted as they pass."""
 
-    def __init__(self, engine: DuckDBEngine, state: ViewState, queries: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, state: ViewState, queries: Sequence[str]) -> None:
         self._engine, self._state, self._queries, self.count = engine, state, queries, 0
 
     def __iter__(self) -> Iterator[OnlineRow]:

@@ -1,11 +1,11 @@
-"""The embedded engine: pinned snapshots in, data files out."""
+"""What only the embedded engine does: spilling, and working in another program's DuckDB."""
 
-import datetime as dt
 import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -15,34 +15,10 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.spill import SpillFolder
 from headrace.errors import StorageFullError
 from headrace.identifiers import TableName
-from headrace.tables.commits import operations
-from headrace.tables.commits.operations import Provenance
-from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
-from tests.tables.delete_files import delete_positions
-from tests.tables.factories import EVENTS, START, add, events_table, ids_of
+from tests.tables.factories import add, events_table
 
 pytestmark = pytest.mark.slow
-
-
-def test_a_bound_snapshot_does_not_move_when_the_table_does(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1])
-    with DuckDBEngine.open(lake.settings) as engine:
-        engine.bind("raw.events", table.head())
-        add(table, [2])
-        rows = engine.query("select id from raw.events").read_all()
-        assert rows.column("id").to_pylist() == [1]
-
-
-def test_an_empty_table_binds_with_its_types(lake: Lake) -> None:
-    table = events_table(lake)
-    with DuckDBEngine.open(lake.settings) as engine:
-        engine.bind("raw.events", table.head())
-        empty = engine.query("select * from raw.events").read_all()
-        assert empty.num_rows == 0
-        assert empty.schema.names == EVENTS.names
-        assert empty.schema.types == EVENTS.types
 
 
 def test_a_query_without_room_to_spill_says_which_disk_and_leaves_no_file(
@@ -51,7 +27,7 @@ def test_a_query_without_room_to_spill_says_which_disk_and_leaves_no_file(
     few = replace(settings, memory_limit_mib=64, threads=1)
     table = events_table(lake)
     with DuckDBEngine.open(few) as engine:
-        engine._connection.execute("set max_temp_directory_size = '1MiB'")
+        engine.connection.execute("set max_temp_directory_size = '1MiB'")
         with pytest.raises(StorageFullError) as caught:
             engine.write(
                 "select range as id, repeat(md5(range::varchar), 9) as name, null as tags, "
@@ -62,50 +38,6 @@ def test_a_query_without_room_to_spill_says_which_disk_and_leaves_no_file(
     assert Path(caught.value.path).is_relative_to(settings.state_dir / "spill")
     assert Path(caught.value.disk).is_mount()
     assert list(settings.warehouse.rglob("*.parquet")) == []
-
-
-def test_written_files_are_invisible_until_the_committer_adopts_them(lake: Lake) -> None:
-    table = events_table(lake)
-    with DuckDBEngine.open(lake.settings) as engine:
-        files = engine.write(
-            "select range as id, null as name, null as tags, "
-            "timestamptz '2024-05-01 00:00:00+00' as event_time from range(5)",
-            into=table,
-        )
-        assert ids_of(table) == []
-        operations.append(table, files, provenance=Provenance())
-        assert ids_of(table) == [0, 1, 2, 3, 4]
-
-
-def test_times_are_utc_whatever_the_host_says(lake: Lake) -> None:
-    with DuckDBEngine.open(lake.settings) as engine:
-        engine.bind_arrow(
-            "one", pa.table({"shown_at": pa.array([START], pa.timestamp("us", tz="UTC"))})
-        )
-        day = engine.query(
-            "select cast(date_trunc('day', shown_at) as date) as day from one"
-        ).read_all()
-        assert day.column("day").to_pylist() == [dt.date(2024, 5, 1)]
-
-
-def test_a_snapshot_from_before_a_schema_change_binds_in_the_newer_schema(lake: Lake) -> None:
-    name = TableName("raw", "changing")
-    table = lake.create(name, pa.schema([("a", pa.int32())]))
-    batch = pa.record_batch({"a": pa.array([1], pa.int32())})
-    first = operations.append(table, write_batches(table, [batch]), provenance=Provenance())
-    wider = pa.schema([("a", pa.int64()), ("b", pa.string())])
-    lake.create(name, wider)
-    with DuckDBEngine.open(lake.settings) as engine:
-        for version in (table.head(), table.at(snapshot_id=first.snapshot_id)):
-            engine.bind("changing", version)
-            read = engine.query("select * from changing").read_all()
-            assert read.schema.types == wider.types
-            assert read.to_pylist() == [{"a": 1, "b": None}]
-        newer = pa.record_batch({"a": pa.array([2**40]), "b": ["x"]})
-        operations.append(table, write_batches(table, [newer]), provenance=Provenance())
-        engine.bind("changing", table.head())
-        read = engine.query("select * from changing order by a").read_all()
-        assert read.to_pylist() == [{"a": 1, "b": None}, {"a": 2**40, "b": "x"}]
 
 
 def test_an_empty_table_of_any_type_binds(lake: Lake) -> None:
@@ -120,21 +52,6 @@ def test_an_empty_table_of_any_type_binds(lake: Lake) -> None:
     with DuckDBEngine.open(lake.settings) as engine:
         engine.bind("wide", table.head())
         assert engine.query("select * from wide").read_all().schema.names == [n for n, _ in fields]
-
-
-def test_rows_left_in_a_table_are_read_however_often_others_were_deleted(lake: Lake) -> None:
-    table = events_table(lake)
-    add(table, [1, 2])
-    (file,) = table.head().files()
-    for position in (0, 0, 1):  # one row twice, as two writers at once may, then the other
-        with DuckDBEngine.open(lake.settings) as engine:
-            left = ids_of(table)
-            engine.bind("t", table.head())
-            assert engine.query("select id from t").read_all()["id"].to_pylist() == left
-        delete_positions(table, {file: [position]})
-    with DuckDBEngine.open(lake.settings) as engine:
-        engine.bind("t", table.head())
-        assert engine.query("select id from t").read_all().num_rows == 0
 
 
 def test_every_engine_spills_into_a_folder_of_its_own_and_removes_it(lake: Lake) -> None:
@@ -165,3 +82,26 @@ def test_the_spill_folder_of_a_killed_process_is_swept_and_a_living_one_is_not(
     first.close()
     second.close()
     assert list(tmp_path.glob("engine-*")) == []
+
+
+def test_in_another_programs_duckdb_limits_hold_for_all_and_closing_leaves_it_open(
+    lake: Lake,
+) -> None:
+    table = events_table(lake)
+    add(table, [1, 2])
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'Asia/Tokyo'")
+        engine = DuckDBEngine.over(connection, lake.settings)
+        engine.show("raw.events", table.head(), renamed={"name": "called"})
+        with engine.session(reads=lambda: [table.head()]) as session:
+            found = session.query("select id, called from raw.events order by id").read_all()
+            zone = session.query("select current_setting('timezone') as zone").read_all()
+        assert found.column("called").to_pylist() == ["event 1", "event 2"]
+        assert zone.column("zone").to_pylist() == ["UTC"]
+        settings = "select current_setting('threads'), current_setting('timezone')"
+        assert connection.execute(settings).fetchone() == (lake.settings.threads, "Asia/Tokyo")
+        engine.drop("raw.events")
+        engine.close()
+        assert connection.execute(
+            "select count(*) from duckdb_views() where not internal"
+        ).fetchone() == (0,)

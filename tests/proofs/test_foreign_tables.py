@@ -71,7 +71,7 @@ def reads_alike(table: LakeTable, before: list[str]) -> None:
             with pytest.raises(UnsupportedTableError):
                 refuse_folded_names(head.schema, table=str(table.name))
             return
-        engine._connection.execute("set arrow_lossless_conversion = true")  # a UUID is no text
+        engine.connection.execute("set arrow_lossless_conversion = true")  # a UUID is no text
         shown = engine.query("from rows").read_all().cast(head.schema)
     assert comparable(shown) == before
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.datasets.publish import publish
 from headrace.datasets.rebuild import rebuild, rebuild_locked
+from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.identifiers import TableName
 from headrace.samples.build import build
 from headrace.samples.labels import is_kept, kept_sql
@@ -30,7 +31,7 @@ def test_python_and_sql_keep_the_same_negatives(ids: list[str], rate: Decimal, s
     ids = [text.replace("\0", "") for text in ids]
     salt = salt.replace("\0", "")
     with duckdb.connect() as connection:
-        sql = f"select {kept_sql('unnest', rate=rate, salt=salt)} from unnest($1::varchar[])"
+        sql = f"select {kept_sql('unnest', rate=rate, salt=salt, dialect=DuckDBDialect())} from unnest($1::varchar[])"
         found = [kept for (kept,) in connection.execute(sql, [ids]).fetchall()]
     assert found == [is_kept(text, rate=rate, salt=salt) for text in ids]
 

@@ -10,6 +10,8 @@ import sqlglot
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from headrace.engines.duckdb_dialect import DuckDBDialect
+from headrace.engines.trino_dialect import TrinoDialect
 from headrace.samples.point_in_time import (
     NO_TIES,
     Exposures,
@@ -17,7 +19,6 @@ from headrace.samples.point_in_time import (
     key_hash_sql,
     record_sql,
     split_sql,
-    trino_sql,
 )
 from tests.amounts import examples
 from tests.samples.oracle import Row, newest_known
@@ -109,8 +110,23 @@ def connections() -> Iterator[tuple[duckdb.DuckDBPyConnection, ...]]:
         connection.close()
 
 
+DUCKDB, TRINO = DuckDBDialect(), TrinoDialect()
+
+
+def split(exposures: Exposures, join: FeatureJoin, *, tied: str | None = None) -> str:
+    return split_sql(exposures, join, dialect=DUCKDB, tied=tied)
+
+
 def split_with_tied_keys(exposures: Exposures, join: FeatureJoin) -> str:
-    return split_sql(exposures, join, tied=f"({key_hash_sql(join)})")
+    return split(exposures, join, tied=f"({key_hash_sql(join, dialect=DUCKDB)})")
+
+
+def records(exposures: Exposures, join: FeatureJoin) -> str:
+    return record_sql(exposures, join, dialect=DUCKDB)
+
+
+def trino_sql(exposures: Exposures, join: FeatureJoin) -> str:
+    return record_sql(exposures, join, dialect=TRINO)
 
 
 def trino_on_duckdb(exposures: Exposures, join: FeatureJoin) -> str:
@@ -122,9 +138,9 @@ def on_duckdb(sql: str) -> str:
 
 
 FORMS: dict[str, Callable[[Exposures, FeatureJoin], str]] = {
-    "split": split_sql,
+    "split": split,
     "split, tied keys given": split_with_tied_keys,
-    "records": record_sql,
+    "records": records,
     "trino": trino_on_duckdb,
 }
 
@@ -216,14 +232,14 @@ def plain_asof_sql(column: str) -> str:
     [
         plain_asof_sql("happened"),
         plain_asof_sql("greatest(known, happened)"),
-        split_sql(EXPOSURES, join_of()).replace("e.t > l.known", "e.t >= l.known"),
-        split_sql(EXPOSURES, join_of()).replace("l.et >= o.et", "l.et > o.et"),
-        split_sql(EXPOSURES, join_of()).replace("e.t > o.et", "e.t >= o.et"),
-        split_sql(EXPOSURES, join_of()).replace("et >= max(et)", "true or et >= max(et)"),
-        split_sql(EXPOSURES, join_of()).replace("is distinct from known", "is not null or true"),
-        split_sql(EXPOSURES, join_of(), tied=NO_TIES),
-        split_sql(EXPOSURES, join_of()).replace("s0 desc", "s0 asc"),
-        record_sql(EXPOSURES, join_of()).replace("et >= max(et)", "et > max(et)"),
+        split(EXPOSURES, join_of()).replace("e.t > r.known", "e.t >= r.known"),
+        split(EXPOSURES, join_of()).replace("l_et >= o_et", "l_et > o_et"),
+        split(EXPOSURES, join_of()).replace("e.t > r.et", "e.t >= r.et"),
+        split(EXPOSURES, join_of()).replace("et >= max(et)", "true or et >= max(et)"),
+        split(EXPOSURES, join_of()).replace("is distinct from known", "is not null or true"),
+        split(EXPOSURES, join_of(), tied=NO_TIES),
+        split(EXPOSURES, join_of()).replace("s0 desc", "s0 asc"),
+        records(EXPOSURES, join_of()).replace("et >= max(et)", "et > max(et)"),
         on_duckdb(trino_sql(EXPOSURES, join_of()).replace("kind asc", "kind desc")),
     ],
 )

@@ -10,8 +10,8 @@ import pyarrow as pa
 from pyiceberg.manifest import DataFile
 
 from headrace.dml.live_rows import live_rows
-from headrace.engines.duckdb import DuckDBEngine
-from headrace.engines.sort import SortBy
+from headrace.engines.base import Engine, SortBy
+from headrace.engines.open import open_engine
 from headrace.errors import CommitConflictError, CorruptFileError
 from headrace.iceberg import schema
 from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
@@ -54,7 +54,7 @@ class Rewriter:
         self._table, self._target_bytes = table, target_bytes
         self._keys, self._order_id = keys, order_id
         self._started = contextlib.ExitStack()
-        self._engine: DuckDBEngine | None = None
+        self._engine: Engine | None = None
         self._rows_deleted = 0
 
     def __enter__(self) -> Self:
@@ -133,11 +133,11 @@ class Rewriter:
                 detail = f"it holds {rows} rows, the table says {entry.rows}"
                 raise CorruptFileError(entry.path, detail)
 
-    def _opened_engine(self) -> DuckDBEngine:
+    def _opened_engine(self) -> Engine:
         if self._engine is None:
             settings = self._table.lake.settings
             held_mib = min(settings.memory_limit_mib, ENGINE_MIB_MAX)
-            engine = DuckDBEngine.open(replace(settings, memory_limit_mib=held_mib))
+            engine = open_engine(replace(settings, memory_limit_mib=held_mib))
             self._engine = self._started.enter_context(engine)
         return self._engine
 

@@ -24,8 +24,8 @@ from pyiceberg.types import LongType, NestedField
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.properties import CLUSTER_BY
+from headrace.engines.base import SortBy
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.engines.sort import SortBy
 from headrace.errors import CorruptFileError, StorageFullError, UnsupportedTableError
 from headrace.iceberg.standard_properties import ROW_GROUP_ROWS
 from headrace.identifiers import TableName
@@ -305,7 +305,7 @@ def test_a_sort_that_runs_out_of_room_says_so(settings: Settings) -> None:
         for start in range(0, 60 * rows, rows)
     )
     with DuckDBEngine.open(few) as engine:
-        engine._connection.execute("set max_temp_directory_size = '1MiB'")
+        engine.connection.execute("set max_temp_directory_size = '1MiB'")
         with pytest.raises(StorageFullError):
             list(engine.sort(batches, schema=schema, by=[SortBy(column=0)]))
 

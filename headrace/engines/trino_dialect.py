@@ -1,0 +1,101 @@
+"""SQL as Trino spells it. Text only: no Trino is needed to render it."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from headrace.engines.dialect import (
+    MICROSECOND,
+    FirstOfKey,
+    NewestBefore,
+    columns_as,
+    first_over,
+    joined,
+    utc_text,
+)
+
+_MILLISECOND_US, _SECOND_US = 1_000, 1_000_000
+
+
+class TrinoDialect:
+    """Implements `Dialect` for Trino.
+
+    Instants are exact between 1902 and 2255, where a double holds microseconds and a bigint holds
+    nanoseconds.
+    """
+
+    name = "trino"
+    has_asof_join = False
+
+    def epoch_us(self, instant: str) -> str:
+        """Render the microseconds since 1970 of an instant, rounded from a double of seconds."""
+        return f"cast(round(to_unixtime({instant}) * {_SECOND_US}) as bigint)"
+
+    def instant(self, us: str) -> str:
+        """Render the instant of a count of microseconds."""
+        nanos = f"from_unixtime_nanos(({us}) * 1000)"
+        return f"cast({nanos} as timestamp(6) with time zone)"
+
+    def literal(self, moment: datetime) -> str:
+        """Render a moment as a constant."""
+        return f"timestamp '{utc_text(moment)} UTC'"
+
+    def shifted(self, instant: str, by: timedelta) -> str:
+        """Render an instant moved by a duration: an interval, which has whole milliseconds."""
+        if not by:
+            return instant
+        sign, us = ("-", -by // MICROSECOND) if by < timedelta(0) else ("+", by // MICROSECOND)
+        if us % _MILLISECOND_US:
+            return self.instant(f"{self.epoch_us(instant)} {sign} {us}")
+        seconds, rest = divmod(us, _SECOND_US)
+        fraction = f".{rest // _MILLISECOND_US:03}" if rest else ""
+        return f"{instant} {sign} interval '{seconds}{fraction}' second"
+
+    def is_nan(self, number: str) -> str:
+        """Render whether a double is NaN."""
+        return f"is_nan({number})"
+
+    def md5_hex(self, text: str) -> str:
+        """Render the MD5 of a text in hexadecimal digits."""
+        return f"lower(to_hex(md5(to_utf8({text}))))"
+
+    def tie_hash(self, values: Sequence[str]) -> str:
+        """Render a hash of values by their texts, a bigint."""
+        texts = ", ".join(f"cast({value} as varchar)" for value in values)
+        return f"from_big_endian_64(xxhash64(to_utf8(concat_ws(chr(31), {texts}))))"
+
+    def first_of_key(self, rows: FirstOfKey) -> str:
+        """Render the choice of one row of each key, by a number in a sub-select."""
+        names = ", ".join(name for _, name in rows.columns)
+        return (
+            f"select {names} from (select {columns_as(rows.columns)},"
+            f" {first_over(rows)} as headrace_nth from {rows.relation} where {rows.where}) where headrace_nth = 1"
+        )
+
+    def newest_before(self, join: NewestBefore) -> str:
+        """Render one time line of probes and rows, of each key.
+
+        A probe sorts before a row of the same instant, which keeps the comparison strict. Only the
+        row's clock travels through the window; its columns are fetched once at the end.
+        """
+        columns, same = joined(join, left="s", right="r")
+        keys = ", ".join(join.keys)
+        probe = list(dict.fromkeys((*join.carried, *join.keys)))
+        carried = ", ".join(probe)
+        empty = ", ".join(name if name in join.keys else f"null as {name}" for name in probe)
+        return (
+            f"select {columns} from (select {carried}, kind,"
+            f" last_value(case when kind = 1 then moment end) ignore nulls over"
+            f" (partition by {keys} order by moment asc, kind asc"
+            " rows between unbounded preceding and current row) as newest"
+            f" from (select {carried}, {join.at} as moment, 0 as kind from {join.probes} e"
+            f" union all select {empty}, {join.clock}, 1 from {join.rows})) s"
+            f" left join {join.rows} r on {same} and s.newest = r.{join.clock} where s.kind = 0"
+        )
+
+    def step_once(self, name: str, sql: str) -> str:
+        """Render a step; Trino repeats every step where it is used."""
+        return f"{name} as ({sql})"
+
+    def step_inlined(self, name: str, sql: str) -> str:
+        """Render a step; Trino repeats every step where it is used."""
+        return f"{name} as ({sql})"
