@@ -13,7 +13,6 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import duckdb
 from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.events.logging import AdapterLogger
 from dbt.adapters.factory import get_adapter_by_type
@@ -23,21 +22,18 @@ from dbt_common.invocation import get_invocation_id
 
 from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
-from headrace.engines.damage import naming_damage
-from headrace.engines.duckdb import scan_sql
-from headrace.engines.extensions import load_iceberg_extension
-from headrace.engines.spill import SpillFolder, naming_full
-from headrace.errors import LakeError, ModelNotCommittedError, UnsupportedTableError
-from headrace.identifiers import TableName, quote, quote_text
+from headrace.engines.duckdb import DuckDBEngine
+from headrace.errors import LakeError, ModelNotCommittedError
+from headrace.identifiers import TableName, quote
 from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import OpenLake
-from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
 if TYPE_CHECKING:
+    import duckdb
     from dbt.adapters.duckdb.utils import TargetConfig
 
 _LOG = AdapterLogger("headrace")
@@ -85,13 +81,7 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: "duckdb.DuckDBPyConnection") -> None:
         """Set up the database that all cursors share."""
-        self._connection = conn
-        settings = _settings()
-        self._spill = SpillFolder(settings.state_dir / "spill")
-        conn.execute(f"set threads = {settings.threads}")
-        conn.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
-        conn.execute(f"set temp_directory = {quote_text(str(self._spill.path))}")
-        load_iceberg_extension(conn)
+        self._engine = DuckDBEngine.over(conn, _settings())
 
     def configure_cursor(self, cursor: "duckdb.DuckDBPyConnection") -> None:
         """Set what a cursor does not inherit; the first one of an invocation pins all tables."""
@@ -156,13 +146,12 @@ class Plugin(BasePlugin):
 
     def _commit(self, sent: dict[str, Any]) -> Outcome:
         request, plan = self._plan(sent)
-        verified = VerifiedFiles.of(_settings())
         with self._lock:
             del self._plans[request.target]
-        connection = self._connection.cursor()
+            engine = self._engine.session(reads=lambda: self._read_by(request))
         build = ModelBuild(
             lake=self._open(),
-            connection=connection,
+            engine=engine,
             request=request,
             plan=plan,
             sql=sent["sql"],
@@ -172,7 +161,7 @@ class Plugin(BasePlugin):
         def verify(plan: RebuildPlan) -> None:
             if plan.mode != "none":
                 for version in self._read_by(request):
-                    verified.verify(version)
+                    engine.verify(version)
 
         def plan_again() -> ModelBuild:
             with self._lock:
@@ -181,20 +170,14 @@ class Plugin(BasePlugin):
             sql = compiled_sql(sent["unique_id"], plan=newer.to_json())
             return replace(build, plan=newer, sql=sql)
 
-        try:
-            connection.execute("set timezone = 'UTC'")
+        with engine:
             if limit := limited_by():
                 outcome = build.check(why=limit)
                 self._show_empty(request.target, sent["sql"])
                 return outcome
             verify(plan)
-            with (
-                naming_damage(verified, lambda: self._read_by(request)),
-                naming_full(self._spill.path),
-            ):
+            with engine.naming_errors():
                 outcome = build_until_it_lands(build, plan_again=plan_again)
-        finally:
-            connection.close()
         with self._lock:
             self._pin(request.target)
         return outcome
@@ -210,10 +193,9 @@ class Plugin(BasePlugin):
         with self._lock:
             if name in self._pinned or name in self._unreadable:
                 return
-            self._execute(f"create schema if not exists {quote(name.namespace)}")
-            self._execute(
-                f"create or replace view {name.sql} as from (\n{sql.rstrip().rstrip(';')}\n) limit 0"
-            )
+            connection, rows = self._engine.connection, sql.rstrip().rstrip(";")
+            connection.execute(f"create schema if not exists {quote(name.namespace)}")
+            connection.execute(f"create or replace view {name.sql} as from (\n{rows}\n) limit 0")
             self._empty.add(name)
 
     def _open(self) -> OpenLake:
@@ -231,7 +213,7 @@ class Plugin(BasePlugin):
         self._plans.clear()
         self._unreadable.clear()
         for name in self._empty:
-            self._execute(f"drop view if exists {name.sql}")
+            self._engine.drop(str(name))
         self._empty.clear()
         names = self._open().names()
         for gone in set(self._pinned) - set(names):
@@ -246,7 +228,8 @@ class Plugin(BasePlugin):
             if self._pinned.get(name) == version:
                 return
             self._unpin(name)
-            self._show(name, version)
+            renamed = renamed_coordinates(version.schema.names)
+            self._engine.show(str(name), version, renamed=renamed)
         except LakeError as error:
             self._unpin(name)
             self._unreadable[name] = error
@@ -254,39 +237,15 @@ class Plugin(BasePlugin):
             return
         self._pinned[name] = version
 
-    def _show(self, name: TableName, version: TableVersion) -> None:
-        rows = scan_sql(version, folder=self._spill.path)
-        columns = _columns_sql(version.schema.names)
-        self._execute(f"create schema if not exists {quote(name.namespace)}")
-        try:
-            self._execute(f"create or replace view {name.sql} as select {columns} from {rows}")
-        except duckdb.ProgrammingError as error:
-            detail = f"DuckDB cannot read it: {error}"
-            raise UnsupportedTableError(str(name), detail) from error
-
     def _unpin(self, name: TableName) -> None:
         """Take a view away, so that nobody reads the wrong rows."""
         self._unreadable.pop(name, None)
         if self._pinned.pop(name, None) is not None:
-            self._execute(f"drop view if exists {name.sql}")
-
-    def _execute(self, sql: str) -> None:
-        cursor = self._connection.cursor()
-        try:
-            cursor.execute(sql)
-        finally:
-            cursor.close()
+            self._engine.drop(str(name))
 
 
 def _settings() -> Settings:
     return _session[0].settings if _session else Settings.load()
-
-
-def _columns_sql(names: list[str]) -> str:
-    """Select all columns; models read coordinates by today's names before a table is renamed, too."""
-    renamed = renamed_coordinates(names).items()
-    listed = ", ".join(f"{quote(old)} as {quote(new)}" for old, new in renamed)
-    return f"* rename ({listed})" if listed else "*"
 
 
 def _run_id() -> str:

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-import duckdb
 import pyarrow as pa
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from headrace.dml.merge import NewRows, merge_into
+from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CommitConflictError, ModelRowsError, StorageError
 from headrace.iceberg.partitions import Term
 from headrace.identifiers import quote
@@ -28,7 +28,6 @@ from headrace.tables.writer import TableWriter
 
 BUILD_TRIES_MAX = 4
 _BACKOFF_S = 0.05
-_BATCH_ROWS = 65_536
 _NEW_ROWS = "headrace_new_rows"
 
 
@@ -46,11 +45,11 @@ class Outcome:
 class ModelBuild:
     """One model about to be built: its request, its plan, its SQL, and where to run it.
 
-    `connection` is this build's own and may be left with temporary tables.
+    `engine` is used by this build only, which may leave temporary tables in it.
     """
 
     lake: OpenLake
-    connection: duckdb.DuckDBPyConnection
+    engine: DuckDBEngine
     request: ModelRequest
     plan: RebuildPlan
     sql: str
@@ -78,7 +77,7 @@ class ModelBuild:
         rows_sql = self._rows_sql
         if self._merges:
             rows_sql = self._kept_rows(rows_sql)
-        rows = self.connection.sql(rows_sql)
+        rows = self.engine.connection.sql(rows_sql)
         wanted = arrow_schema(rows.columns, rows.types, self.request)
         table, names = self._planned(wanted)
         batches = checked_rows(
@@ -105,7 +104,7 @@ class ModelBuild:
             ModelTypeError: If a column has a type that tables cannot keep.
 
         """
-        rows = self.connection.sql(self._rows_sql)
+        rows = self.engine.connection.sql(self._rows_sql)
         arrow_schema(rows.columns, rows.types, self.request)
         message = f"checked, nothing committed ({why})"
         return Outcome(code="checked", message=message, rows=0, snapshot_id=None)
@@ -127,7 +126,7 @@ class ModelBuild:
     def _refuse_other_inputs(self) -> None:
         """Refuse SQL that reads tables nobody knows of: their changes would go unnoticed."""
         known = {*self.request.inputs, self.request.target}
-        for name in sorted(tables_named(self.connection, self.sql) - known):
+        for name in sorted(tables_named(self.engine.connection, self.sql) - known):
             if self.lake.exists(name):
                 raise ModelRowsError(
                     str(self.request.target),
@@ -206,9 +205,9 @@ class ModelBuild:
 
     def _kept_rows(self, rows_sql: str) -> str:
         """Compute the rows once, and refuse two of one key: which would win?"""
-        self.connection.execute(f"create or replace temp table {_NEW_ROWS} as {rows_sql}")
+        self.engine.connection.execute(f"create or replace temp table {_NEW_ROWS} as {rows_sql}")
         keys = ", ".join(quote(key) for key in self.request.unique_key)
-        twice = self.connection.sql(
+        twice = self.engine.connection.sql(
             f"select {keys} from {_NEW_ROWS} group by {keys} having count(*) > 1 "
             f"order by {keys} limit 1"
         ).fetchone()
@@ -229,7 +228,7 @@ class ModelBuild:
         order = [*_partition_sql(table.terms()), *(quote(name) for name in self.request.sort_by)]
         ordered = f" order by {', '.join(order)}" if order else ""
         rows_sql = f"select {columns} from ({rows_sql}) as rows{ordered}"
-        return self.connection.sql(rows_sql).to_arrow_reader(_BATCH_ROWS)
+        return self.engine.query(rows_sql)
 
     def _done(self, code: str, done: Commit, what: str) -> Outcome:
         rows = f"{done.rows_added:,} rows"

@@ -1,14 +1,15 @@
 """Models built without dbt, by what the plugin calls: pin, plan, render, commit. Fast, and without a project."""
 
 import datetime as dt
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from headrace.api import Lake
+from headrace.engines.duckdb import DuckDBEngine
 from headrace.identifiers import TableName
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
 from headrace.integrations.model_request import ColumnRule, ModelRequest
@@ -56,8 +57,10 @@ class Driven:
 
     def __init__(self, lake: Lake) -> None:
         self.lake = lake
-        self.connection = duckdb.connect()
-        self.connection.execute("set timezone = 'UTC'; create schema raw; create schema out")
+        self.engine = DuckDBEngine.open(lake.settings)
+        weakref.finalize(self, self.engine.close)
+        self.connection = self.engine.connection
+        self.connection.execute("create schema raw; create schema out")
         if not lake.exists(EVENTS):
             lake.create(EVENTS, SCHEMA, partition_by=BY_DAY)
 
@@ -112,7 +115,7 @@ class Driven:
             plan = plan_rebuild(self.lake, request, pinned={EVENTS: at}, own=own)
             return ModelBuild(
                 lake=self.lake,
-                connection=self.connection.cursor(),
+                engine=self.engine.session(reads=tuple),
                 request=request,
                 plan=plan,
                 sql=model.sql(plan),
