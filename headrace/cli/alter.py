@@ -44,7 +44,7 @@ def alter(
     ] = None,
     partition_by: Annotated[
         list[str] | None,
-        _option("--partition-by", "TERM", "A whole new scheme, as in `bucket(16, user_id)`."),
+        _option("--partition-by", "TERM", "A whole new spec, as in `bucket(16, user_id)`."),
     ] = None,
     no_partitions: Annotated[
         bool, typer.Option("--no-partitions", help="Partition what is written from now on not.")

@@ -174,5 +174,5 @@ def _plan_rows(plan: "CompactionPlan") -> list[dict[str, object]]:
 
 def _place(each: "Bin") -> str:
     if each.partition is None:
-        return "older partition scheme"
+        return "older partition spec"
     return as_text([str(value) for value in each.partition]) or "whole table"

@@ -133,7 +133,7 @@ class Condition:
 
     @cached_property
     def _projected(self) -> Mapping[int, BooleanExpression]:
-        """What the condition says of partitions, by scheme; nothing where a column is gone."""
+        """What the condition says of partitions, by spec; nothing where a column is gone."""
         schema = self._metadata.schema()
         return {
             spec_id: inclusive_projection(schema, spec)(self._checked)

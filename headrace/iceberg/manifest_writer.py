@@ -141,7 +141,7 @@ class ManifestSet:
     def cluster(self, parent: Sequence[ManifestFile], *, entries_max: int) -> Rewritten:
         """List the same files in new manifests that each hold neighbouring partitions only.
 
-        A reader of one partition then opens about one manifest. Files of an older partition scheme
+        A reader of one partition then opens about one manifest. Files of an older partition spec
         and delete files keep manifests of their own.
         """
         self._parent = parent
@@ -213,7 +213,7 @@ class ManifestSet:
         return kept, removed
 
     def _write_removed(self, removed: Sequence[ManifestEntry]) -> list[ManifestFile]:
-        """List what was removed, as the format wants it, one manifest per scheme and content."""
+        """List what was removed, as the format wants it, one manifest per spec and content."""
         groups: dict[tuple[int, ManifestContent], list[ManifestEntry]] = {}
         for entry in removed:
             is_data = entry.data_file.content == DataFileContent.DATA

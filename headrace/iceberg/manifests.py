@@ -149,7 +149,7 @@ def live_entries(
     content: ManifestContent = ManifestContent.DATA,
     may_hold: Callable[[ManifestFile], bool] = lambda _: True,
 ) -> Iterator[ManifestEntry]:
-    """Yield the entry of every live data file, or delete file, of whatever partition scheme.
+    """Yield the entry of every live data file, or delete file, of whatever partition spec.
 
     Raises:
         CorruptFileError: If a manifest is missing or damaged.
@@ -167,7 +167,7 @@ def holds_partitions(
 ) -> Callable[[ManifestFile], bool]:
     """Build a test, from partition bounds alone, whether a manifest may hold one of `wanted`.
 
-    Keys are of partition scheme `spec_id`; a manifest of another one may hold anything.
+    Keys are of partition spec `spec_id`; a manifest of another one may hold anything.
     """
     spec = metadata.specs()[spec_id]
     schema = partitions.schema_of_spec(metadata, spec)

@@ -1,6 +1,6 @@
 """Partition keys: how rows, files and text name one partition of a table.
 
-A partition scheme is a tuple of terms in order, each a column or an Iceberg transform of one. A key
+A partition spec is a tuple of terms in order, each a column or an Iceberg transform of one. A key
 holds one Python value per term: `datetime.date` for days and dates, an integer for months, years,
 hours and buckets, the column's value otherwise, None for null; `()` if unpartitioned.
 """
@@ -168,7 +168,7 @@ def schema_of_spec(metadata: TableMetadata, spec: PartitionSpec) -> Schema:
 
 
 def all_terms(metadata: TableMetadata) -> Mapping[int, tuple[Term, ...]]:
-    """Read the terms of every partition scheme the table ever had, by spec id."""
+    """Read the terms of every partition spec the table ever had, by spec id."""
     return {
         spec_id: terms_of(spec, schema_of_spec(metadata, spec))
         for spec_id, spec in metadata.specs().items()
@@ -201,7 +201,7 @@ def partitioning_fields(spec: PartitionSpec) -> tuple[PartitionField, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scheme:
+class CurrentSpec:
     """How a table partitions what is written to it now."""
 
     table: str
@@ -209,8 +209,8 @@ class Scheme:
     terms: tuple[Term, ...]
 
     @classmethod
-    def of(cls, metadata: TableMetadata, *, table: str) -> "Scheme":
-        """Read the current scheme."""
+    def of(cls, metadata: TableMetadata, *, table: str) -> "CurrentSpec":
+        """Read the current spec."""
         return cls(
             table=table,
             spec_id=metadata.default_spec_id,
@@ -221,14 +221,14 @@ class Scheme:
         """Return a file's partition.
 
         Raises:
-            UnsupportedTableError: If it was written in another scheme: its rows may be of any
+            UnsupportedTableError: If it was written in another spec: its rows may be of any
                 partition of this one.
 
         """
         if file.spec_id != self.spec_id:
             raise UnsupportedTableError(
                 self.table,
-                f"`{file.file_path}` is of an older partition scheme, its rows may be of any "
+                f"`{file.file_path}` is of an older partition spec, its rows may be of any "
                 "partition; bring such files into the current one with "
                 f"`headrace tables compact {self.table} --apply`",
             )
@@ -249,7 +249,7 @@ class Scheme:
 
 
 def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
-    """Refuse partition schemes of other programs whose keys would be taken for something else.
+    """Refuse partition specs of other programs whose keys would be taken for something else.
 
     Raises:
         UnsupportedTableError: Naming the field.

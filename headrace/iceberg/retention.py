@@ -79,7 +79,7 @@ def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
 
     The slack lets one commit in many carry the cost of expiry. A ref or lease that has ended by
     `now_ms` keeps nothing: it goes with, or before, the snapshots it kept. What the table or a branch
-    says about itself is kept besides (`kept_by_word`); with `gc.enabled=false` that is everything.
+    says about itself is kept besides (`kept_by_retention`); with `gc.enabled=false` that is everything.
 
     Raises:
         UnsupportedTableError: If the table says nothing that Iceberg knows.
@@ -101,29 +101,31 @@ def expired_before(
     keep: int,
     before_ms: int,
     now_ms: int,
-    unsaid: Retention = Retention(),  # noqa: B008  (it is frozen)
+    defaults: Retention = Retention(),  # noqa: B008  (it is frozen)
 ) -> list[int]:
     """Pick unreferenced snapshots committed before `before_ms`, but never the newest `keep`.
 
-    Nor any that the table or a branch keeps by its own word, or by `unsaid` where it says nothing;
+    Nor any that the table or a branch keeps by its own word, or by `defaults` where it says nothing;
     raises what `expired` does.
     """
     loose = _loose(metadata, now_ms)
     old = loose[: max(0, len(loose) - keep)]
-    free = _spare(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms, unsaid)
+    free = _spare(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms, defaults)
     return _unpinned(metadata, free, now_ms)
 
 
-def kept_by_word(metadata: TableMetadata, *, now_ms: int, unsaid: Retention) -> frozenset[int]:
+def kept_by_retention(
+    metadata: TableMetadata, *, now_ms: int, defaults: Retention
+) -> frozenset[int]:
     """Name the snapshots that the table's properties or a branch's own retention keep.
 
     As the format says: of every branch the newest `min-snapshots-to-keep`, and those younger than
     `max-snapshot-age-ms`; of others, which no branch leads to, those younger than the table's age. What is
-    not said is as in `unsaid`; the lake's own retention is not looked at here.
+    not said is as in `defaults`; the lake's own retention is not looked at here.
     """
     if not standard.collects_garbage(metadata.properties):
         return frozenset(each.snapshot_id for each in metadata.snapshots)
-    said = standard.retention(metadata.properties, table=metadata.location, unsaid=unsaid)
+    said = standard.retention(metadata.properties, table=metadata.location, defaults=defaults)
     over = frozenset(lapsed(metadata, now_ms))
     branches = [
         ref
@@ -177,11 +179,11 @@ def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
 
 
 def _spare(
-    metadata: TableMetadata, picked: Sequence[Snapshot], now_ms: int, unsaid: Retention
+    metadata: TableMetadata, picked: Sequence[Snapshot], now_ms: int, defaults: Retention
 ) -> list[Snapshot]:
     if not picked:
         return []
-    kept = kept_by_word(metadata, now_ms=now_ms, unsaid=unsaid)
+    kept = kept_by_retention(metadata, now_ms=now_ms, defaults=defaults)
     return [each for each in picked if each.snapshot_id not in kept]
 
 

@@ -105,17 +105,18 @@ class Retention:
 FORMAT_RETENTION = Retention(snapshots_min=1, snapshot_age_ms=5 * 86_400_000)
 
 
-def retention(properties: Mapping[str, str], *, table: str, unsaid: Retention) -> Retention:
-    """Read how long a table keeps its snapshots; what it does not say is as in `unsaid`. Pure.
+def retention(properties: Mapping[str, str], *, table: str, defaults: Retention) -> Retention:
+    """Read how long a table keeps its snapshots; what it does not say is as in `defaults`. Pure.
 
     Raises:
         UnsupportedTableError: If a property says nothing that Iceberg knows; naming it.
 
     """
     return Retention(
-        snapshots_min=_count(properties, SNAPSHOTS_MIN, table=table) or unsaid.snapshots_min,
-        snapshot_age_ms=_count(properties, SNAPSHOT_AGE_MS, table=table) or unsaid.snapshot_age_ms,
-        ref_age_ms=_count(properties, REF_AGE_MS, table=table) or unsaid.ref_age_ms,
+        snapshots_min=_count(properties, SNAPSHOTS_MIN, table=table) or defaults.snapshots_min,
+        snapshot_age_ms=_count(properties, SNAPSHOT_AGE_MS, table=table)
+        or defaults.snapshot_age_ms,
+        ref_age_ms=_count(properties, REF_AGE_MS, table=table) or defaults.ref_age_ms,
     )
 
 

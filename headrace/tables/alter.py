@@ -133,7 +133,7 @@ def make_optional(table: LakeTable, path: str) -> AlterPlan:
 def repartition(table: LakeTable, *, partition_by: Sequence[str]) -> AlterPlan:
     """Partition what is written from now on by terms such as `day(event_time)`.
 
-    Files that are there keep their scheme, and are read all the same, until compaction rewrites
+    Files that are there keep their spec, and are read all the same, until compaction rewrites
     them. Raises: see `alter`.
     """
     return alter(table, Repartition(tuple(partition_by)))

@@ -131,7 +131,7 @@ class OpenLake:
         return lake
 
     @property
-    def unsaid_retention(self) -> Retention:
+    def default_retention(self) -> Retention:
         """How long snapshots live in tables that do not say it, besides what `settings` keep."""
         return FORMAT_RETENTION if self.foreign else Retention()
 
@@ -217,7 +217,7 @@ class LakeTable:
         return table
 
     def terms(self) -> tuple[partitions.Term, ...]:
-        """The partition scheme."""
+        """The partition spec."""
         metadata = self.iceberg().metadata
         return partitions.terms_of(metadata.spec(), metadata.schema())
 

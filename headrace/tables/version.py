@@ -20,7 +20,7 @@ from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableEr
 from headrace.iceberg import delete_files as deletes
 from headrace.iceberg import manifests, partitions, remedy, schema
 from headrace.iceberg.inspected import InspectedFiles, Inspector
-from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.iceberg.projection import PinnedSchema, Projection
 from headrace.identifiers import TableName
 from headrace.storage.footer import read_footer
@@ -33,7 +33,7 @@ BATCH_ROWS = 65_536
 class FileEntry:
     """One live data file of a snapshot; `sequence` grows with the commit that added it.
 
-    `partition` is a key of scheme `spec_id`. `rows` counts deleted ones too; `deletes` are the
+    `partition` is a key of spec `spec_id`. `rows` counts deleted ones too; `deletes` are the
     delete files that may take some of them away.
     """
 
@@ -53,7 +53,7 @@ class FileEntry:
         *,
         deletes: tuple[DataFile, ...] = (),
     ) -> "FileEntry":
-        """Read a manifest's entry; `terms` are those of every partition scheme."""
+        """Read a manifest's entry; `terms` are those of every partition spec."""
         file = entry.data_file
         return cls(
             path=local_path(file.file_path),
@@ -67,7 +67,7 @@ class FileEntry:
 
     @property
     def spec_id(self) -> int:
-        """The partition scheme it was written in."""
+        """The partition spec it was written in."""
         return self.data_file.spec_id
 
 
@@ -195,7 +195,7 @@ class TableVersion:
 
         Raises:
             UnsupportedTableError: If some partitions are asked for, and there are files of an older
-                partition scheme; or if rows are deleted by deletion vectors.
+                partition spec; or if rows are deleted by deletion vectors.
 
         """
         if self.snapshot_id is None:
@@ -203,9 +203,12 @@ class TableVersion:
         with self.advising():
             if partitions is None:
                 return _all_files(self)
-            wanted, scheme = frozenset(partitions), Scheme.of(self.metadata, table=str(self.name))
-            test = manifests.holds_partitions(self.metadata, wanted, spec_id=scheme.spec_id)
-            return _read_files(self, test, scheme.picks(wanted))
+            wanted, spec = (
+                frozenset(partitions),
+                CurrentSpec.of(self.metadata, table=str(self.name)),
+            )
+            test = manifests.holds_partitions(self.metadata, wanted, spec_id=spec.spec_id)
+            return _read_files(self, test, spec.picks(wanted))
 
     def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
         """List the live files of those manifests that `may_list` takes, in the order of `files`."""
@@ -274,7 +277,7 @@ class TableVersion:
 
     @property
     def spec_ids(self) -> frozenset[int]:
-        """The partition schemes its data files were written in."""
+        """The partition specs its data files were written in."""
         listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id
@@ -284,7 +287,7 @@ class TableVersion:
 
     @property
     def live_spec_ids(self) -> frozenset[int]:
-        """The partition schemes its data files and delete files were written in."""
+        """The partition specs its data files and delete files were written in."""
         listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id for each in listed if manifests.has_live_files(each)

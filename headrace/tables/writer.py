@@ -95,7 +95,7 @@ class TableWriter:
 
     @property
     def spec_id(self) -> int:
-        """The partition scheme it writes in."""
+        """The partition spec it writes in."""
         return self._table.metadata.default_spec_id
 
     def write(

@@ -176,7 +176,7 @@ def test_a_plan_counts_what_reading_can_tell(lake: Lake) -> None:
     assert rows_of(table) == in_order([row(0), row(1), row(1), row(1), row(2), row(2), row(5)])
 
 
-def test_deletes_reach_files_of_an_older_partition_scheme(lake: Lake) -> None:
+def test_deletes_reach_files_of_an_older_partition_spec(lake: Lake) -> None:
     table = keyed_table(lake, ["day(at)"])
     add_rows(table, [row(1), row(2)])
     with table.iceberg().update_spec() as update:

@@ -1,4 +1,4 @@
-"""Partition schemes: every kind of key is found, replaced and read by all readers; others are refused."""
+"""Partition specs: every kind of key is found, replaced and read by all readers; others are refused."""
 
 import datetime as dt
 
@@ -99,7 +99,7 @@ def test_columns_whose_values_make_no_sound_key_are_refused(
     assert lake.names() == []
 
 
-def test_a_scheme_of_another_program_is_refused_and_never_taken_for_another(lake: Lake) -> None:
+def test_a_spec_of_another_program_is_refused_and_never_taken_for_another(lake: Lake) -> None:
     table = events_table(lake)
     with table.iceberg().update_spec() as update:
         update.add_field("event_time", IdentityTransform(), "at")
@@ -107,7 +107,7 @@ def test_a_scheme_of_another_program_is_refused_and_never_taken_for_another(lake
         add(table, [1])
 
 
-def test_files_of_older_schemes_are_read_whole_and_refused_by_partition(lake: Lake) -> None:
+def test_files_of_older_specs_are_read_whole_and_refused_by_partition(lake: Lake) -> None:
     table = events_table(lake)
     add(table, [1, 2])
     with table.iceberg().update_spec() as update:
@@ -115,13 +115,13 @@ def test_files_of_older_schemes_are_read_whole_and_refused_by_partition(lake: La
     for i in range(3, 14):
         add(table, [i])
     assert ids_of(table) == list(range(1, 14))
-    with pytest.raises(UnsupportedTableError, match="older partition scheme"):
+    with pytest.raises(UnsupportedTableError, match="older partition spec"):
         table.head().files(partitions=[(*day_key(0), "event 3")])
-    with pytest.raises(UnsupportedTableError, match="older partition scheme"):
+    with pytest.raises(UnsupportedTableError, match="older partition spec"):
         operations.overwrite_partitions(
             table, [], partitions=[(*day_key(0), "event 3")], provenance=Provenance()
         )
-    with pytest.raises(UnsupportedTableError, match="scheme changed"):
+    with pytest.raises(UnsupportedTableError, match="spec changed"):
         changes(table, since=None)
     assert table.iceberg().scan().to_arrow().num_rows == 13
     with DuckDBEngine.open(lake.settings) as engine:

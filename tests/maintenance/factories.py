@@ -21,20 +21,20 @@ MIB = 1024 * 1024
 def part(
     key: PartitionKey,
     *,
-    full: Sequence[BinSize] = (),
-    light: Sequence[BinSize] = (),
+    major: Sequence[BinSize] = (),
+    minor: Sequence[BinSize] = (),
     files: int | None = None,
     depth: float = 0.0,
 ) -> PartitionLayout:
-    small = sum(each.files for each in full)
+    small = sum(each.files for each in major)
     return PartitionLayout(
         partition=key,
         files=small if files is None else files,
         small_files=small,
-        bytes=sum(each.bytes for each in full),
+        bytes=sum(each.bytes for each in major),
         depth=depth,
-        full=tuple(full),
-        light=tuple(light),
+        major=tuple(major),
+        minor=tuple(minor),
     )
 
 
@@ -58,7 +58,7 @@ def state(
         partitions=tuple(partitions),
         deletes=DeleteLayout(),
         manifests=ManifestLayout(manifests=1, entries=10, bytes=5_000, opened=1, opened_ideal=1),
-        other_schemes=False,
+        has_older_specs=False,
     )
     plain = TableState(
         table=TableName.parse(name),

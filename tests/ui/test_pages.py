@@ -200,7 +200,7 @@ def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     assert shown.selectbox(key="table").value == "raw.impressions"
     assert metrics(shown)["Files"] == "7"
     waiting, snapshots, *_ = (each.value for each in shown.dataframe)
-    assert set(waiting["action"]) == {"compact fully"}
+    assert set(waiting["action"]) == {"major compaction"}
     assert list(snapshots["operation"]) == ["append"] * 7
     assert set(snapshots["state"]) == {"alive"}
     head = str(full.table("raw.impressions").head().snapshot_id)

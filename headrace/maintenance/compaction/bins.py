@@ -26,7 +26,7 @@ class Reason(StrEnum):
 
     SMALL = "small"
     DELETES = "deleted rows"
-    OLDER_SCHEME = "older partition scheme"
+    OLDER_SPEC = "older partition spec"
     UNSORTED = "not sorted"
     OVERLAPS = "overlaps other files"
     FLAWED = "written so that some readers misread or refuse it"
@@ -66,7 +66,7 @@ DEFAULT_POLICY = CompactionPolicy()
 class Bin:
     """Files that are written anew together, and into as few as their size allows.
 
-    `partition` is None for files of an older partition scheme, whose rows may go anywhere.
+    `partition` is None for files of an older partition spec, whose rows may go anywhere.
     """
 
     partition: PartitionKey | None
@@ -97,7 +97,7 @@ class Triage:
     Args:
         target_bytes: Wanted size of a file.
         policy: What else is wanted.
-        spec_id: The current partition scheme.
+        spec_id: The current partition spec.
         sorts: Whether rows are to be sorted.
         order_id: The sort order that files must have then; None if no file can have it yet.
         deleted_shares: Share of a file's rows that may be deleted, by path.
@@ -114,7 +114,7 @@ class Triage:
     flawed: Collection[str] = frozenset()
 
     def bins(self, members: Sequence[FileEntry]) -> list[Bin]:
-        """Bin the files of one partition, or of older schemes; oldest first."""
+        """Bin the files of one partition, or of older specs; oldest first."""
         is_current = members[0].spec_id == self.spec_id
         why = {file.path: self._reasons(file) for file in members}
         taken = [file for file in members if why[file.path]]
@@ -136,7 +136,7 @@ class Triage:
         if file.path in self.flawed:
             found.add(Reason.FLAWED)
         if file.spec_id != self.spec_id:
-            found.add(Reason.OLDER_SCHEME)
+            found.add(Reason.OLDER_SPEC)
         elif self.sorts and not self._is_sorted(file):
             found.add(Reason.UNSORTED)
         return found
@@ -195,7 +195,7 @@ def _is_worth_it(files: Sequence[FileEntry], why: Mapping[str, set[Reason]]) -> 
 def by_place(
     files: Iterable[FileEntry], *, spec_id: int
 ) -> dict[PartitionKey | None, list[FileEntry]]:
-    """Part files by their partition; those of other schemes than `spec_id` are together at None."""
+    """Part files by their partition; those of other specs than `spec_id` are together at None."""
     places: dict[PartitionKey | None, list[FileEntry]] = {}
     for file in files:
         place = file.partition if file.spec_id == spec_id else None

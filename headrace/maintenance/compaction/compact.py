@@ -10,7 +10,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
 
 from headrace.errors import CommitConflictError, StorageError
-from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.bins import Bin, CompactionPolicy
 from headrace.maintenance.compaction.clustering import SortKey, find_order, sort_order_of
@@ -194,8 +194,8 @@ class _Run:
             raise
         self._remember(group, rewritten, commit)
         self.deletes_dropped += uses.drop(group)
-        scheme = Scheme.of(self.table.iceberg().metadata, table=str(self.table.name))
-        return {scheme.key_of(file) for file in rewritten.files if file.spec_id == scheme.spec_id}
+        spec = CurrentSpec.of(self.table.iceberg().metadata, table=str(self.table.name))
+        return {spec.key_of(file) for file in rewritten.files if file.spec_id == spec.spec_id}
 
     def _commit(
         self, group: Sequence[Bin], freed: Sequence[DataFile], rewritten: Rewritten
@@ -299,7 +299,7 @@ def _plan_again(
     places: Collection[Place],
     concerns: Callable[[FileEntry], bool],
 ) -> CompactionPlan:
-    """Plan what earlier groups left, or lost, in some partitions and among older schemes."""
+    """Plan what earlier groups left, or lost, in some partitions and among older specs."""
     version = table.head()
     spec_id = version.metadata.default_spec_id
 

@@ -29,7 +29,7 @@ class BinSize(NamedTuple):
     sequence: int
 
 
-def light_plan(
+def minor_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
     """Plan to put together the small files of like many rows, where enough of them came together."""
@@ -46,7 +46,7 @@ def light_plan(
     )
 
 
-def full_plan(
+def major_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
     """Plan what leaves nothing to do in a partition, or in all of them.
@@ -64,7 +64,7 @@ def full_plan(
 
 
 def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
-    """Say in numbers what a plan puts together, by partition; of older schemes by their own."""
+    """Say in numbers what a plan puts together, by partition; of older specs by their own."""
     found: dict[PartitionKey, tuple[BinSize, ...]] = {}
     for each in plan.bins:
         for key in {file.partition: None for file in each.files}:
@@ -111,13 +111,13 @@ def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileE
 
 
 def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[PartitionKey] | None:
-    """Name the partition to read; None, to read all of them, if files of older schemes are there."""
-    if partition is None or len(_schemes(version)) > 1:
+    """Name the partition to read; None, to read all of them, if files of older specs are there."""
+    if partition is None or len(_spec_ids(version)) > 1:
         return None
     return [partition]
 
 
-def _schemes(version: TableVersion) -> frozenset[int]:
+def _spec_ids(version: TableVersion) -> frozenset[int]:
     listed = manifests.manifests_of(version.snapshot, version.io)
     data = (each for each in listed if each.content == ManifestContent.DATA)
     return frozenset(each.partition_spec_id for each in data if manifests.has_live_files(each))

@@ -167,7 +167,7 @@ def plan_compaction(
 def files_of(
     version: TableVersion, partitions: Collection[PartitionKey] | None
 ) -> tuple[FileEntry, ...]:
-    """List files of some partitions, or all; older schemes do not stand in the way."""
+    """List files of some partitions, or all; older specs do not stand in the way."""
     if partitions is None:
         return version.files()
     spec_id = version.metadata.default_spec_id

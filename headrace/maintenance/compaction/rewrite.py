@@ -80,7 +80,7 @@ class Rewriter:
         The entries of the bins are those of `version`. If it raises no file is left behind.
 
         Raises:
-            CommitConflictError: If the table got another partition scheme meanwhile.
+            CommitConflictError: If the table got another partition spec meanwhile.
             CorruptFileError: If a file cannot be read, or has not the rows it is said to have.
             StorageError: If a file cannot be written.
 
@@ -106,7 +106,7 @@ class Rewriter:
 
     def _write(self, each: Bin, writer: TableWriter, version: TableVersion) -> None:
         if each.partition is not None and writer.spec_id != each.files[0].spec_id:
-            detail = "its partition scheme was changed meanwhile"
+            detail = "its partition spec was changed meanwhile"
             raise CommitConflictError(str(self._table.name), detail)
         rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
         if each.strategy is Strategy.SORT:

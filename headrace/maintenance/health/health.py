@@ -110,7 +110,7 @@ def _files(state: TableState) -> HealthPart:
         penalty=round(_FILES_WEIGHT * gone / layout.files) if layout.files else 0,
         gain=f"{gone:,} fewer files, scans save about {time_text(gain_s)}" if gone else "",
         gain_s=gain_s,
-        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.full),
+        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.major),
     )
 
 
@@ -210,7 +210,7 @@ def _clustering(state: TableState) -> HealthPart:
         else 0,
         gain=f"look-ups save about {time_text(gain_s)}" if bad else "",
         gain_s=gain_s if bad else 0.0,
-        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.full)
+        cost_bytes=sum(each.bytes for part in layout.partitions for each in part.major)
         if bad
         else 0,
     )

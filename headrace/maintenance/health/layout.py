@@ -12,8 +12,8 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.maintenance.compaction.clustering import SortKey, clustering_depth, declared_keys
 from headrace.maintenance.compaction.minor_major import (
     BinSize,
-    full_plan,
-    light_plan,
+    major_plan,
+    minor_plan,
     reasons,
     sizes,
 )
@@ -29,8 +29,8 @@ _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
 class PartitionLayout:
     """The files of one partition.
 
-    `full` are the bins of a whole compaction, `light` those of the full size tiers only. `why` says
-    what else than their size is wrong with files of `full`.
+    `major` are the bins of a major compaction, `minor` those of the full size tiers only. `why` says
+    what else than their size is wrong with files of `major`.
     """
 
     partition: PartitionKey
@@ -38,8 +38,8 @@ class PartitionLayout:
     small_files: int
     bytes: int
     depth: float = 0.0  # how many files hold a value of the sort key, on average; 0 if unsorted
-    full: tuple[BinSize, ...] = ()
-    light: tuple[BinSize, ...] = ()
+    major: tuple[BinSize, ...] = ()
+    minor: tuple[BinSize, ...] = ()
     why: tuple[str, ...] = ()
 
 
@@ -65,7 +65,7 @@ class Layout:
     partitions: tuple[PartitionLayout, ...]
     deletes: DeleteLayout
     manifests: ManifestLayout
-    other_schemes: bool  # whether files of older partition schemes are among them
+    has_older_specs: bool  # whether files of older partition specs are among them
     sorted_by: str = ""  # the leading column rows are to be sorted by
     flaws: Mapping[Flaw, int] = field(default_factory=dict)  # how many files have each
     flawed_bytes: int = 0
@@ -83,7 +83,7 @@ class Layout:
     @property
     def removable(self) -> int:
         """Files that a compaction of everything would make fewer."""
-        return sum(removed(each.full) for each in self.partitions)
+        return sum(removed(each.major) for each in self.partitions)
 
 
 def removed(bins: Iterable[BinSize]) -> int:
@@ -127,7 +127,7 @@ def _describe(table: Table, version: TableVersion, *, target_bytes: int) -> Layo
             table.metadata,
             files=Counter(file.partition for file in files if file.spec_id == spec_id),
         ),
-        other_schemes=any(file.spec_id != spec_id for file in files),
+        has_older_specs=any(file.spec_id != spec_id for file in files),
         sorted_by=keys[0].column if keys else "",
         flaws=count_flaws(flawed),
         flawed_bytes=sum(file.bytes for file in files if file.path in flawed),
@@ -144,9 +144,9 @@ def _partitions(
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in files:
         members.setdefault(file.partition, []).append(file)
-    whole = full_plan(version, target_bytes=target_bytes)
-    full, why = sizes(whole), reasons(whole)
-    light = sizes(light_plan(version, target_bytes=target_bytes))
+    everything = major_plan(version, target_bytes=target_bytes)
+    major, why = sizes(everything), reasons(everything)
+    minor = sizes(minor_plan(version, target_bytes=target_bytes))
     schema = version.metadata.schema()
     return tuple(
         PartitionLayout(
@@ -155,8 +155,8 @@ def _partitions(
             small_files=sum(is_small(file, target_bytes=target_bytes) for file in found),
             bytes=sum(file.bytes for file in found),
             depth=clustering_depth(found, keys[0], schema=schema).mean if keys else 0.0,
-            full=full.get(key, ()),
-            light=light.get(key, ()),
+            major=major.get(key, ()),
+            minor=minor.get(key, ()),
             why=why.get(key, ()),
         )
         for key, found in members.items()

@@ -44,7 +44,7 @@ def plan_limits(metadata: TableMetadata, *, foreign: bool = False) -> Limits:
     In tables of another catalog (`foreign`) nothing is set: whether old metadata files are deleted and
     which columns have bounds is for those to say who write them.
 
-    Schemas go that no snapshot was written with and no partition scheme needs, once there are more
+    Schemas go that no snapshot was written with and no partition spec needs, once there are more
     of them than `SCHEMAS_FINE`. Files are read by column id and need none of them.
     """
     properties, fewer = ({}, 0) if foreign else _lacking(metadata)

@@ -71,9 +71,9 @@ def layout_of(
 
     Args:
         extents: The manifests that list live files.
-        files: How many files of the current partition scheme each partition has.
+        files: How many files of the current partition spec each partition has.
         apart: Counts of entries that stay in manifests of their own and are opened by every plan:
-            those of each older partition scheme, and delete files.
+            those of each older partition spec, and delete files.
         entries_max: Entries that a rewrite puts into one manifest.
 
     """

@@ -136,7 +136,7 @@ def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> lis
                 keep=keep,
                 before_ms=now_ms,
                 now_ms=now_ms,
-                unsaid=table.lake.unsaid_retention,
+                defaults=table.lake.default_retention,
             )
         )
     except UnsupportedTableError:  # nobody can say what is kept; `commit.expire` says so
@@ -148,7 +148,9 @@ def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> lis
 def _kept(metadata: TableMetadata, *, keep: int) -> int:
     """Return how many snapshots the lake or the table wants kept, whichever are more."""
     try:
-        said = standard.retention(metadata.properties, table=metadata.location, unsaid=Retention())
+        said = standard.retention(
+            metadata.properties, table=metadata.location, defaults=Retention()
+        )
     except UnsupportedTableError:
         return keep
     return max(keep, said.snapshots_min or 0)
@@ -167,6 +169,6 @@ def _written_ms(table: LakeTable, loaded: Table, *, since_ms: int) -> dict[str, 
 
 def _times_ms(table: LakeTable, layout: Layout) -> dict[int, int]:
     """Look up when what maintenance would write anew was written."""
-    bins = [each for part in layout.partitions for each in (*part.full, *part.light)]
+    bins = [each for part in layout.partitions for each in (*part.major, *part.minor)]
     sequences = {layout.manifests.sequence, *(each.sequence for each in bins)}
     return table.lake.registry.commit_times(str(table.name), sequences)

@@ -26,13 +26,13 @@ from headrace.maintenance.health.wording import counted, size_text, span_text, t
 class Kind(StrEnum):
     """What an action does; none of them changes what rows a table has."""
 
-    LIGHT = "compact lightly"
-    FULL = "compact fully"
+    MINOR = "minor compaction"
+    MAJOR = "major compaction"
     MANIFESTS = "rewrite manifests"
     EXPIRE = "expire snapshots"
     LIMITS = "limit metadata"
-    LOOK = "look for unneeded files"
-    CLEAN_UP = "clean up"  # which a person starts: it is never run from the queue
+    FIND_ORPHANS = "find orphan files"
+    REMOVE_ORPHANS = "remove orphan files"  # only started by a person, never from the queue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,25 +94,25 @@ def _compactions(state: TableState, now_ms: int) -> Iterator[Action | Waiting]:
         written_ms = state.written_ms.get(key_to_text(each.partition))
         cold_ms = None if written_ms is None else written_ms + round(state.cold_after_s * 1000)
         if cold_ms is None or cold_ms <= now_ms:
-            if each.full:
-                yield _full(state, each)
-        elif each.light:
-            yield _light(state, each, written_s=(now_ms - (written_ms or 0)) / 1000)
-        elif each.full:
+            if each.major:
+                yield _major(state, each)
+        elif each.minor:
+            yield _minor(state, each, written_s=(now_ms - (written_ms or 0)) / 1000)
+        elif each.major:
             yield Waiting(
-                kind=Kind.FULL,
+                kind=Kind.MAJOR,
                 table=state.table,
                 partition=each.partition,
                 reason=f"still written to, fewer than {FILES_PER_TIER} small files of like many rows",
-                cost_bytes=_bytes(each.full),
+                cost_bytes=_bytes(each.major),
                 until_ms=cold_ms,
             )
 
 
-def _full(state: TableState, part: PartitionLayout) -> Action:
-    gone = removed(part.full)
+def _major(state: TableState, part: PartitionLayout) -> Action:
+    gone = removed(part.major)
     return Action(
-        kind=Kind.FULL,
+        kind=Kind.MAJOR,
         table=state.table,
         partition=part.partition,
         reason=", ".join(
@@ -122,23 +122,23 @@ def _full(state: TableState, part: PartitionLayout) -> Action:
         gain="; ".join(filter(None, (_fewer_files(gone), _closer(part))))
         or "rows as they should lie",
         gain_s=gone * (OPEN_FILE_S + ENTRY_S) + max(0.0, part.depth - 1) * OPEN_FILE_S,
-        steps=tuple(each.bytes for each in part.full),
-        since_ms=_since_ms(state, part.full),
+        steps=tuple(each.bytes for each in part.major),
+        since_ms=_since_ms(state, part.major),
     )
 
 
-def _light(state: TableState, part: PartitionLayout, *, written_s: float) -> Action:
-    gone = removed(part.light)
-    files = sum(each.files for each in part.light)
+def _minor(state: TableState, part: PartitionLayout, *, written_s: float) -> Action:
+    gone = removed(part.minor)
+    files = sum(each.files for each in part.minor)
     return Action(
-        kind=Kind.LIGHT,
+        kind=Kind.MINOR,
         table=state.table,
         partition=part.partition,
         reason=f"{files:,} small files of like many rows, written {span_text(written_s)} ago",
         gain=_fewer_files(gone),
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
-        steps=tuple(each.bytes for each in part.light),
-        since_ms=_since_ms(state, part.light),
+        steps=tuple(each.bytes for each in part.minor),
+        since_ms=_since_ms(state, part.minor),
     )
 
 
@@ -200,7 +200,7 @@ def _limits(state: TableState, _now_ms: int) -> Iterator[Action]:
 def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
     if state.look_due:
         yield Action(
-            kind=Kind.LOOK,
+            kind=Kind.FIND_ORPHANS,
             table=state.table,
             reason="nobody looked for a day" if state.orphan_bytes else "nobody looked yet",
             gain="says what a clean-up would free",
@@ -209,7 +209,7 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
         )
     elif not state.shared and state.orphan_bytes and state.orphan_bytes.value:
         yield Waiting(
-            kind=Kind.CLEAN_UP,
+            kind=Kind.REMOVE_ORPHANS,
             table=state.table,
             reason=f"frees {size_text(state.orphan_bytes.value)} when someone runs "
             f"`headrace tables cleanup {state.table}`",

@@ -86,14 +86,14 @@ class _Done:
 
 
 def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done:
-    light = action.kind is Kind.LIGHT
-    make = minor_major.light_plan if light else minor_major.full_plan
+    minor = action.kind is Kind.MINOR
+    make = minor_major.minor_plan if minor else minor_major.major_plan
     plan = make(table.head(), target_bytes=table.target_file_bytes(), partition=action.partition)
     plan = minor_major.first(plan, steps=len(action.steps))
     if not plan:
         return _Done(detail="there is nothing to put together any more")
     # files shrink when they are put together: a full run goes on until nothing is left to do
-    once = light or action.steps_left > 0
+    once = minor or action.steps_left > 0
     done = apply_compaction(
         table,
         plan,
@@ -136,7 +136,7 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
     )
 
 
-def _look(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
+def _find_orphans(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
     plan = plan_cleanup(table)
     found = f"{counted(len(plan.files), 'file')}, {size_text(plan.bytes)}, that nothing needs"
     said = f"{found}: `headrace tables cleanup {table.name}`" if plan else "every file is needed"
@@ -156,10 +156,10 @@ def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done
 
 
 _RUN: Mapping[Kind, Callable[[LakeTable, Action, str, Step], _Done]] = {
-    Kind.LIGHT: _compact,
-    Kind.FULL: _compact,
+    Kind.MINOR: _compact,
+    Kind.MAJOR: _compact,
     Kind.MANIFESTS: _rewrite_manifests,
     Kind.EXPIRE: _expire,
     Kind.LIMITS: _limit,
-    Kind.LOOK: _look,
+    Kind.FIND_ORPHANS: _find_orphans,
 }

@@ -71,8 +71,8 @@ class Change:
 
     Args:
         is_removed: Picks the live data and delete files that go.
-        touched: Partitions of scheme `spec_id` that hold what `is_removed` picks, besides files of
-            other schemes; None if any may.
+        touched: Partitions of spec `spec_id` that hold what `is_removed` picks, besides files of
+            other specs; None if any may.
         removed_paths: Files that must still be there when the commit lands.
         base_snapshot_id: The snapshot the change was computed from. If given, the commit is refused
             when rows it read were deleted since, or rows were added that `may_conflict`. With

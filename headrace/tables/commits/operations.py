@@ -19,7 +19,7 @@ from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import GarbageKeptError
 from headrace.iceberg import standard_properties
 from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST
-from headrace.iceberg.partitions import PartitionKey, Scheme
+from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.iceberg.retention import expired_before, lapsed
 from headrace.iceberg.snapshot_log import SnapshotRemoval
 from headrace.iceberg.updates import drop_ref, property_updates
@@ -106,11 +106,11 @@ def overwrite_partitions(
 
     Raises:
         ValueError: If a file lies outside `partitions`.
-        UnsupportedTableError: If the branch has files of an older partition scheme.
+        UnsupportedTableError: If the branch has files of an older partition spec.
 
     """
     wanted, metadata = frozenset(partitions), table.iceberg().metadata
-    scheme = Scheme.of(metadata, table=str(table.name))
+    spec = CurrentSpec.of(metadata, table=str(table.name))
     outside = keys_of(files, metadata) - wanted
     if outside:
         msg = f"files of `{table.name}` lie outside the overwritten partitions: {sorted(outside, key=str)}"
@@ -121,9 +121,9 @@ def overwrite_partitions(
             operation=Operation.OVERWRITE,
             added=tuple(files),
             provenance=provenance,
-            is_removed=scheme.picks(wanted),
+            is_removed=spec.picks(wanted),
             touched=wanted,
-            spec_id=scheme.spec_id,
+            spec_id=spec.spec_id,
             properties=properties or {},
             branch=branch,
             guard=guard,
@@ -288,7 +288,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
             keep=keep,
             before_ms=before_ms,
             now_ms=now_ms,
-            unsaid=table.lake.unsaid_retention,
+            defaults=table.lake.default_retention,
         )
         if not gone:
             return over

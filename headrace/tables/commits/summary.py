@@ -67,7 +67,7 @@ def summarize(
 
 
 def keys_of(files: Sequence[DataFile], metadata: TableMetadata) -> frozenset[PartitionKey]:
-    """Return the partitions of files, each by its own scheme."""
+    """Return the partitions of files, each by its own spec."""
     terms = partitions.all_terms(metadata)
     return frozenset(partitions.key_of_record(f.partition, terms[f.spec_id]) for f in files)
 

@@ -42,7 +42,7 @@ class AlterPlan:
     """What steps would make of a table; false if it is that way already.
 
     `schema`, `spec` and `name_mapping` are None where they stay as they are. `made_from` tells whether the table
-    changed since: its identity, and the ids of its schema and partition scheme.
+    changed since: its identity, and the ids of its schema and partition spec.
     """
 
     table: str
@@ -115,14 +115,14 @@ def plan_alter(
 
 
 def state_of(metadata: TableMetadata) -> tuple[str, int, int]:
-    """Tell a table's identity, schema and partition scheme, for `AlterPlan.made_from`."""
+    """Tell a table's identity, schema and partition spec, for `AlterPlan.made_from`."""
     return str(metadata.table_uuid), metadata.current_schema_id, metadata.default_spec_id
 
 
 def _spec_of(
     metadata: TableMetadata, schema: Schema, by: Sequence[str], *, table: str
 ) -> PartitionSpec:
-    """Build a scheme whose fields keep the ids and names they had in older ones, as readers expect."""
+    """Build a spec whose fields keep the ids and names they had in older ones, as readers expect."""
     terms = tuple(partitions.Term.parse(text) for text in by)
     repeated = {str(term) for term in terms if terms.count(term) > 1}
     if repeated:

@@ -27,7 +27,7 @@ def roles_of(
 ) -> Mapping[int, tuple[Role, ...]]:
     """Find the roles of every column that has one, by field id. Pure.
 
-    A column of an older partition scheme counts, and one that rows are `deleted_by`: other readers
+    A column of an older partition spec counts, and one that rows are `deleted_by`: other readers
     fail, and DuckDB 1.5 ends its process, on files whose partition or delete column is gone.
     """
     return _together((*_of_format(metadata, deleted_by), *_by_name(metadata)))
@@ -60,7 +60,7 @@ def _of_format(metadata: TableMetadata, deleted_by: Collection[int]) -> Iterator
 def _by_id(metadata: TableMetadata) -> Iterator[tuple[int, Role]]:
     terms = partitions.all_terms(metadata)
     for spec_id, spec in metadata.specs().items():
-        age = "" if spec_id == metadata.default_spec_id else " in an older scheme"
+        age = "" if spec_id == metadata.default_spec_id else " in an older spec"
         for each, term in zip(spec.fields, terms[spec_id], strict=True):
             yield each.source_id, Role(f"partitions it{age} (`{term}`)", frozenset({DROP}))
     for each in metadata.sort_order().fields:

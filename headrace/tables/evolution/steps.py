@@ -84,7 +84,7 @@ class Repartition:
 
     def __str__(self) -> str:
         wanted = ", ".join(self.by) or "nothing"
-        return f"partition by {wanted}: files there are keep the scheme they have"
+        return f"partition by {wanted}: files there are keep the spec they have"
 
 
 SchemaStep = AddColumn | DropColumn | RenameColumn | MoveColumn | WidenColumn | MakeOptional

@@ -24,7 +24,7 @@ from headrace.iceberg.updates import property_updates
 from headrace.tables.evolution.plan import AlterPlan, state_of
 
 _NAME_MAPPING = "schema.name-mapping.default"
-_LAST = -1  # "the one just added", in updates that set a schema or scheme
+_LAST = -1  # "the one just added", in updates that set a schema or spec
 
 
 def updates_of(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, ...]:

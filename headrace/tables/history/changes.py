@@ -39,7 +39,7 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     Raises:
         SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows, or the
             beginning is lost; never a silent full answer, nor a silent part of one.
-        UnsupportedTableError: If another program changed the partition scheme in between.
+        UnsupportedTableError: If another program changed the partition spec in between.
 
     """
     loaded = table.iceberg()
@@ -75,7 +75,7 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     try:
         keys = frozenset(partitions.key_from_text(text, terms) for text in texts)
     except ValueError as error:
-        detail = "its partition scheme changed between the two snapshots"
+        detail = "its partition spec changed between the two snapshots"
         raise UnsupportedTableError(str(table.name), detail) from error
     return Changes(
         since=since,

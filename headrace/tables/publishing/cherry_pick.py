@@ -58,7 +58,7 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
     refusal = why_not(picked, properties=metadata.properties)
     if refusal:
         raise PickRefusedError(str(table.name), snapshot_id, refusal)
-    return pick(table, [picked], tip_id=snapshot_id, branch=branch)
+    return cherry_pick_commits(table, [picked], tip_id=snapshot_id, branch=branch)
 
 
 def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
@@ -119,7 +119,7 @@ class Holdings:
         return found
 
 
-def pick(
+def cherry_pick_commits(
     table: LakeTable,
     picked: Sequence[CommitRecord],
     *,

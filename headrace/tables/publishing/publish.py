@@ -23,7 +23,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import sources_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.publishing.cherry_pick import Holdings, pick, why_not
+from headrace.tables.publishing.cherry_pick import Holdings, cherry_pick_commits, why_not
 from headrace.tables.refs.refs import fast_forward
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
@@ -238,7 +238,7 @@ def _pick(table: LakeTable, judged: PublishPlan) -> Published:
         _refuse_moved(table, judged, found)
 
     try:
-        done = pick(
+        done = cherry_pick_commits(
             table, judged.commits, tip_id=judged.head_id, branch=MAIN_BRANCH, guard=is_still_that
         )
     except AlreadyPublishedError as error:  # by someone else, a moment ago

@@ -109,7 +109,7 @@ class Planner:
         return [each for members in oldest_first for each in triage.bins(members)]
 
     def written(self, each: Bin, *, sequence: int, shrunk: float) -> list[FileEntry]:
-        """Files of the target size and one of what is left; older schemes go to two partitions."""
+        """Files of the target size and one of what is left; older specs go to two partitions."""
         sizes: dict[int, int] = {}
         for number, file in enumerate(each.files):
             to = number % 2 if each.partition is None else int(str(each.partition[0]))
@@ -220,7 +220,7 @@ def test_a_file_alone_is_rewritten_only_if_it_must_be() -> None:
     assert sort.plan([file_of("small", order_id=ORDER)]) == []
     for planner, file, reason in (
         (pack, file_of("deletes", size=500, deleted=1), Reason.DELETES),
-        (pack, file_of("older", size=500, spec_id=OLDER), Reason.OLDER_SCHEME),
+        (pack, file_of("older", size=500, spec_id=OLDER), Reason.OLDER_SPEC),
         (sort, file_of("unsorted", size=500), Reason.UNSORTED),
     ):
         (each,) = planner.plan([file])

@@ -64,7 +64,7 @@ def sick_of(name: str) -> TableState:
     held = dataclasses.replace(plain, layout=dataclasses.replace(plain.layout, bytes=40 * MIB))
     overlapping = BinSize(files=12, files_out=12, bytes=40 * MIB, sequence=1)
     return {
-        "small files": state(partitions=[part((1,), full=[small_files(10)])]),
+        "small files": state(partitions=[part((1,), major=[small_files(10)])]),
         "deletes": layout_with(
             held,
             deletes=DeleteLayout(delete_files=2, data_files=4, data_bytes=20 * MIB, opened=8),
@@ -73,7 +73,7 @@ def sick_of(name: str) -> TableState:
         "manifests": layout_with(held, manifests=scattered()),
         "orphan bytes": dataclasses.replace(held, orphan_bytes=MEASURED, orphan_files=MEASURED),
         "clustering": layout_with(
-            state(partitions=[part((1,), files=12, full=[overlapping], depth=9.0)]),
+            state(partitions=[part((1,), files=12, major=[overlapping], depth=9.0)]),
             sorted_by="session",
         ),
         "metadata bytes": state(limits=Limits(properties={"a": "b"})),
@@ -128,7 +128,7 @@ def test_a_score_is_from_0_to_100_and_the_worst_part_first(
 ) -> None:
     found = layout_with(
         state(
-            partitions=[part((1,), full=[small_files(files)])],
+            partitions=[part((1,), major=[small_files(files)])],
             snapshots=snapshots,
             expirable=expirable,
             metadata_bytes=metadata_bytes,

@@ -116,7 +116,7 @@ def test_a_few_old_schemas_are_no_reason_for_a_commit(lake: Lake) -> None:
     assert not plan_limits(table.iceberg().metadata)
 
 
-def test_a_schema_stays_while_a_partition_scheme_needs_a_column_of_it(lake: Lake) -> None:
+def test_a_schema_stays_while_a_partition_spec_needs_a_column_of_it(lake: Lake) -> None:
     table = lake.create(NAME, pa.schema([pa.field("a", pa.int64())]), partition_by=["a"])
     for columns in range(SCHEMAS_FINE + 3):
         fields = [
@@ -126,7 +126,7 @@ def test_a_schema_stays_while_a_partition_scheme_needs_a_column_of_it(lake: Lake
         lake.create(NAME, pa.schema(fields), partition_by=["a"])
     metadata = table.iceberg().metadata
     assert plan_limits(metadata).schemas
-    # as after a drop of `a`: the scheme that partitions by it is only known from older schemas
+    # as after a drop of `a`: the spec that partitions by it is only known from older schemas
     current = metadata.schema()
     fields = [field for field in current.fields if field.name != "a"]
     without = Schema(*fields, schema_id=99)

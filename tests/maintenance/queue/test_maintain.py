@@ -81,11 +81,11 @@ def test_a_partition_written_a_moment_ago_waits_until_many_files_came_together(l
     table = untidy(lake, files=8)
     first = maintain(lake)
     assert first.results == ()
-    assert [each.kind for each in first.plan.waiting] == [Kind.FULL, Kind.FULL]
+    assert [each.kind for each in first.plan.waiting] == [Kind.MAJOR, Kind.MAJOR]
     for number in range(8, 16):
         add(table, [number])
     second = maintain(lake)
-    assert [result.action.kind for result in second.results] == [Kind.LIGHT]
+    assert [result.action.kind for result in second.results] == [Kind.MINOR]
     assert len(table.head().files(partitions=[day_key(0)])) == 1
     assert len(table.head().files(partitions=[day_key(1)])) == 4
     assert ids_of(table) == list(range(16))
@@ -163,7 +163,7 @@ def test_what_another_commit_invalidated_is_planned_again_and_nothing_comes_back
     lake: Lake,
 ) -> None:
     table = untidy(lake)
-    action = planned(lake, Kind.FULL)
+    action = planned(lake, Kind.MAJOR)
     key = action.partition or ()
     files = write_batches(table, [events([70], day=0 if key == day_key(0) else 1)])
     operations.overwrite_partitions(table, files, partitions=[key], provenance=Provenance())
@@ -177,7 +177,7 @@ def test_an_action_that_loses_a_race_is_no_failure(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untidy(lake)
-    action = planned(lake, Kind.FULL)
+    action = planned(lake, Kind.MAJOR)
 
     def loses(*_: object, **__: object) -> None:
         raise CommitConflictError("raw.events", "another commit was first")
@@ -261,7 +261,7 @@ def test_manifests_are_rewritten_once_and_not_a_second_time(lake: Lake) -> None:
 
 def test_a_dropped_table_is_a_failure_of_its_action_only(lake: Lake) -> None:
     untidy(lake, "raw.a")
-    action = planned(lake, Kind.FULL)
+    action = planned(lake, Kind.MAJOR)
     lake.catalog.drop_table(("raw", "a"))
     done = run_action(lake, action)
     assert done.outcome is Outcome.FAILED
@@ -343,11 +343,11 @@ def test_maintenance_looks_for_orphans_once_a_day_and_leaves_taking_them_to_a_pe
         left = write_batches(table, [events([99])])
         intents.landed(lake.registry, left)  # as if its writer had ended
         first = maintain(lake, cold_after_s=FINISHED)
-        assert [each.action.kind for each in first.results] == [Kind.LOOK]
+        assert [each.action.kind for each in first.results] == [Kind.FIND_ORPHANS]
         assert "1 file, " in first.results[0].detail
         second = maintain(lake, cold_after_s=FINISHED)
         assert not second.results
         (waiting,) = second.plan.waiting
-        assert waiting.kind is Kind.CLEAN_UP
+        assert waiting.kind is Kind.REMOVE_ORPHANS
         assert "`headrace tables cleanup raw.events`" in waiting.reason
         assert Path(local_path(left[0].file_path)).exists()

@@ -52,7 +52,7 @@ def tables(draw: st.DrawFn) -> TableState:
     days = range(draw(st.integers(0, 5)))
     found = state(
         f"raw.t{number}",
-        partitions=[part((day,), full=draw(bins), light=draw(bins), files=50) for day in days],
+        partitions=[part((day,), major=draw(bins), minor=draw(bins), files=50) for day in days],
         written={(day,): draw(st.integers(0, 2 * HOUR_MS)) for day in days if draw(st.booleans())},
         expirable=draw(st.sampled_from([0, 50])),
         limits=Limits(properties={"a": "b"}) if draw(st.booleans()) else Limits(),
@@ -132,41 +132,43 @@ def test_healthy_tables_have_nothing_to_do() -> None:
     assert plan.waiting == ()
 
 
-def test_a_partition_still_written_to_is_compacted_lightly_and_a_finished_one_fully() -> None:
+def test_a_partition_still_written_to_gets_minor_compactions_and_a_finished_one_a_major_one() -> (
+    None
+):
     many, few = small_files(9), small_files(3)
     found = state(
         partitions=[
-            part(("busy",), full=[small_files(12)], light=[many]),
-            part(("quiet",), full=[few]),
-            part(("done",), full=[few]),
+            part(("busy",), major=[small_files(12)], minor=[many]),
+            part(("quiet",), major=[few]),
+            part(("done",), major=[few]),
         ],
         written={("busy",): 60_000, ("quiet",): 60_000, ("done",): 2 * HOUR_MS},
     )
     plan = plan_maintenance([found], now=NOW)
     kinds = {action.partition: action.kind for action in plan.actions}
-    assert kinds == {("busy",): Kind.LIGHT, ("done",): Kind.FULL}
+    assert kinds == {("busy",): Kind.MINOR, ("done",): Kind.MAJOR}
     (waiting,) = plan.waiting
     assert waiting.partition == ("quiet",)
     assert waiting.until_ms == NOW_MS - 60_000 + HOUR_MS
     later = NOW + dt.timedelta(hours=1)
     again = plan_maintenance([found], now=later)
-    assert {action.kind for action in again.actions} == {Kind.FULL}
+    assert {action.kind for action in again.actions} == {Kind.MAJOR}
 
 
 def test_what_costs_little_for_what_it_gains_is_before_a_large_rewrite() -> None:
     found = layout_with(
         state(
-            partitions=[part((1,), full=[small_files(20, bytes=100 * MIB)], files=20)],
+            partitions=[part((1,), major=[small_files(20, bytes=100 * MIB)], files=20)],
             expirable=80,
         ),
         manifests=scattered(),
     )
     plan = plan_maintenance([found], now=NOW)
-    assert [action.kind for action in plan.actions] == [Kind.EXPIRE, Kind.MANIFESTS, Kind.FULL]
+    assert [action.kind for action in plan.actions] == [Kind.EXPIRE, Kind.MANIFESTS, Kind.MAJOR]
 
 
 def test_a_step_larger_than_the_whole_budget_says_how_much_it_needs() -> None:
-    found = state(partitions=[part((1,), full=[small_files(20, bytes=100 * MIB)], files=20)])
+    found = state(partitions=[part((1,), major=[small_files(20, bytes=100 * MIB)], files=20)])
     plan = plan_maintenance([found], budget_bytes=10 * MIB, now=NOW)
     assert not plan
     (waiting,) = plan.waiting
@@ -176,7 +178,7 @@ def test_a_step_larger_than_the_whole_budget_says_how_much_it_needs() -> None:
 def test_of_one_partition_the_budget_takes_as_many_bins_as_fit() -> None:
     steps = [small_files(10, bytes=40 * MIB) for _ in range(5)]
     plan = plan_maintenance(
-        [state(partitions=[part((1,), full=steps)])], budget_bytes=100 * MIB, now=NOW
+        [state(partitions=[part((1,), major=steps)])], budget_bytes=100 * MIB, now=NOW
     )
     (action,) = plan.actions
     assert (len(action.steps), action.steps_left) == (2, 3)
@@ -201,7 +203,7 @@ def served(found: TableState, actions: Sequence[Action]) -> TableState:
     def without(each: PartitionLayout) -> PartitionLayout:
         done = [a for a in actions if a.table == found.table and a.partition == each.partition]
         steps = sum(len(action.steps) for action in done)
-        return replace(each, full=each.full[steps:])
+        return replace(each, major=each.major[steps:])
 
     return layout_with(found, partitions=tuple(map(without, found.layout.partitions)))
 
@@ -218,7 +220,7 @@ def test_a_table_that_gains_least_is_served_though_others_never_run_out(
 ) -> None:
     poor = state(
         "raw.poor",
-        partitions=[part((1,), full=[small_files(2, bytes=bin_bytes, sequence=1)] * poor_bins)],
+        partitions=[part((1,), major=[small_files(2, bytes=bin_bytes, sequence=1)] * poor_bins)],
         times_ms={1: NOW_MS - FAR_PAST_MS},
     )
     for round_ in range(poor_bins * 2):
@@ -227,7 +229,7 @@ def test_a_table_that_gains_least_is_served_though_others_never_run_out(
         rich = [
             state(
                 f"raw.rich{number}",
-                partitions=[part((1,), full=[small_files(40, bytes=MIB, sequence=2)] * 50)],
+                partitions=[part((1,), major=[small_files(40, bytes=MIB, sequence=2)] * 50)],
                 times_ms={2: now_ms},
             )
             for number in range(busy)
@@ -260,6 +262,6 @@ def test_rounds_of_a_lake_at_rest_end_with_an_empty_queue(
 
 
 def test_actions_name_their_partition_as_the_table_does() -> None:
-    found = state(partitions=[part((dt.date(2024, 5, 1),), full=[small_files(3)])])
+    found = state(partitions=[part((dt.date(2024, 5, 1),), major=[small_files(3)])])
     (action,) = plan_maintenance([found], now=NOW).actions
-    assert action.key == ("raw.events", "compact fully", '["2024-05-01"]')
+    assert action.key == ("raw.events", "major compaction", '["2024-05-01"]')

@@ -125,7 +125,7 @@ def test_partition_sort_and_identity_columns_of_any_program_stay(lake: Lake) -> 
     alter.alter(table, RenameColumn("place", to="town"), RenameColumn("id", to="key"))
     assert table.iceberg().schema().identifier_field_names() == {"key"}
     alter.repartition(table, partition_by=[])
-    with pytest.raises(AlterRefusedError, match="in an older scheme"):
+    with pytest.raises(AlterRefusedError, match="in an older spec"):
         alter.drop_column(table, "city")
 
 

@@ -1,4 +1,4 @@
-"""New partition schemes and wider columns: everything stays readable and is found."""
+"""New partition specs and wider columns: everything stays readable and is found."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,7 +58,7 @@ def _back_and_forth(table: LakeTable) -> None:
     alter.repartition(table, partition_by=["day(event_time)"])
 
 
-def test_a_scheme_that_was_there_before_is_taken_again_with_its_ids(lake: Lake) -> None:
+def test_a_spec_that_was_there_before_is_taken_again_with_its_ids(lake: Lake) -> None:
     table = events_table(lake)
     _back_and_forth(table)
     before = table.iceberg().metadata

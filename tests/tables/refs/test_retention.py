@@ -118,7 +118,7 @@ def test_nothing_expires_that_the_format_keeps_and_all_else_does(
     now_ms = history.now_ms + STEP_MS
     gone = set(
         expired_before(
-            metadata, keep=keep, before_ms=LATER_MS, now_ms=now_ms, unsaid=FORMAT_RETENTION
+            metadata, keep=keep, before_ms=LATER_MS, now_ms=now_ms, defaults=FORMAT_RETENTION
         )
     )
     named_ids = {ref.snapshot_id for ref in refs_made.values()}
@@ -193,7 +193,11 @@ def test_nothing_expires_or_goes_for_good_where_the_table_says_its_files_are_sha
         state = table_state(table)
         assert (state.expirable, state.look_due, state.shared) == (0, False, True)
         waiting = propose(state, now_ms=state.read_at_ms)
-        assert {each.kind for each in waiting} & {Kind.EXPIRE, Kind.LOOK, Kind.CLEAN_UP} == set()
+        assert {each.kind for each in waiting} & {
+            Kind.EXPIRE,
+            Kind.FIND_ORPHANS,
+            Kind.REMOVE_ORPHANS,
+        } == set()
 
 
 def test_refs_that_say_no_age_end_at_the_tables(catalog: Catalog, settings: Settings) -> None:
