@@ -66,7 +66,7 @@ def test_the_plan_shows_the_queue_with_reasons_and_changes_nothing(
     assert result.exit_code == 0
     assert "2 actions" in result.stdout
     assert "3 of 3 files small" in result.stdout
-    assert "2 files fewer, scans save" in result.stdout
+    assert "2 fewer files, scans save" in result.stdout
     assert "nothing was changed" in result.stdout
     assert untidy.iceberg().metadata_location == at
 

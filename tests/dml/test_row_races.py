@@ -178,7 +178,7 @@ def test_a_merge_planned_before_a_rollback_does_not_double_what_it_brings_back(l
     version = table.head()
     new = NewRows.of(arrow([row(1, value=7)]), version, key=("user_id",))
     table.iceberg().manage_snapshots().set_current_snapshot(first).commit()
-    with pytest.raises(CommitConflictError, match="taken back behind snapshot"):
+    with pytest.raises(CommitConflictError, match="rolled back behind snapshot"):
         merge_into(table, version, new, provenance=Provenance())
     assert rows_of(table) == in_order([row(1), row(2)])
 
@@ -189,7 +189,7 @@ def test_a_refused_change_leaves_no_data_file_behind(lake: Lake) -> None:
     version = table.head()
     add_rows(table, [row(2)])
     before = sorted(Path(lake.settings.warehouse).rglob("*.parquet"))
-    with pytest.raises(CommitConflictError, match="brought rows meanwhile"):
+    with pytest.raises(CommitConflictError, match="was added concurrently"):
         rewrite(
             table,
             version,

@@ -1,4 +1,4 @@
-"""Compaction of any PyIceberg table; no lake is needed. People reach it as `hr.compact`."""
+"""Compaction of any PyIceberg table, without a lake. Its public name is `hr.compact`."""
 
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ class TableCompaction:
     def apply(
         self, *, run_id: str = "", progress: Progress = lambda _done, _total: None
     ) -> CompactionResult:
-        """Do it, as `apply_compaction` says."""
+        """Apply the plan; raises what `apply_compaction` raises."""
         with OpenLake.of(self._catalog, settings=self._settings) as lake:
             return apply_compaction(
                 lake.table(self.plan.table), self.plan, run_id=run_id, progress=progress
@@ -51,23 +51,23 @@ def compact(
     policy: CompactionPolicy | None = None,
     settings: Settings | None = None,
 ) -> TableCompaction:
-    """Plan a compaction of a table of any PyIceberg catalog; nothing is changed before `apply`.
+    """Plan a compaction of a table of any PyIceberg catalog; nothing changes until `apply`.
 
-    Rows stay what they are, and so do the table's snapshots, schema and properties; other writers
-    may go on meanwhile. Locks and a record of what was done lie in `.headrace` of the working
-    directory, or where `HEADRACE_STATE_DIR` says.
+    Compaction keeps the rows, snapshots, schema and properties of the table, and other writers may
+    commit at the same time. Locks and the record of commits are kept in `.headrace` of the working
+    directory, or in `HEADRACE_STATE_DIR` if that is set.
 
     Args:
         table: As `catalog.load_table` returns it.
-        target_bytes: Wanted size of a file; by default what the table's own property
-            `write.target-file-size-bytes` says, or 128 MiB.
-        policy: Whether to sort, by what, and how much to commit at once.
-        settings: Where state lies, and how much memory sorting may take.
+        target_bytes: Target size of a file; by default the table's property
+            `write.target-file-size-bytes`, or 128 MiB.
+        policy: Whether and by what to sort, and how much to commit at once.
+        settings: The state folder, and the memory limit for sorting.
 
     Raises:
         InvalidNameError: If the table's name is not `namespace.name` of plain identifiers.
-        UnsupportedTableError: If it is no table of a catalog, not of format version 2, or has
-            files that cannot be rewritten here.
+        UnsupportedTableError: If the table belongs to no catalog, is not of format version 2, or
+            has files that cannot be rewritten.
 
     """
     name = table.name()

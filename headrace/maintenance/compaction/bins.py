@@ -1,4 +1,4 @@
-"""Which files of one partition to write anew together, and why."""
+"""Choose which files of one partition to rewrite together, and why."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,14 +15,14 @@ GROUP_BYTES = 1024 * MIB
 
 
 class Strategy(StrEnum):
-    """How the rows of a rewritten file lie: as they came, or by the table's sort keys."""
+    """Row order of a rewritten file: the order of its inputs, or the table's sort keys."""
 
     PACK = "pack"
     SORT = "sort"
 
 
 class Reason(StrEnum):
-    """Why a file is rewritten; all but the first hold whatever its size."""
+    """Why a file is rewritten; every reason but the first applies to files of any size."""
 
     SMALL = "small"
     DELETES = "deleted rows"
@@ -34,16 +34,16 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CompactionPolicy:
-    """What a compaction is to reach, besides the size of files.
+    """What a compaction should achieve besides the target file size.
 
     Args:
-        strategy: By default rows are sorted if the table says by what, else only packed.
-        sort_by: Columns to sort by instead of those the table declares.
+        strategy: By default rows are sorted if the table declares sort keys, else only packed.
+        sort_by: Columns to sort by instead of the table's declared keys.
         deleted_share_min: Rewrite a file once more than this share of its rows may be deleted.
-        runs_max: Sort a partition as a whole once it has more separately sorted runs than this; 1
-            sorts it fully. By default runs that are large stay as they are.
+        runs_max: Sort a whole partition once it has more separately sorted runs than this; 1
+            sorts it fully. By default large runs are kept as they are.
         group_bytes: Commit after about this many bytes, so that a large table makes progress and
-            a conflict costs no more. A partition that is sorted is never parted.
+            a conflict loses no more than this. A sorted partition is never split over groups.
 
     """
 
@@ -64,9 +64,9 @@ DEFAULT_POLICY = CompactionPolicy()
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Files that are written anew together, and into as few as their size allows.
+    """Files that are rewritten together, into as few files as their size allows.
 
-    `partition` is None for files of an older partition spec, whose rows may go anywhere.
+    `partition` is None for files of an older partition spec, whose rows may go to any partition.
     """
 
     partition: PartitionKey | None
@@ -86,20 +86,20 @@ class Bin:
 
 
 def is_small(file: FileEntry, *, target_bytes: int) -> bool:
-    """Whether a file is worth putting together with others."""
+    """Whether a file is small enough to be merged with others."""
     return file.bytes < SMALL_SHARE * target_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Triage:
-    """Picks the files of one partition that are rewritten.
+    """Selects the files of one partition to rewrite.
 
     Args:
-        target_bytes: Wanted size of a file.
-        policy: What else is wanted.
+        target_bytes: Target size of a file.
+        policy: What else the compaction should achieve.
         spec_id: The current partition spec.
-        sorts: Whether rows are to be sorted.
-        order_id: The sort order that files must have then; None if no file can have it yet.
+        sorts: Whether rows are sorted.
+        order_id: The sort order that sorted files carry; None if no file can carry it yet.
         deleted_shares: Share of a file's rows that may be deleted, by path.
         flawed: The paths of files that some readers misread or refuse.
 
@@ -114,7 +114,7 @@ class Triage:
     flawed: Collection[str] = frozenset()
 
     def bins(self, members: Sequence[FileEntry]) -> list[Bin]:
-        """Bin the files of one partition, or of older specs; oldest first."""
+        """Bin the files of one partition, or those of older specs; oldest first."""
         is_current = members[0].spec_id == self.spec_id
         why = {file.path: self._reasons(file) for file in members}
         taken = [file for file in members if why[file.path]]
@@ -149,7 +149,7 @@ class Triage:
     ) -> bool:
         if self.policy.runs_max is None:
             return False
-        # files that one commit sorted are one run: they follow each other in the order of the keys
+        # files sorted by one commit form one run: their key ranges do not overlap
         going = {file.path for file in taken}
         staying = {file.sequence for file in members if file.path not in going}
         return len(staying) + bool(taken) > self.policy.runs_max
@@ -195,7 +195,7 @@ def _is_worth_it(files: Sequence[FileEntry], why: Mapping[str, set[Reason]]) -> 
 def by_place(
     files: Iterable[FileEntry], *, spec_id: int
 ) -> dict[PartitionKey | None, list[FileEntry]]:
-    """Part files by their partition; those of other specs than `spec_id` are together at None."""
+    """Group files by partition; files of specs other than `spec_id` are grouped under None."""
     places: dict[PartitionKey | None, list[FileEntry]] = {}
     for file in files:
         place = file.partition if file.spec_id == spec_id else None
@@ -204,7 +204,7 @@ def by_place(
 
 
 def grouped(bins: Iterable[Bin], *, group_bytes: int) -> tuple[tuple[Bin, ...], ...]:
-    """Put neighbouring bins together up to `group_bytes`; a larger bin is a group of its own."""
+    """Group neighbouring bins up to `group_bytes`; a larger bin is a group of its own."""
     groups: list[list[Bin]] = []
     size = 0
     for each in bins:
@@ -219,8 +219,8 @@ def grouped(bins: Iterable[Bin], *, group_bytes: int) -> tuple[tuple[Bin, ...], 
 def deleted_shares(files: Iterable[FileEntry]) -> dict[str, float]:
     """Estimate the deleted share of the rows of every file that delete files apply to.
 
-    Those of one file are counted; those of a partition are spread over its files. How many rows
-    are deleted by value nobody can tell without reading: such a file counts as wholly deleted.
+    Deletes of one file are counted; deletes of a partition are spread evenly over its files. The
+    effect of equality deletes is unknown without reading, so such a file counts as fully deleted.
     """
     deleted = [file for file in files if file.deletes]
     rows: Counter[str] = Counter()

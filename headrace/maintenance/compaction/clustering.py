@@ -1,4 +1,4 @@
-"""In which order a table's rows should lie, which files have it, and how far files overlap."""
+"""The order a table's rows should be in, which files are in it, and how far files overlap."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -44,13 +44,13 @@ class ClusteringDepth:
 
 
 def declared_keys(metadata: TableMetadata, *, table: str) -> tuple[SortKey, ...]:
-    """Read what a table says its rows are to be sorted by; empty if it says nothing.
+    """Read the sort keys a table declares; empty if it declares none.
 
-    That is what its stream's `cluster_by` says, otherwise its Iceberg sort order. An order by
-    transforms of columns, which other programs may declare, counts as none: nobody here sorts so.
+    The stream's `cluster_by` comes first, then the Iceberg sort order. A sort order over column
+    transforms, which other programs may declare, is ignored: headrace does not sort by transforms.
 
     Raises:
-        UnsupportedTableError: If it names a column that cannot be sorted by.
+        UnsupportedTableError: If a key is a column that cannot be sorted by.
 
     """
     if CLUSTER_BY in metadata.properties:
@@ -76,7 +76,7 @@ def keys_by_name(columns: Sequence[str], schema: Schema, *, table: str) -> tuple
     """Build ascending keys of columns.
 
     Raises:
-        UnsupportedTableError: If there is no such column, or it holds lists or structs.
+        UnsupportedTableError: If a column does not exist, or holds lists or structs.
 
     """
     found: list[SortKey] = []
@@ -91,7 +91,7 @@ def keys_by_name(columns: Sequence[str], schema: Schema, *, table: str) -> tuple
 
 
 def sort_order_of(keys: Sequence[SortKey], *, order_id: int) -> SortOrder:
-    """Write keys as an Iceberg sort order."""
+    """Build the Iceberg sort order of these keys."""
     fields = [
         SortField(
             source_id=key.field_id,
@@ -114,10 +114,10 @@ def find_order(metadata: TableMetadata, keys: Sequence[SortKey]) -> int | None:
 def clustering_depth(
     files: Iterable[FileEntry], key: SortKey, *, schema: Schema
 ) -> ClusteringDepth:
-    """Tell from bounds alone how many files a look-up of one value has to open.
+    """Compute from bounds alone how many files a look-up of one value opens.
 
-    Pure. Partitions are taken apart first. A file without bounds may hold any value; one with
-    nothing but nulls holds none.
+    Pure. Each partition is measured separately. A file without bounds may hold any value; a file
+    of nulls only holds none.
     """
     kind = schema.find_type(key.field_id)
     by_partition: dict[tuple[int, PartitionKey], list[FileEntry]] = {}
@@ -147,7 +147,7 @@ def _depths(bounds: Sequence[tuple[Any, Any] | None]) -> list[int]:
     """Count, for every file, the files that hold its first value, itself included."""
     known = [each for each in bounds if each is not None]
     anywhere = len(bounds) - len(known)
-    # at one value files open before others close: both ends of a range belong to it
+    # at equal values ranges open before others close, because both ends belong to a range
     ends = sorted(
         [(low, 0) for low, _ in known] + [(high, 1) for _, high in known],
     )

@@ -1,4 +1,4 @@
-"""Compaction: many small files become few, deletes are applied, rows stay as they are."""
+"""Compaction: merge small files, apply deletes, keep every row."""
 
 import time
 from collections import Counter
@@ -22,7 +22,7 @@ from headrace.tables.commits.operations import Commit, Provenance, replace_files
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry, TableVersion
 
-TRIES_MAX = 3  # a partition that is overwritten under us is planned again this often
+TRIES_MAX = 3  # attempts at a partition that concurrent commits keep changing
 PASSES_MAX = 8  # a pass at least halves the files it takes, and most partitions need one
 Place = PartitionKey | None
 Progress = Callable[[int, int], None]
@@ -30,9 +30,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class CompactionResult:
-    """What a compaction did; no commit when there was nothing to do.
+    """What a compaction did; `commit` is None when there was nothing to do.
 
-    `partitions_lost` were changed by others whenever they were tried; another run takes them.
+    `partitions_lost` counts partitions that concurrent commits changed at every attempt; the next
+    run compacts them.
     """
 
     table: TableName
@@ -59,9 +60,9 @@ def compact(
     policy: CompactionPolicy | None = None,
     run_id: str = "",
 ) -> CompactionResult:
-    """Plan and apply. Idempotent: a second run plans nothing.
+    """Plan and apply a compaction. Idempotent: a second run plans nothing.
 
-    Size and policy are those of the lake's settings if not given.
+    Target size and policy default to the table's properties and the lake's settings.
 
     Raises:
         CommitConflictError: If it lost to other commits and could commit nothing.
@@ -76,7 +77,7 @@ def compact(
 
 
 def target_of(table: LakeTable, asked_bytes: int | None) -> int:
-    """Say how large files should be: as asked, as the table itself says, as the lake does."""
+    """Return the target file size: the argument, else the table's property, else the lake's."""
     return table.target_file_bytes() if asked_bytes is None else asked_bytes
 
 
@@ -88,21 +89,21 @@ def apply_compaction(
     progress: Progress = lambda _done, _total: None,
     passes_max: int = PASSES_MAX,
 ) -> CompactionResult:
-    """Rewrite the plan's bins and swap them in, group by group, each with one `replace` snapshot.
+    """Rewrite the plan's bins and commit them group by group, one `replace` snapshot per group.
 
-    Packed rows keep their order inside a bin; sorted ones are in the order of the keys, equal ones
-    as they came. Memory is bounded, whatever the size of a bin. Appends may land meanwhile; both
-    survive. A group whose files are replaced or lose rows meanwhile is planned again; what was
-    committed before stays.
+    Packed rows keep their order inside a bin; sorted rows follow the keys, with ties in input
+    order. Memory is bounded for bins of any size. Concurrent appends are kept. A group whose input
+    files are replaced or get new deletes by a concurrent commit is planned again; groups committed
+    earlier stay committed.
 
-    Files shrink when they are put together (60 of 5 rows to a quarter of their bytes), so what comes
-    out may be small again: those partitions are planned once more until nothing is left to do, or
-    `passes_max` passes are over; with 1, exactly the plan is done.
+    Files shrink when they are merged (60 files of 5 rows to a quarter of their bytes), so the
+    output may be small again: those partitions are planned again until nothing is left to do or
+    `passes_max` passes are done. With 1, exactly the given plan is applied.
 
     Raises:
-        CommitConflictError: If it lost to other commits and could commit nothing.
+        CommitConflictError: If concurrent commits won every time and nothing was committed.
         CorruptFileError: If a file cannot be read; its group was not changed.
-        StorageError: If a file cannot be written; the group was not changed.
+        StorageError: If a file cannot be written; its group was not changed.
 
     """
     run = _Run(table=table, plan=plan, run_id=run_id, progress=progress)
@@ -115,7 +116,7 @@ def apply_compaction(
 
 @dataclass(kw_only=True)
 class _Run:
-    """One compaction under way."""
+    """State of one running compaction."""
 
     table: LakeTable
     plan: CompactionPlan
@@ -131,14 +132,14 @@ class _Run:
     deletes_dropped: int = 0
     error: CommitConflictError | None = None
     losses: Counter[Place] = field(default_factory=Counter)
-    lost_last: set[Place] = field(default_factory=set)  # in the last pass, so that none followed
+    lost_last: set[Place] = field(default_factory=set)  # by the last pass, with no pass after it
 
     def follow(self, *, passes_max: int) -> None:
-        """Go through the groups of the plan, and through plans of what they left."""
+        """Apply the plan, then further plans for what it left, up to `passes_max` passes."""
         sequence_max = self.plan.sequence_max
 
         def concerns(file: FileEntry) -> bool:
-            # beside a running ingest each pass would otherwise find, and rewrite, one more file
+            # otherwise each pass beside a running ingest would find one more file to rewrite
             return file.path in self.written or file.sequence <= sequence_max
 
         plan = self.plan
@@ -154,15 +155,15 @@ class _Run:
                     return
                 plan = _plan_again(self.table, self.plan, again, concerns)
                 if plan.keys != self.plan.keys:
-                    return  # other keys were declared meanwhile: the next run sorts by them
+                    return  # the declared keys changed during the run: the next run sorts by them
 
     def _one_pass(self, plan: CompactionPlan, rewriter: Rewriter) -> set[Place]:
-        """Commit the groups of a plan; return the places to look at again."""
+        """Commit the groups of a plan; return the partitions to plan again."""
         self.lost_last.clear()
         again: set[Place] = set()
         uses = _DeleteUses(plan)
         bins = len(plan.bins)
-        # delete files that apply to nothing go with the first group, or alone
+        # dangling delete files are dropped with the first group, or alone if there is none
         for group in plan.groups or ((),):
             if not group and not uses.freed_by(group):
                 continue
@@ -221,8 +222,8 @@ class _Run:
         self.commits += 1
 
     def result(self) -> CompactionResult:
-        """Say what was done."""
-        given_up = {place for place, count in self.losses.items() if count >= TRIES_MAX}
+        """Summarize what was done."""
+        abandoned = {place for place, count in self.losses.items() if count >= TRIES_MAX}
         return CompactionResult(
             table=self.table.name,
             commit=self.last,
@@ -232,25 +233,25 @@ class _Run:
             rows=sum(file.rows for file in self.taken),
             rows_deleted=self.rows_deleted,
             deletes_dropped=self.deletes_dropped,
-            partitions_lost=len(given_up | self.lost_last),
+            partitions_lost=len(abandoned | self.lost_last),
             elapsed_s=time.monotonic() - self.started,
         )
 
 
 class _DeleteUses:
-    """Which delete files are still of use while a plan's groups are committed one by one."""
+    """Tracks which delete files still apply while a plan's groups are committed one by one."""
 
     def __init__(self, plan: CompactionPlan) -> None:
         self._files = {use.file.file_path: use.file for use in plan.deletes if use.complete}
         self._left = {use.file.file_path: set(use.paths) for use in plan.deletes if use.complete}
 
     def freed_by(self, group: Iterable[Bin]) -> list[DataFile]:
-        """Name the delete files that apply to nothing once the files of a group are gone."""
+        """List the delete files that apply to nothing once the files of a group are replaced."""
         going = {file.path for each in group for file in each.files}
         return [self._files[path] for path, left in self._left.items() if left <= going]
 
     def drop(self, group: Iterable[Bin]) -> int:
-        """Note that a group was committed; return how many delete files went with it."""
+        """Record that a group was committed; return how many delete files it dropped."""
         going = {file.path for each in group for file in each.files}
         freed = [path for path, left in self._left.items() if left <= going]
         for path in freed:
@@ -263,10 +264,10 @@ class _DeleteUses:
 def _as_of_now(
     table: LakeTable, group: Sequence[Bin], *, unchanged: bool = False
 ) -> tuple[tuple[Bin, ...], TableVersion]:
-    """Find a group's files as the newest snapshot has them, with the deletes that apply now.
+    """Return a group's files as the newest snapshot lists them, with the deletes that apply now.
 
     Raises:
-        CommitConflictError: If one is gone or, where `unchanged`, has other deletes.
+        CommitConflictError: If a file is gone or, with `unchanged`, has other deletes.
 
     """
     version = table.head()
@@ -279,10 +280,10 @@ def _as_of_now(
         for file in each.files:
             now = live.get(file.path)
             if now is None:
-                detail = f"its input file `{file.path}` was replaced meanwhile"
+                detail = f"a concurrent commit replaced its input file `{file.path}`"
                 raise CommitConflictError(str(table.name), detail)
             if unchanged and _deletes(now) != _deletes(file):
-                detail = f"other rows of its input file `{file.path}` are deleted meanwhile"
+                detail = f"a concurrent commit deleted rows of its input file `{file.path}`"
                 raise CommitConflictError(str(table.name), detail)
             files.append(now)
         found.append(replace(each, files=tuple(files)))
@@ -299,7 +300,7 @@ def _plan_again(
     places: Collection[Place],
     concerns: Callable[[FileEntry], bool],
 ) -> CompactionPlan:
-    """Plan what earlier groups left, or lost, in some partitions and among older specs."""
+    """Plan what earlier groups left or lost, in these partitions and in files of older specs."""
     version = table.head()
     spec_id = version.metadata.default_spec_id
 
@@ -317,10 +318,10 @@ def _plan_again(
 
 
 def declare_order(table: LakeTable, keys: Sequence[SortKey], *, is_own: bool) -> int | None:
-    """Make sure that the table has a sort order of these keys; return its id, None without keys.
+    """Ensure that the table has a sort order of these keys; return its id, None without keys.
 
-    Files that have it carry this id, so that they are not sorted again. Where the table itself
-    declares the keys (`is_own`) it becomes the order that other writers should keep as well.
+    Sorted files carry this id, so they are not sorted again. If the table itself declares the keys
+    (`is_own`), the order also becomes the table's default, which other writers should follow.
     """
     if not keys:
         return None

@@ -1,6 +1,6 @@
-"""Light and full compactions: which files of which partition each of them takes.
+"""Minor and major compaction: which files of which partitions each of them rewrites.
 
-A light run is for partitions that are still written to, a full one for those that are finished.
+Minor compaction is for partitions that are still written to, major compaction for finished ones.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one
 
 
 class BinSize(NamedTuple):
-    """Files that are put together; `sequence` is that of the oldest."""
+    """Size of a bin of files; `sequence` is the sequence number of the oldest file."""
 
     files: int
     files_out: int
@@ -32,7 +32,7 @@ class BinSize(NamedTuple):
 def minor_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
-    """Plan to put together the small files of like many rows, where enough of them came together."""
+    """Plan to merge small files of similar row count, where a size tier has enough of them."""
     members: dict[PartitionKey, list[FileEntry]] = {}
     for file in _files(version, partition):
         members.setdefault(file.partition, []).append(file)
@@ -49,10 +49,10 @@ def minor_plan(
 def major_plan(
     version: TableVersion, *, target_bytes: int, partition: PartitionKey | None = None
 ) -> CompactionPlan:
-    """Plan what leaves nothing to do in a partition, or in all of them.
+    """Plan everything there is to compact in a partition, or in all of them.
 
-    A sorted partition is sorted anew as a whole once it fell apart into several runs; a few, as late
-    rows make them, are not worth writing all of it again.
+    A sorted partition is sorted again as a whole once it has more than `SORTED_RUNS_MAX` runs; a
+    few runs, as late rows produce, are not worth rewriting the whole partition.
     """
     return plan_compaction(
         version,
@@ -64,7 +64,7 @@ def major_plan(
 
 
 def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
-    """Say in numbers what a plan puts together, by partition; of older specs by their own."""
+    """Return the bin sizes of a plan by partition; files of older specs by their own partition."""
     found: dict[PartitionKey, tuple[BinSize, ...]] = {}
     for each in plan.bins:
         for key in {file.partition: None for file in each.files}:
@@ -80,7 +80,7 @@ def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
 
 
 def reasons(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[str, ...]]:
-    """Say what else than their size is a reason to write files anew, by partition."""
+    """Return the reasons other than size to rewrite files, by partition."""
     found: dict[PartitionKey, Counter[Reason]] = {}
     for each in plan.bins:
         for key in {file.partition for file in each.files}:
@@ -96,7 +96,7 @@ def reasons(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[str, ...]]:
 
 
 def first(plan: CompactionPlan, *, steps: int) -> CompactionPlan:
-    """Keep the first bins of a plan; the others are for the next."""
+    """Keep the first `steps` bins of a plan; the rest are left for a later plan."""
     groups: list[tuple[Bin, ...]] = []
     for group in plan.groups:
         groups.append(group[:steps])
@@ -111,7 +111,7 @@ def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileE
 
 
 def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[PartitionKey] | None:
-    """Name the partition to read; None, to read all of them, if files of older specs are there."""
+    """Return the partition to read; None (all of them) if there are files of older specs."""
     if partition is None or len(_spec_ids(version)) > 1:
         return None
     return [partition]

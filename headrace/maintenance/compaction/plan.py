@@ -1,4 +1,4 @@
-"""Which files to write anew, and with which others, decided from metadata alone."""
+"""Plan a compaction from metadata alone: which files to rewrite, and with which others."""
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ __all__ = ["CompactionPlan", "DeleteUse", "files_of", "is_small", "plan_compacti
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteUse:
-    """A delete file and the data files it may take rows from; it goes once none of them is left.
+    """A delete file and the data files it may apply to; it is dropped once none of them is left.
 
-    `complete` says that no others can be concerned, although only some partitions were looked at.
+    `complete` means that it can apply to no other files, though only some partitions were read.
     """
 
     file: DataFile
@@ -43,9 +43,9 @@ class DeleteUse:
 
 @dataclass(frozen=True, kw_only=True)
 class CompactionPlan:
-    """What a compaction would rewrite; empty when there is nothing to gain.
+    """What a compaction would rewrite; falsy when there is nothing to gain.
 
-    `groups` are committed one after the other, each in one snapshot.
+    `groups` are committed in order, each in one snapshot.
     """
 
     table: TableName
@@ -53,9 +53,9 @@ class CompactionPlan:
     target_bytes: int
     groups: tuple[tuple[Bin, ...], ...]
     policy: CompactionPolicy = DEFAULT_POLICY
-    keys: tuple[SortKey, ...] = ()  # what rows of sorted bins are sorted by
+    keys: tuple[SortKey, ...] = ()  # sort keys of sorted bins
     deletes: tuple[DeleteUse, ...] = ()
-    sequence_max: int = 0  # of the files the plan was made from; later ones are for the next plan
+    sequence_max: int = 0  # of the planned files; newer files are left for the next plan
 
     @property
     def bins(self) -> tuple[Bin, ...]:
@@ -64,12 +64,12 @@ class CompactionPlan:
 
     @property
     def strategy(self) -> Strategy:
-        """How rows will lie."""
+        """The row order of the rewritten files."""
         return Strategy.SORT if self.keys else Strategy.PACK
 
     @property
     def dangling(self) -> tuple[DataFile, ...]:
-        """Delete files that apply to nothing any more."""
+        """Delete files that no longer apply to any data file."""
         return tuple(each.file for each in self.deletes if each.complete and not each.paths)
 
     @property
@@ -79,7 +79,7 @@ class CompactionPlan:
 
     @property
     def files_out(self) -> int:
-        """Files that would replace them, about: files shrink when they are put together."""
+        """Estimated number of new files; an estimate because files shrink when they are merged."""
         return sum(self.files_of(each) for each in self.bins)
 
     @property
@@ -89,12 +89,12 @@ class CompactionPlan:
 
     @property
     def deletes_in(self) -> int:
-        """Delete files that would be gone."""
+        """Delete files that would be dropped."""
         paths = {file.path for each in self.bins for file in each.files}
         return sum(each.complete and each.paths <= paths for each in self.deletes)
 
     def files_of(self, each: Bin) -> int:
-        """About how many files a bin becomes."""
+        """Estimate how many files a bin is rewritten to."""
         return max(1, round(each.bytes / self.target_bytes))
 
     def __bool__(self) -> bool:
@@ -120,14 +120,13 @@ def plan_compaction(
     partitions: Collection[PartitionKey] | None = None,
     concerns: Callable[[FileEntry], bool] = lambda _: True,
 ) -> CompactionPlan:
-    """Plan the bins of a table or of some of its partitions or files.
+    """Plan the bins of a table, or of some of its partitions or files.
 
-    Reads manifests, and the footers of files that may be flawed: see `find_flaws`.
-
-    What it plans, once done, is not planned again.
+    Reads manifests, and the footers of files that may be flawed: see `find_flaws`. Idempotent:
+    once a plan is applied, the same work is not planned again.
 
     Raises:
-        UnsupportedTableError: If a file cannot be rewritten here, or a sort key is no column.
+        UnsupportedTableError: If a file cannot be rewritten, or a sort key is not a column.
         ValueError: If `target_bytes` is not positive, or sorting is asked for without keys.
 
     """
@@ -167,7 +166,7 @@ def plan_compaction(
 def files_of(
     version: TableVersion, partitions: Collection[PartitionKey] | None
 ) -> tuple[FileEntry, ...]:
-    """List files of some partitions, or all; older specs do not stand in the way."""
+    """List the files of some partitions, or all; tables with files of older specs are allowed."""
     if partitions is None:
         return version.files()
     spec_id = version.metadata.default_spec_id
@@ -211,7 +210,7 @@ def _delete_uses(
 
 
 def _refuse_foreign(table: TableName, bins: Iterable[Bin]) -> None:
-    """Refuse files that nobody here can read, before anything is changed."""
+    """Refuse files that headrace cannot rewrite, before anything is changed."""
     for file in (file for each in bins for file in each.files):
         if file.data_file.file_format != FileFormat.PARQUET:
             kind = file.data_file.file_format.name

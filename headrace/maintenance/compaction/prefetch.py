@@ -1,4 +1,4 @@
-"""Reading ahead: one thread makes items while the caller works on earlier ones."""
+"""Prefetch: a thread produces items while the caller works on earlier ones."""
 
 import threading
 from collections import deque
@@ -11,10 +11,10 @@ _Item = TypeVar("_Item")
 def ahead(
     items: Iterable[_Item], *, weigh: Callable[[_Item], int], weight_max: int
 ) -> Generator[_Item]:
-    """Yield `items` in order; those made before they are asked for weigh up to `weight_max`.
+    """Yield `items` in order, prefetching up to `weight_max` of weight.
 
-    One may exceed it, however heavy. What `items` raises is raised here, after the items before it.
-    The thread ends with the caller, also one that stops early.
+    One item may exceed the limit by any amount. An exception from `items` is raised here, after
+    the items that preceded it. The thread ends with the generator, also if it is closed early.
     """
     line = _Line[_Item](weight_max)
 
@@ -24,7 +24,7 @@ def ahead(
             for item in items:
                 if not line.put(item, weigh(item)):
                     return
-        except BaseException as raised:  # noqa: BLE001  (raised again where it is asked for)
+        except BaseException as raised:  # noqa: BLE001  (raised again in the consumer)
             error = raised
         line.end(error)
 
@@ -38,7 +38,7 @@ def ahead(
 
 
 class _Line(Generic[_Item]):
-    """A queue that is full by weight, and that either side may leave."""
+    """A queue bounded by weight, which either side may close."""
 
     def __init__(self, weight_max: int) -> None:
         self._weight_max = weight_max
@@ -49,7 +49,7 @@ class _Line(Generic[_Item]):
         self._changed = threading.Condition()
 
     def put(self, item: _Item, weight: int) -> bool:
-        """Wait for room and add an item; say whether anybody still wants one."""
+        """Wait for room and add an item; return false once the consumer has stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._weight < self._weight_max)
             if not self._stopped:
@@ -59,20 +59,25 @@ class _Line(Generic[_Item]):
             return not self._stopped
 
     def end(self, error: BaseException | None) -> None:
-        """Say that there are no more items, and why."""
+        """Mark the end of the items, and the error that ended them, if any."""
         with self._changed:
             self._ended, self._error = True, error
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Say that nobody wants more items."""
+        """Tell the producer to stop, and discard queued items."""
         with self._changed:
             self._stopped = True
             self._made.clear()
             self._changed.notify_all()
 
     def items(self) -> Iterator[_Item]:
-        """Take the items one by one; raise what the other side ended with."""
+        """Yield the items; raise the error that ended the producer, if any.
+
+        Raises:
+            BaseException: Whatever the producer raised.
+
+        """
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: bool(self._made) or self._ended)

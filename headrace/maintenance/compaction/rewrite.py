@@ -1,4 +1,4 @@
-"""Writing a group of bins anew: rows read ahead, deletes applied, sorted or as they came."""
+"""Rewrite a group of bins: prefetch rows, apply deletes, sort or keep their order."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,20 +22,20 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry, TableVersion
 from headrace.tables.writer import TableWriter
 
-ENGINE_MIB_MAX = 320  # what sorting holds before it spills, so that all of it stays below 1 GB
-_ROWS_AHEAD = ROWS_PER_ROW_GROUP  # so that a row group is read while the one before is written
+ENGINE_MIB_MAX = 320  # memory of a sort before it spills; keeps the whole process below 1 GB
+_ROWS_AHEAD = ROWS_PER_ROW_GROUP  # reads one row group while the previous one is written
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rewritten:
-    """The files a group became, uncommitted, and how many rows deletes had taken."""
+    """The uncommitted files of a rewritten group, and how many deleted rows were left out."""
 
     files: tuple[DataFile, ...]
     rows_deleted: int
     writers: tuple[TableWriter, ...] = field(repr=False)
 
     def discard(self) -> None:
-        """Remove the files: no commit will name them."""
+        """Delete the files; use it when they will not be committed."""
         for writer in self.writers:
             writer.discard()
 
@@ -75,13 +75,13 @@ class Rewriter:
         version: TableVersion,
         progress: Callable[[Bin], None] = lambda _: None,
     ) -> Rewritten:
-        """Write the bins of a group; `progress` hears of each that is done.
+        """Write the bins of a group; `progress` is called after each bin.
 
-        The entries of the bins are those of `version`. If it raises no file is left behind.
+        The files of the bins must be entries of `version`. If it raises, it leaves no file behind.
 
         Raises:
-            CommitConflictError: If the table got another partition spec meanwhile.
-            CorruptFileError: If a file cannot be read, or has not the rows it is said to have.
+            CommitConflictError: If the table's partition spec was changed concurrently.
+            CorruptFileError: If a file cannot be read, or its row count differs from the metadata.
             StorageError: If a file cannot be written.
 
         """
@@ -106,7 +106,7 @@ class Rewriter:
 
     def _write(self, each: Bin, writer: TableWriter, version: TableVersion) -> None:
         if each.partition is not None and writer.spec_id != each.files[0].spec_id:
-            detail = "its partition spec was changed meanwhile"
+            detail = "a concurrent commit changed its partition spec"
             raise CommitConflictError(str(self._table.name), detail)
         rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
         if each.strategy is Strategy.SORT:
@@ -144,7 +144,7 @@ class Rewriter:
     def _sort_by(self, key: SortKey, found: pa.Schema) -> SortBy:
         ids = [schema.field_id(field) for field in found]
         if key.field_id not in ids:
-            detail = f"`{key.column}`, which it sorts by, was dropped meanwhile"
+            detail = f"a concurrent commit dropped its sort key `{key.column}`"
             raise CommitConflictError(str(self._table.name), detail)
         return SortBy(
             column=ids.index(key.field_id),

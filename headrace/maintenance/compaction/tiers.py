@@ -1,4 +1,4 @@
-"""Which small files of a partition that is still written to are worth putting together now."""
+"""Which small files a minor compaction merges: size tiers that have enough files."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ FILES_PER_TIER = 8
 
 
 def full_tiers(files: Iterable[FileEntry], *, target_bytes: int) -> frozenset[str]:
-    """Pick the paths of small files of which there are `FILES_PER_TIER` of like many rows.
+    """Return the paths of small files in tiers of at least `FILES_PER_TIER` files.
 
-    Pure. Row counts are told apart by powers of eight, so that a row is written anew once for each
-    power between the file it arrived in and one that is large enough, and never for every file that
-    arrives. Bytes would not do: a file of few rows is as large as eight of them put together. Files
-    whose rows are deleted wait for the full run.
+    Pure. Files are tiered by row count, in powers of eight, so that a row is rewritten once per
+    power between the file it arrived in and a file that is large enough, never once per arriving
+    file. Tiers by bytes do not work: a file of few rows is as large as eight of them merged. Files
+    with deletes are left to major compaction.
     """
     tiers: dict[int, list[str]] = {}
     for file in files:

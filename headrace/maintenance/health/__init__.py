@@ -1,1 +1,1 @@
-"""What is unhealthy about a table, from metadata alone, and what it costs."""
+"""The health of a table, measured from metadata alone, and what each problem costs."""

@@ -1,4 +1,4 @@
-"""How healthy a table is and what would help most, from metadata alone."""
+"""Score the health of a table from metadata alone, worst problem first."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.health.wording import counted, size_text, time_text
 from headrace.tables.lake import LakeTable
 
-# points a table loses at worst; more than 100 in all, as one thing alone can make a table useless
+# maximum penalty of each part; they sum to more than 100, as one problem can make a table useless
 _FILES_WEIGHT = 60
 _DELETES_WEIGHT = 40
 _SNAPSHOTS_WEIGHT = 20
@@ -18,21 +18,21 @@ _MANIFESTS_WEIGHT = 20
 _ORPHANS_WEIGHT = 20
 _METADATA_WEIGHT = 20
 _CLUSTERING_WEIGHT = 20
-_FLAWS_WEIGHT = 60  # rows that a reader does not find are the worst there is
-# a plan of one partition that could be this much quicker costs all points for manifests
+_FLAWS_WEIGHT = 60  # rows missing from some readers are the worst problem
+# the full penalty for manifests: planning one partition could be this much faster
 _PLAN_S_BAD = 1.0
-# parsing this much takes 35 ms, at every commit and every first look
+# parsing this much takes 35 ms, at every commit and every first read
 _METADATA_BYTES_FINE = 512 * 1024
 _SNAPSHOT_BYTES = 650  # of metadata for each snapshot (measured on appends with provenance)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HealthPart:
-    """One thing that can be wrong: what was found, the points it costs, and what fixing it gains.
+    """One health check: what was found, its penalty in points, and what fixing it gains.
 
-    `gain_s` is an estimate of seconds that each scan (deletes, files), each plan of a partition
-    (manifests) or each commit (snapshots, metadata) takes less; `gain_bytes` is disk space;
-    `cost_bytes` is what has to be written anew for it.
+    `gain_s` estimates the seconds saved per scan (deletes, files), per plan of one partition
+    (manifests) or per commit (snapshots, metadata); `gain_bytes` is disk space freed; `cost_bytes`
+    is what the fix has to rewrite.
     """
 
     name: str
@@ -46,7 +46,7 @@ class HealthPart:
 
 @dataclass(frozen=True, kw_only=True)
 class TableHealth:
-    """A score from 0 to 100 with its parts, worst first."""
+    """A score from 0 (worst) to 100 with its parts, worst first."""
 
     table: TableName
     snapshot_id: int | None
@@ -62,17 +62,17 @@ class TableHealth:
 
     @property
     def worst(self) -> HealthPart | None:
-        """The part that costs most, if any costs anything."""
+        """The part with the highest penalty; None if no part has one."""
         return self.parts[0] if self.parts and self.parts[0].penalty else None
 
 
 def health(table: LakeTable, *, target_bytes: int | None = None) -> TableHealth:
-    """Score a table. Reads metadata, and footers as `find_flaws` says: no more with its age."""
+    """Score a table. Reads metadata, and footers as `find_flaws` does; cost is independent of age."""
     return health_of(table_state(table, target_bytes=target_bytes))
 
 
 def health_of(state: TableState) -> TableHealth:
-    """Score a table whose state is known. Pure."""
+    """Score a table from its state. Pure."""
     parts = (
         _files(state),
         _deletes(state),
@@ -142,13 +142,13 @@ def _flaws(state: TableState) -> HealthPart:
         name="flawed files",
         finding=listed,
         penalty=_FLAWS_WEIGHT,
-        gain="every reader finds every row, and as it is",
+        gain="every reader finds every row, with correct values",
         cost_bytes=state.layout.flawed_bytes,
     )
 
 
 def _checksums(state: TableState) -> tuple[HealthPart, ...]:
-    # it costs no points: nothing is slow or wrong for it, and compaction ends it in passing
+    # no penalty: it makes nothing slow or wrong, and compaction adds the checksums anyway
     bare = state.unverifiable_files
     finding = (
         f"{bare:,} of {counted(state.layout.files, 'file')} cannot be checked for damage: another "
@@ -198,7 +198,7 @@ def _clustering(state: TableState) -> HealthPart:
     layout = state.layout
     if not layout.sorted_by:
         return HealthPart(name="clustering", finding="no order of rows is declared")
-    # a few sorted runs, as late rows make them, are not worth sorting everything anew
+    # a few sorted runs, as late rows produce, are not worth sorting the whole partition again
     bad = layout.depth > SORTED_RUNS_MAX
     gain_s = (layout.depth - 1) * OPEN_FILE_S
     return HealthPart(

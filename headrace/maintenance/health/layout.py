@@ -1,4 +1,4 @@
-"""How the files of one snapshot lie: what of each partition compaction would write anew."""
+"""The file layout of one snapshot: what compaction would rewrite in each partition."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +29,8 @@ _REMEMBERED_MAX = 256  # layouts hold numbers only: about 200 bytes a partition
 class PartitionLayout:
     """The files of one partition.
 
-    `major` are the bins of a major compaction, `minor` those of the full size tiers only. `why` says
-    what else than their size is wrong with files of `major`.
+    `major` are the bins of a major compaction, `minor` those of a minor one. `why` lists the reasons
+    other than size to rewrite files of `major`.
     """
 
     partition: PartitionKey
@@ -45,18 +45,18 @@ class PartitionLayout:
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteLayout:
-    """Rows deleted in other files: how many such files, and what data they are about."""
+    """The delete files of a snapshot, and the data files they may apply to."""
 
     delete_files: int = 0
     data_files: int = 0
     data_bytes: int = 0
-    opened: int = 0  # delete files that a scan opens, once for each data file they may concern
+    opened: int = 0  # delete files that a scan opens, counted once per data file they may apply to
     by_value: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Numbers about the files of one snapshot, small enough to keep."""
+    """Summary of the files of one snapshot, small enough to cache."""
 
     rows: int
     files: int
@@ -66,28 +66,28 @@ class Layout:
     deletes: DeleteLayout
     manifests: ManifestLayout
     has_older_specs: bool  # whether files of older partition specs are among them
-    sorted_by: str = ""  # the leading column rows are to be sorted by
+    sorted_by: str = ""  # the leading sort column; empty if none is declared
     flaws: Mapping[Flaw, int] = field(default_factory=dict)  # how many files have each
     flawed_bytes: int = 0
 
     @property
     def depth(self) -> float:
-        """How many files of its partition hold a value of the sort key, on average; 1 is perfect."""
+        """Average number of files of a partition that hold a value of the sort key; 1 is perfect."""
         return sum(each.depth * each.files for each in self.partitions) / max(1, self.files)
 
     @property
     def files_beside(self) -> float:
-        """How many files the partition of a file has, on average; what `depth` is at most."""
+        """Average number of files in a file's partition; the upper limit of `depth`."""
         return sum(each.files**2 for each in self.partitions) / max(1, self.files)
 
     @property
     def removable(self) -> int:
-        """Files that a compaction of everything would make fewer."""
+        """How many fewer files a major compaction of all partitions would leave."""
         return sum(removed(each.major) for each in self.partitions)
 
 
 def removed(bins: Iterable[BinSize]) -> int:
-    """Count the files there are less once bins are put together."""
+    """Count how many fewer files there are after merging these bins."""
     return sum(each.files - each.files_out for each in bins)
 
 
@@ -96,7 +96,7 @@ _remembered: OrderedDict[tuple[str, int | None, int], Layout] = OrderedDict()
 
 
 def layout_at(table: Table, version: TableVersion, *, target_bytes: int) -> Layout:
-    """Describe the files of a snapshot. Reads its manifests once, and then remembers."""
+    """Summarize the files of a snapshot. Reads its manifests once, then answers from a cache."""
     key = (str(table.metadata.table_uuid), version.snapshot_id, target_bytes)
     found = _remembered.get(key)
     if found is None:

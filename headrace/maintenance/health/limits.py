@@ -1,4 +1,4 @@
-"""Keeping metadata small: old metadata files, schemas nobody reads by, bounds that prune nothing."""
+"""Limit metadata: delete old metadata files, drop unused schemas, skip bounds that never prune."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.lake import LakeTable
 
 SCHEMAS_FINE = 10  # a table of 200 columns has 20 KB for each schema it ever had
-# what keeps old metadata files from piling up; tables that other programs made often lack it
+# properties that limit the number of metadata files; tables of other programs often lack them
 _RETENTION = {
     standard.METADATA_DELETED: "true",
     standard.METADATA_KEPT_MAX: "50",
@@ -22,16 +22,16 @@ _RETENTION = {
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a table's metadata lacks to stay small; empty if it lacks nothing."""
+    """Changes that keep a table's metadata small; falsy if none is needed."""
 
     properties: Mapping[str, str] = field(default_factory=dict)
-    schemas: tuple[int, ...] = ()  # ids of those that may go
+    schemas: tuple[int, ...] = ()  # ids that can be dropped
     schema_bytes: int = 0
-    bounds_fewer: int = 0  # columns whose bounds a file written from then on leaves out
+    bounds_fewer: int = 0  # columns that new files no longer store bounds for
 
     @property
     def keeps_files(self) -> bool:
-        """Whether old metadata files pile up as long as this is not applied."""
+        """Whether old metadata files accumulate until this is applied."""
         return not self.properties.keys().isdisjoint(_RETENTION)
 
     def __bool__(self) -> bool:
@@ -39,13 +39,13 @@ class Limits:
 
 
 def plan_limits(metadata: TableMetadata, *, foreign: bool = False) -> Limits:
-    """Decide what to set and what to drop. Pure. What someone has set stays.
+    """Decide which properties to set and which schemas to drop. Pure. Existing settings stay.
 
-    In tables of another catalog (`foreign`) nothing is set: whether old metadata files are deleted and
-    which columns have bounds is for those to say who write them.
+    In tables of another catalog (`foreign`) no property is set: their writers decide whether old
+    metadata files are deleted and which columns have bounds.
 
-    Schemas go that no snapshot was written with and no partition spec needs, once there are more
-    of them than `SCHEMAS_FINE`. Files are read by column id and need none of them.
+    Once there are more than `SCHEMAS_FINE` schemas, those that no snapshot was written with and no
+    partition spec needs are dropped. Files are read by column id and do not need them.
     """
     properties, fewer = ({}, 0) if foreign else _lacking(metadata)
     used = {s.schema_id for s in metadata.snapshots} | {metadata.current_schema_id}
@@ -67,7 +67,7 @@ def plan_limits(metadata: TableMetadata, *, foreign: bool = False) -> Limits:
 
 
 def _lacking(metadata: TableMetadata) -> tuple[Mapping[str, str], int]:
-    """Return the properties to set, and how many columns lose their bounds by them."""
+    """Return the properties to set, and how many columns lose their bounds through them."""
     said = metadata.properties
     retention = {name: value for name, value in _RETENTION.items() if name not in said}
     bounds = column_metrics.limits(metadata.schema(), metadata.spec(), said)
@@ -76,10 +76,10 @@ def _lacking(metadata: TableMetadata) -> tuple[Mapping[str, str], int]:
 
 
 def apply_limits(table: LakeTable) -> Limits:
-    """Set and drop what the newest metadata calls for; a second run changes nothing.
+    """Apply `plan_limits` to the newest metadata. Idempotent: a second run changes nothing.
 
     Raises:
-        CatalogBusyError: If it lost to other commits again and again; nothing was changed.
+        CatalogBusyError: If concurrent commits won every retry; nothing was changed.
 
     """
     applied = Limits()

@@ -1,4 +1,4 @@
-"""How many manifests a plan of one partition opens, and whether listing files anew would pay."""
+"""How many manifests planning one partition opens, and whether rewriting them pays off."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,14 +13,14 @@ from headrace.iceberg.manifests import has_live_files, holds_partitions
 from headrace.iceberg.partitions import PartitionKey, record_of_key
 from headrace.maintenance.health.costs import ENTRY_S, OPEN_MANIFEST_S, REWRITE_ENTRY_S
 
-PARTITIONS_ASKED_MAX = 64  # a table with more is judged by as many of them, evenly spread
-PAYS_BACK_PLANS = 100  # listing files anew must be repaid by so many plans
-_SAVED_S_MIN = 0.005  # as much as five manifests; appends leave a few, and merge them themselves
+PARTITIONS_ASKED_MAX = 64  # larger tables are judged by a sample of this size, evenly spread
+PAYS_BACK_PLANS = 100  # a rewrite of manifests must pay off within this many plans
+_SAVED_S_MIN = 0.005  # the cost of five manifests; appends leave a few, and merge them themselves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extent:
-    """One manifest as its list describes it; `holds` says whether it may list a partition."""
+    """One manifest as the manifest list describes it; `holds` tests if it may list a partition."""
 
     entries: int
     bytes: int
@@ -30,9 +30,9 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestLayout:
-    """What planning one partition opens and reads, on average, and what it would after a rewrite.
+    """What planning one partition opens on average, now and after a rewrite of the manifests.
 
-    `sequence` is that of the oldest manifest.
+    `sequence` is the sequence number of the oldest manifest.
     """
 
     manifests: int
@@ -46,14 +46,14 @@ class ManifestLayout:
 
     @property
     def saved_s(self) -> float:
-        """Seconds that each plan of one partition would take less."""
+        """Seconds that a rewrite would save per plan of one partition."""
         opened = max(0.0, self.opened - self.opened_ideal)
         entries = max(0.0, self.entries_read - self.entries_read_ideal)
         return opened * OPEN_MANIFEST_S + entries * ENTRY_S
 
     @property
     def pays(self) -> bool:
-        """Whether `PAYS_BACK_PLANS` plans repay a rewrite; never right after one."""
+        """Whether a rewrite pays off within `PAYS_BACK_PLANS` plans; never right after a rewrite."""
         cost_s = self.entries * REWRITE_ENTRY_S + self.manifests * OPEN_MANIFEST_S
         return self.saved_s >= max(_SAVED_S_MIN, cost_s / PAYS_BACK_PLANS)
 
@@ -65,16 +65,16 @@ def layout_of(
     apart: Sequence[int] = (),
     entries_max: int = ENTRIES_PER_MANIFEST,
 ) -> ManifestLayout:
-    """Compare what plans of single partitions open with what they would if files were listed anew.
+    """Compare what planning single partitions opens now and after a rewrite of the manifests.
 
-    Pure. Partitions count alike: nobody knows which of them readers ask for.
+    Pure. All partitions have equal weight, as it is unknown which of them are read.
 
     Args:
         extents: The manifests that list live files.
         files: How many files of the current partition spec each partition has.
-        apart: Counts of entries that stay in manifests of their own and are opened by every plan:
+        apart: Counts of entries that keep manifests of their own and are opened by every plan:
             those of each older partition spec, and delete files.
-        entries_max: Entries that a rewrite puts into one manifest.
+        entries_max: Most entries that a rewrite puts into one manifest.
 
     """
     total = ManifestLayout(
@@ -107,7 +107,7 @@ def manifest_layout(
     files: Mapping[PartitionKey, int],
     entries_max: int = ENTRIES_PER_MANIFEST,
 ) -> ManifestLayout:
-    """Judge the manifests of a snapshot by the bounds in their list; none of them is opened."""
+    """Measure the manifests of a snapshot from the bounds in its manifest list, opening none."""
     live = [each for each in manifests if has_live_files(each)]
     spec_id = metadata.default_spec_id
     apart: Counter[tuple[int, int]] = Counter()
@@ -133,7 +133,7 @@ def _extent(
     return Extent(
         entries=_entries(manifest),
         bytes=manifest.manifest_length,
-        # a plan reads every delete file, whatever partition it is of
+        # a plan reads the delete files of every partition
         holds=lambda key: not is_data or tests[key](manifest),
         sequence=manifest.sequence_number,
     )
@@ -149,7 +149,7 @@ def _entries(manifest: ManifestFile) -> int:
 
 
 def _rewritten(files: Mapping[PartitionKey, int], *, entries_max: int) -> list[Extent]:
-    """Foresee the manifests of a rewrite, which lists files in the order of their partitions."""
+    """Simulate the manifests of a rewrite, which lists files in partition order."""
     listed = [key for key in sorted(files, key=_order) for _ in range(files[key])]
     return [
         Extent(entries=len(chunk), bytes=0, holds=_box(list(dict.fromkeys(chunk))))
@@ -158,7 +158,7 @@ def _rewritten(files: Mapping[PartitionKey, int], *, entries_max: int) -> list[E
 
 
 def _box(keys: Sequence[PartitionKey]) -> Callable[[PartitionKey], bool]:
-    """Test keys by the bounds that a manifest list keeps: of each field on its own."""
+    """Build a test of keys against the bounds in a manifest list, which are kept per field."""
     known = [
         [value for value in column if value is not None]
         for column in zip(*_values(keys), strict=True)
@@ -181,7 +181,7 @@ def _values(keys: Iterable[PartitionKey]) -> list[list[Any]]:
 
 
 def _order(key: PartitionKey) -> list[tuple[bool, str, Any]]:
-    """Order keys as a rewrite does: missing values first, mixed types apart."""
+    """Return a sort key in the order of a rewrite: nulls first, types separate."""
     (values,) = _values([key])
     return [(False, "", "") if v is None else (True, type(v).__name__, v) for v in values]
 

@@ -1,4 +1,4 @@
-"""What maintenance knows of a table before it decides anything."""
+"""The state of a table that maintenance decisions are made from."""
 
 import time
 from collections.abc import Mapping
@@ -23,20 +23,20 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
-COLD_AFTER_S = 3_600.0  # without a write for this long a partition counts as finished
+COLD_AFTER_S = 3_600.0  # a partition without a write for this long counts as finished
 _COMMITS_MAX = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableState:
-    """One table at its newest snapshot, in numbers.
+    """Summary of one table at its newest snapshot.
 
-    `written_ms` says when each partition, by the text of its key, was last written to, for those
-    that were within `cold_after_s` before `read_at_ms`. `times_ms` says when commits were made, by
-    sequence number, as far as that is on record. `unverifiable_files` have no checksums, as far as
-    files were read for an engine. `orphan_bytes` and `orphan_files` are None until
-    a clean-up has looked; `look_due` says that one should. `shared` is what the table says by
-    `gc.enabled=false`: nothing of it expires or is removed.
+    `written_ms` maps partition keys (as text) to their last write, for writes within
+    `cold_after_s` before `read_at_ms`. `times_ms` maps sequence numbers to commit times, as far as
+    they are recorded. `unverifiable_files` counts files without checksums among those that were
+    read for an engine. `orphan_bytes` and `orphan_files` are None until orphan files were looked
+    for; `look_due` means that it is time to look. `shared` means that the table has
+    `gc.enabled=false`: none of its snapshots expires and none of its files is removed.
     """
 
     table: TableName
@@ -67,14 +67,14 @@ def table_state(
     cold_after_s: float | None = None,
     now_ms: int | None = None,
 ) -> TableState:
-    """Read a table's state from its metadata and the registry, and footers as `find_flaws` says.
+    """Read a table's state from its metadata, the registry, and footers as `find_flaws` does.
 
     Args:
         table: The table.
-        target_bytes: Wanted size of a data file; the table's or the lake's if not given.
-        cold_after_s: When a partition counts as finished; by default an hour, or longer where the
-            table's stream declares that rows may come later than that.
-        now_ms: The time partitions are judged at, epoch milliseconds; by default now.
+        target_bytes: Target size of a data file; by default the table's, else the lake's.
+        cold_after_s: Seconds without a write after which a partition counts as finished; by
+            default an hour, or longer if the table's stream declares more lateness.
+        now_ms: Reference time in epoch milliseconds; by default now.
 
     """
     loaded = table.iceberg()
@@ -127,7 +127,7 @@ def _cold_after_s(properties: Mapping[str, str]) -> float:
 
 
 def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> list[Snapshot]:
-    """List what expiry would take, once there is more than the slack that commits leave."""
+    """List the snapshots that would expire, if they exceed the slack that commits leave."""
     keep = table.lake.settings.snapshots_kept
     try:
         dead = set(
@@ -139,14 +139,14 @@ def _expirable(table: LakeTable, metadata: TableMetadata, *, now_ms: int) -> lis
                 defaults=table.lake.default_retention,
             )
         )
-    except UnsupportedTableError:  # nobody can say what is kept; `commit.expire` says so
+    except UnsupportedTableError:  # the retention is unreadable; `operations.expire` reports it
         return []
     found = [each for each in metadata.snapshots if each.snapshot_id in dead]
     return found if len(found) > max(1, keep // 5) else []
 
 
 def _kept(metadata: TableMetadata, *, keep: int) -> int:
-    """Return how many snapshots the lake or the table wants kept, whichever are more."""
+    """Return how many snapshots are kept: the greater of the lake's and the table's number."""
     try:
         said = standard.retention(
             metadata.properties, table=metadata.location, defaults=Retention()
@@ -168,7 +168,7 @@ def _written_ms(table: LakeTable, loaded: Table, *, since_ms: int) -> dict[str, 
 
 
 def _times_ms(table: LakeTable, layout: Layout) -> dict[int, int]:
-    """Look up when what maintenance would write anew was written."""
+    """Look up the commit times of the files and manifests that maintenance would rewrite."""
     bins = [each for part in layout.partitions for each in (*part.major, *part.minor)]
     sequences = {layout.manifests.sequence, *(each.sequence for each in bins)}
     return table.lake.registry.commit_times(str(table.name), sequences)

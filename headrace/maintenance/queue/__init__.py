@@ -1,1 +1,1 @@
-"""The queue of maintenance: actions, their order, and performing them."""
+"""The maintenance queue: its actions, their order, and how they are performed."""

@@ -1,6 +1,6 @@
-"""What could be done to a table, each thing with its reason, its gain and its cost.
+"""Propose maintenance actions for a table, each with its reason, gain and cost.
 
-A kind of action is added here, as one entry of `_PROPOSE`, and in `perform.py`, as one of `_RUN`.
+To add a kind of action, add an entry to `_PROPOSE` here and to `_RUN` in `perform.py`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ from headrace.maintenance.health.wording import counted, size_text, span_text, t
 
 
 class Kind(StrEnum):
-    """What an action does; none of them changes what rows a table has."""
+    """What an action does; none of them changes the rows of a table."""
 
     MINOR = "minor compaction"
     MAJOR = "major compaction"
@@ -37,11 +37,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing to do to one table, or to one partition of it.
+    """One action on one table or partition.
 
-    `gain_s` estimates the seconds that each scan, plan or commit takes less. `steps` are the bytes
-    to write anew, in parts of which the first few may be done and the rest later. `since_ms` is
-    when the oldest of what it writes anew was written, as far as is known.
+    `gain_s` estimates the seconds saved per scan, plan or commit. `steps` lists the bytes to
+    rewrite per step; a round may do the first steps and leave the rest to a later one. `since_ms`
+    is when the oldest file it rewrites was written, 0 if unknown.
     """
 
     kind: Kind
@@ -52,28 +52,28 @@ class Action:
     gain_s: float
     steps: tuple[int, ...]
     since_ms: int = 0
-    steps_left: int = 0  # of the same action, that the budget has no room for
+    steps_left: int = 0  # steps of the same action that do not fit into the budget
 
     @property
     def cost_bytes(self) -> int:
-        """Bytes to write anew."""
+        """Bytes to rewrite."""
         return sum(self.steps)
 
     @property
     def gain_per_byte(self) -> float:
-        """Seconds gained for each byte; what the queue is ordered by."""
+        """Seconds gained per byte rewritten; the order of the queue."""
         return self.gain_s / max(1, self.cost_bytes)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes it one action and no other; also the order of equals."""
+        """The identity of the action; also breaks ties in the order."""
         partition = "" if self.partition is None else key_to_text(self.partition)
         return str(self.table), self.kind.value, partition
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Something that is not done now, and why; `until_ms` says when it will be asked again."""
+    """An action that is not due yet, and why; `until_ms` is when it will be considered again."""
 
     kind: Kind
     table: TableName
@@ -84,7 +84,7 @@ class Waiting:
 
 
 def propose(state: TableState, *, now_ms: int) -> Iterator[Action | Waiting]:
-    """List everything that could be done to a table. Pure."""
+    """List every action that would help a table, due or not. Pure."""
     for each in _PROPOSE:
         yield from each(state, now_ms)
 
@@ -103,7 +103,8 @@ def _compactions(state: TableState, now_ms: int) -> Iterator[Action | Waiting]:
                 kind=Kind.MAJOR,
                 table=state.table,
                 partition=each.partition,
-                reason=f"still written to, fewer than {FILES_PER_TIER} small files of like many rows",
+                reason=f"still written to, fewer than {FILES_PER_TIER} small files "
+                "of similar row count",
                 cost_bytes=_bytes(each.major),
                 until_ms=cold_ms,
             )
@@ -120,7 +121,7 @@ def _major(state: TableState, part: PartitionLayout) -> Action:
         )
         + (f", no write for {span_text(state.cold_after_s)}" if state.cold_after_s else ""),
         gain="; ".join(filter(None, (_fewer_files(gone), _closer(part))))
-        or "rows as they should lie",
+        or "files without the flaws above",
         gain_s=gone * (OPEN_FILE_S + ENTRY_S) + max(0.0, part.depth - 1) * OPEN_FILE_S,
         steps=tuple(each.bytes for each in part.major),
         since_ms=_since_ms(state, part.major),
@@ -134,7 +135,7 @@ def _minor(state: TableState, part: PartitionLayout, *, written_s: float) -> Act
         kind=Kind.MINOR,
         table=state.table,
         partition=part.partition,
-        reason=f"{files:,} small files of like many rows, written {span_text(written_s)} ago",
+        reason=f"{files:,} small files of similar row count, written {span_text(written_s)} ago",
         gain=_fewer_files(gone),
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
         steps=tuple(each.bytes for each in part.minor),
@@ -177,10 +178,10 @@ def _limits(state: TableState, _now_ms: int) -> Iterator[Action]:
         return
     reasons: list[str] = []
     if limits.schemas:
-        reasons.append(f"{len(limits.schemas):,} schemas that nothing was written with")
+        reasons.append(f"{len(limits.schemas):,} unused schemas")
     if limits.properties:
         reasons.append(
-            "old metadata files stay" if limits.keeps_files else "bounds of every column"
+            "old metadata files are kept" if limits.keeps_files else "bounds of every column"
         )
     bounds_s = state.layout.files * limits.bounds_fewer * BOUND_S
     gain_s = limits.schema_bytes * METADATA_BYTE_S + bounds_s
@@ -202,8 +203,8 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
         yield Action(
             kind=Kind.FIND_ORPHANS,
             table=state.table,
-            reason="nobody looked for a day" if state.orphan_bytes else "nobody looked yet",
-            gain="says what a clean-up would free",
+            reason="last search a day ago" if state.orphan_bytes else "never searched",
+            gain="shows how much space can be freed",
             gain_s=0.0,
             steps=(0,),
         )
@@ -211,7 +212,7 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
         yield Waiting(
             kind=Kind.REMOVE_ORPHANS,
             table=state.table,
-            reason=f"frees {size_text(state.orphan_bytes.value)} when someone runs "
+            reason=f"to free {size_text(state.orphan_bytes.value)}, run "
             f"`headrace tables cleanup {state.table}`",
             cost_bytes=0,
         )
@@ -221,13 +222,14 @@ def _fewer_files(gone: int) -> str:
     if not gone:
         return ""
     saved = time_text(gone * (OPEN_FILE_S + ENTRY_S))
-    return f"{counted(gone, 'file')} fewer, scans save {saved}"
+    files = "file" if gone == 1 else "files"
+    return f"{gone:,} fewer {files}, scans save {saved}"
 
 
 def _closer(part: PartitionLayout) -> str:
     if part.depth <= SORTED_RUNS_MAX:
         return ""
-    return f"a look-up by key opens {part.depth - 1:.3g} files fewer"
+    return f"a look-up by key opens {part.depth - 1:.3g} fewer files"
 
 
 def _since_ms(state: TableState, bins: Sequence[BinSize]) -> int:

@@ -1,4 +1,4 @@
-"""A round of maintenance: look, plan, do what the budget has room for; once, or again and again."""
+"""A round of maintenance: read states, plan, perform within a budget; once or repeatedly."""
 
 import datetime as dt
 import threading
@@ -19,7 +19,7 @@ from headrace.tables.readable import read_each
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """The states of tables, and of which tables nothing could be known, and why."""
+    """The states of tables, and the errors of tables that could not be read."""
 
     states: tuple[TableState, ...]
     unreadable: Mapping[TableName, LakeError]
@@ -27,7 +27,7 @@ class Survey:
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenanceRun:
-    """One round: what was planned, what became of it, and why it ended before the queue did."""
+    """One round: its plan, its results, and why it stopped before the end of the queue, if it did."""
 
     plan: MaintenancePlan
     results: tuple[ActionResult, ...]
@@ -37,23 +37,23 @@ class MaintenanceRun:
 
     @property
     def bytes(self) -> int:
-        """Bytes written anew."""
+        """Bytes rewritten."""
         return sum(result.bytes for result in self.results)
 
     @property
     def errors(self) -> tuple[LakeError, ...]:
-        """What a person has to look at."""
+        """Errors that need a person: unreadable tables and failed actions."""
         failed = (result.error for result in self.results if result.outcome is Outcome.FAILED)
         return (*self.unreadable.values(), *(error for error in failed if error is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How much one round may do; None for no limit. A started action is always finished.
+    """Limits of one round; None means no limit. A started action always runs to its end.
 
     Args:
-        bytes: Most bytes to write anew.
-        seconds: No action starts after this many.
+        bytes: Most bytes to rewrite.
+        seconds: No action starts after this many seconds.
 
     """
 
@@ -64,7 +64,7 @@ class Budget:
 def survey(
     lake: OpenLake, names: Sequence[TableName] = (), *, cold_after_s: float | None = None
 ) -> Survey:
-    """Read the states of some tables, or of all; one that cannot be read does not hide the others."""
+    """Read the states of some tables, or of all; an unreadable table does not stop the others."""
     read = read_each(
         lake, lambda table: table_state(table, cold_after_s=cold_after_s), names=names or None
     )
@@ -83,11 +83,11 @@ def maintain(
     planned: Callable[[MaintenancePlan], None] = lambda _: None,
     step: Callable[[Action], None] = lambda _: None,
 ) -> MaintenanceRun:
-    """Plan a round of maintenance and do it. Rows and what readers of changes see stay the same.
+    """Plan and perform a round of maintenance; rows and change feeds of tables do not change.
 
-    Safe beside running writers and other maintenance: what another commit invalidates is left for
-    the next round. Idempotent: with nothing written meanwhile a second run finds nothing to do.
-    No file is deleted.
+    Safe beside running writers and other maintenance: an action invalidated by a concurrent commit
+    is left to the next round. Idempotent: without new writes a second run finds nothing to do.
+    It deletes no file.
 
     Args:
         lake: The lake.
@@ -95,8 +95,8 @@ def maintain(
         budget: When to stop.
         cold_after_s: See `table_state`.
         stop: Once it is set, no further action starts.
-        planned: Hears of the plan before it is done.
-        step: Called for every step of an action that is over.
+        planned: Called with the plan before it is performed.
+        step: Called after every step of an action.
 
     """
     started = time.monotonic()
@@ -127,12 +127,12 @@ def follow(
     stop: threading.Event,
     failed: Callable[[LakeError], None],
 ) -> None:
-    """Do one round after the other until `stop` is set, which ends it after the current action.
+    """Run rounds until `stop` is set, which ends the loop after the current action.
 
-    A round that fails for a reason that passes, such as a locked catalog, is left to `failed`.
+    If a round fails with a retryable error, such as a locked catalog, `failed` is called with it.
 
     Raises:
-        LakeError: If a round fails for a reason that does not pass.
+        LakeError: If a round fails with an error that is not retryable.
 
     """
     while not stop.is_set():

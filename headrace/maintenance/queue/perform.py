@@ -1,4 +1,4 @@
-"""Doing one action of the queue. A kind of action is added here, as one of `_RUN`."""
+"""Perform one action of the queue. To add a kind of action, add it to `_RUN`."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -18,22 +18,22 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable, OpenLake
 
 Step = Callable[[], None]
-# of the errors that pass only this: a full disk or a catalog that is away would be met again
+# the only retryable error that the next action may not meet too, unlike a full disk
 _LOST = CommitConflictError
 
 
 class Outcome(StrEnum):
-    """How an action ended; a command that met `FAILED` ends with that error."""
+    """How an action ended; after `FAILED` the command exits with its error."""
 
     DONE = "done"
-    NOTHING = "nothing left"  # another process did it, or the files are gone
-    LOST = "lost"  # to another commit: it is planned again next time
+    NOTHING = "nothing left"  # another process did it already, or the files are gone
+    LOST = "lost"  # a concurrent commit won: the next round plans it again
     FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActionResult:
-    """What became of one action."""
+    """The result of one action."""
 
     action: Action
     outcome: Outcome
@@ -46,9 +46,9 @@ class ActionResult:
 def run_action(
     lake: OpenLake, action: Action, *, run_id: str = "", step: Step = lambda: None
 ) -> ActionResult:
-    """Do one action. What it meets on the way is its outcome; only bugs are raised.
+    """Perform one action. Lake errors become the outcome; anything else propagates.
 
-    `step` is called as often as the action has steps, however it ends.
+    `step` is called once per step of the action, however the action ends.
     """
     started = time.monotonic()
     pending = len(action.steps)
@@ -91,8 +91,8 @@ def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done
     plan = make(table.head(), target_bytes=table.target_file_bytes(), partition=action.partition)
     plan = minor_major.first(plan, steps=len(action.steps))
     if not plan:
-        return _Done(detail="there is nothing to put together any more")
-    # files shrink when they are put together: a full run goes on until nothing is left to do
+        return _Done(detail="nothing left to compact")
+    # files shrink when they are merged: a major compaction repeats until nothing is left to do
     once = minor or action.steps_left > 0
     done = apply_compaction(
         table,
@@ -138,9 +138,9 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
 
 def _find_orphans(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
     plan = plan_cleanup(table)
-    found = f"{counted(len(plan.files), 'file')}, {size_text(plan.bytes)}, that nothing needs"
-    said = f"{found}: `headrace tables cleanup {table.name}`" if plan else "every file is needed"
-    return _Done(detail=said, changed=True)
+    found = f"{counted(len(plan.files), 'orphan file')}, {size_text(plan.bytes)}"
+    detail = f"{found}: `headrace tables cleanup {table.name}`" if plan else "no orphan files"
+    return _Done(detail=detail, changed=True)
 
 
 def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:
@@ -149,7 +149,7 @@ def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done
     if done.properties:
         said.append(f"{len(done.properties)} properties set")
     return _Done(
-        detail=", ".join(said) or "its metadata is limited already",
+        detail=", ".join(said) or "the metadata is limited already",
         bytes=action.cost_bytes if done else 0,
         changed=bool(done),
     )

@@ -1,4 +1,4 @@
-"""The queue of maintenance: what to do first with a budget, and what waits for what reason."""
+"""Order the maintenance queue: what to do first within a budget, and what waits and why."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -8,12 +8,12 @@ from headrace.maintenance.health.state import TableState
 from headrace.maintenance.health.wording import size_text
 from headrace.maintenance.queue.actions import Action, Waiting, propose
 
-OLDEST_SHARE = 0.25  # of a budget too small for everything goes to what has waited longest
+OLDEST_SHARE = 0.25  # share of a limited budget reserved for what has waited longest
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaintenancePlan:
-    """Actions in the order they are to be done, and what is not done now; empty if all is well."""
+    """Actions in the order to perform them, and what waits; falsy if there is nothing to do."""
 
     actions: tuple[Action, ...]
     waiting: tuple[Waiting, ...]
@@ -21,7 +21,7 @@ class MaintenancePlan:
 
     @property
     def cost_bytes(self) -> int:
-        """Bytes that would be written anew."""
+        """Bytes that would be rewritten."""
         return sum(action.cost_bytes for action in self.actions)
 
     def __bool__(self) -> bool:
@@ -31,25 +31,25 @@ class MaintenancePlan:
 def plan_maintenance(
     states: Iterable[TableState], *, budget_bytes: int | None = None, now: dt.datetime
 ) -> MaintenancePlan:
-    """Decide what to do, and in which order. Pure, and the same for the same states.
+    """Decide what to do, and in which order. Pure and deterministic.
 
-    What gains most for each byte written comes first. If the budget has no room for everything, a
-    quarter of it goes to what has waited longest, so that nothing waits for ever however much is
-    found that gains more; then the rest is filled by gain. A partition still written to gets light
-    runs whenever enough small files of like many rows came together; one that is no longer gets one full
-    run, after which its files give no reason for another.
+    Actions are ordered by gain per byte written. If the budget is too small for everything, a
+    quarter of it goes to what has waited longest, so that nothing starves behind actions of higher
+    gain; the rest is filled by gain. A partition that is still written to gets a minor compaction
+    whenever enough small files of similar row count exist; a finished partition gets one major
+    compaction, after which nothing is left to compact in it.
 
     Args:
-        states: The tables, each as it was read a moment ago.
-        budget_bytes: Most bytes to write anew; None for no limit.
-        now: The time, UTC.
+        states: The current states of the tables.
+        budget_bytes: Most bytes to rewrite; None for no limit.
+        now: The current time, UTC.
 
     Raises:
-        ValueError: If the budget is not positive, or `now` has no zone.
+        ValueError: If the budget is not positive, or `now` has no time zone.
 
     """
     if now.tzinfo is None:
-        msg = f"`now` is {now}, which has no zone; give it in UTC"
+        msg = f"`now` is {now}, which has no time zone; pass it in UTC"
         raise ValueError(msg)
     if budget_bytes is not None and budget_bytes <= 0:
         msg = f"`budget_bytes` must be positive, not {budget_bytes}"
@@ -70,7 +70,7 @@ def plan_maintenance(
 
 
 def _fill(actions: Sequence[Action], budget: int) -> tuple[list[Action], list[Waiting]]:
-    """Take what fits: first some of what has waited longest, then by gain."""
+    """Select what fits: first a share for what has waited longest, then by gain."""
     oldest = sorted(actions, key=lambda action: (action.since_ms, action.key))
     taken: dict[tuple[str, str, str], int] = {}  # steps by action
     room = _take(oldest, taken, budget=budget, share=OLDEST_SHARE)
@@ -97,9 +97,9 @@ def _take(
     budget: int,
     share: float,
 ) -> int:
-    """Take steps in the order of `actions` while they fit; return what is left of the budget.
+    """Take steps in the order of `actions` while they fit; return the remaining budget.
 
-    The first one that fits into the whole budget is taken though it exceeds the share.
+    The first step that fits into the whole budget is taken even if it exceeds the share.
     """
     limit = budget * share
     spent = 0
@@ -128,4 +128,4 @@ def _why(action: Action, steps: int, budget: int) -> str:
     step = action.steps[steps]
     if step > budget:
         return f"needs {size_text(step)} at once, more than the budget of {size_text(budget)}"
-    return f"the budget of {size_text(budget)} is spent on what gains more or waited longer"
+    return f"the budget of {size_text(budget)} is spent on actions that gain more or are older"

@@ -1,1 +1,1 @@
-"""The committer: what a commit is, how it is staged, how it lands. No other code changes what a table holds."""
+"""The committer: what a commit is, how it is staged and how it lands. Only it changes table contents."""

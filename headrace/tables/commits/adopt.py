@@ -1,4 +1,4 @@
-"""Taking files over from their writers: they must still be there, and a refusal gives them up."""
+"""Adopt data files into a commit: verify that they exist, release them if it is refused for good."""
 
 import contextlib
 from collections.abc import Generator, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
-    """Enclose a commit of `files`, under the table's lock; one that landed calls `intents.landed`.
+    """Run a commit of `files` under the table's lock; on success call `intents.landed`.
 
-    Files of a commit that was refused for good are in flight no more: then their age alone keeps
-    them. After any other error they stay in flight, as the same files may be committed again.
+    Files of a commit that was refused for good are released as in flight: from then on only their
+    age protects them from clean-up. After any other error they stay in flight, because the same
+    files may be committed by a retry.
 
     Raises:
-        CommitConflictError: If a file is gone; a commit that names it would make the table
-            unreadable.
+        CommitConflictError: If a file is gone; committing it would make the table unreadable.
 
     """
     _refuse_missing(table, files)
@@ -42,15 +42,15 @@ def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
 
 @contextlib.contextmanager
 def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
-    """Enclose a commit of files that were just written for it and will not be committed again.
+    """Run a commit of files that were written for it alone and will not be committed again.
 
-    Where there was no room to commit them they are removed, or each try would take more of it. A
-    commit of files that another snapshot names must not be enclosed.
+    If the disk was too full to commit them, they are deleted, so that retries do not fill it
+    further. Do not use it for files that another snapshot refers to.
     """
     try:
         yield
     except StorageError:
-        with contextlib.suppress(DatabaseUnavailableError):  # the error at hand says more
+        with contextlib.suppress(DatabaseUnavailableError):  # the current error says more
             io = table.iceberg().io
             for file in files:
                 remove(io, file.file_path)
@@ -61,7 +61,9 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
 def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
     for file in files:
         path = local_path(file.file_path)
-        # clean-up holds the same lock while it moves files: what is here now stays
+        # clean-up holds the same lock while it moves files, so a file found here stays
         if path.startswith("/") and not Path(path).exists():
-            detail = f"its file `{path}` is gone; a clean-up takes what waits too long for a commit"
+            detail = (
+                f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
+            )
             raise CommitConflictError(str(table.name), detail)

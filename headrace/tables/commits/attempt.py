@@ -1,7 +1,7 @@
-"""One commit's way into a table: stage on the newest metadata, swap, resolve what the answer was.
+"""Attempt a commit: stage on the newest metadata, swap, resolve a lost answer.
 
-A lost swap is staged again; a lost answer is resolved by looking for the commit's own snapshot id.
-Source offsets travel in the same swap and are checked on every attempt.
+After a lost swap the commit is staged again; a lost answer is resolved by looking for the commit's
+own snapshot id. Source offsets are part of the same swap and are checked on every attempt.
 """
 
 import contextlib
@@ -56,9 +56,9 @@ from headrace.tables.lake import LakeTable
 __all__ = ["ATTEMPTS_MAX", "NO_ANSWER", "commit_change", "commit_updates"]
 
 ATTEMPTS_MAX = 12
-UNANSWERED_MAX = 3  # the catalog has waited for its database each time
+UNANSWERED_MAX = 3  # each time after the catalog waited for its database
 _BACKOFF_S = 0.02
-# what a catalog raises when nobody can say whether it did what it was asked
+# catalog errors that leave it unknown whether the request was carried out
 NO_ANSWER = (
     DatabaseUnavailableError,
     OSError,
@@ -69,11 +69,11 @@ NO_ANSWER = (
 
 
 def commit_change(table: LakeTable, change: Change) -> Commit:
-    """Land a change on its branch, in one snapshot; a planned table's columns land with it.
+    """Commit a change to its branch in one snapshot, together with a planned table's columns.
 
     Raises:
-        CommitConflictError, FencedError: If the change no longer holds; nothing was changed.
-        CommitOutcomeUnknownError: If nobody can say whether it landed.
+        CommitConflictError, FencedError: If the change is no longer valid; nothing was changed.
+        CommitOutcomeUnknownError: If it cannot be determined whether it landed.
         CatalogBusyError: If it lost `ATTEMPTS_MAX` swaps; nothing was changed.
         StorageError: If a file cannot be written; nothing was changed.
 
@@ -92,7 +92,7 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
         with _doubting(table, snapshot_id) as doubt:
             for attempt in range(1, ATTEMPTS_MAX + 1):
                 if current.metadata.table_uuid != table_uuid:
-                    detail = "the table was dropped and created again meanwhile"
+                    detail = "the table was dropped and created again concurrently"
                     raise CommitConflictError(str(table.name), detail)
                 staged = stage(table, current, change, snapshot_id=snapshot_id)
                 if isinstance(planned, StagedTable):
@@ -101,8 +101,9 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
                 landed = _swap(table, current, staged, doubt, snapshot_id=snapshot_id)
                 if landed is None:
                     time.sleep(_backoff_s(attempt))
-                    # in this order: a request whose answer was lost is in what is loaded only if it
-                    # is found then, or it would look like a conflict; later it fails the next swap
+                    # in this order: if a request whose answer was lost is in the loaded metadata,
+                    # it must be found now or it would look like a conflict; if it is carried out
+                    # later, it fails the next swap
                     base = _base_of(planned)
                     landed = _landed(table, snapshot_id=snapshot_id)
                     if landed is None:
@@ -118,14 +119,14 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
 
 @dataclass
 class _Doubt:
-    """Whether an answer was lost, so that what was asked for may still be carried out."""
+    """Whether an answer was lost, so that the request may still be carried out later."""
 
     is_left: bool = False
 
 
 @contextlib.contextmanager
 def _doubting(table: LakeTable, snapshot_id: int) -> Generator[_Doubt]:
-    """Enclose attempts: one without room says that nothing was changed only if that is certain."""
+    """Run attempts; a full disk is reported as "nothing was changed" only if that is certain."""
     doubt = _Doubt()
     try:
         yield doubt
@@ -136,9 +137,9 @@ def _doubting(table: LakeTable, snapshot_id: int) -> Generator[_Doubt]:
 
 
 def _base_of(table: LakeTable) -> Table | None:
-    """Load what an attempt builds upon: the table as it is, or what this is to create.
+    """Load the base of an attempt: the current table, or the table that the commit creates.
 
-    None if that is there by now: this commit may have landed, or another process was faster.
+    None if a table to create exists by now: this commit may have landed, or another process won.
     """
     if isinstance(table, PlannedTable):
         return LakeTable(table.lake, table.name).iceberg()
@@ -149,7 +150,7 @@ def _base_of(table: LakeTable) -> Table | None:
 
 def _needed(base: Table | None, table: LakeTable) -> Table:
     if base is None:
-        detail = "another process created the table meanwhile"
+        detail = "another process created the table concurrently"
         raise CommitConflictError(str(table.name), detail)
     return base
 
@@ -160,16 +161,16 @@ def commit_updates(
     *,
     requirements_of: Callable[[TableMetadata], tuple[TableRequirement, ...]] = lambda _: (),
 ) -> TableMetadata:
-    """Land metadata-only updates (refs, expiry, properties, schema) made from the newest metadata.
+    """Commit metadata-only updates (refs, expiry, properties, schema) built on the newest metadata.
 
-    `updates_of` is asked anew on every attempt, also after one whose answer was lost: it returns no
-    updates when there is nothing to do, or when it finds them done. `requirements_of` adds what must
-    still hold when the updates land.
+    `updates_of` is called on every attempt, also after a lost answer: it must return no updates
+    when there is nothing to do or when it finds them done. `requirements_of` adds what must still
+    hold when the updates land.
 
     Raises:
         CatalogBusyError: If it lost every swap; nothing was changed.
-        DatabaseUnavailableError: If the catalog does not answer; doing it again is safe.
-        StorageError: If there is no room for what the catalog writes; nothing was changed.
+        DatabaseUnavailableError: If the catalog does not answer; a retry is safe.
+        StorageError: If the disk is too full for the catalog's writes; nothing was changed.
 
     """
     unanswered = 0
@@ -208,7 +209,7 @@ def commit_updates(
 def _requirements(
     metadata: TableMetadata, updates: tuple[TableUpdate, ...]
 ) -> tuple[TableRequirement, ...]:
-    """Require every ref to be what the updates were made from, and refs they make to be new."""
+    """Require that changed refs are as the updates saw them, and that created refs are new."""
     wanted: dict[str, int | None] = {
         update.ref_name: None for update in updates if isinstance(update, SetSnapshotRefUpdate)
     }
@@ -220,12 +221,12 @@ def _requirements(
 
 
 def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: str) -> None:
-    """Bring the registry up to the branch; a commit that landed must not look failed for it.
+    """Record the branch in the registry, without failing a commit that has landed.
 
-    The next record makes up for one that could not be written.
+    If the registry is unavailable, the next commit records it.
     """
     with contextlib.suppress(DatabaseUnavailableError):
-        if table.lake.foreign:  # what others did there is not ours to keep a record of
+        if table.lake.foreign:  # commits of other programs are not recorded
             head = metadata.snapshot_by_name(branch)
             if head is not None:
                 table.lake.registry.record_commit(
@@ -242,10 +243,10 @@ def _backoff_s(attempt: int) -> float:
 def _swap(
     table: LakeTable, current: Table, staged: Staged, doubt: _Doubt, *, snapshot_id: int
 ) -> TableMetadata | None:
-    """Ask the catalog to adopt the staged snapshot; None means it did not, and it is safe to retry.
+    """Ask the catalog to adopt the staged snapshot; None if it did not, so that a retry is safe.
 
     Raises:
-        StorageError: If there is no room for what the catalog writes; nothing was changed.
+        StorageError: If the disk is too full for the catalog's writes; nothing was changed.
 
     """
     try:
@@ -259,8 +260,8 @@ def _swap(
         landed = _landed(table, snapshot_id=snapshot_id)
         refusal = _refusal(error, current)
         if refusal is None:
-            # the answer is lost or the catalog is locked: only the table itself knows. The files
-            # stay: a commit that arrives late would need them, and clean-up takes them otherwise
+            # the answer is lost or the catalog is locked: only the table itself can tell. Keep the
+            # files: a commit carried out late needs them, otherwise clean-up removes them
             doubt.is_left = True
         elif landed is None:
             remove_all(current.io, staged.written)
@@ -273,7 +274,7 @@ def _swap(
 
 
 def _refusal(error: Exception, current: Table) -> StorageError | None:
-    """Tell a disk that refuses, so that nothing was swapped, from an answer that was lost."""
+    """Return the error of a disk that refused, so that nothing was swapped; None if in doubt."""
     if isinstance(error, StorageError):
         return error
     if is_full(error):
@@ -297,11 +298,14 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
 
 
 def _is_on_record(table: LakeTable, snapshot_id: int) -> bool:
-    """Whether a snapshot that the table has no more was there: what expires goes on record first."""
+    """Whether the registry recorded a snapshot that the table no longer has.
+
+    Snapshots are recorded before they expire, so a hit means that the commit landed.
+    """
     try:
         return table.lake.registry.knows_commit(str(table.name), snapshot_id)
     except DatabaseUnavailableError:
-        return False  # while nothing can be put on record nothing expires
+        return False  # nothing expires while the registry cannot record it
 
 
 def _report(

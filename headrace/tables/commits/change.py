@@ -1,4 +1,4 @@
-"""What a commit is made of: where it comes from, what it changes, and what it turned out to be."""
+"""The parts of a commit: its provenance, its change, and its result."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from headrace.tables.evolution.plan import AlterPlan
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What a commit was computed from; written to the snapshot summary and the registry."""
+    """The inputs, code and run that a commit was computed from; kept in summary and registry."""
 
     inputs: Mapping[str, int] = field(default_factory=dict)
     code: str = ""
@@ -38,9 +38,9 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Fence:
-    """Source offsets that move with the data: the next offset to read, per source.
+    """Source offsets committed with the data: the next offset to read, per source.
 
-    The commit lands only if the table still says `expected` under `key`.
+    The commit lands only if the table property `key` still holds `expected`.
     """
 
     key: str
@@ -67,21 +67,21 @@ class Commit:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A commit before it meets the table's current state.
+    """A commit, independent of the table state that it will be applied to.
 
     Args:
-        is_removed: Picks the live data and delete files that go.
-        touched: Partitions of spec `spec_id` that hold what `is_removed` picks, besides files of
-            other specs; None if any may.
-        removed_paths: Files that must still be there when the commit lands.
+        is_removed: Selects the live data and delete files to remove.
+        touched: Partitions of spec `spec_id` that hold what `is_removed` selects, besides files of
+            other specs; None if any partition may.
+        removed_paths: Files that must still be live when the commit lands.
         base_snapshot_id: The snapshot the change was computed from. If given, the commit is refused
-            when rows it read were deleted since, or rows were added that `may_conflict`. With
+            when rows it read were deleted since, or when files that `may_conflict` were added. With
             `may_conflict`, None means a table without commits.
         may_conflict: Whether a data file added since the base may hold rows the change should have
-            seen; files that cannot are no reason to refuse.
-        guard: Looks at the table that each attempt builds upon, and raises to refuse the commit.
-        alter: Columns that come with the rows; the commit is refused if others changed them since.
-        entries_max: If given, nothing but the manifests is rewritten, with this many entries each.
+            seen; other files do not conflict.
+        guard: Called with the base table of each attempt; raises to refuse the commit.
+        alter: Columns committed with the rows; refused if they were changed concurrently.
+        entries_max: If given, only the manifests are rewritten, with at most this many entries each.
 
     """
 

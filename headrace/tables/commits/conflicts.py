@@ -1,4 +1,4 @@
-"""What other commits did since a change was computed, and whether the change still holds."""
+"""Conflict detection: whether a change is still valid after the commits since its base."""
 
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
@@ -22,11 +22,11 @@ def refuse_conflicts(
     removed: tuple[DataFile, ...],
     io: FileIO,
 ) -> None:
-    """Check a change against the snapshot it is about to follow.
+    """Validate a change against the snapshot it is applied to.
 
     Raises:
-        CommitConflictError: If a file it replaces is gone, rows of such a file were deleted since
-            its base, or rows that it should have seen were added.
+        CommitConflictError: If a file it replaces is gone, if rows of such a file were deleted
+            since its base, or if rows that it should have seen were added.
 
     """
     lost = change.removed_paths - {file.file_path for file in removed}
@@ -41,30 +41,32 @@ def refuse_conflicts(
     unpartitioned = unpartitioned_ids(metadata)
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
         if may_concern(file, removed, unpartitioned=unpartitioned):
-            detail = f"`{file.file_path}` deleted rows of its input files meanwhile"
+            detail = f"`{file.file_path}` deleted rows of its input files concurrently"
             raise CommitConflictError(table, detail)
     if change.may_conflict is None:
         return
     for file in _added_since(manifests, io, since, ManifestContent.DATA):
         if change.may_conflict(file):
-            detail = f"`{file.file_path}` brought rows meanwhile that it may have to change"
+            detail = (
+                f"`{file.file_path}` was added concurrently with rows that it may have to change"
+            )
             raise CommitConflictError(table, detail)
 
 
 def _base_sequence(
     change: Change, metadata: TableMetadata, parent: Snapshot, table: str
 ) -> int | None:
-    """Return the sequence number of what a change was computed from; None if it was nothing."""
+    """Return the sequence number of a change's base; None if it has no base."""
     if change.base_snapshot_id is None:
-        # computed from a table without commits: all there is came since
+        # computed from a table without commits: every file was added since
         return None if change.may_conflict is None else 0
     base = metadata.snapshot_by_id(change.base_snapshot_id)
     if base is None:
         detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
         raise CommitConflictError(table, detail)
     if not any(base.snapshot_id == each.snapshot_id for each in ancestors_of(parent, metadata)):
-        # rows that were deleted before the base may be back, in files that are older than it
-        detail = f"`{change.branch}` was taken back behind snapshot {base.snapshot_id}"
+        # rows deleted before the base may be live again, in files older than it
+        detail = f"`{change.branch}` was rolled back behind snapshot {base.snapshot_id}"
         raise CommitConflictError(table, f"{detail}, which it was computed from")
     return base.sequence_number or 0
 
@@ -72,7 +74,7 @@ def _base_sequence(
 def _added_since(
     manifests: tuple[ManifestFile, ...], io: FileIO, since: int, content: ManifestContent
 ) -> list[DataFile]:
-    # a manifest is never older than what it lists
+    # a manifest's sequence number is never lower than those of its entries
     newer = [m for m in manifests if (m.sequence_number or 0) > since]
     return [
         entry.data_file

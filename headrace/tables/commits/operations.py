@@ -1,4 +1,4 @@
-"""The committer: the one piece of code that changes what a table holds.
+"""The committer's operations: the only code that changes the contents of a table.
 
 A commit is planned as a pure `Change`, staged against the newest metadata, and swapped in with the
 catalog's compare-and-swap (`attempt.py`). Every operation is one snapshot on one branch.
@@ -62,17 +62,17 @@ def append(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Add files. Never conflicts with other appends or with compaction.
+    """Append files. Never conflicts with other appends or with compaction.
 
     With a fence it lands exactly once: offsets and rows become visible together. `files` may be
-    empty, to move offsets past records that all went to the dead letters. A `guard` looks at the
-    table that each attempt builds upon, and raises to refuse the commit.
+    empty, to move offsets past records that all went to the dead letters. `guard` is called with
+    the base table of each attempt, and raises to refuse the commit.
 
     Raises:
         FencedError: If another writer moved the offsets.
         SnapshotNotFoundError: If there is no such branch.
-        CommitOutcomeUnknownError, CatalogBusyError: See there; both are safe to run again.
-        ValueError: If a fenced commit is for another branch than `main`, which alone has offsets.
+        CommitOutcomeUnknownError, CatalogBusyError: See there; a retry is safe after both.
+        ValueError: If a fenced commit is for a branch other than `main`; only `main` has offsets.
 
     """
     if fence is not None and branch != MAIN_BRANCH:
@@ -102,7 +102,7 @@ def overwrite_partitions(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Make `partitions` hold exactly `files`, in one snapshot; other partitions stay.
+    """Replace the contents of `partitions` by `files`, in one snapshot; other partitions stay.
 
     Raises:
         ValueError: If a file lies outside `partitions`.
@@ -140,7 +140,7 @@ def overwrite(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Make the whole table hold exactly `files`, in one snapshot. For `guard` see `append`."""
+    """Replace the contents of the whole table by `files`, in one snapshot. For `guard` see `append`."""
     return commit_change(
         table,
         Change(
@@ -166,16 +166,17 @@ def replace_files(
     base_snapshot_id: int | None = None,
     branch: str = MAIN_BRANCH,
 ) -> Commit:
-    """Swap files for others with the same rows (compaction); readers of changes do not see it.
+    """Replace files by others with the same rows (compaction); change feeds do not see it.
 
-    Survives concurrent appends. `removed_deletes` are delete files whose rows `added` no longer has
-    and that apply to nothing else; with them `base_snapshot_id` must say what was read.
-    `rows_deleted` says how many rows that is, if delete files that stay took some of them.
+    Does not conflict with concurrent appends. `removed_deletes` are delete files that are applied
+    in `added` and apply to nothing else; with them `base_snapshot_id` must be the snapshot that was
+    read. `rows_deleted` is the number of deleted rows left out, needed if delete files that stay
+    deleted some of them.
 
     Raises:
-        CommitConflictError: If a concurrent commit already removed one of `removed`, or deleted
-            rows of it since the base.
-        ValueError: If the row counts differ and no deletes explain it.
+        CommitConflictError: If a concurrent commit removed one of `removed`, or deleted rows of it
+            since the base.
+        ValueError: If the row counts differ and deletes do not account for it.
 
     """
     before, after = _rows(removed), _rows(added)
@@ -184,7 +185,7 @@ def replace_files(
     else:
         is_same = before == after or (removed_deletes and base_snapshot_id and after < before)
     if not is_same:
-        msg = f"replacing {before} rows of `{table.name}` by {after} would change its data"
+        msg = f"replacing {before} rows of `{table.name}` by {after} rows would change its data"
         raise ValueError(msg)
     return commit_change(
         table,
@@ -211,14 +212,14 @@ def rewrite_files(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Swap files for others with other rows: a merge or a row-level delete, copy-on-write.
+    """Replace files by others with different rows: a copy-on-write merge or row-level delete.
 
-    Delete files that `added` has applied may be among `removed`. With nothing `removed` it is an
-    append that is refused if rows it should have seen came in between. For `guard` see `append`.
+    `removed` may include delete files that are applied in `added`. With nothing `removed` it is an
+    append that is refused if rows it should have seen were added. For `guard` see `append`.
 
     Raises:
         CommitConflictError: If since `base_snapshot_id` (None: a table without commits) a file of
-            `removed` was replaced, rows of it were deleted, or a file was added that `may_conflict`.
+            `removed` was replaced, rows of it were deleted, or a file that `may_conflict` was added.
 
     """
     operation = Operation.DELETE
@@ -245,9 +246,9 @@ def rewrite_manifests(
     entries_max: int = ENTRIES_PER_MANIFEST,
     branch: str = MAIN_BRANCH,
 ) -> Commit:
-    """List the same files in manifests sorted by partition, so that a plan of one opens few.
+    """Rewrite manifests sorted by partition, so that planning one partition opens few of them.
 
-    Never conflicts: it is made anew from whatever is newest.
+    Never conflicts: every attempt rewrites the newest manifests.
     """
     return commit_change(
         table,
@@ -261,19 +262,19 @@ def rewrite_manifests(
 
 
 def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
-    """Let unreferenced snapshots die that are older than `before_ms`, but never the newest `keep`.
+    """Expire unreferenced snapshots older than `before_ms`, but never the newest `keep`.
 
-    What they touched is recorded first, so `changes` still answers. Files stay for clean-up. What the
-    table's `history.expire.*` or a branch's own retention keeps, stays too; of a table of another
-    catalog that says nothing, what the format keeps by default: five days.
+    The partitions they touched are recorded first, so `changes` still answers. Files are left to
+    clean-up. Snapshots kept by the table's `history.expire.*` or by a branch's own retention stay;
+    tables of another catalog without such properties keep the format's default of five days.
 
     Returns:
-        The ids of the snapshots that died.
+        The ids of the expired snapshots.
 
     Raises:
         DatabaseUnavailableError: If the registry cannot be used; nothing was changed.
-        GarbageKeptError: If the table says `gc.enabled=false`; nothing was changed.
-        UnsupportedTableError: If its retention says nothing that Iceberg knows.
+        GarbageKeptError: If the table has `gc.enabled=false`; nothing was changed.
+        UnsupportedTableError: If a retention property has an invalid value.
 
     """
     gone: list[int] = []
@@ -302,13 +303,13 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
 def move_properties(
     table: LakeTable, changes_of: Callable[[TableMetadata], Mapping[str, str | None]]
 ) -> None:
-    """Set properties without a snapshot; None removes one. Moving `main` does not move them back.
+    """Set properties without a snapshot; None removes one. A rollback does not undo them.
 
-    `changes_of` is asked on every attempt, of the newest metadata, and changes nothing if it returns
-    nothing.
+    `changes_of` is called with the newest metadata on every attempt; if it returns an empty
+    mapping, nothing is changed.
 
     Raises:
-        CatalogBusyError, DatabaseUnavailableError: Doing it again is safe.
+        CatalogBusyError, DatabaseUnavailableError: A retry is safe.
 
     """
     commit_updates(table, lambda current: property_updates(changes_of(current.metadata)))

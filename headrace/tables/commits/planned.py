@@ -1,7 +1,7 @@
-"""Tables as their next commit is to make them: rows are written first, the columns land with them.
+"""Planned tables: rows are written for new columns first, and both land in one commit.
 
-A commit to one of these lands what it plans and the rows in one swap. If there is no such commit,
-because a query fails half-way, the catalog never hears of it.
+A commit to a planned table lands its schema changes and the rows in one swap. Without a commit,
+for example because a query fails half-way, the catalog stays unchanged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ from headrace.tables.lake import LakeTable, OpenLake, create_arguments
 
 @dataclass(frozen=True)
 class PlannedTable(LakeTable):
-    """A table with the columns and properties that its next commit brings.
+    """A table with the columns and properties that its next commit will give it.
 
-    Reading and writing see it altered; `iceberg` raises `CommitConflictError` once another process
-    changed its columns or partitioning.
+    Reads and writes see the planned columns; `iceberg` raises `CommitConflictError` once another
+    process has changed the columns or partitioning.
     """
 
     plan: AlterPlan = field(kw_only=True)
@@ -38,13 +38,13 @@ class PlannedTable(LakeTable):
 
 @dataclass(frozen=True)
 class StagedTable(LakeTable):
-    """A table that its first commit creates."""
+    """A table that its first commit will create."""
 
     staged: Table = field(kw_only=True)
     creation: tuple[TableUpdate, ...] = field(kw_only=True, repr=False)
 
     def iceberg(self) -> Table:
-        """Return what its first commit starts from."""
+        """Return the table that the first commit starts from."""
         return self.staged
 
 
@@ -56,11 +56,11 @@ def stage_table(
     partition_by: Sequence[str] = (),
     properties: Mapping[str, str],
 ) -> StagedTable:
-    """Plan a table that does not exist; as `declare_table`, but the first commit creates it.
+    """Plan a table that does not exist; like `declare_table`, but the first commit creates it.
 
     Raises:
-        ContractError: If the schema or partitioning cannot be a table's, or a column has a name
-            that Iceberg keeps for itself.
+        ContractError: If the schema or partitioning is not supported, or a column name is reserved
+            by Iceberg.
 
     """
     refuse_reserved(schema.names, table=str(name))

@@ -1,4 +1,4 @@
-"""One attempt at a commit, staged on the newest metadata: its manifests, snapshot and updates."""
+"""Stage one attempt at a commit on the newest metadata: its manifests, snapshot and updates."""
 
 import json
 import time
@@ -47,7 +47,7 @@ from headrace.tables.lake import LakeTable
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What one swap is to make true, what must hold for it, and the metadata files written for it."""
+    """The updates and requirements of one swap, and the metadata files written for it."""
 
     updates: tuple[TableUpdate, ...]
     requirements: tuple[TableRequirement, ...]
@@ -56,14 +56,14 @@ class Staged:
     written: tuple[str, ...]
 
     def creating(self, table: StagedTable) -> "Staged":
-        """Make the same swap create the table."""
+        """Return the same swap, which also creates the table."""
         return replace(
             self, updates=(*table.creation, *self.updates), requirements=(AssertCreate(),)
         )
 
 
 def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> Staged:
-    """Write the manifests of one attempt on top of `current`; nothing is visible yet."""
+    """Write the manifests of one attempt based on `current`; nothing is visible yet."""
     if change.guard is not None:
         change.guard(current)
     columns: tuple[TableUpdate, ...] = ()
@@ -94,7 +94,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
             "parent-snapshot-id": parent_id,
             "manifest-list": location,
             "sequence-number": metadata.next_sequence_number(),
-            # a clock that was set back must not: other readers refuse a log that goes backwards
+            # never earlier than the log, even if the clock was set back: other readers refuse that
             "timestamp-ms": max(_now_ms(), metadata.last_updated_ms),
             "summary": summarize(
                 change,
@@ -125,7 +125,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
             AssertTableUUID(uuid=metadata.table_uuid),
             requires(change.branch, parent_id),
             *requirements,
-            # a lease that is renewed gets another name: then this is staged again, and keeps it
+            # renewing a lease renames it: then this attempt fails and the next one keeps the lease
             *(requires(name, metadata.refs[name].snapshot_id) for name in over),
         ),
         parent_id=parent_id,
@@ -139,7 +139,7 @@ def _now_ms() -> int:
 
 
 def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
-    """Build the update that moves a branch on, or starts it; its own retention stays."""
+    """Build the update that advances or creates a branch; its own retention stays."""
     update = set_ref(name, make_ref(snapshot_id, SnapshotRefType.BRANCH))
     ref = metadata.refs.get(name)
     if ref is None:
@@ -151,7 +151,7 @@ def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSn
 def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot | None:
     parent = metadata.snapshot_by_name(branch)
     if parent is None and branch != MAIN_BRANCH:
-        # a commit to an unknown branch would start one that has none of the table's rows
+        # a commit to an unknown branch would create one without the table's rows
         raise SnapshotNotFoundError(str(table.name), f"branch `{branch}`")
     return parent
 
@@ -184,17 +184,17 @@ def _rewrite(
 
 
 def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdate]:
-    if table.lake.foreign:  # how long snapshots live is for whoever runs that catalog to say
+    if table.lake.foreign:  # the owner of that catalog decides how long snapshots are kept
         return []
     keep = table.lake.settings.snapshots_kept
     try:
         dead = expired(current.metadata, keep=keep, now_ms=now_ms)
-    except UnsupportedTableError:  # no reason to refuse rows: who asks for expiry gets to know
+    except UnsupportedTableError:  # no reason to refuse rows; `operations.expire` reports it
         return []
     if not dead:
         return []
     try:
-        # what a snapshot touched must be on record before it dies: a lagging reader asks for it
+        # record what a snapshot touched before it expires: lagging readers of changes need it
         record_dying(table.lake.registry, table.name, current, dead)
     except DatabaseUnavailableError:
         return []
@@ -215,6 +215,6 @@ def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> d
 
 
 def remove_all(io: FileIO, locations: Sequence[str]) -> None:
-    """Remove metadata files that no table names."""
+    """Delete metadata files that no table refers to."""
     for location in locations:
         remove(io, location)

@@ -19,7 +19,7 @@ _COUNTED = {
     DataFileContent.POSITION_DELETES: ("delete-files", "position-deletes"),
     DataFileContent.EQUALITY_DELETES: ("delete-files", "equality-deletes"),
 }
-# what the format calls a count that goes down
+# the format's names for counts of removed things
 _REMOVED = {
     "data-files": "deleted-data-files",
     "records": "deleted-records",
@@ -38,9 +38,9 @@ def summarize(
     metadata: TableMetadata,
     properties: Mapping[str, str],
 ) -> Summary:
-    """Describe a commit on top of `parent`, which sets `properties` of the table.
+    """Summarize a commit on top of `parent` that sets the table properties `properties`.
 
-    Totals that another program left out stay unknown.
+    Totals that another program left out stay out.
     """
     before = parent.summary.additional_properties if parent and parent.summary else {}
     plus, minus = _counts(change.added), _counts(removed)

@@ -1,1 +1,1 @@
-"""What happened to a table: snapshots and, once they expired, the registry's record of them."""
+"""The history of a table: its snapshots and, after they expire, the registry's record of them."""

@@ -1,4 +1,4 @@
-"""Which commits lead from one snapshot to another, also where the chain between them has expired."""
+"""The commits between two snapshots, also where snapshots between them have expired."""
 
 import heapq
 from collections.abc import Collection
@@ -13,17 +13,17 @@ from headrace.tables.history.commit_log import facts_of
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestry:
-    """The history of a table: its metadata first, the registry's log where that ends."""
+    """The history of a table: its metadata, continued by the registry's log of expired commits."""
 
     table: TableName
     metadata: TableMetadata
     registry: Registry = field(repr=False)
 
     def commit(self, snapshot_id: int) -> CommitRecord | None:
-        """Return the facts of one commit without its partitions; None if nobody knows it.
+        """Return the record of one commit without its partitions; None if it is unknown.
 
         Raises:
-            DatabaseUnavailableError: If only the registry can tell, and it cannot be asked.
+            DatabaseUnavailableError: If the registry is needed and unavailable.
 
         """
         snapshot = self.metadata.snapshot_by_id(snapshot_id)
@@ -32,15 +32,15 @@ class Ancestry:
         facts = facts_of(self.table, snapshot)
         if facts.parent_id is not None or facts.sequence_number <= 1:
             return facts
-        # expiry cuts the parent from the oldest snapshot it leaves
+        # expiry removes the parent of the oldest remaining snapshot
         known = self.registry.commit(str(self.table), snapshot_id)
         return facts if known is None else replace(facts, parent_id=known.parent_id)
 
     def path(self, snapshot_id: int, *, back_to: int) -> tuple[CommitRecord, ...] | None:
         """Return the commits after `back_to` up to `snapshot_id`, newest first.
 
-        None if `back_to` is no ancestor, as far as the table and the registry know. Reads no further
-        back than to the age of `back_to`, however old the table is.
+        None if, by table and registry, `back_to` is not an ancestor. Reads back to the age of
+        `back_to` only, however long the history of the table is.
         """
         oldest = self._age(back_to)
         found: list[CommitRecord] = []
@@ -54,8 +54,8 @@ class Ancestry:
         return tuple(found)
 
     def common(self, one: int, other: int) -> int | None:
-        """Return the newest snapshot that both descend from or are; None if there is none."""
-        # the youngest first: what both sides reach is met twice before anything older is
+        """Return the newest common ancestor of two snapshots, themselves included; None if none."""
+        # newest first: a common ancestor is met from both sides before anything older is visited
         ahead = [(-self._age(each), each) for each in (one, other)]
         heapq.heapify(ahead)
         met: set[int] = set()
@@ -77,7 +77,7 @@ class Ancestry:
         heapq.heapify(ahead)
         found: list[CommitRecord] = []
         own_ahead = 0 if shared[snapshot_id] else 1
-        # every child is younger than its parent, so whether a commit is shared is known in its turn
+        # children are newer than parents, so a commit is known as shared when its turn comes
         while own_ahead:
             _, position = heapq.heappop(ahead)
             own_ahead -= not shared[position]

@@ -1,4 +1,4 @@
-"""What happened to a table between two snapshots, for whoever computes from it."""
+"""The changes of a table between two snapshots, for incremental computations."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from headrace.tables.version import FileEntry
 class Changes:
     """The commits after `since` up to `until`, oldest first, without compactions.
 
-    `partitions` are those in which rows were added, changed or removed.
+    `partitions` are the partitions in which rows were added, changed or removed.
     """
 
     since: int | None
@@ -37,8 +37,8 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     Answered from the snapshot chain and, where that has expired, from the registry's log.
 
     Raises:
-        SnapshotNotFoundError: If `since` is no ancestor of `until` that either knows, or the
-            beginning is lost; never a silent full answer, nor a silent part of one.
+        SnapshotNotFoundError: If `since` is not a known ancestor of `until`, or the beginning of
+            the history is lost; an incomplete answer is never returned.
         UnsupportedTableError: If another program changed the partition spec in between.
 
     """
@@ -55,12 +55,12 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     while position is not None and position != since:
         if logged is None:
             logged = registry.line_to(str(table.name), position, back_to=since)
-        # the registry first: expiry cuts the parent from the oldest snapshot the table still has
+        # the registry first: expiry removes the parent of the oldest remaining snapshot
         record = logged.get(position)
         snapshot = metadata.snapshot_by_id(position)
         if record is None and snapshot is not None:
             record = record_of(table.name, snapshot, metadata, loaded.io)
-            logged = None  # the log has a hole here, and may go on behind it
+            logged = None  # the log has a gap here, and may continue behind it
         if record is None:
             raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
         found.append(record)
@@ -68,7 +68,7 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     if position != since:
         raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
     if position is None and found and found[-1].sequence_number > 1:
-        # the oldest snapshot left looks like the first once those before it expired unrecorded
+        # if older snapshots expired unrecorded, the oldest remaining one looks like the first
         raise SnapshotNotFoundError(str(table.name), f"before snapshot {found[-1].snapshot_id}")
     seen = [record for record in reversed(found) if record.operation != "replace"]
     texts = {text for record in seen for text in record.partitions}
@@ -90,12 +90,12 @@ def added_files(
 ) -> tuple[FileEntry, ...]:
     """List the data files that commits after `since` up to `until` added, oldest commit first.
 
-    Compactions add none; a file listed here may have been compacted away, and stays readable until
-    clean-up takes it.
+    Compactions add none. A listed file may have been compacted since; it stays readable until
+    clean-up removes it.
 
     Raises:
-        SnapshotNotFoundError: If a snapshot in between has expired: only `changes` still knows what
-            it touched.
+        SnapshotNotFoundError: If a snapshot in between has expired; only `changes` knows the
+            partitions it touched.
 
     """
     loaded = table.iceberg()
@@ -122,7 +122,7 @@ def added_files(
 def _chain(
     table: LakeTable, metadata: TableMetadata, *, since: int | None, until: int | None
 ) -> list[Snapshot]:
-    """List the living snapshots from `until` (the head) back to `since`, which is left out."""
+    """List the snapshots from `until` (the head) back to `since`, exclusive."""
     head = metadata.current_snapshot()
     position = until if until is not None else (head.snapshot_id if head else None)
     chain: list[Snapshot] = []
@@ -133,7 +133,7 @@ def _chain(
         chain.append(snapshot)
         position = snapshot.parent_snapshot_id
     if position != since:
-        # expiry cuts the parent from the oldest snapshot left
+        # expiry removes the parent of the oldest remaining snapshot
         raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
     if since is None and chain and (chain[-1].sequence_number or 0) > 1:
         raise SnapshotNotFoundError(str(table.name), f"before snapshot {chain[-1].snapshot_id}")

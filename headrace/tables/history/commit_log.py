@@ -1,4 +1,4 @@
-"""What each snapshot did, from its summary, and the registry's copy that outlives it."""
+"""Commit records, read from snapshot summaries and kept in the registry after expiry."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ from headrace.registry import CommitRecord, Registry
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
 
-# what other engines call the origin of a commit that was audited or picked before it was published
+# summary keys of other engines for the origin of a commit that was audited or cherry-picked
 WAP_ID = "wap.id"
 PUBLISHED_WAP_ID = "published-wap-id"
 SOURCE_SNAPSHOT_ID = "source-snapshot-id"
@@ -41,12 +41,12 @@ NOTHING_MOVED = "{}"
 def record_of(
     table: TableName, snapshot: Snapshot, metadata: TableMetadata, io: FileIO
 ) -> CommitRecord:
-    """Read one commit's facts from its snapshot, and from its manifests if they are not there."""
+    """Read one commit's record from its snapshot summary, else from its manifests."""
     return replace(facts_of(table, snapshot), partitions=_touched(snapshot, metadata, io))
 
 
 def facts_of(table: TableName, snapshot: Snapshot) -> CommitRecord:
-    """Read one commit's facts, without the partitions it touched, from its snapshot alone."""
+    """Read one commit's record, without its partitions, from its snapshot summary alone."""
     summary = snapshot.summary
     facts: Mapping[str, str] = summary.additional_properties if summary else {}
     return CommitRecord(
@@ -71,7 +71,7 @@ def facts_of(table: TableName, snapshot: Snapshot) -> CommitRecord:
 def _moves(facts: Mapping[str, str]) -> str:
     if MOVES in facts:
         return facts[MOVES]
-    # a commit that moved offsets and does not say from where cannot be taken back
+    # a commit that moved offsets without recording their old values cannot be rolled back
     return "" if any(name.startswith(OFFSETS_PREFIX) for name in facts) else NOTHING_MOVED
 
 
@@ -84,19 +84,19 @@ def _origins(facts: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def snapshot_origin(snapshot_id: int | str) -> str:
-    """Name a snapshot as where a commit came from."""
+    """Return the origin text of a snapshot."""
     return f"{_SNAPSHOT}{snapshot_id}"
 
 
 def sources_of(commit: CommitRecord) -> frozenset[int]:
-    """Return the snapshots whose rows a commit added: itself, or those that it was picked from."""
+    """Return the snapshots whose rows a commit added: itself, or its cherry-picked sources."""
     picked = (each for each in commit.origins if each.startswith(_SNAPSHOT))
     found = frozenset(int(each.removeprefix(_SNAPSHOT)) for each in picked)
     return found or frozenset({commit.snapshot_id})
 
 
 def audit_origin(audit_id: str) -> str:
-    """Name an audit as where a commit came from."""
+    """Return the origin text of an audit."""
     return f"audit:{audit_id}"
 
 
@@ -104,7 +104,7 @@ def _touched(snapshot: Snapshot, metadata: TableMetadata, io: FileIO) -> tuple[s
     facts = snapshot.summary.additional_properties if snapshot.summary else {}
     if PARTITIONS in facts:
         return tuple(json.loads(facts[PARTITIONS]))
-    # many partitions, or another engine's commit: the manifests it wrote say what it touched
+    # many partitions, or another engine's commit: read from the manifests what it touched
     terms = partitions.all_terms(metadata)
     found = {
         partitions.key_to_text(
@@ -126,11 +126,11 @@ def record_head(
     *,
     branch: str = MAIN_BRANCH,
 ) -> None:
-    """Bring the registry up to the head of a branch, walking back to what it already knows.
+    """Record the commits of a branch, from its head back to the newest recorded one.
 
-    Usually that is one commit. After a crash between a swap and its record, or after another
-    engine's commits, it is the gap. Commits that only other branches have are recorded as such,
-    until a fast-forward of `main` reaches them.
+    Usually that is one commit; after a crash between a swap and its record, or after commits of
+    another engine, it is all that are missing. Commits that only other branches have are recorded
+    as such until a fast-forward of `main` reaches them.
     """
     on_main = branch == MAIN_BRANCH
     if not on_main:
@@ -146,7 +146,7 @@ def record_head(
         else:
             missing.append(snapshot)
         if snapshot is None or snapshot.parent_snapshot_id is None:
-            # expired, or cut from a parent that has: then a branch had it and it is on record
+            # it or its parent has expired, so it was recorded before
             known = registry.commit(str(table), position)
             position = None if known is None else known.parent_id
         else:
@@ -162,7 +162,7 @@ def record_head(
 def record_dying(
     registry: Registry, table: TableName, loaded: Table, snapshot_ids: Collection[int]
 ) -> None:
-    """Record snapshots that are about to expire, and their children, who lose their parent then."""
+    """Record snapshots that are about to expire, and their children, which lose their parent."""
     dying = frozenset(snapshot_ids)
     missing = [
         snapshot
@@ -180,7 +180,7 @@ def record_dying(
 
 
 def newest(table: "LakeTable", *, limit: int) -> list[CommitRecord]:
-    """Read the newest commits of `main` from its snapshots, as far back as those live."""
+    """Read the newest commits of `main` from its snapshots, as far back as they are kept."""
     loaded = table.iceberg()
     snapshot = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
     found: list[CommitRecord] = []
@@ -197,7 +197,7 @@ def record_main(
     gained: Sequence[CommitRecord] = (),
     lost: Sequence[CommitRecord] = (),
 ) -> None:
-    """Tell the registry that `main` was moved; later commits make up for one that cannot listen."""
+    """Record that `main` was moved; if the registry is unavailable, the next commit records it."""
     registry = table.lake.registry
     with contextlib.suppress(DatabaseUnavailableError):
         registry.move_main(
@@ -205,6 +205,6 @@ def record_main(
             gained=[commit.snapshot_id for commit in gained],
             lost=[commit.snapshot_id for commit in lost],
         )
-        if not table.lake.foreign:  # what others did there is not ours to keep a record of
+        if not table.lake.foreign:  # commits of other programs are not recorded
             current = table.iceberg()
             record_head(registry, table.name, current.metadata, current.io)

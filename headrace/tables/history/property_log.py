@@ -1,8 +1,8 @@
-"""How commits moved table properties, so that moving `main` moves them along.
+"""Changes of table properties by commits, so that moving `main` moves the properties with it.
 
-Offsets, watermarks and the like are properties of a table, not of a snapshot. Each commit writes
-what it changed of them to its summary, old and new: a rollback takes those moves back and a
-fast-forward makes them again, and rows and offsets never disagree.
+Offsets, watermarks and the like are properties of a table, not of a snapshot. Each commit records
+in its summary the old and new values of the properties it changed: a rollback undoes these changes
+and a fast-forward repeats them, so rows and offsets always agree.
 """
 
 import json
@@ -18,12 +18,12 @@ SEALED = (
     "/sealed"  # among offsets: the newest seal of the sources that the ledger has; no source's name
 )
 
-# of one property: the whole text before and after, or of a JSON object only the keys that changed
+# one property: the whole text before and after, or only the changed keys of a JSON object
 _Move = list[Any] | dict[str, list[Any]]
 
 
 def moves_of(before: Mapping[str, str], updates: Mapping[str, str]) -> dict[str, _Move]:
-    """Describe what `updates` change in the properties `before`."""
+    """Return how `updates` change the properties `before`."""
     return {
         name: _move(before.get(name), text)
         for name, text in updates.items()
@@ -48,7 +48,7 @@ def take_back(
     """Return the properties before `moves`, newest first, where they differ; None removes one.
 
     Raises:
-        OffsetsUnknownError: If offsets are not what the moves left behind.
+        OffsetsUnknownError: If the offsets differ from the result of the moves.
 
     """
     return _replay(properties, moves, table=table, old_at=0)
@@ -60,7 +60,7 @@ def bring_forward(
     """Return the properties after `moves`, oldest first, where they differ; None removes one.
 
     Raises:
-        OffsetsUnknownError: If offsets are not what the moves started from.
+        OffsetsUnknownError: If the offsets differ from the start of the moves.
 
     """
     return _replay(properties, moves, table=table, old_at=1)
@@ -82,7 +82,7 @@ def _replay(
             elif name.startswith(OFFSETS_PREFIX):
                 raise OffsetsUnknownError(table, f"`{name}` is not what its commits say")
             else:
-                # set by someone since, outside of any commit: theirs is the last word
+                # set outside of any commit since: that value stays
                 unsure.add(name)
     return {
         name: value
@@ -119,7 +119,7 @@ def known_moves(
     """Return how the commits of a path moved the table's properties, in the order of the path.
 
     Raises:
-        OffsetsUnknownError: If the table keeps offsets and a commit does not say how it moved them.
+        OffsetsUnknownError: If the table has offsets and a commit did not record how it moved them.
 
     """
     fenced = _is_fenced(properties)

@@ -1,1 +1,1 @@
-"""Publishing what was written beside `main`: audit, fast-forward, cherry-pick."""
+"""Publishing branches to `main`: audit, fast-forward, cherry-pick."""

@@ -1,4 +1,4 @@
-"""Checks on what a branch is about to publish: each says in words what is wrong, or nothing."""
+"""Checks of a branch before it is published; each returns a text of the problem, empty if it passes."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ def rows_at_least(count: int) -> Check:
 
     def check(draft: Draft) -> str:
         found = sum(file.rows for file in draft.new_files())
-        return "" if found >= count else f"{found} rows were written, wanted are {count} or more"
+        return "" if found >= count else f"{found} rows were written, expected at least {count}"
 
     return check
 
@@ -43,9 +43,9 @@ def not_null(columns: Sequence[str]) -> Check:
 
 
 def unique(columns: Sequence[str]) -> Check:
-    """Build a check that no two rows of the branch, old or new, agree in all of `columns`.
+    """Build a check that no two rows of the branch, old or new, are equal in all of `columns`.
 
-    Holds these columns of the whole table in memory.
+    Loads these columns of the whole table into memory.
     """
 
     def check(draft: Draft) -> str:
@@ -56,7 +56,9 @@ def unique(columns: Sequence[str]) -> Check:
         if not twice.num_rows:
             return ""
         example = twice.select(names).slice(0, 1).to_pylist()[0]
-        return f"{twice.num_rows} values of {_listed(names)} are there more than once, as {example}"
+        return (
+            f"{twice.num_rows} values of {_listed(names)} occur more than once, such as {example}"
+        )
 
     return check
 

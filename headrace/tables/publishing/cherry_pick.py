@@ -1,4 +1,4 @@
-"""Cherry-pick: adding once more, on top of other commits, what some commits had added elsewhere."""
+"""Cherry-pick: append to a branch what commits elsewhere added."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -32,17 +32,17 @@ from headrace.tables.lake import LakeTable
 
 
 def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH) -> Commit:
-    """Add the rows that one append brought, wherever it was committed, to a branch.
+    """Add the rows of one append, from any branch, to a branch.
 
-    Its data files are adopted, not copied. The new commit names its source the way other engines do
-    (`source-snapshot-id`, `published-wap-id`), and the same snapshot is not picked twice.
+    Its data files are shared, not copied. The new commit records its source as other engines do
+    (`source-snapshot-id`, `published-wap-id`), and no snapshot is cherry-picked twice.
 
     Raises:
         SnapshotNotFoundError: If the snapshot or the branch does not exist.
         AlreadyPublishedError: If the branch has these rows: the snapshot is in its history or was
-            picked before.
-        PickRefusedError: If the snapshot did more than append, or moved source offsets: an ingest
-            that runs again brings those rows back.
+            cherry-picked before.
+        PickRefusedError: If the snapshot did more than append, or moved source offsets: those rows
+            come back when ingest runs again.
 
     """
     metadata = table.iceberg().metadata
@@ -62,17 +62,19 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
 
 
 def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
-    """Say why a commit cannot be picked; empty if it can."""
+    """Return why a commit cannot be cherry-picked; empty if it can."""
     if picked.operation != Operation.APPEND.value:
         kind = picked.operation
-        return f"commit {picked.snapshot_id} is of kind `{kind}`, and only appends can be repeated"
+        return f"commit {picked.snapshot_id} is of kind `{kind}`, and only appends can be picked"
     if moves_offsets(picked, properties=properties):
-        return f"commit {picked.snapshot_id} moved source offsets, which fit only where it was made"
+        return (
+            f"commit {picked.snapshot_id} moved source offsets, which are valid on its branch only"
+        )
     return ""
 
 
 class Holdings:
-    """What is in a branch's history, by commits of its own or by ones picked from elsewhere."""
+    """What the history of a branch contains, by its own commits or by cherry-picked ones."""
 
     def __init__(self, table: LakeTable, metadata: TableMetadata, *, branch: str) -> None:
         self._table, self._branch = table, branch
@@ -83,16 +85,16 @@ class Holdings:
                 self._found.setdefault(origin, snapshot.snapshot_id)
 
     def audit(self, audit_id: str) -> int | None:
-        """Return the commit that brought an audit's rows; None if none did.
+        """Return the commit that published an audit's rows; None if there is none.
 
         Raises:
-            DatabaseUnavailableError: If the registry, which knows expired commits, cannot be asked.
+            DatabaseUnavailableError: If the registry, which knows expired commits, is unavailable.
 
         """
         return self._origin(audit_origin(audit_id))
 
     def snapshot(self, snapshot_id: int) -> int | None:
-        """Return the commit that brought what a snapshot added, itself if it is there; else None.
+        """Return the commit that added a snapshot's rows to the branch: itself or another; else None.
 
         Raises:
             DatabaseUnavailableError: See `audit`.
@@ -105,7 +107,7 @@ class Holdings:
         return found
 
     def of(self, picked: CommitRecord) -> dict[int, int]:
-        """Return which of the snapshots whose rows a commit added are there, and by which commit."""
+        """Map those source snapshots of a commit that the branch has to the commits that added them."""
         by_itself = self.snapshot(picked.snapshot_id)
         if by_itself is not None:
             return dict.fromkeys(sources_of(picked), by_itself)
@@ -127,10 +129,10 @@ def cherry_pick_commits(
     branch: str,
     guard: Callable[[Table], None] = lambda _: None,
 ) -> Commit:
-    """Add what some appends in the history of `tip_id` added, all of it in one commit.
+    """Add the rows of several appends in the history of `tip_id` to a branch, in one commit.
 
     Raises:
-        AlreadyPublishedError: If the branch has one of them.
+        AlreadyPublishedError: If the branch has the rows of one of them.
 
     """
     version = table.at(snapshot_id=tip_id)
@@ -158,7 +160,7 @@ def cherry_pick_commits(
 def _refuse_live(
     table: LakeTable, current: Table, files: Collection[DataFile], *, tip_id: int, branch: str
 ) -> None:
-    """Refuse files that the branch has, however they came there and whatever the registry lost."""
+    """Refuse files that are live on the branch, even if the registry lost the record of it."""
     metadata, paths = current.metadata, {file.file_path for file in files}
     head = metadata.snapshot_by_name(branch)
     specs = {file.spec_id for file in files}
@@ -184,7 +186,7 @@ def _provenance(
     picked: Sequence[CommitRecord], summary: Mapping[str, str], *, tip_id: int
 ) -> Provenance:
     notes = {SOURCE_SNAPSHOT_ID: str(tip_id)}
-    # whatever is picked from here once more is still known to be theirs
+    # keep the original sources, so that picking this commit again still names them
     sources = {each.snapshot_id for each in picked}.union(*(sources_of(each) for each in picked))
     if sources != {tip_id}:
         notes[PICKED] = json.dumps(sorted(sources))

@@ -1,4 +1,4 @@
-"""Publishing a branch: `main` takes over what was written and audited beside it, or stays as it is."""
+"""Publish a branch: move what was written and audited on it to `main`, all of it or nothing."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,25 +28,25 @@ from headrace.tables.refs.refs import fast_forward
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
 _TRIES_MAX = (
-    3  # `main` moves on between the plan and the swap; then it is a pick, which cannot lose
+    3  # `main` may move between plan and swap; then it is cherry-picked, which cannot conflict
 )
 
 
 class Way(StrEnum):
-    """How a branch gets published."""
+    """How a branch is published."""
 
     FAST_FORWARD = "fast-forward"  # `main` moves to the head of the branch
-    CHERRY_PICK = "cherry-pick"  # `main` has moved on: it adds what the branch added
-    NOTHING = "nothing"  # `main` has all of it
+    CHERRY_PICK = "cherry-pick"  # `main` has diverged: append what the branch added
+    NOTHING = "nothing"  # `main` has all of it already
     REFUSED = "refused"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What is on a branch before it is published, for checks to look at.
+    """The contents of a branch before it is published, as checks see it.
 
-    A check sees the branch: the table as it was when the branch began, and what was written since.
-    What `main` gained meanwhile is not there.
+    A check sees the table as of the start of the branch and what was written on the branch since,
+    but not what `main` gained since.
     """
 
     table: LakeTable
@@ -54,7 +54,7 @@ class Draft:
     since: int  # files of a later sequence number were written on the branch
 
     def new_files(self) -> tuple[FileEntry, ...]:
-        """List the files that were written on the branch and are still there."""
+        """List the live files that were written on the branch."""
         return tuple(file for file in self.version.files() if file.sequence > self.since)
 
     def new_rows(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -81,7 +81,7 @@ Check = Callable[[Draft], str]  # what is wrong, in words; empty if nothing is
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found; `problem` is empty if it passed."""
+    """The result of one check; `problem` is empty if it passed."""
 
     check: str
     problem: str
@@ -89,7 +89,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishPlan:
-    """What publishing a branch would do; `refusal` says why it cannot be done."""
+    """What publishing a branch would do; `refusal` is why it cannot be published, if so."""
 
     table: TableName
     branch: str
@@ -105,7 +105,7 @@ class PublishPlan:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What checks found wrong."""
+        """The failed checks with their problems."""
         return tuple(f"{each.check}: {each.problem}" for each in self.findings if each.problem)
 
     @property
@@ -121,7 +121,7 @@ class PublishPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """What publishing a branch did; `snapshot_id` is the commit of `main` that has all of it."""
+    """The result of publishing a branch; `snapshot_id` is the commit of `main` that contains it."""
 
     table: TableName
     branch: str
@@ -134,10 +134,10 @@ class Published:
 def plan_publish(
     table: LakeTable, branch: str, *, checks: Mapping[str, Check] | None = None
 ) -> PublishPlan:
-    """Say what publishing a branch would do, and run the checks on it. Changes nothing.
+    """Plan publishing a branch, and run the checks on it. Changes nothing.
 
-    If `main` is where the branch began, it moves to the head of the branch. If it has moved on and
-    the branch only appended, it adds what the branch added, in one commit. Otherwise the branch
+    If `main` is still where the branch started, it is fast-forwarded. If `main` has diverged and
+    the branch only appended, its appends are cherry-picked in one commit. Otherwise the branch
     cannot be published.
 
     Raises:
@@ -146,7 +146,7 @@ def plan_publish(
 
     """
     if branch == MAIN_BRANCH:
-        raise ProtectedRefError(str(table.name), branch, "it is what branches are published to")
+        raise ProtectedRefError(str(table.name), branch, "branches are published to it")
     current = table.iceberg()
     plan = _judge(table, current, branch)
     if plan.way is Way.NOTHING or not checks:
@@ -166,13 +166,13 @@ def plan_publish(
 
 
 def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
-    """Publish what was planned and audited; if `main` has it already nothing changes.
+    """Publish a branch as planned and audited. Idempotent.
 
-    The branch stays. Of two callers one publishes, the other finds it done.
+    The branch is kept. Of two concurrent callers one publishes and the other finds it done.
 
     Raises:
         AuditFailedError: If a check of the plan failed.
-        BranchDivergedError: If `main` has moved on and the branch did more than append.
+        BranchDivergedError: If `main` has diverged and the branch did more than append.
         CommitConflictError: If the branch has moved since the plan was made.
         OffsetsUnknownError: See `refs.fast_forward`.
 
@@ -191,9 +191,9 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
         try:
             fast_forward(table, MAIN_BRANCH, to=plan.branch, expected_id=plan.head_id)
         except NotAnAncestorError:
-            continue  # `main` moved on a moment ago
+            continue  # `main` moved concurrently
         return _published(judged, snapshot_id=plan.head_id)
-    detail = f"`main` moved on {_TRIES_MAX} times while `{plan.branch}` was being published"
+    detail = f"`main` moved {_TRIES_MAX} times while `{plan.branch}` was being published"
     raise CommitConflictError(str(table.name), detail)
 
 
@@ -207,7 +207,7 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     if base_id == main_id and commits:
         way, refusal = Way.FAST_FORWARD, ""
     elif base_id is None:
-        way, refusal = Way.REFUSED, "nobody knows any more where the branch began"
+        way, refusal = Way.REFUSED, "the start of the branch is no longer known"
     else:
         held = Holdings(table, metadata, branch=MAIN_BRANCH)
         commits = tuple(c for c in commits if held.of(c).keys() != sources_of(c))
@@ -241,7 +241,7 @@ def _pick(table: LakeTable, judged: PublishPlan) -> Published:
         done = cherry_pick_commits(
             table, judged.commits, tip_id=judged.head_id, branch=MAIN_BRANCH, guard=is_still_that
         )
-    except AlreadyPublishedError as error:  # by someone else, a moment ago
+    except AlreadyPublishedError as error:  # by a concurrent caller
         return _published(
             replace(judged, way=Way.NOTHING, commits=()), snapshot_id=error.snapshot_id
         )
@@ -250,7 +250,7 @@ def _pick(table: LakeTable, judged: PublishPlan) -> Published:
 
 def _refuse_moved(table: LakeTable, plan: PublishPlan, head_id: int) -> None:
     if head_id != plan.head_id:
-        detail = f"`{plan.branch}` moved to snapshot {head_id} after it was looked at"
+        detail = f"`{plan.branch}` moved to snapshot {head_id} after it was audited"
         raise CommitConflictError(str(table.name), detail)
 
 

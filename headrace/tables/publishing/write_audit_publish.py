@@ -1,7 +1,7 @@
-"""Write, audit, publish: rows reach the readers of `main` only after checks have seen them.
+"""Write, audit, publish: rows become visible on `main` only after checks have passed.
 
-They are written on a branch of their own, `audit_<id>`, which readers of the table do not see. What
-passes is published; what does not stays on its branch to be looked at.
+They are written to a branch `audit_<id>`, which readers of `main` do not see. If the checks pass it
+is published; otherwise the rows stay on the branch for inspection.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ BRANCH_PREFIX = "audit_"
 
 @dataclass(frozen=True, kw_only=True)
 class AuditBranch:
-    """Where to write rows that are to be audited; pass `branch` to the commits."""
+    """The branch to write audited rows to; pass `branch` to the commits."""
 
     audit_id: str
     branch: str
-    base_id: int  # the head of `main` that it began at
+    base_id: int  # the head of `main` it started from
 
     def provenance(self, provenance: Provenance) -> Provenance:
-        """Mark a commit as part of this audit, so that the same audit is not published twice."""
+        """Mark a commit as part of this audit, which prevents publishing the audit twice."""
         return replace(provenance, notes={**provenance.notes, WAP_ID: self.audit_id})
 
 
@@ -42,23 +42,23 @@ def write_audit_publish(
     write: Callable[[AuditBranch], None],
     checks: Mapping[str, Check],
 ) -> Published:
-    """Write on a branch, run the checks there, and publish what passes.
+    """Write on a branch, run the checks there, and publish it if they pass.
 
-    If `write` fails the branch is dropped again. If a check fails, or `main` has gone another way
-    and the branch did more than append, the branch is left and `main` is as it was. A process that
-    is killed leaves the branch too; whoever drops it may run the same audit again.
+    If `write` fails, the branch is dropped. If a check fails, or `main` has diverged and the branch
+    did more than append, the branch is kept and `main` is unchanged. A killed process leaves the
+    branch too; drop it to run the same audit again.
 
     Args:
-        table: The table; if it is empty it gets a first commit without rows.
-        audit_id: Names the audit, for good: one that is published cannot be run again.
-        write: Commits to the branch, with provenance that the branch has marked.
+        table: The table; if it has no commits it gets an empty first commit.
+        audit_id: Permanent id of the audit: once published, it cannot be run again.
+        write: Commits to the branch, with provenance marked by `AuditBranch.provenance`.
         checks: What must hold, by name; see `headrace.tables.publishing.checks`.
 
     Raises:
-        AlreadyPublishedError: If an audit of this id is published.
-        RefExistsError: If the branch is there already: it is being written, or was left behind.
+        AlreadyPublishedError: If an audit of this id is published already.
+        RefExistsError: If the branch exists already: it is being written, or was left behind.
         AuditFailedError, BranchDivergedError: See above.
-        ValueError: If `write` committed something that is not marked as of this audit.
+        ValueError: If `write` made a commit that is not marked as part of this audit.
 
     """
     begun = begin(table, audit_id)
@@ -79,20 +79,20 @@ def write_audit_publish(
 
 
 def begin(table: LakeTable, audit_id: str) -> AuditBranch:
-    """Start the branch of an audit at the head of `main`; one of many callers gets it.
+    """Create the branch of an audit at the head of `main`; only one of several callers succeeds.
 
     Raises:
         AlreadyPublishedError, RefExistsError: See `write_audit_publish`.
-        InvalidNameError: If the id makes no name for a branch.
+        InvalidNameError: If the id is not valid in a branch name.
 
     """
     name = f"{BRANCH_PREFIX}{audit_id}"
     if table.head().snapshot_id is None:
         operations.append(
             table, [], provenance=Provenance()
-        )  # a branch needs a snapshot to begin at
+        )  # a branch needs a snapshot to start from
     base_id = refs.create_branch(table, name, at=MAIN_BRANCH, exclusive=True)
-    # only now: who held the branch before may have published and dropped it a moment ago
+    # checked only now: the previous owner of the branch may just have published and dropped it
     found = Holdings(table, table.iceberg().metadata, branch=MAIN_BRANCH).audit(audit_id)
     if found is not None:
         refs.drop(table, name, snapshot_id=base_id)
@@ -104,7 +104,7 @@ def _refuse_unmarked(table: LakeTable, begun: AuditBranch) -> None:
     head = table.head(begun.branch)
     if head.snapshot_id != begun.base_id and head.summary.get(WAP_ID) != begun.audit_id:
         msg = (
-            f"commit {head.snapshot_id} on `{begun.branch}` does not say which audit it is of: give "
-            "commits the `provenance` that the branch has marked"
+            f"commit {head.snapshot_id} on `{begun.branch}` is not marked as part of the audit: pass "
+            "commits the result of `AuditBranch.provenance`"
         )
         raise ValueError(msg)

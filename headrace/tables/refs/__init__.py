@@ -1,1 +1,1 @@
-"""Names for snapshots: tags, branches and leases, and moving a branch without losing commits."""
+"""Refs: tags, branches and leases, and moving branches without losing commits."""

@@ -1,8 +1,8 @@
-"""Leases: a reader's claim, with an end, that a snapshot and what was committed since stay readable.
+"""Leases: a reader's time-limited claim that a snapshot and all later commits stay readable.
 
-A lease is a tag with a maximum age, so the metadata alone says what it keeps and until when; the
-registry adds who holds it. Renewing it gives the tag another name: whoever is about to drop a lease
-that ended requires its tag to be there, and so never drops one that was just renewed.
+A lease is a tag with a maximum age, so the metadata alone tells what it keeps and until when; the
+registry adds its holder. Renewing a lease renames its tag: dropping an ended lease requires the tag
+to exist under its old name, so a lease that was just renewed is never dropped.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ __all__ = [
     "renew",
 ]
 
-TTL_S_MAX = 30 * 24 * 3600.0  # a holder that died must not keep a table's history for good
+TTL_S_MAX = 30 * 24 * 3600.0  # a crashed holder must not keep a table's history forever
 _HOLDER_MAX = 200
 _UNKNOWN_HOLDER = ""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -52,7 +52,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """One claim on a snapshot, good until `expires_at` (UTC)."""
+    """One claim on a snapshot, valid until `expires_at` (UTC)."""
 
     id: str
     table: TableName
@@ -65,13 +65,13 @@ class Lease:
 def lease(table: LakeTable, *, holder: str, ttl_s: float, snapshot_id: int | None = None) -> Lease:
     """Keep a snapshot, and every one committed after it, for `ttl_s` from now.
 
-    Its rows stay readable, and so does what each later commit did and added, however often the
-    table is compacted and snapshots expire. The longer the lease, the more of them commits carry
-    along: renew a short one rather than ask for a long one.
+    Its rows and the changes of each later commit stay readable, however often the table is
+    compacted and snapshots expire. A long lease makes every commit carry more snapshots: renew a
+    short lease instead of taking a long one.
 
     Args:
         table: The table.
-        holder: Who reads, for people who wonder what keeps their snapshots.
+        holder: Name of the reader, shown to people who ask what keeps their snapshots.
         ttl_s: How long, in seconds, up to `TTL_S_MAX`.
         snapshot_id: The snapshot; the head of `main` if not given.
 
@@ -88,7 +88,7 @@ def lease(table: LakeTable, *, holder: str, ttl_s: float, snapshot_id: int | Non
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
         metadata = current.metadata
         mine = metadata.refs.get(name)
-        if mine is not None:  # the answer to the attempt before was lost
+        if mine is not None:  # the answer to the previous attempt was lost
             return ()
         wanted = snapshot_id
         if wanted is None:
@@ -115,10 +115,10 @@ def lease(table: LakeTable, *, holder: str, ttl_s: float, snapshot_id: int | Non
 
 
 def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
-    """Let a lease end `ttl_s` from now, if it has not ended yet.
+    """Extend a lease to end `ttl_s` from now, if it has not ended yet.
 
     Raises:
-        LeaseLapsedError: If its time is over, or it was released or renewed by someone else.
+        LeaseLapsedError: If it has ended, or another caller released or renewed it.
         ValueError: If `ttl_s` is out of bounds.
 
     """
@@ -145,12 +145,12 @@ def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
 
 
 def release(table: LakeTable, held: Lease) -> None:
-    """End a lease, also one renewed since; one that is over already stays over."""
+    """Release a lease, also one renewed since; does nothing if it has ended already."""
     end(table, held.id)
 
 
 def end(table: LakeTable, lease_id: str) -> bool:
-    """End a lease by its id, whoever holds it; False if it is over already."""
+    """Release a lease by its id, whoever holds it; return False if it has ended already."""
     ended: list[str] = []
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
@@ -174,21 +174,21 @@ def leased(
 ) -> Generator[Lease]:
     """Hold a lease while the block runs, for at most `ttl_s`.
 
-    A block that takes longer renews it (`renew`); the newest renewal ends with the block too.
+    A block that takes longer must renew it (`renew`); the newest renewal is released at the end.
     """
     held = lease(table, holder=holder, ttl_s=ttl_s, snapshot_id=snapshot_id)
     try:
         yield held
     finally:
-        # if the catalog cannot be used now, the lease ends by itself
+        # if the catalog is unavailable now, the lease ends by itself
         with contextlib.suppress(CatalogBusyError, DatabaseUnavailableError):
             release(table, held)
 
 
 def leases(table: LakeTable) -> tuple[Lease, ...]:
-    """List the leases that have not ended, the one that ends first first.
+    """List the leases that have not ended, in the order of their ends.
 
-    `holder` is empty where the registry does not know it or cannot be asked.
+    `holder` is empty if the registry does not know it or is unavailable.
     """
     metadata = table.iceberg().metadata
     over = lapsed(metadata, _now_ms())
@@ -213,7 +213,7 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
 def _ref(metadata: TableMetadata, snapshot_id: int, *, ttl_s: float) -> tuple[SnapshotRef, int]:
     snapshot = metadata.snapshot_by_id(snapshot_id)
     taken_at_ms = 0 if snapshot is None else snapshot.timestamp_ms
-    # a table whose clock is ahead of this one's: its lease lasts from its own time on
+    # if the table's clock is ahead of ours, the lease counts from the table's time
     ends_at_ms = max(_now_ms(), taken_at_ms) + math.ceil(ttl_s * 1000)
     age_ms = ends_at_ms - taken_at_ms
     return make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms), ends_at_ms

@@ -1,4 +1,4 @@
-"""Tags and branches: names for snapshots, and moving a branch without losing commits."""
+"""Tags and branches: create, list, drop, and fast-forward without losing commits."""
 
 import re
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Ref:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """A branch before and after it was moved; the same twice if it was there already."""
+    """The head of a branch before and after a move; equal if it was there already."""
 
     table: TableName
     branch: str
@@ -63,7 +63,7 @@ class Moved:
 
 @dataclass(frozen=True, kw_only=True)
 class DropPlan:
-    """What dropping a tag or branch gives up: `lost` are commits that nothing else leads to."""
+    """What dropping a tag or branch loses: `lost` are commits that no other ref leads to."""
 
     table: TableName
     name: str
@@ -73,7 +73,7 @@ class DropPlan:
 
     @property
     def rows_lost(self) -> int:
-        """Rows that the lost commits had added."""
+        """Rows that the lost commits added."""
         return sum(commit.rows_added for commit in self.lost)
 
 
@@ -86,7 +86,7 @@ def refs(table: LakeTable) -> tuple[Ref, ...]:
 
 
 def tags(table: LakeTable) -> dict[str, int]:
-    """Return the snapshot id of every tag; leases are none."""
+    """Return the snapshot id of every tag, without leases."""
     return {ref.name: ref.snapshot_id for ref in refs(table) if ref.kind == "tag"}
 
 
@@ -96,14 +96,14 @@ def branches(table: LakeTable) -> dict[str, int]:
 
 
 def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | None = None) -> None:
-    """Name a snapshot, which then does not expire. The same tag again changes nothing.
+    """Tag a snapshot, which then does not expire. Idempotent.
 
-    With a maximum age, counted from the time of the snapshot, the tag goes when snapshots expire
-    after that.
+    With a maximum age, counted from the time of the snapshot, the tag is dropped by the first
+    expiry of snapshots after that.
 
     Raises:
         InvalidNameError: If the name is not lower-case letters, digits, `_` and `-`.
-        ProtectedRefError: If the name is one that leases have.
+        ProtectedRefError: If the name is reserved for leases.
         SnapshotNotFoundError: If the snapshot is gone.
         RefExistsError: If the name points elsewhere already.
         ValueError: If the age is not positive.
@@ -113,7 +113,7 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | Non
     if max_age_s is not None and max_age_s <= 0:
         msg = f"`max_age_s` must be positive, not {max_age_s}"
         raise ValueError(msg)
-    # what the table says, or will say, of refs without an age must not end one that is to stay
+    # a default age for refs, now or later a table property, must not end a tag without an age
     age_ms = FOREVER_MS if max_age_s is None else max(1, round(max_age_s * _MS))
     wanted = make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms)
     commit_updates(table, lambda current: _create(table, current.metadata, name, wanted))
@@ -122,15 +122,15 @@ def tag(table: LakeTable, name: str, *, snapshot_id: int, max_age_s: float | Non
 def create_branch(
     table: LakeTable, name: str, *, at: int | str = MAIN_BRANCH, exclusive: bool = False
 ) -> int:
-    """Start a branch at a snapshot id, tag or branch, and return its head.
+    """Create a branch at a snapshot id, tag or branch, and return its head.
 
-    Committing to a branch never creates it. The same branch again, still there, changes nothing,
-    unless it has to be `exclusive`: then one of many callers gets it.
+    Commits never create a branch. Idempotent if the branch is still at that snapshot, unless
+    `exclusive`: then only one of several callers succeeds.
 
     Raises:
         InvalidNameError, ProtectedRefError: See `tag`.
         SnapshotNotFoundError: If there is no such snapshot.
-        RefExistsError: If the name points elsewhere already, or exists and has to be exclusive.
+        RefExistsError: If the name points elsewhere already, or exists and is asked `exclusive`.
 
     """
     _check_name(table, name, kind="branch")
@@ -150,7 +150,7 @@ def create_branch(
 
 
 def plan_drop(table: LakeTable, name: str) -> DropPlan:
-    """Say what dropping a tag or branch would give up. Changes nothing.
+    """Plan dropping a tag or branch: which commits would be lost. Changes nothing.
 
     Raises:
         SnapshotNotFoundError: If there is no such ref.
@@ -171,22 +171,22 @@ def plan_drop(table: LakeTable, name: str) -> DropPlan:
 
 
 def apply_drop(table: LakeTable, plan: DropPlan) -> None:
-    """Drop the ref as planned; one that is gone already stays gone.
+    """Drop the ref as planned. Idempotent.
 
-    Snapshots that nothing names any more expire with the others.
+    Snapshots that become unreferenced expire like others.
 
     Raises:
-        CommitConflictError: If it names another snapshot than when the plan was made.
+        CommitConflictError: If the ref has moved since the plan was made.
 
     """
     drop(table, plan.name, snapshot_id=plan.snapshot_id)
 
 
 def drop(table: LakeTable, name: str, *, snapshot_id: int) -> None:
-    """Drop a tag or branch that names `snapshot_id`; one that is gone already stays gone.
+    """Drop a tag or branch that points to `snapshot_id`. Idempotent.
 
     Raises:
-        CommitConflictError: If it names another snapshot.
+        CommitConflictError: If it points to another snapshot.
         ProtectedRefError: If it is `main` or a lease.
 
     """
@@ -196,7 +196,7 @@ def drop(table: LakeTable, name: str, *, snapshot_id: int) -> None:
             return ()
         found = _droppable(table, current.metadata, name).snapshot_id
         if found != snapshot_id:
-            detail = f"`{name}` moved to snapshot {found} meanwhile"
+            detail = f"`{name}` moved to snapshot {found} concurrently"
             raise CommitConflictError(str(table.name), detail)
         return (drop_ref(name),)
 
@@ -206,21 +206,21 @@ def drop(table: LakeTable, name: str, *, snapshot_id: int) -> None:
 def fast_forward(
     table: LakeTable, branch: str, *, to: str, expected_id: int | None = None
 ) -> Moved:
-    """Move a branch to the head of another ref, if that contains all that the branch has.
+    """Fast-forward a branch to another ref, if that ref descends from the branch.
 
-    A commit that lands on the branch meanwhile makes this check again: nothing is ever overwritten.
-    With `main`, the table properties that the commits in between had set (source offsets) move too.
+    If a commit lands on the branch concurrently, the check is repeated; no commit is ever lost.
+    Fast-forwarding `main` also moves the table properties (source offsets) set by these commits.
 
     Args:
         table: The table.
-        branch: The branch that moves.
-        to: The tag or branch it moves to.
-        expected_id: If given, `to` must still name this snapshot.
+        branch: The branch to move.
+        to: The tag or branch to move it to.
+        expected_id: If given, `to` must still point to this snapshot.
 
     Raises:
         SnapshotNotFoundError: If one of the two does not exist.
-        NotAnAncestorError: If the head of the branch is no ancestor of that of `to`.
-        OffsetsUnknownError: If nobody can say which offsets belong to the rows of `to`.
+        NotAnAncestorError: If the head of the branch is not an ancestor of `to`.
+        OffsetsUnknownError: If the offsets that belong to the rows of `to` cannot be determined.
         CommitConflictError: If `to` moved away from `expected_id`.
 
     """
@@ -231,7 +231,7 @@ def fast_forward(
         head = branch_of(metadata, branch, table=table.name)
         target = resolve(metadata, to, table=table.name)
         if expected_id is not None and target != expected_id:
-            detail = f"`{to}` moved to snapshot {target} meanwhile"
+            detail = f"`{to}` moved to snapshot {target} concurrently"
             raise CommitConflictError(str(table.name), detail)
         history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
         path = history.path(target, back_to=head.snapshot_id)
@@ -278,7 +278,7 @@ def _check_name(table: LakeTable, name: str, *, kind: str) -> None:
         rule = "a lower-case letter or `_`, then up to 126 lower-case letters, digits, `_` or `-`"
         raise InvalidNameError(name, kind=kind, rule=rule)
     if name.startswith(retention.LEASE_PREFIX):
-        raise ProtectedRefError(str(table.name), name, "names like this are for leases")
+        raise ProtectedRefError(str(table.name), name, "such names are reserved for leases")
 
 
 def _create(
@@ -307,7 +307,8 @@ def _droppable(table: LakeTable, metadata: TableMetadata, name: str) -> Snapshot
         raise ProtectedRefError(str(table.name), name, "it is the table")
     if retention.is_lease(name, ref):
         detail = (
-            f"its holder releases it, or its time ends: see `headrace tables leases {table.name}`"
+            f"it ends when its holder releases it or its time is over: see `headrace tables leases "
+            f"{table.name}`"
         )
         raise ProtectedRefError(str(table.name), name, detail)
     return ref

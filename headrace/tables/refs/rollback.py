@@ -1,8 +1,8 @@
-"""Taking `main` back to a snapshot it had before, its source offsets with it.
+"""Roll `main` back to an earlier snapshot, together with its source offsets.
 
-A rollback moves a ref: the snapshots it gives up stay until they expire, or as long as something
-names them. The table properties that their commits had set, source offsets above all, go back in
-the same swap to what they were: an ingest that runs next reads again what was rolled back.
+A rollback only moves a ref: the snapshots it leaves stay until they expire, or as long as a ref
+points to them. The table properties set by their commits, source offsets above all, are restored in
+the same swap, so that the next ingest reads the rolled-back records again.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from headrace.tables.version import TableVersion
 
 @dataclass(frozen=True, kw_only=True)
 class OffsetMove:
-    """The next record to read of one source, before and after a rollback; None: from its start."""
+    """The next record to read of one source, before and after a rollback; None means its start."""
 
     stream: str
     source: str
@@ -40,10 +40,10 @@ class OffsetMove:
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackPlan:
-    """What taking `main` back gives up; empty when it is there already.
+    """What a rollback of `main` discards; falsy if `main` is there already.
 
-    Whoever computes from the table's changes and has seen one of the `lost` commits is told that
-    its start is unknown (`SnapshotNotFoundError`) and has to read the table anew.
+    An incremental reader that has seen one of the `lost` commits gets `SnapshotNotFoundError` for
+    its start and has to read the whole table.
     """
 
     table: TableName
@@ -61,12 +61,12 @@ class RollbackPlan:
 
 
 def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
-    """Say what taking `main` back to a snapshot id, tag or branch would give up. Changes nothing.
+    """Plan a rollback of `main` to a snapshot id, tag or branch. Changes nothing.
 
     Raises:
         SnapshotNotFoundError: If there is no such snapshot, or it has expired.
         NotAnAncestorError: If `main` does not descend from it.
-        OffsetsUnknownError: If the source offsets at that snapshot cannot be told.
+        OffsetsUnknownError: If the source offsets at that snapshot cannot be determined.
 
     """
     loaded = table.iceberg()
@@ -94,11 +94,11 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
 
 
 def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
-    """Take `main` back as planned, in one swap; if it is there already nothing changes.
+    """Roll `main` back as planned, in one swap. Idempotent.
 
     Raises:
         CommitConflictError: If `main` has moved since the plan was made; nothing was changed.
-        DatabaseUnavailableError: If the registry cannot be told; nothing was changed.
+        DatabaseUnavailableError: If the registry is unavailable; nothing was changed.
 
     """
     found: list[tuple[CommitRecord, ...]] = []
@@ -115,8 +115,8 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
         lost = _path(table, metadata, head.snapshot_id, to_id)
         found[:] = [lost]
         properties = _taken_back(table, metadata, lost)
-        # before the swap: a process that dies between the two must not leave builds on record whose
-        # rows are gone, and whoever records `main` next puts right what was marked for nothing
+        # before the swap: a crash between the two must not leave builds recorded whose rows are
+        # gone; if the swap then fails, the next record of `main` corrects the marks
         table.lake.registry.move_main(str(table.name), lost=[each.snapshot_id for each in lost])
         return (moved_ref(MAIN_BRANCH, head, snapshot_id=to_id), *property_updates(properties))
 
@@ -191,11 +191,11 @@ def _sealed_between(table: LakeTable, older: int | None, newer: int | None) -> s
 def _offsets_of(
     table: LakeTable, offsets: Mapping[str, int], sources: Collection[str]
 ) -> dict[str, int]:
-    """Look up sources in a table's offsets, and in the ledger behind them."""
+    """Look up sources in a table's offsets, then in the source ledger."""
     found = {source: offsets[source] for source in sources if source in offsets}
     if SEALED in offsets:
         rest = [source for source in sources if source not in found]
-        # a ledger that lost a part is what a rollback mends: then the plan says less
+        # a rollback is how a damaged ledger is repaired: the plan then leaves these sources out
         with contextlib.suppress(SourceLedgerError):
             sealed = table.lake.registry.sources.find(offsets[SEALED], rest)
             found |= {source: each.records for source, each in sealed.items()}

@@ -182,7 +182,7 @@ def test_rows_that_came_after_the_audit_are_not_published_with_it(lake: Lake) ->
         write(table, [666], branch=draft.branch)
         if moves_on:
             add(table, [10])
-        with pytest.raises(CommitConflictError, match="after it was looked at"):
+        with pytest.raises(CommitConflictError, match="after it was audited"):
             apply_publish(table, plan)
     assert ids_of(table) == [1, 10]
 
@@ -243,7 +243,7 @@ def test_commits_that_do_not_say_which_audit_they_are_of_are_refused(lake: Lake)
     def unmarked(draft: AuditBranch) -> None:
         write(table, [2], branch=draft.branch)
 
-    with pytest.raises(ValueError, match="which audit"):
+    with pytest.raises(ValueError, match="part of the audit"):
         write_audit_publish.write_audit_publish(table, "nightly", write=unmarked, checks=PASSES)
     assert ids_of(table) == [1]
 
@@ -320,10 +320,10 @@ def test_checks_say_what_is_wrong_with_the_new_rows(lake: Lake) -> None:
     )
     assert {each.check: each.problem for each in plan.findings} == {
         "enough": "",
-        "more": "3 rows were written, wanted are 4 or more",
+        "more": "3 rows were written, expected at least 4",
         "full": "",
         "named": "`name` is null in 1 rows",
-        "once": "1 values of `id` are there more than once, as {'id': 1}",
+        "once": "1 values of `id` occur more than once, such as {'id': 1}",
         "pairs": "",
         "readable": "",
     }
