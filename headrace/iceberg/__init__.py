@@ -1,5 +1,5 @@
 """The Iceberg format: schemas, partitions, manifests, refs and retention, from metadata to bytes.
 
-The only room that may use PyIceberg's private names, so that an upgrade of it is looked at here. It
-knows no lake: what it decides, it decides from the metadata and the files that it is given.
+Only this package uses PyIceberg's private names, so an upgrade of PyIceberg is reviewed here. It
+does not depend on a lake: its decisions use only the metadata and files passed to it.
 """

@@ -1,7 +1,7 @@
-"""Decoding the Avro files of a table: a schema that many share is read once, a cut file is an error.
+"""Decode the Avro files of a table: a shared schema is parsed once, a truncated file is an error.
 
-pyiceberg reads the schema of each file anew, which takes over 1 ms and more than a manifest's few entries,
-and takes a file that ends within a block for one that ends before it.
+PyIceberg parses the schema of each file again, which takes over 1 ms, more than the few entries of a
+manifest, and it reads a file that is truncated within a block as if it ended before that block.
 """
 
 # pyright: reportPrivateUsage=false
@@ -26,24 +26,24 @@ _SYNC_BYTES = 16
 
 
 def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> Iterator[Any]:
-    """Decode a file block by block, with the reader that `reader_of` knows for its schema's text.
+    """Decode a file block by block, with the reader that `reader_of` returns for its schema text.
 
     Raises:
-        FileNotFoundError: If it is gone.
-        CorruptFileError: If it is not what its name promises.
-        Exception: Of many kinds, if it is damaged and no checksum guards it.
+        FileNotFoundError: If the file does not exist.
+        CorruptFileError: If the file does not match the checksum in its name.
+        Exception: Of many kinds, if the file is damaged and has no checksum.
 
     """
     content, decoder, header = _opened(io, location)
     reader = reader_of(header.meta["avro.schema"])
-    # a file that names no codec has none; pyiceberg looks for one that it does not know then
+    # a file that names no codec is uncompressed; pyiceberg looks up an unknown codec instead
     codec = header.compression_codec() if AVRO_CODEC_KEY in header.meta else None
     while decoder.tell() < len(content):
         count, block = decoder.read_int(), decoder.read_bytes()
         mark = decoder.read(_SYNC_BYTES)
-        # pyiceberg's decoder may read on behind the end of what it was given
+        # pyiceberg's decoder may read beyond the end of its input
         if mark != header.sync or decoder.tell() > len(content):
-            msg = "the mark at the end of a block is not its own"
+            msg = "the sync marker at the end of a block is wrong"
             raise ValueError(msg)
         plain = _decompressed(block, codec)
         block_decoder = new_decoder(plain)
@@ -55,7 +55,7 @@ def records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> It
 
 
 def schema_written(io: FileIO, location: str) -> Schema:
-    """Read the schema that a file was written with; raises what `records` does."""
+    """Read the schema that a file was written with; raises what `records` raises."""
     return schema_of(_opened(io, location)[2].meta["avro.schema"])
 
 
@@ -75,5 +75,5 @@ def _decompressed(block: bytes, codec: type[Codec] | None) -> bytes:
 
 
 def schema_of(written: str) -> Schema:
-    """Read the text of an Avro schema."""
+    """Parse the text of an Avro schema."""
     return AvroSchemaConversion().avro_to_iceberg(json.loads(written))

@@ -1,4 +1,4 @@
-"""Delete files: which apply to which data file, and which rows of it position deletes take away."""
+"""Delete files: which apply to which data file, and which rows position deletes remove."""
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
@@ -30,7 +30,7 @@ _Place = tuple[int, tuple[object, ...]]
 
 
 class DeleteIndex:
-    """The delete files of one snapshot, found by the data file they may concern.
+    """The delete files of one snapshot, indexed by the data files they may apply to.
 
     After "Scan Planning" of the Iceberg specification: a position delete applies to data files of
     its partition that are not newer than it, an equality delete to those that are older. Under a
@@ -46,7 +46,7 @@ class DeleteIndex:
         for entry in entries:
             file = entry.data_file
             if file.file_format != FileFormat.PARQUET:
-                detail = f"its deletes are in a {file.file_format.name} file, `{file.file_path}`"
+                detail = f"its delete file `{file.file_path}` has format {file.file_format.name}"
                 raise UnsupportedTableError(table, detail)
             path = only_data_file(file)
             if path is not None:
@@ -74,7 +74,7 @@ def read_index(
     """Read the delete files of a snapshot; None if it has none, as is usual.
 
     Raises:
-        UnsupportedTableError: If they are deletion vectors, which format 3 brought.
+        UnsupportedTableError: If they are deletion vectors, a feature of format version 3.
 
     """
     entries = list(live_entries(manifests, io, content=ManifestContent.DELETES))
@@ -92,19 +92,19 @@ def is_global(file: DataFile, *, unpartitioned: Collection[int]) -> bool:
 
 
 def only_data_file(file: DataFile) -> str | None:
-    """Return the one data file a position delete file is about, if its bounds say so."""
+    """Return the only data file of a position delete file, if its bounds prove that there is one."""
     if file.content != DataFileContent.POSITION_DELETES:
         return None
     low = (file.lower_bounds or {}).get(PATH_FIELD_ID)
     high = (file.upper_bounds or {}).get(PATH_FIELD_ID)
-    # bounds may be cut, but a cut upper bound is made greater: equal ones are whole
+    # bounds may be truncated, but truncation raises an upper bound: equal bounds are exact
     return low.decode() if low is not None and low == high else None
 
 
 def may_concern(
     deletes: DataFile, files: Iterable[DataFile], *, unpartitioned: Collection[int]
 ) -> bool:
-    """Whether a delete file may take rows away from one of these data files, whatever their age."""
+    """Whether a delete file may apply to one of these data files, regardless of their age."""
     path = only_data_file(deletes)
     if path is not None:
         return any(file.file_path == path for file in files)
@@ -126,7 +126,7 @@ def _applies(delete: ManifestEntry, data_sequence: int) -> bool:
 
 
 def has_equality(deletes: Iterable[DataFile]) -> bool:
-    """Whether rows are deleted by value, which only an engine applies."""
+    """Whether there are equality deletes, which only an engine applies."""
     return any(each.content == DataFileContent.EQUALITY_DELETES for each in deletes)
 
 
@@ -151,7 +151,7 @@ def _positions(file: DataFile, location: str) -> np.ndarray:
     return mine.column("pos").to_numpy()
 
 
-# a partition's delete file is asked for by each of its data files in turn
+# a partition's delete file is read for each of its data files in turn
 @lru_cache(maxsize=4)
 def _rows(path: str) -> pa.Table:
     try:
@@ -163,12 +163,12 @@ def _rows(path: str) -> pa.Table:
                 read_dictionary=["file_path"],
             )
             rows = file.read(columns=["file_path", "pos"])
-            rows.validate(full=True)  # indices may lead out of their dictionary
+            rows.validate(full=True)  # dictionary indices may be out of range
             paths, positions = rows.column("file_path"), rows.column("pos")
     except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
         raise CorruptFileError(path, str(error)) from error
     if not (_is_text(paths.type) and positions.type == pa.int64()) or positions.null_count:
-        raise CorruptFileError(path, f"its columns are no paths and positions: {rows.schema}")
+        raise CorruptFileError(path, f"its columns are not paths and positions: {rows.schema}")
     return rows
 
 

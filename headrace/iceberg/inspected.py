@@ -1,6 +1,6 @@
-"""What the footers of data files said, so that each is read for that once by all processes.
+"""Cache of footer inspections, so that each footer is read once across all processes.
 
-Held in this process, and beside what `verified` keeps in a database of the state folder.
+Kept in memory and in a database of the state folder, beside that of `verified`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyiceberg.table.name_mapping import NameMapping
 
 _Row = tuple[str, str, int, int, int, str]
-_FORM = 1  # to be raised when `inspect` comes to say something else of the same file
+_FORM = 1  # increment it when `inspect` returns something else for the same file
 _REMEMBERED_MAX = 65_536  # of about 500 bytes each
 _UNWRITTEN_MAX = 1_000
 _LOOKED_AT_MIN = 64
@@ -40,7 +40,7 @@ create index if not exists inspections_by_location on inspections (location);
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """The outcome for a file as it lay then, read by the name mapping that has this digest."""
+    """An inspection of a file in this state, read with the name mapping of this digest."""
 
     location: str
     state: FileState
@@ -52,7 +52,7 @@ class _Known:
 
 
 class InspectedFiles:
-    """What is known of the footers of one state folder's tables. Safe to use from threads."""
+    """Known footer inspections for the tables of one state folder. Thread-safe."""
 
     def __init__(self, cache: FileCache | None = None) -> None:
         self._cache, self._lock = cache, threading.Lock()
@@ -62,20 +62,20 @@ class InspectedFiles:
 
     @classmethod
     def in_folder(cls, folder: Path) -> "InspectedFiles":
-        """Return the one of this process for a state folder."""
+        """Return this process's instance for a state folder."""
         return _shared(folder)
 
     def find(self, path: str) -> _Known | None:
-        """Return what this process knows of a file."""
+        """Return the inspection of a file that this process knows; None if it knows none."""
         return self._known.get(path)
 
     def recall(self, paths: Iterable[str]) -> dict[str, _Known]:
-        """Look up in one query what is on record of some files, by path."""
+        """Look up recorded inspections of some files in one query, by path."""
         wanted = json.dumps(list(paths))
         return self._ask(lambda it: it.execute(_OF_PATHS, [wanted]).fetchall())
 
     def recall_table(self, location: str) -> None:
-        """Look up in one query what is on record of a table's files, once in a process."""
+        """Load recorded inspections of a table's files in one query, once per process."""
         with self._lock:
             is_new = location not in self._recalled
             self._recalled.add(location)
@@ -84,7 +84,7 @@ class InspectedFiles:
             self._hold(self._ask(lambda it: it.execute(_OF_TABLE, bound).fetchall()))
 
     def keep(self, found: Mapping[str, _Known]) -> None:
-        """Remember what was read just now; `write` puts it on record."""
+        """Keep new inspections in memory; `write` records them."""
         self._hold(found)
         with self._lock:
             self._unwritten |= found
@@ -93,14 +93,14 @@ class InspectedFiles:
             self.write()
 
     def write(self) -> None:
-        """Put on record, in one transaction, what is not yet. Files that are gone leave it."""
+        """Record new inspections in one transaction, and remove records of deleted files."""
         with self._lock:
             found, self._unwritten = self._unwritten, {}
         rows = [_row(path, known) for path, known in found.items()]
 
         def act(database: sqlite3.Connection) -> None:
             database.executemany(_REPLACE, rows)
-            # a few at random, more than were added: files that are gone stay the lesser part
+            # check more records at random than were added, so that deleted files stay a minority
             looked_at = [2 * len(rows) + _LOOKED_AT_MIN]
             paths = database.execute(_SAMPLE, looked_at).fetchall()
             database.executemany(_DELETE, [row for row in paths if not Path(row[0]).exists()])
@@ -121,14 +121,14 @@ class InspectedFiles:
 
 
 class Inspector:
-    """Tells what the footers of one table's files say. Each is read once, until the file changes."""
+    """Inspects the footers of one table's files. Each is read once until the file changes."""
 
     def __init__(self, metadata: "TableMetadata", files: InspectedFiles | None = None) -> None:
         self._files = InspectedFiles() if files is None else files
         self._metadata = metadata
 
     def inspect(self, path: str) -> Inspection:
-        """Tell of one file; `write` puts on record what had to be read for it.
+        """Inspect one file; call `write` to record what had to be read.
 
         Raises:
             CorruptFileError: If the file is missing or its footer damaged.
@@ -142,7 +142,7 @@ class Inspector:
         return known.outcome
 
     def inspect_all(self, paths: Iterable[str]) -> Mapping[str, Inspection]:
-        """Tell of many files, by path; those that are missing or damaged are left out."""
+        """Inspect many files, by path; missing or damaged files are left out."""
         states = _states(paths)
         held = {path: known for path in states if (known := self._files.find(path)) is not None}
         known = self._fitting(held, states)
@@ -155,7 +155,7 @@ class Inspector:
         return {path: each.outcome for path, each in known.items()}
 
     def write(self) -> None:
-        """Put on record what was read, for other processes."""
+        """Record what was read, for other processes."""
         self._files.write()
 
     def _fitting(
@@ -209,7 +209,7 @@ def _row(path: str, known: _Known) -> _Row:
 
 
 def _known(row: _Row) -> _Known | None:
-    """Read a row; None if another version of headrace wrote it, or nobody did."""
+    """Read a row; None if another version of headrace wrote it, or it is invalid."""
     _, location, size, changed_ns, inode, text = row
     try:
         said = json.loads(text)

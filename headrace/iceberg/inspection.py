@@ -1,4 +1,4 @@
-"""What the footer of a data file says that its manifest entry does not, or says wrong."""
+"""Inspect the footer of a data file for facts that its manifest entry lacks or has wrong."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Leaf = tuple[int | None, pa.DataType]  # a column of a Parquet file: its field i
 class Inspection:
     """How a file was written.
 
-    `unproved` are the field ids of columns of text or bytes without minimum or maximum in a row
-    group that has values of them: nothing is known about the range of their values. `bytes_only`
-    are those of columns of bytes that are not marked as text. `codecs` are named as pyarrow does.
+    `unproved` are the field ids of text or binary columns for which a row group has values but no
+    minimum or maximum, so that the range of their values is unknown. `bytes_only` are the field ids
+    of binary columns that are not marked as text. `codecs` are pyarrow's names.
     """
 
     unproved: frozenset[int]
@@ -29,9 +29,9 @@ class Inspection:
 
 
 def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
-    """Read the footer of a local data file; `inspected` remembers what it said.
+    """Read the footer of a local data file; `inspected` caches the result.
 
-    `mapping` says by name which columns are which, in files that carry no field ids.
+    `mapping` maps column names to field ids, for files without field ids.
 
     Raises:
         CorruptFileError: If the file is missing or its footer damaged.
@@ -46,7 +46,7 @@ def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
 
 
 def inspect_footer(footer: pq.FileMetaData, *, mapping: NameMapping | None = None) -> Inspection:
-    """Inspect a footer at hand. Pure."""
+    """Inspect a footer that was read already. Pure."""
     leaves = _leaves(footer, mapping)
     first = [footer.row_group(0).column(at) for at in range(len(leaves)) if footer.num_row_groups]
     return Inspection(
@@ -57,9 +57,9 @@ def inspect_footer(footer: pq.FileMetaData, *, mapping: NameMapping | None = Non
 
 
 def unproved_bounds(footer: pq.FileMetaData, *, among: Collection[int]) -> frozenset[int]:
-    """Name those of some columns, by field id, that a row group has values but no bounds of. Pure.
+    """Return those of some columns for which a row group has values but no bounds, by id. Pure.
 
-    Costs nothing for a file of one row group, which has no bounds from elsewhere.
+    Costs nothing for a file of one row group, whose bounds cannot come from another one.
     """
     if footer.num_row_groups < 2 or not among:
         return frozenset()
@@ -67,7 +67,7 @@ def unproved_bounds(footer: pq.FileMetaData, *, among: Collection[int]) -> froze
 
 
 def _unproved(footer: pq.FileMetaData, ids: Sequence[int | None]) -> frozenset[int]:
-    """Look at those columns of a file, given in their order, that have an id here."""
+    """Check the columns of a file that have an id; `ids` is in the order of the columns."""
     groups = [footer.row_group(at) for at in range(footer.num_row_groups)]
     return frozenset(
         key
@@ -77,7 +77,7 @@ def _unproved(footer: pq.FileMetaData, ids: Sequence[int | None]) -> frozenset[i
 
 
 def _is_bounded(chunk: pq.ColumnChunkMetaData) -> bool:
-    """Whether minimum and maximum of a row group are known, or it has no values to have any."""
+    """Whether a row group has a minimum and maximum, or no values at all."""
     if not chunk.num_values:
         return True
     statistics = chunk.statistics

@@ -1,7 +1,7 @@
-"""Reads which files manifests and their lists name, and nothing else of them, whoever wrote them.
+"""Read only the paths from manifests and manifest lists, of any writer.
 
-pyiceberg decodes every statistic of every entry: 45 µs an entry, and the whole manifest in memory.
-Clean-up wants paths of all snapshots of a table; passing over the rest takes 14 µs and no memory.
+PyIceberg decodes every statistic of every entry: 45 µs per entry, with the whole manifest in memory.
+Clean-up needs the paths of all snapshots of a table; skipping the rest takes 14 µs and no memory.
 """
 
 import zlib
@@ -53,7 +53,7 @@ _ENTRY = Schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One manifest as its list names it; the count is None if the list does not give it."""
+    """One manifest of a manifest list; the count is None if the list does not have it."""
 
     path: str
     live_files: int | None
@@ -84,7 +84,7 @@ def files_in(io: FileIO, manifest: Listed) -> Iterator[Named]:
 
     Raises:
         FileNotFoundError: If the manifest is gone.
-        CorruptFileError: If it cannot be read to its end, or has not as many files as its list says.
+        CorruptFileError: If it cannot be read to its end, or its file count differs from its list.
 
     """
     live = 0
@@ -119,10 +119,11 @@ def _reader_of(written: str, wanted: Schema) -> Reader:
 
 
 class _Resolver(ReadSchemaResolver):
-    """Passes over decimals, partition values for one, by their width.
+    """Skips decimals, which partition values may be, by their width.
 
-    pyiceberg takes the first of their bytes for a length: it reads on elsewhere, or beyond the end,
-    where the process dies. This may go when `test_pyiceberg_loses_its_place_after_a_decimal` fails.
+    PyIceberg takes their first byte for a length and then reads at a wrong position or beyond the
+    end, where the process crashes. Remove this when
+    `test_pyiceberg_loses_its_place_after_a_decimal` fails.
     """
 
     @override
@@ -131,7 +132,7 @@ class _Resolver(ReadSchemaResolver):
 
 
 class _Projection(SchemaPartnerAccessor):
-    """Passes over lists and maps nobody asked for, which pyiceberg's own accessor refuses."""
+    """Skips lists and maps that are not projected, which PyIceberg's own accessor refuses."""
 
     @override
     def field_partner(

@@ -1,4 +1,4 @@
-"""Writing the manifests of one commit: only those it touches, merged so that they stay few."""
+"""Write the manifests of one commit: only those it touches, merged so that their number stays low."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,12 +29,12 @@ from headrace.iceberg.standard_properties import metadata_folder
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.locations import sync_file
 
-MANIFESTS_PER_TIER = 8  # so a commit rewrites each entry O(log n) times over a table's life
-ENTRIES_PER_MANIFEST = 1_000  # one read of about this many entries plans a partition
+MANIFESTS_PER_TIER = 8  # each entry is then rewritten O(log n) times in the life of a table
+ENTRIES_PER_MANIFEST = 1_000  # planning one partition then reads about this many entries
 _FULL_TIER = (
-    3  # 512 entries and more: rewriting such a manifest is maintenance, not a commit's work
+    3  # 512 entries and more: larger manifests are rewritten by maintenance, not by commits
 )
-CODEC = "deflate"  # what every reader of Avro manifests knows; DuckDB refuses zstandard
+CODEC = "deflate"  # supported by every Avro reader; DuckDB refuses zstandard
 
 
 T = TypeVar("T")
@@ -49,9 +49,10 @@ class Rewritten:
 
 
 class _OneBlock:
-    """Collects entries and writes them as one Avro block; pyiceberg writes a block for each.
+    """Collects entries and writes them as one Avro block; PyIceberg writes one block per entry.
 
-    A block an entry is compressed and read on its own: a plan of 1,000 files then takes twice as long.
+    Blocks are compressed and read separately: with one per entry, planning 1,000 files takes twice
+    as long.
     """
 
     def __init__(self, writer: AvroOutputFile[ManifestEntry]) -> None:
@@ -75,7 +76,7 @@ class _OneBlock:
 
 
 class _Writer(ManifestWriterV2):
-    """Writes a manifest of data files, or of delete files, which pyiceberg can read but not write."""
+    """Writes a manifest of data files, or of delete files, which PyIceberg can only read."""
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class _Writer(ManifestWriterV2):
 
 
 class ManifestSet:
-    """Builds the manifests of one commit attempt on top of those of its parent."""
+    """Builds the manifests of one commit attempt from those of its parent."""
 
     def __init__(self, metadata: TableMetadata, io: FileIO, *, snapshot_id: int) -> None:
         self._metadata, self._io, self._snapshot_id = metadata, io, snapshot_id
@@ -122,7 +123,7 @@ class ManifestSet:
         is_removed: Callable[[DataFile], bool] | None,
         may_hold: Callable[[ManifestFile], bool],
     ) -> Rewritten:
-        """Add `added` and drop the files `is_removed` picks, keeping untouched manifests as they are."""
+        """Add `added`, drop files that `is_removed` selects, and reuse untouched manifests."""
         self._parent = parent
         kept = [manifest for manifest in parent if has_live_files(manifest)]
         fresh: list[ManifestFile] = []
@@ -139,10 +140,10 @@ class ManifestSet:
         )
 
     def cluster(self, parent: Sequence[ManifestFile], *, entries_max: int) -> Rewritten:
-        """List the same files in new manifests that each hold neighbouring partitions only.
+        """List the same files in new manifests, each of neighbouring partitions only.
 
-        A reader of one partition then opens about one manifest. Files of an older partition spec
-        and delete files keep manifests of their own.
+        A reader of one partition then opens about one manifest. Files of older partition specs and
+        delete files keep manifests of their own.
         """
         self._parent = parent
         groups: dict[tuple[int, ManifestContent], list[ManifestEntry]] = {}
@@ -157,7 +158,7 @@ class ManifestSet:
         return Rewritten(manifests=tuple(manifests), removed=())
 
     def moved(self, manifest: ManifestFile, entries: Sequence[ManifestEntry]) -> ManifestFile:
-        """Write a manifest whose files were moved; all that lists say of it stays, but its place."""
+        """Write a manifest whose files were moved; its list entry changes in the location only."""
         self._parent = (manifest,)
         written = self._write(entries, spec_id=manifest.partition_spec_id, content=manifest.content)
         said = [manifest[position] for position in range(len(manifest))]
@@ -171,9 +172,9 @@ class ManifestSet:
         parent_id: int | None,
         sequence_number: int | None = None,
     ) -> str:
-        """Write the manifest list of the snapshot, forced to disk; return its location.
+        """Write the manifest list of the snapshot, fsynced; return its location.
 
-        Without a sequence number it is the next one of the table.
+        The sequence number defaults to the next one of the table.
         """
         if sequence_number is None:
             sequence_number = self._metadata.next_sequence_number()
@@ -213,7 +214,7 @@ class ManifestSet:
         return kept, removed
 
     def _write_removed(self, removed: Sequence[ManifestEntry]) -> list[ManifestFile]:
-        """List what was removed, as the format wants it, one manifest per spec and content."""
+        """List removed files, as the format requires, in one manifest per spec and content."""
         groups: dict[tuple[int, ManifestContent], list[ManifestEntry]] = {}
         for entry in removed:
             is_data = entry.data_file.content == DataFileContent.DATA
@@ -299,7 +300,7 @@ class ManifestSet:
         return self._specs[spec_id]
 
     def _store(self, output: NamedOutput, name: str) -> str:
-        """Write a finished file, forced to disk; return its location."""
+        """Write a finished file, fsynced; return its location."""
         folder = metadata_folder(self._metadata.location, self._metadata.properties)
         location = output.place(f"{folder}/{name}")
         self.written.append(location)
@@ -312,10 +313,10 @@ class ManifestSet:
 def chunks(
     ordered: Sequence[T], *, key: Callable[[T], object], size_max: int
 ) -> Iterator[Sequence[T]]:
-    """Cut an ordered sequence into chunks of at most `size_max`, between keys where that is near.
+    """Split an ordered sequence into chunks of at most `size_max`, preferably between keys.
 
-    A chunk that is at least half full ends with its key, so that what has one key lies in few
-    chunks and most chunks hold whole keys.
+    A chunk that is at least half full ends at the end of its key, so that the items of one key are
+    in few chunks and most chunks hold whole keys.
     """
     start = 0
     for at in range(1, len(ordered) + 1):
@@ -334,7 +335,7 @@ def _place(entry: ManifestEntry) -> tuple[object, ...]:
 
 
 def _by_partition(entry: ManifestEntry) -> tuple[list[tuple[bool, str, Any]], int, str]:
-    """Order keys of mixed and missing values; neighbours in time stay neighbours."""
+    """Return a sort key for mixed and missing values; entries stay in order of time."""
     key: list[tuple[bool, str, Any]] = [
         (False, "", "") if v is None else (True, type(v).__name__, v) for v in _place(entry)
     ]

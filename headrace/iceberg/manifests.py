@@ -1,4 +1,4 @@
-"""Reading the manifests of a snapshot: its live data files and delete files."""
+"""Read the manifests of a snapshot: its live data files and delete files."""
 
 # pyright: reportPrivateUsage=false
 
@@ -33,7 +33,7 @@ from headrace.errors import CorruptFileError
 from headrace.iceberg import avro, partitions
 from headrace.storage.checksums import checking, checksum_of
 
-# what pyiceberg's decoder raises on damaged files that no checksum guards (10,000 flipped bits)
+# what pyiceberg's decoder raises on damaged files without a checksum (10,000 flipped bits)
 _UNDECODABLE = (
     OSError,
     EOFError,
@@ -53,7 +53,7 @@ def manifests_of(snapshot: Snapshot | None, io: FileIO) -> tuple[ManifestFile, .
     """Return the manifests of a snapshot.
 
     Raises:
-        CorruptFileError: If the list of them is missing or damaged.
+        CorruptFileError: If the manifest list is missing or damaged.
 
     """
     if snapshot is None:
@@ -73,10 +73,10 @@ def _list_reader(written: str) -> Reader:
 
 
 def entries_of(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
-    """Return the entries of a manifest, those of removed files too.
+    """Return the entries of a manifest, including those of removed files.
 
     Raises:
-        CorruptFileError: If it is missing or damaged, or has not as many files as its list says.
+        CorruptFileError: If it is missing or damaged, or its file count differs from its list.
 
     """
     with _naming(manifest.manifest_path):
@@ -91,19 +91,19 @@ def entries_of(manifest: ManifestFile, io: FileIO) -> list[ManifestEntry]:
 
 
 def live_files(added: int | None, existing: int | None) -> int | None:
-    """Return how many live files a manifest has by its list, which need not say."""
+    """Return how many live files a manifest has by its list; None if the list does not say."""
     return None if added is None or existing is None else added + existing
 
 
 def refuse_lost_files(location: str, *, found: int, listed: int | None) -> None:
-    """Refuse a manifest that was cut between two blocks, which only its list can tell.
+    """Refuse a manifest that was truncated between two blocks, which only its list reveals.
 
     Raises:
-        CorruptFileError: If it names more or fewer live files than its manifest list says.
+        CorruptFileError: If it has more or fewer live files than its manifest list says.
 
     """
     if listed not in (None, found):
-        detail = f"it names {found} live files, its manifest list says {listed}"
+        detail = f"it has {found} live files, its manifest list says {listed}"
         raise CorruptFileError(location, detail)
 
 
@@ -126,10 +126,10 @@ def _naming(location: str) -> Generator[None]:
 
 
 def check_bytes(location: str, io: FileIO) -> None:
-    """Check a metadata file that another program will decode, if it has a checksum.
+    """Verify the checksum, if any, of a metadata file that another program will decode.
 
     Raises:
-        CorruptFileError: If it is missing or not what was written.
+        CorruptFileError: If it is missing or damaged.
 
     """
     if checksum_of(location) is not None:
@@ -138,7 +138,7 @@ def check_bytes(location: str, io: FileIO) -> None:
 
 
 def has_live_files(manifest: ManifestFile) -> bool:
-    """Whether a manifest lists more than removed files."""
+    """Whether a manifest lists any file that is not removed."""
     return manifest.has_added_files() or manifest.has_existing_files()
 
 
@@ -149,7 +149,7 @@ def live_entries(
     content: ManifestContent = ManifestContent.DATA,
     may_hold: Callable[[ManifestFile], bool] = lambda _: True,
 ) -> Iterator[ManifestEntry]:
-    """Yield the entry of every live data file, or delete file, of whatever partition spec.
+    """Yield the entry of every live data file, or delete file, of any partition spec.
 
     Raises:
         CorruptFileError: If a manifest is missing or damaged.
@@ -165,9 +165,9 @@ def live_entries(
 def holds_partitions(
     metadata: TableMetadata, wanted: Collection[partitions.PartitionKey], *, spec_id: int
 ) -> Callable[[ManifestFile], bool]:
-    """Build a test, from partition bounds alone, whether a manifest may hold one of `wanted`.
+    """Build a test, on partition bounds alone, whether a manifest may hold one of `wanted`.
 
-    Keys are of partition spec `spec_id`; a manifest of another one may hold anything.
+    Keys are of partition spec `spec_id`; a manifest of another spec may hold anything.
     """
     spec = metadata.specs()[spec_id]
     schema = partitions.schema_of_spec(metadata, spec)

@@ -1,4 +1,4 @@
-"""The embedded catalog: pyiceberg's SQL catalog; metadata files are checked, durable and read once."""
+"""The embedded catalog: PyIceberg's SQL catalog with checked, durable and cached metadata files."""
 
 # pyright: reportPrivateUsage=false
 
@@ -46,7 +46,7 @@ from headrace.registry import name_errors, prepare_sqlite
 from headrace.storage.checksums import NamedOutput, checking
 from headrace.storage.locations import remove, sync_file
 
-CATALOG = "catalog"  # what errors call its database
+CATALOG = "catalog"  # name of its database in errors
 _REMEMBERED_MAX = 256
 
 
@@ -55,18 +55,18 @@ _LOCATION = sa.select(IcebergTables.metadata_location).where(
     IcebergTables.table_namespace == sa.bindparam("namespace"),
     IcebergTables.table_name == sa.bindparam("name"),
 )
-# newer catalogs have a column for it, and views of other programs among their rows
+# newer catalogs have a column for it, and may contain views of other programs
 _LOCATION_OF_TABLE = _LOCATION.where(
     sa.func.coalesce(IcebergTables.iceberg_type, ICEBERG_TABLE_TYPE) == ICEBERG_TABLE_TYPE
 )
 
 
 class MemoCatalog(SqlCatalog):
-    """A `SqlCatalog` that remembers parsed metadata by location.
+    """A `SqlCatalog` that caches parsed metadata by location.
 
-    A metadata file never changes once written, so the location the database answers is a sound key.
-    Parsing 100 snapshots costs 4 to 5 ms and a commit loads its table four times. What it writes
-    has a checksum in its name, which is checked when it is read.
+    A metadata file never changes once written, so its location is a safe cache key. Parsing 100
+    snapshots costs 4 to 5 ms, and a commit loads its table four times. Files it writes have a
+    checksum in their names, which is verified when they are read.
     """
 
     def __init__(self, name: str, **properties: str) -> None:
@@ -83,7 +83,13 @@ class MemoCatalog(SqlCatalog):
 
     @override
     def load_table(self, identifier: str | Identifier) -> Table:
-        """Look a table up, by a statement that is built once: everything begins with it."""
+        """Load a table, with a statement that is built only once: every operation begins here.
+
+        Raises:
+            NoSuchTableError: If there is no such table.
+            CorruptFileError: If its metadata file is missing or damaged.
+
+        """
         *spaces, name = self.identifier_to_tuple(identifier)
         namespace = self.namespace_to_string(tuple(spaces))
         query = _LOCATION_OF_TABLE if self._schema_version == "v1" else _LOCATION
@@ -104,10 +110,10 @@ class MemoCatalog(SqlCatalog):
         )
 
     def metadata_at(self, location: str) -> TableMetadata:
-        """Return the metadata of a file, remembered or read and checked.
+        """Return the metadata of a file, from the cache or read and verified.
 
         Raises:
-            CorruptFileError: If the file is missing or damaged; it says what is still sound.
+            CorruptFileError: If the file is missing or damaged; it names an older intact one.
 
         """
         metadata = self._remembered.get(location)
@@ -128,14 +134,14 @@ class MemoCatalog(SqlCatalog):
         sort_order: SortOrder = UNSORTED_SORT_ORDER,
         properties: Properties = EMPTY_DICT,
     ) -> Table:
-        """Create a table as a commit does, whose metadata file gets a checksum."""
+        """Create a table the way a commit does, so that its metadata file gets a checksum."""
         transaction = self.create_table_transaction(
             identifier, schema, location, partition_spec, sort_order, properties
         )
         try:
             transaction.commit_transaction()
         except CommitFailedException as error:
-            msg = f"table `{identifier}` is there already"
+            msg = f"table `{identifier}` exists already"
             raise TableAlreadyExistsError(msg) from error
         return self.load_table(identifier)
 
@@ -146,7 +152,7 @@ class MemoCatalog(SqlCatalog):
         requirements: tuple[TableRequirement, ...],
         updates: tuple[TableUpdate, ...],
     ) -> CommitTableResponse:
-        """Commit, and remember what was written."""
+        """Commit, and cache the metadata that was written."""
         response = super().commit_table(table, requirements, updates)
         self._remember(response.metadata_location, response.metadata)
         return response
@@ -195,7 +201,7 @@ class MemoCatalog(SqlCatalog):
     @staticmethod
     @override
     def _write_metadata(metadata: TableMetadata, io: FileIO, metadata_path: str) -> None:
-        """Write the file and force it to disk: the database row that names it is durable."""
+        """Write the file and fsync it, before the durable database row that names it."""
         try:
             if isinstance(io, _StagedIO):
                 with io.new_output(metadata_path).create() as stream:
@@ -208,13 +214,13 @@ class MemoCatalog(SqlCatalog):
             raise StorageError.of(metadata_path, error) from error
 
     def next_location(self, metadata: TableMetadata, *, after: str) -> str:
-        """Name the metadata file that follows the one at `after`."""
+        """Return the location of the metadata file that follows the one at `after`."""
         version = self._parse_metadata_version(after) + 1
         folder = metadata_folder(metadata.location, metadata.properties)
         return f"{folder}/{version:05d}-{uuid.uuid4()}.metadata.json"
 
     def io_of(self, metadata: TableMetadata, location: str) -> FileIO:
-        """Return the file access of a table whose metadata file lies at `location`."""
+        """Return the FileIO of a table whose metadata file is at `location`."""
         return self._load_file_io(metadata.properties, location)
 
     def _remember(self, location: str, metadata: TableMetadata) -> None:
@@ -237,10 +243,10 @@ def read_metadata(location: str, io: FileIO) -> TableMetadata:
 
 
 def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
-    """Apply updates as pyiceberg's `update_table_metadata` does, without its deep copy at the end.
+    """Apply updates as PyIceberg's `update_table_metadata` does, without its final deep copy.
 
     Metadata objects are frozen and every update makes new lists and dicts, so sharing the rest is
-    sound. The copy of a hundred snapshots took a quarter of a commit's CPU.
+    safe. Copying a hundred snapshots took a quarter of a commit's CPU time.
     """
     base, context = table.metadata, _TableMetadataUpdateContext()
     metadata = base
@@ -259,11 +265,11 @@ def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
 
 
 def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> None:
-    """Refuse what pyiceberg applies although it no longer holds, so that it is staged again.
+    """Refuse updates that PyIceberg would apply though they are outdated; they are staged again.
 
-    It expires snapshots that got a tag or a lease a moment ago, and fails with a `ValueError` where
-    a snapshot is gone or one came before: another branch's commit may do that, unseen by this
-    branch's requirements.
+    PyIceberg expires snapshots that just got a tag or lease, and fails with a `ValueError` if a
+    snapshot is gone or was added before. A commit to another branch may cause this, which the
+    requirements on this branch do not detect.
     """
     alive = {s.snapshot_id: s.sequence_number or 0 for s in metadata.snapshots}
     dropped = {u.ref_name for u in updates if isinstance(u, RemoveSnapshotRefUpdate)}
@@ -274,20 +280,20 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
             _refuse_stale(metadata, update.snapshot)
             alive[update.snapshot.snapshot_id] = update.snapshot.sequence_number or 0
         if isinstance(update, SetSnapshotRefUpdate) and update.snapshot_id not in alive:
-            msg = f"snapshot {update.snapshot_id} has expired meanwhile"
+            msg = f"snapshot {update.snapshot_id} has expired concurrently"
             raise CommitFailedException(msg)
         for each in update.snapshot_ids if isinstance(update, RemoveSnapshotsUpdate) else ():
             if each not in alive:
-                msg = f"snapshot {each} has expired meanwhile"
+                msg = f"snapshot {each} has expired concurrently"
                 raise CommitFailedException(msg)
             if each in named or (pinned is not None and alive[each] >= pinned):
-                msg = f"snapshot {each} was named `{named.get(each, 'by a lease')}` meanwhile"
+                msg = f"snapshot {each} was named `{named.get(each, 'by a lease')}` concurrently"
                 raise CommitFailedException(msg)
 
 
 def _refuse_stale(metadata: TableMetadata, snapshot: Snapshot) -> None:
-    # a commit to another branch takes the number, unseen by this branch's requirements; the same
-    # snapshot is there already if an attempt whose answer was lost was carried out late
+    # a commit to another branch takes the number, which requirements on this branch do not detect;
+    # the snapshot itself exists if an attempt whose answer was lost was carried out late
     taken = metadata.snapshot_by_id(snapshot.snapshot_id) is not None
     stale = (snapshot.sequence_number or 0) < metadata.next_sequence_number()
     if taken or stale:
@@ -296,7 +302,7 @@ def _refuse_stale(metadata: TableMetadata, snapshot: Snapshot) -> None:
 
 
 class _StagedIO(FileIO):
-    """Carries a metadata file to where it is written: it named itself, so it was made before."""
+    """Passes the bytes of a metadata file to its writer: its name has its checksum, so they exist."""
 
     def __init__(self, inner: FileIO, content: bytes) -> None:
         super().__init__(inner.properties)

@@ -1,4 +1,4 @@
-"""The types that manifests store partition values in, also of a column that no schema has any more."""
+"""The types of partition values in manifests, also for columns that no schema has any more."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,17 +19,17 @@ _PARTITION_ID = 102  # `partition` of a manifest's entries, reserved by the spec
 
 
 class TypedSpec(PartitionSpec):
-    """A partition spec that knows the types of its values and takes null for each of them.
+    """A partition spec that knows the types of its values and allows null for each of them.
 
-    pyiceberg derives them from a schema, which need not have the source column any more, and refuses
-    null where the column is required, although that is all a `void` field ever has.
+    PyIceberg derives the types from a schema, which may no longer have the source column, and
+    refuses null if the column is required, although a `void` field is always null.
     """
 
     _type: StructType = PrivateAttr(default_factory=StructType)
 
     @classmethod
     def of(cls, spec: PartitionSpec, types: Mapping[int, IcebergType]) -> "TypedSpec":
-        """Give a spec the types of its fields, by field id."""
+        """Add the types of its fields to a spec, by field id."""
         found = cls(*spec.fields, **{"spec-id": spec.spec_id})
         found._type = StructType(
             *(NestedField(each.field_id, each.name, types[each.field_id]) for each in spec.fields)
@@ -44,11 +44,11 @@ class TypedSpec(PartitionSpec):
 def typed_spec(
     metadata: TableMetadata, spec_id: int, *, manifests: Iterable[ManifestFile], io: FileIO
 ) -> TypedSpec:
-    """Find the types of a spec's values: from its columns, or as older manifests wrote them.
+    """Find the types of a spec's values, from its columns or from older manifests.
 
     Raises:
         CorruptFileError: If such a manifest is missing or damaged.
-        UnsupportedTableError: If neither a schema nor a manifest says what they are.
+        UnsupportedTableError: If neither a schema nor a manifest has the type.
 
     """
     spec = metadata.specs()[spec_id]
@@ -62,7 +62,7 @@ def typed_spec(
         types = _written(spec_id, manifests, io) | types
     missing = [each.name for each in spec.fields if each.field_id not in types]
     if missing:
-        detail = f"nothing says of which type the values of its partition field `{missing[0]}` are"
+        detail = f"the type of its partition field `{missing[0]}` is unknown"
         raise UnsupportedTableError(metadata.location, detail)
     return TypedSpec.of(spec, types)
 

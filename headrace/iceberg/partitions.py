@@ -1,6 +1,6 @@
-"""Partition keys: how rows, files and text name one partition of a table.
+"""Partition keys: how rows, files and text identify one partition of a table.
 
-A partition spec is a tuple of terms in order, each a column or an Iceberg transform of one. A key
+A partition spec is a sequence of terms, each a column or an Iceberg transform of a column. A key
 holds one Python value per term: `datetime.date` for days and dates, an integer for months, years,
 hours and buckets, the column's value otherwise, None for null; `()` if unpartitioned.
 """
@@ -41,7 +41,7 @@ _EPOCH = dt.date(1970, 1, 1)
 _CALL = re.compile(r"(day|month|year|hour|void)\(\s*([^(),\s]+)\s*\)")
 _SIZED_CALL = re.compile(r"(bucket|truncate)\(\s*([1-9]\d{0,8})\s*,\s*([^(),\s]+)\s*\)")
 _SIZED = re.compile(r"(bucket|truncate)\[(\d+)\]")
-_SUFFIXES = {"truncate": "trunc", VOID: "null"}  # as Spark and PyIceberg name such fields
+_SUFFIXES = {"truncate": "trunc", VOID: "null"}  # field names as in Spark and PyIceberg
 _KEY_TYPES = (StringType, IntegerType, LongType, BooleanType, DateType)
 _ALLOWED = (
     "use a column of strings, integers, booleans or dates, or `year`, `month`, `day` or `hour` of a "
@@ -52,9 +52,9 @@ _FIRST_FIELD_ID = 1000  # the Iceberg specification reserves ids from 1000 for p
 
 @dataclass(frozen=True)
 class Term:
-    """One level of partitioning: a column and its transform, as Iceberg writes it (`bucket[16]`).
+    """One partition field: a column and its transform in Iceberg's notation (`bucket[16]`).
 
-    `dates` says whether its keys are dates; it follows from the column's type.
+    `dates` is whether its keys are dates, which depends on the column's type.
     """
 
     column: str
@@ -71,7 +71,7 @@ class Term:
         """Read `column`, `day(column)`, `bucket(16, column)` and the like.
 
         Raises:
-            InvalidNameError: If it is none of these, or the column's name is not plain.
+            InvalidNameError: If the text is none of these, or the column's name is not plain.
 
         """
         text = text.strip()
@@ -87,12 +87,12 @@ class Term:
 
     @property
     def by_day(self) -> bool:
-        """Whether it takes the UTC day."""
+        """Whether its transform is the UTC day."""
         return self.transform == DAY
 
     @property
     def field_name(self) -> str:
-        """What the Iceberg partition field is called."""
+        """The name of the Iceberg partition field."""
         kind = self.transform.partition("[")[0]
         return self.column if kind == IDENTITY else f"{self.column}_{_SUFFIXES.get(kind, kind)}"
 
@@ -109,8 +109,8 @@ def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSp
     """Build the Iceberg partition spec of `terms`.
 
     Raises:
-        ContractError: If a term names a column the table does not have, or one whose type makes no
-            partitions here.
+        ContractError: If a term names a column the table does not have, or one whose type is not
+            supported for partitioning.
 
     """
     fields: list[PartitionField] = []
@@ -139,9 +139,9 @@ def _makes_keys(transform: Transform[object, object], source: IcebergType) -> bo
 
 
 def terms_of(spec: PartitionSpec, schema: Schema) -> tuple[Term, ...]:
-    """Read the terms back from an Iceberg partition spec.
+    """Read the terms of an Iceberg partition spec.
 
-    A column that is not in `schema` goes by the name of its partition field.
+    A column that is not in `schema` is given the name of its partition field.
     """
     return tuple(_term_of(each, schema) for each in spec.fields)
 
@@ -158,9 +158,9 @@ def _term_of(each: PartitionField, schema: Schema) -> Term:
 
 
 def schema_of_spec(metadata: TableMetadata, spec: PartitionSpec) -> Schema:
-    """Find the newest schema that has every column `spec` partitions by, else the current one.
+    """Find the newest schema with every column that `spec` partitions by, else the current one.
 
-    Columns of an old spec may have been dropped, and the schemas that had them removed since.
+    Columns of an old spec may have been dropped since, and the schemas that had them removed.
     """
     wanted = {each.source_id for each in spec.fields}
     newest_first = [metadata.schema(), *sorted(metadata.schemas, key=lambda s: -s.schema_id)]
@@ -168,7 +168,7 @@ def schema_of_spec(metadata: TableMetadata, spec: PartitionSpec) -> Schema:
 
 
 def all_terms(metadata: TableMetadata) -> Mapping[int, tuple[Term, ...]]:
-    """Read the terms of every partition spec the table ever had, by spec id."""
+    """Read the terms of every partition spec of the table, by spec id."""
     return {
         spec_id: terms_of(spec, schema_of_spec(metadata, spec))
         for spec_id, spec in metadata.specs().items()
@@ -176,7 +176,7 @@ def all_terms(metadata: TableMetadata) -> Mapping[int, tuple[Term, ...]]:
 
 
 def sourceless_ids(metadata: TableMetadata) -> frozenset[int]:
-    """Name the specs that partition by a column which no schema of the table has any more."""
+    """Return the ids of specs that partition by a column that no schema has any more."""
     known = frozenset().union(*(schema.field_ids for schema in metadata.schemas))
     return frozenset(
         spec.spec_id
@@ -186,9 +186,9 @@ def sourceless_ids(metadata: TableMetadata) -> frozenset[int]:
 
 
 def unpartitioned_ids(metadata: TableMetadata) -> frozenset[int]:
-    """Name the specs under which all files share one partition: every field, if any, is `void`.
+    """Return the ids of specs with a single partition: they have no field, or only `void` ones.
 
-    A format 1 table whose partition fields were dropped has such a spec: the fields stay, as `void`.
+    A format version 1 table keeps dropped partition fields as `void`.
     """
     return frozenset(
         spec_id for spec_id, spec in metadata.specs().items() if not partitioning_fields(spec)
@@ -196,13 +196,13 @@ def unpartitioned_ids(metadata: TableMetadata) -> frozenset[int]:
 
 
 def partitioning_fields(spec: PartitionSpec) -> tuple[PartitionField, ...]:
-    """Return the fields that tell partitions apart; `void` ones are null in all of them."""
+    """Return the fields that distinguish partitions, without `void` fields, which are always null."""
     return tuple(each for each in spec.fields if not isinstance(each.transform, VoidTransform))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CurrentSpec:
-    """How a table partitions what is written to it now."""
+    """The current partition spec of a table, which new files are written in."""
 
     table: str
     spec_id: int
@@ -221,52 +221,54 @@ class CurrentSpec:
         """Return a file's partition.
 
         Raises:
-            UnsupportedTableError: If it was written in another spec: its rows may be of any
-                partition of this one.
+            UnsupportedTableError: If it was written in another spec, so that its rows may belong to
+                any partition of this one.
 
         """
         if file.spec_id != self.spec_id:
             raise UnsupportedTableError(
                 self.table,
-                f"`{file.file_path}` is of an older partition spec, its rows may be of any "
-                "partition; bring such files into the current one with "
+                f"`{file.file_path}` has an older partition spec, so its rows may belong to any "
+                "partition; rewrite such files in the current spec with "
                 f"`headrace tables compact {self.table} --apply`",
             )
         return key_of_record(file.partition, self.terms)
 
     def picks(self, wanted: Collection[PartitionKey]) -> Callable[[DataFile], bool]:
-        """Build a test whether a file is of one of `wanted`; it raises what `key_of` does."""
+        """Build a test whether a file is in one of `wanted`; it raises what `key_of` raises."""
         records = {tuple(record_of_key(key)[at] for at in range(len(key))) for key in wanted}
         columns = range(len(self.terms))
 
         def is_picked(file: DataFile) -> bool:
             if file.spec_id != self.spec_id:
                 self.key_of(file)
-            record = file.partition  # compared as stored: most files of a manifest are not wanted
+            record = (
+                file.partition
+            )  # compared in stored form, as most files of a manifest do not match
             return tuple([record[at] for at in columns]) in records
 
         return is_picked
 
 
 def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
-    """Refuse partition specs of other programs whose keys would be taken for something else.
+    """Refuse partition specs of other programs whose keys would be misinterpreted.
 
     Raises:
-        UnsupportedTableError: Naming the field.
+        UnsupportedTableError: If a partition field is not supported; it names the field.
 
     """
     for spec in metadata.partition_specs:
         schema = schema_of_spec(metadata, spec)
         for each in spec.fields:
             if each.source_id not in schema.field_ids:
-                continue  # of an old spec: nothing is written under it, and its keys are only told apart
+                continue  # in an old spec: nothing is written in it, keys are only compared
             nested = "." in (schema.find_column_name(each.source_id) or "")
             if nested or not _makes_keys(each.transform, schema.find_type(each.source_id)):
                 raise UnsupportedTableError(table, f"it is partitioned by `{each}`; {_ALLOWED}")
 
 
 def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:
-    """Turn a manifest's partition record into a key."""
+    """Convert a manifest's partition record to a key."""
     # called for every file of every plan
     return tuple(
         [_date_of(record[at]) if term.dates else record[at] for at, term in enumerate(terms)]
@@ -279,14 +281,14 @@ def _date_of(stored: object) -> object:
 
 
 def record_of_key(key: PartitionKey) -> Record:
-    """Turn a key into the record a manifest stores."""
+    """Convert a key to the record that manifests store."""
     return Record(*((v - _EPOCH).days if isinstance(v, dt.date) else v for v in key))
 
 
 def key_to_text(key: PartitionKey) -> str:
     """Write a key as canonical JSON: dates in ISO form."""
     values = [v.isoformat() if isinstance(v, dt.date) else v for v in key]
-    return json.dumps(values, default=str)  # of a column that is gone, whose type is any
+    return json.dumps(values, default=str)  # the type of a dropped column may be anything
 
 
 def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:
@@ -298,7 +300,7 @@ def key_from_text(text: str, terms: Sequence[Term]) -> PartitionKey:
 
 
 def path_of_key(key: PartitionKey, terms: Sequence[Term]) -> str:
-    """Name a partition's folder; only for humans, nothing is ever read from it."""
+    """Return the folder name of a partition; for humans only, it is never parsed."""
     parts = (
         f"{_as_path(t.field_name)}={_as_path(str(v))}" for t, v in zip(terms, key, strict=True)
     )
@@ -306,7 +308,7 @@ def path_of_key(key: PartitionKey, terms: Sequence[Term]) -> str:
 
 
 def _as_path(text: str) -> str:
-    # columns of other programs' tables are called anything, `../..` included
+    # column names in tables of other programs may be anything, even `../..`
     return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:80]
 
 
@@ -331,7 +333,7 @@ def split(
 
 
 def values_of(column: pa.Array, term: Term) -> pa.Array:
-    """Return what partitions keep of a column's values; a day is a date, as in keys."""
+    """Apply a term's transform to a column; days become dates, as in keys."""
     if term.transform == IDENTITY:
         return column
     if term.by_day:

@@ -1,8 +1,8 @@
-"""Reading rows of an older schema as the table is now: every field is found by its Iceberg id.
+"""Project rows of an older schema to the current one; fields are resolved by Iceberg field id.
 
-A field may have been renamed, moved, widened, dropped or added since a file was written, at any
-depth, and a name may have been given to another field; an id never is. The steps are planned once
-from two schemas whose fields carry ids, and then taken for each batch, or rendered as SQL.
+Since a file was written, a field may have been renamed, moved, widened, dropped or added, at any
+depth, and its name may have been reused; its id never is. The steps are planned once from two
+schemas whose fields carry ids, then applied to each batch or rendered as SQL.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from headrace.iceberg.schema import field_id, identified
 
 @dataclass(frozen=True)
 class Absent:
-    """There was no such field then: null."""
+    """The field did not exist then: null."""
 
     target: pa.DataType
 
 
 @dataclass(frozen=True)
 class Same:
-    """Nothing changed, at no depth."""
+    """Nothing changed, at any depth."""
 
     target: pa.DataType
 
 
 @dataclass(frozen=True)
 class Cast:
-    """The type of a plain value changed."""
+    """The type of a primitive field changed."""
 
     target: pa.DataType
 
 
 @dataclass(frozen=True)
 class Fields:
-    """A struct whose fields changed; `sources` says what each was called then, in today's order."""
+    """A struct whose fields changed; `sources` are their old names, in the current order."""
 
     target: pa.DataType
     sources: tuple[tuple[str | None, "Step"], ...]
@@ -66,10 +66,9 @@ Step = Absent | Same | Cast | Fields | Elements | Entries
 
 @dataclass(frozen=True, kw_only=True)
 class PinnedSchema:
-    """The columns of one table version: what readers of its data files resolve names by.
+    """The columns of one table version, by which readers of its data files resolve names.
 
-    The fields of `schema` carry Iceberg ids. `mapping` says by name which columns are which, in
-    files that carry none.
+    The fields of `schema` carry Iceberg ids. `mapping` maps names to ids for files without ids.
     """
 
     schema: pa.Schema
@@ -87,9 +86,9 @@ class PinnedSchema:
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """How a batch of an older schema becomes one of `schema`.
+    """How to convert batches of an older schema to `schema`.
 
-    `columns` says, for each column of `schema`, what it was called then and what happens to it.
+    `columns` holds, for each column of `schema`, its old name and its conversion step.
     """
 
     schema: pa.Schema
@@ -97,11 +96,11 @@ class Projection:
 
     @classmethod
     def of(cls, have: pa.Schema, wanted: pa.Schema) -> "Projection":
-        """Plan it. Pure. Fields of both schemas carry Iceberg ids.
+        """Plan the projection. Pure. Fields of both schemas must carry Iceberg ids.
 
         Raises:
-            ValueError: If a column of `have` has no id, a required one of `wanted` is not there, or
-                one changed in a way that tables do not.
+            ValueError: If a column of `have` has no id, a required column of `wanted` is missing,
+                or a type change is not allowed by schema evolution.
 
         """
         return cls(
@@ -113,10 +112,10 @@ class Projection:
     def of_file(
         cls, found: pa.Schema, wanted: pa.Schema, *, mapping: NameMapping | None
     ) -> "Projection":
-        """Plan how the columns found in a data file become those of `wanted`. Pure.
+        """Plan how to convert the columns found in a data file to those of `wanted`. Pure.
 
-        Every reader of data files asks this, so that none goes by the names in a file. `mapping`
-        says by name which columns are which, in files that carry no ids.
+        Every reader of data files uses this, so that none resolves columns by the names in a file.
+        `mapping` maps names to ids for files without ids.
 
         Raises:
             ValueError: See `of`.
@@ -126,16 +125,16 @@ class Projection:
 
     @property
     def reads(self) -> list[str]:
-        """The columns that are needed, as they were called then."""
+        """The needed columns, by their old names."""
         return [name for name, _ in self.columns if name is not None]
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Turn a batch that has at least the columns `reads` into one of `schema`.
+        """Convert a batch that has at least the columns `reads` to `schema`.
 
-        What did not change is passed on as it is, without a copy.
+        Unchanged columns are not copied.
 
         Raises:
-            ValueError: If a value does not fit today's type, naming the column.
+            ValueError: If a value does not fit the current type; it names the column.
 
         """
         columns: list[pa.Array] = []
@@ -146,7 +145,7 @@ class Projection:
             try:
                 columns.append(convert(batch.column(name), step))
             except pa.ArrowException as error:
-                msg = f"a value of its column `{field.name}` is no {field.type}: {error}"
+                msg = f"a value of its column `{field.name}` does not fit {field.type}: {error}"
                 raise ValueError(msg) from error
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
@@ -158,7 +157,7 @@ def _sources(
     for field in have:
         key = field_id(field)
         if key is None:
-            msg = f"its column `{path}{field.name}` has no field id, so nobody can say which it is"
+            msg = f"its column `{path}{field.name}` has no field id, so it cannot be identified"
             raise ValueError(msg)
         by_id[key] = field
     found: list[tuple[str | None, Step]] = []
@@ -207,7 +206,7 @@ def _kind(kind: pa.DataType) -> str:
 
 
 def _is_any_list(kind: pa.DataType) -> bool:
-    # which of them a file gives back is up to whoever wrote it: pyarrow keeps its own types there
+    # which of them a file returns depends on its writer: pyarrow stores its own types in files
     return (
         pa.types.is_list(kind)
         or pa.types.is_large_list(kind)
@@ -221,7 +220,7 @@ def _is_view(kind: pa.DataType) -> bool:
 
 
 def convert(array: pa.Array, step: Step) -> pa.Array:
-    """Take a step on one column or field.
+    """Apply a step to one column or field.
 
     Raises:
         pyarrow.ArrowException: If a value does not fit the target.
@@ -255,7 +254,7 @@ def _structs(array: pa.StructArray, step: Fields) -> pa.Array:
 def _as_lists(array: pa.Array) -> pa.ListArray:
     kind = array.type
     if _is_view(kind):
-        # pyarrow 26 casts a slice of a list view to other lists: they are put together by hand
+        # pyarrow 26 casts a slice of a list view to wrong lists, so they are built by hand
         lengths = pc.fill_null(pc.list_value_length(array), 0)
         ends = pc.cumulative_sum(lengths.cast(pa.int32()))
         offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
@@ -278,11 +277,11 @@ def _maps(array: pa.MapArray, step: Entries) -> pa.Array:
 
 
 def _rows(array: pa.ListArray) -> tuple[pa.Array, pa.Array]:
-    """Return offsets from 0 and the values they reach; a slice has those of the whole array."""
+    """Return offsets from 0 and the values they cover; a slice has those of the whole array."""
     offsets = array.offsets
     first, last = offsets[0].as_py(), offsets[-1].as_py()
     values = array.values.slice(first, last - first)
-    # also where `first` is 0: pyarrow takes no validity beside offsets that are a slice
+    # also if `first` is 0: pyarrow accepts no validity bitmap together with sliced offsets
     return (pc.subtract(offsets, first) if array.offset else offsets), values
 
 

@@ -1,7 +1,7 @@
-"""What PyIceberg does only under private names, called in one place each.
+"""Wrappers around features that PyIceberg offers only under private names.
 
 The rest of headrace calls these. `tests/iceberg/test_pyiceberg_privates.py` lists every private name
-that this room uses, with its signature.
+that this package uses, with its signature.
 """
 
 # pyright: reportPrivateUsage=false
@@ -59,9 +59,9 @@ def creation_of(transaction: CreateTableTransaction) -> tuple[Table, tuple[Table
 def delete_old_metadata(
     catalog: Catalog, io: FileIO, *, before: TableMetadata, after: TableMetadata
 ) -> None:
-    """Delete the metadata files that `after` no longer lists, if its properties say so.
+    """Delete the metadata files that `after` no longer lists, if its properties ask for it.
 
-    PyIceberg does this only when one of its own transactions commits.
+    PyIceberg does this only in commits of its own transactions.
     """
     if isinstance(catalog, MetastoreCatalog):
         catalog._delete_old_metadata(io, before, after)

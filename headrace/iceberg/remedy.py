@@ -1,7 +1,7 @@
-"""What to do about a damaged or missing file of a table: what is still sound, and how to get there.
+"""Advice for a damaged or missing file of a table: what is still intact, and how to restore it.
 
-Nothing here costs anything until a file is found damaged; then a bounded number of snapshots is
-looked at, and what cannot be read on the way is not advised.
+This costs nothing until a file is found damaged. Then a bounded number of snapshots is checked, and
+snapshots that cannot be read are not suggested.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ _NUMBERED = re.compile(r"v?(\d+)[^/]*\.metadata\.json$")
 
 @contextlib.contextmanager
 def advising(remedy: Callable[[str], str]) -> Generator[None]:
-    """Add what to do to a `CorruptFileError` that does not say so; `remedy` is asked for its file."""
+    """Add advice to a `CorruptFileError` that has none; `remedy` is called with its path."""
     try:
         yield
     except CorruptFileError as error:
@@ -42,7 +42,7 @@ def advising(remedy: Callable[[str], str]) -> Generator[None]:
 def of_snapshot(
     path: str, *, table: str, metadata: TableMetadata, io: FileIO, snapshot_id: int | None
 ) -> str:
-    """Say how to get a file back that a snapshot needs, or to a snapshot of its history without it."""
+    """Explain how to restore a file that a snapshot needs, or roll back to a snapshot without it."""
     is_there = Path(local_path(path)).exists()
     ways = [f"put it back from a backup, byte for byte{'' if is_there else _TRASH.format(table)}"]
     if metadata.current_snapshot_id == snapshot_id:
@@ -50,37 +50,37 @@ def of_snapshot(
         if sound is not None:
             at = dt.datetime.fromtimestamp(sound.timestamp_ms / 1000, dt.UTC)
             ways.append(
-                f"or take the table back to snapshot {sound.snapshot_id} of {at:%Y-%m-%d %H:%M:%S}, "
+                f"or roll the table back to snapshot {sound.snapshot_id} of {at:%Y-%m-%d %H:%M:%S}, "
                 f"the newest without it: `headrace tables rollback {table} {sound.snapshot_id}`, then "
                 "ingest or build again what came later"
             )
         else:
-            ways.append("or build the table again: none of its older snapshots is without it")
+            ways.append("or build the table again: all of its older snapshots need the file")
     tags = _tags_without(path, metadata, io)
     if tags:
         ways.append(f"tags that do not need it: {', '.join(f'`{name}`' for name in tags)}")
     return "; ".join(ways)
 
 
-_TRASH = ", or if a clean-up took it from the trash: `headrace tables trash {}`"
+_TRASH = ", or from the trash if a clean-up removed it: `headrace tables trash {}`"
 
 
 def of_metadata(location: str, io: FileIO) -> str:
-    """Say how to get a table's metadata file back, and which older one can be read."""
+    """Explain how to restore a table's metadata file, and name the newest older intact one."""
     advice = "put it back from a backup, byte for byte"
     for name, metadata in _older_metadata(location, io):
         at = dt.datetime.fromtimestamp(metadata.last_updated_ms / 1000, dt.UTC)
         return (
-            f"{advice}; the newest older one that is sound is `{name}`, with snapshot "
+            f"{advice}; the newest older one that is intact is `{name}`, with snapshot "
             f"{metadata.current_snapshot_id}, of {at:%Y-%m-%d %H:%M:%S}"
         )
-    return f"{advice}; no older one beside it is sound"
+    return f"{advice}; no older one beside it is intact"
 
 
 def _newest_without(
     path: str, metadata: TableMetadata, io: FileIO, snapshot_id: int | None
 ) -> Snapshot | None:
-    """Find the newest ancestor of a snapshot that reads without a file."""
+    """Find the newest ancestor of a snapshot that is readable without a file."""
     listed: dict[str, bool] = {}
     snapshot = None if snapshot_id is None else metadata.snapshot_by_id(snapshot_id)
     for _ in range(SNAPSHOTS_LOOKED_AT):
@@ -107,7 +107,7 @@ def _tags_without(path: str, metadata: TableMetadata, io: FileIO) -> list[str]:
 
 
 def _reads_without(path: str, snapshot: Snapshot, io: FileIO, listed: dict[str, bool]) -> bool:
-    """Whether a snapshot's metadata is sound and does not name a file; `listed` remembers manifests."""
+    """Whether a snapshot's metadata is intact without the file; `listed` caches results."""
     if local_path(snapshot.manifest_list) == local_path(path):
         return False
     try:
@@ -128,12 +128,12 @@ def _names(manifest: ManifestFile, path: str, io: FileIO) -> bool:
         return True
     content = ManifestContent(manifest.content)
     entries = manifests.live_entries([manifest], io, content=content)
-    # all of them: what cannot be read to its end is not sound
+    # reads all entries: a manifest that cannot be read to its end is damaged
     return wanted in {local_path(entry.data_file.file_path) for entry in entries}
 
 
 def _older_metadata(location: str, io: FileIO) -> Iterator[tuple[str, TableMetadata]]:
-    """Yield the sound metadata files beside one that are numbered below it, newest first."""
+    """Yield the intact metadata files of lower number in the same folder, newest first."""
     path = Path(local_path(location))
     numbers = {
         each: int(found[1])

@@ -1,6 +1,6 @@
-"""What refs, leases and properties keep of a table, until when, and which snapshots may expire.
+"""Retention: what refs, leases and properties keep of a table, and which snapshots may expire.
 
-Decided from metadata alone: no ref, no lease and no property keeps what may expire.
+Decided from metadata alone: a snapshot may expire only if no ref, lease or property keeps it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,22 +13,22 @@ from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.standard_properties import REF_AGE_MS, Retention
 
 LEASE_PREFIX = "lease-"
-FOREVER_MS = 1 << 62  # the format's "for ever" is the greatest long; no clock gets here
-# pyiceberg compares every one that goes with every one there is
+FOREVER_MS = 1 << 62  # the format's "forever" is the largest long; no clock reaches this
+# pyiceberg compares every removed snapshot with every existing one
 EXPIRED_AT_ONCE_MAX = 500
 
 
 def ends_at_ms(metadata: TableMetadata, ref: SnapshotRef) -> int | None:
     """When a tag or branch with a maximum age ends, in epoch milliseconds; None if it never does.
 
-    The format counts the age of a ref from the time of its snapshot. One that has no age of its own has
-    the table's `history.expire.max-ref-age-ms`, if it says that.
+    The format counts the age of a ref from the time of its snapshot. A ref without a maximum age of
+    its own gets the table's `history.expire.max-ref-age-ms`, if that is set.
     """
     age_ms = ref.max_ref_age_ms
     if age_ms is None:
         age_ms = default_age_ms(metadata)
     if age_ms is None or age_ms >= FOREVER_MS:
-        return None  # as most tags, and every commit asks about all of them
+        return None  # fast path: most tags, and every commit checks all refs
     snapshot = metadata.snapshot_by_id(ref.snapshot_id)
     if snapshot is None:
         return None
@@ -36,13 +36,13 @@ def ends_at_ms(metadata: TableMetadata, ref: SnapshotRef) -> int | None:
 
 
 def default_age_ms(metadata: TableMetadata) -> int | None:
-    """Return the age at which refs end that do not say one; what cannot be read ends nothing."""
+    """Return the default maximum age of refs; an invalid property counts as unset."""
     said = metadata.properties.get(REF_AGE_MS, "")
     return int(said) if said.isdecimal() and int(said) else None
 
 
 def lapsed(metadata: TableMetadata, now_ms: int) -> list[str]:
-    """Name the refs, leases among them, whose time is over; whoever expires snapshots drops them."""
+    """List the refs, including leases, that have ended; expiry of snapshots drops them."""
     return [
         name
         for name, ref in metadata.refs.items()
@@ -51,10 +51,10 @@ def lapsed(metadata: TableMetadata, now_ms: int) -> list[str]:
 
 
 def pinned_from(metadata: TableMetadata, now_ms: int) -> int | None:
-    """Return the sequence number from which on every snapshot is leased; None if none is.
+    """Return the sequence number from which on all snapshots are leased; None if none is.
 
-    A lease keeps the chain from its snapshot to the heads, so that its reader, however long it
-    pauses, still finds each commit in between.
+    A lease keeps all snapshots from its own up to the heads, so that its reader finds every commit
+    in between, however long it pauses.
     """
     leased = (
         metadata.snapshot_by_id(ref.snapshot_id)
@@ -65,7 +65,7 @@ def pinned_from(metadata: TableMetadata, now_ms: int) -> int | None:
 
 
 def is_lease(name: str, ref: SnapshotRef) -> bool:
-    """Whether a ref is a lease: a tag of that name which ends some day."""
+    """Whether a ref is a lease: a tag with the lease prefix and a maximum age."""
     return name.startswith(LEASE_PREFIX) and ref.max_ref_age_ms is not None
 
 
@@ -75,14 +75,14 @@ def _is_over(metadata: TableMetadata, ref: SnapshotRef, now_ms: int) -> bool:
 
 
 def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
-    """Pick the oldest unreferenced snapshots once there are a fifth more than `keep`.
+    """Return the oldest unreferenced snapshots once there are a fifth more than `keep`.
 
-    The slack lets one commit in many carry the cost of expiry. A ref or lease that has ended by
-    `now_ms` keeps nothing: it goes with, or before, the snapshots it kept. What the table or a branch
-    says about itself is kept besides (`kept_by_retention`); with `gc.enabled=false` that is everything.
+    Because of the slack only one commit in many pays for expiry. A ref or lease that has ended by
+    `now_ms` keeps nothing: it is dropped with, or before, its snapshots. Snapshots kept by the
+    retention of the table or a branch stay (`kept_by_retention`); with `gc.enabled=false` all stay.
 
     Raises:
-        UnsupportedTableError: If the table says nothing that Iceberg knows.
+        UnsupportedTableError: If a retention property has an invalid value.
 
     """
     loose, slack = _loose(metadata, now_ms), max(1, keep // 5)
@@ -91,7 +91,7 @@ def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
     picked = loose[: len(loose) - keep + 1]
     free = _spare(metadata, picked, now_ms, Retention())
     if len(free) < len(picked) and len(free) <= slack:
-        return []  # few are over what the table keeps: wait for more, as for what the lake keeps
+        return []  # few exceed the table's retention: wait for more, as with the lake's
     return _unpinned(metadata, free, now_ms)
 
 
@@ -103,10 +103,10 @@ def expired_before(
     now_ms: int,
     defaults: Retention = Retention(),  # noqa: B008  (it is frozen)
 ) -> list[int]:
-    """Pick unreferenced snapshots committed before `before_ms`, but never the newest `keep`.
+    """Return unreferenced snapshots committed before `before_ms`, but never the newest `keep`.
 
-    Nor any that the table or a branch keeps by its own word, or by `defaults` where it says nothing;
-    raises what `expired` does.
+    Snapshots kept by the retention of the table or a branch stay; `defaults` is the retention of
+    tables that declare none. Raises what `expired` raises.
     """
     loose = _loose(metadata, now_ms)
     old = loose[: max(0, len(loose) - keep)]
@@ -117,11 +117,11 @@ def expired_before(
 def kept_by_retention(
     metadata: TableMetadata, *, now_ms: int, defaults: Retention
 ) -> frozenset[int]:
-    """Name the snapshots that the table's properties or a branch's own retention keep.
+    """Return the snapshots that the table's properties or a branch's own retention keep.
 
-    As the format says: of every branch the newest `min-snapshots-to-keep`, and those younger than
-    `max-snapshot-age-ms`; of others, which no branch leads to, those younger than the table's age. What is
-    not said is as in `defaults`; the lake's own retention is not looked at here.
+    As the format defines: of every branch the newest `min-snapshots-to-keep` and those younger than
+    `max-snapshot-age-ms`; of snapshots outside of all branches those younger than the table's age.
+    `defaults` fills in unset properties; the lake's own retention is not considered here.
     """
     if not standard.collects_garbage(metadata.properties):
         return frozenset(each.snapshot_id for each in metadata.snapshots)
@@ -133,10 +133,10 @@ def kept_by_retention(
         if ref.snapshot_ref_type == SnapshotRefType.BRANCH and name not in over
     ]
     if said == Retention() and not any(map(_says_anything, branches)):
-        return frozenset()  # as most tables, and every commit asks
+        return frozenset()  # fast path: most tables, and every commit checks
     kept: set[int] = set()
     reached: set[int] = set()
-    # pyiceberg looks for each ancestor among all snapshots: 10,000 of them would take seconds
+    # pyiceberg searches all snapshots for each ancestor: 10,000 snapshots would take seconds
     alive = {each.snapshot_id: each for each in metadata.snapshots}
     for ref in branches:
         ages = (ref.max_snapshot_age_ms, said.snapshot_age_ms)
@@ -155,7 +155,7 @@ def kept_by_retention(
 
 
 def _line(alive: Mapping[int, Snapshot], head_id: int) -> Iterator[Snapshot]:
-    """Yield a branch's snapshots, the newest first, as far back as they live."""
+    """Yield a branch's snapshots, newest first, as far back as they exist."""
     at: int | None = head_id
     while at is not None and at in alive:
         yield alive[at]
@@ -171,7 +171,7 @@ def _is_young(snapshot: Snapshot, age_ms: int | None, now_ms: int) -> bool:
 
 
 def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
-    """List the snapshots no ref names, oldest first."""
+    """List the unreferenced snapshots, oldest first."""
     over = frozenset(lapsed(metadata, now_ms))
     referenced = {ref.snapshot_id for name, ref in metadata.refs.items() if name not in over}
     loose = [s for s in metadata.snapshots if s.snapshot_id not in referenced]

@@ -1,4 +1,4 @@
-"""Between Arrow schemas, as rooms declare them, and Iceberg schemas, as tables keep them."""
+"""Convert between Arrow schemas and the Iceberg schemas of tables."""
 
 # pyright: reportPrivateUsage=false
 
@@ -19,10 +19,10 @@ FIELD_ID = b"PARQUET:field_id"
 
 
 def to_iceberg(schema: pa.Schema, *, table: str) -> Schema:
-    """Convert and number the fields from 1; a non-nullable Arrow field becomes `required`.
+    """Convert a schema and number its fields from 1; non-nullable fields become `required`.
 
     Raises:
-        ContractError: If a column has a type that tables cannot keep.
+        ContractError: If a column has a type that Iceberg tables do not support.
 
     """
     try:
@@ -32,7 +32,7 @@ def to_iceberg(schema: pa.Schema, *, table: str) -> Schema:
 
 
 def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
-    """Convert with plain (32-bit offset) strings and lists; `required` becomes non-nullable."""
+    """Convert a schema, with plain (32-bit offset) strings and lists; `required` means non-null."""
     arrow = schema_to_pyarrow(schema, include_field_ids=field_ids)
     return pa.schema([_plain(field) for field in arrow])
 
@@ -50,27 +50,27 @@ def arrow_type(field: NestedField) -> pa.DataType:
 
 
 def refuse_reserved(names: Iterable[str], *, table: str) -> None:
-    """Refuse columns whose names Iceberg keeps for metadata columns: Spark could not read the table.
+    """Refuse names that Iceberg reserves for metadata columns: Spark could not read the table.
 
     Raises:
-        ContractError: Naming the first.
+        ContractError: If a column has such a name; it names the first one.
 
     """
     for name in names:
         if is_reserved(name):
             raise ContractError(
                 table,
-                f"`{name}` is a name that Iceberg keeps for its metadata columns; rename the column",
+                f"`{name}` is reserved by Iceberg for a metadata column; rename the column",
             )
 
 
 def refuse_defaults(schema: Schema, *, table: str) -> None:
-    """Refuse default values of other programs: rows without a value would read null, not the value.
+    """Refuse column default values: rows without a value would be read as null.
 
-    pyiceberg 0.12 writes them to tables of format version 2, where the specification has none.
+    PyIceberg 0.12 writes them to tables of format version 2, which does not define them.
 
     Raises:
-        UnsupportedTableError: Naming the column.
+        UnsupportedTableError: If a column has one; it names the column.
 
     """
     for field in fields_by_id(schema).values():
@@ -80,16 +80,16 @@ def refuse_defaults(schema: Schema, *, table: str) -> None:
 
 
 def field_id(field: pa.Field) -> int | None:
-    """The Iceberg id a Parquet column carries, if any."""
+    """Return the Iceberg field id of a Parquet column, if it has one."""
     raw = (field.metadata or {}).get(FIELD_ID)
     return None if raw is None else int(raw)
 
 
 def identified(found: pa.Schema, mapping: NameMapping | None) -> pa.Schema:
-    """Give the fields of a file that has no field ids those that a table maps their names to.
+    """Add field ids from a table's name mapping to the schema of a file without ids.
 
-    What the mapping does not know is no column of the table, and left out. A file with ids keeps
-    them, as the format wants it.
+    Fields that are not in the mapping do not belong to the table and are left out. A file that has
+    ids keeps them, as the format requires.
     """
     if mapping is None or any(field_id(field) is not None for field in found):
         return found

@@ -1,9 +1,9 @@
-"""Which snapshot a table showed at a time, from a log that others may have made holes in.
+"""Which snapshot was current at a time, from a snapshot log that may have gaps.
 
-The log says when `main` was moved to which snapshot. PyIceberg drops the entries of expired snapshots
-from it, so that the entry before seems to have been current longer than it was; the Java library drops
-everything up to such a hole. Expiry here does as Java does, and reading trusts an entry only as far as
-nothing can have come between it and the next.
+The log records when `main` was moved to which snapshot. PyIceberg drops the entries of expired
+snapshots from it, so that the entry before such a gap seems to have been current longer than it was;
+the Java library drops everything up to the gap. Expiry here follows Java, and time travel trusts an
+entry only if no snapshot can be missing between it and the next.
 """
 
 # pyright: reportPrivateUsage=false
@@ -23,9 +23,9 @@ from headrace.errors import SnapshotNotFoundError, TimeGapError
 
 
 class SnapshotRemoval(RemoveSnapshotsUpdate):
-    """Removes snapshots, and of the log what their removal makes a wrong answer of.
+    """Removes snapshots, and the entries of the snapshot log that become wrong by it.
 
-    A REST catalog gets the same request as from pyiceberg and cuts the log itself.
+    A REST catalog gets the same request as from PyIceberg and cuts the log itself.
     """
 
     @classmethod
@@ -34,7 +34,7 @@ class SnapshotRemoval(RemoveSnapshotsUpdate):
         return cls.model_validate({"snapshot-ids": list(snapshot_ids)})
 
 
-# pyiceberg finds what an update does by its class; this is a method of `SnapshotRemoval` to it
+# registers how pyiceberg applies a `SnapshotRemoval`; it dispatches on the class of an update
 @_apply_table_update.register(SnapshotRemoval)
 def _(
     update: SnapshotRemoval, base_metadata: TableMetadata, context: _TableMetadataUpdateContext
@@ -47,7 +47,7 @@ def _(
 
 
 def cut(log: Collection[SnapshotLogEntry], *, alive: Collection[int]) -> list[SnapshotLogEntry]:
-    """Keep the entries after the last one whose snapshot is gone: before it nothing is certain."""
+    """Keep the entries after the last one whose snapshot is gone; earlier ones are unreliable."""
     kept: list[SnapshotLogEntry] = []
     for entry in log:
         if entry.snapshot_id in alive:
@@ -58,17 +58,17 @@ def cut(log: Collection[SnapshotLogEntry], *, alive: Collection[int]) -> list[Sn
 
 
 def snapshot_at(metadata: TableMetadata, time: dt.datetime, *, table: str, trusted: bool) -> int:
-    """Return the snapshot `main` named at a time; rolled back ones count, as they were read then.
+    """Return the snapshot that was current on `main` at a time, also if it was rolled back later.
 
     Args:
         metadata: The table's metadata.
-        time: The time, with its zone.
-        table: What errors call the table.
-        trusted: Whether snapshots expire by `SnapshotRemoval` only, as in a lake of our own.
+        time: The time, with a time zone.
+        table: Name of the table in errors.
+        trusted: Whether snapshots expire only by `SnapshotRemoval`, as in tables of a lake.
 
     Raises:
         SnapshotNotFoundError: If the log begins later.
-        TimeGapError: If another snapshot, expired since, may have been current then.
+        TimeGapError: If a snapshot that has expired since may have been current then.
 
     """
     at_ms = int(time.timestamp() * 1000)
@@ -96,7 +96,7 @@ def _is_known(
     *,
     trusted: bool,
 ) -> bool:
-    """Whether an entry's snapshot was current all the time until the next entry."""
+    """Whether an entry's snapshot was certainly current until the next entry."""
     this = metadata.snapshot_by_id(entry.snapshot_id)
     if this is None:
         return False
@@ -121,14 +121,14 @@ def _nothing_is_missing(
     until: SnapshotLogEntry,
     trusted: bool,
 ) -> bool:
-    """Whether every snapshot is alive that `main` may have named before it was moved by hand.
+    """Whether all snapshots still exist that `main` may have pointed to before it was moved.
 
-    Each commit takes the next sequence number. Where others expire snapshots, `main` may have gone
-    back to one of any age.
+    Each commit takes the next sequence number. If other programs expire snapshots, `main` may have
+    been rolled back to a snapshot of any age.
     """
     alive = {each.sequence_number or 0 for each in metadata.snapshots}
     numbers = (this.sequence_number or 0, following.sequence_number or 0)
-    if not all(numbers):  # of format version 1, which does not count
+    if not all(numbers):  # format version 1 has no sequence numbers
         return False
     first = min(numbers) if trusted else 1
     later = [

@@ -1,4 +1,4 @@
-"""What a table says about itself in Iceberg's standard properties: read here and nowhere else."""
+"""Iceberg's standard table properties; no other module reads them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,26 +30,26 @@ DATA_PATH = "write.data.path"
 METADATA_PATH = "write.metadata.path"
 OBJECT_STORAGE = "write.object-storage.enabled"
 PARTITIONED_PATHS = "write.object-storage.partitioned-paths"
-# where older tables put their data; `write.data.path` goes before both
+# data folders of older tables; `write.data.path` takes precedence over both
 OBJECT_STORAGE_PATH = "write.object-storage.path"
 FOLDER_STORAGE_PATH = "write.folder-storage.path"
 
-ROWS_PER_ROW_GROUP = 131_072  # the knee of decode speed against memory
-DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # the default of 1 MiB loses dictionaries of hashed ids
+ROWS_PER_ROW_GROUP = 131_072  # best trade-off of decode speed against memory
+DICTIONARY_PAGE_BYTES = 16 * 1024 * 1024  # pyarrow's 1 MiB drops dictionaries of hashed ids
 DEFAULT_CODEC = "zstd"
-# what Iceberg calls the codecs that every engine reads, and what pyarrow calls them
+# Iceberg's names of the codecs that every engine reads, and pyarrow's names for them
 CODECS = {"zstd": "zstd", "snappy": "snappy", "gzip": "gzip", "uncompressed": "none"}
-# Iceberg has these too, but Trino reads neither brotli nor the LZ4 that pyarrow writes, and pyarrow
-# neither LZO nor the LZ4 of Hadoop: files get the default codec instead
+# Iceberg allows these too, but Trino reads neither brotli nor pyarrow's LZ4, and pyarrow neither LZO
+# nor Hadoop's LZ4: files get the default codec instead
 _CODECS_OF_SOME_ENGINES = frozenset({"lz4", "lz4_raw", "brotli", "lzo"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParquetRecipe:
-    """How the data files of a table are written; what is None is left to pyarrow.
+    """How the data files of a table are written; None leaves a setting to pyarrow.
 
-    `codec` is pyarrow's name. `row_group_bytes` limits a row group's rows as they lie in memory,
-    which is about what they take on disk without dictionaries and compression.
+    `codec` is pyarrow's name. `row_group_bytes` limits the in-memory size of a row group, which is
+    about its size on disk without dictionaries and compression.
     """
 
     codec: str = CODECS[DEFAULT_CODEC]
@@ -62,12 +62,12 @@ class ParquetRecipe:
 
 
 def parquet_recipe(properties: Mapping[str, str], *, table: str) -> ParquetRecipe:
-    """Read how a table wants its Parquet files. Pure.
+    """Read the Parquet settings of a table. Pure.
 
-    A codec that only some engines read is not obeyed: files are written with the default one.
+    A codec that only some engines read is ignored: files are written with the default codec.
 
     Raises:
-        UnsupportedTableError: If a property has a value that Iceberg does not know; naming it.
+        UnsupportedTableError: If a property has an invalid value; it names the property.
 
     """
 
@@ -87,29 +87,29 @@ def parquet_recipe(properties: Mapping[str, str], *, table: str) -> ParquetRecip
 
 
 def names_a_codec_of_some_engines(properties: Mapping[str, str]) -> bool:
-    """Whether files may lie there that not every engine reads, by what the table said or says."""
+    """Whether, by its properties, a table may have files in a codec that some engines do not read."""
     said = properties.get(COMPRESSION_CODEC, "").lower(), properties.get(FORMER_CODEC, "")
     return not _CODECS_OF_SOME_ENGINES.isdisjoint(said)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Which snapshots and refs a table keeps by its own word; None is what it does not say."""
+    """The retention that a table's properties declare; None if a property is not set."""
 
     snapshots_min: int | None = None
     snapshot_age_ms: int | None = None
     ref_age_ms: int | None = None
 
 
-# what the format says for a table that says nothing; a lake's own tables have the lake's settings
+# the format's defaults for tables that set nothing; tables of a lake use the lake's settings
 FORMAT_RETENTION = Retention(snapshots_min=1, snapshot_age_ms=5 * 86_400_000)
 
 
 def retention(properties: Mapping[str, str], *, table: str, defaults: Retention) -> Retention:
-    """Read how long a table keeps its snapshots; what it does not say is as in `defaults`. Pure.
+    """Read the retention of a table; unset properties come from `defaults`. Pure.
 
     Raises:
-        UnsupportedTableError: If a property says nothing that Iceberg knows; naming it.
+        UnsupportedTableError: If a property has an invalid value; it names the property.
 
     """
     return Retention(
@@ -121,17 +121,17 @@ def retention(properties: Mapping[str, str], *, table: str, defaults: Retention)
 
 
 def collects_garbage(properties: Mapping[str, str]) -> bool:
-    """Whether snapshots may expire and files be removed: others may share them where not."""
+    """Whether snapshots may expire and files be removed; if not, other tables may share the files."""
     return _is_true(properties, GC_ENABLED, default=True)
 
 
 def target_file_bytes(properties: Mapping[str, str], *, table: str) -> int | None:
-    """Read how large a table wants its data files; None if it does not say. Raises as `retention`."""
+    """Read the target size of data files; None if it is not set. Raises what `retention` raises."""
     return _count(properties, TARGET_FILE_BYTES, table=table)
 
 
 def data_folder(location: str, properties: Mapping[str, str]) -> str:
-    """Say where the data files of the table at `location` go."""
+    """Return the folder for data files of the table at `location`."""
     names = (DATA_PATH, FOLDER_STORAGE_PATH)
     if uses_object_storage(properties):
         names = (DATA_PATH, OBJECT_STORAGE_PATH, FOLDER_STORAGE_PATH)
@@ -140,20 +140,20 @@ def data_folder(location: str, properties: Mapping[str, str]) -> str:
 
 
 def metadata_folder(location: str, properties: Mapping[str, str]) -> str:
-    """Say where the metadata files, manifests and their lists of the table at `location` go."""
+    """Return the folder for metadata files, manifests and lists of the table at `location`."""
     said = properties.get(METADATA_PATH)
     return said.rstrip("/") if said else f"{location.rstrip('/')}/metadata"
 
 
 def uses_object_storage(properties: Mapping[str, str]) -> bool:
-    """Whether data files are spread over folders by a hash, which object stores want."""
+    """Whether data files are spread over folders by a hash, as suits object stores."""
     return _is_true(properties, OBJECT_STORAGE, default=False)
 
 
 def data_location(
     location: str, properties: Mapping[str, str], *, partition: str, name: str
 ) -> str:
-    """Say where a new data file goes: `partition` is its folder, empty if there is none."""
+    """Return the location of a new data file; `partition` is its folder, empty if unpartitioned."""
     folder = data_folder(location, properties)
     below = f"{partition}/{name}" if partition else name
     if not uses_object_storage(properties):
@@ -165,13 +165,13 @@ def data_location(
 
 
 def _is_true(properties: Mapping[str, str], name: str, *, default: bool) -> bool:
-    # as the Java library reads it: what is not `true` is false
+    # as in the Java library: anything but `true` is false
     said = properties.get(name)
     return default if said is None else said.strip().lower() == "true"
 
 
 def _codec(properties: Mapping[str, str], *, table: str) -> str | None:
-    """Say which codec to write with; None if the one the table names is not for every engine."""
+    """Return the codec to write with; None if some engines do not read the table's codec."""
     said = properties.get(COMPRESSION_CODEC, DEFAULT_CODEC).lower()
     if said in _CODECS_OF_SOME_ENGINES:
         return None

@@ -1,4 +1,4 @@
-"""Updates and requirements of a commit on refs and properties, and finding the snapshots they name."""
+"""Build commit updates and requirements for refs and properties, and resolve snapshot names."""
 
 from collections.abc import Mapping
 
@@ -27,10 +27,10 @@ def make_ref(
 
 
 def resolve(metadata: TableMetadata, at: int | str, *, table: TableName) -> int:
-    """Find the snapshot of an id, also one written as text, or of a tag or branch.
+    """Resolve a snapshot id (a number or text), tag or branch to a snapshot id.
 
     Raises:
-        SnapshotNotFoundError: If there is none.
+        SnapshotNotFoundError: If there is no such snapshot or ref.
 
     """
     ref = metadata.refs.get(at) if isinstance(at, str) else None
@@ -57,7 +57,7 @@ def branch_of(metadata: TableMetadata, name: str, *, table: TableName) -> Snapsh
 
 
 def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
-    """Build the update that makes `name` this ref."""
+    """Build the update that sets the ref `name`."""
     return SetSnapshotRefUpdate.model_validate(
         {
             "ref-name": name,
@@ -71,7 +71,7 @@ def set_ref(name: str, ref: SnapshotRef) -> SetSnapshotRefUpdate:
 
 
 def moved_ref(name: str, ref: SnapshotRef, *, snapshot_id: int) -> SetSnapshotRefUpdate:
-    """Build the update that lets a ref name another snapshot and otherwise be as it was."""
+    """Build the update that moves a ref to another snapshot and keeps its settings."""
     return set_ref(name, ref.model_copy(update={"snapshot_id": snapshot_id}))
 
 
@@ -81,12 +81,12 @@ def drop_ref(name: str) -> RemoveSnapshotRefUpdate:
 
 
 def requires(ref: str, snapshot_id: int | None) -> AssertRefSnapshotId:
-    """Build the requirement that a ref names a snapshot, or that it does not exist if None."""
+    """Build the requirement that a ref points to a snapshot, or does not exist if None."""
     return AssertRefSnapshotId.model_validate({"ref": ref, "snapshot-id": snapshot_id})
 
 
 def property_updates(changed: Mapping[str, str | None]) -> tuple[TableUpdate, ...]:
-    """Build the updates that set properties, and remove those that are None."""
+    """Build the updates that set properties and remove those whose value is None."""
     updates: list[TableUpdate] = []
     kept = {name: value for name, value in changed.items() if value is not None}
     gone = [name for name, value in changed.items() if value is None]
