@@ -1,4 +1,4 @@
-"""Settings: which profile runs, where its state lies, and the limits it keeps."""
+"""Settings: the profile, the location of its state, and its limits."""
 
 import os
 import tomllib
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 MIB = 1024 * 1024
-# locations are URLs for some readers, SQLite's too, and quoted names for others
+# some readers, such as SQLite, take locations as URLs, and others as quoted names
 _UNSAFE = frozenset('#?%"\\')
 ENGINES = ("duckdb",)
 _DEFAULTS: dict[str, Any] = {
@@ -36,13 +36,13 @@ _SERVERS = frozenset({"postgresql", "postgresql+psycopg2"})
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What one process needs to know about the lake it works on.
+    """The settings of one lake for one process.
 
-    `declarations` is the folder of the settings file, whatever its name: streams, sample sets and
-    `lake.toml` lie in it. `root` is the folder around it, where relative paths start. Everything
-    headrace writes lies under `state_dir`; file sources are relative to `data_dir`. Tables that lie
-    neither there nor below one of the locations of `tables_also_in` are those of another lake.
-    `registry_server` is the PostgreSQL database of the registry, None if that is a file.
+    `declarations` is the folder of the settings file, with streams, sample sets and `lake.toml`;
+    it may have any name. `root` is its parent folder, which relative paths start from. headrace
+    writes files only below `state_dir`; file sources are relative to `data_dir`. Tables outside of
+    `state_dir` and of the locations in `tables_also_in` are treated as tables of another lake.
+    `registry_server` is the PostgreSQL database of the registry, None if it is a file.
     `engine`, one of `ENGINES`, runs SQL.
     """
 
@@ -64,59 +64,59 @@ class Settings:
 
     @property
     def warehouse(self) -> Path:
-        """Where table files lie."""
+        """The folder of table files."""
         return self.state_dir / "warehouse"
 
     @property
     def catalog_file(self) -> Path:
-        """The file of the Iceberg catalog's database."""
+        """The database file of the Iceberg catalog."""
         return self.state_dir / "catalog.db"
 
     @property
     def catalog_uri(self) -> str:
-        """The Iceberg catalog's database."""
+        """The database URI of the Iceberg catalog."""
         return f"sqlite:///{self.catalog_file}"
 
     @property
     def registry_file(self) -> Path:
-        """The file of the control database, where it is not on a server."""
+        """The database file of the registry, if it is not on a server."""
         return self.state_dir / "registry.db"
 
     @property
     def registry_uri(self) -> str:
-        """The control database: lineage, builds, dataset versions. May hold a password."""
+        """The database URI of the registry: lineage, builds, versions. May contain a password."""
         if self.registry_server is not None:
             return self.registry_server.get_secret_value()
         return f"sqlite:///{self.registry_file}"
 
     @property
     def online_store(self) -> Path:
-        """The embedded online store's file."""
+        """The database file of the embedded online store."""
         return self.state_dir / "online.db"
 
     @property
     def datasets_dir(self) -> Path:
-        """Where lockfiles and their file plans lie."""
+        """The folder of lockfiles and their file plans."""
         return self.state_dir / "datasets"
 
     @property
     def target_file_bytes(self) -> int:
-        """The size compaction aims at."""
+        """The target file size of compaction."""
         return self.target_file_mib * MIB
 
     @property
     def cleanup_age_s(self) -> int:
-        """How old an unreferenced file must be before clean-up may take it."""
+        """The minimum age of an orphan file before clean-up removes it."""
         return self.cleanup_age_hours * 3600
 
     @property
     def trash_age_s(self) -> int:
-        """How long what clean-up took can be restored."""
+        """How long files removed by clean-up can be restored."""
         return self.trash_days * 86_400
 
     @property
     def compaction_commit_bytes(self) -> int:
-        """After about how many rewritten bytes compaction commits."""
+        """About how many bytes compaction rewrites per commit."""
         return self.compaction_commit_mib * MIB
 
     @classmethod
@@ -124,13 +124,14 @@ class Settings:
         """Read `lake/lake.toml`, then the environment.
 
         The file is `path`, else `HEADRACE_LAKE`, else the nearest `lake/lake.toml` at or above the
-        working directory. `HEADRACE_PROFILE` picks the profile, `HEADRACE_STATE_DIR` moves the
-        state and `HEADRACE_DATA_DIR` the input files (relative paths start at the lake's root;
-        without a value input files lie in `data` below the state). `HEADRACE_REGISTRY_URI` names
-        the PostgreSQL database of the registry, with its password if it needs one.
+        working directory. `HEADRACE_PROFILE` selects the profile, `HEADRACE_STATE_DIR` sets the
+        state folder and `HEADRACE_DATA_DIR` the folder of input files. Relative paths start at the
+        lake's root; by default input files are in `data` below the state folder.
+        `HEADRACE_REGISTRY_URI` names the PostgreSQL database of the registry, with its password if
+        it needs one.
 
         Raises:
-            SettingsError: Naming the file and key, and what is allowed there.
+            SettingsError: If a setting is invalid; it names the file, the key and what is allowed.
 
         """
         env = os.environ if env is None else env
@@ -164,13 +165,13 @@ class Settings:
 
     @classmethod
     def without_lake(cls, *, env: Mapping[str, str] | None = None) -> "Settings":
-        """Settings for tables of a catalog that belongs to no lake: the defaults.
+        """Return the default settings, for tables of a catalog without a lake.
 
-        What headrace keeps beside such tables, locks and its registry, lies in `.headrace` of the
-        working directory, or where `HEADRACE_STATE_DIR` says.
+        Locks and the registry for such tables are kept in `.headrace` of the working directory, or
+        in `HEADRACE_STATE_DIR` if that is set.
 
         Raises:
-            SettingsError: If the state folder cannot be one.
+            SettingsError: If the path of the state folder is not allowed.
 
         """
         env = os.environ if env is None else env
@@ -275,7 +276,7 @@ def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[s
 
 
 def _locations(file: Path, profile: str, declared: list[object]) -> tuple[str, ...]:
-    """Write folders as tables write their locations, as URLs without a slash at the end."""
+    """Convert folders to the form of table locations: URLs without a trailing slash."""
     found: list[str] = []
     for each in declared:
         if not isinstance(each, str) or not (each.startswith("/") or "://" in each):

@@ -1,4 +1,4 @@
-"""Names that are safe to become paths and SQL."""
+"""Names that are safe in paths and SQL."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from headrace.errors import InvalidNameError
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-# metadata columns of the Iceberg specification ("Reserved Field IDs"), and the families it adds to
+# metadata columns of the Iceberg specification ("Reserved Field IDs"), and prefixes it extends
 _RESERVED = re.compile(
     r"_(file|pos|deleted|spec_id|partition|row_id|last_updated_sequence_number"
     r"|(change|commit)_.*)",
@@ -32,7 +32,7 @@ def plain_name(name: str, *, kind: str = "name") -> str:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Iceberg keeps `name` for a metadata column: Spark reads no table that has such a one."""
+    """Whether `name` is reserved by Iceberg: Spark cannot read a table with such a column."""
     return _RESERVED.fullmatch(name) is not None
 
 
@@ -48,7 +48,7 @@ def quote_text(value: str) -> str:
 
 @dataclass(frozen=True, order=True)
 class TableName:
-    """A table's address: one namespace and one name, both plain identifiers."""
+    """The full name of a table: one namespace and one name, both plain identifiers."""
 
     namespace: str
     name: str
@@ -59,7 +59,7 @@ class TableName:
 
     @classmethod
     def parse(cls, text: str) -> "TableName":
-        """Read `namespace.name`.
+        """Parse `namespace.name`.
 
         Raises:
             InvalidNameError: If there are not exactly two plain parts.

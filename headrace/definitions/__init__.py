@@ -1,1 +1,1 @@
-"""What a user declares, as checked models: streams, feature views, sample sets. No I/O but reading YAML."""
+"""Declarations of users as validated models: streams, feature views, sample sets. Only reads YAML."""

@@ -1,4 +1,4 @@
-"""What all declarations share: frozen, no unknown keys, names checked, one hash of their meaning."""
+"""The base of all declarations: frozen, no unknown keys, validated names, a hash of the meaning."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from headrace.identifiers import TableName, plain_name
 
 
 class Declaration(BaseModel):
-    """A part of a declaration; `noun` is what an error message calls it."""
+    """A part of a declaration; `noun` is its name in error messages."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -26,7 +26,7 @@ class Declaration(BaseModel):
     misnomers: ClassVar[dict[str, str]] = {}
 
     def definition_hash(self) -> str:
-        """Name this declaration's meaning: equal for equal declarations, on every machine."""
+        """Return a hash of the meaning: equal for equal declarations, on every machine."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -48,10 +48,10 @@ TUPLE = BeforeValidator(_as_tuple)
 
 
 def refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return `names` unchanged if none is there twice.
+    """Return `names` unchanged if they are distinct.
 
     Raises:
-        ValueError: Naming the repeated one.
+        ValueError: If a name is repeated; it names it.
 
     """
     for index, name in enumerate(names):
@@ -62,5 +62,5 @@ def refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def problem_at(key: str, message: str) -> PydanticCustomError:
-    """Make the error of one key of a mapping, so that its own line is named."""
+    """Build an error for one key of a mapping, so that it is reported with the line of the key."""
     return PydanticCustomError("problem_at", "{message}", {"message": message, "key": key})

@@ -1,4 +1,4 @@
-"""Where a lake's dbt project lies, and which models it has, without asking dbt."""
+"""Find a lake's dbt project and its models, without running dbt."""
 
 import os
 from pathlib import Path
@@ -13,22 +13,21 @@ _FILE = "dbt_project.yml"
 
 
 def project_places(settings: Settings) -> tuple[Path, ...]:
-    """List the places where a lake's dbt project may lie, the first that has one counts."""
+    """List the folders where a lake's dbt project may be, in order of precedence."""
     given = os.environ.get("HEADRACE_DBT_PROJECT")
     checkout = Path(headrace.__file__).parents[1] / "dbt_project"
     return (Path(given),) if given else (settings.root / "dbt_project", checkout)
 
 
 def find_project(settings: Settings) -> Path | None:
-    """Find the dbt project of a lake, None if there is none."""
+    """Find the dbt project of a lake; None if there is none."""
     return next((place for place in project_places(settings) if (place / _FILE).is_file()), None)
 
 
 def lost_model(settings: Settings, recorded: str) -> Path | None:
-    """Tell the project that has built a table and has its model no more; None otherwise.
+    """Return the lake's project if it built a table but no longer has its model; else None.
 
-    `recorded` is a table's `MODEL_PROPERTY`. A table of another project than the lake's is nobody's
-    business here.
+    `recorded` is the `MODEL_PROPERTY` of the table. Tables of other projects are ignored.
     """
     project, _, model = recorded.partition(".")
     place = find_project(settings)
@@ -37,7 +36,7 @@ def lost_model(settings: Settings, recorded: str) -> Path | None:
     try:
         said: Any = yaml.safe_load((place / _FILE).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None  # dbt says what is wrong with it
+        return None  # dbt reports the error
     if not isinstance(said, dict) or said.get("name") != project:
         return None
     folders = said.get("model-paths") or ["models"]

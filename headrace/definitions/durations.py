@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, PlainSerializer
 _UNITS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _PART = re.compile(r"(\d+)(ms|d|h|m|s)")
 _WHOLE = re.compile(r"(?:\d+(?:ms|d|h|m|s))+")
-_MS_MAX = 100 * 366 * 86_400_000  # a century: anything longer is a typing error
+_MS_MAX = 100 * 366 * 86_400_000  # a century: anything longer is a typo
 
 
 def parse_duration(text: object) -> timedelta:
     """Read a duration such as `30m` or `1d12h`.
 
     Raises:
-        ValueError: If `text` is no duration, or is longer than a century.
+        ValueError: If `text` is not a duration, or is longer than a century.
 
     """
     if isinstance(text, timedelta):
@@ -32,7 +32,7 @@ def parse_duration(text: object) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration so that `parse_duration` reads it back (to the millisecond)."""
+    """Format a duration so that `parse_duration` reads it back (to the millisecond)."""
     rest_ms = duration // timedelta(milliseconds=1)
     parts: list[str] = []
     for unit, unit_ms in _UNITS.items():

@@ -1,4 +1,4 @@
-"""A feature view: a table of values by entity and time, and what the table says about itself."""
+"""Feature views: tables of values by entity and time, declared in a table property."""
 
 import json
 from datetime import timedelta
@@ -12,7 +12,7 @@ from headrace.identifiers import TableName
 
 
 class FeatureDeclaration(Declaration):
-    """What makes a table a feature view: its entity, how long a value holds, how late it is."""
+    """The declaration of a feature view: its entity, the TTL of values, and their delay."""
 
     noun: ClassVar[str] = "a feature view"
 
@@ -29,7 +29,7 @@ class FeatureView(FeatureDeclaration):
     view: Table
 
     def to_property(self) -> str:
-        """Write the value of the table property `headrace.feature_view`."""
+        """Return the value of the table property `headrace.feature_view`."""
         return json.dumps(
             {
                 "entity": list(self.entity),
@@ -42,7 +42,7 @@ class FeatureView(FeatureDeclaration):
 
     @classmethod
     def from_property(cls, view: TableName, text: str) -> Self:
-        """Read what `to_property` wrote."""
+        """Parse the result of `to_property`."""
         said = json.loads(text)
         ttl_s = said.get("ttl_s")
         return cls(

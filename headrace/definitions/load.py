@@ -1,4 +1,4 @@
-"""Read the declarations of a lake: all files, all problems, each with its file and line."""
+"""Load the declarations of a lake, and report all problems with file and line."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,12 +32,12 @@ class Declarations:
 
     @property
     def count(self) -> int:
-        """How many declarations are fine."""
+        """The number of valid declarations."""
         return len(self.streams) + len(self.sample_sets)
 
 
 def inspect_declarations(settings: Settings) -> Declarations:
-    """Read everything and report every problem; never raises for what a file says."""
+    """Read all files and report every problem; never raises for the contents of a file."""
     problems: list[str] = []
     streams = _load_folder(settings, "streams", Stream, problems)
     sample_sets = _load_folder(settings, "samples", SampleSet, problems)
@@ -57,10 +57,10 @@ def load_streams(settings: Settings) -> dict[str, Stream]:
 def view_of(
     table: TableName, properties: Mapping[str, str], *, streams: Iterable[Stream]
 ) -> FeatureView | None:
-    """Say which feature view a table is, None if it is none.
+    """Return the feature view that a table is; None if it is not one.
 
-    A stream's contract says so of its table, as it is declared now: its last ingest may have written
-    another TTL into the `properties`. Of any other table they say it.
+    For the table of a stream, the current contract decides, as `properties` may have an older TTL
+    from the last ingest. For any other table `properties` decide.
     """
     for stream in streams:
         if stream.table == table:
@@ -91,7 +91,7 @@ def _load_folder(
     settings: Settings, folder: str, model: type[D], problems: list[str]
 ) -> dict[str, D]:
     loaded: dict[str, D] = {}
-    owners: dict[str, str] = {}  # a name or table that may be there once -> the file that has it
+    owners: dict[str, str] = {}  # name or table, which must be unique -> the file that declares it
     for path in _yaml_files(settings.declarations / folder):
         shown = _shown(path, settings.root)
         document = read_document(path)
@@ -125,7 +125,7 @@ def _shown(path: Path, root: Path) -> str:
 def parse_declaration(
     document: Document, model: type[D]
 ) -> tuple[D | None, tuple[tuple[int, str], ...]]:
-    """Check one document against `model`: the declaration if it is fine, else (line, problem)s."""
+    """Validate one document: return the declaration if it is valid, else (line, problem) pairs."""
     problems = list(document.problems)
     if document.content is None:
         return None, tuple(problems)
@@ -213,7 +213,7 @@ def _dotted(place: Place) -> str:
 
 
 def _model_at(model: type[Declaration], place: Place) -> type[Declaration]:
-    """Find which model a place inside a document belongs to."""
+    """Find the model that a place inside a document belongs to."""
     for part in place:
         field = model.model_fields.get(str(part))
         if field is not None:

@@ -1,4 +1,4 @@
-"""A sample set: which exposures become training samples, with which features and labels."""
+"""Sample sets: which exposures become training samples, with which features and labels."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -56,12 +56,12 @@ class FeatureUse(Declaration):
 
     @property
     def name(self) -> str:
-        """What the sample's columns about the row used start with: `<name>__event_time`."""
+        """The prefix of the sample's columns about the feature row used: `<name>__event_time`."""
         return self.view.name
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """The names its columns have in a sample."""
+        """The names of its columns in a sample."""
         return tuple(self.prefix + column for column in self.columns)
 
 
@@ -106,7 +106,7 @@ def _rate(value: object) -> Decimal:
 
 
 class KeepNegatives(Declaration):
-    """Which samples without a positive label stay: those whose hash of (id, salt) is below `rate`."""
+    """Negative sampling: samples without a positive label stay if hash(id, salt) is below `rate`."""
 
     noun: ClassVar[str] = "`keep_negatives`"
 
@@ -167,5 +167,5 @@ class SampleSet(Declaration):
         return self.samples
 
     def label_key(self, label: Label) -> str:
-        """Name the column of the label's table that holds the exposure id."""
+        """Return the column of the label's table that holds the exposure id."""
         return label.key or self.exposures.id

@@ -1,4 +1,4 @@
-"""YAML read together with the line of every key, so that a problem can say where it is."""
+"""Read YAML with the line of every key, so that problems can be reported with their line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,29 +9,29 @@ import yaml
 Place = tuple[str | int, ...]
 FILE_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
-VALUES_MAX = 100_000  # an alias counts what it stands for: aliases of aliases multiply
+VALUES_MAX = 100_000  # an alias counts as its expansion: aliases of aliases multiply
 _TOO_DEEP = f"is nested more than {DEPTH_MAX} deep"
-# what PyYAML raises for a scalar that is not of the type its tag claims
+# what PyYAML raises for a scalar that does not have the type of its tag
 _BAD_SCALAR = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Document:
-    """The content of one YAML file, the line of each place in it, and what is wrong with it as YAML."""
+    """The content of one YAML file, the line of each place in it, and its YAML problems."""
 
     content: Any
     lines: dict[Place, int] = field(default_factory=dict[Place, int])
     problems: tuple[tuple[int, str], ...] = ()
 
     def line_of(self, place: Place) -> int:
-        """Give the line of `place`, or of the nearest place that holds it."""
+        """Return the line of `place`, or of the nearest enclosing place."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
 
 
 def read_document(path: Path) -> Document:
-    """Read one YAML file; broken YAML, repeated keys and anchors become problems, never exceptions."""
+    """Read one YAML file; invalid YAML, repeated keys and anchors become problems, not exceptions."""
     try:
         if not path.is_file():
             return Document(None, problems=((1, "is not a file"),))
@@ -74,7 +74,9 @@ class _Reader:
         self.problems: list[tuple[int, str]] = []
         self._scalars = yaml.SafeLoader("")
         self._values = 0
-        self._open: set[int] = set()  # nodes being read: an alias to one of them has no end
+        self._open: set[int] = (
+            set()
+        )  # nodes being read: an alias to one of them would recurse forever
 
     def value(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401  (YAML content)
         line = node.start_mark.line + 1
@@ -106,7 +108,7 @@ class _Reader:
                 self.problems.append((line, "a key is not text"))
                 continue
             if key in content:
-                self.problems.append((line, f"`{key}` is there twice"))
+                self.problems.append((line, f"`{key}` occurs twice"))
             self.lines[*place, key] = line
             content[key] = self.value(value_node, (*place, key))
         return content
@@ -124,7 +126,7 @@ class _Reader:
 
 
 def _is_text(value: str) -> bool:
-    """Whether a text can be written; half of a surrogate pair cannot."""
+    """Whether a text can be encoded; half of a surrogate pair cannot."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""A stream's contract: where its records come from, what they must hold, and which table they fill."""
+"""Stream contracts: the source of records, their required fields, and the table they go to."""
 
 import difflib
 import re
@@ -42,15 +42,15 @@ COORDINATES = pa.schema(
         pa.field("_source_time", TIMESTAMP, nullable=False),
     ]
 )
-# What coordinates were called once: Spark refuses every table with a column `_partition`. Tables are
-# renamed by the next commit that declares them; this may go when no table has the old names.
+# Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit
+# that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
 _NAME_BYTES_MAX = 255
 _DAY = re.compile(r"day\((\w+)\)")
 
 
 def renamed_coordinates(names: Collection[str]) -> dict[str, str]:
-    """Tell which of a table's columns are coordinates by their former names, and their names now."""
+    """Map the columns of a table that are coordinates with former names to their current names."""
     if not {COORDINATES.names[0], *FORMER_COORDINATES} <= set(names):
         return {}
     return {old: new for old, new in FORMER_COORDINATES.items() if new not in names}
@@ -74,8 +74,8 @@ class StreamField(Declaration):
 class FileSource(Declaration):
     """Files that match a pattern below the lake's data folder.
 
-    `complete_files` says that nothing is added to a file after it appears. Then the last line of a
-    text file is taken even without its newline; else it waits for it.
+    `complete_files` declares that files are not appended to after they appear. Then the last line
+    of a text file is read even without a newline; otherwise it is read once it has one.
     """
 
     noun: ClassVar[str] = "a source"
@@ -107,7 +107,7 @@ def _is_glob(part: str) -> bool:
 
 
 class KnownAt(Declaration):
-    """Where `known_at` comes from: the moment of ingestion, a column, or the event time plus a delay."""
+    """The source of `known_at`: the time of ingestion, a column, or the event time plus a delay."""
 
     noun: ClassVar[str] = "`known_at`"
 
@@ -116,7 +116,7 @@ class KnownAt(Declaration):
 
     @property
     def ingested(self) -> bool:
-        """Whether headrace stamps it when it flushes a batch."""
+        """Whether headrace sets it when it flushes a batch."""
         return self.column is None and self.after_event is None
 
 
@@ -142,9 +142,9 @@ class Stream(Declaration):
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
 
-    A field that nobody declared is left out (`unknown_fields: ignore`), sends its record to the dead
-    letters, or refuses its file. A run of which `refused_share_limit` of the records or more end in
-    the dead letters fails; 1.0 is all of them.
+    By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, or
+    causes its file to be refused. A run fails if a share of at least `refused_share_limit` of its
+    records ends in the dead letters; 1.0 means all of them.
     """
 
     noun: ClassVar[str] = "a stream"
@@ -221,7 +221,7 @@ class Stream(Declaration):
                 msg = f"`{name}` is a row coordinate that headrace writes; rename the field"
                 raise problem_at(name, msg)
             if is_reserved(name):
-                msg = f"`{name}` is a name that Iceberg keeps for its metadata columns; rename the field"
+                msg = f"`{name}` is reserved by Iceberg for a metadata column; rename the field"
                 raise problem_at(name, msg)
             if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
                 msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
@@ -257,18 +257,18 @@ class Stream(Declaration):
         return self.stream
 
     def column_of(self, field: str) -> str:
-        """Name the table column that stores `field`."""
+        """Return the table column that stores `field`."""
         if field == self.event_time:
             return EVENT_TIME
         return KNOWN_AT if field == self.known_at.column else field
 
     def table_schema(self) -> pa.Schema:
-        """Describe the stream's table: fields, times, row coordinates; required is not nullable."""
+        """Return the schema of the stream's table: fields, times, row coordinates."""
         columns = _columns(self.fields, self.event_time, self.known_at)
         return pa.schema(list(columns.values()))
 
     def view(self) -> FeatureView | None:
-        """Describe the table as a feature view, if the contract declares it as one."""
+        """Return the feature view of the table, if the contract declares one."""
         if self.feature_view is None:
             return None
         return FeatureView(view=self.table, **dict(self.feature_view))
@@ -293,7 +293,7 @@ def _columns(
 def _known(name: str, allowed: Any, *, what: str) -> None:  # noqa: ANN401  (any mapping of names)
     if name not in allowed:
         near = difflib.get_close_matches(name, list(allowed), n=1)
-        hint = f"did you mean `{near[0]}`?" if near else f"there are {_listed(allowed)}"
+        hint = f"did you mean `{near[0]}`?" if near else f"allowed are {_listed(allowed)}"
         msg = f"`{name}` is not {what}; {hint}"
         raise ValueError(msg)
 

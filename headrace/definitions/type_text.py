@@ -1,4 +1,4 @@
-"""Reading a column's type from text: the names contracts use, and structs and maps besides."""
+"""Parse column types from text: the types of contracts, and also structs and maps."""
 
 import re
 
@@ -20,10 +20,10 @@ _ALLOWED = (
 
 
 def parse_type(text: str) -> pa.DataType:
-    """Read a type such as `long`, `decimal(18,4)` or `list<struct<city: string, zip: string>>`.
+    """Parse a type such as `long`, `decimal(18,4)` or `list<struct<city: string, zip: string>>`.
 
     Raises:
-        ValueError: If there is no such type; the message lists those there are.
+        ValueError: If there is no such type; the message lists the allowed types.
         InvalidNameError: If a struct's field is not a plain lower-case identifier.
 
     """
@@ -49,7 +49,7 @@ def parse_type(text: str) -> pa.DataType:
 
 def _plain(text: str) -> pa.DataType:
     if text in _NEWER:
-        msg = f"`{text}` is a type of format version 3, and tables here are of version 2"
+        msg = f"`{text}` is a type of format version 3, and headrace tables have version 2"
         raise ValueError(msg)
     try:
         return FieldType.parse(text).arrow
@@ -64,7 +64,7 @@ def _field(text: str) -> pa.Field:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that are in no brackets."""
+    """Split at commas outside of brackets."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter in "<(") - (letter in ">)")

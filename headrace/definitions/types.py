@@ -1,4 +1,4 @@
-"""The types a contract may give a field, and what they are in Arrow."""
+"""The field types of contracts, and their Arrow types."""
 
 import re
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ class FieldType:
 
     @classmethod
     def parse(cls, text: object) -> "FieldType":
-        """Read a type such as `long`, `decimal(18,4)` or `list<long>`.
+        """Parse a type such as `long`, `decimal(18,4)` or `list<long>`.
 
         Raises:
-            ValueError: If there is no such type; the message lists those there are.
+            ValueError: If there is no such type; the message lists the allowed types.
 
         """
         if isinstance(text, FieldType):

@@ -1,7 +1,7 @@
-"""Loading: table versions into PyTorch batches; the only room that may import torch.
+"""Loading: read table versions into PyTorch batches; the only package that may import torch.
 
-Here: the order of an epoch, decoding, batches, positions. Not here: what a version consists of
-(`datasets`) or models and training.
+Here: the order of an epoch, decoding, batches, positions. Not here: dataset versions (`datasets`),
+models and training.
 """
 
 from headrace.loading.batch import Batch, RaggedTensor, batch_of

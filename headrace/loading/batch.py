@@ -1,4 +1,4 @@
-"""Batches: what a model gets, and how one is put together from pieces of decoded windows."""
+"""Batches: the input of a model, assembled from pieces of decoded windows."""
 
 import itertools
 import warnings
@@ -24,8 +24,8 @@ from headrace.loading.spec import FeatureSpec
 class RaggedTensor:
     """Lists of one column: list i of the batch is `values[offsets[i]:offsets[i + 1]]`.
 
-    `offsets` is int64 [B + 1] and starts at 0, as `torch.nn.functional.embedding_bag` takes it with
-    `include_last_offset=True`.
+    `offsets` is int64 [B + 1] and starts at 0, as `torch.nn.functional.embedding_bag` expects it
+    with `include_last_offset=True`.
     """
 
     values: torch.Tensor
@@ -50,13 +50,13 @@ class Batch:
     Attributes:
         dense: float32 [B, D], columns as in `FeatureSpec.dense`.
         labels: float32 [B, L], columns as in `FeatureSpec.label`.
-        sparse: int64 [B] a column, by name.
-        sequence: (values, offsets) a column, by name; views of decoded memory shared with other
+        sparse: int64 [B] per column, by name.
+        sequence: (values, offsets) per column, by name; views of decoded memory shared with other
             batches, so treat them as read-only.
         weight: float32 [B], or None.
         keys: The key column as an Arrow array, or None; it stays on the host.
-        padding: How many rows at the end repeat rows of the epoch's start (0 unless
-            `remainder="pad"`); leave them out of the loss and of metrics.
+        padding: How many rows at the end repeat rows from the start of the epoch (0 unless
+            `remainder="pad"`); exclude them from the loss and from metrics.
 
     """
 
@@ -115,20 +115,21 @@ class Cut:
 def batch_of(
     rows: Sequence[Mapping[str, Any]], *, spec: FeatureSpec, types: pa.Schema | None = None
 ) -> Batch:
-    """Make a batch of plain values, such as a served feature vector, by the loader's own rules.
+    """Build a batch from Python values, such as a served feature vector, by the loader's rules.
 
-    Nulls, hashes and casts are those of training. A value that is not given is missing; labels,
-    weight and key are not part of it.
+    Nulls, hashes and casts are treated as in training. A value that is not given is missing;
+    labels, weight and key are not included.
 
     Args:
         rows: Values by column name.
-        spec: The columns to take.
-        types: The types that training reads, as `SampleLoader.schema` or the `schema` of a version;
-            values are converted to them exactly. Without, types are told from the values; where
-            there are only nulls and empty lists a number is double, an id long and a list of float.
+        spec: The columns to read.
+        types: The types used in training: `SampleLoader.schema` or the `schema` of a version.
+            Values are converted to them exactly. By default types are inferred from the values; if
+            there are only nulls and empty lists, numbers are double, ids long and lists of float.
 
     Raises:
-        FeatureSpecError: Naming the column whose values are not of one type, or not of its type.
+        FeatureSpecError: If the values of a column have mixed types or not its type; it names the
+            column.
 
     """
     inputs = FeatureSpec(
@@ -180,12 +181,12 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str, kind: pa.DataType | No
     try:
         return pa.array(values) if kind is None else _exactly(values, kind)
     except (pa.ArrowException, OverflowError) as error:
-        msg = f"values of column `{name}` are not of one type that training reads: {error}"
+        msg = f"values of column `{name}` do not have one type that training reads: {error}"
         raise FeatureSpecError(msg) from error
 
 
 def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Convert to a type; unlike pyarrow's own conversion this drops no fraction."""
+    """Convert to a type; unlike pyarrow's own conversion, fractions are never dropped."""
     element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
     if pt.is_integer(element):
         lists = (each for each in values if each is not None)
@@ -196,14 +197,14 @@ def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _is_untold(kind: pa.DataType) -> bool:
-    """Whether there were only nulls, or only lists without elements."""
+    """Whether there were only nulls or empty lists, so that the type is unknown."""
     return pt.is_null(kind) or (pt.is_list(kind) and pt.is_null(kind.value_type))
 
 
 def assemble(
     cuts: Sequence[Cut], *, spec: FeatureSpec, padding: int, overflows: Counter[str]
 ) -> Batch:
-    """Put the cuts end to end as one batch; adds to `overflows` what became infinite in that."""
+    """Concatenate the cuts to one batch; counts numbers that became infinite in `overflows`."""
     floats = _floats(
         [(cut.window.floats, cut.start, cut.stop) for cut in cuts],
         names=spec.numbers,
@@ -240,10 +241,10 @@ def _floats(
 
 
 def _matrix(parts: list[tuple[Block, int, int]], dtype: type[np.generic]) -> torch.Tensor:
-    """[B, K]: one copy at most; shuffled rows of one window are a view.
+    """Build a [B, K] matrix with at most one copy; shuffled rows of one window are a view.
 
-    Columns that lie apart fill a [K, B] block that is returned transposed: 13 ns a row of 40
-    columns, where `torch.stack(dim=1)` takes 112 (measured).
+    Separate columns fill a [K, B] block that is returned transposed: 13 ns per row of 40 columns,
+    where `torch.stack(dim=1)` takes 112 (measured).
     """
     rows = [block.rows[start:stop] for block, start, stop in parts if block.rows is not None]
     if rows:
@@ -271,13 +272,13 @@ def _lists(parts: list[tuple[Ragged, int, int]]) -> RaggedTensor:
     if len(values) == 1:
         joined = _tensor(values[0])
     else:
-        # Not torch.cat: its threads spin against the decoders (7,000 ns a row on a busy host).
+        # Not torch.cat: its threads compete with the decoders (7,000 ns per row on a busy host).
         joined = torch.from_numpy(np.concatenate([part.to_numpy() for part in values]))
     return RaggedTensor(joined, torch.from_numpy(np.concatenate(offsets)))
 
 
 def _tensor(values: pa.Array) -> torch.Tensor:
-    """View Arrow memory; DLPack has no read-only flag to warn about, unlike numpy."""
+    """View Arrow memory as a tensor, through DLPack, which unlike numpy has no read-only warning."""
     if len(values) == 0:
         return torch.empty(0, dtype=torch.int64 if values.type == pa.int64() else torch.float32)
     return torch.from_dlpack(values)

@@ -1,4 +1,4 @@
-"""Decoding: row groups of Parquet files into the numbers of one window, checked page by page."""
+"""Decode row groups of Parquet files into the arrays of one window, verifying every page."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ _FILL_ROWS = 2_048  # rows filled at a time: a block of 60 columns stays in the 
 
 @dataclass(frozen=True)
 class Block:
-    """Columns of one number type: apart, as decoded, or as rows of a matrix, when shuffled."""
+    """Columns of one number type: separate, as decoded, or the rows of a matrix, when shuffled."""
 
     columns: tuple[NDArray[Any], ...] | None
     rows: NDArray[Any] | None
@@ -38,8 +38,8 @@ class Block:
 class Window:
     """The decoded rows of one window, in epoch order.
 
-    `floats` holds the columns `FeatureSpec.numbers`; `ids` the sparse columns. `overflows` counts,
-    by column, numbers that became infinite when they were made float32.
+    `floats` holds the columns `FeatureSpec.numbers`, `ids` the sparse columns. `overflows` counts,
+    by column, the numbers that became infinite as float32.
     """
 
     rows: int
@@ -66,9 +66,9 @@ class _Part:
 
 
 class WindowReader:
-    """Reads windows of one file plan; safe to use from several threads at once.
+    """Reads windows of one file plan. Thread-safe.
 
-    Which column of a file is which: see `PlanColumns`. One that a file is too old to have is null.
+    Columns of files are resolved by `PlanColumns`; a column that a file does not have yet is null.
     """
 
     def __init__(
@@ -83,14 +83,14 @@ class WindowReader:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns there are to choose from."""
+        """The available columns."""
         return self._plan_columns.schema
 
     def read(self, segments: Sequence[Segment], order: NDArray[np.int64] | None) -> Window:
-        """Decode the segments end to end, then put row `order[i]` at place i.
+        """Decode and concatenate the segments, then reorder so that row `order[i]` comes i-th.
 
         Raises:
-            CorruptFileError: If a file is missing or damaged, or no longer the planned one.
+            CorruptFileError: If a file is missing or damaged, or differs from the planned one.
             NullValueError: If a label, weight or key is null.
 
         """
@@ -164,7 +164,7 @@ class WindowReader:
                 pre_buffer=False,
             )
             table = parquet.read_row_group(segment.row_group, columns=stored, use_threads=False)
-        # A page's checksum does not cover its header: one flipped bit makes Arrow skip the page.
+        # A page's checksum does not cover its header: a flipped bit there makes Arrow skip it.
         planned = file.row_group_rows[segment.row_group]
         for column in table.columns:
             if len(column) != planned:
@@ -181,7 +181,7 @@ class WindowReader:
         if found.name is None:
             return pa.nulls(rows, found.step.target)
         array = one_array(table.column(found.name).slice(segment.start, rows))
-        # hashing takes every kind of text, and a dictionary is not decoded for it
+        # hashing accepts every text type, and does not decode dictionaries
         is_as_wanted = isinstance(found.step, Same) or name in self._dictionaries
         return array if is_as_wanted else convert(array, found.step)
 
@@ -221,7 +221,7 @@ def _float_block(
     names: Sequence[str],
     overflows: Counter[str],
 ) -> Block:
-    """Join the columns; where that makes float32 of them, count what became infinite."""
+    """Join the columns as float32, and count numbers that become infinite."""
     if order is None:
         return _block(parts, np.dtype(np.float32), None)
     noted: list[bool] = []
@@ -240,7 +240,7 @@ def _block(
 ) -> Block:
     """Join the columns of several parts.
 
-    Shuffled rows are gathered from one row-major matrix: 41 ns a row of 40 columns, where
+    Shuffled rows are gathered from one row-major matrix: 41 ns per row of 40 columns, where
     gathering column by column takes 212 (measured).
     """
     if order is None:

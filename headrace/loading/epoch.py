@@ -1,4 +1,4 @@
-"""One pass over an epoch: an iterator that never ends as if the epoch were over when it is not."""
+"""One pass over an epoch: an iterator that ends normally only at the end of the epoch."""
 
 from collections.abc import Generator, Iterator
 
@@ -7,10 +7,10 @@ from headrace.loading.batch import Batch
 
 
 class Epoch(Iterator[Batch]):
-    """The batches of one `iter(loader)`. Ends once, at the end of the epoch.
+    """The batches of one `iter(loader)`; `StopIteration` always means the end of the epoch.
 
-    After it was stopped, or after an error, asking for more raises `EpochBrokenOffError`: a loop
-    would take the plain end of a generator for the end of the epoch.
+    After it was stopped, or after an error, it raises `EpochBrokenOffError` instead: a loop would
+    take the normal end of a generator for the end of the epoch.
     """
 
     def __init__(self, batches: Generator[Batch, None, None]) -> None:
@@ -22,7 +22,7 @@ class Epoch(Iterator[Batch]):
         """Return the next batch.
 
         Raises:
-            EpochBrokenOffError: If it was stopped, or raised before.
+            EpochBrokenOffError: If it was stopped, or has raised an error before.
 
         """
         if self._broken_off is not None:
@@ -37,7 +37,7 @@ class Epoch(Iterator[Batch]):
             raise
 
     def stop(self, *, why: str) -> None:
-        """End it before its time and release what it holds; of no effect after its end."""
+        """Stop early and release resources; does nothing after the end of the epoch."""
         self._batches.close()
         if not self._is_over and self._broken_off is None:
             self._broken_off = why

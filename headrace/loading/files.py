@@ -1,4 +1,4 @@
-"""Opening data files, and which column of each file is which column of the version."""
+"""Open data files, and map the columns of each file to those of the version."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from headrace.iceberg.schema import field_id
 
 @dataclass(frozen=True)
 class Found:
-    """What a column is called in one file (None: the file has no such column), and what it takes."""
+    """The name of a column in one file (None if the file lacks it), and its conversion."""
 
     name: str | None
     step: Step
@@ -29,9 +29,9 @@ class Found:
 class PlanColumns:
     """The columns of a file plan and how each file is read for them.
 
-    Of a table version, columns are found by Iceberg field id, so neither a rename nor a name that
-    was given to another column leads to wrong values. Files that belong to no version are read by
-    name; where field ids in them contradict that, they are refused.
+    Columns of a table version are resolved by Iceberg field id, so neither a rename nor a reused
+    name leads to wrong values. Files without a version are read by name; they are refused if their
+    field ids contradict the names.
     """
 
     schema: pa.Schema
@@ -39,7 +39,7 @@ class PlanColumns:
 
     @classmethod
     def of(cls, plan: FilePlan) -> "PlanColumns":
-        """Read what there is to choose from: the version's columns, or those of two footers.
+        """Read the available columns: those of the version, else those of two footers.
 
         Raises:
             CorruptFileError: If one of the two footers cannot be read.
@@ -50,12 +50,12 @@ class PlanColumns:
         return cls(schema=_schema_of(plan.files) if plan.files else pa.schema([]), pinned=None)
 
     def find(self, names: Sequence[str], found: pa.Schema, *, path: str) -> Mapping[str, Found]:
-        """Find columns in a file that has the columns `found`.
+        """Resolve columns in a file that has the columns `found`.
 
         Raises:
-            ColumnsUnclearError: If no version says which column is meant, and the file calls
-                another one so.
-            CorruptFileError: If the file cannot be of this version.
+            ColumnsUnclearError: If there is no version, and the file uses the name for a different
+                column than other files.
+            CorruptFileError: If the file cannot belong to this version.
 
         """
         if self.pinned is None:
@@ -73,7 +73,7 @@ class PlanColumns:
         key = field_id(wanted)
         for each in found:
             other = field_id(each)
-            # one without the other: the name was given away, or the column had another one
+            # name and id disagree: the name was reused, or the column was renamed
             if None not in (key, other) and (each.name == name) != (other == key):
                 raise ColumnsUnclearError(name, path=path)
         if name not in found.names:
@@ -82,10 +82,10 @@ class PlanColumns:
 
 
 def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
-    """The columns of the last file, then those only the first file has.
+    """Return the columns of the last file, then those that only the first file has.
 
-    Two footers are enough to refuse a wrong spec before anything is decoded, whatever the number of
-    files; a plan's last file is of the latest partition.
+    Two footers are enough to refuse a wrong feature spec before decoding, for any number of files;
+    the last file of a plan belongs to the latest partition.
     """
     fields: dict[str, pa.Field] = {}
     for file in (files[-1], files[0]):
@@ -103,7 +103,12 @@ _REMEDY = (
 
 @contextmanager
 def reading(path: str) -> Generator[None]:
-    """Turn what a damaged or missing file raises into `CorruptFileError`, with what to do."""
+    """Convert errors of damaged or missing files to `CorruptFileError`, with advice.
+
+    Raises:
+        CorruptFileError: If the block fails to read the file.
+
+    """
     with advising(lambda _: _REMEDY):
         try:
             yield
@@ -117,7 +122,7 @@ def reading(path: str) -> Generator[None]:
 
 
 def open_data_file(path: str) -> pa.NativeFile:
-    """Open a file by the address Iceberg recorded for it: a plain path or a URI."""
+    """Open a file by its Iceberg location: a plain path or a URI."""
     parsed = urlparse(path)
     if parsed.scheme in ("", "file"):
         return pa.OSFile(parsed.path if parsed.scheme else path)

@@ -48,13 +48,12 @@ class PublishedFiles(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderStats:
-    """What one loader has done since it was made.
+    """Statistics of one loader since it was created.
 
-    `wait_share` is the part of the time between asking for a batch and getting it, over all time
-    since the first batch was asked for, that was spent waiting for decoding. `decode_cpu_ns_per_row`
-    counts rows decoded, which are more than rows yielded where a rank uses a part of a row group.
-    `overflows` counts numbers beyond the range of float32, which became infinite; the first time, a
-    RuntimeWarning names the columns.
+    `wait_share` is the time that callers waited for decoding, as a share of the time since the
+    first batch was requested. `decode_cpu_ns_per_row` is per decoded row; more rows are decoded
+    than yielded if a rank uses a part of a row group. `overflows` counts numbers beyond the range
+    of float32, which became infinite; the first time, a RuntimeWarning names the columns.
     """
 
     rows: int
@@ -67,46 +66,45 @@ class LoaderStats:
 
 
 class SampleLoader:
-    """Iterates over one epoch of batches after the other.
+    """Iterates over the batches of one epoch after another.
 
     Order: the sequence of global batches is a function of (files, shuffle, epoch,
-    `canonical_splits`) and of batch_size x world_size; ranks and threads do not enter. Without
-    `shuffle` and with one split it is the order of the table. Every rank gets the same number of
-    batches and every batch has exactly `batch_size` rows, but for the last one when `remainder`
-    is "keep". Each full pass moves `epoch` on by one; breaking off and iterating again starts the
-    same epoch again.
+    `canonical_splits`) and of batch_size x world_size; it does not depend on ranks and threads.
+    Without `shuffle` and with one split it is the order of the table. Every rank gets the same
+    number of batches, and every batch has exactly `batch_size` rows, except for the last one if
+    `remainder` is "keep". Each complete pass increments `epoch`; after an incomplete pass,
+    iterating again restarts the same epoch.
 
     Memory: at most `threads` windows decoded ahead plus one open window for each canonical split
     this rank reads, so (threads + 1) row groups without shuffle. A window is one row group, or
     window_rows / canonical_splits rows rounded up to whole row groups when shuffling. More splits
-    than ranks cost memory, fewer splits than ranks make several ranks decode the same row groups:
-    the largest number of ranks the job will ever have is the right value.
+    than ranks cost memory; with fewer splits than ranks, several ranks decode the same row groups.
+    The best value is the largest number of ranks that the job will ever have.
 
     Speed: start Python with MIMALLOC_PURGE_DELAY=-1 in the environment (Arrow's allocator reads it
-    once, when pyarrow is first imported), so that freed memory is kept for the next row group
-    instead of being returned and faulted in again: up to half the CPU on a busy host.
+    once, when pyarrow is first imported), so that freed memory is reused for the next row group
+    instead of being returned and faulted in again. This saves up to half the CPU on a busy host.
 
     Args:
         source: A dataset version (its `lock` and `files`), or a file plan. Columns and field ids
-            are those of the version, whatever its files call them.
+            are those of the version, regardless of the names in its files.
         spec: The columns to read.
-        batch_size: Rows a batch, on this rank.
+        batch_size: Rows per batch on this rank.
         shuffle: How to mix rows; None keeps the order of the table.
         epoch: The first epoch.
         rank: This process's number, from 0.
         world_size: How many processes share each global batch.
         threads: Decoder threads; 0 decodes in the caller's thread.
-        remainder: What becomes of the last, partial global batch: "keep" (short), "drop" or "pad"
-            (see `Share`). None keeps it with one rank and drops it with several, where
-            `rows_dropped` tells how many rows that leaves out each epoch.
-        canonical_splits: Part of the order, so keep it for the whole job; never more than there are
-            row groups. None is 8 with shuffle and 1 without.
+        remainder: How to treat the last, partial global batch: "keep" (short), "drop" or "pad"
+            (see `Share`). None keeps it with one rank and drops it with several; `rows_dropped` is
+            the number of rows that this leaves out per epoch.
+        canonical_splits: Part of the order, so do not change it within a job; at most the number
+            of row groups. None is 8 with shuffle and 1 without.
         days: Read only these days of a table partitioned by day.
 
     Raises:
-        FeatureSpecError: If the spec does not fit the columns; before anything is decoded.
-        CorruptFileError: If files of no table version are read and the first or last of them cannot
-            be opened.
+        FeatureSpecError: If the spec does not fit the columns; raised before decoding.
+        CorruptFileError: If there is no table version and the first or last file cannot be opened.
         ValueError: If another argument is out of range, or a day is not in the plan.
 
     """
@@ -151,7 +149,7 @@ class SampleLoader:
 
     @property
     def schema(self) -> pa.Schema:
-        """The columns there are, with the types that `batch_of` needs to make the same batches."""
+        """The available columns, with the types that `batch_of` needs to build equal batches."""
         return self._reader.schema
 
     @property
@@ -161,12 +159,12 @@ class SampleLoader:
 
     @property
     def rows_dropped(self) -> int:
-        """Rows that no rank sees this epoch; which ones they are changes with the shuffled epoch."""
+        """Rows that no rank gets in an epoch; with shuffle they differ from epoch to epoch."""
         return self.share.rows_dropped(self.rows)
 
     @property
     def rows_padded(self) -> int:
-        """Rows that are seen a second time at the end of an epoch, over all ranks."""
+        """Rows that are repeated at the end of an epoch, over all ranks."""
         return self.share.rows_padded(self.rows)
 
     def __len__(self) -> int:
@@ -174,20 +172,20 @@ class SampleLoader:
         return self.share.batch_count(self.rows)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the current epoch keeps a position just loaded."""
+        """Go to the start of an epoch; for the current epoch, a position just loaded is kept."""
         if epoch != self.epoch:
             self._stop("its loader went to another epoch")
             self.epoch, self._position, self._resume = epoch, 0, False
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the last batch handed out ends, as JSON of less than 1 KB, equal on every rank."""
+        """Return the position after the last yielded batch, as JSON below 1 KB, equal on all ranks."""
         return self._state().to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration go on from a saved position, on any number of ranks and threads.
+        """Resume the next iteration at a saved position, with any number of ranks and threads.
 
         Raises:
-            LoaderStateError: If the position is of other files, another spec or another order.
+            LoaderStateError: If the position belongs to other files, another spec or another order.
 
         """
         saved = LoaderState.from_dict(state, current=self._state())
@@ -195,13 +193,13 @@ class SampleLoader:
         self.epoch, self._position, self._resume = saved.epoch, saved.samples_in_epoch, True
 
     def stats(self) -> LoaderStats:
-        """What this loader has done so far."""
+        """Return the statistics so far."""
         return self._meter.stats()
 
     def close(self) -> None:
         """Stop decoding and join the threads; the loader can be iterated again afterwards.
 
-        An iterator that is not at its end raises `EpochBrokenOffError` from then on.
+        An unfinished iterator then raises `EpochBrokenOffError`.
         """
         self._stop("its loader was closed")
 
@@ -227,11 +225,10 @@ class SampleLoader:
         self.close()
 
     def __iter__(self) -> Iterator[Batch]:
-        """Start at the position loaded, else at the start of the epoch.
+        """Start at the loaded position, else at the start of the epoch.
 
-        One loader has one iterator: an older one that is not at its end raises
-        `EpochBrokenOffError` when it is asked for more. An error of a decoder thread is raised at
-        the batch that needed its rows.
+        A loader has one iterator at a time: an older unfinished one raises `EpochBrokenOffError`
+        at its next batch. An error of a decoder thread is raised at the batch that needs its rows.
 
         Raises:
             LoaderNotSharableError: In a worker process of a torch DataLoader.
@@ -301,7 +298,7 @@ class SampleLoader:
     def _tell_overflows(self) -> None:
         if not self._told_overflows and (found := +self._meter.overflows):
             self._told_overflows = True
-            # the frame that asks for the batch: this, `_run` and `Epoch.__next__` are not of interest
+            # the caller's frame, above this one, `_run` and `Epoch.__next__`
             warnings.warn(f"{self._name}: {told(found)}", RuntimeWarning, stacklevel=4)
 
     def _decoder(self, order: EpochOrder) -> "_Decode":
@@ -321,7 +318,7 @@ class _Decode(Protocol):
 
 
 class _Prefetch:
-    """Walks the batch plans and decodes the windows they will open, `threads` ahead."""
+    """Iterates over the batch plans and decodes the windows they will open, `threads` ahead."""
 
     def __init__(self, plans: Iterator[BatchPlan], *, decode: _Decode, threads: int) -> None:
         self._plans, self._decode, self._ahead = plans, decode, max(threads, 1)
@@ -351,7 +348,7 @@ class _Prefetch:
             yield self._planned.popleft()
 
     def window(self, meter: "_Meter") -> Window:
-        """The next window in the order the plans open them; waits for it."""
+        """Return the next window in the order that the plans open them; waits for it."""
         started = time.perf_counter()
         if self._pool is None:
             window = self._decode(self._wanted.popleft())

@@ -1,4 +1,4 @@
-"""Numbers to float32: what is too large for it is counted, never turned to infinity unsaid."""
+"""Narrow numbers to float32 and count overflows, so that none becomes infinite silently."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 @contextmanager
 def noting_overflow(note: Callable[[], None]) -> Generator[None]:
-    """Call `note` after each numpy operation of this thread in which a number became too large.
+    """Call `note` after each numpy operation of this thread in which a number overflowed.
 
-    numpy looks at the processor's flags once an operation, so where nothing is too large this
-    costs nothing a number.
+    numpy checks the processor's flags once per operation, so without overflows there is no cost per
+    number.
     """
     with np.errstate(over="call", call=lambda _kind, _flag: note()):
         yield
 
 
 def count_overflow(wide: NDArray[Any], narrow: NDArray[Any]) -> int:
-    """Count the finite numbers of `wide` that are infinite in `narrow`, its cast."""
+    """Count the finite numbers of `wide` that are infinite in its cast `narrow`."""
     return int(np.count_nonzero(np.isinf(narrow) & np.isfinite(wide)))
 
 
 def told(counts: dict[str, int]) -> str:
-    """Say what became of numbers that were too large, by column."""
+    """Return the warning about overflows, by column."""
     listed = ", ".join(f"{count} of `{name}`" for name, count in sorted(counts.items()))
     return (
         f"numbers beyond the range of float32 became infinite: {listed}; scale those columns down, "

@@ -1,10 +1,10 @@
-"""The order of an epoch and each rank's share of it: pure functions of metadata, no file is read.
+"""The order of an epoch and each rank's share of it: pure functions of metadata; no file is read.
 
 An epoch is one sequence of row groups, in table order or permuted by the seed. It is cut into
-`splits` equal lanes, the canonical splits (no more than there are row groups), and position p of the epoch is the next row of lane
-p mod splits. A global batch is the next `batch_size * world_size` positions, kept lane by lane, and
-rank r takes the r-th part of it. So the order knows nothing of ranks, every rank gets the same
-number of rows, and a rank opens only the lanes its part touches.
+`splits` equal lanes, the canonical splits (at most as many as row groups), and position p of the
+epoch is the next row of lane p mod splits. A global batch is the next `batch_size * world_size`
+positions, grouped by lane, and rank r takes the r-th part of it. So the order does not depend on
+ranks, every rank gets the same number of rows, and a rank opens only the lanes of its part.
 """
 
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """One batch of one rank; the epoch stands at position `stop` once every rank has its part."""
+    """One batch of one rank; `stop` is the epoch position after this batch on all ranks."""
 
     pieces: tuple[Piece, ...]
     padding: int
@@ -51,10 +51,10 @@ class BatchPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Which part of each global batch a rank takes, and what becomes of the last, partial one.
+    """Which part of each global batch a rank takes, and how the last, partial one is treated.
 
-    remainder: "keep" yields it short (one rank only), "drop" leaves it out, "pad" fills it with
-    rows from the start of the epoch and says so in `Batch.padding`.
+    `remainder`: "keep" yields it short (one rank only), "drop" leaves it out, "pad" fills it with
+    rows from the start of the epoch and counts them in `Batch.padding`.
     """
 
     batch_size: int
@@ -81,7 +81,7 @@ class Share:
 
     @property
     def global_batch(self) -> int:
-        """Rows all ranks take together in one step."""
+        """Rows of all ranks together in one step."""
         return self.batch_size * self.world_size
 
     def batch_count(self, rows: int) -> int:
@@ -90,11 +90,11 @@ class Share:
         return full + (rest > 0 and self.remainder != "drop")
 
     def rows_dropped(self, rows: int) -> int:
-        """Rows of an epoch that no rank sees."""
+        """Rows of an epoch that no rank gets."""
         return rows % self.global_batch if self.remainder == "drop" else 0
 
     def rows_padded(self, rows: int) -> int:
-        """Rows that are seen twice, over all ranks."""
+        """Rows that are repeated, over all ranks."""
         return -rows % self.global_batch if self.remainder == "pad" else 0
 
 
@@ -112,13 +112,13 @@ class EpochOrder:
         if shuffle is not None:
             order = permutation(len(rows_of), key=stream_key(shuffle.seed, epoch, "row groups"))
         self.rows = int(rows.sum())
-        # A lane shorter than a row group would only make row groups be decoded twice.
+        # Lanes shorter than a row group would only cause row groups to be decoded twice.
         self.splits = splits = max(1, min(splits, int(np.count_nonzero(rows))))
         self._file, self._group = np.array(file_of, np.int64), np.array(group_of, np.int64)
         lanes = (self.rows - np.arange(splits) + splits - 1) // splits
         self._lane_start = _starts(lanes)
         self._order, self._group_start = order, _starts(rows[order])
-        # A segment ends where a row group or a lane ends; empty row groups vanish here.
+        # A segment ends where a row group or a lane ends; empty row groups are dropped here.
         bounds = np.unique(np.concatenate([self._group_start, self._lane_start]))
         self._segment_start = bounds
         self._window_start = bounds
@@ -135,7 +135,7 @@ class EpochOrder:
         return int(self._window_start[window + 1] - self._window_start[window])
 
     def segments(self, window: int) -> tuple[Segment, ...]:
-        """What to read for one window, in epoch order."""
+        """The segments to read for one window, in epoch order."""
         low, high = self._window_start[window], self._window_start[window + 1]
         first, last = np.searchsorted(self._segment_start, [low, high])
         found: list[Segment] = []
@@ -171,7 +171,7 @@ class EpochOrder:
             yield BatchPlan(self._pieces(ranges, first, last), padding, stop)
 
     def _ranges(self, position: int, stop: int) -> list[tuple[int, int, int]]:
-        """Where positions lie in the sequence, lane by lane: (lane, start, stop)."""
+        """Map epoch positions to ranges of the sequence, by lane: (lane, start, stop)."""
         found: list[tuple[int, int, int]] = []
         for lane in range(self.splits):
             origin = int(self._lane_start[lane])
@@ -184,7 +184,7 @@ class EpochOrder:
     def _pieces(
         self, ranges: list[tuple[int, int, int]], first: int, last: int
     ) -> tuple[Piece, ...]:
-        """Cut rows `first` to `last` out of the ranges, and the ranges at window borders."""
+        """Select rows `first` to `last` of the ranges, split at window boundaries."""
         found: list[Piece] = []
         passed = 0
         for lane, low, high in ranges:

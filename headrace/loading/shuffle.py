@@ -1,4 +1,4 @@
-"""Shuffling: permutations that are a pure function of a key, the same on every machine and release."""
+"""Shuffling by permutations that are pure functions of a key, on every machine and release."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Shuffle:
     """How the rows of an epoch are mixed.
 
-    Row groups are put in random order, dealt to the canonical splits, and mixed inside windows.
+    Row groups are permuted, distributed over the canonical splits, and mixed inside windows.
 
     Attributes:
         unit: "row" moves single rows; "run" moves runs of `run_rows` neighbours, which is cheaper
-            and keeps the rows of a session together when the table is clustered.
-        seed: Together with the epoch number it decides the order, and nothing else does.
+            and keeps the rows of a session together if the table is clustered.
+        seed: The order depends on it and the epoch number only.
         window_rows: Rows mixed with each other, over all canonical splits. A split's part is
-            rounded up to whole row groups. This is the memory knob: see `SampleLoader`.
+            rounded up to whole row groups. It determines memory use: see `SampleLoader`.
         run_rows: Length of a run; only for unit "run".
 
     """
@@ -40,7 +40,7 @@ class Shuffle:
             raise ValueError(msg)
 
     def order(self, rows: int, *, epoch: int, window: int) -> NDArray[np.int64]:
-        """The order of the rows inside one window: element i is the row that comes i-th."""
+        """Return the order of the rows inside one window: element i is the row that comes i-th."""
         run = 1 if self.unit == "row" else self.run_rows
         runs = permutation(-(-rows // run), key=stream_key(self.seed, epoch, "rows", window))
         if run == 1:
@@ -50,7 +50,7 @@ class Shuffle:
 
 
 def stream_key(*parts: int | str) -> int:
-    """Derive the key of one independent permutation from what it is for."""
+    """Derive the key of an independent permutation from the parts that identify it."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
@@ -58,10 +58,10 @@ def stream_key(*parts: int | str) -> int:
 def permutation(size: int, *, key: int) -> NDArray[np.int64]:
     """Permute `range(size)` by the key.
 
-    numpy promises no stable stream for its own shuffles between releases, and a saved position in
-    an epoch must outlive an upgrade. So each index gets 64 mixed bits (splitmix64), the low bits
-    give way to the index itself, and one plain sort does the rest: 50 ns a row, where numpy's
-    own permutation takes 16 (measured on a busy host).
+    numpy does not guarantee the results of its shuffles between releases, but a saved position in
+    an epoch must survive an upgrade. So each index gets 64 mixed bits (splitmix64), whose low bits
+    are replaced by the index itself, and the results are sorted: 50 ns per row, where numpy's own
+    permutation takes 16 (measured on a busy host).
     """
     index = np.arange(size, dtype=np.uint64)
     width = np.uint64(size.bit_length())

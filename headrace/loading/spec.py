@@ -1,4 +1,4 @@
-"""What a model reads: which columns become which tensors, and what stands in for a missing value."""
+"""The inputs of a model: which columns become which tensors, and how nulls are replaced."""
 
 import difflib
 import hashlib
@@ -12,7 +12,7 @@ import pyarrow.types as pt
 from headrace.errors import FeatureSpecError
 
 MISSING_DENSE = 0.0
-MISSING_ID = -1  # no hash is negative, so it can never be mistaken for a hashed string
+MISSING_ID = -1  # hashes are never negative, so it cannot collide with a hashed string
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +21,14 @@ class FeatureSpec:
 
     Attributes:
         dense: Numbers and flags, as columns of `Batch.dense` (float32).
-        sparse: Categorical ids, int64. Integers pass bit by bit; strings become a 63-bit hash that
-            is the same everywhere and always (`hash_text`).
+        sparse: Categorical ids, int64. Integers are kept bit by bit; strings become a 63-bit hash
+            that is the same on every machine and in every release (`hash_text`).
         sequence: Lists of ids or numbers, as (values, offsets). A null list reads as an empty one.
-        label: What the model learns, as columns of `Batch.labels` (float32); never null.
-        weight: One number a row, as `Batch.weight` (float32); never null.
-        key: A column that names the row; it comes back as `Batch.keys`, an Arrow array.
-        missing: What a null reads as, by column. Without an entry 0.0 for `dense` and -1 for
-            `sparse` and for a null *inside* a list.
+        label: Training targets, as columns of `Batch.labels` (float32); never null.
+        weight: The weight of each row, as `Batch.weight` (float32); never null.
+        key: A column that identifies the row, returned as `Batch.keys`, an Arrow array.
+        missing: Replacement of nulls, by column. By default 0.0 for `dense`, and -1 for `sparse`
+            and for a null *inside* a list.
 
     """
 
@@ -75,25 +75,25 @@ class FeatureSpec:
 
     @property
     def hash(self) -> str:
-        """A short hash of everything that changes what a batch holds."""
+        """A short hash of everything that affects the contents of a batch."""
         content = {item.name: getattr(self, item.name) for item in fields(self)}
         content["missing"] = sorted(self.missing.items())
         text = json.dumps(content, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def missing_number(self, name: str) -> float:
-        """What a null of a dense column reads as."""
+        """Return the replacement of nulls in a dense column."""
         return self.missing.get(name, MISSING_DENSE)
 
     def missing_id(self, name: str) -> int:
-        """What a null id, alone or inside a list, reads as."""
+        """Return the replacement of a null id, alone or inside a list."""
         return int(self.missing.get(name, MISSING_ID))
 
     def check(self, schema: pa.Schema, *, source: str) -> None:
-        """Hold the spec against the columns of a table; reads no data.
+        """Check the spec against the columns of a table; reads no data.
 
         Raises:
-            FeatureSpecError: Naming the first column that is not there or not of a fitting type.
+            FeatureSpecError: If a column is missing or has an unsuitable type; it names the first.
 
         """
         known: list[str] = schema.names
@@ -112,7 +112,9 @@ class FeatureSpec:
             for name in names:
                 found: pa.DataType = schema.field(name).type
                 if not fits(found):
-                    msg = f"column `{name}` of {source} is {found}; here it must be {allowed}"
+                    msg = (
+                        f"column `{name}` of {source} is {found}; in this role it must be {allowed}"
+                    )
                     raise FeatureSpecError(msg)
 
 

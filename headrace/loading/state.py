@@ -1,4 +1,4 @@
-"""The position of a loader in its epoch: small, plain JSON, and free of ranks and threads."""
+"""The position of a loader in its epoch: small JSON, independent of ranks and threads."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,11 +12,11 @@ _POSITION = ("epoch", "samples_in_epoch", "global_batch")
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderState:
-    """Where training stands.
+    """The progress of training.
 
-    `samples_in_epoch` counts global positions, over all ranks, so the state is the same on each of
-    them and any number of ranks can go on from it. `global_batch` is only told, not required: with
-    another one the rest of the epoch is the same rows, cut differently.
+    `samples_in_epoch` counts global positions over all ranks, so the state is the same on each of
+    them, and any number of ranks can resume from it. `global_batch` is informative: with another
+    value the rest of the epoch has the same rows, in different batches.
     """
 
     version: int = VERSION
@@ -35,10 +35,10 @@ class LoaderState:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any], *, current: "LoaderState") -> "LoaderState":
-        """Take a saved position if it is one of what `current` reads.
+        """Read a saved position and check that it belongs to the input of `current`.
 
         Raises:
-            LoaderStateError: Naming the first thing that differs, with both values.
+            LoaderStateError: If it does not; it names the first difference, with both values.
 
         """
         for name, found in asdict(current).items():

@@ -1,4 +1,4 @@
-"""How events reach the log: late, twice, or broken, and in the order of their arrival."""
+"""The arrival of events in the log: late, twice, or malformed, in order of arrival."""
 
 from dataclasses import dataclass
 
@@ -39,10 +39,10 @@ _RESEND = Quantiles(
 
 @dataclass(frozen=True, kw_only=True)
 class Arrivals:
-    """Records on their way: the first copy of every event in order, then the second copies.
+    """Records in transit: the first copy of every event in order, then the second copies.
 
-    `event` is the row of the event a record is about. A broken event has one copy only, so it
-    never gets into a table.
+    `event` is the row of the record's event. A malformed event has one copy only, so it never gets
+    into a table.
     """
 
     event: Ints
@@ -57,12 +57,12 @@ class Arrivals:
 
     @property
     def sound(self) -> Flags:
-        """Which events arrive unbroken."""
+        """Which events arrive well-formed."""
         return self.kind[: self.events] == 0
 
 
 def lags(draws: Draws, rates: Rates, *, on_time: Quantiles, size: int) -> Ints:
-    """Draw how long events take to arrive; late ones take a minute to a day."""
+    """Draw the delays of events; late ones take a minute to a day."""
     late = draws.chance(rates.late_ppm, size=size)
     return np.where(
         late, draws.quantile(_LATE, size=size), draws.quantile(on_time, size=size)
@@ -70,7 +70,7 @@ def lags(draws: Draws, rates: Rates, *, on_time: Quantiles, size: int) -> Ints:
 
 
 def arrive(draws: Draws, rates: Rates, *, received_at: Ints) -> Arrivals:
-    """Break some events and send some of the others again."""
+    """Make some events malformed and duplicate some of the others."""
     size = received_at.size
     kind = 1 + draws.below(len(KINDS) - 1, size=size)
     kind = np.where(draws.chance(rates.malformed_ppm, size=size), kind, 0).astype(np.int64)
@@ -85,10 +85,10 @@ def arrive(draws: Draws, rates: Rates, *, received_at: Ints) -> Arrivals:
 
 
 class TimeQueue:
-    """Holds rows until their time has come, and gives them out in order of it.
+    """Buffers rows and returns them in order of a time column.
 
-    Rows of equal time keep the order they were pushed in. Holds what lies beyond the horizon
-    only: the late part of an hour or so of traffic.
+    Rows of equal time keep the order they were pushed in. It only buffers rows beyond the horizon:
+    the late part of about an hour of traffic.
     """
 
     def __init__(self, time: str) -> None:
@@ -96,7 +96,7 @@ class TimeQueue:
         self._waiting: pa.Table | None = None
 
     def push_and_pop(self, rows: pa.Table, *, before_us: int | None) -> pa.Table:
-        """Add rows; return and forget those with a time below `before_us`, all if None."""
+        """Add rows; remove and return those with a time below `before_us`, all if None."""
         if self._waiting is not None:
             rows = pa.concat_tables([self._waiting, rows])
         times = rows.column(self._time).to_numpy()

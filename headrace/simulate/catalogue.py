@@ -1,4 +1,4 @@
-"""The item catalogue: what each campaign can show, and a few price changes every day."""
+"""The item catalogue: the items of each campaign, and a few price changes every day."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ _SCHEMA = pa.schema(
 
 
 def write_catalogue(plan: SimulationPlan, data: Path) -> int:
-    """Write `items/*.parquet`: all items as the traffic starts, then each day's new prices.
+    """Write `items/*.parquet`: all items at the start of the traffic, then new prices each day.
 
     Returns the number of rows.
     """

@@ -20,7 +20,7 @@ _QUICK_BITS = 18
 
 
 class Quantiles:
-    """A distribution of durations given by a few points of its inverse, straight in between.
+    """A distribution of durations given by points of its inverse, with linear interpolation.
 
     Args:
         points: `(share in ppm, value)`, both rising, from share 0 to share 1,000,000.

@@ -1,4 +1,4 @@
-"""What to simulate: sizes, rates, and how the impressions spread over time."""
+"""The plan of a simulation: sizes, rates, and the distribution of impressions over time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _HOURS = tuple(int(hour) for hour in f"{_NIGHT_AND_MORNING} {_DAY_AND_EVENING}".
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """How often the log goes wrong, in events per million."""
+    """Rates of faults in the log, in events per million."""
 
     duplicate_ppm: int = 20_000
     late_ppm: int = 50_000
@@ -53,7 +53,7 @@ class SlicePlan:
 
     @property
     def start_us(self) -> int:
-        """No event of this slice happens before this, but for the history of slice 0."""
+        """The earliest event time of the slice, except for the history of slice 0."""
         return self.cells[0].start_us
 
     @property
@@ -100,7 +100,7 @@ class SimulationPlan:
 
     @property
     def users(self) -> int:
-        """How many people there are; capped, so that memory is."""
+        """The number of users; capped to bound memory."""
         return min(max(self.impressions // 60, 20), _USERS_MAX)
 
     @property
@@ -110,12 +110,12 @@ class SimulationPlan:
 
     @property
     def landing_us(self) -> int:
-        """How much time of arrivals one file holds, whole seconds."""
+        """The time span of arrivals in one file, in µs, whole seconds."""
         files = 24 * self.days if self.files_per_stream is None else self.files_per_stream
         return -(-self.days * DAY_US // files // SECOND_US) * SECOND_US
 
     def slices(self) -> Iterator[SlicePlan]:
-        """Cut the time into slices of about equal work, in order; their sum is exact."""
+        """Split the time into slices of about equal work, in order; their sum is exact."""
         parts = self._parts_per_hour()
         width, number, done, weight = HOUR_US // parts, 0, 0, 0
         total = sum(_HOURS) * parts * self.days
@@ -136,7 +136,7 @@ class SimulationPlan:
             number += 1
 
     def _parts_per_hour(self) -> int:
-        """Into how many cells an hour is cut; a divisor of 3,600, so that cells are exact."""
+        """The number of cells per hour; a divisor of 3,600, so that cells are exact."""
         peak = self.impressions * max(_HOURS) // (sum(_HOURS) * self.days) + 1
         wanted = -(-peak // _SLICE_IMPRESSIONS)
         return next((parts for parts in range(wanted, 3601) if 3600 % parts == 0), 3600)

@@ -19,14 +19,14 @@ _ISO_CHARS = 26
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """How one stream writes its records, and which fields are spoilt in a malformed one."""
+    """The format of one stream's records, and the fields that are wrong in malformed ones."""
 
     stream: str
     suffix: str
     header: str = ""
     time: str
-    needed: str  # an integer field that a record cannot do without
-    typed: str  # an integer field that gets a word in it
+    needed: str  # a required integer field
+    typed: str  # an integer field that malformed records fill with a word
 
 
 _CLICK_COLUMNS = (
@@ -190,7 +190,7 @@ def _join(*parts: pa.Array | str, sep: str = "") -> pa.Array:
 
 
 def _spoil(lines: pa.Array, kind: Ints, *, form: Form) -> pa.Array:
-    """Replace the lines of malformed records by what arrives instead."""
+    """Replace the lines of malformed records by malformed lines."""
     bad = np.flatnonzero(kind)
     if not bad.size:
         return lines

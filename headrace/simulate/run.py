@@ -22,7 +22,7 @@ from headrace.simulate.write import FileSink, Sink, write_declarations
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """What was written where."""
+    """The result of a simulation: what was written, and where."""
 
     folder: Path
     counts: Mapping[str, StreamCounts]
@@ -36,16 +36,16 @@ def simulate(
 ) -> Simulation:
     """Write `folder/lake`, `folder/data` and `folder/truth`.
 
-    Equal plans give byte-identical folders on every machine. Memory is that of a slice of
-    traffic, of what is still on its way, and of the people; it does not grow with the run.
+    Equal plans give byte-identical folders on every machine. Memory holds one slice of traffic,
+    the records in transit and the users; it does not grow with the length of the run.
 
     Args:
         folder: Must not exist or be empty.
         plan: What to simulate.
-        on_progress: Told the number of impressions generated so far.
+        on_progress: Called with the number of impressions generated so far.
 
     Raises:
-        FolderNotEmptyError: Nothing was written.
+        FolderNotEmptyError: If the folder is not empty; nothing was written.
 
     """
     if folder.exists() and any(folder.iterdir()):
@@ -69,7 +69,7 @@ def simulate(
 
 
 class _River:
-    """Takes traffic through arrival to the sink, and keeps the truth beside it."""
+    """Passes traffic through arrival to the sink, and records the truth."""
 
     def __init__(self, plan: SimulationPlan, sink: Sink, truth: Truth) -> None:
         self._plan, self._sink, self._truth = plan, sink, truth
@@ -83,7 +83,7 @@ class _River:
         held: Slice | None = None
         for following in Traffic(self._plan).slices():
             if held is not None:
-                # Nothing of the following slices happens, or arrives, before they begin.
+                # No event of later slices happens or arrives before this slice ends.
                 self._take(held, before_us=following.plan.start_us)
                 done += held.impressions.number.size
                 on_progress(done)
@@ -96,7 +96,7 @@ class _River:
         plan, shown, clicks = self._plan, traffic.impressions, traffic.clicks
         draws = Draws(plan.seed, traffic.plan.number, 2)
         states = self._states.of(traffic)
-        # A click whose clock runs early is still sent after the impression was shown.
+        # Even a click with an early clock is sent after its impression was shown.
         clicked_at = clicks.clicked_at.clip(shown.shown_at[clicks.row])
         seen = self._arrive(draws, render.IMPRESSIONS, shown.shown_at)
         clicked = self._arrive(draws, render.CLICKS, clicks.clicked_at, sent_at=clicked_at)
@@ -129,7 +129,7 @@ class _River:
         return arrivals
 
     def _land(self, form: Form, records: pa.Table, *, before_us: int | None) -> pa.Table:
-        """Send on what has arrived by now; return it in order."""
+        """Write the records that have arrived by now; return them in order."""
         ready = self._arrivals[form.stream].push_and_pop(records, before_us=before_us)
         if not ready.num_rows:
             return ready
@@ -157,7 +157,7 @@ def _state_records(states: States, arrivals: Arrivals, lines: pa.Array) -> pa.Ta
 
 
 def _questions(traffic: Slice, seen: Arrivals, **label_times: Ints) -> pa.Table:
-    """The impressions that will be in the table: what does serving know, how do labels end?"""
+    """Return the impressions that reach the table, with their label times, for the truth."""
     shown = traffic.impressions
     sound = seen.sound
     columns = {

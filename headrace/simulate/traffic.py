@@ -1,7 +1,7 @@
-"""The model of traffic: who visits when, what is shown, what is clicked and watched.
+"""The traffic model: which users visit when, what is shown, clicked and watched.
 
-Pure: a slice is a function of the plan and its number, but for the running numbers of sessions
-and impressions. Times here are event times; how events arrive is decided in `arrival`.
+Pure: a slice is a function of the plan and its number, except for the running numbers of sessions
+and impressions. Times here are event times; `arrival` decides how events arrive.
 """
 
 from collections.abc import Iterator
@@ -59,12 +59,12 @@ _WATCH = Quantiles(
     (960_000, 3 * HOUR_US),
     (1_000_000, 7 * HOUR_US),
 )
-# Chance of a click by slot, before item, person and affinity have their say.
+# Click probability by slot, before item, user and affinity are taken into account.
 _SLOT_PPM = np.array([60, 46, 37, 30, 25, 21, 18, 16], dtype=np.int64) * 1_000
 _WATCH_PPM = 300_000
 _SECOND_CLICK_PPM = 20_000
-# Edges of the label windows, planted so that an off-by-one cannot hide: at the impression, at
-# the end of the window, just inside it, and before the impression by a skewed clock.
+# Edge cases of the label windows, to detect off-by-one errors: at the impression, at the end of
+# the window, just inside it, and before the impression because of a skewed clock.
 _EDGE_PPM = 20_000
 _CLICK_EDGES = np.array([0, CLICK_WINDOW_US, CLICK_WINDOW_US - 1, -2 * SECOND_US], dtype=np.int64)
 _WATCH_EDGES = np.array([LONG_WATCH_WINDOW_US, LONG_WATCH_WINDOW_US - 1], dtype=np.int64)
@@ -127,7 +127,7 @@ class Watches:
 
 @dataclass(frozen=True, kw_only=True)
 class Slice:
-    """All that happens to the visits that begin in one stretch of time."""
+    """All events of the visits that start in one time span."""
 
     plan: SlicePlan
     sessions: Sessions
@@ -140,12 +140,12 @@ class Slice:
 class Traffic:
     """Yields the slices of a plan in order of time.
 
-    Memory is that of one slice and of the people, never of the whole run.
+    Memory holds one slice and the users, never the whole run.
     """
 
     def __init__(self, plan: SimulationPlan) -> None:
         self._plan = plan
-        # Zipf with a flat head: the keenest person comes back several times a day, not hundreds.
+        # Zipf with a flat head: the most active user visits several times a day, not hundreds.
         self._people = Weights.zipf(plan.users, shift=3 + plan.users // 50)
         self._items = Weights.zipf(plan.items, shift=5).quick()
         self._sessions = 0
@@ -174,7 +174,7 @@ class Traffic:
         )
 
     def _visits(self, draws: Draws, piece: SlicePlan) -> tuple[Sessions, Ints, Ints]:
-        """Draw sessions until their impressions fill the slice exactly; the last is cut short."""
+        """Draw sessions until their impressions fill the slice exactly; the last is truncated."""
         most = piece.impressions // int(_SIZES.min()) + 1
         campaign = draws.chance(350_000, size=most).astype(np.int64)
         pages = _PAGES[draws.below(_PAGES.size, size=most)]
@@ -238,7 +238,7 @@ def _starts(draws: Draws, piece: SlicePlan, *, count: int) -> Ints:
 def _pages(
     draws: Draws, sessions: Sessions, *, pages_each: Ints, rows_each: Ints
 ) -> tuple[Pages, Ints]:
-    """Lay out the pages of each session, and say when each of their impressions is shown."""
+    """Create the pages of each session, and the times of their impressions."""
     session = spread(pages_each)
     count = session.size
     full = _SIZES[sessions.campaign[session]]

@@ -1,7 +1,7 @@
-"""The truth: what serving knew at each impression, how its labels ended, which records are broken.
+"""The truth: what serving knew at each impression, its labels, and which records are malformed.
 
-Computed by replaying arrivals person by person, as a serving process would live through them:
-no join, no SQL, nothing shared with what it is compared with.
+Computed by replaying arrivals per user, as a serving process would see them: without joins, SQL or
+any code shared with what it is compared to.
 """
 
 import json
@@ -74,7 +74,7 @@ class StreamCounts:
 
 
 class ServingMemory:
-    """What serving knows about each person: the newest row that has reached it."""
+    """What serving knows about each user: the newest row that has arrived."""
 
     def __init__(self, users: int) -> None:
         self._as_of = np.full(users, -NEVER, dtype=np.int64)
@@ -83,12 +83,12 @@ class ServingMemory:
         self._seconds = np.zeros(users, dtype=np.int64)
 
     def live_through(self, asked: pa.Table, arrived: pa.Table) -> dict[str, Ints]:
-        """Answer the questions `asked`, learning from what `arrived` in between.
+        """Answer the questions `asked`, taking in the rows that `arrived` in between.
 
-        A row that arrives replaces what is known unless its `as_of` is older; so does a row of
-        equal `as_of`, for it is known later or was sent later. Nothing that arrives at the very
-        moment of a question helps to answer it. Both tables are in order of time and lie
-        between the previous call and the next.
+        An arriving row replaces the known one unless its `as_of` is older; a row of equal `as_of`
+        replaces it too, because it arrived or was sent later. A row that arrives exactly at the
+        time of a question does not count for it. Both tables are in order of time and between the
+        previous call and the next.
         """
         questions = asked.num_rows
         if not questions + arrived.num_rows:
@@ -99,7 +99,7 @@ class ServingMemory:
         people, member = np.unique(user[order], return_inverse=True)
         starts = np.flatnonzero(np.diff(member, prepend=-1))
 
-        # Rank rows by as_of inside one person; a question ranks lowest, the memory before all.
+        # Rank rows by as_of per user; questions rank lowest, the memory comes before all rows.
         as_of = np.concatenate([np.full(questions, -NEVER), _ints(arrived, "as_of")])[order]
         lesson = order >= questions
         remembered = self._as_of[people][member]
@@ -120,11 +120,11 @@ class ServingMemory:
 
 
 def _running_best(as_of: Ints, *, member: Ints, remembered: Ints, lesson: Flags) -> Ints:
-    """For each row, the last row so far that was no older than all before it and the memory.
+    """Return for each row the last row so far that is not older than all before it and the memory.
 
-    Rows are grouped by `member`; where a person has none yet, the answer lies in another's rows.
+    Rows are grouped by `member`; if a user has no such row yet, the result is a row of another.
     """
-    # Per person a step of its own makes one running maximum serve all of them.
+    # An offset per user makes a single running maximum work for all users.
     distinct = np.unique(np.concatenate([as_of, remembered]))
     rank, floor = np.searchsorted(distinct, as_of), np.searchsorted(distinct, remembered)
     height = member * distinct.size + np.maximum(rank, floor)
@@ -133,7 +133,7 @@ def _running_best(as_of: Ints, *, member: Ints, remembered: Ints, lesson: Flags)
 
 
 class Truth:
-    """Writes `truth/` slice by slice; `counts.json` comes last and says the rest is complete."""
+    """Writes `truth/` slice by slice; `counts.json` comes last and marks the rest as complete."""
 
     def __init__(self, folder: Path, *, users: int) -> None:
         folder.mkdir(parents=True)
@@ -143,7 +143,7 @@ class Truth:
         self._dead_letters = pq.ParquetWriter(folder / "dead_letters.parquet", _DEAD_LETTERS)
 
     def impressions(self, asked: pa.Table, arrived: pa.Table) -> None:
-        """Write impressions whose past is complete: all that arrived before them is known."""
+        """Write impressions for which all earlier arrivals are known."""
         known = self._memory.live_through(asked, arrived)
         if not asked.num_rows:
             return
@@ -167,7 +167,7 @@ class Truth:
         self._impressions.write_table(pa.Table.from_arrays(columns, schema=_IMPRESSIONS))
 
     def dead_letters(self, stream: str, kinds: Ints, landings: Sequence[Landing]) -> None:
-        """Write where the broken ones of just landed records lie."""
+        """Write the positions of the malformed records among those just written."""
         found: list[tuple[str, str, int, str]] = []
         first = 0
         for landing in landings:
@@ -194,7 +194,7 @@ class Truth:
 
 
 def labels(traffic: Slice, clicks: Arrivals, watches: Arrivals) -> dict[str, Ints]:
-    """The earliest label event inside each impression's window, else `NEVER`."""
+    """Return the earliest label event inside each impression's window, else `NEVER`."""
     shown_at = traffic.impressions.shown_at
     found: dict[str, Ints] = {}
     for name, window_us, row, moment, arrivals in (

@@ -1,8 +1,8 @@
-"""The user-state feature: what a streaming job says about a person, and how late it says it.
+"""The user-state feature: rows of a streaming job about each user, and their delay.
 
-Rows describe the trailing week after a page view. They are published while the session goes on,
-so that a row regularly arrives after impressions it would have described, and edge cases of the
-point-in-time rule are planted at known rates.
+Rows describe the trailing week as of a page view. They are published during the session, so that
+rows regularly arrive after impressions they would have described. Edge cases of the point-in-time
+rule are added at known rates.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from headrace.simulate.traffic import Slice
 
 _DAYS = 7
 _PUBLISHED_PPM = 500_000
-# Planted, per million rows: known within 1 µs of a later impression of the same session; said
-# again with another value later; said twice with two values at the same moment.
+# Edge cases per million rows: known within 1 µs of a later impression of the same session; sent
+# again later with another value; sent twice at the same time with two values.
 _EDGE_PPM = 60_000
 _REVISED_PPM = 30_000
 _TIED_PPM = 10_000
@@ -36,7 +36,7 @@ _REVISION_LAG = Quantiles(
 
 @dataclass(frozen=True, kw_only=True)
 class States:
-    """Feature rows; of rows with equal `as_of` and `received_at` the later is sent later."""
+    """Feature rows; rows with equal `as_of` and `received_at` are in the order they were sent."""
 
     user: Ints
     as_of: Ints
@@ -45,13 +45,13 @@ class States:
     watch_seconds_7d: Ints
 
     def take(self, rows: Ints, **changes: Ints) -> "States":
-        """Copy the given rows, some columns replaced."""
+        """Copy the given rows with some columns replaced."""
         columns = {name: column[rows] for name, column in vars(self).items()}
         return States(**(columns | changes))
 
 
 class UserStates:
-    """Carries each person's last seven days from slice to slice: 56 bytes a person."""
+    """Carries the last seven days of each user from slice to slice: 56 bytes per user."""
 
     def __init__(self, plan: SimulationPlan) -> None:
         self._plan = plan
@@ -75,9 +75,9 @@ class UserStates:
         return _with_revisions(draws, _joined(parts))
 
     def _history(self, draws: Draws, traffic: Slice) -> States:
-        """Rows from before the traffic begins, some older than the TTL.
+        """Return rows from before the traffic starts, some older than the TTL.
 
-        A few are exactly one TTL older than the person's first impression, or 1 µs off.
+        A few are exactly one TTL older than the user's first impression, or 1 µs off.
         """
         people = np.arange(self._plan.users, dtype=np.int64)
         user = people[mix(people, salt=6) % 4 == 0]

@@ -1,4 +1,4 @@
-"""Where records go: the seam for a broker later, and landing files as a log shipper writes them."""
+"""Sinks of records: an interface for later brokers, and files as a log shipper writes them."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from headrace.simulate.render import Form
 
 @dataclass(frozen=True, kw_only=True)
 class Landing:
-    """A run of records that went to one place: `offset` is where the first of them lies."""
+    """Consecutive records written to one file; `offset` is the position of the first."""
 
     source: str
     offset: int
@@ -25,7 +25,7 @@ class Landing:
 
 
 class Sink(Protocol):
-    """Takes the records of a stream in the order of their arrival."""
+    """Receives the records of a stream in order of arrival."""
 
     def write(self, form: Form, lines: pa.Array, received_at: np.ndarray) -> Sequence[Landing]:
         """Append records; the landings cover them in order."""
@@ -48,8 +48,8 @@ class FileSink:
     """One file per stream and landing interval, named by the interval's start.
 
     Names sort by time, so that the order of files, and of rows in them, is the order of arrival.
-    What arrives before the first interval or after the last goes to the first or the last file.
-    An interval without records has no file.
+    Records from before the first or after the last interval go to the first or the last file. An
+    interval without records has no file.
     """
 
     def __init__(self, folder: Path, *, start_us: int, end_us: int, landing_us: int) -> None:
@@ -69,7 +69,7 @@ class FileSink:
         self.close()
 
     def write(self, form: Form, lines: pa.Array, received_at: np.ndarray) -> Sequence[Landing]:
-        """Append records whose `received_at` never goes back from call to call."""
+        """Append records; `received_at` must not decrease from call to call."""
         index = np.clip((received_at - self._start_us) // self._landing_us, 0, self._last)
         bounds = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), len(lines)]
         landings: list[Landing] = []
@@ -104,12 +104,12 @@ class FileSink:
 
 
 def stamp(time_us: int) -> str:
-    """Name a whole second so that names sort by time: `20260105T010000Z`."""
+    """Format a whole second so that names sort by time: `20260105T010000Z`."""
     return datetime.fromtimestamp(time_us // SECOND_US, tz=UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
 def text_of(lines: pa.Array) -> memoryview:
-    """The bytes of all lines, one after the other, without a copy."""
+    """Return the bytes of all lines, concatenated, without a copy."""
     _, offsets, data = lines.buffers()
     ends = np.frombuffer(offsets, dtype=np.int32)
     first, last = int(ends[lines.offset]), int(ends[lines.offset + len(lines)])

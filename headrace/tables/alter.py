@@ -1,8 +1,9 @@
-"""Changes of a table's columns and partitioning that a person asks for, planned and then applied.
+"""Alter the columns and partitioning of a table on request: plan, then apply.
 
-`declare.py` brings a table in line with a declaration, which only adds and widens. Here columns are
-also dropped, moved and renamed, and the partitioning changes. No data file is touched: older files
-and snapshots are read through the new schema by field id, and keep the partition spec they have.
+`evolution/declare.py` aligns a table with a declaration, which only adds and widens columns. Here
+columns can also be dropped, moved and renamed, and the partitioning changed. No data file is
+touched: older files and snapshots are read through the new schema by field id, and files keep their
+partition spec.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,7 +57,7 @@ __all__ = [
 
 
 def plan(table: LakeTable, *steps: Step) -> AlterPlan:
-    """Decide what steps make of a table as it is now; changes nothing.
+    """Plan the effect of steps on the current table. Changes nothing.
 
     Raises:
         AlterRefusedError, InvalidNameError: See `plan_alter`.
@@ -66,13 +67,13 @@ def plan(table: LakeTable, *steps: Step) -> AlterPlan:
 
 
 def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
-    """Make a plan true, in one swap of metadata; appends and compaction may land meanwhile.
+    """Apply a plan in one swap of metadata; concurrent appends and compaction do not conflict.
 
     Raises:
         CommitConflictError: If columns or partitioning changed since the plan was made; nothing
             was changed.
-        AlterRefusedError: If rows came to be deleted by a column it drops or widens.
-        CatalogBusyError: If it lost every race with other commits; nothing was changed.
+        AlterRefusedError: If equality deletes now use a column that the plan drops or widens.
+        CatalogBusyError: If concurrent commits won every retry; nothing was changed.
         DatabaseUnavailableError: If the catalog does not answer; `headrace tables show` tells
             whether it landed.
 
@@ -88,7 +89,7 @@ def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
 
 
 def alter(table: LakeTable, *steps: Step) -> AlterPlan:
-    """Take steps on a table as it is now, all of them or none. Returns what was done.
+    """Plan and apply steps atomically. Returns the plan that was applied.
 
     Raises:
         AlterRefusedError, InvalidNameError: See `plan_alter`; nothing was changed.
@@ -104,7 +105,7 @@ def add_column(table: LakeTable, path: str, kind: pa.DataType) -> AlterPlan:
 
 
 def drop_column(table: LakeTable, path: str) -> AlterPlan:
-    """Drop a column; one added later under its name does not get its values. Raises: see `alter`."""
+    """Drop a column; a later column of the same name is a new one. Raises: see `alter`."""
     return alter(table, DropColumn(path))
 
 
@@ -126,15 +127,15 @@ def widen_column(table: LakeTable, path: str, kind: pa.DataType) -> AlterPlan:
 
 
 def make_optional(table: LakeTable, path: str) -> AlterPlan:
-    """Allow null in a column; there is no way back. Raises: see `alter`."""
+    """Allow null in a column; this cannot be undone. Raises: see `alter`."""
     return alter(table, MakeOptional(path))
 
 
 def repartition(table: LakeTable, *, partition_by: Sequence[str]) -> AlterPlan:
-    """Partition what is written from now on by terms such as `day(event_time)`.
+    """Partition new files by terms such as `day(event_time)`.
 
-    Files that are there keep their spec, and are read all the same, until compaction rewrites
-    them. Raises: see `alter`.
+    Existing files keep their spec and stay readable, until compaction rewrites them. Raises: see
+    `alter`.
     """
     return alter(table, Repartition(tuple(partition_by)))
 
@@ -144,7 +145,7 @@ def _plan(current: Table, steps: Sequence[Step], *, table: str) -> AlterPlan:
 
 
 def deleted_by(current: Table, steps: Sequence[Step]) -> frozenset[int]:
-    """Find the columns of every branch's equality deletes, if a step could harm one; their ids."""
+    """Return the ids of columns used by equality deletes of any branch, if a step may affect one."""
     if not any(isinstance(step, DropColumn | WidenColumn) for step in steps):
         return frozenset()
     heads = {
@@ -167,7 +168,7 @@ def _land(table: LakeTable, plan_of: Callable[[Table], AlterPlan]) -> AlterPlan:
     def updates(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal plan
         if plan is not None and is_true(plan, current.metadata):
-            return ()  # it landed and its answer was lost: its steps cannot be taken twice
+            return ()  # it landed and its answer was lost: its steps cannot be applied twice
         plan = plan_of(current)
         return updates_of(plan, current.metadata)
 

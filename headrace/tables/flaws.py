@@ -1,4 +1,4 @@
-"""What is wrong with how data files were written; writing them anew mends it."""
+"""Find flaws in how data files were written; compaction rewrites such files."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -12,12 +12,12 @@ from headrace.iceberg.bounds import doubtful_bounds, text_columns
 from headrace.iceberg.standard_properties import names_a_codec_of_some_engines
 from headrace.tables.version import FileEntry, TableVersion
 
-# what pyarrow calls the codecs that every engine reads
+# pyarrow's names of the codecs that every engine reads
 _PORTABLE = frozenset({"UNCOMPRESSED", "SNAPPY", "GZIP", "ZSTD"})
 
 
 class Flaw(StrEnum):
-    """Something about a file that makes a reader miss rows, show other values, or refuse it."""
+    """A property of a file that makes some reader miss rows, return wrong values, or refuse it."""
 
     UNPROVED_BOUNDS = "bounds that do not hold for all rows"
     UNMARKED_TEXT = "text that is not marked as text"
@@ -26,7 +26,7 @@ class Flaw(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FileFlaws:
-    """The flaws of one file: columns by field id whose bounds hold for some rows, and so on."""
+    """The flaws of one file, with the field ids of the affected columns."""
 
     unproved_bounds: frozenset[int] = frozenset()
     unmarked_text: frozenset[int] = frozenset()
@@ -34,7 +34,7 @@ class FileFlaws:
 
     @property
     def kinds(self) -> tuple[Flaw, ...]:
-        """Which kinds of flaws it has."""
+        """The kinds of flaws the file has."""
         found = {
             Flaw.UNPROVED_BOUNDS: self.unproved_bounds,
             Flaw.UNMARKED_TEXT: self.unmarked_text,
@@ -44,13 +44,12 @@ class FileFlaws:
 
 
 def find_flaws(version: TableVersion, files: Iterable[FileEntry]) -> Mapping[str, FileFlaws]:
-    """Find the flawed ones among some files of a version, by path; flawed in columns that it shows.
+    """Find the flawed files among some files of a version, by path; only its columns are checked.
 
-    The footers that are read for it are few, and each is read once by all processes: those of files
-    with several row groups that have bounds of a text column, and all of a table whose name mapping
-    says that other programs' files were added as they are, or whose properties name a codec that
-    some engines do not read. Files that are missing, damaged or elsewhere have no flaws here;
-    whoever reads them is told.
+    It reads few footers, and each once across all processes: those of files with several row groups
+    and bounds of a text column; and all files of tables whose name mapping shows that files of
+    other programs were added as they are, or whose properties name a codec that some engines do not
+    read. Missing, damaged and remote files count as without flaws; reading them raises the error.
     """
     schema, properties = version.read_as, version.properties
     texts = text_columns(schema)

@@ -1,4 +1,4 @@
-"""Making lost databases again: the catalog from metadata files, the registry from snapshots."""
+"""Recover lost databases: the catalog from metadata files, the registry from snapshots."""
 
 import contextlib
 import re
@@ -25,14 +25,14 @@ from headrace.tables.catalogs import open as opening
 from headrace.tables.history.commit_log import record_of
 
 _VERSION = re.compile(r"(\d+)-.*\.metadata\.json")
-_BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a database
+_BESIDE = ("-wal", "-shm")  # files that SQLite keeps beside a database
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundTable:
-    """A table in the warehouse, and the newest metadata file of it that can be read whole.
+    """A table in the warehouse, and its newest metadata file that is completely readable.
 
-    `passed_over` are newer ones that cannot: of commits that were refused, or damaged.
+    `passed_over` are newer metadata files that are not: damaged ones, or of refused commits.
     """
 
     name: TableName
@@ -44,19 +44,18 @@ class FoundTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """The tables in a warehouse; `unreadable` are folders of tables without any good metadata."""
+    """The tables in a warehouse; `unreadable` are table folders without readable metadata."""
 
     tables: tuple[FoundTable, ...]
     unreadable: tuple[str, ...]
 
 
 def find_tables(settings: Settings) -> Search:
-    """Look through the warehouse for tables, which have the names of their folders.
+    """Search the warehouse for tables, which are named by their folders.
 
-    A metadata file counts only if all that its newest snapshot names is there: a refused commit
-    lost its manifests. One that was never answered has them, and counts. A table that was dropped
-    is found again as long as its files are there. Metadata that a table keeps outside of its folder
-    is not found.
+    A metadata file counts only if all files of its newest snapshot exist: those of a refused commit
+    lack their manifests. Commits with a lost answer have them, and count. A dropped table is found
+    as long as its files exist. Metadata that a table keeps outside of its folder is not found.
     """
     found: list[FoundTable] = []
     unreadable: list[str] = []
@@ -73,7 +72,7 @@ def find_tables(settings: Settings) -> Search:
 
 
 def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
-    """Make the catalog of a lake that lost it; it appears whole or not at all.
+    """Create the catalog of a lake that lost it, atomically.
 
     Raises:
         StorageError: If it cannot be written.
@@ -89,10 +88,10 @@ def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
 
 @contextlib.contextmanager
 def recovered_registry(settings: Settings) -> Generator[Registry]:
-    """Make the registry of a lake that lost it, with the commits of all snapshots that are there.
+    """Create the registry of a lake that lost it, with the commits of all existing snapshots.
 
-    The block may add to it; then it appears, whole or not at all. What it alone knew is gone: who
-    held leases, what days were built from, and which source files were taken long ago.
+    The block may add to it; at its end the registry appears, atomically. Facts that only the
+    registry held are lost: lease holders, inputs of builds, and old records of taken source files.
 
     Raises:
         StorageError: If it cannot be written.
@@ -121,13 +120,13 @@ def _record(registry: Registry, name: TableName, table: Table) -> None:
 
 @contextlib.contextmanager
 def _replacing(database: Path) -> Generator[Path]:
-    """Yield where to make a database, which is then put in its place, whole and durable."""
+    """Yield the path to create a database at; afterwards it is moved into place, durably."""
     draft = database.with_name(f"{database.name}.recovering")
     try:
         for path in (draft, *(Path(f"{draft}{suffix}") for suffix in _BESIDE)):
             path.unlink(missing_ok=True)
         yield draft
-        for suffix in _BESIDE:  # SQLite would play the log of the lost one into the new one
+        for suffix in _BESIDE:  # SQLite would apply the log of the lost database to the new one
             beside = Path(f"{database}{suffix}")
             if beside.exists():
                 beside.rename(f"{beside}.lost")
@@ -139,7 +138,7 @@ def _replacing(database: Path) -> Generator[Path]:
 
 
 def _newest(name: TableName, folder: Path) -> FoundTable | None:
-    # by `write.metadata.path` they may lie in any folder of the table; not in its trash
+    # `write.metadata.path` may put them in any folder of the table, but not in its trash
     paths = (
         path
         for path in folder.rglob("*.metadata.json")
@@ -161,7 +160,7 @@ def _newest(name: TableName, folder: Path) -> FoundTable | None:
             continue
         return FoundTable(
             name=name,
-            # where the table itself says that it lies: not here, if it is a copied lake's
+            # the location in the metadata, which differs from the folder in a copied lake
             location=f"{metadata.location}/{path.relative_to(folder)}",
             snapshots=len(metadata.snapshots),
             files=count,
@@ -171,7 +170,12 @@ def _newest(name: TableName, folder: Path) -> FoundTable | None:
 
 
 def _count_files(metadata: TableMetadata, io: FileIO) -> int:
-    """Count the files of the newest snapshot, all of which must be there."""
+    """Count the files of the newest snapshot, all of which must exist.
+
+    Raises:
+        CorruptFileError: If one is missing.
+
+    """
     manifests = manifests_of(metadata.current_snapshot(), io)
     count = 0
     for content in (ManifestContent.DATA, ManifestContent.DELETES):

@@ -1,8 +1,8 @@
-"""Making the tables of a copied lake its own: the same snapshots, named where the copy lies.
+"""Relocate the tables of a copied lake: the same snapshots, with the locations of the copy.
 
-Locations in metadata are absolute. For each table metadata, manifest lists, manifests and position
-delete files are written anew in the copy, beside those that were copied; one change of the catalog's
-row then makes them count. Snapshot ids, sequence numbers and refs stay, and no data file is touched.
+Locations in metadata are absolute. For each table, metadata, manifest lists, manifests and position
+delete files are rewritten in the copy, beside the copied ones; one update of the catalog row then
+switches to them. Snapshot ids, sequence numbers, refs and data files do not change.
 """
 
 from collections.abc import Iterator
@@ -48,13 +48,13 @@ Parsed = TypeVar("Parsed", DataFile, ManifestFile, ManifestEntry)
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """From which folder to which other one, absolute paths; everything below keeps its place."""
+    """A move between folders, as absolute paths; paths below keep their relative position."""
 
     source: str
     target: str
 
     def of(self, location: str) -> str:
-        """Return where something lies after the move; what was not below the source stays."""
+        """Return a location after the move; locations outside of the source do not change."""
         for scheme in ("file://", "file:", ""):
             start = f"{scheme}{self.source}/"
             if location.startswith(start):
@@ -64,7 +64,7 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class TableMove:
-    """A table whose catalog row names `location`, a copy of which lies in this warehouse."""
+    """A table whose catalog row has `location`, and which has a copy in this warehouse."""
 
     table: str
     location: str
@@ -73,14 +73,14 @@ class TableMove:
 
 @dataclass(frozen=True, kw_only=True)
 class Relocation:
-    """What is to be done; `strangers` lie elsewhere and have no copy in this warehouse."""
+    """The tables to relocate; `strangers` are located elsewhere and have no copy here."""
 
     tables: tuple[TableMove, ...]
     strangers: tuple[str, ...]
 
 
 def copy_in(warehouse: Path, location: str) -> Move | None:
-    """Find the move that leads from a location in another warehouse to a file in this one."""
+    """Find the move from a location in another warehouse to a file in this one, if there is one."""
     path = local_path(location)
     at = path.find(_WAREHOUSE)
     while at >= 0:
@@ -92,9 +92,9 @@ def copy_in(warehouse: Path, location: str) -> Move | None:
 
 
 def plan_relocation(settings: Settings) -> Relocation:
-    """Find the tables of a lake that lie elsewhere, though a copy of them lies in its warehouse.
+    """Find the tables whose catalog rows point elsewhere although the warehouse has a copy.
 
-    Reads the catalog alone; a second plan after it was applied is empty.
+    Reads only the catalog. Idempotent: after it was applied, a second plan is empty.
 
     Raises:
         LakeNotFoundError, LakeIncompleteError: If there is no lake.
@@ -118,15 +118,15 @@ def plan_relocation(settings: Settings) -> Relocation:
 
 
 def apply_relocation(settings: Settings, plan: Relocation) -> Iterator[TableMove]:
-    """Relocate one table after the other, and yield each that is done.
+    """Relocate the tables one by one, and yield each when it is done.
 
-    Each is done at once or not at all; after a kill the rest is planned again. Files outside of the
+    Each table is relocated atomically; after a kill, plan again for the rest. Files outside of the
     lake's own warehouse are never written.
 
     Raises:
-        CorruptFileError: If a file was not copied or is damaged; the table is as it was.
-        StorageError: If a file cannot be written; the table is as it was.
-        UnsupportedTableError: If the table has what cannot be moved; it is as it was.
+        CorruptFileError: If a file was not copied or is damaged; the table is unchanged.
+        StorageError: If a file cannot be written; the table is unchanged.
+        UnsupportedTableError: If the table has a feature that cannot be relocated; it is unchanged.
 
     """
     opening.refuse_absent(settings)
@@ -142,7 +142,7 @@ def apply_relocation(settings: Settings, plan: Relocation) -> Iterator[TableMove
 
 
 def _swap(catalog: MemoCatalog, each: TableMove, location: str) -> bool:
-    """Let the catalog name the new metadata, if it still names what that was made from."""
+    """Point the catalog to the new metadata, if it still points to the old one."""
     namespace, _, name = each.table.rpartition(".")
     statement = (
         sa.update(IcebergTables)
@@ -160,7 +160,7 @@ def _swap(catalog: MemoCatalog, each: TableMove, location: str) -> bool:
 
 @dataclass
 class _Relocating:
-    """One table under way."""
+    """The relocation of one table."""
 
     catalog: MemoCatalog
     each: TableMove
@@ -169,7 +169,7 @@ class _Relocating:
     _written: list[str] = field(default_factory=list)
 
     def write(self) -> str:
-        """Write all that names locations; return where the new metadata file lies."""
+        """Rewrite all files that contain locations; return the location of the new metadata."""
         copied = self.each.move.of(self.each.location)
         metadata = self.catalog.metadata_at(copied)
         io = self.catalog.io_of(metadata, copied)
@@ -209,7 +209,7 @@ class _Relocating:
     def _manifest(
         self, manifest: ManifestFile, builder: ManifestSet, io: FileIO
     ) -> ManifestFile | None:
-        """Write a manifest anew, once; one without entries is left out."""
+        """Rewrite a manifest, once; one without entries is left out."""
         old = manifest.manifest_path
         if old not in self._manifests:
             copied = _with(manifest, {_MANIFEST_PATH: self.each.move.of(old)})
@@ -234,7 +234,7 @@ class _Relocating:
         if path in self._found:
             return
         if path == old.file_path:
-            detail = f"its file `{path}` does not lie below `{self.each.move.source}`"
+            detail = f"its file `{path}` is not below `{self.each.move.source}`"
             raise UnsupportedTableError(self.each.table, detail)
         if not Path(local_path(path)).is_file():
             raise CorruptFileError(
@@ -243,12 +243,12 @@ class _Relocating:
         self._found.add(path)
 
     def _deletes(self, old: DataFile, path: str, io: FileIO, *, is_live: bool) -> DataFile:
-        """Write a position delete file anew: it names data files by their locations."""
+        """Rewrite a position delete file, which names data files by their locations."""
         target = f"{path.removesuffix('.parquet')}-relocated.parquet"
         if not is_live:
             return _with(old, {_PATH: target})
         if old.file_format != FileFormat.PARQUET:
-            detail = f"its position deletes in `{path}` are in no Parquet file"
+            detail = f"its position delete file `{path}` is not a Parquet file"
             raise UnsupportedTableError(self.each.table, detail)
         rows = _rows_moved(local_path(path), self.each.move)
         self._written.append(target)
@@ -281,13 +281,13 @@ class _Relocating:
 
 
 def _with(record: Parsed, changed: dict[int, Any]) -> Parsed:
-    """Copy a record of a manifest, with other values at some positions."""
+    """Copy a manifest record with new values at some positions."""
     values = [changed.get(at, record[at]) for at in range(len(record))]
     return type(record)(*values)
 
 
 def _metadata(metadata: TableMetadataV2, move: Move) -> TableMetadataV2:
-    """Move all locations but those of snapshots; earlier metadata files name the original."""
+    """Move all locations except those of snapshots; older metadata files keep the original ones."""
     statistics = [
         each.model_copy(update={"statistics_path": move.of(each.statistics_path)})
         for each in metadata.statistics

@@ -1,8 +1,8 @@
-"""Which data files were read whole and found sound, so that each is read for that once.
+"""Cache of data files whose checksums were verified, so that each file is verified once.
 
-Engines check no checksum of a data file. Before one is bound to a version its files are checked
-here; the result is remembered with a file's size, time of change and inode, in this process and in
-a database of the state folder, for other processes: see `file_cache`.
+Engines do not verify checksums of data files. Before an engine reads a version, its files are
+verified here; the result is cached with the file's size, modification time and inode, in this
+process and in a database of the state folder for other processes: see `file_cache`.
 """
 
 import json
@@ -35,14 +35,14 @@ create index if not exists files_by_location on files (location);
 
 @dataclass(frozen=True)
 class _Check:
-    """A file that was found sound; `is_whole` says whether all of it has checksums."""
+    """A file that was found intact; `is_whole` is whether all of it has checksums."""
 
     state: FileState
     is_whole: bool
 
 
 class VerifiedFiles:
-    """What is known of the data files of one state folder's tables. Safe to use from threads."""
+    """Verification results for the data files of one state folder's tables. Thread-safe."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         self._cache, self._threads = FileCache(folder), threads
@@ -51,17 +51,16 @@ class VerifiedFiles:
 
     @classmethod
     def of(cls, settings: Settings) -> "VerifiedFiles":
-        """Return the one of this process for the state folder of `settings`."""
+        """Return this process's instance for the state folder of `settings`."""
         return _shared(settings.state_dir, settings.threads)
 
     def verify(self, version: TableVersion, *, again: bool = False) -> int:
-        """Check those files of a version that were not checked as they are now; all with `again`.
+        """Verify the files of a version that are new or changed since; with `again`, all of them.
 
-        Returns how many of its files have no checksums, or not throughout: nothing can be told of
-        those.
+        Returns how many files lack checksums, or have them in part, and so cannot be verified.
 
         Raises:
-            CorruptFileError: Naming the first file found missing or damaged; nothing was changed.
+            CorruptFileError: If a file is missing or damaged; it names the first one.
 
         """
         with version.advising(), self._lock:
@@ -82,7 +81,7 @@ class VerifiedFiles:
         return sum(not each.is_whole for each in checks.values())
 
     def unverifiable(self, version: TableVersion) -> int:
-        """Count the files of a version that were found to lack checksums, as far as any were read."""
+        """Count the files of a version known to lack checksums; files not read yet do not count."""
         files = _files(version)
         with self._lock:
             known = self._recall(version.metadata.location, files)
@@ -127,7 +126,7 @@ class VerifiedFiles:
 
 
 def forget() -> None:
-    """Forget what this process knows of files; the record on disk stays."""
+    """Clear the cache of this process; the database stays."""
     _shared.cache_clear()
 
 
@@ -137,7 +136,7 @@ def _shared(folder: Path, threads: int) -> VerifiedFiles:
 
 
 def _files(version: TableVersion) -> dict[str, FileFormat]:
-    """The data files of a version and the delete files that apply to them, each once."""
+    """Return the data files of a version and the delete files that apply to them, each once."""
     entries = version.files()
     everything = (each for entry in entries for each in (entry.data_file, *entry.deletes))
     return {local_path(each.file_path): each.file_format for each in everything}

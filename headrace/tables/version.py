@@ -31,10 +31,10 @@ BATCH_ROWS = 65_536
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One live data file of a snapshot; `sequence` grows with the commit that added it.
+    """One live data file of a snapshot; `sequence` is the sequence number of the adding commit.
 
-    `partition` is a key of spec `spec_id`. `rows` counts deleted ones too; `deletes` are the
-    delete files that may take some of them away.
+    `partition` is a key of spec `spec_id`. `rows` includes deleted rows; `deletes` are the delete
+    files that may apply to the file.
     """
 
     path: str
@@ -53,7 +53,7 @@ class FileEntry:
         *,
         deletes: tuple[DataFile, ...] = (),
     ) -> "FileEntry":
-        """Read a manifest's entry; `terms` are those of every partition spec."""
+        """Read a manifest entry; `terms` maps every spec id to its partition terms."""
         file = entry.data_file
         return cls(
             path=local_path(file.file_path),
@@ -73,10 +73,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class TableVersion:
-    """One snapshot of a table, pinned: what it reads never changes.
+    """One pinned snapshot of a table: reads of it always return the same rows.
 
     `snapshot_id` is None for a table without commits. `schema` is the table's schema when this
-    object was made, also for an older snapshot; older files are read through it by field id.
+    object was created, also for an older snapshot; older files are projected to it by field id.
     """
 
     name: TableName
@@ -86,8 +86,8 @@ class TableVersion:
     properties: Mapping[str, str]
     summary: Mapping[str, str]
     partition_by: tuple[str, ...]
-    read_as: Schema = field(repr=False, compare=False)  # what `schema` is to Iceberg
-    metadata: TableMetadata = field(repr=False, compare=False)  # when this object was made
+    read_as: Schema = field(repr=False, compare=False)  # `schema` as an Iceberg schema
+    metadata: TableMetadata = field(repr=False, compare=False)  # when this object was created
     io: FileIO = field(repr=False, compare=False)
     inspector: Inspector = field(repr=False, compare=False)  # of the footers of its files
 
@@ -121,15 +121,15 @@ class TableVersion:
         )
 
     def in_schema_then(self) -> "TableVersion":
-        """The same snapshot with the columns, names and types the table had when it was committed."""
+        """Return the same snapshot in the schema of the table when it was committed."""
         then = self._schema_then
         return replace(self, schema=schema.to_arrow(then), read_as=then)
 
     def in_schema_with(self, columns: Collection[str]) -> "TableVersion":
-        """The same snapshot in the schema it was committed with, which others of it then share.
+        """Return the same snapshot in the schema it was committed with.
 
-        If that lacks one of `columns`, for they were renamed or added since, in the first schema
-        after it that has them all; as it is if there is none. A table without commits: as it is.
+        If that schema lacks one of `columns`, because it was renamed or added since, in the first
+        later schema that has all of them; unchanged if there is none or the table has no commits.
         """
         metadata, then = self.metadata, self._schema_then.schema_id
         later = sorted(metadata.schemas, key=lambda s: (s.schema_id < then, s.schema_id))
@@ -138,11 +138,11 @@ class TableVersion:
         return replace(self, schema=schema.to_arrow(found), read_as=found)
 
     def column_ids(self, columns: Collection[str]) -> Mapping[str, int]:
-        """The Iceberg ids of top-level columns, by name; names that are no columns are left out."""
+        """Return the Iceberg ids of top-level columns by name; unknown names are left out."""
         return {each.name: each.field_id for each in self.read_as.fields if each.name in columns}
 
     def reuses_name(self, columns: Collection[str]) -> bool:
-        """Whether one of these names ever meant another column of the table."""
+        """Whether one of these names once belonged to a different column of the table."""
         ids = self.column_ids(columns)
         fields = (each for then in self.metadata.schemas for each in then.fields)
         return any(ids.get(each.name, each.field_id) != each.field_id for each in fields)
@@ -154,10 +154,10 @@ class TableVersion:
 
     @property
     def since_then(self) -> Projection:
-        """How the columns the table had at this snapshot, which engines show, become `schema`.
+        """The projection from the columns at this snapshot, which engines return, to `schema`.
 
         Raises:
-            UnsupportedTableError: If another program changed them in a way that has no answer.
+            UnsupportedTableError: If another program changed them in an unsupported way.
 
         """
         try:
@@ -180,9 +180,9 @@ class TableVersion:
 
     @property
     def row_count(self) -> int:
-        """Rows in the snapshot, from its summary, or from its files if another program left it out.
+        """Rows in the snapshot, from its summary, or from its files if the summary lacks it.
 
-        Where rows were deleted by value only reading can tell: then it counts those as well.
+        With equality deletes the exact number is unknown without reading; deleted rows then count.
         """
         total = self.summary.get("total-records")
         rows = sum(file.rows for file in self.files()) if total is None else int(total)
@@ -194,8 +194,8 @@ class TableVersion:
         The order is (partition, path), so it is the same for every reader of the snapshot.
 
         Raises:
-            UnsupportedTableError: If some partitions are asked for, and there are files of an older
-                partition spec; or if rows are deleted by deletion vectors.
+            UnsupportedTableError: If `partitions` is given and there are files of an older
+                partition spec, or if rows are deleted by deletion vectors.
 
         """
         if self.snapshot_id is None:
@@ -211,17 +211,17 @@ class TableVersion:
             return _read_files(self, test, spec.picks(wanted))
 
     def files_in(self, may_list: Callable[[ManifestFile], bool]) -> tuple[FileEntry, ...]:
-        """List the live files of those manifests that `may_list` takes, in the order of `files`."""
+        """List the live files of manifests for which `may_list` is true, in the order of `files`."""
         with self.advising():
             return () if self.snapshot_id is None else _read_files(self, may_list)
 
     def plain_files(
         self, *, partitions: Collection[PartitionKey] | None = None
     ) -> tuple[FileEntry, ...]:
-        """List files as `files` does, for readers that know nothing of delete files.
+        """List files like `files`, for readers that do not support delete files.
 
         Raises:
-            UnsupportedTableError: If rows of some file are deleted; compaction puts them right.
+            UnsupportedTableError: If a delete file applies to some file; compaction resolves it.
 
         """
         found = self.files(partitions=partitions)
@@ -229,22 +229,22 @@ class TableVersion:
             if file.deletes:
                 raise UnsupportedTableError(
                     str(self.name),
-                    f"rows of `{file.path}` are deleted in another file; write them anew with "
+                    f"rows of `{file.path}` are deleted in another file; rewrite them with "
                     f"`headrace tables compact {self.name} --apply`",
                 )
         return found
 
     def delete_files(self) -> tuple[DataFile, ...]:
-        """List the live delete files, those that apply to nothing any more included."""
+        """List the live delete files, including dangling ones."""
         listed = manifests.manifests_of(self.snapshot, self.io)
         entries = manifests.live_entries(listed, self.io, content=ManifestContent.DELETES)
         return tuple(entry.data_file for entry in entries)
 
     def check_metadata(self) -> None:
-        """Check the files that lead to the data files against their checksums: engines do not.
+        """Verify the checksums of the metadata files of this snapshot, which engines do not check.
 
         Raises:
-            CorruptFileError: If one is missing or not what was written.
+            CorruptFileError: If one is missing or damaged.
 
         """
         manifests.check_bytes(self.metadata_location, self.io)
@@ -253,7 +253,7 @@ class TableVersion:
                 manifests.check_bytes(manifest.manifest_path, self.io)
 
     def advising(self) -> AbstractContextManager[None]:
-        """Add to a `CorruptFileError` what to do about that file of this version."""
+        """Add advice on restoring the file to a `CorruptFileError` raised in the block."""
         return remedy.advising(
             lambda path: remedy.of_snapshot(
                 path,
@@ -272,12 +272,12 @@ class TableVersion:
 
     @property
     def name_mapping(self) -> NameMapping | None:
-        """Which column is which in files that carry no field ids, if the table has such files."""
+        """The map of names to field ids for files without ids; None if the table has none."""
         return self.metadata.name_mapping()
 
     @property
     def spec_ids(self) -> frozenset[int]:
-        """The partition specs its data files were written in."""
+        """The ids of the partition specs of its data files."""
         listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id
@@ -287,7 +287,7 @@ class TableVersion:
 
     @property
     def live_spec_ids(self) -> frozenset[int]:
-        """The partition specs its data files and delete files were written in."""
+        """The ids of the partition specs of its data files and delete files."""
         listed = manifests.manifests_of(self.snapshot, self.io)
         return frozenset(
             each.partition_spec_id for each in listed if manifests.has_live_files(each)
@@ -309,12 +309,12 @@ class TableVersion:
         columns: Sequence[str] | None = None,
         partitions: Collection[PartitionKey] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows file by file, at most `BATCH_ROWS` a batch, without deleted ones.
+        """Yield the rows file by file, at most `BATCH_ROWS` per batch, without deleted rows.
 
         Raises:
             CorruptFileError: If a page does not match its checksum or a file cannot be decoded.
             UnfitFileError: If a column or a value of a file does not fit the table.
-            UnsupportedTableError: If rows are deleted by value: engines read those.
+            UnsupportedTableError: If there are equality deletes, which only engines apply.
             ValueError: If a column does not exist.
 
         """
@@ -351,7 +351,7 @@ class TableVersion:
         return hash((self.metadata.table_uuid, self.snapshot_id))
 
 
-# few versions: a file with 15 columns takes 6 KB here, and a long-lived process sees many versions
+# few versions: a file of 15 columns takes 6 KB here, and a long-lived process reads many versions
 @lru_cache(maxsize=8)
 def _all_files(version: TableVersion) -> tuple[FileEntry, ...]:
     return _read_files(version, lambda _: True)
@@ -383,12 +383,12 @@ def read_entry(
     table: str,
     mapping: NameMapping | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read the rows of one file that are not deleted, as `read_file` does.
+    """Read the live rows of one file, like `read_file`.
 
     Raises:
         CorruptFileError: If the file or one of its delete files is missing or damaged.
         UnfitFileError: If a column or a value of it does not fit `wanted`.
-        UnsupportedTableError: If rows are deleted by value.
+        UnsupportedTableError: If there are equality deletes.
 
     """
     if not entry.deletes:
@@ -412,9 +412,9 @@ def read_file(
 ) -> Iterator[pa.RecordBatch]:
     """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
 
-    Fields are found by id, not by name, at every depth: see `project`. What the file does not have
-    is null. `mapping` says by name which columns are which, in files that carry no ids. Times of
-    the old type INT96 are read in microseconds, which reach beyond the year 9999.
+    Fields are resolved by id, not by name, at every depth: see `Projection`. Missing fields are
+    null. `mapping` maps names to ids for files without ids. Times of the deprecated type INT96 are
+    read in microseconds, which cover years beyond 9999.
 
     Raises:
         CorruptFileError: If the file is missing or damaged.
@@ -439,7 +439,7 @@ def read_file(
                     fitted = projection.apply(batch)
                 yield fitted
             if rows != footer.num_rows:
-                # a page's checksum does not cover its header: one bit there makes pyarrow skip it
+                # a page's checksum does not cover its header: a flipped bit there skips the page
                 detail = f"{rows} of its {footer.num_rows} rows were found"
                 raise CorruptFileError(path, detail)
     except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:

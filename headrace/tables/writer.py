@@ -1,4 +1,4 @@
-"""Data files: written by one recipe, described for the committer, not yet part of any snapshot."""
+"""Write data files by one recipe and describe them for the committer; no snapshot has them yet."""
 
 import contextlib
 from collections.abc import Generator, Iterable
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
 
 OPEN_PARTITIONS_MAX = 128
-PENDING_BYTES_MAX = 256 * 1024 * 1024  # of rows that wait for their row group, all partitions
+PENDING_BYTES_MAX = 256 * 1024 * 1024  # buffered rows of all partitions
 
 
 def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tuple[DataFile, ...]:
-    """Write rows as data files of `table`, one file a partition, without committing them.
+    """Write rows to data files of `table`, one file per partition, without committing them.
 
     Rows keep their order inside a partition. Columns are matched by name; a missing optional column
-    is null. The files are on disk (fsynced) when this returns. If it raises, files already written
-    belong to no snapshot and readers never see them.
+    is null. The files are fsynced when this returns. If it raises, files already written belong to
+    no snapshot, and readers never see them.
 
     Raises:
         ContractError: If a required column is missing or null, a column is unknown, or a value does
@@ -54,15 +54,15 @@ def write_batches(table: "LakeTable", batches: Iterable[pa.RecordBatch]) -> tupl
 class TableWriter:
     """Routes rows to one open Parquet file per partition.
 
-    Its files are named `<write id>-<number>.parquet`; clean-up leaves them alone while this process
-    lives, until a commit takes them or they are discarded.
+    Its files are named `<write id>-<number>.parquet`. Clean-up does not remove them while this
+    process runs, until they are committed or discarded.
 
     Args:
-        table: Where the files are to belong.
+        table: The table that the files are for.
         target_bytes: Start another file of a partition once one has this size on disk; a file may
-            exceed it by one row group. By default what the table's own property says; if it says
-            nothing, a partition has one file.
-        sort_order_id: The table's sort order that the rows come in, recorded with each file.
+            exceed it by one row group. By default the table's property; without one, a partition
+            gets a single file.
+        sort_order_id: The id of the sort order of the rows, recorded with each file.
 
     """
 
@@ -95,7 +95,7 @@ class TableWriter:
 
     @property
     def spec_id(self) -> int:
-        """The partition spec it writes in."""
+        """The id of the partition spec it writes in."""
         return self._table.metadata.default_spec_id
 
     def write(
@@ -103,7 +103,7 @@ class TableWriter:
     ) -> None:
         """Add rows; they are buffered up to one row group per partition.
 
-        With `partition` they are known to belong there, and nobody looks.
+        With `partition`, all rows must belong to it; this is not checked.
 
         Raises:
             ContractError: See `write_batches`.
@@ -122,7 +122,7 @@ class TableWriter:
             self._bound_memory()
 
     def roll(self) -> None:
-        """Close every open file; rows of their partitions that come later start new ones."""
+        """Close every open file; later rows of the same partitions start new files."""
         with self._storage():
             for key in list(self._open):
                 self._close_one(key)
@@ -157,7 +157,7 @@ class TableWriter:
     def _file_of(self, key: partitions.PartitionKey) -> "_PartitionFile":
         if key not in self._open:
             if len(self._open) >= OPEN_PARTITIONS_MAX:
-                # closing the longest-open one bounds memory; its partition may get another
+                # close the longest-open file to bound memory; its partition may get another one
                 self._close_one(next(iter(self._open)))
             self._open[key] = _PartitionFile(
                 self._table,
@@ -174,7 +174,7 @@ class TableWriter:
             max(self._open.values(), key=lambda file: file.pending_bytes).flush()
 
     def _next_name(self) -> str:
-        if not self._write_id:  # the announcement comes before the first file, never after
+        if not self._write_id:  # the intent must be recorded before the first file is written
             self._write_id = intents.begin(
                 self._lake.registry, table=self._name, location=self._table.location()
             )
@@ -191,7 +191,9 @@ class TableWriter:
 
     def _close_one(self, key: partitions.PartitionKey) -> None:
         file = self._open[key].close(sort_order_id=self._sort_order_id)
-        del self._open[key]  # not before: one that could not be closed is still to be removed
+        del self._open[
+            key
+        ]  # only after closing: a file that failed to close must still be discarded
         self.files = (*self.files, file)
 
     def __exit__(
@@ -243,7 +245,7 @@ class _PartitionFile:
 
     @property
     def _row_group_rows(self) -> int:
-        """How many rows like those that wait make a row group."""
+        """How many rows like the buffered ones fill a row group."""
         rows, limit = self._recipe.row_group_rows, self._recipe.row_group_bytes
         if limit is None or not self.pending_bytes:
             return rows
@@ -251,11 +253,11 @@ class _PartitionFile:
 
     @property
     def bytes_written(self) -> int:
-        """Bytes on disk so far, without the rows that wait for their row group."""
+        """Bytes on disk so far, without buffered rows."""
         return self._stream.tell()
 
     def flush(self) -> None:
-        """Write the rows that wait as a row group, though it is not full."""
+        """Write the buffered rows as a row group, even if it is not full."""
         self._flush(keep_tail=False)
 
     def _flush(self, *, keep_tail: bool) -> None:
@@ -267,7 +269,7 @@ class _PartitionFile:
             writer = self._writer = self._writer or self._start(rows)
             writer.write_table(rows.slice(0, whole), row_group_size=row_group_rows)
         tail = rows.slice(whole)
-        # a slice of one batch would keep the whole batch alive until the next flush
+        # a slice would keep its whole batch in memory until the next flush
         self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
         self._pending_rows = tail.num_rows
         self.pending_bytes = sum(batch.nbytes for batch in self._pending)
@@ -303,7 +305,7 @@ class _PartitionFile:
         )
 
     def discard(self) -> None:
-        """Remove the file, however little of it could be written."""
+        """Delete the file, even if it is incomplete."""
         ends = (
             [self._stream.close]
             if self._writer is None
@@ -326,8 +328,8 @@ def describe(
 ) -> DataFile:
     """Build the manifest entry of a Parquet file from its footer.
 
-    Bounds stand in it only where every row group with values of the column has them: a text above
-    4 KB leaves its row group without, and those of the others would hide it from readers.
+    It has bounds of a column only if every row group with values of it has them: a text above 4 KB
+    leaves its row group without bounds, and those of the others would hide it from readers.
     """
     iceberg_schema = table.schema()
     statistics = data_file_statistics_from_parquet_metadata(
@@ -350,21 +352,21 @@ def describe(
         key_metadata=None,
         **said,
     )
-    file.spec_id = table.metadata.default_spec_id  # it is no argument
+    file.spec_id = table.metadata.default_spec_id  # not a constructor argument
     return file
 
 
 def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBatch:
-    """Give a batch exactly the table's columns, types and order.
+    """Convert a batch to exactly the table's columns, types and order.
 
     Raises:
-        ContractError: Naming the column that is missing, unknown, null or does not fit.
+        ContractError: If a column is missing, unknown, null or does not fit; it names the column.
 
     """
     names = batch.schema.names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ContractError(table, f"column `{twice}` is there more than once")
+        raise ContractError(table, f"column `{twice}` occurs more than once")
     unknown = [name for name in names if name not in wanted.names]
     if unknown:
         raise ContractError(table, f"it has no column `{unknown[0]}`")
@@ -384,7 +386,7 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
 
 
 def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
-    if column.null_count == len(column):  # SQL's bare `null` has a type that casts to nothing
+    if column.null_count == len(column):  # an untyped SQL `null` has a type that cannot be cast
         return pa.nulls(len(column), field.type)
     both_times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(field.type)
     if both_times and (column.type.tz is None) != (field.type.tz is None):
@@ -392,7 +394,7 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
     if pa.types.is_integer(field.type) and pa.types.is_floating(column.type):
         raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}")
     if pa.types.is_floating(field.type) and pa.types.is_decimal(column.type):
-        # a HUGEINT sum arrives as decimal(38, 0): storing it as double would lose digits silently
+        # a HUGEINT sum arrives as decimal(38, 0); storing it as double would silently lose digits
         raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}: cast it")
     try:
         return column.cast(field.type)

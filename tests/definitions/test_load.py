@@ -80,7 +80,7 @@ def test_a_key_that_does_not_exist_names_the_line_and_the_key_that_was_meant(fol
         ("fields:", "known_at: {after: 1s}\nfields:", "6  `after` is not a field of `known_at`"),
         ("fields:", "allowed_lateness: 5\nfields:", "6  `allowed_lateness`: `5` is not a duration"),
         ("fields:", 'version: "1"\nfields:', "6  `version` is `1`, but must be a whole number"),
-        ("fields:", "format: csv\nfields:", "6  `format` is there twice"),
+        ("fields:", "format: csv\nfields:", "6  `format` occurs twice"),
         ("  click_id:", "  _source_offset:", "`_source_offset` is a row coordinate"),
         ("  click_id:", "  _partition:", "7  `fields._partition`: `_partition` is a name that Ice"),
         ("  click_id:", "  _change_reason:", "`_change_reason` is a name that Iceberg keeps"),

@@ -1,1 +1,1 @@
-"""Changes of a table's columns and partitioning, decided from metadata alone; `tables/alter.py` lands them."""
+"""Plan changes of columns and partitioning from metadata alone; `tables/alter.py` commits them."""

@@ -1,9 +1,9 @@
-"""Deciding how a table becomes what a declaration says: only additive and widening changes.
+"""Plan how to align a table with its declaration, by adding and widening columns only.
 
-A change that a person made by hand (`alter.py`) is never undone: a declaration that still says what
-was before is refused, and the error names the change. A dropped column does not come back empty, a
-renamed one does not get a twin. The one rename that a declaration makes is that of row coordinates
-by their former names.
+Explicit changes (`alter.py`) are never undone: a declaration that does not reflect them is refused,
+and the error names the change. A dropped column does not come back empty, and a renamed one is not
+added again under its old name. The only columns that a declaration renames are row coordinates with
+their former names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ from headrace.tables.evolution.steps import (
 def plan_declared(
     metadata: TableMetadata, wanted: pa.Schema, *, terms: Sequence[partitions.Term], table: str
 ) -> tuple[SchemaStep, ...]:
-    """Decide the steps from a table's columns to the declared ones; none if they agree. Pure.
+    """Plan the steps from a table's columns to the declared ones; empty if they agree. Pure.
 
-    Columns that are no longer declared stay, optional.
+    Undeclared columns stay and become optional.
 
     Args:
-        metadata: The table as it is.
+        metadata: The current metadata of the table.
         wanted: The declared columns.
         terms: The declared partitioning.
-        table: What to call the table in errors.
+        table: Name of the table in errors.
 
     Raises:
-        ContractError: If the partitioning differs, or for a narrowing, a change of kind, a new
-            required column, or a column that was dropped or renamed.
+        ContractError: If the partitioning differs, if a type is narrowed or changed otherwise, if a
+            new column is required, or if a declared column was dropped or renamed.
 
     """
     refuse_other_partitions(metadata, terms, table=table)
-    # what is wanted as tables keep it: large strings, small integers and milliseconds do not exist
+    # `wanted` in Iceberg's types, which have no large strings, small integers or milliseconds
     wanted = schema.to_arrow(schema.to_iceberg(wanted, table=table))
     have = schema.to_arrow(metadata.schema())
     renamed = _renamed(have, wanted)
@@ -60,10 +60,10 @@ def plan_declared(
 def refuse_other_partitions(
     metadata: TableMetadata, terms: Sequence[partitions.Term], *, table: str
 ) -> None:
-    """Refuse a partitioning other than the table's, whose coordinates may have former names.
+    """Refuse a declared partitioning that differs from the table's; coordinates may be renamed.
 
     Raises:
-        ContractError: Naming both.
+        ContractError: If the partitioning differs; it names both.
 
     """
     renamed = renamed_coordinates(metadata.schema().column_names)
@@ -101,7 +101,7 @@ def _column(
 
 
 def _renamed(have: pa.Schema, wanted: pa.Schema) -> dict[str, str]:
-    """Find the coordinates that the table has by their former names and the declaration by today's."""
+    """Find row coordinates that have former names in the table and current ones in `wanted`."""
     found = renamed_coordinates(have.names)
     return {
         old: new for old, new in found.items() if new in wanted.names and old not in wanted.names
@@ -109,9 +109,9 @@ def _renamed(have: pa.Schema, wanted: pa.Schema) -> dict[str, str]:
 
 
 def former_names(metadata: TableMetadata) -> dict[str, str | None]:
-    """Find names of columns in older schemas that none has now. Pure.
+    """Find column names of older schemas that are unused now. Pure.
 
-    Returns what each is called now, None for a column that was dropped.
+    Returns the current name of each column, None for a dropped one.
     """
     now = {field.field_id: field.name for field in metadata.schema().fields}
     former: dict[str, str | None] = {}

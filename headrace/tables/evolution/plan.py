@@ -1,4 +1,4 @@
-"""Deciding what steps make of a table's columns and partitioning, from its metadata alone."""
+"""Plan the effect of alter steps on a table's columns and partitioning, from metadata alone."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +34,15 @@ _DONE: Mapping[type[SchemaStep], str] = {
     WidenColumn: WIDEN,
     MakeOptional: RELAX,
 }
-_ROOT = -1  # the parent of a table's own columns, to pyiceberg's name mappings
+_ROOT = -1  # the parent of top-level columns in pyiceberg's name mappings
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlterPlan:
-    """What steps would make of a table; false if it is that way already.
+    """The effect of alter steps on a table; falsy if nothing changes.
 
-    `schema`, `spec` and `name_mapping` are None where they stay as they are. `made_from` tells whether the table
-    changed since: its identity, and the ids of its schema and partition spec.
+    `schema`, `spec` and `name_mapping` are None if unchanged. `made_from` is the state it was
+    planned from: the table's identity, and the ids of its schema and partition spec.
     """
 
     table: str
@@ -71,18 +71,18 @@ def plan_alter(
     deleted_by: Collection[int] = (),
     roles: Mapping[int, tuple[Role, ...]] | None = None,
 ) -> AlterPlan:
-    """Decide what `steps`, taken in order, make of a table. Pure.
+    """Plan the effect of `steps`, applied in order. Pure.
 
     Args:
-        metadata: The table as it is.
-        steps: What is asked for.
-        table: What to call the table in errors.
-        deleted_by: Ids of columns whose values tell which rows are deleted, in equality deletes.
-        roles: What columns must not lose their place for, if not all that `roles_of` finds.
+        metadata: The current metadata of the table.
+        steps: The requested changes.
+        table: Name of the table in errors.
+        deleted_by: Ids of columns used by equality deletes.
+        roles: The roles of columns to protect; by default all that `roles_of` finds.
 
     Raises:
-        AlterRefusedError: If a step would lose or misread rows, takes a column something depends
-            on, or names what is not there; the message says what is allowed.
+        AlterRefusedError: If a step would lose or misread rows, affects a column that something
+            depends on, or names a column that does not exist; the message says what is allowed.
         InvalidNameError: If a new name is not a plain lower-case identifier.
 
     """
@@ -115,18 +115,18 @@ def plan_alter(
 
 
 def state_of(metadata: TableMetadata) -> tuple[str, int, int]:
-    """Tell a table's identity, schema and partition spec, for `AlterPlan.made_from`."""
+    """Return a table's identity, schema id and spec id, for `AlterPlan.made_from`."""
     return str(metadata.table_uuid), metadata.current_schema_id, metadata.default_spec_id
 
 
 def _spec_of(
     metadata: TableMetadata, schema: Schema, by: Sequence[str], *, table: str
 ) -> PartitionSpec:
-    """Build a spec whose fields keep the ids and names they had in older ones, as readers expect."""
+    """Build a spec whose fields keep their ids and names from older specs, as readers expect."""
     terms = tuple(partitions.Term.parse(text) for text in by)
     repeated = {str(term) for term in terms if terms.count(term) > 1}
     if repeated:
-        raise AlterRefusedError(table, f"`{repeated.pop()}` is there twice")
+        raise AlterRefusedError(table, f"`{repeated.pop()}` occurs twice")
     try:
         wanted = partitions.spec_of(terms, schema, table=table)
     except ContractError as error:
@@ -183,12 +183,12 @@ def _refuse_unfit_partitions(
         source = columns.get(each.name)
         is_plain = isinstance(each.transform, IdentityTransform | VoidTransform)
         if source is not None and not (is_plain and source == each.source_id):
-            detail = f"`{each.name}` is the name of a partition field, so no column can have it"
+            detail = f"`{each.name}` is the name of a partition field, so a column cannot have it"
             raise AlterRefusedError(table, detail)
 
 
 def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, table: str) -> None:
-    """Keep the names by which files without field ids are read to the columns that had them."""
+    """Refuse a name that files without field ids use for a different column."""
     if isinstance(step, AddColumn):
         path, own = step.path, None
     elif isinstance(step, RenameColumn):
@@ -203,7 +203,7 @@ def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, ta
 
 
 def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:
-    """Let a mapping know the names of `after`, besides those it knows."""
+    """Add the names of `after` to a name mapping."""
     old, new = fields_by_id(before), fields_by_id(after)
     renamed = {i: f for i, f in new.items() if i in old and old[i].name != f.name}
     added: dict[int, list[NestedField]] = {}

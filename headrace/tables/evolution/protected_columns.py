@@ -16,7 +16,7 @@ DROP, RENAME, WIDEN, RELAX = "dropped", "renamed", "widened", "made optional"
 
 @dataclass(frozen=True)
 class Role:
-    """What a column is to the table, and what must not be done to it because of that."""
+    """What a column is used for, and which changes that use forbids."""
 
     what: str
     forbids: frozenset[str]
@@ -25,10 +25,10 @@ class Role:
 def roles_of(
     metadata: TableMetadata, *, deleted_by: Collection[int] = ()
 ) -> Mapping[int, tuple[Role, ...]]:
-    """Find the roles of every column that has one, by field id. Pure.
+    """Find the roles of all columns that have one, by field id. Pure.
 
-    A column of an older partition spec counts, and one that rows are `deleted_by`: other readers
-    fail, and DuckDB 1.5 ends its process, on files whose partition or delete column is gone.
+    Columns of older partition specs and of equality deletes (`deleted_by`) count: on files whose
+    partition or delete column is gone, other readers fail, and DuckDB 1.5 crashes.
     """
     return _together((*_of_format(metadata, deleted_by), *_by_name(metadata)))
 
@@ -36,9 +36,9 @@ def roles_of(
 def roles_by_id(
     metadata: TableMetadata, *, deleted_by: Collection[int] = ()
 ) -> Mapping[int, tuple[Role, ...]]:
-    """Find the roles that belong to a column's id, whatever it is called. Pure.
+    """Find the roles that are tied to a column's id, not to its name. Pure.
 
-    Those that belong to a name are kept by a change that leaves a column of that name.
+    A change that leaves some column of the same name keeps the roles that are tied to the name.
     """
     return _together(_of_format(metadata, deleted_by))
 

@@ -1,6 +1,6 @@
 """Edits of an Iceberg schema, one per kind of change; pure, at any depth, and strict.
 
-Every edit gives a schema that rows of the one before read right in, by field id.
+After every edit, rows of the previous schema are read correctly by field id.
 """
 
 import difflib
@@ -39,10 +39,10 @@ _Edit = Callable[[list[NestedField]], list[NestedField]]
 
 
 def edit(schema: Schema, step: SchemaStep, *, last_column_id: int, table: str) -> Schema:
-    """Take one step. Pure. New fields get ids above `last_column_id`, in order.
+    """Apply one step. Pure. New fields get ids above `last_column_id`, in order.
 
     Raises:
-        AlterRefusedError: If the step would lose or misread rows, or names what is not there.
+        AlterRefusedError: If the step would lose or misread rows, or names an unknown column.
         InvalidNameError: If a new name is not a plain lower-case identifier.
 
     """
@@ -51,7 +51,7 @@ def edit(schema: Schema, step: SchemaStep, *, last_column_id: int, table: str) -
 
 @dataclass(frozen=True, kw_only=True)
 class _At:
-    """A field, and the struct it is in; `parent` is None for a column of the table itself."""
+    """A field and its struct; `parent` is None for a top-level column."""
 
     field: NestedField
     path: str
@@ -96,7 +96,7 @@ class _Editor:
     def _check_name(self, name: str, *, is_column: bool) -> None:
         plain_name(name, kind="column name")
         if is_column and is_reserved(name):
-            self._refuse(f"`{name}` is a name that Iceberg keeps for its metadata columns")
+            self._refuse(f"`{name}` is reserved by Iceberg for a metadata column")
 
     def _drop(self, step: DropColumn) -> Schema:
         at = self._member(step.path, verb="dropped")
@@ -147,7 +147,7 @@ class _Editor:
         if not schemas.is_wider(schemas.arrow_type(found), schemas.arrow_type(new)):
             self._refuse(
                 f"`{step.path}` is {found.field_type} and cannot become {wider}: older values would "
-                f"not read as they were; allowed are {_WIDENINGS}"
+                f"be read differently; allowed are {_WIDENINGS}"
             )
         return self._replaced(_with(found, field_type=wider))
 
@@ -161,37 +161,37 @@ class _Editor:
         return self._replaced(_with(found, required=False))
 
     def _find(self, path: str) -> NestedField:
-        # not `find_field` alone: it also takes short forms, which two fields may share
+        # not `find_field` alone: it also accepts short forms, which may be ambiguous
         found = id_of_path(self._schema, path)
         if found is None or self._schema.find_column_name(found) != path:
             paths = [self._schema.find_column_name(i) or "" for i in self._schema.field_ids]
             near = difflib.get_close_matches(path, paths, n=1)
             hint = f"did you mean `{near[0]}`? " if near else ""
             listed = ", ".join(f"`{each}`" for each in sorted(paths)[:_LISTED_MAX])
-            self._refuse(f"it has no column `{path}`; {hint}there are {listed}")
+            self._refuse(f"it has no column `{path}`; {hint}it has {listed}")
         self._refuse_key(path)
         return self._schema.find_field(found)
 
     def _member(self, path: str, *, verb: str) -> _At:
-        """Find a column of the table or of a struct; what a list or map is made of is neither."""
+        """Find a top-level column or a struct field; elements of lists and maps are refused."""
         found = self._find(path)
         parent_path = path.rpartition(".")[0]
         parent = self._find(parent_path) if parent_path else None
         if parent is not None and not isinstance(parent.field_type, StructType):
-            self._refuse(f"`{path}` belongs to what `{parent_path}` is and cannot be {verb}")
+            self._refuse(f"`{path}` is part of the type of `{parent_path}` and cannot be {verb}")
         siblings = _children(self._schema, parent)
         return _At(field=found, path=path, parent=parent, siblings=tuple(siblings))
 
     def _refuse_taken(self, name: str, others: Iterable[NestedField], *, path: str) -> None:
         for other in others:
-            if other.name.casefold() == name.casefold():  # engines do not tell them apart
+            if other.name.casefold() == name.casefold():  # engines ignore case
                 self._refuse(f"there is a column `{path}` already, of type {other.field_type}")
 
     def _refuse_key(self, path: str) -> None:
         while path:
             parent_path, _, name = path.rpartition(".")
             if name == "key" and isinstance(self._schema.find_type(parent_path), MapType):
-                self._refuse(f"`{path}` is the key of a map, which tells its entries apart")
+                self._refuse(f"`{path}` is the key of a map, and keys cannot change")
             path = parent_path
 
     def _refuse(self, detail: str) -> NoReturn:
@@ -221,7 +221,7 @@ def _children(schema: Schema, parent: NestedField | None) -> tuple[NestedField, 
 
 
 def _no_struct(found: NestedField, path: str, *, name: str) -> str:
-    detail = f"`{path}` is no struct, so it has no columns"
+    detail = f"`{path}` is not a struct, so it has no columns"
     if isinstance(found.field_type, ListType):
         return f"{detail}; for those of its elements write `{path}.element.{name}`"
     if isinstance(found.field_type, MapType):
@@ -234,7 +234,7 @@ def _with(found: NestedField, **changes: object) -> NestedField:
 
 
 def _replace(found: NestedField, new: NestedField) -> NestedField:
-    """Put `new` where a field of its id is, in `found` or in what `found` is made of."""
+    """Replace the field with the id of `new` by `new`, in `found` or below it."""
     if found.field_id == new.field_id:
         return new
     kind = found.field_type

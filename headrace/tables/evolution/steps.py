@@ -1,4 +1,4 @@
-"""The changes of a table that a person may ask for; what one prints is what it will do.
+"""The steps that alter a table; printing a step describes its effect.
 
 A path names a field as Iceberg does: `city`, `address.city`, `items.element.price`,
 `labels.value`.
@@ -28,12 +28,12 @@ class DropColumn:
     path: str
 
     def __str__(self) -> str:
-        return f"drop `{self.path}`: its values stay in older files and snapshots, unseen"
+        return f"drop `{self.path}`: its values stay in older files and snapshots, hidden"
 
 
 @dataclass(frozen=True)
 class RenameColumn:
-    """Give a column another name in the struct it is in."""
+    """Rename a column within its struct."""
 
     path: str
     to: str = field(kw_only=True)
@@ -44,7 +44,7 @@ class RenameColumn:
 
 @dataclass(frozen=True)
 class MoveColumn:
-    """Move a column to the start of its struct, or beside another one of it."""
+    """Move a column to the start of its struct, or before or after another one."""
 
     path: str
     where: Literal["first", "before", "after"] = field(kw_only=True)
@@ -57,7 +57,7 @@ class MoveColumn:
 
 @dataclass(frozen=True)
 class WidenColumn:
-    """Widen a column's type; a column that is as wide already stays."""
+    """Widen a column's type; does nothing if it is that wide already."""
 
     path: str
     type: pa.DataType = field(kw_only=True)
@@ -68,7 +68,7 @@ class WidenColumn:
 
 @dataclass(frozen=True)
 class MakeOptional:
-    """Allow null in a column; an optional one stays."""
+    """Allow null in a column; does nothing if it is optional already."""
 
     path: str
 
@@ -78,13 +78,13 @@ class MakeOptional:
 
 @dataclass(frozen=True)
 class Repartition:
-    """Partition what is written from now on by these terms, as in `day(event_time)`; () for none."""
+    """Partition new files by these terms, as in `day(event_time)`; () for no partitioning."""
 
     by: tuple[str, ...]
 
     def __str__(self) -> str:
         wanted = ", ".join(self.by) or "nothing"
-        return f"partition by {wanted}: files there are keep the spec they have"
+        return f"partition by {wanted}: existing files keep their spec"
 
 
 SchemaStep = AddColumn | DropColumn | RenameColumn | MoveColumn | WidenColumn | MakeOptional

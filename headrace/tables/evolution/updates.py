@@ -1,4 +1,4 @@
-"""What a planned change of columns or partitioning asks of the catalog, and of a table in memory."""
+"""The catalog updates of a planned alteration, and its effect on a table in memory."""
 
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -28,7 +28,7 @@ _LAST = -1  # "the one just added", in updates that set a schema or spec
 
 
 def updates_of(plan: AlterPlan, metadata: TableMetadata) -> tuple[TableUpdate, ...]:
-    """Build the updates that make a plan true. Pure."""
+    """Build the updates that apply a plan. Pure."""
     updates: list[TableUpdate] = []
     if plan.schema is not None:
         known = [each.schema_id for each in metadata.schemas if each == plan.schema]
@@ -63,7 +63,7 @@ def _renamed(before: Schema, after: Schema) -> dict[str, str]:
 
 
 def requirements_of(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
-    """Require that nobody changed columns or partitioning, or took an id of either. Pure."""
+    """Require that columns, partitioning and their last assigned ids are unchanged. Pure."""
     return (
         AssertCurrentSchemaId.model_validate({"current-schema-id": metadata.current_schema_id}),
         AssertLastAssignedFieldId.model_validate(
@@ -77,7 +77,7 @@ def requirements_of(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
 
 
 def is_true(plan: AlterPlan, metadata: TableMetadata) -> bool:
-    """Whether a table is what a plan makes of it. Pure."""
+    """Whether a table already has the state that a plan leads to. Pure."""
     if str(metadata.table_uuid) != plan.made_from[0]:
         return False
     schema_fits = plan.schema is None or plan.schema == metadata.schema()
@@ -85,7 +85,7 @@ def is_true(plan: AlterPlan, metadata: TableMetadata) -> bool:
 
 
 def altered(current: Table, plan: AlterPlan) -> Table:
-    """Return the table as a plan makes it, in memory; the catalog knows nothing of it.
+    """Return the table with a plan applied in memory; the catalog is not changed.
 
     Raises:
         CommitConflictError: If columns or partitioning changed since the plan was made.
