@@ -79,8 +79,10 @@ def test_after_an_error_an_iterator_is_not_at_its_end(plan: FilePlan) -> None:
         batches = iter(loader)
         next(batches)
         Path(plan.files[1].path).unlink()
-        with pytest.raises(CorruptFileError, match="backup"):
+        with pytest.raises(CorruptFileError) as refusal:
             list(batches)
+        assert refusal.value.path == plan.files[1].path
+        assert refusal.value.remedy
         with pytest.raises(EpochBrokenOffError):
             next(batches)
 
@@ -102,7 +104,7 @@ def test_a_dataloader_may_iterate_it_but_not_in_workers(plan: FilePlan) -> None:
         alone = DataLoader(Wrapped(loader), batch_size=None)
         assert flat(numbers(list(alone))) == list(range(30))
         workers = DataLoader(Wrapped(loader), batch_size=None, num_workers=2)
-        with pytest.raises(LoaderNotSharableError, match="threads"):
+        with pytest.raises(LoaderNotSharableError):
             list(workers)
 
 
@@ -110,5 +112,5 @@ def test_a_dataloader_may_iterate_it_but_not_in_workers(plan: FilePlan) -> None:
 def test_a_loader_is_not_copied(
     loader: SampleLoader, share: Callable[[SampleLoader], object]
 ) -> None:
-    with pytest.raises(LoaderNotSharableError, match="threads"):
+    with pytest.raises(LoaderNotSharableError):
         share(loader)

@@ -111,10 +111,12 @@ def test_a_position_of_another_order_spec_or_file_plan_is_refused(
         with pytest.raises(LoaderStateError) as refusal:
             other.load_state_dict(state)
         assert refusal.value.what == what
-    with pytest.raises(LoaderStateError, match="missing"):
+    with pytest.raises(LoaderStateError) as lacking:
         loader(plan).load_state_dict({"epoch": 1})
-    with pytest.raises(LoaderStateError, match="-3"):
+    assert lacking.value.saved == "missing"
+    with pytest.raises(LoaderStateError) as negative:
         loader(plan).load_state_dict({**state, "samples_in_epoch": -3})
+    assert negative.value.saved == -3
 
 
 CHILD = """

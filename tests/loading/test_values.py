@@ -169,9 +169,9 @@ def test_a_null_label_weight_or_key_is_refused_by_name(tmp_path: Path, role: str
     plan = one_file(tmp_path, {"a": pa.array([1.0, 2.0]), "b": pa.array([1, None], pa.int64())})
     named: dict[str, Any] = {role: ["b"] if role == "label" else "b"}
     spec = FeatureSpec(dense=["a"], **named)
-    with pytest.raises(NullValueError, match="`b` is null in 1 rows") as refusal:
+    with pytest.raises(NullValueError) as refusal:
         only_batch(plan, spec)
-    assert refusal.value.column == "b"
+    assert (refusal.value.column, refusal.value.rows) == ("b", 1)
 
 
 def test_a_column_unknown_or_of_the_wrong_type_is_refused_before_any_decoding(
@@ -209,8 +209,9 @@ def test_a_file_older_than_a_column_reads_it_as_missing(tmp_path: Path) -> None:
     batch = only_batch(plan, FeatureSpec(sparse=["a", "w"], dense=["b"]))
     assert batch.dense.tolist() == [[0.0], [0.0], [9.0]]
     assert batch.sparse["w"].tolist() == [-1, -1, hash_text("x")]
-    with pytest.raises(NullValueError, match=r"0\.parquet"):
+    with pytest.raises(NullValueError) as refusal:
         only_batch(plan, FeatureSpec(sparse=["a"], label=["b"]))
+    assert (refusal.value.column, refusal.value.path) == ("b", old.path)
 
 
 def test_a_flipped_byte_is_a_named_error_and_never_a_wrong_value(tmp_path: Path) -> None:
@@ -238,17 +239,18 @@ def test_a_missing_truncated_or_replaced_file_is_named(tmp_path: Path) -> None:
     middle = Path(plan.files[1].path)
     good = middle.read_bytes()
     other = pq.read_table(plan.files[0].path)
-    for damage, said in (
-        (lambda: middle.write_bytes(good[:-20]), "001.parquet"),
-        (lambda: write_file(middle, other, row_groups=[5]), "the plan says"),
-        (middle.unlink, "is not there"),
+    for damage in (
+        lambda: middle.write_bytes(good[:-20]),
+        lambda: write_file(middle, other, row_groups=[5]),
+        middle.unlink,
     ):
         damage()
         with SampleLoader(plan, spec=ALL, batch_size=5) as loader:
             batches = iter(loader)
             next(batches)
-            with pytest.raises(CorruptFileError, match=said):
+            with pytest.raises(CorruptFileError) as refusal:
                 list(batches)
+            assert refusal.value.path == str(middle)
 
 
 def test_a_batch_moves_to_a_device(tmp_path: Path) -> None:

@@ -219,16 +219,16 @@ def _clustering(state: TableState) -> HealthPart:
 def _orphans(state: TableState) -> HealthPart:
     held = state.orphan_bytes
     if state.shared:
-        finding = "not looked for: by `gc.enabled` others may share its files"
+        finding = "not searched: with `gc.enabled=false`, other tables may share the files"
         return HealthPart(name="orphan bytes", finding=finding)
     if held is None:
-        return HealthPart(name="orphan bytes", finding="not looked for yet")
-    files = f"{state.orphan_files.value:,} files, " if state.orphan_files else ""
+        return HealthPart(name="orphan bytes", finding="not searched yet")
+    files = f"{counted(state.orphan_files.value, 'file')}, " if state.orphan_files else ""
     at = dt.datetime.fromtimestamp(held.measured_at_ms / 1000, dt.UTC)
     share = held.value / max(1, held.value + state.layout.bytes)
     return HealthPart(
         name="orphan bytes",
-        finding=f"{files}{size_text(held.value)} that nothing needs, as of {at:%Y-%m-%d %H:%M} UTC",
+        finding=f"{files}{size_text(held.value)} of orphan files, as of {at:%Y-%m-%d %H:%M} UTC",
         penalty=round(_ORPHANS_WEIGHT * share),
         gain=f"{size_text(held.value)} of disk space" if held.value else "",
         gain_bytes=held.value,
@@ -245,7 +245,7 @@ def _metadata(state: TableState) -> HealthPart:
     return HealthPart(
         name="metadata bytes",
         finding=f"metadata of {size_text(held)}, manifests of {size_text(listed)}"
-        + (", with nothing that limits their growth" if limits.properties else ""),
+        + ("; no property limits their growth" if limits.properties else ""),
         penalty=min(
             _METADATA_WEIGHT,
             round(_METADATA_WEIGHT * excess / (8 * _METADATA_BYTES_FINE))

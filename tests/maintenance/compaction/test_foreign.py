@@ -213,8 +213,9 @@ def test_files_that_nobody_can_tell_the_columns_of_are_refused_by_name(
     with table.transaction() as transaction:
         transaction.remove_properties("schema.name-mapping.default")
     before = table.metadata.current_snapshot_id
-    with pytest.raises(UnfitFileError, match="no field id"):
+    with pytest.raises(UnfitFileError) as refusal:
         hr.compact(table).apply()
+    assert refusal.value.path == str(tmp_path / "old-0.parquet")
     assert table.refresh().metadata.current_snapshot_id == before
 
 
@@ -258,5 +259,6 @@ def test_tables_that_are_none_of_a_catalog_or_of_another_version_are_refused(
         hr.compact(old)
     catalog.create_namespace("My Db")
     odd = catalog.create_table(("My Db", "events"), SCHEMA)
-    with pytest.raises(InvalidNameError, match="`My Db`"):
+    with pytest.raises(InvalidNameError) as refusal:
         hr.compact(odd)
+    assert refusal.value.name == "My Db"

@@ -149,12 +149,12 @@ def test_orphan_bytes_say_when_they_were_measured_and_before_that_that_nobody_lo
     table = events_table(lake)
     add(table, [1])
     (before,) = [each for each in health(table).parts if each.name == "orphan bytes"]
-    assert (before.finding, before.penalty) == ("not looked for yet", 0)
+    assert (before.finding, before.penalty) == ("not searched yet", 0)
     for name, value in ((ORPHAN_BYTES, 3 * MIB), (ORPHAN_FILES, 12)):
         lake.registry.record_measure("raw.events", name, value, measured_at_ms=NOW_MS)
     worst = health(table).worst
     assert worst is not None
-    assert worst.finding == "12 files, 3.0 MiB that nothing needs, as of 2024-05-01 12:00 UTC"
+    assert worst.finding == "12 files, 3.0 MiB of orphan files, as of 2024-05-01 12:00 UTC"
     assert worst.gain_bytes == 3 * MIB
 
 
