@@ -346,7 +346,7 @@ def test_maintenance_looks_for_orphans_once_a_day_and_leaves_taking_them_to_a_pe
         intents.landed(lake.registry, left)  # as if its writer had ended
         first = maintain(lake, cold_after_s=FINISHED)
         assert [each.action.kind for each in first.results] == [Kind.FIND_ORPHANS]
-        assert "1 file, " in first.results[0].detail
+        assert "1 orphan file, " in first.results[0].detail
         second = maintain(lake, cold_after_s=FINISHED)
         assert not second.results
         (waiting,) = second.plan.waiting
