@@ -242,9 +242,7 @@ class CurrentSpec:
         def is_picked(file: DataFile) -> bool:
             if file.spec_id != self.spec_id:
                 self.key_of(file)
-            record = (
-                file.partition
-            )  # compared in stored form, as most files of a manifest do not match
+            record = file.partition  # compared as stored: most files of a manifest do not match
             return tuple([record[at] for at in columns]) in records
 
         return is_picked

@@ -112,9 +112,7 @@ class FeatureSpec:
             for name in names:
                 found: pa.DataType = schema.field(name).type
                 if not fits(found):
-                    msg = (
-                        f"column `{name}` of {source} is {found}; in this role it must be {allowed}"
-                    )
+                    msg = f"column `{name}` of {source} is {found}; here it must be {allowed}"
                     raise FeatureSpecError(msg)
 
 
