@@ -11,12 +11,11 @@ from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.definitions.properties import STREAM_PROPERTY
 from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
-from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
 from headrace.tables.history.ancestry import Ancestry
-from headrace.tables.history.changes import changes
+from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -223,20 +222,19 @@ def _plan_days(
     inputs: Mapping[str, int],
     pinned: Mapping[TableName, int | None],
 ) -> RebuildPlan:
-    touched: set[PartitionKey] = set()
+    dirty: set[dt.date] = set()
+    undated = False
     for name, since in changed.items():
         try:
-            touched |= changes(lake.table(name), since=since, until=pinned[name]).partitions
+            days = changed_days(changes(lake.table(name), since=since, until=pinned[name]))
         except SnapshotNotFoundError:
             reason = f"`{name}` has lost the snapshot of the last build"
             return RebuildPlan(mode="all", reason=reason, inputs=inputs)
-    dirty: set[dt.date] = set()
-    for key in touched:
-        day = key[0] if len(key) == 1 else None
-        if not isinstance(day, dt.date):
-            reason = "an input that is not partitioned by day changed"
-            return RebuildPlan(mode="all", reason=reason, inputs=inputs)
-        dirty.add(day)
+        undated |= days is None
+        dirty |= days or frozenset()
+    if undated:
+        reason = "an input that is not partitioned by day changed"
+        return RebuildPlan(mode="all", reason=reason, inputs=inputs)
     if not dirty:
         return RebuildPlan(mode="none", reason="inputs hold the same rows", inputs=inputs)
     write, read = spread(dirty, reach_days=request.reach_days)

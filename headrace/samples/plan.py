@@ -13,7 +13,7 @@ from headrace.samples.partition import Pinned, reach
 from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
-from headrace.tables.history.changes import changes
+from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -189,15 +189,13 @@ class _Judge:
         self, name: str, column: str, *, since: int | None, until: int | None
     ) -> frozenset[dt.date] | None:
         """Find which days changed; None if that is unknown, so that every day may have changed."""
-        if until is None or self._versions[name].partition_by != (f"day({column})",):
+        if until is None:
             return None
         try:
-            found = changes(self._lake.table(name), since=since, until=until).partitions
+            found = changes(self._lake.table(name), since=since, until=until)
         except (SnapshotNotFoundError, UnsupportedTableError):
-            return (
-                None  # rolled back, recreated or repartitioned: the changes in between are unknown
-            )
-        return frozenset(key[0] for key in found if isinstance(key[0], dt.date))
+            return None  # rolled back, recreated or repartitioned: the changes are unknown
+        return changed_days(found, column=column)
 
     def _may_mature(self, label: ResolvedLabel, day: dt.date, build: Build) -> bool:
         """Whether the watermark moved within the time in which windows of this day end."""

@@ -1,15 +1,13 @@
 """Decides what a publication reads, from what happened to its view since the published snapshot."""
 
 import datetime as dt
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from headrace.definitions.feature_view import FeatureView
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
-from headrace.iceberg.partitions import PartitionKey
 from headrace.serving.store import ViewState
-from headrace.tables.history.changes import Changes, changes
+from headrace.tables.history.changes import Changes, changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -83,18 +81,9 @@ def _days_to_read(
     """List the days to read again; None means all, where the days are not known."""
     if not found.partitions:
         return None if found.operations else before.held_back
-    days = _as_days(found.partitions, view.partition_by, declared.event_time)
-    if days is None:
+    days = changed_days(found, column=declared.event_time)
+    if days is None or (None,) in found.partitions:
         return None
     if not _is_append(found) and set(view.partitions) <= found.partitions:
         return None  # every remaining partition was rewritten
     return tuple(sorted({*days, *before.held_back}))
-
-
-def _as_days(
-    partitions: Collection[PartitionKey], partition_by: Sequence[str], event_time: str
-) -> tuple[dt.date, ...] | None:
-    if tuple(partition_by) != (f"day({event_time})",):
-        return None
-    days = [key[0] for key in partitions if len(key) == 1 and isinstance(key[0], dt.date)]
-    return tuple(sorted(days)) if len(days) == len(partitions) else None

@@ -1,5 +1,6 @@
 """The changes of a table between two snapshots, for incremental computations."""
 
+import datetime as dt
 from dataclasses import dataclass
 
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
@@ -19,13 +20,15 @@ from headrace.tables.version import FileEntry
 class Changes:
     """The commits after `since` up to `until`, oldest first, without compactions.
 
-    `partitions` are the partitions in which rows were added, changed or removed.
+    `partitions` are the partitions in which rows were added, changed or removed; their keys follow
+    `partition_by`.
     """
 
     since: int | None
     until: int | None
     operations: tuple[str, ...]
     partitions: frozenset[PartitionKey]
+    partition_by: tuple[str, ...]
 
     def __bool__(self) -> bool:
         return bool(self.operations)
@@ -82,7 +85,26 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
         until=last,
         operations=tuple(record.operation for record in seen),
         partitions=keys,
+        partition_by=tuple(str(term) for term in terms),
     )
+
+
+def changed_days(found: Changes, *, column: str | None = None) -> frozenset[dt.date] | None:
+    """Return the days in which rows changed; None if the partitions do not say, so any may have.
+
+    Args:
+        found: The changes of a table.
+        column: The time whose days are asked for: None unless the table is partitioned by its day
+            alone. Rows without a time are in no day. If no column is given, every partition that
+            changed must be one date, whatever column it is from.
+
+    """
+    if column is not None:
+        if found.partition_by != (f"day({column})",):
+            return None
+        return frozenset(key[0] for key in found.partitions if isinstance(key[0], dt.date))
+    days = {key[0] for key in found.partitions if len(key) == 1 and isinstance(key[0], dt.date)}
+    return frozenset(days) if len(days) == len(found.partitions) else None
 
 
 def added_files(
