@@ -74,7 +74,7 @@ def _as_if_taken(lake: "Lake", stream: "Stream", *, files: int) -> int:
     from headrace.definitions.properties import OFFSETS_PREFIX
     from headrace.ingest.positions import Positions
     from headrace.ingest.run import ingest
-    from headrace.ingest.sources.base import Position, Seen
+    from headrace.ingest.sources.base import Position, Seen, SourcePartition
     from headrace.ingest.sources.fingerprint import Fingerprint
     from headrace.tables.commits.operations import move_properties
 
@@ -88,7 +88,7 @@ def _as_if_taken(lake: "Lake", stream: "Stream", *, files: int) -> int:
             status = (lake.settings.data_dir / name).stat()
             fingerprint = str(Fingerprint.of(handle, status.st_size))
         seen = Seen(status.st_ctime_ns, status.st_ino)
-        found = found.moved(name, Position(1, status.st_size, fingerprint, seen))
+        found = found.moved({SourcePartition(name): Position(1, status.st_size, fingerprint, seen)})
     offsets = {OFFSETS_PREFIX + stream.name: json.dumps(found.offsets(), sort_keys=True)}
     move_properties(table, lambda _: found.files() | offsets)
     return files

@@ -20,14 +20,14 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     """Check every declaration of the lake; all problems are shown, each with its file and line."""
     from headrace.config import Settings
     from headrace.definitions.load import inspect_declarations
-    from headrace.ingest.sources.files import FileSource
+    from headrace.ingest.sources.open import open_source
 
     settings = Settings.load()
     found = inspect_declarations(settings)
     warnings = [
         f"warning: stream `{stream.name}`: {missing}"
         for stream in found.streams.values()
-        if (missing := FileSource(stream, data_dir=settings.data_dir).missing())
+        if (missing := open_source(stream, settings).missing())
     ]
     warnings += [f"warning: {text}" for text in _lost_models(settings, found)]
     out = output_of(output)

@@ -5,29 +5,69 @@ from collections.abc import Mapping
 from headrace.errors.base import LakeError
 
 
-class SourceFileError(LakeError):
+class SourceError(LakeError):
+    """A stream's source cannot be read, or is not what its contract or its table says."""
+
+
+class SourceFileError(SourceError):
     """An input file is not what its stream's contract says; nothing of it was ingested."""
 
     def __init__(self, path: str, detail: str) -> None:
-        self.path = path
+        self.path, self.detail = path, detail
         super().__init__(
             f"`{path}` cannot be ingested: {detail}; nothing of it was taken, "
             "replace or move it and run the ingest again"
         )
 
 
-class SourceChangedError(LakeError):
+class SourceChangedError(SourceError):
     """An input file is no longer what was taken from it."""
 
     def __init__(self, path: str, detail: str) -> None:
-        self.path = path
+        self.path, self.detail = path, detail
         super().__init__(
             f"`{path}` changed after it was ingested: {detail}; the rows taken are kept, nothing new "
             "was. Put the file back as it was, or give the new one another name"
         )
 
 
-class SourceLedgerError(LakeError):
+class UnknownSourceError(SourceError):
+    """A contract declares a kind of source that this version does not have."""
+
+    def __init__(self, stream: str, *, kind: str) -> None:
+        self.stream, self.kind = stream, kind
+        super().__init__(
+            f"the source of `{stream}` is of a kind that this version does not read (`{kind}`); "
+            "nothing was ingested. Declare `source: {files: …}`, or install a version that reads it"
+        )
+
+
+class SourceOrderError(SourceError):
+    """A source returned a record at an offset that is taken already, or in the wrong order."""
+
+    def __init__(self, source: str, *, partition: int, expected: int, found: int) -> None:
+        self.source, self.partition, self.expected, self.found = source, partition, expected, found
+        super().__init__(
+            f"`{source}`, partition {partition}: offset {found} was read where {expected} or a later "
+            "one was due; nothing of this batch was committed. Run the ingest again, it continues "
+            "from the table; if the error returns, the source's reader is at fault"
+        )
+
+
+class SourceStalledError(SourceError):
+    """A source returned nothing for a long time, though its end was not reached."""
+
+    retryable = True
+
+    def __init__(self, stream: str, *, stalled_s: float) -> None:
+        self.stream, self.stalled_s = stream, stalled_s
+        super().__init__(
+            f"the source of `{stream}` returned nothing for {stalled_s:g} s, though it has more; what "
+            "was read before is committed. Check that the source can be reached and run the ingest again"
+        )
+
+
+class SourceLedgerError(SourceError):
     """The registry has lost which sources a stream had taken."""
 
     def __init__(self, seal: int) -> None:
@@ -39,7 +79,7 @@ class SourceLedgerError(LakeError):
         )
 
 
-class UnknownFieldsError(LakeError):
+class UnknownFieldsError(SourceError):
     """A source has fields that its stream's contract does not declare, and refuses."""
 
     def __init__(self, stream: str, *, path: str, fields: tuple[str, ...], named: str) -> None:

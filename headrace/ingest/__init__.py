@@ -1,4 +1,4 @@
-"""From sources to stream tables: decode, contract, dead letters, fenced commit.
+"""From sources to stream tables: read, decode, check the contract, commit rows and dead letters once.
 
-Sources, decoders and the contract know nothing of tables; `run` alone commits.
+Sources and decoders know no tables. `open_batch` alone commits, `run` decides when.
 """

@@ -1,17 +1,19 @@
-"""The dead-letter table: every record that could not become a row, whole, with the reason and its line."""
+"""The dead-letter table: records that could not become rows, with the reason and the line."""
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import TableName
+from headrace.ingest.coordinates import coordinates_of
 from headrace.ingest.decoding.decoded import Violation
-from headrace.ingest.sources.base import Records, Split
+from headrace.ingest.sources.base import Records, SourcePartition
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -33,24 +35,28 @@ SCHEMA = pa.schema(
 
 
 def open_table(lake: OpenLake) -> LakeTable:
-    """Return the dead-letter table, created on first use; it is partitioned by stream."""
+    """Return the dead-letter table, which is created on first use and partitioned by stream."""
     return declare_table(lake, TABLE, SCHEMA, partition_by=("stream",))
 
 
 def rows_of(
-    records: Records, violations: Mapping[int, Violation], *, stream: Stream, split: Split
+    records: Records, violations: Mapping[int, Violation], *, stream: Stream
 ) -> pa.RecordBatch:
-    """Make the dead letters of one micro-batch, in the order of the records."""
+    """Return the dead letters of one micro-batch, in the order of the records.
+
+    Args:
+        records: The micro-batch.
+        violations: Why records are refused, by their place in it.
+        stream: The contract.
+
+    """
     order = sorted(violations)
     found = [violations[at] for at in order]
     count = len(order)
     columns = {
         "stream": pa.repeat(stream.name, count),
         "contract_version": pa.array([stream.version] * count, pa.int32()),
-        "_source": pa.repeat(split.source, count),
-        "_source_partition": pa.array([split.partition] * count, pa.int32()),
-        "_source_offset": pa.array([records.first_offset + at for at in order], pa.int64()),
-        "_source_time": pa.array([split.source_time] * count, TIMESTAMP),
+        **coordinates_of(records, np.array(order, dtype=np.int64)),
         "error_code": [violation.code for violation in found],
         "field": pa.array([violation.field for violation in found], pa.string()),
         "reason": [violation.reason for violation in found],
@@ -61,14 +67,17 @@ def rows_of(
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
 
-def committed_offsets(table: LakeTable, stream: Stream, *, source: str, since: int) -> set[int]:
-    """Read which records of a source, from offset `since` on, are dead letters already."""
-    columns = ("_source", "_source_offset")
+def committed_offsets(
+    table: LakeTable, stream: Stream, *, partition: SourcePartition, since: int
+) -> set[int]:
+    """Return the offsets of a partition, from `since` on, whose records are dead letters already."""
+    columns = COORDINATES.names[:3]
     found: set[int] = set()
     for batch in table.head().batches(columns=columns, partitions=[(stream.name,)]):
-        for row in batch.to_pylist():
-            if row["_source"] == source and row["_source_offset"] >= since:
-                found.add(row["_source_offset"])
+        values = (batch.column(name).to_pylist() for name in columns)
+        for source, number, offset in zip(*values, strict=True):
+            if (source, number) == partition and offset >= since:
+                found.add(offset)
     return found
 
 
@@ -78,7 +87,7 @@ def _source_lines(records: Records, order: Sequence[int]) -> list[int] | list[No
 
 
 def _raw(records: Records, order: Sequence[int]) -> list[bytes]:
-    """Give the bytes of records; a columnar record has none of its own and is written as JSON."""
+    """Return the bytes of records; columnar records have none and are written as JSON."""
     if records.rows is None:
         return [records.lines[at][:RAW_BYTES_MAX] for at in order]
     rows = records.rows.take(pa.array(order, pa.int64()))
@@ -88,7 +97,7 @@ def _raw(records: Records, order: Sequence[int]) -> list[bytes]:
 
 
 def _printable(column: pa.Array) -> pa.Array:
-    """Turn text into bytes: text that is not UTF-8 could not be shown."""
+    """Convert text to bytes: text that is not UTF-8 cannot be converted to Python."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,16 +12,17 @@ from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions
-from headrace.ingest.sources.base import Position, Source
-from headrace.ingest.sources.files import FileSource
+from headrace.ingest.sources.base import Position, Source, SourcePartition
+from headrace.ingest.sources.open import open_source
 from headrace.tables.lake import OpenLake
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What was taken from one split, or from all of a stream's."""
+    """What one run took of one partition of a source, such as a file."""
 
     source: str
+    partition: int = 0
     rows: int = 0
     dead_letters: int = 0
     late_rows: int = 0
@@ -28,9 +30,10 @@ class Taken:
     reasons: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def __add__(self, more: "Taken") -> "Taken":
-        """Add what else was taken from the same split."""
+        """Add what else was taken of the same partition."""
         return Taken(
             source=self.source,
+            partition=self.partition,
             rows=self.rows + more.rows,
             dead_letters=self.dead_letters + more.dead_letters,
             late_rows=self.late_rows + more.late_rows,
@@ -43,15 +46,26 @@ class Taken:
 class IngestResult:
     """What one run took from a stream's sources; all of it is committed.
 
-    `same_content` names, for each source taken, others that were taken up to the same bytes: a file
-    that was renamed, copied or linked, whose rows are there once for each name. `undeclared_fields`
-    are those of this run's records, `absent_fields` those that no record had so far. `missing` says
-    why there is no source at all. `refusal` is the error to end with if too many records were refused.
+    Args:
+        stream: The stream's name.
+        table: The stream's table.
+        splits: What was taken of each partition; one commit may hold several.
+        commits: How many commits the run made to the stream's table.
+        watermark: The time up to which the stream is complete.
+        same_content: For each file taken, other files of the same content: one that was renamed,
+            copied or linked, whose rows are in the table once for each name.
+        undeclared_fields: Fields of this run's records that the contract does not declare, with the
+            number of records.
+        absent_fields: Declared fields that no record had so far.
+        missing: Why there is no source at all, if so.
+        refusal: The error to end with, if too many records were refused.
+
     """
 
     stream: str
     table: TableName
     splits: tuple[Taken, ...]
+    commits: int
     watermark: datetime | None
     same_content: Mapping[str, tuple[str, ...]]
     undeclared_fields: Mapping[str, int]
@@ -76,22 +90,28 @@ class IngestResult:
 
     @property
     def late_rows(self) -> int:
-        """Rows that were older than the watermark when they came."""
+        """Rows that were older than the watermark when they were taken."""
         return sum(split.late_rows for split in self.splits)
-
-    @property
-    def commits(self) -> int:
-        """Commits to the stream's table."""
-        return sum(split.commits for split in self.splits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamStatus:
     """How far a stream is ingested.
 
-    `sources_waiting` have something to take; `sources_unfinished` only a last line that waits for its
-    newline; `sources_missing` says why there is none at all. `undeclared_fields` counts records that
-    have a field nobody declared (JSON: of those looked at); no record has the `absent_fields`.
+    Args:
+        stream: The stream's name.
+        table: The stream's table.
+        rows: Rows in the table.
+        dead_letters: Refused records of the stream.
+        sources_taken: How many files or partitions something was taken of.
+        sources_waiting: Those with something to take.
+        sources_unfinished: Files whose only new line waits for its newline.
+        sources_missing: Why there is no source at all, if so.
+        undeclared_fields: Fields that the contract does not declare, with the number of records that
+            had them (of JSON records: of those sampled).
+        absent_fields: Declared fields that no record had so far.
+        watermark: The time up to which the stream is complete.
+
     """
 
     stream: str
@@ -108,14 +128,21 @@ class StreamStatus:
 
 
 def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
-    """Read how far a stream is ingested; changes nothing."""
-    source = source or FileSource(stream, data_dir=lake.settings.data_dir)
+    """Read how far a stream is ingested; changes nothing.
+
+    Raises:
+        SourceError: If the source cannot be reached, or the registry lost which files were taken.
+
+    """
+    source = source or open_source(stream, lake.settings)
     version = lake.table(stream.table).head() if lake.exists(stream.table) else None
     positions = None
     if version is not None:
         table = lake.table(stream.table)
         positions = Positions.read(table, version.properties, stream=stream.name)
-    look = source.look(_nothing if positions is None else positions.of)
+    positions_of = _nothing if positions is None else positions.of
+    with closing(source.open(positions_of, rows_per_commit=1)) as reader:
+        found = reader.status()
     use = FieldUse.none() if version is None else FieldUse.read(version, stream)
     dead = 0
     if lake.exists(dead_letters.TABLE):
@@ -127,9 +154,9 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
         rows=0 if version is None else version.row_count,
         dead_letters=dead,
         sources_taken=0 if positions is None else positions.count,
-        sources_waiting=tuple(split.source for split in look.splits),
-        sources_unfinished=look.unfinished,
-        sources_missing=look.missing,
+        sources_waiting=tuple(each.key for each in found.waiting),
+        sources_unfinished=tuple(each.key for each in found.unfinished),
+        sources_missing=found.missing,
         undeclared_fields=use.unknown(stream),
         absent_fields=use.absent(stream),
         watermark=watermark.as_time(watermark.read(version.properties) if version else None),
@@ -137,12 +164,12 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
 
 
 def most_first(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Add up counts, the greatest first."""
+    """Add up counts; the greatest comes first."""
     total: Counter[str] = Counter()
     for each in counts:
         total.update(each)
     return dict(total.most_common())
 
 
-def _nothing(_: Collection[str]) -> Mapping[str, Position]:
+def _nothing(_: Collection[SourcePartition]) -> Mapping[SourcePartition, Position]:
     return {}

@@ -14,7 +14,13 @@ import pyarrow.parquet as pq
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
-from headrace.ingest.sources.base import Position, PositionsOf
+from headrace.ingest.sources.base import (
+    Position,
+    PositionsOf,
+    Records,
+    SourcePartition,
+    consecutive,
+)
 
 SUFFIX = {"json": "jsonl", "csv": "csv", "parquet": "parquet"}
 FIELDS: dict[str, dict[str, Any]] = {
@@ -206,9 +212,21 @@ EXPECTED: dict[str, Any] = {
 }
 
 
+def records_of(lines: Sequence[bytes], *, first: int = 0, header: tuple[str, ...] = ()) -> Records:
+    """Records of one partition whose offsets have no gaps."""
+    return Records(
+        partition=SourcePartition("things/a"),
+        offsets=consecutive(first, len(lines)),
+        end=Position(first + len(lines)),
+        times=datetime(2019, 11, 24, tzinfo=UTC),
+        lines=lines,
+        header=header,
+    )
+
+
 def positions_of(**taken: Position) -> PositionsOf:
     """How far `things/<name>` were taken; `a_jsonl` is `a.jsonl`."""
-    found = {f"things/{name.replace('_', '.')}": at for name, at in taken.items()}
+    found = {SourcePartition(f"things/{name.replace('_', '.')}"): at for name, at in taken.items()}
     return lambda _: found
 
 

@@ -17,9 +17,8 @@ from headrace.definitions.stream import Stream
 from headrace.errors import LakeError
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.decode import decode
-from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.sources.files import FileSource
-from tests.ingest.factories import FIELDS, csv_line, json_line, thing
+from tests.ingest.factories import FIELDS, csv_line, json_line, records_of, thing
 from tests.processes import CONTEXT
 
 CPU_S_MAX = 60  # some odd records took minutes once; all of them together take about one second
@@ -221,7 +220,7 @@ def _judge(
 def _outcome(
     stream: Stream, lines: list[bytes], header: tuple[str, ...]
 ) -> tuple[list[int], dict[int, str]]:
-    records = Records(first_offset=0, end=Position(), lines=lines, header=header)
+    records = records_of(lines, header=header)
     checked = check(decode(records, stream), stream)
     checked.rows.validate(full=True)
     refused = {at: violation.code for at, violation in checked.violations.items()}

@@ -15,7 +15,7 @@ from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.decoding.lines import LineDecoder
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import Position, Records
+from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.files import FileSource
 from tests.amounts import examples
 from tests.ingest.factories import (
@@ -28,6 +28,7 @@ from tests.ingest.factories import (
     json_line,
     make_stream,
     positions_of,
+    records_of,
     rows_of,
     write_things,
 )
@@ -125,7 +126,7 @@ def test_whole_batches_and_single_records_are_judged_alike(
     good = json_line(other={"x": [1]}) if format_ == "json" else csv_line() + b",other"
     header = (*FIELDS, "other") if format_ == "csv" else ()
     lines = data.draw(st.lists(_mangled(good), min_size=1, max_size=3))
-    records = Records(first_offset=0, end=Position(), lines=lines, header=header)
+    records = records_of(lines, header=header)
     at_once = check(decode(records, stream), stream)
 
     with pytest.MonkeyPatch.context() as patch:

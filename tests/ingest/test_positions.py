@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -12,7 +13,8 @@ from headrace.errors import FencedError, SourceLedgerError
 from headrace.ingest import dead_letters, positions
 from headrace.ingest.positions import OPEN_MAX
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import Look, PositionsOf, Records, Split
+from headrace.ingest.sources.base import PositionsOf, Records
+from headrace.ingest.sources.file_splits import Look, Split
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import IngestResult, status
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
@@ -183,33 +185,29 @@ def test_a_kill_between_a_seal_and_its_commit_changes_nothing(lake: Lake) -> Non
     assert audit(lake, STREAM) == counts | {"things/x.jsonl": 2, "things/y.jsonl": 2}
 
 
-class _OvertakenBeforeEach:
-    """A source where, before each split is read, a rival takes some of what there is, or all."""
+class _OvertakenBeforeEach(FileSource):
+    """A source where, before each file is read, a rival takes some of what there is, or all."""
 
     def __init__(self, lake: Lake, *, rival_takes: int) -> None:
-        self._lake, self._count = lake, rival_takes
-        self._inner = FileSource(STREAM, data_dir=lake.settings.data_dir)
+        super().__init__(STREAM, data_dir=lake.settings.data_dir)
+        self._lake, self._rival = lake, _FirstOnly(lake, rival_takes)
 
-    def look(self, positions_of: PositionsOf) -> Look:
-        return self._inner.look(positions_of)
-
-    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
+    def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
         with Lake.open(self._lake.settings) as rival:
-            ingest(rival, STREAM, source=_FirstOnly(self._inner, self._count))
-        yield from self._inner.read(split, rows_per_commit=rows_per_commit)
+            ingest(rival, STREAM, source=self._rival)
+        yield from super().read(split, rows_per_commit=rows_per_commit)
 
 
-class _FirstOnly:
-    """A source that shows its first splits only."""
+class _FirstOnly(FileSource):
+    """A source that shows its first files only."""
 
-    def __init__(self, inner: FileSource, count: int) -> None:
-        self._inner, self._count = inner, count
+    def __init__(self, lake: Lake, count: int) -> None:
+        super().__init__(STREAM, data_dir=lake.settings.data_dir)
+        self._count = count
 
-    def look(self, positions_of: PositionsOf) -> Look:
-        return Look(splits=self._inner.look(positions_of).splits[: self._count])
-
-    def read(self, split: Split, *, rows_per_commit: int) -> Iterator[Records]:
-        return self._inner.read(split, rows_per_commit=rows_per_commit)
+    def look(self, positions: PositionsOf) -> Look:
+        found = super().look(positions)
+        return replace(found, splits=found.splits[: self._count], unchanged={})
 
 
 @pytest.mark.parametrize("rival_takes", [4])

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.decode import decode
-from headrace.ingest.sources.base import Position, Records
 from headrace.ingest.values import NOT_EXACT, convert, holds
 from tests.amounts import examples
-from tests.ingest.factories import json_line, make_stream
+from tests.ingest.factories import json_line, make_stream, records_of
 
 
 def one(value: object, wanted: pa.DataType, kind: pa.DataType | None = None) -> object:
@@ -114,7 +113,7 @@ def test_whole_numbers_become_floating_ones_exactly_or_are_refused_in_every_form
     for value in ("%d", "[1,%d]"):
         name = "y" if value == "%d" else "ys"
         lines = [json_line(**{name: "@"}).replace(b'"@"', (value % n).encode()) for n in numbers]
-        records = Records(first_offset=0, end=Position(), lines=lines)
+        records = records_of(lines)
         stream = make_stream("json", more_fields=fields)
         checked = check(decode(records, stream), stream)
         codes = {at: found.code for at, found in checked.violations.items()}
@@ -125,7 +124,7 @@ def test_numbers_with_a_point_become_the_nearest_floating_one() -> None:
     assert one("9007199254740993.0", pa.float64()) == 9007199254740992.0
     line = json_line().replace(b'"x": 0.5', b'"x": 9007199254740993.0')
     stream = make_stream("json")
-    checked = check(decode(Records(first_offset=0, end=Position(), lines=[line]), stream), stream)
+    checked = check(decode(records_of([line]), stream), stream)
     assert checked.rows.column("x").to_pylist() == [9007199254740992.0]
 
 

@@ -1,30 +1,62 @@
-"""The watermark never goes back, and is the latest event less the lateness."""
+"""The watermark never goes back, and waits for the slowest active partition."""
 
 from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.ingest import watermark
+from headrace.ingest.sources.base import SourcePartition
+from headrace.ingest.watermark import Watermark, as_time, read
 
 TIMES = st.one_of(st.none(), st.integers(-(10**15), 10**15))
+LATENESS = st.timedeltas(timedelta(0), timedelta(days=30))
+SLOW, FAST = SourcePartition("topic", 0), SourcePartition("topic", 1)
 
 
-@given(TIMES, st.lists(TIMES, max_size=20), st.timedeltas(timedelta(0), timedelta(days=30)))
-def test_it_is_the_greatest_of_all_batches_in_any_order(
+@given(TIMES, st.lists(TIMES, max_size=20), LATENESS)
+def test_of_files_it_is_the_greatest_of_all_batches_in_any_order(
     start: int | None, batches: list[int | None], lateness: timedelta
 ) -> None:
-    reached, before = start, start
-    for latest in batches:
-        reached = watermark.advance(reached, latest_event_us=latest, allowed_lateness=lateness)
-        assert before is None or (reached is not None and reached >= before)
-        before = reached
+    mark = Watermark(reached_us=start)
+    for number, latest in enumerate(batches):
+        before, file = mark.reached_us, SourcePartition(f"f{number}")
+        newest = {} if latest is None else {file: latest}
+        mark = mark.advanced(newest, active=[file], allowed_lateness=lateness)
+        assert before is None or (mark.reached_us is not None and mark.reached_us >= before)
     late_us = lateness // timedelta(microseconds=1)
     known = [latest - late_us for latest in batches if latest is not None]
-    assert reached == max([*known, *([] if start is None else [start])], default=None)
+    reached = max([*known, *([] if start is None else [start])], default=None)
+    assert mark.reached_us == reached
+
+
+def reached(mark: Watermark, **newest_us: int) -> Watermark:
+    names = {"slow": SLOW, "fast": FAST}
+    return mark.advanced(
+        {names[name]: at for name, at in newest_us.items()},
+        active=[SLOW, FAST],
+        allowed_lateness=timedelta(microseconds=5),
+    )
+
+
+def test_it_waits_for_the_slowest_active_partition() -> None:
+    mark = reached(Watermark(reached_us=None), slow=100, fast=900)
+    assert mark.reached_us == 95
+    mark = reached(mark, fast=2_000)
+    assert mark.reached_us == 95
+    mark = reached(mark, slow=1_000, fast=1_500)  # the newest counts, not the last
+    assert mark.reached_us == 995
+
+
+def test_an_active_partition_without_events_holds_it_and_an_idle_one_does_not() -> None:
+    mark = reached(Watermark(reached_us=None), fast=900)
+    assert mark.reached_us is None
+    mark = mark.advanced({}, active=[FAST], allowed_lateness=timedelta(0))
+    assert mark.reached_us == 900
+    assert mark.advanced({}, active=[], allowed_lateness=timedelta(0)).reached_us == 900
 
 
 def test_it_reads_back_from_properties() -> None:
-    assert watermark.read(watermark.note(-5)) == -5
-    assert watermark.read(watermark.note(None)) is None
-    assert watermark.as_time(2**62) is None
+    assert Watermark.read(Watermark(reached_us=-5).note()).reached_us == -5
+    assert Watermark.read(Watermark(reached_us=None).note()).reached_us is None
+    assert read({}) is None
+    assert as_time(2**62) is None

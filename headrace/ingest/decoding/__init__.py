@@ -1,1 +1,1 @@
-"""From records, as a source has them, to columns; a record that does not decode becomes a violation."""
+"""From records to columns; a record that cannot be decoded becomes a violation."""

@@ -1,4 +1,7 @@
-"""From records as read to columns, whatever the format."""
+"""Decodes records of any format to columns."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +13,31 @@ from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.decoding.row_bytes import rows_beyond
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records
 
+Decoder = Callable[[Records, Stream], Decoded]
+
 
 def decode(records: Records, stream: Stream) -> Decoded:
-    """Decode one micro-batch; never raises for what a record holds."""
-    if records.rows is not None:
-        return _decode_rows(records.rows, stream)
-    if stream.format == "csv":
-        return CsvDecoder(stream, records.header).decode(records.lines)
+    """Decode one micro-batch by the stream's format; never raises for what a record holds."""
+    return DECODERS[stream.format](records, stream)
+
+
+def _decode_csv(records: Records, stream: Stream) -> Decoded:
+    return CsvDecoder(stream, records.header).decode(records.lines)
+
+
+def _decode_json(records: Records, stream: Stream) -> Decoded:
     return JsonDecoder(stream).decode(records.lines)
+
+
+def _decode_columns(records: Records, stream: Stream) -> Decoded:
+    if records.rows is None:  # the end of a file
+        return Decoded(index=np.empty(0, np.int64), columns={}, violations={})
+    return _decode_rows(records.rows, stream)
+
+
+DECODERS: Mapping[str, Decoder] = MappingProxyType(
+    {"csv": _decode_csv, "json": _decode_json, "parquet": _decode_columns}
+)
 
 
 def _decode_rows(batch: pa.RecordBatch, stream: Stream) -> Decoded:

@@ -1,1 +1,1 @@
-"""Where records come from: sources, their positions, and cutting them into records."""
+"""Where records come from: `base` is the seam, `open` chooses a source, each kind has its module."""

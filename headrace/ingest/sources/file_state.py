@@ -64,7 +64,7 @@ def _state(path: Path, status: os.stat_result, start: Position) -> FileState:
     if status.st_size != start.bytes:
         return FileState.OTHER
     if start.bytes == 0:
-        return FileState.OTHER if start.records else FileState.TAKEN
+        return FileState.OTHER if start.offset else FileState.TAKEN
     if not start.fingerprint or start.seen == _marks(status):
         return FileState.TAKEN
     try:

@@ -7,8 +7,7 @@ from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import MALFORMED, Violation
 from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.decoding.lines import LineDecoder
-from headrace.ingest.sources.base import Position, Records
-from tests.ingest.factories import FIELDS, csv_line, json_line, make_stream
+from tests.ingest.factories import FIELDS, csv_line, json_line, make_stream, records_of
 
 LINES = 5_000
 BROKEN_AT = (0, 1_234, 4_999)
@@ -34,7 +33,7 @@ def test_a_broken_line_sends_only_its_neighbours_the_slow_way(
 
     monkeypatch.setattr(decoder, "one", counted)
     header = () if is_json else tuple(FIELDS)
-    records = Records(first_offset=0, end=Position(), lines=lines, header=header)
+    records = records_of(lines, header=header)
     decoded = decode(records, make_stream(format_))
 
     assert set(decoded.violations) == set(BROKEN_AT)
@@ -47,6 +46,6 @@ def test_a_broken_line_sends_only_its_neighbours_the_slow_way(
 def test_a_byte_order_mark_within_a_file_stays_in_its_value_wherever_a_batch_begins() -> None:
     lines = [csv_line(id=f"\ufeff{at}") for at in range(3)]
     for at in range(3):
-        records = Records(first_offset=at, end=Position(), lines=lines[at:], header=tuple(FIELDS))
+        records = records_of(lines[at:], first=at, header=tuple(FIELDS))
         decoded = decode(records, make_stream("csv"))
         assert decoded.columns["id"].to_pylist() == [f"\ufeff{n}" for n in range(at, 3)]

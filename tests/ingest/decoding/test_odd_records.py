@@ -17,7 +17,7 @@ from headrace.ingest.contract import Checked, check
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.run import ingest
 from headrace.ingest.sources import parquet_batches
-from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records
+from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.csv_record import CsvRecordError, split_long, split_record
 from tests.amounts import examples
 from tests.ingest.factories import (
@@ -27,6 +27,7 @@ from tests.ingest.factories import (
     dead_of,
     json_line,
     make_stream,
+    records_of,
     rows_of,
 )
 from tests.ingest.odd_records import (
@@ -235,5 +236,5 @@ def put(data_dir: Path) -> Path:
 def _judged(format_: str, line: bytes) -> Checked:
     stream = make_stream(format_)
     header = tuple(FIELDS) if format_ == "csv" else ()
-    records = Records(first_offset=0, end=Position(), lines=[line], header=header)
+    records = records_of([line], header=header)
     return check(decode(records, stream), stream)

@@ -17,7 +17,7 @@ from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest import positions
 from headrace.ingest.run import ingest
 from headrace.ingest.sources import file_state
-from headrace.ingest.sources.base import Position
+from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.status import status
@@ -145,11 +145,11 @@ def source_of(format_: str, data_dir: Path, *, read_bytes: int = 4096) -> FileSo
     return FileSource(STREAMS[format_], data_dir=data_dir, read_bytes=read_bytes)
 
 
-def taken_of(format_: str, data_dir: Path) -> dict[str, Position]:
+def taken_of(format_: str, data_dir: Path) -> dict[SourcePartition, Position]:
     """Take all there is, and tell how far that was."""
     source = source_of(format_, data_dir)
     return {
-        split.source: list(source.read(split, rows_per_commit=10))[-1].end
+        split.partition: list(source.read(split, rows_per_commit=10))[-1].end
         for split in source.look(lambda _: {}).splits
     }
 
@@ -292,7 +292,7 @@ class _World:
             path.unlink()
         self._folder, self._format = folder, format_
         self._content: dict[str, bytes] = {}
-        self._positions: dict[str, Position] = {}
+        self._positions: dict[SourcePartition, Position] = {}
         self._prefix: dict[str, bytes] = {}  # what was taken of a file
         self._taken: list[tuple[str, int, bytes]] = []
 
@@ -333,10 +333,12 @@ class _World:
         try:
             for split in look.splits:
                 for records in source.read(split, rows_per_commit=1000):
-                    self._positions[split.source] = records.end
+                    self._positions[split.partition] = records.end
                     self._taken += [
-                        (split.source, records.first_offset + at, line)
-                        for at, line in enumerate(records.lines)
+                        (split.source, offset, line)
+                        for offset, line in zip(
+                            records.offsets.tolist(), records.lines, strict=True
+                        )
                     ]
                 self._expect(split.source)
         except (SourceChangedError, SourceFileError) as error:

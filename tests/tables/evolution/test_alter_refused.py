@@ -15,7 +15,7 @@ from headrace.errors import (
     CommitConflictError,
 )
 from headrace.identifiers import TableName
-from headrace.ingest.run import table_properties
+from headrace.ingest.stream_tables import table_properties
 from headrace.tables import alter
 from headrace.tables.alter import (
     AddColumn,

@@ -1,0 +1,128 @@
+"""Tells what a file is by its first bytes, its header or its schema, and refuses what a contract excludes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from headrace.definitions.stream import Stream
+from headrace.errors import SourceFileError
+from headrace.ingest.sources.base import RECORD_BYTES_MAX
+from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+from headrace.ingest.values import holds, shown
+
+HEAD_BYTES = 64 * 1024  # enough to tell what a file is
+BOM = b"\xef\xbb\xbf"
+_MAGIC = {
+    b"\x1f\x8b": "gzip data",
+    b"\x28\xb5\x2f\xfd": "zstd data",
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "bzip2 data",
+    b"\xfd7zXZ": "xz data",
+    b"PAR1": "a Parquet file",
+    b"Obj\x01": "an Avro file",
+    b"ORC": "an ORC file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+
+
+def refuse_other_formats(source: str, head: bytes, *, claimed: str) -> None:
+    """Refuse a text file whose first bytes are those of another format.
+
+    Raises:
+        SourceFileError: Naming that format.
+
+    """
+    other = other_format(head)
+    if other is not None:
+        detail = f"it {other}, not {claimed.upper()}"
+        raise SourceFileError(source, detail)
+
+
+def other_format(head: bytes) -> str | None:
+    """Return what a file is by its first bytes; None for text."""
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            return f"is {what}"
+    return "holds binary data" if b"\x00" in head else None
+
+
+def looks_like_json(head: bytes) -> bool:
+    """Whether one of the first lines starts as a JSON object does."""
+    return any(line.lstrip().startswith(b"{") for line in head.split(b"\n"))
+
+
+def csv_header(
+    handle: BinaryIO, stream: Stream, source: str, *, whole: bool
+) -> tuple[str, ...] | None:
+    """Read the header; None if it is not complete yet.
+
+    Raises:
+        SourceFileError: If it is not a CSV header, is too long, repeats a name or lacks a required one.
+
+    """
+    line = b""
+    while not line.strip():
+        line = handle.readline(RECORD_BYTES_MAX + 1)
+        if not line:
+            return () if whole else None  # an empty file: no header, and no records either
+    if len(line) > RECORD_BYTES_MAX:
+        detail = f"its header is longer than {RECORD_BYTES_MAX} bytes"
+        raise SourceFileError(source, detail)
+    if not whole and not line.endswith(b"\n"):
+        return None
+    try:
+        header = tuple(split_record(line.decode().rstrip("\r\n")))
+    except (UnicodeDecodeError, CsvRecordError) as error:
+        detail = f"its first line is not a CSV header ({error})"
+        raise SourceFileError(source, detail) from error
+    _refuse_repeated(header, source, what="its header")
+    _refuse_missing(header, stream, source, what="its header")
+    return header
+
+
+def check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
+    """Refuse a Parquet file whose columns the contract cannot take.
+
+    Raises:
+        SourceFileError: If a column is repeated, a required one is missing, or a type cannot be
+            converted to the declared one.
+
+    """
+    _refuse_repeated(schema.names, source, what="its schema")
+    _refuse_missing(tuple(schema.names), stream, source, what="it")
+    for name, field in stream.fields.items():
+        found = schema.get_field_index(name)
+        if found >= 0 and not holds(schema.field(found).type, field.type.arrow):
+            detail = (
+                f"its column `{name}` is `{schema.field(found).type}`, "
+                f"which cannot become `{field.type.text}`"
+            )
+            raise SourceFileError(source, detail)
+
+
+def _refuse_repeated(names: Iterable[str], source: str, *, what: str) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        detail = f"{what} has {shown(min(repeated))} twice"
+        raise SourceFileError(source, detail)
+
+
+def _refuse_missing(names: tuple[str, ...], stream: Stream, source: str, *, what: str) -> None:
+    for name, field in stream.fields.items():
+        if field.required and name not in names:
+            shown = ", ".join(f"`{other}`" for other in names[:20])
+            detail = f"{what} has no column `{name}`, which is required; there are {shown}"
+            raise SourceFileError(source, detail)
+
+
+def reason_of(error: OSError) -> str:
+    """Say why a file cannot be read."""
+    return f"it cannot be read ({error.strerror or first_line(error)})"
+
+
+def first_line(error: Exception) -> str:
+    """Return the beginning of an error's message."""
+    return str(error).splitlines()[0][:160] if str(error) else type(error).__name__

@@ -1,0 +1,201 @@
+"""Reads CSV and JSON files: cut into lines, in blocks of bounded size.
+
+A newline ends a record, and blank lines are not records. A last line without a newline waits, unless
+the contract says that files are complete when they appear.
+"""
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from headrace.definitions.stream import Stream
+from headrace.errors import SourceChangedError, SourceFileError
+from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, consecutive
+from headrace.ingest.sources.file_formats import (
+    BOM,
+    HEAD_BYTES,
+    csv_header,
+    looks_like_json,
+    reason_of,
+    refuse_other_formats,
+)
+from headrace.ingest.sources.file_splits import Split
+from headrace.ingest.sources.file_state import seen_of
+from headrace.ingest.sources.fingerprint import Fingerprint
+from headrace.ingest.sources.line_numbers import LineNumbers, counter_of, places_of
+
+
+class _Lines(NamedTuple):
+    """The lines of one block, where they end, and the fingerprint of all bytes before that."""
+
+    lines: list[bytes]
+    numbers: LineNumbers
+    end: int
+    fingerprint: str
+
+
+def read_text(
+    path: Path, split: Split, stream: Stream, *, read_bytes: int, is_complete: bool
+) -> Generator[Records]:
+    """Read the lines of one file from the split's start on.
+
+    Args:
+        path: The file.
+        split: How far it is taken.
+        stream: The contract.
+        read_bytes: The size of a block; its lines are one micro-batch.
+        is_complete: Whether the last line needs no newline.
+
+    Raises:
+        SourceFileError: If the file cannot be read, or is not of the contract's format.
+        SourceChangedError: If what was taken from it is no longer there.
+
+    """
+    try:
+        with path.open("rb") as handle:
+            seen = seen_of(os.fstat(handle.fileno()))
+            fingerprint = _taken_part(handle, split)
+            header = _open_text(handle, split, stream, is_complete=is_complete)
+            if header is None:
+                return
+            if not split.start.bytes:
+                fingerprint = Fingerprint.of(handle, handle.tell())
+            begun = replace(split.start, bytes=handle.tell(), seen=seen)
+            blocks = _lines(
+                handle,
+                fingerprint,
+                before=counter_of(path, begun.bytes, source=split.source),
+                read_bytes=read_bytes,
+                whole=is_complete,
+            )
+            yield from _batches(blocks, split, replace(begun, fingerprint=str(fingerprint)), header)
+    except OSError as error:
+        raise SourceFileError(split.source, reason_of(error)) from error
+
+
+def _open_text(
+    handle: BinaryIO, split: Split, stream: Stream, *, is_complete: bool
+) -> tuple[str, ...] | None:
+    """Check the file's first bytes, read a CSV header, and seek to the split's start.
+
+    Returns None if the header is not complete yet.
+    """
+    handle.seek(0)
+    head = handle.read(HEAD_BYTES)
+    refuse_other_formats(split.source, head, claimed=stream.format)
+    body = len(BOM) if head.startswith(BOM) else 0
+    handle.seek(body)
+    header: tuple[str, ...] | None = ()
+    if stream.format == "csv":
+        header = csv_header(handle, stream, split.source, whole=is_complete)
+    elif not split.start.offset and head.strip() and not looks_like_json(head[body:]):
+        raise SourceFileError(split.source, "no line of its beginning is a JSON object")
+    if split.start.bytes:
+        handle.seek(split.start.bytes - 1)
+        before = handle.read(1)
+        if before != b"\n" and handle.read(1) not in (b"\n", b"\r", b""):
+            detail = "its last line was continued after it was taken"
+            raise SourceChangedError(split.source, detail)
+        handle.seek(split.start.bytes)
+    return header
+
+
+def _taken_part(handle: BinaryIO, split: Split) -> Fingerprint:
+    """Read the bytes that were taken of a file before, and refuse other content."""
+    found = Fingerprint.of(handle, split.start.bytes)
+    if split.start.fingerprint and str(found) != split.start.fingerprint:
+        detail = f"the {split.start.bytes} bytes that were taken from it are no longer the same"
+        raise SourceChangedError(split.source, detail)
+    return found
+
+
+def _batches(
+    blocks: Iterator[_Lines], split: Split, begun: Position, header: tuple[str, ...]
+) -> Iterator[Records]:
+    """Number the records of a text file from `begun` on, and leave out those already taken."""
+    taken = split.start.offset
+    skip = taken if not split.start.bytes else 0
+    reached = replace(begun, offset=taken - skip)
+    waiting: Records | None = None
+    for lines, numbers, end, fingerprint in blocks:
+        if waiting is not None and lines:
+            yield waiting
+            waiting = None
+        fresh, numbers = lines[skip:], numbers.beyond(skip)
+        first_offset = reached.offset + len(lines) - len(fresh)
+        skip -= len(lines) - len(fresh)
+        reached = Position(first_offset + len(fresh), end, fingerprint, begun.seen)
+        if waiting is not None:  # only blank lines followed: they belong to the batch before
+            waiting = replace(waiting, end=reached)
+        elif fresh:
+            waiting = Records(
+                partition=split.partition,
+                offsets=consecutive(first_offset, len(fresh)),
+                end=reached,
+                times=split.source_time,
+                lines=fresh,
+                header=header,
+                line_numbers=numbers,
+            )
+    if skip:
+        detail = f"it has {taken - skip} records, but {taken} were taken from it"
+        raise SourceChangedError(split.source, detail)
+    if waiting is not None:
+        yield waiting
+    elif reached.bytes != split.start.bytes:
+        yield Records(
+            partition=split.partition,
+            offsets=consecutive(reached.offset, 0),
+            end=reached,
+            times=split.source_time,
+            header=header,
+        )
+
+
+def _lines(
+    handle: BinaryIO,
+    fingerprint: Fingerprint,
+    *,
+    before: Callable[[], int],
+    read_bytes: int,
+    whole: bool,
+) -> Iterator[_Lines]:
+    """Split into non-blank lines, with the byte position after them; the last needs a newline.
+
+    A line over `RECORD_BYTES_MAX` is cut one byte beyond it, by which the decoder recognizes it.
+    `fingerprint` is that of all bytes before; the last line of a `whole` file needs no newline.
+    """
+    rest, rest_bytes, position = b"", 0, handle.tell()
+    so_far = str(fingerprint)
+    seen = 0
+    while block := handle.read(read_bytes):
+        position += len(block)
+        pieces = block.split(b"\n")
+        pieces[0] = rest + pieces[0]
+        if len(pieces) > 1:
+            rest_bytes = len(pieces[-1])
+            fingerprint.update(memoryview(block)[: len(block) - rest_bytes])
+            so_far = str(fingerprint)
+            fingerprint.update(memoryview(block)[len(block) - rest_bytes :])
+        else:
+            rest_bytes += len(block)
+            fingerprint.update(block)
+        rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
+        kept = _clean(pieces)
+        numbers = LineNumbers(before, places_of(len(kept), pieces, first=seen))
+        yield _Lines(kept, numbers, position - rest_bytes, so_far)
+        seen += len(pieces)
+    if rest and whole:
+        kept = _clean([rest])
+        numbers = LineNumbers(before, places_of(len(kept), [rest], first=seen))
+        yield _Lines(kept, numbers, position, str(fingerprint))
+
+
+def _clean(pieces: list[bytes]) -> list[bytes]:
+    return [
+        piece[: RECORD_BYTES_MAX + 1].removesuffix(b"\r")
+        for piece in pieces
+        if piece and not piece.isspace()
+    ]

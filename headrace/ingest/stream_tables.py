@@ -1,0 +1,117 @@
+"""The two tables of a stream, as one run sees them: rows and dead letters, and how far each is."""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from headrace.definitions.properties import (
+    CLUSTER_BY,
+    CONTRACT_VERSION,
+    FEATURE_VIEW_PROPERTY,
+    KEY,
+    LATENESS_S,
+    STREAM_PROPERTY,
+)
+from headrace.definitions.stream import Stream
+from headrace.ingest import dead_letters
+from headrace.ingest.field_use import FieldUse
+from headrace.ingest.positions import Positions, seal_former
+from headrace.ingest.sources.base import Position, SourcePartition
+from headrace.ingest.watermark import Watermark
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
+
+
+def table_properties(stream: Stream) -> dict[str, str]:
+    """Return the properties in which a stream's table describes itself."""
+    said = {
+        STREAM_PROPERTY: stream.name,
+        CONTRACT_VERSION: str(stream.version),
+        LATENESS_S: f"{stream.allowed_lateness.total_seconds():g}",
+    }
+    if stream.key:
+        said[KEY] = json.dumps([stream.column_of(stream.key)])
+    if stream.cluster_by:
+        said[CLUSTER_BY] = json.dumps([stream.column_of(name) for name in stream.cluster_by])
+    view = stream.view()
+    if view is not None:
+        said[FEATURE_VIEW_PROPERTY] = view.to_property()
+    return said
+
+
+@dataclass(kw_only=True)
+class StreamTables:
+    """What one run knows of the two tables; changes only with a commit.
+
+    `field_use` is that of all records in the table, `new_use` that of this run's; `ends` are the
+    positions of all partitions that this run committed.
+    """
+
+    stream: Stream
+    table: LakeTable
+    dead: LakeTable
+    positions: Positions
+    dead_positions: Positions
+    watermark: Watermark
+    run_id: str
+    field_use: FieldUse
+    new_use: FieldUse = field(default_factory=FieldUse.none)
+    ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
+    _dead_before: dict[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
+
+    @classmethod
+    def open(cls, lake: OpenLake, stream: Stream, *, run_id: str) -> "StreamTables":
+        """Create the tables or evolve them to the contract, and read how far they are.
+
+        Raises:
+            ContractError: If a table cannot be brought in line with the contract.
+
+        """
+        table = declare_table(
+            lake,
+            stream.table,
+            stream.table_schema(),
+            partition_by=stream.partition_by,
+            properties=table_properties(stream),
+        )
+        dead = dead_letters.open_table(lake)
+        for each in (dead, table):
+            seal_former(each, stream=stream.name)
+        # the dead letters first: they may be ahead of the rows that are read next, never behind
+        dead_head, head = dead.head(), table.head()
+        return cls(
+            stream=stream,
+            table=table,
+            dead=dead,
+            positions=Positions.read(table, head.properties, stream=stream.name),
+            dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
+            watermark=Watermark.read(head.properties),
+            run_id=run_id,
+            field_use=FieldUse.read(head, stream),
+        )
+
+    def position(self, partition: SourcePartition) -> Position:
+        """Return how far a partition is taken."""
+        found = self.positions.open.get(partition)
+        return found or self.positions.of([partition]).get(partition, Position())
+
+    def look_up_dead(self, partitions: Iterable[SourcePartition]) -> None:
+        """Look up how far the dead letters of partitions are, all at once; unknown ones only."""
+        wanted = [each for each in partitions if each not in self._dead_before]
+        found = self.dead_positions.of(wanted)
+        self._dead_before |= {each: found.get(each, Position()).offset for each in wanted}
+
+    def dead_offset(self, partition: SourcePartition) -> int:
+        """Return the offset below which all refused records of a partition are dead letters."""
+        if partition in self.dead_positions.open:
+            return self.dead_positions.open[partition].offset
+        self.look_up_dead([partition])
+        return self._dead_before[partition]
+
+    def known_dead(self, partition: SourcePartition, *, since: int) -> Collection[int]:
+        """Return offsets, from `since` on, that an earlier run committed as dead letters only."""
+        if self.dead_offset(partition) <= since:
+            return ()
+        return dead_letters.committed_offsets(
+            self.dead, self.stream, partition=partition, since=since
+        )

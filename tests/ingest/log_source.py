@@ -1,0 +1,119 @@
+"""A log in memory as a source: several partitions in one poll, offsets with gaps, a time of each record."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.sources.base import (
+    Batch,
+    Position,
+    PositionsOf,
+    ReaderStatus,
+    Records,
+    SourcePartition,
+    TimeType,
+)
+
+_EPOCH = datetime(2019, 11, 24, tzinfo=UTC)
+
+
+class Entry(NamedTuple):
+    """One record of a log."""
+
+    offset: int
+    value: bytes
+
+    @property
+    def time(self) -> datetime:
+        return _EPOCH + timedelta(seconds=self.offset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """One partition; `end` may lie beyond the last record, as behind a transaction marker."""
+
+    entries: Sequence[Entry]
+    end: int
+
+
+class LogSource:
+    """The partitions of one topic; grows by assignment to `logs`."""
+
+    def __init__(self, logs: Mapping[int, Log], *, topic: str = "things") -> None:
+        self.logs, self.topic = dict(logs), topic
+        self.open_readers = 0
+
+    def missing(self) -> str | None:
+        return None if self.logs else f"topic `{self.topic}` has no partition"
+
+    def open(self, positions: PositionsOf, *, rows_per_commit: int) -> "LogReader":
+        _ = rows_per_commit
+        partitions = [SourcePartition(self.topic, number) for number in sorted(self.logs)]
+        taken = positions(partitions)
+        self.open_readers += 1
+        return LogReader(self, {each: taken.get(each, Position()).offset for each in partitions})
+
+
+class LogReader:
+    """Reads all partitions in turn; `ends` are those of the moment it was opened."""
+
+    def __init__(self, source: LogSource, positions: dict[SourcePartition, int]) -> None:
+        self._source, self._positions = source, positions
+        self._ends = {each: source.logs[each.partition].end for each in positions}
+        self._closed = False
+
+    @property
+    def drained(self) -> bool:
+        return not self.active
+
+    @property
+    def active(self) -> Collection[SourcePartition]:
+        return [each for each, at in self._positions.items() if at < self._ends[each]]
+
+    def status(self) -> ReaderStatus:
+        lag = {each: max(0, self._ends[each] - at) for each, at in self._positions.items()}
+        return ReaderStatus(
+            waiting=tuple(each for each, behind in lag.items() if behind),
+            lag=lag,
+            missing=self._source.missing(),
+        )
+
+    def poll(self, max_rows: int, *, max_s: float) -> Batch | None:
+        _ = max_s  # all there will be is here already
+        if self._closed:
+            msg = "the reader is closed"
+            raise ValueError(msg)
+        parts: list[Records] = []
+        left = max_rows
+        for partition in self.active:
+            share = max(1, max_rows // len(self._positions))
+            if left:
+                parts.append(self._read(partition, min(share, left)))
+                left -= parts[-1].count
+        return Batch(parts=tuple(parts)) if parts else None
+
+    def _read(self, partition: SourcePartition, count: int) -> Records:
+        log, at = self._source.logs[partition.partition], self._positions[partition]
+        due = [entry for entry in log.entries if at <= entry.offset < self._ends[partition]]
+        found = due[:count]
+        # the last record is followed by the end, wherever that is: a consumer's position tells
+        end = found[-1].offset + 1 if len(found) < len(due) else self._ends[partition]
+        self._positions[partition] = end
+        return Records(
+            partition=partition,
+            offsets=np.array([entry.offset for entry in found], dtype=np.int64),
+            end=Position(end),
+            times=pa.array([entry.time for entry in found], TIMESTAMP),
+            time_type=TimeType.CREATED,
+            lines=[entry.value for entry in found],
+        )
+
+    def close(self) -> None:
+        if not self._closed:
+            self._source.open_readers -= 1
+        self._closed = True
