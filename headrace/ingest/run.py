@@ -61,7 +61,7 @@ def ingest(
     with closing(source.open(tables.positions.of, rows_per_commit=rows_per_commit)) as reader:
         found = reader.status()
         tables.positions = tables.positions.noting(found.unchanged)
-        tables.look_up_dead(found.waiting)
+        tables.look_up(found.waiting)
         drain = _Drain(tables, reader, rows_per_commit=rows_per_commit, progress=progress)
         drain.finish()
     splits = tuple(drain.taken.values())

@@ -57,7 +57,9 @@ class StreamTables:
     field_use: FieldUse
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
-    _dead_before: dict[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
+    _before: dict[SourcePartition, tuple[Position, int]] = field(
+        default_factory=dict[SourcePartition, tuple[Position, int]]
+    )
 
     @classmethod
     def open(cls, lake: OpenLake, stream: Stream, *, run_id: str) -> "StreamTables":
@@ -90,23 +92,28 @@ class StreamTables:
             field_use=FieldUse.read(head, stream),
         )
 
+    def look_up(self, partitions: Iterable[SourcePartition]) -> None:
+        """Look up how far partitions were before this run, in both tables, all at once."""
+        wanted = [each for each in partitions if each not in self._before]
+        taken, dead = self.positions.of(wanted), self.dead_positions.of(wanted)
+        nothing = Position()
+        self._before |= {
+            each: (taken.get(each, nothing), dead.get(each, nothing).offset) for each in wanted
+        }
+
     def position(self, partition: SourcePartition) -> Position:
         """Return how far a partition is taken."""
-        found = self.positions.open.get(partition)
-        return found or self.positions.of([partition]).get(partition, Position())
-
-    def look_up_dead(self, partitions: Iterable[SourcePartition]) -> None:
-        """Look up how far the dead letters of partitions are, all at once; unknown ones only."""
-        wanted = [each for each in partitions if each not in self._dead_before]
-        found = self.dead_positions.of(wanted)
-        self._dead_before |= {each: found.get(each, Position()).offset for each in wanted}
+        if partition in self.ends:
+            return self.ends[partition]
+        self.look_up([partition])
+        return self._before[partition][0]
 
     def dead_offset(self, partition: SourcePartition) -> int:
         """Return the offset below which all refused records of a partition are dead letters."""
         if partition in self.dead_positions.open:
             return self.dead_positions.open[partition].offset
-        self.look_up_dead([partition])
-        return self._dead_before[partition]
+        self.look_up([partition])
+        return self._before[partition][1]
 
     def known_dead(self, partition: SourcePartition, *, since: int) -> Collection[int]:
         """Return offsets, from `since` on, that an earlier run committed as dead letters only."""

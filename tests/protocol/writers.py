@@ -11,7 +11,7 @@ DELETED_ROWS = 0b101
 
 
 class Ingester(Committer):
-    """Takes records from the source, and moves the offsets in the same commit (`ingest/run.py`).
+    """Takes records from the source, and moves the offsets in the same commit (`ingest/open_batch.py`).
 
     Plan at rest: where it got to, nothing in a new process. At work: the offset it expects in the
     table, the first and the last record it took; second half of a commit in two: the offset alone.
