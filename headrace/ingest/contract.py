@@ -1,4 +1,4 @@
-"""The contract applied to decoded records: typed rows for the table, a violation for every other."""
+"""Applies the contract to decoded records: typed rows for the table, violations for the others."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from headrace.ingest.values import Converted, convert
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What became of one micro-batch: `index` says which record each row is; nothing is in neither."""
+    """The result for one micro-batch: `index` is the place of each row; every record is in one of both."""
 
     index: np.ndarray
     rows: pa.Table
@@ -32,7 +32,7 @@ class Checked:
 
 
 def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None) -> Checked:
-    """Type every declared field, and refuse records that break the contract.
+    """Convert every declared field to its type, and refuse records that break the contract.
 
     Rows keep their order and have the table's columns except row coordinates and a stamped
     `known_at`. Of several violations a record reports the first, in the contract's order.
@@ -40,8 +40,8 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
     Args:
         decoded: The records.
         stream: The contract.
-        not_after: The latest event time to believe: one wrong clock beyond it would push the
-            watermark past every event to come, and labels would mature that have not.
+        not_after: The latest event time to accept. One wrong clock beyond it would move the watermark
+            past all later events, and labels would mature too early.
 
     """
     count = len(decoded.index)
@@ -105,7 +105,7 @@ def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation
 
 
 def latest(rows: pa.Table, column: str) -> int | None:
-    """Give the greatest time of a column in epoch microseconds; None without rows."""
+    """Return the greatest time of a column in epoch microseconds; None without rows."""
     return pc.max(rows.column(column)).cast(pa.int64()).as_py() if rows.num_rows else None
 
 

@@ -1,7 +1,7 @@
-"""Which declared fields records have, and which other ones: a misspelt field is null for ever otherwise.
+"""Counts which declared and undeclared fields records have: a misspelt field would stay null unnoticed.
 
-CSV and Parquet files name their columns, so they are known for every record. Of JSON lines a sample of
-each micro-batch is looked at; whether a declared field has a value is known for all.
+CSV and Parquet files name their columns, so these are known for every record. JSON lines are sampled in
+each micro-batch; whether a declared field has any value is known exactly.
 """
 
 import json
@@ -18,12 +18,12 @@ from headrace.ingest.sources.base import Records
 from headrace.ingest.values import shown
 from headrace.tables.version import TableVersion
 
-NAMES_MAX = 20  # of undeclared fields; a producer may invent any number
+NAMES_MAX = 20  # of undeclared fields; a producer may send any number
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldUse:
-    """What is known of the fields of some records: present ones, and undeclared ones by records seen."""
+    """The fields of some records: those present, and the undeclared ones with the number of records."""
 
     records: int = 0
     present: frozenset[str] = frozenset()
@@ -31,12 +31,12 @@ class FieldUse:
 
     @classmethod
     def none(cls) -> Self:
-        """What is known before the first record."""
+        """The field use of no record."""
         return cls(undeclared={})
 
     @classmethod
     def of_columns(cls, names: Iterable[str], stream: Stream, *, records: int) -> Self:
-        """What the columns of a file tell of so many of its records."""
+        """The field use of so many records of a file with these columns."""
         present = frozenset(names)
         others = islice((name for name in names if name not in stream.fields), NAMES_MAX)
         return cls(
@@ -47,7 +47,7 @@ class FieldUse:
 
     @classmethod
     def of(cls, records: Records, decoded: Decoded, stream: Stream) -> Self:
-        """What one micro-batch tells."""
+        """The field use of one micro-batch."""
         if records.rows is not None:
             return cls.of_columns(records.rows.schema.names, stream, records=records.count)
         if records.header:
@@ -64,9 +64,9 @@ class FieldUse:
 
     @classmethod
     def read(cls, version: TableVersion, stream: Stream) -> Self:
-        """Read what a stream's table says about all records it took.
+        """Read the field use of all records in a stream's table.
 
-        Of rows from before anything was noted nothing is known: any field may be in them.
+        Rows from before it was recorded may have any field.
         """
         if FIELD_USE_PROPERTY not in version.properties and version.row_count:
             return cls(records=version.row_count, present=frozenset(stream.fields), undeclared={})
@@ -78,7 +78,7 @@ class FieldUse:
         )
 
     def note(self) -> dict[str, str]:
-        """Write it as an entry of a table's properties; its size is bounded."""
+        """Return it as an entry of table properties; its size is bounded."""
         told = {
             "records": self.records,
             "present": sorted(self.present),
@@ -87,7 +87,7 @@ class FieldUse:
         return {FIELD_USE_PROPERTY: json.dumps(told)}
 
     def __add__(self, other: "FieldUse") -> "FieldUse":
-        """Put together what is known of other records."""
+        """Add the field use of other records."""
         counts = Counter(self.undeclared)
         counts.update(other.undeclared)
         return FieldUse(
@@ -97,16 +97,16 @@ class FieldUse:
         )
 
     def absent(self, stream: Stream) -> tuple[str, ...]:
-        """Name the declared fields that no record has; none before the first record."""
+        """Return the declared fields that no record has; none before the first record."""
         return tuple(name for name in stream.fields if self.records and name not in self.present)
 
     def unknown(self, stream: Stream) -> dict[str, int]:
-        """Name the fields that are not declared now, with the records they were seen in."""
+        """Return the fields that are not declared now, with the number of records that had them."""
         return {name: seen for name, seen in self.undeclared.items() if name not in stream.fields}
 
 
 def refused(use: FieldUse, decoded: Decoded, stream: Stream) -> tuple[str, ...]:
-    """Name the undeclared fields of one micro-batch that its contract refuses files for."""
+    """Return the undeclared fields of one micro-batch for which the contract refuses its file."""
     if stream.unknown_fields != "refuse":
         return ()
     if stream.format != "json":
@@ -116,13 +116,13 @@ def refused(use: FieldUse, decoded: Decoded, stream: Stream) -> tuple[str, ...]:
 
 
 def misspelt(names: Iterable[str], stream: Stream) -> dict[str, str]:
-    """Tell which undeclared fields may be meant to be declared ones, and which."""
+    """Return the undeclared fields that are probably misspelt, each with the declared name."""
     near = {name: did_you_mean(name, tuple(stream.fields)) for name in names}
     return {name: meant for name, meant in near.items() if meant}
 
 
 def named(names: Iterable[str], stream: Stream) -> str:
-    """List undeclared fields for a message, each with the declared one it may be meant to be."""
+    """List undeclared fields for a message, each with the declared name it probably means."""
     wanted = tuple(names)
     meant = misspelt(wanted, stream)
     hints = {name: f" (did you mean `{near}`?)" for name, near in meant.items()}

@@ -1,7 +1,7 @@
-"""How much of what a stream brought lately was refused, so that old trouble does not judge it for ever.
+"""The share of a stream's recent records that was refused.
 
-A share over all of history never falls again for a small stream that was once fed wrongly, and never
-rises for a large one. So only the newest window counts, and what a person has looked at does not.
+Over all of history the share would never fall again for a small stream after one bad delivery, and never
+rise for a large one. So only the newest window counts, without dead letters that were acknowledged.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ _COLUMNS = ("recorded_at", "error_code", "_source")
 
 @dataclass(frozen=True, kw_only=True)
 class RecentRecords:
-    """What a stream brought from `since` to its newest commit or dead letter.
+    """The records of a stream from `since` to its newest commit or dead letter.
 
     `reasons` counts the refused records by error code, most frequent first; `sources` are a few of
     the sources they came from, newest first.
@@ -46,7 +46,7 @@ class RecentRecords:
 
 
 def recent(lake: OpenLake, stream: Stream, *, window: dt.timedelta = WINDOW) -> RecentRecords:
-    """Count what a stream brought within `window` of its newest record, or since it was acknowledged.
+    """Count a stream's records within `window` of its newest one, or since the last acknowledgement.
 
     Rows count by the time of their commit, dead letters by the time they were recorded.
     """
@@ -73,11 +73,11 @@ def recent(lake: OpenLake, stream: Stream, *, window: dt.timedelta = WINDOW) -> 
 
 
 def acknowledge(lake: OpenLake, stream: Stream) -> RecentRecords:
-    """Take a stream's dead letters up to now as looked at; returns what they were.
+    """Mark a stream's dead letters up to now as reviewed, and return their counts.
 
-    They stay where they are; `recent` counts from this moment on.
+    They stay in the table; `recent` counts from this moment on.
     """
-    # first: letters that come while the others are read were not looked at
+    # first: dead letters that arrive while the others are read were not reviewed
     epoch_ms = int((dt.datetime.now(dt.UTC) - _EPOCH) / dt.timedelta(milliseconds=1))
     before = recent(lake, stream)
     lake.registry.record_measure(

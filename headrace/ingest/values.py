@@ -1,8 +1,8 @@
-"""Turning what a source holds into declared types, whole columns at a time.
+"""Converts values to declared types, whole columns at a time.
 
 Rules, the same for every format: whole numbers have no point or exponent; floats are finite; a time
-carries `Z` or an offset and lies in the years 1 to 9999; digits beyond microseconds are cut off (that
-never makes one time overtake another). A number with a point or an exponent becomes the nearest
+has `Z` or an offset and is in the years 1 to 9999; digits beyond microseconds are cut off, which keeps the
+order of times. A number with a point or an exponent becomes the nearest
 floating value; a whole number is never rounded: where the type cannot hold it exactly, it is refused.
 """
 
@@ -22,7 +22,7 @@ NOT_FINITE = "not_finite"
 NAIVE_TIME = "naive_time"
 SHOWN_MAX = 80  # characters of a value in a message
 NOT_EXACT = "not_exact"
-# how many bits of a whole number a floating type holds; every number of no more bits is exact
+# how many bits of a whole number a floating type holds exactly
 INTEGER_BITS = {pa.float32(): 24, pa.float64(): 53}
 
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
@@ -38,20 +38,20 @@ _YEAR_10000_DAYS = 2_932_897
 
 @dataclass(frozen=True)
 class Converted:
-    """A column of the wanted type, and the error code of each row that has no value for it."""
+    """A column of the wanted type, and the error code of each row that could not be converted."""
 
     values: pa.Array
     errors: dict[int, str]
 
 
 def is_exact(number: int, kind: pa.DataType) -> bool:
-    """Whether a floating type holds this whole number, its size aside: its odd part must fit."""
+    """Whether a floating type holds this whole number exactly, its range aside."""
     odd = number // (number & -number) if number else 0
     return odd.bit_length() <= INTEGER_BITS[kind]
 
 
 def holds(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether a columnar source's type can be turned into the declared one, value by value."""
+    """Whether values of a column's type can be converted to the declared type."""
     if pa.types.is_dictionary(found):
         found = found.value_type
     if pa.types.is_list(wanted):
@@ -70,7 +70,7 @@ def holds(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def convert(column: pa.Array, wanted: pa.DataType) -> Converted:
-    """Give `column` the declared type; a row that cannot have it becomes null and an error."""
+    """Convert a column to the declared type; a row that cannot be converted becomes null and an error."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
@@ -119,7 +119,7 @@ def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
 
 
 def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
-    """Read text as `wanted`: first its form, then its value."""
+    """Parse text as `wanted`: check its form first, then its value."""
     if pa.types.is_timestamp(wanted):
         return _parse_times(column)
     if pa.types.is_integer(wanted):
@@ -158,7 +158,7 @@ def _parse_times(column: pa.Array) -> Converted:
 
 
 def _shaped(column: pa.Array, pattern: str) -> Converted:
-    """Keep the texts that are of the form `pattern`."""
+    """Refuse texts that do not match `pattern`."""
     fits = pc.match_substring_regex(column, f"^(?:{pattern})$")
     return _refuse(column, pc.invert(fits), WRONG_TYPE)
 
@@ -168,7 +168,7 @@ def _finite(done: Converted) -> Converted:
 
 
 def _exact(done: Converted, written: pa.Array) -> Converted:
-    """Refuse whole numbers, as numbers or as text, that became another floating value."""
+    """Refuse whole numbers, as numbers or as text, that the floating type rounded."""
     kind = done.values.type
     large = pc.greater_equal(pc.abs(done.values), 2.0 ** INTEGER_BITS[kind])
     rows = pc.indices_nonzero(pc.fill_null(large, False))
@@ -203,7 +203,7 @@ def _merged(first: Converted, second: Converted) -> Converted:
 
 
 def _without(column: pa.Array, errors: dict[int, str]) -> pa.Array:
-    """Put null where there is an error."""
+    """Set rows with an error to null."""
     if not errors:
         return column
     keep = np.ones(len(column), dtype=bool)
@@ -212,7 +212,7 @@ def _without(column: pa.Array, errors: dict[int, str]) -> pa.Array:
 
 
 def _cast(column: pa.Array, wanted: pa.DataType, *, code: str) -> Converted:
-    """Cast; values that do not fit are found by halving, so a few bad ones cost little."""
+    """Cast; values that do not fit are found by bisection, so a few bad ones cost little."""
     errors: dict[int, str] = {}
     parts: list[pa.Array] = []
     _cast_halves(column, lambda part: _checked(part.cast(wanted)), 0, parts, errors, code)
@@ -221,7 +221,7 @@ def _cast(column: pa.Array, wanted: pa.DataType, *, code: str) -> Converted:
 
 
 def _checked(column: pa.Array) -> pa.Array:
-    """Return `column`; decimals of more digits than their type has come through Arrow's readers."""
+    """Validate decimals: Arrow's readers let some with more digits than their type pass."""
     if pa.types.is_decimal(column.type):
         column.validate(full=True)
     return column
@@ -248,6 +248,6 @@ def _cast_halves(
 
 
 def shown(value: object) -> str:
-    """Quote a value for a message: short, and printable whatever it holds."""
+    """Quote a value for a message: short and printable."""
     text = str(value).encode(errors="replace").decode()
     return f"`{text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 1] + '…'}`"

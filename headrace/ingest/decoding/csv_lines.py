@@ -1,4 +1,4 @@
-"""CSV: one record a line, comma separated, RFC 4180 quotes; an empty value is null, quoted or not.
+"""CSV: one record a line, separated by commas, quoted as in RFC 4180; an empty value is null.
 
 A quoted value cannot hold a newline: one stray quote would swallow the records after it.
 """
@@ -19,7 +19,7 @@ from headrace.ingest.sources.csv_record import CsvRecordError, split_record
 
 
 class CsvDecoder(LineDecoder):
-    """Decodes CSV lines; those that Arrow reads in another way one by one."""
+    """Decodes CSV lines at once, and one by one those that Arrow would read differently."""
 
     def __init__(self, stream: Stream, header: tuple[str, ...]) -> None:
         super().__init__(stream)
@@ -31,7 +31,7 @@ class CsvDecoder(LineDecoder):
         return pa.schema([(name, pa.string()) for name in self._wanted])
 
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
-        """Quotes and carriage returns need a real CSV reader.
+        """Find lines with quotes or carriage returns, which need a full CSV reader.
 
         A byte order mark within a file is part of a value; Arrow drops it where a block begins.
         """
@@ -42,7 +42,7 @@ class CsvDecoder(LineDecoder):
         )
 
     def whole(self, lines: list[bytes]) -> Whole | None:
-        """Split lines without quotes at once; lines with too few or many values are told apart."""
+        """Split lines without quotes at once; lines with too few or too many values become violations."""
         uneven: dict[int, Violation] = {}
 
         def skip(row: pa_csv.InvalidRow) -> str:
@@ -76,7 +76,7 @@ class CsvDecoder(LineDecoder):
         return Violation(WRONG_COLUMNS, reason)
 
     def one(self, line: bytes) -> dict[str, Any] | Violation:
-        """Read one line by the quoting rules."""
+        """Split one line by the quoting rules."""
         try:
             values = split_record(line.decode())
         except CsvRecordError as error:

@@ -1,4 +1,4 @@
-"""What decoding yields: columns for the records that could be read, a violation for each other."""
+"""The result of decoding: columns for the records that could be read, violations for the others."""
 
 import difflib
 import functools
@@ -22,7 +22,7 @@ FUTURE_TIME = "future_time"
 
 @dataclass(frozen=True)
 class Violation:
-    """Why a record cannot be a row."""
+    """Why a record is refused."""
 
     code: str
     reason: str
@@ -30,7 +30,7 @@ class Violation:
 
 
 def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
-    """Say why a field's value cannot be of its declared type."""
+    """Return why the value of a field does not have its declared type."""
     why = {
         NAIVE_TIME: "has neither `Z` nor an offset",
         NOT_FINITE: "is not a finite number",
@@ -42,7 +42,7 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
 
 
 def unknown(name: str, stream: Stream) -> Violation:
-    """Say that a record has a field nobody declared."""
+    """Return that a record has an undeclared field."""
     reason = f"{shown(name)} is not a field of `{stream.name}`"
     near = did_you_mean(name[:SHOWN_MAX], tuple(stream.fields))
     hint = f"; did you mean `{near}`?" if near else ""
@@ -51,7 +51,7 @@ def unknown(name: str, stream: Stream) -> Violation:
 
 @functools.lru_cache(maxsize=1024)  # many records have the same one
 def did_you_mean(name: str, declared: tuple[str, ...]) -> str | None:
-    """Find the declared name that a name was probably meant to be: case and separators aside first."""
+    """Return the declared name closest to a name, without case and separators; None if none is close."""
     plain = {_plain(other): other for other in declared}
     near = difflib.get_close_matches(_plain(name), plain, n=1)
     return plain[near[0]] if near else None
@@ -65,9 +65,9 @@ def _plain(name: str) -> str:
 class Decoded:
     """Columns of the records that could be read, and a violation for each of the others.
 
-    `index` says which record of the batch each row is; rows and violations together are all of them.
-    Columns have a type that `values.convert` understands; undeclared ones are there only if the
-    contract asks about them. `keys` are those of the JSON lines looked at, with their number.
+    `index` is the place in the batch of each row; rows and violations together are all records.
+    Columns have types that `values.convert` accepts. Undeclared columns are included only if the
+    contract asks about them. `keys` are those of the sampled JSON lines, with their counts.
     """
 
     index: np.ndarray

@@ -1,8 +1,8 @@
-"""JSON lines: one object a line, decoded by pyarrow, and by the standard library where that fails.
+"""JSON lines: one object a line, decoded by pyarrow, or by the standard library where that fails.
 
-The fast path sees only lines that can hold nothing but one object each: pyarrow 26 reads
-`{"a":1}{"a":2}` as two rows and crashes the process on a bare `null`. It never infers a type:
-that recurses without a limit into what is nested, and makes a column of every key it meets.
+pyarrow gets only lines that hold exactly one object: pyarrow 26 reads `{"a":1}{"a":2}` as two rows and
+crashes the process on a bare `null`. Types are never inferred: inference recurses without a limit
+into nested values, and makes a column of every key.
 """
 
 import io
@@ -40,13 +40,13 @@ from headrace.ingest.values import (
 )
 
 SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
-DEPTH_MAX = 256  # the standard library's parser ends at a depth that hangs on its caller's
+DEPTH_MAX = 256  # the standard library's parser fails at a depth that depends on its caller's
 _OPEN, _CLOSE = ord("{"), ord("}")
 _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
 _AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _INT64 = range(-(2**63), 2**63)
-_DIGITS_MAX = 400  # beyond every type; Python reads no more than 4,300, and those in quadratic time
+_DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 
@@ -74,11 +74,11 @@ class JsonDecoder(LineDecoder):
         return replace(super().decode(lines), keys=keys)
 
     def schema(self) -> pa.Schema:
-        """The declared fields, in types judged later."""
+        """The declared fields, in types that are converted later."""
         return pa.schema([(name, _json_type(kind)) for name, kind in self._declared.items()])
 
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
-        """Find lines that may hold anything but one object: `}` is followed by `,`, `}`, `]` or the end."""
+        """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""
         for at, line in enumerate(lines):
             if line[0] != _OPEN or line[-1] != _CLOSE or (len(line) > DEPTH_MAX and _is_deep(line)):
                 yield at
@@ -90,9 +90,9 @@ class JsonDecoder(LineDecoder):
             yield from (int(at) for at in np.searchsorted(ends, strange, side="right"))
 
     def whole(self, lines: list[bytes]) -> Whole | None:
-        """Parse lines at once; one that does not parse, or has a key too many, fails them all."""
+        """Parse lines at once; None if one line cannot be parsed or has an undeclared key."""
         block = b"\n".join(lines)
-        # keys that nobody declared and that are always null are no fields too many
+        # undeclared keys whose values are all null are accepted
         nulls = [(name, pa.null()) for name in self._null_keys[:SAMPLE_LINES] if self.strict]
         try:
             table = pa_json.read_json(
@@ -134,7 +134,7 @@ class JsonDecoder(LineDecoder):
         return sorted(rows)
 
     def one(self, line: bytes) -> dict[str, Any] | Violation:
-        """Parse one line; repeated keys and wrong types are told apart."""
+        """Parse one line; repeated keys and wrong types become different violations."""
         if _is_deep(line):
             return Violation(MALFORMED, f"nested more than {DEPTH_MAX} deep")
         try:
@@ -161,7 +161,7 @@ class JsonDecoder(LineDecoder):
 
 
 class _Pairs:
-    """A JSON object as written: repeated keys are still there."""
+    """A JSON object as written, with repeated keys."""
 
     def __init__(self, items: list[tuple[str, Any]]) -> None:
         self.items = items
@@ -171,7 +171,7 @@ class _Pairs:
 
 
 class _Number:
-    """A number with a point or an exponent, as written: which type reads it is the contract's choice."""
+    """A number with a point or an exponent, as written; the contract decides which type it gets."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -181,7 +181,7 @@ class _Number:
 
 
 def _sampled(line: bytes) -> dict[str, Any]:
-    """Read a line for its keys only; nothing if it is long, or odd in any way."""
+    """Read the keys and values of a sampled line; empty if it is long or cannot be parsed."""
     if len(line) > _SAMPLED_BYTES_MAX or _is_deep(line):
         return {}
     try:
@@ -192,7 +192,7 @@ def _sampled(line: bytes) -> dict[str, Any]:
 
 
 def _whole_number(text: str) -> int:
-    """Read a whole number; of one that no type holds, its first digits are enough."""
+    """Read a whole number; the first digits suffice for one that exceeds every type."""
     return int(text[:_DIGITS_MAX])
 
 
@@ -279,7 +279,7 @@ def _decimal(value: object, kind: pa.DataType) -> Decimal:
 
 
 def _json_type(declared: pa.DataType) -> pa.DataType:
-    """What to ask the JSON reader for: times as text, numbers wide enough to be judged later."""
+    """The type to read from JSON: times as text, numbers in the widest type; converted later."""
     if pa.types.is_list(declared):
         return pa.list_(_json_type(declared.value_type))
     if pa.types.is_integer(declared):

@@ -1,4 +1,4 @@
-"""What CSV and JSON share: lines sorted out, most decoded at once, the rest one by one."""
+"""What the CSV and JSON decoders share: most lines are decoded at once, the rest one by one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,17 +12,17 @@ from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
 
-# A batch that does not parse is cut into parts again and again, down to so few lines: a bad record
-# in a thousand then sends 16 of them the slow way, not a thousand.
+# A batch that cannot be parsed is divided repeatedly, down to so few lines: one bad record in a
+# thousand then costs 16 slow ones, not a thousand.
 _PARTS_PER_RETRY = 8
 _LINES_READ_SINGLY = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """Lines decoded at once; the numbers count these lines.
+    """Lines decoded at once. Line numbers count from the first of these lines.
 
-    Each line is a row (`kept` says which), has a violation, or is to be read singly.
+    Each line is a row (`kept` says which), has a violation, or is to be decoded singly.
     """
 
     table: pa.Table
@@ -32,7 +32,7 @@ class Whole:
 
 
 class LineDecoder(ABC):
-    """Decodes lines by a fast path for whole batches and one for single records, which must agree."""
+    """Decodes lines by one path for whole batches and one for single records; both must agree."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -59,7 +59,7 @@ class LineDecoder(ABC):
         parts: list[tuple[np.ndarray, pa.Table]],
         violations: dict[int, Violation],
     ) -> Iterable[list[int]]:
-        """Decode lines at once; yield those that have to be read one by one."""
+        """Decode lines at once; yield those that must be decoded one by one."""
         if not at:
             return
         done = self.whole([lines[i] for i in at])
@@ -77,11 +77,11 @@ class LineDecoder(ABC):
 
     @abstractmethod
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
-        """Name the lines the fast path must not see."""
+        """Return the lines that cannot be decoded at once with others."""
 
     @abstractmethod
     def whole(self, lines: list[bytes]) -> Whole | None:
-        """Decode lines at once; None if that cannot be done."""
+        """Decode lines at once; None if that is not possible."""
 
     @abstractmethod
     def one(self, line: bytes) -> dict[str, Any] | Violation:
@@ -89,7 +89,7 @@ class LineDecoder(ABC):
 
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """The columns both paths yield."""
+        """The columns that both paths return."""
 
     def _slow(
         self, at: list[int], lines: Sequence[bytes], violations: dict[int, Violation]
@@ -114,7 +114,7 @@ class LineDecoder(ABC):
 
 
 def _unreadable(lines: Sequence[bytes]) -> dict[int, Violation]:
-    """Find lines that are too long or not UTF-8; clean batches cost one pass."""
+    """Find lines that are too long or not UTF-8; a clean batch is scanned once."""
     refused: dict[int, Violation] = {}
     if max(map(len, lines), default=0) > RECORD_BYTES_MAX:
         too_long = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
@@ -146,7 +146,7 @@ def _assemble(
     if len(index) and (np.diff(index) < 0).any():
         order = np.argsort(index, kind="stable")
         index, table = index[order], table.take(pa.array(order))
-    # by position: a look-up by name goes through all names, and there may be many
+    # by position: a look-up by name scans all names, and there may be many
     columns = {
         name: _flat(column) for name, column in zip(table.column_names, table.columns, strict=True)
     }

@@ -1,4 +1,4 @@
-"""How many bytes each row of a batch takes: one row may be as long as all others together."""
+"""The bytes of each row of a batch: one row may be longer than all others together."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ def rows_beyond(batch: pa.RecordBatch, limit_bytes: int) -> list[int]:
 
 
 def _longest_bytes(column: pa.Array) -> int:
-    """Bound the bytes of the longest value, without looking at each."""
+    """Return an upper bound for the longest value, without measuring each."""
     kind = column.type
     if kind in _TEXTS:
         return pc.max(pc.binary_length(column)).as_py() or 0
@@ -35,7 +35,7 @@ def _longest_bytes(column: pa.Array) -> int:
 def _value_bytes(column: pa.Array) -> np.ndarray:
     kind = column.type
     if pa.types.is_dictionary(kind):
-        of_each = np.append(_value_bytes(column.dictionary), 0)  # the last one is that of nulls
+        of_each = np.append(_value_bytes(column.dictionary), 0)  # the last one stands for null
         places = pc.fill_null(column.indices.cast(pa.int64()), len(column.dictionary))
         return of_each[places.to_numpy(zero_copy_only=False)]
     if pa.types.is_struct(kind):

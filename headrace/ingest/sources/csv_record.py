@@ -4,7 +4,7 @@ import csv
 
 
 class CsvRecordError(ValueError):
-    """A line is not a CSV record; the message says why."""
+    """A line is not a CSV record; the message gives the reason."""
 
 
 def split_record(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whether a file is still what was taken of it, found out by reading as little as possible."""
+"""Compares a file with what was taken of it, and reads as little as possible."""
 
 import enum
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 from headrace.ingest.sources.base import UNSEEN, Position, Seen
 from headrace.ingest.sources.fingerprint import Fingerprint
 
-# File systems stamp changes with a clock that moves in steps of some milliseconds, on other hosts with
-# another clock: two changes within a step look like one. A younger stamp tells nothing.
+# File systems take change times from a clock that moves in steps of milliseconds, on other hosts from
+# another clock: two changes within one step look the same. A younger change time proves nothing.
 SETTLED_NS = 2_000_000_000
-_INODE_MAX = 2**63 - 1  # what databases hold
+_INODE_MAX = 2**63 - 1  # the largest integer of the registry
 
 
 class FileState(enum.Enum):
-    """What a file is, compared with what was taken of it."""
+    """How a file compares with what was taken of it."""
 
     TAKEN = "taken"
     READ_AGAIN = "read again, and as it was"
@@ -26,7 +26,7 @@ class FileState(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One file as it lies there; `size_bytes` is -1 if that cannot be told."""
+    """One file as it is now; `size_bytes` is -1 if it cannot be read."""
 
     state: FileState
     size_bytes: int = -1
@@ -35,9 +35,9 @@ class Found:
 
 
 def compare(path: Path, start: Position) -> Found:
-    """Compare a file with how far it was taken; one without a fingerprint is believed by its size."""
+    """Compare a file with how far it was taken; without a fingerprint only the size is compared."""
     try:
-        status = os.stat(path)  # noqa: PTH116 - a third of the time, and there may be many
+        status = os.stat(path)  # noqa: PTH116 - takes a third of the time, and there may be many files
     except OSError:
         return Found(state=FileState.OTHER)
     if not stat.S_ISREG(status.st_mode):
@@ -51,8 +51,8 @@ def compare(path: Path, start: Position) -> Found:
 
 
 def seen_of(status: os.stat_result) -> Seen:
-    """Take a file's marks of change, if they are old enough to tell later ones apart."""
-    # not the time of modification: any program may set that one back
+    """Return a file's change time and inode, if any later change will differ from them."""
+    # not the modification time: any program may set it
     return _marks(status) if status.st_ctime_ns + SETTLED_NS <= time.time_ns() else UNSEEN
 
 

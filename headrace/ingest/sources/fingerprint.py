@@ -1,9 +1,9 @@
-"""A hash of a file's first bytes that tells whether they are still what was taken.
+"""A hash of a file's first bytes, by which a change of what was taken is found.
 
-The first `FULL_BYTES` count in full. Of what follows, `BLOCK_BYTES` in every `STRIDE_BYTES` count, and
-the last `BLOCK_BYTES`: reading terabytes again before each new line would cost more than the line. So
-every replacement is seen, and every edit within the first `FULL_BYTES`; a later edit that keeps the
-length is seen where it touches a block that counts.
+The first `FULL_BYTES` are hashed in full. After them `BLOCK_BYTES` of every `STRIDE_BYTES` are hashed,
+and the last `BLOCK_BYTES`: to read terabytes before each new line would cost too much. So every
+replacement is found, and every edit within the first `FULL_BYTES`. A later edit that keeps the length is
+found if it touches a hashed block.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import BinaryIO, Self
 FULL_BYTES = 64 * 1024 * 1024
 STRIDE_BYTES = 16 * 1024 * 1024
 BLOCK_BYTES = 64 * 1024
-_DIGITS = 24  # 96 bits: chance alone never makes two files alike
+_DIGITS = 24  # 96 bits: two files never collide by chance
 _READ_BYTES = 1024 * 1024
 
 
 class Fingerprint:
-    """The fingerprint of all bytes fed so far, in order; feeding may go on after it is read."""
+    """The fingerprint of all bytes fed so far, in order; more may be fed after it was read."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -27,9 +27,9 @@ class Fingerprint:
 
     @classmethod
     def of(cls, handle: BinaryIO, size: int) -> Self:
-        """Read that of a file's first `size` bytes; leaves the handle after them.
+        """Compute it for a file's first `size` bytes; leaves the handle after them.
 
-        A file that is shorter has another one than any that is not.
+        A shorter file has a different fingerprint than every file of `size` bytes or more.
 
         Raises:
             OSError: If the file cannot be read.
@@ -52,7 +52,7 @@ class Fingerprint:
             start += len(block)
 
     def update(self, block: bytes | memoryview) -> None:
-        """Feed the next bytes."""
+        """Add the next bytes."""
         start, end = self._bytes, self._bytes + len(block)
         for first, last in _counted(end, since=start):
             self._hash.update(memoryview(block)[first - start : last - start])
@@ -69,7 +69,7 @@ class Fingerprint:
 
 
 def _counted(end: int, *, since: int = 0) -> Iterator[tuple[int, int]]:
-    """Cut the bytes that count, between two places of a file, into ranges."""
+    """Yield the ranges of bytes that are hashed, between two places of a file."""
     if since < FULL_BYTES:
         yield since, min(end, FULL_BYTES)
     stride = max(since, FULL_BYTES) // STRIDE_BYTES * STRIDE_BYTES

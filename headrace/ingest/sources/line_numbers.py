@@ -1,4 +1,4 @@
-"""Which lines of a file some records are: what an editor shows, where offsets count records only."""
+"""The line numbers of records, as an editor shows them; offsets count records only."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ _BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class LineNumbers:
-    """The lines of the records of one micro-batch, counted from 1; the header and blank lines count.
+    """The lines of the records of one micro-batch, from 1; the header and blank lines are counted.
 
-    `places` are counted from where reading began, which is `before()` lines into the file: nothing is
-    read to know that until somebody asks.
+    `places` are relative to where reading began, which is `before()` lines into the file. `before` reads
+    the file, so it is called only when line numbers are needed.
     """
 
     before: Callable[[], int]
     places: np.ndarray
 
     def of(self, at: Sequence[int]) -> list[int]:
-        """Say which lines the records at these places are."""
+        """Return the line numbers of the records at these places of the batch."""
         first = self.before() + 1
         return (self.places[np.array(at, dtype=np.int64)] + first).tolist()
 
@@ -34,7 +34,7 @@ class LineNumbers:
 
 
 def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
-    """Make a function that counts the lines of a file that end before a byte, once.
+    """Return a function that counts the lines that end before a byte of a file, once.
 
     Raises:
         SourceFileError: From that function, if the file cannot be read.
@@ -57,7 +57,7 @@ def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
 
 
 def places_of(kept: int, pieces: Sequence[bytes], *, first: int) -> np.ndarray:
-    """Number the `kept` ones of a block's lines, which are those that are not blank."""
+    """Return the numbers of a block's `kept` lines: those that are not blank."""
     if kept == len(pieces):
         return np.arange(first, first + kept)
     found = [at for at, piece in enumerate(pieces, first) if piece and not piece.isspace()]

@@ -1,7 +1,7 @@
-"""Rows of a Parquet file in batches of bounded size, judged by its page headers before they are decoded.
+"""Rows of a Parquet file in batches of bounded bytes, sized by its page headers before decoding.
 
-What a file of a few KB holds may take any amount of memory: pages compress, and a dictionary or a
-shared prefix stores a long value once for many rows.
+A file of a few KB may decode to any amount of memory: pages compress, and a dictionary or a shared
+prefix stores a long value once for many rows.
 """
 
 from collections.abc import Iterator
@@ -31,10 +31,10 @@ _WIDTH_BYTES = 8  # of a value in memory, or of where a text begins
 
 
 class ParquetBatches:
-    """The rows of one file, read so that neither a page nor a batch is larger than its limit."""
+    """The rows of one file, in pages and batches that stay below their limits."""
 
     def __init__(self, handle: BinaryIO, *, source: str) -> None:
-        """Begin with an open file, which stays open.
+        """Read an open file, which stays open.
 
         Raises:
             OSError, pa.ArrowException: If it is not a Parquet file.
@@ -98,13 +98,13 @@ class ParquetBatches:
         return SourceFileError(self._source, f"it is not a readable Parquet file ({error})")
 
     def _rows_at_once(self, at: int, group: RowGroup) -> int:
-        """Say how many rows of a row group fit into one batch, whatever they hold."""
+        """Return how many rows of a row group fit into one batch in the worst case."""
         limits = [self._judge(group, column) for column in range(len(group.chunks))]
         plain = sum(limit.row_bytes for limit in limits)
         dictionaries = {
             each.path: each.dictionary_bytes for each in limits if each.dictionary_bytes
         }
-        # each value of a dictionary may be the whole of it, unless a look into it shows otherwise
+        # one value may be as long as its dictionary, until the dictionary is read
         if (plain + sum(dictionaries.values())) * ROWS_MAX > BATCH_BYTES_MAX and dictionaries:
             dictionaries = self._longest(at, dictionaries)
         worst = plain + sum(dictionaries.values())
@@ -114,7 +114,7 @@ class ParquetBatches:
         """Read the page headers of one column chunk.
 
         Raises:
-            SourceFileError: If there is something else, or a page is too large.
+            SourceFileError: If they cannot be read, or a page is too large.
 
         """
         chunk, column = group.chunks[at], self._columns.column(at)
@@ -135,7 +135,7 @@ class ParquetBatches:
         return limit
 
     def _longest(self, group: int, by_dictionary: dict[str, int]) -> dict[str, int]:
-        """Look into the dictionaries of one row group for their longest values."""
+        """Read the dictionaries of one row group, and return the bytes of their longest values."""
         paths = list(by_dictionary)
         with pq.ParquetFile(
             self._handle, metadata=self._file.metadata, read_dictionary=paths, pre_buffer=False
@@ -153,7 +153,7 @@ class ParquetBatches:
 
 
 class _Limit:
-    """What the pages of one column chunk can take at most: bytes for each row, without and by dictionary."""
+    """The most memory that a column chunk can take: bytes for each row, without and by dictionary."""
 
     def __init__(self, chunk: Chunk, *, width_bytes: int) -> None:
         self.path, self._is_text, self._width_bytes = chunk.path, chunk.is_text, width_bytes
@@ -169,12 +169,12 @@ class _Limit:
         size = max(page.uncompressed_bytes, page.values * self._width_bytes)
         self._largest_bytes = max(self._largest_bytes, size)
         self._all_bytes += size
-        # with shared prefixes one value may hold all that its page does
+        # with shared prefixes one value may be as long as its page
         each = size if page.is_prefixed else size / max(1, page.values)
         self.row_bytes = max(self.row_bytes, each)
 
     def spread(self, rows: int) -> None:
-        """Take into account that a row of lists may be as long as a page."""
+        """Allow for a row of lists that is as long as a page."""
         few = self._all_bytes <= BATCH_BYTES_MAX
         self.row_bytes = self._all_bytes / max(1, rows) if few else self._largest_bytes
 

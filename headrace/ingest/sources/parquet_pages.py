@@ -1,7 +1,7 @@
-"""Footer and page headers of a Parquet file, read without decoding a page: what it would take is known before.
+"""Footer and page headers of a Parquet file, read without decoding a page.
 
-They are read here, because pyarrow 26 ends the process on some damaged footers when it is asked for
-the description of a column chunk.
+They tell how much memory decoding takes. pyarrow 26 crashes on some damaged footers when it is asked
+for the metadata of a column chunk, so they are parsed here.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _HEADER_BYTES = (512, 16 * 1024, 1024 * 1024, 32 * 1024 * 1024)
 
 
 class ParquetHeaderError(ValueError):
-    """A footer or a page's header is not what the format says."""
+    """A footer or a page header does not follow the format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class RowGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What a page's header says about it."""
+    """The facts in a page header."""
 
     is_dictionary: bool
     is_prefixed: bool

@@ -1,4 +1,4 @@
-"""Thrift's compact protocol, read into plain values: what Parquet writes its footer and page headers in."""
+"""Reads Thrift's compact protocol, the encoding of Parquet footers and page headers."""
 
 from typing import TypeAlias
 
@@ -6,14 +6,14 @@ _DEPTH_MAX = 16
 _STOP, _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = (
     0, 1, 2, 3, 7, 8, 9, 10, 11, 12,
 )  # fmt: skip
-_LONG_LIST = 15  # a list of so many elements or more has its length in a number of its own
+_LONG_LIST = 15  # the length of longer lists follows as a separate number
 
 Value: TypeAlias = "int | bytes | list[Value] | Fields | None"
 Fields: TypeAlias = "dict[int, Value]"
 
 
 class ThriftError(ValueError):
-    """The bytes are not what the protocol says."""
+    """The bytes do not follow the protocol."""
 
 
 class CompactReader:
