@@ -15,6 +15,7 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
+from tests.golden.golden import Golden
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
@@ -35,6 +36,17 @@ _SLOW_ROOMS = (
 _NOT_FAST = ("slow", "proof", "browser")
 # the demo, which its tests wait for, is ready when the proofs are through
 _LONGEST_FIRST = (ROOT / "tests" / "proofs", ROOT / "tests" / "demo" / "test_kill.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that takes over what users read now into `tests/golden`."""
+    parser.addoption("--update-golden", action="store_true", help="Write tests/golden anew.")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """The files of what users read."""
+    return Golden(update=bool(request.config.getoption("--update-golden")))
 
 
 def pytest_configure() -> None:

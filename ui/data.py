@@ -105,10 +105,7 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
         online = _online(lake, heads=heads)
         return LakeFacts(
             tables=tables,
-            unreadable=tuple(
-                UnreadableFacts(name=str(each.table), code=each.error.code, text=str(each.error))
-                for each in read.unreadable
-            ),
+            unreadable=tuple(_unreadable(str(each.table), each.error) for each in read.unreadable),
             failed_checks=tuple(
                 FailedCheck(subject=each.subject, check=each.check, at=each.at)
                 for each in failed_checks(lake.registry)
@@ -211,7 +208,7 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
             table=str(each.table),
             partition=_partition(each.partition),
             action=each.kind.value,
-            reason=each.reason,
+            reason=each.text(),
             cost_bytes=each.cost_bytes,
             until=_time(each.until_ms),
         )
@@ -276,6 +273,13 @@ def _behind(
         return None
 
 
+def _unreadable(name: str, error: LakeError) -> UnreadableFacts:
+    lines = () if error.remedy is None else error.remedy.lines
+    return UnreadableFacts(
+        name=name, code=error.code, text=str(error), command=next(iter(lines), "")
+    )
+
+
 def _online(
     lake: OpenLake, *, heads: Mapping[str, int | None]
 ) -> tuple[OnlineView, ...] | UnreadableFacts:
@@ -286,7 +290,7 @@ def _online(
         with store:
             found = [store.freshness(view) for view in store.views()]
     except LakeError as error:  # the tables are there all the same
-        return UnreadableFacts(name=ONLINE_STORE, code=error.code, text=str(error))
+        return _unreadable(ONLINE_STORE, error)
     return tuple(
         OnlineView(
             view=view.view,

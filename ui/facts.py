@@ -229,11 +229,15 @@ class TableDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableFacts:
-    """A table or store of which nothing can be shown: what is wrong, and what to do about it."""
+    """A table or store of which nothing can be shown: what is wrong, and what to do about it.
+
+    `text` says both; `command` is the first command of the advice, or empty.
+    """
 
     name: str
     code: str
     text: str
+    command: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

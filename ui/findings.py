@@ -56,7 +56,8 @@ def _declarations(lake: LakeFacts) -> Iterator[Finding]:
 def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
     stores = () if lake.no_online is None else (lake.no_online,)
     for each in (*lake.unreadable, *stores):
-        yield Finding(severity="error", subject=each.name, text=f"cannot be read: {each.text}")
+        text = f"cannot be read: {each.text}"
+        yield Finding(severity="error", subject=each.name, text=text, remedy=each.command)
 
 
 def _checks(lake: LakeFacts) -> Iterator[Finding]:

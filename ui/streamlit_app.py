@@ -48,4 +48,4 @@ try:
     page.run()
 except LakeError as error:
     logging.getLogger(__name__).exception("the page could not be shown")
-    st.error(f"**{type(error).__name__}**  \n{error}", icon=":material/error:")
+    st.error(f"**{error.code}**  \n{error}", icon=":material/error:")

@@ -7,6 +7,7 @@ import typer
 
 from headrace.cli.lakes import CatalogOption, TableArgument, look_at_lake, open_lake
 from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.maintenance.cleanup.cleanup import CleanupPlan
@@ -66,7 +67,10 @@ def cleanup(
             done = apply_cleanup(found, plan)
             facts |= {"applied": True, "run": done.run_id, "left": list(done.left)}
             if plan:
-                undo = done.run_id and f"`headrace tables restore {table} {done.run_id}`"
+                undo = None
+                if done.run_id:
+                    restore = ("tables", "restore", table, done.run_id)
+                    undo = Remedy.run_on_catalog(*restore, advice="to undo")
                 _say_done(out, undo, files=done.files, left=len(done.left))
         elif plan:
             out.say(_UNCHANGED)
@@ -205,11 +209,11 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
     out.say(f"stay: {', '.join(stay) or 'none'}")
 
 
-def _say_done(out: Output, undo: str | None, *, files: int, left: int) -> None:
+def _say_done(out: Output, undo: Remedy | None, *, files: int, left: int) -> None:
     if left:
         out.say(f"{left:,} files stay: they were needed, changed or gone by now")
     if undo is not None:
-        out.say(f"done: {files:,} files moved; to undo: {undo}")
+        out.say(f"done: {files:,} files moved", remedy=undo)
 
 
 def _run_row(table: "LakeTable", run: "TrashRun") -> dict[str, Any]:

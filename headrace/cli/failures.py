@@ -1,8 +1,10 @@
 """How commands end when something failed: what stderr says, and which exit status."""
 
+import json
+
 import typer
 
-from headrace.cli.output import on_catalog
+from headrace.cli.output import Asked, Format
 from headrace.errors import LakeError, RecordsRefusedError
 
 EXIT_FAILED = 1
@@ -10,9 +12,16 @@ EXIT_REFUSED = 65  # EX_DATAERR: too many records of a run were refused; they ar
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h: a scheduler may simply run the same command again
 
 
-def say_error(error: LakeError, *, catalog: str | None = None) -> None:
-    """Show an error as one message on stderr; commands that it names go to `catalog`."""
-    typer.echo(on_catalog(f"{error.code}: {error}", catalog), err=True)
+def say_error(error: LakeError) -> None:
+    """Show an error on stderr: as one message, or as one line of JSON with `--output json`.
+
+    Commands that it advises go to the catalog of the command that failed.
+    """
+    asked = Asked.now()
+    if asked.format is Format.JSON:
+        typer.echo(json.dumps(error.to_dict(catalog=asked.catalog)), err=True)
+    else:
+        typer.echo(f"{error.code}: {error.text(catalog=asked.catalog)}", err=True)
 
 
 def exit_status(*errors: LakeError) -> int:

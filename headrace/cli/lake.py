@@ -1,10 +1,12 @@
 """`headrace lake`: a lake as a whole: making a copied one its own, and lost databases again."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.output import Format, OutputOption, output_of, progress
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.datasets.recover import Recovery
@@ -47,7 +49,8 @@ def relocate(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) 
         return
     said = f"{len(plan.tables):,} tables and {len(plans):,} file plans of dataset versions"
     if not apply:
-        out.say(f"{said}; nothing was changed, `headrace lake relocate --apply` does it")
+        do_it = Remedy.run("lake", "relocate", "--apply", advice="to do it")
+        out.say(f"{said}; nothing was changed", remedy=do_it)
         return
     with progress("relocating", steps=len(plan.tables) + len(plans)) as step:
         for each in apply_relocation(settings, plan):
@@ -89,10 +92,13 @@ def recover(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -
             out.say(f"{name} cannot be read: that version is left out")
     said = " and ".join(f"`{path.name}`" for path in plan.missing)
     if not apply:
-        out.say(f"{said} can be made again; nothing was changed, `headrace lake recover --apply`")
+        do_it = Remedy.run("lake", "recover", "--apply", advice="to do it")
+        out.say(f"{said} can be made again; nothing was changed", remedy=do_it)
         return
     apply_recovery(settings, plan)
-    out.say(f"{said} made again; see `headrace tables list` and `headrace datasets list`")
+    datasets = Remedy.run("datasets", "list", advice="and the versions of datasets")
+    tables = Remedy.run("tables", "list", advice="see the tables")
+    out.say(f"{said} made again", remedy=replace(tables, otherwise=(datasets,)))
 
 
 def _found(plan: "Recovery") -> list[dict[str, object]]:

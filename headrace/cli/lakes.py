@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.output import on_catalog
-from headrace.errors import LakeError
+from headrace.cli.output import CatalogOption
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -15,14 +14,7 @@ if TYPE_CHECKING:
     from headrace.tables.lake import OpenLake
 
 
-CatalogOption = Annotated[
-    str | None,
-    typer.Option(
-        "--catalog",
-        metavar="NAME",
-        help="A catalog of PyIceberg's own configuration; this lake's tables if not given.",
-    ),
-]
+__all__ = ["CatalogOption", "TableArgument", "TargetOption", "look_at_lake", "open_lake"]
 
 TableArgument = Annotated[str, typer.Argument(metavar="TABLE", help="As in `raw.impressions`.")]
 TargetOption = Annotated[
@@ -33,8 +25,6 @@ TargetOption = Annotated[
 
 def open_lake(catalog: str | None = None) -> "contextlib.AbstractContextManager[OpenLake]":
     """Open this lake, which has to be there, or one over a catalog of PyIceberg's configuration.
-
-    Commands that an error tells to run next go to the same catalog.
 
     Raises:
         SettingsError: If there is no such catalog, or no settings.
@@ -66,9 +56,5 @@ def _opened(
         return
     from headrace.tables.catalogs.declared import open_catalog
 
-    try:
-        with open_catalog(catalog) as opened, lake_over(opened) as lake:
-            yield lake
-    except LakeError as error:
-        error.args = (on_catalog(str(error), catalog), *error.args[1:])
-        raise
+    with open_catalog(catalog) as opened, lake_over(opened) as lake:
+        yield lake

@@ -20,7 +20,7 @@ from headrace.cli.output import (
     output_of,
     progress,
 )
-from headrace.errors import LakeError
+from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
     from headrace.identifiers import TableName
@@ -124,7 +124,7 @@ class _Shown:
     ) -> None:
         self._lake, self._names, self._budget = lake, names, budget
         self._cold_after_s, self._format = cold_after_s, format
-        self._out, self._catalog = output_of(format, catalog=catalog), catalog
+        self._out = output_of(format, catalog=catalog)
         self.errors: tuple[LakeError, ...] = ()
 
     def plan(self) -> None:
@@ -140,10 +140,11 @@ class _Shown:
             self._out.record(_plan_facts(made))
             return
         for name, error in found.unreadable.items():
-            self._out.say(f"{name} cannot be looked at: {error}")
+            self._out.say(f"{name} cannot be looked at: {error.message}", remedy=error.remedy)
         _say_plan(self._out, made)
         if made:
-            self._out.say("\nnothing was changed; `headrace maintain` does it")
+            do_it = Remedy.run_on_catalog("maintain", advice="to do it")
+            self._out.say("\nnothing was changed", remedy=do_it)
 
     def round(self, stop: threading.Event, *, idle: bool = True) -> "MaintenanceRun":
         """Do one round and show what became of it; without `idle` only if there was something."""
@@ -170,7 +171,7 @@ class _Shown:
         if not (idle or done.results or done.unreadable):
             return done
         if self._format is Format.JSON:
-            self._out.record(_run_facts(done))
+            self._out.record(_run_facts(done, catalog=self._out.catalog))
         else:
             _say_run(self._out, done)
         return done
@@ -188,17 +189,14 @@ class _Shown:
             one_round,
             interval_s=every_s,
             stop=stop,
-            failed=self._say_error,
+            failed=say_error,
         )
         self.errors = ()
 
     def say_failed(self) -> None:
         """Say on stderr what failed in the last round, each once: the table's column is short."""
         for error in {str(each): each for each in self.errors}.values():
-            self._say_error(error)
-
-    def _say_error(self, error: LakeError) -> None:
-        say_error(error, catalog=self._catalog)
+            say_error(error)
 
 
 @contextlib.contextmanager
@@ -233,22 +231,33 @@ def _say_plan(out: Output, plan: "MaintenancePlan") -> None:
         out.say("\nnot now")
         _rows(
             out,
-            [_waiting_facts(each) for each in plan.waiting],
+            [
+                _waiting_facts(each) | {"reason": each.text(catalog=out.catalog)}
+                for each in plan.waiting
+            ],
             columns=("table", "partition", "action", "rewrites", "reason", "until"),
         )
 
 
 def _say_run(out: Output, run: "MaintenanceRun") -> None:
     for name, error in run.unreadable.items():
-        out.say(f"{name} was left alone: {error}")
+        out.say(f"{name} was left alone: {error.message}", remedy=error.remedy)
     if not run.results:
         waiting = len(run.plan.waiting)
-        more = f"; {waiting:,} wait, see `headrace maintain --plan`" if waiting else ""
-        out.say(f"nothing to do{more}" if not run.stopped_by else f"stopped: {run.stopped_by}")
+        if run.stopped_by:
+            out.say(f"stopped: {run.stopped_by}")
+        elif waiting:
+            why = Remedy.run_on_catalog("maintain", "--plan", advice="to see why")
+            out.say(f"nothing to do; {waiting:,} wait", remedy=why)
+        else:
+            out.say("nothing to do")
         return
     _rows(
         out,
-        [_result_facts(result) for result in run.results],
+        [
+            _result_facts(result) | {"detail": result.text(catalog=out.catalog)}
+            for result in run.results
+        ],
         columns=("table", "partition", "action", "outcome", "detail", "elapsed_s"),
     )
     counts = Counter(result.outcome.value for result in run.results)
@@ -274,11 +283,13 @@ def _plan_facts(plan: "MaintenancePlan") -> dict[str, Any]:
     }
 
 
-def _run_facts(run: "MaintenanceRun") -> dict[str, Any]:
+def _run_facts(run: "MaintenanceRun", *, catalog: str | None) -> dict[str, Any]:
     return {
         "results": [_result_facts(result) for result in run.results],
         "waiting": [_waiting_facts(each) for each in run.plan.waiting],
-        "unreadable": {str(name): str(error) for name, error in run.unreadable.items()},
+        "unreadable": {
+            str(name): error.to_dict(catalog=catalog) for name, error in run.unreadable.items()
+        },
         "bytes_rewritten": run.bytes,
         "stopped_by": run.stopped_by,
         "elapsed_s": run.elapsed_s,
@@ -308,6 +319,7 @@ def _waiting_facts(each: "Waiting") -> dict[str, Any]:
         "action": each.kind.value,
         "rewrites": _size(each.cost_bytes),
         "reason": each.reason,
+        "remedy": each.remedy,
         "until": None if until is None else _EPOCH + dt.timedelta(milliseconds=until),
         "cost_bytes": each.cost_bytes,
     }
@@ -320,6 +332,7 @@ def _result_facts(result: "ActionResult") -> dict[str, Any]:
         "action": result.action.kind.value,
         "outcome": result.outcome.value,
         "detail": result.detail,
+        "remedy": result.remedy,
         "bytes_rewritten": result.bytes,
         "elapsed_s": round(result.elapsed_s, 3),
     }

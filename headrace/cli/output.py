@@ -2,20 +2,22 @@
 
 import contextlib
 import json
-import re
 import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
+import click
 import typer
 
+from headrace.errors import Remedy, advised
+
 _KIB = 1024
-# those that take `--catalog`, as messages quote them
-_NEXT_COMMAND = re.compile(r"(?<=`)headrace (?:tables|maintain)\b[^`]*(?=`)")
+_FORMAT, _CATALOG = "headrace.output", "headrace.catalog"  # keys of click's `Context.meta`
 
 
 class Format(StrEnum):
@@ -25,28 +27,56 @@ class Format(StrEnum):
     JSON = "json"
 
 
-OutputOption = Annotated[Format, typer.Option("--output", help="Show text, or JSON on stdout.")]
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line asked for, for the place where errors are shown."""
+
+    format: Format
+    catalog: str | None
+
+    @classmethod
+    def now(cls) -> "Asked":
+        """Read it from the command that runs; the defaults where none does."""
+        context = click.get_current_context(silent=True)
+        meta = {} if context is None else context.meta
+        return cls(format=meta.get(_FORMAT, Format.TEXT), catalog=meta.get(_CATALOG))
 
 
-def on_catalog(text: str, catalog: str | None) -> str:
-    """Add the catalog that a command works on to the commands a text tells to run next."""
-    if catalog is None:
-        return text
-    return _NEXT_COMMAND.sub(lambda found: f"{found[0]} --catalog {catalog}", text)
+def _keep_format(context: typer.Context, value: Format) -> Format:
+    context.meta[_FORMAT] = Format(value)
+    return value
+
+
+def _keep_catalog(context: typer.Context, value: str | None) -> str | None:
+    context.meta[_CATALOG] = value
+    return value
+
+
+OutputOption = Annotated[
+    Format,
+    typer.Option("--output", help="Show text, or JSON on stdout.", callback=_keep_format),
+]
+
+CatalogOption = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog",
+        metavar="NAME",
+        help="A catalog of PyIceberg's own configuration; this lake's tables if not given.",
+        callback=_keep_catalog,
+    ),
+]
 
 
 class Output(ABC):
-    """Where a command's result goes; commands that it names go to the same catalog."""
+    """Where a command's result goes; the commands of a `Remedy` go to the same catalog."""
 
     def __init__(self, catalog: str | None = None) -> None:
-        self._catalog = catalog
-
-    def _echo(self, text: str) -> None:
-        typer.echo(on_catalog(text, self._catalog))
+        self.catalog = catalog
 
     @abstractmethod
-    def say(self, text: str) -> None:
-        """Show a sentence to people; programs do not see it."""
+    def say(self, text: str, *, remedy: Remedy | None = None) -> None:
+        """Show a sentence, and what to do, to people; programs do not see it."""
 
     @abstractmethod
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
@@ -60,9 +90,9 @@ class Output(ABC):
 class TextOutput(Output):
     """For people."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, remedy: Remedy | None = None) -> None:
         """Print a line."""
-        self._echo(text)
+        typer.echo(advised(text, remedy, catalog=self.catalog))
 
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
         """Print aligned columns, numbers to the right; in a pipe a row is always one line."""
@@ -71,7 +101,7 @@ class TextOutput(Output):
         shown = [
             Column(
                 title=name.replace("_", " "),
-                cells=tuple(on_catalog(as_text(row.get(name)), self._catalog) for row in rows),
+                cells=tuple(self._text(row.get(name)) for row in rows),
                 right=any(_is_number(row.get(name)) for row in rows),
             )
             for name in columns
@@ -84,23 +114,34 @@ class TextOutput(Output):
         """Print one aligned line per fact."""
         width = max((len(name) for name in facts), default=0)
         for name, value in facts.items():
-            self._echo(f"{name.replace('_', ' '):<{width}}  {as_text(value)}")
+            typer.echo(f"{name.replace('_', ' '):<{width}}  {self._text(value)}")
+
+    def _text(self, value: object) -> str:
+        return as_text(value.on(self.catalog) if isinstance(value, Remedy) else value)
 
 
 class JsonOutput(Output):
     """For programs: one JSON document per result."""
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, remedy: Remedy | None = None) -> None:
         """Nothing: sentences are for people."""
 
     def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
         """Print a list of objects."""
         _ = columns
-        self._echo(json.dumps([dict(row) for row in rows], indent=2, default=_as_json))
+        self._print([dict(row) for row in rows])
 
     def record(self, facts: Mapping[str, object]) -> None:
         """Print one object."""
-        self._echo(json.dumps(dict(facts), indent=2, default=_as_json))
+        self._print(dict(facts))
+
+    def _print(self, result: object) -> None:
+        def as_json(value: object) -> object:
+            if isinstance(value, Remedy):
+                return value.on(self.catalog).to_dict()
+            return value.isoformat() if isinstance(value, datetime) else str(value)
+
+        typer.echo(json.dumps(result, indent=2, default=as_json))
 
 
 def output_of(wanted: Format, *, catalog: str | None = None) -> Output:
@@ -136,10 +177,6 @@ def as_size(count_bytes: int) -> str:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _as_json(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, look_at_lake
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.rows import delete
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from headrace.tables.version import TableVersion
 
 SNAPSHOTS_SHOWN = 10
-_NO_TABLES = "no tables yet; `headrace ingest run` makes the first ones"
+_FIRST_TABLES = Remedy.run("ingest", "run", advice="make the first ones")
 _MIB = 1024 * 1024
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -125,7 +126,8 @@ def health(
         for part in parts:
             part["gain"] = part["gain"] or "—"
         out.table(parts, columns=("name", "points", "finding", "gain"))
-        out.say("\nwhat to do about it, and when: `headrace maintain --plan`")
+        what = Remedy.run_on_catalog("maintain", "--plan", advice="what to do about it, and when")
+        out.say(f"\n{what.on(catalog)}")
         return
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
     columns = ("table", "score", "worst_part", "fixing_it_gains")
@@ -145,7 +147,8 @@ def _show_all(
         {
             "table": str(each.table),
             "error": each.error.code,
-            "message": str(each.error),
+            "message": each.error.message,
+            "facts": each.error.facts,
             "remedy": each.error.remedy,
         }
         for each in unreadable
@@ -154,9 +157,9 @@ def _show_all(
     if damaged or rows or output is Format.JSON:
         out.table([*damaged, *rows], columns=(*columns, "error") if damaged else columns)
     else:
-        out.say(_NO_TABLES)
+        out.say("no tables yet", remedy=_FIRST_TABLES)
     for each in unreadable:
-        say_error(each.error, catalog=catalog)
+        say_error(each.error)
     if unreadable:
         raise typer.Exit(exit_status(*(each.error for each in unreadable)))
 

@@ -35,6 +35,7 @@ from headrace.definitions.sample_set import SampleSet
 from headrace.errors import (
     CommitConflictError,
     PublishRefusedError,
+    Remedy,
     SnapshotNotFoundError,
     TableNotFoundError,
     VersionExistsError,
@@ -120,8 +121,8 @@ def _samples(lake: OpenLake, sample_set: SampleSet) -> TableVersion:
         samples = lake.table(sample_set.table).head().in_schema_then()
         if samples.snapshot_id is not None:
             return samples
-    detail = f"there are no samples yet; run `headrace samples build {sample_set.name}`"
-    raise PublishRefusedError(sample_set.name, detail)
+    build = Remedy.run("samples", "build", sample_set.name)
+    raise PublishRefusedError(sample_set.name, "there are no samples yet", remedy=build)
 
 
 def _draft(
@@ -200,9 +201,10 @@ def _check_pins(lake: OpenLake, draft: Lockfile) -> None:
         except (SnapshotNotFoundError, TableNotFoundError) as error:
             detail = (
                 f"snapshot {pin.snapshot_id} of `{pin.table}`, which samples were built from, has "
-                f"expired; run `headrace samples build {draft.name}`"
+                "expired"
             )
-            raise PublishRefusedError(draft.name, detail) from error
+            build = Remedy.run("samples", "build", draft.name)
+            raise PublishRefusedError(draft.name, detail, remedy=build) from error
 
 
 def _same_content(

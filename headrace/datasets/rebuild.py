@@ -77,7 +77,12 @@ def rebuild(
 def rebuild_locked(
     lake: OpenLake, lock: Lockfile, *, progress: Callable[[RebuiltDay], None] | None = None
 ) -> Rebuild:
-    """Compute the version a lockfile describes; see `rebuild`."""
+    """Compute the version a lockfile describes; see `rebuild`.
+
+    Raises:
+        DatasetChangedError: If a pinned input is gone.
+
+    """
     recipe = Recipe.from_json(json.dumps(lock.definition))
     done: dict[dt.date, RebuiltDay] = {}
     whole: ContentHash | None = None

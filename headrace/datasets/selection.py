@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headrace.datasets.measure import pending_rows
 from headrace.definitions.properties import APPROXIMATE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
-from headrace.errors import PublishRefusedError
+from headrace.errors import PublishRefusedError, Remedy
 from headrace.iceberg.partitions import key_to_text
 from headrace.registry import Build, CommitRecord
 from headrace.samples.partition import Pinned
@@ -121,8 +121,8 @@ def _builds_of(
         (other, f"{_named(other)} came from another definition than the declared one"),
     ):
         if refused:
-            detail = f"{why}; run `headrace samples build {recipe.name}`"
-            raise PublishRefusedError(recipe.name, detail)
+            build = Remedy.run("samples", "build", recipe.name)
+            raise PublishRefusedError(recipe.name, why, remedy=build)
     return found
 
 

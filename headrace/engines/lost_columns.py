@@ -1,6 +1,6 @@
 """Refuses snapshots partitioned by a column that no schema has any more, before DuckDB reads them."""
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedTableError
 from headrace.iceberg.partitions import sourceless_ids
 from headrace.tables.version import TableVersion
 
@@ -20,6 +20,6 @@ def refuse_lost_columns(version: TableVersion) -> None:
         raise UnsupportedTableError(
             str(version.name),
             "it has files of an older partition spec whose column no schema has any more, and DuckDB "
-            "would end the process; bring them into the current spec with "
-            f"`headrace tables compact {version.name} --apply`",
+            "would end the process",
+            remedy=Remedy.compact(str(version.name), advice="rewrite them in the current spec"),
         )

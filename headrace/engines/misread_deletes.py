@@ -2,7 +2,7 @@
 
 from pyiceberg.manifest import DataFile
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedTableError
 from headrace.iceberg import partitions
 from headrace.iceberg.delete_files import has_equality, is_global
 from headrace.tables.version import TableVersion
@@ -31,10 +31,10 @@ def _refuse_lost_nulls(version: TableVersion) -> None:
             if has_equality([deletes]) and _may_be_null(file.data_file, deletes):
                 detail = (
                     f"rows of `{file.path}` are deleted by the value of a column that is null in "
-                    "other rows, and DuckDB would drop those too; rewrite the file with "
-                    f"`headrace tables compact {version.name} --apply`"
+                    "others, and DuckDB would take those away too"
                 )
-                raise UnsupportedTableError(str(version.name), detail)
+                name = str(version.name)
+                raise UnsupportedTableError(name, detail, remedy=Remedy.compact(name))
 
 
 def _refuse_spread_deletes(version: TableVersion) -> None:
@@ -58,10 +58,10 @@ def _refuse_spread_deletes(version: TableVersion) -> None:
         if others:
             detail = (
                 f"`{deletes.file_path}` deletes by value in one partition, and DuckDB would "
-                "drop such rows from all partitions; rewrite the table with "
-                f"`headrace tables compact {version.name} --apply`"
+                "take such rows from all of them"
             )
-            raise UnsupportedTableError(str(version.name), detail)
+            name = str(version.name)
+            raise UnsupportedTableError(name, detail, remedy=Remedy.compact(name))
 
 
 def _names_its_partition(version: TableVersion, deletes: DataFile) -> bool:

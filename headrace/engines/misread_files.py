@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedTableError
 from headrace.iceberg.schema import field_id
 from headrace.tables.flaws import FileFlaws
 
@@ -21,11 +21,10 @@ def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:
     """
     if twins := _twins(list(columns)):
         one, other = twins
-        detail = (
-            f"`{one}` and `{other}` differ only in case, and DuckDB does not tell them apart; rename one "
-            f"with `headrace tables alter {table}` and write to the table again"
-        )
-        raise UnsupportedTableError(table, detail)
+        detail = f"`{one}` and `{other}` differ only in case, and DuckDB takes them for one"
+        advice = "rename one and write to the table again"
+        remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
+        raise UnsupportedTableError(table, detail, remedy=remedy)
 
 
 def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
@@ -37,11 +36,8 @@ def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
     """
     for path, each in flaws.items():
         if each.unmarked_text:
-            detail = (
-                f"`{path}` has text that is not marked as text, which DuckDB would show as "
-                f"bytes; rewrite it with `headrace tables compact {table} --apply`"
-            )
-            raise UnsupportedTableError(table, detail)
+            detail = f"`{path}` has text that is not marked as text, of which DuckDB would show the bytes"
+            raise UnsupportedTableError(table, detail, remedy=Remedy.compact(table))
 
 
 def columns_of_unproved_bounds(

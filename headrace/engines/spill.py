@@ -58,7 +58,12 @@ class SpillFolder:
 
 @contextlib.contextmanager
 def naming_full(folder: Path) -> Generator[None]:
-    """Raise `StorageFullError` for an engine's error if the disk of its spill `folder` is full."""
+    """Raise `StorageFullError` for an engine's error if the disk of its spill `folder` is full.
+
+    Raises:
+        StorageFullError: Instead of the engine's error.
+
+    """
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:

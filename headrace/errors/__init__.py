@@ -5,6 +5,7 @@ from headrace.errors.base import (
     InvalidNameError,
     LakeError,
     SettingsError,
+    code_of,
 )
 from headrace.errors.datasets import (
     ColumnsUnclearError,
@@ -57,6 +58,7 @@ from headrace.errors.lakes import (
     RegistryNewerError,
     TablesElsewhereError,
 )
+from headrace.errors.remedy import Remedy, advised
 from headrace.errors.storage import (
     CorruptFileError,
     DatabaseDamagedError,
@@ -161,6 +163,7 @@ __all__ = [
     "RefExistsError",
     "RegistryInUseError",
     "RegistryNewerError",
+    "Remedy",
     "SampleNotFoundError",
     "SettingsError",
     "SnapshotNotFoundError",
@@ -182,6 +185,8 @@ __all__ = [
     "UnservableColumnError",
     "UnsupportedTableError",
     "VersionExistsError",
+    "advised",
+    "code_of",
     "disk_of",
     "is_full",
 ]

@@ -1,21 +1,106 @@
 """The root of the error tree, and what concerns settings and names."""
 
+import datetime as dt
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, cast
+
+from headrace.errors.remedy import Remedy, advised
+
+_EXACT_MAX = 2**53  # beyond it a JSON number is not exact in every program
+NOTHING_CHANGED = "nothing was changed"
+NOTHING_COMMITTED = "nothing was committed"
+RUN_AGAIN = Remedy(advice="run it again")
+REPEAT = Remedy(advice="run the same command again")
+
 
 class LakeError(Exception):
     """Something a user of the lake can act on.
 
-    The message says what happened and what to do; the attributes of a subclass hold the facts.
-    `retryable` tells a caller whether running the same thing again can help; `remedy` is what to do,
-    where it depends on what was found: the message then ends with it.
+    `message` says what happened, where, and what state is left; `remedy` says what to do next. The
+    attributes of a subclass hold the facts, and `state` the state that is left, where it is more than
+    obvious. `retryable` tells a caller whether running the same thing again can help. Passwords in
+    addresses are taken out of the message and the facts.
     """
 
     retryable = False
-    remedy = ""
+
+    def __init__(self, what: str, *, state: str = "", remedy: Remedy | None = None) -> None:
+        self.message = without_passwords(f"{what}; {state}" if state else what)
+        self.state = state
+        self.remedy: Remedy | None = remedy
+        super().__init__(self.message)
 
     @property
     def code(self) -> str:
-        """What programs know this kind of error by."""
-        return type(self).__name__
+        """What programs know this kind of error by: `TableNotFoundError` is `table-not-found`."""
+        return code_of(type(self))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The attributes, as JSON has them; ids of snapshots are text, as they exceed 2^53."""
+        return {
+            name: _as_json(value, name=name)
+            for name, value in vars(self).items()
+            if not name.startswith("_")
+            and name not in ("message", "remedy")
+            and (value or name != "state")
+        }
+
+    def text(self, *, catalog: str | None = None) -> str:
+        """Say what happened and what to do; the commands go to `catalog`, if it is given."""
+        return advised(self.message, self.remedy, catalog=catalog)
+
+    def to_dict(self, *, catalog: str | None = None) -> dict[str, Any]:
+        """Write the error as `--output json` shows it: code, message, facts and remedy."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "facts": self.facts,
+            "remedy": None if self.remedy is None else self.remedy.on(catalog).to_dict(),
+        }
+
+    def __str__(self) -> str:
+        """Say what happened and what to do."""
+        return self.text()
+
+
+def code_of(kind: type[LakeError]) -> str:
+    """Derive the code of a class from its name, which is stable."""
+    name = kind.__name__.removesuffix("Error")
+    return "".join(f"-{at.lower()}" if at.isupper() else at for at in name).lstrip("-")
+
+
+def without_passwords(text: str) -> str:
+    """Replace the passwords of addresses like `postgresql://user:password@host/database`."""
+    if "://" not in text:
+        return text
+    return " ".join(_without_password(word) for word in text.split(" "))
+
+
+def _without_password(word: str) -> str:
+    scheme, separator, rest = word.partition("://")
+    authority, slash, path = rest.partition("/")
+    access, at, host = authority.rpartition("@")
+    user, colon, _ = access.partition(":")
+    if not separator or not at or not colon:
+        return word
+    return f"{scheme}://{user}:***@{host}{slash}{path}"
+
+
+def _as_json(value: object, *, name: str = "") -> Any:  # noqa: ANN401  (what JSON can hold)
+    if isinstance(value, str):
+        return without_passwords(value)
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return str(value) if name.endswith("snapshot_id") or abs(value) > _EXACT_MAX else value
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[object, object]", value)
+        return {str(key): _as_json(each) for key, each in pairs.items()}
+    if isinstance(value, list | tuple | AbstractSet):
+        return [_as_json(each) for each in cast("tuple[object, ...]", value)]
+    return value.isoformat() if isinstance(value, dt.date) else without_passwords(str(value))
 
 
 class SettingsError(LakeError):
@@ -41,4 +126,6 @@ class InvalidNameError(LakeError, ValueError):
         rule: str = "a lower-case letter or `_`, then up to 62 lower-case letters, digits or `_`",
     ) -> None:
         self.name, self.kind = name, kind
-        super().__init__(f"`{name[:80]}` is not a valid {kind}: use {rule}")
+        super().__init__(
+            f"`{name[:80]}` is not a valid {kind}", remedy=Remedy(advice=f"use {rule}")
+        )

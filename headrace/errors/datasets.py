@@ -1,6 +1,7 @@
 """Errors of dataset versions and of loading them."""
 
 from headrace.errors.base import LakeError
+from headrace.errors.remedy import Remedy
 
 
 class SampleNotFoundError(LakeError):
@@ -10,8 +11,11 @@ class SampleNotFoundError(LakeError):
         self.sample_id, self.sample_sets = sample_id, sample_sets
         listed = ", ".join(f"`{name}`" for name in sample_sets) or "none yet"
         super().__init__(
-            f"no sample `{sample_id}` in the built sample sets: {listed}; it may be a negative "
-            "that was not kept, or its day is not built (`headrace samples build NAME`)"
+            f"there is no sample `{sample_id}` in the built sample sets ({listed}); it may be a "
+            "negative that was not kept",
+            remedy=Remedy.run(
+                "samples", "build", "NAME", advice="if its day is not built, build it"
+            ),
         )
 
 
@@ -21,8 +25,10 @@ class VersionExistsError(LakeError):
     def __init__(self, dataset: str, version: int) -> None:
         self.dataset, self.version = dataset, version
         super().__init__(
-            f"`{dataset}` v{version} is already published with other content; "
-            f"publish the next version, or see `headrace datasets list`"
+            f"`{dataset}` v{version} is already published with other content",
+            remedy=Remedy.run(
+                "datasets", "list", advice="publish the next version, or see what is published"
+            ),
         )
 
 
@@ -30,7 +36,7 @@ class DatasetNotFoundError(LakeError):
     """No such dataset version is published."""
 
     def __init__(self, dataset: str, version: int, *, known: tuple[str, ...] = ()) -> None:
-        self.dataset, self.version = dataset, version
+        self.dataset, self.version, self.known = dataset, version, known
         listed = ", ".join(known) or "none yet"
         super().__init__(f"there is no `{dataset}` v{version}; published: {listed}")
 
@@ -39,10 +45,12 @@ class DatasetChangedError(LakeError):
     """A published dataset version no longer reads as its lockfile says."""
 
     def __init__(self, dataset: str, version: int, detail: str) -> None:
-        self.dataset, self.version = dataset, version
+        self.dataset, self.version, self.detail = dataset, version, detail
         super().__init__(
-            f"`{dataset}` v{version} no longer matches its lockfile: {detail}. "
-            f"Rebuild it from its inputs with: headrace datasets rebuild {dataset} v{version}"
+            f"`{dataset}` v{version} no longer matches its lockfile: {detail}",
+            remedy=Remedy.run(
+                "datasets", "rebuild", dataset, f"v{version}", advice="rebuild it from its inputs"
+            ),
         )
 
 
@@ -50,9 +58,9 @@ class ContentTypeError(LakeError, TypeError):
     """A column cannot be part of a content hash, or is not of the kind it was declared."""
 
     def __init__(self, column: str, found: str, *, allowed: str) -> None:
-        self.column, self.found = column, found
+        self.column, self.found, self.allowed = column, found, allowed
         where = f"column `{column}`" if column else "a column"
-        super().__init__(f"{where} is of type `{found}`; the content hash wants {allowed}")
+        super().__init__(f"{where} is of type `{found}`; the content hash needs {allowed}")
 
 
 class FeatureSpecError(LakeError, ValueError):
@@ -60,15 +68,18 @@ class FeatureSpecError(LakeError, ValueError):
 
 
 class ColumnsUnclearError(LakeError):
-    """Files that no table version speaks for do not agree on which column has a name."""
+    """Files without a table version do not agree on which column has a name."""
 
     def __init__(self, column: str, *, path: str) -> None:
         self.column, self.path = column, path
         super().__init__(
             f"`{column}` is another column in `{path}` than in the plan's last file: it was renamed, "
-            "or dropped and added again; nothing of that file was read. Open the version with "
-            "`lake.dataset(NAME)` or plan its files with `FilePlan.of(version)`: both say which "
-            "column is meant"
+            "or dropped and added again",
+            state="nothing of that file was read",
+            remedy=Remedy(
+                advice="open the version with `lake.dataset(NAME)`, or plan its files with "
+                "`FilePlan.of(version)`: both say which column is meant"
+            ),
         )
 
 
@@ -78,8 +89,11 @@ class NullValueError(LakeError):
     def __init__(self, column: str, *, rows: int, path: str) -> None:
         self.column, self.rows, self.path = column, rows, path
         super().__init__(
-            f"`{column}` is null in {rows} rows of `{path}`; labels, weights and keys have no "
-            "missing value: leave those rows out of the dataset, or the column out of the spec"
+            f"`{column}` is null in {rows} rows of `{path}`, and labels, weights and keys have no "
+            "missing value",
+            remedy=Remedy(
+                advice="leave those rows out of the dataset, or the column out of the spec"
+            ),
         )
 
 
@@ -89,8 +103,11 @@ class LoaderStateError(LakeError):
     def __init__(self, what: str, *, saved: object, found: object) -> None:
         self.what, self.saved, self.found = what, saved, found
         super().__init__(
-            f"the saved position is of another {what}: `{saved}`, this loader has `{found}`; "
-            "make the loader as it was when the position was saved, or start the epoch again"
+            f"the saved position belongs to another {what}: `{saved}`, this loader has `{found}`",
+            remedy=Remedy(
+                advice="make the loader as it was when the position was saved, or start the epoch "
+                "again"
+            ),
         )
 
 
@@ -100,8 +117,12 @@ class EpochBrokenOffError(LakeError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(
-            f"this iterator ended before its epoch did, for {why}; the batches it gave stand. Make "
-            "a second loader to look at other batches at the same time, or iterate the loader again"
+            f"this iterator ended before its epoch did: {why}",
+            state="the batches it gave are valid",
+            remedy=Remedy(
+                advice="make a second loader to read other batches at the same time, or iterate the "
+                "loader again"
+            ),
         )
 
 
@@ -111,9 +132,11 @@ class LoaderNotSharableError(LakeError, TypeError):
     def __init__(self, where: str) -> None:
         self.where = where
         super().__init__(
-            f"a loader cannot be used {where}: each copy would give every row of the epoch. It "
-            "decodes with `threads` of its own: iterate it itself, without a DataLoader or with "
-            "`num_workers=0`, and give other processes their `rank` and `world_size`"
+            f"a loader cannot be used {where}: each copy would give every row of the epoch",
+            remedy=Remedy(
+                advice="the loader decodes with `threads` of its own: iterate it without a DataLoader "
+                "or with `num_workers=0`, and give other processes their `rank` and `world_size`"
+            ),
         )
 
 
@@ -121,13 +144,13 @@ class LockfileError(LakeError):
     """A lockfile is damaged, edited, or written by another version of headrace."""
 
     def __init__(self, source: str, detail: str) -> None:
-        self.source = source
+        self.source, self.detail = source, detail
         super().__init__(f"`{source}` cannot be used: {detail}")
 
 
 class PublishRefusedError(LakeError):
     """The sample table is not in a state that a dataset version may pin."""
 
-    def __init__(self, dataset: str, detail: str) -> None:
-        self.dataset = dataset
-        super().__init__(f"`{dataset}` was not published: {detail}")
+    def __init__(self, dataset: str, detail: str, *, remedy: Remedy | None = None) -> None:
+        self.dataset, self.detail = dataset, detail
+        super().__init__(f"`{dataset}` was not published: {detail}", remedy=remedy)

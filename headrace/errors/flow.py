@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from headrace.errors.base import LakeError
+from headrace.errors.base import NOTHING_COMMITTED, LakeError
+from headrace.errors.remedy import Remedy
 
 
 class SourceError(LakeError):
@@ -15,8 +16,9 @@ class SourceFileError(SourceError):
     def __init__(self, path: str, detail: str) -> None:
         self.path, self.detail = path, detail
         super().__init__(
-            f"`{path}` cannot be ingested: {detail}; nothing of it was taken, "
-            "replace or move it and run the ingest again"
+            f"`{path}` cannot be ingested: {detail}",
+            state="nothing of it was ingested",
+            remedy=Remedy.run("ingest", "run", advice="replace or move it, then"),
         )
 
 
@@ -26,8 +28,9 @@ class SourceChangedError(SourceError):
     def __init__(self, path: str, detail: str) -> None:
         self.path, self.detail = path, detail
         super().__init__(
-            f"`{path}` changed after it was ingested: {detail}; the rows taken are kept, nothing new "
-            "was. Put the file back as it was, or give the new one another name"
+            f"`{path}` changed after it was ingested: {detail}",
+            state="the rows ingested before are kept, and nothing new was ingested",
+            remedy=Remedy(advice="put the file back as it was, or give the new one another name"),
         )
 
 
@@ -37,8 +40,11 @@ class UnknownSourceError(SourceError):
     def __init__(self, stream: str, *, kind: str) -> None:
         self.stream, self.kind = stream, kind
         super().__init__(
-            f"the source of `{stream}` is of a kind that this version does not read (`{kind}`); "
-            "nothing was ingested. Declare `source: {files: …}`, or install a version that reads it"
+            f"the source of `{stream}` is of a kind that this version does not read (`{kind}`)",
+            state="nothing was ingested",
+            remedy=Remedy(
+                advice="declare `source: {files: …}`, or install a version that reads it"
+            ),
         )
 
 
@@ -49,8 +55,13 @@ class SourceOrderError(SourceError):
         self.source, self.partition, self.expected, self.found = source, partition, expected, found
         super().__init__(
             f"`{source}`, partition {partition}: offset {found} was read where {expected} or a later "
-            "one was due; nothing of this batch was committed. Run the ingest again, it continues "
-            "from the table; if the error returns, the source's reader is at fault"
+            "one was due",
+            state="nothing of this batch was committed",
+            remedy=Remedy.run(
+                "ingest",
+                "run",
+                advice="if the error returns, the source's reader is at fault; continue from the table",
+            ),
         )
 
 
@@ -62,8 +73,11 @@ class SourceStalledError(SourceError):
     def __init__(self, stream: str, *, stalled_s: float) -> None:
         self.stream, self.stalled_s = stream, stalled_s
         super().__init__(
-            f"the source of `{stream}` returned nothing for {stalled_s:g} s, though it has more; what "
-            "was read before is committed. Check that the source can be reached and run the ingest again"
+            f"the source of `{stream}` returned nothing for {stalled_s:g} s, though it has more",
+            state="what was read before is committed",
+            remedy=Remedy.run(
+                "ingest", "run", stream, advice="check that the source can be reached, then"
+            ),
         )
 
 
@@ -73,9 +87,13 @@ class SourceLedgerError(SourceError):
     def __init__(self, seal: int) -> None:
         self.seal = seal
         super().__init__(
-            f"the registry does not have all sources that were taken up to seal {seal}, which the "
-            "table names; nothing was ingested, for files would be read twice. Put the `registry.db` "
-            "back that belongs to this catalog, or roll the table back to before that seal"
+            f"the registry does not have all sources that were ingested up to seal {seal}, which the "
+            "table names, so files would be read twice",
+            state="nothing was ingested",
+            remedy=Remedy(
+                advice="restore the `registry.db` that belongs to this catalog, or roll the table "
+                "back to before that seal"
+            ),
         )
 
 
@@ -85,9 +103,11 @@ class UnknownFieldsError(SourceError):
     def __init__(self, stream: str, *, path: str, fields: tuple[str, ...], named: str) -> None:
         self.stream, self.path, self.fields = stream, path, fields
         super().__init__(
-            f"`{path}` has fields that the contract of `{stream}` does not declare: {named}; nothing "
-            "new of it was taken. Declare them or correct the file; `unknown_fields: ignore` leaves "
-            "them out"
+            f"`{path}` has fields that the contract of `{stream}` does not declare: {named}",
+            state="nothing new of it was ingested",
+            remedy=Remedy(
+                advice="declare them or correct the file; `unknown_fields: ignore` leaves them out"
+            ),
         )
 
 
@@ -100,37 +120,45 @@ class RecordsRefusedError(LakeError):
         listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
         super().__init__(
             f"{self.refused:,} of {records:,} records that `{stream}` read in this run were refused: "
-            f"{listed}; they are kept in `dead_letters.records` and are not read again. Correct the "
-            "contract or the producer, and bring the records under new file names; "
-            "`refused_share_limit` in the contract says how many may be refused"
+            f"{listed}",
+            state="they are kept in `dead_letters.records` and are not read again",
+            remedy=Remedy(
+                advice="correct the contract or the producer, and bring the records under new file "
+                "names; `refused_share_limit` in the contract sets how many may be refused"
+            ),
         )
 
 
 class ContractError(LakeError):
     """A contract asks a table for a change that is not additive or widening."""
 
-    def __init__(self, table: str, detail: str) -> None:
+    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = None) -> None:
         self.table, self.detail = table, detail
-        super().__init__(f"the contract of `{table}` cannot be applied: {detail}")
+        super().__init__(f"the contract of `{table}` cannot be applied: {detail}", remedy=remedy)
 
 
 class LeakError(LakeError):
     """A sample would use a value that serving could not have known."""
 
     def __init__(self, sample_set: str, *, rows: int, detail: str) -> None:
-        self.sample_set, self.rows = sample_set, rows
-        super().__init__(f"{rows} samples of `{sample_set}` use the future: {detail}")
+        self.sample_set, self.rows, self.detail = sample_set, rows, detail
+        super().__init__(
+            f"{rows} samples of `{sample_set}` use the future: {detail}", state=NOTHING_COMMITTED
+        )
 
 
 class DuplicateExposureError(LakeError):
-    """Two exposures share an id, so no label can be told to belong to one of them."""
+    """Two exposures share an id, so labels cannot be assigned to one of them."""
 
     def __init__(self, table: str, *, day: str, example: str, ids: int) -> None:
         self.table, self.day, self.example, self.ids = table, day, example, ids
         super().__init__(
-            f"`{table}` has {ids} exposure ids more than once on {day}, for example `{example}`; "
-            "no sample of that day was built, remove the duplicates (staging keeps the first "
-            "arrival of each id) and build again"
+            f"`{table}` has {ids} exposure ids more than once on {day}, for example `{example}`",
+            state="no sample of that day was built",
+            remedy=Remedy(
+                advice="remove the duplicates (staging keeps the first arrival of each id) and build "
+                "again"
+            ),
         )
 
 
@@ -141,8 +169,9 @@ class NullKnownAtError(LakeError):
         self.table, self.rows, self.columns = table, rows, columns
         named = " or ".join(f"`{name}`" for name in columns)
         super().__init__(
-            f"{rows} rows of `{table}` have no {named}, so nobody can say which samples may use "
-            "them; nothing was built, fill the column and build again"
+            f"{rows} rows of `{table}` have no {named}, so it is unknown which samples may use them",
+            state="nothing was built",
+            remedy=Remedy(advice="fill the column and build again"),
         )
 
 
@@ -152,8 +181,8 @@ class OnlineStoreError(LakeError):
     def __init__(self, path: str, *, found: int, allowed: int) -> None:
         self.path, self.found, self.allowed = path, found, allowed
         super().__init__(
-            f"the online store `{path}` has format {found}, this version reads {allowed}; "
-            "remove the file and publish the views again"
+            f"the online store `{path}` has format {found}, this version reads {allowed}",
+            remedy=Remedy(advice="remove the file and publish the views again"),
         )
 
 
@@ -161,7 +190,11 @@ class NotAFeatureViewError(LakeError):
     """The table does not say that it is a feature view, or the view is not published online."""
 
     def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
-        self.table, self.column = table, column  # the column that is missing, if one is
+        self.table, self.detail, self.column = (
+            table,
+            detail,
+            column,
+        )  # the column that is missing, if one is
         super().__init__(f"`{table}` cannot be served: {detail}")
 
 
@@ -169,10 +202,11 @@ class UnservableColumnError(LakeError):
     """A column of a feature view has a type that the online store does not keep."""
 
     def __init__(self, view: str, column: str, *, kind: str, allowed: str) -> None:
-        self.view, self.column, self.kind = view, column, kind
+        self.view, self.column, self.kind, self.allowed = view, column, kind, allowed
         super().__init__(
-            f"`{view}` was not published: column `{column}` is of type {kind}, and {allowed}; the "
-            "store is as it was. Leave the column out of the view, or give it such a type"
+            f"`{view}` was not published: column `{column}` is of type {kind}, and {allowed}",
+            state="the store is as it was",
+            remedy=Remedy(advice="leave the column out of the view, or give it such a type"),
         )
 
 
@@ -180,7 +214,7 @@ class EntityKeyError(LakeError, ValueError):
     """An entity is looked up by a value that is not exactly one of its column's type."""
 
     def __init__(self, view: str, column: str, *, detail: str) -> None:
-        self.view, self.column = view, column
+        self.view, self.column, self.detail = view, column, detail
         super().__init__(f"`{view}` is looked up by `{column}`, {detail}")
 
 
@@ -192,8 +226,9 @@ class PublicationOvertakenError(LakeError):
     def __init__(self, view: str) -> None:
         self.view = view
         super().__init__(
-            f"`{view}` was not published: other publications of it came first each time; the store "
-            "holds what they wrote, publish again"
+            f"`{view}` was not published: other publications of it came first each time",
+            state="the store holds what they wrote",
+            remedy=Remedy(advice="publish again"),
         )
 
 
@@ -203,7 +238,9 @@ class FolderNotEmptyError(LakeError):
     def __init__(self, path: str) -> None:
         self.path = path
         super().__init__(
-            f"`{path}` is not empty; nothing was written, name a new folder or empty this one"
+            f"`{path}` is not empty",
+            state="nothing was written",
+            remedy=Remedy(advice="name a new folder or empty this one"),
         )
 
 
@@ -211,16 +248,16 @@ class ModelTypeError(LakeError):
     """A dbt model gives a column whose type a table cannot keep, or not the declared one."""
 
     def __init__(self, table: str, column: str, detail: str) -> None:
-        self.table, self.column = table, column
-        super().__init__(f"model `{table}`, column `{column}`: {detail}; nothing was committed")
+        self.table, self.column, self.detail = table, column, detail
+        super().__init__(f"model `{table}`, column `{column}`: {detail}", state=NOTHING_COMMITTED)
 
 
 class ModelRowsError(LakeError):
     """A dbt model gives rows its table cannot take as they are."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
-        super().__init__(f"model `{table}`: {detail}; nothing was committed")
+        self.table, self.detail = table, detail
+        super().__init__(f"model `{table}`: {detail}", state=NOTHING_COMMITTED)
 
 
 class ModelValueError(LakeError):
@@ -230,8 +267,9 @@ class ModelValueError(LakeError):
         self.table, self.column, self.value, self.row = table, column, value, row
         where = f" (row {row})" if row else ""
         super().__init__(
-            f"model `{table}`, column `{column}`: a table cannot keep the time {value}{where}; "
-            "nothing was committed, give null or a time of the years 1 to 9999"
+            f"model `{table}`, column `{column}`: a table cannot keep the time {value}{where}",
+            state=NOTHING_COMMITTED,
+            remedy=Remedy(advice="give null or a time of the years 1 to 9999"),
         )
 
 
@@ -253,17 +291,23 @@ class ModelColumnsError(LakeError):
         )
         super().__init__(
             f"model `{table}` has `on_schema_change: fail` and other columns than its table "
-            f"({said}); nothing was committed. Change the model, or let `dbt run --full-refresh` "
-            "give the table the model's columns"
+            f"({said})",
+            state=NOTHING_COMMITTED,
+            remedy=Remedy(
+                advice="change the model, or let `dbt run --full-refresh` give the table the model's "
+                "columns"
+            ),
         )
 
 
 class ModelNotCommittedError(LakeError):
     """A dbt model would be built outside of the lake, where its rows are lost."""
 
-    def __init__(self, model: str, detail: str) -> None:
-        self.model = model
-        super().__init__(f"`{model}` would not be built as the lake needs it: {detail}")
+    def __init__(self, model: str, detail: str, *, remedy: Remedy | None = None) -> None:
+        self.model, self.detail = model, detail
+        super().__init__(
+            f"`{model}` was not built: {detail}", state=NOTHING_COMMITTED, remedy=remedy
+        )
 
 
 class FeatureBuildError(LakeError):
@@ -278,4 +322,4 @@ class QueryCancelledError(LakeError):
     """A statement of a query engine was interrupted by `cancel`."""
 
     def __init__(self) -> None:
-        super().__init__("the query was cancelled before it ended; nothing was committed")
+        super().__init__("the query was cancelled before it ended", state=NOTHING_COMMITTED)

@@ -1,6 +1,7 @@
 """Errors of a lake as a whole: whether it is there, complete, and this one."""
 
-from headrace.errors.base import LakeError
+from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.remedy import Remedy
 
 
 class LakeNotFoundError(LakeError):
@@ -9,9 +10,14 @@ class LakeNotFoundError(LakeError):
     def __init__(self, state_dir: str) -> None:
         self.state_dir = state_dir
         super().__init__(
-            f"there is no lake in `{state_dir}`; nothing was created. `headrace ingest run` makes "
-            "one there; if it lies elsewhere, say where by `state_dir` in lake.toml or "
-            "HEADRACE_STATE_DIR"
+            f"there is no lake in `{state_dir}`",
+            state="nothing was created",
+            remedy=Remedy.run(
+                "ingest",
+                "run",
+                advice="if it lies elsewhere, name its folder by `state_dir` in lake.toml or by "
+                "HEADRACE_STATE_DIR; to create one there",
+            ),
         )
 
 
@@ -22,8 +28,16 @@ class LakeIncompleteError(LakeError):
         self.missing, self.warehouse = missing, warehouse
         super().__init__(
             f"`{missing}` is missing or empty, but `{warehouse}` holds files of tables: a new one "
-            "would make second tables in the folders of the first; nothing was created. Put a "
-            "backup of it there, or see what `headrace lake recover` can restore from the files"
+            "would make second tables in the folders of the first",
+            state="nothing was created",
+            remedy=Remedy(
+                advice="put a backup of it there",
+                otherwise=(
+                    Remedy.run(
+                        "lake", "recover", advice="or see what can be restored from the files"
+                    ),
+                ),
+            ),
         )
 
 
@@ -36,9 +50,18 @@ class TablesElsewhereError(LakeError):
         more = f" and {tables - 1:,} other tables" if tables > 1 else ""
         super().__init__(
             f"`{example}`{more} of this lake lie elsewhere, at `{location}`, not below "
-            f"`{warehouse}`: commits of a copied lake would go into the original. Nothing was "
-            "changed. `headrace lake relocate` makes the copied files tables of this lake; if they "
-            "are meant to lie there, say so by `tables_also_in` in lake.toml"
+            f"`{warehouse}`: commits of a copied lake would go into the original",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="to make the copied files tables of this lake",
+                command=("lake", "relocate"),
+                otherwise=(
+                    Remedy(
+                        advice="if they are meant to lie there, list the place under "
+                        "`tables_also_in` in lake.toml"
+                    ),
+                ),
+            ),
         )
 
 
@@ -49,8 +72,12 @@ class RegistryNewerError(LakeError):
         self.registry, self.found, self.known = registry, found, known
         super().__init__(
             f"the registry `{registry}` has schema version {found}, and this version of headrace "
-            f"knows only up to {known}; nothing was changed. Use the version of headrace that "
-            "other processes of this lake use, or a newer one"
+            f"knows only up to {known}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="use the version of headrace that other processes of this lake use, or a newer "
+                "one"
+            ),
         )
 
 
@@ -60,8 +87,9 @@ class NotARegistryError(LakeError):
     def __init__(self, registry: str, *, table: str) -> None:
         self.registry, self.table = registry, table
         super().__init__(
-            f"`{registry}` has a table `{table}` that is not one of a registry's; nothing was "
-            "changed. Give the registry a database or schema of its own"
+            f"`{registry}` has a table `{table}` that is not one of a registry's",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(advice="give the registry a database or schema of its own"),
         )
 
 
@@ -72,6 +100,10 @@ class RegistryInUseError(LakeError):
         self.registry, self.warehouse, self.owner = registry, warehouse, owner
         super().__init__(
             f"the registry `{registry}` belongs to the lake of `{owner}`, not of `{warehouse}`: "
-            "commits of both would be mixed; nothing was changed. Give each lake a database or "
-            "schema of its own, by `registry_uri` in lake.toml or HEADRACE_REGISTRY_URI"
+            "commits of both would be mixed",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="give each lake a database or schema of its own, by `registry_uri` in "
+                "lake.toml or HEADRACE_REGISTRY_URI"
+            ),
         )

@@ -4,7 +4,11 @@ import errno
 import os
 from pathlib import Path
 
-from headrace.errors.base import LakeError
+from headrace.errors.base import REPEAT, LakeError
+from headrace.errors.remedy import Remedy
+
+_INTACT = "what was committed before is intact"
+_MAKE_ROOM = Remedy(advice="make room there, then run the same command again")
 
 
 class DatabaseUnavailableError(LakeError):
@@ -13,10 +17,9 @@ class DatabaseUnavailableError(LakeError):
     retryable = True
 
     def __init__(self, database: str, detail: str) -> None:
-        self.database = database
+        self.database, self.detail = database, detail
         super().__init__(
-            f"the {database} cannot be used now: {detail}; what was committed before is intact, "
-            "run the same command again"
+            f"the {database} cannot be used now: {detail}", state=_INTACT, remedy=REPEAT
         )
 
 
@@ -26,12 +29,15 @@ class DatabaseDamagedError(DatabaseUnavailableError):
     retryable = False
 
     def __init__(self, database: str, detail: str, *, path: str) -> None:
-        self.database, self.path = database, path
+        self.database, self.detail, self.path = database, detail, path
         LakeError.__init__(
             self,
-            f"the {database} is damaged: {detail}; nothing was changed. Table files are not "
-            f"concerned: move `{path}` away with what begins with its name, and put a backup of it "
-            "there",
+            f"the {database} is damaged: {detail}",
+            state="nothing was changed, and table files are not affected",
+            remedy=Remedy(
+                advice=f"move `{path}` away with the files whose names begin with its name, and put "
+                "a backup of it there"
+            ),
         )
 
 
@@ -41,10 +47,13 @@ class StorageError(LakeError):
     retryable = True
 
     def __init__(self, path: str, detail: str) -> None:
-        self.path = path
+        self.path, self.detail = path, detail
         super().__init__(
-            f"`{path}` cannot be written: {detail}; nothing was committed and what was before is "
-            "intact: make room or allow writing there, then run the same command again"
+            f"`{path}` cannot be written: {detail}",
+            state=f"nothing was committed and {_INTACT}",
+            remedy=Remedy(
+                advice="make room or allow writing there, then run the same command again"
+            ),
         )
 
     @classmethod
@@ -59,16 +68,16 @@ class StorageFullError(StorageError):
     """There is no room left for a file: `disk` is where its disk is mounted.
 
     `free_bytes` is what the disk has left for this user; a quota or a limit on the size of files
-    may leave less. It is None where nobody can tell.
+    may leave less. It is None where it is unknown.
     """
 
     def __init__(self, path: str, detail: str, *, disk: str, free_bytes: int | None) -> None:
-        self.path, self.disk, self.free_bytes = path, disk, free_bytes
+        self.path, self.detail, self.disk, self.free_bytes = path, detail, disk, free_bytes
         LakeError.__init__(
             self,
-            f"there is no room for `{path}`: {detail}. {_disk_text(disk, free_bytes)}; nothing was "
-            "committed, what was before is intact and what was half written is removed: make room "
-            "there, then run the same command again",
+            f"there is no room for `{path}`: {detail}. {_disk_text(disk, free_bytes)}",
+            state=f"nothing was committed, {_INTACT} and what was half written is removed",
+            remedy=_MAKE_ROOM,
         )
 
     @classmethod
@@ -82,13 +91,14 @@ class DatabaseFullError(DatabaseUnavailableError, StorageFullError):
     """There is no room left for the catalog's or the registry's database; nothing was changed."""
 
     def __init__(self, database: str, detail: str, *, path: str) -> None:
-        self.database, self.path = database, path
+        self.database, self.detail, self.path = database, detail, path
         self.disk, self.free_bytes = disk_of(path)
         LakeError.__init__(
             self,
             f"there is no room for the {database} `{path}`: {detail}. "
-            f"{_disk_text(self.disk, self.free_bytes)}; what was committed before is intact: make "
-            "room there, then run the same command again",
+            f"{_disk_text(self.disk, self.free_bytes)}",
+            state=_INTACT,
+            remedy=_MAKE_ROOM,
         )
 
 
@@ -103,7 +113,7 @@ def is_full(error: BaseException) -> bool:
 def disk_of(path: str) -> tuple[str, int | None]:
     """Say where the disk of a path is mounted, and how many bytes it has left for this user.
 
-    Of a location that is no local path it says the location, and nothing of the room there.
+    For a location that is not a local path it returns the location, and None for the room.
     """
     local = path.removeprefix("file://")
     if not local.startswith("/"):
@@ -129,15 +139,14 @@ def _disk_text(disk: str, free_bytes: int | None) -> str:
 class CorruptFileError(LakeError):
     """A file is damaged or is not of the format its name or contract claims."""
 
-    def __init__(self, path: str, detail: str) -> None:
-        self.path = path
-        super().__init__(f"`{path}` cannot be read: {detail}")
+    def __init__(self, path: str, detail: str, *, remedy: Remedy | None = None) -> None:
+        self.path, self.detail = path, detail
+        super().__init__(f"`{path}` cannot be read: {detail}", remedy=remedy)
 
-    def advise(self, remedy: str) -> None:
-        """Say what to do about it, where that is known; who knew it first is believed."""
-        if remedy and not self.remedy:
+    def advise(self, remedy: Remedy) -> None:
+        """Say what to do about it, where that is known; the first remedy stays."""
+        if self.remedy is None:
             self.remedy = remedy
-            self.args = (f"{self}; {remedy}",)
 
 
 class UnfitFileError(LakeError):
@@ -146,6 +155,9 @@ class UnfitFileError(LakeError):
     def __init__(self, path: str, detail: str) -> None:
         self.path, self.detail = path, detail
         super().__init__(
-            f"`{path}` does not fit its table: {detail}; the file is not damaged and nothing was "
-            "changed: write its rows again with the types of the table, or take it out of the table"
+            f"`{path}` does not fit its table: {detail}",
+            state="the file is not damaged and nothing was changed",
+            remedy=Remedy(
+                advice="write its rows again with the types of the table, or remove it from the table"
+            ),
         )

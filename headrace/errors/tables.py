@@ -2,7 +2,8 @@
 
 import datetime as dt
 
-from headrace.errors.base import LakeError
+from headrace.errors.base import NOTHING_CHANGED, NOTHING_COMMITTED, RUN_AGAIN, LakeError
+from headrace.errors.remedy import Remedy
 
 
 class TableNotFoundError(LakeError):
@@ -20,13 +21,13 @@ class SnapshotNotFoundError(LakeError):
     def __init__(self, table: str, wanted: str) -> None:
         self.table, self.wanted = table, wanted
         super().__init__(
-            f"`{table}` has no snapshot, tag or branch {wanted}; it may have expired: "
-            f"see `headrace tables show {table}`"
+            f"`{table}` has no {wanted}; it may have expired",
+            remedy=Remedy.run_on_catalog("tables", "show", table, advice="see which there are"),
         )
 
 
 class TimeGapError(SnapshotNotFoundError):
-    """Nobody can say which snapshot the table showed at a time: some of that time have expired.
+    """It is unknown which snapshot the table showed at a time: some of that time have expired.
 
     `before` and `after` are the ids and times, in epoch milliseconds, of the snapshots that are known
     to have been current before and after; `after` is None if none is.
@@ -46,7 +47,7 @@ class TimeGapError(SnapshotNotFoundError):
             then = f"the next that is known is {after[0]}, from {_utc(after[1])} on"
         super().__init__(
             table,
-            f"that is known to be of {_utc(at_ms)}: snapshot {before[0]} became current at "
+            f"snapshot that is known to be of {_utc(at_ms)}: snapshot {before[0]} became current at "
             f"{_utc(before[1])}, {then}, and others may have been current in between",
         )
 
@@ -56,10 +57,10 @@ class CommitConflictError(LakeError):
 
     retryable = True
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table = table
+    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = RUN_AGAIN) -> None:
+        self.table, self.detail = table, detail
         super().__init__(
-            f"commit to `{table}` refused: {detail}; nothing was changed, run it again"
+            f"commit to `{table}` refused: {detail}", state=NOTHING_CHANGED, remedy=remedy
         )
 
 
@@ -70,7 +71,9 @@ class FencedError(LakeError):
         self.table, self.expected, self.found = table, expected, found
         super().__init__(
             f"another writer advanced `{table}`: offsets are {found}, this writer expected "
-            f"{expected}; nothing was committed, start again to resume from the table"
+            f"{expected}",
+            state=NOTHING_COMMITTED,
+            remedy=Remedy(advice="start again to resume from the table"),
         )
 
 
@@ -82,8 +85,9 @@ class CommitOutcomeUnknownError(LakeError):
     def __init__(self, table: str, snapshot_id: int) -> None:
         self.table, self.snapshot_id = table, snapshot_id
         super().__init__(
-            f"it is unknown whether snapshot {snapshot_id} of `{table}` was committed; its files "
-            "are kept; run the same command again, it looks for that snapshot first"
+            f"it is unknown whether snapshot {snapshot_id} of `{table}` was committed",
+            state="its files are kept",
+            remedy=Remedy(advice="run the same command again: it looks for that snapshot first"),
         )
 
 
@@ -95,61 +99,67 @@ class CatalogBusyError(LakeError):
     def __init__(self, table: str, *, attempts: int) -> None:
         self.table, self.attempts = table, attempts
         super().__init__(
-            f"the catalog was busy through {attempts} attempts to commit to `{table}`; "
-            "nothing was changed, run it again"
+            f"the catalog was busy through {attempts} attempts to commit to `{table}`",
+            state=NOTHING_CHANGED,
+            remedy=RUN_AGAIN,
         )
 
 
 class UnsupportedTableError(LakeError):
     """The table uses a feature of the format that this operation does not handle."""
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table = table
-        super().__init__(f"`{table}` is not supported here: {detail}; nothing was changed")
+    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = None) -> None:
+        self.table, self.detail = table, detail
+        super().__init__(
+            f"`{table}` is not supported here: {detail}", state=NOTHING_CHANGED, remedy=remedy
+        )
 
 
 class AlterRefusedError(LakeError):
-    """A change of a table's columns or partitioning would lose or misread rows, or fits nothing."""
+    """A change of columns or partitioning would lose or misread rows, or does not fit the table."""
 
     def __init__(self, table: str, detail: str) -> None:
         self.table, self.detail = table, detail
-        super().__init__(f"`{table}` cannot be altered: {detail}; nothing was changed")
+        super().__init__(f"`{table}` cannot be altered: {detail}", state=NOTHING_CHANGED)
 
 
 class MergeKeyError(LakeError, ValueError):
     """Rows cannot be matched with those of the table by the key that was given."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
-        super().__init__(f"rows cannot be merged into `{table}`: {detail}; nothing was changed")
+        self.table, self.detail = table, detail
+        super().__init__(f"rows cannot be merged into `{table}`: {detail}", state=NOTHING_CHANGED)
 
 
 class DuplicateKeyError(MergeKeyError):
-    """Two of the rows to merge have one key: nobody can say which is to stay."""
+    """Several of the rows to merge have the same key, so which of them to keep is undefined."""
 
     def __init__(self, table: str, *, example: str, keys: int) -> None:
         self.example, self.keys = example, keys
-        detail = f"{keys} keys occur more than once, for example {example}; keep one row of each"
-        super().__init__(table, detail)
+        super().__init__(table, f"{keys} keys occur more than once, for example {example}")
+        self.remedy = Remedy(advice="keep one row of each key")
 
 
 class ConditionError(LakeError, ValueError):
     """A condition on rows cannot be read, or does not fit the table."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
+        self.table, self.detail = table, detail
         super().__init__(f"the condition on rows of `{table}` cannot be used: {detail}")
 
 
 class OffsetsUnknownError(LakeError):
-    """Nobody can say which source offsets belong to the rows of a snapshot."""
+    """It is unknown which source offsets belong to the rows of a snapshot."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
+        self.table, self.detail = table, detail
         super().__init__(
-            f"`{table}` cannot be moved to another snapshot: {detail}, and offsets that do not fit "
-            "the rows would lose or double records; nothing was changed. Read that snapshot under a "
-            "tag, or write its rows to another table"
+            f"`{table}` cannot be moved to another snapshot: {detail}, and offsets that do not match "
+            "the rows would lose or repeat records",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="read that snapshot under a tag, or write its rows to another table"
+            ),
         )
 
 
@@ -159,42 +169,50 @@ class CatalogUnavailableError(LakeError):
     retryable = True
 
     def __init__(self, catalog: str, detail: str) -> None:
-        self.catalog = catalog
+        self.catalog, self.detail = catalog, detail
         super().__init__(
-            f"the catalog `{catalog}` cannot be used now: {detail}; what was committed before is "
-            "intact, see that it runs and lets you in, then run the same command again"
+            f"the catalog `{catalog}` cannot be used now: {detail}",
+            state="what was committed before is intact",
+            remedy=Remedy(
+                advice="check that it runs and accepts your credentials, then run the same command "
+                "again"
+            ),
         )
 
 
 class CleanupTooYoungError(LakeError, ValueError):
-    """A clean-up was asked to take files that a running job may still need."""
+    """A clean-up was asked to remove files that a running job may still need."""
 
     def __init__(self, table: str, *, asked_s: float, floor_s: float, setting: str) -> None:
         self.table, self.asked_s, self.floor_s, self.setting = table, asked_s, floor_s, setting
         super().__init__(
-            f"files of `{table}` are safe to take once they are {floor_s / 3600:g} h old, not "
-            f"{asked_s / 3600:g} h: a running job or an undo may need younger ones; nothing was "
-            f"changed. The limit is `{setting}` in lake.toml"
+            f"files of `{table}` are safe to remove once they are {floor_s / 3600:g} h old, not "
+            f"{asked_s / 3600:g} h: a running job or an undo may need younger ones",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(advice=f"the limit is `{setting}` in lake.toml"),
         )
 
 
 class CleanupRefusedError(LakeError):
-    """Nobody can say which files of a table are still needed."""
+    """It is unknown which files of a table are still needed."""
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
-        super().__init__(f"`{table}` was not cleaned up: {detail}; every file is where it was")
+        self.table, self.detail = table, detail
+        super().__init__(
+            f"`{table}` was not cleaned up: {detail}", state="every file is where it was"
+        )
 
 
 class GarbageKeptError(LakeError):
-    """The table says that nothing of it may expire or be removed: others may share its files."""
+    """The table forbids expiry and removal of files, because other tables may share its files."""
 
     def __init__(self, table: str, *, refused: str) -> None:
         self.table, self.refused = table, refused
         super().__init__(
-            f"{refused} of `{table}` is refused: its property `gc.enabled` is not `true`, as others "
-            "may share its files; nothing was changed. If they do not, set it to `true` with the "
-            "program that set it"
+            f"{refused} of `{table}` is refused: its property `gc.enabled` is not `true`, so other "
+            "tables may share its files",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(advice="if they do not, set it to `true` with the program that set it"),
         )
 
 
@@ -203,8 +221,11 @@ class TrashNotFoundError(LakeError):
 
     def __init__(self, table: str, run_id: str, *, known: tuple[str, ...]) -> None:
         self.table, self.run_id, self.known = table, run_id, known
-        listed = ", ".join(f"`{run}`" for run in known) or "empty"
-        super().__init__(f"the trash of `{table}` has no run `{run_id[:80]}`; it is: {listed}")
+        listed = ", ".join(f"`{run}`" for run in known) or "none"
+        super().__init__(
+            f"the trash of `{table}` has no run `{run_id[:80]}`; its runs: {listed}",
+            remedy=Remedy.run_on_catalog("tables", "trash", table, advice="see what it holds"),
+        )
 
 
 def _utc(at_ms: int) -> str:

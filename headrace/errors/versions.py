@@ -1,6 +1,7 @@
 """Errors of tags, branches, publishing and leases."""
 
-from headrace.errors.base import LakeError
+from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.remedy import Remedy
 from headrace.errors.tables import CommitConflictError
 
 
@@ -10,20 +11,21 @@ class RefExistsError(CommitConflictError):
     retryable = False
 
     def __init__(self, table: str, detail: str) -> None:
-        self.table = table
-        LakeError.__init__(
-            self,
-            f"commit to `{table}` refused: {detail}; nothing was changed, use another name or drop "
-            f"that one first: see `headrace tables refs {table}`",
+        super().__init__(
+            table,
+            detail,
+            remedy=Remedy.run_on_catalog(
+                "tables", "refs", table, advice="use another name or drop that one first, see"
+            ),
         )
 
 
 class ProtectedRefError(LakeError):
-    """A ref that no one may set or drop by hand."""
+    """A ref that must not be set or dropped by hand."""
 
-    def __init__(self, table: str, ref: str, detail: str) -> None:
-        self.table, self.ref = table, ref
-        super().__init__(f"`{ref}` of `{table}` was left as it is: {detail}")
+    def __init__(self, table: str, ref: str, detail: str, *, remedy: Remedy | None = None) -> None:
+        self.table, self.ref, self.detail = table, ref, detail
+        super().__init__(f"`{ref}` of `{table}` was left as it is: {detail}", remedy=remedy)
 
 
 class NotAnAncestorError(LakeError):
@@ -32,19 +34,22 @@ class NotAnAncestorError(LakeError):
     def __init__(self, table: str, *, ancestor: str, descendant: str) -> None:
         self.table, self.ancestor, self.descendant = table, ancestor, descendant
         super().__init__(
-            f"{ancestor} of `{table}` is no ancestor of {descendant}, so moving would lose commits "
-            "that only one of them has; nothing was changed"
+            f"{ancestor} of `{table}` is not an ancestor of {descendant}, so moving would lose "
+            "commits that only one of them has",
+            state=NOTHING_CHANGED,
         )
 
 
 class BranchDivergedError(LakeError):
-    """A branch cannot be published: `main` has gone another way, and the branch did more than add."""
+    """A branch cannot be published: `main` has other commits, and the branch did more than append."""
 
     def __init__(self, table: str, branch: str, detail: str) -> None:
-        self.table, self.branch = table, branch
+        self.table, self.branch, self.detail = table, branch, detail
         super().__init__(
             f"`{branch}` of `{table}` was not published: `main` has commits that it lacks, and "
-            f"{detail}; `main` and the branch are as they were. Write it again on a new branch"
+            f"{detail}",
+            state="`main` and the branch are as they were",
+            remedy=Remedy(advice="write it again on a new branch"),
         )
 
 
@@ -54,8 +59,11 @@ class AuditFailedError(LakeError):
     def __init__(self, table: str, branch: str, failures: tuple[str, ...]) -> None:
         self.table, self.branch, self.failures = table, branch, failures
         super().__init__(
-            f"`{branch}` of `{table}` was not published: {'; '.join(failures)}. The branch is left "
-            f"to be looked at; drop it with `headrace tables branch {table} {branch} --drop --apply`"
+            f"`{branch}` of `{table}` was not published: {'; '.join(failures)}",
+            state="the branch is kept for inspection",
+            remedy=Remedy.run_on_catalog(
+                "tables", "branch", table, branch, "--drop", "--apply", advice="drop it with"
+            ),
         )
 
 
@@ -65,7 +73,8 @@ class AlreadyPublishedError(LakeError):
     def __init__(self, table: str, what: str, *, snapshot_id: int) -> None:
         self.table, self.what, self.snapshot_id = table, what, snapshot_id
         super().__init__(
-            f"{what} is in `{table}` already, by snapshot {snapshot_id}; nothing was added again"
+            f"{what} is in `{table}` already, by snapshot {snapshot_id}",
+            state="nothing was added again",
         )
 
 
@@ -73,9 +82,10 @@ class PickRefusedError(LakeError):
     """A snapshot did something that cannot be done again on top of other commits."""
 
     def __init__(self, table: str, snapshot_id: int, detail: str) -> None:
-        self.table, self.snapshot_id = table, snapshot_id
+        self.table, self.snapshot_id, self.detail = table, snapshot_id, detail
         super().__init__(
-            f"snapshot {snapshot_id} of `{table}` was not picked: {detail}; nothing was changed"
+            f"snapshot {snapshot_id} of `{table}` was not cherry-picked: {detail}",
+            state=NOTHING_CHANGED,
         )
 
 
@@ -86,5 +96,6 @@ class LeaseLapsedError(LakeError):
         self.table, self.lease_id, self.snapshot_id = table, lease_id, snapshot_id
         super().__init__(
             f"lease `{lease_id}` on snapshot {snapshot_id} of `{table}` is over, and what it kept "
-            "may be gone; take a new lease, on the head if that snapshot has expired"
+            "may be gone",
+            remedy=Remedy(advice="take a new lease, on the head if that snapshot has expired"),
         )

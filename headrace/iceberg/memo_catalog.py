@@ -134,7 +134,12 @@ class MemoCatalog(SqlCatalog):
         sort_order: SortOrder = UNSORTED_SORT_ORDER,
         properties: Properties = EMPTY_DICT,
     ) -> Table:
-        """Create a table the way a commit does, so that its metadata file gets a checksum."""
+        """Create a table the way a commit does, so that its metadata file gets a checksum.
+
+        Raises:
+            TableAlreadyExistsError: If there is one, as PyIceberg's catalogs do.
+
+        """
         transaction = self.create_table_transaction(
             identifier, schema, location, partition_spec, sort_order, properties
         )

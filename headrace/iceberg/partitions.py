@@ -30,7 +30,7 @@ from pyiceberg.types import (
     UnknownType,
 )
 
-from headrace.errors import ContractError, UnsupportedTableError
+from headrace.errors import ContractError, Remedy, UnsupportedTableError
 from headrace.iceberg.schema import to_iceberg
 from headrace.identifiers import plain_name
 
@@ -228,9 +228,9 @@ class CurrentSpec:
         if file.spec_id != self.spec_id:
             raise UnsupportedTableError(
                 self.table,
-                f"`{file.file_path}` has an older partition spec, so its rows may belong to any "
-                "partition; rewrite such files in the current spec with "
-                f"`headrace tables compact {self.table} --apply`",
+                f"`{file.file_path}` is of an older partition spec, so its rows may be of any "
+                "partition",
+                remedy=Remedy.compact(self.table, advice="rewrite such files in the current spec"),
             )
         return key_of_record(file.partition, self.terms)
 

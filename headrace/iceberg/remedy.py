@@ -17,7 +17,7 @@ from pyiceberg.serializers import FromInputFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.errors import CorruptFileError
+from headrace.errors import CorruptFileError, Remedy
 from headrace.iceberg import manifests
 from headrace.storage.checksums import checking
 from headrace.storage.locations import local_path
@@ -29,52 +29,61 @@ _NUMBERED = re.compile(r"v?(\d+)[^/]*\.metadata\.json$")
 
 
 @contextlib.contextmanager
-def advising(remedy: Callable[[str], str]) -> Generator[None]:
-    """Add advice to a `CorruptFileError` that has none; `remedy` is called with its path."""
+def advising(remedy: Callable[[str], Remedy]) -> Generator[None]:
+    """Add a remedy to a `CorruptFileError` that has none; `remedy` is called with its file."""
     try:
         yield
     except CorruptFileError as error:
-        if not error.remedy:
+        if error.remedy is None:
             error.advise(remedy(error.path))
         raise
 
 
 def of_snapshot(
     path: str, *, table: str, metadata: TableMetadata, io: FileIO, snapshot_id: int | None
-) -> str:
-    """Explain how to restore a file that a snapshot needs, or roll back to a snapshot without it."""
-    is_there = Path(local_path(path)).exists()
-    ways = [f"put it back from a backup, byte for byte{'' if is_there else _TRASH.format(table)}"]
+) -> Remedy:
+    """Say how to get a file back that a snapshot needs, or to a snapshot of its history without it."""
+    ways: list[Remedy] = []
+    if not Path(local_path(path)).exists():
+        trash = "or from the trash, if a clean-up moved it there, see"
+        ways.append(Remedy.run_on_catalog("tables", "trash", table, advice=trash))
     if metadata.current_snapshot_id == snapshot_id:
         sound = _newest_without(path, metadata, io, snapshot_id)
         if sound is not None:
             at = dt.datetime.fromtimestamp(sound.timestamp_ms / 1000, dt.UTC)
             ways.append(
-                f"or roll the table back to snapshot {sound.snapshot_id} of {at:%Y-%m-%d %H:%M:%S}, "
-                f"the newest without it: `headrace tables rollback {table} {sound.snapshot_id}`, then "
-                "ingest or build again what came later"
+                Remedy.run_on_catalog(
+                    "tables",
+                    "rollback",
+                    table,
+                    str(sound.snapshot_id),
+                    advice="or ingest or build again what came later, after a rollback to snapshot "
+                    f"{sound.snapshot_id} of {at:%Y-%m-%d %H:%M:%S}, the newest without it",
+                )
             )
         else:
-            ways.append("or build the table again: all of its older snapshots need the file")
+            advice = "or build the table again: all of its older snapshots need the file"
+            ways.append(Remedy(advice=advice))
     tags = _tags_without(path, metadata, io)
     if tags:
-        ways.append(f"tags that do not need it: {', '.join(f'`{name}`' for name in tags)}")
-    return "; ".join(ways)
+        listed = ", ".join(f"`{name}`" for name in tags)
+        ways.append(Remedy(advice=f"tags that do not need it: {listed}"))
+    return Remedy(advice=_RESTORE, otherwise=tuple(ways))
 
 
-_TRASH = ", or from the trash if a clean-up removed it: `headrace tables trash {}`"
+_RESTORE = "restore it from a backup, byte for byte"
 
 
-def of_metadata(location: str, io: FileIO) -> str:
-    """Explain how to restore a table's metadata file, and name the newest older intact one."""
-    advice = "put it back from a backup, byte for byte"
+def of_metadata(location: str, io: FileIO) -> Remedy:
+    """Say how to get a table's metadata file back, and which older one can be read."""
     for name, metadata in _older_metadata(location, io):
         at = dt.datetime.fromtimestamp(metadata.last_updated_ms / 1000, dt.UTC)
-        return (
-            f"{advice}; the newest older one that is intact is `{name}`, with snapshot "
+        older = (
+            f"the newest older one that is sound is `{name}`, with snapshot "
             f"{metadata.current_snapshot_id}, of {at:%Y-%m-%d %H:%M:%S}"
         )
-    return f"{advice}; no older one beside it is intact"
+        return Remedy(advice=_RESTORE, otherwise=(Remedy(advice=older),))
+    return Remedy(advice=f"{_RESTORE}; no older one beside it is sound")
 
 
 def _newest_without(

@@ -76,7 +76,7 @@ def snapshot_at(metadata: TableMetadata, time: dt.datetime, *, table: str, trust
     positions = [at for at, each in enumerate(log) if each.timestamp_ms <= at_ms]
     if not positions:
         since = f"; its history is known from {_text(log[0].timestamp_ms)} on" if log else ""
-        raise SnapshotNotFoundError(table, f"of {time:%Y-%m-%d %H:%M:%S} or before{since}")
+        raise SnapshotNotFoundError(table, f"snapshot of {time:%Y-%m-%d %H:%M:%S} or before{since}")
     entry = log[positions[-1]]
     after = log[positions[-1] + 1] if positions[-1] + 1 < len(log) else None
     if not _is_known(metadata, entry, after, trusted=trusted):

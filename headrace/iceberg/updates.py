@@ -37,7 +37,7 @@ def resolve(metadata: TableMetadata, at: int | str, *, table: TableName) -> int:
     if ref is not None:
         return ref.snapshot_id
     if isinstance(at, str) and not at.isdecimal():
-        raise SnapshotNotFoundError(str(table), f"`{at}`")
+        raise SnapshotNotFoundError(str(table), f"tag or branch `{at}`")
     if metadata.snapshot_by_id(int(at)) is None:
         raise SnapshotNotFoundError(str(table), f"snapshot {at}")
     return int(at)

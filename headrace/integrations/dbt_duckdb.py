@@ -23,7 +23,7 @@ from dbt_common.invocation import get_invocation_id
 from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.errors import LakeError, ModelNotCommittedError
+from headrace.errors import LakeError, ModelNotCommittedError, Remedy
 from headrace.identifiers import TableName, quote
 from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _LOG = AdapterLogger("headrace")
 _COMMITTED = ("table", "incremental")
 _INSTEAD = {
-    "seed": "declare a stream for its file and run `headrace ingest run`",
-    "snapshot": "use an incremental model with `incremental_strategy: append`",
+    "seed": Remedy.run("ingest", "run", advice="declare a stream for its file and ingest it"),
+    "snapshot": Remedy(advice="use an incremental model with `incremental_strategy: append`"),
 }
 
 
@@ -96,7 +96,12 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
 
     def store(self, target_config: "TargetConfig") -> None:
-        """Answer a macro: `plan` what to rebuild, or `commit` a model's rows."""
+        """Answer a macro: `plan` what to rebuild, or `commit` a model's rows.
+
+        Raises:
+            DbtRuntimeError: If the lake refuses; its message is that of the `LakeError`.
+
+        """
         sent: dict[str, Any] = target_config.config
         verb = target_config.location.format if target_config.location else ""
         try:
@@ -264,7 +269,7 @@ def refuse_uncommitted(unique_id: str) -> None:
     """
     kind, _, name = unique_id.partition(".")
     if kind in {"seed", "snapshot"}:
-        raise ModelNotCommittedError(name, f"a {kind} is not kept; {_INSTEAD[kind]}")
+        raise ModelNotCommittedError(name, f"a {kind} is not kept", remedy=_INSTEAD[kind])
     if kind != "model":
         return
     adapter: Any = get_adapter_by_type("duckdb")
@@ -279,15 +284,19 @@ def refuse_uncommitted(unique_id: str) -> None:
         raise ModelNotCommittedError(
             name,
             f"the materialization `{node.config.materialized}` of package "
-            f"`{found.package_name if found else 'dbt'}` knows nothing of it; have headrace's macros "
-            "(`dbt_project/macros` of its source) in a package named `headrace`, and let a "
-            "materialization of this project return `headrace.commit_model()`",
+            f"`{found.package_name if found else 'dbt'}` does not commit to the lake",
+            remedy=Remedy(
+                advice="have headrace's macros (`dbt_project/macros` of its source) in a package named "
+                "`headrace`, and let a materialization of this project return "
+                "`headrace.commit_model()`"
+            ),
         )
     if "macro.dbt.is_incremental" in node.depends_on.macros:
         raise ModelNotCommittedError(
             name,
             "it asks dbt's `is_incremental()`, which is never true here, so that all rows would "
-            "count as new; write `headrace.is_incremental()`",
+            "count as new",
+            remedy=Remedy(advice="write `headrace.is_incremental()`"),
         )
 
 

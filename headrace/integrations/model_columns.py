@@ -7,7 +7,13 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.stream import renamed_coordinates
-from headrace.errors import AlterRefusedError, ContractError, ModelColumnsError, ModelTypeError
+from headrace.errors import (
+    AlterRefusedError,
+    ContractError,
+    ModelColumnsError,
+    ModelTypeError,
+    Remedy,
+)
 from headrace.iceberg import partitions, schema
 from headrace.integrations.model_request import ModelRequest
 from headrace.tables.alter import deleted_by
@@ -89,8 +95,13 @@ def _refuse_other_partitions(current: Table, request: ModelRequest) -> None:
         listed = [", ".join(str(term) for term in terms) or "nothing" for terms in (have, said)]
         raise ContractError(
             str(request.target),
-            f"it is partitioned by ({listed[0]}), the model says ({listed[1]}); partition it so "
-            "with `headrace tables alter`, or say what it is",
+            f"it is partitioned by ({listed[0]}), the model says ({listed[1]})",
+            remedy=Remedy.run_on_catalog(
+                "tables",
+                "alter",
+                str(request.target),
+                advice="declare how it is partitioned, or change its partitioning",
+            ),
         )
 
 
@@ -130,7 +141,7 @@ def _additions(
     former = former_names(metadata)
     for each in found.added:
         if each.name in former:
-            raise ContractError(table, _was_altered(each.name, now=former[each.name]))
+            raise _was_altered(table, each.name, now=former[each.name])
     for each in found.retyped:
         have = schema.to_arrow(metadata.schema()).field(each.name).type
         raise ModelTypeError(
@@ -153,11 +164,18 @@ def _additions(
     )
 
 
-def _was_altered(name: str, *, now: str | None) -> str:
+def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
     what = "dropped from the table" if now is None else f"renamed to `{now}` in the table"
-    return (
-        f"column `{name}` was {what}; change the model, change the table back with `headrace tables "
-        "alter`, or let `dbt run --full-refresh` give the table the model's columns"
+    return ContractError(
+        table,
+        f"column `{name}` was {what}",
+        remedy=Remedy.run_on_catalog(
+            "tables",
+            "alter",
+            table,
+            advice="change the model, let `dbt run --full-refresh` give the table the model's "
+            "columns, or change the table back",
+        ),
     )
 
 

@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from headrace.datasets.files import FilePlan, PlannedFile
-from headrace.errors import ColumnsUnclearError, CorruptFileError
+from headrace.errors import ColumnsUnclearError, CorruptFileError, Remedy
 from headrace.iceberg.projection import Absent, PinnedSchema, Projection, Same, Step
 from headrace.iceberg.remedy import advising
 from headrace.iceberg.schema import field_id
@@ -95,9 +95,17 @@ def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
     return pa.schema(list(fields.values()))
 
 
-_REMEDY = (
-    "put it back from a backup, byte for byte, and see that it was all with `headrace datasets "
-    "verify`; or build its day again with `headrace samples build` and publish that as a new version"
+_REMEDY = Remedy(
+    advice="restore it from a backup, byte for byte, and check that nothing else is damaged",
+    command=("datasets", "verify", "NAME"),
+    otherwise=(
+        Remedy.run(
+            "samples",
+            "build",
+            "NAME",
+            advice="or build its day again and publish that as a new version",
+        ),
+    ),
 )
 
 

@@ -38,6 +38,10 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
 
     Violated constraints and wrong SQL are raised as they are: those are bugs. Returns a function
     that undoes this.
+
+    Raises:
+        DatabaseUnavailableError: Later, by each statement that the database does not answer.
+
     """
 
     def name_error(context: sa.ExceptionContext) -> None:

@@ -204,7 +204,7 @@ def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
             rows = pc.sum(leaks).as_py() or 0
             if rows:
                 example = batch.column(SAMPLE_ID).filter(leaks)[0].as_py()
-                detail = f"`{name}` of sample `{example}` is not before it; nothing was committed"
+                detail = f"`{name}` of sample `{example}` is not before it"
                 raise LeakError(recipe.name, rows=rows, detail=detail)
 
 

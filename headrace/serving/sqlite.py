@@ -125,7 +125,13 @@ class SQLiteOnlineStore:
         without: Iterable[EntityKey] = (),
         guard: Guard | None = None,
     ) -> int:
-        """Write rows and move the view to `state`; see `OnlineStore.put`."""
+        """Write rows and move the view to `state`; see `OnlineStore.put`.
+
+        Raises:
+            ValueError: If the view is there with another shape.
+            DatabaseUnavailableError: If the store cannot be used; it is as it was.
+
+        """
         with self._transaction(write=True) as cursor:
             before = _guarded(cursor, state.view, guard)
             if before is not None and not state.same_shape(before):

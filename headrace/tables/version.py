@@ -16,7 +16,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.errors import CorruptFileError, UnfitFileError, UnsupportedTableError
+from headrace.errors import CorruptFileError, Remedy, UnfitFileError, UnsupportedTableError
 from headrace.iceberg import delete_files as deletes
 from headrace.iceberg import manifests, partitions, remedy, schema
 from headrace.iceberg.inspected import InspectedFiles, Inspector
@@ -229,8 +229,8 @@ class TableVersion:
             if file.deletes:
                 raise UnsupportedTableError(
                     str(self.name),
-                    f"rows of `{file.path}` are deleted in another file; rewrite them with "
-                    f"`headrace tables compact {self.name} --apply`",
+                    f"rows of `{file.path}` are deleted in another file",
+                    remedy=Remedy.compact(str(self.name)),
                 )
         return found
 

@@ -145,7 +145,7 @@ def test_what_failed_is_named_and_the_command_fails_after_the_rest_is_done(
     Path(first.path).write_bytes(b"PAR1")
     result = headrace("maintain", *FINISHED)
     assert result.exit_code == 1
-    assert "CorruptFileError" in result.stderr
+    assert "corrupt-file" in result.stderr
     assert "1 failed" in result.stdout
     assert "1 done" in result.stdout
     assert len(untidy.head().files()) == 4
@@ -161,7 +161,7 @@ def test_maintenance_without_room_fails_with_the_status_for_trying_again(
         result = headrace("maintain", *FINISHED)
     assert result.exit_code == EXIT_TRY_AGAIN
     assert "1 failed" in result.stdout
-    assert result.stderr.startswith("StorageFullError")
+    assert result.stderr.startswith("storage-full")
     assert {path for path in settings.warehouse.rglob("*") if path.is_file()} == before
     assert headrace("maintain", *FINISHED).exit_code == 0
     assert len(table.head().files()) == 1

@@ -163,7 +163,7 @@ def test_a_name_that_is_no_table_name_is_refused(lake: Lake, headrace: Headrace)
     _ = lake
     result = headrace("tables", "compact", "../etc")
     assert result.exit_code == 1
-    assert "InvalidNameError" in result.stderr
+    assert "invalid-name" in result.stderr
 
 
 def test_one_damaged_table_hides_no_other(many_files: Lake, headrace: Headrace) -> None:
@@ -174,9 +174,9 @@ def test_one_damaged_table_hides_no_other(many_files: Lake, headrace: Headrace) 
         assert shown.exit_code == EXIT_FAILED
         lines = [line.split() for line in shown.stdout.splitlines()[1:]]
         assert [line[0] for line in lines] == ["raw.events", "raw.tidy"]
-        assert lines[0][-1] == "CorruptFileError"
+        assert lines[0][-1] == "corrupt-file"
         assert str(damaged) in shown.stderr
         (events, tidy) = json.loads(headrace("tables", command, "--output", "json").stdout)
-        assert (events["table"], events["error"]) == ("raw.events", "CorruptFileError")
+        assert (events["table"], events["error"]) == ("raw.events", "corrupt-file")
         assert tidy["table"] == "raw.tidy"
         assert "error" not in tidy

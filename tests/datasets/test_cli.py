@@ -76,12 +76,12 @@ def test_reads_speak_json(run: Run, tmp_path: Path) -> None:
 def test_an_explicit_range_and_version_are_taken(run: Run) -> None:
     refused = run("publish", "taps", "--to", "2026-03-02")
     assert refused.exit_code == 1
-    assert "PublishRefusedError: `taps` was not published: labels of 2026-03-02" in refused.stderr
+    assert "publish-refused: `taps` was not published: labels of 2026-03-02" in refused.stderr
     taken = run("publish", "taps", "--from", "2026-03-01", "--to", "2026-03-01", "--version", "v3")
     assert taken.stdout.startswith("taps v3  2 rows")
     other = run("publish", "taps", "--allow-pending", "--version", "3")
     assert other.exit_code == 1
-    assert "VersionExistsError" in other.stderr
+    assert "version-exists" in other.stderr
 
 
 def test_a_changed_version_fails_with_what_to_do(run: Run, tmp_path: Path) -> None:

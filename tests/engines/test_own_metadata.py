@@ -112,7 +112,7 @@ def test_strange_metadata_of_other_programs_is_named_and_ends_no_process(
     contents = [sound, *(change(sound) for change in STRANGE.values()), sound]
     (before, *strange, after) = _outcomes(tmp_path, path, contents)
     assert before == after == ("rows", str([1, 1, 2, 2, 3, 3]))
-    named = {name: ("CorruptFileError", str(path)) for name in STRANGE}
+    named = {name: ("corrupt-file", str(path)) for name in STRANGE}
     assert {
         name: (code, local_path(where))
         for name, (code, where) in zip(STRANGE, strange, strict=True)
@@ -134,7 +134,7 @@ def test_a_missing_or_damaged_metadata_file_of_other_programs_is_named(
     sound = path.read_bytes()
     contents = [b"", sound[: len(sound) // 2], b"[1, 2]", b"{}"]
     found = _outcomes(tmp_path, path, contents)
-    assert [code for code, _ in found] == ["CorruptFileError"] * len(contents)
+    assert [code for code, _ in found] == ["corrupt-file"] * len(contents)
     path.unlink()
     with (
         closing(_catalog(tmp_path)) as catalog,

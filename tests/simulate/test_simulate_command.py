@@ -50,7 +50,7 @@ def test_a_used_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     result = CliRunner().invoke(make_app(), ["simulate", str(tmp_path)])
     assert result.exit_code == 1
-    assert "FolderNotEmptyError" in result.stderr
+    assert "folder-not-empty" in result.stderr
 
 
 def test_ingest_takes_all_of_it_and_refuses_exactly_the_malformed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headrace.errors import Remedy, advised
 from headrace.iceberg.partitions import PartitionKey, key_to_text
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.minor_major import SORTED_RUNS_MAX, BinSize
@@ -73,7 +74,10 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """An action that is not due yet, and why; `until_ms` is when it will be considered again."""
+    """An action that is not due yet, and why; `until_ms` is when it will be considered again.
+
+    `remedy` is what a person may do about it, if anything.
+    """
 
     kind: Kind
     table: TableName
@@ -81,6 +85,16 @@ class Waiting:
     reason: str
     cost_bytes: int
     until_ms: int | None = None
+    remedy: Remedy | None = None
+
+    def text(self, *, catalog: str | None = None) -> str:
+        """Say why it waits, and what to do; the commands go to `catalog`, if it is given."""
+        return advised(self.reason, self.remedy, catalog=catalog)
+
+
+def cleaning_up(table: TableName) -> Remedy:
+    """Advise a clean-up, which only a person starts."""
+    return Remedy.run_on_catalog("tables", "cleanup", str(table))
 
 
 def propose(state: TableState, *, now_ms: int) -> Iterator[Action | Waiting]:
@@ -212,9 +226,9 @@ def _orphans(state: TableState, _now_ms: int) -> Iterator[Action | Waiting]:
         yield Waiting(
             kind=Kind.REMOVE_ORPHANS,
             table=state.table,
-            reason=f"to free {size_text(state.orphan_bytes.value)}, run "
-            f"`headrace tables cleanup {state.table}`",
+            reason=f"a clean-up would free {size_text(state.orphan_bytes.value)}",
             cost_bytes=0,
+            remedy=cleaning_up(state.table),
         )
 
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace.errors import CommitConflictError, LakeError
+from headrace.errors import CommitConflictError, LakeError, Remedy, advised
 from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction import minor_major
 from headrace.maintenance.compaction.compact import PASSES_MAX, apply_compaction
 from headrace.maintenance.health.limits import apply_limits
 from headrace.maintenance.health.state import table_state
 from headrace.maintenance.health.wording import counted, size_text
-from headrace.maintenance.queue.actions import Action, Kind
+from headrace.maintenance.queue.actions import Action, Kind, cleaning_up
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable, OpenLake
@@ -40,7 +40,12 @@ class ActionResult:
     detail: str
     bytes: int
     elapsed_s: float
+    remedy: Remedy | None = None
     error: LakeError | None = field(default=None, repr=False)
+
+    def text(self, *, catalog: str | None = None) -> str:
+        """Say what became of it, and what to do; the commands go to `catalog`, if it is given."""
+        return advised(self.detail, self.remedy, catalog=catalog)
 
 
 def run_action(
@@ -64,7 +69,7 @@ def run_action(
         done = _RUN[action.kind](lake.table(action.table), action, run_id, count)
         outcome = Outcome.DONE if done.changed else Outcome.NOTHING
     except LakeError as raised:
-        error, done = raised, _Done(detail=str(raised))
+        error, done = raised, _Done(detail=raised.message, remedy=raised.remedy)
         outcome = Outcome.LOST if isinstance(raised, _LOST) else Outcome.FAILED
     while pending:
         count()
@@ -74,6 +79,7 @@ def run_action(
         detail=done.detail,
         bytes=done.bytes,
         elapsed_s=time.monotonic() - started,
+        remedy=done.remedy,
         error=error,
     )
 
@@ -83,6 +89,7 @@ class _Done:
     detail: str
     bytes: int = 0
     changed: bool = False
+    remedy: Remedy | None = None
 
 
 def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done:
@@ -138,9 +145,10 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
 
 def _find_orphans(table: LakeTable, _action: Action, _run_id: str, _step: Step) -> _Done:
     plan = plan_cleanup(table)
+    if not plan:
+        return _Done(detail="no orphan files", changed=True)
     found = f"{counted(len(plan.files), 'orphan file')}, {size_text(plan.bytes)}"
-    detail = f"{found}: `headrace tables cleanup {table.name}`" if plan else "no orphan files"
-    return _Done(detail=detail, changed=True)
+    return _Done(detail=found, changed=True, remedy=cleaning_up(table.name))
 
 
 def _limit(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Done:

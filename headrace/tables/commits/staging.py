@@ -63,7 +63,13 @@ class Staged:
 
 
 def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int) -> Staged:
-    """Write the manifests of one attempt based on `current`; nothing is visible yet."""
+    """Write the manifests of one attempt based on `current`; nothing is visible yet.
+
+    Raises:
+        StorageError: If there is no room for a file; those of this attempt are removed.
+        LakeError: If the change no longer fits `current`; see its guard.
+
+    """
     if change.guard is not None:
         change.guard(current)
     columns: tuple[TableUpdate, ...] = ()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.stream import renamed_coordinates
-from headrace.errors import ContractError
+from headrace.errors import ContractError, Remedy
 from headrace.iceberg import partitions, schema
 from headrace.tables.evolution.steps import (
     AddColumn,
@@ -82,7 +82,7 @@ def _column(
     name = wanted.name
     if name not in have.names:
         if name in former:
-            raise ContractError(table, _was_altered(name, now=former[name]))
+            raise _was_altered(table, name, now=former[name])
         if not wanted.nullable:
             detail = f"new column `{name}` is required, but older rows have no value for it"
             raise ContractError(table, f"{detail}; declare it optional")
@@ -120,16 +120,15 @@ def former_names(metadata: TableMetadata) -> dict[str, str | None]:
     return {name: to for name, to in former.items() if name not in now.values()}
 
 
-def _was_altered(name: str, *, now: str | None) -> str:
+def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
     if now is None:
-        return (
-            f"column `{name}` was dropped from the table; leave it out of the declaration, or add it "
-            "again with `headrace tables alter`, empty in older rows"
-        )
-    return (
-        f"column `{name}` was renamed to `{now}`; declare it by that name, or rename it back with "
-        "`headrace tables alter`"
-    )
+        detail = f"column `{name}` was dropped from the table"
+        advice = "leave it out of the declaration, or add it again, empty in older rows"
+    else:
+        detail = f"column `{name}` was renamed to `{now}`"
+        advice = "declare it by that name, or rename it back"
+    remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
+    return ContractError(table, detail, remedy=remedy)
 
 
 def _listed(terms: Sequence[partitions.Term]) -> str:

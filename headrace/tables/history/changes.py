@@ -71,8 +71,8 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
     if position != since:
         raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
     if position is None and found and found[-1].sequence_number > 1:
-        # if older snapshots expired unrecorded, the oldest remaining one looks like the first
-        raise SnapshotNotFoundError(str(table.name), f"before snapshot {found[-1].snapshot_id}")
+        # the oldest snapshot left looks like the first once those before it expired unrecorded
+        raise SnapshotNotFoundError(str(table.name), f"snapshot before {found[-1].snapshot_id}")
     seen = [record for record in reversed(found) if record.operation != "replace"]
     texts = {text for record in seen for text in record.partitions}
     try:
@@ -158,5 +158,5 @@ def _chain(
         # expiry removes the parent of the oldest remaining snapshot
         raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
     if since is None and chain and (chain[-1].sequence_number or 0) > 1:
-        raise SnapshotNotFoundError(str(table.name), f"before snapshot {chain[-1].snapshot_id}")
+        raise SnapshotNotFoundError(str(table.name), f"snapshot before {chain[-1].snapshot_id}")
     return chain

@@ -15,6 +15,7 @@ from headrace.errors import (
     NotAnAncestorError,
     ProtectedRefError,
     RefExistsError,
+    Remedy,
     SnapshotNotFoundError,
 )
 from headrace.iceberg import retention
@@ -302,13 +303,11 @@ def _create(
 def _droppable(table: LakeTable, metadata: TableMetadata, name: str) -> SnapshotRef:
     ref = metadata.refs.get(name)
     if ref is None:
-        raise SnapshotNotFoundError(str(table.name), f"`{name}`")
+        raise SnapshotNotFoundError(str(table.name), f"tag or branch `{name}`")
     if name == MAIN_BRANCH:
         raise ProtectedRefError(str(table.name), name, "it is the table")
     if retention.is_lease(name, ref):
-        detail = (
-            f"it ends when its holder releases it or its time is over: see `headrace tables leases "
-            f"{table.name}`"
-        )
-        raise ProtectedRefError(str(table.name), name, detail)
+        detail = "it is a lease, which its holder releases or which lapses"
+        remedy = Remedy.run_on_catalog("tables", "leases", str(table.name), advice="see the leases")
+        raise ProtectedRefError(str(table.name), name, detail, remedy=remedy)
     return ref

@@ -2,12 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
+from headrace.errors import Remedy
 from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import OpenLake
@@ -72,9 +74,7 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
         if not wrong
         else (
             f"`{stream.table}` lacks {', '.join(f'`{each}`' for each in wrong)}, or has another "
-            f"type there than the contract of `{stream.name}` declares. `headrace tables show "
-            f"{stream.table}` shows what it has; change the declaration or the table "
-            f"(`headrace tables alter {stream.table}`)."
+            f"type there than the contract of `{stream.name}` declares; {_altering(stream)}"
         ),
         metadata={"columns_that_differ": wrong, "contract_version": stream.version},
     )
@@ -98,10 +98,21 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
 def refused_text(stream: Stream, found: RecentRecords) -> str:
     """Say how many records were refused, why, where they came from, and what to do."""
     reasons = ", ".join(f"{code} ({count:,})" for code, count in found.reasons.items())
+    acknowledge = Remedy.run(
+        "ingest", "acknowledge", stream.name, advice="correct the producer or the contract, then"
+    )
     return (
         f"{found.dead_letters:,} of {found.rows + found.dead_letters:,} records of "
         f"`{stream.name}` since {found.since:%Y-%m-%d %H:%M} were refused: {reasons}; from "
         f"{', '.join(f'`{each}`' for each in found.sources)}. They are kept whole in "
-        "`dead_letters.records`. Mend the producer or the contract, then "
-        f"`headrace ingest acknowledge {stream.name}`."
+        f"`dead_letters.records`; {acknowledge}"
     )
+
+
+def _altering(stream: Stream) -> Remedy:
+    table = str(stream.table)
+    show = Remedy.run_on_catalog("tables", "show", table, advice="see what it has")
+    alter = Remedy.run_on_catalog(
+        "tables", "alter", table, advice="change the declaration or the table"
+    )
+    return replace(show, otherwise=(alter,))

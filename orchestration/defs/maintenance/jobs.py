@@ -78,7 +78,7 @@ def _observation(result: ActionResult) -> dg.AssetObservation:
     name, kind, partition = result.action.key
     return dg.AssetObservation(
         asset_key=table_key(TableName.parse(name)),
-        description=f"{kind}: {result.detail}",
+        description=f"{kind}: {result.text()}",
         metadata={
             "action": kind,
             "partition": partition,

@@ -1,12 +1,14 @@
 """What must hold of samples before anything is computed from them; each failure stops the rest."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import dagster as dg
 
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
+from headrace.errors import Remedy
 from headrace.samples.audit import Audited, duplicate_ids, leaks
 from headrace.tables.version import TableVersion
 from orchestration.lib.keys import table_key
@@ -81,9 +83,12 @@ def _result(
 
 def _failure(check: str, found: Audited, version: TableVersion) -> str:
     examples = ", ".join(f"`{each}`" for each in found.examples)
+    inspect = Remedy.run("samples", "inspect", found.examples[0], advice="see one of them")
+    back = Remedy.run_on_catalog(
+        "tables", "rollback", str(version.name), advice="go back to a snapshot before them"
+    )
     return (
         f"{found.count:,} samples of `{version.name}` {_BROKEN[check]} (of {version.row_count:,}, "
         f"at snapshot {version.snapshot_id}); for example {examples}. Nothing was computed from "
-        f"them: `headrace samples inspect {found.examples[0]}` shows one, "
-        f"`headrace tables rollback {version.name}` goes back to a snapshot before them."
+        f"them; {replace(inspect, otherwise=(back,))}"
     )

@@ -89,7 +89,7 @@ def test_a_file_whose_place_is_taken_stays_in_the_trash(lake: Lake) -> None:
 
 def test_an_unknown_run_is_named_with_those_there_are(lake: Lake) -> None:
     table = events_table(lake)
-    with pytest.raises(TrashNotFoundError, match="it is: empty"):
+    with pytest.raises(TrashNotFoundError, match="its runs: none"):
         restore(table, "20240501T000000Z-00000000")
     abandon(table, 1)
     run_id = clean(table)

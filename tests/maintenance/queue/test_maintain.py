@@ -351,5 +351,6 @@ def test_maintenance_looks_for_orphans_once_a_day_and_leaves_taking_them_to_a_pe
         assert not second.results
         (waiting,) = second.plan.waiting
         assert waiting.kind is Kind.REMOVE_ORPHANS
-        assert "`headrace tables cleanup raw.events`" in waiting.reason
+        assert waiting.remedy is not None
+        assert waiting.remedy.command == ("tables", "cleanup", "raw.events")
         assert Path(local_path(left[0].file_path)).exists()

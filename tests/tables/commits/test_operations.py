@@ -28,6 +28,7 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
+from tests.raising import refused
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
 pytestmark = pytest.mark.slow
@@ -73,7 +74,7 @@ def test_a_writer_with_stale_offsets_is_fenced_and_changes_nothing(lake: Lake) -
     table = events_table(lake)
     fenced_append(table, [0, 1], expected=0)
     before = table.head().snapshot_id
-    with pytest.raises(FencedError, match="expected"):
+    with refused(FencedError, table=str(table.name)):
         fenced_append(table, [0, 1], expected=0)
     assert table.head().snapshot_id == before
 
@@ -181,7 +182,7 @@ def test_an_answer_that_cannot_be_found_out_says_so_and_names_the_snapshot(
     monkeypatch.setattr(lake.catalog, "load_table", load_then_break)
     monkeypatch.setattr(lake.catalog, "commit_table", refuse)
     monkeypatch.setattr(attempt.time, "sleep", lambda _: None)
-    with pytest.raises(CommitOutcomeUnknownError, match="unknown whether snapshot"):
+    with refused(CommitOutcomeUnknownError, table=str(table.name)):
         operations.append(table, files, provenance=Provenance())
 
 
