@@ -115,7 +115,7 @@ class Wheels:
                 options = ("--quiet", "--no-deps", "--require-hashes", "--target", str(target))
                 pip = (sys.executable, "-m", "pip", "install", *options)
                 _run((*pip, "-r", str(self.requirements)), name=self.requirements.name)
-                target.replace(kept)
+                _keep(target, kept)
         return kept
 
 
@@ -127,7 +127,7 @@ def unpacked(*, name: str, into: Callable[[Path], None]) -> Path:
             folder = draft / "unpacked"
             folder.mkdir()
             into(folder)
-            folder.replace(kept)
+            _keep(folder, kept)
     return kept
 
 
@@ -165,6 +165,15 @@ def _draft(kept: Path) -> Generator[Path]:
         yield Path(made)
 
 
+def _keep(made: Path, kept: Path) -> None:
+    """Move a folder into the cache, unless another checkout's launcher was faster."""
+    try:
+        made.replace(kept)
+    except OSError:
+        if not kept.is_dir():
+            raise
+
+
 def _check(path: Path, sha256: str) -> None:
     digest = hashlib.sha256()
     with path.open("rb") as opened:
@@ -176,9 +185,13 @@ def _check(path: Path, sha256: str) -> None:
 
 
 def _run(command: Sequence[str], *, name: str, env: dict[str, str] | None = None) -> str:
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=env, timeout=_FETCH_S_MAX
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=env, timeout=_FETCH_S_MAX
+        )
+    except subprocess.TimeoutExpired as error:
+        output = f"no answer in {_FETCH_S_MAX:.0f} s"
+        raise FetchFailedError(name, command=" ".join(command[:4]), output=output) from error
     if done.returncode:
         output = (done.stderr or done.stdout).strip()[-2_000:]
         raise FetchFailedError(name, command=" ".join(command[:4]), output=output)

@@ -29,7 +29,8 @@ class Cluster:
     def of_checkout(cls) -> "Cluster":
         """Return the cluster of this checkout; `HEADRACE_CLUSTER_DIR` names another folder."""
         said = os.environ.get("HEADRACE_CLUSTER_DIR")
-        return cls(Path(said) if said else ROOT / ".headrace" / "cluster")
+        # absolute: servers start in folders of their own
+        return cls(Path(said).absolute() if said else ROOT / ".headrace" / "cluster")
 
     @contextlib.contextmanager
     def locked(self) -> Generator[None]:
@@ -67,6 +68,10 @@ class Cluster:
             self._write("ports.json", ports)
         return int(ports[name])
 
+    def port_is_free(self, name: str) -> bool:
+        """Whether a server could listen on the port of this name now."""
+        return _is_free(self.port(name))
+
     def release_port(self, name: str) -> None:
         """Forget a port, because another program has taken it."""
         ports = self._read("ports.json")
@@ -84,7 +89,7 @@ class Cluster:
     def started(self, server: str, pid: int) -> None:
         """Remember the process of a server."""
         processes = self._read("processes.json")
-        processes[server] = {"pid": pid, "start_ticks": _start_ticks(pid)}
+        processes[server] = {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
         self._write("processes.json", processes)
 
     def ended(self, server: str) -> None:
@@ -96,9 +101,10 @@ class Cluster:
     def pid(self, server: str) -> int | None:
         """Return the process of a server if it still runs; a reused process id does not count."""
         known = self._read("processes.json").get(server)
-        if known is None or _start_ticks(known["pid"]) != known["start_ticks"]:
+        if known is None or known.get("boot_id") != _boot_id():
             return None
-        return int(known["pid"])
+        ticks = _start_ticks(known["pid"])  # none was recorded if it ended at once
+        return None if ticks is None or ticks != known["start_ticks"] else int(known["pid"])
 
     def _read(self, name: str) -> dict[str, Any]:
         try:
@@ -109,9 +115,27 @@ class Cluster:
     def _write(self, name: str, content: dict[str, Any]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         draft = self.folder / f".{name}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
-            json.dump(content, opened, indent=1)
+        write_private(draft, json.dumps(content, indent=1))
         draft.replace(self.folder / name)
+
+
+def write_private(path: Path, content: str) -> None:
+    """Write a file that only its owner can read, also while it is written."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(path, flags, 0o600), "w") as opened:
+        os.fchmod(opened.fileno(), 0o600)  # it may have been there
+        opened.write(content)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # as servers do: connections of one that ended a moment ago do not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _free_port(*, taken: frozenset[int]) -> int:
@@ -121,6 +145,11 @@ def _free_port(*, taken: frozenset[int]) -> int:
             port = int(probe.getsockname()[1])
         if port not in taken:
             return port
+
+
+def _boot_id() -> str:
+    """Return what tells this boot of the host, in which start times count, from others."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _start_ticks(pid: int) -> int | None:

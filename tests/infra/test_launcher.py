@@ -1,5 +1,6 @@
 """The launcher: real processes of small servers, started, probed, killed and stopped."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,14 +16,16 @@ import pytest
 
 from infra.launcher import artifacts, run
 from infra.launcher.artifacts import MavenFile
-from infra.launcher.cluster import Cluster
+from infra.launcher.cluster import Cluster, write_private
 from infra.launcher.errors import (
     ClusterBusyError,
+    FetchFailedError,
     LauncherError,
     MissingProgramError,
     StartFailedError,
     WrongArtifactError,
 )
+from infra.launcher.postgres import Postgres
 from infra.launcher.server import Launch
 
 LISTEN = """
@@ -221,3 +224,134 @@ def test_a_server_that_does_not_heed_its_signal_is_killed(
     run.down(cluster, say=quiet)
     assert cluster.pid("deaf") is None
     assert time.monotonic() - began < deaf.start_s_max
+
+
+def test_a_port_that_another_program_took_is_replaced_and_so_are_those_who_know_it(
+    cluster: Cluster,
+) -> None:
+    run.up(cluster, run.SERVERS, say=quiet)
+    run.stop(cluster, run.SERVERS[0])
+    taken, dependent = cluster.port("one"), cluster.pid("two")
+    with socket.create_server(("127.0.0.1", taken)):
+        run.up(cluster, run.SERVERS, say=quiet)
+        assert cluster.port("one") != taken
+        assert all(each.healthy for each in run.status(cluster))
+        assert cluster.pid("two") not in (None, dependent)
+
+
+def test_a_server_that_ended_is_not_healthy_though_another_program_answers_on_its_port(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = Small("three", code="import sys; sys.exit('no room')")
+    monkeypatch.setattr(run, "SERVERS", (fails,))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setattr(
+            fails,
+            "probe",
+            lambda _: (time.sleep(1), socket.create_connection(("127.0.0.1", port)).close()),
+        )
+        with pytest.raises(StartFailedError):
+            run.up(cluster, run.SERVERS, say=quiet)
+
+
+def test_a_process_that_ended_before_it_was_recorded_does_not_run(cluster: Cluster) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", ""]) as ended:
+        ended.wait()
+    cluster.started("one", ended.pid)
+    assert cluster.pid("one") is None
+    run.down(cluster, say=quiet)
+
+
+def test_a_process_of_another_boot_is_left_alone(cluster: Cluster) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as bystander:
+        cluster.started("one", bystander.pid)
+        known = json.loads((cluster.folder / "processes.json").read_text())
+        known["one"]["boot_id"] = "of the boot before"
+        (cluster.folder / "processes.json").write_text(json.dumps(known))
+        run.down(cluster, say=quiet)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_a_server_that_ends_while_it_is_stopped_counts_as_stopped(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.up(cluster, run.SERVERS[:1], say=quiet)
+    pid = cluster.pid("one")
+    assert pid is not None
+
+    def ends_just_before(found: int, _: int) -> None:
+        os.killpg(found, signal.SIGKILL)
+        os.waitpid(found, 0)
+        raise ProcessLookupError
+
+    with monkeypatch.context() as patch:  # the moment between two lines cannot be met otherwise
+        patch.setattr(os, "kill", ends_just_before)
+        run.down(cluster, say=quiet)
+    assert cluster.pid("one") is None
+
+
+def test_a_process_that_cannot_be_recorded_is_ended(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+
+    def full(_: str, pid: int) -> None:
+        pids.append(pid)
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(Cluster, "started", lambda _, server, pid: full(server, pid))
+    with pytest.raises(OSError, match="no room"):
+        run.up(cluster, run.SERVERS[:1], say=quiet)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_a_relative_cluster_folder_is_one_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HEADRACE_CLUSTER_DIR", "servers of mine")
+    assert Cluster.of_checkout().folder == tmp_path / "servers of mine"
+
+
+def test_a_private_file_is_private_also_where_one_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.touch(mode=0o644)
+    write_private(path, "secret")
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.read_text() == "secret"
+
+
+def test_the_address_of_a_database_that_others_run_is_theirs_without_its_password(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_POSTGRES_URL", "postgresql://me:secret@there/elsewhere")
+    assert Postgres().address(cluster) == "there:5432/lake"
+
+
+def test_a_package_that_another_launcher_unpacks_at_once_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def slower(folder: Path) -> None:
+        (folder / "mine").touch()
+        artifacts.unpacked(name="server-1", into=lambda other: (other / "theirs").touch())
+
+    kept = artifacts.unpacked(name="server-1", into=slower)
+    assert [each.name for each in kept.iterdir()] == ["theirs"]
+
+
+def test_a_fetch_without_an_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(artifacts, "_FETCH_S_MAX", 0.2)
+    hangs = tmp_path / "mvn"
+    hangs.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(30)\n")
+    hangs.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FetchFailedError):
+        MavenFile(coordinates="org:thing:1:zip", sha256="", server="trino").fetch()
