@@ -10,13 +10,14 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from demo.open_bandit import LISTED_AT, Impression, logs_folder, read_impressions, read_items
+from headrace.clock import EPOCH
 
 WINDOW = timedelta(hours=6)
 _CLICK_FIELDS = (
@@ -29,7 +30,6 @@ _CLICK_FIELDS = (
     "position",
     "user_segment",
 )
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _windows(rows: Sequence[Impression]) -> list[tuple[datetime, list[Impression
     """Cut rows in time order into windows; a window without rows is left out."""
     found: dict[datetime, list[Impression]] = {}
     for row in rows:
-        start = _EPOCH + WINDOW * ((row.shown_at - _EPOCH) // WINDOW)
+        start = EPOCH + WINDOW * ((row.shown_at - EPOCH) // WINDOW)
         found.setdefault(start, []).append(row)
     return list(found.items())
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headrace.cli.output import Output, TextOutput
+from headrace.clock import EPOCH
 
 if TYPE_CHECKING:
     from headrace.registry import CommitRecord
 
 NOT_APPLIED = "nothing was changed; add --apply to do it"
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COLUMNS = ("snapshot", "committed", "operation", "rows_added", "rows_removed")
 
 
@@ -34,4 +34,4 @@ def commit_row(record: "CommitRecord") -> dict[str, object]:
 
 def time_of(at_ms: int | None) -> dt.datetime | None:
     """Turn epoch milliseconds into a time."""
-    return None if at_ms is None else _EPOCH + dt.timedelta(milliseconds=at_ms)
+    return None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms)

@@ -20,6 +20,7 @@ from headrace.cli.output import (
     output_of,
     progress,
 )
+from headrace.clock import EPOCH
 from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 ROWS_SHOWN = 40
 _MIB = 1024 * 1024
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 TableArguments = Annotated[
     list[str] | None,
@@ -320,7 +320,7 @@ def _waiting_facts(each: "Waiting") -> dict[str, Any]:
         "rewrites": _size(each.cost_bytes),
         "reason": each.reason,
         "remedy": each.remedy,
-        "until": None if until is None else _EPOCH + dt.timedelta(milliseconds=until),
+        "until": None if until is None else EPOCH + dt.timedelta(milliseconds=until),
         "cost_bytes": each.cost_bytes,
     }
 

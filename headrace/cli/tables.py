@@ -12,6 +12,7 @@ from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, look_at_lake
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.rows import delete
+from headrace.clock import EPOCH
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 SNAPSHOTS_SHOWN = 10
 _FIRST_TABLES = Remedy.run("ingest", "run", advice="make the first ones")
 _MIB = 1024 * 1024
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 OneOrAll = Annotated[
     str | None, typer.Argument(metavar="[TABLE]", help="As in `raw.impressions`; all if not named.")
@@ -175,7 +175,7 @@ def _facts(head: "TableVersion") -> dict[str, object]:
         "bytes": count_bytes,
         "size": as_size(count_bytes),
         "snapshot": None if head.snapshot_id is None else str(head.snapshot_id),
-        "committed": None if at_ms is None else _EPOCH + dt.timedelta(milliseconds=at_ms),
+        "committed": None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms),
     }
 
 
@@ -192,7 +192,7 @@ def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
 def _commit(record: "CommitRecord", *, alive: bool) -> dict[str, object]:
     return {
         "snapshot": str(record.snapshot_id),
-        "committed": _EPOCH + dt.timedelta(milliseconds=record.committed_at_ms),
+        "committed": EPOCH + dt.timedelta(milliseconds=record.committed_at_ms),
         "operation": record.operation,
         "rows_added": record.rows_added,
         "rows_removed": record.rows_removed,

@@ -2,7 +2,6 @@
 
 # pyright: reportPrivateUsage=false
 
-import time
 import uuid
 from collections import OrderedDict
 
@@ -38,6 +37,7 @@ from pyiceberg.table.update import (
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from typing_extensions import override
 
+from headrace import clock
 from headrace.errors import CorruptFileError, StorageError
 from headrace.iceberg import remedy
 from headrace.iceberg.retention import pinned_from
@@ -262,7 +262,7 @@ def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
             metadata, table.metadata_location, base.last_updated_ms
         )
         if base.last_updated_ms == metadata.last_updated_ms:
-            now_ms = max(time.time_ns() // 1_000_000, base.last_updated_ms)
+            now_ms = max(clock.now_ms(), base.last_updated_ms)
             metadata = metadata.model_copy(update={"last_updated_ms": now_ms})
     metadata.spec().check_compatible(metadata.schema())
     metadata.sort_order().check_compatible(metadata.schema())
@@ -279,7 +279,7 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
     alive = {s.snapshot_id: s.sequence_number or 0 for s in metadata.snapshots}
     dropped = {u.ref_name for u in updates if isinstance(u, RemoveSnapshotRefUpdate)}
     named = {r.snapshot_id: name for name, r in metadata.refs.items() if name not in dropped}
-    pinned = pinned_from(metadata, time.time_ns() // 1_000_000)
+    pinned = pinned_from(metadata, clock.now_ms())
     for update in updates:
         if isinstance(update, AddSnapshotUpdate):
             _refuse_stale(metadata, update.snapshot)

@@ -30,6 +30,7 @@ from pyiceberg.types import (
     UnknownType,
 )
 
+from headrace.clock import EPOCH_DAY
 from headrace.errors import ContractError, Remedy, UnsupportedTableError
 from headrace.iceberg.schema import to_iceberg
 from headrace.identifiers import plain_name
@@ -37,7 +38,6 @@ from headrace.identifiers import plain_name
 PartitionKey = tuple[object, ...]
 
 IDENTITY, DAY, VOID = "identity", "day", "void"
-_EPOCH = dt.date(1970, 1, 1)
 _CALL = re.compile(r"(day|month|year|hour|void)\(\s*([^(),\s]+)\s*\)")
 _SIZED_CALL = re.compile(r"(bucket|truncate)\(\s*([1-9]\d{0,8})\s*,\s*([^(),\s]+)\s*\)")
 _SIZED = re.compile(r"(bucket|truncate)\[(\d+)\]")
@@ -275,12 +275,12 @@ def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:
 
 @lru_cache(maxsize=65_536)
 def _date_of(stored: object) -> object:
-    return _EPOCH + dt.timedelta(days=stored) if isinstance(stored, int) else stored
+    return EPOCH_DAY + dt.timedelta(days=stored) if isinstance(stored, int) else stored
 
 
 def record_of_key(key: PartitionKey) -> Record:
     """Convert a key to the record that manifests store."""
-    return Record(*((v - _EPOCH).days if isinstance(v, dt.date) else v for v in key))
+    return Record(*((v - EPOCH_DAY).days if isinstance(v, dt.date) else v for v in key))
 
 
 def key_to_text(key: PartitionKey) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.clock import EPOCH
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
 from headrace.tables.lake import OpenLake
@@ -20,7 +21,6 @@ WINDOW = dt.timedelta(days=1)
 ACKNOWLEDGED_MS = "dead_letters_acknowledged_ms"  # a measure of the stream's table
 _COMMITS_MAX = 100_000  # in one window; one a second
 _SOURCES_MAX = 3
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _COLUMNS = ("recorded_at", "error_code", "_source")
 
 
@@ -57,7 +57,7 @@ def recent(lake: OpenLake, stream: Stream, *, window: dt.timedelta = WINDOW) -> 
     ends = [_time(commit.committed_at_ms) for commit in newest_commit]
     if letters.num_rows:
         ends.append(pc.max(letters.column("recorded_at")).as_py())
-    since = max(ends, default=_EPOCH + window) - window
+    since = max(ends, default=EPOCH + window) - window
     if acknowledged_at is not None:
         since = max(since, acknowledged_at)
     found = letters.filter(pc.field("recorded_at") > pa.scalar(since, letters.schema.types[0]))
@@ -78,7 +78,7 @@ def acknowledge(lake: OpenLake, stream: Stream) -> RecentRecords:
     They stay in the table; `recent` counts from this moment on.
     """
     # first: dead letters that arrive while the others are read were not reviewed
-    epoch_ms = int((dt.datetime.now(dt.UTC) - _EPOCH) / dt.timedelta(milliseconds=1))
+    epoch_ms = int((dt.datetime.now(dt.UTC) - EPOCH) / dt.timedelta(milliseconds=1))
     before = recent(lake, stream)
     lake.registry.record_measure(
         str(stream.table), ACKNOWLEDGED_MS, epoch_ms, measured_at_ms=epoch_ms
@@ -97,10 +97,10 @@ def _letters(lake: OpenLake, stream: Stream) -> pa.Table:
 
 
 def _rows(lake: OpenLake, stream: Stream, *, since: dt.datetime) -> int:
-    since_ms = int((since - _EPOCH) / dt.timedelta(milliseconds=1))
+    since_ms = int((since - EPOCH) / dt.timedelta(milliseconds=1))
     commits = lake.registry.commits_since(str(stream.table), since_ms, limit=_COMMITS_MAX)
     return sum(each.rows_added for each in commits if each.operation == "append")
 
 
 def _time(epoch_ms: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(milliseconds=epoch_ms)
+    return EPOCH + dt.timedelta(milliseconds=epoch_ms)

@@ -6,14 +6,12 @@ back. A partition that may still bring older events holds it back; one that is r
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
+from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.properties import WATERMARK
 from headrace.ingest.sources.base import SourcePartition
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_US = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +55,7 @@ class Watermark:
         }
         if not newest or len(newest) < len(set(active)):
             return Watermark(reached_us=self.reached_us, newest_us=newest)
-        reached = min(newest.values()) - allowed_lateness // _US
+        reached = min(newest.values()) - allowed_lateness // ONE_US
         if self.reached_us is not None:
             reached = max(reached, self.reached_us)
         return Watermark(reached_us=reached, newest_us=newest)
@@ -78,6 +76,6 @@ def as_time(watermark_us: int | None) -> datetime | None:
     if watermark_us is None:
         return None
     try:
-        return _EPOCH + timedelta(microseconds=watermark_us)
+        return EPOCH + timedelta(microseconds=watermark_us)
     except OverflowError:
         return None

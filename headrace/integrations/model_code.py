@@ -17,11 +17,12 @@ from dbt.clients.jinja import get_rendered
 from dbt.compilation import Compiler
 from dbt.context.providers import ParseDatabaseWrapper, generate_runtime_model_context
 
+from headrace.clock import EPOCH
+
 _DAY = {"first": "1970-01-01", "end": "1970-01-02", "first_day": 0, "end_day": 1}
 _ALL: dict[str, Any] = {"mode": "all", "write": [], "read": []}
 # the branches of an incremental run are code too
 _SOME: dict[str, Any] = {"mode": "days", "write": [_DAY], "read": [_DAY]}
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DBT_PACKAGES = frozenset({"dbt", "dbt_duckdb", "dbt_postgres", "dbt_trino"})
 # those of macros/rebuild.sql that ask for the plan
 _PLANNING = frozenset({"rebuild_plan", "duckdb__rebuild_plan", "is_incremental", "check_delay"})
@@ -76,7 +77,7 @@ def _rendered(node: Any, manifest: Any, config: Any, *, plan: Mapping[str, Any])
             "adapter": ParseDatabaseWrapper(_adapter(), context["adapter"]._namespace),
             "flags": SimpleNamespace(**{**vars(context["flags"]), **flags}),
             "modules": modules,
-            "run_started_at": _EPOCH,
+            "run_started_at": EPOCH,
             "invocation_id": "",
             "thread_id": "",
             "selected_resources": [],

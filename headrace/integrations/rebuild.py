@@ -9,6 +9,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH
 
+from headrace.clock import EPOCH_DAY, ONE_DAY
 from headrace.definitions.properties import STREAM_PROPERTY
 from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
 from headrace.identifiers import TableName
@@ -19,8 +20,6 @@ from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
-_EPOCH = dt.date(1970, 1, 1)
-_DAY = dt.timedelta(days=1)
 _BY_ROWS = frozenset({"append", "merge"})  # models that say themselves which rows are new
 
 
@@ -36,8 +35,8 @@ class DayRange:
         return {
             "first": self.first.isoformat(),
             "end": self.end.isoformat(),
-            "first_day": (self.first - _EPOCH).days,
-            "end_day": (self.end - _EPOCH).days,
+            "first_day": (self.first - EPOCH_DAY).days,
+            "end_day": (self.end - EPOCH_DAY).days,
         }
 
 
@@ -61,7 +60,7 @@ class RebuildPlan:
     def days(self) -> frozenset[dt.date]:
         """The days to replace."""
         return frozenset(
-            found.first + _DAY * offset
+            found.first + ONE_DAY * offset
             for found in self.write
             for offset in range((found.end - found.first).days)
         )
@@ -254,8 +253,8 @@ def spread(
 
     Ranges are disjoint, not adjacent, and in order.
     """
-    reach = _DAY * reach_days
-    write = _join(DayRange(day, day + reach + _DAY) for day in dirty)
+    reach = ONE_DAY * reach_days
+    write = _join(DayRange(day, day + reach + ONE_DAY) for day in dirty)
     return write, _join(DayRange(found.first - reach, found.end) for found in write)
 
 

@@ -5,12 +5,12 @@ the same change in `schema.py`. Its SQL is read by SQLite and PostgreSQL alike.
 """
 
 import contextlib
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from headrace import clock
 from headrace.errors import NotARegistryError, RegistryNewerError
 from headrace.registry.databases import open_engine
 
@@ -227,7 +227,7 @@ def migrate(engine: sa.Engine) -> None:
         for migration in MIGRATIONS[found:]:
             for statement in migration.statements:
                 connection.exec_driver_sql(statement)
-            row = {"version": migration.version, "now_ms": time.time_ns() // 1_000_000}
+            row = {"version": migration.version, "now_ms": clock.now_ms()}
             connection.execute(
                 sa.text("insert into schema_version values (:version, :now_ms)"), row
             )

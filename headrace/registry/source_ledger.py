@@ -6,12 +6,12 @@ A seal whose commit did not land, or was rolled back, is on no table's line and 
 """
 
 import secrets
-import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from headrace import clock
 from headrace.errors import SourceLedgerError
 from headrace.registry.schema import SOURCE_FILES, SOURCE_SEALS
 
@@ -49,7 +49,7 @@ class SourceLedger:
             "after_seal": after,
             "table_name": table,
             "stream": stream,
-            "sealed_at_ms": time.time_ns() // 1_000_000,
+            "sealed_at_ms": clock.now_ms(),
         }
         rows = [{"seal": seal, **each._asdict()} for each in sources]
         with self._engine.begin() as connection:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.properties import RECIPE_PROPERTY
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
@@ -22,9 +23,6 @@ from headrace.samples.resolve import (
 )
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_US = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +111,7 @@ class _Inspection:
         self._lake, self._engine, self._row = lake, engine, row
         self._snapshot_id = version.snapshot_id or 0
         self._recipe = Recipe.from_json(version.properties[RECIPE_PROPERTY])
-        self._t = _time(row[EVENT_TIME]) or _EPOCH
+        self._t = _time(row[EVENT_TIME]) or EPOCH
         key = day_text(self._t.astimezone(dt.UTC).date())
         self._build: Build | None = lake.registry.builds(self._recipe.table).get(key)
 
@@ -145,7 +143,7 @@ class _Inspection:
         newer = "true"
         if since is not None:
             happened = self._engine.dialect.epoch_us("f.event_time")
-            newer = f"{happened} >= {(since.event_time - _EPOCH) // _US}"
+            newer = f"{happened} >= {(since.event_time - EPOCH) // ONE_US}"
         return InspectedFeature(
             view=feature.view,
             snapshot_id=version.snapshot_id,
@@ -182,8 +180,8 @@ class _Inspection:
             value=self._row[label.name],
             state=str(self._row[f"{label.name}_state"]),
             at=_time(self._row[f"{label.name}_at"]),
-            window_ends=self._t + label.window_us * _US,
-            watermark=None if mark is None else _EPOCH + mark * _US,
+            window_ends=self._t + label.window_us * ONE_US,
+            watermark=None if mark is None else EPOCH + mark * ONE_US,
         )
 
     def _version(self, name: str) -> TableVersion:

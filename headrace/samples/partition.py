@@ -8,6 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.clock import ONE_DAY
 from headrace.engines.base import Engine
 from headrace.engines.dialect import Dialect
 from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
@@ -34,8 +35,6 @@ from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
-
-_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ class PartitionBuilder:
         steps = [dialect.step_once("exposure", self._exposures(day))]
         for number, label in enumerate(recipe.labels):
             window = dt.timedelta(microseconds=label.window_us)
-            span = Span(first=start_of(day), end=start_of(day + _DAY) + window)
+            span = Span(first=start_of(day), end=start_of(day + ONE_DAY) + window)
             events = _rows_sql(label.table, EVENT_TIME, span, dialect=dialect)
             mark = self._pinned.watermarks.get(label.table)
             sql = label_rules.label_sql(
@@ -187,7 +186,7 @@ def reach(feature: ResolvedFeature, day: dt.date) -> Span:
     """Return the span in which feature rows can matter to an exposure of `day`."""
     start = start_of(day)
     ttl = None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us)
-    return Span(first=None if ttl is None else start - ttl, end=start + _DAY)
+    return Span(first=None if ttl is None else start - ttl, end=start + ONE_DAY)
 
 
 def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from headrace.clock import EPOCH, ONE_DAY, ONE_US
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.iceberg.partitions import Term, key_from_text, key_to_text
@@ -17,9 +18,6 @@ from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
-_DAY = dt.timedelta(days=1)
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_US = dt.timedelta(microseconds=1)
 _DAYS_TERM = (Term.day("event_time"),)
 
 
@@ -202,11 +200,11 @@ class _Judge:
         now, before = self._pinned.watermarks.get(label.table), build.watermarks.get(label.table)
         if now is None or now == before:
             return False
-        first = (start_of(day) - _EPOCH) // _US + label.window_us
-        last = (start_of(day + _DAY) - _EPOCH) // _US + label.window_us
+        first = (start_of(day) - EPOCH) // ONE_US + label.window_us
+        last = (start_of(day + ONE_DAY) - EPOCH) // ONE_US + label.window_us
         return now >= first and (before is None or before < last)
 
 
 def _last_day(label: ResolvedLabel, day: dt.date) -> dt.date:
     window = dt.timedelta(microseconds=label.window_us)
-    return (start_of(day + _DAY) + window - 2 * _US).date()
+    return (start_of(day + ONE_DAY) + window - 2 * ONE_US).date()

@@ -1,6 +1,5 @@
 """Resolves a sample set against its tables into the full recipe of its rows."""
 
-import datetime as dt
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.clock import ONE_US
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import load_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
@@ -27,7 +27,6 @@ LABEL_STATE, MATURE_AT, KEEP_RATE = "label_state", "mature_at", "keep_rate"
 _CODE_VERSION = 1  # raised when the same recipe would give other rows
 _NAN_VERSION = 2  # recipes with a label that may be NaN; since this version NaN is not positive
 _NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
-_US = dt.timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,8 +247,8 @@ def _feature(use: FeatureUse, version: TableVersion, view: FeatureView) -> Resol
         columns=tuple(zip(use.columns, use.column_names, strict=True)),
         event_time=view.event_time,
         known_at=view.known_at,
-        ttl_us=None if ttl is None else ttl // _US,
-        delay_us=view.delay // _US,
+        ttl_us=None if ttl is None else ttl // ONE_US,
+        delay_us=view.delay // ONE_US,
         order=arrival or rest or view.entity,
     )
 
@@ -270,8 +269,8 @@ def _label(lake: OpenLake, label: Label, key: str, version: TableVersion) -> Res
         table=str(label.stream),
         key=key,
         value=label.value,
-        window_us=label.window // _US,
-        lateness_us=max((lateness[s] // _US for s in sources if s in lateness), default=0),
+        window_us=label.window // ONE_US,
+        lateness_us=max((lateness[s] // ONE_US for s in sources if s in lateness), default=0),
         order=arrival or tuple(version.schema.names),
     )
 

@@ -3,9 +3,8 @@
 import datetime as dt
 from dataclasses import dataclass
 
+from headrace.clock import ONE_DAY
 from headrace.engines.dialect import Dialect
-
-_DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +17,11 @@ class Span:
     @classmethod
     def of_day(cls, day: dt.date) -> "Span":
         """The instants of one UTC day."""
-        return cls(first=start_of(day), end=start_of(day + _DAY))
+        return cls(first=start_of(day), end=start_of(day + ONE_DAY))
 
     def touches(self, day: dt.date) -> bool:
         """Whether some instant of `day` lies in the span."""
-        after_start = self.first is None or self.first < start_of(day + _DAY)
+        after_start = self.first is None or self.first < start_of(day + ONE_DAY)
         return after_start and start_of(day) < self.end
 
     def condition_sql(self, column: str, *, dialect: Dialect) -> str:

@@ -4,12 +4,12 @@ import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from headrace.clock import ONE_DAY
 from headrace.definitions.feature_view import FeatureView
 from headrace.engines.dialect import Dialect, FirstOfKey
 from headrace.identifiers import quote
 from headrace.samples.resolve import arrival_order
 
-_DAY = dt.timedelta(days=1)
 Span = tuple[dt.datetime, dt.datetime]
 
 
@@ -119,6 +119,6 @@ def _spans(days: Sequence[dt.date]) -> Iterator[Span]:
         if first is not None and end is not None and start != end:
             yield first, end
             first = None
-        first, end = start if first is None else first, start + _DAY
+        first, end = start if first is None else first, start + ONE_DAY
     if first is not None and end is not None:
         yield first, end

@@ -9,6 +9,8 @@ from typing import Protocol, Self, TypeAlias
 
 import pyarrow as pa
 
+from headrace.clock import EPOCH, ONE_US
+
 Scalar: TypeAlias = None | bool | int | float | str | bytes | Decimal | dt.date | dt.datetime
 Value: TypeAlias = Scalar | Sequence["Value"]
 EntityKey: TypeAlias = tuple[Scalar, ...]
@@ -169,18 +171,14 @@ def epoch_us(moment: dt.datetime) -> int:
     if moment.tzinfo is None:
         msg = f"`{moment}` has no time zone; times of the online store are UTC"
         raise ValueError(msg)
-    return (moment - _EPOCH) // _MICROSECOND
+    return (moment - EPOCH) // ONE_US
 
 
 def from_epoch_us(count: int) -> dt.datetime:
     """Turn microseconds since 1970 into a UTC time."""
-    return _EPOCH + count * _MICROSECOND
+    return EPOCH + count * ONE_US
 
 
 def column_values(state: ViewState, row: OnlineRow) -> Mapping[str, Value]:
     """Name a row's values by their columns."""
     return dict(zip(state.columns, row.values, strict=True))
-
-
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import socket
-import time
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from pyiceberg.manifest import DataFile
 
+from headrace import clock
 from headrace.errors import DatabaseUnavailableError
 from headrace.registry import Registry, WriteRecord
 
@@ -54,7 +54,7 @@ def begin(registry: Registry, *, table: str, location: str) -> str:
         boot_id=boot_id,
         pid=pid,
         process_start_ticks=start_ticks,
-        started_at_ms=time.time_ns() // 1_000_000,
+        started_at_ms=clock.now_ms(),
     )
     with contextlib.suppress(DatabaseUnavailableError):
         registry.begin_write(record)

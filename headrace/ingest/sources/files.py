@@ -7,9 +7,10 @@ by name. Names that start with `.` or `_` are unfinished files and are ignored.
 from collections import deque
 from collections.abc import Collection, Generator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
+from headrace.clock import EPOCH
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.sources.base import (
@@ -29,7 +30,6 @@ from headrace.ingest.sources.parquet_files import read_parquet
 from headrace.ingest.sources.text_files import read_text
 
 READ_BYTES = 4 * 1024 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTHING = Position()
 
 
@@ -59,7 +59,7 @@ class FileSource:
                 if found.size_bytes > start.bytes and self._waits(path, start):
                     unfinished.append(partition)
                     continue
-                time = _EPOCH + timedelta(microseconds=found.modified_us)
+                time = EPOCH + timedelta(microseconds=found.modified_us)
                 splits.append(Split(source=partition.source, source_time=time, start=start))
         return Look(
             splits=tuple(splits),

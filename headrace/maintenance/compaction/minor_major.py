@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from pyiceberg.manifest import ManifestContent
-
-from headrace.iceberg import manifests
 from headrace.iceberg.partitions import PartitionKey
 from headrace.maintenance.compaction.bins import Bin, CompactionPolicy, Reason
 from headrace.maintenance.compaction.plan import CompactionPlan, plan_compaction
@@ -112,12 +109,6 @@ def _files(version: TableVersion, partition: PartitionKey | None) -> tuple[FileE
 
 def _pruned(version: TableVersion, partition: PartitionKey | None) -> list[PartitionKey] | None:
     """Return the partition to read; None (all of them) if there are files of older specs."""
-    if partition is None or len(_spec_ids(version)) > 1:
+    if partition is None or len(version.spec_ids) > 1:
         return None
     return [partition]
-
-
-def _spec_ids(version: TableVersion) -> frozenset[int]:
-    listed = manifests.manifests_of(version.snapshot, version.io)
-    data = (each for each in listed if each.content == ManifestContent.DATA)
-    return frozenset(each.partition_spec_id for each in data if manifests.has_live_files(each))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from headrace import clock
 from headrace.errors import CommitConflictError, LakeError, Remedy, advised
 from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction import minor_major
@@ -134,7 +135,7 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
     gone = operations.expire(
         table,
         keep=table.lake.settings.snapshots_kept,
-        before_ms=time.time_ns() // 1_000_000,
+        before_ms=clock.now_ms(),
     )
     return _Done(
         detail=f"{counted(len(gone), 'snapshot')} expired",

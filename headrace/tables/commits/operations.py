@@ -5,7 +5,6 @@ catalog's compare-and-swap (`attempt.py`). Every operation is one snapshot on on
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pyiceberg.manifest import DataFile
@@ -15,6 +14,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
 
+from headrace import clock
 from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import GarbageKeptError
 from headrace.iceberg import standard_properties
@@ -280,7 +280,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
     gone: list[int] = []
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
-        metadata, now_ms = current.metadata, time.time_ns() // 1_000_000
+        metadata, now_ms = current.metadata, clock.now_ms()
         if not standard_properties.collects_garbage(metadata.properties):
             raise GarbageKeptError(str(table.name), refused="expiry of snapshots")
         over = tuple(drop_ref(name) for name in lapsed(metadata, now_ms))

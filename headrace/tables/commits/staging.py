@@ -1,7 +1,6 @@
 """Stage one attempt at a commit on the newest metadata: its manifests, snapshot and updates."""
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +20,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
+from headrace import clock
 from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import (
     DatabaseUnavailableError,
@@ -101,7 +101,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
             "manifest-list": location,
             "sequence-number": metadata.next_sequence_number(),
             # never earlier than the log, even if the clock was set back: other readers refuse that
-            "timestamp-ms": max(_now_ms(), metadata.last_updated_ms),
+            "timestamp-ms": max(clock.now_ms(), metadata.last_updated_ms),
             "summary": summarize(
                 change,
                 removed=rewritten.removed,
@@ -119,7 +119,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     ]
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
-    now_ms = _now_ms()
+    now_ms = clock.now_ms()
     over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
     if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
         over = [name for name in over if name.startswith(LEASE_PREFIX)]
@@ -138,10 +138,6 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         removed=rewritten.removed,
         written=tuple(builder.written),
     )
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:

@@ -8,7 +8,6 @@ to exist under its old name, so a lease that was just renewed is never dropped.
 import contextlib
 import datetime as dt
 import math
-import time
 import uuid
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -18,6 +17,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.update import TableUpdate
 
+from headrace import clock
+from headrace.clock import EPOCH
 from headrace.errors import (
     CatalogBusyError,
     DatabaseUnavailableError,
@@ -47,7 +48,6 @@ __all__ = [
 TTL_S_MAX = 30 * 24 * 3600.0  # a crashed holder must not keep a table's history forever
 _HOLDER_MAX = 200
 _UNKNOWN_HOLDER = ""
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,7 @@ def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
         if ends and name in metadata.refs:
             return ()
         before = metadata.refs.get(held.tag)
-        if before is None or held.tag in lapsed(metadata, _now_ms()):
+        if before is None or held.tag in lapsed(metadata, clock.now_ms()):
             raise LeaseLapsedError(str(table.name), held.id, snapshot_id=held.snapshot_id)
         ref, ends_at_ms = _ref(metadata, before.snapshot_id, ttl_s=ttl_s)
         ends[:] = [ends_at_ms]
@@ -191,7 +191,7 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
     `holder` is empty if the registry does not know it or is unavailable.
     """
     metadata = table.iceberg().metadata
-    over = lapsed(metadata, _now_ms())
+    over = lapsed(metadata, clock.now_ms())
     holders: dict[str, str] = {}
     with contextlib.suppress(DatabaseUnavailableError):
         holders = table.lake.registry.lease_holders(str(table.name))
@@ -214,7 +214,7 @@ def _ref(metadata: TableMetadata, snapshot_id: int, *, ttl_s: float) -> tuple[Sn
     snapshot = metadata.snapshot_by_id(snapshot_id)
     taken_at_ms = 0 if snapshot is None else snapshot.timestamp_ms
     # if the table's clock is ahead of ours, the lease counts from the table's time
-    ends_at_ms = max(_now_ms(), taken_at_ms) + math.ceil(ttl_s * 1000)
+    ends_at_ms = max(clock.now_ms(), taken_at_ms) + math.ceil(ttl_s * 1000)
     age_ms = ends_at_ms - taken_at_ms
     return make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms), ends_at_ms
 
@@ -229,10 +229,10 @@ def _note(table: LakeTable, held: Lease) -> None:
         table=str(table.name),
         snapshot_id=held.snapshot_id,
         holder=held.holder,
-        ends_at_ms=round((held.expires_at - _EPOCH) / dt.timedelta(milliseconds=1)),
+        ends_at_ms=round((held.expires_at - EPOCH) / dt.timedelta(milliseconds=1)),
     )
     with contextlib.suppress(DatabaseUnavailableError):  # the tag is what keeps the snapshots
-        table.lake.registry.record_lease(record, now_ms=_now_ms())
+        table.lake.registry.record_lease(record, now_ms=clock.now_ms())
 
 
 def _check(ttl_s: float, holder: str) -> None:
@@ -244,9 +244,5 @@ def _check(ttl_s: float, holder: str) -> None:
         raise ValueError(msg)
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _time(at_ms: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(milliseconds=at_ms)
+    return EPOCH + dt.timedelta(milliseconds=at_ms)

@@ -10,6 +10,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table.snapshots import ancestors_of
 
+from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import LeaseLapsedError, ProtectedRefError, SnapshotNotFoundError
@@ -242,7 +243,7 @@ def test_a_lease_renewed_while_a_commit_was_about_to_drop_it_stays(
 
         def renew_by_a_slow_clock() -> None:
             with monkeypatch.context() as slow:  # another host's clock is a second behind
-                slow.setattr(leases, "_now_ms", lambda: time.time_ns() // 1_000_000 - 1000)
+                slow.setattr(clock, "now_ms", lambda: time.time_ns() // 1_000_000 - 1000)
                 renewed.append(leases.renew(other.table(table.name), ending, ttl_s=HOUR_S))
 
         without_locks(patch, again, other)
