@@ -10,12 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 
 from headrace.definitions.properties import FILE_PLAN
 from headrace.errors import CorruptFileError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.iceberg.projection import PinnedSchema
 from headrace.storage.footer import read_footer
+from headrace.storage.inputs import open_input, reading
 from headrace.tables.version import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
@@ -53,12 +55,14 @@ class FilePlan:
     """The files of one pinned table version, ordered by partition, then path.
 
     The order is part of the contract: the loader's global order is a function of it. `schema` is
-    that of the version. A plan that was read from disk has none until `versions.load_dataset` gives
-    it that of the pinned snapshot, nor has one of files that belong to no table.
+    that of the version, and `io` opens its files with the credentials of its catalog. A plan that was
+    read from disk has neither until `versions.load_dataset` gives it those of the pinned snapshot,
+    nor has one of files that belong to no table.
     """
 
     files: tuple[PlannedFile, ...]
     schema: PinnedSchema | None = field(default=None, compare=False)
+    io: FileIO | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.files, key=lambda file: (file.partition, file.path)))
@@ -92,7 +96,8 @@ class FilePlan:
         """
         entries = version.plain_files(partitions=partitions)
         with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-            return cls(tuple(pool.map(_planned, entries)), version.pinned_schema)
+            planned = tuple(pool.map(lambda entry: _planned(entry, version.io), entries))
+        return cls(planned, version.pinned_schema, version.io)
 
     def write(self, path: Path) -> None:
         """Write the plan as one Parquet file, durable when this returns; not atomic by itself."""
@@ -121,10 +126,8 @@ class FilePlan:
             CorruptFileError: If the file is missing, damaged, or of an unknown format version.
 
         """
-        try:
-            table = pq.read_table(path, page_checksum_verification=True)
-        except (OSError, pa.ArrowException) as error:
-            raise CorruptFileError(str(path), str(error)) from error
+        with reading(str(path)), pa.BufferReader(path.read_bytes()) as source:
+            table = pq.read_table(source, page_checksum_verification=True)
         found = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
         if found != str(FORMAT_VERSION):
             detail = f"file plan format {found}, this version reads {FORMAT_VERSION}"
@@ -147,12 +150,9 @@ def _from_row(row: dict[str, Any]) -> PlannedFile:
     )
 
 
-def _planned(entry: FileEntry) -> PlannedFile:
-    try:
-        with pa.OSFile(entry.path) as source:
-            footer = read_footer(source, path=entry.path)
-    except (OSError, pa.ArrowException) as error:
-        raise CorruptFileError(entry.path, str(error)) from error
+def _planned(entry: FileEntry, io: FileIO) -> PlannedFile:
+    with reading(entry.path), open_input(io, entry.path) as source:
+        footer = read_footer(source, path=entry.path)
     groups = tuple(footer.row_group(index).num_rows for index in range(footer.num_row_groups))
     if sum(groups) != entry.rows:
         detail = f"its footer counts {sum(groups)} rows, the table's metadata {entry.rows}"

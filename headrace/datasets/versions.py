@@ -82,7 +82,7 @@ def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Datas
     path = file_plan_path(lake.settings, lock.name, lock.version)
     if not path.is_file():
         raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
-    files = replace(FilePlan.read(path), schema=pinned.pinned_schema)
+    files = replace(FilePlan.read(path), schema=pinned.pinned_schema, io=pinned.io)
     if files.rows != lock.rows:
         detail = f"its file plan holds {files.rows} rows, expected {lock.rows}"
         raise DatasetChangedError(lock.name, lock.version, detail)

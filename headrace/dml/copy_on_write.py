@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TypeVar
 
 import pyarrow as pa
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
@@ -94,7 +95,7 @@ def rewrite(
     try:
         return rewrite_files(
             table,
-            removed=[*(entry.data_file for entry in gone), *_position_deletes(gone)],
+            removed=[*(entry.data_file for entry in gone), *_position_deletes(gone, version.io)],
             added=writer.files,
             base_snapshot_id=version.snapshot_id,
             provenance=provenance,
@@ -151,27 +152,28 @@ def _sharing_deletes(version: TableVersion, files: Sequence[FileEntry]) -> froze
     They are written anew with them, so that the delete file can go: left behind it would go on being
     counted, and the rows it took away would be subtracted twice.
     """
-    found = set(files)
-    shared = {each.file_path for each in _position_deletes(files) if only_data_file(each) is None}
+    found, io = set(files), version.io
+    taking = _position_deletes(files, io)
+    shared = {each.file_path for each in taking if only_data_file(each) is None}
     while shared:
         more = {
             entry
             for entry in version.files()
             if entry not in found
-            and not shared.isdisjoint(each.file_path for each in _position_deletes([entry]))
+            and not shared.isdisjoint(each.file_path for each in _position_deletes([entry], io))
         }
         found |= more
-        shared = {each.file_path for entry in more for each in _position_deletes([entry])} - shared
+        shared = {each.file_path for each in _position_deletes(more, io)} - shared
     return frozenset(found - set(files))
 
 
-def _position_deletes(files: Iterable[FileEntry]) -> list[DataFile]:
+def _position_deletes(files: Iterable[FileEntry], io: FileIO) -> list[DataFile]:
     """The position delete files that take rows of `files`; those of a partition may not, of some."""
     found = {
         each.file_path: each
         for entry in files
         for each in entry.deletes
         if each.content == DataFileContent.POSITION_DELETES
-        and len(deleted_positions([each], location=entry.data_file.file_path))
+        and len(deleted_positions([each], io=io, location=entry.data_file.file_path))
     }
     return list(found.values())

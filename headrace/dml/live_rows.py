@@ -12,11 +12,13 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent
 
 from headrace.dml.keys import NONE, KeySet
 from headrace.errors import CorruptFileError
 from headrace.iceberg import schema
+from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path
 from headrace.tables.version import FileEntry, TableVersion, read_entry, read_file
 
@@ -40,16 +42,18 @@ def _live_rows(
     table, mapping = str(version.name), version.metadata.name_mapping()
     by_value = tuple(each for each in entry.deletes if _is_by_value(each))
     if not by_value:
-        yield from _not_empty(read_entry(entry, wanted, table=table, mapping=mapping))
+        yield from _not_empty(
+            read_entry(entry, wanted, io=version.io, table=table, mapping=mapping)
+        )
         return
     deleted = [
-        _deleted_values(tuple(each.file_path for each in files), ids, wanted)
+        _deleted_values(tuple(each.file_path for each in files), ids, wanted, version.io)
         for ids, files in _by_columns(by_value).items()
     ]
     by_position = tuple(each for each in entry.deletes if not _is_by_value(each))
     others = dataclasses.replace(entry, deletes=by_position)
     needed = pa.schema([*wanted, *(field for each in deleted for field in each.fields)])
-    for batch in read_entry(others, needed, table=table, mapping=mapping):
+    for batch in read_entry(others, needed, io=version.io, table=table, mapping=mapping):
         kept = np.ones(batch.num_rows, bool)
         start = len(wanted)
         for each in deleted:
@@ -87,22 +91,20 @@ def _by_columns(files: Sequence[DataFile]) -> dict[tuple[int, ...], list[DataFil
 # the delete files of a partition are asked for by each of its data files in turn
 @lru_cache(maxsize=4)
 def _deleted_values(
-    locations: tuple[str, ...], ids: tuple[int, ...], wanted: pa.Schema
+    locations: tuple[str, ...], ids: tuple[int, ...], wanted: pa.Schema, io: FileIO
 ) -> _Deleted:
     types = {schema.field_id(f): f.type for f in wanted}
     parts: list[pa.Table] = []
     for path in map(local_path, locations):
-        try:
-            stored = {schema.field_id(f): f for f in pq.read_schema(path)}
-        except (OSError, pa.ArrowException) as error:
-            raise CorruptFileError(path, str(error)) from error
+        with reading(path), open_input(io, path) as source:
+            stored = {schema.field_id(f): f for f in pq.read_schema(source)}
         missing = [each for each in ids if each not in stored]
         if missing:
             raise CorruptFileError(
                 path, f"it deletes by column {missing[0]}, which it does not have"
             )
         fields = pa.schema([_named(stored[each], types) for each in ids])
-        parts.append(pa.Table.from_batches(read_file(path, fields), _plain(fields)))
+        parts.append(pa.Table.from_batches(read_file(path, fields, io=io), _plain(fields)))
     together = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     found = [f.with_metadata({schema.FIELD_ID: f.name.encode()}) for f in together.schema]
     columns = [column.combine_chunks() for column in together.columns]

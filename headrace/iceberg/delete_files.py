@@ -23,6 +23,7 @@ from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.iceberg.manifests import live_entries
 from headrace.iceberg.partitions import unpartitioned_ids
 from headrace.storage.footer import read_footer
+from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path
 
 PATH_FIELD_ID = 2147483546  # `file_path` of a position delete file, reserved by the specification
@@ -130,20 +131,20 @@ def has_equality(deletes: Iterable[DataFile]) -> bool:
     return any(each.content == DataFileContent.EQUALITY_DELETES for each in deletes)
 
 
-def deleted_positions(deletes: Iterable[DataFile], *, location: str) -> np.ndarray:
+def deleted_positions(deletes: Iterable[DataFile], *, io: FileIO, location: str) -> np.ndarray:
     """Return the deleted row positions of the data file at `location`: int64, sorted, distinct.
 
     Raises:
         CorruptFileError: If a delete file is missing or damaged.
 
     """
-    found = [_positions(each, location) for each in deletes]
+    found = [_positions(each, io, location) for each in deletes]
     return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
 
-def _positions(file: DataFile, location: str) -> np.ndarray:
+def _positions(file: DataFile, io: FileIO, location: str) -> np.ndarray:
     path = local_path(file.file_path)
-    rows = _rows(path)
+    rows = _rows(path, io)
     if rows.num_rows != file.record_count:
         detail = f"it holds {rows.num_rows} deletes, the table's metadata says {file.record_count}"
         raise CorruptFileError(path, detail)
@@ -153,20 +154,17 @@ def _positions(file: DataFile, location: str) -> np.ndarray:
 
 # a partition's delete file is read for each of its data files in turn
 @lru_cache(maxsize=4)
-def _rows(path: str) -> pa.Table:
-    try:
-        with pa.OSFile(path) as source:
-            file = pq.ParquetFile(
-                source,
-                metadata=read_footer(source, path=path),
-                page_checksum_verification=True,
-                read_dictionary=["file_path"],
-            )
-            rows = file.read(columns=["file_path", "pos"])
-            rows.validate(full=True)  # dictionary indices may be out of range
-            paths, positions = rows.column("file_path"), rows.column("pos")
-    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
-        raise CorruptFileError(path, str(error)) from error
+def _rows(path: str, io: FileIO) -> pa.Table:
+    with reading(path), open_input(io, path) as source:
+        file = pq.ParquetFile(
+            source,
+            metadata=read_footer(source, path=path),
+            page_checksum_verification=True,
+            read_dictionary=["file_path"],
+        )
+        rows = file.read(columns=["file_path", "pos"])
+        rows.validate(full=True)  # dictionary indices may be out of range
+        paths, positions = rows.column("file_path"), rows.column("pos")
     if not (_is_text(paths.type) and positions.type == pa.int64()) or positions.null_count:
         raise CorruptFileError(path, f"its columns are not paths and positions: {rows.schema}")
     return rows

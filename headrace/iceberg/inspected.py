@@ -16,6 +16,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pyiceberg.io import FileIO, load_file_io
+
 from headrace.errors import CorruptFileError
 from headrace.iceberg.inspection import Inspection, inspect
 from headrace.storage.file_cache import FileCache, FileState
@@ -121,9 +123,19 @@ class InspectedFiles:
 
 
 class Inspector:
-    """Inspects the footers of one table's files. Each is read once until the file changes."""
+    """Inspects the footers of one table's files. Each is read once until the file changes.
 
-    def __init__(self, metadata: "TableMetadata", files: InspectedFiles | None = None) -> None:
+    `io` opens them; without it they are opened without a catalog's credentials.
+    """
+
+    def __init__(
+        self,
+        metadata: "TableMetadata",
+        files: InspectedFiles | None = None,
+        *,
+        io: FileIO | None = None,
+    ) -> None:
+        self._io = io or load_file_io()
         self._files = InspectedFiles() if files is None else files
         self._metadata = metadata
 
@@ -165,7 +177,7 @@ class Inspector:
 
     def _read(self, path: str, state: FileState) -> _Known:
         began_ns = time.time_ns()
-        outcome = inspect(path, mapping=self._names)
+        outcome = inspect(path, io=self._io, mapping=self._names)
         known = _Known(
             location=self._metadata.location, state=state, mapping=self._mapping, outcome=outcome
         )

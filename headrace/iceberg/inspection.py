@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 from pyiceberg.table.name_mapping import NameMapping
 
-from headrace.errors import CorruptFileError
 from headrace.iceberg import schema
 from headrace.storage.footer import read_footer
+from headrace.storage.inputs import open_input, reading
 
 Leaf = tuple[int | None, pa.DataType]  # a column of a Parquet file: its field id and its type
 
@@ -28,8 +29,8 @@ class Inspection:
     codecs: frozenset[str]
 
 
-def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
-    """Read the footer of a local data file; `inspected` caches the result.
+def inspect(path: str, *, io: FileIO, mapping: NameMapping | None = None) -> Inspection:
+    """Read the footer of a data file; `inspected` caches the result.
 
     `mapping` maps column names to field ids, for files without field ids.
 
@@ -37,11 +38,8 @@ def inspect(path: str, *, mapping: NameMapping | None = None) -> Inspection:
         CorruptFileError: If the file is missing or its footer damaged.
 
     """
-    try:
-        with pa.OSFile(path) as source:
-            footer = read_footer(source, path=path)
-    except (OSError, pa.ArrowException) as error:
-        raise CorruptFileError(path, str(error)) from error
+    with reading(path), open_input(io, path) as source:
+        footer = read_footer(source, path=path)
     return inspect_footer(footer, mapping=mapping)
 
 

@@ -16,11 +16,12 @@ from headrace.datasets.files import PlannedFile
 from headrace.errors import CorruptFileError, NullValueError
 from headrace.iceberg.projection import Same, convert
 from headrace.loading.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
-from headrace.loading.files import Found, PlanColumns, open_data_file, reading
+from headrace.loading.files import Found, PlanColumns, reading
 from headrace.loading.narrow import count_overflow, noting_overflow
 from headrace.loading.plan import Segment
 from headrace.loading.spec import FeatureSpec, is_text
 from headrace.storage.footer import read_footer
+from headrace.storage.inputs import open_input
 
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB
 _FILL_ROWS = 2_048  # rows filled at a time: a block of 60 columns stays in the L2 cache
@@ -150,7 +151,7 @@ class WindowReader:
         )
 
     def _columns(self, file: PlannedFile, segment: Segment) -> dict[str, pa.Array]:
-        with reading(file.path), open_data_file(file.path) as source:
+        with reading(file.path), open_input(self._plan_columns.io, file.path) as source:
             footer = self._footer(file, source)
             stored = [name for f in footer.columns.values() if (name := f.name) is not None]
             dictionaries = [

@@ -1,20 +1,19 @@
-"""Open data files, and map the columns of each file to those of the version."""
+"""Map the columns of each data file to those of the version."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
-from urllib.parse import urlparse
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO, load_file_io
 
 from headrace.datasets.files import FilePlan, PlannedFile
 from headrace.errors import ColumnsUnclearError, CorruptFileError, Remedy
 from headrace.iceberg.projection import Absent, PinnedSchema, Projection, Same, Step
 from headrace.iceberg.remedy import advising
 from headrace.iceberg.schema import field_id
+from headrace.storage.inputs import open_input
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class PlanColumns:
 
     schema: pa.Schema
     pinned: PinnedSchema | None
+    io: FileIO
 
     @classmethod
     def of(cls, plan: FilePlan) -> "PlanColumns":
@@ -45,9 +45,11 @@ class PlanColumns:
             CorruptFileError: If one of the two footers cannot be read.
 
         """
+        io = plan.io or load_file_io()
         if plan.schema is not None:
-            return cls(schema=plan.schema.schema, pinned=plan.schema)
-        return cls(schema=_schema_of(plan.files) if plan.files else pa.schema([]), pinned=None)
+            return cls(schema=plan.schema.schema, pinned=plan.schema, io=io)
+        found = _schema_of(plan.files, io) if plan.files else pa.schema([])
+        return cls(schema=found, pinned=None, io=io)
 
     def find(self, names: Sequence[str], found: pa.Schema, *, path: str) -> Mapping[str, Found]:
         """Resolve columns in a file that has the columns `found`.
@@ -81,7 +83,7 @@ class PlanColumns:
         return Found(name, Same(wanted.type))
 
 
-def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
+def _schema_of(files: Sequence[PlannedFile], io: FileIO) -> pa.Schema:
     """Return the columns of the last file, then those that only the first file has.
 
     Two footers are enough to refuse a wrong feature spec before decoding, for any number of files;
@@ -89,7 +91,7 @@ def _schema_of(files: Sequence[PlannedFile]) -> pa.Schema:
     """
     fields: dict[str, pa.Field] = {}
     for file in (files[-1], files[0]):
-        with reading(file.path), open_data_file(file.path) as source:
+        with reading(file.path), open_input(io, file.path) as source:
             for field in pq.read_schema(source):
                 fields.setdefault(field.name, field)
     return pa.schema(list(fields.values()))
@@ -127,12 +129,3 @@ def reading(path: str) -> Generator[None]:
             raise
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise CorruptFileError(path, str(error)) from error
-
-
-def open_data_file(path: str) -> pa.NativeFile:
-    """Open a file by its Iceberg location: a plain path or a URI."""
-    parsed = urlparse(path)
-    if parsed.scheme in ("", "file"):
-        return pa.OSFile(parsed.path if parsed.scheme else path)
-    filesystem, inner = cast("tuple[Any, str]", pafs.FileSystem.from_uri(path))
-    return filesystem.open_input_file(inner)

@@ -5,15 +5,16 @@ that stands before the footer; in others each page may have one of its own. The 
 of parquet.thrift in Thrift's compact protocol, then the page, of which the header has the CRC-32.
 """
 
-import os
 import zlib
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.io import FileIO
 
 from headrace.errors import CorruptFileError
 from headrace.storage.footer import Body, body_of, read_footer
+from headrace.storage.inputs import open_input
 
 _READ_BYTES = 1024 * 1024
 _HEADER_BYTES_MAX = 64 * 1024  # statistics of a page hold two values of at most 4 KiB each
@@ -38,7 +39,7 @@ class _Header:
     values: int
 
 
-def check_pages(path: str) -> bool:
+def check_pages(path: str, *, io: FileIO) -> bool:
     """Read a file once, in bounded memory, and compare all of it with its checksums.
 
     Returns whether every page has one: a file of another program may have none, and nothing is
@@ -49,12 +50,12 @@ def check_pages(path: str) -> bool:
 
     """
     try:
-        with pa.OSFile(path) as source:
+        with open_input(io, path) as source:
             footer = read_footer(source, path=path)
             body = body_of(source, footer)
             if body is not None:
-                return _check_body(source.fileno(), body)
-            return _check_columns(source.fileno(), footer)
+                return _check_body(source, body)
+            return _check_columns(source, footer)
     except (OSError, pa.ArrowException, _BadPageError) as error:
         raise CorruptFileError(path, str(error)) from error
 
@@ -63,15 +64,15 @@ class _BadPageError(Exception):
     """What is wrong with a page; `check_pages` adds the file."""
 
 
-def _check_body(handle: int, body: Body) -> bool:
-    found = _Bytes(handle, 0, body.bytes).checksum(body.bytes)
+def _check_body(source: pa.NativeFile, body: Body) -> bool:
+    found = _Bytes(source, 0, body.bytes).checksum(body.bytes)
     if found != body.checksum:
         msg = f"the checksum of its pages is {found:08x}, it says {body.checksum:08x}"
         raise _BadPageError(msg)
     return True
 
 
-def _check_columns(handle: int, footer: pq.FileMetaData) -> bool:
+def _check_columns(source: pa.NativeFile, footer: pq.FileMetaData) -> bool:
     # what others count as the uncompressed size of a column is not always the same
     counts_bytes = (footer.created_by or "").startswith("parquet-cpp-arrow")
     is_whole = True
@@ -80,18 +81,20 @@ def _check_columns(handle: int, footer: pq.FileMetaData) -> bool:
         for position in range(row_group.num_columns):
             column = row_group.column(position)
             try:
-                is_whole &= _check_column(handle, column, counts_bytes=counts_bytes)
+                is_whole &= _check_column(source, column, counts_bytes=counts_bytes)
             except _BadPageError as error:
                 msg = f"column `{column.path_in_schema}` of row group {group}: {error}"
                 raise _BadPageError(msg) from error
     return is_whole
 
 
-def _check_column(handle: int, column: pq.ColumnChunkMetaData, *, counts_bytes: bool) -> bool:
+def _check_column(
+    source: pa.NativeFile, column: pq.ColumnChunkMetaData, *, counts_bytes: bool
+) -> bool:
     found = (column.dictionary_page_offset, column.data_page_offset)
     # pyarrow says 0 for the one that a column without rows does not have
     start = min((offset for offset in found if offset), default=0)
-    pages = _Bytes(handle, start, start + column.total_compressed_size)
+    pages = _Bytes(source, start, start + column.total_compressed_size)
     values = plain_bytes = 0
     is_whole = True
     while pages.position < pages.end:
@@ -120,8 +123,8 @@ def _compare(found: int, said: int, *, what: str) -> None:
 class _Bytes:
     """A part of a file, read piece by piece from `position` on."""
 
-    def __init__(self, handle: int, start: int, end: int) -> None:
-        self._handle, self._held, self._held_from = handle, memoryview(b""), start
+    def __init__(self, source: pa.NativeFile, start: int, end: int) -> None:
+        self._source, self._held, self._held_from = source, memoryview(b""), start
         self.position, self.end = start, end
 
     def peek(self, size: int) -> memoryview:
@@ -130,7 +133,7 @@ class _Bytes:
         at = self.position - self._held_from
         if at + size > len(self._held):
             wanted = min(max(size, _READ_BYTES), self.end - self.position)
-            self._held = memoryview(os.pread(self._handle, wanted, self.position))
+            self._held = memoryview(self._source.read_at(wanted, self.position))
             self._held_from, at = self.position, 0
             if len(self._held) < size:
                 msg = "the file ends before its last page"

@@ -36,6 +36,7 @@ from headrace.iceberg.manifest_writer import ManifestSet
 from headrace.iceberg.manifests import entries_of, manifests_of
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.storage.checksums import NamedOutput
+from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path, remove, sync_file
 from headrace.tables.catalogs import open as opening
 
@@ -250,7 +251,7 @@ class _Relocating:
         if old.file_format != FileFormat.PARQUET:
             detail = f"its position delete file `{path}` is not a Parquet file"
             raise UnsupportedTableError(self.each.table, detail)
-        rows = _rows_moved(local_path(path), self.each.move)
+        rows = _rows_moved(local_path(path), self.each.move, io)
         self._written.append(target)
         with io.new_output(target).create(overwrite=True) as stream:
             pq.write_table(rows, stream, compression="zstd", write_page_checksum=True)
@@ -306,12 +307,10 @@ def _metadata(metadata: TableMetadataV2, move: Move) -> TableMetadataV2:
     )
 
 
-def _rows_moved(path: str, move: Move) -> pa.Table:
-    try:
-        rows = pq.read_table(path, page_checksum_verification=True)
+def _rows_moved(path: str, move: Move, io: FileIO) -> pa.Table:
+    with reading(path), open_input(io, path) as source:
+        rows = pq.read_table(source, page_checksum_verification=True)
         at = rows.schema.get_field_index("file_path")
         moved = [move.of(each) for each in rows.column("file_path").to_pylist()]
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise CorruptFileError(path, str(error)) from error
     named = rows.schema.field(at)
     return rows.set_column(at, named, pa.array(moved, named.type))

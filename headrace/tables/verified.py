@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import FileFormat
 
 from headrace.config import Settings
@@ -71,7 +72,7 @@ class VerifiedFiles:
             began_ns = time.time_ns()
             checks = known | {
                 path: _Check(states[path], is_whole)
-                for path, is_whole in zip(new, self._check(new, files), strict=True)
+                for path, is_whole in zip(new, self._check(new, files, version.io), strict=True)
             }
             settled = {
                 path: each for path, each in checks.items() if each.state.is_settled(at_ns=began_ns)
@@ -87,9 +88,11 @@ class VerifiedFiles:
             known = self._recall(version.metadata.location, files)
         return sum(not each.is_whole for each in known.values())
 
-    def _check(self, paths: Sequence[str], formats: Mapping[str, FileFormat]) -> list[bool]:
+    def _check(
+        self, paths: Sequence[str], formats: Mapping[str, FileFormat], io: FileIO
+    ) -> list[bool]:
         def check(path: str) -> bool:
-            return formats[path] == FileFormat.PARQUET and check_pages(path)
+            return formats[path] == FileFormat.PARQUET and check_pages(path, io=io)
 
         if len(paths) < 2 or self._threads < 2:
             return [check(path) for path in paths]

@@ -24,6 +24,7 @@ from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.iceberg.projection import PinnedSchema, Projection
 from headrace.identifiers import TableName
 from headrace.storage.footer import read_footer
+from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path
 
 BATCH_ROWS = 65_536
@@ -88,7 +89,7 @@ class TableVersion:
     partition_by: tuple[str, ...]
     read_as: Schema = field(repr=False, compare=False)  # `schema` as an Iceberg schema
     metadata: TableMetadata = field(repr=False, compare=False)  # when this object was created
-    io: FileIO = field(repr=False, compare=False)
+    io: FileIO = field(repr=False, compare=False)  # opens its files, with the catalog's credentials
     inspector: Inspector = field(repr=False, compare=False)  # of the footers of its files
 
     @classmethod
@@ -117,7 +118,7 @@ class TableVersion:
             read_as=metadata.schema(),
             metadata=metadata,
             io=io,
-            inspector=Inspector(metadata, inspected),
+            inspector=Inspector(metadata, inspected, io=io),
         )
 
     def in_schema_then(self) -> "TableVersion":
@@ -329,7 +330,9 @@ class TableVersion:
         wanted, mapping = pinned.pick(names), pinned.mapping
         with self.advising():
             for entry in self.files(partitions=partitions):
-                yield from read_entry(entry, wanted, table=str(self.name), mapping=mapping)
+                yield from read_entry(
+                    entry, wanted, io=self.io, table=str(self.name), mapping=mapping
+                )
 
     def to_arrow(
         self,
@@ -380,6 +383,7 @@ def read_entry(
     entry: FileEntry,
     wanted: pa.Schema,
     *,
+    io: FileIO,
     table: str,
     mapping: NameMapping | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -392,14 +396,14 @@ def read_entry(
 
     """
     if not entry.deletes:
-        yield from read_file(entry.path, wanted, mapping=mapping)
+        yield from read_file(entry.path, wanted, io=io, mapping=mapping)
         return
     if deletes.has_equality(entry.deletes):
         detail = f"rows of `{entry.path}` are deleted by value, read it through an engine"
         raise UnsupportedTableError(table, detail)
-    gone = deletes.deleted_positions(entry.deletes, location=entry.data_file.file_path)
+    gone = deletes.deleted_positions(entry.deletes, io=io, location=entry.data_file.file_path)
     start = 0
-    for batch in read_file(entry.path, wanted, mapping=mapping):
+    for batch in read_file(entry.path, wanted, io=io, mapping=mapping):
         first, last = np.searchsorted(gone, (start, start + batch.num_rows))
         kept = np.ones(batch.num_rows, bool)
         kept[gone[first:last] - start] = False
@@ -408,7 +412,7 @@ def read_entry(
 
 
 def read_file(
-    path: str, wanted: pa.Schema, *, mapping: NameMapping | None = None
+    path: str, wanted: pa.Schema, *, io: FileIO, mapping: NameMapping | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Read one Parquet file as `wanted`, whose fields carry Iceberg ids.
 
@@ -421,29 +425,26 @@ def read_file(
         UnfitFileError: If a column or a value of it does not fit `wanted`.
 
     """
-    try:
-        with pa.OSFile(path) as source:
-            footer = read_footer(source, path=path)
-            file = pq.ParquetFile(
-                source,
-                metadata=footer,
-                page_checksum_verification=True,
-                coerce_int96_timestamp_unit="us",
-            )
+    with reading(path), open_input(io, path) as source:
+        footer = read_footer(source, path=path)
+        file = pq.ParquetFile(
+            source,
+            metadata=footer,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit="us",
+        )
+        with _fitting(path):
+            projection = Projection.of_file(file.schema_arrow, wanted, mapping=mapping)
+        rows = 0
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=projection.reads):
+            rows += batch.num_rows
             with _fitting(path):
-                projection = Projection.of_file(file.schema_arrow, wanted, mapping=mapping)
-            rows = 0
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=projection.reads):
-                rows += batch.num_rows
-                with _fitting(path):
-                    fitted = projection.apply(batch)
-                yield fitted
-            if rows != footer.num_rows:
-                # a page's checksum does not cover its header: a flipped bit there skips the page
-                detail = f"{rows} of its {footer.num_rows} rows were found"
-                raise CorruptFileError(path, detail)
-    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
-        raise CorruptFileError(path, str(error)) from error
+                fitted = projection.apply(batch)
+            yield fitted
+        if rows != footer.num_rows:
+            # a page's checksum does not cover its header: a flipped bit there skips the page
+            detail = f"{rows} of its {footer.num_rows} rows were found"
+            raise CorruptFileError(path, detail)
 
 
 @contextlib.contextmanager

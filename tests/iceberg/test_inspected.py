@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
+from pyiceberg.io import FileIO
 from pyiceberg.table.name_mapping import NameMapping
 
 from headrace.api import Lake
@@ -44,9 +45,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files whose footers were read, in order; reading them is as real as ever."""
     paths: list[str] = []
 
-    def counted(path: str, *, mapping: NameMapping | None = None) -> Inspection:
+    def counted(path: str, *, io: FileIO, mapping: NameMapping | None = None) -> Inspection:
         paths.append(path)
-        return inspect(path, mapping=mapping)
+        return inspect(path, io=io, mapping=mapping)
 
     monkeypatch.setattr(inspected, "inspect", counted)
     return paths

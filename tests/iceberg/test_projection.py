@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pyiceberg.io import load_file_io
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.types import LongType, NestedField
 
@@ -33,6 +34,7 @@ from tests.conftest import ROOT
 from tests.tables import evolved
 
 pytestmark = pytest.mark.slow
+IO = load_file_io()
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ def test_a_file_with_none_of_the_wanted_columns_still_has_its_rows(tmp_path: Pat
     path = written(
         tmp_path / "f.parquet", pa.table([[1, 2]], pa.schema([field("a", pa.int64(), 1)]))
     )
-    (read,) = read_file(path, pa.schema([field("b", pa.string(), 2)]))
+    (read,) = read_file(path, pa.schema([field("b", pa.string(), 2)]), io=IO)
     assert read.to_pylist() == [{"b": None}, {"b": None}]
 
 
@@ -229,14 +231,14 @@ def test_a_file_that_is_of_no_schema_the_table_had_is_an_error_and_never_null(
     empty = pa.schema([have]).empty_table()
     path = written(tmp_path / "f.parquet", empty)
     with pytest.raises(UnfitFileError, match=complaint):
-        list(read_file(path, pa.schema([wanted])))
+        list(read_file(path, pa.schema([wanted]), io=IO))
 
 
 def test_a_value_that_does_not_fit_the_type_of_today_is_an_error(tmp_path: Path) -> None:
     wide = pa.table([[2**40]], pa.schema([field("a", pa.int64(), 1)]))
     path = written(tmp_path / "f.parquet", wide)
     with pytest.raises(UnfitFileError, match="not in range") as refused:
-        list(read_file(path, pa.schema([field("a", pa.int32(), 1)])))
+        list(read_file(path, pa.schema([field("a", pa.int32(), 1)]), io=IO))
     assert refused.value.path == path
 
 
@@ -245,7 +247,7 @@ def test_times_of_type_int96_are_read_however_far_away(tmp_path: Path) -> None:
     rows = pa.table([times], pa.schema([field("a", pa.timestamp("us"), 1)]))
     path = str(tmp_path / "f.parquet")
     pq.write_table(rows, path, use_deprecated_int96_timestamps=True, store_schema=False)
-    (batch,) = read_file(path, rows.schema)
+    (batch,) = read_file(path, rows.schema, io=IO)
     assert batch.column("a").to_pylist() == times
 
 
@@ -257,15 +259,15 @@ def test_nanoseconds_are_read_where_none_is_lost(
     path = written(tmp_path / "f.parquet", rows)
     wanted = pa.schema([field("a", pa.timestamp("us"), 1)])
     if fits:
-        (batch,) = read_file(path, wanted)
+        (batch,) = read_file(path, wanted, io=IO)
         assert batch.column("a").cast(pa.int64()).to_pylist() == [1]
     else:
         with pytest.raises(UnfitFileError):
-            list(read_file(path, wanted))
+            list(read_file(path, wanted, io=IO))
 
 
 def test_text_that_is_not_marked_as_text_is_read_as_text(tmp_path: Path) -> None:
     rows = pa.table([["ü".encode(), None]], pa.schema([field("a", pa.binary(), 1)]))
     path = written(tmp_path / "f.parquet", rows)
-    (batch,) = read_file(path, pa.schema([field("a", pa.string(), 1)]))
+    (batch,) = read_file(path, pa.schema([field("a", pa.string(), 1)]), io=IO)
     assert batch.column("a").to_pylist() == ["ü", None]

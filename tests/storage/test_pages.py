@@ -7,12 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.io import load_file_io
 
 from headrace.api import Lake
 from headrace.errors import CorruptFileError
 from headrace.storage.footer import BODY_MARK
 from headrace.storage.pages import check_pages
 from tests.tables.factories import add, events, events_table
+
+IO = load_file_io()
 
 # of a stock writer; the last one's first column outgrows its dictionary, its texts a read
 KINDS: dict[str, dict[str, Any]] = {
@@ -49,8 +52,10 @@ def _pages(content: bytes, path: Path) -> range:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sound_files_of_other_writers_pass(tmp_path: Path, kind: str) -> None:
-    assert check_pages(str(_write(tmp_path / "f", _rows(1_000), **KINDS[kind])))
-    assert not check_pages(str(_write(tmp_path / "f", _rows(1_000), write_page_checksum=False)))
+    assert check_pages(str(_write(tmp_path / "f", _rows(1_000), **KINDS[kind])), io=IO)
+    assert not check_pages(
+        str(_write(tmp_path / "f", _rows(1_000), write_page_checksum=False)), io=IO
+    )
 
 
 @pytest.mark.parametrize("use_dictionary", [True, False])
@@ -64,16 +69,16 @@ def test_row_groups_without_rows_pass(
     ) as writer:
         for count in groups:
             writer.write_table(rows.slice(0, count))
-    assert check_pages(str(path))
+    assert check_pages(str(path), io=IO)
 
 
 def test_pages_of_more_than_one_read_pass(tmp_path: Path) -> None:
     path = _write(tmp_path / "f", _rows(30, text="x" * 300_000), compression="none")
-    assert check_pages(str(path))
+    assert check_pages(str(path), io=IO)
     content = path.read_bytes()
     path.write_bytes(_flipped(content, 8 * (len(content) // 2)))
     with pytest.raises(CorruptFileError):
-        check_pages(str(path))
+        check_pages(str(path), io=IO)
 
 
 def test_any_bit_of_a_file_of_ours_is_checked(lake: Lake) -> None:
@@ -81,12 +86,12 @@ def test_any_bit_of_a_file_of_ours_is_checked(lake: Lake) -> None:
     add(table, range(2_000))
     path = Path(table.head().files()[0].path)
     content, chance = path.read_bytes(), random.Random(15)
-    assert check_pages(str(path))
+    assert check_pages(str(path), io=IO)
     sealed = 8 * content.index(BODY_MARK)
     for bit in [*range(400), *(chance.randrange(sealed) for _ in range(400))]:
         path.write_bytes(_flipped(content, bit))
         with pytest.raises(CorruptFileError) as found:
-            check_pages(str(path))
+            check_pages(str(path), io=IO)
         assert found.value.path == str(path)
 
 
@@ -98,14 +103,14 @@ def test_files_of_ours_from_before_the_checksum_of_all_pages_are_checked_page_by
     path = Path(table.head().files()[0].path)
     older = path.read_bytes().replace(BODY_MARK, bytes(len(BODY_MARK)))
     path.write_bytes(older)
-    assert check_pages(str(path))
+    assert check_pages(str(path), io=IO)
     chunk = pq.read_metadata(path).row_group(0).column(0)
     last = (
         (chunk.dictionary_page_offset or chunk.data_page_offset) + chunk.total_compressed_size - 1
     )
     path.write_bytes(_flipped(older, 8 * last))
     with pytest.raises(CorruptFileError, match="column `id` of row group 0"):
-        check_pages(str(path))
+        check_pages(str(path), io=IO)
 
 
 def test_a_flipped_bit_of_a_page_or_its_header_is_found_or_changes_no_value(
@@ -120,7 +125,7 @@ def test_a_flipped_bit_of_a_page_or_its_header_is_found_or_changes_no_value(
         for bit in [*bits[:120], *(chance.choice(bits) for _ in range(80))]:
             path.write_bytes(_flipped(content, bit))
             try:
-                check_pages(str(path))
+                check_pages(str(path), io=IO)
             except CorruptFileError:
                 refused += 1
             else:
@@ -141,7 +146,7 @@ def test_a_cut_file_is_named_wherever_it_was_cut(tmp_path: Path) -> None:
     for size in range(0, len(content), 997):
         path.write_bytes(content[:size])
         with pytest.raises(CorruptFileError):
-            check_pages(str(path))
+            check_pages(str(path), io=IO)
     path.unlink()
     with pytest.raises(CorruptFileError):
-        check_pages(str(path))
+        check_pages(str(path), io=IO)

