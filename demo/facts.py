@@ -11,12 +11,13 @@ from typing import Any
 from demo.model import load, score
 from demo.train import Score, train
 from headrace.api import Lake
-from headrace.datasets.versions import Dataset, load_dataset, lockfile_path, write_atomically
+from headrace.datasets.versions import Dataset, load_dataset, lockfile_path
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
 from headrace.serving.open import open_store
 from headrace.serving.store import Scalar
 from headrace.serving.vectors import FeatureVector, lookup_vector
+from headrace.storage.open import local_folders
 
 DEAD_LETTERS = "dead_letters.records"
 TEST_DAYS = 2
@@ -125,7 +126,7 @@ def train_once(lake: Lake, dataset: Dataset) -> Judged:
             "test": asdict(found.test),
             "base": asdict(found.base),
         }
-        write_atomically(report, lambda to: to.write_text(json.dumps(said)))
+        local_folders().write(str(report), json.dumps(said).encode())
     said = json.loads(report.read_text())
     return Judged(
         trained=not known,

@@ -1,7 +1,7 @@
 """The content hash: one number for what a set of rows says, whatever wrote, ordered or split it.
 
 `docs/formats/content-hash.md` is the specification; this file is its fast form. It finds accidents
-(a changed, lost, doubled or swapped value) with 128 bits; it is no proof against a forger.
+(a changed, lost, doubled or swapped value) with 128 bits; it is not proof against a forger.
 """
 
 import hashlib

@@ -1,7 +1,6 @@
 """The file plan of a dataset version: which Parquet files hold it, down to their row groups."""
 
 import datetime as dt
-import os
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.iceberg.projection import PinnedSchema
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input, reading
+from headrace.storage.open import local_folders
 from headrace.tables.version import FileEntry, TableVersion
 
 FORMAT_VERSION = 1
@@ -37,7 +37,7 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedFile:
-    """One data file: where it lies, and the rows of it and of each of its row groups, in order.
+    """One data file: its path, and the rows of it and of each of its row groups, in order.
 
     `partition` holds the partition values as text (a day as `2019-11-24`), in the order of the
     table's partitioning; a missing value is the empty string.
@@ -100,7 +100,12 @@ class FilePlan:
         return cls(planned, version.pinned_schema, version.io)
 
     def write(self, path: Path) -> None:
-        """Write the plan as one Parquet file, durable when this returns; not atomic by itself."""
+        """Write the plan as one Parquet file, whole and durable; it replaces one that is there.
+
+        Raises:
+            StorageError: If it cannot be written; what was there before is there still.
+
+        """
         columns: dict[str, list[Any]] = {
             "path": [file.path for file in self.files],
             "rows": [file.rows for file in self.files],
@@ -108,15 +113,10 @@ class FilePlan:
             "bytes": [file.bytes for file in self.files],
             "partition": [list(file.partition) for file in self.files],
         }
-        with path.open("wb") as sink:
-            pq.write_table(
-                pa.table(columns, schema=_SCHEMA),
-                sink,
-                compression="zstd",
-                write_page_checksum=True,
-            )
-            sink.flush()
-            os.fsync(sink.fileno())
+        content = pa.BufferOutputStream()
+        rows = pa.table(columns, schema=_SCHEMA)
+        pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
+        local_folders().write(str(path), content.getvalue().to_pybytes())
 
     @classmethod
     def read(cls, path: Path) -> "FilePlan":
@@ -126,7 +126,7 @@ class FilePlan:
             CorruptFileError: If the file is missing, damaged, or of an unknown format version.
 
         """
-        with reading(str(path)), pa.BufferReader(path.read_bytes()) as source:
+        with reading(str(path)), pa.BufferReader(local_folders().read(str(path))) as source:
             table = pq.read_table(source, page_checksum_verification=True)
         found = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
         if found != str(FORMAT_VERSION):

@@ -29,7 +29,6 @@ from headrace.datasets.versions import (
     PUBLISHED,
     file_plan_path,
     lockfile_path,
-    write_atomically,
 )
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import (
@@ -41,6 +40,7 @@ from headrace.errors import (
     VersionExistsError,
 )
 from headrace.registry import DatasetRecord
+from headrace.storage.open import local_folders
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tag
 from headrace.tables.version import TableVersion
@@ -102,7 +102,7 @@ def publish(
         _finish_claims(lake, draft.name)
         taken = lake.registry.datasets(draft.name)
         if any(record.state == CLAIMED for record in taken):
-            continue  # another publisher claimed meanwhile: see what it holds
+            continue  # another publisher was first: see what it claimed
         same = _same_content(draft, taken, version=version)
         if same is not None:
             return Publication(same, "unchanged")
@@ -248,9 +248,8 @@ def _complete(lake: OpenLake, lock: Lockfile) -> None:
     crash_point("datasets.after_tags")
     pinned = lake.table(lock.table).at(snapshot_id=lock.snapshot_id)
     plan = FilePlan.of(pinned, partitions=[(day.day,) for day in lock.days])
-    write_atomically(file_plan_path(lake.settings, lock.name, lock.version), plan.write)
-    text = lock.to_json()
+    plan.write(file_plan_path(lake.settings, lock.name, lock.version))
     path = lockfile_path(lake.settings, lock.name, lock.version)
-    write_atomically(path, lambda to: to.write_bytes(text.encode()))
+    local_folders().write(str(path), lock.to_json().encode())
     crash_point("datasets.after_lockfile")
     lake.registry.settle_dataset(lock.name, lock.version, state=PUBLISHED)

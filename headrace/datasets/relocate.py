@@ -1,4 +1,4 @@
-"""File plans of a copied lake: they name data files by their paths, which are those of the copy now."""
+"""File plans of a copied lake: their paths are changed to those of the copy."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -6,7 +6,6 @@ from pathlib import Path
 
 from headrace.config import Settings
 from headrace.datasets.files import FilePlan, PlannedFile
-from headrace.datasets.versions import write_atomically
 from headrace.tables.relocate import copy_in
 
 
@@ -37,7 +36,7 @@ def relocate_plans(settings: Settings) -> Iterator[Path]:
     for path in plans_elsewhere(settings):
         plan = FilePlan.read(path)
         moved = FilePlan(tuple(_moved(each, settings) for each in plan.files))
-        write_atomically(path, moved.write)
+        moved.write(path)
         yield path
 
 

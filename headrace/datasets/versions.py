@@ -1,9 +1,5 @@
-"""Published dataset versions: where they lie, which there are, and opening one."""
+"""Published dataset versions: where they are, which there are, and opening one."""
 
-import contextlib
-import os
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,8 +10,8 @@ from headrace.errors import (
     DatasetChangedError,
     DatasetNotFoundError,
     SnapshotNotFoundError,
-    StorageError,
 )
+from headrace.storage.open import local_folders
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -33,12 +29,12 @@ class Dataset:
 
 
 def lockfile_path(settings: Settings, name: str, version: int) -> Path:
-    """Name where a version's lockfile lies."""
+    """Return the path of a version's lockfile."""
     return settings.datasets_dir / f"{tag_name(name, version)}.lock.json"
 
 
 def file_plan_path(settings: Settings, name: str, version: int) -> Path:
-    """Name where a version's file plan lies."""
+    """Return the path of a version's file plan."""
     return settings.datasets_dir / f"{tag_name(name, version)}.files.parquet"
 
 
@@ -80,7 +76,7 @@ def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Datas
     lock = find_lockfile(lake, name, version)
     pinned = pinned_samples(lake, lock)
     path = file_plan_path(lake.settings, lock.name, lock.version)
-    if not path.is_file():
+    if not local_folders().exists(str(path)):
         raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
     files = replace(FilePlan.read(path), schema=pinned.pinned_schema, io=pinned.io)
     if files.rows != lock.rows:
@@ -102,32 +98,3 @@ def pinned_samples(lake: OpenLake, lock: Lockfile) -> TableVersion:
     except SnapshotNotFoundError as error:
         detail = f"the pinned snapshot {lock.snapshot_id} of {lock.table} was removed"
         raise DatasetChangedError(lock.name, lock.version, detail) from error
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a file beside `path`, then put it there, whole and durable.
-
-    Raises:
-        StorageError: If it cannot be written; what was there before is there still.
-
-    """
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(draft)
-        _sync(draft)
-        draft.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        raise StorageError.of(str(path), error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

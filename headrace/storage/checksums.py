@@ -27,7 +27,7 @@ def named(location: str, content: bytes) -> str:
     """
     suffix = next((each for each in _SUFFIXES if location.endswith(each)), None)
     if suffix is None:
-        msg = f"`{location}` is no metadata file"
+        msg = f"`{location}` is not a metadata file"
         raise ValueError(msg)
     return f"{location.removesuffix(suffix)}.crc{zlib.crc32(content):08x}{suffix}"
 

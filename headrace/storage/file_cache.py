@@ -1,4 +1,4 @@
-"""A database of the state folder for what is known of files: a cache, shared by all processes.
+"""A database in the state folder for facts about files: a cache shared by all processes.
 
 Deleting it costs reading the files again. A row says how its file lay on disk; where the file
 differs by now, the row is of no use.

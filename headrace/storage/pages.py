@@ -1,7 +1,7 @@
-"""Checking a Parquet file against its checksums without decoding a value, as engines check none.
+"""Check a Parquet file against its checksums without decoding values; engines check none.
 
 A flipped bit in a page is another value to DuckDB. Files of this writer have one checksum of all
-that stands before the footer; in others each page may have one of its own. The format: `PageHeader`
+bytes before the footer; in others each page may have one of its own. The format: `PageHeader`
 of parquet.thrift in Thrift's compact protocol, then the page, of which the header has the CRC-32.
 """
 
@@ -174,7 +174,7 @@ def _header(content: memoryview) -> tuple[_Header, int]:
 
 def _number(value: "_Value | None", *, negative: bool = False) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or (value < 0 and not negative):
-        msg = f"{value!r} is no number here"
+        msg = f"{value!r} is not a number here"
         raise ValueError(msg)
     return value
 
@@ -199,7 +199,7 @@ def _read_struct(content: memoryview, at: int, *, depth: int) -> "tuple[dict[int
             fields[number], at = _zigzag(content, at)
         elif kind == _BINARY:
             size, at = _varint(content, at)
-            fields[number], at = size, at + size  # statistics: nobody looks
+            fields[number], at = size, at + size  # statistics, which are not read
         elif kind in _BOOLEANS:
             fields[number] = kind == _TRUE
         else:

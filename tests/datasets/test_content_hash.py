@@ -238,15 +238,18 @@ def test_no_rows_of_different_columns_hash_differently() -> None:
 
 def test_a_batch_of_another_shape_is_refused() -> None:
     seen = ContentHash(pa.schema([("a", pa.int64())]))
-    with pytest.raises(ContentTypeError, match="`missing`"):
+    with pytest.raises(ContentTypeError) as raised:
         seen.update(pa.record_batch({"b": [1]}))
-    with pytest.raises(ContentTypeError, match="`string`"):
+    assert (raised.value.column, raised.value.found) == ("a", "missing")
+    with pytest.raises(ContentTypeError) as raised:
         seen.update(pa.record_batch({"a": ["1"]}))
+    assert (raised.value.column, raised.value.found) == ("a", "string")
 
 
 def test_a_map_has_no_canonical_form() -> None:
-    with pytest.raises(ContentTypeError, match="map"):
+    with pytest.raises(ContentTypeError) as raised:
         ContentHash(pa.schema([("a", pa.map_(pa.string(), pa.int64()))]))
+    assert raised.value.found.startswith("map")
 
 
 def test_the_worked_example_of_the_document_is_true() -> None:

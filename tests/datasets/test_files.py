@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.datasets.files import FilePlan, PlannedFile
-from headrace.datasets.versions import write_atomically
 from headrace.errors import CorruptFileError, StorageFullError
 from tests.datasets.conftest import River, day_of, sample
 from tests.disks import room_for
@@ -64,8 +63,9 @@ def test_a_file_with_other_rows_than_its_metadata_says_is_corrupt(river: River) 
     version = river.samples.head()
     path = Path(version.files()[0].path)
     pq.write_table(pa.table({"sample_id": ["a", "b"]}), path)
-    with pytest.raises(CorruptFileError, match="counts 2 rows"):
+    with pytest.raises(CorruptFileError) as raised:
         FilePlan.of(version)
+    assert raised.value.path == str(path)
 
 
 def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
@@ -76,15 +76,16 @@ def test_what_is_no_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptFileError):
         FilePlan.read(path)
     pq.write_table(pa.table({"path": ["a"]}), path)
-    with pytest.raises(CorruptFileError, match="format none"):
+    with pytest.raises(CorruptFileError) as raised:
         FilePlan.read(path)
+    assert raised.value.path == str(path)
 
 
 def test_a_file_that_finds_no_room_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "datasets" / "ctr-v1.files.parquet"
     plan = PLAN
     with room_for(100), pytest.raises(StorageFullError):
-        write_atomically(path, plan.write)
+        plan.write(path)
     assert list(path.parent.iterdir()) == []
-    write_atomically(path, plan.write)
+    plan.write(path)
     assert FilePlan.read(path) == plan

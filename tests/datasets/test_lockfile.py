@@ -53,8 +53,9 @@ def test_a_damaged_or_unknown_lockfile_is_refused(
 
 
 def test_what_is_no_json_is_refused() -> None:
-    with pytest.raises(LockfileError, match=r"`ctr-v1\.lock\.json`"):
+    with pytest.raises(LockfileError) as raised:
         Lockfile.from_json("not json", source="ctr-v1.lock.json")
+    assert raised.value.source == "ctr-v1.lock.json"
 
 
 def test_the_document_names_every_key(lock: Lockfile) -> None:

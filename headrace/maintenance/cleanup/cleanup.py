@@ -1,7 +1,7 @@
-"""Clean-up: files that no table, reader or running writer needs go to the table's trash.
+"""Clean-up: orphan files, which no table, reader or running writer needs, go to the table's trash.
 
-A plan is made without a lock. Applying it takes the table's lock, looks again at what changed since,
-and moves what is still needed by nobody.
+A plan is made without a lock. Applying it takes the table's lock, checks again what changed since,
+and moves the files that are still orphans.
 """
 
 import datetime as dt
@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from headrace.errors import (
     CleanupRefusedError,
@@ -19,7 +18,7 @@ from headrace.errors import (
 from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
 from headrace.maintenance.cleanup import orphans
-from headrace.maintenance.cleanup.listing import Listing, list_files
+from headrace.maintenance.cleanup.listing import Listing, is_within, list_files
 from headrace.maintenance.cleanup.reachable import (
     KnownTable,
     Walk,
@@ -27,7 +26,7 @@ from headrace.maintenance.cleanup.reachable import (
     mark_table,
     mark_versions,
 )
-from headrace.maintenance.cleanup.trash import TrashedFile, folder_lock, local_root, move_to_trash
+from headrace.maintenance.cleanup.trash import TrashedFile, folder_lock, move_to_trash, root_of
 from headrace.tables import intents
 from headrace.tables.lake import LakeTable
 
@@ -36,14 +35,13 @@ _NS = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class UnreferencedFile:
-    """A file nobody needs; `path` is relative to the table's location."""
+    """An orphan file; `path` is relative to the table's location."""
 
     path: str
     bytes: int
     age_s: float
     kind: str
-    inode: int = field(repr=False)
-    written_ns: int = field(repr=False)
+    token: str = field(repr=False)  # as in `storage.folders.Facts`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,19 +103,21 @@ class CleanupResult:
 def plan_cleanup(
     table: LakeTable, *, older_than_s: float | None = None, now: dt.datetime | None = None
 ) -> CleanupPlan:
-    """List the files below the table's location that nobody needs and that are old enough.
+    """List the orphan files below the table's location that are old enough.
 
-    Needed is what any snapshot in the metadata of any table of this catalog names; what metadata
-    files name that were current less than `older_than_s` ago, as a reader may have pinned one; what
-    a metadata file of a table that this catalog does not know names, or one of this table that is
-    newer than what this catalog knows or beside it; and every file of a writer that still runs, however
-    old. Of files of other engines' running writers nothing is known but age.
+    A file is needed, and not listed, if it is named by
+    - a snapshot in the metadata of any table of this catalog;
+    - a metadata file that was current less than `older_than_s` ago: a reader may have pinned it;
+    - a metadata file of a table that this catalog does not know, or of this table where it is newer
+      than the version this catalog knows, or beside it;
+    - a writer that still runs, however old the file is. Of the running writers of other engines only
+      the age of their files is known.
 
-    Judged are only `data` and `metadata` below the location (or where the table's properties put
-    them below it; other folders may be other tables' too), and there only names of data and metadata
-    files. Links, hidden folders and other tables' folders are left alone. Works on local files.
+    Only `data` and `metadata` below the location are searched, or the folders below it that the
+    table's properties name, and there only names of data and metadata files. Links, hidden folders
+    and folders of other tables are left alone.
 
-    Reads all manifests of all snapshots once, and changes nothing; what it found is noted for the
+    Reads all manifests of all snapshots once and changes nothing; the result is recorded for the
     table's health.
 
     Args:
@@ -127,10 +127,10 @@ def plan_cleanup(
 
     Raises:
         CleanupTooYoungError: If `older_than_s` is below the lake's limit.
-        CleanupRefusedError: If nobody can say what is needed, naming what is in the way.
+        CleanupRefusedError: If it cannot be told which files are needed; the message says why.
         GarbageKeptError: If the table, or one that shares its folder, says `gc.enabled=false`.
         CorruptFileError: If a manifest or metadata file cannot be read.
-        UnsupportedTableError: If the table does not lie on local disk, or is of another version.
+        UnsupportedTableError: If the table is not on a local disk, or of another format version.
 
     """
     now = now or dt.datetime.now(dt.UTC)
@@ -140,7 +140,7 @@ def plan_cleanup(
     survey = _survey(table, older_than_s=age_s, now=now)
     plan = CleanupPlan(
         table=table.name,
-        location=str(survey.listing.root),
+        location=survey.listing.root,
         table_uuid=survey.uuid,
         planned_at=now,
         older_than_s=age_s,
@@ -148,7 +148,7 @@ def plan_cleanup(
         kept=survey.kept,
         manifests_read=frozenset(survey.read),
     )
-    if age_s == floor_s:  # a longer age finds only some
+    if age_s == floor_s:  # a longer age finds only a part
         _remember(table, now=now, files=len(plan.files), bytes=plan.bytes)
     return plan
 
@@ -158,9 +158,9 @@ def apply_cleanup(
 ) -> CleanupResult:
     """Move the plan's files to the table's trash, from where `restore` brings them back.
 
-    Looks again first, under the locks of all tables that share the folder: a file that a commit, a
-    writer or another table took up since the plan stays. Commits of this host wait meanwhile. Rows
-    of writers that died are removed from the registry.
+    Checks again first, under the locks of all tables that share the folder: a file that a commit, a
+    writer or another table has used since the plan stays. Commits of this host wait until it is
+    done. Rows of writers that died are removed from the registry.
 
     If the process dies in between, some files are in the trash and the rest where they were; the
     next plan takes those.
@@ -182,15 +182,18 @@ def apply_cleanup(
             only=frozenset(file.path for file in plan.files),
             read=plan.manifests_read,
         )
-        if (survey.uuid, str(survey.listing.root)) != (plan.table_uuid, plan.location):
-            raise CleanupRefusedError(str(table.name), "it was made anew or moved since the plan")
-        same = {(file.path, file.inode, file.written_ns) for file in survey.files}
-        taken = [f for f in plan.files if (f.path, f.inode, f.written_ns) in same]
+        if (survey.uuid, survey.listing.root) != (plan.table_uuid, plan.location):
+            raise CleanupRefusedError(
+                str(table.name), "it was created again or moved since the plan"
+            )
+        same = {(file.path, file.token) for file in survey.files}
+        taken = [file for file in plan.files if (file.path, file.token) in same]
         run_id = None
         if taken:
             run_id = move_to_trash(
-                survey.listing.root,
-                [TrashedFile(path=file.path, bytes=file.bytes) for file in taken],
+                survey.listing.store,
+                root=survey.listing.root,
+                files=[TrashedFile(path=file.path, bytes=file.bytes) for file in taken],
                 table=str(table.name),
                 moved_at=now,
             )
@@ -229,28 +232,35 @@ def _survey(
     only: Collection[str] | None = None,
     read: Collection[str] = (),
 ) -> _Survey:
-    """Find what nobody needs, among all files or `only` some, not reading again what was `read`.
+    """Find orphan files, among all files or `only` some; manifests in `read` are not read again.
 
-    The order matters: a writer announces itself, writes, commits and takes its announcement back.
-    Asked in the same order, either the announcement or the commit is seen. Files that appear while
-    we look are young.
+    The order matters: a writer announces itself, writes, commits and withdraws its announcement.
+    Read in the same order, either the announcement or the commit is seen. Files that appear during
+    the survey are young.
     """
     now_ns = int(now.timestamp() * _NS)
     cutoff_ns = now_ns - int(older_than_s * _NS)
     writes = intents.unfinished(
         table.lake.registry, now_ms=now_ns // 1_000_000, age_s_max=table.lake.settings.cleanup_age_s
     )
-    root, current = local_root(table), table.iceberg()
+    (store, root), current = root_of(table), table.iceberg()
     tables = known_tables(table.lake.catalog, asked_for=str(table.name))
-    folders = {each.name: each.folder for each in tables}
+    folders = {each.name: each.folder(store) for each in tables}
     listing = list_files(
-        root,
+        store,
+        root=root,
         table=str(table.name),
         properties=current.metadata.properties,
-        others=[folder for folder in folders.values() if folder and root in folder.parents],
+        others=[f for f in folders.values() if f and f != root and is_within(f, root)],
         only=only,
     )
-    walk = Walk(table=str(table.name), listing=listing, expects_all=only is None, read=set(read))
+    walk = Walk(
+        table=str(table.name),
+        listing=listing,
+        io=current.io,
+        expects_all=only is None,
+        read=set(read),
+    )
     near = [each for each in tables if _overlap(folders[each.name], root)]
     _refuse_shared(table, near)
     for each in near:
@@ -290,33 +300,31 @@ class _Suspects:
 def _suspects(
     listing: Listing, writes: intents.Intents, *, now_ns: int, cutoff_ns: int
 ) -> _Suspects:
-    """Tell apart what is in flight, what is too young to judge, and what may go."""
+    """Sort the remaining files: in flight, too young, or orphans."""
     files: list[UnreferencedFile] = []
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for path in listing:
-        try:
-            facts = Path(path).lstat()
-        except FileNotFoundError:  # a writer discarded it, or a commit pruned it
+        facts = listing.facts(path)
+        if facts is None:  # a writer discarded it, or a commit pruned it
             continue
         if writes.protects(path.rpartition("/")[2]):
             reason = "in flight"
-        elif facts.st_mtime_ns > cutoff_ns:
+        elif facts.modified_ns > cutoff_ns:
             reason = "too young"
         else:
             files.append(
                 UnreferencedFile(
                     path=path.removeprefix(f"{listing.root}/"),
-                    bytes=facts.st_size,
-                    age_s=(now_ns - facts.st_mtime_ns) / _NS,
+                    bytes=facts.bytes,
+                    age_s=(now_ns - facts.modified_ns) / _NS,
                     kind=listing.kind(path),
-                    inode=facts.st_ino,
-                    written_ns=facts.st_mtime_ns,
+                    token=facts.token,
                 )
             )
             continue
         counts[reason] += 1
-        sizes[reason] += facts.st_size
+        sizes[reason] += facts.bytes
 
     def kept(reason: str) -> Kept:
         return Kept(reason=reason, files=counts[reason], bytes=sizes[reason])
@@ -341,7 +349,5 @@ def _refuse_shared(table: LakeTable, near: Sequence[KnownTable]) -> None:
             raise GarbageKeptError(each.name, refused=f"clean-up of `{table.name}`")
 
 
-def _overlap(folder: Path | None, root: Path) -> bool:
-    return folder is not None and (
-        folder == root or folder in root.parents or root in folder.parents
-    )
+def _overlap(folder: str | None, root: str) -> bool:
+    return folder is not None and (is_within(folder, root) or is_within(root, folder))

@@ -1,7 +1,7 @@
-"""Metadata files in a table's folder: whose they are, and whether they are newer than what is known.
+"""Metadata files in a table's folder: which table each belongs to, and whether this catalog knows it.
 
-One table may be registered in several catalogs. What another catalog committed since is found as metadata
-files of the same id that are newer than, or beside, the versions that this catalog knows.
+One table may be registered in several catalogs. Commits of another catalog appear as metadata files
+of the same table id that are newer than, or beside, the versions that this catalog knows.
 """
 
 import gzip
@@ -9,14 +9,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from headrace.errors import CorruptFileError
 from headrace.storage.checksums import checking
+from headrace.storage.folders import Folders
 
 if TYPE_CHECKING:
     from headrace.maintenance.cleanup.reachable import KnownTable
@@ -30,9 +29,9 @@ _GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A metadata file, by what its name and its first bytes say; `version` is 0 if its name has none."""
+    """A metadata file, as its name and first bytes describe it; `version` is 0 if the name has none."""
 
-    path: Path
+    location: str
     uuid: str
     version: int
     updated_ms: int
@@ -78,22 +77,22 @@ class Lineage:
             sequence=min(mine.sequence, beside.sequence),
         )
 
-    def is_left_behind_by(self, seen: Sighting) -> bool:
-        """Whether a file is of a catalog that went on from one of these versions, or past all of them.
+    def is_left_behind_by(self, seen: Sighting, *, store: Folders, io: FileIO) -> bool:
+        """Whether a file belongs to another catalog that committed after one of these versions.
 
-        It is if it is newer, if it follows the current version, or if it follows one that this catalog
-        never had. What a commit left that lost a race follows a version that others followed first:
-        it is rubbish, as is what a failed commit left, once the next one has landed.
+        It does if it is newer, if it follows the current version, or if it follows a version that
+        this catalog never had. The file of a commit that lost a race follows a version that another
+        commit followed first: it is an orphan, as is that of a failed commit once the next landed.
 
         Raises:
             CorruptFileError: If it cannot be read though it is whole.
 
         """
-        if seen.path.name in self.names:
+        if name_of(seen.location) in self.names:
             return False
         if seen.updated_ms <= self.updated_ms and seen.version <= self.version_min:
-            return False  # so old that the log does not tell any more whose it is
-        content = _whole(seen.path)
+            return False  # older than the log, which no longer tells where it came from
+        content = _whole(seen.location, store, io)
         if content is None:
             return False
         if seen.updated_ms > self.updated_ms:
@@ -118,49 +117,48 @@ def version_of(name: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def sighted(path: Path) -> Sighting | None:
-    """Look at a metadata file; None if it is gone or says of no table that it is its metadata."""
+def sighted(location: str, store: Folders) -> Sighting | None:
+    """Read the head of a metadata file; None if it is gone or names no table."""
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD_BYTES)
+        head = store.read(location, bytes_max=_HEAD_BYTES)
         if head.startswith(_GZIP):
-            head = gzip.decompress(path.read_bytes())
+            head = gzip.decompress(store.read(location))
         uuid, updated = _UUID.search(head), _UPDATED.search(head)
         if uuid is None or updated is None:
-            content = path.read_bytes()
+            content = store.read(location)
             uuid, updated = uuid or _UUID.search(content), updated or _UPDATED.search(content)
-        written_ns = path.stat().st_mtime_ns
+        facts = store.stat(location)
     except (OSError, EOFError):
         return None
-    if uuid is None:
+    if uuid is None or facts is None:
         return None
     return Sighting(
-        path=path,
+        location=location,
         uuid=uuid.group(1).decode().lower(),
-        version=version_of(path.name),
+        version=version_of(name_of(location)),
         updated_ms=int(updated.group(1)) if updated else 0,
-        written_ns=written_ns,
+        written_ns=facts.modified_ns,
     )
 
 
-def _whole(path: Path) -> Mapping[str, Any] | None:
-    """Read a metadata file; None if a crash cut it short: no catalog can name it."""
+def _whole(location: str, store: Folders, io: FileIO) -> Mapping[str, Any] | None:
+    """Read a metadata file; None if a crash truncated it, so that no catalog can name it."""
     try:
-        return read_metadata(PyArrowFileIO(), str(path))
+        return read_metadata(io, location)
     except FileNotFoundError:
         return None
     except CorruptFileError:
-        if path.read_bytes().rstrip().endswith(b"}"):
+        if store.read(location).rstrip().endswith(b"}"):
             raise
         return None
 
 
 def read_metadata(io: FileIO, location: str) -> Mapping[str, Any]:
-    """Read a metadata file as it is, of any format version.
+    """Read a metadata file of any format version, unchanged.
 
     Raises:
         FileNotFoundError: If it is gone.
-        CorruptFileError: If it is no metadata file.
+        CorruptFileError: If it is not a metadata file.
 
     """
     try:
@@ -172,5 +170,5 @@ def read_metadata(io: FileIO, location: str) -> Mapping[str, Any]:
     except (OSError, EOFError, ValueError) as error:
         raise CorruptFileError(location, str(error)) from error
     if not isinstance(content, dict) or "format-version" not in content:
-        raise CorruptFileError(location, "it is no table metadata")
+        raise CorruptFileError(location, "it is not table metadata")
     return content

@@ -1,19 +1,19 @@
-"""What a clean-up last found that nothing needs: known afterwards without looking again."""
+"""How many orphan files the last clean-up plan found, recorded in the registry."""
 
 import contextlib
 from collections.abc import Mapping
 
 from headrace.errors import DatabaseUnavailableError
 from headrace.registry import Measure
-from headrace.storage.locations import local_path
+from headrace.storage.open import has_folders
 from headrace.tables.lake import LakeTable
 
 ORPHAN_BYTES, ORPHAN_FILES = "orphan_bytes", "orphan_files"
-LOOK_EVERY_S = 86_400.0  # looking lists the folder and reads every manifest of every snapshot
+LOOK_EVERY_S = 86_400.0  # a plan lists the folder and reads every manifest of every snapshot
 
 
 def remember(table: LakeTable, *, files: int, bytes: int, now_ms: int) -> None:
-    """Note what was found; a registry that cannot be written to is no reason to fail."""
+    """Record the result; a registry that is unavailable does not fail the clean-up."""
     name, registry = str(table.name), table.lake.registry
     with contextlib.suppress(DatabaseUnavailableError):
         registry.record_measure(name, ORPHAN_FILES, files, measured_at_ms=now_ms)
@@ -23,11 +23,11 @@ def remember(table: LakeTable, *, files: int, bytes: int, now_ms: int) -> None:
 def look_is_due(
     table: LakeTable, *, location: str, measures: Mapping[str, Measure], now_ms: int
 ) -> bool:
-    """Whether it is time to look: there may be something to find, and nobody looked for a day.
+    """Whether to look for orphan files: there may be some, and the last look was a day ago.
 
-    A table whose first commit is younger than the least age of what clean-up takes has nothing.
+    A table whose first commit is younger than the least age of an orphan file has none.
     """
-    if not local_path(location).startswith("/"):
+    if not has_folders(location):
         return False
     looked = measures.get(ORPHAN_BYTES)
     if looked is not None:

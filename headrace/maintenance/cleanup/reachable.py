@@ -1,21 +1,19 @@
-"""Which files are still needed: everything that a table of the catalog, or a reader of one, can reach."""
+"""Which files are still needed: all that a table of the catalog, or a reader of one, can reach."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.errors import CleanupRefusedError, CorruptFileError, LakeError
 from headrace.iceberg.manifest_paths import Listed, files_in, manifests_in
 from headrace.maintenance.cleanup.listing import Listing
 from headrace.maintenance.cleanup.metadata_files import Lineage, read_metadata, sighted
-from headrace.storage.locations import local_path
+from headrace.storage.folders import Folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +30,16 @@ class KnownTable:
         """The table's id."""
         return str(self.metadata.table_uuid)
 
-    @property
-    def folder(self) -> Path | None:
-        """Its real local folder, None if it lies elsewhere."""
-        path = local_path(self.metadata.location)
-        return Path(path).resolve() if path.startswith("/") else None
+    def folder(self, store: Folders) -> str | None:
+        """Its place in a store, None if it lies elsewhere."""
+        return store.place(self.metadata.location)
 
 
 def known_tables(catalog: Catalog, *, asked_for: str) -> tuple[KnownTable, ...]:
     """Load every table of the catalog, whatever its name.
 
     Raises:
-        CleanupRefusedError: If one cannot be read, as nobody knows then which files it needs.
+        CleanupRefusedError: If one cannot be read: the files it needs are unknown then.
 
     """
     return tuple(_load(catalog, identifier, asked_for) for identifier in _identifiers(catalog))
@@ -79,33 +75,34 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
 
 @dataclass(kw_only=True)
 class Walk:
-    """Takes off a listing what can be reached; reads every manifest and every list once.
+    """Removes the files that can be reached from a listing; reads every manifest and list once.
 
-    `read` may hold what an earlier walk has read, so that a second one looks at news only.
-    `expects_all` makes a file that is named and not there an error: a damaged manifest, or a path
-    written another way than the listing has it, would otherwise look like files nobody needs.
+    `read` may hold what an earlier walk has read, so that a second one reads only what is new.
+    `expects_all` makes a file that is named but missing an error: with a damaged manifest, or a path
+    spelled differently from the listing, needed files would otherwise look like orphans.
     """
 
     table: str
     listing: Listing
+    io: FileIO  # reads metadata files in the listing that belong to no known table
     expects_all: bool = True
     read: set[str] = field(default_factory=set)
     files: int = 0
     bytes: int = 0
 
     def mark(self, location: str, *, bytes_known: int | None = None) -> bool:
-        """Note that a file is needed; False if it was not on the list (any more)."""
+        """Note that a file is needed; False if it is not on the list."""
         found = self.listing.clear(location)
         if found:
             self.files += 1
-            self.bytes += _size(location) if bytes_known is None else bytes_known
+            self.bytes += self._size(location) if bytes_known is None else bytes_known
         return found
 
     def follow(self, io: FileIO, location: str, *, is_current: bool) -> Mapping[str, Any]:
         """Mark all that one metadata file names, in all its snapshots; return its content.
 
-        Of a metadata file that is no longer current, snapshots may have expired since: what they
-        named and is gone already is passed over.
+        Snapshots of a metadata file that is no longer current may have expired: files that they
+        named and that are gone are skipped.
 
         Raises:
             CorruptFileError: If a file cannot be read, or the current metadata names a manifest
@@ -157,7 +154,22 @@ class Walk:
         self.read.add(manifest.path)
 
     def _is_lost(self, location: str) -> bool:
-        return self.listing.holds(location) and not Path(local_path(location)).exists()
+        return self.listing.holds(location) and not self.listing.store.exists(location)
+
+    def _size(self, location: str) -> int:
+        try:
+            facts = self.listing.store.stat(location)
+        except OSError:
+            return 0
+        return facts.bytes if facts else 0
+
+    def written_ns(self, location: str) -> int | None:
+        """When a file was written; None if that cannot be told."""
+        try:
+            facts = self.listing.store.stat(location)
+        except OSError:
+            return None
+        return facts.modified_ns if facts else None
 
 
 def mark_table(walk: Walk, table: KnownTable, *, cutoff_ns: int) -> None:
@@ -171,11 +183,11 @@ def mark_table(walk: Walk, table: KnownTable, *, cutoff_ns: int) -> None:
     older = [each["metadata-file"] for each in content.get("metadata-log") or ()]
     for location in older:
         walk.mark(location)
-    successor_ns = _written_ns(table.metadata_location)
+    successor_ns = walk.written_ns(table.metadata_location)
     for location in reversed(older):
         if successor_ns is None or successor_ns <= cutoff_ns:
             break
-        written_ns = _written_ns(location)
+        written_ns = walk.written_ns(location)
         if written_ns is not None:
             walk.follow(table.io, location, is_current=False)
             successor_ns = written_ns
@@ -193,55 +205,44 @@ def mark_versions(walk: Walk, tables: Sequence[KnownTable], *, cutoff_ns: int) -
         lines[table.uuid] = Lineage.of(table, beside=lines.get(table.uuid))
     hinted = _hinted(walk.listing)
     for path in sorted(walk.listing.metadata_files):
-        seen = sighted(path)
+        seen = sighted(path, walk.listing.store)
         if seen is None:
-            continue  # cut short by a crash, or gone: nobody can read it, its age decides
+            continue  # truncated by a crash, or gone: it cannot be read, so its age decides
         line = lines.get(seen.uuid)
-        stays = line is None or path in hinted or line.is_left_behind_by(seen)
+        stays = (
+            line is None
+            or path in hinted
+            or line.is_left_behind_by(seen, store=walk.listing.store, io=walk.io)
+        )
         is_young = seen.written_ns > cutoff_ns
         if stays:
-            walk.mark(str(path))
+            walk.mark(path)
         if is_young or stays:
             # another engine may be writing a young one just now
             _follow_file(walk, path, must_be_whole=not is_young)
 
 
-def _follow_file(walk: Walk, path: Path, *, must_be_whole: bool) -> None:
-    io = PyArrowFileIO()
+def _follow_file(walk: Walk, path: str, *, must_be_whole: bool) -> None:
     try:
-        read_metadata(io, str(path))
+        read_metadata(walk.io, path)
     except (CorruptFileError, FileNotFoundError):
         if must_be_whole:
             raise
         return
-    content = walk.follow(io, str(path), is_current=False)
+    content = walk.follow(walk.io, path, is_current=False)
     if must_be_whole:
         for each in content.get("metadata-log") or ():
             walk.mark(each["metadata-file"])
 
 
-def _hinted(listing: Listing) -> frozenset[Path]:
+def _hinted(listing: Listing) -> frozenset[str]:
     """Return the metadata files that engines without a catalog take for the newest."""
-    found: set[Path] = set()
+    found: set[str] = set()
     for folder in listing.metadata_folders:
         try:
-            version = (Path(folder) / "version-hint.text").read_text().strip()
+            version = listing.store.read(f"{folder}/version-hint.text").decode().strip()
         except (OSError, ValueError):
             continue
         stems = (f"v{version}", version, f"v{version}.gz", f"{version}.gz")
-        found.update(Path(folder) / f"{stem}.metadata.json" for stem in stems)
+        found.update(f"{folder}/{stem}.metadata.json" for stem in stems)
     return frozenset(found)
-
-
-def _written_ns(location: str) -> int | None:
-    try:
-        return Path(local_path(location)).stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _size(location: str) -> int:
-    try:
-        return Path(local_path(location)).stat().st_size
-    except OSError:
-        return 0

@@ -1,19 +1,18 @@
-"""The trash of a table: where clean-up moves files, so that a mistake can be undone for a while.
+"""The trash of a table: clean-up moves files there, so that they can be restored for some days.
 
 A run is a folder `<table location>/.trash/<run id>` with the files under their old relative paths
-and `manifest.json`, which lists them and is on disk before the first file moves. Moving is a rename:
-a file is always whole, here or there.
+and `manifest.json`, which lists them and is durable before the first file moves. A file is always
+whole, at its old place or in the trash.
 """
 
 import contextlib
 import datetime as dt
 import json
-import os
 import re
 import uuid
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from headrace.crash_points import crash_point
 from headrace.errors import (
@@ -23,13 +22,13 @@ from headrace.errors import (
     InvalidNameError,
     StorageError,
     TrashNotFoundError,
-    UnsupportedTableError,
 )
 from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
 from headrace.maintenance.cleanup.listing import TRASH
 from headrace.maintenance.cleanup.reachable import known_tables
-from headrace.storage.locations import local_path, sync_file
+from headrace.storage.folders import Folders, Kind
+from headrace.storage.open import folders_of
 from headrace.tables.lake import LakeTable
 
 _MANIFEST = "manifest.json"
@@ -70,29 +69,27 @@ class RestoreResult:
     in_the_way: tuple[str, ...]
 
 
-def local_root(table: LakeTable) -> Path:
-    """Return the table's folder.
+def root_of(table: LakeTable) -> tuple[Folders, str]:
+    """Return the store that holds a table, and the table's place in it.
 
     Raises:
-        UnsupportedTableError: If it is not on local disk: a store without renames has no trash.
+        UnsupportedTableError: If it is not on a local disk.
 
     """
-    location = table.iceberg().location()
-    path = local_path(location)
-    if not path.startswith("/"):
-        detail = f"it lies at `{location}`, and clean-up works on local files only"
-        raise UnsupportedTableError(str(table.name), detail)
-    return Path(path).resolve()
+    found = table.iceberg()
+    location = found.location()
+    store = folders_of(location, found.io, table=str(table.name))
+    return store, store.place(location) or location
 
 
 @contextlib.contextmanager
 def folder_lock(table: LakeTable) -> Generator[None]:
     """Hold the locks of all tables that lie in the table's folder, in the order of their names."""
-    root = local_root(table)
+    store, root = root_of(table)
     names = {table.name}
     for each in known_tables(table.lake.catalog, asked_for=str(table.name)):
         with contextlib.suppress(InvalidNameError):  # no commit of ours can go to such a table
-            if each.folder == root:
+            if each.folder(store) == root:
                 names.add(TableName.parse(each.name))
     with contextlib.ExitStack() as locks:
         for name in sorted(names):
@@ -101,7 +98,12 @@ def folder_lock(table: LakeTable) -> Generator[None]:
 
 
 def move_to_trash(
-    root: Path, files: Sequence[TrashedFile], *, table: str, moved_at: dt.datetime
+    store: Folders,
+    *,
+    root: str,
+    files: Sequence[TrashedFile],
+    table: str,
+    moved_at: dt.datetime,
 ) -> str:
     """Move files into a new run, whose id is returned. The caller holds the table's lock.
 
@@ -110,18 +112,16 @@ def move_to_trash(
 
     """
     run_id = f"{moved_at:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
-    run = root / TRASH / run_id
-    run_as_written = TrashRun(run_id=run_id, table=table, moved_at=moved_at, files=tuple(files))
-    with _storage(run):
-        _write_manifest(run, run_as_written)
-        crash_point("cleanup.after_manifest")
-        for file in files:
-            target = run / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # not forced to disk: after a power cut the file is at one of the two places, whole
-            with contextlib.suppress(FileNotFoundError):  # pruned by a commit of another host
-                (root / file.path).rename(target)
-            crash_point("cleanup.after_move")
+    folder = f"{root}/{TRASH}/{run_id}"
+    run = TrashRun(run_id=run_id, table=table, moved_at=moved_at, files=tuple(files))
+    content = {**asdict(run), "format": _FORMAT, "moved_at": moved_at.isoformat()}
+    store.write(f"{folder}/{_MANIFEST}", json.dumps(content, indent=1).encode())
+    crash_point("cleanup.after_manifest")
+    for file in files:
+        # not synced: after a power cut the file is at one of the two places, whole
+        with contextlib.suppress(FileNotFoundError):  # pruned by a commit of another host
+            store.move(f"{root}/{file.path}", f"{folder}/{file.path}")
+        crash_point("cleanup.after_move")
     return run_id
 
 
@@ -130,18 +130,19 @@ def trash_list(table: LakeTable) -> tuple[TrashRun, ...]:
 
     Raises:
         CorruptFileError: If a run's manifest is damaged.
-        UnsupportedTableError: See `local_root`.
+        UnsupportedTableError: See `root_of`.
 
     """
-    folders = _runs(local_root(table))
-    return tuple(_read(folder) for folder in folders if (folder / _MANIFEST).exists())
+    store, root = root_of(table)
+    runs = _runs(store, root)
+    return tuple(_read(store, run) for run in runs if store.exists(f"{run}/{_MANIFEST}"))
 
 
 def find_run(table: LakeTable, run_id: str) -> TrashRun:
     """Return one run.
 
     Raises:
-        TrashNotFoundError: Listing the runs there are.
+        TrashNotFoundError: If there is none of this id; lists the runs there are.
 
     """
     runs = trash_list(table)
@@ -152,7 +153,7 @@ def find_run(table: LakeTable, run_id: str) -> TrashRun:
 
 
 def restore(table: LakeTable, run_id: str, *, now: dt.datetime | None = None) -> RestoreResult:
-    """Move a run's files back to where they were; their bytes are the same, their age starts anew.
+    """Move a run's files back to where they were; their bytes are the same, their age counts from now.
 
     A file whose place is taken stays in the trash. May be run again after a crash.
 
@@ -162,28 +163,28 @@ def restore(table: LakeTable, run_id: str, *, now: dt.datetime | None = None) ->
 
     """
     now = now or dt.datetime.now(dt.UTC)
-    root = local_root(table)
+    store, root = root_of(table)
     with folder_lock(table):
         run = find_run(table, run_id)
-        folder = root / TRASH / run_id
+        folder = f"{root}/{TRASH}/{run_id}"
         back: list[TrashedFile] = []
         in_the_way: list[str] = []
-        with _storage(folder):
-            for file in run.files:
-                source, target = folder / file.path, root / file.path
-                if target.exists():
-                    in_the_way.append(file.path)
-                    continue
-                target.parent.mkdir(parents=True, exist_ok=True)
-                # else the next clean-up would take at once what somebody wanted back
-                os.utime(source, (now.timestamp(), now.timestamp()))
-                source.rename(target)
-                back.append(file)
-                crash_point("cleanup.after_restore")
-            for file in back:
-                sync_file(str(root / file.path))
-            if not in_the_way:
-                _remove_run(folder)
+        for file in run.files:
+            source, target = f"{folder}/{file.path}", f"{root}/{file.path}"
+            try:
+                # with a new age, or the next clean-up would move the file again at once
+                store.move(source, target, renewed_at_s=now.timestamp())
+            except FileExistsError:
+                in_the_way.append(file.path)
+                continue
+            except FileNotFoundError as error:
+                raise StorageError.of(source, error) from error
+            back.append(file)
+            crash_point("cleanup.after_restore")
+        for file in back:
+            store.sync(f"{root}/{file.path}")
+        if not in_the_way:
+            _remove_run(store, folder)
     return RestoreResult(
         run_id=run_id,
         files=len(back),
@@ -225,75 +226,63 @@ def empty_trash(
         StorageError: If a file cannot be deleted.
 
     """
-    root = local_root(table)
+    store, root = root_of(table)
     with folder_lock(table):
         if not collects_garbage(table.iceberg().properties):
             raise GarbageKeptError(str(table.name), refused="emptying the trash")
         runs = emptiable(table, older_than_s=older_than_s, now=now)
         for run in runs:
-            folder = root / TRASH / run.run_id
-            with _storage(folder):
-                for file in run.files:
-                    (folder / file.path).unlink(missing_ok=True)
-                    crash_point("cleanup.after_delete")
-                _remove_run(folder)
-        for folder in _runs(root):
-            if not (folder / _MANIFEST).exists():  # of a run that died before it moved anything
-                _remove_run(folder)
+            folder = f"{root}/{TRASH}/{run.run_id}"
+            for file in run.files:
+                store.delete(f"{folder}/{file.path}")
+                crash_point("cleanup.after_delete")
+            _remove_run(store, folder)
+        for folder in _runs(store, root):
+            if not store.exists(f"{folder}/{_MANIFEST}"):  # the run died before it moved anything
+                _remove_run(store, folder)
     return runs
 
 
-@contextlib.contextmanager
-def _storage(folder: Path) -> Generator[None]:
+def _read(store: Folders, folder: str) -> TrashRun:
+    path = f"{folder}/{_MANIFEST}"
     try:
-        yield
-    except OSError as error:
-        raise StorageError.of(str(error.filename or folder), error) from error
-
-
-def _write_manifest(folder: Path, run: TrashRun) -> None:
-    folder.mkdir(parents=True)
-    content = {**asdict(run), "format": _FORMAT, "moved_at": run.moved_at.isoformat()}
-    draft = folder / f".{_MANIFEST}"
-    draft.write_text(json.dumps(content, indent=1))
-    sync_file(str(draft))
-    draft.rename(folder / _MANIFEST)
-    sync_file(str(folder / _MANIFEST))
-    for made in (folder, folder.parent):
-        sync_file(str(made))
-
-
-def _read(folder: Path) -> TrashRun:
-    path = folder / _MANIFEST
-    try:
-        content = json.loads(path.read_text())
+        content = json.loads(store.read(path))
         files = [TrashedFile(**each) for each in content["files"]]
         moved_at = dt.datetime.fromisoformat(content["moved_at"])
         run = TrashRun(
-            run_id=folder.name, table=content["table"], moved_at=moved_at, files=tuple(files)
+            run_id=_name(folder), table=content["table"], moved_at=moved_at, files=tuple(files)
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CorruptFileError(str(path), f"it is no list of files: {error}") from error
+        raise CorruptFileError(path, f"it is not a list of files: {error}") from error
     for file in files:
         if PurePosixPath(file.path).is_absolute() or ".." in PurePosixPath(file.path).parts:
-            raise CorruptFileError(str(path), f"`{file.path[:200]}` leads out of the table")
-    there = [file for file in files if (folder / file.path).is_file()]
+            raise CorruptFileError(path, f"`{file.path[:200]}` leads out of the table")
+    there = [file for file in files if store.exists(f"{folder}/{file.path}")]
     return TrashRun(run_id=run.run_id, table=run.table, moved_at=run.moved_at, files=tuple(there))
 
 
-def _runs(root: Path) -> list[Path]:
-    trash = root / TRASH
-    found = trash.iterdir() if trash.is_dir() else ()
-    return sorted(path for path in found if _RUN_ID.fullmatch(path.name))
+def _runs(store: Folders, root: str) -> list[str]:
+    found = (each.location for each in store.list(f"{root}/{TRASH}"))
+    return sorted(each for each in found if _RUN_ID.fullmatch(_name(each)))
 
 
-def _remove_run(folder: Path) -> None:
-    """Remove what is left of a run once none of its files is in it; the manifest goes last."""
-    below = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
-    with contextlib.suppress(OSError):  # somebody put a file of his own there: it stays
-        for path in below:
-            path.rmdir()
-        (folder / _MANIFEST).unlink(missing_ok=True)
-        (folder / f".{_MANIFEST}").unlink(missing_ok=True)
-        folder.rmdir()
-        folder.parent.rmdir()
+def _remove_run(store: Folders, folder: str) -> None:
+    """Remove the rest of a run that holds none of its files any more; the manifest goes last."""
+    with contextlib.suppress(OSError, StorageError):
+        below = [each.location for each in store.list(folder) if each.kind is Kind.FOLDER]
+        for each in below:
+            store.prune(each)
+        if any(each.kind is Kind.FOLDER for each in store.list(folder)):
+            return  # someone put a file of their own there: it stays
+        store.delete(f"{folder}/{_MANIFEST}")
+        for each in store.list(folder):
+            if each.name.startswith(f".{_MANIFEST}"):  # drafts of a writer that was killed
+                store.delete(each.location)
+        store.prune(folder)
+        trash = folder.rpartition("/")[0]
+        if not store.list(trash):
+            store.prune(trash)
+
+
+def _name(location: str) -> str:
+    return location.rpartition("/")[2]

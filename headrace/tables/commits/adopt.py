@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Generator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pyiceberg.manifest import DataFile
@@ -14,6 +13,7 @@ from headrace.errors import (
     StorageError,
 )
 from headrace.storage.locations import local_path, remove
+from headrace.storage.open import local_folders_of
 from headrace.tables import intents
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
 
 def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
     for file in files:
-        path = local_path(file.file_path)
-        # clean-up holds the same lock while it moves files, so a file found here stays
-        if path.startswith("/") and not Path(path).exists():
+        store = local_folders_of(file.file_path)
+        # clean-up holds the same lock while it moves files: a file found here stays
+        if store is not None and not store.exists(file.file_path):
+            path = local_path(file.file_path)
             detail = (
                 f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
             )

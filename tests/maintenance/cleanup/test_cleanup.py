@@ -78,8 +78,11 @@ def test_a_shorter_age_than_the_longest_job_is_refused(lake: Lake) -> None:
     table = events_table(lake)
     add(table, [1])
     orphans = abandon(table)
-    with pytest.raises(CleanupTooYoungError, match=r"72 h old, not 71 h.*cleanup_age_hours"):
+    with pytest.raises(CleanupTooYoungError) as raised:
         plan_cleanup(table, older_than_s=71 * HOUR_S, now=later())
+    error = raised.value
+    assert (error.asked_s, error.floor_s) == (71 * HOUR_S, 72 * HOUR_S)
+    assert error.setting.endswith("cleanup_age_hours")
     plan = plan_cleanup(table, older_than_s=100 * HOUR_S, now=later(101))
     assert planned(plan) == orphans
     assert not plan_cleanup(table, older_than_s=100 * HOUR_S, now=later(99))
@@ -216,14 +219,14 @@ def test_a_file_written_anew_or_taken_back_into_flight_since_the_plan_stays(lake
     assert Path(taken_up).exists()
 
 
-def test_a_table_that_was_made_anew_since_the_plan_is_not_touched(lake: Lake) -> None:
+def test_a_table_that_was_created_again_since_the_plan_is_not_touched(lake: Lake) -> None:
     table = events_table(lake)
     abandon(table)
     plan = plan_cleanup(table, now=later())
     lake.catalog.drop_table("raw.events")
     table = events_table(lake)
     before = files_below(folder_of(table))
-    with pytest.raises(CleanupRefusedError, match="made anew"):
+    with pytest.raises(CleanupRefusedError, match="created again"):
         apply_cleanup(table, plan, now=later())
     assert files_below(folder_of(table)) == before
 
@@ -329,8 +332,9 @@ def test_a_missing_or_cut_manifest_stops_the_clean_up(
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(CorruptFileError, match="avro"):
+    with pytest.raises(CorruptFileError) as raised:
         plan_cleanup(table, now=later())
+    assert raised.value.path.endswith(".avro")
 
 
 def test_a_manifest_cut_after_its_header_is_not_taken_for_an_empty_one(lake: Lake) -> None:
@@ -341,8 +345,9 @@ def test_a_manifest_cut_after_its_header_is_not_taken_for_an_empty_one(lake: Lak
         content = path.read_bytes()
         mark = content[-16:]
         path.write_bytes(content[: content.index(mark) + 16])
-        with pytest.raises(CorruptFileError, match=r"its manifest list says|it is empty|checksum"):
+        with pytest.raises(CorruptFileError) as raised:
             plan_cleanup(table, now=later())
+        assert Path(local_path(raised.value.path)) == path
         path.write_bytes(content)
     assert not plan_cleanup(table, now=later())
 
@@ -363,8 +368,9 @@ def test_a_table_that_is_not_on_local_disk_is_named(lake: Lake) -> None:
     lake.catalog.commit_table(
         table.iceberg(), (), (SetLocationUpdate(location="s3://bucket/events"),)
     )
-    with pytest.raises(UnsupportedTableError, match="s3://bucket/events"):
+    with pytest.raises(UnsupportedTableError) as raised:
         plan_cleanup(table, now=later())
+    assert raised.value.table == "raw.events"
 
 
 def test_partition_values_with_special_characters_stay_readable(lake: Lake) -> None:

@@ -89,12 +89,14 @@ def test_a_file_whose_place_is_taken_stays_in_the_trash(lake: Lake) -> None:
 
 def test_an_unknown_run_is_named_with_those_there_are(lake: Lake) -> None:
     table = events_table(lake)
-    with pytest.raises(TrashNotFoundError, match="its runs: none"):
+    with pytest.raises(TrashNotFoundError) as raised:
         restore(table, "20240501T000000Z-00000000")
+    assert raised.value.known == ()
     abandon(table, 1)
     run_id = clean(table)
-    with pytest.raises(TrashNotFoundError, match=run_id):
+    with pytest.raises(TrashNotFoundError) as raised:
         restore(table, "../../../etc")
+    assert raised.value.known == (run_id,)
 
 
 def test_the_trash_is_emptied_only_beyond_the_restore_window(lake: Lake) -> None:
@@ -105,8 +107,9 @@ def test_the_trash_is_emptied_only_beyond_the_restore_window(lake: Lake) -> None
     within = later(100 + 7 * DAY_H - 1)
     assert empty_trash(table, now=within) == ()
     assert [run.run_id for run in trash_list(table)] == [run_id]
-    with pytest.raises(CleanupTooYoungError, match="trash_days"):
+    with pytest.raises(CleanupTooYoungError) as raised:
         empty_trash(table, older_than_s=6 * DAY_H * 3600, now=later(10_000))
+    assert raised.value.setting.endswith("trash_days")
     beyond = later(100 + 7 * DAY_H + 1)
     assert [run.run_id for run in emptiable(table, now=beyond)] == [run_id]
     assert empty_trash(table, older_than_s=8 * DAY_H * 3600, now=beyond) == ()
@@ -144,8 +147,9 @@ def test_a_manifest_that_leads_out_of_the_table_is_refused(lake: Lake, path: str
     content["files"][0]["path"] = path
     manifest.write_text(json.dumps(content))
     for act in (trash_list, lambda t: empty_trash(t, now=later(10_000))):
-        with pytest.raises(CorruptFileError, match="leads out"):
+        with pytest.raises(CorruptFileError) as raised:
             act(table)
+        assert raised.value.path == str(manifest)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "{}", '{"table": "t", "moved_at": 1, "files": []}'])
@@ -154,8 +158,9 @@ def test_a_damaged_manifest_is_named(lake: Lake, damage: str) -> None:
     abandon(table, 1)
     manifest = folder_of(table) / ".trash" / clean(table) / "manifest.json"
     manifest.write_text(damage)
-    with pytest.raises(CorruptFileError, match="manifest.json"):
+    with pytest.raises(CorruptFileError) as raised:
         trash_list(table)
+    assert raised.value.path == str(manifest)
 
 
 def test_a_kill_while_files_move_leaves_each_at_one_place_and_all_restorable(
@@ -231,8 +236,9 @@ def test_a_trash_that_cannot_be_made_is_named_and_nothing_moves(lake: Lake) -> N
     before = contents(files_below(folder_of(table)))
     plan = plan_cleanup(table, now=later())
     (folder_of(table) / ".trash").write_text("in the way")
-    with pytest.raises(StorageError, match="trash"):
+    with pytest.raises(StorageError) as raised:
         apply_cleanup(table, plan, now=later())
+    assert raised.value.path.startswith(f"{folder_of(table)}/.trash")
     assert contents(files_below(folder_of(table)) - {str(folder_of(table) / ".trash")}) == before
     (folder_of(table) / ".trash").unlink()
     assert apply_cleanup(table, plan, now=later()).files == len(left)

@@ -1,0 +1,50 @@
+"""Which form of `Folders` serves a location: the only place that knows the forms there are."""
+
+from collections.abc import Callable, Mapping
+
+from pyiceberg.io import FileIO
+
+from headrace.errors import UnsupportedTableError
+from headrace.storage.folders import Folders
+from headrace.storage.local_folders import LocalFolders
+from headrace.storage.locations import local_path
+
+# by the scheme of a location; a form gets the table's FileIO for its credentials
+FORMS: Mapping[str, Callable[[FileIO], Folders]] = {
+    "": lambda _: LocalFolders(),
+    "file": lambda _: LocalFolders(),
+}
+
+
+def has_folders(location: str) -> bool:
+    """Whether there is a form for the store of a location."""
+    return _scheme(location) in FORMS
+
+
+def folders_of(location: str, io: FileIO, *, table: str) -> Folders:
+    """Return the folders of the store where a table lies; `io` is that of the table.
+
+    Raises:
+        UnsupportedTableError: If there is no form for that store: it is not on a local disk.
+
+    """
+    form = FORMS.get(_scheme(location))
+    if form is None:
+        detail = f"it lies at `{location}`, which is not on a local disk"
+        raise UnsupportedTableError(table, detail)
+    return form(io)
+
+
+def local_folders_of(location: str) -> Folders | None:
+    """Return the folders of this host if a location is on one of its disks; None if it is not."""
+    return LocalFolders() if local_path(location).startswith("/") else None
+
+
+def local_folders() -> Folders:
+    """Return the folders of this host, where the lake keeps its own documents."""
+    return LocalFolders()
+
+
+def _scheme(location: str) -> str:
+    scheme, colon, _ = location.partition(":")
+    return scheme.lower() if colon and "/" not in scheme else ""
