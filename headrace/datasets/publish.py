@@ -118,7 +118,7 @@ def publish(
 def _samples(lake: OpenLake, sample_set: SampleSet) -> TableVersion:
     if lake.exists(sample_set.table):
         # as its last commit left it, which is how a version is read: see `versions.pinned_samples`
-        samples = lake.table(sample_set.table).head().in_schema_then()
+        samples = lake.table(sample_set.table).head().in_schema_at_commit()
         if samples.snapshot_id is not None:
             return samples
     build = Remedy.run("samples", "build", sample_set.name)

@@ -94,7 +94,7 @@ def pinned_samples(lake: OpenLake, lock: Lockfile) -> TableVersion:
     """
     try:
         # as it was: columns renamed or dropped since belong to later versions
-        return lake.table(lock.table).at(snapshot_id=lock.snapshot_id).in_schema_then()
+        return lake.table(lock.table).at(snapshot_id=lock.snapshot_id).in_schema_at_commit()
     except SnapshotNotFoundError as error:
         detail = f"the pinned snapshot {lock.snapshot_id} of {lock.table} was removed"
         raise DatasetChangedError(lock.name, lock.version, detail) from error

@@ -32,18 +32,20 @@ def scan_sql(version: TableVersion, *, folder: Path) -> str:
     version.check_metadata()
     refuse_lost_columns(version)
     refuse_misread_deletes(version)
-    refuse_folded_names(version.columns_then, table=str(version.name))
+    refuse_folded_names(version.columns_at_commit, table=str(version.name))
     refuse_folded_names(version.schema, table=str(version.name))
     if not _has_files(version):
         columns = ", ".join(_null(field) for field in version.schema)
         return f"(select {columns} where false)"
     flaws = find_flaws(version, version.files())
     refuse_unmarked_text(flaws, table=str(version.name))
-    fenced = columns_of_unproved_bounds(flaws, version.columns_then)
+    fenced = columns_of_unproved_bounds(flaws, version.columns_at_commit)
     # DuckDB shows a snapshot in the schema of its commit: later changes are applied here
     columns = ", ".join(
         f"{_stepped(_read(name, fenced=name in fenced), step)} as {quote(field.name)}"
-        for field, (name, step) in zip(version.schema, version.since_then.columns, strict=True)
+        for field, (name, step) in zip(
+            version.schema, version.projection_since_commit.columns, strict=True
+        )
     )
     location = quote_text(engine_metadata(version, folder=folder))
     return (

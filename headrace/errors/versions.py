@@ -78,7 +78,7 @@ class AlreadyPublishedError(LakeError):
         )
 
 
-class PickRefusedError(LakeError):
+class CherryPickRefusedError(LakeError):
     """A snapshot did something that cannot be done again on top of other commits."""
 
     def __init__(self, table: str, snapshot_id: int, detail: str) -> None:

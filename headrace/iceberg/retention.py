@@ -85,11 +85,11 @@ def expired(metadata: TableMetadata, *, keep: int, now_ms: int) -> list[int]:
         UnsupportedTableError: If a retention property has an invalid value.
 
     """
-    loose, slack = _loose(metadata, now_ms), max(1, keep // 5)
+    loose, slack = _unreferenced(metadata, now_ms), max(1, keep // 5)
     if len(loose) < keep + slack:
         return []
     picked = loose[: len(loose) - keep + 1]
-    free = _spare(metadata, picked, now_ms, Retention())
+    free = _not_retained(metadata, picked, now_ms, Retention())
     if len(free) < len(picked) and len(free) <= slack:
         return []  # few exceed the table's retention: wait for more, as with the lake's
     return _unpinned(metadata, free, now_ms)
@@ -108,9 +108,9 @@ def expired_before(
     Snapshots kept by the retention of the table or a branch stay; `defaults` is the retention of
     tables that declare none. Raises what `expired` raises.
     """
-    loose = _loose(metadata, now_ms)
+    loose = _unreferenced(metadata, now_ms)
     old = loose[: max(0, len(loose) - keep)]
-    free = _spare(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms, defaults)
+    free = _not_retained(metadata, [s for s in old if s.timestamp_ms < before_ms], now_ms, defaults)
     return _unpinned(metadata, free, now_ms)
 
 
@@ -170,7 +170,7 @@ def _is_young(snapshot: Snapshot, age_ms: int | None, now_ms: int) -> bool:
     return age_ms is not None and snapshot.timestamp_ms >= now_ms - age_ms
 
 
-def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
+def _unreferenced(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
     """List the unreferenced snapshots, oldest first."""
     over = frozenset(lapsed(metadata, now_ms))
     referenced = {ref.snapshot_id for name, ref in metadata.refs.items() if name not in over}
@@ -178,7 +178,7 @@ def _loose(metadata: TableMetadata, now_ms: int) -> list[Snapshot]:
     return sorted(loose, key=lambda s: s.sequence_number or 0)
 
 
-def _spare(
+def _not_retained(
     metadata: TableMetadata, picked: Sequence[Snapshot], now_ms: int, defaults: Retention
 ) -> list[Snapshot]:
     if not picked:

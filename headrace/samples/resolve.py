@@ -163,7 +163,7 @@ def _as_committed(head: TableVersion, columns: Collection[str]) -> TableVersion:
     If only an older schema has a column, because it was dropped before the last commit, `head` is
     returned unchanged: the declaration is then refused. New rows would read as null.
     """
-    found, then = head.in_schema_with(columns), head.in_schema_then()
+    found, then = head.in_schema_with(columns), head.in_schema_at_commit()
     alive = {key for each in (then, head) for key in each.column_ids(each.schema.names).values()}
     return found if alive.issuperset(found.column_ids(columns).values()) else head
 

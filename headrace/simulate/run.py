@@ -60,15 +60,15 @@ def simulate(
         landing_us=plan.landing_us,
     ) as sink:
         truth = Truth(folder / "truth", users=plan.users)
-        river = _River(plan, sink, truth)
-        river.run(on_progress)
+        pipeline = _Pipeline(plan, sink, truth)
+        pipeline.run(on_progress)
     truth.close()
-    counts = {**river.counts, "items": StreamCounts(records=items, distinct=items)}
+    counts = {**pipeline.counts, "items": StreamCounts(records=items, distinct=items)}
     truth.counts(counts)
     return Simulation(folder=folder, counts=counts)
 
 
-class _River:
+class _Pipeline:
     """Passes traffic through arrival to the sink, and records the truth."""
 
     def __init__(self, plan: SimulationPlan, sink: Sink, truth: Truth) -> None:

@@ -82,7 +82,7 @@ class ServingMemory:
         self._sessions = np.zeros(users, dtype=np.int64)
         self._seconds = np.zeros(users, dtype=np.int64)
 
-    def live_through(self, asked: pa.Table, arrived: pa.Table) -> dict[str, Ints]:
+    def replay(self, asked: pa.Table, arrived: pa.Table) -> dict[str, Ints]:
         """Answer the questions `asked`, taking in the rows that `arrived` in between.
 
         An arriving row replaces the known one unless its `as_of` is older; a row of equal `as_of`
@@ -144,7 +144,7 @@ class Truth:
 
     def impressions(self, asked: pa.Table, arrived: pa.Table) -> None:
         """Write impressions for which all earlier arrivals are known."""
-        known = self._memory.live_through(asked, arrived)
+        known = self._memory.replay(asked, arrived)
         if not asked.num_rows:
             return
         unknown = known["as_of"] < _ints(asked, "event_time") - TTL_US

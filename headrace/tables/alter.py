@@ -29,7 +29,7 @@ from headrace.tables.evolution.steps import (
     Step,
     WidenColumn,
 )
-from headrace.tables.evolution.updates import is_true, requirements_of, updates_of
+from headrace.tables.evolution.updates import is_applied, requirements_of, updates_of
 from headrace.tables.lake import LakeTable
 
 __all__ = [
@@ -167,7 +167,7 @@ def _land(table: LakeTable, plan_of: Callable[[Table], AlterPlan]) -> AlterPlan:
 
     def updates(current: Table) -> tuple[TableUpdate, ...]:
         nonlocal plan
-        if plan is not None and is_true(plan, current.metadata):
+        if plan is not None and is_applied(plan, current.metadata):
             return ()  # it landed and its answer was lost: its steps cannot be applied twice
         plan = plan_of(current)
         return updates_of(plan, current.metadata)

@@ -121,7 +121,7 @@ class TableVersion:
             inspector=Inspector(metadata, inspected, io=io),
         )
 
-    def in_schema_then(self) -> "TableVersion":
+    def in_schema_at_commit(self) -> "TableVersion":
         """Return the same snapshot in the schema of the table when it was committed."""
         then = self._schema_then
         return replace(self, schema=schema.to_arrow(then), read_as=then)
@@ -149,12 +149,12 @@ class TableVersion:
         return any(ids.get(each.name, each.field_id) != each.field_id for each in fields)
 
     @property
-    def columns_then(self) -> pa.Schema:
+    def columns_at_commit(self) -> pa.Schema:
         """The columns the table had when the snapshot was committed, with their field ids."""
         return schema.to_arrow(self._schema_then, field_ids=True)
 
     @property
-    def since_then(self) -> Projection:
+    def projection_since_commit(self) -> Projection:
         """The projection from the columns at this snapshot, which engines return, to `schema`.
 
         Raises:
@@ -162,7 +162,9 @@ class TableVersion:
 
         """
         try:
-            return Projection.of(self.columns_then, schema.to_arrow(self.read_as, field_ids=True))
+            return Projection.of(
+                self.columns_at_commit, schema.to_arrow(self.read_as, field_ids=True)
+            )
         except ValueError as error:
             detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
             raise UnsupportedTableError(str(self.name), detail) from error

@@ -54,7 +54,7 @@ def test_rows_beyond_the_bounds_of_a_column_dropped_since_are_found(
     with table.update_schema() as change:
         change.delete_column("s")
     with Lake.of(catalog, settings=settings) as lake, DuckDBEngine.open(settings) as engine:
-        engine.bind("events", lake.table(NAME).head().in_schema_then())
+        engine.bind("events", lake.table(NAME).head().in_schema_at_commit())
         found = engine.query("select id from events where s > 'y'").read_all()
     assert found.column("id").to_pylist() == [299]
 

@@ -58,7 +58,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.NullValueError("clicked", rows=1, path=_FILE),
     errors.OffsetsUnknownError(_TABLE, "`headrace.offsets.clicks` is not what its commits say"),
     errors.OnlineStoreError("/lake/online.db", found=1, allowed=2),
-    errors.PickRefusedError(_TABLE, 11, "it deleted rows"),
+    errors.CherryPickRefusedError(_TABLE, 11, "it deleted rows"),
     errors.ProtectedRefError(_TABLE, "main", "it is the table"),
     errors.PublicationOvertakenError("features.users"),
     errors.PublishRefusedError("ctr", "there are no samples yet"),

@@ -165,7 +165,7 @@ def test_three_readers_agree_on_files_of_every_age_after_any_schema_changes(
         for snapshot_id, rows, schema_then in snapshots:
             version = table.at(snapshot_id=snapshot_id)
             check_readers(table, version, rows, engine)
-            then = version.in_schema_then()
+            then = version.in_schema_at_commit()
             assert then.schema == schema_then
             ours = then.to_arrow()
             assert ours.schema == schema_then

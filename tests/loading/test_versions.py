@@ -123,7 +123,7 @@ def test_columns_are_those_of_the_version_after_any_change_of_its_table(
             continue  # the column is gone already
         add(table, [10 * number + 10, 10 * number + 11])
     shuffle = Shuffle() if shuffled else None
-    for version in (table.head(), table.head().in_schema_then(), first):
+    for version in (table.head(), table.head().in_schema_at_commit(), first):
         assert loaded(version, shuffle=shuffle) == held(version)
 
 

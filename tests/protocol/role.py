@@ -190,7 +190,7 @@ class Committer(Process):
 
     def _record_dying(self, world: World, dead: frozenset[int]) -> Registry:
         children = self.rules.records_children
-        return world.registry.record_dying(world.table, dead, children=children)
+        return world.registry.record_expiring(world.table, dead, children=children)
 
     def swap(self, world: World, actor: Actor) -> list[Step]:
         """Let the catalog load the table again and check what the request demands."""

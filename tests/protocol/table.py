@@ -250,7 +250,9 @@ class Registry:
             found = self._after[key] = self._with(missing)
         return found
 
-    def record_dying(self, table: Metadata, dead: frozenset[int], *, children: bool) -> "Registry":
+    def record_expiring(
+        self, table: Metadata, dead: frozenset[int], *, children: bool
+    ) -> "Registry":
         """Remember snapshots that are about to die, and their children, who lose their parent."""
         key = (table, dead, children)
         found = self._after.get(key)

@@ -177,7 +177,7 @@ def test_memory_answers_as_a_replay_would(
             for number, (user, at, age) in enumerate(lessons)
             if low <= at < high
         ]
-        known = memory.live_through(_table(asked, "user event_time"), _states(arrived))
+        known = memory.replay(_table(asked, "user event_time"), _states(arrived))
         answers += known["s"].tolist()
     expected = []
     for user, moment in questions:

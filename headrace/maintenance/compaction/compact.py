@@ -181,7 +181,7 @@ class _Run:
     def _one_group(
         self, group: Sequence[Bin], uses: "_DeleteUses", rewriter: Rewriter, *, bins_total: int
     ) -> set[Place]:
-        group, base = _as_of_now(self.table, group)
+        group, base = _current_files(self.table, group)
 
         def step(_: Bin) -> None:
             self.bins_done += 1
@@ -201,7 +201,7 @@ class _Run:
     def _commit(
         self, group: Sequence[Bin], freed: Sequence[DataFile], rewritten: Rewritten
     ) -> Commit:
-        _, base = _as_of_now(self.table, group, unchanged=True)
+        _, base = _current_files(self.table, group, unchanged=True)
         return replace_files(
             self.table,
             removed=[file.data_file for each in group for file in each.files],
@@ -261,7 +261,7 @@ class _DeleteUses:
         return len(freed)
 
 
-def _as_of_now(
+def _current_files(
     table: LakeTable, group: Sequence[Bin], *, unchanged: bool = False
 ) -> tuple[tuple[Bin, ...], TableVersion]:
     """Return a group's files as the newest snapshot lists them, with the deletes that apply now.

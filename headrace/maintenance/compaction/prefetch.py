@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 _Item = TypeVar("_Item")
 
 
-def ahead(
+def prefetched(
     items: Iterable[_Item], *, weigh: Callable[[_Item], int], weight_max: int
 ) -> Generator[_Item]:
     """Yield `items` in order, prefetching up to `weight_max` of weight.
@@ -16,28 +16,28 @@ def ahead(
     One item may exceed the limit by any amount. An exception from `items` is raised here, after
     the items that preceded it. The thread ends with the generator, also if it is closed early.
     """
-    line = _Line[_Item](weight_max)
+    queue = _Queue[_Item](weight_max)
 
     def make() -> None:
         error: BaseException | None = None
         try:
             for item in items:
-                if not line.put(item, weigh(item)):
+                if not queue.put(item, weigh(item)):
                     return
         except BaseException as raised:  # noqa: BLE001  (raised again in the consumer)
             error = raised
-        line.end(error)
+        queue.end(error)
 
     thread = threading.Thread(target=make, name="read-ahead", daemon=True)
     thread.start()
     try:
-        yield from line.items()
+        yield from queue.items()
     finally:
-        line.stop()
+        queue.stop()
         thread.join()
 
 
-class _Line(Generic[_Item]):
+class _Queue(Generic[_Item]):
     """A queue bounded by weight, which either side may close."""
 
     def __init__(self, weight_max: int) -> None:

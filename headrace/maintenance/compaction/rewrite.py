@@ -17,7 +17,7 @@ from headrace.iceberg import schema
 from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.maintenance.compaction.bins import Bin, Strategy
 from headrace.maintenance.compaction.clustering import SortKey
-from headrace.maintenance.compaction.prefetch import ahead
+from headrace.maintenance.compaction.prefetch import prefetched
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry, TableVersion
 from headrace.tables.writer import TableWriter
@@ -113,7 +113,7 @@ class Rewriter:
             by = [self._sort_by(key, writer.schema) for key in self._keys]
             plain = pa.schema([f.remove_metadata() for f in writer.schema])
             rows = self._opened_engine().sort(rows, schema=plain, by=by)
-        reading = ahead(rows, weigh=_count_rows, weight_max=_ROWS_AHEAD)
+        reading = prefetched(rows, weigh=_count_rows, weight_max=_ROWS_AHEAD)
         with contextlib.closing(reading) as batches:
             for batch in batches:
                 writer.write(batch, partition=each.partition)

@@ -26,7 +26,7 @@ from headrace.iceberg.updates import drop_ref, property_updates
 from headrace.tables.commits.attempt import commit_change, commit_updates
 from headrace.tables.commits.change import Change, Commit, Fence, Provenance
 from headrace.tables.commits.summary import keys_of
-from headrace.tables.history.commit_log import record_dying
+from headrace.tables.history.commit_log import record_expiring
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 
@@ -293,7 +293,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
         )
         if not gone:
             return over
-        record_dying(table.lake.registry, table.name, current, gone)
+        record_expiring(table.lake.registry, table.name, current, gone)
         return (*over, SnapshotRemoval.of(gone))
 
     commit_updates(table, updates_of)

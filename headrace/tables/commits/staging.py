@@ -40,8 +40,8 @@ from headrace.tables.commits.change import Change
 from headrace.tables.commits.conflicts import refuse_conflicts
 from headrace.tables.commits.planned import StagedTable
 from headrace.tables.commits.summary import summarize
-from headrace.tables.evolution.updates import altered, is_true, requirements_of, updates_of
-from headrace.tables.history.commit_log import record_dying
+from headrace.tables.evolution.updates import altered, is_applied, requirements_of, updates_of
+from headrace.tables.history.commit_log import record_expiring
 from headrace.tables.lake import LakeTable
 
 
@@ -74,7 +74,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         change.guard(current)
     columns: tuple[TableUpdate, ...] = ()
     requirements: tuple[TableRequirement, ...] = ()
-    if change.alter is not None and not is_true(change.alter, current.metadata):
+    if change.alter is not None and not is_applied(change.alter, current.metadata):
         columns = updates_of(change.alter, current.metadata)
         requirements = requirements_of(current.metadata)
         current = altered(current, change.alter)
@@ -197,7 +197,7 @@ def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdat
         return []
     try:
         # record what a snapshot touched before it expires: lagging readers of changes need it
-        record_dying(table.lake.registry, table.name, current, dead)
+        record_expiring(table.lake.registry, table.name, current, dead)
     except DatabaseUnavailableError:
         return []
     return [SnapshotRemoval.of(dead)]

@@ -76,7 +76,7 @@ def requirements_of(metadata: TableMetadata) -> tuple[TableRequirement, ...]:
     )
 
 
-def is_true(plan: AlterPlan, metadata: TableMetadata) -> bool:
+def is_applied(plan: AlterPlan, metadata: TableMetadata) -> bool:
     """Whether a table already has the state that a plan leads to. Pure."""
     if str(metadata.table_uuid) != plan.made_from[0]:
         return False
@@ -91,7 +91,7 @@ def altered(current: Table, plan: AlterPlan) -> Table:
         CommitConflictError: If columns or partitioning changed since the plan was made.
 
     """
-    if not plan or is_true(plan, current.metadata):
+    if not plan or is_applied(plan, current.metadata):
         return current
     if state_of(current.metadata) != plan.made_from:
         detail = "its columns or partitioning changed since the plan was made"

@@ -159,7 +159,7 @@ def record_head(
         registry.move_main(str(table), gained=gained)
 
 
-def record_dying(
+def record_expiring(
     registry: Registry, table: TableName, loaded: Table, snapshot_ids: Collection[int]
 ) -> None:
     """Record snapshots that are about to expire, and their children, which lose their parent."""

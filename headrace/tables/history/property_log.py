@@ -42,7 +42,7 @@ def _move(old: str | None, new: str) -> _Move:
     }
 
 
-def take_back(
+def undo_moves(
     properties: Mapping[str, str], moves: Iterable[str], *, table: str
 ) -> dict[str, str | None]:
     """Return the properties before `moves`, newest first, where they differ; None removes one.
@@ -54,7 +54,7 @@ def take_back(
     return _replay(properties, moves, table=table, old_at=0)
 
 
-def bring_forward(
+def redo_moves(
     properties: Mapping[str, str], moves: Iterable[str], *, table: str
 ) -> dict[str, str | None]:
     """Return the properties after `moves`, oldest first, where they differ; None removes one.

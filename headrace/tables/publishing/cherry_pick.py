@@ -10,7 +10,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from headrace.definitions.properties import PICKED
-from headrace.errors import AlreadyPublishedError, PickRefusedError, SnapshotNotFoundError
+from headrace.errors import AlreadyPublishedError, CherryPickRefusedError, SnapshotNotFoundError
 from headrace.iceberg import manifests
 from headrace.iceberg.updates import branch_of
 from headrace.registry import CommitRecord
@@ -41,8 +41,8 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
         SnapshotNotFoundError: If the snapshot or the branch does not exist.
         AlreadyPublishedError: If the branch has these rows: the snapshot is in its history or was
             cherry-picked before.
-        PickRefusedError: If the snapshot did more than append, or moved source offsets: those rows
-            come back when ingest runs again.
+        CherryPickRefusedError: If the snapshot did more than append, or moved source offsets:
+            those rows come back when ingest runs again.
 
     """
     metadata = table.iceberg().metadata
@@ -55,13 +55,13 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
         what = f"snapshot {snapshot_id}"
         raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)
     picked = facts_of(table.name, snapshot)
-    refusal = why_not(picked, properties=metadata.properties)
+    refusal = refusal_of(picked, properties=metadata.properties)
     if refusal:
-        raise PickRefusedError(str(table.name), snapshot_id, refusal)
+        raise CherryPickRefusedError(str(table.name), snapshot_id, refusal)
     return cherry_pick_commits(table, [picked], tip_id=snapshot_id, branch=branch)
 
 
-def why_not(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
+def refusal_of(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
     """Return why a commit cannot be cherry-picked; empty if it can."""
     if picked.operation != Operation.APPEND.value:
         kind = picked.operation

@@ -23,7 +23,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import sources_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.publishing.cherry_pick import Holdings, cherry_pick_commits, why_not
+from headrace.tables.publishing.cherry_pick import Holdings, cherry_pick_commits, refusal_of
 from headrace.tables.refs.refs import fast_forward
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
@@ -211,7 +211,7 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     else:
         held = Holdings(table, metadata, branch=MAIN_BRANCH)
         commits = tuple(c for c in commits if held.of(c).keys() != sources_of(c))
-        why = (_why_not(c, held, properties=metadata.properties) for c in commits)
+        why = (_refusal_of(c, held, properties=metadata.properties) for c in commits)
         refusal = next(filter(None, why), "")
         way = Way.NOTHING if not commits else Way.REFUSED if refusal else Way.CHERRY_PICK
     return PublishPlan(
@@ -225,11 +225,11 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     )
 
 
-def _why_not(commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]) -> str:
+def _refusal_of(commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]) -> str:
     there = held.of(commit)
     if there:
         return f"commit {commit.snapshot_id} added rows of snapshot {min(there)}, which `main` has"
-    return why_not(commit, properties=properties)
+    return refusal_of(commit, properties=properties)
 
 
 def _pick(table: LakeTable, judged: PublishPlan) -> Published:

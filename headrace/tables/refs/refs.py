@@ -34,7 +34,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import record_main
-from headrace.tables.history.property_log import bring_forward, known_moves
+from headrace.tables.history.property_log import known_moves, redo_moves
 from headrace.tables.lake import LakeTable
 
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,126}")
@@ -246,7 +246,7 @@ def fast_forward(
             moved[:] = moved or [(target, target, ())]
             return ()
         moved[:] = [(head.snapshot_id, target, path)]
-        changed = _brought_forward(table, metadata, path) if branch == MAIN_BRANCH else {}
+        changed = _properties_after(table, metadata, path) if branch == MAIN_BRANCH else {}
         return (moved_ref(branch, head, snapshot_id=target), *property_updates(changed))
 
     commit_updates(table, updates_of)
@@ -256,11 +256,11 @@ def fast_forward(
     return Moved(table=table.name, branch=branch, before_id=before_id, after_id=after_id)
 
 
-def _brought_forward(
+def _properties_after(
     table: LakeTable, metadata: TableMetadata, path: Sequence[CommitRecord]
 ) -> dict[str, str | None]:
     moves = known_moves(path, properties=metadata.properties, table=table.name)
-    return bring_forward(metadata.properties, reversed(moves), table=str(table.name))
+    return redo_moves(metadata.properties, reversed(moves), table=str(table.name))
 
 
 def _listed(metadata: TableMetadata, name: str, ref: SnapshotRef) -> Ref:

@@ -23,7 +23,7 @@ from headrace.registry import CommitRecord
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import record_main
-from headrace.tables.history.property_log import SEALED, known_moves, take_back
+from headrace.tables.history.property_log import SEALED, known_moves, undo_moves
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 
@@ -74,7 +74,7 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
     head = branch_of(metadata, MAIN_BRANCH, table=table.name)
     to_id = resolve(metadata, to, table=table.name)
     lost = _path(table, metadata, head.snapshot_id, to_id)
-    properties = _taken_back(table, metadata, lost)
+    properties = _properties_before(table, metadata, lost)
     gone = {commit.snapshot_id for commit in lost}
     return RollbackPlan(
         table=table.name,
@@ -114,7 +114,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
         to_id = resolve(metadata, plan.to_id, table=table.name)
         lost = _path(table, metadata, head.snapshot_id, to_id)
         found[:] = [lost]
-        properties = _taken_back(table, metadata, lost)
+        properties = _properties_before(table, metadata, lost)
         # before the swap: a crash between the two must not leave builds recorded whose rows are
         # gone; if the swap then fails, the next record of `main` corrects the marks
         table.lake.registry.move_main(str(table.name), lost=[each.snapshot_id for each in lost])
@@ -137,11 +137,11 @@ def _path(
     return path
 
 
-def _taken_back(
+def _properties_before(
     table: LakeTable, metadata: TableMetadata, lost: Sequence[CommitRecord]
 ) -> dict[str, str | None]:
     moves = known_moves(lost, properties=metadata.properties, table=table.name)
-    return take_back(metadata.properties, moves, table=str(table.name))
+    return undo_moves(metadata.properties, moves, table=str(table.name))
 
 
 def _rows(table: LakeTable, loaded: Table, snapshot_id: int) -> int:

@@ -96,13 +96,13 @@ def test_schemas_that_nothing_was_written_with_go_and_everything_reads_as_before
     metadata = table.iceberg().metadata
     assert len(metadata.schemas) > SCHEMAS_FINE + 2
     then = table.at(tag="first")
-    before = (then.to_arrow(), then.in_schema_then().schema, table.head().to_arrow())
+    before = (then.to_arrow(), then.in_schema_at_commit().schema, table.head().to_arrow())
     done = apply_limits(table)
     assert done.schema_bytes > 0
     kept = table.iceberg().metadata.schemas
     assert len(kept) == 2  # of the tagged snapshot, and the current one
     then = table.at(tag="first")
-    assert (then.to_arrow(), then.in_schema_then().schema, table.head().to_arrow()) == before
+    assert (then.to_arrow(), then.in_schema_at_commit().schema, table.head().to_arrow()) == before
     assert not apply_limits(table)
     wide(lake, 40)
     append(table, 3)

@@ -94,7 +94,7 @@ def test_a_column_dropped_and_added_again_never_shows_the_old_values(lake: Lake,
     assert read == expected
     (tagged,) = table.at(tag="before").to_arrow().to_pylist()
     assert tagged == expected
-    (then,) = table.at(tag="before").in_schema_then().to_arrow().to_pylist()
+    (then,) = table.at(tag="before").in_schema_at_commit().to_arrow().to_pylist()
     assert then == row
 
 

@@ -6,7 +6,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     AlreadyPublishedError,
-    PickRefusedError,
+    CherryPickRefusedError,
     SnapshotNotFoundError,
 )
 from headrace.tables.commits import operations
@@ -71,11 +71,11 @@ def test_only_appends_without_offsets_are_picked(lake: Lake) -> None:
     good = take(table, 2)
     taken = take(table, 5)
     apply_rollback(table, plan_rollback(table, good.snapshot_id))
-    with pytest.raises(PickRefusedError, match="source offsets"):
+    with pytest.raises(CherryPickRefusedError, match="source offsets"):
         cherry_pick(table, taken.snapshot_id)
     refs.create_branch(table, "trial")
     cleared = operations.overwrite(table, [], provenance=Provenance(), branch="trial")
-    with pytest.raises(PickRefusedError, match="only appends"):
+    with pytest.raises(CherryPickRefusedError, match="only appends"):
         cherry_pick(table, cleared.snapshot_id)
     with pytest.raises(SnapshotNotFoundError):
         cherry_pick(table, 42)

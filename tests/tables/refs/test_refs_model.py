@@ -23,8 +23,8 @@ from headrace.config import Settings
 from headrace.errors import (
     AlreadyPublishedError,
     BranchDivergedError,
+    CherryPickRefusedError,
     NotAnAncestorError,
-    PickRefusedError,
     SnapshotNotFoundError,
 )
 from headrace.maintenance.compaction.compact import compact
@@ -220,7 +220,7 @@ class RefsMachine(RuleBasedStateMachine):
             with pytest.raises(AlreadyPublishedError):
                 cherry_pick(self.table, picked.id, branch=branch)
         elif not picked.appends or picked.fenced:
-            with pytest.raises(PickRefusedError):
+            with pytest.raises(CherryPickRefusedError):
                 cherry_pick(self.table, picked.id, branch=branch)
         else:
             done = cherry_pick(self.table, picked.id, branch=branch)
