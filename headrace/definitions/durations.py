@@ -1,4 +1,4 @@
-"""Durations as people write them: `0s`, `30m`, `24h`, `7d`, `1h30m`."""
+"""Parse and format durations such as `0s`, `30m`, `24h`, `7d` and `1h30m`."""
 
 import re
 from datetime import timedelta

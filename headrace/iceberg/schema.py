@@ -38,7 +38,7 @@ def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
 
 
 def is_wider(old: pa.DataType, new: pa.DataType) -> bool:
-    """Whether every value of `old` is one of `new`, by the widenings that tables know."""
+    """Whether `new` is a widening of `old` that Iceberg allows."""
     if pa.types.is_decimal(old) and pa.types.is_decimal(new):
         return old.scale == new.scale and new.precision >= old.precision
     return (old, new) in {(pa.int32(), pa.int64()), (pa.float32(), pa.float64())}

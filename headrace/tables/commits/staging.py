@@ -66,7 +66,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     """Write the manifests of one attempt based on `current`; nothing is visible yet.
 
     Raises:
-        StorageError: If there is no room for a file; those of this attempt are removed.
+        StorageError: If the disk is too full for a file; the files of this attempt are removed.
         LakeError: If the change no longer fits `current`; see its guard.
 
     """
