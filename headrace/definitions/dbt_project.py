@@ -6,7 +6,6 @@ from typing import Any
 
 import yaml
 
-import headrace
 from headrace.config import Settings
 
 _FILE = "dbt_project.yml"
@@ -15,7 +14,7 @@ _FILE = "dbt_project.yml"
 def project_places(settings: Settings) -> tuple[Path, ...]:
     """List the folders where a lake's dbt project may be, in order of precedence."""
     given = os.environ.get("HEADRACE_DBT_PROJECT")
-    checkout = Path(headrace.__file__).parents[1] / "dbt_project"
+    checkout = Path(__file__).parents[2] / "dbt_project"
     return (Path(given),) if given else (settings.root / "dbt_project", checkout)
 
 
