@@ -1,7 +1,8 @@
 """Stage one attempt at a commit on the newest metadata: its manifests, snapshot and updates."""
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from pyiceberg.io import FileIO
@@ -82,18 +83,10 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     properties = _checked_properties(str(table.name), metadata, change)
     parent = _parent(table, metadata, change.branch)
     builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
-    try:
-        rewritten = _rewrite(table, current, change, parent, builder)
-        location = builder.write_list(
-            rewritten.manifests, parent_id=parent.snapshot_id if parent else None
-        )
-    except BaseException as error:
-        remove_all(current.io, builder.written)
-        if isinstance(error, OSError):
-            folder = metadata_folder(metadata.location, metadata.properties)
-            raise StorageError.of(folder, error) from error
-        raise
     parent_id = parent.snapshot_id if parent else None
+    with _removing_on_failure(current, builder):
+        rewritten = _rewrite(table, current, change, parent, builder)
+        location = builder.write_list(rewritten.manifests, parent_id=parent_id)
     snapshot = Snapshot.model_validate(
         {
             "snapshot-id": snapshot_id,
@@ -120,9 +113,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
     now_ms = clock.now_ms()
-    over = [name for name in lapsed(metadata, now_ms) if name != change.branch]
-    if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
-        over = [name for name in over if name.startswith(LEASE_PREFIX)]
+    over = _lapsed_refs(table, metadata, branch=change.branch, now_ms=now_ms)
     updates.extend(drop_ref(name) for name in over)
     updates.extend(_expiry(table, current, now_ms=now_ms))
     return Staged(
@@ -138,6 +129,29 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         removed=rewritten.removed,
         written=tuple(builder.written),
     )
+
+
+@contextlib.contextmanager
+def _removing_on_failure(current: Table, builder: ManifestSet) -> Generator[None]:
+    """Remove the manifests of an attempt that cannot be staged, and name what a full disk raises."""
+    try:
+        yield
+    except BaseException as error:
+        remove_all(current.io, builder.written)
+        if isinstance(error, OSError):
+            folder = metadata_folder(current.metadata.location, current.metadata.properties)
+            raise StorageError.of(folder, error) from error
+        raise
+
+
+def _lapsed_refs(
+    table: LakeTable, metadata: TableMetadata, *, branch: str, now_ms: int
+) -> list[str]:
+    """Name the refs that this commit drops because their time is over."""
+    over = [name for name in lapsed(metadata, now_ms) if name != branch]
+    if table.lake.foreign or not collects_garbage(metadata.properties):  # but our leases are ours
+        over = [name for name in over if name.startswith(LEASE_PREFIX)]
+    return over
 
 
 def _moved_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> SetSnapshotRefUpdate:
