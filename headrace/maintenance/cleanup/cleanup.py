@@ -18,11 +18,10 @@ from headrace.errors import (
 from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
 from headrace.maintenance.cleanup import orphans
+from headrace.maintenance.cleanup.known_tables import KnownTable, known_tables
 from headrace.maintenance.cleanup.listing import Listing, is_within, list_files
 from headrace.maintenance.cleanup.reachable import (
-    KnownTable,
     Walk,
-    known_tables,
     mark_table,
     mark_versions,
 )

@@ -9,16 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from pyiceberg.io import FileIO
 
 from headrace.errors import CorruptFileError
+from headrace.maintenance.cleanup.known_tables import KnownTable
 from headrace.storage.checksums import checking
 from headrace.storage.folders import Folders
-
-if TYPE_CHECKING:
-    from headrace.maintenance.cleanup.reachable import KnownTable
 
 _UUID = re.compile(rb'"table-uuid"\s*:\s*"([0-9a-fA-F-]{36})"')
 _UPDATED = re.compile(rb'"last-updated-ms"\s*:\s*(\d+)')
@@ -53,7 +51,7 @@ class Lineage:
     sequence: int
 
     @classmethod
-    def of(cls, table: "KnownTable", *, beside: Optional["Lineage"]) -> "Lineage":
+    def of(cls, table: KnownTable, *, beside: Optional["Lineage"]) -> "Lineage":
         """Read the versions from a table's current metadata, `beside` those of another entry."""
         metadata = table.metadata
         current = name_of(table.metadata_location)
