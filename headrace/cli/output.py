@@ -17,7 +17,7 @@ import typer
 from headrace.errors import Remedy, advised
 
 _KIB = 1024
-_FORMAT, _CATALOG = "headrace.output", "headrace.catalog"  # keys of click's `Context.meta`
+_FORMAT, _CATALOG = f"{__name__}.format", f"{__name__}.catalog"  # keys of click's `Context.meta`
 
 
 class Format(StrEnum):

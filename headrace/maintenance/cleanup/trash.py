@@ -25,9 +25,8 @@ from headrace.errors import (
 )
 from headrace.iceberg.standard_properties import collects_garbage
 from headrace.identifiers import TableName
-from headrace.maintenance.cleanup.listing import TRASH
 from headrace.maintenance.cleanup.known_tables import known_tables
-from headrace.maintenance.cleanup.reachable import 
+from headrace.maintenance.cleanup.listing import TRASH
 from headrace.storage.folders import Folders, Kind
 from headrace.storage.open import folders_of
 from headrace.tables.lake import LakeTable
