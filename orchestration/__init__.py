@@ -1,5 +1,5 @@
-"""Dagster only: the asset graph of a lake, read from its declarations.
+"""The Dagster shell: the asset graph of a lake, generated from its declarations.
 
-Bodies are thin: open the lake, call one library function, report metadata. `defs` holds what
-Dagster loads, one folder per room of the library; `lib` holds the glue they share.
+Asset bodies are thin: open the lake, call one library function, report metadata. `defs` contains
+what Dagster loads, one folder per library package; `lib` contains shared code.
 """

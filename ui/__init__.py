@@ -1,4 +1,4 @@
-"""The pages people look at: Streamlit only, and only `data` calls headrace.
+"""The web pages: Streamlit only, and only `data` calls headrace.
 
-Here: pages, charts and their wording. Not here: anything a page would have to compute from a lake.
+Pages, charts and their wording belong here. Computation on a lake belongs in the library.
 """

@@ -1,4 +1,4 @@
-"""ECharts options: facts in, plain dictionaries out; the theme gives the colors."""
+"""Build ECharts options from facts, as plain dictionaries; colors come from the theme."""
 
 from collections.abc import Collection, Sequence
 from html import escape
@@ -12,7 +12,7 @@ from ui.wording import size, snapshot
 Option = dict[str, Any]
 
 _KINDS: tuple[NodeKind, ...] = get_args(NodeKind)  # in the order of the theme's colors
-_LEGEND: tuple[NodeKind, ...] = (  # in the order of the river
+_LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
     "source",
     "raw",
     "dead letters",
@@ -25,11 +25,11 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the river
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
 _WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
-_BEHIND_COLOR = "#D9822B"  # reads on light and dark; the theme has no color for links
+_BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
 
 
 def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:
-    """Draw how many files there are of each size, up to the size compaction aims at."""
+    """Draw a histogram of file sizes that marks the target size of compaction."""
     edges = [0, _BIN_FIRST_BYTES]
     while edges[-1] <= max(target_bytes, *file_bytes):
         edges.append(edges[-1] * _BIN_STEP)
@@ -65,7 +65,7 @@ def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:
 
 
 def partition_files(partitions: Sequence[PartitionFacts], *, newest: int = 60) -> Option:
-    """Draw files and rows of the newest partitions, one bar each."""
+    """Draw the file and row counts of the newest partitions, one bar each."""
     shown = sorted(partitions, key=lambda each: each.partition)[-newest:]
     names = [each.partition for each in shown]
     return {
@@ -114,14 +114,14 @@ def rows_by_day(version: VersionFacts) -> Option:
 
 
 def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
-    """Draw the graph from left to right; what the selected node is part of stands out.
+    """Draw the graph from left to right; all that is up- and downstream of `selected` stands out.
 
-    The n-th entry of the series' data is the n-th node of `graph`, which is how a click is read.
+    The n-th entry of the series' data is the n-th node of `graph`; click handling relies on it.
     """
-    text = "#E6EDF2" if dark else "#16212B"  # inside markup a label does not get the theme's color
+    text = "#E6EDF2" if dark else "#16212B"  # labels with markup do not inherit the theme's color
     lit: Collection[str] = graph.river(selected) if selected else [n.id for n in graph.nodes]
     laid = layout(graph)
-    # the drawing keeps its proportions, so it is laid out for the width a page usually has
+    # ECharts keeps the aspect ratio, so the layout assumes the usual width of a page
     column_px = max(_COLUMN_PX_MIN, _WIDTH_PX / max(laid.columns - 1, 1))
     place = {
         name: (column * column_px, row * _ROW_PX) for name, (column, row) in laid.places.items()
@@ -208,22 +208,22 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
 
 
 def lineage_height_px(graph: Graph) -> int:
-    """Give the graph the height its longest column needs."""
+    """Return the height in pixels that the longest column of the graph needs."""
     return 130 + _ROW_PX * layout(graph).rows
 
 
 def _curveness(start: tuple[float, float], end: tuple[float, float], *, bend_px: float) -> float:
-    """Say how much an arrow bends so that its middle is `bend_px` below the straight line."""
+    """Return the curveness that puts the middle of an arrow `bend_px` below the straight line."""
     run_px = end[0] - start[0]
     return -2 * bend_px / run_px if run_px else 0.2
 
 
 def _label(name: str) -> str:
-    # ECharts reads braces as markup; a source pattern may hold them
+    # ECharts reads braces as markup, and a source pattern may contain them
     return name.replace("{", "(").replace("}", ")")
 
 
 def _arrow_text(arrow: Arrow) -> str:
     is_file = arrow.snapshot_id is None
     read = "files of the data folder" if is_file else f"read {snapshot(arrow.snapshot_id)}"
-    return f"{read}, {arrow.lag} not taken in" if arrow.behind else read
+    return f"{read}, behind by {arrow.lag}" if arrow.behind else read

@@ -1,7 +1,7 @@
-"""Everything pages read from the lake: the only module here that calls headrace.
+"""Read the facts that pages show; the only module of `ui` that calls headrace.
 
-Answers are plain records. What depends on a table's content is cached by its metadata location, so
-it is computed once per commit; what looks at the whole lake is cached for `FRESH_S` seconds.
+Results are plain records. Results that depend on one table are cached by its metadata location, so
+they are computed once per commit; results about the whole lake are cached for `FRESH_S` seconds.
 """
 
 import datetime as dt
@@ -67,7 +67,7 @@ _TABLES_MAX = 1_000
 
 
 def lake_facts() -> LakeFacts:
-    """Read the state of the whole lake; empty, and nothing is created, if there is none yet.
+    """Read the state of the whole lake; if there is no lake, return empty facts and create nothing.
 
     Raises:
         LakeError: If the settings or the lake cannot be read.
@@ -81,7 +81,7 @@ def table_detail(facts: TableFacts) -> TableDetail:
     """Read the snapshots, files and schema of one table.
 
     Raises:
-        TableNotFoundError: If it is gone.
+        TableNotFoundError: If the table no longer exists.
 
     """
     settings = Settings.load()
@@ -136,7 +136,7 @@ def _stream(
     )
     try:
         found = status(lake, stream)
-    except LakeError:  # its table cannot be read, which is a fact of its own
+    except LakeError:  # its table cannot be read, which is reported separately
         return facts
     return replace(
         facts,
@@ -149,7 +149,7 @@ def _stream(
 
 
 def _state(table: LakeTable) -> TableState:
-    """Read a table's state; what a clean-up found changes without a commit of the table."""
+    """Read a table's state; clean-up results are read every time: they change without a commit."""
     known = _state_at(table, metadata_location=table.head().metadata_location)
     measures = table.lake.registry.measures(str(table.name))
     return replace(
@@ -229,7 +229,7 @@ def _dead_letters(lake: OpenLake) -> Mapping[str, Mapping[str, int]] | None:
     try:
         head = lake.table(dead_letters.TABLE).head()
         return _dead_letters_at(head, metadata_location=head.metadata_location)
-    except LakeError:  # the table is shown among those that cannot be read
+    except LakeError:  # the table is listed as unreadable
         return None
 
 
@@ -269,7 +269,7 @@ def _behind(
         return 0
     try:
         return len(changes(lake.table(source), since=since).operations)
-    except LakeError:  # expired beyond the log, or the table cannot be read
+    except LakeError:  # expired and not in the commit log, or the table is unreadable
         return None
 
 
@@ -289,7 +289,7 @@ def _online(
             return ()
         with store:
             found = [store.freshness(view) for view in store.views()]
-    except LakeError as error:  # the tables are there all the same
+    except LakeError as error:  # the tables remain readable
         return _unreadable(ONLINE_STORE, error)
     return tuple(
         OnlineView(
@@ -344,15 +344,15 @@ def _version(lock: Lockfile) -> VersionFacts:
 
 
 def _roles(lock: Lockfile) -> dict[str, str]:
-    """Suggest what a model takes each column as: counts and rates are dense, ids are sparse.
+    """Suggest the model input role of each column: counts and rates are dense, ids are sparse.
 
-    Only entity keys and feature columns: what else an exposure carries says how it came about, as
-    the logging policy's probability does, and a new policy has no such value when it serves.
+    Only entity keys and feature columns get a role. Other exposure columns, such as the logging
+    policy's probability, describe how the exposure came about and do not exist at serving time.
     """
     try:
         recipe = Recipe.from_json(json.dumps(lock.definition))
     except (KeyError, TypeError, ValueError):
-        return {}  # published by a version of headrace that wrote recipes differently
+        return {}  # published by a version of headrace with another recipe format
     features = [name for feature in recipe.features for _, name in feature.columns]
     roles: dict[str, str] = {}
     for name in (*recipe.entities, *features):
@@ -386,7 +386,7 @@ def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> 
 
 
 def _snapshots(table: LakeTable, *, tagged: Mapping[str, int]) -> tuple[SnapshotFacts, ...]:
-    """List the latest commits: what the registry recorded, and what only the table knows."""
+    """List the latest commits: those in the registry, and those that only the table records."""
     loaded = table.iceberg()
     alive = {snapshot.snapshot_id: snapshot for snapshot in loaded.metadata.snapshots}
     found = {

@@ -1,4 +1,4 @@
-"""How two versions of one dataset differ, as far as their lockfiles say."""
+"""Compare two versions of one dataset by their lockfiles."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ui.wording import count
 
 @dataclass(frozen=True, kw_only=True)
 class DayDifference:
-    """One day that is not the same in both; a side that lacks it has no rows."""
+    """One day that differs; the row count is None on the side that lacks the day."""
 
     day: dt.date
     change: str
@@ -20,14 +20,14 @@ class DayDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The days that differ, and whether the definition does."""
+    """The days that differ, and a one-line summary."""
 
     days: tuple[DayDifference, ...]
     summary: str
 
 
 def difference(before: VersionFacts, after: VersionFacts) -> Difference:
-    """Compare day by day: content hashes say whether, inputs and definition say why."""
+    """Compare day by day: content hashes show what differs, inputs and definition show why."""
     first = {day.day: day for day in before.days}
     second = {day.day: day for day in after.days}
     redefined = before.code != after.code

@@ -1,4 +1,4 @@
-"""What a page knows about a lake, as plain records: no handle, no connection, safe to cache."""
+"""The facts that pages show, as plain records without handles or connections, safe to cache."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NodeKind = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class HealthPart:
-    """One part of a table's health: points it costs, what was found, what fixing gains."""
+    """One part of a table's health: the finding, the points it costs and the gain of fixing it."""
 
     name: str
     finding: str
@@ -25,7 +25,7 @@ class HealthPart:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueItem:
-    """One thing that maintenance would do next; `place` counts from 1 through the whole lake."""
+    """One planned maintenance action; `place` counts from 1 over the queue of the whole lake."""
 
     place: int
     table: str
@@ -38,7 +38,7 @@ class QueueItem:
 
 @dataclass(frozen=True, kw_only=True)
 class WaitingItem:
-    """One thing that maintenance leaves for later, why, and until when at most."""
+    """One maintenance action that is not due yet; it is considered again at `until` or earlier."""
 
     table: str
     partition: str
@@ -50,7 +50,7 @@ class WaitingItem:
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts:
-    """One table at its newest snapshot."""
+    """One table at its current snapshot."""
 
     name: str
     snapshot_id: int | None
@@ -67,17 +67,18 @@ class TableFacts:
 
     @property
     def worst(self) -> HealthPart | None:
-        """The part that costs most, if any costs anything."""
+        """The part with the highest penalty; None if no part has one."""
         return self.parts[0] if self.parts and self.parts[0].penalty else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamFacts:
-    """One declared stream: where its records come from and what became of those not taken.
+    """One declared stream: its source, its dead letters by reason, and its fields.
 
-    `waiting` counts source files that are not taken, or not to their end, and `missing` says why there
-    is none at all. `undeclared` counts records by the fields they have and nobody declared,
-    `misspelt` says which of these may be meant to be which declared one; no record has the `absent`.
+    `waiting` counts source files that are not ingested, or only in part; `missing` says why there
+    are no source files at all. `undeclared` counts records per field that the contract does not
+    declare, `misspelt` maps such a field to the declared one that it probably means, and `absent`
+    lists declared fields that no record has.
     """
 
     name: str
@@ -96,8 +97,8 @@ class StreamFacts:
 class EdgeFacts:
     """`target` at `target_snapshot_id` was computed from `source` at `source_snapshot_id`.
 
-    `behind` counts commits of the source that the target has not taken in, compactions aside; None
-    if the source no longer knows that snapshot.
+    `behind` counts newer commits of the source, compactions excluded; None if the source no longer
+    has that snapshot.
     """
 
     source: str
@@ -121,7 +122,7 @@ class OnlineView:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRows:
-    """Samples of one label by state and sign of the value."""
+    """Number of samples of one label, state and sign of the value."""
 
     label: str
     state: str
@@ -141,7 +142,7 @@ class DayFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PinFacts:
-    """A tag that keeps one snapshot alive for a version."""
+    """A tag that keeps one snapshot from expiring, for a dataset version."""
 
     table: str
     snapshot_id: int
@@ -150,7 +151,7 @@ class PinFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionFacts:
-    """One published dataset version, as its lockfile says."""
+    """One published dataset version, from its lockfile."""
 
     name: str
     version: int
@@ -176,13 +177,13 @@ class VersionFacts:
 
     @property
     def title(self) -> str:
-        """How people name it: `ctr v1`."""
+        """Its display name: `ctr v1`."""
         return f"{self.name} v{self.version}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SnapshotFacts:
-    """One commit of a table, alive or expired."""
+    """One commit of a table; `alive` is False once its snapshot expired."""
 
     snapshot_id: int
     committed_at: dt.datetime
@@ -199,7 +200,7 @@ class SnapshotFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionFacts:
-    """The live files of one partition, by size in bytes."""
+    """The current files of one partition, as sizes in bytes."""
 
     partition: str
     rows: int
@@ -217,7 +218,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TableDetail:
-    """Everything the page of one table shows beyond its facts."""
+    """Details that only the page of one table shows."""
 
     partition_by: tuple[str, ...]
     target_bytes: int
@@ -229,9 +230,9 @@ class TableDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableFacts:
-    """A table or store of which nothing can be shown: what is wrong, and what to do about it.
+    """A table or store that cannot be read; `text` gives the error and its remedy.
 
-    `text` says both; `command` is the first command of the advice, or empty.
+    `command` is the first command of the remedy, or empty.
     """
 
     name: str
@@ -242,7 +243,7 @@ class UnreadableFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedCheck:
-    """A check that failed when it last ran; `subject` is a table, or a dataset as `datasets.ctr`."""
+    """A check whose latest run failed; `subject` is a table or a dataset (`datasets.ctr`)."""
 
     subject: str
     check: str
@@ -251,11 +252,11 @@ class FailedCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class LakeFacts:
-    """The whole lake at one moment; empty when nothing was ever written.
+    """The whole lake at one moment; falsy if nothing was ever written.
 
-    `letters` counts dead letters by stream and error code, those of streams that are no longer
-    declared too; None if they cannot be read. `unreadable` are tables, `no_online` says that the
-    online store is there and cannot be read.
+    `letters` counts dead letters by stream and error code, including streams that are no longer
+    declared; None if they cannot be read. `unreadable` lists tables; `no_online` is set if the
+    online store exists but cannot be read.
     """
 
     tables: tuple[TableFacts, ...] = ()
@@ -276,18 +277,18 @@ class LakeFacts:
 
     @property
     def dead_letters(self) -> int | None:
-        """Records that could not become rows, of all streams; None if that cannot be read."""
+        """Number of dead letters of all streams; None if they cannot be read."""
         if self.letters is None:
             return None
         return sum(rows for reasons in self.letters.values() for rows in reasons.values())
 
     @property
     def watermark(self) -> dt.datetime | None:
-        """Up to when every stream that says so is complete."""
+        """The oldest watermark of all streams that have one."""
         streams = {stream.table for stream in self.streams}
         found = [each.watermark for each in self.tables if each.name in streams and each.watermark]
         return min(found, default=None)
 
     def table(self, name: str) -> TableFacts | None:
-        """Find a table by name."""
+        """Find a table by name; None if there is no such table."""
         return next((table for table in self.tables if table.name == name), None)

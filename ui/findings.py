@@ -1,4 +1,4 @@
-"""What in a lake needs a person: pure rules over its facts, worst first."""
+"""Find what needs attention in a lake: pure rules over its facts, errors first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ SCORE_FAIR = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is not as it should be; `table` is where to look, `remedy` a command."""
+    """One problem; `remedy` is the command that addresses it, `table` the table page to open."""
 
     severity: Severity
     subject: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def findings(lake: LakeFacts) -> tuple[Finding, ...]:
-    """Apply every rule; errors before warnings, otherwise in the order of the rules."""
+    """Apply every rule; errors come before warnings, otherwise the order of the rules is kept."""
     found = (
         *_declarations(lake),
         *_unreadable(lake),
@@ -41,7 +41,7 @@ def findings(lake: LakeFacts) -> tuple[Finding, ...]:
 
 
 def severity_of(table: TableFacts) -> Severity | None:
-    """Judge a table by its score."""
+    """Derive the severity of a table from its health score; None if it is healthy."""
     if table.score < SCORE_BAD:
         return "error"
     return "warning" if table.score < SCORE_FAIR else None
@@ -65,7 +65,7 @@ def _checks(lake: LakeFacts) -> Iterator[Finding]:
         yield Finding(
             severity="error",
             subject=each.subject,
-            text=f"`{each.check}` failed at {moment(each.at)}; its run in Dagster says why",
+            text=f"check `{each.check}` failed at {moment(each.at)} UTC; see its run in Dagster",
             remedy="make dagster",
         )
 
@@ -77,7 +77,7 @@ def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
         yield Finding(
             severity="warning",
             subject=tables.get(stream, f"stream {stream}"),
-            text=f"{count(sum(counts.values()), 'record')} could not be taken: {reasons}",
+            text=f"{count(sum(counts.values()), 'record')} rejected: {reasons}",
             table=DEAD_LETTERS,
         )
 
@@ -95,7 +95,7 @@ def _waiting(lake: LakeFacts) -> Iterator[Finding]:
             yield Finding(
                 severity="warning",
                 subject=stream.table,
-                text=f"{count(stream.waiting, 'file')} of `{stream.source}` not taken yet",
+                text=f"{count(stream.waiting, 'file')} of `{stream.source}` not ingested yet",
                 remedy=f"headrace ingest run {stream.name}",
             )
 
@@ -108,7 +108,7 @@ def _fields(lake: LakeFacts) -> Iterator[Finding]:
             yield Finding(
                 severity="warning",
                 subject=stream.table,
-                text=f"nobody declared `{name}`, seen in {records}; is `{meant}` meant?",
+                text=f"undeclared field `{name}` in {records}; did you mean `{meant}`?",
                 remedy=status,
             )
         if stream.absent:
@@ -130,7 +130,7 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
         yield Finding(
             severity=severity,
             subject=table.name,
-            text=f"{worst.finding}; fixing it gains {worst.gain}",
+            text=f"{worst.finding}; expected gain: {worst.gain}",
             remedy=f"headrace tables compact {table.name} --apply"
             if compacts
             else f"headrace maintain {table.name}",
@@ -140,11 +140,11 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
 
 def _behind(lake: LakeFacts) -> Iterator[Finding]:
     for edge in lake.edges:
-        if edge.behind and lake.table(edge.target):  # a dropped table stays on record
+        if edge.behind and lake.table(edge.target):  # the registry keeps edges of dropped tables
             yield Finding(
                 severity="warning",
                 subject=edge.target,
-                text=f"{count(edge.behind, 'newer commit')} of {edge.source} not taken in yet",
+                text=f"behind {edge.source} by {count(edge.behind, 'commit')}",
                 table=edge.target,
             )
 
@@ -155,6 +155,6 @@ def _online(lake: LakeFacts) -> Iterator[Finding]:
             yield Finding(
                 severity="warning",
                 subject=ONLINE_STORE,
-                text=f"{count(view.behind, 'newer commit')} of {view.view} not published yet",
+                text=f"behind {view.view} by {count(view.behind, 'commit')}",
                 table=view.view,
             )

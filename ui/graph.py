@@ -1,4 +1,4 @@
-"""The lineage graph and where its nodes stand: pure functions of a lake's facts."""
+"""The lineage graph and its layout: pure functions of a lake's facts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ _KIND_OF_NAMESPACE: Mapping[str, NodeKind] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """Something data passes through; `id` is its name and unique."""
+    """A source, table, dataset or store; `id` is its unique name."""
 
     id: str
     kind: NodeKind
@@ -31,9 +31,9 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """Data went from `source`, at `snapshot_id` if it is a table, to `target`.
+    """`target` was computed from `source`, at `snapshot_id` if the source is a table.
 
-    `behind` counts what the target has not taken in, in units of `of`; None if that is not known. A
+    `behind` counts, in units of `of`, what the target has not consumed yet; None if unknown. A
     pinned target stays at its snapshot on purpose.
     """
 
@@ -46,7 +46,7 @@ class Arrow:
 
     @property
     def lag(self) -> str:
-        """Say how far the target is behind, in words; `—` if that is not known."""
+        """Format how far the target is behind; `—` if unknown."""
         if self.pinned:
             return "pinned"
         if self.behind is None:
@@ -56,13 +56,13 @@ class Arrow:
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """Nodes by name and the arrows between them."""
+    """Nodes, ordered by name, and the arrows between them."""
 
     nodes: tuple[Node, ...]
     arrows: tuple[Arrow, ...]
 
     def node(self, name: str) -> Node | None:
-        """Find a node."""
+        """Find a node by name."""
         return next((node for node in self.nodes if node.id == name), None)
 
     def inputs(self, name: str) -> tuple[Arrow, ...]:
@@ -93,9 +93,9 @@ class Graph:
 
 
 def graph_of(lake: LakeFacts) -> Graph:
-    """Build the graph from what was recorded: inputs of commits, pins, published views.
+    """Build the graph from recorded facts: inputs of commits, pins, published views.
 
-    Only a stream's source comes from its declaration, and only once its table is there.
+    The source of a stream comes from its declaration, and appears once its table exists.
     """
     nodes = {
         table.name: Node(id=table.name, kind=_kind(table.name), detail=count(table.rows, "row"))
@@ -117,7 +117,7 @@ def graph_of(lake: LakeFacts) -> Graph:
             if stream.dead_letters and DEAD_LETTERS in nodes:
                 arrows.append(Arrow(source=stream.source, target=DEAD_LETTERS))
     for edge in lake.edges:
-        for name in (edge.source, edge.target):  # a dropped table still has a history
+        for name in (edge.source, edge.target):  # a dropped table still has recorded lineage
             nodes.setdefault(name, Node(id=name, kind=_kind(name), detail="dropped"))
         arrows.append(
             Arrow(
@@ -159,10 +159,10 @@ def graph_of(lake: LakeFacts) -> Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where things stand: columns from 0, rows around 0; both may be fractions of a step.
+    """Positions of nodes: columns count from 0, rows are centered on 0 and may be fractions.
 
-    `bends` says by how many rows an arrow that jumps over columns leaves its straight line, so that
-    it passes between the nodes there.
+    `bends` gives, for each arrow that skips columns, the number of rows by which it leaves the
+    straight line to pass between the nodes of those columns.
     """
 
     places: Mapping[str, tuple[int, float]]
@@ -172,10 +172,10 @@ class Layout:
 
 
 def layout(graph: Graph) -> Layout:
-    """Put nodes into columns, every arrow pointing right, few crossings; stable for one graph.
+    """Put nodes into columns so that arrows point right and rarely cross; deterministic.
 
-    An arrow that jumps over columns keeps a free place in each. A cycle, which recorded facts can
-    form when tables feed each other over time, is cut where it is met first.
+    An arrow that skips columns reserves a slot in each. A cycle, which recorded facts can form when
+    tables feed each other over time, is cut at the first arrow that closes it.
     """
     depth = _depths(graph)
     into: dict[_Slot, list[_Slot]] = defaultdict(list)

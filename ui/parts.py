@@ -1,4 +1,4 @@
-"""Pieces several pages share."""
+"""Components shared by several pages."""
 
 import datetime as dt
 from collections.abc import Collection, Sequence
@@ -10,22 +10,22 @@ from ui.wording import count
 
 
 def now() -> dt.datetime:
-    """Return this moment, in UTC."""
+    """Return the current time in UTC."""
     return dt.datetime.now(dt.UTC)
 
 
 def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
-    """End the page with what to do next if the lake holds nothing yet."""
+    """Stop the page with instructions if the lake is still empty."""
     if lake:
         return
     with st.container(border=True):
         st.subheader(f"No {what} yet", icon=":material/water:")
         st.markdown(
-            "Nothing has flowed into this lake. The demo takes real logs all the way to a trained "
-            "model, on this machine, with nothing to start first:"
+            "This lake is empty. The demo runs the whole pipeline on this machine, from real logs "
+            "to a trained model, and needs no service:"
         )
         st.code("make demo", language="bash")
-        st.markdown("Or declare your own streams in `lake/streams/` and take them in:")
+        st.markdown("Or declare your own streams in `lake/streams/` and ingest them:")
         st.code("headrace check\nheadrace ingest run", language="bash")
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
@@ -33,14 +33,14 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
 
 
 def say_if_gone(parameter: str, names: Collection[str]) -> None:
-    """Warn if the address asks for something that is not there; call it before its selectbox.
+    """Warn if the URL names something that does not exist; call it before its selectbox.
 
-    A selectbox that is bound to the parameter drops such a value without a word, and whoever opened
-    the link would read something else.
+    A selectbox bound to the parameter drops an unknown value silently, so that the reader of an old
+    link would see something else without notice.
     """
     asked = st.query_params.get(parameter)
     if asked and asked not in names:
-        shown = "showing another one" if names else "there is none"
+        shown = f"showing another {parameter}" if names else f"there are no {parameter}s yet"
         st.warning(
             f"There is no {parameter} `{asked.replace('`', '')}`; {shown}",
             icon=":material/search_off:",
@@ -48,7 +48,7 @@ def say_if_gone(parameter: str, names: Collection[str]) -> None:
 
 
 def unreadable(lake: LakeFacts) -> None:
-    """Show a card for each table that cannot be read, with what to do about it."""
+    """Show a card for each table that cannot be read, with the error and its remedy."""
     for each in lake.unreadable:
         with st.container(border=True):
             st.subheader(f"{each.name} cannot be read", icon=":material/broken_image:")
@@ -58,67 +58,77 @@ def unreadable(lake: LakeFacts) -> None:
 def queue(
     items: Sequence[QueueItem], waiting: Sequence[WaitingItem], *, table: str, places: int
 ) -> None:
-    """Show what maintenance would do to a table, in order and why, and what it leaves for later."""
+    """Show the planned maintenance of a table, in order and with reasons, and what is not due yet.
+
+    Args:
+        items: Planned actions of the table.
+        waiting: Actions of the table that are not due yet.
+        table: Its name.
+        places: Number of planned actions in the whole lake.
+
+    """
     if items:
         st.caption(
-            f"What gains most for each byte rewritten is first, of {count(places, 'action')} "
-            "in the whole lake. No row changes, and no file is deleted."
+            f"Ordered by gain per byte rewritten, among {count(places, 'action')} in the whole "
+            "lake. Maintenance changes no rows and deletes no files."
         )
         st.dataframe(
             [
                 {
-                    "place": each.place,
+                    "rank": each.place,
                     "action": each.action,
                     "partition": each.partition or "—",
-                    "because": each.reason,
-                    "gains": each.gain,
+                    "reason": each.reason,
+                    "gain": each.gain,
                     "rewrites": each.cost_bytes,
                 }
                 for each in items
             ],
             hide_index=True,
             column_config={
-                "place": st.column_config.NumberColumn(
-                    width=60, help="In the queue of the whole lake"
+                "rank": st.column_config.NumberColumn(
+                    width=60, help="Position in the queue of the whole lake"
                 ),
-                "because": st.column_config.TextColumn(width="large"),
-                "gains": st.column_config.TextColumn(width="medium"),
+                "reason": st.column_config.TextColumn(width="large"),
+                "gain": st.column_config.TextColumn(width="medium"),
                 "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
             },
-            alt=f"What maintenance would do to {table}, and why",
+            alt=f"Planned maintenance of {table}, with reasons",
         )
         st.code(f"headrace maintain {table}", language="bash")
     elif waiting:
-        st.caption("Nothing to do right now")
+        st.caption("Nothing to do now")
     else:
-        st.caption("Nothing to do: what could be rewritten would gain nothing")
+        st.caption("Nothing to do: a rewrite would gain nothing")
     if waiting:
-        st.markdown(f"**Not now** · {count(len(waiting), 'action')}")
+        st.markdown(f"**Waiting** · {count(len(waiting), 'action')}")
         st.dataframe(
             [
                 {
                     "action": each.action,
                     "partition": each.partition or "—",
-                    "because": each.reason,
+                    "reason": each.reason,
                     "rewrites": each.cost_bytes,
-                    "asked again at": each.until,
+                    "until": each.until,
                 }
                 for each in waiting
             ],
             hide_index=True,
             column_config={
-                "because": st.column_config.TextColumn(width="large"),
+                "reason": st.column_config.TextColumn(width="large"),
                 "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
-                "asked again at": st.column_config.DatetimeColumn(
-                    format="YYYY-MM-DD HH:mm", timezone="UTC", help="UTC"
+                "until": st.column_config.DatetimeColumn(
+                    format="YYYY-MM-DD HH:mm",
+                    timezone="UTC",
+                    help="When maintenance considers it again at the latest, UTC",
                 ),
             },
-            alt=f"What maintenance leaves for later with {table}, and why",
+            alt=f"Maintenance of {table} that is not due yet, with reasons",
         )
 
 
 def health_part(part: HealthPart) -> None:
-    """Show one part of a table's health: what was found, what it costs, what fixing gains."""
+    """Show one part of a table's health: the finding, the points it costs and the expected gain."""
     color, icon = ("green", "check_circle") if not part.penalty else ("orange", "warning")
     with st.container(border=True, height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute"):
@@ -126,4 +136,4 @@ def health_part(part: HealthPart) -> None:
             cost = f"−{part.penalty} points" if part.penalty else "fine"
             st.badge(cost, icon=f":material/{icon}:", color=color)
         st.markdown(part.finding)
-        st.caption(f"Fixing it gains {part.gain}" if part.gain else "Nothing to gain here")
+        st.caption(f"Expected gain: {part.gain}" if part.gain else "Nothing to gain")

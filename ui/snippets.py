@@ -1,4 +1,4 @@
-"""Code people copy from a page."""
+"""Code snippets to copy from a page."""
 
 import textwrap
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ _LINE_MAX = 88
 
 
 def load_snippet(version: VersionFacts) -> str:
-    """Write the Python that loads a version into PyTorch batches."""
+    """Render the Python code that loads a version as PyTorch batches."""
     roles = {
         "dense": version.dense,
         "sparse": version.sparse,

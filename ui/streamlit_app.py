@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui.data import LakeError
 
-# a file: for an icon of its fonts Streamlit has the browser ask a font host
+# a local file: for a named icon Streamlit makes the browser load a font from a remote host
 ICON = Path(__file__).with_name("icon.svg")
 
 st.set_page_config(page_title="headrace", page_icon=ICON, layout="wide")
@@ -18,26 +18,26 @@ page = st.navigation(
             "app_pages/overview.py",
             title="Overview",
             icon=":material/monitor_heart:",
-            help="Is anything unhealthy, and why: health, freshness and row counts of every table.",
+            help="What needs attention; health, freshness and row counts of every table.",
             default=True,
         ),
         st.Page(
             "app_pages/tables.py",
             title="Tables",
             icon=":material/table_chart:",
-            help="One table in depth: health, snapshots, files, schema and tags.",
+            help="One table in detail: health, snapshots, files, schema and tags.",
         ),
         st.Page(
             "app_pages/lineage.py",
             title="Lineage",
             icon=":material/account_tree:",
-            help="What was computed from what, as recorded by the commits. Click a node.",
+            help="Which snapshots each table was computed from, as recorded by its commits.",
         ),
         st.Page(
             "app_pages/versions.py",
             title="Versions",
             icon=":material/inventory_2:",
-            help="Published dataset versions, what they pin, how two differ, how to load one.",
+            help="Published dataset versions: pinned inputs, comparison, code to load one.",
         ),
     ],
     position="top",

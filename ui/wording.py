@@ -1,4 +1,4 @@
-"""Numbers, ages and sizes as people say them."""
+"""Format numbers, ages and sizes for people."""
 
 import datetime as dt
 
@@ -9,7 +9,7 @@ _YEARS_FROM_S = 2 * _YEAR_S
 
 
 def size(count_bytes: float) -> str:
-    """Say a size in bytes: `1.4 MiB`, `128 MiB`."""
+    """Format a size in bytes: `1.4 MiB`, `128 MiB`."""
     unit = 0
     while count_bytes >= _STEP and unit < len(_UNITS) - 1:
         count_bytes /= _STEP
@@ -19,7 +19,7 @@ def size(count_bytes: float) -> str:
 
 
 def age(moment: dt.datetime | None, *, now: dt.datetime) -> str:
-    """Say how long ago `moment` was: `3 min ago`; a moment to come reads `in 2 h`."""
+    """Format the age of `moment`: `3 min ago`; a moment in the future gives `in 2 h`."""
     if moment is None:
         return "never"
     seconds = (now - moment).total_seconds()
@@ -39,15 +39,15 @@ def _span(seconds: float) -> str | None:
 
 
 def moment(at: dt.datetime | None) -> str:
-    """Say a time in UTC to the minute; `—` for none."""
+    """Format a time in UTC to the minute; `—` for None."""
     return "—" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
 def count(number: int, noun: str, *, plural: str = "") -> str:
-    """Say how many: `1 file`, `2 files`."""
+    """Format a count with its noun: `1 file`, `2 files`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def snapshot(snapshot_id: int | None) -> str:
-    """Say a snapshot by the last digits of its id, which is how tables on pages name it."""
+    """Format a snapshot id as its last six digits, the short form used on pages."""
     return "—" if snapshot_id is None else f"…{str(snapshot_id)[-6:]}"

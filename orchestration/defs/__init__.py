@@ -1,1 +1,1 @@
-"""What Dagster loads: one folder per room, files named after what they define."""
+"""The definitions that Dagster loads: one folder per library package, files by kind."""

@@ -1,26 +1,26 @@
-"""When a sensor asks for a run again: Dagster launches one run for a run key, for ever.
+"""Run keys with which sensors can retry: Dagster launches at most one run per run key, ever.
 
-A key made only of what waits would therefore leave it waiting once its run has failed. So each
-attempt has a key of its own: the next one is asked for after a pause that doubles with every run
-that ended badly. What waits again though its run succeeded, as after a rollback to where it was
-asked for, is asked for again after the longest pause.
+A key derived only from the pending work would never be retried after its run failed. So each
+attempt gets its own key, and the pause before the next attempt doubles with each failed run. If the
+same work is pending again although its run succeeded, for example after a rollback, it is requested
+again after the longest pause.
 """
 
 import datetime as dt
 
 import dagster as dg
 
-ASKED = "headrace/asked"  # the same for every attempt at the same work
-_RUN_KEY = "dagster/run_key"  # the tag that Dagster keeps a run key in
+ASKED = "headrace/asked"  # run tag; the same for every attempt at the same work
+_RUN_KEY = "dagster/run_key"  # the run tag in which Dagster stores the run key
 PAUSE_MIN, PAUSE_MAX = dt.timedelta(minutes=1), dt.timedelta(hours=1)
 _ENDED_BADLY = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 def next_run_key(instance: dg.DagsterInstance, asked: str) -> str | None:
-    """Give the key of the next attempt at `asked`; None while none is due.
+    """Return the run key of the next attempt at `asked`; None while no attempt is due.
 
-    None is due while a run is queued or under way, and during the pause after one that succeeded or
-    was a second or later failure. Runs must carry `asked` as their tag `ASKED`.
+    No attempt is due while a run is queued or in progress, nor during the pause after a success or
+    after the second or a later failure. Runs must carry `asked` in their tag `ASKED`.
     """
     tagged = dg.RunsFilter(tags={ASKED: asked})
     records = instance.get_run_records(tagged, limit=1) or instance.get_run_records(
@@ -41,12 +41,12 @@ def next_run_key(instance: dg.DagsterInstance, asked: str) -> str | None:
 
 
 def pause_after(attempts: int) -> dt.timedelta:
-    """Say how long to wait after that many failures; the first is tried again at the next tick."""
+    """Return the pause after that many failures; the first is retried at the next tick."""
     if attempts <= 1:
         return dt.timedelta()
     return min(PAUSE_MAX, PAUSE_MIN * 2 ** min(attempts - 2, 16))
 
 
 def utc_now() -> dt.datetime:
-    """Read the clock."""
+    """Return the current time in UTC."""
     return dt.datetime.now(dt.UTC)

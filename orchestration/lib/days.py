@@ -1,4 +1,4 @@
-"""The days that partitioned assets have, as `lake/lake.toml` says."""
+"""Daily partitions of assets, as configured in `lake/lake.toml`."""
 
 import datetime as dt
 import tomllib
@@ -12,10 +12,10 @@ _FIRST_DAY = dt.date(2026, 1, 1)
 
 
 def days_of(settings: Settings) -> dg.DailyPartitionsDefinition:
-    """Read `[orchestration] first_day` and, for a history that ends, `last_day`.
+    """Read `[orchestration] first_day` and, for a history with an end, `last_day`.
 
     Raises:
-        SettingsError: If one of them is no date.
+        SettingsError: If one of them is not a date, or the section has another key.
 
     """
     file = settings.declarations / "lake.toml"

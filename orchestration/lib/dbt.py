@@ -1,4 +1,4 @@
-"""How dbt's nodes appear as assets, and what a finished build says of them."""
+"""Translate dbt nodes to assets, and dbt's run results to check results."""
 
 import json
 from collections.abc import Mapping
@@ -17,17 +17,17 @@ _GOOD = {"success", "pass"}
 
 
 class TableTranslator(DagsterDbtTranslator):
-    """A model or source is the table it stands for: `[schema, name]`."""
+    """Keys each model or source by its table: `[schema, name]`."""
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetSpec:
-        """Name a node by its table."""
+        """Key a node by its table."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] == "source":
             return spec.replace_attributes(key=table_key(table_of(node)))
-        # dagster-dbt names the relation of the profile's own database, where nothing is stored
+        # dagster-dbt names the relation in the profile's own database, which stores nothing
         return spec.merge_attributes(
             metadata={"dagster/table_name": str(table_of(node))}
         ).replace_attributes(
@@ -39,12 +39,12 @@ class TableTranslator(DagsterDbtTranslator):
 
 
 def table_of(node: Mapping[str, Any]) -> TableName:
-    """Name the table of a model or source."""
+    """Return the table of a model or source."""
     return TableName(node["schema"], node.get("alias") or node["name"])
 
 
 def model_tables(manifest: Mapping[str, Any]) -> dict[str, TableName]:
-    """Name the tables of all models, a model after those it reads."""
+    """Map each model to its table, in topological order."""
     nodes = manifest["nodes"]
     reads = {
         unique_id: node["depends_on"]["nodes"]
@@ -58,7 +58,7 @@ def model_tables(manifest: Mapping[str, Any]) -> dict[str, TableName]:
 def check_results(
     specs: Mapping[str, dg.AssetCheckSpec], run_results: Path
 ) -> list[dg.AssetCheckResult]:
-    """Read what dbt's tests said from the artifact that every dbt build leaves; empty without one."""
+    """Read the results of dbt tests from the artifact of a build; empty if there is none."""
     if not run_results.is_file():
         return []
     said = json.loads(run_results.read_text())["results"]
@@ -84,9 +84,9 @@ def check_results(
 
 
 def _failure(found: Mapping[str, Any]) -> str:
-    """Say how many rows failed a test, or why it could not run; its query finds them."""
+    """Describe a failed test: how many rows fail it, or why it could not run."""
     name = found["unique_id"].split(".")[2]
     said = (found.get("message") or "").strip()
     count = found["failures"]
     rows = f"{count:,} rows fail `{name}`" if count else f"`{name}` ended in {found['status']}"
-    return f"{rows}; {said}; the query below finds them, on the tables of this lake"
+    return f"{rows}; {said}; run the query below on this lake to find them"

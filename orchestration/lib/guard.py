@@ -1,10 +1,10 @@
-"""Keeps pages of other sites from operating the Dagster web server.
+"""Protects the Dagster web server from cross-site requests.
 
-The server listens on loopback and asks for no password, so whatever the reader's browser sends it
-is obeyed: a picture on any page, `<img src="http://127.0.0.1:3000/graphql?query=mutation…">`, could
-launch a run, and a page whose host name is rebound to 127.0.0.1 could read the answers too. This
-middleware answers 403 to both. Programs that are no browser (curl, the GraphQL client) send neither
-`Origin` nor `Sec-Fetch-Site` and work as before.
+The server listens on loopback without a password, so it obeys every request of the local browser:
+an image on any page, `<img src="http://127.0.0.1:3000/graphql?query=mutation…">`, could launch a
+run, and a page whose host name is rebound to 127.0.0.1 (DNS rebinding) could also read the
+responses. This middleware answers 403 to both. Clients other than browsers (curl, the GraphQL
+client) send neither `Origin` nor `Sec-Fetch-Site` and are not affected.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,11 +22,11 @@ _POLICY_VIOLATION = 1008  # RFC 6455
 
 
 class SameSiteOnly:
-    """ASGI middleware: only requests under an allowed host name, and only from the server's pages.
+    """ASGI middleware that accepts only allowed host names and same-origin requests.
 
     Args:
-        app: What answers the requests that pass.
-        hosts: Host names, without a port, under which the server may be asked.
+        app: The application that handles accepted requests.
+        hosts: Allowed host names, without a port.
 
     """
 
@@ -34,8 +34,8 @@ class SameSiteOnly:
         self._app, self._hosts = app, frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] not in {"http", "websocket"}:  # start and end of the server
+        """Forward a request, or refuse it."""
+        if scope["type"] not in {"http", "websocket"}:  # lifespan events of the server
             await self._app(scope, receive, send)
             return
         reason = refusal(
@@ -56,22 +56,19 @@ class SameSiteOnly:
 def refusal(
     method: str, path: str, *, query: str, headers: Mapping[str, str], hosts: frozenset[str]
 ) -> str | None:
-    """Say why a request must not be answered; None if it may.
+    """Return why a request must be refused; None if it is allowed.
 
     Args:
-        method: Of HTTP; `WEBSOCKET` for the handshake of a socket, which may carry mutations.
-        path: Of the URL.
-        query: Of the URL, still encoded.
-        headers: Of the request; names in lower case.
+        method: HTTP method; `WEBSOCKET` for a WebSocket handshake, which may carry mutations.
+        path: Path of the URL.
+        query: Query string of the URL, still encoded.
+        headers: Request headers; names in lower case.
         hosts: Allowed host names.
 
     """
     host = headers.get("host", "")
     if _name(host) not in hosts:
-        return (
-            f"the host name {host!r} is not one of this server's; "
-            "`allowed_hosts` of dagster.yaml names more"
-        )
+        return f"the host name {host!r} is not allowed; add it to `allowed_hosts` in dagster.yaml"
     is_graphql = path.rstrip("/").endswith("/graphql")
     is_link = (
         method in _READS
@@ -79,11 +76,11 @@ def refusal(
         and headers.get("sec-fetch-mode") == "navigate"
         and headers.get("sec-fetch-dest") == "document"
     )
-    # a link on another page may open one of this server's, in a tab of its own
+    # a link on another site may open a page of this server as a top-level document
     if not is_link and _is_of_another_site(headers, host):
-        return "it comes from a page of another site"
+        return "the request comes from a page of another site"
     if is_graphql and method in _READS and not _only_reads(query):
-        return "a GET must not change anything; send mutations by POST"
+        return "a GET request must not contain mutations; send them by POST"
     return None
 
 
@@ -96,7 +93,7 @@ def _name(host: str) -> str | None:
 
 def _is_of_another_site(headers: Mapping[str, str], host: str) -> bool:
     if headers.get("sec-fetch-site", "none") in {"cross-site", "same-site"}:
-        return True  # "same-site" is another port of this host: another program's page
+        return True  # "same-site" includes other ports of this host, that is, other programs
     origin = headers.get("origin")
     return origin is not None and urlsplit(origin).netloc != host
 

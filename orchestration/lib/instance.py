@@ -1,4 +1,4 @@
-"""The Dagster instance of a lake: as Dagster's own, with a web server that other sites cannot use."""
+"""Dagster's default instance, with a web server that is protected from cross-site requests."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class GuardedInstance(dg.DagsterInstance):
-    """Named by `orchestration/dagster.yaml`, so that each way to start the server guards it.
+    """Set in `orchestration/dagster.yaml`, so that every way to start the server is guarded.
 
-    `dagster dev`, `dg dev` and `dagster-webserver` all load the instance from DAGSTER_HOME and tell
-    it that it serves pages; that is when the guard is put in front. Starting the server from code of
-    ours instead would leave those three open.
+    `dagster dev`, `dg dev` and `dagster-webserver` all load the instance from DAGSTER_HOME and call
+    `optimize_for_webserver`, which installs the guard. A start script of our own would leave these
+    three unguarded.
 
     Args:
-        allowed_hosts: Host names beside those of loopback, as behind a proxy with a name.
-        instance: What Dagster hands to every instance.
+        allowed_hosts: Allowed host names besides loopback, for example that of a proxy.
+        instance: Arguments that Dagster passes to every instance.
 
     """
 
@@ -31,7 +31,7 @@ class GuardedInstance(dg.DagsterInstance):
 
     @staticmethod
     def config_schema() -> Mapping[str, dg.Field]:
-        """Name the keys that dagster.yaml may hold for this class."""
+        """Return the configuration keys of this class in dagster.yaml."""
         return {"allowed_hosts": dg.Field(dg.Array(str), default_value=[], is_required=False)}
 
     @staticmethod
@@ -42,8 +42,8 @@ class GuardedInstance(dg.DagsterInstance):
     def optimize_for_webserver(
         self, statement_timeout: int, pool_recycle: int, max_overflow: int
     ) -> None:
-        """Put the guard in front of the web server that is about to start in this process."""
-        # here and not above: every run of a job loads the instance, and few serve pages
+        """Install the guard in the web server that is about to start in this process."""
+        # imported here: every run loads the instance, but only the web server needs these modules
         from dagster_webserver.webserver import DagsterWebserver
         from starlette.middleware import Middleware
 

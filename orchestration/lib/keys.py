@@ -1,4 +1,4 @@
-"""Asset keys and pools: an asset is called what its table is called."""
+"""Asset keys and pools; an asset has the name of its table."""
 
 import dagster as dg
 
@@ -6,22 +6,22 @@ from headrace.identifiers import TableName
 
 
 def table_key(name: TableName) -> dg.AssetKey:
-    """Give the asset key of a table: `[namespace, name]`, as in SQL and on the pages."""
+    """Return the asset key of a table: `[namespace, name]`, as in SQL and on the pages."""
     return dg.AssetKey([name.namespace, name.name])
 
 
 def compaction_key(name: TableName) -> dg.AssetKey:
-    """Give the asset key of a table's compaction."""
+    """Return the asset key of a table's compaction."""
     return dg.AssetKey(["maintenance", f"{name.namespace}_{name.name}"])
 
 
 def writer_pool(name: TableName) -> str:
-    """Name the pool of a table's writers; `dagster.yaml` lets one run at a time into it."""
+    """Return the pool of a table's writers; `dagster.yaml` limits it to one run at a time."""
     return f"writers/{name}"
 
 
 def dataset_key(name: str) -> dg.AssetKey:
-    """Give the asset key of a sample set's published versions."""
+    """Return the asset key of a sample set's published dataset versions."""
     return dg.AssetKey(["datasets", name])
 
 

@@ -1,4 +1,4 @@
-"""Keeps how a check ended in the lake's registry too: the pages read that, and not Dagster's."""
+"""Records check results in the lake's registry, from which the pages of `ui` read them."""
 
 import dagster as dg
 
@@ -9,6 +9,6 @@ from headrace.tables.lake import OpenLake
 def recorded(
     lake: OpenLake, result: dg.AssetCheckResult, *, key: dg.AssetKey, check: str
 ) -> dg.AssetCheckResult:
-    """Record a result and hand it on."""
+    """Record a result and return it."""
     record_check(lake.registry, ".".join(key.path), check, passed=bool(result.passed))
     return result

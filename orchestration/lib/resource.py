@@ -7,10 +7,10 @@ from headrace.tables.lake import OpenLake
 
 
 class LakeResource(dg.ConfigurableResource[None]):
-    """The lake that the environment names (`HEADRACE_LAKE`, `HEADRACE_STATE_DIR`, …)."""
+    """The lake that the environment configures (`HEADRACE_LAKE`, `HEADRACE_STATE_DIR`, …)."""
 
     def settings(self) -> Settings:
-        """Read the settings anew."""
+        """Load the settings; they are not cached."""
         return Settings.load()
 
     def open(self) -> OpenLake:

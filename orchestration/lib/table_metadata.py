@@ -1,4 +1,4 @@
-"""What a materialization says of its table, under the names Dagster's pages know."""
+"""Metadata of a materialized table, under the names that Dagster's pages recognize."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from headrace.tables.version import TableVersion
 
 
 def pin(lake: OpenLake, name: TableName) -> TableVersion | None:
-    """Pin a table before it is written; None if it is not there yet."""
+    """Pin a table before it is written; None if it does not exist yet."""
     return lake.table(name).head() if lake.exists(name) else None
 
 
@@ -27,7 +27,7 @@ def table_result(
     key: dg.AssetKey | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Report a table that was written since `before`; its snapshot id is the data version."""
+    """Report a table after a write; its snapshot id is the data version."""
     after = lake.table(name).head()
     return dg.MaterializeResult(
         asset_key=key,
@@ -39,7 +39,7 @@ def table_result(
 def table_metadata(
     lake: OpenLake, version: TableVersion, *, before: TableVersion | None
 ) -> dict[str, Any]:
-    """Describe a table as it is now, and how many files it had before."""
+    """Describe the current state of a table, and the number of files it had in `before`."""
     record = (
         None
         if version.snapshot_id is None
@@ -52,7 +52,7 @@ def table_metadata(
         "dagster/table_name": str(version.name),
         "dagster/column_schema": column_schema(version.schema),
         "dagster/storage_kind": "iceberg",
-        # as text: the ids are larger than what a browser's numbers hold exactly
+        # as text: ids exceed the range in which JavaScript numbers are exact (2**53)
         "snapshot_id": str(version.snapshot_id),
         "parent_snapshot_id": str(record.parent_id) if record else "None",
         "changed": before is None or before.snapshot_id != version.snapshot_id,
@@ -67,7 +67,7 @@ def table_metadata(
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Describe columns by their Arrow types; required ones are marked."""
+    """Describe columns by name, Arrow type and nullability."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(

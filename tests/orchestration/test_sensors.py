@@ -46,7 +46,7 @@ def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
 
 
 def test_a_stream_with_new_files_gets_one_run_for_itself(lake: Lake) -> None:
-    assert evaluate(new_source_files)[1] == "every source file is taken"
+    assert evaluate(new_source_files)[1] == "all source files are ingested"
     write_clicks(lake.settings.data_dir, file="a")
     (request,) = evaluate(new_source_files)[0]
     assert request.asset_selection == [dg.AssetKey(["raw", "clicks"])]
@@ -86,7 +86,7 @@ def test_a_few_files_of_a_day_still_written_to_are_left_to_wait(lake: Lake) -> N
     small_commits(lake, 3)
     requests, reason = evaluate(maintenance)
     assert requests == []
-    assert reason == "no table has anything to do; 1 actions wait"
+    assert reason == "no maintenance is due; 1 waiting"
 
 
 def test_a_round_does_what_was_asked_for_and_observes_each_table(
@@ -106,7 +106,7 @@ def test_a_round_does_what_was_asked_for_and_observes_each_table(
     table = lake.table("raw.clicks")
     assert len(table.head().files()) == 1
     assert table.head().row_count == 8
-    assert evaluate(maintenance) == ([], "no table has anything to do")
+    assert evaluate(maintenance) == ([], "no maintenance is due")
 
 
 def test_a_round_that_meets_a_damaged_file_fails_after_the_others_are_done(
@@ -126,7 +126,7 @@ def test_nothing_is_asked_for_after_the_demo(
     demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_lake(monkeypatch, state_dir=demo_lake.settings.state_dir)
-    assert evaluate(new_source_files) == ([], "every source file is taken")
+    assert evaluate(new_source_files) == ([], "all source files are ingested")
     assert evaluate(maintenance)[0] == []
 
 

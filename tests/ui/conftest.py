@@ -1,4 +1,4 @@
-"""An app on a lake of the test's own; caches are process-wide, so each test starts with none."""
+"""An app on a lake of the test's own; caches are process-wide, so each test clears them first."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Open = Callable[..., AppTest]
 
 @pytest.fixture(autouse=True)
 def own_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give `__main__` back: AppTest leaves the page there, and a process started later runs it."""
+    """Restore `__main__`: AppTest puts the page there, and later processes would run it."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
@@ -55,7 +55,7 @@ def full_lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
 
 @pytest.fixture
 def full(app: Open, full_lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    """Let the app show the lake with one of everything."""
+    """Make the app show the lake with one of everything."""
     _ = app  # its environment comes first
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(full_lake.settings.state_dir))
     return full_lake

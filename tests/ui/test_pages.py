@@ -20,6 +20,8 @@ from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.ui.conftest import Open
 from tests.ui.factories import derive, fill, impression, write_impressions
+from ui import data
+from ui.findings import findings
 from ui.graph import Arrow
 
 PAGES = ("overview", "tables", "lineage", "versions")
@@ -47,13 +49,14 @@ def test_an_empty_lake_says_what_to_do_next_and_stays_empty(
 def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
     _ = full
     shown = app()
-    assert "7 things to look at" in shown.error[0].value
+    assert len(findings(data.lake_facts())) == 7
+    assert "7 findings need attention" in shown.error[0].value
     assert metrics(shown)["Complete up to"].endswith("y ago")
     everything = texts(shown)
-    assert "6 records could not be taken: wrong_type (6)" in everything
-    assert "7 of 7 files are small; fixing it gains 5 fewer files" in everything
+    assert "6 records rejected: wrong_type (6)" in everything
+    assert "7 of 7 files are small; expected gain: 5 fewer files" in everything
     assert "headrace tables compact raw.impressions --apply" in everything
-    assert "1 newer commit of raw.impressions not taken in yet" in everything
+    assert "behind raw.impressions by 1 commit" in everything
     assert metrics(shown)["Tables"] == "5"
     assert metrics(shown)["Dead letters"] == "6"
 
@@ -89,8 +92,8 @@ def test_a_healthy_lake_is_called_healthy(
     monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
     derive(lake, "features.item_ctr", derive(lake, "staging.impressions"))
     healthy = app().success[0].value
-    assert healthy.startswith("**Nothing to look at**")
-    assert "Runs are Dagster's" in healthy  # what was not judged is said
+    assert healthy.startswith("**No findings**")
+    assert "see Dagster: `make dagster`" in healthy  # the page does not cover runs, and says so
 
 
 def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake) -> None:
@@ -100,11 +103,11 @@ def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake)
     record_check(lake.registry, "samples.ctr", "unique_sample_ids", passed=True)
     shown = app()
     everything = texts(shown)
-    assert "1 file of `impressions/*.jsonl` not taken yet" in everything
+    assert "1 file of `impressions/*.jsonl` not ingested yet" in everything
     assert "`no_leaks` failed" in everything
     assert "unique_sample_ids" not in everything
     inputs = app("lineage", node="raw.impressions").dataframe[0].value
-    assert list(inputs["not taken in"]) == ["1 waiting file"]
+    assert list(inputs["behind"]) == ["1 waiting file"]
 
 
 def test_fields_that_do_not_fit_and_missing_sources_are_found(app: Open, lake: Lake) -> None:
@@ -113,13 +116,13 @@ def test_fields_that_do_not_fit_and_missing_sources_are_found(app: Open, lake: L
     ingest(lake, load_streams(lake.settings)["impressions"])
     shown = app()
     everything = texts(shown)
-    assert "`sessionId`, seen in 1 record; is `session_id` meant?" in everything
+    assert "undeclared field `sessionId` in 1 record; did you mean `session_id`?" in everything
     assert "no record has `propensity`, `user_id`, `affinity_items`" in everything
     assert "matches `clicks/*.csv`" in everything
     streams = shown.dataframe[-1].value.set_index("stream")
-    assert streams.loc["impressions", "not declared"] == "sessionId, shelf"
-    assert "propensity" in streams.loc["impressions", "in no record"]
-    assert streams.loc["clicks", "in no record"] == "—"
+    assert streams.loc["impressions", "undeclared fields"] == "sessionId, shelf"
+    assert "propensity" in streams.loc["impressions", "missing fields"]
+    assert streams.loc["clicks", "missing fields"] == "—"
 
 
 def test_an_online_store_that_cannot_be_read_leaves_the_pages_to_the_tables(
@@ -145,17 +148,19 @@ def test_dead_letters_of_a_stream_that_is_not_declared_any_more_count(
     monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
     shown = app()
     assert metrics(shown)["Dead letters"] == "6"
-    assert "6 records could not be taken" in texts(shown)
+    assert "wrong_type (6)" in texts(shown)
 
 
 def test_a_view_that_moved_on_is_behind_in_the_online_store(app: Open, lake: Lake) -> None:
     fill(lake)
     view = lake.table("features.item_ctr")
     append(view, write_batches(view, view.head().batches()), provenance=Provenance())
-    assert "1 newer commit of features.item_ctr not published yet" in texts(app())
+    app()
+    found = {each.subject: each.text for each in findings(data.lake_facts())}
+    assert found["online store"] == "behind features.item_ctr by 1 commit"
     outputs = app("lineage", node="features.item_ctr").dataframe[1].value.set_index("to")
-    assert outputs.loc["online store", "not taken in"] == "1 newer commit"
-    assert outputs.loc["samples.ctr", "not taken in"] == "1 newer commit"
+    assert outputs.loc["online store", "behind"] == "1 newer commit"
+    assert outputs.loc["samples.ctr", "behind"] == "1 newer commit"
 
 
 def test_an_unknown_lag_is_not_shown_as_none() -> None:
@@ -181,7 +186,9 @@ def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake
     fill(lake)
     lake.catalog.drop_table(("staging", "impressions"))
     shown = app()
-    assert "not taken in yet" not in texts(shown)
+    assert metrics(shown)["Tables"] == "4"
+    behind = [each for each in findings(data.lake_facts()) if each.text.startswith("behind")]
+    assert [each.subject for each in behind] == []
     lineage = app("lineage", node="staging.impressions")
     assert "dropped" in texts(lineage)
     assert list(lineage.dataframe[0].value["from"]) == ["raw.impressions"]
@@ -192,7 +199,7 @@ def test_the_tables_page_opens_on_the_worst_table(app: Open, full: Lake) -> None
     shown = app("tables")
     assert shown.selectbox(key="table").value == "dead_letters.records"
     assert metrics(shown)["Health"] == "49 / 100"
-    assert "See the plan first" in texts(shown)
+    assert "headrace tables compact dead_letters.records" in texts(shown)
 
 
 def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
@@ -202,7 +209,7 @@ def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     waiting, snapshots, *_ = (each.value for each in shown.dataframe)
     assert set(waiting["action"]) == {"major compaction"}
     assert list(snapshots["operation"]) == ["append"] * 7
-    assert set(snapshots["state"]) == {"alive"}
+    assert set(snapshots["state"]) == {"live"}
     head = str(full.table("raw.impressions").head().snapshot_id)
     assert snapshots["snapshot"][0] == head
     assert f'lake.table("raw.impressions").at(snapshot_id={head})' in texts(shown)
@@ -265,7 +272,7 @@ def test_selecting_a_node_shows_its_versions_inputs_and_outputs(app: Open, full:
     assert not shown.exception
     inputs, outputs, versions = (each.value for each in shown.dataframe)
     assert list(inputs["from"]) == ["raw.impressions"]
-    assert list(inputs["not taken in"]) == ["1 newer commit"]
+    assert list(inputs["behind"]) == ["1 newer commit"]
     assert set(outputs["to"]) == {"features.item_ctr", "samples.ctr"}
     assert list(versions["operation"]) == ["append"]
 

@@ -1,4 +1,4 @@
-"""Lineage: what was computed from what, as the commits recorded it; `?node=samples.ctr` selects."""
+"""Lineage as recorded by the commits; `?node=samples.ctr` selects a node."""
 
 import streamlit as st
 
@@ -39,7 +39,7 @@ selected = picker.selectbox(
     index=None,
     key="node",
     bind="query-params",
-    placeholder="Click a node below, or pick one here",
+    placeholder="Click a node in the graph, or select one here",
 )
 if shown is not graph:
     st.caption(f"Up to {HOPS} steps around {selected}; {len(names)} nodes in all")
@@ -54,7 +54,7 @@ st.echarts_chart(
 node = graph.node(selected) if selected else None
 if node is None:
     st.caption(
-        "Arrows follow the data. Dashed ones are behind: newer commits are not taken in yet."
+        "Arrows follow the data. A dashed arrow is behind: its source has newer commits or files."
     )
     st.stop()
 
@@ -94,7 +94,7 @@ for side, title, arrows in (
                         arrow.source if title == "Inputs" else arrow.target
                     ),
                     "snapshot read": str(arrow.snapshot_id or "—"),
-                    "not taken in": arrow.lag,
+                    "behind": arrow.lag,
                 }
                 for arrow in arrows
             ],
@@ -117,7 +117,7 @@ if facts is not None:
                 "inputs": ", ".join(
                     f"{table}@{wording.snapshot(at)}" for table, at in each.inputs.items()
                 ),
-                "state": "alive" if each.alive else "expired",
+                "state": "live" if each.alive else "expired",
             }
             for each in data.table_detail(facts).snapshots
         ],

@@ -1,4 +1,4 @@
-"""Overview: is anything unhealthy, and why; how fresh and how large everything is."""
+"""Overview: what needs attention, and the freshness and size of every table."""
 
 import streamlit as st
 
@@ -17,15 +17,16 @@ newest = max((table.committed_at for table in lake.tables if table.committed_at)
 
 if found:
     errors = sum(finding.severity == "error" for finding in found)
-    headline = f"{wording.count(len(found), 'thing')} to look at"
+    verb = "needs" if len(found) == 1 else "need"
+    headline = f"{wording.count(len(found), 'finding')} {verb} attention"
     (st.error if errors else st.warning)(
-        f"**{headline}**, worst first: {found[0].subject}: {found[0].text}",
+        f"**{headline}**. First: {found[0].subject}: {found[0].text}",
         icon=":material/error:" if errors else ":material/warning:",
     )
 else:
     st.success(
-        "**Nothing to look at**: declarations, checks, dead letters, table health, source files, "
-        "fields, what is behind and the online store. Runs are Dagster's to show: `make dagster`",
+        "**No findings** in declarations, checks, dead letters, table health, source files, "
+        "fields, lag and the online store. For runs, see Dagster: `make dagster`",
         icon=":material/check_circle:",
     )
 
@@ -39,7 +40,7 @@ with st.grid(6, min_column_width=150):
         "Complete up to",
         wording.age(lake.watermark, now=moment) if lake.watermark else "—",
         border=True,
-        help="The oldest watermark of the streams: what came before has arrived in all of them",
+        help="The oldest watermark of all streams: earlier events have arrived in every stream",
     )
     st.metric("Last commit", wording.age(newest, now=moment), border=True)
 
@@ -47,7 +48,7 @@ for finding in found:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
         bad = finding.severity == "error"
         st.badge(
-            "unhealthy" if bad else "look at",
+            "error" if bad else "warning",
             icon=":material/error:" if bad else ":material/warning:",
             color="red" if bad else "orange",
         )
@@ -69,8 +70,8 @@ st.dataframe(
         {
             "table": f"/tables?table={table.name}",
             "score": table.score,
-            "worst part": table.worst.finding if table.worst else "—",
-            "fixing it gains": table.worst.gain if table.worst else "—",
+            "main finding": table.worst.finding if table.worst else "—",
+            "expected gain": table.worst.gain if table.worst else "—",
             "rows": table.rows,
             "files": table.files,
             "size": table.bytes,
@@ -85,13 +86,13 @@ st.dataframe(
         "score": st.column_config.ProgressColumn(
             format="%d", min_value=0, max_value=100, width="small"
         ),
-        "worst part": st.column_config.TextColumn(width=170),
-        "fixing it gains": st.column_config.TextColumn(width=250),
+        "main finding": st.column_config.TextColumn(width=170),
+        "expected gain": st.column_config.TextColumn(width=250),
         "rows": st.column_config.NumberColumn(format="localized"),
         "size": st.column_config.NumberColumn(format="bytes"),
         "last commit": st.column_config.DatetimeColumn(format="distance"),
         "watermark": st.column_config.DatetimeColumn(
-            format="YYYY-MM-DD HH:mm", timezone="UTC", help="Complete up to here, UTC"
+            format="YYYY-MM-DD HH:mm", timezone="UTC", help="Complete up to this time, UTC"
         ),
     },
     height="content" if len(lake.tables) <= TABLES_IN_FULL else "auto",
@@ -99,13 +100,13 @@ st.dataframe(
     alt="Health, freshness and size of every table, worst score first",
 )
 
-st.subheader("Maintenance", help="What `headrace maintain` would do now, best first")
+st.subheader("Maintenance", help="What `headrace maintain` would do now, in order")
 if lake.queue:
     rewritten = wording.size(sum(each.cost_bytes for each in lake.queue))
-    more = f"; {len(lake.waiting):,} more wait" if lake.waiting else ""
+    more = f"; {len(lake.waiting):,} waiting" if lake.waiting else ""
     st.caption(
         f"{wording.count(len(lake.queue), 'action')}, {rewritten} to rewrite{more}. "
-        "What gains most for each byte is first."
+        "Ordered by gain per byte rewritten."
     )
     st.dataframe(
         [
@@ -113,8 +114,8 @@ if lake.queue:
                 "table": f"/tables?table={each.table}",
                 "partition": each.partition or "—",
                 "action": each.action,
-                "gains": each.gain,
-                "because": each.reason,
+                "gain": each.gain,
+                "reason": each.reason,
                 "rewrites": each.cost_bytes,
             }
             for each in lake.queue[:QUEUE_SHOWN]
@@ -122,17 +123,17 @@ if lake.queue:
         hide_index=True,
         column_config={
             "table": st.column_config.LinkColumn(display_text=r"table=(.*)$", pinned=True),
-            "gains": st.column_config.TextColumn(width=230),
-            "because": st.column_config.TextColumn(width=320),
+            "gain": st.column_config.TextColumn(width=230),
+            "reason": st.column_config.TextColumn(width=320),
             "rewrites": st.column_config.NumberColumn(format="bytes"),
         },
-        alt="What maintenance would do next in the whole lake, and why",
+        alt="Planned maintenance of the whole lake, with reasons",
     )
     st.code("headrace maintain", language="bash")
 elif lake.waiting:
     st.caption(
-        f"Nothing to do right now; {wording.count(len(lake.waiting), 'action')} "
-        f"{'waits' if len(lake.waiting) == 1 else 'wait'}: `headrace maintain --plan` says for what"
+        f"Nothing to do now; {wording.count(len(lake.waiting), 'action')} waiting. "
+        "`headrace maintain --plan` shows why"
     )
 else:
     st.caption("Nothing to do")
@@ -151,8 +152,8 @@ if lake.streams:
                 "rows": table.rows if table else 0,
                 "waiting files": stream.waiting,
                 "dead letters": stream.dead_letters,
-                "not declared": ", ".join(stream.undeclared) or "—",
-                "in no record": ", ".join(stream.absent) or "—",
+                "undeclared fields": ", ".join(stream.undeclared) or "—",
+                "missing fields": ", ".join(stream.absent) or "—",
                 "last commit": wording.age(table.committed_at, now=moment) if table else "never",
                 "watermark": wording.moment(table.watermark) if table else "—",
                 "watermark age": wording.age(table.watermark, now=moment)
@@ -187,7 +188,7 @@ with left:
             alt="Published dataset versions, newest first",
         )
     else:
-        st.caption("None published yet: `headrace datasets publish ctr`")
+        st.caption("None published yet; run `headrace datasets publish ctr`")
 with right:
     st.subheader("Online store")
     if lake.online:
@@ -203,9 +204,9 @@ with right:
                 for view in lake.online
             ],
             hide_index=True,
-            alt="Feature views in the online store and how fresh they are",
+            alt="Feature views in the online store and their freshness",
         )
     elif lake.no_online is not None:
-        st.caption("It cannot be read, see above")
+        st.caption("The online store cannot be read; see the error above")
     else:
-        st.caption("Nothing is published online yet")
+        st.caption("No feature view is published yet")

@@ -1,4 +1,4 @@
-"""Tables: one table in depth; `?table=raw.impressions` opens it."""
+"""Tables: one table in detail; `?table=raw.impressions` opens it."""
 
 import streamlit as st
 
@@ -22,7 +22,7 @@ detail = data.table_detail(facts)
 moment = now()
 
 if facts.watermark:
-    st.caption(f"Complete up to {wording.moment(facts.watermark)} UTC, the watermark of its stream")
+    st.caption(f"Complete up to {wording.moment(facts.watermark)} UTC (watermark of its stream)")
 
 with st.grid(5, min_column_width=150):
     st.metric("Health", f"{facts.score} / 100", border=True)
@@ -35,7 +35,7 @@ with st.grid(4, min_column_width=220):
     for part in facts.parts:
         health_part(part)
 
-st.subheader("Maintenance", help="What to do to this table, best first; the lake's is on Overview")
+st.subheader("Maintenance", help="Of this table, in order; Overview shows that of the whole lake")
 queue(
     [each for each in lake.queue if each.table == facts.name],
     [each for each in lake.waiting if each.table == facts.name],
@@ -50,7 +50,7 @@ with overview:
         left, right = st.columns(2)
         with left:
             st.subheader("File sizes")
-            st.caption(f"Compaction aims at {wording.size(detail.target_bytes)}")
+            st.caption(f"Target size of compaction: {wording.size(detail.target_bytes)}")
             st.echarts_chart(
                 charts.file_sizes(sizes, target_bytes=detail.target_bytes),
                 key="file_sizes",
@@ -58,21 +58,22 @@ with overview:
             )
         with right:
             st.subheader("Files per partition")
-            by = ", ".join(detail.partition_by) or "nothing"
-            st.caption(f"Partitioned by {by}; {wording.count(len(detail.partitions), 'partition')}")
+            by = ", ".join(detail.partition_by)
+            spec = f"Partitioned by {by}" if by else "Not partitioned"
+            st.caption(f"{spec}; {wording.count(len(detail.partitions), 'partition')}")
             st.echarts_chart(
                 charts.partition_files(detail.partitions),
                 key="partition_files",
                 alt=f"Files and rows in each partition of {facts.name}",
             )
         if facts.worst and facts.worst.name == "small files":
-            st.caption("See the plan first; nothing is changed without `--apply`")
+            st.caption("Prints the plan; only `--apply` changes the table")
             st.code(f"headrace tables compact {facts.name}", language="bash")
     else:
-        st.caption("The table holds no files yet")
+        st.caption("The table has no files yet")
 
 with snapshots:
-    st.caption("Newest first. Expired ones can no longer be read; what they did stays on record.")
+    st.caption("Newest first. Expired snapshots cannot be read; the registry keeps their commits.")
     st.dataframe(
         [
             {
@@ -86,7 +87,7 @@ with snapshots:
                     f"{table}@{wording.snapshot(at)}" for table, at in each.inputs.items()
                 ),
                 "run": each.run_id,
-                "state": "alive" if each.alive else "expired",
+                "state": "live" if each.alive else "expired",
             }
             for each in detail.snapshots
         ],
@@ -103,7 +104,7 @@ with snapshots:
     alive = [str(each.snapshot_id) for each in detail.snapshots if each.alive]
     say_if_gone("snapshot", alive)
     if alive:
-        picked = st.selectbox("Load one of them", alive, key="snapshot", bind="query-params")
+        picked = st.selectbox("Load a snapshot", alive, key="snapshot", bind="query-params")
         st.code(
             "import headrace as hr\n\n"
             "with hr.Lake.open() as lake:\n"
@@ -128,4 +129,4 @@ with schema:
             alt=f"Tags of {facts.name}",
         )
     else:
-        st.caption("No snapshot is tagged; publishing a dataset tags what it pins")
+        st.caption("No tags. Publishing a dataset tags the snapshots that it pins")

@@ -1,4 +1,4 @@
-"""Versions: published datasets, what they pin, how two differ; `?version=ctr v1` opens one."""
+"""Versions: published datasets, pinned inputs, differences; `?version=ctr v1` opens one."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ stop_if_empty(lake, what="dataset versions")
 if not lake.versions:
     with st.container(border=True):
         st.subheader("No dataset version is published yet", icon=":material/inventory_2:")
-        st.markdown("Build the samples, then publish what is mature:")
+        st.markdown("Build the samples, then publish the days whose labels are mature:")
         st.code("headrace samples build ctr\nheadrace datasets publish ctr", language="bash")
     st.stop()
 
@@ -30,17 +30,17 @@ with st.grid(5, min_column_width=150):
 
 left, right = st.columns([3, 2])
 with left:
-    st.subheader("What it is")
+    st.subheader("Contents")
     left_out = ", ".join(day.isoformat() for day in version.left_out)
     facts = {
         "Days": f"{version.first_day} to {version.last_day}",
         "Samples": f"{version.table} @ {version.snapshot_id}",
         "Content hash": version.content_hash,
         "Definition": version.code,
-        "Labels": "only days whose labels have matured"
+        "Labels": "only days with mature labels"
         if version.filter_labels == "mature"
-        else "any, pending ones too",
-        "Left out": left_out or "nothing",
+        else "all days, pending labels included",
+        "Excluded days": left_out or "none",
         "Published": f"{wording.moment(version.created_at)} UTC",
     }
     st.table(
@@ -62,7 +62,7 @@ with right:
         alt=f"Label counts of {version.title}",
     )
 
-st.subheader("Load it")
+st.subheader("Load this version")
 st.code(load_snippet(version), language="python")
 
 st.subheader("Rows by day")
@@ -74,7 +74,7 @@ st.echarts_chart(
 )
 
 st.subheader("Pinned inputs")
-st.caption("Every snapshot this version rests on carries a tag, so it never expires")
+st.caption("A tag on every input snapshot keeps it from expiring")
 st.dataframe(
     [
         {"table": pin.table, "snapshot": str(pin.snapshot_id), "tag": pin.tag}

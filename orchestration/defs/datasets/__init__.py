@@ -1,1 +1,1 @@
-"""Assets of datasets: pinned dataset versions."""
+"""Dataset assets: pinned dataset versions."""

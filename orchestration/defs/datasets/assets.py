@@ -1,4 +1,4 @@
-"""One asset per sample set: its newest published version, pinned with all it came from."""
+"""One asset per sample set: its latest published dataset version, pinned with all its inputs."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from orchestration.lib.resource import LakeResource
 
 @dg.definitions
 def datasets() -> dg.Definitions:
-    """Make a dataset of every sample set."""
+    """Define a dataset asset for every sample set."""
     declared = load_sample_sets(Settings.load())
     return dg.Definitions(assets=[_dataset(sample_set) for sample_set in declared.values()])
 
@@ -28,8 +28,8 @@ def _dataset(sample_set: SampleSet) -> dg.AssetsDefinition:
         group_name="datasets",
         kinds={"iceberg", "parquet"},
         description=(
-            f"Newest version of `{sample_set.name}`: every day whose labels are mature. "
-            "The same content makes no new version."
+            f"Latest version of dataset `{sample_set.name}`: all days with mature labels. "
+            "Unchanged content creates no new version."
         ),
     )
     def published(lake: LakeResource) -> dg.MaterializeResult[Any]:

@@ -1,4 +1,4 @@
-"""A published version must read back as it was locked."""
+"""Checks that a published dataset version still matches its lockfile."""
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from orchestration.lib.resource import LakeResource
 
 @dg.definitions
 def dataset_checks() -> dg.Definitions:
-    """Verify the newest version of every dataset."""
+    """Define a verification of the latest version of every dataset."""
     declared = load_sample_sets(Settings.load())
     return dg.Definitions(asset_checks=[_check(name) for name in declared])
 
@@ -24,7 +24,7 @@ def _check(name: str) -> dg.AssetChecksDefinition:
         asset=dataset_key(name),
         name="reads_as_locked",
         blocking=True,
-        description="Rows, hashes, tags and file plan are those of the lockfile.",
+        description="Row counts, hashes, tags and file plan match the lockfile.",
     )
     def reads_as_locked(lake: LakeResource) -> dg.AssetCheckResult:
         with lake.open() as opened:

@@ -1,1 +1,1 @@
-"""Assets of features: dbt models into staging and feature tables."""
+"""Feature assets: dbt models that write staging and feature tables."""

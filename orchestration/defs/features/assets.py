@@ -1,7 +1,7 @@
-"""The dbt models as assets: staging and feature tables, their dbt tests as asset checks.
+"""dbt models as assets (staging and feature tables) and dbt tests as asset checks.
 
-dbt runs inside the step's process: a build of everything takes about as long as starting dbt's
-command line does, and the same function runs under the CLI and the tests.
+dbt runs inside the step's process: starting dbt's command line takes about as long as a build of
+all models, and the CLI and the tests use the same function.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 @dg.definitions
 def models() -> dg.Definitions:
-    """Make an asset of every model of the dbt project, and a check of every test."""
+    """Define an asset for every model of the dbt project and a check for every test."""
     manifest = load_manifest(Settings.load())
     tables = model_tables(manifest)
 
@@ -52,7 +52,7 @@ def _build(
     *,
     everything: bool,
 ) -> Results:
-    """Build, then report what was committed and tested, also when dbt failed half-way."""
+    """Build the models, then report commits and test results, even if dbt failed part-way."""
     results = lake.settings.state_dir / "dbt" / "target" / "run_results.json"
     results.unlink(missing_ok=True)
     before = {name: pin(lake, name) for name in wanted.values()}

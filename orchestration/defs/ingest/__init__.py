@@ -1,1 +1,1 @@
-"""Assets of ingest: streams into raw tables."""
+"""Ingest assets: streams that write raw tables."""

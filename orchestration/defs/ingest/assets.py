@@ -1,4 +1,4 @@
-"""One asset per declared stream: what is new in its source becomes rows of its table."""
+"""One asset per declared stream: appends new source records to its table."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from orchestration.lib.table_metadata import pin, table_result
 
 @dg.definitions
 def streams() -> dg.Definitions:
-    """Make an asset of every file in `lake/streams`."""
+    """Define an asset for every stream in `lake/streams`."""
     declared = load_streams(Settings.load())
     return dg.Definitions(assets=[_stream_asset(stream) for stream in declared.values()])
 
@@ -27,7 +27,7 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
         group_name="ingest",
         kinds={"iceberg", stream.format},
         pool=writer_pool(stream.table),
-        description=f"Stream `{stream.name}` as it arrived, from `{stream.source.files}`.",
+        description=f"Raw records of stream `{stream.name}`, from `{stream.source.files}`.",
         code_version=stream.definition_hash(),
     )
     def take(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
@@ -41,7 +41,7 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
                 "commits": done.commits,
             }
             if done.refusal is not None:
-                # a retry would find nothing new, and succeed
+                # a retry would find nothing new and succeed, which would hide the refusal
                 raise dg.Failure(
                     str(done.refusal), metadata={**taken, **_reasons(done)}, allow_retries=False
                 )

@@ -1,4 +1,4 @@
-"""What must hold of a stream before anything is computed from it."""
+"""Checks on a stream that block everything downstream."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 
-DEAD_SHARE_MAX = 0.01  # more than this, and the producer or the contract is broken
+DEAD_SHARE_MAX = 0.01  # above this share, the producer or the contract is broken
 _FEW = (
-    f"At most {DEAD_SHARE_MAX:.0%} of the newest records were refused: those of the last "
+    f"At most {DEAD_SHARE_MAX:.0%} of recent records are dead letters. Recent means the last "
     f"{WINDOW / dt.timedelta(hours=1):.0f} hours with data, or since `headrace ingest acknowledge`."
 )
 
 
 @dg.definitions
 def contract_checks() -> dg.Definitions:
-    """Check the table of every stream against its contract."""
+    """Define checks of every stream's table against its contract."""
     declared = load_streams(Settings.load())
     return dg.Definitions(asset_checks=[_checks(list(declared.values()))])
 
@@ -36,7 +36,10 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(name, asset=table_key(stream.table), blocking=True, description=what)
         for stream in streams
         for name, what in (
-            ("schema_matches_contract", "The table has every column of the contract, as declared."),
+            (
+                "schema_matches_contract",
+                "The table has every column of the contract, with the declared type.",
+            ),
             ("dead_letters_are_few", _FEW),
         )
     ]
@@ -73,8 +76,9 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
         description=None
         if not wrong
         else (
-            f"`{stream.table}` lacks {', '.join(f'`{each}`' for each in wrong)}, or has another "
-            f"type there than the contract of `{stream.name}` declares; {_altering(stream)}"
+            f"columns of `{stream.table}` do not match the contract of `{stream.name}`: "
+            f"{', '.join(f'`{each}`' for each in wrong)} missing or of another type; "
+            f"{_altering(stream)}"
         ),
         metadata={"columns_that_differ": wrong, "contract_version": stream.version},
     )
@@ -96,22 +100,22 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
 
 
 def refused_text(stream: Stream, found: RecentRecords) -> str:
-    """Say how many records were refused, why, where they came from, and what to do."""
+    """Describe the rejected records: count, reasons, sources, and the remedy."""
     reasons = ", ".join(f"{code} ({count:,})" for code, count in found.reasons.items())
     acknowledge = Remedy.run(
         "ingest", "acknowledge", stream.name, advice="correct the producer or the contract, then"
     )
     return (
         f"{found.dead_letters:,} of {found.rows + found.dead_letters:,} records of "
-        f"`{stream.name}` since {found.since:%Y-%m-%d %H:%M} were refused: {reasons}; from "
-        f"{', '.join(f'`{each}`' for each in found.sources)}. They are kept whole in "
-        f"`dead_letters.records`; {acknowledge}"
+        f"`{stream.name}` since {found.since:%Y-%m-%d %H:%M} were rejected: {reasons}; from "
+        f"{', '.join(f'`{each}`' for each in found.sources)}. `dead_letters.records` keeps the "
+        f"complete records; {acknowledge}"
     )
 
 
 def _altering(stream: Stream) -> Remedy:
     table = str(stream.table)
-    show = Remedy.run_on_catalog("tables", "show", table, advice="see what it has")
+    show = Remedy.run_on_catalog("tables", "show", table, advice="show the columns of the table")
     alter = Remedy.run_on_catalog(
         "tables", "alter", table, advice="change the declaration or the table"
     )

@@ -1,4 +1,4 @@
-"""Asks for an ingest when a stream has source files that are not taken yet."""
+"""Requests an ingest run when a stream has source files that are not ingested yet."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from orchestration.lib.resource import LakeResource
 @dg.sensor(
     target=dg.AssetSelection.groups("ingest"),
     minimum_interval_seconds=60,
-    description="One run per stream with files that are not taken yet; again after a failed run.",
+    description="One run per stream with files that are not ingested yet; retries failed runs.",
 )
 def new_source_files(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Compare each stream's files with the offsets in its table."""
+    """Compare the files of each stream with the offsets in its table."""
     waiting: list[str] = []
     requested = False
     with lake.open() as opened:
@@ -29,7 +29,7 @@ def new_source_files(
             if not found.sources_waiting:
                 continue
             waiting.append(stream.name)
-            # a file may grow: what is in the table already is part of what makes a request new
+            # a file may grow under the same name, so rows ingested so far are part of the key
             asked = f"{found.rows + found.dead_letters} {' '.join(found.sources_waiting)}"
             work = f"{stream.name}:{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
             run_key = next_run_key(context.instance, work)
@@ -42,6 +42,6 @@ def new_source_files(
                 tags={"headrace/files_waiting": str(len(found.sources_waiting)), ASKED: work},
             )
     if not waiting:
-        yield dg.SkipReason("every source file is taken")
+        yield dg.SkipReason("all source files are ingested")
     elif not requested:
-        yield dg.SkipReason(f"asked for already: {', '.join(waiting)}")
+        yield dg.SkipReason(f"already requested: {', '.join(waiting)}")

@@ -1,1 +1,1 @@
-"""Maintenance: compactions as assets, table health as checks, rounds of the queue as a job."""
+"""Maintenance: compactions as assets, table health as checks, a round of the queue as a job."""

@@ -1,4 +1,4 @@
-"""One compaction per raw table: the small files that streaming left behind become few."""
+"""One compaction asset per raw table: merges the small files of streaming ingest."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from orchestration.lib.table_metadata import table_metadata
 
 @dg.definitions
 def compactions() -> dg.Definitions:
-    """Make a compaction for the table of every stream."""
+    """Define a compaction asset for the table of every stream."""
     declared = load_streams(Settings.load())
     return dg.Definitions(assets=[_compaction(stream.table) for stream in declared.values()])
 
@@ -27,7 +27,7 @@ def _compaction(name: TableName) -> dg.AssetsDefinition:
         group_name="maintenance",
         kinds={"iceberg"},
         pool=writer_pool(name),
-        description=f"Files of `{name}` near the target size; its rows stay as they are.",
+        description=f"Compacts files of `{name}` to about the target size; rows do not change.",
     )
     def compacted(
         context: dg.AssetExecutionContext, lake: LakeResource

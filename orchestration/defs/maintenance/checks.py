@@ -1,4 +1,4 @@
-"""Whether tables are in good shape; a warning, for reading them stays right."""
+"""Checks of table health; they only warn, since reads stay correct."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from headrace.maintenance.health.health import health
 from orchestration.lib.keys import compaction_key
 from orchestration.lib.resource import LakeResource
 
-HEALTHY_SCORE = 70  # below this, small files or snapshots cost readers noticeably
+HEALTHY_SCORE = 70  # below this, small files or snapshots slow readers noticeably
 
 
 @dg.definitions
 def health_checks() -> dg.Definitions:
-    """Check the health of every stream's table after its compaction."""
+    """Define a health check of every stream's table, after its compaction."""
     tables = [stream.table for stream in load_streams(Settings.load()).values()]
     return dg.Definitions(asset_checks=[_checks(tables)])
 
@@ -26,7 +26,7 @@ def _checks(tables: list[TableName]) -> dg.AssetChecksDefinition:
         dg.AssetCheckSpec(
             "few_small_files",
             asset=compaction_key(name),
-            description=f"`{name}` scores at least {HEALTHY_SCORE} of 100.",
+            description=f"The health score of `{name}` is at least {HEALTHY_SCORE} of 100.",
         )
         for name in tables
     ]

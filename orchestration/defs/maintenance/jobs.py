@@ -1,4 +1,4 @@
-"""One round of maintenance as a job: what the queue says, for some tables or all, within a budget."""
+"""One maintenance round as a job: the queue of some or all tables, within a budget."""
 
 import dagster as dg
 
@@ -15,7 +15,7 @@ OP = "maintain_tables"
 
 
 class Round(dg.Config):
-    """What a round may do: which tables (all if none is named), how many MiB, for how long."""
+    """Scope and budget of a round: tables (all if empty), MiB to rewrite, seconds to run."""
 
     tables: list[str] = []  # noqa: RUF012 - pydantic copies it, and Dagster shows it as the default
     budget_mib: int = 1024
@@ -24,7 +24,7 @@ class Round(dg.Config):
 
 @dg.op(name=OP, pool="maintenance")
 def maintain_tables(context: dg.OpExecutionContext, config: Round, lake: LakeResource) -> None:
-    """Do the round and leave an observation with each table it changed."""
+    """Run the round and report an observation for each action that changed a table."""
     progress = _Progress(context)
     with lake.open() as opened:
         done = maintain(
@@ -42,21 +42,21 @@ def maintain_tables(context: dg.OpExecutionContext, config: Round, lake: LakeRes
         context.log.info(f"stopped with {left} actions left: {done.stopped_by}")
     for error in done.errors:
         context.log.error(str(error))
-    if done.errors:  # the others are done
+    if done.errors:  # all other actions were attempted
         raise done.errors[0]
 
 
 @dg.job(
     name="maintenance_round",
-    description="Rewrites what gains most for each byte; no row changes and no file is deleted.",
+    description="Runs actions by gain per byte rewritten; changes no rows and deletes no files.",
 )
 def maintenance_round() -> None:
-    """Do one round of maintenance."""
+    """Run one maintenance round."""
     maintain_tables()
 
 
 class _Progress:
-    """Tells the run's log how far a round is."""
+    """Logs the progress of a round."""
 
     def __init__(self, context: dg.OpExecutionContext) -> None:
         self._log, self._steps, self._done = context.log, 0, 0
@@ -65,7 +65,7 @@ class _Progress:
         self._steps = sum(len(action.steps) for action in plan.actions)
         self._log.info(
             f"{len(plan.actions)} actions, {plan.cost_bytes / MIB:,.1f} MiB to rewrite, "
-            f"{len(plan.waiting)} wait"
+            f"{len(plan.waiting)} waiting"
         )
 
     def step(self, action: Action) -> None:

@@ -1,4 +1,4 @@
-"""Asks for a round of maintenance when some table's queue says that it pays."""
+"""Requests a maintenance round when the queue of any table has an action that is due."""
 
 import datetime as dt
 import hashlib
@@ -15,21 +15,21 @@ from orchestration.lib.resource import LakeResource
 
 @dg.sensor(
     name="maintenance",
-    # by name: Dagster 1.13 warns of its own beta parameter when it binds a sensor's job anew
+    # by name: Dagster 1.13 warns about its own beta parameter when it rebinds a sensor's job
     job_name=maintenance_round.name,
     minimum_interval_seconds=300,
-    description="One round for the tables that have something to do; waiting for more is free.",
+    description="One round for all tables with due actions; skips while none is due.",
 )
 def maintenance(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Plan for every table; the same queue asks once, and again after a failed run."""
+    """Plan for every table; request each queue once, and retry failed runs."""
     with lake.open() as opened:
         found = survey(opened)
     plan = plan_maintenance(found.states, now=dt.datetime.now(dt.UTC))
     if not plan:
-        waiting = f"; {len(plan.waiting)} actions wait" if plan.waiting else ""
-        yield dg.SkipReason(f"no table has anything to do{waiting}")
+        waiting = f"; {len(plan.waiting)} waiting" if plan.waiting else ""
+        yield dg.SkipReason(f"no maintenance is due{waiting}")
         return
     tables = sorted({str(action.table) for action in plan.actions})
     at = {str(state.table): state.snapshot_id for state in found.states}
@@ -37,7 +37,7 @@ def maintenance(
     work = hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16]
     run_key = next_run_key(context.instance, work)
     if run_key is None:
-        yield dg.SkipReason(f"asked for already: {', '.join(tables)}")
+        yield dg.SkipReason(f"already requested: {', '.join(tables)}")
         return
     yield dg.RunRequest(
         run_key=run_key,

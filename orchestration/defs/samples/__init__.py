@@ -1,1 +1,1 @@
-"""Assets of samples: sample sets, day by day."""
+"""Sample assets: sample sets, partitioned by day."""

@@ -1,4 +1,4 @@
-"""One asset per sample set, a partition per day; only days whose inputs changed are built again."""
+"""One asset per sample set, one partition per day; only days with changed inputs are rebuilt."""
 
 import datetime as dt
 from typing import Any
@@ -19,7 +19,7 @@ from orchestration.lib.table_metadata import pin, table_result
 
 @dg.definitions
 def sample_sets() -> dg.Definitions:
-    """Make an asset of every file in `lake/samples`."""
+    """Define an asset for every sample set in `lake/samples`."""
     settings = Settings.load()
     days = days_of(settings)
     declared = load_sample_sets(settings)
@@ -39,11 +39,11 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
         group_name="samples",
         kinds={"iceberg", "duckdb"},
         partitions_def=days,
-        # one pass pins one state of the inputs for all days
+        # one run pins one snapshot of each input for all days
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=writer_pool(sample_set.table),
         automation_condition=dg.AutomationCondition.eager(),
-        description=f"Sample set `{sample_set.name}`: one row per exposure, features as of its time.",
+        description=f"Sample set `{sample_set.name}`: one row per exposure, point-in-time features.",
     )
     def samples(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
         wanted = [dt.date.fromisoformat(key) for key in context.partition_keys]
@@ -62,8 +62,8 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
     return samples
 
 
-# Dagster repeats what a run says of its table on the page of each day, where it would be read as
-# the day's
+# Dagster repeats a run's table metadata on the page of each partition, where readers would take it
+# for that day's
 _OF_TABLE = {
     "dagster/row_count": "table_row_count",
     "snapshot_id": "table_snapshot_id",
@@ -73,7 +73,7 @@ _OF_TABLE = {
 
 
 def of_all_days(result: dg.MaterializeResult[Any]) -> dg.MaterializeResult[Any]:
-    """Give facts of the whole table names of their own, or leave them to the days."""
+    """Rename metadata of the whole table, or drop it where each day reports its own."""
     renamed = {_OF_TABLE.get(name, name): value for name, value in (result.metadata or {}).items()}
     kept = {name: value for name, value in renamed.items() if name is not None}
     return dg.MaterializeResult(
@@ -84,7 +84,7 @@ def of_all_days(result: dg.MaterializeResult[Any]) -> dg.MaterializeResult[Any]:
 def _day_metadata(
     lake: OpenLake, sample_set: SampleSet, done: BuildResult, day: dt.date
 ) -> dict[str, Any]:
-    """Describe one day: the commit that built it, in this run or before, and its own rows."""
+    """Describe one day: its rows, and the commit that built it, in this run or an earlier one."""
     version = lake.table(sample_set.table).head()
     reasons = {built.day: built.reason for built in done.built}
     built = lake.registry.builds(str(sample_set.table)).get(day_text(day))

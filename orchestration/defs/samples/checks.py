@@ -1,4 +1,4 @@
-"""What must hold of samples before anything is computed from them; each failure stops the rest."""
+"""Checks on samples that block everything downstream."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,14 +17,14 @@ from orchestration.lib.resource import LakeResource
 
 _COUNTED = {"no_leaks": "leaking_samples", "unique_sample_ids": "repeated_ids"}
 _BROKEN = {
-    "no_leaks": "use a feature row of their own time or later",
-    "unique_sample_ids": "have an id that occurs more than once",
+    "no_leaks": "use a feature row at or after their own time",
+    "unique_sample_ids": "have a duplicate id",
 }
 
 
 @dg.definitions
 def sample_checks() -> dg.Definitions:
-    """Check every sample set for values from the future and for an id that occurs twice."""
+    """Define checks of every sample set for leaked future values and duplicate ids."""
     declared = load_sample_sets(Settings.load())
     return dg.Definitions(asset_checks=[_checks(sample_set) for sample_set in declared.values()])
 
@@ -39,13 +39,13 @@ def _checks(sample_set: SampleSet) -> dg.AssetChecksDefinition:
                 "no_leaks",
                 asset=key,
                 blocking=True,
-                description="No sample uses a feature row of its own time or later.",
+                description="No sample uses a feature row at or after its own time.",
             ),
             dg.AssetCheckSpec(
                 "unique_sample_ids",
                 asset=key,
                 blocking=True,
-                description="No sample id occurs twice, over all days.",
+                description="Sample ids are unique across all days.",
             ),
         ],
     )
@@ -83,12 +83,12 @@ def _result(
 
 def _failure(check: str, found: Audited, version: TableVersion) -> str:
     examples = ", ".join(f"`{each}`" for each in found.examples)
-    inspect = Remedy.run("samples", "inspect", found.examples[0], advice="see one of them")
+    inspect = Remedy.run("samples", "inspect", found.examples[0], advice="show one of them")
     back = Remedy.run_on_catalog(
-        "tables", "rollback", str(version.name), advice="go back to a snapshot before them"
+        "tables", "rollback", str(version.name), advice="return to an earlier snapshot"
     )
     return (
         f"{found.count:,} samples of `{version.name}` {_BROKEN[check]} (of {version.row_count:,}, "
-        f"at snapshot {version.snapshot_id}); for example {examples}. Nothing was computed from "
-        f"them; {replace(inspect, otherwise=(back,))}"
+        f"at snapshot {version.snapshot_id}); for example {examples}. Downstream assets were not "
+        f"run; {replace(inspect, otherwise=(back,))}"
     )

@@ -1,1 +1,1 @@
-"""Assets of serving: the online store."""
+"""Serving assets: the online store."""

@@ -1,4 +1,4 @@
-"""The online store: the latest values of every feature view that a sample set uses."""
+"""The online store: the latest values of all feature views that sample sets use."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from orchestration.lib.resource import LakeResource
 
 @dg.definitions
 def online_store() -> dg.Definitions:
-    """Publish what serving needs for the declared sample sets."""
+    """Define the asset that publishes the feature views of all declared sample sets."""
     declared = load_sample_sets(Settings.load()).values()
     views = list(dict.fromkeys(use.view for each in declared for use in each.features))
     exposures = list(dict.fromkeys(each.exposures.table for each in declared))
@@ -25,7 +25,7 @@ def online_store() -> dg.Definitions:
         group_name="serving",
         pool="writers/online_store",
         automation_condition=dg.AutomationCondition.eager(),
-        description="The newest row of each entity, for look-ups by key.",
+        description="Latest feature values of each entity, for look-ups by key.",
     )
     def published(lake: LakeResource) -> dg.MaterializeResult[Any]:
         with lake.open() as opened, open_store(opened.settings) as store:
