@@ -1,11 +1,11 @@
-{#- What of a model has to be built: asked once before its SQL is rendered, so that the answer reaches the SQL as
-  constants, and used again when its rows are committed.
+{#- The build plan of a model: which days to rebuild. It is computed once before the SQL is rendered, so that it enters
+  the SQL as constants, and used again when the rows are committed.
 
-  A model says in `meta.headrace_table`: `partition_by`, `sort_by` and, if a row depends on inputs of earlier days,
-  `reach_days`. With reach r an input row of day D influences rows of days D to D + r, so these are rebuilt,
-  reading the inputs r days further back. -#}
+  A model declares in `meta.headrace_table`: `partition_by`, `sort_by` and, if a row depends on inputs of earlier days,
+  `reach_days`. With reach r an input row of day D influences rows of days D to D + r, so these days are rebuilt, and
+  the inputs are read from r days earlier. -#}
 
-{#- Everything the committer must know about this model, as a dict. -#}
+{#- The build request of this model for the plugin, as a dict. -#}
 {% macro model_request() %}
   {%- set declared = model.config.meta.get('headrace_table', {}) -%}
   {%- set columns = {} -%}
@@ -42,8 +42,8 @@
   }) }}
 {% endmacro %}
 
-{#- Adds to `found` the tables behind `nodes`, and which of them models build, seeing through views and ephemeral
-  models, whose code counts as the model's: `behind` lists them. -#}
+{#- Adds to `found` the tables that `nodes` read, and which of them are built by models. Views and ephemeral models are
+  resolved to their inputs and listed in `behind`, since their code counts as code of the model. -#}
 {% macro add_upstream(nodes, found) %}
   {%- for id in nodes -%}
     {%- set source = graph.sources.get(id) -%}
@@ -62,9 +62,9 @@
   {%- endfor -%}
 {% endmacro %}
 
-{#- The plan of this build: {mode: all | days | rows | none, write: [range], read: [range]}, ranges half open.
-  While parsing and in unit tests it is `all`. The plugin gives `headrace_plan` where it renders a model itself: to
-  compare code, with the same plan every time, and to plan again after another run's commit. -#}
+{#- The plan of this build: {mode: all | days | rows | none, write: [range], read: [range]}, half-open ranges.
+  While parsing and in unit tests the mode is `all`. The plugin sets `headrace_plan` when it renders a model itself: to
+  compare code under a fixed plan, and to plan again after a commit of another run. -#}
 {% macro rebuild_plan() %}
   {%- if headrace_plan is defined -%}{{ return(headrace_plan) }}{%- endif -%}
   {%- if not execute or model.resource_type != 'model' -%}
@@ -74,24 +74,24 @@
 {% endmacro %}
 
 {% macro duckdb__rebuild_plan() %}
-  {#- the plugin exists once a connection is open, which dbt only does for the first statement -#}
+  {#- the plugin is loaded when a connection opens, which dbt does at the first statement -#}
   {%- do run_query('select 1') -%}
   {%- set request = headrace.model_request() -%}
   {%- do adapter.store_relation('headrace', this, [], '', 'plan', request) -%}
   {{ return(request.plan) }}
 {% endmacro %}
 
-{#- On Trino the whole model is computed: right, not yet cheap. -#}
+{#- On Trino every build computes the whole model: correct, but not incremental yet. -#}
 {% macro trino__rebuild_plan() %}
   {{ return({'mode': 'all', 'write': [], 'read': []}) }}
 {% endmacro %}
 
-{#- True for the rows of an input that this build has to read. -#}
+{#- Condition: rows of an input that this build must read. -#}
 {% macro read_range(column) %}
   {{- headrace.in_days(column, headrace.rebuild_plan(), 'read') -}}
 {% endmacro %}
 
-{#- True for the rows of the model that this build has to give. -#}
+{#- Condition: rows of the model that this build must return. -#}
 {% macro write_range(column) %}
   {{- headrace.in_days(column, headrace.rebuild_plan(), 'write') -}}
 {% endmacro %}
@@ -110,7 +110,7 @@
 {% macro in_days(column, plan, part) %}
   {%- if plan.mode != 'days' -%}{{ 'false' if plan.mode == 'none' else 'true' }}
   {%- else -%}
-    {#- the hull comes first: a plain conjunction is what file pruning understands -#}
+    {#- the enclosing range comes first: file pruning only understands a plain conjunction -#}
     {{ column }} >= {{ headrace.day_start(plan[part][0].first) }} and {{ column }} < {{ headrace.day_start(plan[part][-1].end) }}
     {%- if plan[part] | length > 1 %}
     and (
@@ -122,8 +122,8 @@
   {%- endif -%}
 {% endmacro %}
 
-{#- dbt's own asks whether the relation is a table; ours are views on Iceberg snapshots. True if the build adds to
-  or replaces parts of what is there. -#}
+{#- Overrides dbt's macro, which requires that the relation is a table; here relations are views on Iceberg snapshots.
+  True if the build adds to or replaces parts of an existing table. -#}
 {% macro is_incremental() %}
   {%- if model.config.materialized != 'incremental' or (headrace_plan is not defined and (not execute or model.resource_type != 'model')) -%}
     {{ return(false) }}
@@ -131,7 +131,8 @@
   {{ return(headrace.rebuild_plan().mode in ['days', 'rows', 'none']) }}
 {% endmacro %}
 
-{#- Stops a model whose SQL and declaration disagree on the view's delay. Unit tests do not know declarations. -#}
+{#- Raises an error if the SQL and the declaration of a view disagree on its delay. Skipped in unit tests, which have no
+  declarations. -#}
 {% macro check_delay(delay) %}
   {%- if execute and model.resource_type == 'model' -%}
     {%- set declared = model.config.meta.get('headrace', {}).get('delay', '0s') -%}

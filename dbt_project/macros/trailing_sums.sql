@@ -1,19 +1,19 @@
-{#- Sums over trailing windows, hour by hour, as they were known at the time: the heart of the feature views.
+{#- Hourly sums over trailing windows, as they were known at the time; the feature views are built on this macro.
 
   A row at hour H sums the inputs with event_time in [H - window, H). Exactly, the value at (H, known_at k) counts
   the inputs with known_at <= greatest(H, k - delay):
     - one row per change point H, known at H + delay, from what had arrived by H;
     - one revision per later arrival a of an input that belongs to H, known at a + delay, with the same event_time.
   The change points of an input are its first hour boundary, the boundary at which it arrived if that is later, and
-  the ends of its windows. A row is only there from the moment an input that causes its change point was known.
+  the ends of its windows. A row exists only from the time at which an input that causes its change point was known.
   So a point-in-time look-up finds the same value as in a table with a row for every hour.
 
-  Cost: on-time values are one running sum over +/- deltas; only late inputs are spread over the hours they missed.
+  Cost: on-time values are one running sum over +/- deltas; only late inputs are expanded to the hours they missed.
 
   Arguments: `events`, a relation with the `entity` columns (never null), event_time, known_at and the integer
-  `measures`; `windows`, {suffix: hours}. Gives entity columns, event_time, known_at and one bigint
-  `<measure>_<suffix>` each. In an incremental run it only gives the days being rebuilt; `events` must reach
-  back at least the longest window plus one hour before them (`reach_days` of the model, see rebuild.sql). -#}
+  `measures`; `windows`, {suffix: hours}. Returns the entity columns, event_time, known_at and one
+  bigint `<measure>_<suffix>` each. An incremental run returns only the days being rebuilt; `events` must start
+  at least the longest window plus one hour before them (`reach_days` of the model, see rebuild.sql). -#}
 {% macro trailing_sums(events, entity, measures, windows, delay) %}
 {%- do headrace.check_delay(delay) -%}
 {%- set delay_us = headrace.seconds(delay) * 1000000 -%}

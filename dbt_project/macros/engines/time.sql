@@ -1,11 +1,11 @@
-{#- Time in both engines: instants as whole microseconds or hours since 1970, and back. -#}
+{#- Time functions for both engines: convert instants to whole microseconds or hours since 1970, and back. -#}
 
 {#- Microseconds since 1970 of an instant, as bigint. -#}
 {% macro epoch_us(instant) %}{{ return(adapter.dispatch('epoch_us', 'headrace')(instant)) }}{% endmacro %}
 
 {% macro duckdb__epoch_us(instant) %}epoch_us({{ instant }}){% endmacro %}
 
-{#- to_unixtime is a double; it holds today's microseconds exactly up to rounding (2^53 us is the year 2255). -#}
+{#- to_unixtime is a double; after rounding, microseconds are exact up to the year 2255 (2^53 us). -#}
 {% macro trino__epoch_us(instant) %}cast(round(to_unixtime({{ instant }}) * 1000000) as bigint){% endmacro %}
 
 {#- The instant of a bigint of microseconds since 1970. -#}
@@ -36,12 +36,12 @@
 
 {% macro trino__integers(first, last) %}sequence({{ first }}, {{ last }}){% endmacro %}
 
-{#- Seconds in a duration as declarations write it: `0s`, `5m`, `1d12h`. -#}
+{#- Seconds of a duration in the syntax of declarations: `0s`, `5m`, `1d12h`. -#}
 {% macro seconds(duration) %}
   {%- set units = {'d': 86400, 'h': 3600, 'm': 60, 's': 1} -%}
   {%- set parts = modules.re.findall('([0-9]+)([dhms])', duration) -%}
   {%- if not modules.re.fullmatch('([0-9]+[dhms])+', duration) -%}
-    {% do exceptions.raise_compiler_error("`" ~ duration ~ "` is not a duration in whole seconds; write it as in `30m`, `24h`, `7d`") %}
+    {% do exceptions.raise_compiler_error("`" ~ duration ~ "` is not a duration in whole seconds; examples: `30m`, `24h`, `7d`") %}
   {%- endif -%}
   {%- set total = namespace(s=0) -%}
   {%- for count, unit in parts -%}{%- set total.s = total.s + (count | int) * units[unit] -%}{%- endfor -%}

@@ -1,5 +1,5 @@
-{#- `table` and `incremental` on DuckDB: the model's rows become data files of an Iceberg table and one commit.
-  Nothing is committed when neither the inputs' snapshots nor the code changed. -#}
+{#- `table` and `incremental` on DuckDB: the rows of a model are written to an Iceberg table in one commit.
+  Without changes to the code or the input snapshots there is no commit. -#}
 
 {% materialization table, adapter="duckdb", supported_languages=["sql"] %}
   {{ return(headrace.commit_model()) }}

@@ -1,4 +1,4 @@
-{#- Nothing is known before it happened (and, for a feature view, before its declared delay has passed). -#}
+{#- Fails for rows whose known_at is before event_time (for a feature view, before event_time plus the delay). -#}
 {% test known_not_before_event(model, event_time='event_time', known_at='known_at', delay='0s') %}
 
 select

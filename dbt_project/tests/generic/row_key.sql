@@ -1,4 +1,4 @@
-{#- `columns` name a row: none of them is ever null, and no two rows agree in all. -#}
+{#- Fails if `columns` are not a key: a null in any of them, or two rows with equal values in all. -#}
 {% test row_key(model, columns) %}
 
 select
