@@ -1,4 +1,4 @@
 """The demo: real shop logs from landing files to a trained model and an online score.
 
-Only what a newcomer runs lives here; everything it does is the library, driven by the asset graph.
+It contains only what a first-time user runs; all work is done by the library and the asset graph.
 """

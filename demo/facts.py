@@ -1,4 +1,4 @@
-"""What the demo's last screen shows, read from the lake: tables, labels, one vector, one score."""
+"""Facts of the demo's final screen, read from the lake: tables, labels, one vector, one score."""
 
 import datetime as dt
 import json
@@ -21,15 +21,15 @@ from headrace.storage.open import local_folders
 
 DEAD_LETTERS = "dead_letters.records"
 TEST_DAYS = 2
-# The source logs leak on their first day: all 47 clicks of 24 November come with an affinity to some
-# item, and only 7 % of the other impressions do; on later days clicks are like the rest. A model that
-# learns from that day learns the leak (`tests/demo/test_land.py` counts it).
+# The source logs leak on their first day: all 47 clicks of 24 November have an affinity to some item,
+# but only 7 % of the other impressions do. On later days there is no such difference. A model trained
+# on that day learns the leak (`tests/demo/test_land.py` counts it).
 LEAKING_DAY = dt.date(2019, 11, 24)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts:
-    """One table as it is now."""
+    """The current state of one table."""
 
     table: str
     snapshot_id: int | None
@@ -42,7 +42,7 @@ class TableFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A model and what it was worth on days it had not seen; `trained` says whether just now."""
+    """A model and its metrics on held-out days; `trained` is False if it was trained by an earlier run."""
 
     trained: bool
     model: Path
@@ -64,7 +64,7 @@ class Served:
 
 
 def table_facts(lake: Lake) -> list[TableFacts]:
-    """Describe every table, in the order of the river."""
+    """Describe every table, in the order of the data flow."""
     order = ("raw", "dead_letters", "staging", "features", "samples")
     names = sorted(
         lake.names(),
@@ -89,7 +89,7 @@ def _table_facts(lake: Lake, name: TableName) -> TableFacts:
 
 
 def label_counts(lake: Lake, sample_set: SampleSet) -> Counter[tuple[str, str, int]]:
-    """Count samples by label, state and value, pending ones too."""
+    """Count samples by label, state and value, including pending ones."""
     counts: Counter[tuple[str, str, int]] = Counter()
     names = [(label.name, f"{label.name}_state") for label in sample_set.labels]
     version = lake.table(sample_set.table).head()
@@ -101,15 +101,15 @@ def label_counts(lake: Lake, sample_set: SampleSet) -> Counter[tuple[str, str, i
 
 
 def newest_dataset(lake: Lake, name: str) -> tuple[Dataset, Path]:
-    """Open the newest version, and say where its lockfile lies."""
+    """Open the latest dataset version and locate its lockfile."""
     dataset = load_dataset(lake, name)
     return dataset, lockfile_path(lake.settings, name, dataset.lock.version)
 
 
 def train_once(lake: Lake, dataset: Dataset) -> Judged:
-    """Train on the days before the last two, judge on those; once for the same content.
+    """Evaluate on the last two days, train on the days before; once for the same content.
 
-    The day on which the source logs leak is not trained on.
+    The day on which the source logs leak is excluded from training.
     """
     lock = dataset.lock
     days = [day.day for day in lock.days]
@@ -141,7 +141,7 @@ def train_once(lake: Lake, dataset: Dataset) -> Judged:
 
 
 def serve_one(lake: Lake, sample_set: SampleSet, model: Path) -> Served:
-    """Look up the features of the newest exposure as of its own moment, and score it."""
+    """Look up the features of the latest exposure as of its own time, and score it."""
     exposure = newest_exposure(lake, sample_set)
     entities: dict[str, Scalar] = {name: exposure[name] for name in sample_set.exposures.entities}
     with open_store(lake.settings) as store:
@@ -154,7 +154,7 @@ def serve_one(lake: Lake, sample_set: SampleSet, model: Path) -> Served:
 
 
 def newest_exposure(lake: Lake, sample_set: SampleSet) -> dict[str, Any]:
-    """Return the last row of the exposures' table, by time and then by id."""
+    """Return the last row of the exposure table, ordered by time, then id."""
     chosen = sample_set.exposures
     version = lake.table(chosen.table).head()
     columns = [chosen.id, chosen.at, *chosen.entities, *chosen.columns]

@@ -1,7 +1,7 @@
-"""Lands the Open Bandit logs as the files a lake's contracts expect: impressions, clicks, items.
+"""Writes the Open Bandit logs as the landing files of the lake: impressions, clicks, items.
 
-Six-hour files in time order, as a collector would have written them, so that the tables get a life:
-many commits, small files, something to compact.
+Each file covers six hours, as a collector would write them, so that ingest makes many commits and
+small files, and compaction has work to do.
 """
 
 import csv
@@ -34,7 +34,7 @@ _CLICK_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Landed:
-    """What lies below the data folder; `written` counts the files that were not there before."""
+    """The landing files in the data folder; `written` counts those that did not exist before."""
 
     impressions: int
     clicks: int
@@ -44,10 +44,10 @@ class Landed:
 
 
 def land(data_dir: Path) -> Landed:
-    """Write the landing files that are missing below `data_dir`.
+    """Write the landing files that are missing in `data_dir`.
 
-    Deterministic to the byte, file times included. A file appears whole or not at all, and one that
-    is there is left alone, so it may be killed and run again at any time.
+    Deterministic to the byte, including file times. Files appear atomically and existing files are
+    kept, so it may be killed and run again at any time.
 
     Raises:
         LogsNotFoundError: If the wheel with the logs is not installed.
@@ -75,7 +75,7 @@ def land(data_dir: Path) -> Landed:
 
 
 class _Landing:
-    """Puts files below a folder, once each."""
+    """Writes files into a folder, each once."""
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir, self.files, self.written = data_dir, 0, 0
@@ -86,7 +86,9 @@ class _Landing:
         if path.exists():
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        hidden = path.with_name(f".{path.name}.{os.getpid()}")  # the file source passes by dots
+        hidden = path.with_name(
+            f".{path.name}.{os.getpid()}"
+        )  # the file source ignores names that begin with a dot
         with hidden.open("wb") as handle:
             handle.write(content())
             handle.flush()
@@ -97,7 +99,7 @@ class _Landing:
 
 
 def _windows(rows: Sequence[Impression]) -> list[tuple[datetime, list[Impression]]]:
-    """Cut rows in time order into windows; a window without rows is left out."""
+    """Split rows in time order into windows; windows without rows are skipped."""
     found: dict[datetime, list[Impression]] = {}
     for row in rows:
         start = EPOCH + WINDOW * ((row.shown_at - EPOCH) // WINDOW)
@@ -126,7 +128,7 @@ def _json_lines(rows: Sequence[Impression]) -> bytes:
 
 
 def _click_lines(rows: Sequence[Impression]) -> bytes:
-    """One click per clicked impression, at its time: the log does not say when the click came."""
+    """One click per clicked impression, at the impression's time: the log has no click times."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CLICK_FIELDS)

@@ -1,4 +1,4 @@
-"""Tells what a run of the demo changed: one mark per thing, compared before and after."""
+"""Detects what a run of the demo changed, by comparing one mark per object before and after."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from headrace.serving.open import existing_store
 
 
 def marks(lake: Lake) -> dict[str, str]:
-    """Mark every table by its snapshot, every version by its hash, every online view by its rows."""
+    """Mark tables by their snapshot, dataset versions by their hash, online views by their rows."""
     found = {str(name): str(lake.table(name).head().snapshot_id) for name in lake.names()}
     found |= {f"{lock.name} v{lock.version}": lock.content_hash for lock in list_datasets(lake)}
     store = existing_store(lake.settings)
@@ -23,5 +23,5 @@ def marks(lake: Lake) -> dict[str, str]:
 
 
 def changes_since(before: Mapping[str, str], lake: Lake) -> list[str]:
-    """Name what is new or not what it was, tables first."""
+    """List new and changed objects, tables first."""
     return [name for name, mark in marks(lake).items() if before.get(name) != mark]

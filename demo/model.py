@@ -22,8 +22,8 @@ SPEC = FeatureSpec(
         "price_score",
     ],
     sparse=["campaign", "item_id", "position", "user_segment", "brand", "category"],
-    # The logs' own affinities are of clicks of 2019-11-24, that day's label among them: train on
-    # later days only, or expect this column to promise more than it keeps.
+    # The affinities in the logs come from clicks of 2019-11-24, including that day's labels: train on
+    # later days only, otherwise this column leaks the label.
     sequence=["affinity_items"],
     label=["click"],
     weight="keep_rate",
@@ -39,13 +39,13 @@ BUCKETS: Mapping[str, int] = {
 }
 WIDTH = 4
 HIDDEN = 16
-_MIX = 0x2545F4914F6CDD1D  # odd, so multiplying permutes int64
-_RATE_ROWS = 1000.0  # impressions the average counts for in a smoothed rate: about 5 clicks
-_NOISY = 0.2  # a rate that comes without its counts cannot be smoothed, so it speaks softly
+_MIX = 0x2545F4914F6CDD1D  # odd, so that multiplication permutes int64
+_RATE_ROWS = 1000.0  # weight of the average in a smoothed rate, in impressions: about 5 clicks
+_NOISY = 0.2  # a rate without its counts cannot be smoothed, so it gets a small weight
 
 
 def _bucket(ids: torch.Tensor, buckets: int) -> torch.Tensor:
-    """Spread ids over buckets; bit operations, so the same on every device."""
+    """Hash ids into buckets with integer operations, which are equal on every device."""
     return ((ids * _MIX) >> 32) % buckets
 
 
@@ -123,16 +123,16 @@ class ClickModel(nn.Module):
 
 
 def score(model: ClickModel, vector: Mapping[str, Any], *, types: pa.Schema) -> float:
-    """Click probability for one feature vector plus its entities, both by training's names.
+    """Return the click probability for one feature vector and its entities.
 
-    `types` are those of the samples it was trained on.
+    Both use the column names of training; `types` are those of the training samples.
     """
     with torch.inference_mode():
         return float(torch.sigmoid(model(batch_of([vector], spec=SPEC, types=types)))[0])
 
 
 def save(model: ClickModel, path: Path, *, dataset: Mapping[str, Any]) -> None:
-    """Write weights and the dataset version they were trained on: tensors and plain values only."""
+    """Write the weights and the dataset version they were trained on, as tensors and plain values."""
     content = {
         "format_version": FORMAT_VERSION,
         "spec": SPEC.hash,
@@ -145,16 +145,16 @@ def save(model: ClickModel, path: Path, *, dataset: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> tuple[ClickModel, dict[str, Any]]:
-    """Read what `save` wrote: the model, and the dataset version it belongs to.
+    """Read a model and its dataset version as written by `save`.
 
     Raises:
-        ValueError: If the file is of another format or feature spec.
+        ValueError: If the file has another format or feature spec.
 
     """
     content = torch.load(path, weights_only=True)
     found = (content.get("format_version"), content.get("spec"))
     if found != (FORMAT_VERSION, SPEC.hash):
-        msg = f"`{path}` holds a model of format and spec {found}; train it again"
+        msg = f"`{path}` has a model of format and feature spec {found}; retrain it"
         raise ValueError(msg)
     model = ClickModel(base_rate=0.5)
     model.load_state_dict(content["model"])

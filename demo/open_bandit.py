@@ -1,6 +1,7 @@
 """The Open Bandit sample logs: real impressions and clicks, read from the files of the wheel `obp`.
 
-The package is never imported (it would pull in a machine-learning stack); its CSV files are data.
+The package itself is not imported, as that would load a machine-learning stack; only its CSV files
+are read.
 """
 
 import importlib.util
@@ -18,9 +19,9 @@ from headrace.errors import LakeError
 
 POLICIES = ("bts", "random")
 CAMPAIGNS = ("all", "men", "women")
-LISTED_AT = datetime(2019, 11, 24, tzinfo=UTC)  # the catalogue in force when the logs start
+LISTED_AT = datetime(2019, 11, 24, tzinfo=UTC)  # the catalogue at the start of the logs
 _AFFINITY = "user-item_affinity_"
-_SEGMENT_DIGITS = 6  # of each hashed user feature; enough to keep all 337 segments apart
+_SEGMENT_DIGITS = 6  # of each hashed user feature; enough to distinguish all 337 segments
 
 
 class LogsNotFoundError(LakeError):
@@ -35,7 +36,7 @@ class LogsNotFoundError(LakeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Impression:
-    """One logged impression; `clicked` says whether the user clicked on it."""
+    """One logged impression; `clicked` is True if the user clicked it."""
 
     impression_id: str
     shown_at: datetime
@@ -53,7 +54,7 @@ def logs_folder() -> Path:
     """Find the logs in the installed wheel without importing it.
 
     Raises:
-        LogsNotFoundError: If the wheel is not there.
+        LogsNotFoundError: If the wheel is not installed.
 
     """
     spec = importlib.util.find_spec("obp")
@@ -65,7 +66,7 @@ def logs_folder() -> Path:
 
 
 def read_impressions(folder: Path) -> list[Impression]:
-    """Read the six logs and merge them in time order; ties keep the order of the impression ids."""
+    """Read the six logs and merge them by time, then impression id."""
     found = [
         impression
         for policy in POLICIES
@@ -78,8 +79,8 @@ def read_impressions(folder: Path) -> list[Impression]:
 def read_items(folder: Path) -> list[dict[str, Any]]:
     """Read the items of each campaign.
 
-    Both policies show the same items, but each log hashed the names with a salt of its own; the
-    names of the first policy are used.
+    Both policies show the same items, but each log hashes their names with its own salt; the names
+    of the first policy are used.
     """
     return [
         {
@@ -123,7 +124,7 @@ def _read_log(folder: Path, *, policy: str, campaign: str) -> Iterator[Impressio
 
 
 def _affinities(table: pa.Table) -> Mapping[int, tuple[int, ...]]:
-    """Map the rows of users with a known affinity (few) to the ids of those items."""
+    """Map rows of the few users with a known affinity to the ids of these items."""
     names = [name for name in table.column_names if name.startswith(_AFFINITY)]
     found: dict[int, tuple[int, ...]] = {}
     for name in sorted(names, key=_item_of):

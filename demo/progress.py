@@ -1,4 +1,4 @@
-"""What the demo says while it runs: a line per finished step, and a moving line on a terminal."""
+"""Progress output: one line per finished step, and a spinner on a terminal."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from rich.status import Status
 
 
 class Progress:
-    """Lines for a terminal or a log; times every stage."""
+    """Prints progress to a terminal or a log, and measures every stage."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._status = console, Status("", console=console)
@@ -17,7 +17,7 @@ class Progress:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Show the moving line for as long as work goes on; plain output has none."""
+        """Show the spinner while the block runs; plain output has none."""
         if not self._console.is_terminal:
             yield
             return
@@ -26,17 +26,17 @@ class Progress:
 
     @contextmanager
     def stage(self, name: str, what: str) -> Generator[None]:
-        """Time one stage and say that it is done."""
+        """Measure one stage and print it when it is done."""
         self.started(what)
         since = perf_counter()
         yield
         self.finished(name, what, perf_counter() - since)
 
     def started(self, what: str) -> None:
-        """Say what is being done now."""
+        """Show the current step."""
         self._status.update(f"{what} …")
 
     def finished(self, stage: str, what: str, seconds: float) -> None:
-        """Say what was done, and add its time to its stage's."""
+        """Print a finished step, and add its time to its stage."""
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
         self._console.print(f"{stage:<13} {what:<40} {seconds:6.1f} s")

@@ -1,4 +1,4 @@
-"""Runs the asset graph in this process, every step in one recorded run, and times the steps."""
+"""Runs the asset graph in this process as one recorded run, and measures the steps."""
 
 import shutil
 import uuid
@@ -16,7 +16,7 @@ from orchestration.definitions import defs
 
 DEMO_TAG = "headrace/demo"
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-# what a step belongs to, by the first part of its name, in the order of the river
+# stage of a step, by the first part of its name, in the order of the data flow
 _STAGES = {
     "raw": "ingest",
     "contracts": "ingest",
@@ -32,7 +32,7 @@ _STAGES = {
 
 @dataclass(frozen=True)
 class River:
-    """The asset graph of a lake, ready to run, and the instance that remembers its runs."""
+    """The asset graph of a lake, and the Dagster instance that records its runs."""
 
     graph: dg.Definitions
     instance: dg.DagsterInstance
@@ -41,8 +41,8 @@ class River:
     def load(cls, settings: Settings) -> "River":
         """Load the graph and open the instance that `make dagster` shows.
 
-        Runs that a killed demo left unfinished are marked as failed, so the caller must be the only
-        demo on this lake.
+        Unfinished runs of a killed demo are marked as failed, so the caller must be the only demo
+        on this lake.
         """
         graph = defs()
         instance = _open_instance(settings)
@@ -52,10 +52,10 @@ class River:
     def run(self, progress: Progress) -> str:
         """Materialize every asset and evaluate every check in one run; return its id.
 
-        Every day of partitioned assets is part of it.
+        The run includes all days of partitioned assets.
 
         Raises:
-            Exception: What a step raised; the run is recorded as failed.
+            Exception: The error of a step; the run is recorded as failed.
 
         """
         run_id = str(uuid.uuid4())
@@ -72,7 +72,7 @@ class River:
 
 
 class _Listener:
-    """Hears every event of a run as it is stored, and tells which steps start and end."""
+    """Receives every event of a run as it is stored, and reports the start and end of steps."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -105,11 +105,13 @@ def _close_dead_runs(instance: dg.DagsterInstance) -> None:
     status = dg.DagsterRunStatus
     unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED]
     for run in instance.get_runs(dg.RunsFilter(statuses=unfinished, tags={DEMO_TAG: "true"})):
-        instance.report_run_failed(run, "The process was killed; the next run went on from there.")
+        instance.report_run_failed(
+            run, "The process was killed; the next run continued from there."
+        )
 
 
 def stage_of(step: str) -> str:
-    """Name the stage of a step, whose name is its asset key joined by `__`, or its check's."""
+    """Return the stage of a step, whose name is an asset key joined by `__`, or a check."""
     return next((stage for head, stage in _STAGES.items() if step.startswith(head)), "other")
 
 

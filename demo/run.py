@@ -18,8 +18,8 @@ from demo.progress import Progress
 from headrace.config import Settings
 from headrace.errors import LakeError
 
-# Dagster, dbt and torch take seconds to import: they are when their turn comes, not before the
-# first line is on the screen.
+# Dagster, dbt and torch take seconds to import, so they are imported when they are needed, after the
+# first line of output.
 if TYPE_CHECKING:
     from demo.screen import Outcome
 
@@ -27,14 +27,14 @@ SAMPLE_SET = "ctr"
 
 
 class DemoRunningError(LakeError):
-    """Another demo works on the same lake."""
+    """Another demo is running on the same lake."""
 
     def __init__(self, state_dir: Path) -> None:
-        super().__init__(f"another `make demo` is at work in `{state_dir}`; wait for it to end")
+        super().__init__(f"another `make demo` is running in `{state_dir}`; wait until it ends")
 
 
 def main() -> int:
-    """Run everything; 0 if all of it is done."""
+    """Run the demo; return the exit status, 0 on success."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         settings = Settings.load()
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def run(settings: Settings, progress: Progress) -> "Outcome":
-    """Land, materialize the whole graph, train, serve; return what there is to show."""
+    """Land the files, materialize the graph, train and serve; return the facts to show."""
     began = perf_counter()
     with progress.running():
         with progress.stage("land", "the logs of the wheel as landing files"):
@@ -95,7 +95,7 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
 
 @contextmanager
 def _alone(state_dir: Path) -> Generator[None]:
-    """Hold the demo's lock; the system lets go of it when the process dies, however it dies."""
+    """Hold the demo's lock; the system releases it when the process ends for any reason."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / "demo.lock").open("w") as handle:
         try:

@@ -1,4 +1,4 @@
-"""The demo's one last screen: what is in the lake, the version, the model, one answer, the times."""
+"""The demo's final screen: tables, dataset version, model, one online score, and timings."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _NAMES_SHOWN = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Everything one run of the demo has to say."""
+    """All facts that one run of the demo reports."""
 
     tables: Sequence[TableFacts]
     labels: Counter[tuple[str, str, int]]

@@ -1,4 +1,4 @@
-"""Training the demo's click model on earlier days of a dataset version and judging it on later ones."""
+"""Train the demo's click model on earlier days of a dataset version and evaluate it on later ones."""
 
 import datetime as dt
 import math
@@ -22,15 +22,15 @@ EPOCHS = 3
 LEARNING_RATE = 5e-4
 LEARNING_RATE_RATES = 1e-2
 WEIGHT_DECAY = 1e-2
-THREADS = 1  # torch's own; one thread adds numbers in one order, so the result is repeatable
+THREADS = 1  # of torch; one thread adds numbers in a fixed order, so results are reproducible
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well predictions fit labels; `auc` is None where one class is missing.
+    """Metrics of predictions against labels; `auc` is None if one class is missing.
 
-    `log_loss` weighs each row by 1 / keep_rate, so it is that of all traffic, not of the samples
-    kept. `auc` needs no weights: negatives were dropped at one rate, whatever their score.
+    `log_loss` weights each row by 1 / keep_rate, so it applies to all traffic, not only to the kept
+    samples. `auc` needs no weights: negatives were sampled at one rate, independent of their score.
     """
 
     rows: int
@@ -41,9 +41,9 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainResult:
-    """A trained model and what it is worth on days it has not seen.
+    """A trained model and its metrics on held-out days.
 
-    `base` scores the predictor that says the weighted click rate of the training days every time.
+    `base` has the metrics of a constant prediction: the weighted click rate of the training days.
     """
 
     dataset: str
@@ -67,16 +67,16 @@ def train(
     out_dir: Path,
     seed: int = 7,
 ) -> TrainResult:
-    """Train on `train_days`, judge on `test_days`, write `model.pt` to `out_dir`.
+    """Train on `train_days`, evaluate on `test_days`, write `model.pt` to `out_dir`.
 
-    The same dataset version, days and seed give the same model, bit by bit, on one machine.
+    The same dataset version, days and seed give a bit-identical model on the same machine.
 
     Raises:
-        ValueError: If a training day is not before every test day, or there is no click to learn.
+        ValueError: If a training day is not before every test day, or no training sample is positive.
 
     """
     if not train_days or not test_days or max(train_days) >= min(test_days):
-        msg = "every training day must lie before every test day, and neither may be empty"
+        msg = "all training days must be before all test days, and neither may be empty"
         raise ValueError(msg)
     started = time.perf_counter()
     with _repeatable(seed):
@@ -108,7 +108,7 @@ def train(
 def judge(
     labels: NDArray[np.float64], logits: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> Score:
-    """Score log-odds against 0/1 labels."""
+    """Evaluate log-odds against 0/1 labels."""
     losses = np.logaddexp(0.0, logits) - labels * logits
     return Score(
         rows=len(labels),
@@ -119,7 +119,7 @@ def judge(
 
 
 def _auc(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> float | None:
-    """Chance that a positive outranks a negative; a tie counts half."""
+    """Probability that a positive scores above a negative; a tie counts half."""
     positives = int(labels.sum())
     negatives = len(labels) - positives
     if not positives or not negatives:
@@ -144,7 +144,7 @@ def _base_rate(dataset: PublishedFiles, days: Collection[dt.date]) -> tuple[int,
             rows, positives = rows + len(batch), positives + int(labels.sum())
             clicked, total = clicked + float(labels @ weights), total + float(weights.sum())
     if not positives or positives == rows:
-        msg = f"{positives} of {rows} training samples are positive; there is nothing to learn"
+        msg = f"{positives} of {rows} training samples are positive; both classes are needed"
         raise ValueError(msg)
     return rows, positives, clicked / total
 
@@ -178,7 +178,7 @@ def _fit(
 def _predict(
     model: ClickModel, dataset: PublishedFiles, days: Collection[dt.date]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Labels, row weights and log-odds of some days."""
+    """Labels, row weights and log-odds of the given days."""
     parts: list[torch.Tensor] = []
     model.eval()
     with (
@@ -193,7 +193,7 @@ def _predict(
 
 @contextmanager
 def _repeatable(seed: int) -> Generator[None]:
-    """Fix torch's random numbers and threads, and put them back."""
+    """Set torch's seed and number of threads, and restore them afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

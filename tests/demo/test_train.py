@@ -138,7 +138,7 @@ def test_a_model_of_another_spec_is_refused(version: Version, tmp_path: Path) ->
     result = train(version, train_days=DAYS[:1], test_days=DAYS[1:2], out_dir=tmp_path)
     content = torch.load(result.model_path, weights_only=True)
     torch.save({**content, "spec": "other"}, result.model_path)
-    with pytest.raises(ValueError, match="train it again"):
+    with pytest.raises(ValueError, match="retrain it"):
         click_model.load(result.model_path)
 
 
