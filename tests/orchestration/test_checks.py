@@ -27,7 +27,7 @@ MICROSECOND = dt.timedelta(microseconds=1)
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
     use_lake(monkeypatch, state_dir=tmp_path / "state")
-    with LakeResource().open() as opened:
+    with Lake.open(LakeResource().settings()) as opened:
         yield opened
 
 
