@@ -1,7 +1,7 @@
-"""Claim: appends keep their pace while compaction and expiry run without a pause in another process.
+"""Claim: appends keep their rate while compaction and expiration run continuously in another process.
 
 Both contenders append one file of 1,000 rows at a time for as long as a round takes. The peer is the
-same appends with nobody else at the table. An append that fails ends the benchmark.
+same appends without any other process. An append that fails ends the benchmark.
 """
 
 import multiprocessing

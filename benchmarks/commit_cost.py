@@ -1,4 +1,4 @@
-"""Claim: a commit costs the same however many came before; plain PyIceberg grows with every one.
+"""Claim: the cost of a commit does not depend on earlier commits; plain PyIceberg's grows with each.
 
 Each append adds one file of 1,000 rows. The peer is `Table.append` of the same rows with PyIceberg's
 defaults. Writing the file is part of both; imports and creating the table are part of neither.

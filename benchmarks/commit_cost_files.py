@@ -1,8 +1,8 @@
-"""Claim: a commit costs the same however many files its stream has taken, and so does its metadata.
+"""Claim: the cost of a commit, and its metadata, do not grow with the number of ingested files.
 
-Each commit takes one file of one record, the smallest there is, from a landing folder that keeps every
+Each commit ingests one file of one record, the minimum, from a landing folder that keeps every
 file. The peer is the same stream after few files. The start of a run lists the folder and looks its
-files up; it grows with the folder, is shown on its own, and is no part of a commit.
+files up; it grows with the folder, is reported separately, and is not part of a commit.
 """
 
 import json

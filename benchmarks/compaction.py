@@ -1,12 +1,11 @@
 """Claim: compaction is as fast as copying the rows, and needs no more memory for a larger partition.
 
-500 small files of five days become a file a day. The peer reads the same files with pyarrow, puts the
-tables of a day together and writes them with the very same recipe, which it is told; it plans
-nothing, checks nothing, commits nothing and forces nothing to disk. Both start each round from files
-just written, which is part of neither.
+500 small files of five days become one file per day. The peer reads the same files with pyarrow,
+concatenates the tables of a day and writes them with the same writer settings, without planning,
+verification, commit or fsync. Both start each round from new files; writing these is not measured.
 
-For memory, one partition of more rows than fit into the limit is compacted, packed and sorted; its
-process is asked for the most it ever held, imports included.
+For memory, one partition of more rows than fit into the limit is compacted, packed and sorted; the
+peak memory of its process is reported, imports included.
 """
 
 import hashlib
@@ -138,7 +137,7 @@ def large(*, folder: str, files: int, rows_per_file: int, sorts: bool) -> Rounds
         ]
         append(table, made, provenance=Provenance())
         yield {}
-        while True:  # one round: a second one finds nothing to do
+        while True:  # one round: a second one would find nothing to do
             spent = Spent()
             done = compact(table, policy=sort if sorts else pack)
             yield {**spent.figures(), "rows": done.rows, "files": done.files_after}

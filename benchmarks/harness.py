@@ -2,8 +2,8 @@
 
 A contender is a generator function in a benchmark module. Up to its first `yield` it prepares; from
 then on each `yield` ends one round and hands over what that round found, a flat dict of numbers.
-It runs in a process of its own and is resumed round by round, in turn with its peers, so that a
-noisy minute of the machine meets all of them.
+It runs in its own process and is resumed round by round, alternating with its peers, so that noise
+on the machine affects all of them.
 """
 
 import importlib
@@ -196,9 +196,9 @@ def machine() -> dict[str, object]:
 
 
 def peak_rss_mib() -> float:
-    """The most memory this process has held since it started its program.
+    """Peak memory of this process since it started its program.
 
-    Not `ru_maxrss` where it can be helped: on Linux that begins with what the parent held.
+    Avoids `ru_maxrss` where possible: on Linux it starts with the peak of the parent process.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -244,7 +244,7 @@ class _Process:
 def _serve(module: str, function: str, arguments: str) -> None:
     """Be a contender: prepare, then one round for each line read."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints must not look like an answer
+    os.dup2(2, 1)  # output of a library must not be parsed as a result
     start: Callable[..., Rounds] = getattr(importlib.import_module(module), function)
     rounds = start(**json.loads(arguments))
     try:

@@ -1,8 +1,8 @@
-"""Claim: merging by key costs what the files cost, not what the keys do; PyIceberg's `upsert` grows with every key.
+"""Claim: the cost of a merge depends on the files, not on the keys; PyIceberg's `upsert` grows with every key.
 
 A table of 100,000 rows gets 3,000 rows of a two-column key: half change a row, half are new. The peer
-is `Table.upsert` of the same rows into the same table. Both start each round from a fresh table, and
-what they leave is compared row by row. Imports and the table's first rows are part of neither.
+is `Table.upsert` of the same rows into the same table. Both start each round from a new table, and
+the results are compared row by row. Imports and creating the table are not measured.
 """
 
 import hashlib
@@ -102,7 +102,7 @@ def run(*, quick: bool) -> list[Result]:
     """Measure three merges of each; `quick` measures one, of a tenth of the keys.
 
     Raises:
-        AssertionError: If the two leave different rows.
+        AssertionError: If the results differ.
 
     """
     keys = KEYS // 10 if quick else KEYS
@@ -131,7 +131,7 @@ def run(*, quick: bool) -> list[Result]:
 
 
 def refuse_differences(one: Measured, other: Measured) -> None:
-    """Compare what each round left.
+    """Compare the results of each round.
 
     Raises:
         AssertionError: Naming the round.

@@ -1,4 +1,4 @@
-"""Claim: planning one partition costs what that partition holds, whatever the size of the table.
+"""Claim: the cost of planning one partition depends on that partition, not on the size of the table.
 
 The files are entries in real manifests (20 columns with bounds, as other writers leave them); no row
 is ever read. What is timed is listing the files of one partition with nothing cached, in this
@@ -115,7 +115,7 @@ def _table(lake: Lake, files: int, partitions: int) -> LakeTable:
         partition_by=["day(event_time)"],
     )
     entries = list(_entries(table, files, partitions))
-    for entry in entries:  # a commit refuses files that are not there
+    for entry in entries:  # a commit refuses files that do not exist
         path = Path(local_path(entry.file_path))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -123,7 +123,7 @@ def _table(lake: Lake, files: int, partitions: int) -> LakeTable:
     rewrite_manifests(table, provenance=Provenance())
     del entries
     gc.collect()
-    gc.freeze()  # what making the table left behind is not looked through while planning
+    gc.freeze()  # the collector must not scan what creating the table left while planning
     return table
 
 

@@ -1,4 +1,4 @@
-"""Claim: after SIGKILL a writer is back with its next commit within seconds.
+"""Claim: after SIGKILL, a restarted writer makes its next commit within seconds.
 
 A process commits fenced appends in a loop. It is killed at a random moment and started again as
 `python -m` would start it; what is timed runs from the kill to the first commit of its successor,

@@ -1,4 +1,4 @@
-"""Claim: the price of the river, in CPU-seconds per million impressions, does not grow with size.
+"""Claim: the cost of the whole pipeline, in CPU-seconds per million impressions, does not grow with size.
 
 A simulated week of 1M and of 5M impressions goes through every stage, from landed files to one epoch
 of training batches; making the traffic is not counted. Each stage runs once, in a process of its
@@ -18,7 +18,7 @@ from benchmarks.harness import Contender, Measured, Result, measure, show
 
 STAGES = ("ingest", "features", "compaction", "samples", "publish", "epoch")
 SIZES = (1_000_000, 5_000_000)
-FILES_PER_MILLION = 24  # a stream; 42,000 impressions a file
+FILES_PER_MILLION = 24  # per stream; 42,000 impressions per file
 GROWTH_MAX = 1.1
 _QUICK_SIZES = (20_000, 60_000)
 _QUICK_FILES_PER_MILLION = 300
@@ -111,7 +111,10 @@ def _stage(name: str, impressions: int, lake: Path) -> Stage:
             function=name,
             arguments={"lake": str(lake)},
         )
-        for kind in ("limits", "stages")  # in this order: compaction changes what there is to read
+        for kind in (
+            "limits",
+            "stages",
+        )  # in this order: compaction changes the files that later stages read
     ]
     found = measure(contenders, rounds=1)
     limit, ours = found[contenders[0].name], found[contenders[1].name]

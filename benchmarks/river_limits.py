@@ -1,6 +1,6 @@
 """The physical limit of each stage, as contenders: the same bytes through pyarrow or DuckDB alone.
 
-What a limit leaves out is what the stage adds: no contract, no commits, no checksums, no exactness.
+A limit has none of what the stage adds: contract, commits, checksums, exactness.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ _ROW_GROUP = 131_072
 def ingest(*, lake: str, folder: str) -> Rounds:
     """Decode the same files with pyarrow's readers into the declared types, one Parquet a stream.
 
-    Malformed records are taken out beforehand, for pyarrow stops at the first of them.
+    Malformed records are removed beforehand, because pyarrow stops at the first one.
     """
     from headrace.definitions.load import load_streams
 

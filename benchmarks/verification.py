@@ -2,7 +2,7 @@
 
 Three builds of the same samples, 400,000 exposures of four days with twelve feature columns: one
 that checks nothing, one whose inputs were checked by an earlier process, and one that reads every
-input file once more to check it, which happens to each file once in its life.
+input file an extra time to verify it, which happens once per file.
 """
 
 import time
@@ -46,7 +46,7 @@ def build(*, rows: int, checks: str, folder: str) -> Rounds:
         _fill(lake, rows)
         if checks == "none":
             verified.VerifiedFiles.verify = _checks_nothing
-        time.sleep(0.2)  # files that were written a moment ago are not remembered yet
+        time.sleep(0.2)  # files written a moment ago are not recorded as verified yet
         build_samples(lake, _sample_set("before"))
         yield {}
         for number in count():

@@ -39,7 +39,7 @@ def down() -> None:
 
 @app.command()
 def status(output: Annotated[str, typer.Option(help="text or json")] = "text") -> None:
-    """Show what runs; exits with 1 if a server that runs is not healthy."""
+    """Show the status of each server; exits with 1 if a running server is not healthy."""
     found = run.status(Cluster.of_checkout())
     if output == "json":
         typer.echo(json.dumps([asdict(each) for each in found], indent=1))
@@ -64,7 +64,7 @@ def logs(
 
 
 def main() -> None:
-    """Run a command; an error is a sentence, not a trace."""
+    """Run a command; errors are printed as one sentence, without a traceback."""
     try:
         app()
     except LauncherError as error:

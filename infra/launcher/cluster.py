@@ -1,4 +1,4 @@
-"""What is known of a cluster between commands: ports, passwords, process ids, all in one folder."""
+"""State of a cluster between commands: ports, passwords and process ids, all in one folder."""
 
 import contextlib
 import fcntl
@@ -57,7 +57,7 @@ class Cluster:
         return self.folder / f"{server}.log"
 
     def external(self, server: str) -> str | None:
-        """Return the address of a server that somebody else runs, if one is set."""
+        """Return the configured address of an external server, if one is set."""
         return os.environ.get(f"HEADRACE_{server.upper()}_URL") or None
 
     def port(self, name: str) -> int:

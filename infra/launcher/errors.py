@@ -1,4 +1,4 @@
-"""What can go wrong with servers: each error says what to do."""
+"""Errors of the launcher; each message says what to do."""
 
 
 class LauncherError(Exception):
@@ -46,4 +46,4 @@ class ClusterBusyError(LauncherError):
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        super().__init__(f"another launcher is at work in {folder}; wait for it to end")
+        super().__init__(f"another launcher is running in {folder}; wait until it ends")

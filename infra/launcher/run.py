@@ -59,7 +59,7 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
 def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
     """Start every server that does not run yet, and return once all are healthy.
 
-    Servers that another one runs (`HEADRACE_<NAME>_URL`) are probed only. A server whose port was
+    External servers (`HEADRACE_<NAME>_URL`) are only probed. A server whose port was
     taken by another program gets a new one, and those that know it by the old one start again. If
     one fails, those that this call started are stopped again; those that ran before go on.
 
