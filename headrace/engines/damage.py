@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.storage.locations import local_path
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import TableVersion
 
@@ -22,6 +23,8 @@ _NOT_OF_FILES = (
     duckdb.SyntaxException,
 )
 
+_ROWS = 65_536  # a batch
+
 
 @contextlib.contextmanager
 def naming_damage(
@@ -29,8 +32,9 @@ def naming_damage(
 ) -> Generator[None]:
     """Raise `CorruptFileError` for an engine's error if a file of the versions it read is damaged.
 
-    It then reads all files again, including those that were sound before. If all are sound, the
-    engine's error is raised unchanged.
+    It then reads all files again, including those that were sound before, and at last one by one
+    in an engine of its own: pyarrow forgives damage of files without checksums that DuckDB does
+    not. If all are sound, the engine's error is raised unchanged.
     """
     try:
         yield
@@ -41,6 +45,7 @@ def naming_damage(
                     version.check_metadata()
                     verified.verify(version, again=True)
                     _decode(version)
+                    _decode_in_engine(version)
                 except CorruptFileError as damage:
                     raise damage from error
         raise
@@ -51,3 +56,18 @@ def _decode(version: TableVersion) -> None:
     with contextlib.suppress(UnsupportedTableError):  # rows deleted by value
         for _ in version.batches():
             pass
+
+
+def _decode_in_engine(version: TableVersion) -> None:
+    everything = (each for file in version.files() for each in (file.data_file, *file.deletes))
+    paths = {local_path(each.file_path) for each in everything}
+    with duckdb.connect() as connection:
+        for path in sorted(paths):
+            try:
+                rows = connection.from_parquet(path, binary_as_string=False).to_arrow_reader(_ROWS)
+                for _ in rows:
+                    pass
+            except _NOT_OF_FILES:
+                continue
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise CorruptFileError(path, str(error)) from error

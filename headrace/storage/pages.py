@@ -56,7 +56,8 @@ def check_pages(path: str, *, io: FileIO) -> bool:
             if body is not None:
                 return _check_body(source, body)
             return _check_columns(source, footer)
-    except (OSError, pa.ArrowException, _BadPageError) as error:
+    # pyarrow raises the second for a text of a damaged footer
+    except (OSError, UnicodeDecodeError, pa.ArrowException, _BadPageError) as error:
         raise CorruptFileError(path, str(error)) from error
 
 

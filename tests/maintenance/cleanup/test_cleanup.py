@@ -334,7 +334,8 @@ def test_a_missing_or_cut_manifest_stops_the_clean_up(
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(CorruptFileError) as raised:
         plan_cleanup(table, now=later())
-    assert raised.value.path.endswith(".avro")
+    named = raised.value.detail if share is None else raised.value.path  # of a file that is gone
+    assert ".avro" in named
 
 
 def test_a_manifest_cut_after_its_header_is_not_taken_for_an_empty_one(lake: Lake) -> None:
