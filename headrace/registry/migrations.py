@@ -249,8 +249,11 @@ def is_registry(uri: str) -> bool:
 
 
 def address_of(uri: str) -> str:
-    """Write a database's address without its password."""
-    return sa.make_url(uri).render_as_string(hide_password=True)
+    """Write a database's address without its password, which may stand in the query too."""
+    url = sa.make_url(uri)
+    secret = [key for key in url.query if "password" in key.lower()]
+    hidden = url.update_query_dict(dict.fromkeys(secret, "***"))
+    return hidden.render_as_string(hide_password=True)
 
 
 def version_of(connection: sa.Connection) -> int:
@@ -288,4 +291,4 @@ def _refuse_other_tables(connection: sa.Connection) -> None:
 
 
 def _address(engine: sa.Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+    return address_of(engine.url.render_as_string(hide_password=False))

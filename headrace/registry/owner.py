@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from headrace.errors import RegistryInUseError
+from headrace.registry.migrations import address_of
 from headrace.registry.registry import Registry
 from headrace.registry.schema import OWNER
 from headrace.registry.upsert import insert_missing
@@ -21,5 +22,5 @@ def bind(registry: Registry, warehouse: str) -> None:
         connection.execute(insert_missing(engine, OWNER), row)
         found = connection.execute(sa.select(OWNER.c.warehouse)).scalar_one()
     if found != warehouse:
-        address = engine.url.render_as_string(hide_password=True)
+        address = address_of(engine.url.render_as_string(hide_password=False))
         raise RegistryInUseError(address, warehouse=warehouse, owner=found)

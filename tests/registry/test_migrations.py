@@ -8,7 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
 from headrace.errors import DatabaseUnavailableError, NotARegistryError, RegistryNewerError
-from headrace.registry import CommitRecord, Measure, Registry, SealedSource, migrations
+from headrace.registry import (
+    CommitRecord,
+    Measure,
+    Registry,
+    SealedSource,
+    address_of,
+    migrations,
+)
 from headrace.registry.migrations import MIGRATIONS, NEWEST, Migration
 from headrace.registry.schema import METADATA
 from tests.processes import CONTEXT
@@ -151,3 +158,16 @@ def test_a_migration_that_fails_leaves_the_registry_as_it_was(
 
 def test_versions_of_migrations_are_their_order() -> None:
     assert [each.version for each in MIGRATIONS] == list(range(1, NEWEST + 1))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "postgresql://me:s3cret@there:5432/lake",
+        "postgresql://me@there/lake?password=s3cret&connect_timeout=5",
+        "postgresql://me@there/lake?sslpassword=s3cret",
+    ],
+)
+def test_the_address_of_a_registry_names_the_database_and_no_password(uri: str) -> None:
+    assert "there" in address_of(uri)
+    assert "s3cret" not in address_of(uri)
