@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from headrace.errors import CatalogBusyError
 from headrace.registry import name_errors
+from headrace.tables.catalogs import advisory_locks
 from headrace.tables.catalogs.advisory_locks import AdvisoryLocks
 from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.locks import Locks
@@ -197,3 +198,47 @@ def end_other_sessions(database: str) -> None:
         ).all()
     engine.dispose()
     assert found == [True]
+
+
+def test_locks_leave_the_pool_of_the_catalog_to_those_who_commit(database: str) -> None:
+    engine = sa.create_engine(database, pool_size=1, max_overflow=0, pool_timeout=1)
+    locks = AdvisoryLocks(engine, lake="lake")
+    done: list[int] = []
+
+    def commit() -> None:
+        with locks.hold(NAME, wait_s_max=WAIT_S), engine.connect() as connection:
+            done.append(connection.execute(sa.text("select 1")).scalar_one())
+
+    in_threads(commit, count=THREADS)
+    engine.dispose()
+    assert done == [1] * THREADS
+
+
+def test_locks_end_their_sessions_with_the_catalog(database: str) -> None:
+    with Address(database, "lake").opened() as locks, locks.hold(NAME):
+        pass
+    looking = sa.create_engine(database, poolclass=sa.NullPool)
+    deadline = time.monotonic() + WAIT_S
+    with looking.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        others = (
+            "select count(*) from pg_stat_activity where pid <> pg_backend_pid() and datname = "
+        )
+        while connection.scalar(sa.text(f"{others} current_database()")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_lock_whose_grant_was_interrupted_is_released(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(taken: Callable[[], bool], *_: object, **__: object) -> None:
+        assert taken()
+        raise KeyboardInterrupt
+
+    with Address(database, "lake").opened() as locks, Address(database, "lake").opened() as others:
+        with monkeypatch.context() as patch:  # a signal cannot be timed to come just there
+            patch.setattr(advisory_locks, "wait_for", interrupted)
+            with pytest.raises(KeyboardInterrupt), locks.hold(NAME):
+                pass
+        with others.hold(NAME, wait_s_max=5):
+            pass
