@@ -50,6 +50,7 @@ class DuckDBEngine:
         self._connection, self._spill, self._verified = connection, spill, verified
         self._shares_spill = shared
         self._bound: dict[str, TableVersion] = {}
+        self._arrow: set[str] = set()
         self._read: Callable[[], Collection[TableVersion]] = self._bound.values
         self._reads_iceberg = False
         self._cancelled = threading.Event()
@@ -76,19 +77,27 @@ class DuckDBEngine:
 
         """
         engine = cls._configured(connection.cursor(), settings)
-        engine._read_iceberg()
+        with contextlib.ExitStack() as undo:
+            undo.push(engine)
+            engine._read_iceberg()
+            undo.pop_all()
         return engine
 
     @classmethod
     def _configured(
         cls, connection: duckdb.DuckDBPyConnection, settings: Settings
     ) -> "DuckDBEngine":
-        spill = SpillFolder(settings.state_dir / "spill")
-        connection.execute("set timezone = 'UTC'")
-        connection.execute(f"set threads = {settings.threads}")
-        connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
-        connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
-        return cls(connection, spill, verified=VerifiedFiles.of(settings))
+        with contextlib.ExitStack() as undo:
+            undo.callback(connection.close)
+            spill = SpillFolder(settings.state_dir / "spill")
+            undo.callback(spill.close)
+            connection.execute("set timezone = 'UTC'")
+            connection.execute(f"set threads = {settings.threads}")
+            connection.execute(f"set memory_limit = '{settings.memory_limit_mib}MiB'")
+            connection.execute(f"set temp_directory = {quote_text(str(spill.path))}")
+            engine = cls(connection, spill, verified=VerifiedFiles.of(settings))
+            undo.pop_all()
+        return engine
 
     def session(self, *, reads: Callable[[], Collection[TableVersion]]) -> "DuckDBEngine":
         """Open a second engine on the same database, for use beside this one.
@@ -163,6 +172,9 @@ class DuckDBEngine:
         damage = naming_damage(self._verified, lambda: [version])
         with damage if verify else contextlib.nullcontext():
             try:
+                if relation in self._arrow:  # a view replaces no table
+                    self._connection.execute(f"drop table {relation}")
+                    self._arrow.discard(relation)
                 self._connection.execute(
                     f"create or replace view {relation} as select {columns} from {rows}"
                 )
@@ -195,9 +207,14 @@ class DuckDBEngine:
         """
         refuse_folded_names(table.schema, table=name)
         relation = self._relation(name)
+        if relation in self._bound:  # a table replaces no view
+            self.drop(name)
         self._connection.register("headrace_arrow", table)
-        self._connection.execute(f"create or replace table {relation} as from headrace_arrow")
-        self._connection.unregister("headrace_arrow")
+        try:
+            self._connection.execute(f"create or replace table {relation} as from headrace_arrow")
+        finally:
+            self._connection.unregister("headrace_arrow")
+        self._arrow.add(relation)
 
     def _read_iceberg(self) -> None:
         if not self._reads_iceberg:
@@ -225,10 +242,13 @@ class DuckDBEngine:
 
     def _streamed(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         with self._naming():
-            for batch in rows:
-                yield batch
-                if self._cancelled.is_set():
-                    raise QueryCancelledError
+            yield from self._until_cancelled(rows)
+
+    def _until_cancelled(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield batch
+            if self._cancelled.is_set():
+                raise QueryCancelledError
 
     @contextlib.contextmanager
     def naming_errors(self) -> Generator[None]:
@@ -268,13 +288,11 @@ class DuckDBEngine:
 
         """
         self._cancelled.clear()
-        rows = sort_rows(self._connection, batches, schema=schema, by=by, folder=self._spill.path)
+        given = self._until_cancelled(batches)
+        rows = sort_rows(self._connection, given, schema=schema, by=by, folder=self._spill.path)
         with contextlib.closing(rows):
             try:
-                for batch in rows:
-                    yield batch
-                    if self._cancelled.is_set():
-                        raise QueryCancelledError
+                yield from self._until_cancelled(rows)
             except (duckdb.Error, pa.ArrowException, OSError) as error:
                 if self._cancelled.is_set():
                     raise QueryCancelledError from error

@@ -5,15 +5,34 @@ these two; the rest of loading them again takes 0.002 s.
 """
 
 import threading
+from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple, Self
 
 import duckdb
 
+from headrace.errors import CorruptFileError
 from headrace.identifiers import quote_text
-from headrace.storage.file_cache import FileState
 
 _NAMES = ("avro", "iceberg")  # iceberg requires avro
 _ALLOW_UNSIGNED = "allow_unsigned_extensions"
+
+
+class _State(NamedTuple):
+    """How an extension lies on disk. Unlike the modification time, no program can set `changed_ns`."""
+
+    bytes: int
+    changed_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: str) -> Self:
+        try:
+            found = Path(path).stat()
+        except OSError as error:
+            raise CorruptFileError(path, str(error)) from error
+        return cls(found.st_size, found.st_ctime_ns, found.st_ino)
 
 
 class _Sound:
@@ -21,13 +40,13 @@ class _Sound:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._states: dict[str, FileState] = {}
+        self._states: dict[str, _State] = {}
 
-    def add(self, states: dict[str, FileState]) -> None:
+    def add(self, states: dict[str, _State]) -> None:
         with self._lock:
             self._states |= states
 
-    def has(self, states: dict[str, FileState]) -> bool:
+    def has(self, states: dict[str, _State]) -> bool:
         with self._lock:
             return all(self._states.get(path) == state for path, state in states.items())
 
@@ -63,25 +82,40 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
     """Load the Iceberg reader from its installed package, without a download or a copy.
 
     Does nothing if it is already loaded.
+
+    Raises:
+        CorruptFileError: If its file is missing.
+
     """
     forbid_downloads(connection)
+    loaded = _loaded_count(connection)
+    if loaded == len(_NAMES):
+        return
     before = _extensions()
     _load(connection, before)
     found = connection.execute(f"select current_setting('{_ALLOW_UNSIGNED}')").fetchone()
-    if found == (False,):  # so DuckDB checked the signatures, now or earlier
+    if found == (False,) and not loaded:  # so DuckDB has just read both and checked the signatures
         _SOUND.add(before)
 
 
-def _extensions() -> dict[str, FileState]:
+def _loaded_count(connection: duckdb.DuckDBPyConnection) -> int:
+    found = connection.execute(
+        "select count(*) from duckdb_extensions() where loaded and extension_name in $names",
+        {"names": list(_NAMES)},
+    ).fetchone()
+    return 0 if found is None else found[0]
+
+
+def _extensions() -> dict[str, _State]:
     folders = ((name, files(f"duckdb_extension_{name}")) for name in _NAMES)
     version = f"v{duckdb.__version__}"
     paths = [
         str(folder / "extensions" / version / f"{name}.duckdb_extension")
         for name, folder in folders
     ]
-    return {path: FileState.of(path) for path in paths}
+    return {path: _State.of(path) for path in paths}
 
 
-def _load(connection: duckdb.DuckDBPyConnection, paths: dict[str, FileState]) -> None:
+def _load(connection: duckdb.DuckDBPyConnection, paths: Iterable[str]) -> None:
     for path in paths:
         connection.execute(f"load {quote_text(path)}")

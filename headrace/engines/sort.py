@@ -52,7 +52,8 @@ def sort_rows(
             ).to_arrow_reader(_BATCH_ROWS):
                 yield _named(batch, schema)
     finally:
-        connection.execute("reset arrow_lossless_conversion")
+        with contextlib.suppress(duckdb.ConnectionException):  # closed before the rows were read
+            connection.execute("reset arrow_lossless_conversion")
         path.unlink(missing_ok=True)
 
 

@@ -115,7 +115,10 @@ class _Drain:
     def _fill(self, batch: OpenBatch) -> Sequence[SourcePartition]:
         """Poll until there is enough for a commit, and return which partitions have ended."""
         while not self._reader.drained:
-            polled = self._poll(max(1, min(_ROWS_PER_POLL, self._rows_per_commit - batch.rows)))
+            left = _ROWS_PER_POLL
+            if self._commits_within_a_file:
+                left = max(1, min(left, self._rows_per_commit - batch.rows))
+            polled = self._poll(left)
             for records in polled.parts:
                 batch.add(records)
             if polled.ended:

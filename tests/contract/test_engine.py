@@ -3,7 +3,7 @@
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +136,18 @@ def test_an_arrow_table_is_read_again_and_again_and_can_be_replaced(engine: Engi
     assert found.column("top").to_pylist() == [8]
 
 
+def test_a_snapshot_and_an_arrow_table_replace_each_other(engine: Engine, lake: Lake) -> None:
+    table = events_table(lake)
+    add(table, [1])
+    engine.bind_arrow("raw.events", pa.table({"id": [7]}))
+    engine.bind("raw.events", table.head())
+    assert ids_read(engine) == [1]
+    engine.bind_arrow("raw.events", pa.table({"id": [7]}))
+    assert ids_read(engine) == [7]
+    engine.bind("raw.events", table.head())
+    assert ids_read(engine) == [1]
+
+
 def test_names_that_differ_only_in_case_are_refused(engine: Engine) -> None:
     with pytest.raises(UnsupportedTableError):
         engine.bind_arrow("folded", pa.table({"a": [1], "A": [2]}))
@@ -229,6 +241,31 @@ def test_a_running_query_is_cancelled_from_another_thread_and_the_engine_goes_on
     timer.join()
     engine.bind_arrow("few", numbers(3))
     assert engine.query("select count(*) as c from few").read_all().to_pylist() == [{"c": 3}]
+
+
+def test_a_sort_is_cancelled_while_its_rows_are_taken(engine: Engine) -> None:
+    taken: list[int] = []
+
+    def given() -> Iterator[pa.RecordBatch]:
+        for number in range(50):
+            taken.append(number)
+            yield pa.record_batch({"a": [number]})
+            if number == 3:
+                engine.cancel()
+
+    rows = engine.sort(given(), schema=pa.schema([("a", pa.int64())]), by=[SortBy(column=0)])
+    with pytest.raises(QueryCancelledError):
+        list(rows)
+    assert len(taken) < 10
+
+
+def test_an_engine_closes_while_a_sort_is_read(factory: Factory, lake: Lake) -> None:
+    batch = pa.record_batch({"a": pa.array(range(200_000), pa.int64())})
+    with factory(lake.settings) as engine:
+        rows = engine.sort([batch], schema=batch.schema, by=[SortBy(column=0)])
+        assert next(iter(rows)).num_rows > 0
+    if isinstance(rows, Generator):
+        rows.close()
 
 
 def test_a_query_is_cancelled_while_its_rows_are_read(engine: Engine) -> None:

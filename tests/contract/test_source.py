@@ -26,7 +26,7 @@ from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
 from headrace.tables.commits import operations
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
-from tests.ingest.log_source import Entry, Log, LogSource
+from tests.ingest.log_source import Entry, Log, LogReader, LogSource
 
 STREAM = make_stream("json")
 Pair = tuple[int, bytes]
@@ -343,6 +343,38 @@ def test_sixteen_partitions_are_one_commit_with_the_times_of_their_records(lake:
         assert row["_source_time"] == entry.time
         assert row["id"] == f"p{row['_source_partition']}-{entry.offset:03}"
     assert ingest(lake, STREAM, source=LogSource(logs)).commits == 0
+
+
+@pytest.mark.parametrize("unknown_fields", ["ignore", "refuse"])
+def test_a_log_is_polled_in_large_steps_also_where_no_part_may_be_committed(
+    lake: Lake, unknown_fields: str
+) -> None:
+    stream = make_stream("json", unknown_fields=unknown_fields)
+    logs = {0: Log(entries=[Entry(at, json_line(id=f"{at}")) for at in range(60)], end=60)}
+    polls: list[int] = []
+    source = _Counting(logs, polls)
+    done = ingest(lake, stream, source=source, rows_per_commit=20)
+    assert done.rows == 60
+    assert len(polls) <= 3
+
+
+class _Counting(LogSource):
+    """Notes how many rows each poll asks for."""
+
+    def __init__(self, logs: Mapping[int, Log], polls: list[int]) -> None:
+        super().__init__(logs)
+        self._polls = polls
+
+    def open(self, positions: PositionsOf, *, rows_per_commit: int) -> LogReader:
+        reader = super().open(positions, rows_per_commit=rows_per_commit)
+        polls, poll = self._polls, reader.poll
+
+        def counted(max_rows: int, *, max_s: float) -> Batch | None:
+            polls.append(max_rows)
+            return poll(max_rows, max_s=max_s)
+
+        reader.poll = counted
+        return reader
 
 
 class _Scripted:

@@ -11,9 +11,10 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.engines import extensions
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.spill import SpillFolder
-from headrace.errors import StorageFullError
+from headrace.errors import CorruptFileError, StorageFullError
 from headrace.identifiers import TableName
 from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table
@@ -105,3 +106,12 @@ def test_in_another_programs_duckdb_limits_hold_for_all_and_closing_leaves_it_op
         assert connection.execute(
             "select count(*) from duckdb_views() where not internal"
         ).fetchone() == (0,)
+
+
+def test_an_engine_that_cannot_start_leaves_no_spill_folder(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(extensions, "files", lambda package: tmp_path / package)
+    with duckdb.connect() as connection, pytest.raises(CorruptFileError):
+        DuckDBEngine.over(connection, lake.settings)
+    assert list(lake.settings.state_dir.glob("spill/engine-*")) == []

@@ -1,5 +1,6 @@
 """The Iceberg reader is loaded again without a check of its signature, and nothing else is."""
 
+import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -87,3 +88,29 @@ def test_what_a_database_took_unsigned_is_not_trusted(installed: Path) -> None:
         extensions.load_iceberg_extension(lenient)
     with extensions.open_in_memory() as strict:
         assert not reads_iceberg(strict)
+
+
+def test_a_file_that_was_replaced_after_a_database_loaded_it_is_not_trusted(
+    installed: Path,
+) -> None:
+    with extensions.open_in_memory() as first:
+        extensions.load_iceberg_extension(first)
+        spoil(next(installed.rglob("iceberg.duckdb_extension")))
+        extensions.load_iceberg_extension(first)  # is loaded, so no file is read
+    with extensions.open_in_memory() as second:
+        assert not reads_iceberg(second)
+
+
+def test_a_file_of_equal_size_and_modification_time_is_checked_again(installed: Path) -> None:
+    with extensions.open_in_memory() as first:
+        extensions.load_iceberg_extension(first)
+    path = next(installed.rglob("iceberg.duckdb_extension"))
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    with path.open("r+b") as file:  # the same inode; no database maps this copy any more
+        file.seek(len(content) - 1)
+        file.write(content[-1:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with extensions.open_in_memory() as second:
+        assert not reads_iceberg(second)
