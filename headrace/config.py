@@ -210,6 +210,7 @@ def _server(file: Path, profile: str, declared: str, env: Mapping[str, str]) -> 
         named = f"`{file}`: profiles.{profile}.registry_uri"
     try:
         parts = urlsplit(uri)
+        _ = parts.port  # read only here: it raises where it is no number
     except ValueError:
         parts = urlsplit("")
     if parts.scheme not in _SERVERS or not parts.path.strip("/"):

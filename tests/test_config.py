@@ -128,6 +128,7 @@ def test_the_registry_is_a_file_or_on_the_server_that_is_named(tmp_path: Path) -
 @pytest.mark.parametrize(
     "uri",
     [
+        "postgresql://me@there:port/lake",
         "postgresql://me:secret@there/lake",  # the file is shared
         "postgresql://me@there/lake?password=secret",
         "mysql://me:secret@there/lake",
