@@ -71,7 +71,14 @@ class LocalFolders:
                 draft.unlink(missing_ok=True)
 
     def move(self, source: str, target: str, *, renewed_at_s: float | None = None) -> None:
-        """See `Folders.move`. A rename: the file is always whole, at one of the two places."""
+        """See `Folders.move`. A rename: the file is always whole, at one of the two places.
+
+        Raises:
+            FileNotFoundError: If there is no file at `source`.
+            FileExistsError: If there is one at `target`.
+            StorageError: If it cannot be moved.
+
+        """
         here, there = Path(local_path(source)), Path(local_path(target))
         if os.path.lexists(there):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(there))

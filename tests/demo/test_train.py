@@ -143,7 +143,7 @@ def test_a_model_of_another_spec_is_refused(version: Version, tmp_path: Path) ->
 
 
 def test_training_on_the_future_is_refused(version: Version, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="before every test day"):
+    with pytest.raises(ValueError, match="before all test days"):
         train(version, train_days=DAYS[1:3], test_days=DAYS[2:], out_dir=tmp_path)
 
 
