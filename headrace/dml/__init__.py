@@ -1,1 +1,1 @@
-"""Row-level operations: merge and delete, by writing the files anew that hold the rows. No SQL engine runs here."""
+"""Row-level operations: merge and delete by copy-on-write. No SQL engine runs here."""

@@ -1,9 +1,9 @@
-"""Conditions on rows, evaluated on files and on rows alike.
+"""Conditions on rows, evaluated both on data files and on rows.
 
 A row matches where the condition is true in SQL's three-valued logic; where it is null it does not.
-pyiceberg's evaluators know two values only (null is unequal to 5 there) and take a missing count for
-none, so they are asked something stricter where the answer drops a file unread. Bounds that may not
-hold for all rows are looked up in the file's footer: see `BoundsProof`.
+pyiceberg's evaluators use two-valued logic (null is unequal to 5 there) and treat a missing null
+count as zero. Before a file is dropped unread, they evaluate a stricter condition. Bounds that may
+not hold for all rows are checked against the file's footer: see `BoundsProof`.
 """
 
 from collections.abc import Callable, Mapping
@@ -74,7 +74,7 @@ _TEST: Mapping[type[BoundPredicate], Callable[[pa.Array], pa.Array]] = {
 
 
 class Condition:
-    """A condition that fits a table, as its columns are at one moment."""
+    """A condition checked against the columns of a table at one version."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Condition:
         table: str,
         inspector: Inspector | None = None,
     ) -> None:
-        """Check it.
+        """Parse a condition and check it against the table's columns.
 
         Raises:
             ConditionError: If it cannot be parsed, names a column that the table does not have, or
@@ -133,7 +133,7 @@ class Condition:
 
     @cached_property
     def _projected(self) -> Mapping[int, BooleanExpression]:
-        """What the condition says of partitions, by spec; nothing where a column is gone."""
+        """The condition projected onto partitions, by spec id; none where a column was dropped."""
         schema = self._metadata.schema()
         return {
             spec_id: inclusive_projection(schema, spec)(self._checked)
@@ -163,7 +163,7 @@ class Condition:
 
 
 def _provable(leaf: UnboundPredicate, schema: Schema) -> BooleanExpression:
-    """Ask for proof that there is no null, and no NaN, before bounds may prove anything."""
+    """Require proof that a column has no null and no NaN before its bounds prove a match."""
     if isinstance(leaf, IsNull | NotNull):
         return leaf
     proven = And(leaf, NotNull(term=leaf.term))
@@ -190,7 +190,7 @@ def _matches(expression: BooleanExpression, batch: pa.RecordBatch) -> pa.Array:
 def _compared(leaf: BoundPredicate, column: pa.Array) -> pa.Array:
     if isinstance(leaf, BoundSetPredicate):
         values = pa.array([each.value for each in cast("set[Any]", leaf.literals)], column.type)
-        if pa.types.is_floating(column.type):  # `is_in` tells -0.0 from 0.0, as SQL does not
+        if pa.types.is_floating(column.type):  # unlike SQL, `is_in` splits -0.0 and 0.0
             found = reduce(pc.or_, (pc.equal(column, value) for value in values))
         else:
             found = pc.is_in(column, value_set=values)

@@ -1,8 +1,8 @@
-"""Reading a condition: its text, and whether it fits the columns of a table.
+"""Parse the text of a condition and check it against the columns of a table.
 
-pyiceberg converts a literal to whatever the column is: '7.9' and 1.5 become integers, a number
-becomes a date, and beyond an integer's range `!=` becomes true, of null too. For deleting rows that
-is too kind: here a value is of its column's type, or the condition is refused.
+pyiceberg casts a literal to the type of the column: '7.9' and 1.5 become integers, a number becomes
+a date, and `!=` with a value beyond an integer's range becomes true, also for null. That is unsafe
+for deletes: here a value has the type of its column, or the condition is refused.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -69,7 +69,7 @@ from pyparsing import ParseBaseException
 from headrace.errors import ConditionError
 
 TEXT_CHARS_MAX = 10_000  # parsing 2,000 terms takes seconds
-DEPTH_MAX = 64  # each level takes several of Python's 1,000 frames, here and in pyiceberg
+DEPTH_MAX = 64  # each level uses several of Python's 1,000 stack frames, here and in pyiceberg
 _FITTING: Mapping[type[IcebergType], tuple[type[Literal[Any]], ...]] = {
     BooleanType: (BooleanLiteral,),
     IntegerType: (LongLiteral,),
@@ -91,7 +91,7 @@ _FITTING: Mapping[type[IcebergType], tuple[type[Literal[Any]], ...]] = {
 def read_condition(
     wanted: str | BooleanExpression, schema: Schema, *, table: str
 ) -> BooleanExpression:
-    """Parse a condition and give its values the types of their columns; it has no negations left.
+    """Parse a condition and give its values the types of their columns; the result has no negations.
 
     Raises:
         ConditionError: If it cannot be parsed, is too long or deep, names a column that the table
@@ -102,7 +102,7 @@ def read_condition(
     if _depth(expression) > DEPTH_MAX:
         detail = f"it is nested more than {DEPTH_MAX} deep; use `in (…)` for one column's values"
         raise ConditionError(table, detail)
-    # where negations are at the columns, more of these being true can only make the whole true
+    # with negations pushed down to the columns, the rest of the condition is monotone
     floats = {f.name for f in schema.fields if isinstance(f.field_type, FloatType | DoubleType)}
     plain = _without_not(expression, floats, is_negated=False)
     return map_leaves(plain, lambda leaf: _fitted(leaf, schema, table))
@@ -111,10 +111,10 @@ def read_condition(
 def _without_not(
     expression: BooleanExpression, floats: Collection[str], *, is_negated: bool
 ) -> BooleanExpression:
-    """Bring negations to the columns, and there into the comparisons.
+    """Push negations down to the columns and into their comparisons.
 
-    NaN is neither less nor greater than anything, so what is not less may be NaN, which pyiceberg's
-    own `rewrite_not` forgets.
+    NaN is neither less nor greater than any value, so a value that is not less may be NaN.
+    pyiceberg's own `rewrite_not` ignores this.
     """
     match expression:
         case Not():
@@ -140,7 +140,7 @@ def _without_not(
 def map_leaves(
     expression: BooleanExpression, change: Callable[[UnboundPredicate], BooleanExpression]
 ) -> BooleanExpression:
-    """Change every comparison of an expression without negations."""
+    """Apply a function to every comparison of an expression without negations."""
     match expression:
         case And():
             return And(map_leaves(expression.left, change), map_leaves(expression.right, change))
@@ -153,7 +153,7 @@ def map_leaves(
 
 
 def column_of(leaf: UnboundPredicate) -> str:
-    """Name the column a comparison is about."""
+    """Return the name of the column that a comparison tests."""
     term = leaf.term
     return term.name if isinstance(term, Reference) else str(term)
 
@@ -165,7 +165,7 @@ def _parse(text: str, *, table: str) -> BooleanExpression:
     try:
         return parser.parse(text)
     except ParseBaseException as error:
-        detail = f"`{text[:200]}` makes no sense from character {error.loc + 1} on"
+        detail = f"`{text[:200]}` cannot be parsed at character {error.loc + 1}"
         raise ConditionError(
             table, f"{detail}; write it like `user_id = 7 and name is not null`"
         ) from error
@@ -196,7 +196,7 @@ def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpres
     kind = field.field_type
     text = f"`{name}`, which is {kind},"
     if isinstance(leaf, StartsWith | NotStartsWith) and not isinstance(kind, StringType):
-        raise ConditionError(table, f"{text} has no beginning like a string")
+        raise ConditionError(table, f"{text} needs a string column: only strings have a prefix")
     if isinstance(leaf, IsNaN | NotNaN) and not isinstance(kind, FloatType | DoubleType):
         raise ConditionError(table, f"{text} is never NaN")
     try:
@@ -210,7 +210,7 @@ def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpres
 
 
 def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
-    """Give a literal the type of the column it is compared with, unchanged in value."""
+    """Cast a literal to the type of its column without changing its value."""
     if not isinstance(literal, _FITTING.get(type(kind), ())) or not isinstance(kind, PrimitiveType):
         msg = f"{literal.value!r} is of another type"
         raise TypeError(msg)
@@ -223,7 +223,7 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
         msg = f"{literal.value!r} is beyond its range"
         raise ValueError(msg)  # noqa: TRY004  (the type is right)
     if isinstance(kind, FloatType):
-        # what the column holds is rounded to 32 bits: 0.3 is never found otherwise
+        # the column's values are rounded to 32 bits: without rounding, 0.3 never matches
         return FloatLiteral(float(np.float32(found.value)))
     return found
 

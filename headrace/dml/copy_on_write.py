@@ -1,7 +1,7 @@
-"""Copy-on-write: data files that lose or change rows are written anew, in one commit.
+"""Copy-on-write: rewrite the data files that lose or change rows, in one commit.
 
-Nothing here waits for other writers. A change is planned on a pinned snapshot and refused by the
-committer if another commit touched what it was planned from; then it is planned again.
+Nothing here waits for other writers. A change is planned on a pinned snapshot. The committer refuses
+it if another commit touched what the plan is based on; the change is then planned again.
 """
 
 import random
@@ -32,13 +32,13 @@ Result = TypeVar("Result")
 
 
 def until_it_lands(table: LakeTable, attempt: Callable[[int], Result]) -> Result:
-    """Plan and apply a change, again while other commits get in between; the last time alone.
+    """Plan and apply a change; retry on conflicts, the last time under the table's lock.
 
-    `attempt` gets the number of the try, from 1. The last one holds the table's lock from planning
-    to commit, so only writers that know no lock can still be faster.
+    `attempt` gets the number of the attempt, from 1. The last one holds the table's lock from
+    planning to commit, so only a writer that does not take the lock can still conflict.
 
     Raises:
-        CommitConflictError: If it lost every time; nothing was changed.
+        CommitConflictError: If every attempt conflicted; nothing was changed.
 
     """
     for number in range(1, TRIES_MAX):
@@ -51,7 +51,7 @@ def until_it_lands(table: LakeTable, attempt: Callable[[int], Result]) -> Result
 
 
 def wanted_columns(version: TableVersion, names: Sequence[str] | None = None) -> pa.Schema:
-    """The columns of a version, or some, with the ids files are read by."""
+    """The columns of a version, or some of them, with their field ids."""
     every = schema.to_arrow(version.metadata.schema(), field_ids=True)
     return every if names is None else pa.schema([every.field(name) for name in names])
 
@@ -68,15 +68,15 @@ def rewrite(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Replace `files` by the rows kept of them and new ones, in one snapshot.
+    """Replace `files` by their kept rows and the new rows, in one snapshot.
 
-    A `guard` looks at the table that the commit builds upon, and raises to refuse it. Rows kept stay
-    in order and come before new ones of their partition; a file grows to about the lake's target
-    size. Memory is a row group of one partition, besides the new rows.
+    A `guard` checks the table that the commit builds upon, and raises to refuse the commit. Kept
+    rows stay in order and come before the new rows of their partition. A file grows to about the
+    lake's target size. Memory holds one row group of one partition, besides the new rows.
 
     Raises:
-        CommitConflictError: If the version is outdated in what the change was planned from; nothing
-            was changed and its files are removed.
+        CommitConflictError: If another commit changed what the change was planned from; nothing was
+            changed and the new files are removed.
         ContractError: If a new row does not fit the table.
         CorruptFileError: If a file cannot be read; nothing was changed.
 
@@ -147,10 +147,10 @@ def _by_partition(
 
 
 def _sharing_deletes(version: TableVersion, files: Sequence[FileEntry]) -> frozenset[FileEntry]:
-    """Find the other files that a position delete file of `files` takes rows of.
+    """Find the other files to which a position delete file of `files` applies.
 
-    They are written anew with them, so that the delete file can go: left behind it would go on being
-    counted, and the rows it took away would be subtracted twice.
+    They are rewritten too, so that the delete file can be removed: if it stayed, it would still be
+    counted, and its deleted rows would be subtracted twice.
     """
     found, io = set(files), version.io
     taking = _position_deletes(files, io)
@@ -168,7 +168,7 @@ def _sharing_deletes(version: TableVersion, files: Sequence[FileEntry]) -> froze
 
 
 def _position_deletes(files: Iterable[FileEntry], io: FileIO) -> list[DataFile]:
-    """The position delete files that take rows of `files`; those of a partition may not, of some."""
+    """The position delete files that delete rows of `files`; sharing a partition is not enough."""
     found = {
         each.file_path: each
         for entry in files

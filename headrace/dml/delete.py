@@ -1,4 +1,4 @@
-"""Deleting rows by a condition: whole files where bounds prove it, others written anew without them."""
+"""Delete rows by a condition: drop a file whose bounds prove that all rows match, rewrite others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from headrace.tables.version import FileEntry, TableVersion
 
 @dataclass(frozen=True, kw_only=True)
 class DeletePlan:
-    """What metadata alone says: files that go whole, and those that must be looked into."""
+    """What metadata alone decides: files to drop whole, and files that must be read."""
 
     table: TableName
     snapshot_id: int | None
@@ -36,7 +36,7 @@ class Deletion:
     snapshot_id: int | None
     dropped: tuple[FileEntry, ...]
     rewritten: tuple[FileEntry, ...]
-    files_read: int  # looked into, in the columns of the condition
+    files_read: int  # read in the columns of the condition
     files_untouched: int
     rows: int
 
@@ -66,12 +66,13 @@ def delete_where(
     """Delete the rows for which `condition` is true; where it is null they stay, as in SQL.
 
     `condition` is a text like `user_id = 7 and name is not null`, or pyiceberg's expression of
-    column names and values. Rows appended meanwhile are not looked at. Older snapshots keep what was
-    deleted until they expire, and its files until clean-up.
+    column names and values. Rows appended concurrently are not deleted. Older snapshots keep the
+    deleted rows until they expire; their files stay until clean-up.
 
     Raises:
-        CommitConflictError: If other commits rewrote the files every time; nothing was changed.
-        ConditionError: If the condition cannot be read or does not fit the table.
+        CommitConflictError: If other commits rewrote the files at every attempt; nothing was
+            changed.
+        ConditionError: If the condition cannot be parsed or does not fit the table.
         CorruptFileError: If a file cannot be read; nothing was changed.
         SnapshotNotFoundError: If there is no such branch.
 
@@ -101,13 +102,13 @@ def delete_where(
 
 
 def plan_delete(version: TableVersion, condition: Condition) -> DeletePlan:
-    """Sort the files by what their bounds and partitions say. Reads manifests, rarely footers."""
+    """Classify the files by their bounds and partitions. Reads manifests, rarely footers."""
     whole: list[FileEntry] = []
     unsure: list[FileEntry] = []
     for entry in version.files_in(condition.may_list):
         if not entry.rows or not condition.may_match(entry.data_file):
             continue
-        # how many rows of it are left only reading can tell
+        # only reading the file tells how many of its rows are live
         proven = not entry.deletes and condition.must_match(entry.data_file)
         (whole if proven else unsure).append(entry)
     version.inspector.write()
@@ -123,7 +124,7 @@ def plan_delete(version: TableVersion, condition: Condition) -> DeletePlan:
 
 
 def count_deletion(version: TableVersion, plan: DeletePlan, condition: Condition) -> Deletion:
-    """Read the condition's columns of the files that metadata leaves unsure, and count."""
+    """Read the condition's columns of the files that metadata cannot decide; count matches."""
     dropped, rewritten, rows = list(plan.whole), list[FileEntry](), sum(e.rows for e in plan.whole)
     wanted = wanted_columns(version, condition.columns)
     for entry in plan.unsure:
@@ -158,7 +159,7 @@ def apply_delete(
     provenance: Provenance,
     branch: str = MAIN_BRANCH,
 ) -> Commit:
-    """Delete what was counted in a version; rows appended since are not looked at.
+    """Delete the rows counted in a version; rows appended since then stay.
 
     Raises:
         CommitConflictError: If one of the files was rewritten since; nothing was changed.

@@ -1,4 +1,4 @@
-"""Sets of composite keys: which rows have one of them, and which data files may hold one."""
+"""Sets of composite keys: which rows have one of the keys, which data files may hold one."""
 
 import bisect
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class KeySet:
         self._folds: list[np.ndarray] = []
         numbers = self.axes[0].ranks
         for axis in self.axes[1:]:
-            # numbering the pairs anew after each column keeps numbers below the count of rows, so
+            # renumbering the pairs after each column keeps numbers below the count of rows, so
             # their product with the next column's size cannot overflow
             fold, numbers = np.unique(numbers * axis.size + axis.ranks, return_inverse=True)
             self._folds.append(fold)
@@ -55,7 +55,7 @@ class KeySet:
 
 
 class _Axis:
-    """One column of a key set: its distinct values in order, null last, and where each row stands."""
+    """One column of a key set: its distinct values in order, null last, and the rank of each row."""
 
     def __init__(self, column: pa.Array) -> None:
         distinct = pc.unique(_storage(column))
@@ -65,13 +65,13 @@ class _Axis:
         self.ranks = self.find(column)
 
     def find(self, column: pa.Array) -> np.ndarray:
-        """Return where each value stands, `NONE` if it is not among these."""
+        """Return the rank of each value, `NONE` for a value that is not in the axis."""
         found = pc.index_in(_storage(column), value_set=self.values)
         return pc.fill_null(found, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
 
     @cached_property
     def stored(self) -> list[Any]:
-        """The values without null as Iceberg stores them, so times and dates are integers."""
+        """The non-null values as Iceberg stores them: times and dates are integers."""
         return _stored(self.values.drop_null()).to_pylist()
 
     @cached_property
@@ -84,17 +84,17 @@ class _Axis:
         return _Span(0, len(self.stored), nulls=True)
 
     def between(self, low: object, high: object, *, nulls: bool) -> "_Span":
-        """The values from `low` to `high`; None is no bound."""
+        """The values from `low` to `high`; None means unbounded."""
         first = 0 if low is None else bisect.bisect_left(self.stored, low)
         last = len(self.stored) if high is None else bisect.bisect_right(self.stored, high)
         return _Span(first, max(first, last), nulls=nulls)
 
     def count(self, span: "_Span") -> int:
-        """How many rows have a value of the span."""
+        """How many rows have a value in the span."""
         return sum(len(rows) for rows in self._pieces(span))
 
     def rows(self, span: "_Span") -> np.ndarray:
-        """The rows that have a value of the span."""
+        """The rows that have a value in the span."""
         return np.concatenate(self._pieces(span))
 
     def _pieces(self, span: "_Span") -> list[np.ndarray]:
@@ -105,7 +105,7 @@ class _Axis:
         return pieces
 
     def holds(self, rows: np.ndarray, span: "_Span") -> np.ndarray:
-        """Which of `rows` have a value of the span."""
+        """Which of `rows` have a value in the span."""
         ranks = self.ranks[rows]
         inside = (ranks >= span.first) & (ranks < span.last)
         return inside | (ranks == len(self.stored)) if span.nulls else inside
@@ -113,7 +113,7 @@ class _Axis:
 
 @dataclass(frozen=True)
 class _Span:
-    """Ranks of an axis from `first` to before `last`, and null if `nulls`."""
+    """Ranks of an axis from `first` up to, not including, `last`; with null if `nulls`."""
 
     first: int
     last: int
@@ -121,9 +121,9 @@ class _Span:
 
 
 class KeyFilter:
-    """Tells from bounds and partitions which data files and manifests may hold one of some keys.
+    """Decides by bounds and partitions which data files and manifests may hold one of some keys.
 
-    Where bounds may not hold for all rows the footer of the file is asked: see `BoundsProof`.
+    Bounds that may not hold for all rows are checked against the file's footer: see `BoundsProof`.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class KeyFilter:
         return bool(len(rows))
 
     def may_list(self, manifest: ManifestFile) -> bool:
-        """Whether a manifest may list such a file."""
+        """Whether a manifest may list a file with one of the keys."""
         summaries = manifest.partitions
         if summaries is None or manifest.partition_spec_id != self._spec_id:
             return True
@@ -176,11 +176,11 @@ class KeyFilter:
 
 
 class _ByBounds:
-    """What the lower and upper bounds of a key column say."""
+    """The key values that the bounds of a key column allow."""
 
     def __init__(self, axis: _Axis, field_id: int, kind: IcebergType) -> None:
         self.axis, self._field_id = axis, field_id
-        # a file that another process adds may have been written since the column was widened
+        # another process may add a file that it wrote after the column was widened
         self._kind = LongType() if isinstance(kind, IntegerType) else kind
 
     def span(self, file: DataFile) -> _Span:
@@ -197,7 +197,7 @@ class _ByBounds:
 
 
 class _ByPartition:
-    """What the partition says, where it follows from a key column: a row moves only with its key."""
+    """The key values that a partition allows, where its field derives from a key column."""
 
     def __init__(
         self, source: _Axis, term: partitions.Term, position: int, kind: IcebergType

@@ -1,7 +1,7 @@
-"""The rows of one data file that no delete file takes away, whether by position or by value.
+"""The live rows of one data file: those that no position or equality delete file deletes.
 
-What is written anew is read here and not by DuckDB, which does not verify page checksums: a flipped
-bit would get a fresh checksum and be right from then on.
+Rows to rewrite are read here and not by DuckDB, which does not verify page checksums: a flipped bit
+would get a fresh checksum and stay undetected.
 """
 
 import dataclasses
@@ -65,7 +65,7 @@ def _live_rows(
 
 @dataclass(frozen=True, kw_only=True)
 class _Deleted:
-    """Values that delete a row wherever it has all of them, and the columns to look for them in."""
+    """Values that delete each row that has all of them, and the columns to compare them with."""
 
     fields: tuple[pa.Field, ...]
     values: KeySet
@@ -88,7 +88,7 @@ def _by_columns(files: Sequence[DataFile]) -> dict[tuple[int, ...], list[DataFil
     return groups
 
 
-# the delete files of a partition are asked for by each of its data files in turn
+# each data file of a partition needs the partition's delete files
 @lru_cache(maxsize=4)
 def _deleted_values(
     locations: tuple[str, ...], ids: tuple[int, ...], wanted: pa.Schema, io: FileIO
@@ -112,7 +112,7 @@ def _deleted_values(
 
 
 def _named(field: pa.Field, types: dict[int | None, pa.DataType]) -> pa.Field:
-    """Call a column by its id, which no column of the table is called, and give it its type now."""
+    """Rename a column to its field id, which no column name equals, and cast it to its current type."""
     key = schema.field_id(field)
     kind = types.get(key, field.type)
     return pa.field(str(key), kind, metadata={schema.FIELD_ID: str(key).encode()})

@@ -1,4 +1,4 @@
-"""Merging rows into a table by key: rows of an existing key replace it, others are added."""
+"""Merge rows into a table by key: rows with an existing key replace its rows, others are added."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -28,14 +28,14 @@ class Merged:
     commit: Commit | None
     rows_replaced: int  # rows of the table that had one of the keys
     rows_inserted: int  # given rows whose key was new
-    files_examined: int  # data files whose keys were read: their bounds could not tell
+    files_examined: int  # data files whose keys were read, as their bounds could not decide
     files_rewritten: int
     tries: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewRows:
-    """Rows to merge, as the table's columns are, with their keys."""
+    """Rows to merge, cast to the table's columns, with their keys."""
 
     rows: pa.Table
     key: tuple[str, ...]
@@ -50,8 +50,8 @@ class NewRows:
         Raises:
             ContractError: If a required column is missing or null, a column is unknown, or a value
                 does not fit its type.
-            DuplicateKeyError: If two rows have one key.
-            MergeKeyError: If the key is no key.
+            DuplicateKeyError: If two rows have the same key.
+            MergeKeyError: If a key column is missing or its type has no defined equality.
 
         """
         table = str(version.name)
@@ -90,22 +90,22 @@ def merge(
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Merged:
-    """Make the table hold `rows`, each instead of all rows that have its key; others stay.
+    """Replace the table's rows that have a key of `rows`, and add the rows with new keys.
 
-    The whole row is replaced: an optional column that `rows` does not have becomes null in them.
-    Null is a key like any other. A row whose partition changes moves there. Only files that hold a
-    matched key are written anew; the same merge again finds nothing to do and commits nothing.
+    The whole row is replaced: an optional column that `rows` does not have becomes null. Null is a
+    key like any other. A row whose partition value changes moves to its new partition. Only files
+    that hold a matched key are rewritten. Repeating a merge changes nothing and makes no commit.
 
-    Correct beside any other writer: a commit that brings or takes a row of one of the keys meanwhile
-    makes it plan again, so that of two merges of one new key the later one replaces. A `guard` looks
-    at the table that each attempt builds upon, and raises to refuse the commit. `rows` and their keys
-    are held in memory, the table's rows are streamed.
+    Safe beside any other writer: if a concurrent commit adds or removes a row with one of the keys,
+    the merge is planned again, so of two merges of the same new key the later one replaces the row.
+    A `guard` checks the table that each attempt builds upon, and raises to refuse the commit. `rows`
+    and their keys are held in memory; the table's rows are streamed.
 
     Raises:
-        CommitConflictError: If it lost to other commits every time; nothing was changed.
+        CommitConflictError: If every attempt conflicted with another commit; nothing was changed.
         ContractError: If a row does not fit the table.
         CorruptFileError: If a file cannot be read; nothing was changed.
-        DuplicateKeyError: If two rows have one key.
+        DuplicateKeyError: If two rows have the same key.
         MergeKeyError: If a key column does not exist or is of floats, lists or structs.
         SnapshotNotFoundError: If there is no such branch.
 
@@ -133,7 +133,7 @@ def plan_merge(version: TableVersion, new: NewRows) -> tuple[FileEntry, ...]:
 
 
 def find_matches(version: TableVersion, candidates: Sequence[FileEntry], new: NewRows) -> Matches:
-    """Read the key columns of the candidates; nothing else of them."""
+    """Read only the key columns of the candidate files."""
     wanted = wanted_columns(version, new.key)
     per_key = np.zeros(new.keys.count, np.int64)
     files: list[FileEntry] = []
@@ -159,7 +159,7 @@ def merge_into(
     """Merge rows into one version, once.
 
     Raises:
-        CommitConflictError: If a commit since then took or may have brought a row of one of the
+        CommitConflictError: If a later commit removed, or may have added, a row with one of the
             keys; nothing was changed.
 
     """
@@ -196,7 +196,7 @@ def merge_into(
 
 
 def _is_there(version: TableVersion, matches: Matches, new: NewRows) -> bool:
-    """Whether the table holds exactly the rows given; reading stops at the first that differs."""
+    """Whether the table holds exactly the given rows; reading stops at the first difference."""
     if (matches.rows_per_key != 1).any():
         return False
     everything = wanted_columns(version)
@@ -234,13 +234,13 @@ def _refuse_bad_key(key: Sequence[str], given: Sequence[str], version: TableVers
         raise MergeKeyError(table, f"the key is ({', '.join(key)}); name one column or more, once")
     for name in key:
         if name not in names:
-            detail = f"it has no column `{name}` to be a key; it has {', '.join(names)}"
+            detail = f"it has no key column `{name}`; it has {', '.join(names)}"
             raise MergeKeyError(table, detail)
         if name not in given:
-            raise MergeKeyError(table, f"they have no column `{name}`, which is of the key")
+            raise MergeKeyError(table, f"they have no column `{name}`, which is part of the key")
         kind = version.schema.field(name).type
         if pa.types.is_floating(kind) or pa.types.is_nested(kind):
-            detail = f"`{name}` is {kind}: values of this type are no keys, for equal is not clear"
+            detail = f"`{name}` is {kind}: its equality is not well defined, so it cannot be a key"
             raise MergeKeyError(table, detail)
 
 

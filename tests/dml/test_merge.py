@@ -348,7 +348,7 @@ def test_two_new_rows_of_one_key_are_refused_by_name(lake: Lake) -> None:
     [
         ([], "name one column"),
         (["item", "item"], "once"),
-        (["nope"], "no column `nope`.*user_id, item"),
+        (["nope"], "no key column `nope`.*user_id, item"),
         (["score"], "`score` is double"),
     ],
 )
@@ -363,7 +363,7 @@ def test_rows_that_do_not_fit_are_refused_and_change_nothing(lake: Lake) -> None
     add_rows(table, [row(1)])
     head = table.head().snapshot_id
     new = arrow([row(1)])
-    with pytest.raises(MergeKeyError, match="no column `item`, which is of the key"):
+    with pytest.raises(MergeKeyError, match="no column `item`, which is part of the key"):
         merge(table, new.drop_columns(["item"]), key=USER_AND_ITEM, provenance=Provenance())
     with pytest.raises(ContractError, match="nope"):
         merge(table, new.append_column("nope", [[1]]), key=["item"], provenance=Provenance())

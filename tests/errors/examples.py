@@ -45,7 +45,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.LoaderNotSharableError("in a DataLoader with 2 workers"),
     errors.LoaderStateError("order", saved="seed 1", found="seed 2"),
     errors.LockfileError("ctr-v1.lock.json", "it is not the JSON of a lockfile"),
-    errors.MergeKeyError(_TABLE, "no column `item`, which is of the key"),
+    errors.MergeKeyError(_TABLE, "no column `item`, which is part of the key"),
     errors.ModelColumnsError("marts.items", added=("price",), removed=(), retyped=("at",)),
     errors.ModelNotCommittedError("items", "a seed is not kept"),
     errors.ModelRowsError("marts.items", "2 rows have the same `unique_key`"),
