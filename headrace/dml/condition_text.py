@@ -192,20 +192,23 @@ def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpres
     if field is None:
         columns = ", ".join(each.name for each in schema.fields)
         detail = f"`{table}` has no column `{name}`; conditions may name {columns}"
-        raise ConditionError(table, detail)
+        raise ConditionError(table, detail, column=name)
     kind = field.field_type
     text = f"`{name}`, which is {kind},"
     if isinstance(leaf, StartsWith | NotStartsWith) and not isinstance(kind, StringType):
-        raise ConditionError(table, f"{text} needs a string column: only strings have a prefix")
+        raise ConditionError(
+            table, f"{text} needs a string column: only strings have a prefix", column=name
+        )
     if isinstance(leaf, IsNaN | NotNaN) and not isinstance(kind, FloatType | DoubleType):
-        raise ConditionError(table, f"{text} is never NaN")
+        raise ConditionError(table, f"{text} is never NaN", column=name)
     try:
         if isinstance(leaf, LiteralPredicate):
             return type(leaf)(term=leaf.term, value=_as(leaf.literal, kind))
         if isinstance(leaf, SetPredicate):
             return type(leaf)(leaf.term, {_as(each, kind) for each in leaf.literals})
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ConditionError(table, f"{text} cannot be compared: {error}") from error
+        detail = f"{text} cannot be compared: {error}"
+        raise ConditionError(table, detail, column=name) from error
     return leaf
 
 

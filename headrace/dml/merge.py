@@ -235,13 +235,14 @@ def _refuse_bad_key(key: Sequence[str], given: Sequence[str], version: TableVers
     for name in key:
         if name not in names:
             detail = f"it has no key column `{name}`; it has {', '.join(names)}"
-            raise MergeKeyError(table, detail)
+            raise MergeKeyError(table, detail, column=name)
         if name not in given:
-            raise MergeKeyError(table, f"they have no column `{name}`, which is part of the key")
+            detail = f"they have no column `{name}`, which is part of the key"
+            raise MergeKeyError(table, detail, column=name)
         kind = version.schema.field(name).type
         if pa.types.is_floating(kind) or pa.types.is_nested(kind):
             detail = f"`{name}` is {kind}: its equality is not well defined, so it cannot be a key"
-            raise MergeKeyError(table, detail)
+            raise MergeKeyError(table, detail, column=name)
 
 
 def _refuse_duplicates(rows: pa.Table, keys: KeySet, key: Sequence[str], *, table: str) -> None:

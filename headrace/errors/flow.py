@@ -130,10 +130,20 @@ class RecordsRefusedError(LakeError):
 
 
 class ContractError(LakeError):
-    """A contract asks a table for a change that is not additive or widening."""
+    """A contract asks a table for a change that is not additive or widening.
 
-    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = None) -> None:
-        self.table, self.detail = table, detail
+    `column` names the column it is about; None if it is about none.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        column: str | None = None,
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.table, self.detail, self.column = table, detail, column
         super().__init__(f"the contract of `{table}` cannot be applied: {detail}", remedy=remedy)
 
 

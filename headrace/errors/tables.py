@@ -53,12 +53,23 @@ class TimeGapError(SnapshotNotFoundError):
 
 
 class CommitConflictError(LakeError):
-    """Another commit removed a file or partition this commit builds on."""
+    """Another commit removed a file or partition this commit builds on.
+
+    `path` names the file that is in the way and `ref` the branch or tag, where it is one.
+    """
 
     retryable = True
 
-    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = RUN_AGAIN) -> None:
-        self.table, self.detail = table, detail
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        path: str | None = None,
+        ref: str | None = None,
+        remedy: Remedy | None = RUN_AGAIN,
+    ) -> None:
+        self.table, self.detail, self.path, self.ref = table, detail, path, ref
         super().__init__(
             f"commit to `{table}` refused: {detail}", state=NOTHING_CHANGED, remedy=remedy
         )
@@ -116,18 +127,24 @@ class UnsupportedTableError(LakeError):
 
 
 class AlterRefusedError(LakeError):
-    """A change of columns or partitioning would lose or misread rows, or does not fit the table."""
+    """A change of columns or partitioning would lose or misread rows, or does not fit the table.
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table, self.detail = table, detail
+    `column` names the column that stays as it is; None if the change is not about one.
+    """
+
+    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+        self.table, self.detail, self.column = table, detail, column
         super().__init__(f"`{table}` cannot be altered: {detail}", state=NOTHING_CHANGED)
 
 
 class MergeKeyError(LakeError, ValueError):
-    """Rows cannot be matched with those of the table by the key that was given."""
+    """Rows cannot be matched with those of the table by the key that was given.
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table, self.detail = table, detail
+    `column` names the column that is no key; None if it is not one column.
+    """
+
+    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+        self.table, self.detail, self.column = table, detail, column
         super().__init__(f"rows cannot be merged into `{table}`: {detail}", state=NOTHING_CHANGED)
 
 
@@ -141,18 +158,24 @@ class DuplicateKeyError(MergeKeyError):
 
 
 class ConditionError(LakeError, ValueError):
-    """A condition on rows cannot be read, or does not fit the table."""
+    """A condition on rows cannot be read, or does not fit the table.
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table, self.detail = table, detail
+    `column` names the column that the condition does not fit; None if it cannot be read.
+    """
+
+    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+        self.table, self.detail, self.column = table, detail, column
         super().__init__(f"the condition on rows of `{table}` cannot be used: {detail}")
 
 
 class OffsetsUnknownError(LakeError):
-    """It is unknown which source offsets belong to the rows of a snapshot."""
+    """It is unknown which source offsets belong to the rows of a snapshot.
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table, self.detail = table, detail
+    `table_property` names the table property that holds the offsets, where it is known which.
+    """
+
+    def __init__(self, table: str, detail: str, *, table_property: str | None = None) -> None:
+        self.table, self.detail, self.table_property = table, detail, table_property
         super().__init__(
             f"`{table}` cannot be moved to another snapshot: {detail}, and offsets that do not match "
             "the rows would lose or repeat records",

@@ -10,10 +10,11 @@ class RefExistsError(CommitConflictError):
 
     retryable = False
 
-    def __init__(self, table: str, detail: str) -> None:
+    def __init__(self, table: str, detail: str, *, ref: str) -> None:
         super().__init__(
             table,
             detail,
+            ref=ref,
             remedy=Remedy.run_on_catalog(
                 "tables", "refs", table, advice="use another name or drop that one first, see"
             ),

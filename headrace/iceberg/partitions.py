@@ -116,11 +116,13 @@ def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSp
     fields: list[PartitionField] = []
     for position, term in enumerate(terms):
         if term.column not in [column.name for column in schema.fields]:
-            raise ContractError(table, f"it is partitioned by `{term}`, which is not a column")
+            detail = f"it is partitioned by `{term}`, which is not a column"
+            raise ContractError(table, detail, column=term.column)
         source = schema.find_field(term.column)
         transform = parse_transform(term.transform)
         if not _makes_keys(transform, source.field_type):
-            raise ContractError(table, f"it cannot be partitioned by `{term}`: {_ALLOWED}")
+            detail = f"it cannot be partitioned by `{term}`: {_ALLOWED}"
+            raise ContractError(table, detail, column=term.column)
         fields.append(
             PartitionField(
                 source_id=source.field_id,

@@ -61,6 +61,7 @@ def refuse_reserved(names: Iterable[str], *, table: str) -> None:
             raise ContractError(
                 table,
                 f"`{name}` is reserved by Iceberg for a metadata column; rename the column",
+                column=name,
             )
 
 

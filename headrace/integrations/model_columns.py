@@ -169,6 +169,7 @@ def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
     return ContractError(
         table,
         f"column `{name}` was {what}",
+        column=name,
         remedy=Remedy.run_on_catalog(
             "tables",
             "alter",

@@ -43,7 +43,7 @@ def checked_rows(
             values = batch.column(position)
             if not column.nullable and values.null_count:
                 detail = f"required column `{column.name}` is null or missing"
-                raise ContractError(table, detail)
+                raise ContractError(table, detail, column=column.name)
             _refuse_beyond(batch, values, column=column.name, table=table)
         yield batch.select(list(names))
 

@@ -95,4 +95,4 @@ def _planned(current: Table, wanted: pa.Schema, *, terms: tuple[partitions.Term,
     try:
         return plan_alter(current.metadata, steps, table=name, roles=roles)
     except AlterRefusedError as error:
-        raise ContractError(name, error.detail) from error
+        raise ContractError(name, error.detail, column=error.column) from error

@@ -366,10 +366,10 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
     names = batch.schema.names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ContractError(table, f"column `{twice}` occurs more than once")
+        raise ContractError(table, f"column `{twice}` occurs more than once", column=twice)
     unknown = [name for name in names if name not in wanted.names]
     if unknown:
-        raise ContractError(table, f"it has no column `{unknown[0]}`")
+        raise ContractError(table, f"it has no column `{unknown[0]}`", column=unknown[0])
     columns: list[pa.Array] = []
     for field in wanted:
         position = batch.schema.get_field_index(field.name)
@@ -380,7 +380,9 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
             if column.type != field.type:
                 column = _cast(column, field, table=table)
         if not field.nullable and column.null_count:
-            raise ContractError(table, f"required column `{field.name}` is null or missing")
+            raise ContractError(
+                table, f"required column `{field.name}` is null or missing", column=field.name
+            )
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=wanted)
 
@@ -390,15 +392,23 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
         return pa.nulls(len(column), field.type)
     both_times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(field.type)
     if both_times and (column.type.tz is None) != (field.type.tz is None):
-        raise ContractError(table, f"`{field.name}` mixes zoned and naive times")
+        raise ContractError(table, f"`{field.name}` mixes zoned and naive times", column=field.name)
     if pa.types.is_integer(field.type) and pa.types.is_floating(column.type):
-        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}")
+        raise ContractError(
+            table, f"`{field.name}` is {field.type}, got {column.type}", column=field.name
+        )
     if pa.types.is_floating(field.type) and pa.types.is_decimal(column.type):
         # a HUGEINT sum arrives as decimal(38, 0); storing it as double would silently lose digits
-        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}: cast it")
+        raise ContractError(
+            table, f"`{field.name}` is {field.type}, got {column.type}: cast it", column=field.name
+        )
     try:
         return column.cast(field.type)
     except pa.ArrowInvalid as error:
-        raise ContractError(table, f"`{field.name}` is {field.type}: {error}") from error
+        raise ContractError(
+            table, f"`{field.name}` is {field.type}: {error}", column=field.name
+        ) from error
     except pa.ArrowNotImplementedError as error:
-        raise ContractError(table, f"`{field.name}` is {field.type}, got {column.type}") from error
+        raise ContractError(
+            table, f"`{field.name}` is {field.type}, got {column.type}", column=field.name
+        ) from error

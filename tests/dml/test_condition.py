@@ -23,7 +23,7 @@ from pyiceberg.typedef import Record
 
 from headrace.api import Lake
 from headrace.dml.condition import Condition
-from headrace.dml.condition_text import DEPTH_MAX, TEXT_CHARS_MAX
+from headrace.dml.condition_text import DEPTH_MAX
 from headrace.errors import ConditionError
 from headrace.identifiers import TableName
 from headrace.tables.lake import LakeTable
@@ -31,6 +31,8 @@ from headrace.tables.writer import write_batches
 from tests.amounts import examples
 from tests.dml import conditions, keyed
 from tests.dml.keyed import SCHEMES, Row, add_rows, arrow, keyed_table
+from tests.golden.golden import Golden
+from tests.raising import refused, said
 
 TYPED = {
     "i": (pa.int32(), [1, 2, None]),
@@ -178,56 +180,63 @@ def test_a_column_of_nulls_is_unequal_to_nothing(typed: LakeTable) -> None:
         assert checked(typed, text).matches(BATCH).to_pylist() == [True, True, False]
 
 
-@pytest.mark.parametrize(
-    ("condition", "said"),
-    [
-        ("", "cannot be parsed at character 1"),
-        ("i = 1; drop table x", "cannot be parsed at character 6"),
-        ("i = l", "cannot be parsed"),
-        ("i == 1 and", "cannot be parsed"),
-        ("true and i = 1", "valid"),
-        ("s like 'a%b'", "wildcard"),
-        ("nope = 1", r"no column `nope`; conditions may name i, l, f, d, n, s, b"),
-        ("I = 1", "no column `I`"),
-        ("tags.element = 1", "no column `tags.element`"),
-        ("tags = 1", "`tags`, which is list<long>, cannot be compared"),
-        ("i = 'x'", "`i`, which is int, cannot be compared: 'x' is of another type"),
-        ("i = '7'", "another type"),
-        ("i = 1.5", "another type"),
-        ("i = true", "another type"),
-        ("i = 3000000000", "beyond its range"),
-        ("i != 3000000000", "beyond its range"),
-        ("i in (1, 3000000000)", "beyond its range"),
-        ("n = 1.555", "does not fit"),
-        ("n = 12345678.5", "does not fit"),
-        ("s = 5", "another type"),
-        ("s is nan", "never NaN"),
-        ("i like '1%'", "only strings have a prefix"),
-        ("day = 19000", "another type"),
-        ("day = 'yesterday'", "yesterday"),
-        ("day = '2024-13-01'", "2024-13-01"),
-        ("at = '2024-05-01T00:00:00'", "zone"),
-        ("local = '2024-05-01T00:00:00+00:00'", "Zone offset"),
-        ("u = 'x'", "badly formed"),
-        (EqualTo("x", b"abc"), "different length"),
-        (GreaterThan("day", keyed.START), "another type"),
-        ("i = 1 or " * 2_000 + "i = 1", f"{TEXT_CHARS_MAX:,} are allowed"),
-        (NotIn("i", {2**40}), "beyond its range"),
-    ],
-    ids=lambda each: str(each)[:40],
+_REFUSED: tuple[tuple[object, str | None], ...] = (
+    ("", None),
+    ("i = 1; drop table x", None),
+    ("i = l", None),
+    ("i == 1 and", None),
+    ("true and i = 1", None),
+    ("s like 'a%b'", None),
+    ("nope = 1", "nope"),
+    ("I = 1", "I"),
+    ("tags.element = 1", "tags.element"),
+    ("tags = 1", "tags"),
+    ("i = 'x'", "i"),
+    ("i = '7'", "i"),
+    ("i = 1.5", "i"),
+    ("i = true", "i"),
+    ("i = 3000000000", "i"),
+    ("i != 3000000000", "i"),
+    ("i in (1, 3000000000)", "i"),
+    ("n = 1.555", "n"),
+    ("n = 12345678.5", "n"),
+    ("s = 5", "s"),
+    ("s is nan", "s"),
+    ("i like '1%'", "i"),
+    ("day = 19000", "day"),
+    ("day = 'yesterday'", "day"),
+    ("day = '2024-13-01'", "day"),
+    ("at = '2024-05-01T00:00:00'", "at"),
+    ("local = '2024-05-01T00:00:00+00:00'", "local"),
+    ("u = 'x'", "u"),
+    (EqualTo("x", b"abc"), "x"),
+    (GreaterThan("day", keyed.START), "day"),
+    ("i = 1 or " * 2_000 + "i = 1", None),
+    (NotIn("i", {2**40}), "i"),
 )
+
+
+@pytest.mark.parametrize(("condition", "column"), _REFUSED, ids=lambda each: str(each)[:40])
 def test_a_condition_that_does_not_fit_is_refused_by_name(
-    typed: LakeTable, condition: object, said: str
+    typed: LakeTable, condition: object, column: str | None
 ) -> None:
-    with pytest.raises(ConditionError, match=said):
+    with refused(ConditionError, table="raw.typed", column=column):
         checked(typed, condition)
+
+
+def test_refused_conditions_say_why_and_what_fits(typed: LakeTable, golden: Golden) -> None:
+    told = (
+        f"{str(each)[:100]}\n  {said(ConditionError, lambda each=each: checked(typed, each))}\n"
+        for each, _ in _REFUSED
+    )
+    golden.check("refused-conditions.txt", "\n".join(told))
 
 
 def test_deep_conditions_are_refused_and_wide_ones_are_not(typed: LakeTable) -> None:
     deep = EqualTo("i", 0)
     for number in range(DEPTH_MAX):
         deep = Or(deep, EqualTo("i", number + 1))
-    with pytest.raises(ConditionError, match="deep"):
+    with refused(ConditionError, column=None):
         checked(typed, deep)
     wide = Or(*(EqualTo("i", number) for number in range(500)))
     assert checked(typed, wide).matches(BATCH).to_pylist() == [True, True, False]

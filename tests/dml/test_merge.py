@@ -344,17 +344,19 @@ def test_two_new_rows_of_one_key_are_refused_by_name(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "column"),
     [
-        ([], "name one column"),
-        (["item", "item"], "once"),
-        (["nope"], "no key column `nope`.*user_id, item"),
-        (["score"], "`score` is double"),
+        ([], None),
+        (["item", "item"], None),
+        (["nope"], "nope"),
+        (["score"], "score"),
     ],
 )
-def test_a_key_that_is_none_is_refused_by_name(lake: Lake, key: list[str], said: str) -> None:
+def test_a_key_that_is_none_is_refused_by_name(
+    lake: Lake, key: list[str], column: str | None
+) -> None:
     table = keyed_table(lake)
-    with pytest.raises(MergeKeyError, match=said):
+    with refused(MergeKeyError, column=column):
         put(table, [row(1)], key)
 
 
@@ -363,9 +365,9 @@ def test_rows_that_do_not_fit_are_refused_and_change_nothing(lake: Lake) -> None
     add_rows(table, [row(1)])
     head = table.head().snapshot_id
     new = arrow([row(1)])
-    with pytest.raises(MergeKeyError, match="no column `item`, which is part of the key"):
+    with refused(MergeKeyError, column="item"):
         merge(table, new.drop_columns(["item"]), key=USER_AND_ITEM, provenance=Provenance())
-    with pytest.raises(ContractError, match="nope"):
+    with refused(ContractError, column="nope"):
         merge(table, new.append_column("nope", [[1]]), key=["item"], provenance=Provenance())
     assert table.head().snapshot_id == head
 

@@ -64,7 +64,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.PublishRefusedError("ctr", "there are no samples yet"),
     errors.QueryCancelledError(),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
-    errors.RefExistsError(_TABLE, "`v1` already points to snapshot 11"),
+    errors.RefExistsError(_TABLE, "`v1` already points to snapshot 11", ref="v1"),
     errors.RegistryInUseError(
         "postgresql://me:word@db/lakes", warehouse="/copy/warehouse", owner="/lake/warehouse"
     ),

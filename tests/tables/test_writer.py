@@ -18,6 +18,7 @@ from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
 from headrace.tables.writer import OPEN_PARTITIONS_MAX, TableWriter, write_batches
 from tests.amounts import examples
+from tests.raising import refused
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
 
@@ -51,7 +52,7 @@ def test_rows_go_to_the_utc_day_of_their_event_time(lake: Lake) -> None:
 def test_a_missing_required_value_is_refused_by_name(lake: Lake) -> None:
     table = events_table(lake)
     batch = pa.record_batch({"id": [1], "event_time": pa.array([None], UTC_US)})
-    with pytest.raises(ContractError, match="`event_time`"):
+    with refused(ContractError, column="event_time"):
         write_batches(table, [batch])
 
 
@@ -61,14 +62,14 @@ def test_a_repeated_column_is_refused_by_name(lake: Lake) -> None:
     twice = pa.RecordBatch.from_arrays(
         [*batch.columns, batch.column("name")], names=[*batch.schema.names, "name"]
     )
-    with pytest.raises(ContractError, match="`name`"):
+    with refused(ContractError, column="name"):
         write_batches(table, [twice])
 
 
 def test_a_refused_batch_leaves_no_file_behind(lake: Lake) -> None:
     table = events_table(lake)
     good, bad = events([1]), pa.record_batch({"nonsense": [1]})
-    with pytest.raises(ContractError, match="`nonsense`"):
+    with refused(ContractError, column="nonsense"):
         write_batches(table, [good, bad])
     assert list(lake.settings.warehouse.rglob("*.parquet")) == []
 
@@ -76,7 +77,7 @@ def test_a_refused_batch_leaves_no_file_behind(lake: Lake) -> None:
 def test_a_refused_batch_after_many_partitions_leaves_no_file_behind(lake: Lake) -> None:
     table = events_table(lake)
     many = [events([day], day=day) for day in range(OPEN_PARTITIONS_MAX + 10)]
-    with pytest.raises(ContractError, match="`nonsense`"):
+    with refused(ContractError, column="nonsense"):
         write_batches(table, [*many, pa.record_batch({"nonsense": [1]})])
     assert list(lake.settings.warehouse.rglob("*.parquet")) == []
 
@@ -85,7 +86,7 @@ def test_a_folder_that_cannot_be_written_is_named(lake: Lake) -> None:
     table = events_table(lake)
     folder = Path(local_path(table.iceberg().location()))
     (folder / "data").write_text("in the way")
-    with pytest.raises(StorageError, match="events/data` cannot be written"):
+    with refused(StorageError, path=(folder / "data").as_uri()):
         write_batches(table, [events([1])])
 
 

@@ -281,10 +281,10 @@ def _current_files(
             now = live.get(file.path)
             if now is None:
                 detail = f"a concurrent commit replaced its input file `{file.path}`"
-                raise CommitConflictError(str(table.name), detail)
+                raise CommitConflictError(str(table.name), detail, path=file.path)
             if unchanged and _deletes(now) != _deletes(file):
                 detail = f"a concurrent commit deleted rows of its input file `{file.path}`"
-                raise CommitConflictError(str(table.name), detail)
+                raise CommitConflictError(str(table.name), detail, path=file.path)
             files.append(now)
         found.append(replace(each, files=tuple(files)))
     return tuple(found), version

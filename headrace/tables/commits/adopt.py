@@ -67,4 +67,4 @@ def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
             detail = (
                 f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
             )
-            raise CommitConflictError(str(table.name), detail)
+            raise CommitConflictError(str(table.name), detail, path=path)

@@ -32,7 +32,7 @@ def refuse_conflicts(
     lost = change.removed_paths - {file.file_path for file in removed}
     if lost:
         detail = f"{len(lost)} of its input files were already replaced, first `{min(lost)}`"
-        raise CommitConflictError(table, detail)
+        raise CommitConflictError(table, detail, path=min(lost))
     if parent is None or parent.snapshot_id == change.base_snapshot_id:
         return
     since = _base_sequence(change, metadata, parent, table)
@@ -42,7 +42,7 @@ def refuse_conflicts(
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
         if may_concern(file, removed, unpartitioned=unpartitioned):
             detail = f"`{file.file_path}` deleted rows of its input files concurrently"
-            raise CommitConflictError(table, detail)
+            raise CommitConflictError(table, detail, path=file.file_path)
     if change.may_conflict is None:
         return
     for file in _added_since(manifests, io, since, ManifestContent.DATA):
@@ -50,7 +50,7 @@ def refuse_conflicts(
             detail = (
                 f"`{file.file_path}` was added concurrently with rows that it may have to change"
             )
-            raise CommitConflictError(table, detail)
+            raise CommitConflictError(table, detail, path=file.file_path)
 
 
 def _base_sequence(
@@ -67,7 +67,8 @@ def _base_sequence(
     if not any(base.snapshot_id == each.snapshot_id for each in ancestors_of(parent, metadata)):
         # rows deleted before the base may be live again, in files older than it
         detail = f"`{change.branch}` was rolled back behind snapshot {base.snapshot_id}"
-        raise CommitConflictError(table, f"{detail}, which it was computed from")
+        detail = f"{detail}, which it was computed from"
+        raise CommitConflictError(table, detail, ref=change.branch)
     return base.sequence_number or 0
 
 

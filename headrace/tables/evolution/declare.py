@@ -85,15 +85,17 @@ def _column(
             raise _was_altered(table, name, now=former[name])
         if not wanted.nullable:
             detail = f"new column `{name}` is required, but older rows have no value for it"
-            raise ContractError(table, f"{detail}; declare it optional")
+            raise ContractError(table, f"{detail}; declare it optional", column=name)
         return (AddColumn(name, type=wanted.type),)
     old = have.field(name)
     if old.nullable and not wanted.nullable:
-        raise ContractError(table, f"`{name}` is optional and cannot become required")
+        detail = f"`{name}` is optional and cannot become required"
+        raise ContractError(table, detail, column=name)
     steps: tuple[SchemaStep, ...] = ()
     if old.type != wanted.type:
         if not schema.is_wider(old.type, wanted.type):
-            raise ContractError(table, f"`{name}` is {old.type} and cannot become {wanted.type}")
+            detail = f"`{name}` is {old.type} and cannot become {wanted.type}"
+            raise ContractError(table, detail, column=name)
         steps = (WidenColumn(name, type=wanted.type),)
     if wanted.nullable and not old.nullable:
         steps = (*steps, MakeOptional(name))
@@ -128,7 +130,7 @@ def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
         detail = f"column `{name}` was renamed to `{now}`"
         advice = "declare it by that name, or rename it back"
     remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
-    return ContractError(table, detail, remedy=remedy)
+    return ContractError(table, detail, column=name, remedy=remedy)
 
 
 def _listed(terms: Sequence[partitions.Term]) -> str:

@@ -126,11 +126,13 @@ def _spec_of(
     terms = tuple(partitions.Term.parse(text) for text in by)
     repeated = {str(term) for term in terms if terms.count(term) > 1}
     if repeated:
-        raise AlterRefusedError(table, f"`{repeated.pop()}` occurs twice")
+        term = repeated.pop()
+        column = partitions.Term.parse(term).column
+        raise AlterRefusedError(table, f"`{term}` occurs twice", column=column)
     try:
         wanted = partitions.spec_of(terms, schema, table=table)
     except ContractError as error:
-        raise AlterRefusedError(table, error.detail) from error
+        raise AlterRefusedError(table, error.detail, column=error.column) from error
     known = {
         (each.source_id, str(each.transform)): each
         for spec in metadata.specs().values()
@@ -169,7 +171,8 @@ def _refuse_roles(
         for role in roles.get(field_id, ()):
             if verb in role.forbids:
                 name = schema.find_column_name(field_id)
-                raise AlterRefusedError(table, f"`{name}` {role.what} and cannot be {verb}")
+                detail = f"`{name}` {role.what} and cannot be {verb}"
+                raise AlterRefusedError(table, detail, column=name)
 
 
 def _refuse_unfit_partitions(
@@ -184,7 +187,7 @@ def _refuse_unfit_partitions(
         is_plain = isinstance(each.transform, IdentityTransform | VoidTransform)
         if source is not None and not (is_plain and source == each.source_id):
             detail = f"`{each.name}` is the name of a partition field, so a column cannot have it"
-            raise AlterRefusedError(table, detail)
+            raise AlterRefusedError(table, detail, column=each.name)
 
 
 def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, table: str) -> None:
@@ -199,7 +202,7 @@ def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, ta
     found = mapped_field(mapping, path)
     if found is not None and found.field_id != own:
         detail = f"`{path}` names another, older column in its files without field ids"
-        raise AlterRefusedError(table, detail)
+        raise AlterRefusedError(table, detail, column=path)
 
 
 def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:

@@ -46,7 +46,7 @@ def edit(schema: Schema, step: SchemaStep, *, last_column_id: int, table: str) -
         InvalidNameError: If a new name is not a plain lower-case identifier.
 
     """
-    return _Editor(schema, last_column_id=last_column_id, table=table).take(step)
+    return _Editor(schema, last_column_id=last_column_id, table=table, column=step.path).take(step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ class _At:
 
 
 class _Editor:
-    def __init__(self, schema: Schema, *, last_column_id: int, table: str) -> None:
-        self._schema, self._table = schema, table
+    def __init__(self, schema: Schema, *, last_column_id: int, table: str, column: str) -> None:
+        self._schema, self._table, self._column = schema, table, column
         self._ids = itertools.count(last_column_id + 1)
 
     def take(self, step: SchemaStep) -> Schema:
@@ -195,7 +195,7 @@ class _Editor:
             path = parent_path
 
     def _refuse(self, detail: str) -> NoReturn:
-        raise AlterRefusedError(self._table, detail)
+        raise AlterRefusedError(self._table, detail, column=self._column)
 
     def _edited(self, parent: NestedField | None, change: _Edit) -> Schema:
         if parent is None:

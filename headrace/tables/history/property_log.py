@@ -80,7 +80,8 @@ def _replay(
             if changed:
                 now[name] = wanted
             elif name.startswith(OFFSETS_PREFIX):
-                raise OffsetsUnknownError(table, f"`{name}` is not what its commits say")
+                detail = f"`{name}` is not what its commits say"
+                raise OffsetsUnknownError(table, detail, table_property=name)
             else:
                 # set outside of any commit since: that value stays
                 unsure.add(name)

@@ -194,7 +194,7 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
             continue  # `main` moved concurrently
         return _published(judged, snapshot_id=plan.head_id)
     detail = f"`main` moved {_TRIES_MAX} times while `{plan.branch}` was being published"
-    raise CommitConflictError(str(table.name), detail)
+    raise CommitConflictError(str(table.name), detail, ref=MAIN_BRANCH)
 
 
 def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
@@ -251,7 +251,7 @@ def _pick(table: LakeTable, judged: PublishPlan) -> Published:
 def _refuse_moved(table: LakeTable, plan: PublishPlan, head_id: int) -> None:
     if head_id != plan.head_id:
         detail = f"`{plan.branch}` moved to snapshot {head_id} after it was audited"
-        raise CommitConflictError(str(table.name), detail)
+        raise CommitConflictError(str(table.name), detail, ref=plan.branch)
 
 
 def _published(plan: PublishPlan, *, snapshot_id: int) -> Published:

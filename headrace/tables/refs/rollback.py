@@ -110,7 +110,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
             return ()
         if head.snapshot_id != plan.from_id:
             detail = f"`main` moved to snapshot {head.snapshot_id} after the rollback was planned"
-            raise CommitConflictError(str(table.name), detail)
+            raise CommitConflictError(str(table.name), detail, ref=MAIN_BRANCH)
         to_id = resolve(metadata, plan.to_id, table=table.name)
         lost = _path(table, metadata, head.snapshot_id, to_id)
         found[:] = [lost]

@@ -26,7 +26,10 @@ from headrace.tables.alter import (
     Step,
     WidenColumn,
 )
+from headrace.tables.evolution.steps import SchemaStep
 from headrace.tables.lake import LakeTable
+from tests.golden.golden import Golden
+from tests.raising import refused, said
 from tests.tables.delete_files import delete_values
 from tests.tables.factories import add, events_table
 from tests.tables.visits import put, rows_of
@@ -59,32 +62,37 @@ def stream_table(lake: Lake) -> LakeTable:
     )
 
 
-@pytest.mark.parametrize(
-    ("step", "complaint"),
-    [
-        (DropColumn("event_time"), r"`event_time` partitions it \(`day\(event_time\)`\)"),
-        (RenameColumn("event_time", to="happened_at"), "time every record of its stream has"),
-        (MakeOptional("known_at"), "time every record of its stream has"),
-        (DropColumn("known_at"), "cannot be dropped"),
-        (DropColumn("_source"), "row coordinate"),
-        (
-            RenameColumn("_source_offset", to="at"),
-            "row coordinate headrace writes and cannot be renamed",
-        ),
-        (WidenColumn("_source_partition", type=pa.int64()), "cannot be widened"),
-        (DropColumn("session"), "its order of rows"),
-        (RenameColumn("session", to="visit"), "its order of rows"),
-        (DropColumn("user_id"), "entity or a time of the feature view"),
-        (MakeOptional("user_id"), "cannot be made optional"),
-    ],
-    ids=str,
+_IN_USE: tuple[SchemaStep, ...] = (
+    DropColumn("event_time"),
+    RenameColumn("event_time", to="happened_at"),
+    MakeOptional("known_at"),
+    DropColumn("known_at"),
+    DropColumn("_source"),
+    RenameColumn("_source_offset", to="at"),
+    WidenColumn("_source_partition", type=pa.int64()),
+    DropColumn("session"),
+    RenameColumn("session", to="visit"),
+    DropColumn("user_id"),
+    MakeOptional("user_id"),
 )
+
+
+@pytest.mark.parametrize("step", _IN_USE, ids=str)
 def test_columns_that_a_stream_or_view_lives_on_are_left_alone(
-    lake: Lake, step: Step, complaint: str
+    lake: Lake, step: SchemaStep
 ) -> None:
     table = stream_table(lake)
-    with pytest.raises(AlterRefusedError, match=complaint):
+    with refused(AlterRefusedError, table=str(table.name), column=step.path):
         alter.alter(table, step)
+
+
+def test_columns_that_are_left_alone_say_who_lives_on_them(lake: Lake, golden: Golden) -> None:
+    table = stream_table(lake)
+    told = (
+        f"{step}\n  {said(AlterRefusedError, lambda step=step: alter.alter(table, step))}\n"
+        for step in _IN_USE
+    )
+    golden.check("columns-in-use.txt", "\n".join(told))
 
 
 def test_other_columns_of_a_stream_change_and_the_plan_says_what_its_contract_needs(
@@ -120,22 +128,23 @@ def test_partition_sort_and_identity_columns_of_any_program_stay(lake: Lake) -> 
         (DropColumn("place"), "sort order"),
         (DropColumn("city"), "partitions it"),
     ]:
-        with pytest.raises(AlterRefusedError, match=complaint):
+        with refused(AlterRefusedError, column=step.path) as found:
             alter.alter(table, step)
+        assert complaint in found.value.detail
     alter.alter(table, RenameColumn("place", to="town"), RenameColumn("id", to="key"))
     assert table.iceberg().schema().identifier_field_names() == {"key"}
     alter.repartition(table, partition_by=[])
-    with pytest.raises(AlterRefusedError, match="in an older spec"):
+    with refused(AlterRefusedError, column="city"):
         alter.drop_column(table, "city")
 
 
 def test_a_column_cannot_take_the_name_of_a_partition_field(lake: Lake) -> None:
     table = events_table(lake)
-    with pytest.raises(AlterRefusedError, match="`event_time_day` is the name of a partition"):
+    with refused(AlterRefusedError, column="event_time_day"):
         alter.add_column(table, "event_time_day", pa.int64())
     alter.repartition(table, partition_by=["name"])
     alter.rename_column(table, "name", to="title")
-    with pytest.raises(AlterRefusedError, match="`name` is the name of a partition field"):
+    with refused(AlterRefusedError, column="name"):
         alter.add_column(table, "name", pa.string())
 
 
@@ -148,7 +157,7 @@ def test_a_plan_lands_after_other_rows_but_not_after_other_columns(lake: Lake) -
     stale = alter.plan(table, DropColumn("note"))
     alter.alter(table, DropColumn("note"), AddColumn("note", type=pa.int64()))
     before = table.iceberg().metadata_location
-    with pytest.raises(CommitConflictError, match="changed since the plan was made"):
+    with refused(CommitConflictError, table=str(table.name), path=None, ref=None):
         alter.apply_alter(table, stale)
     assert table.iceberg().metadata_location == before
 
