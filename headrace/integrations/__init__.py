@@ -1,4 +1,4 @@
-"""Glue that must live inside someone else's framework; nothing in the library imports it.
+"""Code that runs inside another framework; nothing in the library imports it.
 
 Only this room imports dbt.
 """

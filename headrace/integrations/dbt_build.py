@@ -27,7 +27,7 @@ class ModelResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """One run of dbt, all of it successful: models in the order they were built."""
+    """One successful run of dbt: its models in the order they were built."""
 
     models: tuple[ModelResult, ...]
     tests_passed: int
@@ -50,7 +50,7 @@ def build_features(
         settings: The lake; its dbt project is `HEADRACE_DBT_PROJECT`, else `dbt_project` beside
             `lake`, else the one of this checkout.
         select: dbt node selection, as after `--select`; everything by default.
-        full_refresh: Compute every partition again.
+        full_refresh: Recompute every partition.
         run_id: Goes into each commit's provenance; dbt's invocation id by default.
 
     Raises:
@@ -64,7 +64,7 @@ def build_features(
     arguments += ["--target", "local", "--target-path", str(target / "target")]
     arguments += ["--log-path", str(target / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
-    # unit tests say nothing about the data; developing a model with `dbt build` runs them
+    # unit tests do not check the data; `dbt build` runs them while a model is developed
     arguments += ["--exclude-resource-type", "unit_test"]
     arguments += ["--select", *select.split()] if select else []
     arguments += ["--full-refresh"] if full_refresh else []
@@ -79,7 +79,7 @@ def build_features(
     if ran.exception is not None:
         failures.append(str(ran.exception))
     if failures or not ran.success:
-        raise FeatureBuildError(tuple(failures) or ("dbt failed without saying why",))
+        raise FeatureBuildError(tuple(failures) or ("dbt failed without a message",))
     return BuildResult(
         models=tuple(_model(found) for found in results if found.node.resource_type == "model"),
         tests_passed=sum(found.node.resource_type != "model" for found in results),
@@ -90,7 +90,7 @@ def project_dir(settings: Settings) -> Path:
     """Find the dbt project of a lake.
 
     Raises:
-        SettingsError: If there is none, naming the places looked at.
+        SettingsError: If there is none; it names the folders searched.
 
     """
     found = find_project(settings)

@@ -46,7 +46,7 @@ _INSTEAD = {
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What an in-process caller fixes for the dbt invocations it makes."""
+    """What an in-process caller sets for its dbt invocations."""
 
     settings: Settings
     run_id: str
@@ -84,7 +84,7 @@ class Plugin(BasePlugin):
         self._engine = DuckDBEngine.over(conn, _settings())
 
     def configure_cursor(self, cursor: "duckdb.DuckDBPyConnection") -> None:
-        """Set what a cursor does not inherit; the first one of an invocation pins all tables."""
+        """Set what a cursor does not inherit; the first cursor of an invocation pins all tables."""
         cursor.execute("set timezone = 'UTC'")
         with self._lock:
             if self._invocation != get_invocation_id():
@@ -118,7 +118,7 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
 
     def _plan(self, sent: dict[str, Any]) -> tuple[ModelRequest, RebuildPlan]:
-        """Plan once per model and invocation: what its SQL was rendered with is what is committed."""
+        """Plan once per model and invocation, so that the commit uses the plan its SQL was rendered with."""
         refuse_former_macros(sent)
         target = TableName.parse(sent["target"])
         with self._lock:
@@ -129,7 +129,7 @@ class Plugin(BasePlugin):
             return self._plans[target]
 
     def _plan_now(self, request: ModelRequest) -> RebuildPlan:
-        """Plan from the model's own table as its view shows it, which is the newest there is."""
+        """Plan from the snapshot of the model's own table that its view shows, which is the newest."""
         if self._open().exists(request.target):
             self._pin(request.target)
         pinned = {name: self._input(name, request) for name in request.inputs}
@@ -137,7 +137,7 @@ class Plugin(BasePlugin):
         return plan_rebuild(self._open(), request, pinned=pinned, own=own)
 
     def _input(self, name: TableName, request: ModelRequest) -> int | None:
-        """Tell the snapshot of an input; None if a stream's table has none yet."""
+        """Return the snapshot id of an input; None if a stream's table has none yet."""
         version = self._pinned.get(name)
         if name in self._unreadable:
             raise self._unreadable[name]
@@ -188,13 +188,13 @@ class Plugin(BasePlugin):
         return outcome
 
     def _read_by(self, request: ModelRequest) -> list[TableVersion]:
-        """The versions that a model's SQL reads, its own table's among them."""
+        """The versions that a model's SQL reads, including its own table's."""
         with self._lock:
             names = dict.fromkeys((*request.inputs, request.target))
             return [self._pinned[name] for name in names if name in self._pinned]
 
     def _show_empty(self, name: TableName, sql: str) -> None:
-        """Let the models after one that has no table yet, in a run that commits nothing, be checked."""
+        """Show an empty view of a model without a table, so a dry run can check the models after it."""
         with self._lock:
             if name in self._pinned or name in self._unreadable:
                 return
@@ -206,7 +206,7 @@ class Plugin(BasePlugin):
     def _open(self) -> OpenLake:
         if self._lake is None:
             self._lake = OpenLake.open(_settings())
-            # dbt-duckdb drops its plugins without a word, and the last one when the process ends
+            # dbt-duckdb drops its plugins without closing them, the last one when the process ends
             self._close_lake = weakref.finalize(self, self._lake.close)
         return self._lake
 
@@ -227,7 +227,7 @@ class Plugin(BasePlugin):
             self._pin(name)
 
     def _pin(self, name: TableName) -> None:
-        """Point a view at its table's head; one that cannot be read only fails who reads it."""
+        """Point a view at its table's head; if it cannot be read, only models that use it fail."""
         try:
             version = self._open().table(name).head()
             if self._pinned.get(name) == version:
@@ -243,7 +243,7 @@ class Plugin(BasePlugin):
         self._pinned[name] = version
 
     def _unpin(self, name: TableName) -> None:
-        """Take a view away, so that nobody reads the wrong rows."""
+        """Drop a view, so that no model reads outdated rows."""
         self._unreadable.pop(name, None)
         if self._pinned.pop(name, None) is not None:
             self._engine.drop(str(name))
@@ -259,12 +259,12 @@ def _run_id() -> str:
 
 
 def refuse_uncommitted(unique_id: str) -> None:
-    """Refuse to build what would only be in DuckDB's memory: a run that passes has committed.
+    """Refuse nodes whose rows would stay in DuckDB's memory: a successful run has committed.
 
     Raises:
         ModelNotCommittedError: For a seed, a snapshot, and a `table` or `incremental` model that
-            another materialization than headrace's would build, or that asks another
-            `is_incremental()`.
+            a materialization other than headrace's would build, or that calls an
+            `is_incremental()` other than headrace's.
 
     """
     kind, _, name = unique_id.partition(".")
@@ -286,7 +286,7 @@ def refuse_uncommitted(unique_id: str) -> None:
             f"the materialization `{node.config.materialized}` of package "
             f"`{found.package_name if found else 'dbt'}` does not commit to the lake",
             remedy=Remedy(
-                advice="have headrace's macros (`dbt_project/macros` of its source) in a package named "
+                advice="put headrace's macros (`dbt_project/macros` of its source) in a package named "
                 "`headrace`, and let a materialization of this project return "
                 "`headrace.commit_model()`"
             ),
@@ -294,14 +294,14 @@ def refuse_uncommitted(unique_id: str) -> None:
     if "macro.dbt.is_incremental" in node.depends_on.macros:
         raise ModelNotCommittedError(
             name,
-            "it asks dbt's `is_incremental()`, which is never true here, so that all rows would "
+            "it calls dbt's `is_incremental()`, which is never true here, so that all rows would "
             "count as new",
             remedy=Remedy(advice="write `headrace.is_incremental()`"),
         )
 
 
 def _commits(macro: Any, manifest: Any) -> bool:  # noqa: ANN401 - dbt's macro and manifest
-    """Whether a materialization ends in headrace's, called by it or by a macro it calls."""
+    """Whether a materialization calls headrace's, directly or through its macros."""
     waiting, seen = [macro.unique_id], set[str]()
     while waiting:
         name = waiting.pop()

@@ -18,7 +18,7 @@ _SUFFIXES = {".sql", ".yml", ".yaml"}
 
 
 def load_manifest(settings: Settings) -> dict[str, Any]:
-    """Return the manifest of the lake's dbt project, parsed anew only if a file of it changed.
+    """Return the manifest of the lake's dbt project, parsed again only if one of its files changed.
 
     Reads and writes no table and needs no network; several processes may call it.
 
@@ -42,7 +42,7 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
 
 
 def _parse(settings: Settings, project: Path) -> dict[str, Any]:
-    # the folder that builds use: what is parsed here is not parsed again there
+    # the folder that builds use, so that a build reuses what is parsed here
     work = settings.state_dir / "dbt"
     arguments = ["parse", "--project-dir", str(project), "--profiles-dir", str(project)]
     arguments += ["--target", "local", "--target-path", str(work / "target")]
@@ -55,7 +55,7 @@ def _parse(settings: Settings, project: Path) -> dict[str, Any]:
 
 
 def _stamp(project: Path) -> str:
-    """Name the state of the project's files: their names, sizes and times."""
+    """Return a fingerprint of the project's files: their names, sizes and times."""
     seen = [f"{project}"]
     for file in _files(project):
         found = file.stat()

@@ -1,4 +1,4 @@
-"""What a dbt model runs, as text: its SQL rendered, with what differs from run to run taken out.
+"""What a dbt model runs, as text: its SQL rendered, without what differs from run to run.
 
 A var, an environment variable, `meta`, the target or a macro of any package changes what a model
 renders to, and so its code. The days that are rebuilt, the time and the run's own names do not.
@@ -33,8 +33,8 @@ def rendered_code(unique_id: str, *, behind: Iterable[str]) -> tuple[str, ...]:
     """Render a model and the views and ephemeral models behind it, as their code is compared.
 
     Equal on every machine and in every run of the same project, vars, environment and target. No
-    query is run for it: what a model puts into its SQL from the answers of queries is data. A model
-    that asks the database while it renders counts every var and environment variable as its code.
+    query is run for it: what a model puts into its SQL from query results is data. For a model that
+    queries the database while it renders, every var and environment variable counts as its code.
     """
     manifest, config = _manifest(), _adapter().config
     texts: list[str] = []
@@ -49,7 +49,7 @@ def rendered_code(unique_id: str, *, behind: Iterable[str]) -> tuple[str, ...]:
 
 
 def compiled_sql(unique_id: str, *, plan: Mapping[str, Any]) -> str:
-    """Compile a model anew for another plan than the one dbt has compiled it for."""
+    """Compile a model again, for a plan other than the one dbt compiled it for."""
     manifest, config = _manifest(), _adapter().config
     node = _fresh(manifest.nodes[unique_id])
     done = Compiler(config).compile_node(node, manifest, {"headrace_plan": plan}, write=False)
@@ -57,7 +57,7 @@ def compiled_sql(unique_id: str, *, plan: Mapping[str, Any]) -> str:
 
 
 def limited_by() -> str:
-    """Name the flag that makes dbt read less than a model's inputs hold; empty if there is none."""
+    """Return the flag that makes dbt read only part of a model's inputs; empty if none is set."""
     arguments = _adapter().config.args
     if getattr(arguments, "EMPTY", False):
         return "--empty"
@@ -65,7 +65,7 @@ def limited_by() -> str:
 
 
 def _rendered(node: Any, manifest: Any, config: Any, *, plan: Mapping[str, Any]) -> str:  # noqa: ANN401
-    # rendering notes in its node which ephemeral models it refers to
+    # rendering records the referenced ephemeral models in the node
     node = _fresh(node)
     context = generate_runtime_model_context(node, config, manifest)
     modules = {**context["modules"], "datetime": _still_datetime()}
@@ -114,7 +114,7 @@ def _everything_said(manifest: Any, config: Any) -> str:  # noqa: ANN401
 
 
 def _still_datetime() -> SimpleNamespace:
-    """Stand in for the `datetime` module, whose clock stands still."""
+    """Replace the `datetime` module by one with a fixed clock."""
 
     class StillDate(dt.date):
         @classmethod

@@ -1,4 +1,4 @@
-"""What a model's columns do to its table's: nothing, additions, or what `on_schema_change` says."""
+"""How a model's columns change its table's: not at all, by additions, or by `on_schema_change`."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ from headrace.tables.evolution.steps import (
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnsPlan:
-    """The columns of a model that are written, and what becomes of the table's columns before."""
+    """The columns of a model that are written, and how the table's columns change first."""
 
     names: tuple[str, ...]
     alter: AlterPlan
@@ -43,9 +43,9 @@ class _Difference:
     """How a model's columns differ from its table's, by name."""
 
     added: tuple[pa.Field, ...]
-    removed: tuple[pa.Field, ...]  # the table has them, the model does not give them
+    removed: tuple[pa.Field, ...]  # in the table but not in the model
     widened: tuple[pa.Field, ...]
-    retyped: tuple[pa.Field, ...]  # to a type that older values do not fit
+    retyped: tuple[pa.Field, ...]  # to a type that existing values do not fit
     relaxed: tuple[str, ...]
 
 
@@ -56,8 +56,8 @@ def plan_columns(
 
     An explicit full refresh, which replaces `all_rows`, gives the table exactly the model's columns
     and types: a column of another type is dropped and comes back as a new one. Otherwise
-    `on_schema_change` decides, for incremental models that say it; one that is not said adds and
-    widens. A column the model requires may be optional in the table: its rows are checked.
+    `on_schema_change` decides, for incremental models that set it; without it, columns are added and
+    widened. A column that the model requires may be optional in the table: its rows are checked.
 
     Raises:
         ContractError: If the partitioning differs, or a column was renamed or dropped by hand.
@@ -81,9 +81,9 @@ def plan_columns(
     else:
         more = _additions(metadata, found, request=request)
     steps = (*(RenameColumn(old, to=new) for old, new in renamed.items()), *more)
-    # a full refresh leaves no file, and so no delete file either
+    # a full refresh leaves no data file, and so no delete file
     deletes = frozenset[int]() if all_rows else deleted_by(current, steps)
-    # what other roles need is a column of the name, and the model says which names there are
+    # the other roles need a column of that name, which the model decides
     roles = roles_by_id(metadata, deleted_by=deletes)
     return ColumnsPlan(names=names, alter=plan_alter(metadata, steps, table=table, roles=roles))
 
@@ -95,7 +95,7 @@ def _refuse_other_partitions(current: Table, request: ModelRequest) -> None:
         listed = [", ".join(str(term) for term in terms) or "nothing" for terms in (have, said)]
         raise ContractError(
             str(request.target),
-            f"it is partitioned by ({listed[0]}), the model says ({listed[1]})",
+            f"it is partitioned by ({listed[0]}), the model declares ({listed[1]})",
             remedy=Remedy.run_on_catalog(
                 "tables",
                 "alter",

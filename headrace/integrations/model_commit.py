@@ -33,7 +33,7 @@ _NEW_ROWS = "headrace_new_rows"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one build of a model did; `code` is one word for machines."""
+    """What one build of a model did; `code` is one word for programs."""
 
     code: str
     message: str
@@ -43,9 +43,9 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBuild:
-    """One model about to be built: its request, its plan, its SQL, and where to run it.
+    """One model to build: its request, its plan, its SQL, and the engine that runs it.
 
-    `engine` is used by this build only, which may leave temporary tables in it.
+    Only this build uses `engine`; it may leave temporary tables there.
     """
 
     lake: OpenLake
@@ -58,14 +58,14 @@ class ModelBuild:
     def apply(self) -> Outcome:
         """Run the SQL and commit its rows in one snapshot; nothing is committed for plan `none`.
 
-        Rows are written before the table knows of them: if anything fails, the table does not exist
-        or has the columns it had.
+        Rows are written before the table is created or altered: if anything fails, the table does
+        not exist or keeps its columns.
 
         Raises:
             CommitConflictError: If another run built the table, or changed its columns, since the
                 plan was made; nothing was changed.
             ContractError: If the rows do not fit the table.
-            ModelColumnsError: If the columns differ and the model says that is an error.
+            ModelColumnsError: If the columns differ and `on_schema_change` is `fail`.
             ModelRowsError: If the rows are not those that were asked for.
             ModelTypeError: If a column has a type that tables cannot keep.
             ModelValueError: If a value is one that tables cannot keep.
@@ -124,7 +124,7 @@ class ModelBuild:
         )
 
     def _refuse_other_inputs(self) -> None:
-        """Refuse SQL that reads tables nobody knows of: their changes would go unnoticed."""
+        """Refuse SQL that reads undeclared tables: their changes would go unnoticed."""
         known = {*self.request.inputs, self.request.target}
         for name in sorted(tables_named(self.engine.connection, self.sql) - known):
             if self.lake.exists(name):
@@ -135,7 +135,7 @@ class ModelBuild:
                 )
 
     def _planned(self, wanted: pa.Schema) -> tuple[LakeTable, Sequence[str]]:
-        """Say which table the rows go to, as their commit makes it, and which columns they have."""
+        """Return the table as the commit will create it, and the columns of the rows."""
         target, request = self.request.target, self.request
         if not self.lake.exists(target):
             staged = stage_table(
@@ -198,13 +198,13 @@ class ModelBuild:
         detail = f"{done.rows_replaced:,} rows replaced, {done.rows_inserted:,} new"
         return Outcome(
             code="merged",
-            message=f"merged {detail}, {done.files_rewritten:,} files written anew",
+            message=f"merged {detail}, {done.files_rewritten:,} files rewritten",
             rows=rows,
             snapshot_id=done.commit.snapshot_id,
         )
 
     def _kept_rows(self, rows_sql: str) -> str:
-        """Compute the rows once, and refuse two of one key: which would win?"""
+        """Compute the rows once, and refuse duplicate keys: the result would be ambiguous."""
         self.engine.connection.execute(f"create or replace temp table {_NEW_ROWS} as {rows_sql}")
         keys = ", ".join(quote(key) for key in self.request.unique_key)
         twice = self.engine.connection.sql(
@@ -244,13 +244,13 @@ class ModelBuild:
 
 
 def build_until_it_lands(first: ModelBuild, *, plan_again: Callable[[], ModelBuild]) -> Outcome:
-    """Apply a build, planned again while other runs commit in between; the last time alone.
+    """Apply a build; on conflicts plan and retry, the last time under the table's lock.
 
-    What a run reads stays pinned: `plan_again` compares it with what the table was built from by
-    then. The last try holds the table's lock from planning to commit.
+    The inputs of a run stay pinned: `plan_again` compares them with what the table has been built
+    from by then. The last attempt holds the table's lock from planning to commit.
 
     Raises:
-        CommitConflictError: If it lost every time, which takes a writer that knows no lock.
+        CommitConflictError: If every attempt conflicted; only a writer without the lock causes that.
         Otherwise as `ModelBuild.apply`.
 
     """

@@ -1,4 +1,4 @@
-"""Which tables a model's SQL names, so that none is read that its provenance does not know."""
+"""Which tables a model's SQL names, so that it reads none that its provenance does not record."""
 
 import json
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ from headrace.identifiers import TableName, is_plain
 
 
 def tables_named(connection: duckdb.DuckDBPyConnection, sql: str) -> frozenset[TableName]:
-    """Find the tables in SQL that have a schema before their name, wherever they stand.
+    """Find the schema-qualified tables anywhere in SQL.
 
-    SQL that cannot be parsed names none: running it tells why. Nor does what DuckDB has no tree
-    for, a `pivot` without `in`.
+    SQL that cannot be parsed returns none: running it reports the error. Nor does SQL that DuckDB
+    cannot serialize, a `pivot` without `in`.
     """
     found = connection.execute("select json_serialize_sql(?)", [sql]).fetchone()
     tree: Any = json.loads(found[0]) if found else None

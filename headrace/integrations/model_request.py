@@ -1,4 +1,4 @@
-"""What a dbt model asks of the lake, read from the dict its materialization sends."""
+"""What a dbt model requests of the lake, parsed from the dict its materialization sends."""
 
 import hashlib
 import json
@@ -16,12 +16,12 @@ from headrace.identifiers import TableName
 
 STRATEGIES = ("table", "append", "merge", "insert_overwrite")
 SCHEMA_CHANGES = ("ignore", "append_new_columns", "fail", "sync_all_columns")
-_RENDERED = "r-"  # codes before it were of unrendered SQL
+_RENDERED = "r-"  # earlier codes hashed unrendered SQL
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnRule:
-    """What a model's YAML says of one column."""
+    """What a model's YAML declares for one column."""
 
     required: bool
     declared: FieldType | None
@@ -31,7 +31,7 @@ _ANSWERS = ("model", "unique_id", "built", "behind", "keeps_history", "not_obeye
 
 
 def refuse_former_macros(sent: Mapping[str, Any]) -> None:
-    """Refuse what macros of an earlier version send: a project of one's own holds a copy of them.
+    """Refuse requests of an earlier version's macros: custom projects hold a copy of them.
 
     Raises:
         DefinitionError: Naming the model, and what to do.
@@ -51,11 +51,11 @@ class ModelRequest:
     """One model: where its rows go, what it reads, and the code it is made of.
 
     Args:
-        on_schema_change: One of `SCHEMA_CHANGES`, or empty if the model does not say.
-        full_refresh: All rows are asked for, by a flag or the model's configuration.
-        keeps_history: The model says `full_refresh: false`: rows that are there are never replaced
-            by a rebuild of everything.
-        built: Those of `inputs` that models build.
+        on_schema_change: One of `SCHEMA_CHANGES`, or empty if the model does not set it.
+        full_refresh: All rows are requested, by a flag or the model's configuration.
+        keeps_history: The model sets `full_refresh: false`: a full rebuild never replaces its
+            existing rows.
+        built: The tables of `inputs` that models build.
 
     """
 
@@ -159,12 +159,12 @@ def _properties(
 
 
 def is_comparable(code: str) -> bool:
-    """Whether a recorded code was made as `ModelRequest.code` is; earlier versions hashed less."""
+    """Whether a recorded code was hashed like `ModelRequest.code`; earlier versions hashed less."""
     return code.startswith(_RENDERED)
 
 
 def _code_hash(sent: Mapping[str, Any], rendered: Sequence[str]) -> str:
-    """Name the code: equal as long as neither what the model runs nor its shape changed."""
+    """Hash the code: equal as long as neither the rendered model nor its shape changes."""
     keys = ("strategy", "unique_key", "partition_by", "sort_by", "reach_days", "columns")
     content = {key: sent[key] for key in (*keys, "feature_view", "inputs")}
     text = json.dumps({**content, "rendered": list(rendered)}, sort_keys=True)

@@ -1,4 +1,4 @@
-"""A model's rows on their way to its table: what the table cannot keep is refused by name."""
+"""Check a model's rows before they are written: values that a table cannot store are refused."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from headrace.errors import ContractError, ModelValueError
 
-# years 1 to 9999: what every reader of a table can hold, Python's own times too
+# years 1 to 9999: the range that every reader supports, including Python's datetime
 _LIMITS: dict[pa.DataType, tuple[int, int]] = {
     pa.int64(): (-62_135_596_800_000_000, 253_402_300_799_999_999),
     pa.int32(): (-719_162, 2_932_896),
@@ -25,7 +25,7 @@ _EXAMPLE_CHARACTERS_MAX = 120
 def checked_rows(
     batches: Iterable[pa.RecordBatch], *, wanted: pa.Schema, names: Sequence[str], table: str
 ) -> Iterator[pa.RecordBatch]:
-    """Give each batch's columns `names`, after all of them were looked at.
+    """Yield the columns `names` of each batch, after checking all its columns.
 
     Args:
         batches: The model's rows, with the columns of `wanted`.
@@ -57,13 +57,13 @@ def _refuse_beyond(batch: pa.RecordBatch, values: pa.Array, *, column: str, tabl
         value = found["max"] if found["max"] > highest else found["min"]
         text = _ENDLESS.get(value, "beyond the years 1 to 9999")
         where = ""
-        if len(times) == len(values):  # nested values do not say which row they are of
+        if len(times) == len(values):  # nested values do not tell their row
             where = _example(batch, pc.index(times, value).as_py())
         raise ModelValueError(table, column, text, row=where)
 
 
 def _times(values: pa.Array) -> Iterator[pa.Array]:
-    """Give the times and dates in a column, at any depth, as integers."""
+    """Yield the times and dates in a column, at any depth, as integers."""
     kind = values.type
     if pa.types.is_timestamp(kind):
         yield values.cast(pa.timestamp("us", kind.tz)).view(pa.int64())
@@ -77,7 +77,7 @@ def _times(values: pa.Array) -> Iterator[pa.Array]:
 
 
 def _example(batch: pa.RecordBatch, row: int) -> str:
-    """Show the row by its first columns that are no times."""
+    """Describe a row by its first columns that are not times."""
     shown = [
         f"{name}={batch.column(name)[row].as_py()!r}"
         for name in batch.schema.names

@@ -1,4 +1,4 @@
-"""Which Arrow type a model's column gets; types that tables would change silently are refused."""
+"""Choose the Arrow type of a model's columns; refuse types that tables would change silently."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -62,7 +62,7 @@ def arrow_schema(
         fields.append(pa.field(name, arrow, nullable=rule is None or not rule.required))
     for name, rule in request.columns.items():
         if name not in names:
-            detail = f"it is declared, the SQL gives only {', '.join(names)}"
+            detail = f"it is declared, but the SQL returns only {', '.join(names)}"
             raise ModelTypeError(table, name, detail)
     return pa.schema(fields)
 

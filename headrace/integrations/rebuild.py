@@ -1,4 +1,4 @@
-"""Which days of a model's table have to be built again, from what its inputs say happened."""
+"""Which days of a model's table must be rebuilt, from the changes of its inputs."""
 
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
-_BY_ROWS = frozenset({"append", "merge"})  # models that say themselves which rows are new
+_BY_ROWS = frozenset({"append", "merge"})  # models that select the new rows themselves
 
 
 @dataclass(frozen=True, order=True)
@@ -45,7 +45,7 @@ class RebuildPlan:
     """What one build of a model does.
 
     `mode` is `all` (replace the table), `days` (replace the days in `write`, reading the days in
-    `read`), `rows` (the model says itself what is new) or `none`. `base` is the snapshot of the
+    `read`), `rows` (the model selects the new rows) or `none`. `base` is the snapshot of the
     build it was planned on, None for a table without one.
     """
 
@@ -81,11 +81,11 @@ def plan_rebuild(
     pinned: Mapping[TableName, int | None],
     own: TableVersion | None,
 ) -> RebuildPlan:
-    """Compare what the table was last built from with what is pinned now. Writes nothing.
+    """Compare the inputs of the last build with the pinned inputs. Writes nothing.
 
     `pinned` holds the snapshot of every table this run reads; an empty table has None. `own` is the
-    model's table as its SQL reads it, None if it does not exist: a plan made from a newer one would
-    land rows that were chosen by an older one.
+    model's table as its SQL reads it, None if it does not exist: a plan made from a newer version
+    would commit rows that were selected by an older one.
 
     Raises:
         ModelRowsError: If all rows would have to be computed and the model has `full_refresh: false`,
@@ -105,7 +105,7 @@ def plan_rebuild(
             "that; take it out for one run to replace the table",
         )
     if plan.mode == "rows" and _was_built_empty(lake, last, request.target):
-        # `where id > (select max(id) from {{ this }})` would find nothing new for ever
+        # `where id > (select max(id) from {{ this }})` would never find new rows
         plan = RebuildPlan(mode="all", reason="the table has no rows yet", inputs=inputs)
     return replace(plan, base=last.snapshot_id)
 
@@ -116,7 +116,7 @@ def _was_built_empty(lake: OpenLake, last: CommitRecord, name: TableName) -> boo
 
 
 def _refuse_foreign_rows(lake: OpenLake, request: ModelRequest) -> None:
-    """Refuse to replace rows that no model has built and that nobody can compute again."""
+    """Refuse to replace rows that no model has built: they cannot be recomputed."""
     if not lake.exists(request.target):
         return
     version = lake.table(request.target).head()
@@ -162,12 +162,12 @@ def _redefined(request: ModelRequest, last: CommitRecord) -> str:
         return ""
     if is_comparable(last.code):
         return "definition changed"
-    # a rebuild gives the same rows from the same inputs, but what inputs lost only the table has
+    # a rebuild gives equal rows from equal inputs; rows that inputs have lost are only in the table
     return "" if request.strategy in _BY_ROWS else "built by an earlier version of headrace"
 
 
 def _is_outdated(lake: OpenLake, name: TableName, pinned: int | None, *, built: int | None) -> bool:
-    """Whether a table was built from a later snapshot than this run reads, and that still counts."""
+    """Whether a table was built from a later, still valid snapshot than this run reads."""
     if built is None:
         return False
     loaded = lake.table(name).iceberg()
@@ -181,7 +181,7 @@ def _is_outdated(lake: OpenLake, name: TableName, pinned: int | None, *, built: 
 
 
 def last_build(lake: OpenLake, name: TableName) -> CommitRecord | None:
-    """Find the newest commit of a table that says what it was built from, past compactions."""
+    """Find the newest commit of a table that records its inputs; compactions do not."""
     if not lake.exists(name):
         return None
     return _build_of(lake, name, lake.table(name).iceberg().metadata)
@@ -249,7 +249,7 @@ def _plan_days(
 def spread(
     dirty: Collection[dt.date], *, reach_days: int
 ) -> tuple[tuple[DayRange, ...], tuple[DayRange, ...]]:
-    """Give the days that rows of `dirty` influence, and the days these depend on. Pure.
+    """Return the days that rows of `dirty` influence, and the days these depend on. Pure.
 
     Ranges are disjoint, not adjacent, and in order.
     """
