@@ -47,7 +47,7 @@ def alter(
         _option("--partition-by", "TERM", "A whole new spec, as in `bucket(16, user_id)`."),
     ] = None,
     no_partitions: Annotated[
-        bool, typer.Option("--no-partitions", help="Partition what is written from now on not.")
+        bool, typer.Option("--no-partitions", help="Do not partition what is written from now on.")
     ] = False,
     apply: Annotated[
         bool, typer.Option("--apply", help="Do it; without this only the plan is shown.")

@@ -1,4 +1,4 @@
-"""`headrace check`: is everything the lake declares understood?"""
+"""`headrace check`: check every declaration of the lake."""
 
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
 
 
 def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:
-    """Say which tables of the sample sets no model builds any more; an absent lake has none."""
+    """Warn of tables in sample sets that no model builds any more; an absent lake has none."""
     if not found.sample_sets or not settings.state_dir.is_dir():
         return []  # before the tables' code is loaded, which takes most of the command
     from headrace.errors import LakeError, LakeNotFoundError

@@ -1,4 +1,4 @@
-"""`headrace tables cleanup`, `trash`, `restore`, `empty-trash`: files nobody needs, and undoing it."""
+"""`headrace tables cleanup`, `trash`, `restore`, `empty-trash`: remove orphan files, and undo it."""
 
 import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,7 +49,7 @@ def cleanup(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Move files that nobody needs to the table's trash. Changes nothing without --apply.
+    """Move orphan files to the table's trash. Changes nothing without --apply.
 
     Files of running writers, of every snapshot, tag and branch, and of other tables stay. Of other
     engines' running writers only the age of their files is known: no write may take longer.
@@ -197,10 +197,10 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
 
     age = format_duration(dt.timedelta(seconds=plan.older_than_s))
     if not plan:
-        out.say(f"{plan.table}: no file older than {age} that nobody needs")
+        out.say(f"{plan.table}: no orphan file older than {age}")
     else:
         out.say(
-            f"{plan.table}: {counted(len(plan.files), 'file')} that nobody needs, older than {age}, "
+            f"{plan.table}: {counted(len(plan.files), 'orphan file')} older than {age}, "
             f"{as_size(plan.bytes)}, to the trash"
         )
         if rows:

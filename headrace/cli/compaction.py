@@ -145,7 +145,7 @@ def _say_done(out: Output, done: "CompactionResult") -> None:
         f"{done.elapsed_s:.1f} s, snapshot {after}"
     )
     if done.partitions_lost:
-        out.say(f"{done.partitions_lost} partitions were changed by others meanwhile; run it again")
+        out.say(f"{done.partitions_lost} partitions were changed concurrently; run it again")
 
 
 def _plan_rows(plan: "CompactionPlan") -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""`headrace lake`: a lake as a whole: making a copied one its own, and lost databases again."""
+"""`headrace lake`: maintain a whole lake: relocate a copied one, and recover lost databases."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without, it i
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     noun = typer.Typer(
-        help="Set right a lake as a whole.", no_args_is_help=True, rich_markup_mode=None
+        help="Relocate or recover a whole lake.", no_args_is_help=True, rich_markup_mode=None
     )
     noun.command("relocate")(relocate)
     noun.command("recover")(recover)
@@ -28,9 +28,9 @@ def register(app: typer.Typer) -> None:
 def relocate(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:
     """Make the tables of a copied or moved state folder its own: their locations are absolute.
 
-    Snapshots, tags, branches and dataset versions stay as they are. Metadata is written anew beside
-    the copied files; no data file is, and nothing outside of this state folder. Safe to kill and to
-    run again.
+    Snapshots, tags, branches and dataset versions stay as they are. Metadata is rewritten beside
+    the copied files; data files and everything outside of this state folder stay. Safe to kill and
+    to run again.
     """
     from headrace.config import Settings
     from headrace.datasets.relocate import plans_elsewhere, relocate_plans
@@ -68,7 +68,7 @@ def _rows(plan: "Relocation") -> list[dict[str, object]]:
 
 
 def recover(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:
-    """Make a lost catalog or registry again from the files of tables and dataset versions.
+    """Recover a lost catalog or registry from the files of tables and dataset versions.
 
     A backup is better: the registry alone knows who holds leases, what days were built from, and
     which source files were taken long ago. Streams that took many files refuse to go on without.

@@ -134,7 +134,7 @@ def _say_rollback(out: Output, plan: "RollbackPlan") -> None:
     if plan.kept_by:
         named = ", ".join(f"`{name}`" for name in plan.kept_by)
         out.say(f"still named by {named}, so not all of it expires")
-    out.say("whatever was built from these commits is built anew: it finds its start unknown")
+    out.say("tables built from these commits are rebuilt: their start snapshot is unknown then")
 
 
 def _publish_facts(plan: "PublishPlan") -> dict[str, Any]:

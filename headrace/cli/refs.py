@@ -114,7 +114,7 @@ def leases(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """List who keeps snapshots of a table from expiring, and until when; end one of them."""
+    """List the leases that keep snapshots from expiring, and until when; end one of them."""
     from headrace.tables.refs.leases import end as end_lease
     from headrace.tables.refs.leases import leases as leases_of
 
@@ -141,7 +141,7 @@ def leases(
     if rows or output is Format.JSON:
         out.table(rows, columns=("lease", "holder", "snapshot", "ends"))
     else:
-        out.say(f"nobody holds a lease on {table}")
+        out.say(f"{table} has no leases")
     if end is not None:
         lost = "its holder may find its snapshots gone"
         out.say(f"done: it has ended, and {lost}" if apply else f"ended, {lost}; {NOT_APPLIED}")

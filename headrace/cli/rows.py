@@ -1,4 +1,4 @@
-"""`headrace tables delete`: delete the rows of a table that a condition picks."""
+"""`headrace tables delete`: delete the rows of a table that match a condition."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,11 +62,11 @@ def delete(
 
 def _say(out: Output, deletion: "Deletion") -> None:
     if not deletion:
-        out.say(f"{deletion.table}: no row matches, {deletion.files_read:,} files were looked into")
+        out.say(f"{deletion.table}: no row matches, {deletion.files_read:,} files were read")
         return
     out.say(
         f"{deletion.table} at snapshot {deletion.snapshot_id}: {deletion.rows:,} rows match; "
-        f"{len(deletion.dropped):,} files dropped whole, {len(deletion.rewritten):,} written anew, "
+        f"{len(deletion.dropped):,} files dropped whole, {len(deletion.rewritten):,} rewritten, "
         f"{deletion.files_untouched:,} untouched"
     )
 

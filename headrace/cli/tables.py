@@ -180,7 +180,7 @@ def _facts(head: "TableVersion") -> dict[str, object]:
 
 
 def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
-    if table.lake.foreign:  # nobody records what other programs commit: the snapshots say it
+    if table.lake.foreign:  # commits of other programs are not recorded: read the snapshots
         from headrace.tables.history.commit_log import newest
 
         return [_commit(record, alive=True) for record in newest(table, limit=limit)]

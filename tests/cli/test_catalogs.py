@@ -162,7 +162,7 @@ def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_ba
     for path, hours in ((old, 100), (young, 71)):  # another engine may still be writing the second
         path.write_text("x")
         os.utime(path, (time.time() - hours * 3600,) * 2)
-    assert "1 file that nobody needs" in headrace("tables", "cleanup", *where).stdout
+    assert "1 orphan file" in headrace("tables", "cleanup", *where).stdout
     assert headrace("tables", "cleanup", *where, "--older-than", "71h").exit_code != 0
     assert old.exists()
     done = headrace("tables", "cleanup", *where, "--apply")

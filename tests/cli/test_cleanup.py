@@ -54,7 +54,7 @@ def test_cleanup_shows_the_plan_with_bytes_and_changes_nothing(
 ) -> None:
     result = headrace("tables", "cleanup", "raw.events")
     assert result.exit_code == 0
-    assert "1 file that nobody needs, older than 3d" in result.stdout
+    assert "1 orphan file older than 3d" in result.stdout
     assert "data" in result.stdout
     assert "stay: 5 referenced (" in result.stdout
     assert "--apply" in result.stdout
@@ -72,7 +72,7 @@ def test_cleanup_apply_moves_files_and_says_how_to_undo(
     assert not orphan.exists()
     assert ids_of(lake.table("raw.events")) == [1]
     again = headrace("tables", "cleanup", "raw.events", "--apply")
-    assert "no file older than 3d that nobody needs" in again.stdout
+    assert "no orphan file older than 3d" in again.stdout
     dry = headrace("tables", "restore", "raw.events", run)
     assert "1 files" in dry.stdout
     assert "--apply" in dry.stdout

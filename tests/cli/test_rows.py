@@ -20,7 +20,7 @@ def test_without_apply_the_rows_are_counted_and_nothing_changes(
     before = table.head().snapshot_id
     result = headrace("tables", "delete", "raw.events", "--where", "id in (1, 4)")
     assert result.exit_code == 0
-    assert "2 rows match; 2 files dropped whole, 0 written anew, 4 untouched" in result.stdout
+    assert "2 rows match; 2 files dropped whole, 0 rewritten, 4 untouched" in result.stdout
     assert "add --apply" in result.stdout
     assert table.head().snapshot_id == before
 
