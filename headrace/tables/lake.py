@@ -44,7 +44,7 @@ _FORMAT_VERSION = 2
 _TABLE_PROPERTIES = {
     "format-version": str(_FORMAT_VERSION),
     standard.METADATA_DELETED: "true",
-    # views pin a metadata file for the length of a query; this many commits may pass meanwhile
+    # views pin a metadata file while a query runs; this many commits may land in that time
     standard.METADATA_KEPT_MAX: "50",
     standard.METRICS_DEFAULT: "truncate(16)",
 }
@@ -53,8 +53,8 @@ _TABLE_PROPERTIES = {
 class OpenLake:
     """One lakehouse: open it, ask it for tables, close it. Safe to open from several processes.
 
-    `foreign` says that the catalog is somebody else's (`OpenLake.of`): what others do there, how long
-    snapshots live included, is left to them.
+    `foreign` means that other programs own the catalog (`OpenLake.of`): they keep control of their
+    tables, including snapshot retention.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class OpenLake:
 
     @classmethod
     def existing(cls, settings: Settings | None = None) -> Self:
-        """Open the lake of `settings`, which has to be there: for what reads, so creates nothing.
+        """Open the existing lake of `settings` to read it; nothing is created.
 
         Raises:
             LakeNotFoundError: If there is none.
@@ -114,9 +114,9 @@ class OpenLake:
 
     @classmethod
     def looking_at(cls, catalog: Catalog, *, settings: Settings | None = None) -> Self:
-        """Open a lake over any PyIceberg catalog to read it: as `of`, but nothing is created.
+        """Open a lake over any PyIceberg catalog to read it, like `of`; nothing is created.
 
-        Where nothing of this catalog was recorded yet, the registry is an empty one in memory.
+        If nothing was recorded for this catalog yet, the registry is empty and in memory.
         """
         settings = _beside(catalog, settings)
         uri = settings.registry_uri if settings.registry_file.is_file() else in_memory()
@@ -132,12 +132,12 @@ class OpenLake:
 
     @property
     def default_retention(self) -> Retention:
-        """How long snapshots live in tables that do not say it, besides what `settings` keep."""
+        """Snapshot retention where table properties set none, besides what `settings` keep."""
         return FORMAT_RETENTION if self.foreign else Retention()
 
     @property
     def inspected(self) -> InspectedFiles:
-        """What is known of the footers of its tables' files, by all processes."""
+        """Known footer inspections of the tables' files, shared by all processes."""
         return InspectedFiles.in_folder(self.settings.state_dir)
 
     def __enter__(self) -> Self:
@@ -177,7 +177,7 @@ class OpenLake:
             return self.catalog.table_exists((name.namespace, name.name))
 
     def names(self) -> list[TableName]:
-        """List every table, by name; those of other programs with names no headrace has are not."""
+        """List every table by name, except those whose names headrace cannot use."""
         return sorted(
             TableName(*identifier)
             for namespace in self.catalog.list_namespaces()
@@ -188,7 +188,7 @@ class OpenLake:
 
 @dataclass(frozen=True)
 class LakeTable:
-    """A table's address in a lake; every reading method asks the catalog anew."""
+    """A table's address in a lake; every reading method reloads it from the catalog."""
 
     lake: OpenLake
     name: TableName
@@ -222,10 +222,10 @@ class LakeTable:
         return partitions.terms_of(metadata.spec(), metadata.schema())
 
     def target_file_bytes(self) -> int:
-        """How large data files should be: as the table says, else as the lake's settings do.
+        """Target size of data files in bytes: the table's property, else the lake's setting.
 
         Raises:
-            UnsupportedTableError: If its property says no size.
+            UnsupportedTableError: If its property is not a size.
 
         """
         said = standard.target_file_bytes(self.iceberg().properties, table=str(self.name))
@@ -305,7 +305,7 @@ def create_arguments(
     terms: tuple[partitions.Term, ...],
     properties: Mapping[str, str],
 ) -> tuple[Schema, PartitionSpec, dict[str, str]]:
-    """Say how a new table is created: its schema, its partition spec, its properties. Pure.
+    """Describe a new table: its schema, its partition spec, its properties. Pure.
 
     Raises:
         ContractError: If the schema or partitioning cannot be a table's.
@@ -318,10 +318,10 @@ def create_arguments(
 
 
 def _beside(catalog: Catalog, settings: Settings | None) -> Settings:
-    """Settings whose state folder is this catalog's own."""
+    """Settings with a state folder of this catalog's own."""
     settings = settings or Settings.without_lake()
     own = settings.state_dir / "catalogs" / _slug(catalog)
-    # a registry on a server is of one lake: equal table names of two catalogs would meet there
+    # a registry on a server serves one lake: equal table names of two catalogs would collide
     return replace(settings, state_dir=own, registry_server=None)
 
 
