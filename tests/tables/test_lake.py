@@ -56,20 +56,20 @@ def test_new_optional_and_wider_columns_apply_and_old_rows_still_read(lake: Lake
 
 
 @pytest.mark.parametrize(
-    ("wanted", "column"),
+    ("wanted", "complaint"),
     [
-        (EVENTS.set(0, pa.field("id", pa.int32(), nullable=False)), "id"),
-        (EVENTS.set(1, pa.field("name", pa.int64())), "name"),
-        (EVENTS.set(1, pa.field("name", pa.string(), nullable=False)), "name"),
-        (EVENTS.append(pa.field("extra", pa.int64(), nullable=False)), "extra"),
+        (EVENTS.set(0, pa.field("id", pa.int32(), nullable=False)), "cannot become int32"),
+        (EVENTS.set(1, pa.field("name", pa.int64())), "cannot become int64"),
+        (EVENTS.set(1, pa.field("name", pa.string(), nullable=False)), "cannot become required"),
+        (EVENTS.append(pa.field("extra", pa.int64(), nullable=False)), "declare it optional"),
     ],
 )
 def test_other_changes_of_a_schema_are_refused_by_name(
-    lake: Lake, wanted: pa.Schema, column: str
+    lake: Lake, wanted: pa.Schema, complaint: str
 ) -> None:
     table = events_table(lake)
     before = table.iceberg().metadata_location
-    with refused(ContractError, column=column):
+    with pytest.raises(ContractError, match=complaint):
         lake.create(table.name, wanted, partition_by=["day(event_time)"])
     assert table.iceberg().metadata_location == before
 
@@ -136,7 +136,7 @@ def test_tables_of_other_programs_with_foreign_names_hide_no_table(lake: Lake) -
 
 def test_another_partitioning_is_refused(lake: Lake) -> None:
     table = events_table(lake)
-    with refused(ContractError, column=None):
+    with pytest.raises(ContractError, match="partitioned by"):
         lake.create(table.name, EVENTS, partition_by=["id"])
 
 

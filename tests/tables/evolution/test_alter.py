@@ -23,7 +23,6 @@ from headrace.errors import (
     UnsupportedTableError,
 )
 from headrace.iceberg import schema
-from headrace.iceberg.partitions import Term
 from headrace.identifiers import TableName
 from headrace.tables import alter
 from headrace.tables.alter import (
@@ -39,8 +38,6 @@ from headrace.tables.alter import (
 from headrace.tables.evolution.schema_edit import edit
 from headrace.tables.refs import refs
 from tests.amounts import examples
-from tests.golden.golden import Golden
-from tests.raising import refused, said
 from tests.tables import evolved
 from tests.tables.visits import BONN, put, rows_of, visits_table
 
@@ -151,65 +148,58 @@ def test_steps_that_are_true_already_make_an_empty_plan(lake: Lake) -> None:
     assert table.iceberg().metadata_location == before
 
 
-_REFUSED: tuple[Step, ...] = (
-    WidenColumn("id", type=pa.int32()),
-    WidenColumn("id", type=pa.string()),
-    WidenColumn("price", type=pa.decimal128(9, 3)),
-    WidenColumn("price", type=pa.decimal128(4, 2)),
-    WidenColumn("place", type=pa.struct([("city", pa.string())])),
-    WidenColumn("labels.key", type=pa.int64()),
-    WidenColumn("id", type=pa.timestamp("ns")),
-    AddColumn("at", type=pa.timestamp("ns")),
-    AddColumn("at", type=pa.null()),
-    AddColumn("id", type=pa.int64()),
-    AddColumn("place.zip", type=pa.int64()),
-    AddColumn("id.part", type=pa.int64()),
-    AddColumn("stops.street", type=pa.string()),
-    AddColumn("labels.street", type=pa.string()),
-    AddColumn("plaza.street", type=pa.string()),
-    DropColumn("plase"),
-    DropColumn("only.one"),
-    DropColumn("stops.element"),
-    DropColumn("labels.key"),
-    DropColumn("stops.city"),
-    RenameColumn("place", to="id"),
-    RenameColumn("place.zip", to="city"),
-    RenameColumn("labels.value", to="text"),
-    MoveColumn("id", where="after", other="nothing"),
-    MoveColumn("id", where="after", other="id"),
-    MoveColumn("place.zip", where="before", other="id"),
-    MoveColumn("place.zip", where="before", other="only.one"),
-    MakeOptional("nothing"),
-    Repartition(("day(id)",)),
-    Repartition(("nothing",)),
-    Repartition(("id", "id")),
-    Repartition(("place",)),
+@pytest.mark.parametrize(
+    ("step", "complaint"),
+    [
+        (WidenColumn("id", type=pa.int32()), "`id` is long and cannot become int.*int to long"),
+        (WidenColumn("id", type=pa.string()), "cannot become string"),
+        (WidenColumn("price", type=pa.decimal128(9, 3)), "same scale"),
+        (WidenColumn("price", type=pa.decimal128(4, 2)), "more digits"),
+        (WidenColumn("place", type=pa.struct([("city", pa.string())])), "cannot become struct"),
+        (WidenColumn("labels.key", type=pa.int64()), r"`labels\.key` is the key of a map"),
+        (WidenColumn("id", type=pa.timestamp("ns")), "cannot become"),
+        (AddColumn("at", type=pa.timestamp("ns")), r"`at` cannot be timestamp\[ns\]"),
+        (AddColumn("at", type=pa.null()), "`at` cannot be null"),
+        (AddColumn("id", type=pa.int64()), "there is a column `id` already, of type long"),
+        (AddColumn("place.zip", type=pa.int64()), r"there is a column `place\.zip` already"),
+        (AddColumn("id.part", type=pa.int64()), "`id` is not a struct"),
+        (AddColumn("stops.street", type=pa.string()), r"write `stops\.element\.street`"),
+        (AddColumn("labels.street", type=pa.string()), r"write `labels\.value\.street`"),
+        (AddColumn("plaza.street", type=pa.string()), "did you mean `place`"),
+        (DropColumn("plase"), r"no column `plase`; did you mean `place`\? it has `fine`, `id`"),
+        (DropColumn("only.one"), "last column of struct `only`"),
+        (DropColumn("stops.element"), "is part of the type of `stops` and cannot be dropped"),
+        (DropColumn("labels.key"), "the key of a map"),
+        (DropColumn("stops.city"), "no column `stops.city`; did you mean `stops.element.city`"),
+        (RenameColumn("place", to="id"), "there is a column `id` already"),
+        (RenameColumn("place.zip", to="city"), r"there is a column `place\.city` already"),
+        (RenameColumn("labels.value", to="text"), "cannot be renamed"),
+        (MoveColumn("id", where="after", other="nothing"), "those are `place`, `stops`"),
+        (MoveColumn("id", where="after", other="id"), "is not another column"),
+        (MoveColumn("place.zip", where="before", other="id"), "those are `city`"),
+        (MoveColumn("place.zip", where="before", other="only.one"), "those are `city`"),
+        (MakeOptional("nothing"), "no column `nothing`"),
+        (Repartition(("day(id)",)), "cannot be partitioned by"),
+        (Repartition(("nothing",)), "which is not a column"),
+        (Repartition(("id", "id")), "`id` occurs twice"),
+        (Repartition(("place",)), "cannot be partitioned by `place`"),
+    ],
+    ids=str,
 )
-
-
-@pytest.mark.parametrize("step", _REFUSED, ids=str)
-def test_what_cannot_be_done_is_refused_by_name_and_changes_nothing(lake: Lake, step: Step) -> None:
+def test_what_cannot_be_done_is_refused_by_name_and_changes_nothing(
+    lake: Lake, step: Step, complaint: str
+) -> None:
     table = visits_table(lake)
     before = table.iceberg().metadata_location
-    column = Term.parse(step.by[0]).column if isinstance(step, Repartition) else step.path
-    with refused(AlterRefusedError, table=str(table.name), column=column):
+    with pytest.raises(AlterRefusedError, match=complaint):
         # also when a step before it was fine
         alter.alter(table, AddColumn("fine", type=pa.int64()), step)
     assert table.iceberg().metadata_location == before
 
 
-def test_refused_changes_say_why_and_what_is_possible(lake: Lake, golden: Golden) -> None:
-    table = visits_table(lake)
-    told = (
-        f"{step}\n  {said(AlterRefusedError, lambda step=step: alter.alter(table, step))}\n"
-        for step in _REFUSED
-    )
-    golden.check("refused-alters.txt", "\n".join(told))
-
-
 def test_the_last_column_stays(lake: Lake) -> None:
     table = lake.create(TableName("raw", "narrow"), pa.schema([("a", pa.int64())]))
-    with refused(AlterRefusedError, column="a"):
+    with pytest.raises(AlterRefusedError, match="last column of the table"):
         alter.drop_column(table, "a")
 
 

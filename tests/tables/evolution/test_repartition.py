@@ -23,7 +23,6 @@ from headrace.tables.alter import (
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs import refs
 from headrace.tables.writer import write_batches
-from tests.raising import refused
 from tests.tables.factories import add, events_table
 from tests.tables.visits import BONN, VISITS, put, rows_of, visits_table
 
@@ -162,12 +161,12 @@ def test_files_without_ids_still_read_by_name_and_their_names_are_not_given_away
     assert row["spot"] == {"city": "Bonn", "code": 53111, "street": None}
     assert row["stops"] == [BONN]
     # readers would take what those files call so for the new column
-    for step, column in (
-        (AddColumn("price", type=pa.decimal128(5, 2)), "price"),
-        (AddColumn("spot.zip", type=pa.int32()), "spot.zip"),
-        (RenameColumn("stops", to="place"), "place"),
+    for step in (
+        AddColumn("price", type=pa.decimal128(5, 2)),
+        AddColumn("spot.zip", type=pa.int32()),
+        RenameColumn("stops", to="place"),
     ):
-        with refused(AlterRefusedError, column=column):
+        with pytest.raises(AlterRefusedError, match="files without field ids"):
             alter.alter(table, step)
     alter.rename_column(table, "spot.code", to="zip")
     (row,) = rows_of(table)

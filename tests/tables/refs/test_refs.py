@@ -68,11 +68,11 @@ def test_the_same_branch_again_changes_nothing_and_elsewhere_is_refused(lake: La
     refs.create_branch(table, "trial")
     assert table.iceberg().metadata_location == before
     write(table, [2])
-    with refused(RefExistsError, ref="trial"):
+    with pytest.raises(RefExistsError, match="already points"):
         refs.create_branch(table, "trial")
-    with refused(RefExistsError, ref="trial"):
+    with pytest.raises(RefExistsError, match="exists already"):
         refs.create_branch(table, "trial", at=first.snapshot_id, exclusive=True)
-    with refused(RefExistsError, ref="trial"):
+    with pytest.raises(RefExistsError, match="is a branch"):
         refs.tag(table, "trial", snapshot_id=first.snapshot_id)
 
 
@@ -121,7 +121,7 @@ def test_a_branch_that_moved_since_it_was_looked_at_is_not_dropped(lake: Lake) -
     refs.create_branch(table, "trial")
     plan = refs.plan_drop(table, "trial")
     write(table, [2], branch="trial")
-    with refused(CommitConflictError, ref="trial"):
+    with pytest.raises(CommitConflictError, match="concurrently"):
         refs.apply_drop(table, plan)
     assert branch_ids(table, "trial") == [1, 2]
 
