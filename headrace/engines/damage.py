@@ -9,7 +9,7 @@ import pyarrow as pa
 from headrace.errors import CorruptFileError, UnsupportedTableError
 from headrace.storage.locations import local_path
 from headrace.tables.verified import VerifiedFiles
-from headrace.tables.version import TableVersion
+from headrace.tables.version import BATCH_ROWS, TableVersion
 
 # these errors are about the query or the machine, never about a file
 _NOT_OF_FILES = (
@@ -22,8 +22,6 @@ _NOT_OF_FILES = (
     duckdb.ParserException,
     duckdb.SyntaxException,
 )
-
-_ROWS = 65_536  # a batch
 
 
 @contextlib.contextmanager
@@ -64,7 +62,9 @@ def _decode_in_engine(version: TableVersion) -> None:
     with duckdb.connect() as connection:
         for path in sorted(paths):
             try:
-                rows = connection.from_parquet(path, binary_as_string=False).to_arrow_reader(_ROWS)
+                rows = connection.from_parquet(path, binary_as_string=False).to_arrow_reader(
+                    BATCH_ROWS
+                )
                 for _ in rows:
                     pass
             except _NOT_OF_FILES:

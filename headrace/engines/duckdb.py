@@ -23,10 +23,9 @@ from headrace.errors import QueryCancelledError, UnsupportedTableError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.lake import LakeTable
 from headrace.tables.verified import VerifiedFiles
-from headrace.tables.version import TableVersion
+from headrace.tables.version import BATCH_ROWS, TableVersion
 from headrace.tables.writer import write_batches
 
-_BATCH_ROWS = 65_536
 _NO_NAMES: Mapping[str, str] = {}
 
 
@@ -237,7 +236,7 @@ class DuckDBEngine:
 
         """
         with self.naming_errors():
-            rows = self._connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+            rows = self._connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         return pa.RecordBatchReader.from_batches(rows.schema, self._streamed(rows))
 
     def _streamed(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

@@ -14,8 +14,7 @@ from headrace.engines.base import SortBy
 from headrace.engines.spill import naming_full
 from headrace.errors import StorageError
 from headrace.identifiers import quote_text
-
-_BATCH_ROWS = 65_536
+from headrace.tables.version import BATCH_ROWS
 
 
 def sort_rows(
@@ -49,7 +48,7 @@ def sort_rows(
         with naming_full(folder):
             for batch in connection.sql(
                 f"select {columns} from read_parquet({quote_text(str(path))}) order by {order}"
-            ).to_arrow_reader(_BATCH_ROWS):
+            ).to_arrow_reader(BATCH_ROWS):
                 yield _named(batch, schema)
     finally:
         with contextlib.suppress(duckdb.ConnectionException):  # closed before the rows were read

@@ -20,11 +20,10 @@ from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
 from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
 from headrace.tables.lake import OpenLake
-from headrace.tables.version import TableVersion
+from headrace.tables.version import BATCH_ROWS, TableVersion
 
 _RELATION, _STORED, _RECEDED = "published_view", "stored_rows", "receded_keys"
 _ATTEMPTS_MAX = 8
-_BATCH_ROWS = 65_536
 _TIME = pa.timestamp("us", tz="UTC")
 
 
@@ -249,7 +248,7 @@ def _table_of(rows: Iterator[OnlineRow], schema: pa.Schema) -> pa.Table:
     for row in rows:
         for column, value in zip(columns, (*row.key, row.event_time, row.known_at), strict=True):
             column.append(value)
-        if len(columns[0]) == _BATCH_ROWS:
+        if len(columns[0]) == BATCH_ROWS:
             batches.append(_batch_of(columns, schema))
             columns = [[] for _ in schema]
     return pa.Table.from_batches([*batches, _batch_of(columns, schema)], schema)

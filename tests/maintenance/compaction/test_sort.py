@@ -180,7 +180,7 @@ def test_a_partition_larger_than_a_file_becomes_files_that_follow_each_other(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # row groups of the real size would make this test slow
-    monkeypatch.setattr("headrace.engines.sort._BATCH_ROWS", 500)
+    monkeypatch.setattr("headrace.engines.sort.BATCH_ROWS", 500)
     table = clustered(lake, "a")
     with table.iceberg().transaction() as change:
         change.set_properties({ROW_GROUP_ROWS: "1000"})
