@@ -1,7 +1,6 @@
 """versitygw: a real S3 server over a folder, for the warehouse of the cluster profile."""
 
 import signal
-from pathlib import Path
 
 from pyarrow.fs import FileType, S3FileSystem
 
@@ -88,8 +87,3 @@ def filesystem(cluster: Cluster) -> S3FileSystem:
         connect_timeout=2,
         request_timeout=5,
     )
-
-
-def folder_of_bucket(cluster: Cluster) -> Path:
-    """Return where the objects lie on this disk."""
-    return cluster.of("s3") / "data" / BUCKET
