@@ -3,17 +3,12 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
-from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Operation, Snapshot
-
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
-from headrace.iceberg import manifests, partitions
+from headrace.iceberg import partitions
 from headrace.iceberg.partitions import PartitionKey
 from headrace.registry import CommitRecord
 from headrace.tables.history.commit_log import record_head, record_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.version import FileEntry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,58 +100,3 @@ def changed_days(found: Changes, *, column: str | None = None) -> frozenset[dt.d
         return frozenset(key[0] for key in found.partitions if isinstance(key[0], dt.date))
     days = {key[0] for key in found.partitions if len(key) == 1 and isinstance(key[0], dt.date)}
     return frozenset(days) if len(days) == len(found.partitions) else None
-
-
-def added_files(
-    table: LakeTable, *, since: int | None, until: int | None = None
-) -> tuple[FileEntry, ...]:
-    """List the data files that commits after `since` up to `until` added, oldest commit first.
-
-    Compactions add none. A listed file may have been compacted since; it stays readable until
-    clean-up removes it.
-
-    Raises:
-        SnapshotNotFoundError: If a snapshot in between has expired; only `changes` knows the
-            partitions it touched.
-
-    """
-    loaded = table.iceberg()
-    metadata, terms = loaded.metadata, partitions.all_terms(loaded.metadata)
-    found: list[FileEntry] = []
-    for snapshot in reversed(_chain(table, metadata, since=since, until=until)):
-        if snapshot.summary is not None and snapshot.summary.operation == Operation.REPLACE:
-            continue
-        listed = manifests.manifests_of(snapshot, loaded.io)
-        own = [
-            each
-            for each in listed
-            if each.added_snapshot_id == snapshot.snapshot_id
-            and each.content == ManifestContent.DATA
-        ]
-        found.extend(
-            FileEntry.of(entry, terms)
-            for entry in manifests.live_entries(own, loaded.io)
-            if entry.status == ManifestEntryStatus.ADDED
-        )
-    return tuple(found)
-
-
-def _chain(
-    table: LakeTable, metadata: TableMetadata, *, since: int | None, until: int | None
-) -> list[Snapshot]:
-    """List the snapshots from `until` (the head) back to `since`, exclusive."""
-    head = metadata.current_snapshot()
-    position = until if until is not None else (head.snapshot_id if head else None)
-    chain: list[Snapshot] = []
-    while position is not None and position != since:
-        snapshot = metadata.snapshot_by_id(position)
-        if snapshot is None:
-            raise SnapshotNotFoundError(str(table.name), f"snapshot {position}")
-        chain.append(snapshot)
-        position = snapshot.parent_snapshot_id
-    if position != since:
-        # expiry removes the parent of the oldest remaining snapshot
-        raise SnapshotNotFoundError(str(table.name), f"ancestor snapshot {since}")
-    if since is None and chain and (chain[-1].sequence_number or 0) > 1:
-        raise SnapshotNotFoundError(str(table.name), f"snapshot before {chain[-1].snapshot_id}")
-    return chain
