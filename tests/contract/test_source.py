@@ -95,7 +95,7 @@ class Topic(World):
         self._source = LogSource(self._logs)
 
     def source(self) -> Source:
-        return LogSource(self._logs)
+        return self._source
 
     def records(self) -> dict[SourcePartition, list[Pair]]:
         logs = ((SourcePartition("things", at), log) for at, log in self._logs.items())
@@ -108,6 +108,7 @@ class Topic(World):
     def grow(self) -> None:
         self._logs[1] = _log("q", [3, 4, 8, 9, 12, 21], end=23)
         self._logs[4] = _log("r", [0], end=1)
+        self._source.logs |= self._logs
 
 
 def _lines(name: str, count: int) -> list[bytes]:
@@ -223,6 +224,21 @@ def test_a_poll_at_the_end_returns_nothing_and_a_grown_source_is_read_on(world: 
     assert new
     for partition, pairs in world.records().items():
         assert before.get(partition, []) + new.get(partition, []) == pairs
+
+
+def test_a_reader_that_looks_again_reads_on_with_what_came_since(world: World) -> None:
+    taken: dict[SourcePartition, Position] = {}
+    with closing(open_at(world.source(), taken)) as reader:
+        parts = drain(reader)
+        taken |= {records.partition: records.end for records in parts}
+        reader.look_again(at(taken))
+        assert reader.drained
+        world.grow()
+        reader.look_again(at(taken))
+        parts += drain(reader)
+        assert as_read(parts) == world.records()
+    with pytest.raises(ValueError, match="closed"):
+        reader.look_again(at(taken))
 
 
 def test_closing_twice_is_closing_once_and_a_closed_reader_is_not_polled(world: World) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,12 @@ class LogSource:
         self.open_readers += 1
         return LogReader(self, {each: taken.get(each, Position()).offset for each in partitions})
 
+    def grow(self, partition: int, values: Sequence[bytes]) -> None:
+        """Append records to a partition, which may be a new one."""
+        log = self.logs.get(partition, Log(entries=(), end=0))
+        more = [Entry(log.end + at, value) for at, value in enumerate(values)]
+        self.logs[partition] = Log(entries=[*log.entries, *more], end=log.end + len(more))
+
 
 class LogReader:
     """Reads all partitions in turn; `ends` are those of the moment it was opened."""
@@ -103,6 +110,7 @@ class LogReader:
         found = due[:count]
         # the last record is followed by the end, wherever that is: a consumer's position tells
         end = found[-1].offset + 1 if len(found) < len(due) else self._ends[partition]
+        holes = _holes(at, [entry.offset for entry in found], end)
         self._positions[partition] = end
         return Records(
             partition=partition,
@@ -111,9 +119,29 @@ class LogReader:
             times=pa.array([entry.time for entry in found], TIMESTAMP),
             time_type=TimeType.CREATED,
             lines=[entry.value for entry in found],
+            holes=holes,
         )
+
+    def look_again(self, positions: PositionsOf) -> None:
+        if self._closed:
+            msg = "the reader is closed"
+            raise ValueError(msg)
+        added = [
+            partition
+            for number in self._source.logs
+            if (partition := SourcePartition(self._source.topic, number)) not in self._positions
+        ]
+        taken = positions(added)
+        self._positions |= {each: taken.get(each, Position()).offset for each in added}
+        self._ends = {each: self._source.logs[each.partition].end for each in self._positions}
 
     def close(self) -> None:
         if not self._closed:
             self._source.open_readers -= 1
         self._closed = True
+
+
+def _holes(first: int, offsets: Sequence[int], end: int) -> list[tuple[int, int]]:
+    """The gaps between consecutive offsets, from `first` on and up to `end`."""
+    bounds = [first - 1, *offsets, end]
+    return [(before + 1, after) for before, after in pairwise(bounds) if after > before + 1]

@@ -13,6 +13,7 @@ from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.line_numbers import LineNumbers
 
 RECORD_BYTES_MAX = 1024 * 1024  # of one record; a longer one is refused, not read
+MARK_CHARS_MAX = 200  # each partition of a log has one in every metadata file
 _KEY_SEPARATOR = "//"  # part of no normalized path and of no topic name
 
 
@@ -55,6 +56,8 @@ class Position:
         bytes: Where the record at `offset` starts in a file; 0 if not known.
         fingerprint: Of the bytes before `bytes`; empty if not known.
         seen: Of the file, if `offset` is its end.
+        mark: What the source wants to be told again when it reads on, such as the id of a topic and
+            the leader epoch; only the source reads it. At most `MARK_CHARS_MAX` characters.
 
     """
 
@@ -62,6 +65,7 @@ class Position:
     bytes: int = 0
     fingerprint: str = ""
     seen: Seen = UNSEEN
+    mark: str = ""
 
 
 # Positions of the given partitions. Partitions of which nothing was taken are left out.
@@ -95,6 +99,9 @@ class Records:
         line_numbers: Which line of its file each record is.
         keys: The key of each record, of sources that have keys.
         headers: The headers of each record in their order; a name may be repeated.
+        holes: Ranges of offsets, as (first, behind the last), of which the source made sure that
+            they hold no record: transaction markers, or what a log compacted away. If given, any
+            other gap is refused. None: the source vouches for every gap.
 
     """
 
@@ -109,6 +116,7 @@ class Records:
     line_numbers: LineNumbers | None = None
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[Sequence[tuple[str, bytes | None]]] | None = None
+    holes: Sequence[tuple[int, int]] | None = None
 
     @property
     def count(self) -> int:
@@ -176,7 +184,7 @@ class Reader(Protocol):
 
     @property
     def drained(self) -> bool:
-        """Whether each partition is read to the end offset that it had when the reader was opened.
+        """Whether each partition is read to its end offset when the reader was opened or looked again.
 
         The reader's position counts, not the last record: a log may end in offsets without records.
         """
@@ -211,6 +219,20 @@ class Reader(Protocol):
         Raises:
             SourceError: If the source cannot be read or is not what the contract says. The reader
                 can then only be closed.
+            ValueError: If the reader is closed.
+
+        """
+        ...
+
+    def look_again(self, positions: PositionsOf) -> None:
+        """Note the ends again, also of partitions that were added: what came since can be polled.
+
+        Cheap enough to be called every second. What a file source returned must be committed
+        before, and `positions` must tell it; a log goes on where it is, and needs them for
+        partitions that it did not have.
+
+        Raises:
+            SourceError: As `Source.open`.
             ValueError: If the reader is closed.
 
         """

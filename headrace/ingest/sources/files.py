@@ -197,6 +197,20 @@ class FileReader:
         self._reading = self._current = None
         return batch
 
+    def look_again(self, positions: PositionsOf) -> None:
+        """List the files again, unless some of the last list are still to be read; see `Reader`.
+
+        Raises:
+            ValueError: If the reader is closed.
+
+        """
+        if self._closed:
+            msg = "the reader is closed"
+            raise ValueError(msg)
+        if self.drained:
+            self._look = self._source.look(positions)
+            self._waiting.extend(self._look.splits)
+
     def close(self) -> None:
         """Close the open file; idempotent."""
         self._closed = True
