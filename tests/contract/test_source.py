@@ -273,6 +273,7 @@ class _KilledAt:
 
     def __init__(self, inner: Source, polls: int) -> None:
         self._inner, self._polls = inner, polls
+        self.is_log = inner.is_log
 
     def missing(self) -> str | None:
         return self._inner.missing()
@@ -395,6 +396,8 @@ class _Counting(LogSource):
 
 class _Scripted:
     """A source that returns what it is told to."""
+
+    is_log = True
 
     def __init__(self, *batches: Batch | None) -> None:
         self._batches = list(batches)

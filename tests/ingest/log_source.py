@@ -45,6 +45,8 @@ class Log:
 class LogSource:
     """The partitions of one topic; grows by assignment to `logs`."""
 
+    is_log = True
+
     def __init__(self, logs: Mapping[int, Log], *, topic: str = "things") -> None:
         self.logs, self.topic = dict(logs), topic
         self.open_readers = 0

@@ -249,6 +249,11 @@ class Source(Protocol):
     Reading a partition from the same position gives the same records with the same offsets.
     """
 
+    @property
+    def is_log(self) -> bool:
+        """Whether its partitions go on, as those of a topic, and are few; files end."""
+        ...
+
     def missing(self) -> str | None:
         """Return why there is nothing to read at all, if so; reads no record."""
         ...

@@ -36,6 +36,8 @@ _NOTHING = Position()
 class FileSource:
     """The files of one stream; each file is one partition, which ends."""
 
+    is_log = False
+
     def __init__(self, stream: Stream, *, data_dir: Path, read_bytes: int = READ_BYTES) -> None:
         self._stream, self._data_dir, self._read_bytes = stream, data_dir.absolute(), read_bytes
 
