@@ -73,7 +73,7 @@ dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/streamlit run ui/streamlit_app.py
 
-cluster-up: $(READY) ## start PostgreSQL, S3 and Trino; WITHOUT=trino leaves one out
+cluster-up: $(READY) ## start PostgreSQL, S3, Redis and Trino; WITHOUT=trino leaves one out
 	@$(BIN)/python -m infra.launcher up $(foreach server,$(WITHOUT),--without $(server))
 
 cluster-status: $(READY) ## what runs of the cluster, and whether it is healthy

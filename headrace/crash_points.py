@@ -18,6 +18,7 @@ CRASH_POINTS = (
     "samples.after_partition",
     "datasets.after_tags",
     "datasets.after_lockfile",
+    "serving.between_batches",
     "serving.before_commit",
     "cleanup.after_manifest",
     "cleanup.after_move",

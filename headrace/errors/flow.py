@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from headrace.errors.base import NOTHING_COMMITTED, LakeError
 from headrace.errors.remedy import Remedy
+from headrace.errors.storage import DatabaseUnavailableError
 
 
 class SourceError(LakeError):
@@ -217,6 +218,34 @@ class OnlineStoreError(LakeError):
         super().__init__(
             f"the online store `{path}` has format {found}, this version reads {allowed}",
             remedy=Remedy(advice="remove the file and publish the views again"),
+        )
+
+
+class OnlineStoreEvictsError(LakeError):
+    """The online store's server throws rows away when its memory is full; nothing was published."""
+
+    def __init__(self, server: str, *, policy: str) -> None:
+        self.server, self.policy = server, policy
+        super().__init__(
+            f"the online store at `{server}` deletes rows when its memory is full (`{policy}`), and "
+            "look-ups would find entities missing",
+            state="nothing was published",
+            remedy=Remedy(
+                advice="set `maxmemory-policy noeviction` on the server, then publish again"
+            ),
+        )
+
+
+class OnlineStoreFullError(DatabaseUnavailableError):
+    """The online store's server has no memory left; the state of the view is as it was."""
+
+    def __init__(self, server: str, detail: str) -> None:
+        self.database, self.server, self.detail = "online store", server, detail
+        LakeError.__init__(
+            self,
+            f"the online store at `{server}` has no memory left: {detail}",
+            state="the published state is as it was, and publishing again completes it",
+            remedy=Remedy(advice="raise `maxmemory` or drop views there, then publish again"),
         )
 
 

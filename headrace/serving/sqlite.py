@@ -1,18 +1,13 @@
 """The embedded online store: one SQLite file in WAL mode, readable while it is written."""
 
-import base64
 import datetime as dt
-import functools
-import json
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
-
-import pyarrow as pa
+from typing import Self, cast
 
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError, StorageError
@@ -27,11 +22,11 @@ from headrace.serving.store import (
     from_epoch_us,
 )
 from headrace.serving.values import decode, encode, encode_key
+from headrace.serving.view_state import read_state, shape_text
 
 FORMAT_VERSION = 2  # version 1 stored no types, so type changes went unnoticed
 _DATABASE = "online store"  # its name in errors
 _WAIT_S = 30
-_STATES_KEPT = 256
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
 _KEYS_PER_QUERY = 500
 _SCHEMA = """
@@ -232,7 +227,7 @@ class SQLiteOnlineStore:
         cursor.executemany(_UPSERT, (_record(state, row) for row in rows))
         changed = self._connection.total_changes - before
         crash_point("serving.before_commit")
-        shape = (state.view, _shape(state), state.snapshot_id, epoch_us(state.published_at))
+        shape = (state.view, shape_text(state), state.snapshot_id, epoch_us(state.published_at))
         cursor.execute(
             "insert or replace into views select ?, ?, ?, ?, count(*), max(event_time_us), "
             "max(known_at_us) from latest where view = ?",
@@ -303,41 +298,7 @@ def _row(key: EntityKey, found: tuple[int, int, str] | None) -> OnlineRow | None
     )
 
 
-def _shape(state: ViewState) -> str:
-    microsecond = dt.timedelta(microseconds=1)
-    return json.dumps(
-        {
-            "entity": list(state.entity),
-            "columns": list(state.columns),
-            "schema": base64.b64encode(state.schema.serialize()).decode(),
-            "as_of_us": epoch_us(state.as_of),
-            "ttl_us": None if state.ttl is None else state.ttl // microsecond,
-            "delay_us": state.delay // microsecond,
-            "held_back": [day.isoformat() for day in state.held_back],
-        }
-    )
-
-
 def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
     query = "select shape, snapshot_id, published_at_us from views where view = ?"
     found = cursor.execute(query, (view,)).fetchone()
-    return None if found is None else _read_state(view, *found)
-
-
-@functools.lru_cache(maxsize=_STATES_KEPT)
-def _read_state(view: str, text: str, snapshot_id: int, published_at_us: int) -> ViewState:
-    """Parse a stored state, once: every look-up needs it, and parsing takes half as long as one."""
-    shape: dict[str, Any] = json.loads(text)
-    ttl_us: int | None = shape["ttl_us"]
-    return ViewState(
-        view=view,
-        entity=tuple(shape["entity"]),
-        columns=tuple(shape["columns"]),
-        schema=pa.ipc.read_schema(pa.py_buffer(base64.b64decode(shape["schema"]))),
-        ttl=None if ttl_us is None else dt.timedelta(microseconds=ttl_us),
-        delay=dt.timedelta(microseconds=shape["delay_us"]),
-        snapshot_id=snapshot_id,
-        as_of=from_epoch_us(shape["as_of_us"]),
-        published_at=from_epoch_us(published_at_us),
-        held_back=tuple(dt.date.fromisoformat(day) for day in shape["held_back"]),
-    )
+    return None if found is None else read_state(view, *found)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError, StartFailedError
 from infra.launcher.postgres import Postgres
+from infra.launcher.redis import Redis
 from infra.launcher.s3 import S3
 from infra.launcher.server import Server
 from infra.launcher.trino import Trino
 
-SERVERS: tuple[Server, ...] = (Postgres(), S3(), Trino())
+SERVERS: tuple[Server, ...] = (Postgres(), S3(), Redis(), Trino())
 _POLL_S = 0.25
 _LOG_LINES = 25
 

@@ -12,9 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, OnlineStore, ViewState, column_values
+from infra.launcher.redis import url
 from tests.amounts import examples
+from tests.redis_server import redis_server
 
 Factory = Callable[[], OnlineStore]
 START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
@@ -38,10 +41,19 @@ STATE = ViewState(
 )
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_server(tmp_path_factory.mktemp("redis"), appendonly="no") as cluster:
+        yield url(cluster)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Factory:
     """Make a factory: each call opens the same store again."""
-    return {"sqlite": lambda: SQLiteOnlineStore(tmp_path / "online.db")}[request.param]
+    if request.param == "sqlite":
+        return lambda: SQLiteOnlineStore(tmp_path / "online.db")
+    address = request.getfixturevalue("redis_url")
+    return lambda: RedisOnlineStore(address, prefix=str(tmp_path), batch_rows=50)
 
 
 @pytest.fixture

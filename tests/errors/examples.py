@@ -59,6 +59,8 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.OffsetGapError("clicks", source="clicks", partition=3, first=100, end=200),
     errors.OffsetsUnknownError(_TABLE, "`headrace.offsets.clicks` is not what its commits say"),
     errors.OnlineStoreError("/lake/online.db", found=1, allowed=2),
+    errors.OnlineStoreEvictsError("127.0.0.1:6379", policy="allkeys-lru"),
+    errors.OnlineStoreFullError("127.0.0.1:6379", "OOM command not allowed"),
     errors.CherryPickRefusedError(_TABLE, 11, "it deleted rows"),
     errors.ProtectedRefError(_TABLE, "main", "it is the table"),
     errors.PublicationOvertakenError("features.users"),

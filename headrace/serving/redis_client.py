@@ -1,0 +1,180 @@
+"""A Redis server as the online store needs it: keys of views, turns of writers, errors by name."""
+
+import secrets
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as LateError
+from redis.retry import Retry
+
+from headrace.errors import (
+    DatabaseUnavailableError,
+    OnlineStoreError,
+    OnlineStoreEvictsError,
+    OnlineStoreFullError,
+    PublicationOvertakenError,
+)
+from headrace.serving import redis_scripts as scripts
+
+FORMAT_VERSION = 1
+_DATABASE = "online store"  # its name in errors
+_WAIT_S = 30.0
+_POLL_S = 0.02
+_SCAN_ROWS = 1_000
+_TURN_MS = 30_000  # a writer that is silent for longer may be overtaken, and then notices
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The right to write a view; `number` is greater than that of every turn before."""
+
+    token: str
+    number: int
+
+
+class RedisClient:
+    """One server, and the keys of one store on it.
+
+    Args:
+        url: As redis-py takes it.
+        prefix: Of every key.
+        answer_s: How long to wait for an answer.
+        retries: How often to ask again where the connection is lost or the answer late.
+
+    """
+
+    def __init__(self, url: str, *, prefix: str, answer_s: float, retries: int) -> None:
+        self._prefix = prefix
+        # redis-py's own types leave most open
+        self.commands: Any = redis.Redis.from_url(
+            url,
+            socket_timeout=answer_s,
+            socket_connect_timeout=answer_s,
+            retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
+            retry_on_error=[LostError, LateError],
+            health_check_interval=0,  # in 8.1.0 a check that failed counts as one that passed
+        )
+        options = self.commands.connection_pool.connection_kwargs
+        self.address = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        named = (scripts.TAKE_TURN, scripts.END_TURN, scripts.BEGIN_GENERATION)
+        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST)
+        self._scripts = {text: self.commands.register_script(text) for text in named}
+
+    @property
+    def views_key(self) -> str:
+        """The key of the set of published views."""
+        return f"{self._prefix}:views"
+
+    def key(self, view: str) -> str:
+        """Return the key of a view's state; the braces keep its keys together in a cluster."""
+        return f"{self._prefix}:{{{view}}}"
+
+    def rows_key(self, view: str, generation: bytes) -> str:
+        """Return the key of a view's rows."""
+        return f"{self.key(view)}:rows:{generation.decode()}"
+
+    def newest_key(self, view: str, generation: bytes) -> str:
+        """Return the key of the newest times of a view's rows."""
+        return f"{self.key(view)}:newest:{generation.decode()}"
+
+    @contextmanager
+    def turn_of(self, view: str) -> Generator[Turn]:
+        """Wait for the turn to write a view.
+
+        Raises:
+            DatabaseUnavailableError: If another writer keeps it for longer than `_WAIT_S`.
+
+        """
+        token, deadline = secrets.token_hex(8), time.monotonic() + _WAIT_S
+        with self.naming():
+            take = self._scripts[scripts.TAKE_TURN]
+            while not (number := int(take(keys=[self.key(view)], args=[token, _TURN_MS]))):
+                if time.monotonic() > deadline:
+                    detail = f"another writer of `{view}` did not end within {_WAIT_S:g} s"
+                    raise DatabaseUnavailableError(_DATABASE, detail)
+                time.sleep(_POLL_S)
+        try:
+            yield Turn(token, number)
+        finally:
+            try:
+                self._scripts[scripts.END_TURN](keys=[self.key(view)], args=[token])
+            except RedisError:  # what was written stands, and the turn ends by its time
+                pass
+
+    def run(self, script: str, view: str, turn: Turn, *arguments: object) -> Any:  # noqa: ANN401
+        """Run a script that writes.
+
+        Raises:
+            PublicationOvertakenError: If another writer began in between.
+
+        """
+        with self.naming():
+            try:
+                return self._scripts[script](
+                    keys=[self.key(view)], args=[turn.token, turn.number, _TURN_MS, *arguments]
+                )
+            except ResponseError as error:
+                if "FENCED" in str(error):
+                    raise PublicationOvertakenError(view) from error
+                raise
+
+    def scan(self, view: str, generation: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and rows, each key once: the server may return one twice while it grows."""
+        seen, cursor = set[bytes](), -1
+        while cursor and generation is not None:
+            with self.naming():
+                cursor, found = self.commands.hscan(
+                    self.rows_key(view, generation), max(cursor, 0), count=_SCAN_ROWS
+                )
+            for key, packed in found.items():
+                if key not in seen:
+                    seen.add(key)
+                    yield key, packed
+
+    def refuse_eviction(self) -> None:
+        """Refuse a server that throws rows away when its memory is full.
+
+        Raises:
+            OnlineStoreEvictsError: If it does.
+
+        """
+        with self.naming():
+            memory: dict[str, Any] = self.commands.info("memory")
+        policy = str(memory.get("maxmemory_policy", "noeviction"))
+        if int(memory.get("maxmemory", 0)) and policy != "noeviction":
+            raise OnlineStoreEvictsError(self.address, policy=policy)
+
+    def check_format(self) -> None:
+        """Refuse a store in another format; an empty one gets this one.
+
+        Raises:
+            OnlineStoreError: If it has another.
+
+        """
+        key = f"{self._prefix}:format"
+        with self.naming():
+            self.commands.set(key, FORMAT_VERSION, nx=True)
+            found = int(self.commands.get(key))
+        if found != FORMAT_VERSION:
+            raise OnlineStoreError(self.address, found=found, allowed=FORMAT_VERSION)
+
+    @contextmanager
+    def naming(self) -> Generator[None]:
+        """Name what the server and the way to it raise."""
+        try:
+            yield
+        except RedisError as error:
+            if "OOM" in str(error):  # a script's own error says so in its text
+                raise OnlineStoreFullError(self.address, str(error)) from error
+            raise DatabaseUnavailableError(_DATABASE, f"{self.address}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.commands.close()

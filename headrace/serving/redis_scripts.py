@@ -1,0 +1,144 @@
+"""What the Redis store does in one step on the server: its writes, as Lua scripts.
+
+A script runs alone, and the server logs its changes together. `KEYS[1]` is always the key of the
+view's state; the other keys of a view begin with its name, so that all lie in one slot of a cluster.
+
+Beside the state, which is a hash: `rows:N` (a hash of the rows of generation N), `newest:N` (their
+newest times), `lock` (the token of the writer), `turn` (counts writers), `building` (the generation
+that is being written and not visible yet).
+"""
+
+# Every script that writes: its writer still has the turn, or takes it again if nobody came between.
+_FENCE = """
+local lock, turn = KEYS[1] .. ':lock', KEYS[1] .. ':turn'
+local held = redis.call('get', lock)
+if held ~= ARGV[1] and (held or redis.call('get', turn) ~= ARGV[2]) then
+    return redis.error_reply('FENCED another writer took its turn')
+end
+redis.call('set', lock, ARGV[1], 'px', ARGV[3])
+"""
+
+# token, ms to hold the turn → its number, or 0 if another writer has it
+TAKE_TURN = """
+local lock, state = KEYS[1] .. ':lock', KEYS[1]
+local held = redis.call('get', lock)
+if held and held ~= ARGV[1] then
+    return 0
+end
+redis.call('set', lock, ARGV[1], 'px', ARGV[2])
+local left = redis.call('get', KEYS[1] .. ':building')
+if left then
+    if left ~= redis.call('hget', state, 'generation') then
+        redis.call('unlink', KEYS[1] .. ':rows:' .. left, KEYS[1] .. ':newest:' .. left)
+    end
+    redis.call('del', KEYS[1] .. ':building')
+end
+if held then
+    return tonumber(redis.call('get', KEYS[1] .. ':turn'))
+end
+return redis.call('incr', KEYS[1] .. ':turn')
+"""
+
+# token → nothing; the turn ends
+END_TURN = """
+if redis.call('get', KEYS[1] .. ':lock') == ARGV[1] then
+    redis.call('del', KEYS[1] .. ':lock')
+end
+"""
+
+# token, turn, ms, generation → nothing; rows of this generation are about to be written
+BEGIN_GENERATION = (
+    _FENCE
+    + """
+redis.call('set', KEYS[1] .. ':building', ARGV[4])
+redis.call('unlink', KEYS[1] .. ':rows:' .. ARGV[4], KEYS[1] .. ':newest:' .. ARGV[4])
+"""
+)
+
+# Rows are texts: 20 digits of event time, 20 of known_at, then the values. They are compared as texts
+# because numbers of Lua are doubles. A row that took the place of one known later may lower the
+# newest `known_at` of the view, which `exact` then says.
+#
+# token, turn, ms, generation, digits of the times, number of keys to delete, those keys, number of
+# fields of the state, names and values of those, then keys and rows → number of changed keys
+WRITE = (
+    _FENCE
+    + """
+local rows, width, at = KEYS[1] .. ':rows:' .. ARGV[4], tonumber(ARGV[5]), 7
+local changed, exact, newest_event, newest_known = 0, true, '', ''
+local gone = tonumber(ARGV[6])
+for n = at, at + gone - 1 do
+    if redis.call('hdel', rows, ARGV[n]) == 1 then exact = false end
+end
+at = at + gone
+local fields, state = tonumber(ARGV[at]), {}
+for n = at + 1, at + 2 * fields do
+    state[#state + 1] = ARGV[n]
+end
+at = at + 1 + 2 * fields
+for n = at, #ARGV, 2 do
+    local old, new = redis.call('hget', rows, ARGV[n]), ARGV[n + 1]
+    local times = string.sub(new, 1, width)
+    local before = old and string.sub(old, 1, width) or ''
+    if times >= before then
+        if old ~= new then
+            redis.call('hset', rows, ARGV[n], new)
+            changed = changed + 1
+        end
+        local event, known = string.sub(times, 1, width / 2), string.sub(times, width / 2 + 1)
+        if event > newest_event then newest_event = event end
+        if known > newest_known then newest_known = known end
+        if old and string.sub(before, width / 2 + 1) > known then exact = false end
+    end
+end
+local newest = KEYS[1] .. ':newest:' .. ARGV[4]
+for _, pair in ipairs({{'event', newest_event}, {'known', newest_known}}) do
+    if pair[2] > (redis.call('hget', newest, pair[1]) or '') then
+        redis.call('hset', newest, pair[1], pair[2])
+    end
+end
+if not exact then
+    redis.call('hset', newest, 'inexact', '1')
+end
+for n = 7, 6 + gone do
+    if redis.call('hexists', rows, ARGV[n]) == 0 then
+        changed = changed + 1
+    end
+end
+if #state > 0 then
+    local last = redis.call('hget', KEYS[1], 'generation')
+    redis.call('hset', KEYS[1], 'generation', ARGV[4], unpack(state))
+    redis.call('del', KEYS[1] .. ':building')
+    if last and last ~= ARGV[4] then
+        redis.call('unlink', KEYS[1] .. ':rows:' .. last, KEYS[1] .. ':newest:' .. last)
+    end
+end
+return changed
+"""
+)
+
+# token, turn, ms → the number of keys that the view had; it was never published
+DROP = (
+    _FENCE
+    + """
+local generation, gone = redis.call('hget', KEYS[1], 'generation'), 0
+if generation then
+    gone = redis.call('hlen', KEYS[1] .. ':rows:' .. generation)
+    redis.call('unlink', KEYS[1] .. ':rows:' .. generation, KEYS[1] .. ':newest:' .. generation)
+end
+redis.call('del', KEYS[1])
+return gone
+"""
+)
+
+# token, turn, ms, generation, event time, known_at → nothing; the newest times as they were counted
+SET_NEWEST = (
+    _FENCE
+    + """
+local newest = KEYS[1] .. ':newest:' .. ARGV[4]
+redis.call('del', newest)
+if ARGV[5] ~= '' then
+    redis.call('hset', newest, 'event', ARGV[5], 'known', ARGV[6])
+end
+"""
+)

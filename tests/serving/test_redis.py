@@ -1,0 +1,284 @@
+"""What a Redis server can do to the online store: die, forget, fill up, answer late."""
+
+import datetime as dt
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import redis
+
+from headrace.errors import (
+    DatabaseUnavailableError,
+    OnlineStoreError,
+    OnlineStoreEvictsError,
+    OnlineStoreFullError,
+    PublicationOvertakenError,
+)
+from headrace.serving.redis import RedisOnlineStore
+from headrace.serving.store import OnlineRow, ViewState
+from infra.launcher import run
+from infra.launcher.cluster import Cluster
+from infra.launcher.redis import Redis, url
+from tests.processes import exit_code, start
+from tests.raising import refused
+from tests.redis_server import redis_server
+
+START = dt.datetime(2019, 11, 24, tzinfo=dt.UTC)
+ONE_US = dt.timedelta(microseconds=1)
+BATCH = 10
+STATE = ViewState(
+    view="features.items",
+    entity=("item",),
+    columns=("value",),
+    schema=pa.schema([pa.field("item", pa.int64()), pa.field("value", pa.int64())]),
+    ttl=None,
+    delay=dt.timedelta(0),
+    snapshot_id=1,
+    as_of=START,
+    published_at=START,
+)
+LATER = replace(STATE, snapshot_id=2)
+
+
+def row(item: int, value: int, *, at: dt.datetime = START) -> OnlineRow:
+    return OnlineRow(key=(item,), event_time=at, known_at=at, values=(value,))
+
+
+def rows(count: int, value: int, *, at: dt.datetime = START) -> list[OnlineRow]:
+    return [row(item, value, at=at) for item in range(count)]
+
+
+def opened(cluster: Cluster, **options: float) -> RedisOnlineStore:
+    return RedisOnlineStore(url(cluster), batch_rows=BATCH, **options)  # pyright: ignore[reportArgumentType]
+
+
+def values(store: RedisOnlineStore, count: int) -> list[object]:
+    found = store.get(STATE.view, [(item,) for item in range(count)])
+    return [None if one is None else one.values[0] for one in found]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with redis_server(tmp_path_factory.mktemp("redis"), appendonly="no") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(server: Cluster) -> Cluster:
+    """Return the server of this file, empty."""
+    with redis.Redis.from_url(url(server)) as client:
+        client.flushall()
+    return server
+
+
+def write(address: str, kind: str) -> None:
+    with RedisOnlineStore(address, batch_rows=BATCH) as store:
+        newer = rows(25, 2, at=START + ONE_US)
+        if kind == "put":
+            store.put(LATER, newer, without=[(0,), (24,)])
+        else:
+            store.replace(LATER, newer)
+
+
+@pytest.mark.parametrize("kind", ["put", "replace"])
+@pytest.mark.parametrize("at", ["serving.between_batches:2", "serving.before_commit"])
+def test_a_killed_write_is_completed_by_the_next(cluster: Cluster, kind: str, at: str) -> None:
+    with opened(cluster) as store:
+        store.put(STATE, rows(25, 1))
+        assert exit_code(start(write, url(cluster), kind, crash_at=at)) == -signal.SIGKILL
+        assert store.state(STATE.view) == STATE
+        seen = values(store, 25)
+        assert seen == ([1] * 25 if kind == "replace" else [1, *[2] * 20, *[1] * 4])
+    release(cluster)
+    write(url(cluster), kind)
+    with opened(cluster) as store:
+        assert store.state(STATE.view) == LATER
+        assert values(store, 25) == [2] * 25
+    assert len(keys_of_rows(cluster)) == 1  # no generation is left behind
+
+
+def release(cluster: Cluster) -> None:
+    """Let the turn of a killed writer end now, as it would by itself after its time."""
+    with redis.Redis.from_url(url(cluster)) as client:
+        client.delete("headrace:{features.items}:lock")
+
+
+def keys_of_rows(cluster: Cluster) -> list[str]:
+    with redis.Redis.from_url(url(cluster), decode_responses=True) as client:
+        return [key for key in map(str, client.keys()) if ":rows:" in key]
+
+
+def test_a_writer_that_was_overtaken_notices_and_changes_nothing(cluster: Cluster) -> None:
+    def slow(store: RedisOnlineStore) -> Iterator[OnlineRow]:
+        yield from rows(BATCH, 1)
+        release(cluster)
+        with opened(cluster) as other:
+            other.replace(LATER, rows(3, 7))
+        yield from rows(2 * BATCH, 1, at=START + ONE_US)
+
+    with opened(cluster) as store:
+        with refused(PublicationOvertakenError, view=STATE.view):
+            store.replace(STATE, slow(store))
+        assert store.state(STATE.view) == LATER
+        assert values(store, 5) == [7, 7, 7, None, None]
+
+
+def test_a_writer_goes_on_after_a_pause_in_which_nobody_came(cluster: Cluster) -> None:
+    def slow() -> Iterator[OnlineRow]:
+        yield from rows(BATCH, 1)
+        release(cluster)
+        yield row(BATCH, 1)
+
+    with opened(cluster) as store:
+        assert store.replace(STATE, slow()) == BATCH + 1
+        assert values(store, BATCH + 1) == [1] * (BATCH + 1)
+
+
+def test_times_a_microsecond_apart_and_ids_beyond_doubles_stay_exact(cluster: Cluster) -> None:
+    at = dt.datetime.fromtimestamp(1_760_000_000, dt.UTC) + ONE_US
+    large = 2**53 + 1
+    first, second = (
+        OnlineRow(key=(large,), event_time=time, known_at=time, values=(value,))
+        for time, value in ((at, large), (at + ONE_US, large + 2))
+    )
+    early = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+    with opened(cluster) as store:
+        for order in ([first, second], [second, first]):
+            store.replace(STATE, [row(1, 1, at=early)])
+            for one in order:
+                store.put(STATE, [one])
+            assert store.get(STATE.view, [(large,)]) == [second]
+            assert store.get(STATE.view, [(1,)]) == [row(1, 1, at=early)]
+
+
+def test_lists_of_keys_with_repeats_and_absent_ones_equal_single_look_ups(
+    cluster: Cluster,
+) -> None:
+    draw = random.Random(7)
+    with opened(cluster) as store:
+        store.put(STATE, rows(40, 5))
+        singles = {item: store.get(STATE.view, [(item,)])[0] for item in range(60)}
+        for _ in range(200):
+            wanted = [draw.randrange(60) for _ in range(draw.randrange(12))]
+            found = store.get(STATE.view, [(item,) for item in wanted])
+            assert found == [singles[item] for item in wanted]
+
+
+def test_newest_times_are_right_after_the_newest_row_was_replaced_or_deleted(
+    cluster: Cluster,
+) -> None:
+    late = OnlineRow(key=(1,), event_time=START, known_at=START + 9 * ONE_US, values=(1,))
+    with opened(cluster) as store:
+        store.put(STATE, [late, row(2, 1)])
+        assert fresh(store) == (2, START, START + 9 * ONE_US)
+        store.put(STATE, [row(1, 1, at=START + ONE_US)])
+        assert fresh(store) == (2, START + ONE_US, START + ONE_US)
+        store.put(STATE, [], without=[(1,)])
+        assert fresh(store) == (1, START, START)
+        store.put(STATE, [], without=[(2,)])
+        assert fresh(store) == (0, None, None)
+
+
+def fresh(store: RedisOnlineStore) -> tuple[object, ...]:
+    found = store.freshness(STATE.view)
+    assert found is not None
+    return found.rows, found.newest_event_time, found.newest_known_at
+
+
+def test_a_store_of_another_format_is_refused(cluster: Cluster) -> None:
+    with redis.Redis.from_url(url(cluster)) as client:
+        client.set("headrace:format", 99)
+    with refused(OnlineStoreError, found=99):
+        opened(cluster)
+
+
+def test_a_server_that_throws_rows_away_gets_none(tmp_path: Path) -> None:
+    settings = {"appendonly": "no", "maxmemory": "3mb", "maxmemory_policy": "allkeys-lru"}
+    with redis_server(tmp_path, **settings) as cluster, opened(cluster) as store:
+        with refused(OnlineStoreEvictsError, policy="allkeys-lru"):
+            store.replace(STATE, rows(10, 1))
+        with redis.Redis.from_url(url(cluster)) as client:
+            client.config_set("maxmemory-policy", "noeviction")
+        store.put(STATE, rows(10, 1))
+        with refused(OnlineStoreFullError):
+            store.put(LATER, rows(60_000, 2, at=START + ONE_US))
+        assert store.state(STATE.view) == STATE
+
+
+def test_a_server_that_died_is_used_again_once_it_is_back(tmp_path: Path) -> None:
+    with redis_server(tmp_path, appendfsync="always") as cluster, opened(cluster) as store:
+        store.put(STATE, rows(25, 1))
+        pid = cluster.pid("redis")
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(DatabaseUnavailableError) as found:
+            values(store, 3)
+        assert cluster.secret("redis") not in found.value.text()
+        run.up(cluster, [Redis({"appendfsync": "always"})], say=lambda _: None)
+        assert values(store, 25) == [1] * 25
+        assert store.state(STATE.view) == STATE
+
+
+class Delayed:
+    """A proxy that holds back a server's answers."""
+
+    def __init__(self, port: int) -> None:
+        self.delay_s = 0.0
+        self._port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listening.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._port))
+            for source, sink, held in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pass, args=(source, sink, held), daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket, held: bool) -> None:
+        try:
+            while content := source.recv(65536):
+                if held and self.delay_s:
+                    time.sleep(self.delay_s)
+                sink.sendall(content)
+        except OSError:
+            pass
+        finally:
+            for each in (source, sink):
+                each.close()
+
+
+def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluster) -> None:
+    proxy = Delayed(cluster.port("redis"))
+    address = url(cluster).replace(str(cluster.port("redis")), str(proxy.port))
+    draw = random.Random(3)
+    late = 0
+    with opened(cluster) as store:
+        store.put(STATE, [row(item, item) for item in range(50)])
+    with RedisOnlineStore(address, answer_s=0.03, retries=0) as store:
+        for _ in range(120):
+            proxy.delay_s = draw.choice((0.0, 0.0, 0.05))
+            item = draw.randrange(50)
+            try:
+                found = store.get(STATE.view, [(item,)])
+            except DatabaseUnavailableError:
+                late += 1
+            else:
+                assert found == [row(item, item)]
+    proxy.close()
+    assert late > 10
