@@ -66,30 +66,6 @@ class SourceOrderError(SourceError):
         )
 
 
-class OffsetGapError(SourceError):
-    """Records that a stream has not taken yet are gone from its source, as by retention.
-
-    The offsets from `first` up to and without `end` are missing; `source` and `partition` say where.
-    """
-
-    def __init__(self, stream: str, *, source: str, partition: int, first: int, end: int) -> None:
-        self.stream, self.source, self.partition = stream, source, partition
-        self.first, self.end = first, end
-        super().__init__(
-            f"`{source}`, partition {partition}: the records from offset {first} up to {end - 1} are "
-            f"gone, and `{stream}` has not taken them",
-            state="what was read before is committed",
-            remedy=Remedy.run(
-                "ingest",
-                "run",
-                stream,
-                "--accept-gap",
-                f"{source}:{partition}:{first}-{end - 1}",
-                advice="restore them, or note the loss and go on behind it",
-            ),
-        )
-
-
 class SourceStalledError(SourceError):
     """A source returned nothing for a long time, though its end was not reached."""
 

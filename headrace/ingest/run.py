@@ -149,6 +149,7 @@ class _Drain:
     def _commit(self, batch: OpenBatch) -> Mapping[SourcePartition, Taken]:
         if not batch.partitions:
             return {}
+        self._reader.confirm()
         self.commits += 1
         return batch.commit(active=self._reader.active)
 

@@ -56,7 +56,6 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.NotAnAncestorError(_TABLE, ancestor="snapshot 11", descendant="`main`"),
     errors.NullKnownAtError("features.users", rows=3, columns=("known_at",)),
     errors.NullValueError("clicked", rows=1, path=_FILE),
-    errors.OffsetGapError("clicks", source="clicks", partition=3, first=100, end=200),
     errors.OffsetsUnknownError(_TABLE, "`headrace.offsets.clicks` is not what its commits say"),
     errors.OnlineStoreError("/lake/online.db", found=1, allowed=2),
     errors.OnlineStoreEvictsError("127.0.0.1:6379", policy="allkeys-lru"),

@@ -12,6 +12,8 @@ import pyarrow as pa
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.base import (
     Batch,
+    Hole,
+    HoleKind,
     Position,
     PositionsOf,
     ReaderStatus,
@@ -54,12 +56,15 @@ class LogSource:
     def missing(self) -> str | None:
         return None if self.logs else f"topic `{self.topic}` has no partition"
 
-    def open(self, positions: PositionsOf, *, rows_per_commit: int) -> "LogReader":
+    def open(
+        self, positions: PositionsOf, *, rows_per_commit: int, follow: bool = False
+    ) -> "LogReader":
         _ = rows_per_commit
         partitions = [SourcePartition(self.topic, number) for number in sorted(self.logs)]
         taken = positions(partitions)
         self.open_readers += 1
-        return LogReader(self, {each: taken.get(each, Position()).offset for each in partitions})
+        starts = {each: taken.get(each, Position()).offset for each in partitions}
+        return LogReader(self, starts, follow=follow)
 
     def grow(self, partition: int, values: Sequence[bytes]) -> None:
         """Append records to a partition, which may be a new one."""
@@ -69,10 +74,12 @@ class LogSource:
 
 
 class LogReader:
-    """Reads all partitions in turn; `ends` are those of the moment it was opened."""
+    """Reads all partitions in turn; ends are those of the moment it was opened, unless it follows."""
 
-    def __init__(self, source: LogSource, positions: dict[SourcePartition, int]) -> None:
-        self._source, self._positions = source, positions
+    def __init__(
+        self, source: LogSource, positions: dict[SourcePartition, int], *, follow: bool = False
+    ) -> None:
+        self._source, self._positions, self._follow = source, positions, follow
         self._ends = {each: source.logs[each.partition].end for each in positions}
         self._closed = False
 
@@ -83,6 +90,12 @@ class LogReader:
     @property
     def active(self) -> Collection[SourcePartition]:
         return [each for each, at in self._positions.items() if at < self._ends[each]]
+
+    def _look_again(self) -> None:
+        for number, log in self._source.logs.items():
+            partition = SourcePartition(self._source.topic, number)
+            self._positions.setdefault(partition, 0)
+            self._ends[partition] = log.end
 
     def status(self) -> ReaderStatus:
         lag = {each: max(0, self._ends[each] - at) for each, at in self._positions.items()}
@@ -97,6 +110,8 @@ class LogReader:
         if self._closed:
             msg = "the reader is closed"
             raise ValueError(msg)
+        if self._follow:
+            self._look_again()
         parts: list[Records] = []
         left = max_rows
         for partition in self.active:
@@ -124,18 +139,8 @@ class LogReader:
             holes=holes,
         )
 
-    def look_again(self, positions: PositionsOf) -> None:
-        if self._closed:
-            msg = "the reader is closed"
-            raise ValueError(msg)
-        added = [
-            partition
-            for number in self._source.logs
-            if (partition := SourcePartition(self._source.topic, number)) not in self._positions
-        ]
-        taken = positions(added)
-        self._positions |= {each: taken.get(each, Position()).offset for each in added}
-        self._ends = {each: self._source.logs[each.partition].end for each in self._positions}
+    def confirm(self) -> None:
+        pass
 
     def close(self) -> None:
         if not self._closed:
@@ -143,7 +148,11 @@ class LogReader:
         self._closed = True
 
 
-def _holes(first: int, offsets: Sequence[int], end: int) -> list[tuple[int, int]]:
+def _holes(first: int, offsets: Sequence[int], end: int) -> tuple[Hole, ...]:
     """The gaps between consecutive offsets, from `first` on and up to `end`."""
     bounds = [first - 1, *offsets, end]
-    return [(before + 1, after) for before, after in pairwise(bounds) if after > before + 1]
+    return tuple(
+        Hole(before + 1, after, HoleKind.EMPTY)
+        for before, after in pairwise(bounds)
+        if after > before + 1
+    )

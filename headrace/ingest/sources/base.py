@@ -1,5 +1,6 @@
 """The seam between ingestion and where records come from: sources, readers, positions and batches."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,8 +14,8 @@ from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.line_numbers import LineNumbers
 
 RECORD_BYTES_MAX = 1024 * 1024  # of one record; a longer one is refused, not read
-MARK_CHARS_MAX = 200  # each partition of a log has one in every metadata file
 _KEY_SEPARATOR = "//"  # part of no normalized path and of no topic name
+_GAP = re.compile(r"([0-9]{1,9}):([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 class Seen(NamedTuple):
@@ -54,10 +55,9 @@ class Position:
     Args:
         offset: The next offset to read. Every record below it is taken, or never existed.
         bytes: Where the record at `offset` starts in a file; 0 if not known.
-        fingerprint: Of the bytes before `bytes`; empty if not known.
+        fingerprint: By which the source recognizes what was taken before `offset`, such as a hash of
+            the bytes before `bytes`; empty if not known.
         seen: Of the file, if `offset` is its end.
-        mark: What the source wants to be told again when it reads on, such as the id of a topic and
-            the leader epoch; only the source reads it. At most `MARK_CHARS_MAX` characters.
 
     """
 
@@ -65,7 +65,6 @@ class Position:
     bytes: int = 0
     fingerprint: str = ""
     seen: Seen = UNSEEN
-    mark: str = ""
 
 
 # Positions of the given partitions. Partitions of which nothing was taken are left out.
@@ -80,6 +79,47 @@ class TimeType(Enum):
     APPENDED = "appended"  # the broker's
 
 
+class HoleKind(Enum):
+    """Why a range of offsets holds no record."""
+
+    EMPTY = "empty"  # a transaction marker, or compacted away
+    ABORTED = "aborted"  # records of transactions that were aborted
+    LOST = "lost"  # deleted before it was read, and accepted by the user
+
+
+class Hole(NamedTuple):
+    """A range of offsets of one partition, from `first` up to but without `end`, without records."""
+
+    first: int
+    end: int
+    kind: HoleKind
+
+
+class AcceptedGap(NamedTuple):
+    """Offsets of a partition, from `first` up to but without `end`, that may be missing."""
+
+    partition: int
+    first: int
+    end: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Parse `partition:first-end`, as in `3:120-500`; `end` is the first offset after the gap.
+
+        Raises:
+            ValueError: If the text has another form, or the range is empty.
+
+        """
+        found = _GAP.fullmatch(text)
+        if found is None or int(found[2]) >= int(found[3]):
+            msg = f"`{text}` must be a partition and its missing offsets, as in `3:120-500`"
+            raise ValueError(msg)
+        return cls(int(found[1]), int(found[2]), int(found[3]))
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.first}-{self.end}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Records:
     """Consecutive records of one partition, not yet decoded.
@@ -91,17 +131,18 @@ class Records:
         offsets: The offset of each record: int64, strictly increasing. Gaps are allowed.
         end: Where reading continues once these records are taken. It is greater than the last
             offset, and may lie beyond a gap.
-        times: The source time, of all records or of each (`timestamp[us, UTC]`, no nulls).
+        times: The source time, of all records or of each (`timestamp[us, UTC]`); null where the
+            producer gave none.
         time_type: Which clock gave `times`.
-        lines: The value of each record.
+        lines: The value of each record; empty where it is null.
+        tombstones: The places of records whose value is null, which deletes their key.
         header: The column names of a CSV file.
         rows: The records as columns, in place of `lines`.
         line_numbers: Which line of its file each record is.
         keys: The key of each record, of sources that have keys.
         headers: The headers of each record in their order; a name may be repeated.
-        holes: Ranges of offsets, as (first, behind the last), of which the source made sure that
-            they hold no record: transaction markers, or what a log compacted away. If given, any
-            other gap is refused. None: the source vouches for every gap.
+        holes: All offsets between where reading started and `end` that hold no record, in order.
+            Sources without gaps have none.
 
     """
 
@@ -111,12 +152,13 @@ class Records:
     times: datetime | pa.Array
     time_type: TimeType = TimeType.MODIFIED
     lines: Sequence[bytes] = ()
+    tombstones: Collection[int] = ()
     header: tuple[str, ...] = ()
     rows: pa.RecordBatch | None = None
     line_numbers: LineNumbers | None = None
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[Sequence[tuple[str, bytes | None]]] | None = None
-    holes: Sequence[tuple[int, int]] | None = None
+    holes: tuple[Hole, ...] = ()
 
     @property
     def count(self) -> int:
@@ -184,7 +226,7 @@ class Reader(Protocol):
 
     @property
     def drained(self) -> bool:
-        """Whether each partition is read to its end offset when the reader was opened or looked again.
+        """Whether each partition is read to the end offset that it had when the reader was opened.
 
         The reader's position counts, not the last record: a log may end in offsets without records.
         """
@@ -224,16 +266,11 @@ class Reader(Protocol):
         """
         ...
 
-    def look_again(self, positions: PositionsOf) -> None:
-        """Note the ends again, also of partitions that were added: what came since can be polled.
-
-        Cheap enough to be called every second. What a file source returned must be committed
-        before, and `positions` must tell it; a log goes on where it is, and needs them for
-        partitions that it did not have.
+    def confirm(self) -> None:
+        """Check that the source still is the one whose records were returned; before each commit.
 
         Raises:
-            SourceError: As `Source.open`.
-            ValueError: If the reader is closed.
+            SourceError: If it was replaced meanwhile, so that offsets mean other records.
 
         """
         ...
@@ -258,13 +295,15 @@ class Source(Protocol):
         """Return why there is nothing to read at all, if so; reads no record."""
         ...
 
-    def open(self, positions: PositionsOf, *, rows_per_commit: int) -> Reader:
+    def open(self, positions: PositionsOf, *, rows_per_commit: int, follow: bool = False) -> Reader:
         """Start reading at the given positions, and note the end offset of each partition.
 
         Args:
             positions: Called with all partitions that the source has.
             rows_per_commit: After so many rows of one partition they may be committed. A source that
                 can tell whether a longer partition is damaged does so before returning its first row.
+            follow: Read on beyond these ends, and take in partitions that are added. `drained` then
+                says whether the ends known last are reached. Files do not follow: they are opened again.
 
         Raises:
             SourceError: If the source cannot be reached.

@@ -41,8 +41,11 @@ class FileSource:
     def __init__(self, stream: Stream, *, data_dir: Path, read_bytes: int = READ_BYTES) -> None:
         self._stream, self._data_dir, self._read_bytes = stream, data_dir.absolute(), read_bytes
 
-    def open(self, positions: PositionsOf, *, rows_per_commit: int) -> "FileReader":
+    def open(
+        self, positions: PositionsOf, *, rows_per_commit: int, follow: bool = False
+    ) -> "FileReader":
         """List the files once, and read those with something new; see `Source.open`."""
+        _ = follow
         return FileReader(self, self.look(positions), rows_per_commit=rows_per_commit)
 
     def look(self, positions: PositionsOf) -> Look:
@@ -199,19 +202,8 @@ class FileReader:
         self._reading = self._current = None
         return batch
 
-    def look_again(self, positions: PositionsOf) -> None:
-        """List the files again, unless some of the last list are still to be read; see `Reader`.
-
-        Raises:
-            ValueError: If the reader is closed.
-
-        """
-        if self._closed:
-            msg = "the reader is closed"
-            raise ValueError(msg)
-        if self.drained:
-            self._look = self._source.look(positions)
-            self._waiting.extend(self._look.splits)
+    def confirm(self) -> None:
+        """Nothing to check: a changed file is found when it is read."""
 
     def close(self) -> None:
         """Close the open file; idempotent."""
