@@ -1,14 +1,14 @@
 """Settings: the profile, the location of its state, and its limits."""
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from headrace import lake_file, servers
 from headrace.errors import SettingsError
+from headrace.servers import S3Access, Sayings, TrinoAccess
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -16,22 +16,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 # some readers, such as SQLite, take locations as URLs, and others as quoted names
 _UNSAFE = frozenset('#?%"\\')
-ENGINES = ("duckdb",)
-_DEFAULTS: dict[str, Any] = {
-    "state_dir": ".headrace",
-    "data_dir": "",
-    "memory_limit_mib": 4096,
-    "threads": 2,
-    "target_file_mib": 128,
-    "compaction_commit_mib": 1024,
-    "snapshots_kept": 100,
-    "cleanup_age_hours": 72,
-    "trash_days": 7,
-    "tables_also_in": [],
-    "registry_uri": "",
-    "engine": "duckdb",
-}
-_SERVERS = frozenset({"postgresql", "postgresql+psycopg2"})
+ENGINES = ("duckdb", "trino")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +25,11 @@ class Settings:
 
     `declarations` is the folder of the settings file, with streams, sample sets and `lake.toml`;
     it may have any name. `root` is its parent folder, which relative paths start from. headrace
-    writes files only below `state_dir`; file sources are relative to `data_dir`. Tables outside of
-    `state_dir` and of the locations in `tables_also_in` are treated as tables of another lake.
-    `registry_server` is the PostgreSQL database of the registry, None if it is a file.
-    `engine`, one of `ENGINES`, runs SQL.
+    writes files only below `state_dir` and the warehouse; file sources are relative to `data_dir`.
+    Tables outside of the warehouse and of the locations in `tables_also_in` are treated as tables
+    of another lake. `declared_warehouse` is its location where it is not below `state_dir`.
+    `catalog_server` and `registry_server` are PostgreSQL databases, None if they are files; `s3`
+    and `trino` are None where nothing names them. `engine`, one of `ENGINES`, runs SQL.
     """
 
     root: Path
@@ -59,13 +45,32 @@ class Settings:
     cleanup_age_hours: int
     trash_days: int
     tables_also_in: tuple[str, ...] = ()
+    catalog_server: "SecretStr | None" = None
     registry_server: "SecretStr | None" = None
+    declared_warehouse: str = ""
+    s3: S3Access | None = None
     engine: str = "duckdb"
+    trino: TrinoAccess | None = None
+
+    @property
+    def warehouse_uri(self) -> str:
+        """The location of table files, `file:///folder` or `s3://bucket/prefix`."""
+        return self.declared_warehouse or f"file://{self.state_dir / 'warehouse'}"
+
+    @property
+    def warehouse_is_local(self) -> bool:
+        """Whether table files lie in a folder of this host."""
+        return self.warehouse_uri.startswith("file://")
 
     @property
     def warehouse(self) -> Path:
-        """The folder of table files."""
-        return self.state_dir / "warehouse"
+        """The folder of table files, if `warehouse_is_local`.
+
+        Raises:
+            ValueError: If they lie on S3: a caller that does not need a folder has `warehouse_uri`.
+
+        """
+        return _folder(self.warehouse_uri)
 
     @property
     def catalog_file(self) -> Path:
@@ -74,7 +79,9 @@ class Settings:
 
     @property
     def catalog_uri(self) -> str:
-        """The database URI of the Iceberg catalog."""
+        """The database URI of the Iceberg catalog. May contain a password."""
+        if self.catalog_server is not None:
+            return self.catalog_server.get_secret_value()
         return f"sqlite:///{self.catalog_file}"
 
     @property
@@ -95,9 +102,21 @@ class Settings:
         return self.state_dir / "online.db"
 
     @property
+    def datasets_uri(self) -> str:
+        """The location of lockfiles and their file plans: in the warehouse, where that is shared."""
+        if self.declared_warehouse:
+            return f"{self.declared_warehouse}/.datasets"
+        return f"file://{self.state_dir / 'datasets'}"
+
+    @property
     def datasets_dir(self) -> Path:
-        """The folder of lockfiles and their file plans."""
-        return self.state_dir / "datasets"
+        """The folder of lockfiles and their file plans, if `warehouse_is_local`.
+
+        Raises:
+            ValueError: If they lie on S3, at `datasets_uri`.
+
+        """
+        return _folder(self.datasets_uri)
 
     @property
     def target_file_bytes(self) -> int:
@@ -127,40 +146,35 @@ class Settings:
         working directory. `HEADRACE_PROFILE` selects the profile, `HEADRACE_STATE_DIR` sets the
         state folder and `HEADRACE_DATA_DIR` the folder of input files. Relative paths start at the
         lake's root; by default input files are in `data` below the state folder.
-        `HEADRACE_REGISTRY_URI` names the PostgreSQL database of the registry, with its password if
-        it needs one.
+        The addresses of servers, their users and passwords, the warehouse and the engine come from
+        `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
+        `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
+        `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`, or from the files
+        that these names with `_FILE` at their end name. A catalog on a server has the registry in
+        its database, in the schema `headrace`, unless a registry is named.
 
         Raises:
             SettingsError: If a setting is invalid; it names the file, the key and what is allowed.
 
         """
         env = os.environ if env is None else env
-        file = path or _find(env)
-        try:
-            content = tomllib.loads(file.read_text())
-        except OSError as error:
-            msg = f"`{file}` cannot be read: {error.strerror}"
-            raise SettingsError(msg) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            msg = f"`{file}` is not valid TOML: {error}"
-            raise SettingsError(msg) from error
+        file = path or lake_file.find(env)
+        content = lake_file.read(file)
         declarations = file.resolve().parent
         root = declarations.parent
         profile = env.get("HEADRACE_PROFILE") or str(content.get("profile", "local"))
-        values = _profile_values(file, content, profile)
+        values = lake_file.profile_values(file, content, profile)
         declared_state, declared_data = values.pop("state_dir"), values.pop("data_dir")
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or declared_state))
         data: str = env.get("HEADRACE_DATA_DIR") or declared_data
         data_dir = root / data if data else state_dir / "data"
-        server = _server(file, profile, values.pop("registry_uri"), env)
         return cls(
             root=root,
             declarations=declarations,
             profile=profile,
             state_dir=state_dir,
             data_dir=data_dir,
-            registry_server=server,
-            **values,
+            **_with_servers(Sayings(file=file, profile=profile, values=values, env=env), root),
         )
 
     @classmethod
@@ -175,117 +189,68 @@ class Settings:
 
         """
         env = os.environ if env is None else env
-        root, values = Path.cwd(), dict(_DEFAULTS)
-        del values["data_dir"], values["tables_also_in"], values["registry_uri"]
-        state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values.pop("state_dir")))
-        values.pop("state_dir", None)
+        root, values = Path.cwd(), dict(lake_file.DEFAULTS)
+        limits: dict[str, Any] = {k: v for k, v in values.items() if isinstance(v, int)}
+        state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values["state_dir"]))
         return cls(
             root=root,
             declarations=root / "lake",
             profile="local",
             state_dir=state_dir,
             data_dir=state_dir / "data",
-            **values,
+            **limits,
         )
 
 
 def _safe(state_dir: Path) -> Path:
-    found = sorted(set(str(state_dir)) & _UNSAFE)
-    if found:
-        msg = (
-            f"the state folder `{state_dir}` has `{found[0]}` in its path, which table locations "
-            "cannot have; set `state_dir` or HEADRACE_STATE_DIR to a folder without it"
-        )
-        raise SettingsError(msg)
+    _refuse_unsafe(str(state_dir), "state folder", by="`state_dir` or HEADRACE_STATE_DIR")
     return state_dir
 
 
-def _server(file: Path, profile: str, declared: str, env: Mapping[str, str]) -> "SecretStr | None":
-    """Read where the registry is, if it is on a server; no message repeats what may be a secret."""
-    uri = env.get("HEADRACE_REGISTRY_URI") or declared
-    if not uri:
-        return None
-    named = "HEADRACE_REGISTRY_URI"
-    if uri is declared:
-        named = f"`{file}`: profiles.{profile}.registry_uri"
-    try:
-        parts = urlsplit(uri)
-        _ = parts.port  # read only here: it raises where it is no number
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in _SERVERS or not parts.path.strip("/"):
+def _refuse_unsafe(location: str, what: str, *, by: str) -> None:
+    found = sorted(set(location) & _UNSAFE)
+    if found:
         msg = (
-            f"{named} is not the URL of a PostgreSQL database; write "
-            '"postgresql://user@host:5432/database"'
+            f"the {what} `{location}` has `{found[0]}` in its path, which table locations cannot "
+            f"have; set {by} to a folder without it"
         )
         raise SettingsError(msg)
-    if uri is declared and (parts.password is not None or "password=" in parts.query):
-        msg = (
-            f"{named} holds a password, and this file is shared; name it without one there and "
-            "give the whole URL by HEADRACE_REGISTRY_URI, or the password by PGPASSWORD or "
-            "PGPASSFILE"
-        )
-        raise SettingsError(msg)
-    from pydantic import SecretStr  # most commands need it not, and importing it takes a while
-
-    return SecretStr(uri)
 
 
-def _find(env: Mapping[str, str]) -> Path:
-    if env.get("HEADRACE_LAKE"):
-        return Path(env["HEADRACE_LAKE"])
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "lake" / "lake.toml").is_file():
-            return folder / "lake" / "lake.toml"
-    msg = (
-        f"no `lake/lake.toml` in `{here}` or above it; run inside a lakehouse folder "
-        "or set HEADRACE_LAKE=/path/to/lake/lake.toml"
-    )
-    raise SettingsError(msg)
+def _folder(location: str) -> Path:
+    if not location.startswith("file://"):
+        msg = f"`{location}` is not a folder of this host"
+        raise ValueError(msg)
+    return Path(location.removeprefix("file://"))
 
 
-def _profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[str, Any]:
-    declared = content.get("profiles")
-    profiles: dict[str, Any] = declared if isinstance(declared, dict) else {}
-    if not isinstance(profiles.get(profile), dict):
-        known = ", ".join(f"`{name}`" for name, each in profiles.items() if isinstance(each, dict))
-        known = known or "none; write `[profiles.local]`"
-        msg = f"`{file}` has no profile `{profile}`; it declares {known}"
-        raise SettingsError(msg)
-    values = dict(_DEFAULTS)
-    for key, value in profiles[profile].items():
-        where = f"`{file}`: profiles.{profile}.{key}"
-        if key not in _DEFAULTS:
-            allowed = ", ".join(f"`{name}`" for name in _DEFAULTS)
-            msg = f"{where} is not a setting; allowed are {allowed}"
-            raise SettingsError(msg)
-        wanted = type(_DEFAULTS[key])
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            msg = f"{where} is {value!r}, but must be of type {wanted.__name__}"
-            raise SettingsError(msg)
-        if wanted is int and value <= 0:
-            msg = f"{where} is {value}, but must be positive"
-            raise SettingsError(msg)
-        values[key] = value
-    if values["engine"] not in ENGINES:
+def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
+    """Turn the addresses among the values of a profile into what `Settings` hold."""
+    known = set(Settings.__dataclass_fields__)
+    found = {name: value for name, value in sayings.values.items() if name in known}
+    engine = sayings.of("engine", by="HEADRACE_ENGINE")
+    if engine.value not in ENGINES:
         allowed = ", ".join(f"`{name}`" for name in ENGINES)
-        msg = f"`{file}`: profiles.{profile}.engine is `{values['engine']}`; allowed are {allowed}"
+        msg = f"{engine.named} is `{engine.value}`; allowed are {allowed}"
         raise SettingsError(msg)
-    values["tables_also_in"] = _locations(file, profile, values["tables_also_in"])
-    return values
-
-
-def _locations(file: Path, profile: str, declared: list[object]) -> tuple[str, ...]:
-    """Convert folders to the form of table locations: URLs without a trailing slash."""
-    found: list[str] = []
-    for each in declared:
-        if not isinstance(each, str) or not (each.startswith("/") or "://" in each):
-            msg = (
-                f"`{file}`: profiles.{profile}.tables_also_in has {each!r}; it lists absolute "
-                'folders and URLs, as in ["/mnt/tables", "s3://bucket/tables"]'
-            )
-            raise SettingsError(msg)
-        location = f"file://{each}" if each.startswith("/") else each
-        found.append(location.rstrip("/"))
-    return tuple(found)
+    required = tuple(sayings.values["required_environment"])
+    servers.refuse_unset(sayings.env, required, profile=sayings.profile)
+    warehouse = servers.warehouse(sayings, root=root)
+    _refuse_unsafe(warehouse, "warehouse", by="`warehouse` or HEADRACE_WAREHOUSE")
+    catalog = servers.database(sayings, "catalog_uri", by="HEADRACE_CATALOG_URI")
+    registry = servers.database(sayings, "registry_uri", by="HEADRACE_REGISTRY_URI")
+    if registry is None and catalog is not None:
+        registry = servers.in_schema(catalog, servers.REGISTRY_SCHEMA)
+    trino = servers.trino_access(sayings, root=root)
+    if engine.value == "trino" and trino is None:
+        msg = f"{engine.named} is `trino`, and nothing says where it is; set HEADRACE_TRINO_URI"
+        raise SettingsError(msg)
+    return {
+        **found,
+        "catalog_server": catalog,
+        "registry_server": registry,
+        "declared_warehouse": warehouse,
+        "s3": servers.s3_access(sayings, needed=warehouse.startswith("s3://")),
+        "engine": engine.value,
+        "trino": trino,
+    }

@@ -40,6 +40,7 @@ from typing_extensions import override
 from headrace import clock
 from headrace.errors import CorruptFileError, StorageError
 from headrace.iceberg import remedy
+from headrace.iceberg.catalog_database import creating, open_database
 from headrace.iceberg.retention import pinned_from
 from headrace.iceberg.standard_properties import metadata_folder
 from headrace.registry import name_errors, prepare_sqlite
@@ -72,6 +73,9 @@ class MemoCatalog(SqlCatalog):
     def __init__(self, name: str, **properties: str) -> None:
         self._remembered: OrderedDict[str, TableMetadata] = OrderedDict()
         try:
+            if properties["uri"].startswith("postgresql"):
+                self._open_on_server(name, properties)
+                return
             super().__init__(name, **properties)
         except BaseException:
             self.close()  # it connects first, and its pool keeps the connection open
@@ -80,6 +84,13 @@ class MemoCatalog(SqlCatalog):
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
             self.engine.dispose()  # connections made so far were not prepared
+
+    def _open_on_server(self, name: str, properties: dict[str, str]) -> None:
+        # past `SqlCatalog.__init__`, which connects with the defaults of SQLAlchemy
+        super(SqlCatalog, self).__init__(name, **properties)
+        self.engine = open_database(properties["uri"])
+        with creating(self.engine):
+            self._init_catalog()
 
     @override
     def load_table(self, identifier: str | Identifier) -> Table:

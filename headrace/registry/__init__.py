@@ -4,7 +4,14 @@ Here: records that outlive snapshots, and the migrations of their schema. Not he
 which only its metadata says.
 """
 
-from headrace.registry.databases import error_of, in_memory, name_errors, prepare_sqlite
+from headrace.registry.databases import (
+    error_of,
+    in_memory,
+    make_schema,
+    name_errors,
+    open_postgres,
+    prepare_sqlite,
+)
 from headrace.registry.migrations import address_of, is_registry
 from headrace.registry.records import (
     Build,
@@ -32,6 +39,8 @@ __all__ = [
     "error_of",
     "in_memory",
     "is_registry",
+    "make_schema",
     "name_errors",
+    "open_postgres",
     "prepare_sqlite",
 ]

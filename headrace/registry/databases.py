@@ -9,7 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 import sqlalchemy.event
+import sqlalchemy.exc
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.pool import PoolProxiedConnection
+from typing_extensions import override
 
 from headrace.errors import (
     DatabaseDamagedError,
@@ -31,6 +34,9 @@ _NOT_WRITTEN = frozenset(
 )
 _ROOM_BYTES = 1024 * 1024  # what a transaction needs at most, by far
 _POSTGRES_FULL = "53100"
+_POSTGRES_IDLE = "25P03"  # the server ended a transaction that had been idle
+_KEPT_CONNECTIONS, _CONNECTIONS_MAX = 5, 20  # of one process to one database
+_KEEPALIVE_S = 10
 
 
 def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
@@ -50,6 +56,7 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
         error = context.sqlalchemy_exception
         if isinstance(error, OperationalError | InterfaceError) or (
             type(error) is DatabaseError  # a damaged file
+            or getattr(context.original_exception, "pgcode", "") == _POSTGRES_IDLE
         ):
             raise error_of(database, context.original_exception, path=engine.url.database or "")
 
@@ -85,18 +92,75 @@ def open_engine(uri: str, *, wait_s: float, durable: bool = True) -> sa.Engine:
     """
     url = sa.make_url(uri)
     if url.get_backend_name() == "postgresql":
-        # whole seconds, and at least two, says libpq
-        arguments: dict[str, Any] = {"connect_timeout": max(2, math.ceil(wait_s))}
-        engine = sa.create_engine(url, connect_args=arguments, pool_pre_ping=True)
-        prepare = functools.partial(_prepare_postgres, wait_s=wait_s, durable=durable)
-    else:
-        # as for files by default, said for databases in memory
-        arguments = {"timeout": wait_s, "check_same_thread": False}
-        engine = sa.create_engine(url, connect_args=arguments, poolclass=sa.QueuePool)
-        prepare = prepare_sqlite if durable else _prepare_passing
-    sqlalchemy.event.listen(engine, "connect", prepare)
+        return open_postgres(uri, database="registry", wait_s=wait_s, durable=durable)
+    # as for files by default, said for databases in memory
+    arguments: dict[str, Any] = {"timeout": wait_s, "check_same_thread": False}
+    engine = sa.create_engine(url, connect_args=arguments, poolclass=sa.QueuePool)
+    sqlalchemy.event.listen(engine, "connect", prepare_sqlite if durable else _prepare_passing)
     name_errors(engine, "registry")
     return engine
+
+
+def open_postgres(uri: str, *, database: str, wait_s: float, durable: bool = True) -> sa.Engine:
+    """Open a database on a PostgreSQL server; `database` is its name in errors.
+
+    Transactions read what is committed, whatever the server or the role has as its default: above
+    that a commit fails with an error that says nothing of who won. A connection that the server has
+    closed is noticed before it is used, and one that it never answers after `wait_s`.
+    """
+    wait_ms = math.ceil(wait_s * 1000)
+    arguments: dict[str, Any] = {
+        "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and at least two, says libpq
+        "keepalives_idle": _KEEPALIVE_S,
+        "keepalives_interval": _KEEPALIVE_S,
+        "keepalives_count": 3,
+        "tcp_user_timeout": wait_ms,
+    }
+    engine = sa.create_engine(
+        sa.make_url(uri),
+        connect_args=arguments,
+        isolation_level="READ COMMITTED",
+        poolclass=_POOLS[database],
+        pool_size=_KEPT_CONNECTIONS,
+        max_overflow=_CONNECTIONS_MAX - _KEPT_CONNECTIONS,
+        pool_timeout=wait_s,
+        pool_pre_ping=True,
+    )
+    prepare = functools.partial(_prepare_postgres, wait_s=wait_s, durable=durable)
+    sqlalchemy.event.listen(engine, "connect", prepare)
+    name_errors(engine, database)
+    return engine
+
+
+class _CatalogPool(sa.QueuePool):
+    """A pool whose lack of free connections has a name."""
+
+    database = "catalog"
+
+    @override
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except sqlalchemy.exc.TimeoutError as error:
+            detail = f"all {self.size()} connections of this process are in use"
+            raise DatabaseUnavailableError(self.database, detail) from error
+
+
+class _RegistryPool(_CatalogPool):
+    database = "registry"
+
+
+_POOLS = {"catalog": _CatalogPool, "registry": _RegistryPool}
+
+
+def make_schema(engine: sa.Engine) -> None:
+    """Make the schema that a database's address names by its search path, if it is not there."""
+    with engine.begin() as connection:
+        if connection.scalar(sa.select(sa.func.current_schema())) is None:
+            path = str(connection.scalar(sa.text("show search_path")))
+            name = path.partition(",")[0].strip().strip('"')
+            quoted = connection.dialect.identifier_preparer.quote(name)
+            connection.exec_driver_sql(f"create schema if not exists {quoted}")
 
 
 def in_memory() -> str:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from headrace import clock
 from headrace.errors import NotARegistryError, RegistryNewerError
-from headrace.registry.databases import open_engine
+from headrace.registry.databases import make_schema, open_engine
 
 _LOCK = 0x68656164_72616365  # of PostgreSQL's advisory locks; "headrace"
 _LOOK_S = 30.0
@@ -270,6 +270,7 @@ def _alone(engine: sa.Engine) -> Generator[sa.Connection]:
         if engine.dialect.name == "postgresql":
             # `create table if not exists` fails there where two do it at once
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            make_schema(engine)
         else:
             # the driver begins no transaction before a change of the schema
             connection.exec_driver_sql("begin immediate")

@@ -11,6 +11,7 @@ import typer
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
+from infra.launcher.exports import exports
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Without = Annotated[
@@ -27,6 +28,16 @@ def up(without: Without = None) -> None:
     typer.echo(
         f"all healthy after {time.monotonic() - begun:.1f} s; stop them with: make cluster-down"
     )
+    typer.echo("\nuse them with HEADRACE_PROFILE=cluster and:")
+    for line in exports(cluster):
+        typer.echo(line)
+
+
+@app.command()
+def env() -> None:
+    """Print the `export` lines for headrace: eval "$(python -m infra.launcher env)"."""
+    for line in exports(Cluster.of_checkout()):
+        typer.echo(line)
 
 
 @app.command()

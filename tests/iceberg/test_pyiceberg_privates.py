@@ -36,6 +36,7 @@ FUNCTIONS = {
         pyarrow,
         "_ConvertToIcebergWithoutIDs",
     ): "(downcast_ns_timestamp_to_us, format_version)",
+    (sql.SqlCatalog, "_init_catalog"): "(self)",
     (update, "_apply_table_update"): "(update, base_metadata, context)",
     (update, "_TableMetadataUpdateContext"): "()",
     (update, "_update_table_metadata_log"): "(base_metadata, metadata_location, last_updated_ms)",

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import IcebergTables
+from pyiceberg.io import load_file_io
 
 from headrace.config import Settings
 from headrace.errors import (
@@ -21,11 +22,13 @@ from headrace.errors import (
     StorageError,
     TablesElsewhereError,
 )
+from headrace.iceberg.catalog_database import is_catalog
 from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
 from headrace.registry import Registry, address_of, error_of, is_registry
 from headrace.registry.owner import bind
 from headrace.storage import durable
 from headrace.storage.locations import local_path
+from headrace.storage.presence import has_files
 from headrace.tables.catalogs.advisory_locks import AdvisoryLocks
 from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.locks import Locks
@@ -44,6 +47,8 @@ def refuse_absent(settings: Settings) -> None:
 
     """
     refuse_incomplete(settings)
+    if settings.catalog_server is not None and lost_servers(settings):
+        raise LakeNotFoundError(address_of(settings.catalog_uri))
     if lost(settings):
         raise LakeNotFoundError(str(settings.state_dir))
 
@@ -55,19 +60,34 @@ def refuse_incomplete(settings: Settings) -> None:
         LakeIncompleteError: If a database is missing or empty, and the warehouse is not.
 
     """
-    missing = [str(path) for path in lost(settings)]
-    if settings.registry_server is not None and not is_registry(settings.registry_uri):
-        missing.append(address_of(settings.registry_uri))
-    if missing and any(path.is_file() for path in settings.warehouse.rglob("*")):
-        raise LakeIncompleteError(missing[0], warehouse=str(settings.warehouse))
+    missing = [*(str(path) for path in lost(settings)), *lost_servers(settings)]
+    if missing and _has_files(settings):
+        raise LakeIncompleteError(missing[0], warehouse=local_path(settings.warehouse_uri))
 
 
 def lost(settings: Settings) -> list[Path]:
     """Say which database files of a lake are missing or empty."""
-    files = [settings.catalog_file]
+    files: list[Path] = []
+    if settings.catalog_server is None:
+        files.append(settings.catalog_file)
     if settings.registry_server is None:
         files.append(settings.registry_file)
     return [path for path in files if not _is_there(path)]
+
+
+def lost_servers(settings: Settings) -> list[str]:
+    """Say which databases of a lake on servers hold no catalog or registry, by their addresses."""
+    found: list[str] = []
+    if settings.catalog_server is not None and not is_catalog(settings.catalog_uri):
+        found.append(address_of(settings.catalog_uri))
+    if settings.registry_server is not None and not is_registry(settings.registry_uri):
+        found.append(address_of(settings.registry_uri))
+    return found
+
+
+def _has_files(settings: Settings) -> bool:
+    access = {} if settings.s3 is None else settings.s3.file_io()
+    return has_files(settings.warehouse_uri, load_file_io(access, settings.warehouse_uri))
 
 
 def refuse_elsewhere(catalog: MemoCatalog, settings: Settings) -> None:
@@ -83,7 +103,7 @@ def refuse_elsewhere(catalog: MemoCatalog, settings: Settings) -> None:
     if found:
         name, location = next(iter(found.items()))
         raise TablesElsewhereError(
-            warehouse=str(settings.warehouse),
+            warehouse=local_path(settings.warehouse_uri),
             tables=len(found),
             example=name,
             location=local_path(location),
@@ -93,19 +113,22 @@ def refuse_elsewhere(catalog: MemoCatalog, settings: Settings) -> None:
 def elsewhere(catalog: MemoCatalog, settings: Settings) -> dict[str, str]:
     """Find the tables that lie elsewhere: full name to the location of their metadata."""
     location = IcebergTables.metadata_location
-    wanted = (f"file://{settings.warehouse}", *settings.tables_also_in)
+    wanted = (settings.warehouse_uri, *settings.tables_also_in)
     query = sa.select(IcebergTables.table_namespace, IcebergTables.table_name, location).where(
         IcebergTables.catalog_name == CATALOG_NAME,
         *(sa.func.substr(location, 1, len(each) + 1) != f"{each}/" for each in wanted),
     )
     with catalog.engine.connect() as connection:
         rows = connection.execute(query.order_by(location)).all()
+    found = {f"{namespace}.{name}": at for namespace, name, at in rows if at is not None}
+    if not settings.warehouse_is_local:
+        return found
     # the same folder may have several names, by links or `..`
     own = settings.warehouse.resolve()
     return {
-        f"{namespace}.{name}": at
-        for namespace, name, at in rows
-        if at is not None and not Path(local_path(at)).resolve().is_relative_to(own)
+        name: at
+        for name, at in found.items()
+        if not Path(local_path(at)).resolve().is_relative_to(own)
     }
 
 
@@ -118,8 +141,10 @@ def turn_to_open(settings: Settings) -> Generator[None]:
 
     """
     try:
-        settings.warehouse.mkdir(parents=True, exist_ok=True)
-        durable.keep_folder(str(settings.warehouse))
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        if settings.warehouse_is_local:
+            settings.warehouse.mkdir(parents=True, exist_ok=True)
+            durable.keep_folder(str(settings.warehouse))
         handle = (settings.state_dir / _LOCK).open("w")
     except OSError as error:
         raise StorageError.of(str(settings.state_dir), error) from error
@@ -135,21 +160,27 @@ def open_catalog(settings: Settings) -> MemoCatalog:
         DatabaseUnavailableError: If it is locked, full, damaged or out of reach.
 
     """
-    return catalog_in(settings.catalog_file, settings)
+    if settings.catalog_server is None:
+        return catalog_in(settings.catalog_file, settings)
+    return _opened(settings.catalog_uri, settings, path="")
 
 
 def catalog_in(file: Path, settings: Settings) -> MemoCatalog:
     """Open the catalog that a file is, making it if it is not there. Raises as `open_catalog`."""
     try:
         _use_wal(file)
-        return MemoCatalog(
-            CATALOG_NAME,
-            uri=f"sqlite:///{file}?timeout={_CATALOG_WAIT_S}",
-            warehouse=f"file://{settings.warehouse}",
-        )
-    except (sqlite3.Error, sqlalchemy.exc.DatabaseError) as error:
+    except sqlite3.Error as error:
+        raise error_of(CATALOG, error, path=str(file)) from error
+    return _opened(f"sqlite:///{file}?timeout={_CATALOG_WAIT_S}", settings, path=str(file))
+
+
+def _opened(uri: str, settings: Settings, *, path: str) -> MemoCatalog:
+    access = {} if settings.s3 is None else settings.s3.file_io()
+    try:
+        return MemoCatalog(CATALOG_NAME, uri=uri, warehouse=settings.warehouse_uri, **access)
+    except sqlalchemy.exc.DatabaseError as error:
         said = getattr(error, "orig", error)
-        raise error_of(CATALOG, said, path=str(file)) from error
+        raise error_of(CATALOG, said, path=path) from error
 
 
 def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
@@ -198,7 +229,7 @@ def open_registry(settings: Settings) -> Registry:
     registry = Registry(settings.registry_uri)
     if settings.registry_server is not None:
         try:
-            bind(registry, f"file://{settings.warehouse}")
+            bind(registry, settings.warehouse_uri)
         except BaseException:
             registry.close()
             raise

@@ -1,0 +1,247 @@
+"""The servers of a profile: their addresses, and their secrets from the environment or from files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from headrace.errors import Remedy, SettingsError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+REGISTRY_SCHEMA = "headrace"
+_DATABASES = frozenset({"postgresql", "postgresql+psycopg2"})
+_HTTP = frozenset({"http", "https"})
+_TRINO_USER = "headrace"
+_SECRETS_STAND = (
+    "{named} holds a password, and this file is shared; name it without one there and give the "
+    "whole URL by {by} or {by}_FILE, or the password by PGPASSWORD or PGPASSFILE"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Access:
+    """How to reach an S3 store; `endpoint` is empty for AWS, whose own means find missing keys."""
+
+    endpoint: str
+    region: str
+    access_key: "SecretStr | None" = None
+    secret_key: "SecretStr | None" = None
+
+    def file_io(self) -> dict[str, str]:
+        """Return the properties that PyIceberg's FileIO takes, secrets in clear text."""
+        found = {"s3.region": self.region}
+        if self.endpoint:
+            # one that is no host of AWS has no name for each bucket
+            found |= {"s3.endpoint": self.endpoint, "s3.force-virtual-addressing": "false"}
+            found["s3.path-style-access"] = "true"
+        if self.access_key is not None and self.secret_key is not None:
+            found["s3.access-key-id"] = self.access_key.get_secret_value()
+            found["s3.secret-access-key"] = self.secret_key.get_secret_value()
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrinoAccess:
+    """How to reach Trino; a password needs an https address. `ca_file` is empty for the system's."""
+
+    uri: str
+    user: str
+    catalog: str
+    password: "SecretStr | None" = None
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """The value of a setting, and what to call the place it came from; `shared` is the file."""
+
+    value: str
+    named: str
+    shared: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sayings:
+    """The settings of a profile: what the environment says comes before what the file says."""
+
+    file: Path
+    profile: str
+    values: Mapping[str, Any]
+    env: Mapping[str, str]
+
+    def of(self, key: str, *, by: str) -> Said:
+        """Return what the variable `by` says, else what the profile says under `key`."""
+        found = given(self.env, by)
+        if found:
+            named = by if self.env.get(by) else f"{by}_FILE"
+            return Said(value=found, named=named, shared=False)
+        named = f"`{self.file}`: profiles.{self.profile}.{key}"
+        return Said(value=self.values[key], named=named, shared=True)
+
+
+def given(env: Mapping[str, str], name: str) -> str:
+    """Return what the variable `name` says, or the file that `<name>_FILE` names; "" if neither.
+
+    Raises:
+        SettingsError: If both are set, or the file cannot be read.
+
+    """
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return env.get(name) or ""
+    if env.get(name):
+        msg = f"{name} and {name}_FILE are both set; set one of them"
+        raise SettingsError(msg)
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        msg = f"`{path}`, which {name}_FILE names, cannot be read: {why}"
+        raise SettingsError(msg) from None
+
+
+def refuse_unset(env: Mapping[str, str], names: tuple[str, ...], *, profile: str) -> None:
+    """Refuse a profile whose addresses come from the environment where they are not there.
+
+    Raises:
+        SettingsError: Naming the variables that are not set.
+
+    """
+    missing = [name for name in names if not given(env, name)]
+    if missing:
+        said = ", ".join(f"{name} or {name}_FILE" for name in missing)
+        msg = f"the profile `{profile}` needs {said} in the environment"
+        advice = "start servers with `make cluster-up`, and run the `export` lines it prints"
+        raise SettingsError(msg, remedy=Remedy(advice=advice))
+
+
+def database(sayings: Sayings, key: str, *, by: str) -> "SecretStr | None":
+    """Read where a database is, if it is on a server; no message repeats what may be a secret.
+
+    Raises:
+        SettingsError: If it is not the URL of a PostgreSQL database, or the file has a password.
+
+    """
+    said = sayings.of(key, by=by)
+    if not said.value:
+        return None
+    parts = _parts(said.value)
+    if parts.scheme not in _DATABASES or not parts.path.strip("/"):
+        msg = (
+            f"{said.named} is not the URL of a PostgreSQL database; write "
+            '"postgresql://user@host:5432/database"'
+        )
+        raise SettingsError(msg)
+    if said.shared and (parts.password is not None or "password=" in parts.query):
+        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by))
+    return secret(said.value)
+
+
+def in_schema(uri: "SecretStr", schema: str) -> "SecretStr":
+    """Return the address of one schema of a PostgreSQL database."""
+    parts = urlsplit(uri.get_secret_value())
+    query = dict(parse_qsl(parts.query))
+    query["options"] = f"{query.get('options', '')} -csearch_path={schema}".strip()
+    return secret(urlunsplit(parts._replace(query=urlencode(query))))
+
+
+def warehouse(sayings: Sayings, *, root: Path) -> str:
+    """Read where table files lie: a URL without a trailing slash, or "" for the state folder.
+
+    Raises:
+        SettingsError: If it is neither a folder nor a location on S3.
+
+    """
+    said = sayings.of("warehouse", by="HEADRACE_WAREHOUSE")
+    if not said.value:
+        return ""
+    location = said.value.rstrip("/")
+    if said.value.startswith("s3://"):
+        if urlsplit(location).netloc:
+            return location
+    elif "://" not in location or location.startswith("file:///"):
+        return f"file://{root / location.removeprefix('file://')}"
+    msg = (
+        f"{said.named} is `{location}`, which is neither a folder nor a location on S3; write "
+        '"/folder" or "s3://bucket/prefix"'
+    )
+    raise SettingsError(msg)
+
+
+def s3_access(sayings: Sayings, *, needed: bool) -> S3Access | None:
+    """Read how to reach S3; None if nothing says so and it is not `needed`.
+
+    Raises:
+        SettingsError: If the endpoint is no address, or only one of the two keys is set.
+
+    """
+    endpoint = _address(sayings.of("s3_endpoint", by="HEADRACE_S3_ENDPOINT"))
+    access = given(sayings.env, "HEADRACE_S3_ACCESS_KEY")
+    hidden = given(sayings.env, "HEADRACE_S3_SECRET_KEY")
+    if bool(access) != bool(hidden):
+        msg = "set both HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY, or neither"
+        raise SettingsError(msg)
+    if not (endpoint or access or needed):
+        return None
+    return S3Access(
+        endpoint=endpoint,
+        region=sayings.values["s3_region"],
+        access_key=secret(access) if access else None,
+        secret_key=secret(hidden) if hidden else None,
+    )
+
+
+def trino_access(sayings: Sayings, *, root: Path) -> TrinoAccess | None:
+    """Read how to reach Trino; None if nothing names it.
+
+    Raises:
+        SettingsError: If the address is none, or a password would be sent without TLS.
+
+    """
+    said = sayings.of("trino_uri", by="HEADRACE_TRINO_URI")
+    uri = _address(said)
+    if not uri:
+        return None
+    password = given(sayings.env, "HEADRACE_TRINO_PASSWORD")
+    if password and not uri.startswith("https:"):
+        msg = f"{said.named} is `{uri}`, and a password is only sent to an https address"
+        raise SettingsError(msg)
+    ca_file: str = sayings.values["trino_ca_file"]
+    return TrinoAccess(
+        uri=uri,
+        user=given(sayings.env, "HEADRACE_TRINO_USER") or _TRINO_USER,
+        catalog=sayings.values["trino_catalog"],
+        password=secret(password) if password else None,
+        ca_file=str(root / ca_file) if ca_file else "",
+    )
+
+
+def secret(value: str) -> "SecretStr":
+    """Hide a value from logs, pages and `repr`."""
+    from pydantic import SecretStr  # most commands need it not, and importing it takes a while
+
+    return SecretStr(value)
+
+
+def _address(said: Said) -> str:
+    """Check the address of an HTTP server, which holds neither a path nor a user."""
+    address = said.value.rstrip("/")
+    if not address:
+        return ""
+    parts = _parts(address)
+    if parts.scheme not in _HTTP or not parts.hostname or parts.path or "@" in parts.netloc:
+        msg = f'{said.named} is not the address of a server; write "http://host:port"'
+        raise SettingsError(msg)
+    return address
+
+
+def _parts(uri: str) -> SplitResult:
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port  # read only here: it raises where it is no number
+    except ValueError:
+        return urlsplit("")
+    return parts

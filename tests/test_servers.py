@@ -1,0 +1,131 @@
+"""The servers of a profile: addresses and secrets from the file, the environment or other files."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from headrace.config import Settings
+from headrace.errors import SettingsError
+from tests.conftest import ROOT
+
+SHARED = {
+    "HEADRACE_PROFILE": "cluster",
+    "HEADRACE_CATALOG_URI": "postgresql://me:hidden@there:5432/lake",
+    "HEADRACE_WAREHOUSE": "s3://bucket/prefix/",
+    "HEADRACE_S3_ENDPOINT": "http://127.0.0.1:9000",
+    "HEADRACE_S3_ACCESS_KEY": "key",
+    "HEADRACE_S3_SECRET_KEY": "hidden",
+    "HEADRACE_TRINO_URI": "https://127.0.0.1:8443",
+    "HEADRACE_TRINO_USER": "page",
+    "HEADRACE_TRINO_PASSWORD": "hidden",
+}
+
+
+def load(env: dict[str, str], text: str = "[profiles.local]\n", *, folder: Path) -> Settings:
+    (folder / "lake").mkdir(exist_ok=True)
+    file = folder / "lake" / "lake.toml"
+    file.write_text(text)
+    return Settings.load(env=env, path=file)
+
+
+def test_one_variable_moves_catalog_registry_warehouse_and_engine_of_this_lake() -> None:
+    found = Settings.load(env=SHARED, path=ROOT / "lake" / "lake.toml")
+    assert found.catalog_uri == SHARED["HEADRACE_CATALOG_URI"]
+    registry = sa.make_url(found.registry_uri)
+    assert registry.password == "hidden"
+    assert registry.query == {"options": "-csearch_path=headrace"}
+    assert found.warehouse_uri == "s3://bucket/prefix"
+    assert found.datasets_uri == "s3://bucket/prefix/.datasets"
+    assert found.engine == "trino"
+    assert found.trino is not None
+    assert (found.trino.uri, found.trino.user, found.trino.catalog) == (
+        "https://127.0.0.1:8443",
+        "page",
+        "lake",
+    )
+    assert found.s3 is not None
+    assert found.s3.file_io()["s3.secret-access-key"] == "hidden"
+    assert "hidden" not in repr(found)
+    with pytest.raises(ValueError, match="is not a folder of this host"):
+        _ = found.warehouse
+
+
+def test_a_profile_on_servers_is_refused_where_the_environment_does_not_name_them() -> None:
+    env = {"HEADRACE_PROFILE": "cluster", "HEADRACE_WAREHOUSE": "/warehouse"}
+    with pytest.raises(SettingsError, match="needs HEADRACE_CATALOG_URI or .*make cluster-up"):
+        Settings.load(env=env, path=ROOT / "lake" / "lake.toml")
+
+
+def test_a_secret_may_lie_in_a_file_that_a_variable_names(tmp_path: Path) -> None:
+    held = tmp_path / "catalog"
+    held.write_text("postgresql://me:hidden@there/lake\n")
+    found = load({"HEADRACE_CATALOG_URI_FILE": str(held)}, folder=tmp_path)
+    assert found.catalog_uri == "postgresql://me:hidden@there/lake"
+    both = {"HEADRACE_CATALOG_URI_FILE": str(held), "HEADRACE_CATALOG_URI": "x"}
+    with pytest.raises(SettingsError, match="are both set"):
+        load(both, folder=tmp_path)
+    held.unlink()
+    with pytest.raises(SettingsError, match="HEADRACE_CATALOG_URI_FILE names, cannot be read"):
+        load({"HEADRACE_CATALOG_URI_FILE": str(held)}, folder=tmp_path)
+
+
+def test_a_warehouse_is_a_folder_or_a_prefix(tmp_path: Path) -> None:
+    here = load({}, folder=tmp_path)
+    assert here.warehouse_uri == f"file://{tmp_path}/.headrace/warehouse"
+    assert here.datasets_dir == tmp_path / ".headrace" / "datasets"
+    shared = load({}, '[profiles.local]\nwarehouse = "tables/"\n', folder=tmp_path)
+    assert shared.warehouse == tmp_path / "tables"
+    assert shared.datasets_dir == tmp_path / "tables" / ".datasets"
+    given = load({"HEADRACE_WAREHOUSE": "file:///mnt/tables"}, folder=tmp_path)
+    assert given.warehouse_uri == "file:///mnt/tables"
+
+
+def test_a_registry_named_by_itself_is_not_looked_for_beside_the_catalog(tmp_path: Path) -> None:
+    env = {"HEADRACE_CATALOG_URI": "postgresql://a/b", "HEADRACE_REGISTRY_URI": "postgresql://c/d"}
+    assert load(env, folder=tmp_path).registry_uri == "postgresql://c/d"
+
+
+def test_a_search_path_of_the_catalog_does_not_hide_the_schema_of_the_registry(
+    tmp_path: Path,
+) -> None:
+    env = {"HEADRACE_CATALOG_URI": "postgresql://a/b?options=-csearch_path%3Done&sslmode=require"}
+    query = sa.make_url(load(env, folder=tmp_path).registry_uri).query
+    # the last of two wins
+    assert query["options"] == "-csearch_path=one -csearch_path=headrace"
+    assert query["sslmode"] == "require"
+
+
+@pytest.mark.parametrize(
+    ("env", "complaint"),
+    [
+        ({"HEADRACE_ENGINE": "trino"}, "HEADRACE_ENGINE is `trino`, and nothing says where"),
+        ({"HEADRACE_ENGINE": "spark"}, "allowed are `duckdb`, `trino`"),
+        ({"HEADRACE_WAREHOUSE": "gs://bucket"}, "neither a folder nor a location on S3"),
+        ({"HEADRACE_WAREHOUSE": "s3://"}, "neither a folder nor"),
+        ({"HEADRACE_WAREHOUSE": "/ware#house"}, "HEADRACE_WAREHOUSE to a folder without it"),
+        ({"HEADRACE_S3_ACCESS_KEY": "hidden"}, "or neither"),
+        ({"HEADRACE_S3_ENDPOINT": "127.0.0.1:9000"}, "HEADRACE_S3_ENDPOINT is not the address"),
+        ({"HEADRACE_S3_ENDPOINT": "http://me:hidden@there"}, "is not the address"),
+        ({"HEADRACE_TRINO_URI": "trino://me:hidden@there"}, "is not the address"),
+        ({"HEADRACE_CATALOG_URI": "mysql://me:hidden@there/lake"}, "HEADRACE_CATALOG_URI is not"),
+        (
+            {"HEADRACE_TRINO_URI": "http://there", "HEADRACE_TRINO_PASSWORD": "hidden"},
+            "only sent to an https address",
+        ),
+    ],
+)
+def test_what_may_not_be_is_refused_and_no_secret_repeated(
+    tmp_path: Path, env: dict[str, str], complaint: str
+) -> None:
+    with pytest.raises(SettingsError, match=complaint) as caught:
+        load(env, folder=tmp_path)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["catalog_uri", "registry_uri"])
+def test_a_shared_file_may_not_hold_a_password(tmp_path: Path, key: str) -> None:
+    text = f'[profiles.local]\n{key} = "postgresql://me:hidden@there/lake"\n'
+    with pytest.raises(SettingsError, match=f"{key} holds a password") as caught:
+        load({}, text, folder=tmp_path)
+    assert "hidden" not in str(caught.value)
