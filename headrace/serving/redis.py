@@ -2,15 +2,24 @@
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self, cast
 
 from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
 from headrace.serving.redis_client import RedisClient, Turn
-from headrace.serving.redis_rows import DIGITS, moment_of, packed_row, row_of, times_us
+from headrace.serving.redis_rows import (
+    DIGITS,
+    STATE,
+    found_of,
+    moment_of,
+    packed_row,
+    state_of,
+    times_us,
+)
 from headrace.serving.store import (
     EntityKey,
+    Found,
     Freshness,
     Guard,
     OnlineRow,
@@ -19,7 +28,7 @@ from headrace.serving.store import (
     from_epoch_us,
 )
 from headrace.serving.values import decode, encode_key
-from headrace.serving.view_state import read_state, shape_text
+from headrace.serving.view_state import shape_text
 
 BATCH_ROWS = 1_000  # of one script: the server answers nobody else for about 2 ms
 ANSWER_S = 5.0
@@ -107,7 +116,7 @@ class RedisOnlineStore:
                 msg = f"`{state.view}` is published with another shape; replace it"
                 raise ValueError(msg)
             if before is None:
-                generation = self._begin_generation(state.view, turn)
+                generation = self._server.begin_generation(state.view, turn)
             else:
                 generation = self._generation(state.view) or b""
             return self._write(state, rows, generation, turn, gone=gone)
@@ -119,7 +128,7 @@ class RedisOnlineStore:
         with self._server.turn_of(state.view) as turn:
             if guard is not None:
                 guard(self.state(state.view))
-            generation = self._begin_generation(state.view, turn)
+            generation = self._server.begin_generation(state.view, turn)
             return self._write(state, rows, generation, turn)
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
@@ -147,31 +156,30 @@ class RedisOnlineStore:
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
-        texts = [encode_key(key) for key in keys]
+        return list(self.look_up([(view, keys)])[0].rows)
+
+    def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
+        """Look up keys of several views at one moment; see `OnlineStore.look_up`."""
+        texts = [[encode_key(key) for key in keys] for _, keys in wanted]
         with self._server.naming():
             while True:
-                generation = self._generations.get(view) or self._generation(view)
-                if generation is None or not texts:
-                    return [None] * len(keys)
-                # both in one step: rows of a generation that was replaced would be gone
+                # one step: rows of a generation that was replaced in between would be gone
                 step = self._server.commands.pipeline(transaction=True)
-                step.hget(self._server.key(view), "generation")
-                step.hmget(self._server.rows_key(view, generation), texts)
-                now, found = step.execute()
-                if now == generation:
-                    return [row_of(key, packed) for key, packed in zip(keys, found, strict=True)]
-                self._generations.pop(view, None)
+                asked = [self._generations.get(view, b"") for view, _ in wanted]
+                for (view, _), keys, generation in zip(wanted, texts, asked, strict=True):
+                    step.hmget(self._server.key(view), *STATE, "generation")
+                    step.hmget(self._server.rows_key(view, generation), keys or [""])
+                answers = step.execute()
+                now = [fields[-1] or b"" for fields in answers[::2]]
+                if now == asked:
+                    parts = zip(wanted, answers[::2], answers[1::2], strict=True)
+                    return [found_of(*each, fields, rows) for each, fields, rows in parts]
+                self._generations |= dict(zip((view for view, _ in wanted), now, strict=True))
 
     def state(self, view: str) -> ViewState | None:
         """The view's shape and snapshot, or None if it was never published."""
         with self._server.naming():
-            found = self._server.commands.hmget(
-                self._server.key(view), "shape", "snapshot_id", "published_at_us"
-            )
-        if found[0] is None:
-            return None
-        shape, snapshot_id, published_at_us = (part.decode() for part in found)
-        return read_state(view, shape, int(snapshot_id), int(published_at_us))
+            return state_of(view, self._server.commands.hmget(self._server.key(view), *STATE))
 
     def freshness(self, view: str) -> Freshness | None:
         """How up to date the view is, or None if it was never published.
@@ -235,18 +243,15 @@ class RedisOnlineStore:
             into = held if key in gone else batch
             into += (key, packed)
             if len(batch) == 2 * self._batch_rows:
-                changed += int(self._write_batch(state.view, turn, generation, batch))
+                changed += self._write_batch(state.view, turn, generation, batch)
                 batch = []
                 crash_point("serving.between_batches")
         crash_point("serving.before_commit")
-        fields = {
-            "shape": shape_text(state),
-            "snapshot_id": str(state.snapshot_id),
-            "published_at_us": str(epoch_us(state.published_at)),
-        }
+        said = (shape_text(state), str(state.snapshot_id), str(epoch_us(state.published_at)))
+        fields: dict[str, str] = dict(zip(STATE, said, strict=True))
         last = [*batch, *held]
-        changed += int(
-            self._write_batch(state.view, turn, generation, last, gone=sorted(gone), fields=fields)
+        changed += self._write_batch(
+            state.view, turn, generation, last, gone=sorted(gone), fields=fields
         )
         self._generations[state.view] = generation
         self._count_newest(state.view, turn, generation)
@@ -260,11 +265,13 @@ class RedisOnlineStore:
         batch: Sequence[str],
         *,
         gone: Sequence[str] = (),
-        fields: dict[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> int:
         said = list(itertools.chain.from_iterable((fields or {}).items()))
         counted = (len(gone), *gone, len(said) // 2, *said)
-        return self._server.run(scripts.WRITE, view, turn, generation, 2 * DIGITS, *counted, *batch)
+        return int(
+            self._server.run(scripts.WRITE, view, turn, generation, 2 * DIGITS, *counted, *batch)
+        )
 
     def _count_newest(self, view: str, turn: Turn, generation: bytes) -> None:
         """Count the newest times again where a row that had one of them was replaced or deleted."""
@@ -283,11 +290,6 @@ class RedisOnlineStore:
             event = first if event is None else max(event, first)
             known = second if known is None else max(known, second)
         return event, known
-
-    def _begin_generation(self, view: str, turn: Turn) -> bytes:
-        generation = str(turn.number).encode()
-        self._server.run(scripts.BEGIN_GENERATION, view, turn, generation)
-        return generation
 
     def _generation(self, view: str) -> bytes | None:
         with self._server.naming():

@@ -125,6 +125,12 @@ class RedisClient:
                     raise PublicationOvertakenError(view) from error
                 raise
 
+    def begin_generation(self, view: str, turn: Turn) -> bytes:
+        """Make room for rows that become visible together with a state."""
+        generation = str(turn.number).encode()
+        self.run(scripts.BEGIN_GENERATION, view, turn, generation)
+        return generation
+
     def scan(self, view: str, generation: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         """Yield keys and rows, each key once: the server may return one twice while it grows."""
         seen, cursor = set[bytes](), -1

@@ -1,11 +1,21 @@
-"""A row as Redis holds it: 20 digits of its event time, 20 of its `known_at`, then its values."""
+"""What Redis holds: of a row 20 digits of its event time, 20 of its `known_at`, then its values."""
 
 import datetime as dt
+from collections.abc import Sequence
 
-from headrace.serving.store import EntityKey, OnlineRow, ViewState, epoch_us, from_epoch_us
+from headrace.serving.store import (
+    EntityKey,
+    Found,
+    OnlineRow,
+    ViewState,
+    epoch_us,
+    from_epoch_us,
+)
 from headrace.serving.values import decode, encode, encode_key
+from headrace.serving.view_state import read_state
 
 DIGITS = 20
+STATE = ("shape", "snapshot_id", "published_at_us")  # fields of a view's state
 _BIAS = 1 << 63  # makes times before 1970 positive, so that their digits sort
 
 
@@ -45,3 +55,25 @@ def row_of(key: EntityKey, packed: bytes | None) -> OnlineRow | None:
 def moment_of(digits: bytes | None) -> dt.datetime | None:
     """Read one of the two times."""
     return None if digits is None else from_epoch_us(int(digits) - _BIAS)
+
+
+def found_of(
+    view: str,
+    keys: Sequence[EntityKey],
+    fields: Sequence[bytes | None],
+    packed: Sequence[bytes | None],
+) -> Found:
+    """Read the answer of one look-up: the fields of the state, and the rows."""
+    state = state_of(view, fields[: len(STATE)])
+    if state is None:
+        return Found(state=None, rows=[None] * len(keys))
+    # no keys are asked for as one that no row has
+    return Found(state=state, rows=[row_of(key, each) for key, each in zip(keys, packed)])
+
+
+def state_of(view: str, fields: Sequence[bytes | None]) -> ViewState | None:
+    """Read a state; None if it is not there."""
+    shape, snapshot_id, published_at_us = fields
+    if shape is None or snapshot_id is None or published_at_us is None:
+        return None
+    return read_state(view, shape.decode(), int(snapshot_id), int(published_at_us))

@@ -11,8 +11,10 @@ from typing import Self, cast
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError, StorageError
 from headrace.registry import error_of
+from headrace.serving.sqlite_rows import record_of, rows_of, state_of
 from headrace.serving.store import (
     EntityKey,
+    Found,
     Freshness,
     Guard,
     OnlineRow,
@@ -20,14 +22,12 @@ from headrace.serving.store import (
     epoch_us,
     from_epoch_us,
 )
-from headrace.serving.values import decode, encode, encode_key
-from headrace.serving.view_state import read_state, shape_text
+from headrace.serving.values import decode, encode_key
+from headrace.serving.view_state import shape_text
 
 FORMAT_VERSION = 2  # version 1 stored no types, so type changes went unnoticed
 _DATABASE = "online store"  # its name in errors
 _WAIT_S = 30
-# SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
-_KEYS_PER_QUERY = 500
 _SCHEMA = """
 create table if not exists views (
     view text primary key,
@@ -168,24 +168,21 @@ class SQLiteOnlineStore:
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
-        texts = [encode_key(key) for key in keys]
-        found: dict[str, tuple[int, int, str]] = {}
         with self._transaction(write=False) as cursor:
-            for start in range(0, len(texts), _KEYS_PER_QUERY):
-                part = texts[start : start + _KEYS_PER_QUERY]
-                marks = ", ".join("?" * len(part))
-                query = (
-                    "select key, event_time_us, known_at_us, vals from latest "
-                    f"where view = ? and key in ({marks})"
-                )
-                for key, *rest in cursor.execute(query, (view, *part)):
-                    found[key] = tuple(rest)
-        return [_row(key, found.get(text)) for key, text in zip(keys, texts, strict=True)]
+            return rows_of(cursor, view, keys)
+
+    def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
+        """Look up keys of several views at one moment; see `OnlineStore.look_up`."""
+        with self._transaction(write=False) as cursor:
+            return [
+                Found(state=state_of(cursor, view), rows=rows_of(cursor, view, keys))
+                for view, keys in wanted
+            ]
 
     def state(self, view: str) -> ViewState | None:
         """The view's shape and snapshot, or None if it was never published."""
         with self._transaction(write=False) as cursor:
-            return _state(cursor, view)
+            return state_of(cursor, view)
 
     def freshness(self, view: str) -> Freshness | None:
         """How up to date the view is, or None if it was never published."""
@@ -218,7 +215,7 @@ class SQLiteOnlineStore:
 
     def _write(self, cursor: sqlite3.Cursor, state: ViewState, rows: Iterable[OnlineRow]) -> int:
         before = self._connection.total_changes
-        cursor.executemany(_UPSERT, (_record(state, row) for row in rows))
+        cursor.executemany(_UPSERT, (record_of(state, row) for row in rows))
         changed = self._connection.total_changes - before
         crash_point("serving.before_commit")
         shape = (state.view, shape_text(state), state.snapshot_id, epoch_us(state.published_at))
@@ -256,7 +253,7 @@ class SQLiteOnlineStore:
 
 
 def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewState | None:
-    before = _state(cursor, view)
+    before = state_of(cursor, view)
     if guard is not None:
         guard(before)
     return before
@@ -265,34 +262,3 @@ def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewStat
 def _has(cursor: sqlite3.Cursor, view: str, key: str) -> bool:
     query = "select 1 from latest where view = ? and key = ?"
     return cursor.execute(query, (view, key)).fetchone() is not None
-
-
-def _record(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str]:
-    if len(row.key) != len(state.entity) or len(row.values) != len(state.columns):
-        msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"
-        raise ValueError(msg)
-    return (
-        state.view,
-        encode_key(row.key),
-        epoch_us(row.event_time),
-        epoch_us(row.known_at),
-        encode(row.values),
-    )
-
-
-def _row(key: EntityKey, found: tuple[int, int, str] | None) -> OnlineRow | None:
-    if found is None:
-        return None
-    event_time_us, known_at_us, values = found
-    return OnlineRow(
-        key=tuple(key),
-        event_time=from_epoch_us(event_time_us),
-        known_at=from_epoch_us(known_at_us),
-        values=decode(values),
-    )
-
-
-def _state(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
-    query = "select shape, snapshot_id, published_at_us from views where view = ?"
-    found = cursor.execute(query, (view,)).fetchone()
-    return None if found is None else read_state(view, *found)

@@ -56,6 +56,17 @@ class OnlineRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Found:
+    """The answer of one look-up: rows in the order of the keys, and the state that they belong to.
+
+    `state` is None, and so is every row, if the view was never published.
+    """
+
+    state: ViewState | None
+    rows: Sequence[OnlineRow | None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Freshness:
     """How up to date one view of the store is."""
 
@@ -136,6 +147,13 @@ class OnlineStore(Protocol):
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
+        ...
+
+    def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
+        """Look up keys of several views, all at one moment, each with its view's state.
+
+        One exchange with the store, however many views and keys.
+        """
         ...
 
     def state(self, view: str) -> ViewState | None:

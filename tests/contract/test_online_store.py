@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.serving.store import OnlineRow, OnlineStore, ViewState, column_values
+from headrace.serving.store import Found, OnlineRow, OnlineStore, ViewState, column_values
 from infra.launcher.redis import url
 from tests.amounts import examples
 from tests.redis_server import redis_server
@@ -369,3 +369,39 @@ def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
     reader.close()
     writer.close()
     assert not failures
+
+
+def test_several_views_are_looked_up_at_one_moment_with_their_states(reopen: Factory) -> None:
+    """A writer moves two views one after the other: the second is never ahead of the first."""
+    reader, writer = reopen(), reopen()
+    other = replace(STATE, view="features.other")
+    assert reader.look_up([(STATE.view, [("all", 1)]), (other.view, [])]) == [
+        Found(state=None, rows=[None]),
+        Found(state=None, rows=[]),
+    ]
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            for state in (STATE, other):
+                moved = replace(state, snapshot_id=number)
+                kind = writer.put if number % 2 else writer.replace
+                kind(moved, [row(1, at=number)])
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        wanted = [(other.view, [("all", 1), ("all", 2)]), (STATE.view, [("all", 1)])]
+        second, first = reader.look_up(wanted)
+        assert second.rows[1:] == [None] or second.state is None
+        snapshots = [
+            -1 if each.state is None else each.state.snapshot_id for each in (first, second)
+        ]
+        assert 0 <= snapshots[0] - snapshots[1] <= 1
+        for found, number in zip((first, second), snapshots, strict=True):
+            if found.state is not None:
+                assert found.rows[0] == row(1, at=number)
+    thread.join()
+    reader.close()
+    writer.close()
