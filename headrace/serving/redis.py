@@ -48,7 +48,7 @@ class RedisOnlineStore:
         url: As redis-py takes it: `redis://host:6379/0`, with a password if it needs one.
         prefix: Of every key; lakes that share a database have different ones.
         batch_rows: How many rows of a `put` become visible together.
-        answer_s: How long to wait for an answer.
+        answer_s: How long to wait for an answer, in seconds.
         retries: How often to ask again where the connection is lost or the answer late.
 
     Raises:
@@ -249,10 +249,8 @@ class RedisOnlineStore:
         crash_point("serving.before_commit")
         said = (shape_text(state), str(state.snapshot_id), str(epoch_us(state.published_at)))
         fields: dict[str, str] = dict(zip(STATE, said, strict=True))
-        last = [*batch, *held]
-        changed += self._write_batch(
-            state.view, turn, generation, last, gone=sorted(gone), fields=fields
-        )
+        last, keys = [*batch, *held], sorted(gone)
+        changed += self._write_batch(state.view, turn, generation, last, gone=keys, fields=fields)
         self._generations[state.view] = generation
         self._count_newest(state.view, turn, generation)
         return changed
