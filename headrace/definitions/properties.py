@@ -12,6 +12,19 @@ FIELD_USE_PROPERTY = "headrace.field_use"  # JSON: how often each field had a va
 SOURCE_FILES_PREFIX = "headrace.source_files."  # and the stream; JSON: open source files
 FORMER_SOURCE_BYTES = "headrace.source_bytes"  # only in tables written before sources were sealed
 WATERMARK = "headrace.watermark"  # no older event is expected; also in summaries
+EVENT_TIMES = (
+    "headrace.event_times"  # JSON: newest event and last record of each partition of a log
+)
+REFUSED_WINDOW = "headrace.refused_window"  # JSON: how many of the newest records were refused
+LATE_ROWS_TOTAL = "headrace.late_rows_total"  # older than the watermark when they were taken
+ABSENT_PREFIX = "headrace.absent."  # and the stream; JSON: offsets without row and dead letter
+GAPS_PREFIX = "headrace.gaps."  # and the stream; JSON: ranges of offsets whose loss was accepted
+EVOLVED_PREFIX = (
+    "headrace.evolved."  # and the stream; JSON: fields its records added to the contract
+)
+REPLAY_PREFIX = (
+    "headrace.replay."  # and the stream; JSON: replays done, and the one not yet complete
+)
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries
 )
@@ -33,6 +46,8 @@ PARTITIONS = "headrace.partitions"  # a JSON list of touched partitions
 PICKED = "headrace.picked"  # a JSON list of cherry-picked snapshots
 MOVES = "headrace.properties"  # JSON: the properties that changed, before and after
 LEAKS = "headrace.leaks"  # how many samples use the future
+LATE_ROWS = "headrace.late_rows"  # how many rows of a commit were older than the watermark
+DIRTY_DAYS = "headrace.dirty_days"  # a JSON list: days of event time that late rows changed
 
 # key in the schema of a Parquet file
 FILE_PLAN = "headrace.file_plan"  # version of the format of a dataset's list of files

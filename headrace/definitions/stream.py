@@ -144,7 +144,9 @@ class Stream(Declaration):
 
     By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, or
     causes its file to be refused. A run fails if a share of at least `refused_share_limit` of its
-    records ends in the dead letters; 1.0 means all of them.
+    records ends in the dead letters, or of the newest 10,000 records while it follows its source;
+    1.0 means all of them. A partition of a log holds the watermark back for `idle_after` beyond its
+    last record.
     """
 
     noun: ClassVar[str] = "a stream"
@@ -171,6 +173,7 @@ class Stream(Declaration):
     ] = Field(default=KnownAt(), validate_default=True)
     allowed_lateness: Duration = timedelta(0)
     allowed_clock_skew: Duration = timedelta(hours=24)
+    idle_after: Duration = timedelta(minutes=5)
     partition_by: Annotated[tuple[str, ...], TUPLE, AfterValidator(refuse_repeats)] = (
         "day(event_time)",
     )

@@ -66,6 +66,21 @@ class SourceOrderError(SourceError):
         )
 
 
+class UnexplainedGapError(SourceError):
+    """A source left out offsets and did not say why, or says that some are empty which are not."""
+
+    retryable = True
+
+    def __init__(self, source: str, *, partition: int, first: int, end: int) -> None:
+        self.source, self.partition, self.first, self.end = source, partition, first, end
+        super().__init__(
+            f"`{source}`, partition {partition}: the source does not account for the offsets {first} "
+            f"to {end - 1}",
+            state="nothing of this batch was committed",
+            remedy=Remedy.run("ingest", "run", advice="a new run reads them again"),
+        )
+
+
 class SourceStalledError(SourceError):
     """A source returned nothing for a long time, though its end was not reached."""
 

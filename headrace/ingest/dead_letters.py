@@ -1,24 +1,22 @@
-"""The dead-letter table: records that could not become rows, with the reason and the line."""
+"""The dead-letter table: records that could not become rows, whole, with the reason and where they came from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import TableName
 from headrace.ingest.coordinates import coordinates_of
 from headrace.ingest.decoding.decoded import Violation
+from headrace.ingest.letter_values import COLUMNS, values_of
 from headrace.ingest.sources.base import Records, SourcePartition
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
 TABLE = TableName("dead_letters", "records")
-RAW_BYTES_MAX = 1024 * 1024
 SCHEMA = pa.schema(
     [
         pa.field("stream", pa.string(), nullable=False),
@@ -30,12 +28,13 @@ SCHEMA = pa.schema(
         pa.field("raw", pa.binary(), nullable=False),
         pa.field("recorded_at", TIMESTAMP, nullable=False),
         pa.field("source_line", pa.int64()),
+        *COLUMNS,
     ]
 )
 
 
 def open_table(lake: OpenLake) -> LakeTable:
-    """Return the dead-letter table, which is created on first use and partitioned by stream."""
+    """Return the dead-letter table, partitioned by stream; it is created or gains new columns."""
     return declare_table(lake, TABLE, SCHEMA, partition_by=("stream",))
 
 
@@ -51,6 +50,7 @@ def rows_of(
 
     """
     order = sorted(violations)
+    kept = values_of(records, order)
     found = [violations[at] for at in order]
     count = len(order)
     columns = {
@@ -60,9 +60,9 @@ def rows_of(
         "error_code": [violation.code for violation in found],
         "field": pa.array([violation.field for violation in found], pa.string()),
         "reason": [violation.reason for violation in found],
-        "raw": _raw(records, order),
         "recorded_at": pa.array([datetime.now(UTC)] * count, TIMESTAMP),
         "source_line": pa.array(_source_lines(records, order), pa.int64()),
+        **kept,
     }
     return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
 
@@ -84,28 +84,3 @@ def committed_offsets(
 def _source_lines(records: Records, order: Sequence[int]) -> list[int] | list[None]:
     numbers = records.line_numbers
     return [None] * len(order) if numbers is None else numbers.of(order)
-
-
-def _raw(records: Records, order: Sequence[int]) -> list[bytes]:
-    """Return the bytes of records; columnar records have none and are written as JSON."""
-    if records.rows is None:
-        return [records.lines[at][:RAW_BYTES_MAX] for at in order]
-    rows = records.rows.take(pa.array(order, pa.int64()))
-    columns = [_printable(column) for column in rows.columns]
-    shown = pa.RecordBatch.from_arrays(columns, names=rows.schema.names).to_pylist()
-    return [json.dumps(row, default=_as_text).encode()[:RAW_BYTES_MAX] for row in shown]
-
-
-def _printable(column: pa.Array) -> pa.Array:
-    """Convert text to bytes: text that is not UTF-8 cannot be converted to Python."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.string())  # Python's times end at microseconds
-    if column.type in (pa.string(), pa.large_string(), pa.string_view()):
-        return pc.binary_slice(column.cast(pa.large_binary()), 0, RAW_BYTES_MAX)
-    return column
-
-
-def _as_text(value: object) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

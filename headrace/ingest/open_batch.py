@@ -1,44 +1,45 @@
 """The rows and dead letters of the next commit: on disk, but not yet visible."""
 
-from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+import json
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Self
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from headrace import clock
 from headrace.crash_points import crash_point
-from headrace.definitions.properties import STREAM_PROPERTY
-from headrace.definitions.stream import EVENT_TIME, Stream
-from headrace.definitions.types import TIMESTAMP
-from headrace.errors import SourceOrderError, UnknownFieldsError
+from headrace.definitions.properties import (
+    CONTRACT_VERSION,
+    DIRTY_DAYS,
+    LATE_ROWS,
+    LATE_ROWS_TOTAL,
+    STREAM_PROPERTY,
+)
+from headrace.errors import UnknownFieldsError
 from headrace.ingest import dead_letters
-from headrace.ingest.contract import check, latest
+from headrace.ingest.absent import Offsets
+from headrace.ingest.contract import check
 from headrace.ingest.coordinates import with_coordinates, without_known_dead
 from headrace.ingest.decoding.decode import decode
-from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.field_use import FieldUse, named, refused
+from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.status import Taken
 from headrace.ingest.stream_tables import StreamTables
 from headrace.tables.commits.adopt import fresh
-from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.commits.operations import Commit, Provenance, append
 from headrace.tables.writer import TableWriter
 
+_DIRTY_DAYS_MAX = 400  # in one summary; a flood of late rows may touch any number
 
-@dataclass(kw_only=True)
-class _Part:
-    """What the batch holds of one partition."""
 
-    end: Position
-    known_dead: Collection[int]
-    rows: int = 0
-    late_rows: int = 0
-    newest_us: int | None = None
-    reasons: Counter[str] = field(default_factory=Counter[str])
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What became visible: the commit of the rows, that of the dead letters, and what each partition gave."""
+
+    rows: Commit
+    dead: Commit | None
+    taken: Mapping[SourcePartition, Taken]
 
 
 class OpenBatch:
@@ -51,7 +52,7 @@ class OpenBatch:
         self._tables = tables
         self._rows = TableWriter(tables.table)
         self._dead: TableWriter | None = None
-        self._parts: dict[SourcePartition, _Part] = {}
+        self._parts: dict[SourcePartition, Part] = {}
         self._use = FieldUse.none()
         self._handed_over = False
 
@@ -71,11 +72,22 @@ class OpenBatch:
         """The number of rows added, without dead letters."""
         return sum(part.rows for part in self._parts.values())
 
+    @property
+    def records(self) -> int:
+        """The number of records added."""
+        return sum(part.records for part in self._parts.values())
+
+    @property
+    def bytes(self) -> int:
+        """The size of the records added, as they came."""
+        return sum(part.bytes for part in self._parts.values())
+
     def add(self, records: Records) -> None:
         """Decode records, check them against the contract, and write rows and dead letters.
 
         Raises:
             SourceOrderError: If their offsets do not follow those taken before.
+            UnexplainedGapError: If offsets are left out of which the source does not say why.
             UnknownFieldsError: If the contract refuses their fields.
             StorageError: If a file cannot be written.
 
@@ -103,42 +115,24 @@ class OpenBatch:
             rows = with_coordinates(checked, records, stream)
             for each in rows.combine_chunks().to_batches():
                 self._rows.write(each)
-            self._note_times(part, rows)
-        part.rows += len(checked.index)
-        part.reasons.update(_reason_of(each, stream) for each in checked.violations.values())
-        part.end = records.end
+            part.note_times(rows, reached_us=self._tables.watermark.reached_us)
+        part.note(records, checked, stream)
 
-    def _part_of(self, records: Records) -> _Part:
+    def _part_of(self, records: Records) -> Part:
         """Return what the batch holds of a partition, and refuse offsets that it does not continue."""
         partition = records.partition
         part = self._parts.get(partition)
         if part is None:
             start = self._tables.position(partition)
             known_dead = self._tables.known_dead(partition, since=start.offset)
-            part = self._parts[partition] = _Part(end=start, known_dead=known_dead)
-        expected = part.end.offset
-        ends = np.concatenate(([expected - 1], records.offsets, [records.end.offset]))
-        wrong = np.flatnonzero(np.diff(ends) <= 0)
-        if len(wrong):
-            raise SourceOrderError(
-                partition.source,
-                partition=partition.partition,
-                expected=int(ends[wrong[0]]) + 1,
-                found=int(ends[wrong[0] + 1]),
-            )
+            part = self._parts[partition] = Part(end=start, known_dead=known_dead)
+        part.refuse_disorder(records)
         return part
 
-    def _note_times(self, part: _Part, rows: pa.Table) -> None:
-        reached_us = self._tables.watermark.reached_us
-        if reached_us is not None:
-            before = pa.scalar(reached_us, pa.int64()).cast(TIMESTAMP)
-            part.late_rows += pc.sum(pc.less(rows.column(EVENT_TIME), before)).as_py() or 0
-        newest_us = latest(rows, EVENT_TIME)
-        if newest_us is not None:
-            part.newest_us = newest_us if part.newest_us is None else max(newest_us, part.newest_us)
-
-    def commit(self, *, active: Collection[SourcePartition]) -> dict[SourcePartition, Taken]:
+    def commit(self, *, active: Collection[SourcePartition]) -> Committed:
         """Commit the dead letters, then the rows; one commit a table for all partitions.
+
+        Without any records it moves nothing but the watermark.
 
         Args:
             active: Partitions that hold the watermark back, besides those of this batch.
@@ -152,11 +146,10 @@ class OpenBatch:
             self._dead.close()
         self._handed_over = True
         crash_point("ingest.after_decode")
-        if self._dead is not None:
-            self._commit_dead(self._dead)
+        dead = None if self._dead is None else self._commit_dead(self._dead)
         crash_point("ingest.after_dead_letters")
-        self._commit_rows({*self._parts, *active})
-        return {
+        rows = self._commit_rows({*self._parts, *active} if self._parts else active)
+        taken = {
             partition: Taken(
                 source=partition.source,
                 partition=partition.partition,
@@ -168,8 +161,9 @@ class OpenBatch:
             )
             for partition, part in self._parts.items()
         }
+        return Committed(rows=rows, dead=dead, taken=taken)
 
-    def _commit_dead(self, dead: TableWriter) -> None:
+    def _commit_dead(self, dead: TableWriter) -> Commit:
         tables = self._tables
         ends = {
             partition: Position(max(part.end.offset, tables.dead_offset(partition)))
@@ -179,38 +173,70 @@ class OpenBatch:
         with fresh(tables.dead, dead.files), fresh(tables.table, self._rows.files):
             moved = tables.dead_positions.moved(ends)
             fence = tables.dead_positions.fence(moved=moved)
-            append(tables.dead, dead.files, provenance=self._provenance({}), fence=fence)
+            commit = append(tables.dead, dead.files, provenance=self._provenance({}), fence=fence)
         tables.dead_positions = moved
+        return commit
 
-    def _commit_rows(self, active: Collection[SourcePartition]) -> None:
+    def _commit_rows(self, active: Collection[SourcePartition]) -> Commit:
         tables = self._tables
         parts = self._parts.items()
+        now_ms = clock.now_ms()
         reached = tables.watermark.advanced(
             {each: part.newest_us for each, part in parts if part.newest_us is not None},
             active=active,
+            now_ms=now_ms,
             allowed_lateness=tables.stream.allowed_lateness,
+            idle_after=tables.stream.idle_after,
         )
         field_use = tables.field_use + self._use
         ends = {partition: part.end for partition, part in parts}
+        absent = tables.absent.plus(self._holes())
+        window = tables.refused.moved(
+            records=self.records, refused=self.records - self.rows, at_ms=now_ms
+        )
+        late_rows = tables.late_rows + sum(part.late_rows for _, part in parts)
         with fresh(tables.table, self._rows.files):
             moved = tables.positions.moved(ends)
-            append(
+            kept = reached.kept(moved.open.keys() if tables.is_log else active)
+            said = moved.files() | kept.note() | kept.note_times() | field_use.note()
+            said |= absent.note() | window.note() | {LATE_ROWS_TOTAL: str(late_rows)}
+            commit = append(
                 tables.table,
                 self._rows.files,
-                provenance=self._provenance(reached.note()),
+                provenance=self._provenance(reached.note() | self._lateness()),
                 fence=tables.positions.fence(moved=moved),
-                properties=moved.files() | reached.note() | field_use.note(),
+                properties=said,
             )
-        tables.positions, tables.watermark = moved, reached
+        tables.positions, tables.watermark = moved, kept
         tables.field_use, tables.new_use = field_use, tables.new_use + self._use
+        tables.absent, tables.refused, tables.late_rows = absent, window, late_rows
         tables.ends |= ends
+        return commit
+
+    def _holes(self) -> Iterator[tuple[SourcePartition, str, Offsets]]:
+        for partition, part in self._parts.items():
+            for hole in part.holes:
+                yield partition, hole.kind.value, Offsets.between(hole.first, hole.end)
+
+    def _lateness(self) -> dict[str, str]:
+        """Return the late rows and the days that they changed, as entries of a summary."""
+        late = sum(part.late_rows for part in self._parts.values())
+        if not late:
+            return {}
+        days = sorted(set[date]().union(*(part.late_days for part in self._parts.values())))
+        shown = [day.isoformat() for day in days[-_DIRTY_DAYS_MAX:]]
+        return {LATE_ROWS: str(late), DIRTY_DAYS: json.dumps(shown)}
 
     def _provenance(self, notes: Mapping[str, str]) -> Provenance:
         stream = self._tables.stream
         return Provenance(
             code=stream.definition_hash(),
             run_id=self._tables.run_id,
-            notes={STREAM_PROPERTY: stream.name, **notes},
+            notes={
+                STREAM_PROPERTY: stream.name,
+                CONTRACT_VERSION: str(stream.version),
+                **notes,
+            },
         )
 
     def discard(self) -> None:
@@ -220,9 +246,3 @@ class OpenBatch:
         for writer in (self._rows, self._dead):
             if writer is not None:
                 writer.discard()
-
-
-def _reason_of(violation: Violation, stream: Stream) -> str:
-    """Name a kind of refusal. There are few kinds: undeclared fields are not told apart."""
-    is_declared = violation.field in stream.fields
-    return f"{violation.code} `{violation.field}`" if is_declared else violation.code

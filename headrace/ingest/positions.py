@@ -3,7 +3,8 @@
 The table property `headrace.offsets.<stream>` holds the next offset of each open partition, and the id of
 the newest seal in the registry's ledger of all others. `headrace.source_files.<stream>` holds the bytes
 and fingerprints of the open ones. Both change in the commit of the rows, and move with `main`.
-Partitions are sealed before the commit that drops them from the table. A seal that no table names has
+Partitions of a log all stay open: their number is bounded, and every commit moves most of them.
+Files are sealed before the commit that drops them from the table. A seal that no table names has
 no effect, so a crash in between, a rival and a rollback need no clean-up.
 """
 
@@ -28,15 +29,21 @@ _MOVED_AT_ONCE_MAX = 4 * OPEN_MAX
 
 @dataclass(frozen=True, kw_only=True)
 class Positions:
-    """What one table says about the sources of one stream; immutable, but reads the ledger."""
+    """What one table says about the sources of one stream; immutable, but reads the ledger.
+
+    The partitions of a log (`is_log`) all stay open.
+    """
 
     table: LakeTable
     stream: str
+    is_log: bool = False
     open: Mapping[SourcePartition, Position]
     sealed: int | None
 
     @classmethod
-    def read(cls, table: LakeTable, properties: Mapping[str, str], *, stream: str) -> Self:
+    def read(
+        cls, table: LakeTable, properties: Mapping[str, str], *, stream: str, is_log: bool = False
+    ) -> Self:
         """Read what a version of the table says."""
         offsets: dict[str, int] = json.loads(properties.get(OFFSETS_PREFIX + stream, "{}"))
         files = _files(properties, stream=stream)
@@ -45,7 +52,7 @@ class Positions:
             SourcePartition.of_key(key): _position(offset, files.get(key, []))
             for key, offset in offsets.items()
         }
-        return cls(table=table, stream=stream, open=found, sealed=sealed)
+        return cls(table=table, stream=stream, is_log=is_log, open=found, sealed=sealed)
 
     def of(self, partitions: Collection[SourcePartition]) -> dict[SourcePartition, Position]:
         """Return how far partitions are taken; those of which nothing was taken are left out.
@@ -73,6 +80,8 @@ class Positions:
             SourceLedgerError: If the ledger lost a part of what was sealed.
 
         """
+        if self.is_log:  # its fingerprints are of another kind
+            return {}
         files = {each.key: at for each, at in taken.items()}
         wanted = {at.fingerprint for at in files.values() if at.offset and at.fingerprint}
         names: dict[str, set[str]] = {each: set() for each in wanted}
@@ -108,7 +117,8 @@ class Positions:
         Changes no table.
         """
         moved = replace(self, open={**self.open, **ends})
-        if len(moved.open) <= OPEN_MAX or self.table.lake.foreign:  # its registry is not shared
+        few = len(moved.open) <= OPEN_MAX
+        if few or self.is_log or self.table.lake.foreign:  # a foreign one's registry is not shared
             return moved
         return moved.without(self.open.keys() - ends.keys())
 

@@ -57,7 +57,9 @@ def ingest(
 
     """
     source = source or open_source(stream, lake.settings)
-    tables = StreamTables.open(lake, stream, run_id=run_id or uuid.uuid4().hex)
+    tables = StreamTables.open(
+        lake, stream, run_id=run_id or uuid.uuid4().hex, is_log=source.is_log
+    )
     with closing(source.open(tables.positions.of, rows_per_commit=rows_per_commit)) as reader:
         found = reader.status()
         tables.positions = tables.positions.noting(found.unchanged)
@@ -141,17 +143,19 @@ class _Drain:
     def _commits_within_a_file(self) -> bool:
         """Whether a part of a file may be committed before all of it is read.
 
-        False if an undeclared field of a later JSON line can still refuse the file.
+        False if an undeclared field of a later JSON line can still refuse the file. A partition of a
+        log has no end, so nothing refuses the whole of it.
         """
         stream = self._tables.stream
-        return stream.unknown_fields != "refuse" or stream.format != "json"
+        refuses_later = stream.unknown_fields == "refuse" and stream.format == "json"
+        return self._tables.is_log or not refuses_later
 
     def _commit(self, batch: OpenBatch) -> Mapping[SourcePartition, Taken]:
         if not batch.partitions:
             return {}
         self._reader.confirm()
         self.commits += 1
-        return batch.commit(active=self._reader.active)
+        return batch.commit(active=self._reader.active).taken
 
     def _report(self, partitions: Iterable[SourcePartition]) -> None:
         for partition in partitions:

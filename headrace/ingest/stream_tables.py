@@ -9,13 +9,16 @@ from headrace.definitions.properties import (
     CONTRACT_VERSION,
     FEATURE_VIEW_PROPERTY,
     KEY,
+    LATE_ROWS_TOTAL,
     LATENESS_S,
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
+from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions, seal_former
+from headrace.ingest.refused_window import RefusedWindow
 from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.watermark import Watermark
 from headrace.tables.declare import declare_table
@@ -43,8 +46,8 @@ def table_properties(stream: Stream) -> dict[str, str]:
 class StreamTables:
     """What one run knows of the two tables; changes only with a commit.
 
-    `field_use` is that of all records in the table, `new_use` that of this run's; `ends` are the
-    positions of all partitions that this run committed.
+    `field_use` is that of all records in the table, `new_use` that of this run's; `late_rows` counts
+    those of all runs; `ends` are the positions of all partitions that this run committed.
     """
 
     stream: Stream
@@ -55,6 +58,9 @@ class StreamTables:
     watermark: Watermark
     run_id: str
     field_use: FieldUse
+    absent: Absent
+    refused: RefusedWindow
+    late_rows: int
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -62,8 +68,12 @@ class StreamTables:
     )
 
     @classmethod
-    def open(cls, lake: OpenLake, stream: Stream, *, run_id: str) -> "StreamTables":
+    def open(
+        cls, lake: OpenLake, stream: Stream, *, run_id: str, is_log: bool = False
+    ) -> "StreamTables":
         """Create the tables or evolve them to the contract, and read how far they are.
+
+        `is_log` says whether the stream's source is one.
 
         Raises:
             ContractError: If a table cannot be brought in line with the contract.
@@ -77,20 +87,30 @@ class StreamTables:
             properties=table_properties(stream),
         )
         dead = dead_letters.open_table(lake)
-        for each in (dead, table):
-            seal_former(each, stream=stream.name)
+        if not is_log:
+            for each in (dead, table):
+                seal_former(each, stream=stream.name)
         # the dead letters first: they may be ahead of the rows that are read next, never behind
         dead_head, head = dead.head(), table.head()
+        name, said = stream.name, head.properties
         return cls(
             stream=stream,
             table=table,
             dead=dead,
-            positions=Positions.read(table, head.properties, stream=stream.name),
-            dead_positions=Positions.read(dead, dead_head.properties, stream=stream.name),
-            watermark=Watermark.read(head.properties),
+            positions=Positions.read(table, said, stream=name, is_log=is_log),
+            dead_positions=Positions.read(dead, dead_head.properties, stream=name, is_log=is_log),
+            watermark=Watermark.read(said),
             run_id=run_id,
             field_use=FieldUse.read(head, stream),
+            absent=Absent.read(said, stream=name),
+            refused=RefusedWindow.read(said),
+            late_rows=int(said.get(LATE_ROWS_TOTAL, "0")),
         )
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the stream's source is a log, whose partitions go on."""
+        return self.positions.is_log
 
     def look_up(self, partitions: Iterable[SourcePartition]) -> None:
         """Look up how far partitions were before this run, in both tables, all at once."""

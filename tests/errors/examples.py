@@ -88,6 +88,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.TimeGapError(_TABLE, at_ms=86_400_000, before=(11, 0), after=(12, 172_800_000)),
     errors.TrashNotFoundError(_TABLE, "20260301-1", known=("20260228-7",)),
+    errors.UnexplainedGapError("clicks", partition=3, first=100, end=200),
     errors.UnfitFileError(_FILE, "`price` has no field id"),
     errors.UnknownFieldsError("clicks", path="clicks/a.jsonl", fields=("usr",), named="`usr`"),
     errors.UnknownSourceError("clicks", kind="KafkaSource"),

@@ -143,6 +143,11 @@ def test_rows_older_than_the_watermark_are_kept_and_counted(lake: Lake) -> None:
     result = ingest(lake, stream)
     assert (result.rows, result.late_rows) == (2, 1)
     assert result.watermark == AT - timedelta(hours=1)
+    head = lake.table(stream.table).head()
+    said = {name: head.summary.get(f"headrace.{name}") for name in ("late_rows", "dirty_days")}
+    assert said == {"late_rows": "1", "dirty_days": '["2019-11-24"]'}
+    assert head.properties["headrace.late_rows_total"] == "1"
+    assert head.summary["headrace.contract_version"] == "1"
 
 
 def test_known_at_is_stamped_taken_or_derived_as_the_contract_says(lake: Lake) -> None:

@@ -1,5 +1,6 @@
 """The watermark never goes back, and waits for the slowest active partition."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from hypothesis import given
@@ -21,7 +22,8 @@ def test_of_files_it_is_the_greatest_of_all_batches_in_any_order(
     for number, latest in enumerate(batches):
         before, file = mark.reached_us, SourcePartition(f"f{number}")
         newest = {} if latest is None else {file: latest}
-        mark = mark.advanced(newest, active=[file], allowed_lateness=lateness)
+        mark = mark.advanced(newest, active=[file], now_ms=number, allowed_lateness=lateness)
+        mark = mark.kept([file])
         assert before is None or (mark.reached_us is not None and mark.reached_us >= before)
     late_us = lateness // timedelta(microseconds=1)
     known = [latest - late_us for latest in batches if latest is not None]
@@ -34,6 +36,7 @@ def reached(mark: Watermark, **newest_us: int) -> Watermark:
     return mark.advanced(
         {names[name]: at for name, at in newest_us.items()},
         active=[SLOW, FAST],
+        now_ms=0,
         allowed_lateness=timedelta(microseconds=5),
     )
 
@@ -50,9 +53,61 @@ def test_it_waits_for_the_slowest_active_partition() -> None:
 def test_an_active_partition_without_events_holds_it_and_an_idle_one_does_not() -> None:
     mark = reached(Watermark(reached_us=None), fast=900)
     assert mark.reached_us is None
-    mark = mark.advanced({}, active=[FAST], allowed_lateness=timedelta(0))
+    mark = later(mark, active=[FAST])
     assert mark.reached_us == 900
-    assert mark.advanced({}, active=[], allowed_lateness=timedelta(0)).reached_us == 900
+    assert later(mark).reached_us == 900
+
+
+def later(
+    mark: Watermark,
+    *,
+    active: Collection[SourcePartition] = (),
+    now_ms: int = 0,
+    idle_after_ms: int = 0,
+    **newest_us: int,
+) -> Watermark:
+    names = {"slow": SLOW, "fast": FAST}
+    return mark.advanced(
+        {names[name]: at for name, at in newest_us.items()},
+        active=active,
+        now_ms=now_ms,
+        allowed_lateness=timedelta(0),
+        idle_after=timedelta(milliseconds=idle_after_ms),
+    )
+
+
+def test_a_partition_read_to_its_end_counts_until_it_is_idle_also_after_a_restart() -> None:
+    mark = later(Watermark(reached_us=None), now_ms=0, idle_after_ms=10, slow=100, fast=900)
+    assert mark.reached_us == 100
+    mark = Watermark.read(mark.note() | mark.note_times())
+    mark = later(mark, now_ms=9, idle_after_ms=10, fast=2_000)
+    assert mark.reached_us == 100
+    mark = Watermark.read(mark.note() | mark.note_times())
+    assert later(mark, now_ms=10, idle_after_ms=10).reached_us == 2_000
+
+
+def test_a_paused_partition_is_not_idle_however_long_it_is_paused() -> None:
+    mark = later(Watermark(reached_us=None), slow=100, fast=900, idle_after_ms=10)
+    mark = later(mark, active=[SLOW], now_ms=10**9, idle_after_ms=10, fast=2_000)
+    assert mark.reached_us == 100
+
+
+def test_an_empty_partition_read_to_its_end_is_idle_from_the_start() -> None:
+    mark = later(Watermark(reached_us=None), active=[], idle_after_ms=10**6, fast=900)
+    assert mark.reached_us == 900
+
+
+def test_with_every_partition_idle_it_is_the_latest_event_and_not_beyond() -> None:
+    mark = later(Watermark(reached_us=None), slow=100, fast=900, idle_after_ms=10)
+    for now_ms in (100, 10**12):
+        mark = later(mark, now_ms=now_ms, idle_after_ms=10)
+        assert mark.reached_us == 900
+    assert later(Watermark(reached_us=None), now_ms=10**12).reached_us is None
+
+
+def test_a_host_clock_that_went_back_makes_no_partition_idle_too_early() -> None:
+    mark = later(Watermark(reached_us=None), slow=100, fast=900, now_ms=10**9, idle_after_ms=10)
+    assert later(mark, now_ms=5, idle_after_ms=10, fast=2_000).reached_us == 100
 
 
 def test_it_reads_back_from_properties() -> None:
