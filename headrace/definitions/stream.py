@@ -39,7 +39,7 @@ COORDINATES = pa.schema(
         pa.field("_source", pa.string(), nullable=False),
         pa.field("_source_partition", pa.int32(), nullable=False),
         pa.field("_source_offset", pa.int64(), nullable=False),
-        pa.field("_source_time", TIMESTAMP, nullable=False),
+        pa.field("_source_time", TIMESTAMP),  # null where a producer gave none
     ]
 )
 # Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit

@@ -99,4 +99,22 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         _TABLE, "rows are deleted in another file", remedy=errors.Remedy.compact(_TABLE)
     ),
     errors.VersionExistsError("ctr", 1),
+    errors.KafkaMissingError("impressions", "confluent_kafka"),
+    errors.LogTruncatedError(
+        "impressions", partition=3, offset=120, detail="the partition ends at offset 100"
+    ),
+    errors.OffsetGapError("impressions", partition=3, first=120, end=500),
+    errors.PartitionStalledError("impressions", partitions=(3, 5), stalled_s=60.0),
+    errors.PartitionsRemovedError("impressions", partitions=(3, 5)),
+    errors.ReaderProcessError("impressions", opened_by=41, used_by=42),
+    errors.RecordsSkippedError("impressions", partition=3, first=120, end=121),
+    errors.TopicAccessError(
+        "impressions", servers="127.0.0.1:9092", detail="SASL authentication failed"
+    ),
+    errors.TopicDamagedError("impressions", partition=3, offset=120, detail="CRC mismatch"),
+    errors.TopicNotFoundError("impressions", servers="127.0.0.1:9092"),
+    errors.TopicReplacedError("impressions", expected="5Q8gdEjZSdu", found="TOPv1LkSAW7"),
+    errors.TopicUnreachableError(
+        "impressions", servers="127.0.0.1:9092", detail="no answer in 10 s"
+    ),
 )

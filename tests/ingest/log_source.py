@@ -12,8 +12,6 @@ import pyarrow as pa
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.base import (
     Batch,
-    Hole,
-    HoleKind,
     Position,
     PositionsOf,
     ReaderStatus,
@@ -21,6 +19,7 @@ from headrace.ingest.sources.base import (
     SourcePartition,
     TimeType,
 )
+from headrace.ingest.sources.holes import Hole, HoleKind
 
 _EPOCH = datetime(2019, 11, 24, tzinfo=UTC)
 

@@ -1,6 +1,5 @@
 """The seam between ingestion and where records come from: sources, readers, positions and batches."""
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.sources.holes import Hole
 from headrace.ingest.sources.line_numbers import LineNumbers
 
 RECORD_BYTES_MAX = 1024 * 1024  # of one record; a longer one is refused, not read
 _KEY_SEPARATOR = "//"  # part of no normalized path and of no topic name
-_GAP = re.compile(r"([0-9]{1,9}):([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 
 
 class Seen(NamedTuple):
@@ -77,47 +76,6 @@ class TimeType(Enum):
     MODIFIED = "modified"  # of the file
     CREATED = "created"  # the producer's
     APPENDED = "appended"  # the broker's
-
-
-class HoleKind(Enum):
-    """Why a range of offsets holds no record."""
-
-    EMPTY = "empty"  # a transaction marker, or compacted away
-    ABORTED = "aborted"  # records of transactions that were aborted
-    LOST = "lost"  # deleted before it was read, and accepted by the user
-
-
-class Hole(NamedTuple):
-    """A range of offsets of one partition, from `first` up to but without `end`, without records."""
-
-    first: int
-    end: int
-    kind: HoleKind
-
-
-class AcceptedGap(NamedTuple):
-    """Offsets of a partition, from `first` up to but without `end`, that may be missing."""
-
-    partition: int
-    first: int
-    end: int
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Parse `partition:first-end`, as in `3:120-500`; `end` is the first offset after the gap.
-
-        Raises:
-            ValueError: If the text has another form, or the range is empty.
-
-        """
-        found = _GAP.fullmatch(text)
-        if found is None or int(found[2]) >= int(found[3]):
-            msg = f"`{text}` must be a partition and its missing offsets, as in `3:120-500`"
-            raise ValueError(msg)
-        return cls(int(found[1]), int(found[2]), int(found[3]))
-
-    def __str__(self) -> str:
-        return f"{self.partition}:{self.first}-{self.end}"
 
 
 @dataclass(frozen=True, kw_only=True)

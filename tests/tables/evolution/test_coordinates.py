@@ -96,6 +96,8 @@ def test_a_person_may_rename_them_too_but_neither_drop_nor_widen_them(lake: Lake
         RenameColumn("_partition", to="_source_partition"),
         RenameColumn("_offset", to="_source_offset"),
     )
+    lake.create(NAME, NEW, partition_by=["day(event_time)"])  # makes `_source_time` optional
+    assert table.iceberg().schema().column_names == NEW.names
     location = table.iceberg().metadata_location
     lake.create(NAME, NEW, partition_by=["day(event_time)"])
     assert table.iceberg().metadata_location == location
