@@ -16,6 +16,7 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from tests.golden.golden import Golden
+from tests.s3 import S3Place, s3_server
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
@@ -105,6 +106,19 @@ def lake(settings: Settings) -> Iterator[Lake]:
     """An empty lake."""
     with Lake.open(settings) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[S3Place]:
+    """The bucket of a server that all tests of a process share."""
+    with s3_server() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def s3(s3_bucket: S3Place) -> S3Place:
+    """A place on S3 of the test's own."""
+    return s3_bucket.below("test")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ HEAVY = {
     "pyarrow",
     "numpy",
     "sqlalchemy",
+    "botocore",
     "dbt",
     "typer",
     "rich",
@@ -43,7 +44,7 @@ def test_importing_headrace_loads_nothing_heavy() -> None:
 
 def test_a_lake_needs_no_framework_and_no_torch() -> None:
     loaded = modules_after("import headrace; headrace.Lake")
-    assert not loaded & {"torch", "duckdb", "dagster", "streamlit", "dbt", "typer"}
+    assert not loaded & {"torch", "duckdb", "botocore", "dagster", "streamlit", "dbt", "typer"}
 
 
 def test_the_command_line_starts_without_the_rooms_behind_it() -> None:

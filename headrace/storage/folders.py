@@ -42,6 +42,15 @@ class Entry:
         return self.location.rpartition("/")[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was begun and not completed: no reader sees it, and it takes room."""
+
+    location: str
+    upload_id: str
+    begun_ns: int
+
+
 class Folders(Protocol):
     """The folders of one store. Parts of a location are separated by `/`.
 
@@ -104,6 +113,19 @@ class Folders(Protocol):
         """
         ...
 
+    def create(self, location: str, content: bytes) -> None:
+        """Write a small file like `write`, but only where none is.
+
+        Of several that do so at once, one succeeds; the others find a file. One that has this very
+        content is no error, so that what may have been done before can be done again.
+
+        Raises:
+            FileExistsError: If a file with other content is there.
+            StorageError: If it cannot be written.
+
+        """
+        ...
+
     def move(self, source: str, target: str, *, renewed_at_s: float | None = None) -> None:
         """Move a file to a free place; folders above are made.
 
@@ -142,5 +164,23 @@ class Folders(Protocol):
         """Remove a folder and those below it, where no file is in them; others stay.
 
         Does nothing in a store where folders are only parts of names.
+        """
+        ...
+
+    def uploads(self, folder: str) -> Sequence[Upload]:
+        """List the unfinished uploads at any depth below a folder; none in a store without such.
+
+        Raises:
+            OSError: If they cannot be listed.
+
+        """
+        ...
+
+    def abort(self, upload: Upload) -> None:
+        """Free what an unfinished upload holds; one that has ended is no error.
+
+        Raises:
+            StorageError: If it cannot be given up.
+
         """
         ...

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from headrace.errors import StorageError
 from headrace.storage import durable
-from headrace.storage.folders import Entry, Facts, Kind
+from headrace.storage.folders import Entry, Facts, Kind, Upload
 from headrace.storage.locations import local_path
 
 
@@ -58,17 +58,19 @@ class LocalFolders:
     def write(self, location: str, content: bytes) -> None:
         """See `Folders.write`."""
         path = Path(local_path(location))
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            with _naming(path):
-                durable.make_folder(str(path.parent))
-                draft.write_bytes(content)
-                durable.sync_content(str(draft))
-                draft.replace(path)
-                durable.sync(str(path))
-        finally:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
+        with _naming(path), _draft(path, content) as draft:
+            draft.replace(path)
+            durable.sync(str(path))
+
+    def create(self, location: str, content: bytes) -> None:
+        """See `Folders.create`. A link is made only where no name is."""
+        path = Path(local_path(location))
+        with _naming(path), _draft(path, content) as draft:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+            durable.sync(str(path))
+        if path.read_bytes() != content:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
 
     def move(self, source: str, target: str, *, renewed_at_s: float | None = None) -> None:
         """See `Folders.move`. A rename: the file is always whole, at one of the two places.
@@ -111,6 +113,28 @@ class LocalFolders:
         for each in (*below, root):
             with contextlib.suppress(OSError):  # it is not empty, or has gone
                 each.rmdir()
+
+    def uploads(self, folder: str) -> Sequence[Upload]:
+        """See `Folders.uploads`. A file that is being written is a file."""
+        del folder
+        return ()
+
+    def abort(self, upload: Upload) -> None:
+        """See `Folders.abort`."""
+
+
+@contextlib.contextmanager
+def _draft(path: Path, content: bytes) -> Generator[Path]:
+    """Write content to a hidden file beside a path, durable; what is left of it is removed."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        durable.make_folder(str(path.parent))
+        draft.write_bytes(content)
+        durable.sync_content(str(draft))
+        yield draft
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -8,11 +8,14 @@ from headrace.errors import UnsupportedTableError
 from headrace.storage.folders import Folders
 from headrace.storage.local_folders import LocalFolders
 from headrace.storage.locations import local_path
+from headrace.storage.s3_client import SCHEMES as S3_SCHEMES
+from headrace.storage.s3_folders import S3Folders
 
 # by the scheme of a location; a form gets the table's FileIO for its credentials
 FORMS: Mapping[str, Callable[[FileIO], Folders]] = {
     "": lambda _: LocalFolders(),
     "file": lambda _: LocalFolders(),
+    **{scheme: lambda io: S3Folders(io.properties) for scheme in S3_SCHEMES},
 }
 
 
@@ -25,12 +28,12 @@ def folders_of(location: str, io: FileIO, *, table: str) -> Folders:
     """Return the folders of the store where a table lies; `io` is that of the table.
 
     Raises:
-        UnsupportedTableError: If there is no form for that store: it is not on a local disk.
+        UnsupportedTableError: If there is no form for that store.
 
     """
     form = FORMS.get(_scheme(location))
     if form is None:
-        detail = f"it lies at `{location}`, which is not on a local disk"
+        detail = f"it lies at `{location}`, which is neither on a local disk nor on S3"
         raise UnsupportedTableError(table, detail)
     return form(io)
 

@@ -1,21 +1,27 @@
 """What every form of `Folders` does, whatever its store: one suite for all of them."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from headrace.storage.folders import Folders, Kind
 from headrace.storage.open import folders_of, has_folders, local_folders
+from headrace.storage.s3_folders import S3Folders
+from tests.s3 import S3Place
 from tests.storage.object_store import Bucket, MemoryFolders, MemoryIO
 
 HOUR_S = 3_600
 
 
-@pytest.fixture(params=["local", "objects"])
+@pytest.fixture(params=["local", "objects", "s3"])
 def store_and_root(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Folders, str]:
     if request.param == "local":
         return local_folders(), str(tmp_path.resolve() / "t")
+    if request.param == "s3":
+        place: S3Place = request.getfixturevalue("s3")
+        return S3Folders(place.properties), place.uri
     return MemoryFolders(Bucket()), "mem://bucket/t"
 
 
@@ -90,6 +96,33 @@ def test_writing_replaces_and_leaves_nothing_else(store: Folders, root: str) -> 
         store.write(f"{root}/deep/down/f", content)
         assert store.read(f"{root}/deep/down/f") == content
     assert names_in(store, f"{root}/deep/down") == {"f": Kind.FILE}
+
+
+def test_of_two_that_create_a_file_one_is_refused(store: Folders, root: str) -> None:
+    store.create(f"{root}/v1", b"first")
+    with pytest.raises(FileExistsError):
+        store.create(f"{root}/v1", b"other")
+    store.create(f"{root}/v1", b"first")
+    assert store.read(f"{root}/v1") == b"first"
+    assert names_in(store, root) == {"v1": Kind.FILE}
+
+
+def test_of_many_that_create_a_file_at_once_one_wins(store: Folders, root: str) -> None:
+    def create(content: bytes) -> bytes | None:
+        try:
+            store.create(f"{root}/v1", content)
+        except FileExistsError:
+            return None
+        return content
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [each for each in pool.map(create, (b"%d" % n for n in range(8))) if each]
+    assert made == [store.read(f"{root}/v1")]
+
+
+def test_what_was_written_whole_is_no_unfinished_upload(store: Folders, root: str) -> None:
+    store.write(f"{root}/f", b"content")
+    assert list(store.uploads(root)) == []
 
 
 def test_a_moved_file_is_at_its_new_place_only_with_the_same_bytes(
@@ -169,16 +202,23 @@ def test_links_are_listed_as_links_and_lead_to_their_place(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("location", "is_local"),
-    [("/lake/t", True), ("file:///lake/t", True), ("s3://b/t", False), ("hdfs://n/t", False)],
+    ("location", "place"),
+    [
+        ("/lake/t", "/lake/t"),
+        ("file:///lake/t", "/lake/t"),
+        ("s3://b/t", "s3://b/t"),
+        ("s3a://b/t/", "s3://b/t"),
+        ("gs://b/t", None),
+        ("hdfs://n/t", None),
+    ],
 )
-def test_stores_without_a_form_are_refused_by_name(location: str, is_local: bool) -> None:
+def test_stores_without_a_form_are_refused_by_name(location: str, place: str | None) -> None:
     from headrace.errors import UnsupportedTableError
 
     act: Callable[[], Folders] = lambda: folders_of(location, MemoryIO(Bucket()), table="raw.t")
-    assert has_folders(location) is is_local
-    if is_local:
-        assert act().place(location) == "/lake/t"
+    assert has_folders(location) is (place is not None)
+    if place is not None:
+        assert act().place(location) == place
         return
     with pytest.raises(UnsupportedTableError) as raised:
         act()

@@ -9,7 +9,7 @@ from typing import cast
 
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 
-from headrace.storage.folders import Entry, Facts, Kind
+from headrace.storage.folders import Entry, Facts, Kind, Upload
 
 SCHEME = "mem"
 _TICK_NS = 1_000_000_000  # object stores tell times of change in whole seconds
@@ -19,6 +19,9 @@ _TICK_NS = 1_000_000_000  # object stores tell times of change in whole seconds
 class _Object:
     content: bytes
     facts: Facts
+
+
+_NEW = _Object(content=b"", facts=Facts(0, 0, ""))
 
 
 @dataclass(kw_only=True)
@@ -73,6 +76,13 @@ class MemoryFolders:
     def write(self, location: str, content: bytes) -> None:
         self._bucket.put(location, content)
 
+    def create(self, location: str, content: bytes) -> None:
+        if self._bucket.objects.setdefault(location, _NEW) is not _NEW:
+            if self.read(location) != content:
+                raise FileExistsError(location)
+            return
+        self.write(location, content)
+
     def move(self, source: str, target: str, *, renewed_at_s: float | None = None) -> None:
         del renewed_at_s  # a copy is as young as it is
         if target in self._bucket.objects:
@@ -87,6 +97,12 @@ class MemoryFolders:
         pass
 
     def prune(self, folder: str) -> None:
+        pass
+
+    def uploads(self, folder: str) -> Sequence[Upload]:
+        return ()
+
+    def abort(self, upload: Upload) -> None:
         pass
 
 
