@@ -28,8 +28,8 @@ class Settings:
     writes files only below `state_dir` and the warehouse; file sources are relative to `data_dir`.
     Tables outside of the warehouse and of the locations in `tables_also_in` are treated as tables
     of another lake. `declared_warehouse` is its location where it is not below `state_dir`.
-    `catalog_server` and `registry_server` are PostgreSQL databases, None if they are files; `s3`
-    and `trino` are None where nothing names them. `engine`, one of `ENGINES`, runs SQL.
+    `catalog_server` and `registry_server` are PostgreSQL databases and `online_store_server` is a
+    Redis one, None if they are files; `s3` and `trino` are None where nothing names them. `engine`, one of `ENGINES`, runs SQL.
     """
 
     root: Path
@@ -47,6 +47,7 @@ class Settings:
     tables_also_in: tuple[str, ...] = ()
     catalog_server: "SecretStr | None" = None
     registry_server: "SecretStr | None" = None
+    online_store_server: "SecretStr | None" = None
     declared_warehouse: str = ""
     s3: S3Access | None = None
     engine: str = "duckdb"
@@ -147,7 +148,8 @@ class Settings:
         state folder and `HEADRACE_DATA_DIR` the folder of input files. Relative paths start at the
         lake's root; by default input files are in `data` below the state folder.
         The addresses of servers, their users and passwords, the warehouse and the engine come from
-        `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
+        `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_ONLINE_STORE_URI`,
+        `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
         `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
         `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`, or from the files
         that these names with `_FILE` at their end name. A catalog on a server has the registry in
@@ -249,6 +251,7 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
         **found,
         "catalog_server": catalog,
         "registry_server": registry,
+        "online_store_server": servers.online_store(sayings),
         "declared_warehouse": warehouse,
         "s3": servers.s3_access(sayings, needed=warehouse.startswith("s3://")),
         "engine": engine.value,

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "warehouse": "",
     "s3_endpoint": "",
     "s3_region": "us-east-1",
+    "online_store_uri": "",
     "engine": "duckdb",
     "trino_uri": "",
     "trino_catalog": "lake",

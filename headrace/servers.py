@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 REGISTRY_SCHEMA = "headrace"
 _DATABASES = frozenset({"postgresql", "postgresql+psycopg2"})
 _HTTP = frozenset({"http", "https"})
+_REDIS = frozenset({"redis", "rediss"})
 _TRINO_USER = "headrace"
 _SECRETS_STAND = (
     "{named} holds a password, and this file is shared; name it without one there and give the "
-    "whole URL by {by} or {by}_FILE, or the password by PGPASSWORD or PGPASSFILE"
+    "whole URL by {by} or {by}_FILE{or_else}"
 )
 
 
@@ -136,7 +137,28 @@ def database(sayings: Sayings, key: str, *, by: str) -> "SecretStr | None":
         )
         raise SettingsError(msg)
     if said.shared and (parts.password is not None or "password=" in parts.query):
-        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by))
+        or_else = ", or the password by PGPASSWORD or PGPASSFILE"
+        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by, or_else=or_else))
+    return secret(said.value)
+
+
+def online_store(sayings: Sayings) -> "SecretStr | None":
+    """Read which Redis server keeps the online store; None if it is a file.
+
+    Raises:
+        SettingsError: If it is not the URL of one, or the file has a password.
+
+    """
+    by = "HEADRACE_ONLINE_STORE_URI"
+    said = sayings.of("online_store_uri", by=by)
+    if not said.value:
+        return None
+    parts = _parts(said.value)
+    if parts.scheme not in _REDIS or not parts.hostname:
+        msg = f'{said.named} is not the URL of a Redis server; write "redis://host:6379/0"'
+        raise SettingsError(msg)
+    if said.shared and parts.password is not None:
+        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by, or_else=""))
     return secret(said.value)
 
 

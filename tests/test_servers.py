@@ -109,6 +109,7 @@ def test_a_search_path_of_the_catalog_does_not_hide_the_schema_of_the_registry(
         ({"HEADRACE_S3_ENDPOINT": "http://me:hidden@there"}, "is not the address"),
         ({"HEADRACE_TRINO_URI": "trino://me:hidden@there"}, "is not the address"),
         ({"HEADRACE_CATALOG_URI": "mysql://me:hidden@there/lake"}, "HEADRACE_CATALOG_URI is not"),
+        ({"HEADRACE_ONLINE_STORE_URI": "http://me:hidden@there"}, "not the URL of a Redis server"),
         (
             {"HEADRACE_TRINO_URI": "http://there", "HEADRACE_TRINO_PASSWORD": "hidden"},
             "only sent to an https address",
@@ -123,9 +124,12 @@ def test_what_may_not_be_is_refused_and_no_secret_repeated(
     assert "hidden" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["catalog_uri", "registry_uri"])
-def test_a_shared_file_may_not_hold_a_password(tmp_path: Path, key: str) -> None:
-    text = f'[profiles.local]\n{key} = "postgresql://me:hidden@there/lake"\n'
+@pytest.mark.parametrize(
+    ("key", "scheme"),
+    [("catalog_uri", "postgresql"), ("registry_uri", "postgresql"), ("online_store_uri", "redis")],
+)
+def test_a_shared_file_may_not_hold_a_password(tmp_path: Path, key: str, scheme: str) -> None:
+    text = f'[profiles.local]\n{key} = "{scheme}://me:hidden@there/lake"\n'
     with pytest.raises(SettingsError, match=f"{key} holds a password") as caught:
         load({}, text, folder=tmp_path)
     assert "hidden" not in str(caught.value)

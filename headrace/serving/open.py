@@ -1,8 +1,14 @@
 """Opens the online store that the settings name; the only importer of the implementations."""
 
+from typing import TYPE_CHECKING
+
 from headrace.config import Settings
+from headrace.errors import SettingsError
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineStore
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 def open_store(settings: Settings) -> OnlineStore:
@@ -10,10 +16,13 @@ def open_store(settings: Settings) -> OnlineStore:
 
     Raises:
         OnlineStoreError: If it was written in another format.
-        DatabaseUnavailableError: If it is locked, full or damaged.
+        DatabaseUnavailableError: If it is locked, full or damaged, or its server does not answer.
+        SettingsError: If it is on Redis, and Redis' client is not installed.
         StorageError: If its folder cannot be created.
 
     """
+    if settings.online_store_server is not None:
+        return _on_redis(settings.online_store_server)
     return SQLiteOnlineStore(settings.online_store)
 
 
@@ -22,7 +31,21 @@ def existing_store(settings: Settings) -> OnlineStore | None:
 
     Raises:
         OnlineStoreError: If it was written in another format.
-        DatabaseUnavailableError: If it is locked, full or damaged.
+        DatabaseUnavailableError: If it is locked, full or damaged, or its server does not answer.
 
     """
-    return open_store(settings) if settings.online_store.is_file() else None
+    if settings.online_store_server is None and not settings.online_store.is_file():
+        return None
+    return open_store(settings)
+
+
+def _on_redis(server: "SecretStr") -> OnlineStore:
+    try:
+        from headrace.serving.redis import RedisOnlineStore
+    except ModuleNotFoundError as error:
+        msg = (
+            f"the online store is on Redis, and `{error.name}` is not installed; install "
+            "`headrace[redis]`"
+        )
+        raise SettingsError(msg) from error
+    return RedisOnlineStore(server.get_secret_value())

@@ -2,7 +2,7 @@
 
 import shlex
 
-from infra.launcher import postgres, s3
+from infra.launcher import postgres, redis, s3
 from infra.launcher.cluster import Cluster, write_private
 
 _WAREHOUSE = f"s3://{s3.BUCKET}/warehouse"
@@ -20,6 +20,8 @@ def exports(cluster: Cluster) -> list[str]:
         found["HEADRACE_S3_ACCESS_KEY"] = s3.ACCESS_KEY
         secret = _kept(cluster, "s3_secret_key", cluster.secret("s3"))
         found["HEADRACE_S3_SECRET_KEY_FILE"] = secret
+    if _is_there(cluster, "redis"):
+        found["HEADRACE_ONLINE_STORE_URI_FILE"] = _kept(cluster, "redis_uri", redis.url(cluster))
     if _is_there(cluster, "trino"):
         address = cluster.external("trino") or f"http://127.0.0.1:{cluster.port('trino')}"
         found["HEADRACE_TRINO_URI"] = address

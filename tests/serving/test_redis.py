@@ -14,7 +14,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import redis
+from pydantic import SecretStr
 
+from headrace.config import Settings
 from headrace.errors import (
     DatabaseUnavailableError,
     OnlineStoreError,
@@ -22,6 +24,7 @@ from headrace.errors import (
     OnlineStoreFullError,
     PublicationOvertakenError,
 )
+from headrace.serving.open import existing_store, open_store
 from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.store import OnlineRow, ViewState
 from infra.launcher import run
@@ -191,6 +194,18 @@ def fresh(store: RedisOnlineStore) -> tuple[object, ...]:
     found = store.freshness(STATE.view)
     assert found is not None
     return found.rows, found.newest_event_time, found.newest_known_at
+
+
+def test_settings_choose_it(cluster: Cluster, settings: Settings) -> None:
+    assert existing_store(settings) is None
+    chosen = replace(settings, online_store_server=SecretStr(url(cluster)))
+    with open_store(chosen) as store:
+        store.put(STATE, rows(1, 1))
+    found = existing_store(chosen)
+    assert found is not None
+    with found:
+        assert found.state(STATE.view) == STATE
+    assert not settings.online_store.exists()
 
 
 def test_a_store_of_another_format_is_refused(cluster: Cluster) -> None:
