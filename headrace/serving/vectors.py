@@ -1,7 +1,7 @@
-"""Assembles one feature vector from the online store, by the same rule training was built with."""
+"""Assembles feature vectors from the online store, by the same rule training was built with."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,9 +9,10 @@ from headrace.definitions.sample_set import FeatureUse
 from headrace.errors import NotAFeatureViewError
 from headrace.identifiers import TableName
 from headrace.serving.keys import exact_key
-from headrace.serving.store import OnlineRow, OnlineStore, Value, ViewState
+from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
 
 Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
+Wanted: TypeAlias = FeatureUse | TableName | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +46,63 @@ class FeatureVector:
         return {feature.name: feature.value for feature in self.features}
 
 
-def lookup_vector(
+@dataclass(frozen=True, kw_only=True)
+class ViewRows:
+    """The rows of one view for several sets of entities.
+
+    `rows[i]` and `statuses[i]` are those of set i; `state` is that of all of them.
+    """
+
+    use: FeatureUse
+    state: ViewState
+    rows: Sequence[OnlineRow | None]
+    statuses: Sequence[Status]
+
+    def column(self, name: str) -> list[Value]:
+        """Return the values of one column, by set; None where the row is not `fresh`."""
+        at = self.state.columns.index(name)
+        pairs = zip(self.rows, self.statuses, strict=True)
+        return [
+            row.values[at] if row is not None and status == "fresh" else None
+            for row, status in pairs
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vectors:
+    """The vectors of several sets of entities at one moment, of one version of each view."""
+
+    at: dt.datetime
+    views: tuple[ViewRows, ...]
+
+    def columns(self) -> dict[str, list[Value]]:
+        """The values by their name in training, each with one value for each set."""
+        return {
+            name: view.column(column)
+            for view in self.views
+            for name, column in zip(view.use.column_names, view.use.columns, strict=True)
+        }
+
+    def vector(self, number: int) -> FeatureVector:
+        """Return the vector of one set, with a reason for each value."""
+        features = [f for view in self.views for f in _features(view, number, self.at)]
+        return FeatureVector(at=self.at, features=tuple(features))
+
+
+def lookup_vectors(
     store: OnlineStore,
-    views: Sequence[FeatureUse | TableName | str],
-    entities: Mapping[str, object],
+    views: Sequence[Wanted],
+    entities: Sequence[Mapping[str, object]],
     *,
     at: dt.datetime | None = None,
-) -> FeatureVector:
-    """Look up the features of one set of entities.
+    known: MutableMapping[str, ViewState] | None = None,
+) -> Vectors:
+    """Look up the features of several sets of entities, all views at one moment.
 
     The store holds the newest row only. It is used if it was known before `at` (now by default)
     and its TTL, if any, has not expired: `event_time < at`, `known_at < at` and
-    `event_time >= at - ttl`, as in the point-in-time join.
+    `event_time >= at - ttl`, as in the point-in-time join. An entity that several sets have in
+    common is looked up once.
 
     Args:
         store: Where the views were published.
@@ -65,6 +111,8 @@ def lookup_vector(
         entities: Values by entity column name, of the column's type: see `exact_key`. Names that no
             view needs are ignored.
         at: The moment to answer for.
+        known: States of views as they were last seen; kept up to date. With it a look-up is one
+            exchange with the store, without it two.
 
     Raises:
         NotAFeatureViewError: If a view was never published or has no such column.
@@ -76,35 +124,82 @@ def lookup_vector(
     if at.tzinfo is None:
         msg = f"`{at}` has no time zone; times are UTC"
         raise ValueError(msg)
-    found: list[FeatureValue] = []
-    for wanted in views:
-        view = str(wanted.view) if isinstance(wanted, FeatureUse) else str(wanted)
-        state = store.state(view)
-        if state is None:
-            raise NotAFeatureViewError(view, "it was never published to this online store")
-        (row,) = store.get(view, [exact_key(state, entities)])
-        use = wanted if isinstance(wanted, FeatureUse) else _whole(state)
-        found += _features(state, use, row, at)
-    return FeatureVector(at=at, features=tuple(found))
+    known = {} if known is None else known
+    names = [str(each.view) if isinstance(each, FeatureUse) else str(each) for each in views]
+    if missing := [name for name in names if name not in known]:
+        _note(store.look_up([(name, ()) for name in missing]), missing, known)
+    while True:
+        used = {name: known[name] for name in names}
+        keys = [[exact_key(used[name], each) for each in entities] for name in names]
+        once = [list(dict.fromkeys(each)) for each in keys]
+        found = store.look_up(list(zip(names, once, strict=True)))
+        _note(found, names, known)
+        if all(used[name].same_shape(known[name]) for name in names):
+            break  # else the keys may be of other types now
+    parts = zip(views, keys, once, found, strict=True)
+    return Vectors(at=at, views=tuple(_view_rows(*part, at=at) for part in parts))
+
+
+def lookup_vector(
+    store: OnlineStore,
+    views: Sequence[Wanted],
+    entities: Mapping[str, object],
+    *,
+    at: dt.datetime | None = None,
+) -> FeatureVector:
+    """Look up the features of one set of entities: see `lookup_vectors`."""
+    return lookup_vectors(store, views, [entities], at=at).vector(0)
+
+
+def _note(
+    found: Sequence[Found], names: Sequence[str], known: MutableMapping[str, ViewState]
+) -> None:
+    for name, each in zip(names, found, strict=True):
+        if each.state is None:
+            known.pop(name, None)
+            raise NotAFeatureViewError(name, "it was never published to this online store")
+        known[name] = each.state
+
+
+def _view_rows(
+    wanted: Wanted,
+    keys: Sequence[EntityKey],
+    once: Sequence[EntityKey],
+    found: Found,
+    *,
+    at: dt.datetime,
+) -> ViewRows:
+    assert found.state is not None  # `_note` refused others
+    state = found.state
+    use = wanted if isinstance(wanted, FeatureUse) else _whole(state)
+    unknown = [column for column in use.columns if column not in state.columns]
+    if unknown:
+        detail = f"it has no column `{unknown[0]}`; it has {', '.join(state.columns)}"
+        raise NotAFeatureViewError(state.view, detail, column=unknown[0])
+    ttl = state.ttl if use.ttl is None else use.ttl
+    answers: dict[EntityKey, tuple[OnlineRow | None, Status]] = {
+        key: (row, _status(row, ttl=ttl, at=at)) for key, row in zip(once, found.rows, strict=True)
+    }
+    answered = [answers[key] for key in keys]
+    return ViewRows(
+        use=use,
+        state=state,
+        rows=[row for row, _ in answered],
+        statuses=[status for _, status in answered],
+    )
 
 
 def _whole(state: ViewState) -> FeatureUse:
     return FeatureUse(view=TableName.parse(state.view), columns=state.columns)
 
 
-def _features(
-    state: ViewState, use: FeatureUse, row: OnlineRow | None, at: dt.datetime
-) -> list[FeatureValue]:
-    unknown = [column for column in use.columns if column not in state.columns]
-    if unknown:
-        detail = f"it has no column `{unknown[0]}`; it has {', '.join(state.columns)}"
-        raise NotAFeatureViewError(state.view, detail, column=unknown[0])
-    status = _status(row, ttl=state.ttl if use.ttl is None else use.ttl, at=at)
-    named = {} if row is None else dict(zip(state.columns, row.values, strict=True))
+def _features(view: ViewRows, number: int, at: dt.datetime) -> list[FeatureValue]:
+    row, status = view.rows[number], view.statuses[number]
+    named = {} if row is None else dict(zip(view.state.columns, row.values, strict=True))
     return [
         FeatureValue(
             name=name,
-            view=state.view,
+            view=view.state.view,
             column=column,
             value=named[column] if status == "fresh" else None,
             status=status,
@@ -112,7 +207,7 @@ def _features(
             known_at=None if row is None else row.known_at,
             staleness_s=None if row is None else (at - row.event_time).total_seconds(),
         )
-        for name, column in zip(use.column_names, use.columns, strict=True)
+        for name, column in zip(view.use.column_names, view.use.columns, strict=True)
     ]
 
 

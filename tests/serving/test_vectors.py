@@ -16,7 +16,8 @@ from headrace.errors import EntityKeyError, NotAFeatureViewError
 from headrace.identifiers import TableName
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineRow, Scalar, ViewState
-from headrace.serving.vectors import lookup_vector
+from headrace.serving.vectors import lookup_vector, lookup_vectors
+from tests.raising import refused
 from tests.serving.conftest import SCHEMA, hours
 
 CTR = ViewState(
@@ -159,3 +160,31 @@ def test_a_key_is_exactly_what_its_column_holds_or_refused_by_name(
             with pytest.raises(EntityKeyError) as refusal:
                 lookup_vector(opened, [SEGMENT.view], {"user_segment": guess}, at=hours(5))
             assert (refusal.value.view, refusal.value.column) == (SEGMENT.view, "user_segment")
+
+
+def test_vectors_of_many_sets_are_those_of_each_alone(store: SQLiteOnlineStore) -> None:
+    views = [CTR.view, SEGMENT.view]
+    sets = [{**ENTITIES, "item_id": item} for item in (7, 8, 7, 9)]
+    found = lookup_vectors(store, views, sets, at=hours(5))
+    alone = [lookup_vector(store, views, each, at=hours(5)) for each in sets]
+    assert [found.vector(number) for number in range(4)] == alone
+    assert found.columns() == {
+        "ctr": [0.25, None, 0.25, None],
+        "seen": [4, None, 4, None],
+        "clicks": [9] * 4,
+    }
+
+
+def test_a_state_seen_before_is_noticed_to_be_of_another_shape(store: SQLiteOnlineStore) -> None:
+    known = {CTR.view: CTR}
+    text = pa.field("item_id", pa.string())
+    named = replace(CTR, schema=SCHEMA.set(SCHEMA.get_field_index("item_id"), text))
+    row = OnlineRow(key=("all", "7"), event_time=hours(1), known_at=hours(1), values=(0.5, 1))
+    store.replace(named, [row])
+    with refused(EntityKeyError, column="item_id"):
+        lookup_vectors(store, [CTR.view], [ENTITIES], at=hours(5), known=known)
+    found = lookup_vectors(
+        store, [CTR.view], [{**ENTITIES, "item_id": "7"}], at=hours(5), known=known
+    )
+    assert found.columns()["ctr"] == [0.5]
+    assert known == {CTR.view: named}
