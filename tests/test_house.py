@@ -20,6 +20,7 @@ ROOMS = {
     "integrations",
     "loading",
     "maintenance",
+    "model_inputs",
     "registry",
     "samples",
     "serving",

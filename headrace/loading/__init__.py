@@ -5,10 +5,10 @@ models and training.
 """
 
 from headrace.loading.batch import Batch, RaggedTensor, batch_of
-from headrace.loading.columns import hash_text
+from headrace.model_inputs.columns import hash_text
 from headrace.loading.loader import LoaderStats, SampleLoader
 from headrace.loading.shuffle import Shuffle
-from headrace.loading.spec import FeatureSpec
+from headrace.model_inputs.spec import FeatureSpec
 
 __all__ = [
     "Batch",

@@ -22,10 +22,10 @@ from headrace.loading.batch import Batch, Cut, assemble
 from headrace.loading.decode import Window, WindowReader
 from headrace.loading.epoch import Epoch
 from headrace.loading.files import PlanColumns
-from headrace.loading.narrow import told
+from headrace.model_inputs.narrow import told
 from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
 from headrace.loading.shuffle import Shuffle
-from headrace.loading.spec import FeatureSpec
+from headrace.model_inputs.spec import FeatureSpec
 from headrace.loading.state import LoaderState
 
 SPLITS_SHUFFLED = 8

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
-from headrace.loading.narrow import count_overflow, noting_overflow
-from headrace.loading.spec import is_text
+from headrace.model_inputs.narrow import count_overflow, noting_overflow
+from headrace.model_inputs.spec import is_text
 
 _HASHES_KEPT = 65_536
 _POSITIVE = (1 << 63) - 1
