@@ -5,9 +5,9 @@ models and training.
 """
 
 from headrace.loading.batch import Batch, RaggedTensor, batch_of
-from headrace.model_inputs.columns import hash_text
 from headrace.loading.loader import LoaderStats, SampleLoader
 from headrace.loading.shuffle import Shuffle
+from headrace.model_inputs.columns import hash_text
 from headrace.model_inputs.spec import FeatureSpec
 
 __all__ = [

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from headrace.errors import FeatureSpecError
-from headrace.model_inputs.columns import Ragged, as_floats, as_ids, as_ragged
 from headrace.loading.decode import Block, Window
+from headrace.model_inputs.columns import Ragged, as_floats, as_ids, as_ragged
 from headrace.model_inputs.narrow import count_overflow, noting_overflow, told
 from headrace.model_inputs.spec import FeatureSpec
 

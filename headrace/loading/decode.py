@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 from headrace.datasets.files import PlannedFile
 from headrace.errors import CorruptFileError, NullValueError
 from headrace.iceberg.projection import Same, convert
-from headrace.model_inputs.columns import Ragged, as_floats, as_ids, as_ragged, one_array, take_ragged
 from headrace.loading.files import Found, PlanColumns, reading
-from headrace.model_inputs.narrow import count_overflow, noting_overflow
 from headrace.loading.plan import Segment
+from headrace.model_inputs.columns import (
+    Ragged,
+    as_floats,
+    as_ids,
+    as_ragged,
+    one_array,
+    take_ragged,
+)
+from headrace.model_inputs.narrow import count_overflow, noting_overflow
 from headrace.model_inputs.spec import FeatureSpec, is_text
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input

@@ -22,11 +22,11 @@ from headrace.loading.batch import Batch, Cut, assemble
 from headrace.loading.decode import Window, WindowReader
 from headrace.loading.epoch import Epoch
 from headrace.loading.files import PlanColumns
-from headrace.model_inputs.narrow import told
 from headrace.loading.plan import BatchPlan, EpochOrder, Piece, Remainder, Share
 from headrace.loading.shuffle import Shuffle
-from headrace.model_inputs.spec import FeatureSpec
 from headrace.loading.state import LoaderState
+from headrace.model_inputs.narrow import told
+from headrace.model_inputs.spec import FeatureSpec
 
 SPLITS_SHUFFLED = 8
 _FINGERPRINT_BYTES = 12
