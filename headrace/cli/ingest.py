@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.cli.acknowledge import acknowledge
 from headrace.cli.failures import exit_status, say_error
+from headrace.cli.follow import (
+    EveryOption,
+    Following,
+    MetricsOption,
+    MibOption,
+    RowsOption,
+)
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.errors import LakeError
 
@@ -35,17 +42,44 @@ def register(app: typer.Typer) -> None:
     app.add_typer(noun, name="ingest")
 
 
-def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
+def run(
+    streams: StreamNames = None,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what comes until interrupted.")
+    ] = False,
+    every_s: EveryOption = None,
+    rows: RowsOption = None,
+    mib: MibOption = None,
+    metrics_port: MetricsOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
     """Ingest everything new. Safe to kill and to run again; without anything new nothing changes.
+
+    With --follow it goes on, and commits as the contract's `commit` says; an interrupt or a
+    termination commits what was read and ends with status 0. A stream that fails does not stop the
+    others.
 
     Ends with status 65 if a stream took records and all were refused, or the share of them that its
     contract names (`refused_share_limit`); they are kept as dead letters.
     """
     from headrace.config import Settings
-    from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     wanted = _named(streams, settings)
+    if follow:
+        shown = Following(output_of(output), every_s=every_s, rows=rows, mib=mib)
+        shown.run(settings, wanted, metrics_port=metrics_port)
+        return
+    if (every_s, rows, mib, metrics_port) != (None,) * 4:
+        message = "they are for streams that are followed; add `--follow`"
+        raise typer.BadParameter(message, param_hint="--every-s, --rows, --mib, --metrics-port")
+    _run_once(settings, wanted, output=output)
+
+
+def _run_once(settings: "Settings", wanted: "Sequence[Stream]", *, output: Format) -> None:
+    from headrace.tables.lake import OpenLake
+
     width = max((len(stream.name) for stream in wanted), default=0)
     out = output_of(output)
     results: list[IngestResult] = []
@@ -74,8 +108,9 @@ def run(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> N
 
 
 def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -> None:
-    """Show how far each stream is: rows, dead letters, files taken and waiting, watermark."""
+    """Show how far each stream is: rows, dead letters, what waits, watermark, and its service."""
     from headrace.config import Settings
+    from headrace.ingest import progress
     from headrace.ingest.status import status as status_of
     from headrace.tables.lake import OpenLake
 
@@ -87,16 +122,48 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
         row["table"] = str(stream.table)
         row["waiting"] = len(row["sources_waiting"])
         row["taken"] = row.pop("sources_taken")
-    columns = ("stream", "table", "rows", "dead_letters", "taken", "waiting", "watermark")
+        said = progress.read(settings, stream.name)
+        row["service"] = None if said is None else said.phase_now
+        row["last_report"] = None if said is None else asdict(said)
+    columns = (
+        "stream",
+        "table",
+        "rows",
+        "dead_letters",
+        "taken",
+        "waiting",
+        "watermark",
+        "service",
+    )
     out = output_of(output)
     out.table(rows, columns=columns)
     for row, stream in zip(rows, wanted, strict=True):
+        for line in _about_service(row["last_report"]):
+            out.say(f"{stream.name}: {line}")
         for source in row["sources_unfinished"]:
             out.say(f"{stream.name}: the last line of `{source}` waits for its newline")
         if row["sources_missing"]:
             out.say(f"{stream.name}: {row['sources_missing']}")
         for line in _about_fields(row["undeclared_fields"], row["absent_fields"], stream):
             out.say(f"{stream.name}: {line}")
+
+
+def _about_service(said: dict[str, Any] | None) -> list[str]:
+    """What one should know of the service that follows a stream, or followed it last."""
+    if said is None:
+        return []
+    lines: list[str] = []
+    if said["stretch"] > 1:
+        lines.append(
+            f"commits {said['stretch']} times as rarely: its table has {said['stretch_reason']}; "
+            "maintenance was asked for"
+        )
+    if said["error"]:
+        lines.append(f"{said['phase']}: {said['error']}")
+    behind = sum(said["lag"].values())
+    if behind:
+        lines.append(f"{behind:,} offsets behind, for {said['behind_s']:.0f} s")
+    return lines
 
 
 def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:

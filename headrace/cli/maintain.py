@@ -2,10 +2,9 @@
 
 import contextlib
 import datetime as dt
-import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +19,7 @@ from headrace.cli.output import (
     output_of,
     progress,
 )
+from headrace.cli.stopping import stopping
 from headrace.clock import EPOCH
 from headrace.errors import LakeError, Remedy
 
@@ -99,10 +99,10 @@ def maintain(
         if plan:
             shown.plan()
         elif follow:
-            with _stopping() as stop:
+            with stopping() as stop:
                 shown.follow(stop, every_s=every_s)
         else:
-            with _stopping() as stop:
+            with stopping() as stop:
                 shown.round(stop)
         if shown.errors:
             shown.say_failed()
@@ -197,21 +197,6 @@ class _Shown:
         """Say on stderr what failed in the last round, each once: the table's column is short."""
         for error in {str(each): each for each in self.errors}.values():
             say_error(error)
-
-
-@contextlib.contextmanager
-def _stopping() -> Generator[threading.Event]:
-    """Yield an event that an interrupt or a termination sets, so that the current action ends well."""
-    stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say_plan(out: Output, plan: "MaintenancePlan") -> None:

@@ -106,6 +106,13 @@ def _is_glob(part: str) -> bool:
     return fits and part not in (".", "..") and ("**" not in part or part == "**")
 
 
+def _positive(duration: timedelta) -> timedelta:
+    if not duration:
+        msg = "it must be longer than 0s"
+        raise ValueError(msg)
+    return duration
+
+
 class KnownAt(Declaration):
     """The source of `known_at`: the time of ingestion, a column, or the event time plus a delay."""
 
@@ -118,6 +125,16 @@ class KnownAt(Declaration):
     def ingested(self) -> bool:
         """Whether headrace sets it when it flushes a batch."""
         return self.column is None and self.after_event is None
+
+
+class Cadence(Declaration):
+    """How often a stream that is followed commits: after a time, rows or MiB, whichever comes first."""
+
+    noun: ClassVar[str] = "`commit`"
+
+    every: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    rows: Annotated[int, Field(ge=1)] = 1_000_000
+    mib: Annotated[int, Field(ge=1, le=4096)] = 256
 
 
 def _known_at(value: object) -> object:
@@ -174,6 +191,7 @@ class Stream(Declaration):
     allowed_lateness: Duration = timedelta(0)
     allowed_clock_skew: Duration = timedelta(hours=24)
     idle_after: Duration = timedelta(minutes=5)
+    commit: Cadence = Field(default=Cadence(), validate_default=True)
     partition_by: Annotated[tuple[str, ...], TUPLE, AfterValidator(refuse_repeats)] = (
         "day(event_time)",
     )

@@ -81,6 +81,18 @@ class UnexplainedGapError(SourceError):
         )
 
 
+class MetricsPortError(LakeError):
+    """Metrics cannot be served on a port."""
+
+    def __init__(self, port: int, detail: str) -> None:
+        self.port, self.detail = port, detail
+        super().__init__(
+            f"metrics cannot be served on port {port} of 127.0.0.1: {detail}",
+            state="nothing was ingested",
+            remedy=Remedy(advice="name another port, or 0 for a free one"),
+        )
+
+
 class SourceStalledError(SourceError):
     """A source returned nothing for a long time, though its end was not reached."""
 
@@ -143,6 +155,20 @@ class RecordsRefusedError(LakeError):
                 "names; `refused_share_limit` in the contract sets how many may be refused"
             ),
         )
+
+    @classmethod
+    def lately(cls, stream: str, *, records: int, refused: int) -> "RecordsRefusedError":
+        """Return the error of a stream that is followed: of its newest records too many were refused."""
+        error = cls(stream, records=records, reasons={"of the newest records": refused})
+        error.message = f"{refused:,} of the newest {records:,} records of `{stream}` were refused; {error.state}"
+        error.remedy = Remedy.run(
+            "ingest",
+            "acknowledge",
+            stream,
+            advice="look at them with `headrace dead-letters list`, correct the contract, the producer "
+            "or this host's clock, then",
+        )
+        return error
 
 
 class ContractError(LakeError):

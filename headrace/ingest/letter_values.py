@@ -23,6 +23,7 @@ COLUMNS = pa.schema(
         pa.field("csv_header", pa.list_(pa.string())),
         pa.field("row_ipc", pa.binary()),  # an Arrow IPC stream of one row, of columnar sources
         pa.field("is_whole", pa.bool_()),
+        pa.field("is_tombstone", pa.bool_()),  # the value was null, and `raw` is empty
     ]
 )
 
@@ -32,7 +33,7 @@ def values_of(records: Records, order: Sequence[int]) -> dict[str, pa.Array]:
     count = len(order)
     raw = _raw(records, order)
     rows = [None] * count if records.rows is None else [_as_ipc(records.rows, at) for at in order]
-    header = list(records.header) or None
+    header, tombstones = list(records.header) or None, frozenset(records.tombstones)
     keys, headers = records.keys, records.headers
     return {
         "raw": pa.array(raw, pa.binary()),
@@ -50,6 +51,7 @@ def values_of(records: Records, order: Sequence[int]) -> dict[str, pa.Array]:
             ],
             pa.bool_(),
         ),
+        "is_tombstone": pa.array([at in tombstones for at in order], pa.bool_()),
     }
 
 

@@ -82,6 +82,11 @@ class OpenBatch:
         """The size of the records added, as they came."""
         return sum(part.bytes for part in self._parts.values())
 
+    @property
+    def may_be_committed(self) -> bool:
+        """Whether what was added may be committed now: nothing read later can refuse it."""
+        return not self._parts or self._tables.commits_within_a_file
+
     def add(self, records: Records) -> None:
         """Decode records, check them against the contract, and write rows and dead letters.
 

@@ -118,14 +118,14 @@ class _Drain:
         """Poll until there is enough for a commit, and return which partitions have ended."""
         while not self._reader.drained:
             left = _ROWS_PER_POLL
-            if self._commits_within_a_file:
+            if self._tables.commits_within_a_file:
                 left = max(1, min(left, self._rows_per_commit - batch.rows))
             polled = self._poll(left)
             for records in polled.parts:
                 batch.add(records)
             if polled.ended:
                 return polled.ended
-            if batch.rows >= self._rows_per_commit and self._commits_within_a_file:
+            if batch.rows >= self._rows_per_commit and self._tables.commits_within_a_file:
                 break
         return ()
 
@@ -138,17 +138,6 @@ class _Drain:
             if time.monotonic() - started_s > STALLED_S_MAX:
                 raise SourceStalledError(self._tables.stream.name, stalled_s=STALLED_S_MAX)
         return Batch()
-
-    @property
-    def _commits_within_a_file(self) -> bool:
-        """Whether a part of a file may be committed before all of it is read.
-
-        False if an undeclared field of a later JSON line can still refuse the file. A partition of a
-        log has no end, so nothing refuses the whole of it.
-        """
-        stream = self._tables.stream
-        refuses_later = stream.unknown_fields == "refuse" and stream.format == "json"
-        return self._tables.is_log or not refuses_later
 
     def _commit(self, batch: OpenBatch) -> Mapping[SourcePartition, Taken]:
         if not batch.partitions:

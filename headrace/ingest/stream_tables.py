@@ -112,6 +112,16 @@ class StreamTables:
         """Whether the stream's source is a log, whose partitions go on."""
         return self.positions.is_log
 
+    @property
+    def commits_within_a_file(self) -> bool:
+        """Whether a part of a partition may be committed before all of it is read.
+
+        False if an undeclared field of a later JSON line can still refuse the file. A partition of a
+        log has no end, so nothing refuses the whole of it.
+        """
+        refuses_later = self.stream.unknown_fields == "refuse" and self.stream.format == "json"
+        return self.is_log or not refuses_later
+
     def look_up(self, partitions: Iterable[SourcePartition]) -> None:
         """Look up how far partitions were before this run, in both tables, all at once."""
         wanted = [each for each in partitions if each not in self._before]

@@ -46,6 +46,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.LoaderStateError("order", saved="seed 1", found="seed 2"),
     errors.LockfileError("ctr-v1.lock.json", "it is not the JSON of a lockfile"),
     errors.MergeKeyError(_TABLE, "no column `item`, which is part of the key"),
+    errors.MetricsPortError(9464, "Address already in use"),
     errors.ModelColumnsError("marts.items", added=("price",), removed=(), retyped=("at",)),
     errors.ModelNotCommittedError("items", "a seed is not kept"),
     errors.ModelRowsError("marts.items", "2 rows have the same `unique_key`"),

@@ -1,5 +1,6 @@
 """A log in memory as a source: several partitions in one poll, offsets with gaps, a time of each record."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,7 @@ class LogSource:
     def __init__(self, logs: Mapping[int, Log], *, topic: str = "things") -> None:
         self.logs, self.topic = dict(logs), topic
         self.open_readers = 0
+        self.newest: LogReader | None = None
 
     def missing(self) -> str | None:
         return None if self.logs else f"topic `{self.topic}` has no partition"
@@ -63,7 +65,12 @@ class LogSource:
         taken = positions(partitions)
         self.open_readers += 1
         starts = {each: taken.get(each, Position()).offset for each in partitions}
-        return LogReader(self, starts, follow=follow)
+        self.newest = LogReader(self, starts, follow=follow)
+        return self.newest
+
+    def behind(self) -> int:
+        """How many offsets the newest reader has not read yet."""
+        return 0 if self.newest is None else sum(self.newest.status().lag.values())
 
     def grow(self, partition: int, values: Sequence[bytes]) -> None:
         """Append records to a partition, which may be a new one."""
@@ -91,7 +98,7 @@ class LogReader:
         return [each for each, at in self._positions.items() if at < self._ends[each]]
 
     def _look_again(self) -> None:
-        for number, log in self._source.logs.items():
+        for number, log in list(self._source.logs.items()):
             partition = SourcePartition(self._source.topic, number)
             self._positions.setdefault(partition, 0)
             self._ends[partition] = log.end
@@ -105,7 +112,6 @@ class LogReader:
         )
 
     def poll(self, max_rows: int, *, max_s: float) -> Batch | None:
-        _ = max_s  # all there will be is here already
         if self._closed:
             msg = "the reader is closed"
             raise ValueError(msg)
@@ -118,6 +124,8 @@ class LogReader:
             if left:
                 parts.append(self._read(partition, min(share, left)))
                 left -= parts[-1].count
+        if self._follow and not parts:
+            time.sleep(min(max_s, 0.02))
         return Batch(parts=tuple(parts)) if parts else None
 
     def _read(self, partition: SourcePartition, count: int) -> Records:

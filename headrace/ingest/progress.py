@@ -1,0 +1,121 @@
+"""How a followed stream goes on, as its service last said: read by status, the pages and metrics.
+
+The service writes one small file for each stream below the state folder. It is a report and no
+state: nothing resumes from it, and a missing or torn one only leaves a page without its lag.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace import clock
+from headrace.config import Settings
+from headrace.ingest.open_batch import Committed
+
+STALE_MS = 60_000  # a service that said nothing for so long has ended without saying so
+
+
+class Phase(StrEnum):
+    """What the service is doing for a stream."""
+
+    STARTING = "starting"
+    FOLLOWING = "following"
+    RETRYING = "retrying"  # after an error that may pass
+    STOPPED = "stopped"  # asked to
+    FAILED = "failed"  # needs a person
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How one stream goes on.
+
+    Args:
+        stream: Its name.
+        phase: What the service is doing.
+        pid: The process of the service.
+        updated_ms: When this was said.
+        lag: For each partition, how many offsets it is behind its end, where the source tells.
+        behind_s: For how long it has not been at the end of every partition, by this host's clock.
+        commits: Commits of this run, like the counts below.
+        committed_ms: When the last one was made; None before the first.
+        stretch: How many times as rarely as wished it commits, and `stretch_reason` why.
+        error_code: Of the last error, if the stream is retrying or failed; `error` says it.
+
+    """
+
+    stream: str
+    phase: Phase = Phase.STARTING
+    pid: int = field(default_factory=os.getpid)
+    updated_ms: int = 0
+    lag: Mapping[str, int] = field(default_factory=dict[str, int])
+    behind_s: float = 0.0
+    commits: int = 0
+    rows: int = 0
+    dead_letters: int = 0
+    late_rows: int = 0
+    committed_ms: int | None = None
+    watermark_us: int | None = None
+    refused_share: float = 0.0
+    stretch: int = 1
+    stretch_reason: str = ""
+    error_code: str = ""
+    error: str = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a service still says so."""
+        ended = self.phase in (Phase.STOPPED, Phase.FAILED)
+        return not ended and clock.now_ms() - self.updated_ms < STALE_MS
+
+    @property
+    def phase_now(self) -> str:
+        """The phase, or `vanished` if its service ended without saying so."""
+        ended = self.phase in (Phase.STOPPED, Phase.FAILED)
+        return self.phase.value if ended or self.is_live else "vanished"
+
+
+class Listener(Protocol):
+    """Is told how streams go on, each by the thread that follows it."""
+
+    def changed(self, progress: Progress) -> None:
+        """Take note of how a stream goes on; called at least every second."""
+        ...
+
+    def committed(self, stream: str, done: Committed, *, seconds: float) -> None:
+        """Take note of a commit and of how long it took."""
+        ...
+
+    def failed(self, stream: str, code: str) -> None:
+        """Take note of an error, also of one that may pass."""
+        ...
+
+
+def file_of(settings: Settings, stream: str) -> Path:
+    """Return where the service reports on a stream."""
+    return settings.state_dir / "ingest" / f"{stream}.json"
+
+
+def write(settings: Settings, progress: Progress) -> None:
+    """Report how a stream goes on; a full disk loses the report and nothing else."""
+    path = file_of(settings, progress.stream)
+    draft = path.with_suffix(f".{progress.pid}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(asdict(progress)))
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+
+
+def read(settings: Settings, stream: str) -> Progress | None:
+    """Read the last report on a stream; None if there is none that can be read."""
+    try:
+        told: dict[str, Any] = json.loads(file_of(settings, stream).read_text())
+        values: dict[str, Any] = {**told, "phase": Phase(told["phase"])}
+        return Progress(**values)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,317 @@
+"""Streams that are followed: what comes is committed in time, and a stop or a failure loses nothing."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from headrace.api import Lake
+from headrace.definitions.stream import Stream
+from headrace.errors import CatalogBusyError, FencedError, RecordsRefusedError
+from headrace.ingest import follow as following
+from headrace.ingest import progress as reports
+from headrace.ingest import refused_window
+from headrace.ingest.cadence import Cadence, Pressure
+from headrace.ingest.follow import MAINTENANCE_ASKED_MS, follow
+from headrace.ingest.open_batch import Committed
+from headrace.ingest.progress import Phase, Progress
+from headrace.ingest.recent import acknowledge
+from headrace.ingest.run import ingest
+from headrace.ingest.service import follow_all
+from headrace.ingest.sources.base import Reader, Source
+from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
+from tests.ingest.log_source import Entry, Log, LogSource
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+STREAM = make_stream("json")
+FAST = Cadence(seconds=0.05)
+
+
+@dataclass
+class Heard:
+    """A listener that keeps what it is told."""
+
+    progress: dict[str, Progress] = field(default_factory=dict[str, Progress])
+    commits: list[Committed] = field(default_factory=list[Committed])
+    codes: list[str] = field(default_factory=list[str])
+
+    def changed(self, progress: Progress) -> None:
+        self.progress[progress.stream] = progress
+
+    def committed(self, stream: str, done: Committed, *, seconds: float) -> None:
+        assert stream and seconds >= 0
+        self.commits.append(done)
+
+    def failed(self, stream: str, code: str) -> None:
+        assert stream
+        self.codes.append(code)
+
+
+@dataclass
+class Running:
+    """A stream that is followed in another thread."""
+
+    stop: threading.Event
+    heard: Heard
+    future: Future[Progress]
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        assert wait_until(lambda: condition() or self.future.done(), seconds=20)
+        if not condition():
+            self.future.result()
+        assert condition()
+
+    def end(self) -> Progress:
+        self.stop.set()
+        return self.future.result(timeout=20)
+
+
+@contextmanager
+def followed(
+    lake: Lake, source: Source | None, *, stream: Stream = STREAM, cadence: Cadence = FAST
+) -> Iterator[Running]:
+    stop, heard = threading.Event(), Heard()
+
+    def run() -> Progress:
+        with Lake.open(lake.settings) as own:
+            return follow(own, stream, stop=stop, cadence=cadence, listeners=[heard], source=source)
+
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(run)
+        try:
+            yield Running(stop, heard, future)
+        finally:
+            stop.set()
+
+
+def things(first: int, count: int) -> list[bytes]:
+    return [json_line(id=f"{at}") for at in range(first, first + count)]
+
+
+def count(lake: Lake, stream: Stream = STREAM) -> int:
+    return rows_of(lake, stream).num_rows if lake.exists(stream.table) else 0
+
+
+def test_what_comes_to_old_and_new_partitions_is_committed_until_the_stop(lake: Lake) -> None:
+    log = LogSource({0: Log(entries=(), end=0)})
+    with followed(lake, log) as running:
+        log.grow(0, things(0, 5))
+        running.until(lambda: count(lake) == 5)
+        log.grow(1, [*things(5, 3), b"{"])
+        log.grow(0, things(8, 2))
+        running.until(lambda: count(lake) == 10)
+        done = running.end()
+    assert (done.rows, done.dead_letters, done.phase) == (10, 1, Phase.STOPPED)
+    assert dead_of(lake, STREAM).num_rows == 1
+    assert sorted(rows_of(lake, STREAM)["id"].to_pylist(), key=int) == [str(n) for n in range(10)]
+    assert ingest(lake, STREAM, source=log).commits == 0
+    assert log.open_readers == 0
+
+
+def test_a_stop_commits_what_was_read_and_not_yet_due(lake: Lake) -> None:
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 5))
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
+        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=20)
+        assert count(lake) == 0
+        assert running.end().commits == 1
+    assert count(lake) == 5
+
+
+@pytest.mark.parametrize(
+    "cadence",
+    [Cadence(seconds=3600, rows=10), Cadence(seconds=3600, bytes=2_000)],
+    ids=["rows", "bytes"],
+)
+def test_a_commit_is_due_by_rows_and_by_bytes_too(lake: Lake, cadence: Cadence) -> None:
+    log = LogSource({at: Log(entries=[], end=0) for at in range(4)})
+    for at in range(4):
+        log.grow(at, things(10 * at, 10))
+    with followed(lake, log, cadence=cadence) as running:
+        running.until(lambda: count(lake) >= 10)
+        running.end()
+    sizes = [done.rows.rows_added for done in running.heard.commits]
+    assert all(10 <= size < 20 for size in sizes[:-1])
+    assert len(running.heard.commits[0].taken) == 4  # one commit holds all partitions
+    ingest(lake, STREAM, source=log)
+    assert count(lake) == 40
+
+
+def test_files_are_followed_and_each_is_taken_once(lake: Lake) -> None:
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_bytes(b"".join(line + b"\n" for line in things(0, 3)))
+    with followed(lake, None) as running:
+        running.until(lambda: count(lake) == 3)
+        (folder / "b.jsonl").write_bytes(b"".join(line + b"\n" for line in things(3, 2)))
+        running.until(lambda: count(lake) == 5)
+        assert running.end().commits == 2
+
+
+class _Failing(LogSource):
+    """A log whose reader fails with an error that may pass, some times."""
+
+    failures = 2
+
+    def open(self, *args: object, **kwargs: object) -> Reader:  # pyright: ignore
+        reader = super().open(*args, **kwargs)  # pyright: ignore
+        if self.failures:
+            self.failures -= 1
+            raise CatalogBusyError("raw.things", attempts=12)
+        return reader
+
+
+def test_an_error_that_may_pass_is_retried_from_the_table(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_RETRY_S_MAX", 0.01)
+    log = _Failing({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 4))
+    with followed(lake, log) as running:
+        running.until(lambda: count(lake) == 4)
+        done = running.end()
+    assert running.heard.codes == ["catalog-busy"] * 2
+    assert (done.rows, done.error_code) == (4, "")
+
+
+def test_a_stream_that_fails_does_not_stop_the_others(lake: Lake) -> None:
+    good, bad = make_stream("json"), make_stream("json", stream="bad", table="raw.bad")
+    logs = {name: LogSource({0: Log(entries=[], end=0)}) for name in ("things", "bad")}
+    logs["bad"].logs[0] = Log(entries=[Entry(1, b"{"), Entry(0, b"{")], end=2)  # backwards
+    logs["things"].grow(0, things(0, 2))
+    stop, failures = threading.Event(), list[str]()
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(
+            follow_all,
+            lake.settings,
+            [good, bad],
+            stop=stop,
+            cadence_of=lambda _: FAST,
+            source_of=lambda stream: logs[stream.name],
+            failed=lambda name, error: failures.append(f"{name} {error.code}"),
+        )
+        assert wait_until(lambda: bool(failures), seconds=20)
+        logs["things"].grow(0, things(2, 3))
+        assert wait_until(lambda: count(lake, good) == 5, seconds=20)
+        stop.set()
+        done = future.result(timeout=20)
+    assert failures == ["bad source-order"]
+    assert (done.progress["things"].rows, list(done.errors)) == (5, ["bad"])
+    said = {name: reports.read(lake.settings, name) for name in ("things", "bad")}
+    assert {name: each and each.phase for name, each in said.items()} == {
+        "things": Phase.STOPPED, "bad": Phase.FAILED,
+    }  # fmt: skip
+
+
+def test_a_second_service_is_fenced_and_ends(lake: Lake) -> None:
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 2))
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
+        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=20)
+        ingest(lake, STREAM, source=_Copy(log))
+        with pytest.raises(FencedError):
+            running.end()
+    assert count(lake) == 2
+    assert running.heard.progress["things"].error_code == "fenced"
+
+
+class _Copy(LogSource):
+    def __init__(self, log: LogSource) -> None:
+        super().__init__(log.logs)
+
+
+def test_a_flood_of_refusals_stops_the_stream_at_the_same_count_after_a_restart(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refused_window, "WINDOW_RECORDS", 40)
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, [b"{"] * 30)
+    with followed(lake, log) as running:
+        running.until(lambda: bool(running.heard.commits))
+        running.end()
+    log.grow(0, [b"{"] * 10)
+    for _ in range(2):  # it remembers, and does not go on by itself
+        with followed(lake, log) as running, pytest.raises(RecordsRefusedError) as raised:
+            running.future.result(timeout=20)
+        assert (raised.value.records, raised.value.refused) == (40, 40)
+    assert dead_of(lake, STREAM).num_rows == 40
+    acknowledge(lake, STREAM)
+    log.grow(0, things(0, 3))
+    with followed(lake, log) as running:
+        running.until(lambda: count(lake) == 3)
+        running.end()
+
+
+def test_a_host_clock_a_day_back_is_such_a_flood(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refused_window, "WINDOW_RECORDS", 20)
+    soon = (datetime.now(UTC) + timedelta(days=1, minutes=5)).isoformat()
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, [json_line(id=f"{at}", at=soon) for at in range(20)])
+    with followed(lake, log) as running, pytest.raises(RecordsRefusedError):
+        running.future.result(timeout=20)
+    assert set(dead_of(lake, STREAM)["error_code"].to_pylist()) == {"future_time"}
+
+
+def test_a_partition_that_becomes_idle_moves_the_watermark_without_records(lake: Lake) -> None:
+    stream = make_stream("json", idle_after="300ms", allowed_lateness="0s")
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, [json_line(id="a", at="2019-11-24T08:00:00Z")])
+    log.grow(1, [json_line(id="b", at="2019-11-24T12:00:00Z")])
+    with followed(lake, log, stream=stream) as running:
+        running.until(lambda: len(running.heard.commits) >= 2)
+        done = running.end()
+    assert done.watermark_us == int(datetime(2019, 11, 24, 12, tzinfo=UTC).timestamp() * 10**6)
+    assert (len(running.heard.commits), done.rows) == (2, 2)
+
+
+def test_a_table_behind_with_maintenance_slows_commits_and_asks_for_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_PRESSURE_COMMITS", 1)
+    monkeypatch.setattr("headrace.ingest.cadence.SMALL_FILES_MAX", 2)
+    log = LogSource({0: Log(entries=[], end=0)})
+    with followed(lake, log, cadence=Cadence(seconds=0.05)) as running:
+        for at in range(3):
+            log.grow(0, things(at, 1))
+            running.until(lambda at=at: count(lake) == at + 1)
+        running.until(lambda: running.heard.progress["things"].stretch == 2)
+        running.end()
+    assert "small files" in running.heard.progress["things"].stretch_reason
+    assert MAINTENANCE_ASKED_MS in lake.registry.measures(str(STREAM.table))
+
+
+def test_pressure_is_judged_by_files_and_snapshots_and_passes(lake: Lake) -> None:
+    ingest(lake, STREAM, source=LogSource({0: Log(entries=[Entry(0, json_line())], end=1)}))
+    metadata = lake.table(STREAM.table).iceberg().metadata
+    assert Pressure.of(metadata, target_bytes=10**9, snapshots_kept=100) == Pressure()
+    tight = Pressure.of(metadata, target_bytes=10**9, snapshots_kept=0.25)  # pyright: ignore
+    assert (tight.stretch, tight.reason) == (2, "1 snapshots")
+    assert Cadence(seconds=1, rows=5, bytes=7).stretched(4) == Cadence(seconds=4, rows=20, bytes=7)
+
+
+def test_a_report_says_the_lag_of_each_partition_and_is_stale_without_its_service(
+    lake: Lake,
+) -> None:
+    log = LogSource({at: Log(entries=[], end=0) for at in range(2)})
+    log.grow(1, things(0, 4))
+    with followed(lake, log) as running:
+        running.until(lambda: count(lake) == 4)
+        running.end()
+    said = reports.read(lake.settings, "things")
+    assert said is not None
+    assert (dict(said.lag), said.phase) == ({"things": 0, "things//1": 0}, Phase.STOPPED)
+    assert not said.is_live
+    live = replace(said, phase=Phase.FOLLOWING)
+    assert live.is_live
+    vanished = replace(live, updated_ms=live.updated_ms - 100_000)
+    assert (vanished.is_live, vanished.phase_now) == (False, "vanished")
+    reports.file_of(lake.settings, "things").write_text("{")
+    assert reports.read(lake.settings, "things") is None
