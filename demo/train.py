@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from demo.adamw import AdamW, Group
 from demo.model import SPEC, ClickModel, save
 from headrace.loading import Batch, SampleLoader, Shuffle
 from headrace.loading.loader import PublishedFiles
@@ -154,10 +155,10 @@ def _fit(
 ) -> float:
     rates = list(model.linear.parameters())
     rest = [p for p in model.parameters() if not any(p is rate for rate in rates)]
-    optimizer = torch.optim.AdamW(
+    optimizer = AdamW(
         [
-            {"params": rates, "lr": LEARNING_RATE_RATES, "weight_decay": 0.0},
-            {"params": rest, "lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
+            Group(parameters=rates, learning_rate=LEARNING_RATE_RATES, weight_decay=0.0),
+            Group(parameters=rest, learning_rate=LEARNING_RATE, weight_decay=WEIGHT_DECAY),
         ]
     )
     shuffle = Shuffle(seed=seed)

@@ -1,6 +1,7 @@
 """The demo's training: it learns what is there to learn, repeatably, and only from the past."""
 
 import datetime as dt
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from demo import model as click_model
+from demo.adamw import AdamW, Group
 from demo.model import SPEC
 from demo.train import judge, train
 from headrace.datasets.files import FilePlan
@@ -102,6 +104,44 @@ def test_the_model_beats_the_base_rate_on_later_days(version: Version, tmp_path:
     kept = pa.concat_tables([samples(day) for day in range(3)])
     clicked = int(np.asarray(kept["click"]).sum())
     assert result.base_rate == pytest.approx(clicked / (clicked + 2 * (3 * ROWS - clicked)))
+
+
+def test_training_does_without_the_compiler_of_torch(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch._dynamo", None)  # to import it fails
+    assert train(version, train_days=DAYS[:1], test_days=DAYS[1:2], out_dir=tmp_path).epochs
+
+
+def test_a_step_is_that_of_the_textbook() -> None:
+    weight, idle = (torch.nn.Parameter(torch.tensor([value])) for value in (0.5, 2.0))
+    group = Group(parameters=[weight, idle], learning_rate=0.1, weight_decay=0.2)
+    optimizer = AdamW([group])
+    expected, mean, square = 0.5, 0.0, 0.0
+    for step, gradient in enumerate([3.0, -1.0, 0.25], 1):
+        weight.grad = torch.tensor([gradient])
+        optimizer.step()
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        move = mean / (1 - 0.9**step) / ((square / (1 - 0.999**step)) ** 0.5 + 1e-8)
+        expected = expected * (1 - 0.1 * 0.2) - 0.1 * move
+        assert weight.item() == pytest.approx(expected, rel=1e-6)
+    assert idle.item() == 2.0  # without a gradient nothing moves, nor decays
+    optimizer.zero_grad()
+    assert weight.grad is None
+
+
+@pytest.mark.proof  # torch's own optimizers import its compiler, which takes 3 s
+def test_steps_are_those_of_torch_to_the_last_bit() -> None:
+    ours, other = (torch.nn.Parameter(torch.linspace(-2, 2, 99)) for _ in range(2))
+    mine = AdamW([Group(parameters=[ours], learning_rate=1e-2, weight_decay=1e-2)])
+    stock = torch.optim.AdamW([other], lr=1e-2, weight_decay=1e-2)
+    random = torch.Generator().manual_seed(3)
+    for _ in range(200):
+        ours.grad = torch.randn(99, generator=random)
+        other.grad = ours.grad.clone()
+        mine.step()
+        stock.step()
+        assert torch.equal(ours, other)
 
 
 def test_the_same_seed_gives_the_same_model_and_leaves_torch_as_it_was(
