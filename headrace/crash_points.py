@@ -7,6 +7,8 @@ CRASH_POINTS = (
     "ingest.after_decode",
     "ingest.after_dead_letters",
     "ingest.after_seal",
+    "replay.after_rows",
+    "replay.after_letters",
     "commit.after_data_files",
     "commit.after_manifests",
     "commit.after_swap",

@@ -8,11 +8,21 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from headrace.cli import check, datasets, ingest, lake, maintain, samples, simulate, tables
+from headrace.cli import (
+    check,
+    datasets,
+    dead_letters,
+    ingest,
+    lake,
+    maintain,
+    samples,
+    simulate,
+    tables,
+)
 from headrace.cli.failures import exit_status, say_error
 from headrace.errors import LakeError
 
-NOUNS = (check, ingest, simulate, tables, maintain, samples, datasets, lake)
+NOUNS = (check, ingest, dead_letters, simulate, tables, maintain, samples, datasets, lake)
 
 
 class _Edge(TyperGroup):

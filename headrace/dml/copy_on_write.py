@@ -6,7 +6,7 @@ it if another commit touched what the plan is based on; the change is then plann
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
@@ -65,10 +65,11 @@ def rewrite(
     new_rows: pa.Table | None = None,
     provenance: Provenance,
     may_conflict: Callable[[DataFile], bool] | None = None,
+    properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
-    """Replace `files` by their kept rows and the new rows, in one snapshot.
+    """Replace `files` by their kept rows and the new rows, in one snapshot, and set `properties`.
 
     A `guard` checks the table that the commit builds upon, and raises to refuse the commit. Kept
     rows stay in order and come before the new rows of their partition. A file grows to about the
@@ -100,6 +101,7 @@ def rewrite(
             base_snapshot_id=version.snapshot_id,
             provenance=provenance,
             may_conflict=may_conflict,
+            properties=properties,
             branch=branch,
             guard=guard,
         )

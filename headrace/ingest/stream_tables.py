@@ -42,6 +42,23 @@ def table_properties(stream: Stream) -> dict[str, str]:
     return said
 
 
+def open_tables(lake: OpenLake, stream: Stream) -> tuple[LakeTable, LakeTable]:
+    """Create or evolve a stream's table and that of the dead letters, and return both.
+
+    Raises:
+        ContractError: If a table cannot be brought in line with the contract.
+
+    """
+    table = declare_table(
+        lake,
+        stream.table,
+        stream.table_schema(),
+        partition_by=stream.partition_by,
+        properties=table_properties(stream),
+    )
+    return table, dead_letters.open_table(lake)
+
+
 @dataclass(kw_only=True)
 class StreamTables:
     """What one run knows of the two tables; changes only with a commit.
@@ -79,14 +96,7 @@ class StreamTables:
             ContractError: If a table cannot be brought in line with the contract.
 
         """
-        table = declare_table(
-            lake,
-            stream.table,
-            stream.table_schema(),
-            partition_by=stream.partition_by,
-            properties=table_properties(stream),
-        )
-        dead = dead_letters.open_table(lake)
+        table, dead = open_tables(lake, stream)
         if not is_log:
             for each in (dead, table):
                 seal_former(each, stream=stream.name)

@@ -183,3 +183,30 @@ def test_outside_a_lake_the_error_says_what_to_do(
     assert "HEADRACE_LAKE" in done.stderr
     verbose = headrace("--verbose", "check")
     assert "Traceback" in verbose.stderr
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(folder: Path) -> None:
+    write_things(
+        folder / ".headrace" / "data", "a", ["good", "missing", "a naive time"], format_="csv"
+    )
+    headrace("ingest", "run", "things")
+    listed = headrace("dead-letters", "list", "things", "--output", "json")
+    found = {each["code"]: each for each in json.loads(listed.stdout)}
+    assert {code: each["count"] for code, each in found.items()} == {
+        "missing_required": 1, "naive_time": 1,
+    }  # fmt: skip
+    assert found["naive_time"]["example"] == "things/a.csv:0:2"
+    shown = headrace("dead-letters", "show", "things", "--offset", "2").stdout
+    assert shown.startswith("things/a.csv:0:2, line 4  naive_time: ")
+    assert "still refused: 1 missing_required, 1 naive_time" in (
+        headrace("dead-letters", "replay", "things").stdout
+    )
+    planned = headrace("dead-letters", "drop", "things", "--code", "naive_time").stdout
+    assert "1 dead letters (1 naive_time) would be dropped" in planned
+    done = headrace("dead-letters", "drop", "things", "--code", "naive_time", "--apply").stdout
+    assert done == "things: 1 dead letters dropped\n"
+    assert (
+        headrace("dead-letters", "show", "things", "--offset", "2").stdout
+        == "no dead letter matches\n"
+    )
+    assert headrace("dead-letters", "list", "others").exit_code == 2

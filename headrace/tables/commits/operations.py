@@ -6,6 +6,7 @@ catalog's compare-and-swap (`attempt.py`). Every operation is one snapshot on on
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -209,6 +210,7 @@ def rewrite_files(
     base_snapshot_id: int | None,
     provenance: Provenance,
     may_conflict: Callable[[DataFile], bool] | None = None,
+    properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
 ) -> Commit:
@@ -236,7 +238,7 @@ def rewrite_files(
         branch=branch,
         guard=guard,
     )
-    return commit_change(table, change)
+    return commit_change(table, replace(change, properties=properties or {}))
 
 
 def rewrite_manifests(

@@ -1,0 +1,211 @@
+"""`headrace dead-letters`: look at the records that were refused, take them again, or drop them."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headrace.cli.output import Format, OutputOption, as_text, output_of
+
+if TYPE_CHECKING:
+    from headrace.config import Settings
+    from headrace.definitions.stream import Stream
+    from headrace.ingest.letters import Choice
+
+StreamName = Annotated[str, typer.Argument(metavar="STREAM", help="Whose dead letters.")]
+CodeOption = Annotated[str | None, typer.Option("--code", help="Only those with this error code.")]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", help="Only those of this file or topic.")
+]
+PartitionOption = Annotated[
+    int | None, typer.Option("--partition", min=0, help="Only those of this partition.")
+]
+OffsetOption = Annotated[int | None, typer.Option("--offset", min=0, help="Only that offset.")]
+_SHOWN_BYTES = 200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    noun = typer.Typer(
+        help="Look at refused records, replay or drop them.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    noun.command("list")(list_)
+    noun.command("show")(show)
+    noun.command("replay")(replay)
+    noun.command("drop")(drop)
+    app.add_typer(noun, name="dead-letters")
+
+
+def list_(
+    stream: StreamName,
+    *,
+    code: CodeOption = None,
+    source: SourceOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Group the dead letters of a stream by reason, with the newest of each."""
+    from headrace.ingest.letters import groups
+    from headrace.tables.lake import OpenLake
+
+    settings, declared = _stream(stream)
+    with OpenLake.existing(settings) as lake:
+        found = groups(lake, declared, choice=_choice(code=code, source=source))
+    rows: list[dict[str, Any]] = [
+        {
+            **asdict(each),
+            "example": f"{each.example.source}:{each.example.partition}:{each.example.offset}",
+            "first_bytes": _readable(each.first_bytes),
+        }
+        for each in found
+    ]
+    columns = ("code", "field", "count", "first_seen", "last_seen", "example", "first_bytes")
+    output_of(output).table(rows, columns=columns)
+
+
+def show(
+    stream: StreamName,
+    *,
+    code: CodeOption = None,
+    source: SourceOption = None,
+    partition: PartitionOption = None,
+    offset: OffsetOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 10,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Show dead letters with their coordinates, reasons, keys, headers and values."""
+    from headrace.ingest.letters import letters
+    from headrace.tables.lake import OpenLake
+
+    settings, declared = _stream(stream)
+    choice = _choice(code=code, source=source, partition=partition, offset=offset)
+    with OpenLake.existing(settings) as lake:
+        found = letters(lake, declared, choice=choice, limit=limit)
+    out = output_of(output)
+    if output is Format.JSON:
+        out.table([_as_json(row) for row in found], columns=())
+        return
+    for row in found:
+        at = f"{row['_source']}:{row['_source_partition']}:{row['_source_offset']}"
+        line = "" if row["source_line"] is None else f", line {row['source_line']}"
+        out.say(f"{at}{line}  {row['error_code']}: {row['reason']}")
+        out.say(
+            f"  recorded {as_text(row['recorded_at'])}, contract version {row['contract_version']}"
+        )
+        if row["key"] is not None:
+            out.say(f"  key {_readable(row['key'])}")
+        for header in row["headers"] or ():
+            value = "null" if header["value"] is None else _readable(header["value"])
+            out.say(f"  header {header['name']}: {value}")
+        out.say(f"  {_readable(row['raw'])}")
+    if not found:
+        out.say("no dead letter matches")
+
+
+def replay(
+    stream: StreamName,
+    *,
+    code: CodeOption = None,
+    source: SourceOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Take dead letters again under the current contract; those that it accepts become rows, once."""
+    from headrace.ingest.replay import replay as replay_letters
+    from headrace.tables.lake import OpenLake
+
+    settings, declared = _stream(stream)
+    with OpenLake.existing(settings) as lake:
+        done = replay_letters(lake, declared, choice=_choice(code=code, source=source))
+    out = output_of(output)
+    if output is Format.JSON:
+        out.record(asdict(done))
+        return
+    left = ", ".join(f"{count:,} {why}" for why, count in sorted(done.refused.items()))
+    out.say(
+        f"{stream}: {done.rows:,} dead letters became rows in {done.commits:,} commits"
+        + (f"; still refused: {left}" if left else "")
+    )
+
+
+def drop(
+    stream: StreamName,
+    *,
+    code: CodeOption = None,
+    source: SourceOption = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Drop them; without it they are counted.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Drop dead letters for good. Without --apply it shows what would be dropped."""
+    from headrace.ingest.drop import apply_drop, plan_drop
+    from headrace.tables.lake import OpenLake
+
+    settings, declared = _stream(stream)
+    with OpenLake.existing(settings) as lake:
+        plan = plan_drop(lake, declared, choice=_choice(code=code, source=source))
+        dropped = apply_drop(lake, plan, declared) if apply else 0
+    out = output_of(output)
+    if output is Format.JSON:
+        out.record({**asdict(plan), "dropped": dropped})
+        return
+    reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(plan.reasons.items()))
+    if plan.not_yet:
+        out.say(f"{plan.not_yet:,} belong to a commit that is not complete, and stay")
+    if apply:
+        out.say(f"{stream}: {dropped:,} dead letters dropped")
+    elif plan.count:
+        out.say(f"{stream}: {plan.count:,} dead letters ({reasons}) would be dropped for good")
+        out.say("add `--apply` to drop them")
+    else:
+        out.say(f"{stream}: no dead letter matches")
+
+
+def _choice(
+    *,
+    code: str | None,
+    source: str | None,
+    partition: int | None = None,
+    offset: int | None = None,
+) -> "Choice":
+    from headrace.ingest.letters import Choice
+
+    return Choice(code=code, source=source, partition=partition, offset=offset)
+
+
+def _stream(name: str) -> "tuple[Settings, Stream]":
+    from headrace.config import Settings
+    from headrace.definitions.load import load_streams
+
+    settings = Settings.load()
+    declared = load_streams(settings)
+    if name not in declared:
+        known = ", ".join(f"`{other}`" for other in declared) or "none"
+        message = f"there is no stream `{name}`; declared are {known}"
+        raise typer.BadParameter(message, param_hint="STREAM")
+    return settings, declared[name]
+
+
+def _readable(value: bytes) -> str:
+    """Show the beginning of some bytes as text on one line."""
+    text = value[:_SHOWN_BYTES].decode(errors="backslashreplace")
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return shown + ("…" if len(value) > _SHOWN_BYTES else "")
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """Write a letter as JSON: bytes as text, and in base64 where they are not UTF-8."""
+    import base64
+
+    def written(value: object) -> object:
+        if isinstance(value, bytes):
+            try:
+                return value.decode()
+            except UnicodeDecodeError:
+                return {"base64": base64.b64encode(value).decode()}
+        if isinstance(value, dict):
+            return {str(name): written(each) for name, each in value.items()}
+        return [written(each) for each in value] if isinstance(value, list) else value
+
+    return {name: written(value) for name, value in row.items() if name != "row_ipc"}
