@@ -16,13 +16,14 @@ from headrace.cli import (
     lake,
     maintain,
     samples,
+    serve,
     simulate,
     tables,
 )
 from headrace.cli.failures import exit_status, say_error
 from headrace.errors import LakeError
 
-NOUNS = (check, ingest, dead_letters, simulate, tables, maintain, samples, datasets, lake)
+NOUNS = (check, ingest, dead_letters, simulate, tables, maintain, samples, datasets, serve, lake)
 
 
 class _Edge(TyperGroup):

@@ -312,6 +312,57 @@ class PublicationOvertakenError(LakeError):
         )
 
 
+class ModelNotLoadedError(LakeError):
+    """The server was asked for a score and has no model."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has no model", remedy=Remedy.run("serve", "--model", "FOLDER"))
+
+
+class ServerAddressError(LakeError):
+    """A server was to listen where other hosts reach it, and asks nobody for a token."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"`{host}` can be reached from other hosts, and no token is asked for",
+            state="nothing was started",
+            remedy=Remedy.run(
+                "serve",
+                "--token-file",
+                "FILE",
+                advice="listen on 127.0.0.1, or name a file that holds a token",
+            ),
+        )
+
+
+class OverloadedError(LakeError):
+    """The server has as many requests as it takes; this one was not begun."""
+
+    retryable = True
+
+    def __init__(self, *, begun_max: int) -> None:
+        self.begun_max = begun_max
+        super().__init__(
+            f"the server works on {begun_max} requests, and takes no more",
+            state="nothing was begun",
+            remedy=Remedy(advice="ask again a moment later"),
+        )
+
+
+class DeadlineError(LakeError):
+    """A request was not answered in its time."""
+
+    retryable = True
+
+    def __init__(self, *, deadline_s: float) -> None:
+        self.deadline_s = deadline_s
+        super().__init__(
+            f"there was no answer within {deadline_s:g} s",
+            remedy=Remedy(advice="ask for fewer rows, or allow more time"),
+        )
+
+
 class FolderNotEmptyError(LakeError):
     """A folder that is about to be filled holds something already."""
 

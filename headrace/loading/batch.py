@@ -1,6 +1,5 @@
 """Batches: the input of a model, assembled from pieces of decoded windows."""
 
-import itertools
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,13 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.types as pt
 import torch
 from numpy.typing import NDArray
 
-from headrace.errors import FeatureSpecError
 from headrace.loading.decode import Block, Window
 from headrace.model_inputs.columns import Ragged, as_floats, as_ids, as_ragged
+from headrace.model_inputs.given import inferred, typed
 from headrace.model_inputs.narrow import count_overflow, noting_overflow, told
 from headrace.model_inputs.spec import FeatureSpec
 
@@ -135,7 +133,8 @@ def batch_of(
     inputs = FeatureSpec(
         dense=spec.dense, sparse=spec.sparse, sequence=spec.sequence, missing=spec.missing
     )
-    given = _told(rows, inputs) if types is None else _typed(rows, inputs, types)
+    columns = {name: [row.get(name) for row in rows] for name in inputs.columns}
+    given = inferred(columns, inputs) if types is None else typed(columns, inputs, types)
     floats = [as_floats(given[name], missing=spec.missing_number(name)) for name in spec.dense]
     ids = [as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse]
     ragged = [as_ragged(given[name], missing=spec.missing_id(name)) for name in spec.sequence]
@@ -155,50 +154,6 @@ def batch_of(
     if found := +overflows:
         warnings.warn(told(found), RuntimeWarning, stacklevel=2)
     return batch
-
-
-def _typed(
-    rows: Sequence[Mapping[str, Any]], inputs: FeatureSpec, types: pa.Schema
-) -> dict[str, pa.Array]:
-    inputs.check(types, source="`types`")
-    kinds = {name: types.field(name).type for name in inputs.columns}
-    return {name: _column(rows, name, kind) for name, kind in kinds.items()}
-
-
-def _told(rows: Sequence[Mapping[str, Any]], inputs: FeatureSpec) -> dict[str, pa.Array]:
-    given = {name: _column(rows, name, None) for name in inputs.columns}
-    untold = dict.fromkeys(inputs.dense, pa.float64()) | dict.fromkeys(inputs.sparse, pa.int64())
-    untold |= dict.fromkeys(inputs.sequence, pa.list_(pa.float32()))
-    for name, array in given.items():
-        if _is_untold(array.type):
-            given[name] = array.cast(untold[name])
-    inputs.check(pa.schema([(name, each.type) for name, each in given.items()]), source="the rows")
-    return given
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str, kind: pa.DataType | None) -> pa.Array:
-    values = [row.get(name) for row in rows]
-    try:
-        return pa.array(values) if kind is None else _exactly(values, kind)
-    except (pa.ArrowException, OverflowError) as error:
-        msg = f"values of column `{name}` do not have one type that training reads: {error}"
-        raise FeatureSpecError(msg) from error
-
-
-def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Convert to a type; unlike pyarrow's own conversion, fractions are never dropped."""
-    element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
-    if pt.is_integer(element):
-        lists = (each for each in values if each is not None)
-        flat = values if element is kind else itertools.chain.from_iterable(lists)
-        if any(isinstance(each, float | np.floating) for each in flat):
-            return pa.array(values).cast(kind)
-    return pa.array(values, kind)
-
-
-def _is_untold(kind: pa.DataType) -> bool:
-    """Whether there were only nulls or empty lists, so that the type is unknown."""
-    return pt.is_null(kind) or (pt.is_list(kind) and pt.is_null(kind.value_type))
 
 
 def assemble(

@@ -70,7 +70,7 @@ def _exact(value: object, kind: pa.DataType) -> Scalar:
     if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
         return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
     if pt.is_integer(kind):
-        return int(value) if isinstance(value, int) and not isinstance(value, bool) else None
+        return _integer(value, kind)
     if pt.is_string(kind) or pt.is_large_string(kind):
         return str(value) if isinstance(value, str) else None
     if pt.is_boolean(kind):
@@ -78,6 +78,14 @@ def _exact(value: object, kind: pa.DataType) -> Scalar:
     if pt.is_date(kind) and isinstance(value, dt.date):
         return None if isinstance(value, dt.datetime) else value
     return None
+
+
+def _integer(value: object, kind: pa.DataType) -> int | None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    bits = kind.bit_width - pt.is_signed_integer(kind)
+    least = -(1 << bits) if pt.is_signed_integer(kind) else 0
+    return value if least <= value < 1 << bits else None
 
 
 def _decimal(value: object, *, scale: int) -> Decimal | None:

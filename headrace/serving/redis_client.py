@@ -173,7 +173,13 @@ class RedisClient:
 
     @contextmanager
     def naming(self) -> Generator[None]:
-        """Name what the server and the way to it raise."""
+        """Name what the server and the way to it raise.
+
+        Raises:
+            DatabaseUnavailableError: If it does not answer or refuses.
+            OnlineStoreFullError: If it has no memory left.
+
+        """
         try:
             yield
         except RedisError as error:

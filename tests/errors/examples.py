@@ -59,6 +59,15 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.NullValueError("clicked", rows=1, path=_FILE),
     errors.OffsetsUnknownError(_TABLE, "`headrace.offsets.clicks` is not what its commits say"),
     errors.OnlineStoreError("/lake/online.db", found=1, allowed=2),
+    errors.ModelFilesError("/models/feed", "`model.onnx` cannot be read: No such file"),
+    errors.ModelMismatchError(
+        "feed-v3-0a1b", "features.items", "its delay is 2:00:00, was 0:00:00"
+    ),
+    errors.ModelNotExportedError("for 7 random rows the graph is off by up to 0.5"),
+    errors.ModelNotLoadedError(),
+    errors.OverloadedError(begun_max=64),
+    errors.DeadlineError(deadline_s=0.5),
+    errors.ServerAddressError("0.0.0.0"),
     errors.OnlineStoreEvictsError("127.0.0.1:6379", policy="allkeys-lru"),
     errors.OnlineStoreFullError("127.0.0.1:6379", "OOM command not allowed"),
     errors.CherryPickRefusedError(_TABLE, 11, "it deleted rows"),

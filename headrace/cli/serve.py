@@ -1,0 +1,70 @@
+"""`headrace serve`: the feature server."""
+
+import contextlib
+from collections.abc import Generator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.errors import SettingsError
+
+_PORT = 8200
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=0, max=65_535)] = _PORT,
+    model: Annotated[
+        Path | None, typer.Option(help="The folder of an exported model, to score with.")
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with the token that requests must carry; needed off loopback."),
+    ] = None,
+    deadline_ms: Annotated[
+        int, typer.Option(help="How long a request may take that names no deadline.", min=1)
+    ] = 1_000,
+) -> None:
+    """Answer requests for vectors, scores and rankings over HTTP until stopped.
+
+    POST /v1/vectors, /v1/score and /v1/rank; GET /healthz, /readyz, /metrics and /docs. SIGHUP reads
+    the model again; SIGTERM ends it once the requests that are begun are answered.
+    """
+    from headrace.config import Settings
+
+    with _naming_missing():
+        from headrace.serving.server.app import ServerLimits
+        from headrace.serving.server.run import serve as run
+    limits = ServerLimits(deadline_s=deadline_ms / 1_000, token=_token(token_file))
+    typer.echo(f"serving on http://{host}:{port}; its requests are described at /docs", err=True)
+    run(Settings.load(), host=host, port=port, model=model, limits=limits)
+
+
+@contextlib.contextmanager
+def _naming_missing() -> Generator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = f"`{error.name}` is not installed; install `headrace[serve]`"
+        raise SettingsError(msg) from error
+
+
+def _token(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        token = path.read_text().strip()
+    except OSError as error:
+        msg = f"the token's file `{path}` cannot be read: {error.strerror}"
+        raise SettingsError(msg) from error
+    if not token:
+        msg = f"the token's file `{path}` is empty"
+        raise SettingsError(msg)
+    return token

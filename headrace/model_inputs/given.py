@@ -1,0 +1,62 @@
+"""Values that a caller gives, such as those of a request, as the columns that training read."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+
+from headrace.errors import FeatureSpecError
+from headrace.model_inputs.spec import FeatureSpec
+
+
+def typed(
+    columns: Mapping[str, Sequence[Any]], inputs: FeatureSpec, types: pa.Schema
+) -> dict[str, pa.Array]:
+    """Convert values to the types of training, exactly.
+
+    Raises:
+        FeatureSpecError: If a column has values that its type does not hold; it names the column.
+
+    """
+    inputs.check(types, source="`types`")
+    kinds = {name: types.field(name).type for name in inputs.columns}
+    return {name: _column(columns[name], name, kind) for name, kind in kinds.items()}
+
+
+def inferred(columns: Mapping[str, Sequence[Any]], inputs: FeatureSpec) -> dict[str, pa.Array]:
+    """Convert values to the types that they show. Raises as `typed` does."""
+    given = {name: _column(columns[name], name, None) for name in inputs.columns}
+    untold = dict.fromkeys(inputs.dense, pa.float64()) | dict.fromkeys(inputs.sparse, pa.int64())
+    untold |= dict.fromkeys(inputs.sequence, pa.list_(pa.float32()))
+    for name, array in given.items():
+        if _is_untold(array.type):
+            given[name] = array.cast(untold[name])
+    inputs.check(pa.schema([(name, each.type) for name, each in given.items()]), source="the rows")
+    return given
+
+
+def _column(values: Sequence[Any], name: str, kind: pa.DataType | None) -> pa.Array:
+    try:
+        return pa.array(values) if kind is None else _exactly(values, kind)
+    except (pa.ArrowException, OverflowError) as error:
+        msg = f"values of column `{name}` do not have one type that training reads: {error}"
+        raise FeatureSpecError(msg) from error
+
+
+def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Convert to a type; unlike pyarrow's own conversion, fractions are never dropped."""
+    element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
+    if pt.is_integer(element):
+        lists = (each for each in values if each is not None)
+        flat = values if element is kind else itertools.chain.from_iterable(lists)
+        if any(isinstance(each, float | np.floating) for each in flat):
+            return pa.array(values).cast(kind)
+    return pa.array(values, kind)
+
+
+def _is_untold(kind: pa.DataType) -> bool:
+    """Whether there were only nulls or empty lists, so that the type is unknown."""
+    return pt.is_null(kind) or (pt.is_list(kind) and pt.is_null(kind.value_type))

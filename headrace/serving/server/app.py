@@ -1,0 +1,157 @@
+"""The routes of the feature server, and what its errors are as HTTP."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Header, Request, Response
+from fastapi.responses import JSONResponse
+
+from headrace.errors import (
+    DatabaseUnavailableError,
+    DeadlineError,
+    EntityKeyError,
+    FeatureSpecError,
+    LakeError,
+    ModelMismatchError,
+    ModelNotLoadedError,
+    NotAFeatureViewError,
+    OverloadedError,
+)
+from headrace.serving.server.limits import Guard, Workers
+from headrace.serving.server.metrics import CONTENT_TYPE, ServerMetrics
+from headrace.serving.server.service import Service
+from headrace.serving.server.wire import RankRequest, ScoreRequest, VectorsRequest
+from headrace.serving.store import OnlineStore
+
+_STATUS: tuple[tuple[type[LakeError], int], ...] = (
+    (EntityKeyError, 422),
+    (FeatureSpecError, 422),
+    (NotAFeatureViewError, 404),
+    (ModelNotLoadedError, 404),
+    (ModelMismatchError, 409),
+    (OverloadedError, 503),
+    (DatabaseUnavailableError, 503),
+    (DeadlineError, 504),
+)
+Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=60_000)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLimits:
+    """Bounds of one server process.
+
+    `deadline_s` holds for requests that name none; `token` is asked for where it is set.
+    """
+
+    threads: int = 8
+    begun_max: int = 64
+    bytes_max: int = 4 * 1024 * 1024
+    deadline_s: float = 1.0
+    token: str | None = None
+
+
+class _Answers:
+    """Lets threads answer requests, and counts the answers."""
+
+    def __init__(self, limits: ServerLimits) -> None:
+        self._limits, self.metrics = limits, ServerMetrics()
+        self.workers = Workers(threads=limits.threads, begun_max=limits.begun_max)
+
+    async def give(
+        self, path: str, act: Callable[[], dict[str, Any]], *, rows: int, deadline_ms: int | None
+    ) -> dict[str, Any]:
+        """Answer one request."""
+        deadline_s = self._limits.deadline_s if deadline_ms is None else deadline_ms / 1_000
+        with self.metrics.timed(path):
+            found = await self.workers.run(act, deadline_s=deadline_s)
+        self.metrics.answered(path, 200, rows=rows)
+        return found
+
+    async def refuse(self, request: Request, error: Exception) -> JSONResponse:
+        """Answer a request that failed."""
+        assert isinstance(error, LakeError)
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        self.metrics.answered(request.url.path, status)
+        retry = {"retry-after": "1"} if error.retryable else None
+        return JSONResponse(error.to_dict(), status, headers=retry)
+
+
+def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> FastAPI:
+    """Build the application of one server."""
+    answers = _Answers(limits)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        yield
+        answers.workers.close()
+
+    app = FastAPI(title="headrace", lifespan=lifespan)
+    app.add_middleware(Guard, bytes_max=limits.bytes_max, token=limits.token)
+    app.add_exception_handler(LakeError, answers.refuse)
+    app.include_router(_questions(service, answers))
+    app.include_router(_operations(service, store, answers, limits=limits))
+    return app
+
+
+def _questions(service: Service, answers: _Answers) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/vectors")
+    async def vectors(request: VectorsRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Look up the features of some sets of entities, at one moment."""
+        rows = len(request.entities)
+        found = await answers.give(
+            "/v1/vectors", lambda: service.vectors(request), rows=rows, deadline_ms=deadline_ms
+        )
+        for view in found["views"]:
+            answers.metrics.looked_up(view["view"], Counter(view["status"]))
+        return found
+
+    @router.post("/score")
+    async def score(request: ScoreRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Score rows with the server's model."""
+        rows = len(request.rows)
+        return await answers.give(
+            "/v1/score", lambda: service.score(request), rows=rows, deadline_ms=deadline_ms
+        )
+
+    @router.post("/rank")
+    async def rank(request: RankRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+        """Order candidates by their score."""
+        rows = len(request.candidates)
+        return await answers.give(
+            "/v1/rank", lambda: service.rank(request), rows=rows, deadline_ms=deadline_ms
+        )
+
+    return router
+
+
+def _operations(
+    service: Service, store: OnlineStore, answers: _Answers, *, limits: ServerLimits
+) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthy() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        """Say that the process lives: no thread of a request is needed for it."""
+        return {"status": "alive"}
+
+    @router.get("/readyz")
+    async def ready() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        """Say whether requests can be answered, and why not."""
+        found = await answers.workers.run(service.readiness, deadline_s=limits.deadline_s)
+        said = {"ready": found.ready, "reasons": list(found.reasons)}
+        return JSONResponse(said, 200 if found.ready else 503)
+
+    @router.get("/metrics")
+    async def measured() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Show the metrics of this process."""
+        text = await answers.workers.run(
+            lambda: answers.metrics.text(store), deadline_s=limits.deadline_s
+        )
+        return Response(text, media_type=CONTENT_TYPE)
+
+    return router

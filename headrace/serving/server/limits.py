@@ -1,0 +1,118 @@
+"""Limits of the server: the size of a request, who may ask, and how much is worked on at once."""
+
+import asyncio
+import hmac
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.errors import DeadlineError, OverloadedError
+
+_T = TypeVar("_T")
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+class Guard:
+    """Answers 401 without the token, and 413 where a body is longer than `bytes_max`.
+
+    The token is looked at first, and a body is counted while it arrives: a header that says another
+    length, or none, does not help.
+    """
+
+    def __init__(self, app: ASGIApp, *, bytes_max: int, token: str | None) -> None:
+        self._app, self._bytes_max, self._token = app, bytes_max, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif not self._allows(scope):
+            await JSONResponse({"error": "unauthorized"}, 401)(scope, receive, send)
+        else:
+            body = await self._body(receive)
+            if body is None:
+                await JSONResponse(
+                    {"error": "too_large", "message": f"more than {self._bytes_max} bytes"},
+                    413,
+                    headers={"connection": "close"},
+                )(scope, receive, send)
+            else:
+                await self._app(scope, _replay(body, receive), send)
+
+    def _allows(self, scope: Scope) -> bool:
+        if self._token is None or scope["path"] in OPEN_PATHS:
+            return True
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        return hmac.compare_digest(given, f"Bearer {self._token}".encode())
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        parts, length = list[bytes](), 0
+        while True:
+            message = await receive()
+            part: bytes = message.get("body", b"")
+            length += len(part)
+            if length > self._bytes_max:
+                return None
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replayed() -> Message:
+        return left.pop() if left else await receive()
+
+    return replayed
+
+
+class Workers:
+    """Threads for the work of requests, with a bound on what is begun.
+
+    Work that is given up by its deadline goes on to its end and keeps its place until then, so that
+    there are never more threads or requests than the bound.
+    """
+
+    def __init__(self, *, threads: int, begun_max: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serve")
+        self._begun_max, self._begun = begun_max, 0
+        self._lock = threading.Lock()
+
+    @property
+    def begun(self) -> int:
+        """How many requests are worked on or wait for a thread."""
+        return self._begun
+
+    async def run(self, act: Callable[[], _T], *, deadline_s: float) -> _T:
+        """Do some work in a thread.
+
+        Raises:
+            OverloadedError: If too much is begun already.
+            DeadlineError: If it takes longer than `deadline_s`; it goes on, and its result is lost.
+
+        """
+        with self._lock:
+            if self._begun >= self._begun_max:
+                raise OverloadedError(begun_max=self._begun_max)
+            self._begun += 1
+        future = self._pool.submit(act)
+        future.add_done_callback(lambda _: self._ended())
+        waiting = asyncio.wrap_future(future)
+        try:
+            return await asyncio.wait_for(asyncio.shield(waiting), deadline_s)
+        except TimeoutError as error:
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise DeadlineError(deadline_s=deadline_s) from error
+
+    def close(self) -> None:
+        """End the threads once their work is done."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ended(self) -> None:
+        with self._lock:
+            self._begun -= 1

@@ -1,0 +1,97 @@
+"""Runs the feature server: one process, one event loop, until it is told to stop."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+
+from headrace.config import Settings
+from headrace.definitions.load import load_sample_sets
+from headrace.errors import LakeError, ServerAddressError
+from headrace.serving.open import open_store
+from headrace.serving.scorer import Scorer
+from headrace.serving.server.app import ServerLimits, make_app
+from headrace.serving.server.service import Service
+
+_STOP_S_MAX = 30
+_LOG = logging.getLogger(__name__)
+
+
+def serve(
+    settings: Settings, *, host: str, port: int, model: Path | None, limits: ServerLimits
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests that are begun are answered first.
+
+    A connection that arrives while the port is being closed is refused or reset; nothing of its
+    request was begun.
+
+    SIGHUP reads the model's folder again, without a request lost; if it cannot be used, the former
+    one stays.
+
+    Raises:
+        ServerAddressError: If the address is not this host's own, and no token is asked for.
+        ModelFilesError, ModelMismatchError: If the model cannot be used.
+
+    """
+    if limits.token is None and not _is_loopback(host):
+        raise ServerAddressError(host)
+    with open_store(settings) as store:
+        service = Service(store, load_sample_sets(settings))
+        if model is not None:
+            service.use(Scorer.open(model, threads=settings.threads))
+        app = make_app(service, store, limits=limits)
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=_STOP_S_MAX,
+            server_header=False,
+        )
+        asyncio.run(_run(_Server(config), service, model, threads=settings.threads))
+
+
+class _Server(uvicorn.Server):
+    """Ends with status 0 when it is told to: uvicorn's own raises the signal again in the end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Stop at the first signal; a second one ends the process at once."""
+        loop = asyncio.get_running_loop()
+
+        def stop(told: signal.Signals) -> None:
+            self.should_exit = True
+            loop.remove_signal_handler(told)
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, stop, each)
+        yield
+
+
+async def _run(
+    server: uvicorn.Server, service: Service, model: Path | None, *, threads: int
+) -> None:
+    def reload() -> None:
+        if model is None:
+            return
+        try:
+            service.use(Scorer.open(model, threads=threads))
+        except LakeError as error:
+            _LOG.error("the former model stays: %s", error.text())
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
+    await server.serve()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,201 @@
+"""What the server answers: vectors, scores and rankings from one store, and at most one model."""
+
+import datetime as dt
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.definitions.sample_set import SampleSet
+from headrace.errors import FeatureSpecError, LakeError, ModelNotLoadedError, NotAFeatureViewError
+from headrace.serving.scorer import Scorer
+from headrace.serving.server.wire import (
+    RankRequest,
+    ScoreRequest,
+    VectorsRequest,
+    entity_values,
+    plain,
+)
+from headrace.serving.store import OnlineStore, ViewState
+from headrace.serving.vectors import Vectors, Wanted, lookup_vectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """Whether requests can be answered; `reasons` say why not."""
+
+    ready: bool
+    reasons: tuple[str, ...]
+
+
+class Service:
+    """Answers requests; safe to use from many threads.
+
+    Args:
+        store: Where the views are published.
+        sample_sets: Those that requests may name.
+        scorer: The model, if there is one.
+
+    """
+
+    def __init__(
+        self,
+        store: OnlineStore,
+        sample_sets: Mapping[str, SampleSet],
+        scorer: Scorer | None = None,
+    ) -> None:
+        self._store, self._sample_sets, self._scorer = store, sample_sets, scorer
+        self._known: dict[str, ViewState] = {}
+        self._lock = threading.Lock()
+
+    def use(self, scorer: Scorer) -> None:
+        """Score with another model from the next request on.
+
+        Raises:
+            ModelMismatchError: If the views are published by another definition than it knows; the
+                former model stays.
+            NotAFeatureViewError: If a view of it is not published; the former model stays.
+
+        """
+        scorer.refuse_other(self._states([str(use.view) for use in scorer.uses]))
+        with self._lock:
+            self._scorer = scorer
+
+    def readiness(self) -> Readiness:
+        """Look whether every view is published and the model fits them."""
+        reasons: list[str] = []
+        uses = [use.view for each in self._sample_sets.values() for use in each.features]
+        names = list(dict.fromkeys(str(view) for view in uses))
+        try:
+            self._states(names)
+            if self._scorer is not None:
+                self._scorer.refuse_other(
+                    self._states([str(use.view) for use in self._scorer.uses])
+                )
+        except LakeError as error:
+            reasons.append(error.text())
+        return Readiness(ready=not reasons, reasons=tuple(reasons))
+
+    def vectors(self, request: VectorsRequest) -> dict[str, Any]:
+        """Look up vectors: values by row, and for each view why a row has none.
+
+        Raises:
+            FeatureSpecError: If the request names neither a sample set nor views, or both.
+            NotAFeatureViewError, EntityKeyError: See `lookup_vectors`.
+
+        """
+        found = self._look_up(self._wanted(request), request.entities, request.at)
+        columns = found.columns()
+        rows = zip(*columns.values(), strict=True) if columns else [()] * len(request.entities)
+        return {
+            "at": found.at.isoformat(),
+            "names": list(columns),
+            "values": [[plain(value) for value in row] for row in rows],
+            "views": [
+                {
+                    "view": view.state.view,
+                    "snapshot_id": str(view.state.snapshot_id),
+                    "names": list(view.use.column_names),
+                    "status": list(view.statuses),
+                    "event_time": [
+                        None if row is None else row.event_time.isoformat() for row in view.rows
+                    ],
+                }
+                for view in found.views
+            ],
+        }
+
+    def score(self, request: ScoreRequest) -> dict[str, Any]:
+        """Score rows.
+
+        Raises:
+            ModelNotLoadedError: If the server has no model.
+            ModelMismatchError: If a view is published by another definition than the model knows.
+            FeatureSpecError: If a row lacks a column of the exposure, or has another type.
+
+        """
+        scorer, found, columns, scores = self._scored(request.rows, request.at)
+        answer = _about(scorer, found) | {"scores": scores}
+        if request.explain:
+            answer["inputs"] = _inputs(columns, range(len(scores)))
+        return answer
+
+    def rank(self, request: RankRequest) -> dict[str, Any]:
+        """Order candidates by their score, greatest first; equal ones keep the request's order.
+
+        Raises as `score` does.
+        """
+        rows = [{**request.context, **each} for each in request.candidates]
+        scorer, found, columns, scores = self._scored(rows, request.at)
+        order = sorted(range(len(scores)), key=lambda number: -scores[number])[: request.top]
+        ranked = [{"candidate": number, "score": scores[number]} for number in order]
+        answer = _about(scorer, found) | {"ranked": ranked}
+        if request.explain:
+            answer["inputs"] = _inputs(columns, order)
+        return answer
+
+    def _scored(
+        self, rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
+    ) -> tuple[Scorer, Vectors, Mapping[str, Sequence[Any]], list[float]]:
+        scorer = self._scorer  # one model for the whole request
+        if scorer is None:
+            raise ModelNotLoadedError
+        found = self._look_up(scorer.uses, rows, at)
+        scorer.refuse_other({view.state.view: view.state for view in found.views})
+        columns: dict[str, Sequence[Any]] = dict(found.columns())
+        for name in scorer.given:
+            missing = [number for number, row in enumerate(rows) if name not in row]
+            if missing:
+                msg = f"row {missing[0]} does not give `{name}`, a column of the exposure"
+                raise FeatureSpecError(msg)
+            columns[name] = [row[name] for row in rows]
+        return scorer, found, columns, scorer.score(columns).tolist()
+
+    def _look_up(
+        self, wanted: Sequence[Wanted], rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
+    ) -> Vectors:
+        names = [str(getattr(each, "view", each)) for each in wanted]
+        states = self._known_states(names)
+        entities = [entity_values(states, row) for row in rows]
+        return lookup_vectors(self._store, wanted, entities, at=at, known=self._known)
+
+    def _wanted(self, request: VectorsRequest) -> Sequence[Wanted]:
+        if (request.sample_set is None) == (request.views is None):
+            msg = "name a `sample_set` or `views`, and not both"
+            raise FeatureSpecError(msg)
+        if request.sample_set is None:
+            return request.views or ()
+        if request.sample_set not in self._sample_sets:
+            known = ", ".join(f"`{name}`" for name in self._sample_sets) or "none"
+            detail = f"no sample set of this name is declared; there are {known}"
+            raise NotAFeatureViewError(request.sample_set, detail)
+        return self._sample_sets[request.sample_set].features
+
+    def _known_states(self, names: Sequence[str]) -> list[ViewState]:
+        missing = [name for name in names if name not in self._known]
+        if missing:
+            self._known |= self._states(missing)
+        return [self._known[name] for name in names]
+
+    def _states(self, names: Sequence[str]) -> dict[str, ViewState]:
+        found = self._store.look_up([(name, ()) for name in names])
+        states: dict[str, ViewState] = {}
+        for name, each in zip(names, found, strict=True):
+            if each.state is None:
+                raise NotAFeatureViewError(name, "it was never published to this online store")
+            states[name] = each.state
+        return states
+
+
+def _about(scorer: Scorer, found: Vectors) -> dict[str, Any]:
+    model = scorer.model
+    return {
+        "at": found.at.isoformat(),
+        "model": model.name,
+        "dataset": f"{model.dataset} v{model.version}",
+        "snapshots": {view.state.view: str(view.state.snapshot_id) for view in found.views},
+    }
+
+
+def _inputs(columns: Mapping[str, Sequence[Any]], rows: Sequence[int]) -> list[dict[str, Any]]:
+    return [{name: plain(values[row]) for name, values in columns.items()} for row in rows]

@@ -1,0 +1,103 @@
+"""Requests as JSON has them, and values as JSON can hold them without changing one."""
+
+import base64
+import binascii
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.types as pt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from headrace.errors import EntityKeyError
+from headrace.serving.store import Value, ViewState
+
+ROWS_MAX = 1_000
+_ENTITIES = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=ROWS_MAX)]
+
+
+class _Request(BaseModel):
+    """What every request may say: `at` is the moment to answer for, now by default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: AwareDatetime | None = None
+
+
+class VectorsRequest(_Request):
+    """The features of a sample set, or all columns of some views, for up to 1,000 sets of entities."""
+
+    sample_set: str | None = None
+    views: Annotated[list[str], Field(max_length=100)] | None = None
+    entities: _ENTITIES
+
+
+class ScoreRequest(_Request):
+    """Rows to score: the entities of each, and the columns of the exposure that the model reads."""
+
+    rows: _ENTITIES
+    explain: bool = False
+
+
+class RankRequest(_Request):
+    """Candidates to rank: what all have in common, and what each has besides."""
+
+    context: dict[str, Any] = Field(default_factory=dict)
+    candidates: _ENTITIES
+    top: Annotated[int, Field(ge=1, le=ROWS_MAX)] | None = None
+    explain: bool = False
+
+
+def entity_values(states: Sequence[ViewState], row: Mapping[str, Any]) -> dict[str, object]:
+    """Read the entities of a row as the types of their columns, where JSON has only texts for them.
+
+    Raises:
+        EntityKeyError: If a text is none of its column's type.
+
+    """
+    found: dict[str, object] = dict(row)
+    for state in states:
+        for name in state.entity:
+            if isinstance(row.get(name), str):
+                kind: pa.DataType = state.schema.field(name).type
+                found[name] = _of_text(state.view, name, str(row[name]), kind)
+    return found
+
+
+def _of_text(view: str, name: str, text: str, kind: pa.DataType) -> object:
+    try:
+        if pt.is_timestamp(kind):
+            return dt.datetime.fromisoformat(text)
+        if pt.is_date(kind):
+            return dt.date.fromisoformat(text)
+        if pt.is_decimal(kind):
+            return Decimal(text)
+        if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
+            return base64.b64decode(text, validate=True)
+    except (ValueError, InvalidOperation, binascii.Error) as error:
+        detail = f"a column of type {kind}: `{text[:80]}` is no text of one"
+        raise EntityKeyError(view, name, detail=detail) from error
+    return text
+
+
+def plain(value: Value) -> Any:  # noqa: ANN401  (JSON)
+    """Write a value as JSON: integers whole, times ISO, decimals as text, bytes as base64.
+
+    JSON has no NaN and no infinity: they are the texts `NaN`, `Infinity` and `-Infinity`.
+    """
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,121 @@
+"""`headrace serve` as a process: requests over a socket, stopped while it is asked."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.serving.sqlite import SQLiteOnlineStore
+from infra.launcher.cluster import Cluster
+from tests.serving.test_redis import STATE, rows
+
+pytestmark = pytest.mark.slow
+
+BODY = {
+    "views": [STATE.view],
+    "entities": [{"item": 1}, {"item": 2}],
+    "at": "2026-01-05T00:00:00Z",
+}
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "lake.toml").write_text("[profiles.local]\n")
+    with SQLiteOnlineStore(tmp_path / ".headrace" / "online.db") as store:
+        store.put(STATE, rows(5, 7))
+    return tmp_path
+
+
+def serve(lake: Path, port: int, *options: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [str(Path(sys.executable).with_name("headrace")), "serve", "--port", str(port), *options],
+        cwd=lake,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ask(port: int, body: Any = BODY, *, token: str = "") -> tuple[int, Any]:  # noqa: ANN401
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/vectors",
+        json.dumps(body).encode(),
+        {"content-type": "application/json", "authorization": f"Bearer {token}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, None
+
+
+def wait_until_served(port: int, server: "subprocess.Popen[str]", *, token: str = "") -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            ask(port, token=token)
+        except urllib.error.URLError:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
+
+
+def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> None:
+    port = Cluster(lake / "ports").port("serve")
+    server = serve(lake, port)
+    wait_until_served(port, server)
+    answers: list[tuple[int, Any]] = []
+    ended = threading.Event()
+
+    def keep_asking() -> None:
+        while True:
+            try:
+                answers.append(ask(port))
+            except (urllib.error.URLError, ConnectionResetError):  # it listens no more
+                ended.set()
+                return
+
+    askers = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for each in askers:
+        each.start()
+    time.sleep(0.3)
+    server.send_signal(signal.SIGHUP)  # without a model it has nothing to read again
+    time.sleep(0.3)
+    assert not ended.is_set()
+    server.send_signal(signal.SIGTERM)
+    for each in askers:
+        each.join(timeout=30)
+    assert ended.is_set()
+    _, told = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert "Traceback" not in told
+    assert len(answers) > 20
+    assert {status for status, _ in answers} == {200}
+    assert {json.dumps(found["values"]) for _, found in answers} == {"[[7], [7]]"}
+
+
+def test_off_loopback_it_asks_for_a_token(lake: Path) -> None:
+    port = Cluster(lake / "ports").port("serve")
+    without = serve(lake, port, "--host", "0.0.0.0")
+    _, told = without.communicate(timeout=60)
+    assert without.returncode == 1
+    assert "--token-file" in told
+    (lake / "token").write_text("secret\n")
+    server = serve(lake, port, "--host", "0.0.0.0", "--token-file", "token")
+    try:
+        wait_until_served(port, server, token="secret")
+        assert ask(port)[0] == 401
+        assert ask(port, token="secret")[0] == 200
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)

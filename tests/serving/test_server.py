@@ -1,0 +1,497 @@
+"""The feature server: what it answers, what it refuses and why, under load and when it is stopped."""
+
+import datetime as dt
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from headrace.datasets.lockfile import Lockfile
+from headrace.definitions.sample_set import FeatureUse, SampleSet
+from headrace.errors import ModelFilesError, ModelMismatchError, ModelNotExportedError
+from headrace.identifiers import TableName
+from headrace.loading import Batch, FeatureSpec, batch_of
+from headrace.loading.export import export_model
+from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel
+from headrace.samples.resolve import Recipe, ResolvedFeature
+from headrace.serving.scorer import Scorer
+from headrace.serving.server.app import ServerLimits, make_app
+from headrace.serving.server.service import Service
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.store import Found, OnlineRow, ViewState
+from tests.raising import refused
+
+pytestmark = pytest.mark.slow
+
+START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+LARGE = 2**53 + 1
+USERS = ViewState(
+    view="features.users",
+    entity=("user_id",),
+    columns=("clicks", "liked"),
+    schema=pa.schema(
+        [
+            pa.field("user_id", pa.int64()),
+            pa.field("clicks", pa.int64()),
+            pa.field("liked", pa.list_(pa.int64())),
+        ]
+    ),
+    ttl=dt.timedelta(hours=1),
+    delay=dt.timedelta(0),
+    snapshot_id=LARGE,
+    as_of=START,
+    published_at=START,
+)
+ITEMS = replace(
+    USERS,
+    view="features.items",
+    entity=("item_id",),
+    columns=("ctr", "brand"),
+    schema=pa.schema(
+        [
+            pa.field("item_id", pa.int64()),
+            pa.field("ctr", pa.float32()),
+            pa.field("brand", pa.string()),
+        ]
+    ),
+    ttl=None,
+)
+SET = SampleSet.model_validate(
+    {
+        "samples": "feed",
+        "table": "samples.feed",
+        "exposures": {
+            "table": "raw.shown",
+            "id": "shown_id",
+            "entities": ["user_id", "item_id"],
+            "columns": ["position"],
+        },
+        "features": [
+            {"view": USERS.view, "columns": ["clicks", "liked"], "prefix": "user_"},
+            {"view": ITEMS.view, "columns": ["ctr", "brand"]},
+        ],
+    }
+)
+SPEC = FeatureSpec(
+    dense=["user_clicks", "ctr"], sparse=["item_id", "brand", "position"], sequence=["user_liked"]
+)
+TYPES = pa.schema(
+    [
+        pa.field("user_clicks", pa.int64()),
+        pa.field("ctr", pa.float32()),
+        pa.field("item_id", pa.int64()),
+        pa.field("brand", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("user_liked", pa.list_(pa.int64())),
+    ]
+)
+AT = START + dt.timedelta(minutes=30)
+
+
+def resolved(state: ViewState, prefix: str = "") -> ResolvedFeature:
+    return ResolvedFeature(
+        view=state.view,
+        name=state.view,
+        entity=state.entity,
+        columns=tuple((name, prefix + name) for name in state.columns),
+        event_time="event_time",
+        known_at="known_at",
+        ttl_us=None if state.ttl is None else state.ttl // dt.timedelta(microseconds=1),
+        delay_us=0,
+        order=(),
+    )
+
+
+RECIPE = Recipe(
+    name="feed",
+    table="samples.feed",
+    exposures="raw.shown",
+    id="shown_id",
+    at="event_time",
+    entities=("user_id", "item_id"),
+    columns=("position",),
+    features=(resolved(USERS, "user_"), resolved(ITEMS)),
+    labels=(),
+)
+
+
+class Model(torch.nn.Module):
+    """Reads every role: numbers, ids, a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(64, 4)
+        self.bag = torch.nn.EmbeddingBag(64, 4, mode="sum", include_last_offset=True)
+        self.last = torch.nn.Linear(len(SPEC.dense) + 16, 1)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        liked = batch.sequence["user_liked"]
+        ids = [self.table(batch.sparse[name] % 64) for name in SPEC.sparse]
+        parts = [batch.dense.log1p(), *ids, self.bag(liked.values % 64, liked.offsets)]
+        return self.last(torch.cat(parts, dim=1)).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Trained:
+    model: Model
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    torch.manual_seed(5)
+    model, folder = Model(), tmp_path_factory.mktemp("models") / "feed"
+    export_model(model, spec=SPEC, types=TYPES, lock=lockfile(), folder=folder)
+    return Trained(model.eval(), folder)
+
+
+def lockfile() -> Lockfile:
+    return Lockfile(
+        name="feed",
+        version=3,
+        table="samples.feed",
+        snapshot_id=1,
+        first_day=START.date(),
+        last_day=START.date(),
+        filter_labels="mature",
+        left_out=(),
+        columns={},
+        approximate=(),
+        code=RECIPE.code,
+        definition=json.loads(RECIPE.to_json()),
+        watermarks={},
+        rows=1,
+        labels=(),
+        content_hash="1",
+        days=(),
+        pins=(),
+        created_at=START,
+        headrace_version="1",
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteOnlineStore]:
+    with SQLiteOnlineStore(tmp_path / "online.db") as opened:
+        opened.put(USERS, [at((user,), (user, (user, 7))) for user in (1, 2, LARGE)])
+        opened.put(ITEMS, [at((item,), (item / 64, f"brand {item}")) for item in range(40)])
+        yield opened
+
+
+def at(key: tuple[int, ...], values: tuple[Any, ...]) -> OnlineRow:
+    return OnlineRow(key=key, event_time=START, known_at=START, values=values)
+
+
+@pytest.fixture
+def client(store: SQLiteOnlineStore, trained: Trained) -> Iterator[TestClient]:
+    service = Service(store, {"feed": SET}, Scorer.open(trained.folder))
+    with TestClient(make_app(service, store, limits=ServerLimits(deadline_s=20))) as opened:
+        yield opened
+
+
+def said(client: TestClient, path: str, **body: object) -> tuple[int, Any]:
+    answer = client.post(path, json={"at": AT.isoformat(), **body})
+    return answer.status_code, answer.json()
+
+
+def test_vectors_hold_every_value_exactly_and_say_why_one_is_missing(client: TestClient) -> None:
+    entities = [{"user_id": LARGE, "item_id": 3}, {"user_id": 9, "item_id": 3}]
+    status, found = said(client, "/v1/vectors", sample_set="feed", entities=entities)
+    assert status == 200
+    assert found["names"] == ["user_clicks", "user_liked", "ctr", "brand"]
+    assert found["values"] == [
+        [LARGE, [LARGE, 7], 3 / 64, "brand 3"],
+        [None, None, 3 / 64, "brand 3"],
+    ]
+    assert [view["status"] for view in found["views"]] == [["fresh", "missing"], ["fresh"] * 2]
+    assert found["views"][0]["snapshot_id"] == str(LARGE)
+
+
+def test_a_value_is_served_by_the_training_rule_at_the_moment_asked_for(client: TestClient) -> None:
+    hour = dt.timedelta(hours=1)
+    us = dt.timedelta(microseconds=1)
+    for moment, status in (
+        (START, "not_yet_known"),
+        (START + us, "fresh"),
+        (START + hour, "fresh"),
+        (START + hour + us, "expired"),
+    ):
+        body = {"views": [USERS.view], "entities": [{"user_id": 1}], "at": moment.isoformat()}
+        found = client.post("/v1/vectors", json=body).json()
+        assert found["views"][0]["status"] == [status]
+
+
+@pytest.mark.parametrize("wrong", ["1", 1.0, True, None, 2**63, [1]])
+def test_a_key_of_another_type_is_refused_and_never_missing(
+    client: TestClient, wrong: object
+) -> None:
+    body = {"views": [USERS.view], "entities": [{"user_id": wrong}]}
+    status, found = said(client, "/v1/vectors", **body)
+    assert (status, found["code"]) == (422, "entity-key")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"views": ["features.none"], "entities": [{}]}, 404),
+        ({"sample_set": "none", "entities": [{}]}, 404),
+        ({"entities": [{}]}, 422),
+        ({"views": [USERS.view], "sample_set": "feed", "entities": [{}]}, 422),
+        ({"views": [USERS.view], "entities": []}, 422),
+        ({"views": [USERS.view], "entities": [{}] * 1_001}, 422),
+        ({"views": [USERS.view], "entities": [{"user_id": 1}], "more": 1}, 422),
+        ({"views": [USERS.view], "entities": [{"user_id": 1}], "at": "2026-01-05T00:00:00"}, 422),
+    ],
+)
+def test_a_malformed_request_is_refused_with_the_reason(
+    client: TestClient, body: dict[str, object], status: int
+) -> None:
+    answer = client.post("/v1/vectors", json=body)
+    assert answer.status_code == status
+    assert answer.json()
+
+
+def test_what_is_no_json_is_refused(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    assert client.post("/v1/vectors", content=b"{nan", headers=headers).status_code == 422
+
+
+def test_scores_are_those_of_the_model_in_torch(client: TestClient, trained: Trained) -> None:
+    draw = random.Random(1)
+    rows: list[dict[str, Any]] = [
+        {
+            "user_id": draw.choice((1, 2, LARGE, 99)),
+            "item_id": draw.randrange(50),
+            "position": draw.choice((1, 2, None)),
+        }
+        for _ in range(200)
+    ]
+    status, found = said(client, "/v1/score", rows=rows, explain=True)
+    assert status == 200
+    with torch.inference_mode():
+        wanted = torch.sigmoid(trained.model(batch_of(found["inputs"], spec=SPEC, types=TYPES)))
+    assert found["scores"] == pytest.approx(wanted.tolist(), abs=1e-6)
+    assert found["dataset"] == "feed v3"
+    alone = [said(client, "/v1/score", rows=[row])[1]["scores"][0] for row in rows[:20]]
+    assert alone == pytest.approx(found["scores"][:20], abs=1e-6)
+
+
+def test_candidates_are_ranked_by_score_and_ties_keep_their_order(client: TestClient) -> None:
+    candidates = [{"item_id": item} for item in [*range(30), 5, 5]]
+    context = {"user_id": 2, "position": 1}
+    _, found = said(client, "/v1/rank", context=context, candidates=candidates, explain=True)
+    scores = [each["score"] for each in found["ranked"]]
+    assert scores == sorted(scores, reverse=True)
+    places = [each["candidate"] for each in found["ranked"]]
+    assert sorted(places) == list(range(32))
+    assert [place for place in places if place in (5, 30, 31)] == [5, 30, 31]
+    assert found["inputs"][0]["item_id"] == candidates[places[0]]["item_id"]
+    _, first = said(client, "/v1/rank", context=context, candidates=candidates, top=3)
+    assert first["ranked"] == found["ranked"][:3]
+
+
+def test_a_row_without_a_column_of_the_exposure_is_refused(client: TestClient) -> None:
+    status, found = said(client, "/v1/score", rows=[{"user_id": 1, "item_id": 1}])
+    assert (status, found["code"]) == (422, "feature-spec")
+    assert "position" in found["message"]
+
+
+def test_a_view_of_another_definition_is_not_scored(
+    client: TestClient, store: SQLiteOnlineStore
+) -> None:
+    rows = [{"user_id": 1, "item_id": 1, "position": 1}]
+    assert said(client, "/v1/score", rows=rows)[0] == 200
+    assert client.get("/readyz").status_code == 200
+    store.replace(replace(ITEMS, delay=dt.timedelta(hours=2)), [at((1,), (0.5, "x"))])
+    status, found = said(client, "/v1/score", rows=rows)
+    assert (status, found["code"]) == (409, "model-mismatch")
+    assert "delay" in found["message"]
+    ready = client.get("/readyz")
+    assert ready.status_code == 503
+    assert "delay" in ready.json()["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("other", "word"),
+    [
+        (replace(ITEMS, entity=("ctr",)), "entity"),
+        (replace(ITEMS, ttl=dt.timedelta(days=1)), "TTL"),
+        (replace(ITEMS, columns=("ctr",)), "brand"),
+        (replace(ITEMS, schema=ITEMS.schema.set(1, pa.field("ctr", pa.float64()))), "double"),
+    ],
+)
+def test_a_model_says_what_differs(trained: Trained, other: ViewState, word: str) -> None:
+    scorer = Scorer.open(trained.folder)
+    scorer.refuse_other({USERS.view: USERS, ITEMS.view: ITEMS})
+    with refused(ModelMismatchError, view=ITEMS.view) as found:
+        scorer.refuse_other({USERS.view: USERS, ITEMS.view: other})
+    assert word in found.value.detail
+
+
+def test_files_of_a_model_that_do_not_belong_together_are_refused(
+    trained: Trained, tmp_path: Path
+) -> None:
+    for name, change in ((GRAPH, b"other"), (FACTS, b"{}"), (FACTS, b"\xff")):
+        for each in trained.folder.iterdir():
+            (tmp_path / each.name).write_bytes(each.read_bytes())
+        (tmp_path / name).write_bytes(change)
+        with refused(ModelFilesError, folder=str(tmp_path)):
+            Scorer.open(tmp_path)
+    with refused(ModelFilesError):
+        Scorer.open(tmp_path / "none")
+
+
+def test_a_model_whose_graph_would_compute_otherwise_is_not_exported(tmp_path: Path) -> None:
+    class Baked(torch.nn.Module):
+        def forward(self, batch: Batch) -> torch.Tensor:
+            return batch.dense.sum(1) + torch.rand(1).item()
+
+    spec = FeatureSpec(dense=["ctr"])
+    with refused(ModelNotExportedError):
+        export_model(Baked(), spec=spec, types=TYPES, lock=lockfile(), folder=tmp_path / "baked")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_cannot_be_used_leaves_the_former_one(
+    store: SQLiteOnlineStore, trained: Trained
+) -> None:
+    service = Service(store, {"feed": SET})
+    service.use(Scorer.open(trained.folder))
+    other = replace(ExportedModel.load(trained.folder), version=4)
+    scorer = Scorer.open(trained.folder)
+    scorer.recipe = replace(RECIPE, features=(resolved(replace(ITEMS, ttl=USERS.ttl)),))
+    scorer.recipe = replace(
+        RECIPE, features=(replace(resolved(ITEMS), entity=("other",)), resolved(USERS, "user_"))
+    )
+    scorer.model = other
+    with refused(ModelMismatchError):
+        service.use(scorer)
+    with TestClient(make_app(service, store, limits=ServerLimits(deadline_s=20))) as opened:
+        rows = [{"user_id": 1, "item_id": 1, "position": 1}]
+        assert said(opened, "/v1/score", rows=rows)[1]["dataset"] == "feed v3"
+
+
+def test_without_the_token_nothing_is_read_and_a_long_body_is_cut_off(
+    store: SQLiteOnlineStore,
+) -> None:
+    limits = ServerLimits(token="secret", bytes_max=1_000)
+    with TestClient(make_app(Service(store, {}), store, limits=limits)) as opened:
+        assert opened.get("/healthz").status_code == 200
+        assert opened.get("/metrics").status_code == 401
+        body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
+        assert opened.post("/v1/vectors", json=body).status_code == 401
+        headers = {"authorization": "Bearer secret"}
+        assert opened.post("/v1/vectors", json=body, headers=headers).status_code == 200
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(100):
+                yield b"x" * 100
+
+        answer = opened.post("/v1/vectors", content=chunks(), headers=headers)
+        assert answer.status_code == 413
+
+
+class Slow(SQLiteOnlineStore):
+    """A store whose answers take their time."""
+
+    wait_s = 0.0
+
+    def look_up(self, wanted: Any) -> list[Found]:  # noqa: ANN401
+        time.sleep(self.wait_s)
+        return super().look_up(wanted)
+
+
+def test_slow_requests_end_by_their_deadline_and_health_does_not_wait_for_them(
+    tmp_path: Path,
+) -> None:
+    with Slow(tmp_path / "slow.db") as store:
+        store.put(USERS, [at((1,), (1, ()))])
+        limits = ServerLimits(threads=2, begun_max=4, deadline_s=0.2)
+        service = Service(store, {})
+        with TestClient(make_app(service, store, limits=limits)) as opened:
+            body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
+            assert opened.post("/v1/vectors", json=body).status_code == 200
+            store.wait_s = 0.6
+            with ThreadPoolExecutor(12) as many:
+                begun = [many.submit(opened.post, "/v1/vectors", json=body) for _ in range(12)]
+                time.sleep(0.1)
+                started = time.perf_counter()
+                assert opened.get("/healthz").status_code == 200
+                assert time.perf_counter() - started < 0.3
+                statuses = sorted(each.result().status_code for each in begun)
+            assert set(statuses) == {503, 504}
+            assert threading.active_count() < 40
+            store.wait_s = 0.0
+            deadline = time.monotonic() + 10
+            while opened.post("/v1/vectors", json=body).status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+def test_metrics_count_requests_rows_and_reasons(client: TestClient) -> None:
+    said(client, "/v1/vectors", sample_set="feed", entities=[{"user_id": 9, "item_id": 3}])
+    said(client, "/v1/vectors", views=["features.none"], entities=[{}])
+    text = client.get("/metrics").text
+    assert 'headrace_serve_requests_total{path="/v1/vectors",status="200"} 1.0' in text
+    assert 'headrace_serve_requests_total{path="/v1/vectors",status="404"} 1.0' in text
+    missing = 'headrace_serve_view_rows_total{status="missing",view="features.users"} 1.0'
+    assert missing in text
+    assert 'headrace_serve_view_age_seconds{view="features.items"}' in text
+
+
+def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> None:
+    kinds = {
+        "moment": (pa.timestamp("us", tz="UTC"), AT, AT.isoformat()),
+        "day": (pa.date32(), dt.date(2026, 1, 5), "2026-01-05"),
+        "price": (pa.decimal128(10, 2), Decimal("1.50"), "1.5"),
+        "raw": (pa.binary(), b"\x00\xff", "AP8="),
+    }
+    state = ViewState(
+        view="features.odd",
+        entity=tuple(kinds),
+        columns=("value",),
+        schema=pa.schema(
+            [*((name, kind) for name, (kind, _, _) in kinds.items()), ("value", "f8")]
+        ),
+        ttl=None,
+        delay=dt.timedelta(0),
+        snapshot_id=1,
+        as_of=START,
+        published_at=START,
+    )
+    with SQLiteOnlineStore(tmp_path / "odd.db") as store:
+        key = tuple(value for _, value, _ in kinds.values())
+        store.put(
+            state, [OnlineRow(key=key, event_time=START, known_at=START, values=(float("nan"),))]
+        )
+        with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
+            texts = {name: text for name, (_, _, text) in kinds.items()}
+            body = {"views": [state.view], "entities": [texts]}
+            assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]
+            body["entities"] = [{**texts, "day": "yesterday"}]
+            answer = opened.post("/v1/vectors", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "entity-key")
+
+
+def test_uses_of_a_recipe_are_those_of_the_sample_set(trained: Trained) -> None:
+    uses = Scorer.open(trained.folder).uses
+    assert uses == (
+        FeatureUse(
+            view=TableName.parse(USERS.view),
+            columns=USERS.columns,
+            ttl=USERS.ttl,
+            prefix="user_",
+        ),
+        FeatureUse(view=TableName.parse(ITEMS.view), columns=ITEMS.columns),
+    )
