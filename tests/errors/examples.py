@@ -36,6 +36,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FencedError(_TABLE, expected="{'a.jsonl': 10}", found="{'a.jsonl': 20}"),
     errors.FolderNotEmptyError("/lake"),
     errors.GarbageKeptError(_TABLE, refused="expiry of snapshots"),
+    errors.IngestAuditError("clicks", findings=("clicks:3 2 offsets missing",)),
     errors.InvalidNameError("My Db", kind="table name"),
     errors.LakeError("what happened"),
     errors.LakeIncompleteError("/lake/catalog.db", warehouse="/lake/warehouse"),
