@@ -11,7 +11,8 @@ from headrace.api import Lake
 from headrace.dml.delete import delete_where
 from headrace.ingest import positions
 from headrace.ingest.absent import Offsets
-from headrace.ingest.audit import EXACT, Audit, Consumed, plan_audit, run_audit, statement
+from headrace.ingest.audit import Audit, plan_audit, run_audit
+from headrace.ingest.audit_sql import EXACT, Consumed, statement
 from headrace.ingest.drop import apply_drop, plan_drop
 from headrace.ingest.letters import Choice
 from headrace.ingest.replay import replay
