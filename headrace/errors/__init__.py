@@ -25,6 +25,11 @@ from headrace.errors.datasets import (
     SampleNotFoundError,
     VersionExistsError,
 )
+from headrace.errors.engines import (
+    EngineUnavailableError,
+    QueryFailedError,
+    UnsupportedEngineError,
+)
 from headrace.errors.flow import (
     ContractError,
     DeadlineError,
@@ -153,6 +158,7 @@ __all__ = [
     "DefinitionError",
     "DuplicateExposureError",
     "DuplicateKeyError",
+    "EngineUnavailableError",
     "EntityKeyError",
     "EpochBrokenOffError",
     "FeatureBuildError",
@@ -200,6 +206,7 @@ __all__ = [
     "PublicationOvertakenError",
     "PublishRefusedError",
     "QueryCancelledError",
+    "QueryFailedError",
     "ReaderProcessError",
     "RecordsRefusedError",
     "RecordsSkippedError",
@@ -233,6 +240,7 @@ __all__ = [
     "UnknownFieldsError",
     "UnknownSourceError",
     "UnservableColumnError",
+    "UnsupportedEngineError",
     "UnsupportedTableError",
     "VersionExistsError",
     "advised",
