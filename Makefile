@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: help setup demo test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -40,6 +40,10 @@ test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with th
 test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
 
+test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go and Maven
+	@$(BIN)/python -m infra.launcher fetch
+	@$(BIN)/python -m pytest -m cluster tests/cluster
+
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
 
@@ -50,8 +54,8 @@ test-versions: ## every test on each Python from 3.11 to 3.13 that is installed,
 	  else echo "python$$version is not installed"; fi; done
 
 proofs: $(READY) ## the long forms of the proofs and all random examples: hours; KILLS is how often the demo is killed
-	@$(BIN)/python -m pytest -v -n 2 -m proof --timeout=0
-	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof' --timeout=0
+	@$(BIN)/python -m pytest -v -n 2 -m 'proof and not cluster' --timeout=0
+	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof and not cluster' --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
 
 lint: $(READY) ## style and formatting
@@ -76,6 +80,9 @@ ui: $(READY) ## the pages at http://127.0.0.1:8501
 cluster-up: $(READY) ## start PostgreSQL, S3, Redis and Trino; WITHOUT=trino leaves one out
 	@$(BIN)/python -m infra.launcher up $(foreach server,$(WITHOUT),--without $(server))
 
+cluster-env: $(READY) ## the variables by which headrace finds them: eval "$$(make -s cluster-env ROLE=operator)"
+	@$(BIN)/python -m infra.launcher env --role $(or $(ROLE),operator)
+
 cluster-status: $(READY) ## what runs of the cluster, and whether it is healthy
 	@$(BIN)/python -m infra.launcher status
 
@@ -89,9 +96,10 @@ bench: $(READY) ## every benchmark, or one with BENCH=<claim>
 	@$(BIN)/python -m benchmarks.run $(BENCH)
 
 requirements: $(READY) ## resolve requirements/*.in again
-	@for pair in headrace:dev data:data uv:uv; do \
+	@for pair in headrace:dev data:data uv:uv server:server; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-header --no-annotate $$([ $$pair = data:data ] && echo --no-deps) \
+	    $$([ $$pair = server:server ] && echo --constraints requirements/dev.txt) \
 	    requirements/$${pair%%:*}.in -o requirements/$${pair##*:}.txt; done
 
 clean: ## remove what the demo made; the environment stays

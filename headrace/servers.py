@@ -231,7 +231,7 @@ def trino_access(sayings: Sayings, *, root: Path) -> TrinoAccess | None:
     if password and not uri.startswith("https:"):
         msg = f"{said.named} is `{uri}`, and a password is only sent to an https address"
         raise SettingsError(msg)
-    ca_file: str = sayings.values["trino_ca_file"]
+    ca_file = sayings.of("trino_ca_file", by="HEADRACE_TRINO_CA_FILE").value
     return TrinoAccess(
         uri=uri,
         user=given(sayings.env, "HEADRACE_TRINO_USER") or _TRINO_USER,

@@ -23,6 +23,7 @@ _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
 # they import a framework or torch, or take 0.2 s of CPU a test and more; see `make test-fast`
 _SLOW_ROOMS = (
     "browser",
+    "cluster",
     "datasets",
     "dbt",
     "demo",
@@ -34,7 +35,7 @@ _SLOW_ROOMS = (
     "serving",
     "ui",
 )
-_NOT_FAST = ("slow", "proof", "browser")
+_NOT_FAST = ("slow", "proof", "browser", "cluster")
 # the demo, which its tests wait for, is ready when the proofs are through
 _LONGEST_FIRST = (ROOT / "tests" / "proofs", ROOT / "tests" / "demo" / "test_kill.py")
 
@@ -84,6 +85,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _is_in_slow_room(item.path):
             item.add_marker("slow")
+        if item.path.is_relative_to(ROOT / "tests" / "cluster"):
+            item.add_marker("cluster")
         if not any(item.get_closest_marker(name) for name in _NOT_FAST):
             item.add_marker("fast")
     items.sort(

@@ -9,18 +9,12 @@ from headrace.errors import SettingsError
 def open_engine(settings: Settings) -> Engine:
     """Start the engine of `settings.engine`; the caller closes it.
 
-    A server is reached at the first statement.
-
     Raises:
-        SettingsError: If headrace has no engine of that name, or its server is not named.
+        SettingsError: If headrace has no engine of that name.
         StorageError: If its temporary files have no place.
 
     """
     if settings.engine == "duckdb":
         return DuckDBEngine.open(settings)
-    if settings.engine == "trino" and settings.trino is not None:
-        from headrace.engines.trino import TrinoEngine  # its client is optional
-
-        return TrinoEngine.open(settings, settings.trino)
-    msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb` or `trino`"
+    msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb`"
     raise SettingsError(msg)

@@ -25,11 +25,6 @@ from headrace.errors.datasets import (
     SampleNotFoundError,
     VersionExistsError,
 )
-from headrace.errors.engines import (
-    EngineUnavailableError,
-    QueryFailedError,
-    UnsupportedEngineError,
-)
 from headrace.errors.flow import (
     ContractError,
     DeadlineError,
@@ -37,7 +32,6 @@ from headrace.errors.flow import (
     EntityKeyError,
     FeatureBuildError,
     FolderNotEmptyError,
-    IngestAuditError,
     LeakError,
     MetricsPortError,
     ModelColumnsError,
@@ -158,7 +152,6 @@ __all__ = [
     "DefinitionError",
     "DuplicateExposureError",
     "DuplicateKeyError",
-    "EngineUnavailableError",
     "EntityKeyError",
     "EpochBrokenOffError",
     "FeatureBuildError",
@@ -166,7 +159,6 @@ __all__ = [
     "FencedError",
     "FolderNotEmptyError",
     "GarbageKeptError",
-    "IngestAuditError",
     "InvalidNameError",
     "KafkaMissingError",
     "LakeError",
@@ -206,7 +198,6 @@ __all__ = [
     "PublicationOvertakenError",
     "PublishRefusedError",
     "QueryCancelledError",
-    "QueryFailedError",
     "ReaderProcessError",
     "RecordsRefusedError",
     "RecordsSkippedError",
@@ -240,7 +231,6 @@ __all__ = [
     "UnknownFieldsError",
     "UnknownSourceError",
     "UnservableColumnError",
-    "UnsupportedEngineError",
     "UnsupportedTableError",
     "VersionExistsError",
     "advised",

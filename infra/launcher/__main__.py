@@ -1,4 +1,4 @@
-"""The launcher's commands: up, status, logs, down."""
+"""The launcher's commands: fetch, up, status, logs, down."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
 from infra.launcher.exports import exports
+from infra.roles import ROLES
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Without = Annotated[
@@ -28,16 +29,15 @@ def up(without: Without = None) -> None:
     typer.echo(
         f"all healthy after {time.monotonic() - begun:.1f} s; stop them with: make cluster-down"
     )
-    typer.echo("\nuse them with HEADRACE_PROFILE=cluster and:")
+    typer.echo("\nuse them, as the operator, with HEADRACE_PROFILE=cluster and:")
     for line in exports(cluster):
         typer.echo(line)
 
 
 @app.command()
-def env() -> None:
-    """Print the `export` lines for headrace: eval "$(python -m infra.launcher env)"."""
-    for line in exports(Cluster.of_checkout()):
-        typer.echo(line)
+def fetch(without: Without = None) -> None:
+    """Fetch what the servers need into the cache; starts nothing."""
+    run.fetch(run.wanted(without or ()), say=typer.echo)
 
 
 @app.command()
@@ -63,14 +63,22 @@ def status(output: Annotated[str, typer.Option(help="text or json")] = "text") -
 
 
 @app.command()
+def env(
+    role: Annotated[str, typer.Option(help=f"Whose: {', '.join(ROLES)}.")] = "operator",
+) -> None:
+    """Print the `export` lines for headrace: eval "$(make -s cluster-env ROLE=operator)"."""
+    for line in exports(Cluster.of_checkout(), role=role):
+        typer.echo(line)
+
+
+@app.command()
 def logs(
     server: Annotated[str, typer.Argument(help="Whose log to show.")],
     lines: Annotated[int, typer.Option(help="How many lines from its end.")] = 100,
 ) -> None:
     """Show the end of a server's log."""
-    if server not in {each.name for each in run.SERVERS}:
-        run.wanted([server])  # names those there are
-    for line in run.last_lines(Cluster.of_checkout(), server, count=lines):
+    found = run.by_name(server)
+    for line in run.last_lines(Cluster.of_checkout(), found.name, count=lines):
         typer.echo(line)
 
 

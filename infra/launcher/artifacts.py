@@ -34,6 +34,20 @@ class MavenFile:
     sha256: str
     server: str
 
+    def check(self) -> None:
+        """Refuse what cannot be fetched here, unless it is in the cache.
+
+        Raises:
+            MissingProgramError: If Maven is not installed.
+
+        """
+        if not self._kept().is_file():
+            need("mvn", package="maven", server=self.server)
+
+    def _kept(self) -> Path:
+        _, name, version, kind = self.coordinates.split(":")
+        return cache_folder() / f"{name}-{version}.{kind}"
+
     def fetch(self) -> Path:
         """Return the file, fetched and checked if it is not in the cache yet.
 
@@ -43,10 +57,9 @@ class MavenFile:
             WrongArtifactError: If it is not the pinned file.
 
         """
-        _, name, version, kind = self.coordinates.split(":")
-        kept = cache_folder() / f"{name}-{version}.{kind}"
+        kept = self._kept()
         if not kept.is_file():
-            _need("mvn", package="maven", server=self.server)
+            self.check()
             with _draft(kept) as draft:
                 command = (
                     "mvn",
@@ -77,12 +90,24 @@ class GoProgram:
     sum: str
     server: str
 
+    def check(self) -> None:
+        """Refuse what cannot be built here, unless it is in the cache.
+
+        Raises:
+            MissingProgramError: If Go is not installed.
+
+        """
+        if not self._kept().is_file():
+            need("go", package="golang-go (1.24 or later)", server=self.server)
+
+    def _kept(self) -> Path:
+        return cache_folder() / f"{self.package.rpartition('/')[2]}-{self.version}"
+
     def fetch(self) -> Path:
         """Return the program, built if it is not in the cache yet; raises what `MavenFile` does."""
-        name = self.package.rpartition("/")[2]
-        kept = cache_folder() / f"{name}-{self.version}"
+        name, kept = self.package.rpartition("/")[2], self._kept()
         if not kept.is_file():
-            _need("go", package="golang-go (1.24 or later)", server=self.server)
+            self.check()
             said = _run(
                 ("go", "mod", "download", "-json", f"{self.module}@{self.version}"), name=name
             )
@@ -119,6 +144,11 @@ class Wheels:
         return kept
 
 
+def is_unpacked(name: str) -> bool:
+    """Whether an archive is in the cache, unpacked."""
+    return (cache_folder() / name).is_dir()
+
+
 def unpacked(*, name: str, into: Callable[[Path], None]) -> Path:
     """Unpack an archive once into the cache; `into` gets the empty folder it fills."""
     kept = cache_folder() / name
@@ -152,7 +182,8 @@ def unzip(archive: Path, folder: Path) -> None:
                     shutil.copyfileobj(source, target, _BLOCK_BYTES)
 
 
-def _need(program: str, *, package: str, server: str) -> None:
+def need(program: str, *, package: str, server: str) -> None:
+    """Look for a program; raises `MissingProgramError`, which names the package to install."""
     if shutil.which(program) is None:
         raise MissingProgramError(program, package=package, server=server)
 

@@ -56,7 +56,8 @@ class Cluster:
         """Return where a server's output goes."""
         return self.folder / f"{server}.log"
 
-    def external(self, server: str) -> str | None:
+    @staticmethod
+    def external(server: str) -> str | None:
         """Return the configured address of an external server, if one is set."""
         return os.environ.get(f"HEADRACE_{server.upper()}_URL") or None
 

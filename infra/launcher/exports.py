@@ -2,30 +2,53 @@
 
 import shlex
 
-from infra.launcher import postgres, redis, s3
+from infra.launcher import postgres, redis, s3, trino
 from infra.launcher.cluster import Cluster, write_private
+from infra.launcher.errors import LauncherError
+from infra.roles import ROLES
+from infra.trino.catalog import WAREHOUSE
 
-_WAREHOUSE = f"s3://{s3.BUCKET}/warehouse"
+
+def exports(cluster: Cluster, *, role: str = "operator") -> list[str]:
+    """Return the `export` lines of a role for the servers that run or are external.
+
+    None shows a secret: those are in files that only their owner can read.
+
+    Raises:
+        LauncherError: If there is no such role, or an external store has no key.
+
+    """
+    found = environment(cluster, role=role)
+    return [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
 
 
-def exports(cluster: Cluster) -> list[str]:
-    """Return the `export` lines for the servers that run or are external; none shows a secret."""
+def environment(cluster: Cluster, *, role: str = "operator") -> dict[str, str]:
+    """Return the variables behind `exports`; raises what it does."""
+    if role not in ROLES:
+        msg = f"`{role}` is not a role; there are {', '.join(ROLES)}"
+        raise LauncherError(msg)
     found: dict[str, str] = {}
     if _is_there(cluster, "postgres"):
-        uri = postgres.url(cluster).render_as_string(hide_password=False)
-        found["HEADRACE_CATALOG_URI_FILE"] = _kept(cluster, "catalog_uri", uri)
+        uri = postgres.url(cluster, role=role).render_as_string(hide_password=False)
+        found["HEADRACE_CATALOG_URI_FILE"] = _kept(cluster, f"{role}_catalog_uri", uri)
     if _is_there(cluster, "s3"):
-        found["HEADRACE_WAREHOUSE"] = _WAREHOUSE
+        key = s3.key(cluster, role=role)
+        found["HEADRACE_WAREHOUSE"] = WAREHOUSE
         found["HEADRACE_S3_ENDPOINT"] = s3.endpoint(cluster)
-        found["HEADRACE_S3_ACCESS_KEY"] = s3.ACCESS_KEY
-        secret = _kept(cluster, "s3_secret_key", cluster.secret("s3"))
-        found["HEADRACE_S3_SECRET_KEY_FILE"] = secret
+        found["HEADRACE_S3_ACCESS_KEY"] = key.access
+        found["HEADRACE_S3_SECRET_KEY_FILE"] = _kept(cluster, f"{role}_s3_secret_key", key.secret)
     if _is_there(cluster, "redis"):
         found["HEADRACE_ONLINE_STORE_URI_FILE"] = _kept(cluster, "redis_uri", redis.url(cluster))
     if _is_there(cluster, "trino"):
-        address = cluster.external("trino") or f"http://127.0.0.1:{cluster.port('trino')}"
-        found["HEADRACE_TRINO_URI"] = address
-    return [f"export {name}={shlex.quote(value)}" for name, value in found.items()]
+        user, password = trino.login(cluster, role=role)
+        found["HEADRACE_TRINO_URI"] = trino.Trino().address(cluster)
+        found["HEADRACE_TRINO_USER"] = user
+        if password:
+            kept = _kept(cluster, f"{role}_trino_password", password)
+            found["HEADRACE_TRINO_PASSWORD_FILE"] = kept
+        if cluster.external("trino") is None:
+            found["HEADRACE_TRINO_CA_FILE"] = str(trino.certificate(cluster))
+    return found
 
 
 def _is_there(cluster: Cluster, server: str) -> bool:

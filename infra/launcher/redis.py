@@ -24,6 +24,7 @@ class Redis:
     """
 
     name = "redis"
+    ports: tuple[str, ...] = ("redis",)
     after: tuple[str, ...] = ()
     start_s_max = 20.0
     stop_s_max = 10.0
@@ -32,9 +33,12 @@ class Redis:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self._settings = settings or {}
 
-    def fetch(self) -> None:
+    def check(self) -> None:
         """Look for the program."""
         _program()
+
+    def fetch(self) -> None:
+        """Nothing to fetch: the wheel is in the environment."""
 
     def prepare(self, cluster: Cluster) -> None:
         """Make the folder of its log of changes."""
@@ -58,6 +62,9 @@ class Redis:
         if found != b"probe":
             msg = f"the probe's key holds {found!r}"
             raise OSError(msg)
+
+    def set_up(self, cluster: Cluster) -> None:
+        """Nothing to do: it has one user."""
 
     def address(self, cluster: Cluster) -> str:
         """Return the address without its password."""

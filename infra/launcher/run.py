@@ -35,6 +35,21 @@ class Status:
     detail: str
 
 
+def by_name(name: str) -> Server:
+    """Return the server of this name.
+
+    Raises:
+        LauncherError: If there is none.
+
+    """
+    for each in SERVERS:
+        if each.name == name:
+            return each
+    known = ", ".join(sorted(each.name for each in SERVERS))
+    msg = f"`{name}` is not a server; there are {known}"
+    raise LauncherError(msg)
+
+
 def wanted(without: Iterable[str]) -> tuple[Server, ...]:
     """Return the servers to run.
 
@@ -42,11 +57,7 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
         LauncherError: If a name is no server's, or a server is left out that another one needs.
 
     """
-    left_out = set(without)
-    known = {each.name for each in SERVERS}
-    if unknown := left_out - known:
-        msg = f"`{min(unknown)}` is not a server; there are {', '.join(sorted(known))}"
-        raise LauncherError(msg)
+    left_out = {by_name(name).name for name in without}
     kept = tuple(each for each in SERVERS if each.name not in left_out)
     for each in kept:
         needed = [name for name in each.after if name in left_out]
@@ -55,6 +66,23 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
             msg = f"`{each.name}` needs `{missing[0]}`: leave both out, or set HEADRACE_{missing[0].upper()}_URL"
             raise LauncherError(msg)
     return kept
+
+
+def fetch(servers: Iterable[Server], *, say: Say) -> None:
+    """Fetch what these servers need and the cache does not hold; external servers need nothing.
+
+    Programs are looked for first, so that a missing one is named before the others are fetched.
+
+    Raises:
+        LauncherError: Saying what is missing or could not be fetched.
+
+    """
+    needed = [each for each in servers if Cluster.external(each.name) is None]
+    for each in needed:
+        each.check()
+    for each in needed:
+        say(f"{each.name}: fetching what is not in the cache yet")
+        each.fetch()
 
 
 def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
@@ -70,17 +98,16 @@ def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
     """
     begun: list[Server] = []
     try:
-        for each in servers:
-            if cluster.external(each.name) is None and cluster.pid(each.name) is None:
-                say(f"{each.name}: fetching what is not in the cache yet")
-                each.fetch()
+        fetch((each for each in servers if cluster.pid(each.name) is None), say=say)
         for each in servers:
             if cluster.external(each.name) is None and cluster.pid(each.name) is None:
                 begun.append(each)
-                _settle_port(cluster, each, servers, say=say)
+                _settle_ports(cluster, each, servers, say=say)
                 say(f"{each.name}: starting")
                 _start(cluster, each)
             _wait(cluster, each, say=say)
+            if cluster.external(each.name) is None:
+                _set_up(cluster, each)
             say(f"{each.name}: healthy at {each.address(cluster)}")
     except BaseException:
         for each in reversed(begun):
@@ -88,13 +115,24 @@ def up(cluster: Cluster, servers: Sequence[Server], *, say: Say) -> None:
         raise
 
 
-def _settle_port(cluster: Cluster, server: Server, servers: Sequence[Server], *, say: Say) -> None:
-    """Give a server another port if its own was taken while it did not run."""
-    if cluster.port_is_free(server.name):
-        return
-    say(f"{server.name}: another program uses port {cluster.port(server.name)}; taking a new one")
-    cluster.release_port(server.name)
-    for each in servers:
+def _set_up(cluster: Cluster, server: Server) -> None:
+    try:
+        server.set_up(cluster)
+    except Exception as error:
+        raise StartFailedError(
+            server.name,
+            detail=f"it could not be set up ({_first_line(error)})",
+            log=str(cluster.log(server.name)),
+        ) from error
+
+
+def _settle_ports(cluster: Cluster, server: Server, servers: Sequence[Server], *, say: Say) -> None:
+    """Give a server other ports for those that were taken while it did not run."""
+    taken = [name for name in server.ports if not cluster.port_is_free(name)]
+    for name in taken:
+        say(f"{server.name}: another program uses port {cluster.port(name)}; taking a new one")
+        cluster.release_port(name)
+    for each in servers if server.name in taken else ():
         if server.name in each.after and cluster.pid(each.name) is not None:
             say(f"{each.name}: stopping, because `{server.name}` moves")
             stop(cluster, each)

@@ -1,15 +1,19 @@
 """versitygw: a real S3 server over a folder, for the warehouse of the cluster profile."""
 
+import os
 import signal
 
 from pyarrow.fs import FileType, S3FileSystem
 
 from infra.launcher.artifacts import GoProgram
 from infra.launcher.cluster import Cluster
+from infra.launcher.errors import LauncherError
 from infra.launcher.server import Launch
+from infra.roles import ROLES
+from infra.s3 import accounts
+from infra.s3.requests import Key
 
-BUCKET = "lake"
-REGION = "us-east-1"
+BUCKET, REGION = accounts.BUCKET, accounts.REGION
 ACCESS_KEY = "headrace"
 _PROGRAM = GoProgram(
     module="github.com/versity/versitygw",
@@ -24,18 +28,24 @@ class S3:
     """An S3 server with one bucket."""
 
     name = "s3"
+    ports: tuple[str, ...] = ("s3",)
     after: tuple[str, ...] = ()
     start_s_max = 30.0
     stop_s_max = 10.0
     stop_signal = signal.SIGTERM
+
+    def check(self) -> None:
+        """Look for Go."""
+        _PROGRAM.check()
 
     def fetch(self) -> None:
         """Build the program, once."""
         _PROGRAM.fetch()
 
     def prepare(self, cluster: Cluster) -> None:
-        """Make the folder that holds the buckets."""
+        """Make the folders of the buckets and of the accounts."""
         (cluster.of(self.name) / "data").mkdir(parents=True, exist_ok=True)
+        (cluster.of(self.name) / "accounts").mkdir(mode=0o700, exist_ok=True)
 
     def launch(self, cluster: Cluster) -> Launch:
         """Start it on its loopback port."""
@@ -45,6 +55,7 @@ class S3:
             command=[str(_PROGRAM.fetch()), "--port", port, "posix", str(folder / "data")],
             folder=folder,
             environment={
+                "VGW_IAM_DIR": str(folder / "accounts"),
                 "ROOT_ACCESS_KEY": ACCESS_KEY,
                 "ROOT_SECRET_KEY": cluster.secret(self.name),
             },
@@ -64,6 +75,11 @@ class S3:
                 raise OSError(msg)
         store.delete_file(path)
 
+    def set_up(self, cluster: Cluster) -> None:
+        """Give each role its key, and the bucket its policy."""
+        keys = {role: cluster.secret(f"s3-{role}") for role in ROLES}
+        accounts.apply(endpoint(cluster), key(cluster), secrets=keys)
+
     def address(self, cluster: Cluster) -> str:
         """Return the endpoint."""
         return endpoint(cluster)
@@ -74,12 +90,30 @@ def endpoint(cluster: Cluster) -> str:
     return cluster.external("s3") or f"http://127.0.0.1:{cluster.port('s3')}"
 
 
+def key(cluster: Cluster, *, role: str | None = None) -> Key:
+    """Return the key of a role, or of the administrator; that of an external store for all roles.
+
+    Raises:
+        LauncherError: If the store is external and the environment has no key for it.
+
+    """
+    if cluster.external("s3"):
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+        found = [os.environ.get(name, "") for name in names]
+        if not all(found):
+            msg = f"HEADRACE_S3_URL names a store; set its key too: {' and '.join(names)}"
+            raise LauncherError(msg)
+        return Key(*found)
+    return Key(role or ACCESS_KEY, cluster.secret(f"s3-{role}" if role else "s3"))
+
+
 def filesystem(cluster: Cluster) -> S3FileSystem:
-    """Return access to the store with the root key."""
+    """Return access to the store with its administrator's key."""
+    used = key(cluster)
     scheme, _, host = endpoint(cluster).partition("://")
     return S3FileSystem(
-        access_key=ACCESS_KEY,
-        secret_key=cluster.secret("s3"),
+        access_key=used.access,
+        secret_key=used.secret,
         endpoint_override=host,
         scheme=scheme,
         region=REGION,

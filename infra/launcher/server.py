@@ -20,13 +20,23 @@ class Launch:
 
 
 class Server(Protocol):
-    """One server: fetched, prepared, launched, probed and, by its process id, stopped."""
+    """One server: fetched, prepared, launched, probed, set up and, by its process id, stopped."""
 
     name: str
+    ports: tuple[str, ...]  # names of those it listens on; the first is its own name
     after: tuple[str, ...]  # servers that have to be healthy before
     start_s_max: float
     stop_s_max: float
     stop_signal: signal.Signals
+
+    def check(self) -> None:
+        """Look for the programs that it is fetched with, before anything is fetched.
+
+        Raises:
+            MissingProgramError: If one is not installed, naming its package.
+
+        """
+        ...
 
     def fetch(self) -> None:
         """Fetch and unpack what is published of it, unless the cache has it.
@@ -50,6 +60,15 @@ class Server(Protocol):
 
         Raises:
             Exception: Of any kind, if the server does not answer as a healthy one.
+
+        """
+        ...
+
+    def set_up(self, cluster: Cluster) -> None:
+        """Make what its clients expect, such as accounts, once it answers; safe to repeat.
+
+        Raises:
+            Exception: Of any kind, if it refuses.
 
         """
         ...

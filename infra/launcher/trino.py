@@ -1,16 +1,22 @@
 """Trino with its Iceberg connector: the distributed engine of the cluster profile."""
 
+import contextlib
 import os
 import shutil
 import signal
 from pathlib import Path
-
-from pyiceberg.catalog.sql import SqlCatalog
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from infra.launcher import postgres, s3
-from infra.launcher.artifacts import MavenFile, Wheels, unpacked, untar, unzip
+from infra.launcher.artifacts import MavenFile, Wheels, is_unpacked, need, unpacked, untar, unzip
 from infra.launcher.cluster import INFRA, ROOT, Cluster
 from infra.launcher.server import Launch
+from infra.roles import ROLES
+from infra.trino import catalog, secrets
+
+if TYPE_CHECKING:
+    from trino.dbapi import Connection
 
 VERSION = "476"
 _CORE = MavenFile(
@@ -26,16 +32,27 @@ _ICEBERG = MavenFile(
 _JAVA = Wheels(requirements=ROOT / "requirements" / "java.txt", server="trino")
 _PROGRAM = f"trino-{VERSION}"
 _QUERY_MEMORY = "1GB"
+_INTERNAL = "trino-internal"
+_OPERATOR, _READER = "operator", "page"  # whose keys the two catalogs use
+_NAMES = ("IP:127.0.0.1", "DNS:localhost")
 
 
 class Trino:
     """A single node, coordinator and worker in one."""
 
     name = "trino"
+    ports: tuple[str, ...] = ("trino", _INTERNAL)
     after: tuple[str, ...] = ("postgres", "s3")
     start_s_max = 240.0
     stop_s_max = 30.0
     stop_signal = signal.SIGTERM
+
+    def check(self) -> None:
+        """Look for OpenSSL, and for Maven unless the unpacked server is in the cache."""
+        need("openssl", package="openssl", server=self.name)
+        if not is_unpacked(_PROGRAM):
+            _CORE.check()
+            _ICEBERG.check()
 
     def fetch(self) -> None:
         """Fetch Java, the server and its connector, and unpack them, once."""
@@ -43,20 +60,21 @@ class Trino:
         _home()
 
     def prepare(self, cluster: Cluster) -> None:
-        """Copy the configuration, and let PyIceberg make the tables of the shared catalog."""
+        """Copy the configuration, write its secrets, and make the tables of the shared catalog."""
         folder = cluster.of(self.name)
-        shutil.copytree(INFRA / "trino", folder / "etc", dirs_exist_ok=True)
-        catalog = SqlCatalog(
-            "lake",
-            uri=postgres.url(cluster).render_as_string(hide_password=False),
-            warehouse="s3://lake/warehouse",
-        )
-        catalog.close()
+        code = shutil.ignore_patterns("*.py", "__pycache__")
+        shutil.copytree(INFRA / "trino", folder / "etc", dirs_exist_ok=True, ignore=code)
+        (folder / "secrets").mkdir(mode=0o700, exist_ok=True)
+        passwords = {role: cluster.secret(f"trino-{role}") for role in ROLES}
+        secrets.write(folder / "secrets", passwords=passwords, names=_NAMES)
+        catalog.make(postgres.url(cluster, role=_OPERATOR).render_as_string(hide_password=False))
 
     def launch(self, cluster: Cluster) -> Launch:
         """Start the node; ports, addresses and passwords come from its environment."""
         folder = cluster.of(self.name)
-        database = postgres.url(cluster)
+        database = postgres.url(cluster, role=_OPERATOR)
+        reader = postgres.url(cluster, role=_READER)
+        key, read_key = (s3.key(cluster, role=role) for role in (_OPERATOR, _READER))
         return Launch(
             command=[
                 str(_home() / "bin" / "launcher"),
@@ -69,29 +87,86 @@ class Trino:
             environment={
                 "JAVA_HOME": str(_java_home()),
                 "TRINO_PORT": str(cluster.port(self.name)),
+                "TRINO_INTERNAL_PORT": str(cluster.port(_INTERNAL)),
+                "TRINO_ADDRESS": "127.0.0.1",
+                "TRINO_BIND_ADDRESS": "127.0.0.1",
+                "TRINO_ETC": str(folder / "etc"),
+                "TRINO_SECRETS": str(folder / "secrets"),
+                "TRINO_SHARED_SECRET": cluster.secret("trino-shared"),
                 "TRINO_QUERY_MEMORY": _QUERY_MEMORY,
                 "POSTGRES_ADDRESS": f"{database.host}:{database.port}",
                 "POSTGRES_USER": database.username or "",
                 "POSTGRES_PASSWORD": database.password or "",
+                "POSTGRES_READ_USER": reader.username or "",
+                "POSTGRES_READ_PASSWORD": reader.password or "",
                 "S3_ENDPOINT": s3.endpoint(cluster),
-                "S3_ACCESS_KEY": s3.ACCESS_KEY,
-                "S3_SECRET_KEY": cluster.secret("s3"),
+                "S3_ACCESS_KEY": key.access,
+                "S3_SECRET_KEY": key.secret,
+                "S3_READ_ACCESS_KEY": read_key.access,
+                "S3_READ_SECRET_KEY": read_key.secret,
             },
         )
 
     def probe(self, cluster: Cluster) -> None:
         """Scan a table of the catalog, which needs a node that can be scheduled."""
-        from trino.dbapi import connect
-
-        host, _, port = self.address(cluster).removeprefix("http://").partition(":")
-        with connect(host=host, port=int(port), user="headrace", catalog="lake") as connection:
+        with contextlib.closing(connect(cluster)) as connection:
             cursor = connection.cursor()
             cursor.execute("select count(*) from lake.information_schema.schemata")
             cursor.fetchall()
 
+    def set_up(self, cluster: Cluster) -> None:
+        """Nothing to do: its users are in files that `prepare` writes."""
+
     def address(self, cluster: Cluster) -> str:
         """Return the address of the coordinator."""
-        return cluster.external(self.name) or f"http://127.0.0.1:{cluster.port(self.name)}"
+        parts = urlsplit(cluster.external(self.name) or "")
+        host = parts.netloc.rpartition("@")[2] or f"127.0.0.1:{cluster.port(self.name)}"
+        return f"{parts.scheme or 'https'}://{host}"
+
+
+def connect(
+    cluster: Cluster, *, role: str = _OPERATOR, catalog: str = catalog.NAME
+) -> "Connection":
+    """Connect as a role, or as the user that the address of an external server names.
+
+    The certificate of the launcher's server is checked against its own, that of an external one as
+    the environment says.
+    """
+    import requests
+    import trino.auth
+    import trino.dbapi
+
+    external, session = cluster.external("trino"), requests.Session()
+    parts = urlsplit(external or f"https://127.0.0.1:{cluster.port('trino')}")
+    user, password = login(cluster, role=role)
+    if not external:
+        session.trust_env = False  # REQUESTS_CA_BUNDLE would replace the certificate
+        session.verify = str(certificate(cluster))
+    return trino.dbapi.connect(
+        host=parts.hostname,
+        port=parts.port or (443 if parts.scheme == "https" else 80),
+        http_scheme=parts.scheme,
+        user=user,
+        auth=trino.auth.BasicAuthentication(user, password) if password else None,
+        max_attempts=1,
+        http_session=session,
+        catalog=catalog,
+        timezone="UTC",
+    )
+
+
+def login(cluster: Cluster, *, role: str) -> tuple[str, str]:
+    """Return the user and the password of a role; those in its address for an external server."""
+    external = cluster.external("trino")
+    if external:
+        parts = urlsplit(external)
+        return unquote(parts.username or role), unquote(parts.password or "")
+    return role, cluster.secret(f"trino-{role}")
+
+
+def certificate(cluster: Cluster) -> Path:
+    """Return the file of the certificate that clients of the launcher's server check."""
+    return cluster.of("trino") / "secrets" / secrets.CERTIFICATE
 
 
 def _home() -> Path:

@@ -45,7 +45,11 @@ class Small:
 
     def __init__(self, name: str, *, after: tuple[str, ...] = (), code: str = LISTEN) -> None:
         self.name, self.after, self._code = name, after, code
+        self.ports: tuple[str, ...] = (name,)
         self.fetched = 0
+
+    def check(self) -> None:
+        pass
 
     def fetch(self) -> None:
         self.fetched += 1
@@ -59,6 +63,9 @@ class Small:
 
     def probe(self, cluster: Cluster) -> None:
         socket.create_connection(("127.0.0.1", cluster.port(self.name)), timeout=2).close()
+
+    def set_up(self, cluster: Cluster) -> None:
+        pass
 
     def address(self, cluster: Cluster) -> str:
         return f"127.0.0.1:{cluster.port(self.name)}"
@@ -193,6 +200,24 @@ def test_a_missing_program_is_named_with_its_package(
     with pytest.raises(MissingProgramError) as caught:
         MavenFile(coordinates="org:thing:1:zip", sha256="", server="trino").fetch()
     assert (caught.value.program, caught.value.server) == ("mvn", "trino")
+
+
+def test_missing_programs_are_named_before_any_server_is_fetched(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = run.SERVERS
+    assert isinstance(first, Small)
+
+    def lacks() -> None:
+        raise MissingProgramError("mvn", package="maven", server="two")
+
+    monkeypatch.setattr(second, "check", lacks)
+    with pytest.raises(MissingProgramError):
+        run.up(cluster, run.SERVERS, say=quiet)
+    assert first.fetched == 0
+    monkeypatch.setenv("HEADRACE_TWO_URL", "127.0.0.1")  # nothing is needed for another's server
+    run.fetch(run.SERVERS, say=quiet)
+    assert first.fetched == 1
 
 
 def test_an_unpacked_archive_is_whole_or_not_there(

@@ -1,10 +1,8 @@
 """Dead letters keep their record as it came, and old tables gain what they lacked."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -17,8 +15,7 @@ from headrace.ingest.letter_values import COLUMNS, row_of
 from headrace.ingest.open_batch import OpenBatch
 from headrace.ingest.refused_window import WINDOW_RECORDS, RefusedWindow
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import Position, Records, TimeType
-from headrace.ingest.sources.holes import Hole, HoleKind
+from headrace.ingest.sources.base import Hole, HoleKind, Position, Records, TimeType
 from headrace.ingest.stream_tables import StreamTables
 from headrace.tables.declare import declare_table
 from tests.ingest.factories import (
@@ -143,20 +140,6 @@ def test_an_offset_without_record_and_without_reason_is_refused(
         batch.add(replace(records, holes=good))
         batch.commit(active=())
     assert rows_of(lake, STREAM).num_rows == 3
-
-
-def test_a_gap_that_was_accepted_is_recorded_with_its_exact_range(lake: Lake) -> None:
-    lost = (Hole(0, 5, HoleKind.LOST), Hole(5, 6, HoleKind.EMPTY))
-    records = replace(records_of([json_line()]), offsets=np.array([6]), end=Position(7), holes=lost)
-    tables = StreamTables.open(lake, STREAM, run_id="r", is_log=True)
-    with OpenBatch(tables) as batch:
-        batch.add(records)
-        batch.commit(active=())
-    properties = lake.table(STREAM.table).head().properties
-    assert list(json.loads(properties["headrace.gaps.things"])) == ["things/a:0-5"]
-    noted = Absent.read(properties, stream="things").by_key["things/a"]
-    assert noted == {"lost": (5, 10), "empty": (1, 5)}
-    assert StreamTables.open(lake, STREAM, run_id="r").gaps.keys() == {"things/a:0-5"}
 
 
 def test_a_log_of_many_partitions_stays_open_and_seals_nothing(lake: Lake) -> None:

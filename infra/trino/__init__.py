@@ -1,0 +1,1 @@
+"""Trino: its configuration, and the making of its certificate and password file."""

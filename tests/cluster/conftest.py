@@ -1,0 +1,81 @@
+"""One cluster for a run, started by the launcher and stopped at its end, and a namespace for each test."""
+
+import contextlib
+import os
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+
+from infra.launcher import run
+from infra.launcher.cluster import Cluster
+from infra.launcher.errors import LauncherError
+from tests.cluster.servers import Servers
+
+# a cluster that runs already, for while you edit a test: starting one takes half a minute
+RUNNING = "HEADRACE_TEST_CLUSTER"
+
+
+@pytest.fixture(scope="session")
+def running_servers() -> Iterator[Servers]:
+    """All servers, started once; a failure to start fails each test with the end of the log."""
+    with _cluster() as cluster, _own_servers_only():
+        said: list[str] = []
+        try:
+            run.up(cluster, run.SERVERS, say=said.append)
+            yield Servers(cluster)
+        except LauncherError as error:
+            pytest.fail("\n".join([*said, str(error)]), pytrace=False)
+        finally:
+            if RUNNING not in os.environ:
+                run.down(cluster, say=said.append)
+
+
+@pytest.fixture
+def servers(running_servers: Servers) -> Servers:
+    """All servers, running: what an earlier test stopped is started again."""
+    if any(running_servers.cluster.pid(each.name) is None for each in run.SERVERS):
+        running_servers.start_all()
+    return running_servers
+
+
+@pytest.fixture
+def catalog(servers: Servers) -> Iterator[SqlCatalog]:
+    """The catalog that Trino reads, opened by PyIceberg alone."""
+    opened = servers.catalog()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def namespace(catalog: SqlCatalog) -> Iterator[str]:
+    """A namespace of this test's own; what it holds is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    catalog.create_namespace(name)
+    yield name
+    for table in catalog.list_tables(name):
+        catalog.drop_table(table)
+    catalog.drop_namespace(name)
+
+
+@contextlib.contextmanager
+def _cluster() -> Generator[Cluster]:
+    """Choose the folder: a new one, in which no other run's servers are, or that of `RUNNING`."""
+    if RUNNING in os.environ:
+        yield Cluster(Path(os.environ[RUNNING]).absolute())
+        return
+    # not pytest's folder: the user that PostgreSQL runs as may not enter that one
+    with tempfile.TemporaryDirectory(prefix="headrace-cluster-") as made:
+        yield Cluster(Path(made) / "cluster")
+
+
+@contextlib.contextmanager
+def _own_servers_only() -> Generator[None]:
+    """Forget servers that the environment names: these tests write to theirs and stop them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for each in run.SERVERS:
+            patch.delenv(f"HEADRACE_{each.name.upper()}_URL", raising=False)
+        yield
