@@ -1,0 +1,1 @@
+"""The image of headrace, and what its containers run besides headrace itself."""
