@@ -10,6 +10,8 @@ from typing import Any
 
 from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # `dumps` makes one a call
+
 
 def encode(values: Iterable[Value]) -> str:
     """Write values so that `decode` returns equal ones of the same types.
@@ -22,9 +24,7 @@ def encode(values: Iterable[Value]) -> str:
         TypeError: If a value is of a type that has no form here.
 
     """
-    return json.dumps(
-        [_plain(value) for value in values], separators=(",", ":"), ensure_ascii=False
-    )
+    return _ENCODER.encode([_plain(value) for value in values])
 
 
 def decode(text: str) -> tuple[Value, ...]:
