@@ -32,12 +32,16 @@ class RefusedWindow:
     @classmethod
     def read(cls, properties: Mapping[str, str]) -> Self:
         """Read what a table says."""
-        told = json.loads(properties.get(REFUSED_WINDOW, "[]"))
-        return cls(buckets=tuple(Bucket(*each) for each in told))
+        told: dict[str, list[int]] = json.loads(properties.get(REFUSED_WINDOW, "{}"))
+        return cls(buckets=tuple(Bucket(*told[at], int(at)) for at in sorted(told, key=int)))
 
     def moved(self, *, records: int, refused: int, at_ms: int) -> "RefusedWindow":
         """Add what a commit took, and drop what is no longer needed."""
-        buckets = [*self.buckets, Bucket(records, refused, at_ms)]
+        buckets = [*self.buckets]
+        if buckets and buckets[-1].at_ms >= at_ms:  # of the same moment, or a clock that went back
+            last = buckets.pop()
+            records, refused, at_ms = records + last.records, refused + last.refused, last.at_ms
+        buckets.append(Bucket(records, refused, at_ms))
         while sum(each.records for each in buckets[1:]) >= WINDOW_RECORDS:
             del buckets[0]
         while len(buckets) > _BUCKETS_MAX:  # the two smallest neighbours become one
@@ -67,5 +71,10 @@ class RefusedWindow:
         return full and self.refused >= share * self.records
 
     def note(self) -> dict[str, str]:
-        """Return it as an entry of table properties."""
-        return {REFUSED_WINDOW: json.dumps(self.buckets)}
+        """Return it as an entry of table properties.
+
+        An object by time, since a summary repeats the changed entries of an object and the whole of
+        anything else, before and after.
+        """
+        told = {str(each.at_ms): [each.records, each.refused] for each in self.buckets}
+        return {REFUSED_WINDOW: json.dumps(told)}

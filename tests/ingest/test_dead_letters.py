@@ -15,7 +15,8 @@ from headrace.ingest.letter_values import COLUMNS, row_of
 from headrace.ingest.open_batch import OpenBatch
 from headrace.ingest.refused_window import WINDOW_RECORDS, RefusedWindow
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import Hole, HoleKind, Position, Records, TimeType
+from headrace.ingest.sources.base import Position, Records, TimeType
+from headrace.ingest.sources.holes import Hole, HoleKind
 from headrace.ingest.stream_tables import StreamTables
 from headrace.tables.declare import declare_table
 from tests.ingest.factories import (
