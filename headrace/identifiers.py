@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from headrace.errors import InvalidNameError
 
+# the namespace of tables that engines make for a statement and drop: no lake lists them
+STAGING_NAMESPACE = "headrace_staging"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 # metadata columns of the Iceberg specification ("Reserved Field IDs"), and prefixes it extends
 _RESERVED = re.compile(

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.output import Format, OutputOption, as_text, output_of
+from headrace.cli.streams import StreamName, declared_stream
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
-    from headrace.definitions.stream import Stream
     from headrace.ingest.letters import Choice
 
-StreamName = Annotated[str, typer.Argument(metavar="STREAM", help="Whose dead letters.")]
 CodeOption = Annotated[str | None, typer.Option("--code", help="Only those with this error code.")]
 SourceOption = Annotated[
     str | None, typer.Option("--source", help="Only those of this file or topic.")
@@ -49,7 +47,7 @@ def list_(
     from headrace.ingest.letters import groups
     from headrace.tables.lake import OpenLake
 
-    settings, declared = _stream(stream)
+    settings, declared = declared_stream(stream)
     with OpenLake.existing(settings) as lake:
         found = groups(lake, declared, choice=_choice(code=code, source=source))
     rows: list[dict[str, Any]] = [
@@ -78,7 +76,7 @@ def show(
     from headrace.ingest.letters import letters
     from headrace.tables.lake import OpenLake
 
-    settings, declared = _stream(stream)
+    settings, declared = declared_stream(stream)
     choice = _choice(code=code, source=source, partition=partition, offset=offset)
     with OpenLake.existing(settings) as lake:
         found = letters(lake, declared, choice=choice, limit=limit)
@@ -114,7 +112,7 @@ def replay(
     from headrace.ingest.replay import replay as replay_letters
     from headrace.tables.lake import OpenLake
 
-    settings, declared = _stream(stream)
+    settings, declared = declared_stream(stream)
     with OpenLake.existing(settings) as lake:
         done = replay_letters(lake, declared, choice=_choice(code=code, source=source))
     out = output_of(output)
@@ -142,7 +140,7 @@ def drop(
     from headrace.ingest.drop import apply_drop, plan_drop
     from headrace.tables.lake import OpenLake
 
-    settings, declared = _stream(stream)
+    settings, declared = declared_stream(stream)
     with OpenLake.existing(settings) as lake:
         plan = plan_drop(lake, declared, choice=_choice(code=code, source=source))
         dropped = apply_drop(lake, plan, declared) if apply else 0
@@ -172,19 +170,6 @@ def _choice(
     from headrace.ingest.letters import Choice
 
     return Choice(code=code, source=source, partition=partition, offset=offset)
-
-
-def _stream(name: str) -> "tuple[Settings, Stream]":
-    from headrace.config import Settings
-    from headrace.definitions.load import load_streams
-
-    settings = Settings.load()
-    declared = load_streams(settings)
-    if name not in declared:
-        known = ", ".join(f"`{other}`" for other in declared) or "none"
-        message = f"there is no stream `{name}`; declared are {known}"
-        raise typer.BadParameter(message, param_hint="STREAM")
-    return settings, declared[name]
 
 
 def _readable(value: bytes) -> str:

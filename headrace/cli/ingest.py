@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.acknowledge import acknowledge
+from headrace.cli.audit import audit
 from headrace.cli.failures import exit_status, say_error
 from headrace.cli.follow import (
     EveryOption,
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     noun.command("run")(run)
     noun.command("status")(status)
     noun.command("acknowledge")(acknowledge)
+    noun.command("audit")(audit)
     app.add_typer(noun, name="ingest")
 
 

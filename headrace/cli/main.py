@@ -15,6 +15,7 @@ from headrace.cli import (
     ingest,
     lake,
     maintain,
+    online,
     samples,
     serve,
     simulate,
@@ -23,7 +24,19 @@ from headrace.cli import (
 from headrace.cli.failures import exit_status, say_error
 from headrace.errors import LakeError
 
-NOUNS = (check, ingest, dead_letters, simulate, tables, maintain, samples, datasets, serve, lake)
+NOUNS = (
+    check,
+    ingest,
+    dead_letters,
+    simulate,
+    tables,
+    maintain,
+    samples,
+    datasets,
+    online,
+    serve,
+    lake,
+)
 
 
 class _Edge(TyperGroup):

@@ -1,4 +1,4 @@
-"""Refuses names and files that DuckDB misreads, and finds bounds that it must not use."""
+"""Refuses names and files that engines misread, and finds bounds that DuckDB must not use."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from headrace.iceberg.schema import field_id
 from headrace.tables.flaws import FileFlaws
 
 
-def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:
+def refuse_folded_names(columns: pa.Schema, *, table: str, engine: str = "DuckDB") -> None:
     """Refuse columns, or fields of a struct, whose names differ only in case.
 
     DuckDB 1.5.5 does not tell them apart: it shows the values of the first under another name, and
-    null for the second.
+    null for the second. Trino calls such a name ambiguous.
 
     Raises:
         UnsupportedTableError: Naming them.
@@ -21,7 +21,7 @@ def refuse_folded_names(columns: pa.Schema, *, table: str) -> None:
     """
     if twins := _twins(list(columns)):
         one, other = twins
-        detail = f"`{one}` and `{other}` differ only in case, and DuckDB takes them for one"
+        detail = f"`{one}` and `{other}` differ only in case, and {engine} takes them for one"
         advice = "rename one and write to the table again"
         remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
         raise UnsupportedTableError(table, detail, remedy=remedy)

@@ -9,12 +9,18 @@ from headrace.errors import SettingsError
 def open_engine(settings: Settings) -> Engine:
     """Start the engine of `settings.engine`; the caller closes it.
 
+    A server is reached at the first statement.
+
     Raises:
-        SettingsError: If headrace has no engine of that name.
+        SettingsError: If headrace has no engine of that name, or its server is not named.
         StorageError: If its temporary files have no place.
 
     """
     if settings.engine == "duckdb":
         return DuckDBEngine.open(settings)
-    msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb`"
+    if settings.engine == "trino" and settings.trino is not None:
+        from headrace.engines.trino import TrinoEngine  # its client is optional
+
+        return TrinoEngine.open(settings, settings.trino)
+    msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb` or `trino`"
     raise SettingsError(msg)

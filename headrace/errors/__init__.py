@@ -25,6 +25,11 @@ from headrace.errors.datasets import (
     SampleNotFoundError,
     VersionExistsError,
 )
+from headrace.errors.engines import (
+    EngineUnavailableError,
+    QueryFailedError,
+    UnsupportedEngineError,
+)
 from headrace.errors.flow import (
     ContractError,
     DeadlineError,
@@ -32,6 +37,7 @@ from headrace.errors.flow import (
     EntityKeyError,
     FeatureBuildError,
     FolderNotEmptyError,
+    IngestAuditError,
     LeakError,
     MetricsPortError,
     ModelColumnsError,
@@ -152,6 +158,7 @@ __all__ = [
     "DefinitionError",
     "DuplicateExposureError",
     "DuplicateKeyError",
+    "EngineUnavailableError",
     "EntityKeyError",
     "EpochBrokenOffError",
     "FeatureBuildError",
@@ -159,6 +166,7 @@ __all__ = [
     "FencedError",
     "FolderNotEmptyError",
     "GarbageKeptError",
+    "IngestAuditError",
     "InvalidNameError",
     "KafkaMissingError",
     "LakeError",
@@ -198,6 +206,7 @@ __all__ = [
     "PublicationOvertakenError",
     "PublishRefusedError",
     "QueryCancelledError",
+    "QueryFailedError",
     "ReaderProcessError",
     "RecordsRefusedError",
     "RecordsSkippedError",
@@ -231,6 +240,7 @@ __all__ = [
     "UnknownFieldsError",
     "UnknownSourceError",
     "UnservableColumnError",
+    "UnsupportedEngineError",
     "UnsupportedTableError",
     "VersionExistsError",
     "advised",

@@ -81,6 +81,20 @@ class UnexplainedGapError(SourceError):
         )
 
 
+class IngestAuditError(LakeError):
+    """Records of a stream are missing from its tables, or are there twice."""
+
+    def __init__(self, stream: str, *, findings: tuple[str, ...]) -> None:
+        self.stream, self.findings = stream, findings
+        super().__init__(
+            f"rows and dead letters of `{stream}` are not what was consumed: {'; '.join(findings)}",
+            remedy=Remedy(
+                advice="rows that were deleted on purpose are missing too; otherwise compare snapshots "
+                "of both tables with `headrace tables show`, and roll back"
+            ),
+        )
+
+
 class MetricsPortError(LakeError):
     """Metrics cannot be served on a port."""
 

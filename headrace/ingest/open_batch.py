@@ -11,6 +11,7 @@ from headrace.crash_points import crash_point
 from headrace.definitions.properties import (
     CONTRACT_VERSION,
     DIRTY_DAYS,
+    GAPS_PREFIX,
     LATE_ROWS,
     LATE_ROWS_TOTAL,
     STREAM_PROPERTY,
@@ -24,6 +25,7 @@ from headrace.ingest.decoding.decode import decode
 from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, Records, SourcePartition
+from headrace.ingest.sources.holes import HoleKind
 from headrace.ingest.status import Taken
 from headrace.ingest.stream_tables import StreamTables
 from headrace.tables.commits.adopt import fresh
@@ -205,6 +207,7 @@ class OpenBatch:
             kept = reached.kept(moved.open.keys() if tables.is_log else active)
             said = moved.files() | kept.note() | kept.note_times() | field_use.note()
             said |= absent.note() | window.note() | {LATE_ROWS_TOTAL: str(late_rows)}
+            said |= self._gaps(now_ms)
             commit = append(
                 tables.table,
                 self._rows.files,
@@ -222,6 +225,20 @@ class OpenBatch:
         for partition, part in self._parts.items():
             for hole in part.holes:
                 yield partition, hole.kind.value, Offsets.between(hole.first, hole.end)
+
+    def _gaps(self, now_ms: int) -> dict[str, str]:
+        """Return the ranges of offsets whose loss was accepted, as an entry of table properties."""
+        lost = {
+            f"{partition.key}:{hole.first}-{hole.end}": now_ms
+            for partition, part in self._parts.items()
+            for hole in part.holes
+            if hole.kind is HoleKind.LOST
+        }
+        if not lost:
+            return {}
+        self._tables.gaps |= lost
+        key = GAPS_PREFIX + self._tables.stream.name
+        return {key: json.dumps(self._tables.gaps, sort_keys=True)}
 
     def _lateness(self) -> dict[str, str]:
         """Return the late rows and the days that they changed, as entries of a summary."""

@@ -102,6 +102,23 @@ class Positions:
         }
         return {source: others for source, others in found.items() if others}
 
+    def every(self) -> dict[SourcePartition, int]:
+        """Return the next offset of every partition of which something was taken.
+
+        Raises:
+            SourceLedgerError: If the ledger lost a part of what was sealed.
+
+        """
+        found: dict[SourcePartition, int] = {}
+        if self.sealed is not None:
+            ledger = self.table.lake.registry.sources
+            names = sorted(ledger.sealed_since(self.sealed, older=None))
+            found |= {
+                SourcePartition.of_key(key): each.records
+                for key, each in ledger.find(self.sealed, names).items()
+            }
+        return found | {each: at.offset for each, at in self.open.items()}
+
     @property
     def count(self) -> int:
         """The number of partitions of which something was taken."""

@@ -8,6 +8,7 @@ from headrace.definitions.properties import (
     CLUSTER_BY,
     CONTRACT_VERSION,
     FEATURE_VIEW_PROPERTY,
+    GAPS_PREFIX,
     KEY,
     LATE_ROWS_TOTAL,
     LATENESS_S,
@@ -64,7 +65,7 @@ class StreamTables:
     """What one run knows of the two tables; changes only with a commit.
 
     `field_use` is that of all records in the table, `new_use` that of this run's; `late_rows` counts
-    those of all runs; `ends` are the positions of all partitions that this run committed.
+    those of all runs; `gaps` are ranges whose loss was accepted, with the time of it; `ends` are the positions of all partitions that this run committed.
     """
 
     stream: Stream
@@ -78,6 +79,7 @@ class StreamTables:
     absent: Absent
     refused: RefusedWindow
     late_rows: int
+    gaps: dict[str, int]
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -115,6 +117,7 @@ class StreamTables:
             absent=Absent.read(said, stream=name),
             refused=RefusedWindow.read(said),
             late_rows=int(said.get(LATE_ROWS_TOTAL, "0")),
+            gaps=json.loads(said.get(GAPS_PREFIX + name, "{}")),
         )
 
     @property

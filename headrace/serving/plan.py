@@ -4,14 +4,17 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Literal
 
+from pyiceberg.table.snapshots import Operation
+
 from headrace.definitions.feature_view import FeatureView
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.serving.store import ViewState
 from headrace.tables.history.changes import Changes, changed_days, changes
 from headrace.tables.lake import OpenLake
-from headrace.tables.version import TableVersion
+from headrace.tables.version import FileEntry, TableVersion
 
 Mode = Literal["full", "incremental", "unchanged", "superseded"]
+_ADDED_ROWS_MAX = 500_000  # held in memory; more of them are read by the engine, day by day
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +23,14 @@ class PublishPlan:
 
     `may_recede` says that rows of those days may have been deleted or changed. Then entities whose
     stored row is in those days are compared with what is left, and read from all days if their
-    stored row is newer than that.
+    stored row is newer than that. `added` lists the files of appends, where nothing else happened: they
+    have all that is new, and are read first.
     """
 
     mode: Mode
     days: tuple[dt.date, ...] | None = None
     may_recede: bool = False
+    added: tuple[FileEntry, ...] = ()
 
 
 def plan_publication(
@@ -47,9 +52,11 @@ def plan_publication(
     if days == () and state.ttl == before.ttl:
         # state.as_of stays: nothing is held back, so a later one finds the same rows
         return PublishPlan(mode="unchanged")
+    added = _added(view, before) if _is_append(found) and not before.held_back else ()
     if days is None:
-        return PublishPlan(mode="full")
-    return PublishPlan(mode="incremental", days=days, may_recede=not _is_append(found))
+        return PublishPlan(mode="full", added=added)
+    recede = not _is_append(found)
+    return PublishPlan(mode="incremental", days=days, may_recede=recede, added=added)
 
 
 def _since(lake: OpenLake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
@@ -73,6 +80,29 @@ def _since(lake: OpenLake, view: TableVersion, before: ViewState) -> Changes | P
 
 def _is_append(found: Changes) -> bool:
     return set(found.operations) <= {"append"}
+
+
+def _added(view: TableVersion, before: ViewState) -> tuple[FileEntry, ...]:
+    """List the files of the appends since the published snapshot, if they are few and all there is.
+
+    Empty if snapshots in between have expired, or a compaction put their rows into other files.
+    """
+    published = view.metadata.snapshot_by_id(before.snapshot_id)
+    snapshot = view.snapshot
+    if published is None or published.sequence_number is None:
+        return ()
+    while snapshot is not None and snapshot.snapshot_id != before.snapshot_id:
+        if snapshot.summary is None or snapshot.summary.operation is not Operation.APPEND:
+            return ()
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else view.metadata.snapshot_by_id(parent)
+    if snapshot is None:
+        return ()
+    since = published.sequence_number
+    files = view.files_in(lambda manifest: (manifest.sequence_number or 0) > since)
+    added = tuple(file for file in files if file.sequence > since)
+    few = sum(file.rows for file in added) <= _ADDED_ROWS_MAX
+    return added if few and not any(file.deletes for file in added) else ()
 
 
 def _days_to_read(

@@ -15,6 +15,7 @@ from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
 from headrace.identifiers import TableName
+from headrace.serving.appended import EngineRows, put_appended
 from headrace.serving.keys import refuse_unservable
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
@@ -52,8 +53,8 @@ def publish_view(
     yet are held back, so that they do not hide the one before, and read again the next time.
 
     The store ends as a new one would, whatever happened to the view since it was last published:
-    also if rows were deleted, replaced or rolled back, or columns altered. Reads only the days that
-    changed and, for entities whose newest row there is older now or gone, all days. Reads everything
+    also if rows were deleted, replaced or rolled back, or columns altered. Reads only the files that
+    were appended, if nothing else happened and they are few; else only the days that changed and, for entities whose newest row there is older now or gone, all days. Reads everything
     the first time, after a change of the view's columns, and where history does not say what
     changed.
 
@@ -149,7 +150,6 @@ def _publish(
         changed = store.put(replace(state, held_back=()), (), guard=guard)
         return _done(state, plan.mode, rows_changed=changed)
     with open_engine(lake.settings) as engine:
-        engine.bind(_RELATION, view)
         newest = NewestRows(
             relation=_RELATION,
             declared=declared,
@@ -158,17 +158,24 @@ def _publish(
             as_of=state.as_of,
             dialect=engine.dialect,
         )
+        if plan.added:
+            done = put_appended(engine, store, view, state, newest, plan.added, guard=guard)
+            if done is not None:
+                return _done(
+                    state, "incremental", rows_read=done.rows_read, rows_changed=done.changed
+                )
+        engine.bind(_RELATION, view)
         spans = None if plan.days is None else spans_of(plan.days)
         waiting = engine.query(newest.held_back_sql(spans=spans)).read_all().column("day")
         state = replace(state, held_back=tuple(waiting.to_pylist()))
         if spans is None:
-            rows = _Rows(engine, state, [newest.sql()])
+            rows = EngineRows(engine, state, [newest.sql()])
             changed = store.replace(state, rows, guard=guard)
         else:
             receded = _receded(engine, store, state, newest, spans) if plan.may_recede else []
             queries = [newest.sql(spans=spans)]
             queries += [newest.sql(among=_RECEDED)] if receded else []
-            rows = _Rows(engine, state, queries)
+            rows = EngineRows(engine, state, queries)
             changed = store.put(state, rows, without=receded, guard=guard)
     return _done(state, plan.mode, rows_read=rows.count, rows_changed=changed)
 
@@ -257,27 +264,6 @@ def _table_of(rows: Iterator[OnlineRow], schema: pa.Schema) -> pa.Table:
 def _batch_of(columns: Sequence[list[object]], schema: pa.Schema) -> pa.RecordBatch:
     arrays = [pa.array(values, f.type) for values, f in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-class _Rows:
-    """Rows of several queries, one batch in memory at a time, counted as they pass."""
-
-    def __init__(self, engine: Engine, state: ViewState, queries: Sequence[str]) -> None:
-        self._engine, self._state, self._queries, self.count = engine, state, queries, 0
-
-    def __iter__(self) -> Iterator[OnlineRow]:
-        width = len(self._state.entity)
-        for query in self._queries:
-            for batch in self._engine.query(query):
-                columns = [column.to_pylist() for column in batch.columns]
-                for event_time, known_at, *rest in zip(*columns, strict=True):
-                    self.count += 1
-                    yield OnlineRow(
-                        key=tuple(rest[:width]),
-                        event_time=event_time,
-                        known_at=known_at,
-                        values=tuple(rest[width:]),
-                    )
 
 
 def _done(state: ViewState, mode: Mode, *, rows_read: int = 0, rows_changed: int = 0) -> Published:

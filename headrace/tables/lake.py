@@ -34,7 +34,7 @@ from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspected import InspectedFiles
 from headrace.iceberg.memo_catalog import CATALOG
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
-from headrace.identifiers import TableName, is_plain
+from headrace.identifiers import STAGING_NAMESPACE, TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
 from headrace.tables.catalogs.open import locks_of, open_databases, refuse_absent
 from headrace.tables.locks import Locks
@@ -177,10 +177,11 @@ class OpenLake:
             return self.catalog.table_exists((name.namespace, name.name))
 
     def names(self) -> list[TableName]:
-        """List every table by name, except those whose names headrace cannot use."""
+        """List every table by name, except staging tables and names that headrace cannot use."""
         return sorted(
             TableName(*identifier)
             for namespace in self.catalog.list_namespaces()
+            if namespace != (STAGING_NAMESPACE,)
             for identifier in self.catalog.list_tables(namespace)
             if len(identifier) == 2 and all(is_plain(part) for part in identifier)
         )

@@ -210,3 +210,16 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(folder: Path) -> Non
         == "no dead letter matches\n"
     )
     assert headrace("dead-letters", "list", "others").exit_code == 2
+
+
+def test_an_audit_says_exact_prints_its_statement_and_fails_where_a_row_is_missing(
+    folder: Path,
+) -> None:
+    write_things(folder / ".headrace" / "data", "a", ["good", "missing", "good"], format_="csv")
+    headrace("ingest", "run", "things")
+    done = headrace("ingest", "audit", "things")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "things: 1 partition exact")
+    assert headrace("ingest", "audit", "things", "--sql").stdout.startswith("with expected (")
+    headrace("tables", "delete", "raw.things", "--where", "_source_offset = 2", "--apply")
+    done = headrace("ingest", "audit", "things")
+    assert (done.exit_code, "things/a.csv:0 1 offsets missing" in done.output) == (1, True)

@@ -191,7 +191,7 @@ def test_a_null_in_a_required_column_is_refused_and_leaves_no_file(
         engine.write(
             "select cast(null as bigint) as id, name, tags, event_time from given", into=table
         )
-    assert list(lake.settings.warehouse.rglob("*.parquet")) == []
+    assert list(Path(local_path(table.iceberg().location())).rglob("*.parquet")) == []
 
 
 def test_more_rows_than_memory_holds_are_sorted_and_equal_ones_keep_their_order(

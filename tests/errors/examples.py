@@ -29,6 +29,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.DefinitionError(("streams/clicks.yml: `fields` is missing",)),
     errors.DuplicateExposureError("raw.views", day="2026-03-01", example="v-1", ids=3),
     errors.DuplicateKeyError(_TABLE, example="user_id=1", keys=2),
+    errors.EngineUnavailableError(
+        "https://trino:8443", "connection refused", query_id="20261129_1_abcde"
+    ),
     errors.EntityKeyError("features.users", "user_id", detail="an integer, not `'1'`"),
     errors.EpochBrokenOffError("it ended with KeyError"),
     errors.FeatureBuildError(("model `users` failed: division by zero",)),
@@ -36,6 +39,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FencedError(_TABLE, expected="{'a.jsonl': 10}", found="{'a.jsonl': 20}"),
     errors.FolderNotEmptyError("/lake"),
     errors.GarbageKeptError(_TABLE, refused="expiry of snapshots"),
+    errors.IngestAuditError("clicks", findings=("clicks:3 2 offsets missing",)),
     errors.InvalidNameError("My Db", kind="table name"),
     errors.LakeError("what happened"),
     errors.LakeIncompleteError("/lake/catalog.db", warehouse="/lake/warehouse"),
@@ -75,6 +79,12 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.PublicationOvertakenError("features.users"),
     errors.PublishRefusedError("ctr", "there are no samples yet"),
     errors.QueryCancelledError(),
+    errors.QueryFailedError(
+        "line 1:8: Column 'x' cannot be resolved",
+        reason="COLUMN_NOT_FOUND",
+        query_id="20261129_1_abcde",
+        link="https://trino:8443/ui/query.html?20261129_1_abcde",
+    ),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
     errors.RefExistsError(_TABLE, "`v1` already points to snapshot 11", ref="v1"),
     errors.RegistryInUseError(
@@ -104,6 +114,11 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.UnknownSourceError("clicks", kind="KafkaSource"),
     errors.UnservableColumnError(
         "features.users", "tags", kind="map", allowed="the store keeps no maps"
+    ),
+    errors.UnsupportedEngineError(
+        "its `merge` doubles rows",
+        engine="Trino 479",
+        remedy=errors.Remedy(advice="use Trino 476"),
     ),
     errors.UnsupportedTableError(
         _TABLE, "rows are deleted in another file", remedy=errors.Remedy.compact(_TABLE)

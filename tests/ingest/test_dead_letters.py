@@ -1,8 +1,10 @@
 """Dead letters keep their record as it came, and old tables gain what they lacked."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -141,6 +143,20 @@ def test_an_offset_without_record_and_without_reason_is_refused(
         batch.add(replace(records, holes=good))
         batch.commit(active=())
     assert rows_of(lake, STREAM).num_rows == 3
+
+
+def test_a_gap_that_was_accepted_is_recorded_with_its_exact_range(lake: Lake) -> None:
+    lost = (Hole(0, 5, HoleKind.LOST), Hole(5, 6, HoleKind.EMPTY))
+    records = replace(records_of([json_line()]), offsets=np.array([6]), end=Position(7), holes=lost)
+    tables = StreamTables.open(lake, STREAM, run_id="r", is_log=True)
+    with OpenBatch(tables) as batch:
+        batch.add(records)
+        batch.commit(active=())
+    properties = lake.table(STREAM.table).head().properties
+    assert list(json.loads(properties["headrace.gaps.things"])) == ["things/a:0-5"]
+    noted = Absent.read(properties, stream="things").by_key["things/a"]
+    assert noted == {"lost": (5, 10), "empty": (1, 5)}
+    assert StreamTables.open(lake, STREAM, run_id="r").gaps.keys() == {"things/a:0-5"}
 
 
 def test_a_log_of_many_partitions_stays_open_and_seals_nothing(lake: Lake) -> None:

@@ -1,0 +1,90 @@
+"""Keeps the online store up to date: publishes each view as soon as it has a new snapshot."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from headrace.errors import LakeError
+from headrace.identifiers import TableName
+from headrace.serving.publish import Published, publish_view
+from headrace.serving.store import OnlineStore
+from headrace.tables.lake import OpenLake
+
+_PAUSE_S_MAX = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Followed:
+    """One publication: what it did, how long it took, and how old the commit was when it ended."""
+
+    published: Published
+    seconds: float
+    behind_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """A publication that failed and is tried again after a pause."""
+
+    view: TableName
+    error: LakeError
+    pause_s: float
+
+
+def follow(
+    lake: OpenLake,
+    store: OnlineStore,
+    views: Sequence[TableName],
+    *,
+    every_s: float,
+    stop: threading.Event,
+    report: Callable[[Followed | Failed], None],
+) -> None:
+    """Publish views until `stop` is set, each as soon as its table has another snapshot.
+
+    Whoever commits, it is the table that is looked at. A view that fails does not hold up the others;
+    it is tried again after a pause that doubles, up to 30 s. Safe to kill and to run several times at
+    once: see `publish_view`.
+
+    Args:
+        lake: The lake.
+        store: The store to keep up to date.
+        views: The feature views.
+        every_s: How often to look.
+        stop: Ends it after the publication that runs.
+        report: Called after each publication, and each that failed.
+
+    """
+    pauses: dict[TableName, tuple[float, float]] = {}  # how long, and until when
+    while not stop.is_set():
+        for view in views:
+            pause_s, until_s = pauses.get(view, (0.0, 0.0))
+            if stop.is_set() or time.monotonic() < until_s:
+                continue
+            try:
+                done = _publish_new(lake, store, view)
+            except LakeError as error:
+                pause_s = min(_PAUSE_S_MAX, max(every_s, 2 * pause_s))
+                pauses[view] = (pause_s, time.monotonic() + pause_s)
+                report(Failed(view=view, error=error, pause_s=pause_s))
+            else:
+                pauses.pop(view, None)
+                if done is not None:
+                    report(done)
+        stop.wait(every_s)
+
+
+def _publish_new(lake: OpenLake, store: OnlineStore, view: TableName) -> Followed | None:
+    """Publish the head, unless the store has it and nothing of it was held back."""
+    head = lake.table(view).head()
+    state = store.state(str(view))
+    if state is not None and state.snapshot_id == head.snapshot_id and not state.held_back:
+        return None
+    started_s = time.monotonic()
+    published = publish_view(lake, store, head)
+    if published.mode == "unchanged":
+        return None
+    seconds = time.monotonic() - started_s
+    behind_s = time.time() - (head.committed_at_ms or 0) / 1_000
+    return Followed(published=published, seconds=seconds, behind_s=max(0.0, behind_s))
