@@ -159,7 +159,8 @@ class Stream(Declaration):
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
 
-    By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, or
+    By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, becomes
+    a column of the table (`evolve`; types of declared fields are widened too), or
     causes its file to be refused. A run fails if a share of at least `refused_share_limit` of its
     records ends in the dead letters, or of the newest 10,000 records while it follows its source;
     1.0 means all of them. A partition of a log holds the watermark back for `idle_after` beyond its
@@ -196,7 +197,7 @@ class Stream(Declaration):
         "day(event_time)",
     )
     cluster_by: Annotated[Names, AfterValidator(refuse_repeats)] = ()
-    unknown_fields: Literal["ignore", "dead_letter", "refuse"] = "ignore"
+    unknown_fields: Literal["ignore", "dead_letter", "evolve", "refuse"] = "ignore"
     refused_share_limit: Annotated[float, Field(gt=0, le=1)] = 1.0
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
     feature_view: FeatureDeclaration | None = None

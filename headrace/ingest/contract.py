@@ -61,7 +61,7 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         columns[stream.column_of(name)] = done.values
     if not_after is not None:
         _refuse_future(columns[EVENT_TIME], stream, not_after, found)
-    if stream.unknown_fields == "dead_letter":
+    if stream.unknown_fields in ("dead_letter", "evolve"):
         _refuse_unknown(decoded, stream, found)
     rows = pa.table(columns)
     index = decoded.index

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Self
 
+from pyiceberg.manifest import DataFile
+
 from headrace import clock
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import (
@@ -17,11 +19,12 @@ from headrace.definitions.properties import (
     STREAM_PROPERTY,
 )
 from headrace.errors import UnknownFieldsError
-from headrace.ingest import dead_letters
+from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Offsets
-from headrace.ingest.contract import check
+from headrace.ingest.contract import Checked, check
 from headrace.ingest.coordinates import with_coordinates, without_known_dead
 from headrace.ingest.decoding.decode import decode
+from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, Records, SourcePartition
@@ -32,6 +35,7 @@ from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Commit, Provenance, append
 from headrace.tables.writer import TableWriter
 
+_GROWTHS_MAX = 4  # of the contract by one batch
 _DIRTY_DAYS_MAX = 400  # in one summary; a flood of late rows may touch any number
 
 
@@ -53,6 +57,7 @@ class OpenBatch:
     def __init__(self, tables: StreamTables) -> None:
         self._tables = tables
         self._rows = TableWriter(tables.table)
+        self._before: list[TableWriter] = []  # complete, in the schema before the contract grew
         self._dead: TableWriter | None = None
         self._parts: dict[SourcePartition, Part] = {}
         self._use = FieldUse.none()
@@ -99,10 +104,9 @@ class OpenBatch:
             StorageError: If a file cannot be written.
 
         """
-        stream = self._tables.stream
         part = self._part_of(records)
-        not_after = datetime.now(UTC) + stream.allowed_clock_skew
-        decoded = decode(records, stream)
+        decoded, checked = self._check(records)
+        stream = self._tables.stream
         use = FieldUse.of(records, decoded, stream)
         unknown = refused(use, decoded, stream)
         if unknown:
@@ -113,7 +117,6 @@ class OpenBatch:
                 named=named(unknown, stream),
             )
         self._use += use
-        checked = check(decoded, stream, not_after=not_after)
         checked = without_known_dead(checked, records, part.known_dead)
         if checked.violations:
             self._dead = self._dead or TableWriter(self._tables.dead)
@@ -124,6 +127,29 @@ class OpenBatch:
                 self._rows.write(each)
             part.note_times(rows, reached_us=self._tables.watermark.reached_us)
         part.note(records, checked, stream)
+
+    def _check(self, records: Records) -> tuple[Decoded, Checked]:
+        """Decode and check records; a contract that evolves grows by what they bring first."""
+        tables = self._tables
+        not_after = datetime.now(UTC) + tables.stream.allowed_clock_skew
+        decoded = decode(records, tables.stream)
+        checked = check(decoded, tables.stream, not_after=not_after)
+        for _ in range(_GROWTHS_MAX if tables.stream.unknown_fields == "evolve" else 0):
+            room = evolution.EVOLVED_MAX - tables.evolved
+            types = evolution.growth(records, decoded, checked.violations, tables.stream, room=room)
+            if not types or not tables.evolve(types):
+                break
+            self._rows.close()
+            self._before.append(self._rows)
+            self._rows = TableWriter(tables.table)
+            decoded = decode(records, tables.stream)
+            checked = check(decoded, tables.stream, not_after=not_after)
+        return decoded, checked
+
+    @property
+    def _files(self) -> list[DataFile]:
+        """The data files of all rows."""
+        return [file for writer in (*self._before, self._rows) for file in writer.files]
 
     def _part_of(self, records: Records) -> Part:
         """Return what the batch holds of a partition, and refuse offsets that it does not continue."""
@@ -177,7 +203,7 @@ class OpenBatch:
             for partition, part in self._parts.items()
             if part.reasons
         }
-        with fresh(tables.dead, dead.files), fresh(tables.table, self._rows.files):
+        with fresh(tables.dead, dead.files), fresh(tables.table, self._files):
             moved = tables.dead_positions.moved(ends)
             fence = tables.dead_positions.fence(moved=moved)
             commit = append(tables.dead, dead.files, provenance=self._provenance({}), fence=fence)
@@ -202,7 +228,7 @@ class OpenBatch:
             records=self.records, refused=self.records - self.rows, at_ms=now_ms
         )
         late_rows = tables.late_rows + sum(part.late_rows for _, part in parts)
-        with fresh(tables.table, self._rows.files):
+        with fresh(tables.table, self._files):
             moved = tables.positions.moved(ends)
             kept = reached.kept(moved.open.keys() if tables.is_log else active)
             said = moved.files() | kept.note() | kept.note_times() | field_use.note()
@@ -210,7 +236,7 @@ class OpenBatch:
             said |= self._gaps(now_ms)
             commit = append(
                 tables.table,
-                self._rows.files,
+                self._files,
                 provenance=self._provenance(reached.note() | self._lateness()),
                 fence=tables.positions.fence(moved=moved),
                 properties=said,
@@ -256,7 +282,7 @@ class OpenBatch:
             run_id=self._tables.run_id,
             notes={
                 STREAM_PROPERTY: stream.name,
-                CONTRACT_VERSION: str(stream.version),
+                CONTRACT_VERSION: self._tables.contract_version,
                 **notes,
             },
         )
@@ -265,6 +291,6 @@ class OpenBatch:
         """Remove the files, unless a commit may have taken them; idempotent."""
         if self._handed_over:
             return
-        for writer in (self._rows, self._dead):
+        for writer in (*self._before, self._rows, self._dead):
             if writer is not None:
                 writer.discard()

@@ -74,8 +74,8 @@ def ingest(
         commits=drain.commits,
         watermark=watermark.as_time(tables.watermark.reached_us),
         same_content=tables.positions.alike(tables.ends),
-        undeclared_fields=tables.new_use.unknown(stream),
-        absent_fields=tables.field_use.absent(stream),
+        undeclared_fields=tables.new_use.unknown(tables.stream),
+        absent_fields=tables.field_use.absent(tables.stream),
         missing=found.missing,
         refusal=_refusal(stream, splits),
     )

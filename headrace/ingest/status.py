@@ -10,6 +10,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
+from headrace.ingest.evolution import effective
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, Source, SourcePartition
@@ -138,6 +139,7 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
     version = lake.table(stream.table).head() if lake.exists(stream.table) else None
     positions = None
     if version is not None:
+        stream = effective(stream, version)
         table = lake.table(stream.table)
         positions = Positions.read(table, version.properties, stream=stream.name)
     positions_of = _nothing if positions is None else positions.of

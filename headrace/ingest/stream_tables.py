@@ -1,7 +1,7 @@
 """The two tables of a stream, as one run sees them: rows and dead letters, and how far each is."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.definitions.properties import (
@@ -15,7 +15,8 @@ from headrace.definitions.properties import (
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.ingest import dead_letters
+from headrace.errors import ContractError
+from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions, seal_former
@@ -24,6 +25,8 @@ from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.watermark import Watermark
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
+
+_EVOLVE_TRIES = 3
 
 
 def table_properties(stream: Stream) -> dict[str, str]:
@@ -50,14 +53,30 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[LakeTable, LakeTable]:
         ContractError: If a table cannot be brought in line with the contract.
 
     """
-    table = declare_table(
+    return declared(lake, stream), dead_letters.open_table(lake)
+
+
+def declared(lake: OpenLake, stream: Stream) -> LakeTable:
+    """Create or evolve a stream's table.
+
+    Raises:
+        ContractError: If it cannot be brought in line with the contract.
+
+    """
+    return declare_table(
         lake,
         stream.table,
         stream.table_schema(),
         partition_by=stream.partition_by,
         properties=table_properties(stream),
     )
-    return table, dead_letters.open_table(lake)
+
+
+def effective_contract(lake: OpenLake, stream: Stream) -> Stream:
+    """Return a contract with the fields that its records added to it so far."""
+    if stream.unknown_fields != "evolve" or not lake.exists(stream.table):
+        return stream
+    return evolution.effective(stream, lake.table(stream.table).head())
 
 
 @dataclass(kw_only=True)
@@ -65,7 +84,8 @@ class StreamTables:
     """What one run knows of the two tables; changes only with a commit.
 
     `field_use` is that of all records in the table, `new_use` that of this run's; `late_rows` counts
-    those of all runs; `gaps` are ranges whose loss was accepted, with the time of it; `ends` are the positions of all partitions that this run committed.
+    those of all runs; `gaps` are ranges whose loss was accepted, with the time of it; `evolved` counts fields that records
+    added to the contract; `ends` are the positions of all partitions that this run committed.
     """
 
     stream: Stream
@@ -80,6 +100,7 @@ class StreamTables:
     refused: RefusedWindow
     late_rows: int
     gaps: dict[str, int]
+    evolved: int
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -98,6 +119,7 @@ class StreamTables:
             ContractError: If a table cannot be brought in line with the contract.
 
         """
+        stream = effective_contract(lake, stream)
         table, dead = open_tables(lake, stream)
         if not is_log:
             for each in (dead, table):
@@ -117,8 +139,37 @@ class StreamTables:
             absent=Absent.read(said, stream=name),
             refused=RefusedWindow.read(said),
             late_rows=int(said.get(LATE_ROWS_TOTAL, "0")),
+            evolved=evolution.evolved_count(stream, said),
             gaps=json.loads(said.get(GAPS_PREFIX + name, "{}")),
         )
+
+    @property
+    def contract_version(self) -> str:
+        """The contract's version as commits record it: `3`, or `3+2` after two fields evolved."""
+        version = str(self.stream.version)
+        return f"{version}+{self.evolved}" if self.evolved else version
+
+    def evolve(self, types: Mapping[str, str]) -> bool:
+        """Add fields to the contract and the table, before rows that have them; False if it cannot.
+
+        Idempotent, and safe beside another ingester that does the same.
+        """
+        for _ in range(_EVOLVE_TRIES):
+            now = evolution.effective(self.stream, self.table.head())
+            grown = evolution.with_fields(now, types)
+            if grown.fields == self.stream.fields:
+                return False
+            try:
+                declared(self.table.lake, grown)
+                break
+            except ContractError:  # another ingester was first: adopt what it did
+                continue
+        else:
+            return False
+        known = evolution.note(self.table, grown, types)
+        self.stream = evolution.with_fields(grown, known)
+        self.evolved = len(known)
+        return True
 
     @property
     def is_log(self) -> bool:
