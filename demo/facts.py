@@ -100,7 +100,7 @@ def label_counts(lake: Lake, sample_set: SampleSet) -> Counter[tuple[str, str, i
     return counts
 
 
-def newest_dataset(lake: Lake, name: str) -> tuple[Dataset, Path]:
+def newest_dataset(lake: Lake, name: str) -> tuple[Dataset, str]:
     """Open the latest dataset version and locate its lockfile."""
     dataset = load_dataset(lake, name)
     return dataset, lockfile_path(lake.settings, name, dataset.lock.version)

@@ -22,7 +22,7 @@ class Outcome:
     tables: Sequence[TableFacts]
     labels: Counter[tuple[str, str, int]]
     lock: Lockfile
-    lockfile: Path
+    lockfile: str
     judged: Judged
     served: Served
     stage_s: Mapping[str, float]
@@ -145,9 +145,9 @@ def _changes(changed: Sequence[str]) -> str:
     return ", ".join(changed[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def _path(path: Path) -> str:
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _path(location: str) -> str:
+    """Shorten a path below this folder; other locations stay."""
+    return location.removeprefix(f"{Path.cwd()}/")
 
 
 def _range(days: Sequence[str]) -> str:

@@ -192,7 +192,9 @@ class Settings:
         """
         env = os.environ if env is None else env
         root, values = Path.cwd(), dict(lake_file.DEFAULTS)
-        limits: dict[str, Any] = {k: v for k, v in values.items() if isinstance(v, int)}
+        limits: dict[str, Any] = {
+            k: v for k, v in values.items() if isinstance(v, int) and k in cls.__dataclass_fields__
+        }
         state_dir = _safe(root / (env.get("HEADRACE_STATE_DIR") or values["state_dir"]))
         return cls(
             root=root,

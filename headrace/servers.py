@@ -24,16 +24,28 @@ _SECRETS_STAND = (
 
 @dataclass(frozen=True, kw_only=True)
 class S3Access:
-    """How to reach an S3 store; `endpoint` is empty for AWS, whose own means find missing keys."""
+    """How to reach an S3 store; `endpoint` is empty for AWS, whose own means find missing keys.
+
+    A request is tried `attempts_max` times in all, with pauses that grow.
+    """
 
     endpoint: str
     region: str
     access_key: "SecretStr | None" = None
     secret_key: "SecretStr | None" = None
+    connect_timeout_s: int = 10
+    request_timeout_s: int = 60
+    attempts_max: int = 8
 
     def file_io(self) -> dict[str, str]:
         """Return the properties that PyIceberg's FileIO takes, secrets in clear text."""
-        found = {"s3.region": self.region}
+        found = {
+            "py-io-impl": "headrace.storage.s3_io.S3FileIO",
+            "s3.region": self.region,
+            "s3.connect-timeout": str(self.connect_timeout_s),
+            "s3.request-timeout": str(self.request_timeout_s),
+            "headrace.s3.attempts-max": str(self.attempts_max),
+        }
         if self.endpoint:
             # one that is no host of AWS has no name for each bucket
             found |= {"s3.endpoint": self.endpoint, "s3.force-virtual-addressing": "false"}
@@ -213,6 +225,9 @@ def s3_access(sayings: Sayings, *, needed: bool) -> S3Access | None:
         region=sayings.values["s3_region"],
         access_key=secret(access) if access else None,
         secret_key=secret(hidden) if hidden else None,
+        connect_timeout_s=sayings.values["s3_connect_timeout_s"],
+        request_timeout_s=sayings.values["s3_request_timeout_s"],
+        attempts_max=sayings.values["s3_attempts_max"],
     )
 
 

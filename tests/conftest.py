@@ -124,6 +124,13 @@ def s3(s3_bucket: S3Place) -> S3Place:
     return s3_bucket.below("test")
 
 
+@pytest.fixture
+def s3_lake(s3: S3Place, tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake whose warehouse is on S3."""
+    with Lake.open(s3.settings(tmp_path / "state")) as opened:
+        yield opened
+
+
 @dataclass(frozen=True)
 class DemoLake:
     """What one whole run of the demo left: settings to open it with, and what it printed.

@@ -7,8 +7,9 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headrace.config import Settings
 from infra.launcher import run
-from infra.launcher.cluster import Cluster
+from infra.launcher.cluster import ROOT, Cluster
 from infra.launcher.s3 import ACCESS_KEY, BUCKET, REGION, S3, endpoint
 
 
@@ -32,6 +33,21 @@ class S3Place:
             "s3.access-key-id": self.access_key,
             "s3.secret-access-key": self.secret_key,
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings, as environment variables, of a lake whose warehouse is here."""
+        return {
+            "HEADRACE_WAREHOUSE": f"{self.uri}/warehouse",
+            "HEADRACE_S3_ENDPOINT": self.endpoint,
+            "HEADRACE_S3_ACCESS_KEY": self.access_key,
+            "HEADRACE_S3_SECRET_KEY": self.secret_key,
+        }
+
+    def settings(self, state_dir: Path) -> Settings:
+        """Return settings of this repository's lake with its warehouse here."""
+        env = {"HEADRACE_STATE_DIR": str(state_dir), **self.environment}
+        return Settings.load(env=env, path=ROOT / "lake" / "lake.toml")
 
     def below(self, name: str) -> "S3Place":
         """Return a place below this one that nothing else uses."""

@@ -79,7 +79,7 @@ def publish(
     lock, out = done.lock, output_of(output)
     path = lockfile_path(settings, lock.name, lock.version)
     if output is Format.JSON:
-        out.record({"outcome": done.outcome, "path": str(path), **json.loads(lock.to_json())})
+        out.record({"outcome": done.outcome, "path": path, **json.loads(lock.to_json())})
     said = "" if done.outcome == "published" else "  unchanged: this content is published already"
     out.say(f"{_summary(lock)}{said}")
     out.say(f"  days      {lock.days[0].day} to {lock.days[-1].day} ({len(lock.days)})")

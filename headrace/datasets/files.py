@@ -15,6 +15,7 @@ from headrace.definitions.properties import FILE_PLAN
 from headrace.errors import CorruptFileError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.iceberg.projection import PinnedSchema
+from headrace.storage.folders import Folders
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input, reading
 from headrace.storage.open import local_folders
@@ -99,8 +100,10 @@ class FilePlan:
             planned = tuple(pool.map(lambda entry: _planned(entry, version.io), entries))
         return cls(planned, version.pinned_schema, version.io)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str, *, store: Folders | None = None) -> None:
         """Write the plan as one Parquet file, whole and durable; it replaces one that is there.
+
+        `store` is the one that `path` is a location of, by default that of this host.
 
         Raises:
             StorageError: If it cannot be written; what was there before is there still.
@@ -116,17 +119,18 @@ class FilePlan:
         content = pa.BufferOutputStream()
         rows = pa.table(columns, schema=_SCHEMA)
         pq.write_table(rows, content, compression="zstd", write_page_checksum=True)
-        local_folders().write(str(path), content.getvalue().to_pybytes())
+        (store or local_folders()).write(str(path), content.getvalue().to_pybytes())
 
     @classmethod
-    def read(cls, path: Path) -> "FilePlan":
+    def read(cls, path: Path | str, *, store: Folders | None = None) -> "FilePlan":
         """Read a plan written by `write`.
 
         Raises:
             CorruptFileError: If the file is missing, damaged, or of an unknown format version.
 
         """
-        with reading(str(path)), pa.BufferReader(local_folders().read(str(path))) as source:
+        held = store or local_folders()
+        with reading(str(path)), pa.BufferReader(held.read(str(path))) as source:
             table = pq.read_table(source, page_checksum_verification=True)
         found = (table.schema.metadata or {}).get(_VERSION_KEY, b"none").decode()
         if found != str(FORMAT_VERSION):

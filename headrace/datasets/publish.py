@@ -27,6 +27,7 @@ from headrace.datasets.versions import (
     ABANDONED,
     CLAIMED,
     PUBLISHED,
+    documents_of,
     file_plan_path,
     lockfile_path,
 )
@@ -40,7 +41,6 @@ from headrace.errors import (
     VersionExistsError,
 )
 from headrace.registry import DatasetRecord
-from headrace.storage.open import local_folders
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tag
 from headrace.tables.version import TableVersion
@@ -229,13 +229,16 @@ def _finish_claims(lake: OpenLake, name: str) -> None:
             lock = Lockfile.from_json(record.lockfile, source=source)
             try:
                 _complete_or_abandon(lake, lock)
-            except PublishRefusedError:
+            except (PublishRefusedError, VersionExistsError):
                 continue  # abandoned: its number stays taken, the next publication gets another
 
 
 def _complete_or_abandon(lake: OpenLake, lock: Lockfile) -> None:
     try:
         _complete(lake, lock)
+    except FileExistsError as error:
+        lake.registry.settle_dataset(lock.name, lock.version, state=ABANDONED)
+        raise VersionExistsError(lock.name, lock.version) from error
     except (SnapshotNotFoundError, TableNotFoundError, CommitConflictError) as error:
         lake.registry.settle_dataset(lock.name, lock.version, state=ABANDONED)
         detail = f"v{lock.version} could not be pinned ({error}); publish again for another version"
@@ -248,8 +251,11 @@ def _complete(lake: OpenLake, lock: Lockfile) -> None:
     crash_point("datasets.after_tags")
     pinned = lake.table(lock.table).at(snapshot_id=lock.snapshot_id)
     plan = FilePlan.of(pinned, partitions=[(day.day,) for day in lock.days])
-    plan.write(file_plan_path(lake.settings, lock.name, lock.version))
+    store = documents_of(lake.settings)
+    plan.write(file_plan_path(lake.settings, lock.name, lock.version), store=store)
     path = lockfile_path(lake.settings, lock.name, lock.version)
-    local_folders().write(str(path), lock.to_json().encode())
+    # the registry let one publisher claim the number; the store does so once more, as a lake with
+    # another registry may share the warehouse
+    store.create(path, lock.to_json().encode())
     crash_point("datasets.after_lockfile")
     lake.registry.settle_dataset(lock.name, lock.version, state=PUBLISHED)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
-from headrace.datasets.versions import PUBLISHED, lockfile_path
+from headrace.datasets.versions import PUBLISHED, documents_of, lockfile_path
 from headrace.errors import LakeNotFoundError, LockfileError
 from headrace.tables.catalogs import open
 from headrace.tables.recover import Search, find_tables, recover_catalog, recovered_registry
@@ -36,18 +36,22 @@ def plan_recovery(settings: Settings) -> Recovery:
 
     """
     missing = tuple(open.lost(settings))
-    if len(missing) == 2 and not any(settings.warehouse.rglob("*.metadata.json")):
+    search = find_tables(settings) if settings.catalog_file in missing else None
+    if len(missing) == 2 and search is not None and not search:
         raise LakeNotFoundError(str(settings.state_dir))
     locks: list[Lockfile] = []
     damaged: list[str] = []
-    for path in sorted(settings.datasets_dir.glob("*.lock.json")):
-        try:
-            locks.append(Lockfile.from_json(path.read_text(), source=str(path)))
-        except (OSError, UnicodeDecodeError, LockfileError):
-            damaged.append(path.name)
+    store = documents_of(settings)
+    for each in sorted(store.list(settings.datasets_uri), key=lambda entry: entry.name):
+        if each.name.endswith(".lock.json"):
+            try:
+                text = store.read(each.location).decode()
+                locks.append(Lockfile.from_json(text, source=each.location))
+            except (OSError, UnicodeDecodeError, LockfileError):
+                damaged.append(each.name)
     return Recovery(
         missing=missing,
-        search=find_tables(settings) if settings.catalog_file in missing else None,
+        search=search,
         locks=tuple(locks),
         damaged=tuple(damaged),
     )
@@ -66,7 +70,9 @@ def apply_recovery(settings: Settings, plan: Recovery) -> None:
             recover_catalog(settings, plan.search.tables)
         if settings.registry_file in missing:
             with recovered_registry(settings) as registry:
+                store = documents_of(settings)
                 for lock in plan.locks:
-                    text = lockfile_path(settings, lock.name, lock.version).read_text()
+                    path = lockfile_path(settings, lock.name, lock.version)
+                    text = store.read(path).decode()
                     registry.claim_dataset(lock.name, lock.version, lockfile=text)
                     registry.settle_dataset(lock.name, lock.version, state=PUBLISHED)

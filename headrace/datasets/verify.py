@@ -6,8 +6,15 @@ from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import LockedDay, Lockfile
 from headrace.datasets.measure import Measure, measure_day
-from headrace.datasets.versions import find_lockfile, load_dataset, lockfile_path, pinned_samples
+from headrace.datasets.versions import (
+    documents_of,
+    find_lockfile,
+    load_dataset,
+    lockfile_path,
+    pinned_samples,
+)
 from headrace.errors import CorruptFileError, DatasetChangedError, UnfitFileError
+from headrace.storage.failures import unreadable
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tags
 from headrace.tables.version import TableVersion
@@ -51,9 +58,13 @@ def verify(lake: OpenLake, name: str, version: int | None = None) -> Verificatio
 
 def _check_lockfile(lake: OpenLake, lock: Lockfile) -> None:
     path = lockfile_path(lake.settings, lock.name, lock.version)
-    if not path.is_file():
-        raise DatasetChangedError(lock.name, lock.version, f"`{path}` is gone")
-    if path.read_bytes() != lock.to_json().encode():
+    try:
+        content = documents_of(lake.settings).read(path)
+    except FileNotFoundError as error:
+        raise DatasetChangedError(lock.name, lock.version, f"`{path}` is gone") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if content != lock.to_json().encode():
         detail = f"`{path}` was edited after it was published"
         raise DatasetChangedError(lock.name, lock.version, detail)
 

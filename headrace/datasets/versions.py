@@ -1,7 +1,6 @@
 """Published dataset versions: where they are, which there are, and opening one."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from headrace.config import Settings
 from headrace.datasets.files import FilePlan
@@ -11,7 +10,9 @@ from headrace.errors import (
     DatasetNotFoundError,
     SnapshotNotFoundError,
 )
-from headrace.storage.open import local_folders
+from headrace.storage.folders import Folders
+from headrace.storage.locations import local_path
+from headrace.storage.open import folders_at
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -28,14 +29,20 @@ class Dataset:
     version: TableVersion
 
 
-def lockfile_path(settings: Settings, name: str, version: int) -> Path:
-    """Return the path of a version's lockfile."""
-    return settings.datasets_dir / f"{tag_name(name, version)}.lock.json"
+def documents_of(settings: Settings) -> Folders:
+    """Return the store that holds lockfiles and file plans."""
+    access = {} if settings.s3 is None else settings.s3.file_io()
+    return folders_at(settings.datasets_uri, access)
 
 
-def file_plan_path(settings: Settings, name: str, version: int) -> Path:
-    """Return the path of a version's file plan."""
-    return settings.datasets_dir / f"{tag_name(name, version)}.files.parquet"
+def lockfile_path(settings: Settings, name: str, version: int) -> str:
+    """Return where a version's lockfile is: a path, or a location on S3."""
+    return f"{local_path(settings.datasets_uri)}/{tag_name(name, version)}.lock.json"
+
+
+def file_plan_path(settings: Settings, name: str, version: int) -> str:
+    """Return where a version's file plan is: a path, or a location on S3."""
+    return f"{local_path(settings.datasets_uri)}/{tag_name(name, version)}.files.parquet"
 
 
 def list_datasets(lake: OpenLake, name: str | None = None) -> list[Lockfile]:
@@ -76,9 +83,10 @@ def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Datas
     lock = find_lockfile(lake, name, version)
     pinned = pinned_samples(lake, lock)
     path = file_plan_path(lake.settings, lock.name, lock.version)
-    if not local_folders().exists(str(path)):
+    store = documents_of(lake.settings)
+    if not store.exists(path):
         raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
-    files = replace(FilePlan.read(path), schema=pinned.pinned_schema, io=pinned.io)
+    files = replace(FilePlan.read(path, store=store), schema=pinned.pinned_schema, io=pinned.io)
     if files.rows != lock.rows:
         detail = f"its file plan holds {files.rows} rows, expected {lock.rows}"
         raise DatasetChangedError(lock.name, lock.version, detail)

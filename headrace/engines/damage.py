@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection, Generator
 import duckdb
 import pyarrow as pa
 
+from headrace.engines.extensions import open_in_memory
+from headrace.engines.s3_secrets import let_read_stores
 from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.storage.failures import unreadable
 from headrace.storage.locations import local_path
 from headrace.tables.verified import VerifiedFiles
 from headrace.tables.version import BATCH_ROWS, TableVersion
@@ -59,7 +62,8 @@ def _decode(version: TableVersion) -> None:
 def _decode_in_engine(version: TableVersion) -> None:
     everything = (each for file in version.files() for each in (file.data_file, *file.deletes))
     paths = {local_path(each.file_path) for each in everything}
-    with duckdb.connect() as connection:
+    with open_in_memory() as connection:
+        let_read_stores(connection, version)
         for path in sorted(paths):
             try:
                 rows = connection.from_parquet(path, binary_as_string=False).to_arrow_reader(
@@ -70,4 +74,4 @@ def _decode_in_engine(version: TableVersion) -> None:
             except _NOT_OF_FILES:
                 continue
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise CorruptFileError(path, str(error)) from error
+                raise unreadable(path, error) from error

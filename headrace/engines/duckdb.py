@@ -17,6 +17,7 @@ from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.engines.duckdb_scan import scan_sql
 from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from headrace.engines.misread_files import refuse_folded_names
+from headrace.engines.s3_secrets import let_read_stores
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder, naming_full
 from headrace.errors import QueryCancelledError, UnsupportedTableError
@@ -162,6 +163,7 @@ class DuckDBEngine:
         self, name: str, version: TableVersion, *, renamed: Mapping[str, str], verify: bool
     ) -> None:
         self._read_iceberg()
+        let_read_stores(self._connection, version)
         rows = scan_sql(version, folder=self._spill.path)
         names = ", ".join(f"{quote(old)} as {quote(new)}" for old, new in renamed.items())
         columns = f"* rename ({names})" if names else "*"

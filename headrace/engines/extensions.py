@@ -1,7 +1,7 @@
 """Loads DuckDB's extensions from their installed packages and checks signatures once per process.
 
 DuckDB hashes an extension for every database that loads it. That takes 0.2 s of CPU for the 60 MB of
-these two; the rest of loading them again takes 0.002 s.
+the first two; the rest of loading them again takes 0.002 s.
 """
 
 import threading
@@ -16,6 +16,7 @@ from headrace.errors import CorruptFileError
 from headrace.identifiers import quote_text
 
 _NAMES = ("avro", "iceberg")  # iceberg requires avro
+_S3_NAMES = ("httpfs",)
 _ALLOW_UNSIGNED = "allow_unsigned_extensions"
 
 
@@ -41,10 +42,17 @@ class _Sound:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._states: dict[str, _State] = {}
+        self._groups: set[tuple[str, ...]] = set()
 
-    def add(self, states: dict[str, _State]) -> None:
+    def groups(self) -> list[tuple[str, ...]]:
+        """Return the names of what was loaded together."""
+        with self._lock:
+            return sorted(self._groups)
+
+    def add(self, names: tuple[str, ...], states: dict[str, _State]) -> None:
         with self._lock:
             self._states |= states
+            self._groups.add(names)
 
     def has(self, states: dict[str, _State]) -> bool:
         with self._lock:
@@ -57,16 +65,18 @@ _SOUND = _Sound()
 def open_in_memory() -> duckdb.DuckDBPyConnection:
     """Open an empty database in memory, which downloads no extensions.
 
-    The Iceberg reader is already loaded if this process loaded it before and its files have not
-    changed since. Otherwise `load_iceberg_extension` loads it.
+    The readers of Iceberg and of S3 are already loaded if this process loaded them before and their
+    files have not changed since. Otherwise `load_iceberg_extension` and `load_s3_extension` do it.
     """
-    if not _SOUND.has(_extensions()):
+    sound = [found for names in _SOUND.groups() if _SOUND.has(found := _extensions(names))]
+    if not sound:
         connection = duckdb.connect(":memory:")
         forbid_downloads(connection)
         return connection
     connection = duckdb.connect(":memory:", config={_ALLOW_UNSIGNED: True})
     forbid_downloads(connection)
-    _load(connection, _extensions())
+    for found in sound:
+        _load(connection, found)
     # no other unsigned extension can be loaded: DuckDB refuses to turn this on again
     connection.execute(f"set {_ALLOW_UNSIGNED} = false")
     return connection
@@ -87,27 +97,41 @@ def load_iceberg_extension(connection: duckdb.DuckDBPyConnection) -> None:
         CorruptFileError: If its file is missing.
 
     """
+    _load_once(connection, _NAMES)
+
+
+def load_s3_extension(connection: duckdb.DuckDBPyConnection) -> None:
+    """Load what reads `s3://` locations, like `load_iceberg_extension`.
+
+    Raises:
+        CorruptFileError: If its file is missing.
+
+    """
+    _load_once(connection, _S3_NAMES)
+
+
+def _load_once(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> None:
     forbid_downloads(connection)
-    loaded = _loaded_count(connection)
-    if loaded == len(_NAMES):
+    loaded = _loaded_count(connection, names)
+    if loaded == len(names):
         return
-    before = _extensions()
+    before = _extensions(names)
     _load(connection, before)
     found = connection.execute(f"select current_setting('{_ALLOW_UNSIGNED}')").fetchone()
     if found == (False,) and not loaded:  # so DuckDB has just read both and checked the signatures
-        _SOUND.add(before)
+        _SOUND.add(names, before)
 
 
-def _loaded_count(connection: duckdb.DuckDBPyConnection) -> int:
+def _loaded_count(connection: duckdb.DuckDBPyConnection, names: tuple[str, ...]) -> int:
     found = connection.execute(
         "select count(*) from duckdb_extensions() where loaded and extension_name in $names",
-        {"names": list(_NAMES)},
+        {"names": list(names)},
     ).fetchone()
     return 0 if found is None else found[0]
 
 
-def _extensions() -> dict[str, _State]:
-    folders = ((name, files(f"duckdb_extension_{name}")) for name in _NAMES)
+def _extensions(names: tuple[str, ...]) -> dict[str, _State]:
+    folders = ((name, files(f"duckdb_extension_{name}")) for name in names)
     version = f"v{duckdb.__version__}"
     paths = [
         str(folder / "extensions" / version / f"{name}.duckdb_extension")

@@ -58,7 +58,9 @@ class StorageError(LakeError):
 
     @classmethod
     def of(cls, path: str, error: OSError) -> "StorageError":
-        """Name what the operating system said; a full disk has a name of its own."""
+        """Name what the operating system said; a full disk has a name of its own, and other stores."""
+        if "://" in path and not path.startswith("file:"):
+            return StoreUnavailableError(path, str(error))
         if is_full(error):
             return StorageFullError.at(path, str(error))
         return cls(path, str(error))
@@ -85,6 +87,22 @@ class StorageFullError(StorageError):
         """Name the disk of a path as it is now."""
         disk, free_bytes = disk_of(path)
         return cls(path, detail, disk=disk, free_bytes=free_bytes)
+
+
+class StoreUnavailableError(StorageError):
+    """A store of files does not answer, or refuses; its files may be sound."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        self.path, self.detail = path, detail
+        LakeError.__init__(
+            self,
+            f"the store of `{path}` does not answer or refuses: {detail}",
+            state=f"nothing was committed and {_INTACT}",
+            remedy=Remedy(
+                advice="check that the store runs and that the keys may use it, then run the same "
+                "command again"
+            ),
+        )
 
 
 class DatabaseFullError(DatabaseUnavailableError, StorageFullError):

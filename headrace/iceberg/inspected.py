@@ -20,7 +20,7 @@ from pyiceberg.io import FileIO, load_file_io
 
 from headrace.errors import CorruptFileError
 from headrace.iceberg.inspection import Inspection, inspect
-from headrace.storage.file_cache import FileCache, FileState
+from headrace.storage.file_cache import FileCache, FileState, is_gone
 
 if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
@@ -105,7 +105,7 @@ class InspectedFiles:
             # check more records at random than were added, so that deleted files stay a minority
             looked_at = [2 * len(rows) + _LOOKED_AT_MIN]
             paths = database.execute(_SAMPLE, looked_at).fetchall()
-            database.executemany(_DELETE, [row for row in paths if not Path(row[0]).exists()])
+            database.executemany(_DELETE, [row for row in paths if is_gone(row[0])])
 
         if rows and self._cache is not None:
             self._cache.record(_SCHEMA, act)
@@ -146,7 +146,7 @@ class Inspector:
             CorruptFileError: If the file is missing or its footer damaged.
 
         """
-        state = FileState.of(path)
+        state = FileState.of(path, self._io)
         self._files.recall_table(self._metadata.location)
         known = self._files.find(path)
         if known is None or not known.fits(state, self._mapping):
@@ -155,7 +155,8 @@ class Inspector:
 
     def inspect_all(self, paths: Iterable[str]) -> Mapping[str, Inspection]:
         """Inspect many files, by path; missing or damaged files are left out."""
-        states = _states(paths)
+        looked_at = FileState.all_of(list(paths), self._io)
+        states = {path: state for path, state in looked_at.items() if state is not None}
         held = {path: known for path in states if (known := self._files.find(path)) is not None}
         known = self._fitting(held, states)
         if missing := states.keys() - known.keys():
@@ -199,14 +200,6 @@ class Inspector:
 @lru_cache(maxsize=8)
 def _shared(folder: Path) -> InspectedFiles:
     return InspectedFiles(FileCache(folder))
-
-
-def _states(paths: Iterable[str]) -> dict[str, FileState]:
-    found: dict[str, FileState] = {}
-    for path in paths:
-        with contextlib.suppress(CorruptFileError):
-            found[path] = FileState.of(path)
-    return found
 
 
 def _row(path: str, known: _Known) -> _Row:

@@ -27,10 +27,10 @@ from pyiceberg.types import (
 from pyiceberg.utils.decimal import decimal_required_bytes
 from typing_extensions import override
 
-from headrace.errors import CorruptFileError
 from headrace.iceberg import avro
 from headrace.iceberg.avro import schema_of
 from headrace.iceberg.manifests import live_files, refuse_lost_files
+from headrace.storage.failures import unreadable
 
 _LIST = Schema(
     NestedField(500, "manifest_path", StringType(), required=True),
@@ -101,7 +101,7 @@ def _records(io: FileIO, location: str, reader_of: Callable[[str], Reader]) -> I
     except FileNotFoundError:
         raise
     except (OSError, EOFError, ValueError, KeyError, IndexError, zlib.error) as error:
-        raise CorruptFileError(location, str(error) or type(error).__name__) from error
+        raise unreadable(location, error) from error
 
 
 @lru_cache(maxsize=64)

@@ -32,6 +32,7 @@ from pyiceberg.table.snapshots import Snapshot
 from headrace.errors import CorruptFileError
 from headrace.iceberg import avro, partitions
 from headrace.storage.checksums import checking, checksum_of
+from headrace.storage.failures import unreadable
 
 # what pyiceberg's decoder raises on damaged files without a checksum (10,000 flipped bits)
 _UNDECODABLE = (
@@ -122,7 +123,7 @@ def _naming(location: str) -> Generator[None]:
     try:
         yield
     except _UNDECODABLE as error:
-        raise CorruptFileError(location, str(error)) from error
+        raise unreadable(location, error) from error
 
 
 def check_bytes(location: str, io: FileIO) -> None:

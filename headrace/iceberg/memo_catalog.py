@@ -38,13 +38,14 @@ from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from typing_extensions import override
 
 from headrace import clock
-from headrace.errors import CorruptFileError, StorageError
+from headrace.errors import StorageError
 from headrace.iceberg import remedy
 from headrace.iceberg.catalog_database import creating, open_database
 from headrace.iceberg.retention import pinned_from
 from headrace.iceberg.standard_properties import metadata_folder
 from headrace.registry import name_errors, prepare_sqlite
 from headrace.storage.checksums import NamedOutput, checking
+from headrace.storage.failures import unreadable
 from headrace.storage.locations import remove, sync_file
 
 CATALOG = "catalog"  # name of its database in errors
@@ -220,7 +221,7 @@ class MemoCatalog(SqlCatalog):
         """Write the file and fsync it, before the durable database row that names it."""
         try:
             if isinstance(io, _StagedIO):
-                with io.new_output(metadata_path).create() as stream:
+                with io.new_output(metadata_path).create(overwrite=True) as stream:
                     stream.write(io.content)
             else:
                 SqlCatalog._write_metadata(metadata, io, metadata_path)
@@ -255,7 +256,7 @@ def read_metadata(location: str, io: FileIO) -> TableMetadata:
     try:
         return FromInputFile.table_metadata(checking(io).new_input(location))
     except (OSError, ValidationError, ValueError) as error:
-        raise CorruptFileError(location, str(error)) from error
+        raise unreadable(location, error) from error
 
 
 def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:

@@ -12,8 +12,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType, NestedField, StructType
 from typing_extensions import override
 
-from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.errors import UnsupportedTableError
 from headrace.iceberg import avro, partitions
+from headrace.storage.failures import unreadable
 
 _PARTITION_ID = 102  # `partition` of a manifest's entries, reserved by the specification
 
@@ -80,5 +81,5 @@ def _partition_fields(manifest: ManifestFile, io: FileIO) -> tuple[NestedField, 
     try:
         found: Any = avro.schema_written(io, location).find_type(_PARTITION_ID)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CorruptFileError(location, str(error)) from error
+        raise unreadable(location, error) from error
     return found.fields

@@ -8,7 +8,6 @@ import contextlib
 import datetime as dt
 import re
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 
 from pyiceberg.exceptions import ValidationError
 from pyiceberg.io import FileIO
@@ -21,6 +20,7 @@ from headrace.errors import CorruptFileError, Remedy
 from headrace.iceberg import manifests
 from headrace.storage.checksums import checking
 from headrace.storage.locations import local_path
+from headrace.storage.open import folders_of, has_folders
 
 SNAPSHOTS_LOOKED_AT = 100  # as many as commits keep
 METADATA_FILES_LOOKED_AT = 20
@@ -44,7 +44,7 @@ def of_snapshot(
 ) -> Remedy:
     """Say how to get a file back that a snapshot needs, or to a snapshot of its history without it."""
     ways: list[Remedy] = []
-    if not Path(local_path(path)).exists():
+    if _is_gone(path, io):
         trash = "or from the trash, if a clean-up moved it there, see"
         ways.append(Remedy.run_on_catalog("tables", "trash", table, advice=trash))
     if metadata.current_snapshot_id == snapshot_id:
@@ -143,16 +143,33 @@ def _names(manifest: ManifestFile, path: str, io: FileIO) -> bool:
 
 def _older_metadata(location: str, io: FileIO) -> Iterator[tuple[str, TableMetadata]]:
     """Yield the intact metadata files of lower number in the same folder, newest first."""
-    path = Path(local_path(location))
+    folder, _, name = location.rpartition("/")
     numbers = {
-        each: int(found[1])
-        for each in (path.parent.iterdir() if path.parent.is_dir() else ())
-        if (found := _NUMBERED.match(each.name))
+        each: int(found[1]) for each in _names_in(folder, io) if (found := _NUMBERED.match(each))
     }
-    own = _NUMBERED.match(path.name)
+    own = _NUMBERED.match(name)
     older = [each for each, number in numbers.items() if own is None or number < int(own[1])]
     older.sort(key=lambda each: -numbers[each])
     for each in older[:METADATA_FILES_LOOKED_AT]:
-        beside = location.removesuffix(path.name) + each.name
         with contextlib.suppress(CorruptFileError, OSError, ValidationError, ValueError):
-            yield each.name, FromInputFile.table_metadata(checking(io).new_input(beside))
+            beside = checking(io).new_input(f"{folder}/{each}")
+            yield each, FromInputFile.table_metadata(beside)
+
+
+def _is_gone(path: str, io: FileIO) -> bool:
+    """Whether a file is not there; False where its store does not tell."""
+    if not has_folders(path):
+        return False
+    try:
+        return not folders_of(path, io, table=path).exists(path)
+    except OSError:
+        return False
+
+
+def _names_in(folder: str, io: FileIO) -> list[str]:
+    if not has_folders(folder):
+        return []
+    try:
+        return [each.name for each in folders_of(folder, io, table=folder).list(folder)]
+    except OSError:
+        return []

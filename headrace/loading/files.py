@@ -13,6 +13,7 @@ from headrace.errors import ColumnsUnclearError, CorruptFileError, Remedy
 from headrace.iceberg.projection import Absent, PinnedSchema, Projection, Same, Step
 from headrace.iceberg.remedy import advising
 from headrace.iceberg.schema import field_id
+from headrace.storage.failures import unreadable
 from headrace.storage.inputs import open_input
 
 
@@ -66,7 +67,7 @@ class PlanColumns:
             wanted = self.pinned.pick(names)
             projection = Projection.of_file(found, wanted, mapping=self.pinned.mapping)
         except ValueError as error:
-            raise CorruptFileError(path, str(error)) from error
+            raise unreadable(path, error) from error
         columns = (Found(*each) for each in projection.columns)
         return dict(zip(names, columns, strict=True))
 
@@ -128,4 +129,4 @@ def reading(path: str) -> Generator[None]:
         except MemoryError:
             raise
         except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-            raise CorruptFileError(path, str(error)) from error
+            raise unreadable(path, error) from error

@@ -7,15 +7,22 @@ differs by now, the row is of no use.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
+from pyiceberg.io import FileIO
+
 from headrace.errors import CorruptFileError
+from headrace.storage.failures import unreadable
+from headrace.storage.open import folders_of
 
 DATABASE = "verified.db"
 _WAIT_S = 10.0
+_LOOKS_AT_ONCE = 16
 # a change within the clock's tick of the last one leaves the time of change as it was
 _SETTLED_NS = 100_000_000
 _INODE_MASK = (1 << 63) - 1  # SQLite holds signed integers; overlays number inodes beyond those
@@ -24,29 +31,78 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FileState:
-    """How a file lies on disk: when any of it differs, the file may hold something else."""
+    """How a file lies on disk: when any of it differs, the file may hold something else.
+
+    In a store of objects `inode` stands for the token that the store gives each content, and no time
+    is needed.
+    """
 
     bytes: int
     changed_ns: int
     inode: int
 
     @classmethod
-    def of(cls, path: str) -> "FileState":
-        """Look at a local file.
+    def of(cls, path: str, io: FileIO) -> "FileState":
+        """Look at a file; `io` is that of its table.
 
         Raises:
             CorruptFileError: If it is missing.
+            StoreUnavailableError: If its store does not answer.
 
         """
+        return cls._local(path) if path.startswith("/") else cls._remote(path, io)
+
+    @classmethod
+    def all_of(cls, paths: Collection[str], io: FileIO) -> "dict[str, FileState | None]":
+        """Look at many files, None where one is missing; in a store at several at once.
+
+        Raises:
+            StoreUnavailableError: If their store does not answer.
+
+        """
+
+        def look(path: str) -> FileState | None:
+            try:
+                return cls.of(path, io)
+            except CorruptFileError:
+                return None
+
+        if all(path.startswith("/") for path in paths):
+            return {path: look(path) for path in paths}
+        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+            return dict(zip(paths, pool.map(look, paths), strict=True))
+
+    @classmethod
+    def _local(cls, path: str) -> "FileState":
         try:
             found = os.stat(path)  # noqa: PTH116  thousands at once: a path object costs more
         except OSError as error:
             raise CorruptFileError(path, str(error)) from error
         return cls(found.st_size, found.st_mtime_ns, found.st_ino & _INODE_MASK)
 
+    @classmethod
+    def _remote(cls, path: str, io: FileIO) -> "FileState":
+        try:
+            found = folders_of(path, io, table=path).stat(path)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        if found is None:
+            raise CorruptFileError(path, "it is not there")
+        # the token says more than a time, which has whole seconds
+        token = int.from_bytes(blake2b(found.token.encode(), digest_size=8).digest(), "big")
+        return cls(found.bytes, 0, token & _INODE_MASK)
+
     def is_settled(self, *, at_ns: int) -> bool:
         """Whether a change since would show, if the file was looked at then (epoch nanoseconds)."""
         return abs(at_ns - self.changed_ns) > _SETTLED_NS
+
+
+def is_gone(path: str) -> bool:
+    """Whether a row of this path is of no use: its file is gone. Stores are not asked for that.
+
+    Rows of objects are dropped as if they were gone, and made again for those that are not.
+    """
+    return not (path.startswith("/") and Path(path).exists())
 
 
 class FileCache:

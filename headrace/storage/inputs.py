@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from pyiceberg.io import FileIO
 
-from headrace.errors import CorruptFileError
+from headrace.storage.failures import unreadable
 from headrace.storage.locations import local_path
 
 
@@ -33,9 +33,10 @@ def reading(path: str) -> Generator[None]:
 
     Raises:
         CorruptFileError: If the file is missing, unreadable, truncated or damaged.
+        StoreUnavailableError: If its store does not answer.
 
     """
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeDecodeError, KeyError) as error:
-        raise CorruptFileError(path, str(error)) from error
+        raise unreadable(path, error) from error

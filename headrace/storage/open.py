@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from pyiceberg.io import FileIO
+from pyiceberg.io import FileIO, load_file_io
 
 from headrace.errors import UnsupportedTableError
 from headrace.storage.folders import Folders
@@ -36,6 +36,16 @@ def folders_of(location: str, io: FileIO, *, table: str) -> Folders:
         detail = f"it lies at `{location}`, which is neither on a local disk nor on S3"
         raise UnsupportedTableError(table, detail)
     return form(io)
+
+
+def folders_at(location: str, access: Mapping[str, str]) -> Folders:
+    """Return the folders of the store of a lake's own documents; `access` are properties of a FileIO.
+
+    Raises:
+        UnsupportedTableError: If there is no form for that store.
+
+    """
+    return folders_of(location, load_file_io(dict(access), location), table=location)
 
 
 def local_folders_of(location: str) -> Folders | None:

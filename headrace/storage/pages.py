@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 
-from headrace.errors import CorruptFileError
+from headrace.storage.failures import unreadable
 from headrace.storage.footer import Body, body_of, read_footer
 from headrace.storage.inputs import open_input
 
 _READ_BYTES = 1024 * 1024
+_REMOTE_READ_BYTES = 8 * 1024 * 1024  # every read of a store is a request
 _HEADER_BYTES_MAX = 64 * 1024  # statistics of a page hold two values of at most 4 KiB each
 _DEPTH_MAX = 3  # a header, the header of its kind, the statistics in that
 _DATA, _INDEX, _DICTIONARY, _DATA_V2 = range(4)
@@ -47,6 +48,7 @@ def check_pages(path: str, *, io: FileIO) -> bool:
 
     Raises:
         CorruptFileError: If the file is missing, or a footer, a header or a page is damaged.
+        StoreUnavailableError: If its store does not answer.
 
     """
     try:
@@ -58,7 +60,7 @@ def check_pages(path: str, *, io: FileIO) -> bool:
             return _check_columns(source, footer)
     # pyarrow raises the second for a text of a damaged footer
     except (OSError, UnicodeDecodeError, pa.ArrowException, _BadPageError) as error:
-        raise CorruptFileError(path, str(error)) from error
+        raise unreadable(path, error) from error
 
 
 class _BadPageError(Exception):
@@ -127,13 +129,15 @@ class _Bytes:
     def __init__(self, source: pa.NativeFile, start: int, end: int) -> None:
         self._source, self._held, self._held_from = source, memoryview(b""), start
         self.position, self.end = start, end
+        is_local = isinstance(source, pa.OSFile | pa.MemoryMappedFile)
+        self._read_bytes = _READ_BYTES if is_local else _REMOTE_READ_BYTES
 
     def peek(self, size: int) -> memoryview:
         """Return up to `size` next bytes, fewer only at the end."""
         size = min(size, self.end - self.position)
         at = self.position - self._held_from
         if at + size > len(self._held):
-            wanted = min(max(size, _READ_BYTES), self.end - self.position)
+            wanted = min(max(size, self._read_bytes), self.end - self.position)
             self._held = memoryview(self._source.read_at(wanted, self.position))
             self._held_from, at = self.position, 0
             if len(self._held) < size:

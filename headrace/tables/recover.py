@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from headrace.iceberg.memo_catalog import read_metadata
 from headrace.identifiers import TableName, is_plain
 from headrace.registry import Registry
 from headrace.storage import durable
+from headrace.storage.folders import Entry, Folders, Kind
 from headrace.storage.locations import local_path
+from headrace.storage.open import folders_at
 from headrace.tables.catalogs import open as opening
 from headrace.tables.history.commit_log import record_of
 
@@ -49,6 +51,9 @@ class Search:
     tables: tuple[FoundTable, ...]
     unreadable: tuple[str, ...]
 
+    def __bool__(self) -> bool:
+        return bool(self.tables or self.unreadable)
+
 
 def find_tables(settings: Settings) -> Search:
     """Search the warehouse for tables, which are named by their folders.
@@ -56,19 +61,46 @@ def find_tables(settings: Settings) -> Search:
     A metadata file counts only if all files of its newest snapshot exist: those of a refused commit
     lack their manifests. Commits with a lost answer have them, and count. A dropped table is found
     as long as its files exist. Metadata that a table keeps outside of its folder is not found.
+
+    Raises:
+        StorageError: If the warehouse cannot be read.
+
     """
     found: list[FoundTable] = []
     unreadable: list[str] = []
-    for folder in sorted(settings.warehouse.glob("*/*")):
-        parts = folder.parent.name, folder.name
-        if not all(is_plain(part) for part in parts):
-            continue
-        table = _newest(TableName(*parts), folder)
-        if table is not None:
-            found.append(table)
-        elif any(path.is_file() for path in folder.rglob("*")):
-            unreadable.append(".".join(parts))
+    access = {} if settings.s3 is None else settings.s3.file_io()
+    root = settings.warehouse_uri
+    store, io = folders_at(root, access), load_file_io(dict(access), root)
+    try:
+        for folder in _folders(store, root):
+            for below in _folders(store, folder.location):
+                if not (is_plain(folder.name) and is_plain(below.name)):
+                    continue
+                name, files = TableName(folder.name, below.name), _below(store, below.location)
+                table = _newest(name, below.location, files, store=store, io=io)
+                if table is not None:
+                    found.append(table)
+                elif files:
+                    unreadable.append(str(name))
+    except OSError as error:
+        raise StorageError.of(root, error) from error
     return Search(tables=tuple(found), unreadable=tuple(unreadable))
+
+
+def _folders(store: Folders, folder: str) -> list[Entry]:
+    found = [each for each in store.list(folder) if each.kind is Kind.FOLDER]
+    return sorted(found, key=lambda each: each.name)
+
+
+def _below(store: Folders, folder: str) -> dict[str, Entry]:
+    """Return the files at any depth below a table's folder, without those in its trash."""
+    found: dict[str, Entry] = {}
+    for each in store.list(folder):
+        if each.kind is Kind.FOLDER and not each.name.startswith("."):
+            found |= _below(store, each.location)
+        elif each.kind is Kind.FILE:
+            found[each.location] = each
+    return found
 
 
 def recover_catalog(settings: Settings, tables: Sequence[FoundTable]) -> None:
@@ -137,31 +169,31 @@ def _replacing(database: Path) -> Generator[Path]:
         raise StorageError.of(str(database), error) from error
 
 
-def _newest(name: TableName, folder: Path) -> FoundTable | None:
-    # `write.metadata.path` may put them in any folder of the table, but not in its trash
-    paths = (
-        path
-        for path in folder.rglob("*.metadata.json")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    numbered = ((_VERSION.fullmatch(path.name), path) for path in paths)
-    files = [(int(found[1]), path) for found, path in numbered if found is not None]
+def _newest(
+    name: TableName, folder: str, files: Mapping[str, Entry], *, store: Folders, io: FileIO
+) -> FoundTable | None:
+    # `write.metadata.path` may put them in any folder of the table
+    numbered = ((_VERSION.fullmatch(each.name), each) for each in files.values())
+    versions = [
+        (int(found[1]), facts.modified_ns, each)
+        for found, each in numbered
+        if found is not None and (facts := each.facts or store.stat(each.location)) is not None
+    ]
     # of two with one number both were made from the same state, and one of them counted
-    files.sort(key=lambda each: (each[0], each[1].stat().st_mtime_ns), reverse=True)
+    versions.sort(key=lambda each: each[:2], reverse=True)
     passed_over: list[str] = []
-    for _, path in files:
-        location = f"file://{path}"
-        io = load_file_io({}, location)
+    for *_, each in versions:
+        path = each.location
         try:
-            metadata = read_metadata(location, io)
-            count = _count_files(metadata, io)
+            metadata = read_metadata(f"file://{path}" if path.startswith("/") else path, io)
+            count = _count_files(metadata, io, store=store, known=files)
         except CorruptFileError:
-            passed_over.append(path.name)
+            passed_over.append(each.name)
             continue
         return FoundTable(
             name=name,
             # the location in the metadata, which differs from the folder in a copied lake
-            location=f"{metadata.location}/{path.relative_to(folder)}",
+            location=f"{metadata.location}{path.removeprefix(folder)}",
             snapshots=len(metadata.snapshots),
             files=count,
             passed_over=tuple(passed_over),
@@ -169,7 +201,9 @@ def _newest(name: TableName, folder: Path) -> FoundTable | None:
     return None
 
 
-def _count_files(metadata: TableMetadata, io: FileIO) -> int:
+def _count_files(
+    metadata: TableMetadata, io: FileIO, *, store: Folders, known: Mapping[str, Entry]
+) -> int:
     """Count the files of the newest snapshot, all of which must exist.
 
     Raises:
@@ -181,7 +215,8 @@ def _count_files(metadata: TableMetadata, io: FileIO) -> int:
     for content in (ManifestContent.DATA, ManifestContent.DELETES):
         for entry in live_entries(manifests, io, content=content):
             path = local_path(entry.data_file.file_path)
-            if path.startswith("/") and not Path(path).is_file():
+            is_of_store = store.place(path) is not None
+            if path not in known and is_of_store and not store.exists(path):
                 raise CorruptFileError(path, "it is gone")
             count += 1
     return count

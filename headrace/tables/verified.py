@@ -19,7 +19,8 @@ from pyiceberg.io import FileIO
 from pyiceberg.manifest import FileFormat
 
 from headrace.config import Settings
-from headrace.storage.file_cache import FileCache, FileState
+from headrace.errors import CorruptFileError
+from headrace.storage.file_cache import FileCache, FileState, is_gone
 from headrace.storage.locations import local_path
 from headrace.storage.pages import check_pages
 from headrace.tables.version import TableVersion
@@ -66,7 +67,7 @@ class VerifiedFiles:
         """
         with version.advising(), self._lock:
             location, files = version.metadata.location, _files(version)
-            states = {path: FileState.of(path) for path in files}
+            states = _states(files, version.io)
             known = {} if again else self._recall(location, files)
             new = [path for path in files if path not in known or known[path].state != states[path]]
             began_ns = time.time_ns()
@@ -115,14 +116,16 @@ class VerifiedFiles:
         rows = [
             (path, location, *astuple(each.state), each.is_whole) for path, each in checks.items()
         ]
-        live = len(self._known[location])
+        known = self._known[location]
+        live = len(known)
 
         def write(database: sqlite3.Connection) -> None:
             database.executemany(_REPLACE, rows)
             (held,) = database.execute(_COUNT, [location]).fetchone()
             if held > 2 * live + _SPARE_ROWS:
                 paths = database.execute(_PATHS, [location]).fetchall()
-                database.executemany(_DELETE, [row for row in paths if not Path(row[0]).exists()])
+                gone = [row for row in paths if row[0] not in known and is_gone(row[0])]
+                database.executemany(_DELETE, gone)
 
         if rows:
             self._cache.record(_SCHEMA, write)
@@ -136,6 +139,15 @@ def forget() -> None:
 @lru_cache(maxsize=8)
 def _shared(folder: Path, threads: int) -> VerifiedFiles:
     return VerifiedFiles(folder, threads=threads)
+
+
+def _states(paths: Collection[str], io: FileIO) -> dict[str, FileState]:
+    found: dict[str, FileState] = {}
+    for path, state in FileState.all_of(paths, io).items():
+        if state is None:
+            raise CorruptFileError(path, "it is not there")
+        found[path] = state
+    return found
 
 
 def _files(version: TableVersion) -> dict[str, FileFormat]:

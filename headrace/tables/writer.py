@@ -232,7 +232,8 @@ class _PartitionFile:
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self.pending_bytes = 0
-        self._stream = table.io.new_output(self._location).create()
+        # its name is its own, so there is nothing to look for
+        self._stream = table.io.new_output(self._location).create(overwrite=True)
         self._sink = SealingSink(self._stream)
         self._writer: pq.ParquetWriter | None = None
 

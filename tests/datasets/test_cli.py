@@ -65,7 +65,7 @@ def test_reads_speak_json(run: Run, tmp_path: Path) -> None:
     assert (published["outcome"], published["rows"]) == ("published", 2)
     (listed,) = json.loads(run("list", "--output", "json").stdout)
     assert (listed["dataset"], listed["version"], listed["rows"]) == ("taps", 1, 2)
-    lockfile = json.loads(lockfile_path(settings_in(tmp_path), "taps", 1).read_text())
+    lockfile = json.loads(Path(lockfile_path(settings_in(tmp_path), "taps", 1)).read_text())
     assert json.loads(run("show", "taps", "--output", "json").stdout) == lockfile
     verified = json.loads(run("verify", "taps", "1", "--output", "json").stdout)
     assert verified["content_hash"] == lockfile["content_hash"]
@@ -86,7 +86,7 @@ def test_an_explicit_range_and_version_are_taken(run: Run) -> None:
 
 def test_a_changed_version_fails_with_what_to_do(run: Run, tmp_path: Path) -> None:
     run("publish", "taps")
-    lockfile_path(settings_in(tmp_path), "taps", 1).unlink()
+    Path(lockfile_path(settings_in(tmp_path), "taps", 1)).unlink()
     failed = run("verify", "taps")
     assert failed.exit_code == 1
     assert "headrace datasets rebuild taps v1" in failed.stderr

@@ -80,7 +80,8 @@ def test_a_published_version_opens_with_its_files(three_days: River) -> None:
     assert [file.partition for file in dataset.files.files] == [("2019-11-24",), ("2019-11-25",)]
     assert dataset.version.snapshot_id == lock.snapshot_id
     assert list_datasets(three_days.lake) == [lock]
-    assert lockfile_path(three_days.lake.settings, "ctr", 1).read_text() == lock.to_json()
+    path = lockfile_path(three_days.lake.settings, "ctr", 1)
+    assert Path(path).read_text() == lock.to_json()
 
 
 def test_publishing_the_same_content_again_changes_nothing(three_days: River) -> None:
@@ -186,7 +187,7 @@ def test_verifying_names_what_changed(three_days: River) -> None:
     three_days.build(0, [sample(0, 0)])
     assert (verify(lake, "ctr", 1).rows, verify(lake, "ctr", 1).files) == (9, 2)
 
-    path = lockfile_path(settings, "ctr", 1)
+    path = Path(lockfile_path(settings, "ctr", 1))
     path.write_text(lock.to_json().replace('"rows": 9', '"rows": 8'))
     with pytest.raises(DatasetChangedError, match="edited"):
         verify(lake, "ctr", 1)

@@ -101,6 +101,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.SourceOrderError("clicks", partition=2, expected=10, found=7),
     errors.SourceStalledError("clicks", stalled_s=60.0),
     errors.StorageError(_FILE, "permission denied"),
+    errors.StoreUnavailableError(
+        "s3://lake/t/f.parquet", "curlCode: 7, Couldn't connect to server"
+    ),
     errors.StorageFullError(_FILE, "no space left on device", disk="/lake", free_bytes=2048),
     errors.TableNotFoundError("raw.event", known=("raw.events",)),
     errors.TablesElsewhereError(

@@ -155,7 +155,7 @@ def test_a_file_that_was_replaced_is_inspected_again(
     os.utime(source, (changed_s, changed_s))
     source.rename(path)
     if other == "size":  # the file, and nothing else of it
-        assert FileState.of(path).bytes == table.head().files()[1].bytes + 1
+        assert FileState.of(path, table.iceberg().io).bytes == table.head().files()[1].bytes + 1
     for _ in range(2):
         _in_another_process(table.lake.settings, _find)
     assert read[FILES:] == [path]

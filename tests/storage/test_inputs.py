@@ -12,7 +12,7 @@ import pytest
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, load_file_io
 
 from headrace.datasets.files import FilePlan
-from headrace.errors import CorruptFileError
+from headrace.errors import CorruptFileError, StoreUnavailableError
 from headrace.storage.inputs import open_input, reading
 from headrace.storage.pages import check_pages
 from headrace.tables.version import read_file
@@ -89,14 +89,18 @@ def test_a_file_of_another_store_is_opened_by_the_tables_own_io(content: bytes) 
 
 
 @pytest.mark.parametrize(
-    ("location", "key"), [("store://b/gone", "secret"), ("store://b/f", "wrong")]
+    ("location", "key", "kind"),
+    [
+        ("store://b/gone", "secret", CorruptFileError),
+        ("store://b/f", "wrong", StoreUnavailableError),
+    ],
 )
 def test_a_file_that_a_store_does_not_give_is_named(
-    content: bytes, location: str, key: str
+    content: bytes, location: str, key: str, kind: type[CorruptFileError | StoreUnavailableError]
 ) -> None:
     io = StoreIO({"store://b/f": content}, {"key": key})
     for read in (lambda: list(read_file(location, ROWS.schema, io=io)), _check(location, io)):
-        with pytest.raises(CorruptFileError) as raised:
+        with pytest.raises(kind) as raised:
             read()
         assert raised.value.path == location
 

@@ -16,6 +16,7 @@ from pyiceberg.io import FileIO
 from headrace.errors import CorruptFileError
 from headrace.maintenance.cleanup.known_tables import KnownTable
 from headrace.storage.checksums import checking
+from headrace.storage.failures import unreadable
 from headrace.storage.folders import Folders
 
 _UUID = re.compile(rb'"table-uuid"\s*:\s*"([0-9a-fA-F-]{36})"')
@@ -166,7 +167,7 @@ def read_metadata(io: FileIO, location: str) -> Mapping[str, Any]:
     except FileNotFoundError:
         raise
     except (OSError, EOFError, ValueError) as error:
-        raise CorruptFileError(location, str(error)) from error
+        raise unreadable(location, error) from error
     if not isinstance(content, dict) or "format-version" not in content:
         raise CorruptFileError(location, "it is not table metadata")
     return content

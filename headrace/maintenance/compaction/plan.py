@@ -23,6 +23,7 @@ from headrace.maintenance.compaction.bins import (
     is_small,
 )
 from headrace.maintenance.compaction.clustering import SortKey
+from headrace.storage.open import has_folders
 from headrace.tables.flaws import find_flaws
 from headrace.tables.version import FileEntry, TableVersion
 
@@ -217,6 +218,6 @@ def _refuse_foreign(table: TableName, bins: Iterable[Bin]) -> None:
             raise UnsupportedTableError(str(table), f"`{file.path}` is a file of format {kind}")
         if file.data_file.key_metadata is not None:
             raise UnsupportedTableError(str(table), f"`{file.path}` is encrypted")
-        if not file.path.startswith("/"):
-            detail = f"`{file.path}` is not on a local disk, and only such files are rewritten"
+        if not has_folders(file.path):
+            detail = f"`{file.path}` is neither on a local disk nor on S3"
             raise UnsupportedTableError(str(table), detail)

@@ -2,22 +2,28 @@
 
 import contextlib
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 
 from headrace.errors import (
     CommitConflictError,
+    CorruptFileError,
     DatabaseUnavailableError,
     FencedError,
     StorageError,
 )
+from headrace.storage.folders import Facts
 from headrace.storage.locations import local_path, remove
-from headrace.storage.open import local_folders_of
+from headrace.storage.open import folders_of, has_folders, local_folders_of
 from headrace.tables import intents
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
+
+_LOOKS_AT_ONCE = 16
 
 
 @contextlib.contextmanager
@@ -30,6 +36,8 @@ def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
 
     Raises:
         CommitConflictError: If a file is gone; committing it would make the table unreadable.
+        CorruptFileError: If a file has another length than its entry says.
+        StoreUnavailableError: If their store does not answer.
 
     """
     _refuse_missing(table, files)
@@ -59,12 +67,40 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
 
 
 def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
+    """Refuse files that are not there, or not as long as readers will be told that they are.
+
+    Clean-up holds the same lock while it moves files: a file found here stays.
+    """
+    remote = [file for file in files if local_folders_of(file.file_path) is None]
     for file in files:
-        store = local_folders_of(file.file_path)
-        # clean-up holds the same lock while it moves files: a file found here stays
-        if store is not None and not store.exists(file.file_path):
-            path = local_path(file.file_path)
-            detail = (
-                f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
-            )
-            raise CommitConflictError(str(table.name), detail, path=path)
+        if (store := local_folders_of(file.file_path)) is not None:
+            _refuse_unlike(table, file, store.stat(file.file_path))
+    if remote:
+        io = table.iceberg().io
+        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+            for file, found in zip(remote, pool.map(lambda f: _look(f, io), remote), strict=True):
+                _refuse_unlike(table, file, found)
+
+
+def _look(file: DataFile, io: FileIO) -> Facts | None:
+    location = file.file_path
+    try:
+        if has_folders(location):
+            return folders_of(location, io, table=location).stat(location)
+        return Facts(len(io.new_input(location)), 0, "")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError.of(location, error) from error
+
+
+def _refuse_unlike(table: "LakeTable", file: DataFile, found: Facts | None) -> None:
+    path = local_path(file.file_path)
+    if found is None:
+        detail = (
+            f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
+        )
+        raise CommitConflictError(str(table.name), detail, path=path)
+    if found.bytes != file.file_size_in_bytes:
+        detail = f"it has {found.bytes} bytes, its entry says {file.file_size_in_bytes}"
+        raise CorruptFileError(path, detail)

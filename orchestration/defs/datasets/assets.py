@@ -41,7 +41,7 @@ def _dataset(sample_set: SampleSet) -> dg.AssetsDefinition:
             metadata={
                 **_lock_metadata(lock),
                 "outcome": publication.outcome,
-                "lockfile": dg.MetadataValue.path(str(path)),
+                "lockfile": dg.MetadataValue.path(path),
             },
             data_version=dg.DataVersion(lock.content_hash),
         )
