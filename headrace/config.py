@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import lake_file, servers
 from headrace.errors import SettingsError
+from headrace.kafka_access import KafkaAccess, RegistryAccess, kafka_access, registry_access
 from headrace.servers import S3Access, Sayings, TrinoAccess
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Settings:
     Tables outside of the warehouse and of the locations in `tables_also_in` are treated as tables
     of another lake. `declared_warehouse` is its location where it is not below `state_dir`.
     `catalog_server` and `registry_server` are PostgreSQL databases and `online_store_server` is a
-    Redis one, None if they are files; `s3` and `trino` are None where nothing names them. `engine`, one of `ENGINES`, runs SQL.
+    Redis one, None if they are files; `s3`, `trino`, `kafka` and `schema_registry` are None where
+    nothing names them. `engine`, one of `ENGINES`, runs SQL.
     """
 
     root: Path
@@ -52,6 +54,8 @@ class Settings:
     s3: S3Access | None = None
     engine: str = "duckdb"
     trino: TrinoAccess | None = None
+    kafka: KafkaAccess | None = None
+    schema_registry: RegistryAccess | None = None
 
     @property
     def warehouse_uri(self) -> str:
@@ -151,7 +155,9 @@ class Settings:
         `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_ONLINE_STORE_URI`,
         `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
         `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
-        `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`, or from the files
+        `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`,
+        `HEADRACE_KAFKA_SERVERS`, `HEADRACE_KAFKA_USER`, `HEADRACE_KAFKA_PASSWORD`,
+        `HEADRACE_KAFKA_KEY_PASSWORD`, and `HEADRACE_SCHEMA_REGISTRY_URL`, `_USER` and `_PASSWORD`, or from the files
         that these names with `_FILE` at their end name. A catalog on a server has the registry in
         its database, in the schema `headrace`, unless a registry is named.
 
@@ -258,4 +264,6 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
         "s3": servers.s3_access(sayings, needed=warehouse.startswith("s3://")),
         "engine": engine.value,
         "trino": trino,
+        "kafka": kafka_access(sayings, root=root),
+        "schema_registry": registry_access(sayings),
     }

@@ -31,6 +31,13 @@ DEFAULTS: dict[str, Any] = {
     "trino_uri": "",
     "trino_catalog": "lake",
     "trino_ca_file": "",
+    "kafka_servers": "",
+    "kafka_security": "plaintext",
+    "kafka_sasl_mechanism": "SCRAM-SHA-512",
+    "kafka_ca_file": "",
+    "kafka_certificate_file": "",
+    "kafka_key_file": "",
+    "schema_registry_url": "",
     "required_environment": [],
 }
 

@@ -130,7 +130,7 @@ def _stream(
     facts = StreamFacts(
         name=stream.name,
         table=str(stream.table),
-        source=stream.source.files,
+        source=stream.source.text,
         dead_letters=sum(letters.get(stream.name, {}).values()),
         reasons=letters.get(stream.name, {}),
     )

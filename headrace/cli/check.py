@@ -9,6 +9,7 @@ from headrace.cli.output import Format, OutputOption, output_of
 if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.load import Declarations
+    from headrace.definitions.stream import Stream
 
 
 def register(app: typer.Typer) -> None:
@@ -20,14 +21,13 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     """Check every declaration of the lake; all problems are shown, each with its file and line."""
     from headrace.config import Settings
     from headrace.definitions.load import inspect_declarations
-    from headrace.ingest.sources.open import open_source
 
     settings = Settings.load()
     found = inspect_declarations(settings)
     warnings = [
         f"warning: stream `{stream.name}`: {missing}"
         for stream in found.streams.values()
-        if (missing := open_source(stream, settings).missing())
+        if (missing := _missing(stream, settings))
     ]
     warnings += [f"warning: {text}" for text in _lost_models(settings, found)]
     out = output_of(output)
@@ -42,6 +42,17 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
     if problems:
         raise typer.Exit(1)
+
+
+def _missing(stream: "Stream", settings: "Settings") -> str | None:
+    """Say why a stream has nothing to read, as far as that shows without connecting to servers."""
+    from headrace.errors import KafkaMissingError, SettingsError
+    from headrace.ingest.sources.open import open_source
+
+    try:
+        return open_source(stream, settings).missing()
+    except (KafkaMissingError, SettingsError) as error:
+        return str(error)
 
 
 def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:

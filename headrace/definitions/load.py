@@ -140,6 +140,8 @@ def parse_declaration(
 
 def _place(detail: ErrorDetails) -> Place:
     place = tuple(part for part in detail["loc"] if part != "[key]")
+    if len(place) > 1 and place[0] == "source":
+        place = (place[0], *place[2:])  # without the kind of source that was meant
     return (*place, detail.get("ctx", {})["key"]) if detail["type"] == "problem_at" else place
 
 
@@ -214,11 +216,12 @@ def _dotted(place: Place) -> str:
 
 def _model_at(model: type[Declaration], place: Place) -> type[Declaration]:
     """Find the model that a place inside a document belongs to."""
-    for part in place:
+    for part, following in zip(place, (*place[1:], None), strict=False):
         field = model.model_fields.get(str(part))
         if field is not None:
-            inner = next(_models_in(field.annotation), None)
-            model = inner or model
+            inner = list(_models_in(field.annotation))
+            fitting = (each for each in inner if str(following) in each.model_fields)
+            model = next(fitting, inner[0] if inner else model)
     return model
 
 

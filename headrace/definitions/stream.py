@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Collection
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ from headrace.definitions.base import (
 )
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
+from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.types import TIMESTAMP, FieldType
 from headrace.identifiers import is_reserved
 
@@ -45,7 +45,7 @@ COORDINATES = pa.schema(
 # Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit
 # that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
-_NAME_BYTES_MAX = 255
+FILE_FORMATS, TOPIC_FORMATS = ("csv", "json", "parquet"), ("json", "avro", "protobuf")
 _DAY = re.compile(r"day\((\w+)\)")
 
 
@@ -71,48 +71,6 @@ class StreamField(Declaration):
     doc: str = ""
 
 
-class FileSource(Declaration):
-    """Files that match a pattern below the lake's data folder.
-
-    `complete_files` declares that files are not appended to after they appear. Then the last line
-    of a text file is read even without a newline; otherwise it is read once it has one.
-    """
-
-    noun: ClassVar[str] = "a source"
-    misnomers: ClassVar[dict[str, str]] = {"complete": "complete_files"}
-
-    files: str
-    complete_files: bool = False
-
-    @field_validator("files")
-    @classmethod
-    def _stays_inside(cls, pattern: str) -> str:
-        path = PurePosixPath(pattern)
-        if not pattern or path.is_absolute() or ".." in path.parts or "\\" in pattern:
-            msg = (
-                f"`{pattern}` must be a pattern below the data folder, as in `impressions/*.jsonl`"
-            )
-            raise ValueError(msg)
-        for part in path.parts or (pattern,):
-            if not _is_glob(part):
-                msg = f"`{pattern[:80]}` is not a pattern: `{part[:80]}` names no file or folder"
-                raise ValueError(msg)
-        return pattern
-
-
-def _is_glob(part: str) -> bool:
-    """Whether one part of a pattern can match a name; `**` can only stand alone."""
-    fits = 0 < len(part.encode(errors="replace")) <= _NAME_BYTES_MAX and part.isprintable()
-    return fits and part not in (".", "..") and ("**" not in part or part == "**")
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if not duration:
-        msg = "it must be longer than 0s"
-        raise ValueError(msg)
-    return duration
-
-
 class KnownAt(Declaration):
     """The source of `known_at`: the time of ingestion, a column, or the event time plus a delay."""
 
@@ -125,6 +83,13 @@ class KnownAt(Declaration):
     def ingested(self) -> bool:
         """Whether headrace sets it when it flushes a batch."""
         return self.column is None and self.after_event is None
+
+
+def _positive(duration: timedelta) -> timedelta:
+    if not duration:
+        msg = "it must be longer than 0s"
+        raise ValueError(msg)
+    return duration
 
 
 class Cadence(Declaration):
@@ -181,8 +146,8 @@ class Stream(Declaration):
 
     stream: Name
     table: Table
-    source: FileSource
-    format: Literal["csv", "json", "parquet"]
+    source: DeclaredSource
+    format: Literal["csv", "json", "parquet", "avro", "protobuf"]
     fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
     key: Name | None = None
     event_time: str
@@ -201,6 +166,17 @@ class Stream(Declaration):
     refused_share_limit: Annotated[float, Field(gt=0, le=1)] = 1.0
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
     feature_view: FeatureDeclaration | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _source_has_such_records(cls, format_: str, info: ValidationInfo) -> str:
+        source = info.data.get("source")
+        if isinstance(source, FileSource) and format_ not in FILE_FORMATS:
+            msg = f"`{format_}` is not a format of files; allowed are {_listed(FILE_FORMATS)}"
+            raise ValueError(msg)
+        if isinstance(source, KafkaSource):
+            _check_topic(source.kafka, format_)
+        return format_
 
     @field_validator("key")
     @classmethod
@@ -294,6 +270,18 @@ class Stream(Declaration):
         if self.feature_view is None:
             return None
         return FeatureView(view=self.table, **dict(self.feature_view))
+
+
+def _check_topic(topic: Topic, format_: str) -> None:
+    if format_ not in TOPIC_FORMATS:
+        msg = f"`{format_}` is not a format of topics; allowed are {_listed(TOPIC_FORMATS)}"
+        raise ValueError(msg)
+    if format_ != "json" and topic.framing == "none" and topic.schema_file is None:
+        msg = f"`{format_}` without `framing: registry` needs the topic's `schema_file`"
+        raise ValueError(msg)
+    if format_ == "protobuf" and topic.message is None:
+        msg = "`protobuf` needs the name of the topic's `message`, as in `shop.Impression`"
+        raise ValueError(msg)
 
 
 def _columns(

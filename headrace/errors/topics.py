@@ -77,18 +77,6 @@ class TopicReplacedError(SourceError):
         )
 
 
-class PartitionsRemovedError(SourceError):
-    """A topic has fewer partitions than records were taken of."""
-
-    def __init__(self, topic: str, *, partitions: tuple[int, ...]) -> None:
-        self.topic, self.partitions = topic, partitions
-        super().__init__(
-            f"topic `{topic}` no longer has partitions {list(partitions)}, of which records were taken",
-            state=_TABLE_STANDS,
-            remedy=Remedy(advice="partitions are never removed: check that the topic is the same"),
-        )
-
-
 class OffsetGapError(SourceError):
     """Records that were not read yet are gone: retention or a deletion was faster."""
 

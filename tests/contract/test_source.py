@@ -1,5 +1,7 @@
 """What every source promises, and what `ingest` makes of it, whatever the source."""
 
+import atexit
+import functools
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -23,13 +25,16 @@ from headrace.ingest.sources.base import (
     SourcePartition,
 )
 from headrace.ingest.sources.files import FileSource
+from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.status import status
 from headrace.tables.commits import operations
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
+from tests.mock_kafka import MockKafka
 
 STREAM = make_stream("json")
 Pair = tuple[int, bytes]
+_FIRST_S_MAX = 10.0
 
 
 class World(ABC):
@@ -110,6 +115,40 @@ class Topic(World):
         self._logs[4] = _log("r", [0], end=1)
 
 
+class Kafka(World):
+    """Three partitions of a real client's topic, one of them empty."""
+
+    unit_rows = 0
+    made = 0
+
+    def __init__(self, _: Path) -> None:
+        type(self).made += 1
+        self._topic = f"things-{self.made}"
+        self._values = {0: _lines("p", 7), 1: _lines("q", 5), 2: []}
+        _cluster().create(self._topic, len(self._values))
+        for partition, values in self._values.items():
+            _cluster().produce(self._topic, values, partition=partition)
+
+    def source(self) -> Source:
+        return KafkaSource(self._topic, {"bootstrap.servers": _cluster().servers})
+
+    def records(self) -> dict[SourcePartition, list[Pair]]:
+        named = ((SourcePartition(self._topic, at), each) for at, each in self._values.items())
+        return {partition: list(enumerate(values)) for partition, values in named if values}
+
+    def grow(self) -> None:
+        for partition, value in ((1, _value("q", 5)), (2, _value("r", 0))):
+            self._values[partition].append(value)
+            _cluster().produce(self._topic, [value], partition=partition)
+
+
+@functools.cache
+def _cluster() -> MockKafka:
+    made = MockKafka()
+    atexit.register(made.close)
+    return made
+
+
 def _lines(name: str, count: int) -> list[bytes]:
     """Good records, and a bad one as every third."""
     return [_value(name, at) for at in range(count)]
@@ -123,7 +162,7 @@ def _log(name: str, offsets: list[int], *, end: int) -> Log:
     return Log(entries=[Entry(at, _value(name, at)) for at in offsets], end=end)
 
 
-WORLDS: dict[str, Callable[[Path], World]] = {"files": Files, "log": Topic}
+WORLDS: dict[str, Callable[[Path], World]] = {"files": Files, "log": Topic, "kafka": Kafka}
 
 
 @pytest.fixture(params=sorted(WORLDS))
@@ -148,7 +187,7 @@ def drain(reader: Reader, *, max_rows: int = 3) -> list[Records]:
     """Read to the end, which must come: every poll returns something before it."""
     found: list[Records] = []
     while not reader.drained:
-        batch = reader.poll(max_rows, max_s=0.0)
+        batch = reader.poll(max_rows, max_s=_FIRST_S_MAX)
         assert batch is not None
         partitions = [records.partition for records in batch.parts]
         assert len(set(partitions)) == len(partitions)
@@ -203,7 +242,7 @@ def test_a_batch_holds_no_more_than_was_asked_for_and_one_unit(world: World) -> 
     for max_rows in (1, 2, 5):
         with closing(open_at(world.source(), {})) as reader:
             while not reader.drained:
-                batch = reader.poll(max_rows, max_s=0.0)
+                batch = reader.poll(max_rows, max_s=_FIRST_S_MAX)
                 assert batch is not None
                 count = sum(records.count for records in batch.parts)
                 assert count <= max(max_rows, world.unit_rows)

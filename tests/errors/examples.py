@@ -133,7 +133,6 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.OffsetGapError("impressions", partition=3, first=120, end=500),
     errors.PartitionStalledError("impressions", partitions=(3, 5), stalled_s=60.0),
-    errors.PartitionsRemovedError("impressions", partitions=(3, 5)),
     errors.ReaderProcessError("impressions", opened_by=41, used_by=42),
     errors.RecordsSkippedError("impressions", partition=3, first=120, end=121),
     errors.TopicAccessError(

@@ -11,8 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from headrace.clock import EPOCH
+from headrace.definitions.sources import FileSource as DeclaredFiles
 from headrace.definitions.stream import Stream
-from headrace.errors import SourceChangedError, SourceFileError
+from headrace.errors import SourceChangedError, SourceFileError, UnknownSourceError
 from headrace.ingest.sources.base import (
     UNSEEN,
     Batch,
@@ -39,6 +40,9 @@ class FileSource:
     is_log = False
 
     def __init__(self, stream: Stream, *, data_dir: Path, read_bytes: int = READ_BYTES) -> None:
+        if not isinstance(stream.source, DeclaredFiles):
+            raise UnknownSourceError(stream.name, kind=type(stream.source).__name__)
+        self._declared = stream.source
         self._stream, self._data_dir, self._read_bytes = stream, data_dir.absolute(), read_bytes
 
     def open(
@@ -79,7 +83,7 @@ class FileSource:
             return f"the data folder `{self._data_dir}` does not exist"
         if self._files():
             return None
-        return f"no file below `{self._data_dir}` matches `{self._stream.source.files}`"
+        return f"no file below `{self._data_dir}` matches `{self._declared.files}`"
 
     def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
         """Read one file from the split's start on, one micro-batch at a time.
@@ -109,7 +113,7 @@ class FileSource:
     @property
     def _is_complete(self) -> bool:
         """Whether files are complete when they appear."""
-        return self._stream.source.complete_files or self._stream.format == "parquet"
+        return self._declared.complete_files or self._stream.format == "parquet"
 
     def _waits(self, path: Path, start: Position) -> bool:
         """Whether all that a text file has beyond `start` is a line without its newline.
@@ -131,7 +135,7 @@ class FileSource:
         return start.fingerprint in ("", str(taken))
 
     def _files(self) -> dict[SourcePartition, Path]:
-        paths = self._data_dir.glob(self._stream.source.files)
+        paths = self._data_dir.glob(self._declared.files)
         # below the folder by construction: `relative_to` costs as much as the rest of a listing
         skipped = len(self._data_dir.as_posix().rstrip("/")) + 1
         named = {path.as_posix()[skipped:]: path for path in paths}

@@ -27,7 +27,7 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
         group_name="ingest",
         kinds={"iceberg", stream.format},
         pool=writer_pool(stream.table),
-        description=f"Raw records of stream `{stream.name}`, from `{stream.source.files}`.",
+        description=f"Raw records of stream `{stream.name}`, from `{stream.source.text}`.",
         code_version=stream.definition_hash(),
     )
     def take(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:

@@ -1,0 +1,120 @@
+"""Where a stream's records come from: files below the data folder, or a Kafka topic."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator
+
+from headrace.definitions.base import Declaration
+
+_NAME_BYTES_MAX = 255
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class FileSource(Declaration):
+    """Files that match a pattern below the lake's data folder.
+
+    `complete_files` declares that files are not appended to after they appear. Then the last line
+    of a text file is read even without a newline; otherwise it is read once it has one.
+    """
+
+    noun: ClassVar[str] = "a source"
+    misnomers: ClassVar[dict[str, str]] = {"complete": "complete_files"}
+
+    files: str
+    complete_files: bool = False
+
+    @property
+    def text(self) -> str:
+        """What to call it: the pattern."""
+        return self.files
+
+    @field_validator("files")
+    @classmethod
+    def _stays_inside(cls, pattern: str) -> str:
+        path = PurePosixPath(pattern)
+        if not pattern or path.is_absolute() or ".." in path.parts or "\\" in pattern:
+            msg = (
+                f"`{pattern}` must be a pattern below the data folder, as in `impressions/*.jsonl`"
+            )
+            raise ValueError(msg)
+        for part in path.parts or (pattern,):
+            if not _is_glob(part):
+                msg = f"`{pattern[:80]}` is not a pattern: `{part[:80]}` names no file or folder"
+                raise ValueError(msg)
+        return pattern
+
+
+def _is_glob(part: str) -> bool:
+    """Whether one part of a pattern can match a name; `**` can only stand alone."""
+    fits = 0 < len(part.encode(errors="replace")) <= _NAME_BYTES_MAX and part.isprintable()
+    return fits and part not in (".", "..") and ("**" not in part or part == "**")
+
+
+class Topic(Declaration):
+    """A Kafka topic; the profile says which brokers have it.
+
+    `framing: registry` says that each value begins with a zero byte and the id of its schema, as
+    Confluent's serializers write it. It is declared, never guessed: a plain value may begin so too.
+    Schemas of ids come from the profile's registry, or from the files in `schemas`. `schema_file` is
+    that of all values without framing: an Avro schema, or a descriptor set with the Protobuf
+    `message`. Files are named from the declarations folder.
+
+    `tombstones` says what becomes of records without a value: they are dead letters, or left out
+    and counted as holes.
+    """
+
+    noun: ClassVar[str] = "a topic"
+    misnomers: ClassVar[dict[str, str]] = {"name": "topic", "schema": "schema_file"}
+
+    topic: str
+    framing: Literal["none", "registry"] = "none"
+    schema_file: str | None = None
+    schemas: dict[int, str] = Field(default_factory=dict[int, str])
+    message: str | None = None
+    tombstones: Literal["dead_letter", "ignore"] = "dead_letter"
+
+    @field_validator("topic")
+    @classmethod
+    def _is_a_topic(cls, name: str) -> str:
+        if not _TOPIC.fullmatch(name) or name in (".", ".."):
+            msg = f"`{name[:80]}` is not the name of a topic: letters, digits, `.`, `_` and `-`"
+            raise ValueError(msg)
+        return name
+
+    @field_validator("schema_file", "schemas")
+    @classmethod
+    def _fits_the_framing(cls, value: Any, info: ValidationInfo) -> Any:  # noqa: ANN401  (of two fields)
+        framing = info.data.get("framing")
+        if value and (framing == "registry") != (info.field_name == "schemas"):
+            has = "`schemas`" if framing == "registry" else "`schema_file`"
+            msg = f"with `framing: {framing}` schemas are named by {has}"
+            raise ValueError(msg)
+        return value
+
+
+class KafkaSource(Declaration):
+    """One topic of the profile's Kafka brokers."""
+
+    noun: ClassVar[str] = "a source"
+
+    kafka: Topic
+
+    @property
+    def text(self) -> str:
+        """What to call it: the topic."""
+        return f"topic {self.kafka.topic}"
+
+
+def _kind(value: object) -> str:
+    """Tell sources apart by their keys, so that an error is about the one that was meant."""
+    if isinstance(value, KafkaSource):
+        return "kafka"
+    return "kafka" if isinstance(value, dict) and "kafka" in value else "files"
+
+
+DeclaredSource = Annotated[
+    Annotated[FileSource, Tag("files")] | Annotated[KafkaSource, Tag("kafka")],
+    Discriminator(_kind),
+]

@@ -1,0 +1,216 @@
+"""What a reader asks of Kafka: clients with fixed settings, and facts that come from a partition's leader."""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+
+from headrace.errors import TopicAccessError, TopicNotFoundError, TopicUnreachableError
+
+ANSWER_S_MAX = 15.0  # of one request, with the search for brokers
+QUEUE_KIB = 64 * 1024  # what a client fetches ahead; it stops fetching beyond, and loses nothing
+_FETCH_BYTES_MAX = 16 * 1024 * 1024  # one answer, which overshoots the queue
+_LOG = logging.getLogger(__name__)
+# the server refuses these settings of a profile for good; waiting would not help
+_REFUSED = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+    }
+)
+_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of brokers without topic ids
+
+
+class Range(NamedTuple):
+    """The offsets that a partition holds: from `low` up to but without `high`."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class TopicFacts:
+    """A topic's identity and its partitions."""
+
+    id: str
+    partitions: tuple[int, ...]
+
+
+@dataclass(kw_only=True)
+class KafkaClient:
+    """Asks the brokers of one cluster about one topic.
+
+    Args:
+        topic: The topic.
+        settings: How to reach the brokers, in the client's own keys; contains secrets.
+        make_consumer: Makes a consumer of a configuration; tests put another one in between.
+
+    """
+
+    topic: str
+    settings: Mapping[str, object]
+    make_consumer: Callable[[dict[str, object]], Consumer] = Consumer
+    refused: KafkaError | None = field(default=None, init=False)
+    _admin: AdminClient | None = field(default=None, init=False)
+    _asking: Consumer | None = field(default=None, init=False)
+
+    @property
+    def servers(self) -> str:
+        """The addresses of the brokers."""
+        return str(self.settings.get("bootstrap.servers", ""))
+
+    def consumer(self, *, isolation: str = "read_committed") -> Consumer:
+        """Make a consumer whose offsets are ours alone; no setting of a profile changes that.
+
+        It is never part of a group, does not reset a position by itself, and checks every record.
+        """
+        fixed: dict[str, object] = {
+            "group.id": "headrace",  # required by the client, and never used
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": isolation,
+            "check.crcs": True,
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": QUEUE_KIB,
+            "queued.min.messages": 1_000_000,  # the bytes decide
+            "fetch.max.bytes": _FETCH_BYTES_MAX,
+            "max.partition.fetch.bytes": 4 * 1024 * 1024,
+            "fetch.wait.max.ms": 100,
+            "fetch.queue.backoff.ms": 20,
+            "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 30_000,
+        }
+        return self.make_consumer(self._settings() | fixed)
+
+    def facts(self, *, timeout_s: float | None = None) -> TopicFacts:
+        """Return the topic's id and partitions.
+
+        Raises:
+            TopicNotFoundError: If there is no such topic.
+            TopicUnreachableError: If no broker answers in time.
+            TopicAccessError: If the brokers refuse.
+
+        """
+        asked = self._asked().describe_topics(
+            TopicCollection([self.topic]), request_timeout=timeout_s or ANSWER_S_MAX
+        )
+        try:
+            found = asked[self.topic].result()
+        except KafkaException as error:
+            self.fail(error.args[0])
+        topic_id = str(found.topic_id)
+        numbers = tuple(sorted(each.id for each in found.partitions))
+        return TopicFacts("" if topic_id == _NO_ID else topic_id, numbers)
+
+    def ranges(
+        self, partitions: Collection[int], *, timeout_s: float | None = None
+    ) -> dict[int, Range]:
+        """Ask the leaders which offsets they hold; the last stable offset is the end.
+
+        Raises:
+            TopicUnreachableError: If a partition has no leader that answers in time.
+            TopicAccessError: If the brokers refuse.
+            TopicNotFoundError: If there is no such topic or partition.
+
+        """
+        if not partitions:
+            return {}
+        # not the admin client's question for all at once: it often waits for a second or more
+        if self._asking is None:
+            self._asking = self.consumer()
+        until_s = time.monotonic() + (timeout_s or ANSWER_S_MAX)
+        found: dict[int, Range] = {}
+        for each in sorted(partitions):
+            left_s = max(0.1, until_s - time.monotonic())
+            try:
+                low, high = self._asking.get_watermark_offsets(
+                    TopicPartition(self.topic, each), timeout=left_s
+                )
+            except KafkaException as error:
+                self.fail(error.args[0])
+            found[each] = Range(low, max(low, high))
+        return found
+
+    def outside(self, partition: int, offset: int) -> Range | None:
+        """Return what a partition holds if it does not reach from or to `offset`; None if it does.
+
+        Asks twice: a leader that was just elected may lag behind for a moment.
+        """
+        found = Range(0, 0)
+        for wait_s in (0.3, 0.0):
+            found = self.ranges([partition])[partition]
+            if found.low <= offset <= found.high:
+                return None
+            time.sleep(wait_s)
+        return found
+
+    def fail(self, error: KafkaError) -> NoReturn:
+        """Raise the named error of what a broker or the client said.
+
+        Raises:
+            TopicAccessError: If the brokers refuse.
+            TopicNotFoundError: If there is no such topic or partition.
+            TopicUnreachableError: For anything else.
+
+        """
+        detail = error.str()
+        refused = error if error.code() in _REFUSED else self.refused
+        if refused is not None:
+            raise TopicAccessError(self.topic, servers=self.servers, detail=refused.str())
+        if error.code() in _UNKNOWN:
+            raise TopicNotFoundError(self.topic, servers=self.servers)
+        raise TopicUnreachableError(self.topic, servers=self.servers, detail=detail)
+
+    def close(self) -> None:
+        """Drop the connections; idempotent."""
+        self._admin = None
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
+
+    def _asked(self) -> AdminClient:
+        self._admin = self._admin or AdminClient(self._settings())  # pyright: ignore[reportArgumentType]  (it takes functions too)
+        self._admin.poll(0)
+        return self._admin
+
+    def _settings(self) -> dict[str, object]:
+        return {
+            **self.settings,
+            "client.id": "headrace",
+            "error_cb": self._note,
+            "logger": _LOG,
+            "log_level": 4,
+        }
+
+    def _note(self, error: KafkaError) -> None:
+        """Remember a refusal: requests only time out while the client tries again."""
+        if error.code() in _REFUSED:
+            self.refused = error
+
+
+def at(topic: str, offsets: Mapping[int, int], epochs: Mapping[int, int]) -> list[TopicPartition]:
+    """Name where reading starts; with the leader epoch of the record before, if it is known."""
+    return [
+        TopicPartition(topic, each, offset, "", epochs[each])
+        if each in epochs
+        else TopicPartition(topic, each, offset)
+        for each, offset in offsets.items()
+    ]
