@@ -15,6 +15,7 @@ from rich.console import Console
 
 from demo.land import land
 from demo.progress import Progress
+from headrace.collector import one_command
 from headrace.config import Settings
 from headrace.errors import LakeError
 
@@ -35,7 +36,11 @@ class DemoRunningError(LakeError):
 
 def main() -> int:
     """Run the demo; return the exit status, 0 on success."""
-    console = Console(highlight=False, soft_wrap=True)
+    with one_command():
+        return _run_and_show(Console(highlight=False, soft_wrap=True))
+
+
+def _run_and_show(console: Console) -> int:
     try:
         settings = Settings.load()
         with _alone(settings.state_dir):

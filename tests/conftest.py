@@ -1,13 +1,14 @@
 """Fixtures every room shares: a fresh, empty lake per test, and the lake that the demo leaves."""
 
 import fcntl
+import gc
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,17 @@ def pytest_configure() -> None:
     """Keep what tests write in memory, if there is room: waiting for disks to sync takes long."""
     if "TMPDIR" not in os.environ and _free_bytes(_MEMORY) >= _ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while test files import everything, nor ever walk through that again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _free_bytes(folder: Path) -> int:

@@ -22,6 +22,7 @@ from headrace.cli import (
     tables,
 )
 from headrace.cli.failures import exit_status, say_error
+from headrace.collector import one_command
 from headrace.errors import LakeError
 
 NOUNS = (
@@ -80,4 +81,5 @@ def make_app() -> typer.Typer:
 
 def run() -> None:
     """Run the command line: 0 done, 1 failed, 2 wrong usage, 65 records refused, 75 try again."""
-    make_app()()
+    with one_command():
+        make_app()()
