@@ -72,6 +72,8 @@ def cleanup(
                     restore = ("tables", "restore", table, done.run_id)
                     undo = Remedy.run_on_catalog(*restore, advice="to undo")
                 _say_done(out, undo, files=done.files, left=len(done.left))
+            if done.uploads:
+                out.say(f"done: {done.uploads:,} unfinished uploads given up")
         elif plan:
             out.say(_UNCHANGED)
     if output is Format.JSON:
@@ -180,6 +182,7 @@ def _plan_facts(plan: "CleanupPlan") -> dict[str, Any]:
             {"path": file.path, "kind": file.kind, "bytes": file.bytes, "age_s": file.age_s}
             for file in plan.files
         ],
+        "uploads": [{"path": each.path, "age_s": each.age_s} for each in plan.uploads],
         "applied": False,
     }
 
@@ -196,7 +199,7 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
     from headrace.maintenance.health.wording import counted
 
     age = format_duration(dt.timedelta(seconds=plan.older_than_s))
-    if not plan:
+    if not plan.files:
         out.say(f"{plan.table}: no orphan file older than {age}")
     else:
         out.say(
@@ -205,6 +208,8 @@ def _say_plan(out: Output, plan: "CleanupPlan", *, rows: list[dict[str, object]]
         )
         if rows:
             out.table(rows, columns=("kind", "files", "size"))
+    if plan.uploads:
+        out.say(f"{counted(len(plan.uploads), 'unfinished upload')} to give up for good")
     stay = [f"{e.files:,} {e.reason} ({as_size(e.bytes)})" for e in plan.kept if e.files]
     out.say(f"stay: {', '.join(stay) or 'none'}")
 

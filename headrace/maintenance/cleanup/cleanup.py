@@ -26,6 +26,11 @@ from headrace.maintenance.cleanup.reachable import (
     mark_versions,
 )
 from headrace.maintenance.cleanup.trash import TrashedFile, folder_lock, move_to_trash, root_of
+from headrace.maintenance.cleanup.unfinished import (
+    UnfinishedUpload,
+    give_up,
+    unfinished_uploads,
+)
 from headrace.tables import intents
 from headrace.tables.lake import LakeTable
 
@@ -54,7 +59,11 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupPlan:
-    """What a clean-up would move to the trash; empty when there is nothing to gain."""
+    """What a clean-up would move to the trash; empty when there is nothing to gain.
+
+    `uploads` are unfinished ones in a store of objects, which are given up for good: they were never
+    files.
+    """
 
     table: TableName
     location: str
@@ -63,7 +72,8 @@ class CleanupPlan:
     older_than_s: float
     files: tuple[UnreferencedFile, ...]
     kept: tuple[Kept, ...]
-    manifests_read: frozenset[str] = field(repr=False)
+    uploads: tuple[UnfinishedUpload, ...] = ()
+    manifests_read: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def bytes(self) -> int:
@@ -81,7 +91,7 @@ class CleanupPlan:
         return {kind: (files[kind], size) for kind, size in sizes.most_common()}
 
     def __bool__(self) -> bool:
-        return bool(self.files)
+        return bool(self.files or self.uploads)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +107,7 @@ class CleanupResult:
     bytes: int
     left: tuple[str, ...]
     elapsed_s: float
+    uploads: int = 0
 
 
 def plan_cleanup(
@@ -129,7 +140,7 @@ def plan_cleanup(
         CleanupRefusedError: If it cannot be told which files are needed; the message says why.
         GarbageKeptError: If the table, or one that shares its folder, says `gc.enabled=false`.
         CorruptFileError: If a manifest or metadata file cannot be read.
-        UnsupportedTableError: If the table is not on a local disk, or of another format version.
+        UnsupportedTableError: If its store is unknown, or it is of another format version.
 
     """
     now = now or dt.datetime.now(dt.UTC)
@@ -145,6 +156,7 @@ def plan_cleanup(
         older_than_s=age_s,
         files=survey.files,
         kept=survey.kept,
+        uploads=survey.uploads,
         manifests_read=frozenset(survey.read),
     )
     if age_s == floor_s:  # a longer age finds only a part
@@ -156,6 +168,8 @@ def apply_cleanup(
     table: LakeTable, plan: CleanupPlan, *, now: dt.datetime | None = None
 ) -> CleanupResult:
     """Move the plan's files to the table's trash, from where `restore` brings them back.
+
+    Unfinished uploads of the plan are given up for good.
 
     Checks again first, under the locks of all tables that share the folder: a file that a commit, a
     writer or another table has used since the plan stays. Commits of this host wait until it is
@@ -196,6 +210,7 @@ def apply_cleanup(
                 table=str(table.name),
                 moved_at=now,
             )
+        given_up = give_up(survey.listing.store, plan.uploads, survey.uploads)
         intents.end(table.lake.registry, survey.dead_writes)
     _remember(table, now=now)
     moved = {file.path for file in taken}
@@ -206,6 +221,7 @@ def apply_cleanup(
         bytes=sum(file.bytes for file in taken),
         left=tuple(file.path for file in plan.files if file.path not in moved),
         elapsed_s=time.monotonic() - started,
+        uploads=given_up,
     )
 
 
@@ -219,6 +235,7 @@ class _Survey:
     listing: Listing
     files: tuple[UnreferencedFile, ...]
     kept: tuple[Kept, ...]
+    uploads: tuple[UnfinishedUpload, ...]
     read: frozenset[str]
     dead_writes: frozenset[str]
 
@@ -283,6 +300,9 @@ def _survey(
             suspects.in_flight,
             suspects.young,
             Kept(reason="foreign", files=listing.foreign_files, bytes=listing.foreign_bytes),
+        ),
+        uploads=unfinished_uploads(
+            listing, writes, table=str(table.name), now_ns=now_ns, cutoff_ns=cutoff_ns
         ),
         read=frozenset(walk.read),
         dead_writes=writes.dead,

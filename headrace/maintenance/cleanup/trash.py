@@ -73,7 +73,7 @@ def root_of(table: LakeTable) -> tuple[Folders, str]:
     """Return the store that holds a table, and the table's place in it.
 
     Raises:
-        UnsupportedTableError: If it is not on a local disk.
+        UnsupportedTableError: If it is neither on a local disk nor on S3.
 
     """
     found = table.iceberg()

@@ -149,6 +149,8 @@ def _find_orphans(table: LakeTable, _action: Action, _run_id: str, _step: Step) 
     if not plan:
         return _Done(detail="no orphan files", changed=True)
     found = f"{counted(len(plan.files), 'orphan file')}, {size_text(plan.bytes)}"
+    if plan.uploads:
+        found += f", {counted(len(plan.uploads), 'unfinished upload')}"
     return _Done(detail=found, changed=True, remedy=cleaning_up(table.name))
 
 
