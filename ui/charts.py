@@ -3,9 +3,9 @@
 from collections.abc import Collection, Sequence
 from html import escape
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from ui.facts import NodeKind, PartitionFacts, VersionFacts
+from ui.facts import MinuteFacts, NodeKind, PartitionFacts, VersionFacts
 from ui.graph import Arrow, Graph, layout
 from ui.wording import size, snapshot
 
@@ -26,6 +26,29 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
 _WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
+
+
+def per_minute(history: Sequence[MinuteFacts], *, what: Literal["rows", "commits"]) -> Option:
+    """Draw rows or commits of each minute, in UTC; minutes without a commit are left out."""
+    values = [each.rows if what == "rows" else each.commits for each in history]
+    return {
+        "grid": {"left": 8, "right": 16, "top": 16, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+        "useUTC": True,
+        "xAxis": {"type": "time", "minInterval": 60_000},
+        "yAxis": {"type": "value", "minInterval": 1},
+        "series": [
+            {
+                "type": "bar",
+                "name": what,
+                "barMaxWidth": 16,
+                "data": [
+                    [round(each.minute.timestamp() * 1000), value]
+                    for each, value in zip(history, values, strict=True)
+                ],
+            }
+        ],
+    }
 
 
 def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:

@@ -94,6 +94,56 @@ class StreamFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LetterFacts:
+    """The dead letters of a stream with one error code and field; the rest is of the newest one."""
+
+    code: str
+    field: str | None
+    count: int
+    first_seen: dt.datetime
+    last_seen: dt.datetime
+    reason: str
+    first_bytes: str
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinuteFacts:
+    """What a stream committed in one minute."""
+
+    minute: dt.datetime
+    rows: int
+    commits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestFacts:
+    """How the ingestion of one stream goes.
+
+    `service` says what the service that follows it does, or did last; None if none ever did. `lag`
+    counts offsets behind the end of all partitions, `behind_s` for how long; both are None without a
+    service. `refused_share` is that of the newest records. `history` holds the minutes with commits
+    within an hour before the newest one.
+    """
+
+    name: str
+    table: str
+    rows: int
+    dead_letters: int
+    service: str | None
+    lag: int | None
+    behind_s: float | None
+    watermark: dt.datetime | None
+    committed_at: dt.datetime | None
+    late_rows: int
+    refused_share: float
+    slowed_by: str
+    error: str
+    history: tuple[MinuteFacts, ...]
+    letters: tuple[LetterFacts, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EdgeFacts:
     """`target` at `target_snapshot_id` was computed from `source` at `source_snapshot_id`.
 

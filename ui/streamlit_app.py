@@ -22,6 +22,12 @@ page = st.navigation(
             default=True,
         ),
         st.Page(
+            "app_pages/ingest.py",
+            title="Ingest",
+            icon=":material/input:",
+            help="How each stream goes: lag, watermark, refused records, dead letters by reason.",
+        ),
+        st.Page(
             "app_pages/tables.py",
             title="Tables",
             icon=":material/table_chart:",

@@ -181,7 +181,7 @@ class OpenBatch:
         crash_point("ingest.after_decode")
         dead = None if self._dead is None else self._commit_dead(self._dead)
         crash_point("ingest.after_dead_letters")
-        rows = self._commit_rows({*self._parts, *active} if self._parts else active)
+        rows = self._commit_rows(active)
         taken = {
             partition: Taken(
                 source=partition.source,
@@ -216,7 +216,7 @@ class OpenBatch:
         now_ms = clock.now_ms()
         reached = tables.watermark.advanced(
             {each: part.newest_us for each, part in parts if part.newest_us is not None},
-            active=active,
+            active={*self._parts, *active} if self._parts else active,
             now_ms=now_ms,
             allowed_lateness=tables.stream.allowed_lateness,
             idle_after=tables.stream.idle_after,
@@ -230,6 +230,7 @@ class OpenBatch:
         late_rows = tables.late_rows + sum(part.late_rows for _, part in parts)
         with fresh(tables.table, self._files):
             moved = tables.positions.moved(ends)
+            # a file that was read to its end is older than those that come, and no longer counts
             kept = reached.kept(moved.open.keys() if tables.is_log else active)
             said = moved.files() | kept.note() | kept.note_times() | field_use.note()
             said |= absent.note() | window.note() | {LATE_ROWS_TOTAL: str(late_rows)}

@@ -12,6 +12,7 @@ from tests.conftest import DemoLake
 
 PAGES = {
     "": "Dataset versions",
+    "ingest": "Rows per minute",
     "tables?table=raw.clicks": "File sizes",
     "lineage": "Lineage",
     "versions": "Content hash",

@@ -150,6 +150,17 @@ def test_rows_older_than_the_watermark_are_kept_and_counted(lake: Lake) -> None:
     assert head.summary["headrace.contract_version"] == "1"
 
 
+def test_a_file_that_was_read_does_not_hold_the_watermark_back(lake: Lake) -> None:
+    stream = make_stream("json", allowed_lateness="0s")
+    for day in (1, 2, 3):
+        put(lake, f"{day}.jsonl", json_line(at=f"2019-11-0{day}T00:00:00Z"))
+        if day > 1:
+            assert ingest(lake, stream).watermark == datetime(2019, 11, day, tzinfo=UTC)
+    put(lake, "4.jsonl", json_line(at="2019-10-01T00:00:00Z"))
+    assert ingest(lake, stream).watermark == datetime(2019, 11, 3, tzinfo=UTC)
+    assert lake.table(stream.table).head().properties["headrace.event_times"] == "{}"
+
+
 def test_known_at_is_stamped_taken_or_derived_as_the_contract_says(lake: Lake) -> None:
     received = {"received": {"type": "timestamptz", "required": True}}
     line = json_line(received="2019-11-24T12:00:00Z")

@@ -9,9 +9,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
+from headrace.ingest import progress
+from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry.checks import record_check
@@ -24,7 +27,7 @@ from ui import data
 from ui.findings import findings
 from ui.graph import Arrow
 
-PAGES = ("overview", "tables", "lineage", "versions")
+PAGES = ("overview", "ingest", "tables", "lineage", "versions")
 
 
 def texts(app: AppTest) -> str:
@@ -192,6 +195,45 @@ def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake
     lineage = app("lineage", node="staging.impressions")
     assert "dropped" in texts(lineage)
     assert list(lineage.dataframe[0].value["from"]) == ["raw.impressions"]
+
+
+def test_the_ingest_page_shows_each_stream_and_its_dead_letters_by_reason(
+    app: Open, full: Lake
+) -> None:
+    _ = full
+    shown = app("ingest", stream="impressions")
+    streams = shown.dataframe[0].value.set_index("stream")
+    row = streams.loc["impressions"]
+    assert (row["rows"], row["dead letters"], row["service"]) == (7, 6, "not followed")
+    assert row["refused lately"] == pytest.approx(6 / 13)
+    assert (row["behind"], row["watermark"]) == ("—", "2019-11-24 06:00")
+    assert streams.loc["clicks", "last commit"] == "never"
+    (letter,) = shown.dataframe[1].value.to_dict("records")
+    assert (letter["code"], letter["field"], letter["records"]) == ("wrong_type", "item_id", 6)
+    assert letter["newest at"].startswith("impressions/")
+    assert "not a number" in letter["reason"]
+    assert "headrace dead-letters replay impressions" in texts(shown)
+    (facts,) = (each for each in data.ingest_facts() if each.name == "impressions")
+    assert sum(each.rows for each in facts.history) == 7
+    assert sum(each.commits for each in facts.history) == 7
+
+
+def test_the_ingest_page_says_what_a_service_says_of_a_stream(app: Open, lake: Lake) -> None:
+    fill(lake)
+    said = Progress(
+        stream="impressions", phase=Phase.FOLLOWING, updated_ms=clock.now_ms(), lag={"t": 7},
+        behind_s=12.0, stretch=2, stretch_reason="about 9,000 small files",
+    )  # fmt: skip
+    progress.write(lake.settings, said)
+    progress.write(
+        lake.settings, Progress(stream="clicks", phase=Phase.FAILED, error="offsets are gone")
+    )
+    shown = app("ingest")
+    streams = shown.dataframe[0].value.set_index("stream")
+    assert streams.loc["impressions", "service"] == "following"
+    assert streams.loc["impressions", "behind"] == "7 records, 12 s"
+    assert "about 9,000 small files" in shown.warning[0].value
+    assert "**clicks** failed" in shown.error[0].value
 
 
 def test_the_tables_page_opens_on_the_worst_table(app: Open, full: Lake) -> None:

@@ -1,0 +1,121 @@
+"""Ingest: how each stream goes, live; `?stream=impressions` opens one in detail."""
+
+import streamlit as st
+
+from ui import charts, data, wording
+from ui.facts import IngestFacts
+from ui.parts import now, say_if_gone, stop_if_empty
+
+lake = data.lake_facts()
+stop_if_empty(lake, what="streams")
+
+
+def service(facts: IngestFacts) -> str:
+    """Say what follows a stream."""
+    return facts.service or "not followed"
+
+
+def behind(facts: IngestFacts) -> str:
+    """Say how far a stream is behind the end of its source, as its service last said."""
+    if facts.lag is None or facts.service in ("vanished", "stopped", "failed"):
+        return "—"
+    if not facts.lag:
+        return "up to date"
+    return f"{wording.count(facts.lag, 'record')}, {facts.behind_s or 0:.0f} s"
+
+
+@st.fragment(run_every=data.FRESH_S)
+def streams() -> None:
+    """Show one row for each stream, and what needs a person."""
+    found, moment = data.ingest_facts(), now()
+    for each in found:
+        if each.error:
+            st.error(f"**{each.name}** {service(each)}  \n{each.error}", icon=":material/error:")
+        if each.slowed_by:
+            st.warning(
+                f"**{each.name}** commits more rarely: its table has {each.slowed_by}. "
+                "Maintenance was asked for; `headrace maintain --follow` does it.",
+                icon=":material/speed:",
+            )
+    st.dataframe(
+        [
+            {
+                "stream": each.name,
+                "service": service(each),
+                "behind": behind(each),
+                "watermark": wording.moment(each.watermark),
+                "watermark age": wording.age(each.watermark, now=moment) if each.watermark else "—",
+                "last commit": wording.age(each.committed_at, now=moment),
+                "rows": each.rows,
+                "late rows": each.late_rows,
+                "dead letters": each.dead_letters,
+                "refused lately": each.refused_share,
+            }
+            for each in found
+        ],
+        hide_index=True,
+        column_config={
+            "rows": st.column_config.NumberColumn(format="localized"),
+            "late rows": st.column_config.NumberColumn(format="localized"),
+            "dead letters": st.column_config.NumberColumn(format="localized"),
+            "refused lately": st.column_config.NumberColumn(
+                format="percent", help="Share of the newest 10,000 records"
+            ),
+        },
+        alt="Service, lag, watermark and refused share of every stream",
+    )
+
+
+def detail(facts: IngestFacts) -> None:
+    """Show the history and the dead letters of one stream."""
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Rows per minute")
+        if facts.history:
+            st.echarts_chart(charts.per_minute(facts.history, what="rows"), height=220)
+        else:
+            st.caption("Nothing was committed yet")
+    with right:
+        st.subheader("Commits per minute")
+        if facts.history:
+            st.echarts_chart(charts.per_minute(facts.history, what="commits"), height=220)
+        else:
+            st.caption("Nothing was committed yet")
+    st.subheader("Dead letters", help="Grouped by reason; first bytes and place of the newest one")
+    if not facts.letters:
+        st.caption("No record was refused")
+        return
+    st.dataframe(
+        [
+            {
+                "code": each.code,
+                "field": each.field or "—",
+                "records": each.count,
+                "first seen": wording.moment(each.first_seen),
+                "last seen": wording.moment(each.last_seen),
+                "newest at": each.example,
+                "first bytes": each.first_bytes,
+                "reason": each.reason,
+            }
+            for each in facts.letters
+        ],
+        hide_index=True,
+        column_config={"records": st.column_config.NumberColumn(format="localized")},
+        alt="Dead letters of the stream by reason",
+    )
+    st.code(
+        f"headrace dead-letters show {facts.name}\nheadrace dead-letters replay {facts.name}",
+        language="bash",
+    )
+
+
+streams()
+by_name = {each.name: each for each in data.ingest_facts()}
+if by_name:
+    say_if_gone("stream", by_name)
+    worst = max(by_name.values(), key=lambda each: each.dead_letters).name
+    names = list(by_name)
+    chosen = st.selectbox(
+        "Stream", names, index=names.index(worst), key="stream", bind="query-params"
+    )
+    detail(by_name[chosen or worst])
