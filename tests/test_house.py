@@ -6,6 +6,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from headrace.cli.main import NOUNS
 from tests.conftest import ROOT
 
 ROOMS = {
@@ -137,3 +138,14 @@ def definitions(
             yield node
             if isinstance(node, ast.ClassDef):
                 yield from definitions(node)
+
+
+def test_every_file_of_commands_is_part_of_the_command_line() -> None:
+    found = {
+        name
+        for name, module in modules().items()
+        if name.startswith("headrace.cli.")
+        for node in module.body
+        if isinstance(node, ast.FunctionDef) and node.name == "register"
+    }
+    assert {noun.__name__ for noun in NOUNS} == found

@@ -24,6 +24,9 @@ def serve(
     model: Annotated[
         Path | None, typer.Option(help="The folder of an exported model, to score with.")
     ] = None,
+    log_stream: Annotated[
+        str | None, typer.Option(help="The stream that answers are logged to, for `headrace skew`.")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(help="A file with the token that requests must carry; needed off loopback."),
@@ -44,7 +47,7 @@ def serve(
         from headrace.serving.server.run import serve as run
     limits = ServerLimits(deadline_s=deadline_ms / 1_000, token=_token(token_file))
     typer.echo(f"serving on http://{host}:{port}; its requests are described at /docs", err=True)
-    run(Settings.load(), host=host, port=port, model=model, limits=limits)
+    run(Settings.load(), host=host, port=port, model=model, log_stream=log_stream, limits=limits)
 
 
 @contextlib.contextmanager

@@ -350,6 +350,18 @@ class ServerAddressError(LakeError):
         )
 
 
+class ServingLogError(LakeError):
+    """A stream was named for the serving log and its contract is not one of a log."""
+
+    def __init__(self, stream: str, *, lacks: str) -> None:
+        self.stream, self.lacks = stream, lacks
+        super().__init__(
+            f"the serving log cannot be written to the stream `{stream}`: its contract lacks {lacks}",
+            state="nothing was started",
+            remedy=Remedy(advice="declare it as docs/serving.md shows"),
+        )
+
+
 class OverloadedError(LakeError):
     """The server has as many requests as it takes; this one was not begun."""
 

@@ -32,6 +32,26 @@ def decode(text: str) -> tuple[Value, ...]:
     return tuple(_value(item) for item in json.loads(text))
 
 
+def plain(value: Value) -> Any:  # noqa: ANN401  (JSON)
+    """Write a value as JSON: integers whole, times ISO, decimals as text, bytes as base64.
+
+    JSON has no NaN and no infinity: they are the texts `NaN`, `Infinity` and `-Infinity`.
+    """
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, dt.date | dt.datetime):
+        return value.isoformat()
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
 def encode_key(key: EntityKey) -> str:
     """Write an entity key as the text it is stored and compared by.
 

@@ -69,6 +69,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.ModelNotExportedError("for 7 random rows the graph is off by up to 0.5"),
     errors.ModelNotLoadedError(),
+    errors.ServingLogError("served", lacks="the field `values`"),
     errors.OverloadedError(begun_max=64),
     errors.DeadlineError(deadline_s=0.5),
     errors.ServerAddressError("0.0.0.0"),

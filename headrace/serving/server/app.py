@@ -150,7 +150,7 @@ def _operations(
     async def measured() -> Response:  # pyright: ignore[reportUnusedFunction]
         """Show the metrics of this process."""
         text = await answers.workers.run(
-            lambda: answers.metrics.text(store), deadline_s=limits.deadline_s
+            lambda: answers.metrics.text(store, service.log), deadline_s=limits.deadline_s
         )
         return Response(text, media_type=CONTENT_TYPE)
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from headrace.serving.server.log import ServingLog
 from headrace.serving.store import OnlineStore
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +56,13 @@ class ServerMetrics:
             registry=self._registry,
         )
 
+        self._logged = Gauge(
+            "headrace_serve_log_records",
+            "Records of the serving log since the start, by outcome: written, dropped",
+            ("outcome",),
+            registry=self._registry,
+        )
+
     @contextmanager
     def timed(self, path: str) -> Generator[None]:
         """Count the time of one request."""
@@ -74,8 +82,11 @@ class ServerMetrics:
         for status, count in statuses.items():
             self._values.labels(view, status).inc(count)
 
-    def text(self, store: OnlineStore) -> bytes:
+    def text(self, store: OnlineStore, log: ServingLog | None = None) -> bytes:
         """Write all metrics; asks the store how fresh its views are."""
+        if log is not None:
+            self._logged.labels("written").set(log.written)
+            self._logged.labels("dropped").set(log.dropped)
         for view in store.views():
             fresh = store.freshness(view)
             if fresh is None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import uvicorn
 
 from headrace.config import Settings
-from headrace.definitions.load import load_sample_sets
-from headrace.errors import LakeError, ServerAddressError
+from headrace.definitions.load import load_sample_sets, load_streams
+from headrace.errors import LakeError, ServerAddressError, ServingLogError
 from headrace.serving.open import open_store
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
+from headrace.serving.server.log import ServingLog
 from headrace.serving.server.service import Service
 
 _STOP_S_MAX = 30
@@ -23,7 +24,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def serve(
-    settings: Settings, *, host: str, port: int, model: Path | None, limits: ServerLimits
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    model: Path | None,
+    log_stream: str | None = None,
+    limits: ServerLimits,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests that are begun are answered first.
 
@@ -36,12 +43,17 @@ def serve(
     Raises:
         ServerAddressError: If the address is not this host's own, and no token is asked for.
         ModelFilesError, ModelMismatchError: If the model cannot be used.
+        ServingLogError: If `log_stream` is not declared as a serving log.
 
     """
     if limits.token is None and not _is_loopback(host):
         raise ServerAddressError(host)
-    with open_store(settings) as store:
-        service = Service(store, load_sample_sets(settings))
+    log = None if log_stream is None else _open_log(settings, log_stream)
+    with contextlib.ExitStack() as stack:
+        if log is not None:
+            stack.callback(log.close)  # after the last answer
+        store = stack.enter_context(open_store(settings))
+        service = Service(store, load_sample_sets(settings), log=log)
         if model is not None:
             service.use(Scorer.open(model, threads=settings.threads))
         app = make_app(service, store, limits=limits)
@@ -55,6 +67,13 @@ def serve(
             server_header=False,
         )
         asyncio.run(_run(_Server(config), service, model, threads=settings.threads))
+
+
+def _open_log(settings: Settings, name: str) -> ServingLog:
+    streams = load_streams(settings)
+    if name not in streams:
+        raise ServingLogError(name, lacks="a file in `lake/streams`")
+    return ServingLog.of(settings, streams[name])
 
 
 class _Server(uvicorn.Server):

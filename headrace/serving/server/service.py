@@ -9,14 +9,15 @@ from typing import Any
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import FeatureSpecError, LakeError, ModelNotLoadedError, NotAFeatureViewError
 from headrace.serving.scorer import Scorer
+from headrace.serving.server.log import ServingLog
 from headrace.serving.server.wire import (
     RankRequest,
     ScoreRequest,
     VectorsRequest,
     entity_values,
-    plain,
 )
 from headrace.serving.store import OnlineStore, ViewState
+from headrace.serving.values import plain
 from headrace.serving.vectors import Vectors, Wanted, lookup_vectors
 
 
@@ -35,6 +36,7 @@ class Service:
         store: Where the views are published.
         sample_sets: Those that requests may name.
         scorer: The model, if there is one.
+        log: Where answers are noted, if they are.
 
     """
 
@@ -43,8 +45,10 @@ class Service:
         store: OnlineStore,
         sample_sets: Mapping[str, SampleSet],
         scorer: Scorer | None = None,
+        log: ServingLog | None = None,
     ) -> None:
         self._store, self._sample_sets, self._scorer = store, sample_sets, scorer
+        self.log = log
         self._known: dict[str, ViewState] = {}
         self._lock = threading.Lock()
 
@@ -85,6 +89,8 @@ class Service:
 
         """
         found = self._look_up(self._wanted(request), request.entities, request.at)
+        if self.log is not None and request.sample_set is not None:
+            self.log.note(request.sample_set, request.entities, found)
         columns = found.columns()
         rows = zip(*columns.values(), strict=True) if columns else [()] * len(request.entities)
         return {
@@ -149,7 +155,11 @@ class Service:
                 msg = f"row {missing[0]} does not give `{name}`, a column of the exposure"
                 raise FeatureSpecError(msg)
             columns[name] = [row[name] for row in rows]
-        return scorer, found, columns, scorer.score(columns).tolist()
+        scores: list[float] = scorer.score(columns).tolist()
+        if self.log is not None:
+            name = scorer.recipe.name
+            self.log.note(name, rows, found, scores=scores, model=scorer.model.name)
+        return scorer, found, columns, scores
 
     def _look_up(
         self, wanted: Sequence[Wanted], rows: Sequence[Mapping[str, Any]], at: dt.datetime | None

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import datetime as dt
-import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ import pyarrow.types as pt
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from headrace.errors import EntityKeyError
-from headrace.serving.store import Value, ViewState
+from headrace.serving.store import ViewState
 
 ROWS_MAX = 1_000
 _ENTITIES = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=ROWS_MAX)]
@@ -81,23 +80,3 @@ def _of_text(view: str, name: str, text: str, kind: pa.DataType) -> object:
         detail = f"a column of type {kind}: `{text[:80]}` is no text of one"
         raise EntityKeyError(view, name, detail=detail) from error
     return text
-
-
-def plain(value: Value) -> Any:  # noqa: ANN401  (JSON)
-    """Write a value as JSON: integers whole, times ISO, decimals as text, bytes as base64.
-
-    JSON has no NaN and no infinity: they are the texts `NaN`, `Infinity` and `-Infinity`.
-    """
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, dt.date | dt.datetime):
-        return value.isoformat()
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value
