@@ -6,7 +6,6 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from headrace.cli.main import NOUNS
 from tests.conftest import ROOT
 
 ROOMS = {
@@ -141,11 +140,11 @@ def definitions(
 
 
 def test_every_file_of_commands_is_part_of_the_command_line() -> None:
+    shells = [name for name in modules() if name.startswith("headrace.cli")]
     found = {
         name
-        for name, module in modules().items()
-        if name.startswith("headrace.cli.")
-        for node in module.body
+        for name in shells
+        for node in modules()[name].body
         if isinstance(node, ast.FunctionDef) and node.name == "register"
     }
-    assert {noun.__name__ for noun in NOUNS} == found
+    assert found <= {each for name in shells for each in imported(name)}

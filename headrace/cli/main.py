@@ -19,6 +19,7 @@ from headrace.cli import (
     samples,
     serve,
     simulate,
+    skew,
     tables,
 )
 from headrace.cli.failures import exit_status, say_error
@@ -36,6 +37,7 @@ NOUNS = (
     datasets,
     online,
     serve,
+    skew,
     lake,
 )
 

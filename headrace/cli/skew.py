@@ -1,6 +1,7 @@
 """`headrace skew`: compare what was served with what the training rule gives."""
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,13 +45,8 @@ def skew(
 
     settings = Settings.load()
     sample_sets, streams = load_sample_sets(settings), load_streams(settings)
-    for name, known, what in (
-        (sample_set, sample_sets, "sample set"),
-        (stream, streams, "stream"),
-    ):
-        if name not in known:
-            listed = ", ".join(f"`{each}`" for each in known) or "none"
-            raise DefinitionError((f"there is no {what} `{name}`; declared are {listed}",))
+    _refuse_unknown(sample_set, sample_sets, what="sample set")
+    _refuse_unknown(stream, streams, what="stream")
     with OpenLake.existing(settings) as lake:
         version = lake.table(streams[stream].table).head()
         days = [
@@ -63,6 +59,12 @@ def skew(
     _show(report, output)
     if report.mismatches:
         raise typer.Exit(1)
+
+
+def _refuse_unknown(name: str, known: Collection[str], *, what: str) -> None:
+    if name not in known:
+        listed = ", ".join(f"`{each}`" for each in known) or "none"
+        raise DefinitionError((f"there is no {what} `{name}`; declared are {listed}",))
 
 
 def _show(report: "SkewReport", output: Format) -> None:

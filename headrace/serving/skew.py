@@ -135,7 +135,7 @@ def measure_skew(
         sample_set=sample_set.name,
         rows=len(logged),
         features=tuple(
-            FeatureSkew(feature=name, verdicts=counts, causes=causes.get(name, Counter()))
+            FeatureSkew(feature=name, verdicts=dict(counts), causes=dict(causes.get(name, {})))
             for name, counts in verdicts.items()
         ),
         examples=tuple(examples),
