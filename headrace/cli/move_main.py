@@ -144,7 +144,8 @@ def _publish_facts(plan: "PublishPlan") -> dict[str, Any]:
         "head": str(plan.head_id),
         "main": str(plan.main_id),
         "way": plan.way.value,
-        "refusal": plan.refusal or None,
+        "refusal": None if plan.refusal is None else plan.refusal.detail,
+        "reason": None if plan.refusal is None else str(plan.refusal.reason),
         "rows_added": plan.rows_added,
         "rows_removed": plan.rows_removed,
         "commits": [commit_row(each) for each in plan.commits],
@@ -163,8 +164,8 @@ def _say_publish(out: Output, plan: "PublishPlan") -> None:
     say_commits(out, "commits:", plan.commits)
     for each in plan.findings:
         out.say(f"check {each.check}: {each.problem or 'passed'}")
-    if plan.refusal:
-        out.say(f"refused: `main` has commits that it lacks, and {plan.refusal}")
+    if plan.refusal is not None:
+        out.say(f"refused: `main` has commits that it lacks, and {plan.refusal.detail}")
 
 
 def _checks(*, not_null: Sequence[str], unique: Sequence[str], rows_min: int) -> "dict[str, Check]":

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headrace.errors import LockfileError
+from headrace.errors import LockfileError, LockfileReason
 
 FORMAT_VERSION = 1
 
@@ -107,14 +107,16 @@ class Lockfile:
             said = json.loads(text)
             found = said["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise LockfileError(source, "it is not the JSON of a lockfile") from error
+            detail, reason = "it is not the JSON of a lockfile", LockfileReason.NOT_JSON
+            raise LockfileError(source, detail, reason=reason) from error
         if found != FORMAT_VERSION:
             detail = f"it has format version {found}, this headrace reads {FORMAT_VERSION}"
-            raise LockfileError(source, detail)
+            raise LockfileError(source, detail, reason=LockfileReason.FORMAT_VERSION)
         try:
             return cls(**_typed(said))
         except (ValueError, KeyError, TypeError) as error:
-            raise LockfileError(source, f"it is incomplete or has unknown keys: {error}") from error
+            detail = f"it is incomplete or has unknown keys: {error}"
+            raise LockfileError(source, detail, reason=LockfileReason.WRONG_KEYS) from error
 
 
 def tag_name(name: str, version: int, *, nth: int = 1) -> str:

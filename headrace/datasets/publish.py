@@ -34,6 +34,7 @@ from headrace.datasets.versions import (
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import (
     CommitConflictError,
+    PublishReason,
     PublishRefusedError,
     Remedy,
     SnapshotNotFoundError,
@@ -122,7 +123,8 @@ def _samples(lake: OpenLake, sample_set: SampleSet) -> TableVersion:
         if samples.snapshot_id is not None:
             return samples
     build = Remedy.run("samples", "build", sample_set.name)
-    raise PublishRefusedError(sample_set.name, "there are no samples yet", remedy=build)
+    detail, reason = "there are no samples yet", PublishReason.NO_SAMPLES
+    raise PublishRefusedError(sample_set.name, detail, reason=reason, remedy=build)
 
 
 def _draft(
@@ -204,7 +206,8 @@ def _check_pins(lake: OpenLake, draft: Lockfile) -> None:
                 "expired"
             )
             build = Remedy.run("samples", "build", draft.name)
-            raise PublishRefusedError(draft.name, detail, remedy=build) from error
+            reason = PublishReason.INPUT_EXPIRED
+            raise PublishRefusedError(draft.name, detail, reason=reason, remedy=build) from error
 
 
 def _same_content(
@@ -241,8 +244,12 @@ def _complete_or_abandon(lake: OpenLake, lock: Lockfile) -> None:
         raise VersionExistsError(lock.name, lock.version) from error
     except (SnapshotNotFoundError, TableNotFoundError, CommitConflictError) as error:
         lake.registry.settle_dataset(lock.name, lock.version, state=ABANDONED)
-        detail = f"v{lock.version} could not be pinned ({error}); publish again for another version"
-        raise PublishRefusedError(lock.name, detail) from error
+        raise PublishRefusedError(
+            lock.name,
+            f"v{lock.version} could not be pinned ({error})",
+            reason=PublishReason.NOT_PINNED,
+            remedy=Remedy(advice="publish again for another version"),
+        ) from error
 
 
 def _complete(lake: OpenLake, lock: Lockfile) -> None:

@@ -12,7 +12,12 @@ from headrace.datasets.lockfile import LockedDay, Lockfile
 from headrace.datasets.measure import DayContent, Measure, measure_batches
 from headrace.datasets.versions import find_lockfile
 from headrace.engines.open import open_engine
-from headrace.errors import DatasetChangedError, SnapshotNotFoundError, TableNotFoundError
+from headrace.errors import (
+    DatasetChangedError,
+    DatasetReason,
+    SnapshotNotFoundError,
+    TableNotFoundError,
+)
 from headrace.samples.partition import PartitionBuilder, Pinned, inputs_then
 from headrace.samples.resolve import Recipe
 from headrace.samples.schema import samples_schema
@@ -101,7 +106,10 @@ def rebuild_locked(
                         progress(done[locked.day])
         except (SnapshotNotFoundError, TableNotFoundError) as error:
             detail = f"a pinned input is gone ({error}), so it cannot be computed again"
-            raise DatasetChangedError(lock.name, lock.version, detail) from error
+            table = error.table if isinstance(error, SnapshotNotFoundError) else error.name
+            raise DatasetChangedError(
+                lock.name, lock.version, detail, reason=DatasetReason.INPUT_GONE, table=table
+            ) from error
     return Rebuild(
         lock=lock,
         days=tuple(done[day] for day in sorted(done)),
@@ -132,7 +140,8 @@ def _refuse_missing(lock: Lockfile, recipe: Recipe, versions: Mapping[str, Table
             detail = (
                 f"`{name}` has no column `{missing[0]}` any more, so it cannot be computed again"
             )
-            raise DatasetChangedError(lock.name, lock.version, detail)
+            reason = DatasetReason.COLUMN_GONE
+            raise DatasetChangedError(lock.name, lock.version, detail, reason=reason, table=name)
 
 
 def _compute(

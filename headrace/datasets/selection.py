@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from headrace.datasets.measure import pending_rows
 from headrace.definitions.properties import APPROXIMATE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
-from headrace.errors import PublishRefusedError, Remedy
+from headrace.errors import PublishReason, PublishRefusedError, Remedy
 from headrace.iceberg.partitions import key_to_text
 from headrace.registry import Build, CommitRecord
 from headrace.samples.partition import Pinned
@@ -58,15 +58,25 @@ def select_days(
     if not allow_pending:
         left_out = [day for day in days if pending_rows(samples, day)]
     if left_out and (first_day is not None or last_day is not None):
-        detail = (
-            f"labels of {_named(left_out)} are still pending; wait for the label stream's "
-            "watermark, end the range earlier, or allow pending labels"
+        advice = (
+            "wait for the label stream's watermark, end the range earlier, or allow pending labels"
         )
-        raise PublishRefusedError(sample_set.name, detail)
+        raise PublishRefusedError(
+            sample_set.name,
+            f"labels of {_named(left_out)} are still pending",
+            reason=PublishReason.LABELS_PENDING,
+            days=tuple(map(str, left_out)),
+            remedy=Remedy(advice=advice),
+        )
     kept = [day for day in days if day not in left_out]
     if not kept:
         why = f" ({len(left_out)} days still have pending labels)" if left_out else ""
-        raise PublishRefusedError(sample_set.name, f"no day of the samples is in the range{why}")
+        raise PublishRefusedError(
+            sample_set.name,
+            f"no day of the samples is in the range{why}",
+            reason=PublishReason.NO_DAY_IN_RANGE,
+            days=tuple(map(str, left_out)),
+        )
     plan = plan_build(lake, sample_set)
     builds = _builds_of(lake, plan.recipe, samples, kept)
     return Selection(
@@ -116,14 +126,25 @@ def _builds_of(
         else:
             found[day] = build
     other = [day for day, build in found.items() if build.code != recipe.code]
-    for refused, why in (
-        (unproven, f"it is not on record what {_named(unproven)} of `{samples.name}` came from"),
-        (other, f"{_named(other)} came from another definition than the declared one"),
-    ):
-        if refused:
-            build = Remedy.run("samples", "build", recipe.name)
-            raise PublishRefusedError(recipe.name, why, remedy=build)
+    if unproven:
+        why = f"it is not on record what {_named(unproven)} of `{samples.name}` came from"
+        raise _unfit_days(recipe, unproven, why, PublishReason.BUILD_UNKNOWN)
+    if other:
+        why = f"{_named(other)} came from another definition than the declared one"
+        raise _unfit_days(recipe, other, why, PublishReason.OTHER_DEFINITION)
     return found
+
+
+def _unfit_days(
+    recipe: Recipe, days: Sequence[dt.date], why: str, reason: PublishReason
+) -> PublishRefusedError:
+    return PublishRefusedError(
+        recipe.name,
+        why,
+        reason=reason,
+        days=tuple(map(str, days)),
+        remedy=Remedy.run("samples", "build", recipe.name),
+    )
 
 
 def _last_touched(lake: OpenLake, samples: TableVersion, wanted: Collection[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from headrace.datasets.versions import (
     lockfile_path,
     pinned_samples,
 )
-from headrace.errors import CorruptFileError, DatasetChangedError, UnfitFileError
+from headrace.errors import CorruptFileError, DatasetChangedError, DatasetReason, UnfitFileError
 from headrace.storage.failures import unreadable
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tags
@@ -48,11 +48,13 @@ def verify(lake: OpenLake, name: str, version: int | None = None) -> Verificatio
     whole = _check_days(lock, pinned)
     if whole.hexdigest() != lock.content_hash or whole.rows != lock.rows:
         detail = f"it holds {whole.rows} rows of hash {whole.hexdigest()}"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        reason = DatasetReason.ROWS_CHANGED
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
     dataset = load_dataset(lake, lock.name, lock.version)
     if dataset.files != FilePlan.of(pinned, partitions=[(day.day,) for day in lock.days]):
         detail = "its file plan lists other files than its snapshot"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        reason = DatasetReason.FILE_PLAN_CHANGED
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
     return Verification(lock, whole.rows, len(dataset.files.files))
 
 
@@ -61,12 +63,14 @@ def _check_lockfile(lake: OpenLake, lock: Lockfile) -> None:
     try:
         content = documents_of(lake.settings).read(path)
     except FileNotFoundError as error:
-        raise DatasetChangedError(lock.name, lock.version, f"`{path}` is gone") from error
+        detail, reason = f"`{path}` is gone", DatasetReason.LOCKFILE_GONE
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason) from error
     except OSError as error:
         raise unreadable(path, error) from error
     if content != lock.to_json().encode():
         detail = f"`{path}` was edited after it was published"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        reason = DatasetReason.LOCKFILE_EDITED
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
 
 
 def _check_tags(lake: OpenLake, lock: Lockfile) -> None:
@@ -76,7 +80,10 @@ def _check_tags(lake: OpenLake, lock: Lockfile) -> None:
             detail = f"tag `{pin.tag}` of {pin.table} is " + (
                 "gone" if found is None else f"at snapshot {found}, expected {pin.snapshot_id}"
             )
-            raise DatasetChangedError(lock.name, lock.version, detail)
+            reason = DatasetReason.TAG_GONE if found is None else DatasetReason.TAG_MOVED
+            raise DatasetChangedError(
+                lock.name, lock.version, detail, reason=reason, table=pin.table
+            )
 
 
 def _check_days(lock: Lockfile, pinned: TableVersion) -> ContentHash:
@@ -84,7 +91,8 @@ def _check_days(lock: Lockfile, pinned: TableVersion) -> ContentHash:
     missing = [name for name in lock.columns if name not in pinned.schema.names]
     if missing:
         detail = f"{lock.table} has no column `{missing[0]}` any more"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        reason = DatasetReason.COLUMN_GONE
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason, table=lock.table)
     whole = ContentHash(measure.schema_of(pinned.schema))
     for day in lock.days:
         whole.merge(_check_day(lock, day, pinned, measure))
@@ -94,17 +102,30 @@ def _check_days(lock: Lockfile, pinned: TableVersion) -> ContentHash:
 def _check_day(
     lock: Lockfile, day: LockedDay, pinned: TableVersion, measure: Measure
 ) -> ContentHash:
-    where = f"{lock.table} partition {day.day}"
     try:
         content = measure_day(pinned, day.day, measure).content
     except (CorruptFileError, UnfitFileError) as error:
-        detail = f"{where} cannot be read: {error}"
-        raise DatasetChangedError(lock.name, lock.version, detail) from error
+        raise _day_changed(
+            lock, day, f"cannot be read: {error}", DatasetReason.UNREADABLE
+        ) from error
     found = content.hexdigest()
     if content.rows != day.rows:
-        detail = f"{where} has {content.rows} rows, expected {day.rows}"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        detail = f"has {content.rows} rows, expected {day.rows}"
+        raise _day_changed(lock, day, detail, DatasetReason.ROWS_CHANGED)
     if found != day.content_hash:
-        detail = f"{where} has hash {found[:_SHOWN]}…, expected {day.content_hash[:_SHOWN]}…"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        detail = f"has hash {found[:_SHOWN]}…, expected {day.content_hash[:_SHOWN]}…"
+        raise _day_changed(lock, day, detail, DatasetReason.ROWS_CHANGED)
     return content
+
+
+def _day_changed(
+    lock: Lockfile, day: LockedDay, detail: str, reason: DatasetReason
+) -> DatasetChangedError:
+    return DatasetChangedError(
+        lock.name,
+        lock.version,
+        f"{lock.table} partition {day.day} {detail}",
+        reason=reason,
+        table=lock.table,
+        day=str(day.day),
+    )

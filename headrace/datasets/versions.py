@@ -8,6 +8,7 @@ from headrace.datasets.lockfile import Lockfile, tag_name
 from headrace.errors import (
     DatasetChangedError,
     DatasetNotFoundError,
+    DatasetReason,
     SnapshotNotFoundError,
 )
 from headrace.storage.folders import Folders
@@ -85,11 +86,13 @@ def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Datas
     path = file_plan_path(lake.settings, lock.name, lock.version)
     store = documents_of(lake.settings)
     if not store.exists(path):
-        raise DatasetChangedError(lock.name, lock.version, f"its file plan `{path}` is gone")
+        detail, reason = f"its file plan `{path}` is gone", DatasetReason.FILE_PLAN_GONE
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
     files = replace(FilePlan.read(path, store=store), schema=pinned.pinned_schema, io=pinned.io)
     if files.rows != lock.rows:
         detail = f"its file plan holds {files.rows} rows, expected {lock.rows}"
-        raise DatasetChangedError(lock.name, lock.version, detail)
+        reason = DatasetReason.FILE_PLAN_CHANGED
+        raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
     return Dataset(lock, files, pinned)
 
 
@@ -105,4 +108,7 @@ def pinned_samples(lake: OpenLake, lock: Lockfile) -> TableVersion:
         return lake.table(lock.table).at(snapshot_id=lock.snapshot_id).in_schema_at_commit()
     except SnapshotNotFoundError as error:
         detail = f"the pinned snapshot {lock.snapshot_id} of {lock.table} was removed"
-        raise DatasetChangedError(lock.name, lock.version, detail) from error
+        reason = DatasetReason.SNAPSHOT_GONE
+        raise DatasetChangedError(
+            lock.name, lock.version, detail, reason=reason, table=lock.table
+        ) from error

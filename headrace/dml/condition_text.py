@@ -66,7 +66,7 @@ from pyiceberg.types import (
 )
 from pyparsing import ParseBaseException
 
-from headrace.errors import ConditionError
+from headrace.errors import ConditionError, ConditionReason, Remedy
 
 TEXT_CHARS_MAX = 10_000  # parsing 2,000 terms takes seconds
 DEPTH_MAX = 64  # each level uses several of Python's 1,000 stack frames, here and in pyiceberg
@@ -100,8 +100,9 @@ def read_condition(
     """
     expression = _parse(wanted, table=table) if isinstance(wanted, str) else wanted
     if _depth(expression) > DEPTH_MAX:
-        detail = f"it is nested more than {DEPTH_MAX} deep; use `in (…)` for one column's values"
-        raise ConditionError(table, detail)
+        detail = f"it is nested more than {DEPTH_MAX} deep"
+        remedy = Remedy(advice="use `in (…)` for one column's values")
+        raise ConditionError(table, detail, reason=ConditionReason.TOO_DEEP, remedy=remedy)
     # with negations pushed down to the columns, the rest of the condition is monotone
     floats = {f.name for f in schema.fields if isinstance(f.field_type, FloatType | DoubleType)}
     plain = _without_not(expression, floats, is_negated=False)
@@ -161,16 +162,20 @@ def column_of(leaf: UnboundPredicate) -> str:
 def _parse(text: str, *, table: str) -> BooleanExpression:
     if len(text) > TEXT_CHARS_MAX:
         detail = f"it has {len(text):,} characters, {TEXT_CHARS_MAX:,} are allowed"
-        raise ConditionError(table, detail)
+        raise ConditionError(table, detail, reason=ConditionReason.TOO_LONG)
     try:
         return parser.parse(text)
     except ParseBaseException as error:
         detail = f"`{text[:200]}` cannot be parsed at character {error.loc + 1}"
         raise ConditionError(
-            table, f"{detail}; write it like `user_id = 7 and name is not null`"
+            table,
+            detail,
+            reason=ConditionReason.NOT_PARSED,
+            remedy=Remedy(advice="write it like `user_id = 7 and name is not null`"),
         ) from error
     except (ValueError, RecursionError) as error:
-        raise ConditionError(table, f"`{text[:200]}`: {str(error)[:200]}") from error
+        detail = f"`{text[:200]}`: {str(error)[:200]}"
+        raise ConditionError(table, detail, reason=ConditionReason.NOT_PARSED) from error
 
 
 def _depth(expression: BooleanExpression) -> int:
@@ -192,15 +197,19 @@ def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpres
     if field is None:
         columns = ", ".join(each.name for each in schema.fields)
         detail = f"`{table}` has no column `{name}`; conditions may name {columns}"
-        raise ConditionError(table, detail, column=name)
+        raise ConditionError(table, detail, reason=ConditionReason.UNKNOWN_COLUMN, column=name)
     kind = field.field_type
     text = f"`{name}`, which is {kind},"
     if isinstance(leaf, StartsWith | NotStartsWith) and not isinstance(kind, StringType):
         raise ConditionError(
-            table, f"{text} needs a string column: only strings have a prefix", column=name
+            table,
+            f"{text} needs a string column: only strings have a prefix",
+            reason=ConditionReason.NO_PREFIX,
+            column=name,
         )
     if isinstance(leaf, IsNaN | NotNaN) and not isinstance(kind, FloatType | DoubleType):
-        raise ConditionError(table, f"{text} is never NaN", column=name)
+        reason = ConditionReason.NEVER_NAN
+        raise ConditionError(table, f"{text} is never NaN", reason=reason, column=name)
     try:
         if isinstance(leaf, LiteralPredicate):
             return type(leaf)(term=leaf.term, value=_as(leaf.literal, kind))
@@ -208,7 +217,8 @@ def _fitted(leaf: UnboundPredicate, schema: Schema, table: str) -> BooleanExpres
             return type(leaf)(leaf.term, {_as(each, kind) for each in leaf.literals})
     except (TypeError, ValueError, ArithmeticError) as error:
         detail = f"{text} cannot be compared: {error}"
-        raise ConditionError(table, detail, column=name) from error
+        reason = ConditionReason.NOT_COMPARABLE
+        raise ConditionError(table, detail, reason=reason, column=name) from error
     return leaf
 
 

@@ -12,7 +12,7 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from headrace.dml.copy_on_write import rewrite, until_it_lands, wanted_columns
 from headrace.dml.keys import NONE, KeyFilter, KeySet
 from headrace.dml.live_rows import live_rows
-from headrace.errors import DuplicateKeyError, MergeKeyError
+from headrace.errors import DuplicateKeyError, MergeKeyError, MergeKeyReason, Remedy
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.lake import LakeTable
@@ -231,18 +231,26 @@ def _is_same(one: pa.Array, other: pa.Array) -> bool:
 def _refuse_bad_key(key: Sequence[str], given: Sequence[str], version: TableVersion) -> None:
     table, names = str(version.name), version.schema.names
     if not key or len(set(key)) != len(key):
-        raise MergeKeyError(table, f"the key is ({', '.join(key)}); name one column or more, once")
+        raise MergeKeyError(
+            table,
+            f"the key is ({', '.join(key)})",
+            reason=MergeKeyReason.NOT_A_KEY,
+            remedy=Remedy(advice="name one column or more, each once"),
+        )
     for name in key:
         if name not in names:
             detail = f"it has no key column `{name}`; it has {', '.join(names)}"
-            raise MergeKeyError(table, detail, column=name)
+            reason = MergeKeyReason.UNKNOWN_COLUMN
+            raise MergeKeyError(table, detail, reason=reason, column=name)
         if name not in given:
             detail = f"they have no column `{name}`, which is part of the key"
-            raise MergeKeyError(table, detail, column=name)
+            reason = MergeKeyReason.COLUMN_NOT_GIVEN
+            raise MergeKeyError(table, detail, reason=reason, column=name)
         kind = version.schema.field(name).type
         if pa.types.is_floating(kind) or pa.types.is_nested(kind):
             detail = f"`{name}` is {kind}: its equality is not well defined, so it cannot be a key"
-            raise MergeKeyError(table, detail, column=name)
+            reason = MergeKeyReason.NO_EQUALITY
+            raise MergeKeyError(table, detail, reason=reason, column=name)
 
 
 def _refuse_duplicates(rows: pa.Table, keys: KeySet, key: Sequence[str], *, table: str) -> None:

@@ -20,7 +20,7 @@ from headrace.engines.misread_files import refuse_folded_names
 from headrace.engines.s3_secrets import let_read_stores
 from headrace.engines.sort import sort_rows
 from headrace.engines.spill import SpillFolder, naming_full
-from headrace.errors import QueryCancelledError, UnsupportedTableError
+from headrace.errors import QueryCancelledError, UnsupportedReason, UnsupportedTableError
 from headrace.identifiers import quote, quote_text
 from headrace.tables.lake import LakeTable
 from headrace.tables.verified import VerifiedFiles
@@ -181,7 +181,8 @@ class DuckDBEngine:
                 )
             except duckdb.ProgrammingError as error:
                 detail = f"DuckDB cannot read it: {error}"
-                raise UnsupportedTableError(str(version.name), detail) from error
+                reason = UnsupportedReason.ENGINE_FAILED
+                raise UnsupportedTableError(str(version.name), detail, reason=reason) from error
         self._bound[relation] = version
 
     def verify(self, version: TableVersion) -> None:

@@ -1,6 +1,6 @@
 """Refuses snapshots partitioned by a column that no schema has any more, before DuckDB reads them."""
 
-from headrace.errors import Remedy, UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.partitions import sourceless_ids
 from headrace.tables.version import TableVersion
 
@@ -21,5 +21,6 @@ def refuse_lost_columns(version: TableVersion) -> None:
             str(version.name),
             "it has files of an older partition spec whose column no schema has any more, and DuckDB "
             "would end the process",
+            reason=UnsupportedReason.PARTITION_COLUMN_LOST,
             remedy=Remedy.compact(str(version.name), advice="rewrite them in the current spec"),
         )

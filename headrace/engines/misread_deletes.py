@@ -2,7 +2,7 @@
 
 from pyiceberg.manifest import DataFile
 
-from headrace.errors import Remedy, UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg import partitions
 from headrace.iceberg.delete_files import has_equality, is_global
 from headrace.tables.version import TableVersion
@@ -34,7 +34,13 @@ def _refuse_lost_nulls(version: TableVersion) -> None:
                     "others, and DuckDB would take those away too"
                 )
                 name = str(version.name)
-                raise UnsupportedTableError(name, detail, remedy=Remedy.compact(name))
+                raise UnsupportedTableError(
+                    name,
+                    detail,
+                    reason=UnsupportedReason.EQUALITY_DELETES_BESIDE_NULLS,
+                    path=file.path,
+                    remedy=Remedy.compact(name),
+                )
 
 
 def _refuse_spread_deletes(version: TableVersion) -> None:
@@ -61,7 +67,13 @@ def _refuse_spread_deletes(version: TableVersion) -> None:
                 "take such rows from all of them"
             )
             name = str(version.name)
-            raise UnsupportedTableError(name, detail, remedy=Remedy.compact(name))
+            raise UnsupportedTableError(
+                name,
+                detail,
+                reason=UnsupportedReason.EQUALITY_DELETES_IN_ONE_PARTITION,
+                path=deletes.file_path,
+                remedy=Remedy.compact(name),
+            )
 
 
 def _names_its_partition(version: TableVersion, deletes: DataFile) -> bool:

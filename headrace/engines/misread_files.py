@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from headrace.errors import Remedy, UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.schema import field_id
 from headrace.tables.flaws import FileFlaws
 
@@ -24,7 +24,8 @@ def refuse_folded_names(columns: pa.Schema, *, table: str, engine: str = "DuckDB
         detail = f"`{one}` and `{other}` differ only in case, and {engine} takes them for one"
         advice = "rename one and write to the table again"
         remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
-        raise UnsupportedTableError(table, detail, remedy=remedy)
+        reason = UnsupportedReason.NAMES_DIFFER_IN_CASE
+        raise UnsupportedTableError(table, detail, reason=reason, column=other, remedy=remedy)
 
 
 def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
@@ -37,7 +38,13 @@ def refuse_unmarked_text(flaws: Mapping[str, FileFlaws], *, table: str) -> None:
     for path, each in flaws.items():
         if each.unmarked_text:
             detail = f"`{path}` has text that is not marked as text, of which DuckDB would show the bytes"
-            raise UnsupportedTableError(table, detail, remedy=Remedy.compact(table))
+            raise UnsupportedTableError(
+                table,
+                detail,
+                reason=UnsupportedReason.UNMARKED_TEXT,
+                path=path,
+                remedy=Remedy.compact(table),
+            )
 
 
 def columns_of_unproved_bounds(

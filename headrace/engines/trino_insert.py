@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.engines.trino_scan import type_sql
 from headrace.engines.trino_sql import OrderTerm
-from headrace.errors import ContractError, QueryFailedError
+from headrace.errors import ColumnReason, ContractError, QueryFailedError, Remedy
 from headrace.identifiers import quote
 
 _NULL = re.compile(r"NULL value not allowed for NOT NULL column: (\S+)")
@@ -41,17 +41,20 @@ def plan_insert(found: pa.Schema, wanted: pa.Schema, *, table: str) -> InsertPla
     names = found.names
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ContractError(table, f"column `{twice}` occurs more than once", column=twice)
+        detail, reason = f"column `{twice}` occurs more than once", ColumnReason.DUPLICATE_COLUMN
+        raise ContractError(table, detail, reason=reason, column=twice)
     unknown = next((name for name in names if name not in wanted.names), None)
     if unknown is not None:
-        raise ContractError(table, f"it has no column `{unknown}`", column=unknown)
+        detail, reason = f"it has no column `{unknown}`", ColumnReason.UNKNOWN_COLUMN
+        raise ContractError(table, detail, reason=reason, column=unknown)
     columns: list[tuple[str, str]] = []
     for field in wanted:
         if field.name in names:
             columns.append((field.name, _value(found.field(field.name), field, table=table)))
         elif not field.nullable:
             detail = f"required column `{field.name}` is null or missing"
-            raise ContractError(table, detail, column=field.name)
+            reason = ColumnReason.NULL_VALUE
+            raise ContractError(table, detail, reason=reason, column=field.name)
     return InsertPlan(columns=tuple(columns))
 
 
@@ -59,9 +62,10 @@ def as_contract_error(error: QueryFailedError, *, table: str) -> Exception:
     """Name a refused row as `tables.writer` does; other errors stay what they are."""
     if found := _NULL.search(error.detail):
         detail = f"required column `{found[1]}` is null or missing (query `{error.query_id}`)"
-        return ContractError(table, detail, column=found[1])
+        return ContractError(table, detail, reason=ColumnReason.NULL_VALUE, column=found[1])
     if error.reason in _OF_VALUES:
-        return ContractError(table, f"{error.detail} (query `{error.query_id}`)")
+        detail = f"{error.detail} (query `{error.query_id}`)"
+        return ContractError(table, detail, reason=ColumnReason.WRONG_VALUE)
     return error
 
 
@@ -85,8 +89,13 @@ def _value(found: pa.Field, wanted: pa.Field, *, table: str) -> str:
     if have == want:
         return name
     if not _fits(have, want):
-        detail = f"`{wanted.name}` is {want}, got {have}: cast it"
-        raise ContractError(table, detail, column=wanted.name)
+        raise ContractError(
+            table,
+            f"`{wanted.name}` is {want}, got {have}",
+            reason=ColumnReason.WRONG_TYPE,
+            column=wanted.name,
+            remedy=Remedy(advice="cast it"),
+        )
     return f"cast({name} as {type_sql(want)})"
 
 

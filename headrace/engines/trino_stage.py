@@ -14,7 +14,12 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from headrace import clock
-from headrace.errors import CommitConflictError, DatabaseUnavailableError, StorageError
+from headrace.errors import (
+    CommitConflictError,
+    ConflictReason,
+    DatabaseUnavailableError,
+    StorageError,
+)
 from headrace.iceberg import clones, schema
 from headrace.iceberg.clones import files_added_by, paths_added_by
 from headrace.identifiers import STAGING_NAMESPACE, TableName
@@ -162,7 +167,7 @@ class Clone:
                 f"query `{answer.query_id}` answered {answer.rows} rows, and its staging table "
                 f"has {rows} of them in {len(written)} snapshots"
             )
-            raise CommitConflictError(str(self.name), detail)
+            raise CommitConflictError(str(self.name), detail, reason=ConflictReason.ROWS_ADDED)
         return files
 
     def _check(self, file: DataFile) -> None:

@@ -19,11 +19,12 @@ class LakeError(Exception):
 
     `message` says what happened, where, and what state is left; `remedy` says what to do next. The
     attributes of a subclass hold the facts, and `state` the state that is left, where it is more than
-    obvious. `retryable` tells a caller whether running the same thing again can help. Passwords in
+    obvious. Kinds of errors with several reasons say by `reason` which it is. `retryable` tells a caller whether running the same thing again can help. Passwords in
     addresses are taken out of the message and the facts.
     """
 
     retryable = False
+    reason: str | None = None  # of `headrace.errors.reasons`, or the word of another program
 
     def __init__(self, what: str, *, state: str = "", remedy: Remedy | None = None) -> None:
         self.message = without_passwords(f"{what}; {state}" if state else what)
@@ -43,7 +44,7 @@ class LakeError(Exception):
             name: _as_json(value, name=name)
             for name, value in vars(self).items()
             if not name.startswith("_")
-            and name not in ("message", "remedy")
+            and name not in ("message", "reason", "remedy")
             and (value or name != "state")
         }
 
@@ -52,9 +53,10 @@ class LakeError(Exception):
         return advised(self.message, self.remedy, catalog=catalog)
 
     def to_dict(self, *, catalog: str | None = None) -> dict[str, Any]:
-        """Write the error as `--output json` shows it: code, message, facts and remedy."""
+        """Write the error as `--output json` shows it: code, reason, message, facts and remedy."""
         return {
             "code": self.code,
+            "reason": None if self.reason is None else str(self.reason),
             "message": self.message,
             "facts": self.facts,
             "remedy": None if self.remedy is None else self.remedy.on(catalog).to_dict(),

@@ -1,6 +1,12 @@
 """Errors of dataset versions and of loading them."""
 
 from headrace.errors.base import LakeError
+from headrace.errors.reasons import (
+    DatasetReason,
+    FeatureSpecReason,
+    LockfileReason,
+    PublishReason,
+)
 from headrace.errors.remedy import Remedy
 
 
@@ -42,10 +48,23 @@ class DatasetNotFoundError(LakeError):
 
 
 class DatasetChangedError(LakeError):
-    """A published dataset version no longer reads as its lockfile says."""
+    """A published dataset version no longer reads as its lockfile says.
 
-    def __init__(self, dataset: str, version: int, detail: str) -> None:
+    `table` names the table and `day` the day of samples that differ, where it is one.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        version: int,
+        detail: str,
+        *,
+        reason: DatasetReason,
+        table: str | None = None,
+        day: str | None = None,
+    ) -> None:
         self.dataset, self.version, self.detail = dataset, version, detail
+        self.reason, self.table, self.day = reason, table, day
         super().__init__(
             f"`{dataset}` v{version} no longer matches its lockfile: {detail}",
             remedy=Remedy.run(
@@ -64,7 +83,14 @@ class ContentTypeError(LakeError, TypeError):
 
 
 class FeatureSpecError(LakeError, ValueError):
-    """A feature spec asks for a column that is not there, or not of the type its role needs."""
+    """A feature spec asks for a column that is not there, or not of the type its role needs.
+
+    `column` names the column it is about; None if it is about none.
+    """
+
+    def __init__(self, what: str, *, reason: FeatureSpecReason, column: str | None = None) -> None:
+        self.reason, self.column = reason, column
+        super().__init__(what)
 
 
 class ColumnsUnclearError(LakeError):
@@ -143,16 +169,27 @@ class LoaderNotSharableError(LakeError, TypeError):
 class LockfileError(LakeError):
     """A lockfile is damaged, edited, or written by another version of headrace."""
 
-    def __init__(self, source: str, detail: str) -> None:
-        self.source, self.detail = source, detail
+    def __init__(self, source: str, detail: str, *, reason: LockfileReason) -> None:
+        self.source, self.detail, self.reason = source, detail, reason
         super().__init__(f"`{source}` cannot be used: {detail}")
 
 
 class PublishRefusedError(LakeError):
-    """The sample table is not in a state that a dataset version may pin."""
+    """The sample table is not in a state that a dataset version may pin.
 
-    def __init__(self, dataset: str, detail: str, *, remedy: Remedy | None = None) -> None:
-        self.dataset, self.detail = dataset, detail
+    `days` lists the days of samples that it is about.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        detail: str,
+        *,
+        reason: PublishReason,
+        days: tuple[str, ...] = (),
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.dataset, self.detail, self.reason, self.days = dataset, detail, reason, days
         super().__init__(f"`{dataset}` was not published: {detail}", remedy=remedy)
 
 

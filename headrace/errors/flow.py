@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from headrace.errors.base import NOTHING_COMMITTED, LakeError
+from headrace.errors.reasons import ColumnReason
 from headrace.errors.remedy import Remedy
 from headrace.errors.storage import DatabaseUnavailableError
 
@@ -196,10 +197,11 @@ class ContractError(LakeError):
         table: str,
         detail: str,
         *,
+        reason: ColumnReason,
         column: str | None = None,
         remedy: Remedy | None = None,
     ) -> None:
-        self.table, self.detail, self.column = table, detail, column
+        self.table, self.detail, self.reason, self.column = table, detail, reason, column
         super().__init__(f"the contract of `{table}` cannot be applied: {detail}", remedy=remedy)
 
 

@@ -3,6 +3,14 @@
 import datetime as dt
 
 from headrace.errors.base import NOTHING_CHANGED, NOTHING_COMMITTED, RUN_AGAIN, LakeError
+from headrace.errors.reasons import (
+    CleanupReason,
+    ColumnReason,
+    ConditionReason,
+    ConflictReason,
+    MergeKeyReason,
+    UnsupportedReason,
+)
 from headrace.errors.remedy import Remedy
 
 
@@ -65,11 +73,12 @@ class CommitConflictError(LakeError):
         table: str,
         detail: str,
         *,
+        reason: ConflictReason,
         path: str | None = None,
         ref: str | None = None,
         remedy: Remedy | None = RUN_AGAIN,
     ) -> None:
-        self.table, self.detail, self.path, self.ref = table, detail, path, ref
+        self.table, self.detail, self.reason, self.path, self.ref = table, detail, reason, path, ref
         super().__init__(
             f"commit to `{table}` refused: {detail}", state=NOTHING_CHANGED, remedy=remedy
         )
@@ -117,10 +126,23 @@ class CatalogBusyError(LakeError):
 
 
 class UnsupportedTableError(LakeError):
-    """The table uses a feature of the format that this operation does not handle."""
+    """The table uses a feature of the format that this operation does not handle.
 
-    def __init__(self, table: str, detail: str, *, remedy: Remedy | None = None) -> None:
-        self.table, self.detail = table, detail
+    `path` names the file that has it, and `column` the column, where it is one.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        reason: UnsupportedReason,
+        path: str | None = None,
+        column: str | None = None,
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.table, self.detail, self.reason = table, detail, reason
+        self.path, self.column = path, column
         super().__init__(
             f"`{table}` is not supported here: {detail}", state=NOTHING_CHANGED, remedy=remedy
         )
@@ -132,9 +154,19 @@ class AlterRefusedError(LakeError):
     `column` names the column that stays as it is; None if the change is not about one.
     """
 
-    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
-        self.table, self.detail, self.column = table, detail, column
-        super().__init__(f"`{table}` cannot be altered: {detail}", state=NOTHING_CHANGED)
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        reason: ColumnReason,
+        column: str | None = None,
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.table, self.detail, self.reason, self.column = table, detail, reason, column
+        super().__init__(
+            f"`{table}` cannot be altered: {detail}", state=NOTHING_CHANGED, remedy=remedy
+        )
 
 
 class MergeKeyError(LakeError, ValueError):
@@ -143,9 +175,19 @@ class MergeKeyError(LakeError, ValueError):
     `column` names the column that is no key; None if it is not one column.
     """
 
-    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
-        self.table, self.detail, self.column = table, detail, column
-        super().__init__(f"rows cannot be merged into `{table}`: {detail}", state=NOTHING_CHANGED)
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        reason: MergeKeyReason,
+        column: str | None = None,
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.table, self.detail, self.reason, self.column = table, detail, reason, column
+        super().__init__(
+            f"rows cannot be merged into `{table}`: {detail}", state=NOTHING_CHANGED, remedy=remedy
+        )
 
 
 class DuplicateKeyError(MergeKeyError):
@@ -153,8 +195,12 @@ class DuplicateKeyError(MergeKeyError):
 
     def __init__(self, table: str, *, example: str, keys: int) -> None:
         self.example, self.keys = example, keys
-        super().__init__(table, f"{keys} keys occur more than once, for example {example}")
-        self.remedy = Remedy(advice="keep one row of each key")
+        super().__init__(
+            table,
+            f"{keys} keys occur more than once, for example {example}",
+            reason=MergeKeyReason.DUPLICATE_ROWS,
+            remedy=Remedy(advice="keep one row of each key"),
+        )
 
 
 class ConditionError(LakeError, ValueError):
@@ -163,9 +209,19 @@ class ConditionError(LakeError, ValueError):
     `column` names the column that the condition does not fit; None if it cannot be read.
     """
 
-    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
-        self.table, self.detail, self.column = table, detail, column
-        super().__init__(f"the condition on rows of `{table}` cannot be used: {detail}")
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        reason: ConditionReason,
+        column: str | None = None,
+        remedy: Remedy | None = None,
+    ) -> None:
+        self.table, self.detail, self.reason, self.column = table, detail, reason, column
+        super().__init__(
+            f"the condition on rows of `{table}` cannot be used: {detail}", remedy=remedy
+        )
 
 
 class OffsetsUnknownError(LakeError):
@@ -217,10 +273,22 @@ class CleanupTooYoungError(LakeError, ValueError):
 
 
 class CleanupRefusedError(LakeError):
-    """It is unknown which files of a table are still needed."""
+    """It is unknown which files of a table are still needed.
 
-    def __init__(self, table: str, detail: str) -> None:
-        self.table, self.detail = table, detail
+    `path` names the file or folder that stands in the way, and `other` the other table, if it is one.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        detail: str,
+        *,
+        reason: CleanupReason,
+        path: str | None = None,
+        other: str | None = None,
+    ) -> None:
+        self.table, self.detail, self.reason = table, detail, reason
+        self.path, self.other = path, other
         super().__init__(
             f"`{table}` was not cleaned up: {detail}", state="every file is where it was"
         )

@@ -1,6 +1,7 @@
 """Errors of tags, branches, publishing and leases."""
 
 from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.reasons import CherryPickReason, ConflictReason
 from headrace.errors.remedy import Remedy
 from headrace.errors.tables import CommitConflictError
 
@@ -10,10 +11,11 @@ class RefExistsError(CommitConflictError):
 
     retryable = False
 
-    def __init__(self, table: str, detail: str, *, ref: str) -> None:
+    def __init__(self, table: str, detail: str, *, reason: ConflictReason, ref: str) -> None:
         super().__init__(
             table,
             detail,
+            reason=reason,
             ref=ref,
             remedy=Remedy.run_on_catalog(
                 "tables", "refs", table, advice="use another name or drop that one first, see"
@@ -44,8 +46,8 @@ class NotAnAncestorError(LakeError):
 class BranchDivergedError(LakeError):
     """A branch cannot be published: `main` has other commits, and the branch did more than append."""
 
-    def __init__(self, table: str, branch: str, detail: str) -> None:
-        self.table, self.branch, self.detail = table, branch, detail
+    def __init__(self, table: str, branch: str, detail: str, *, reason: CherryPickReason) -> None:
+        self.table, self.branch, self.detail, self.reason = table, branch, detail, reason
         super().__init__(
             f"`{branch}` of `{table}` was not published: `main` has commits that it lacks, and "
             f"{detail}",
@@ -82,8 +84,11 @@ class AlreadyPublishedError(LakeError):
 class CherryPickRefusedError(LakeError):
     """A snapshot did something that cannot be done again on top of other commits."""
 
-    def __init__(self, table: str, snapshot_id: int, detail: str) -> None:
+    def __init__(
+        self, table: str, snapshot_id: int, detail: str, *, reason: CherryPickReason
+    ) -> None:
         self.table, self.snapshot_id, self.detail = table, snapshot_id, detail
+        self.reason = reason
         super().__init__(
             f"snapshot {snapshot_id} of `{table}` was not cherry-picked: {detail}",
             state=NOTHING_CHANGED,

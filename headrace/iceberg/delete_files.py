@@ -19,7 +19,7 @@ from pyiceberg.manifest import (
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
-from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.errors import CorruptFileError, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.manifests import live_entries
 from headrace.iceberg.partitions import unpartitioned_ids
 from headrace.storage.footer import read_footer
@@ -48,7 +48,8 @@ class DeleteIndex:
             file = entry.data_file
             if file.file_format != FileFormat.PARQUET:
                 detail = f"its delete file `{file.file_path}` has format {file.file_format.name}"
-                raise UnsupportedTableError(table, detail)
+                reason = UnsupportedReason.FILE_FORMAT
+                raise UnsupportedTableError(table, detail, reason=reason, path=file.file_path)
             path = only_data_file(file)
             if path is not None:
                 self._by_path.setdefault(path, []).append(entry)

@@ -12,7 +12,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType, NestedField, StructType
 from typing_extensions import override
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import UnsupportedReason, UnsupportedTableError
 from headrace.iceberg import avro, partitions
 from headrace.storage.failures import unreadable
 
@@ -64,7 +64,8 @@ def typed_spec(
     missing = [each.name for each in spec.fields if each.field_id not in types]
     if missing:
         detail = f"the type of its partition field `{missing[0]}` is unknown"
-        raise UnsupportedTableError(metadata.location, detail)
+        reason = UnsupportedReason.PARTITION_TYPE_UNKNOWN
+        raise UnsupportedTableError(metadata.location, detail, reason=reason)
     return TypedSpec.of(spec, types)
 
 

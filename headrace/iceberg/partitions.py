@@ -31,7 +31,13 @@ from pyiceberg.types import (
 )
 
 from headrace.clock import EPOCH_DAY
-from headrace.errors import ContractError, Remedy, UnsupportedTableError
+from headrace.errors import (
+    ColumnReason,
+    ContractError,
+    Remedy,
+    UnsupportedReason,
+    UnsupportedTableError,
+)
 from headrace.iceberg.schema import to_iceberg
 from headrace.identifiers import plain_name
 
@@ -117,12 +123,14 @@ def spec_of(terms: Sequence[Term], schema: Schema, *, table: str) -> PartitionSp
     for position, term in enumerate(terms):
         if term.column not in [column.name for column in schema.fields]:
             detail = f"it is partitioned by `{term}`, which is not a column"
-            raise ContractError(table, detail, column=term.column)
+            reason = ColumnReason.UNKNOWN_COLUMN
+            raise ContractError(table, detail, reason=reason, column=term.column)
         source = schema.find_field(term.column)
         transform = parse_transform(term.transform)
         if not _makes_keys(transform, source.field_type):
             detail = f"it cannot be partitioned by `{term}`: {_ALLOWED}"
-            raise ContractError(table, detail, column=term.column)
+            reason = ColumnReason.PARTITION_TRANSFORM
+            raise ContractError(table, detail, reason=reason, column=term.column)
         fields.append(
             PartitionField(
                 source_id=source.field_id,
@@ -232,6 +240,8 @@ class CurrentSpec:
                 self.table,
                 f"`{file.file_path}` is of an older partition spec, so its rows may be of any "
                 "partition",
+                reason=UnsupportedReason.OLDER_SPEC,
+                path=file.file_path,
                 remedy=Remedy.compact(self.table, advice="rewrite such files in the current spec"),
             )
         return key_of_record(file.partition, self.terms)
@@ -264,7 +274,12 @@ def refuse_unknown(metadata: TableMetadata, *, table: str) -> None:
                 continue  # in an old spec: nothing is written in it, keys are only compared
             nested = "." in (schema.find_column_name(each.source_id) or "")
             if nested or not _makes_keys(each.transform, schema.find_type(each.source_id)):
-                raise UnsupportedTableError(table, f"it is partitioned by `{each}`; {_ALLOWED}")
+                raise UnsupportedTableError(
+                    table,
+                    f"it is partitioned by `{each}`; {_ALLOWED}",
+                    reason=UnsupportedReason.PARTITION_TRANSFORM,
+                    column=schema.find_column_name(each.source_id),
+                )
 
 
 def key_of_record(record: Record, terms: Sequence[Term]) -> PartitionKey:

@@ -11,7 +11,13 @@ from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table.name_mapping import MappedField, NameMapping
 from pyiceberg.types import NestedField
 
-from headrace.errors import ContractError, UnsupportedTableError
+from headrace.errors import (
+    ColumnReason,
+    ContractError,
+    Remedy,
+    UnsupportedReason,
+    UnsupportedTableError,
+)
 from headrace.iceberg.pyiceberg_calls import fields_by_id
 from headrace.identifiers import is_reserved
 
@@ -28,7 +34,8 @@ def to_iceberg(schema: pa.Schema, *, table: str) -> Schema:
     try:
         return assign_fresh_schema_ids(visit_pyarrow(schema, ConvertWithoutIds()))
     except (UnsupportedPyArrowTypeException, ValueError) as error:
-        raise ContractError(table, str(error)) from error
+        reason = ColumnReason.UNSUPPORTED_TYPE
+        raise ContractError(table, str(error), reason=reason) from error
 
 
 def to_arrow(schema: Schema, *, field_ids: bool = False) -> pa.Schema:
@@ -60,8 +67,10 @@ def refuse_reserved(names: Iterable[str], *, table: str) -> None:
         if is_reserved(name):
             raise ContractError(
                 table,
-                f"`{name}` is reserved by Iceberg for a metadata column; rename the column",
+                f"`{name}` is reserved by Iceberg for a metadata column",
+                reason=ColumnReason.RESERVED_NAME,
                 column=name,
+                remedy=Remedy(advice="rename the column"),
             )
 
 
@@ -76,8 +85,13 @@ def refuse_defaults(schema: Schema, *, table: str) -> None:
     """
     for field in fields_by_id(schema).values():
         if field.initial_default is not None:
-            detail = f"column `{schema.find_column_name(field.field_id)}` has a default value"
-            raise UnsupportedTableError(table, f"{detail}, which only format version 3 has")
+            column = schema.find_column_name(field.field_id)
+            raise UnsupportedTableError(
+                table,
+                f"column `{column}` has a default value, which only format version 3 has",
+                reason=UnsupportedReason.DEFAULT_VALUE,
+                column=column,
+            )
 
 
 def field_id(field: pa.Field) -> int | None:

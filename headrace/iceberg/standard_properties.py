@@ -7,7 +7,7 @@ import pyarrow as pa
 from pyiceberg.table.locations import ObjectStoreLocationProvider
 
 from headrace.definitions.properties import FORMER_CODEC
-from headrace.errors import UnsupportedTableError
+from headrace.errors import UnsupportedReason, UnsupportedTableError
 
 COMPRESSION_CODEC = "write.parquet.compression-codec"
 COMPRESSION_LEVEL = "write.parquet.compression-level"
@@ -211,4 +211,8 @@ def _integer(text: str) -> int | None:
 
 
 def _unknown(table: str, name: str, said: str, *, wanted: str) -> UnsupportedTableError:
-    return UnsupportedTableError(table, f"its property `{name}` is `{said[:80]}`, not {wanted}")
+    return UnsupportedTableError(
+        table,
+        f"its property `{name}` is `{said[:80]}`, not {wanted}",
+        reason=UnsupportedReason.PROPERTY_VALUE,
+    )

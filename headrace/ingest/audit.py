@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from headrace.definitions.properties import REPLAY_PREFIX
 from headrace.definitions.stream import Stream
 from headrace.engines.open import open_engine
-from headrace.errors import CommitConflictError, IngestAuditError
+from headrace.errors import CommitConflictError, ConflictReason, IngestAuditError
 from headrace.ingest import dead_letters
 from headrace.ingest.absent import Absent, Offsets
 from headrace.ingest.audit_sql import EXACT, Consumed, statement
@@ -99,7 +99,8 @@ def _pinned(lake: OpenLake, stream: Stream) -> tuple[TableVersion, TableVersion 
         dead = lake.table(dead_letters.TABLE).head() if lake.exists(dead_letters.TABLE) else None
         if table.head().properties.get(key) == head.properties.get(key):
             return head, dead
-    raise CommitConflictError(str(stream.table), "replays moved its dead letters at every reading")
+    detail = "replays moved its dead letters at every reading"
+    raise CommitConflictError(str(stream.table), detail, reason=ConflictReason.OTHER_REPLAY)
 
 
 def run_audit(lake: OpenLake, plan: AuditPlan) -> Audit:

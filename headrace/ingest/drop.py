@@ -9,7 +9,7 @@ from pyiceberg.table import Table
 from headrace.definitions.properties import ABSENT_PREFIX
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.dml.copy_on_write import until_it_lands
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, ConflictReason
 from headrace.ingest import letters
 from headrace.ingest.absent import DROPPED, Absent, Offsets
 from headrace.ingest.letter_removal import remove_from, taken_by
@@ -76,7 +76,8 @@ def apply_drop(lake: OpenLake, plan: DropPlan, stream: Stream) -> int:
         def guard(base: Table) -> None:
             key = ABSENT_PREFIX + stream.name
             if base.properties.get(key) != version.properties.get(key):
-                raise CommitConflictError(str(dead.name), "other letters were dropped")
+                detail, reason = "other letters were dropped", ConflictReason.ROWS_DELETED
+                raise CommitConflictError(str(dead.name), detail, reason=reason)
 
         done = remove_from(
             dead,

@@ -20,7 +20,7 @@ from headrace.definitions.properties import DIRTY_DAYS, LATE_ROWS, REPLAY_PREFIX
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.dml.copy_on_write import until_it_lands
 from headrace.engines.open import open_engine
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, ConflictReason
 from headrace.identifiers import quote_text
 from headrace.ingest import letters, watermark
 from headrace.ingest.contract import check
@@ -125,7 +125,8 @@ def _one_commit(
     before = _Replays.read(head.properties, stream)
     if before.is_open:  # another replay, which is at work or was killed
         settle(table.lake, stream)
-        raise CommitConflictError(str(table.name), "another replay was open")
+        detail, reason = "another replay was open", ConflictReason.OTHER_REPLAY
+        raise CommitConflictError(str(table.name), detail, reason=reason)
     taken = taken_by(table, head.properties, stream)
     with TableWriter(table) as writer:
         chunk = _Chunk(writer=writer, part=Part(end=Position(), known_dead=()))
@@ -136,10 +137,12 @@ def _one_commit(
 
     def guard(base: Table) -> None:
         if _Replays.read(base.properties, stream) != before:
-            raise CommitConflictError(str(table.name), "another replay came first")
+            detail, reason = "another replay came first", ConflictReason.OTHER_REPLAY
+            raise CommitConflictError(str(table.name), detail, reason=reason)
         still = taken_by(table, base.properties, stream)
         if not all(still(SourcePartition(*each[:2]), each.offset) for each in chunk.taken):
-            raise CommitConflictError(str(table.name), "the table was rolled back")
+            detail, reason = "the table was rolled back", ConflictReason.ROLLED_BACK
+            raise CommitConflictError(str(table.name), detail, reason=reason)
 
     try:
         append(

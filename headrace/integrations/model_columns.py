@@ -9,6 +9,7 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace.definitions.stream import renamed_coordinates
 from headrace.errors import (
     AlterRefusedError,
+    ColumnReason,
     ContractError,
     ModelColumnsError,
     ModelTypeError,
@@ -96,6 +97,7 @@ def _refuse_other_partitions(current: Table, request: ModelRequest) -> None:
         raise ContractError(
             str(request.target),
             f"it is partitioned by ({listed[0]}), the model declares ({listed[1]})",
+            reason=ColumnReason.PARTITIONED_OTHERWISE,
             remedy=Remedy.run_on_catalog(
                 "tables",
                 "alter",
@@ -169,6 +171,7 @@ def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
     return ContractError(
         table,
         f"column `{name}` was {what}",
+        reason=ColumnReason.WAS_DROPPED if now is None else ColumnReason.WAS_RENAMED,
         column=name,
         remedy=Remedy.run_on_catalog(
             "tables",

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.errors import ContractError, ModelValueError
+from headrace.errors import ColumnReason, ContractError, ModelValueError
 
 # years 1 to 9999: the range that every reader supports, including Python's datetime
 _LIMITS: dict[pa.DataType, tuple[int, int]] = {
@@ -43,7 +43,8 @@ def checked_rows(
             values = batch.column(position)
             if not column.nullable and values.null_count:
                 detail = f"required column `{column.name}` is null or missing"
-                raise ContractError(table, detail, column=column.name)
+                reason = ColumnReason.NULL_VALUE
+                raise ContractError(table, detail, reason=reason, column=column.name)
             _refuse_beyond(batch, values, column=column.name, table=table)
         yield batch.select(list(names))
 

@@ -11,7 +11,12 @@ from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.clock import EPOCH_DAY, ONE_DAY
 from headrace.definitions.properties import STREAM_PROPERTY
-from headrace.errors import CommitConflictError, ModelRowsError, SnapshotNotFoundError
+from headrace.errors import (
+    CommitConflictError,
+    ConflictReason,
+    ModelRowsError,
+    SnapshotNotFoundError,
+)
 from headrace.identifiers import TableName
 from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
@@ -196,7 +201,8 @@ def only_after(lake: OpenLake, name: TableName, *, base: int | None) -> Callable
     def guard(current: Table) -> None:
         found = _build_of(lake, name, current.metadata)
         if (None if found is None else found.snapshot_id) != base:
-            raise CommitConflictError(str(name), "another run has built it since this one began")
+            detail = "another run has built it since this one began"
+            raise CommitConflictError(str(name), detail, reason=ConflictReason.BUILT_AGAIN)
 
     return guard
 

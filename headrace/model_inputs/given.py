@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
-from headrace.errors import FeatureSpecError
+from headrace.errors import FeatureSpecError, FeatureSpecReason
 from headrace.model_inputs.spec import FeatureSpec
 
 
@@ -43,7 +43,8 @@ def _column(values: Sequence[Any], name: str, kind: pa.DataType | None) -> pa.Ar
         return pa.array(values) if kind is None else _exactly(values, kind)
     except (pa.ArrowException, OverflowError) as error:
         msg = f"values of column `{name}` do not have one type that training reads: {error}"
-        raise FeatureSpecError(msg) from error
+        reason = FeatureSpecReason.MIXED_TYPES
+        raise FeatureSpecError(msg, reason=reason, column=name) from error
 
 
 def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 import pyarrow as pa
 import pyarrow.types as pt
 
-from headrace.errors import FeatureSpecError
+from headrace.errors import FeatureSpecError, FeatureSpecReason
 
 MISSING_DENSE = 0.0
 MISSING_ID = -1  # hashes are never negative, so it cannot collide with a hashed string
@@ -45,20 +45,22 @@ class FeatureSpec:
             names = getattr(self, role)
             if isinstance(names, str):
                 msg = f"`{role}` takes a list of columns, found the text `{names}`"
-                raise FeatureSpecError(msg)
+                raise FeatureSpecError(msg, reason=FeatureSpecReason.NOT_A_LIST)
             object.__setattr__(self, role, tuple(names))
             doubled = sorted({name for name in names if list(names).count(name) > 1})
             if doubled:
                 msg = f"`{role}` names `{doubled[0]}` more than once"
-                raise FeatureSpecError(msg)
+                reason = FeatureSpecReason.NAMED_TWICE
+                raise FeatureSpecError(msg, reason=reason, column=doubled[0])
         if not self.columns:
             msg = "the spec names no column; give at least one of dense, sparse, sequence, label"
-            raise FeatureSpecError(msg)
+            raise FeatureSpecError(msg, reason=FeatureSpecReason.NO_COLUMNS)
         may_be_null = {*self.dense, *self.sparse, *self.sequence}
         for name in self.missing:
             if name not in may_be_null:
                 msg = f"`missing` names `{name}`, which is in none of dense, sparse and sequence"
-                raise FeatureSpecError(msg)
+                reason = FeatureSpecReason.MISSING_UNUSED
+                raise FeatureSpecError(msg, reason=reason, column=name)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -103,7 +105,8 @@ class FeatureSpec:
                 hint = f"did you mean `{close[0]}`? " if close else ""
                 listed = ", ".join(f"`{other}`" for other in known)
                 msg = f"{source} has no column `{name}`; {hint}columns: {listed}"
-                raise FeatureSpecError(msg)
+                reason = FeatureSpecReason.UNKNOWN_COLUMN
+                raise FeatureSpecError(msg, reason=reason, column=name)
         for names, fits, allowed in (
             (self.numbers, _is_number, "a number or a boolean"),
             (self.sparse, _is_id, "an integer, a boolean or a string"),
@@ -113,7 +116,8 @@ class FeatureSpec:
                 found: pa.DataType = schema.field(name).type
                 if not fits(found):
                     msg = f"column `{name}` of {source} is {found}; here it must be {allowed}"
-                    raise FeatureSpecError(msg)
+                    reason = FeatureSpecReason.WRONG_TYPE
+                    raise FeatureSpecError(msg, reason=reason, column=name)
 
 
 def is_text(data_type: pa.DataType) -> bool:

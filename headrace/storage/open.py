@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from pyiceberg.io import FileIO, load_file_io
 
-from headrace.errors import UnsupportedTableError
+from headrace.errors import UnsupportedReason, UnsupportedTableError
 from headrace.storage.folders import Folders
 from headrace.storage.local_folders import LocalFolders
 from headrace.storage.locations import local_path
@@ -34,7 +34,8 @@ def folders_of(location: str, io: FileIO, *, table: str) -> Folders:
     form = FORMS.get(_scheme(location))
     if form is None:
         detail = f"it lies at `{location}`, which is neither on a local disk nor on S3"
-        raise UnsupportedTableError(table, detail)
+        reason = UnsupportedReason.OTHER_STORE
+        raise UnsupportedTableError(table, detail, reason=reason, path=location)
     return form(io)
 
 

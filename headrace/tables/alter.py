@@ -15,7 +15,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import TableUpdate
 
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, ConflictReason
 from headrace.iceberg.manifests import live_entries, manifests_of
 from headrace.tables.commits.attempt import commit_updates
 from headrace.tables.evolution.plan import AlterPlan, plan_alter, state_of
@@ -82,7 +82,8 @@ def apply_alter(table: LakeTable, plan: AlterPlan) -> None:
     def unchanged(current: Table) -> AlterPlan:
         if state_of(current.metadata) != plan.made_from:
             detail = "its columns or partitioning changed since the plan was made"
-            raise CommitConflictError(plan.table, detail)
+            reason = ConflictReason.COLUMNS_CHANGED
+            raise CommitConflictError(plan.table, detail, reason=reason)
         return _plan(current, plan.steps, table=plan.table)
 
     _land(table, unchanged)

@@ -7,7 +7,7 @@ from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.table import Table
 from pyiceberg.table.update import TableUpdate
 
-from headrace.errors import AlterRefusedError, ContractError
+from headrace.errors import AlterRefusedError, ColumnReason, ContractError
 from headrace.iceberg import partitions, schema
 from headrace.iceberg.updates import property_updates
 from headrace.identifiers import TableName
@@ -95,4 +95,7 @@ def _planned(current: Table, wanted: pa.Schema, *, terms: tuple[partitions.Term,
     try:
         return plan_alter(current.metadata, steps, table=name, roles=roles)
     except AlterRefusedError as error:
-        raise ContractError(name, error.detail, column=error.column) from error
+        reason = ColumnReason(error.reason)
+        raise ContractError(
+            name, error.detail, reason=reason, column=error.column, remedy=error.remedy
+        ) from error

@@ -27,6 +27,7 @@ from headrace.errors import (
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
+    UnsupportedReason,
     UnsupportedTableError,
 )
 from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
@@ -212,7 +213,8 @@ class LakeTable:
         version = table.metadata.format_version
         if version != _FORMAT_VERSION:
             detail = f"it is of format version {version}, and only {_FORMAT_VERSION} is handled"
-            raise UnsupportedTableError(str(self.name), detail)
+            reason = UnsupportedReason.FORMAT_VERSION
+            raise UnsupportedTableError(str(self.name), detail, reason=reason)
         partitions.refuse_unknown(table.metadata, table=str(self.name))
         schema.refuse_defaults(table.schema(), table=str(self.name))
         return table

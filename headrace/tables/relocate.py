@@ -30,7 +30,7 @@ from pyiceberg.table.snapshots import Snapshot
 
 from headrace.config import Settings
 from headrace.crash_points import crash_point
-from headrace.errors import CorruptFileError, StorageError, UnsupportedTableError
+from headrace.errors import CorruptFileError, StorageError, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.delete_files import PATH_FIELD_ID
 from headrace.iceberg.manifest_writer import ManifestSet
 from headrace.iceberg.manifests import entries_of, manifests_of
@@ -176,7 +176,8 @@ class _Relocating:
         io = self.catalog.io_of(metadata, copied)
         if not isinstance(metadata, TableMetadataV2):
             detail = f"it is of format version {metadata.format_version}"
-            raise UnsupportedTableError(self.each.table, detail)
+            reason = UnsupportedReason.FORMAT_VERSION
+            raise UnsupportedTableError(self.each.table, detail, reason=reason)
         moved = _metadata(metadata, self.each.move)
         try:
             snapshots = [self._snapshot(each, moved, io) for each in metadata.snapshots]
@@ -192,7 +193,8 @@ class _Relocating:
     def _snapshot(self, snapshot: Snapshot, moved: TableMetadata, io: FileIO) -> Snapshot:
         if not snapshot.manifest_list:
             detail = f"its snapshot {snapshot.snapshot_id} has no manifest list"
-            raise UnsupportedTableError(self.each.table, detail)
+            reason = UnsupportedReason.NO_MANIFEST_LIST
+            raise UnsupportedTableError(self.each.table, detail, reason=reason)
         copied = self.each.move.of(snapshot.manifest_list)
         listed = manifests_of(snapshot.model_copy(update={"manifest_list": copied}), io)
         builder = ManifestSet(moved, io, snapshot_id=snapshot.snapshot_id)
@@ -236,7 +238,8 @@ class _Relocating:
             return
         if path == old.file_path:
             detail = f"its file `{path}` is not below `{self.each.move.source}`"
-            raise UnsupportedTableError(self.each.table, detail)
+            reason = UnsupportedReason.OUTSIDE_THE_COPY
+            raise UnsupportedTableError(self.each.table, detail, reason=reason, path=path)
         if not Path(local_path(path)).is_file():
             raise CorruptFileError(
                 path, f"`{self.each.table}` has this file, and it was not copied"
@@ -250,7 +253,8 @@ class _Relocating:
             return _with(old, {_PATH: target})
         if old.file_format != FileFormat.PARQUET:
             detail = f"its position delete file `{path}` is not a Parquet file"
-            raise UnsupportedTableError(self.each.table, detail)
+            reason = UnsupportedReason.FILE_FORMAT
+            raise UnsupportedTableError(self.each.table, detail, reason=reason, path=path)
         rows = _rows_moved(local_path(path), self.each.move, io)
         self._written.append(target)
         with io.new_output(target).create(overwrite=True) as stream:

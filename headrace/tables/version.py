@@ -16,7 +16,13 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.name_mapping import NameMapping
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.errors import CorruptFileError, Remedy, UnfitFileError, UnsupportedTableError
+from headrace.errors import (
+    CorruptFileError,
+    Remedy,
+    UnfitFileError,
+    UnsupportedReason,
+    UnsupportedTableError,
+)
 from headrace.iceberg import delete_files as deletes
 from headrace.iceberg import manifests, partitions, remedy, schema
 from headrace.iceberg.inspected import InspectedFiles, Inspector
@@ -167,7 +173,8 @@ class TableVersion:
             )
         except ValueError as error:
             detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
-            raise UnsupportedTableError(str(self.name), detail) from error
+            reason = UnsupportedReason.SCHEMA_MISMATCH
+            raise UnsupportedTableError(str(self.name), detail, reason=reason) from error
 
     @property
     def _schema_then(self) -> Schema:
@@ -233,6 +240,8 @@ class TableVersion:
                 raise UnsupportedTableError(
                     str(self.name),
                     f"rows of `{file.path}` are deleted in another file",
+                    reason=UnsupportedReason.DELETE_FILES,
+                    path=file.path,
                     remedy=Remedy.compact(str(self.name)),
                 )
         return found
@@ -401,8 +410,13 @@ def read_entry(
         yield from read_file(entry.path, wanted, io=io, mapping=mapping)
         return
     if deletes.has_equality(entry.deletes):
-        detail = f"rows of `{entry.path}` are deleted by value, read it through an engine"
-        raise UnsupportedTableError(table, detail)
+        raise UnsupportedTableError(
+            table,
+            f"rows of `{entry.path}` are deleted by value",
+            reason=UnsupportedReason.EQUALITY_DELETES,
+            path=entry.path,
+            remedy=Remedy.compact(table, advice="read it through an engine, or rewrite it"),
+        )
     gone = deletes.deleted_positions(entry.deletes, io=io, location=entry.data_file.file_path)
     start = 0
     for batch in read_file(entry.path, wanted, io=io, mapping=mapping):

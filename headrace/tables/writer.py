@@ -15,7 +15,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
 
-from headrace.errors import ContractError, StorageError
+from headrace.errors import ColumnReason, ContractError, Remedy, StorageError
 from headrace.iceberg import partitions, schema
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspection import unproved_bounds
@@ -367,10 +367,20 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
     names = batch.schema.names
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ContractError(table, f"column `{twice}` occurs more than once", column=twice)
+        raise ContractError(
+            table,
+            f"column `{twice}` occurs more than once",
+            reason=ColumnReason.DUPLICATE_COLUMN,
+            column=twice,
+        )
     unknown = [name for name in names if name not in wanted.names]
     if unknown:
-        raise ContractError(table, f"it has no column `{unknown[0]}`", column=unknown[0])
+        raise ContractError(
+            table,
+            f"it has no column `{unknown[0]}`",
+            reason=ColumnReason.UNKNOWN_COLUMN,
+            column=unknown[0],
+        )
     columns: list[pa.Array] = []
     for field in wanted:
         position = batch.schema.get_field_index(field.name)
@@ -382,7 +392,10 @@ def fit(batch: pa.RecordBatch, wanted: pa.Schema, *, table: str) -> pa.RecordBat
                 column = _cast(column, field, table=table)
         if not field.nullable and column.null_count:
             raise ContractError(
-                table, f"required column `{field.name}` is null or missing", column=field.name
+                table,
+                f"required column `{field.name}` is null or missing",
+                reason=ColumnReason.NULL_VALUE,
+                column=field.name,
             )
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=wanted)
@@ -393,23 +406,28 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
         return pa.nulls(len(column), field.type)
     both_times = pa.types.is_timestamp(column.type) and pa.types.is_timestamp(field.type)
     if both_times and (column.type.tz is None) != (field.type.tz is None):
-        raise ContractError(table, f"`{field.name}` mixes zoned and naive times", column=field.name)
+        detail = f"`{field.name}` mixes zoned and naive times"
+        reason = ColumnReason.MIXED_TIME_ZONES
+        raise ContractError(table, detail, reason=reason, column=field.name)
     if pa.types.is_integer(field.type) and pa.types.is_floating(column.type):
-        raise ContractError(
-            table, f"`{field.name}` is {field.type}, got {column.type}", column=field.name
-        )
+        raise _wrong_type(column, field, table=table)
     if pa.types.is_floating(field.type) and pa.types.is_decimal(column.type):
         # a HUGEINT sum arrives as decimal(38, 0); storing it as double would silently lose digits
-        raise ContractError(
-            table, f"`{field.name}` is {field.type}, got {column.type}: cast it", column=field.name
-        )
+        raise _wrong_type(column, field, table=table)
     try:
         return column.cast(field.type)
     except pa.ArrowInvalid as error:
-        raise ContractError(
-            table, f"`{field.name}` is {field.type}: {error}", column=field.name
-        ) from error
+        detail, reason = f"`{field.name}` is {field.type}: {error}", ColumnReason.WRONG_VALUE
+        raise ContractError(table, detail, reason=reason, column=field.name) from error
     except pa.ArrowNotImplementedError as error:
-        raise ContractError(
-            table, f"`{field.name}` is {field.type}, got {column.type}", column=field.name
-        ) from error
+        raise _wrong_type(column, field, table=table) from error
+
+
+def _wrong_type(column: pa.Array, field: pa.Field, *, table: str) -> ContractError:
+    return ContractError(
+        table,
+        f"`{field.name}` is {field.type}, got {column.type}",
+        reason=ColumnReason.WRONG_TYPE,
+        column=field.name,
+        remedy=Remedy(advice="cast it"),
+    )

@@ -10,8 +10,9 @@ import pytest
 
 from headrace.datasets.lockfile import Lockfile, tag_name
 from headrace.datasets.publish import publish
-from headrace.errors import LockfileError
+from headrace.errors import LockfileError, LockfileReason
 from tests.datasets.conftest import SAMPLE_SET, River
+from tests.raising import refused
 
 
 @pytest.fixture
@@ -34,22 +35,23 @@ def test_the_text_is_canonical(lock: Lockfile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "reason", "named"),
     [
-        (lambda said: said.update(format_version=2), "format version 2, this headrace reads 1"),
-        (lambda said: said.pop("format_version"), "not the JSON of a lockfile"),
-        (lambda said: said.pop("rows"), "rows"),
-        (lambda said: said.update(colour="blue"), "colour"),
-        (lambda said: said.update(first_day="yesterday"), "yesterday"),
+        (lambda said: said.update(format_version=2), LockfileReason.FORMAT_VERSION, "2"),
+        (lambda said: said.pop("format_version"), LockfileReason.NOT_JSON, ""),
+        (lambda said: said.pop("rows"), LockfileReason.WRONG_KEYS, "rows"),
+        (lambda said: said.update(colour="blue"), LockfileReason.WRONG_KEYS, "colour"),
+        (lambda said: said.update(first_day="yesterday"), LockfileReason.WRONG_KEYS, "yesterday"),
     ],
 )
 def test_a_damaged_or_unknown_lockfile_is_refused(
-    lock: Lockfile, damage: Callable[[dict[str, Any]], object], told: str
+    lock: Lockfile, damage: Callable[[dict[str, Any]], object], reason: LockfileReason, named: str
 ) -> None:
     said = json.loads(lock.to_json())
     damage(said)
-    with pytest.raises(LockfileError, match=told):
+    with refused(LockfileError, reason=reason) as found:
         Lockfile.from_json(json.dumps(said), source="ctr-v1.lock.json")
+    assert named in found.value.detail
 
 
 def test_what_is_no_json_is_refused() -> None:

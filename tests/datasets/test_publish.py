@@ -17,6 +17,8 @@ from headrace.datasets.versions import list_datasets, load_dataset, lockfile_pat
 from headrace.errors import (
     DatasetChangedError,
     DatasetNotFoundError,
+    DatasetReason,
+    PublishReason,
     PublishRefusedError,
     VersionExistsError,
 )
@@ -25,6 +27,7 @@ from headrace.tables import alter
 from headrace.tables.refs.refs import tag, tags
 from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
 from tests.processes import CONTEXT, exit_code, start
+from tests.raising import refused
 
 
 def test_mature_days_are_published_and_the_others_listed_as_left_out(three_days: River) -> None:
@@ -124,13 +127,13 @@ def test_a_version_with_other_content_is_refused(three_days: River) -> None:
         publish(three_days.lake, SAMPLE_SET, version=1)
     assert (raised.value.dataset, raised.value.version) == ("ctr", 1)
     assert publish(three_days.lake, SAMPLE_SET, version=7).lock.version == 7
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError, match="version"):
         publish(three_days.lake, SAMPLE_SET, version=0)
 
 
 def test_an_explicit_range_with_pending_labels_is_refused_unless_allowed(three_days: River) -> None:
     lake = three_days.lake
-    with pytest.raises(PublishRefusedError, match="2019-11-26 are still pending"):
+    with refused(PublishRefusedError, reason=PublishReason.LABELS_PENDING, days=("2019-11-26",)):
         publish(lake, SAMPLE_SET, first_day=day_of(1))
     assert publish(lake, SAMPLE_SET, first_day=day_of(1), last_day=day_of(1)).lock.rows == 4
     lock = publish(lake, SAMPLE_SET, first_day=day_of(1), allow_pending=True).lock
@@ -139,33 +142,33 @@ def test_an_explicit_range_with_pending_labels_is_refused_unless_allowed(three_d
 
 
 def test_nothing_to_publish_is_said(river: River) -> None:
-    with pytest.raises(PublishRefusedError, match="no samples yet"):
+    with refused(PublishRefusedError, reason=PublishReason.NO_SAMPLES):
         publish(river.lake, SAMPLE_SET)
     river.build(0, [sample(0, 0, state="pending")])
-    with pytest.raises(PublishRefusedError, match="1 days still have pending"):
+    with refused(PublishRefusedError, reason=PublishReason.NO_DAY_IN_RANGE, days=("2019-11-24",)):
         publish(river.lake, SAMPLE_SET)
-    with pytest.raises(PublishRefusedError, match="in the range"):
+    with refused(PublishRefusedError, reason=PublishReason.NO_DAY_IN_RANGE, days=()):
         publish(river.lake, SAMPLE_SET, first_day=day_of(5))
 
 
 def test_days_without_a_recorded_build_are_refused(river: River) -> None:
     river.build(0, [sample(0, 0)])
     river.build(0, [sample(0, 1)], on_record=False)
-    with pytest.raises(PublishRefusedError, match="not on record what 2019-11-24"):
+    with refused(PublishRefusedError, reason=PublishReason.BUILD_UNKNOWN, days=("2019-11-24",)):
         publish(river.lake, SAMPLE_SET)
 
 
 def test_days_of_another_definition_are_refused(river: River) -> None:
     river.build(0, [sample(0, 0)])
     river.build(1, [sample(1, 0)], code="other")
-    with pytest.raises(PublishRefusedError, match="2019-11-25 came from another definition"):
+    with refused(PublishRefusedError, reason=PublishReason.OTHER_DEFINITION, days=("2019-11-25",)):
         publish(river.lake, SAMPLE_SET)
 
 
 def test_an_expired_input_is_refused_and_nothing_is_tagged(river: River) -> None:
     river.arrive()
     river.build(0, [sample(0, 0)], inputs={str(INPUT): 12345})
-    with pytest.raises(PublishRefusedError, match="snapshot 12345 of `staging.impressions`"):
+    with refused(PublishRefusedError, reason=PublishReason.INPUT_EXPIRED):
         publish(river.lake, SAMPLE_SET)
     assert tags(river.samples) == {}
     assert river.lake.registry.datasets() == []
@@ -174,7 +177,7 @@ def test_an_expired_input_is_refused_and_nothing_is_tagged(river: River) -> None
 def test_a_number_whose_tag_is_taken_is_abandoned(three_days: River) -> None:
     tag(three_days.lake.table(INPUT), "ctr-v1", snapshot_id=three_days.arrive())
     three_days.arrive()
-    with pytest.raises(PublishRefusedError, match="v1 could not be pinned"):
+    with refused(PublishRefusedError, reason=PublishReason.NOT_PINNED):
         publish(three_days.lake, SAMPLE_SET)
     assert list_datasets(three_days.lake) == []
     assert publish(three_days.lake, SAMPLE_SET).lock.version == 2
@@ -189,21 +192,21 @@ def test_verifying_names_what_changed(three_days: River) -> None:
 
     path = Path(lockfile_path(settings, "ctr", 1))
     path.write_text(lock.to_json().replace('"rows": 9', '"rows": 8'))
-    with pytest.raises(DatasetChangedError, match="edited"):
+    with refused(DatasetChangedError, reason=DatasetReason.LOCKFILE_EDITED):
         verify(lake, "ctr", 1)
     path.write_text(lock.to_json())
 
     victim = Path(load_dataset(lake, "ctr", 1).files.files[1].path)
     good = victim.read_bytes()
     victim.write_bytes(good[:-1])
-    with pytest.raises(DatasetChangedError, match=r"partition 2019-11-25 cannot be read"):
+    with refused(DatasetChangedError, reason=DatasetReason.UNREADABLE, day="2019-11-25"):
         verify(lake, "ctr", 1)
     victim.write_bytes(good)
     verify(lake, "ctr", 1)
 
     table = lake.table(INPUT).iceberg()
     table.manage_snapshots().remove_tag("ctr-v1").commit()
-    with pytest.raises(DatasetChangedError, match=r"tag `ctr-v1` of staging.impressions is gone"):
+    with refused(DatasetChangedError, reason=DatasetReason.TAG_GONE, table=str(INPUT)):
         verify(lake, "ctr", 1)
 
 
@@ -228,7 +231,7 @@ def test_verifying_notices_other_rows_in_the_same_file(three_days: River) -> Non
     index = table.schema.get_field_index("ctr_1d")
     changed = pa.array([0.25, *table["ctr_1d"].to_pylist()[1:]])
     pa.parquet.write_table(table.set_column(index, table.schema.field(index), changed), victim)
-    with pytest.raises(DatasetChangedError, match=r"samples.ctr partition 2019-11-24 has hash"):
+    with refused(DatasetChangedError, reason=DatasetReason.ROWS_CHANGED, day="2019-11-24"):
         verify(three_days.lake, "ctr", 1)
 
 

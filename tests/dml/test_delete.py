@@ -14,7 +14,7 @@ from headrace.api import Lake
 from headrace.dml.condition import Condition
 from headrace.dml.delete import Deleted, apply_delete, count_deletion, delete_where, plan_delete
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.errors import ConditionError, CorruptFileError
+from headrace.errors import ConditionError, ConditionReason, CorruptFileError
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import LakeTable
@@ -22,6 +22,7 @@ from tests.amounts import examples
 from tests.dml import conditions, keyed
 from tests.dml.keyed import SCHEMES, Row, add_rows, in_order, keyed_table, paths, rows_of
 from tests.dml.test_merge import delete_some, key, others_count, row
+from tests.raising import refused
 from tests.tables.delete_files import delete_values
 
 
@@ -188,11 +189,11 @@ def test_deletes_reach_files_of_an_older_partition_spec(lake: Lake) -> None:
     assert rows_of(table) == [row(2, "b", day=1)]
 
 
-def test_a_wrong_condition_names_the_columns_there_are(lake: Lake) -> None:
+def test_a_wrong_condition_names_its_column(lake: Lake) -> None:
     table = keyed_table(lake)
-    with pytest.raises(ConditionError, match=r"no column `nope`.*user_id, item, at, value, score"):
+    with refused(ConditionError, reason=ConditionReason.UNKNOWN_COLUMN, column="nope"):
         delete(table, "nope = 1")
-    with pytest.raises(ConditionError, match="`item`, which is string, cannot be compared: 7"):
+    with refused(ConditionError, reason=ConditionReason.NOT_COMPARABLE, column="item"):
         delete(table, "item = 7")
 
 

@@ -13,10 +13,11 @@ from headrace.config import Settings
 from headrace.dml.copy_on_write import TRIES_MAX, rewrite, until_it_lands
 from headrace.dml.delete import delete_where
 from headrace.dml.merge import NewRows, merge, merge_into
-from headrace.errors import CatalogBusyError, CommitConflictError
+from headrace.errors import CatalogBusyError, CommitConflictError, ConflictReason
 from headrace.tables.commits.operations import Provenance
 from tests.dml.keyed import START, Row, add_rows, arrow, in_order, keyed_table, rows_of
 from tests.dml.processes import append_each, compact_often, delete_each, finish, merge_each, start
+from tests.raising import refused
 
 pytestmark = pytest.mark.slow
 
@@ -151,7 +152,9 @@ def test_what_loses_every_race_is_tried_alone_in_the_end(lake: Lake) -> None:
         tries.append(number)
         held.append(in_another_thread(is_held))
         if number < TRIES_MAX:
-            raise CommitConflictError(str(table.name), "another was faster")
+            raise CommitConflictError(
+                str(table.name), "another was faster", reason=ConflictReason.REF_MOVED
+            )
         add_rows(table, [row(1)])  # a commit takes the lock that is held already
         return "landed"
 
@@ -178,7 +181,7 @@ def test_a_merge_planned_before_a_rollback_does_not_double_what_it_brings_back(l
     version = table.head()
     new = NewRows.of(arrow([row(1, value=7)]), version, key=("user_id",))
     table.iceberg().manage_snapshots().set_current_snapshot(first).commit()
-    with pytest.raises(CommitConflictError, match="rolled back behind snapshot"):
+    with refused(CommitConflictError, reason=ConflictReason.ROLLED_BACK, ref="main"):
         merge_into(table, version, new, provenance=Provenance())
     assert rows_of(table) == in_order([row(1), row(2)])
 
@@ -189,7 +192,7 @@ def test_a_refused_change_leaves_no_data_file_behind(lake: Lake) -> None:
     version = table.head()
     add_rows(table, [row(2)])
     before = sorted(Path(lake.settings.warehouse).rglob("*.parquet"))
-    with pytest.raises(CommitConflictError, match="was added concurrently"):
+    with refused(CommitConflictError, reason=ConflictReason.ROWS_ADDED):
         rewrite(
             table,
             version,

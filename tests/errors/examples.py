@@ -6,25 +6,57 @@ _TABLE, _FILE = "raw.events", "/lake/warehouse/raw/events/data/1.parquet"
 
 EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.AlreadyPublishedError(_TABLE, "what snapshot 11 added", snapshot_id=12),
-    errors.AlterRefusedError(_TABLE, "`day` is a source column of its partition spec"),
+    errors.AlterRefusedError(
+        _TABLE,
+        "`day` partitions it and cannot be dropped",
+        reason=errors.ColumnReason.IN_USE,
+        column="day",
+    ),
     errors.AuditFailedError(_TABLE, "trial", ("rows: 12 have no `user_id`",)),
-    errors.BranchDivergedError(_TABLE, "trial", "the branch did more than append"),
+    errors.BranchDivergedError(
+        _TABLE,
+        "trial",
+        "commit 11 is of kind `overwrite`, and only appends can be cherry-picked",
+        reason=errors.CherryPickReason.NOT_AN_APPEND,
+    ),
     errors.CatalogBusyError(_TABLE, attempts=8),
     errors.CatalogUnavailableError("theirs", "no answer from postgresql://me:word@db/lake"),
-    errors.CleanupRefusedError(_TABLE, "`_delta_log` shows that another format shares its folder"),
+    errors.CleanupRefusedError(
+        _TABLE,
+        "`_delta_log` shows that another format shares its folder",
+        reason=errors.CleanupReason.OTHER_FORMAT,
+        path="/lake/warehouse/raw/events/_delta_log",
+    ),
     errors.CleanupTooYoungError(
         _TABLE, asked_s=3600.0, floor_s=259_200.0, setting="cleanup_age_hours"
     ),
     errors.ColumnsUnclearError("price", path=_FILE),
-    errors.CommitConflictError(_TABLE, f"`{_FILE}` was already replaced"),
+    errors.CommitConflictError(
+        _TABLE,
+        f"`{_FILE}` was already replaced",
+        reason=errors.ConflictReason.FILES_REPLACED,
+        path=_FILE,
+    ),
     errors.CommitOutcomeUnknownError(_TABLE, 11),
-    errors.ConditionError(_TABLE, "it cannot be parsed at character 7"),
+    errors.ConditionError(
+        _TABLE, "it cannot be parsed at character 7", reason=errors.ConditionReason.NOT_PARSED
+    ),
     errors.ContentTypeError("tags", "map<string, string>", allowed="a type without maps"),
-    errors.ContractError(_TABLE, "`name` is optional and cannot become required"),
+    errors.ContractError(
+        _TABLE,
+        "`name` is optional and cannot become required",
+        reason=errors.ColumnReason.OPTIONAL_TO_REQUIRED,
+        column="name",
+    ),
     errors.CorruptFileError(_FILE, "it does not end as a Parquet file does"),
     errors.DatabaseDamagedError("catalog", "file is not a database", path="/lake/catalog.db"),
     errors.DatabaseUnavailableError("registry", "database is locked"),
-    errors.DatasetChangedError("ctr", 1, "its file plan `/lake/ctr-v1.arrow` is gone"),
+    errors.DatasetChangedError(
+        "ctr",
+        1,
+        "its file plan `/lake/ctr-v1.arrow` is gone",
+        reason=errors.DatasetReason.FILE_PLAN_GONE,
+    ),
     errors.DatasetNotFoundError("ctr", 7, known=("`ctr` v1",)),
     errors.DefinitionError(("streams/clicks.yml: `fields` is missing",)),
     errors.DuplicateExposureError("raw.views", day="2026-03-01", example="v-1", ids=3),
@@ -35,7 +67,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.EntityKeyError("features.users", "user_id", detail="an integer, not `'1'`"),
     errors.EpochBrokenOffError("it ended with KeyError"),
     errors.FeatureBuildError(("model `users` failed: division by zero",)),
-    errors.FeatureSpecError("the spec names no column"),
+    errors.FeatureSpecError("the spec names no column", reason=errors.FeatureSpecReason.NO_COLUMNS),
     errors.FencedError(_TABLE, expected="{'a.jsonl': 10}", found="{'a.jsonl': 20}"),
     errors.FolderNotEmptyError("/lake"),
     errors.GarbageKeptError(_TABLE, refused="expiry of snapshots"),
@@ -48,9 +80,18 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.LeaseLapsedError(_TABLE, "3f2a", snapshot_id=11),
     errors.LoaderNotSharableError("in a DataLoader with 2 workers"),
     errors.LoaderStateError("order", saved="seed 1", found="seed 2"),
-    errors.LockfileError("ctr-v1.lock.json", "it is not the JSON of a lockfile"),
-    errors.MergeKeyError(_TABLE, "no column `item`, which is part of the key"),
     errors.MetricsPortError(9464, "Address already in use"),
+    errors.LockfileError(
+        "ctr-v1.lock.json",
+        "it is not the JSON of a lockfile",
+        reason=errors.LockfileReason.NOT_JSON,
+    ),
+    errors.MergeKeyError(
+        _TABLE,
+        "they have no column `item`, which is part of the key",
+        reason=errors.MergeKeyReason.COLUMN_NOT_GIVEN,
+        column="item",
+    ),
     errors.ModelColumnsError("marts.items", added=("price",), removed=(), retyped=("at",)),
     errors.ModelNotCommittedError("items", "a seed is not kept"),
     errors.ModelRowsError("marts.items", "2 rows have the same `unique_key`"),
@@ -75,10 +116,17 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.ServerAddressError("0.0.0.0"),
     errors.OnlineStoreEvictsError("127.0.0.1:6379", policy="allkeys-lru"),
     errors.OnlineStoreFullError("127.0.0.1:6379", "OOM command not allowed"),
-    errors.CherryPickRefusedError(_TABLE, 11, "it deleted rows"),
+    errors.CherryPickRefusedError(
+        _TABLE,
+        11,
+        "commit 11 moved source offsets, which are valid on its branch only",
+        reason=errors.CherryPickReason.MOVED_OFFSETS,
+    ),
     errors.ProtectedRefError(_TABLE, "main", "it is the table"),
     errors.PublicationOvertakenError("features.users"),
-    errors.PublishRefusedError("ctr", "there are no samples yet"),
+    errors.PublishRefusedError(
+        "ctr", "there are no samples yet", reason=errors.PublishReason.NO_SAMPLES
+    ),
     errors.QueryCancelledError(),
     errors.QueryFailedError(
         "line 1:8: Column 'x' cannot be resolved",
@@ -87,7 +135,12 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         link="https://trino:8443/ui/query.html?20261129_1_abcde",
     ),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
-    errors.RefExistsError(_TABLE, "`v1` already points to snapshot 11", ref="v1"),
+    errors.RefExistsError(
+        _TABLE,
+        "`v1` already points to snapshot 11",
+        reason=errors.ConflictReason.REF_ELSEWHERE,
+        ref="v1",
+    ),
     errors.RegistryInUseError(
         "postgresql://me:word@db/lakes", warehouse="/copy/warehouse", owner="/lake/warehouse"
     ),
@@ -125,7 +178,11 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         remedy=errors.Remedy(advice="use Trino 476"),
     ),
     errors.UnsupportedTableError(
-        _TABLE, "rows are deleted in another file", remedy=errors.Remedy.compact(_TABLE)
+        _TABLE,
+        "rows are deleted in another file",
+        reason=errors.UnsupportedReason.DELETE_FILES,
+        path=_FILE,
+        remedy=errors.Remedy.compact(_TABLE),
     ),
     errors.VersionExistsError("ctr", 1),
     errors.KafkaMissingError("impressions", "confluent_kafka"),

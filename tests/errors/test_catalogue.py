@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import re
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -9,7 +11,15 @@ import typer.main
 
 from headrace import errors
 from headrace.cli.main import make_app
-from headrace.errors import DatabaseFullError, LakeError, Remedy, SnapshotNotFoundError, code_of
+from headrace.errors import (
+    DatabaseFullError,
+    LakeError,
+    Reason,
+    Remedy,
+    SnapshotNotFoundError,
+    code_of,
+)
+from tests.conftest import ROOT
 from tests.errors.examples import EXAMPLES
 from tests.golden.golden import Golden
 
@@ -24,8 +34,39 @@ def test_what_errors_say_is_what_was_read_and_agreed(golden: Golden) -> None:
     golden.check("errors.txt", "\n".join(map(_page, EXAMPLES)))
 
 
+def test_the_reasons_of_errors_are_those_that_programs_know(golden: Golden) -> None:
+    golden.check("reasons.txt", "\n".join(map(_reasons, _families())))
+
+
+def _reasons(family: type[Reason]) -> str:
+    codes = ", ".join(sorted(code_of(kind) for kind in _KINDS if _family_of(kind) is family))
+    return "".join((f"{codes}\n", *(f"  {each}\n" for each in family)))
+
+
+def _families() -> Iterator[type[Reason]]:
+    for _, each in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(each, Reason) and each is not Reason:
+            yield each
+
+
+def _family_of(kind: type[LakeError]) -> type[Reason] | None:
+    reason = inspect.signature(kind.__init__).parameters.get("reason")
+    return None if reason is None else reason.annotation
+
+
+def test_every_reason_is_given_somewhere_and_spelled_like_its_member() -> None:
+    text = "\n".join(path.read_text() for path in (ROOT / "headrace").rglob("*.py"))
+    given = set(re.findall(r"\b(\w+Reason\.[A-Z_]+)\b", text))
+    assert given == {f"{family.__name__}.{each.name}" for family in _families() for each in family}
+    for family in _families():
+        assert [str(each) for each in family] == [
+            each.name.lower().replace("_", "-") for each in family
+        ]
+
+
 def _page(error: LakeError) -> str:
-    lines = [error.code, f"  {error.message}"]
+    code = error.code if error.reason is None else f"{error.code}: {error.reason}"
+    lines = [code, f"  {error.message}"]
     if error.remedy is not None:
         lines += [f"  > {part}" for part in str(error.remedy).split("; ")]
     return "\n".join(lines) + "\n"
@@ -43,9 +84,10 @@ def test_codes_are_unique() -> None:
 def test_an_error_is_written_as_json(error: LakeError) -> None:
     said = error.to_dict()
     assert json.loads(json.dumps(said)) == said
-    assert list(said) == ["code", "message", "facts", "remedy"]
+    assert list(said) == ["code", "reason", "message", "facts", "remedy"]
     constructor = inspect.signature(type(error).__init__).parameters
-    given = set(constructor) - {"self", "remedy", "what", "state", "rule", "named"}
+    assert said["reason"] == error.reason
+    given = set(constructor) - {"self", "reason", "remedy", "what", "state", "rule", "named"}
     assert given <= set(said["facts"])
 
 

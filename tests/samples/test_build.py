@@ -25,6 +25,7 @@ from headrace.tables.commits import operations
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 from headrace.tables.writer import write_batches
+from tests.raising import refused
 from tests.samples.factories import Shop, at, day, sample_set
 
 
@@ -167,14 +168,14 @@ def test_a_label_can_count_or_take_a_column_of_its_first_event(shop: Shop) -> No
 
 def test_an_exposure_id_twice_in_a_day_is_refused_by_name(shop: Shop) -> None:
     shop.show(("d1-morning", at(9, day=1), 1))
-    with pytest.raises(DuplicateExposureError, match="`d1-morning`"):
+    with refused(DuplicateExposureError, example="d1-morning", ids=1):
         build(shop.lake, sample_set())
     assert set(shop.samples()) == {"d0-morning", "d0-evening"}  # the day before is complete
 
 
 def test_a_feature_row_without_known_at_is_refused(shop: Shop) -> None:
     shop.rate((1, at(1, day=1), None, 0.5))
-    with pytest.raises(NullKnownAtError, match="`shop.rates`"):
+    with refused(NullKnownAtError, table="shop.rates", rows=1):
         build(shop.lake, sample_set(), days=[day(1)])
     assert not shop.lake.table("samples.taps").head().row_count
 

@@ -17,6 +17,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
     CatalogBusyError,
+    ColumnReason,
     CommitConflictError,
     ContractError,
     DatabaseUnavailableError,
@@ -84,7 +85,7 @@ def test_a_discarded_writer_is_in_flight_no_more(lake: Lake) -> None:
     table = events_table(lake)
     with pytest.raises(ContractError), TableWriter(table) as writer:
         writer.write(events([1]))
-        raise ContractError("raw.events", "refused")
+        raise ContractError("raw.events", "refused", reason=ColumnReason.UNKNOWN_COLUMN)
     assert lake.registry.writes() == []
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from headrace.errors import (
+    CleanupReason,
     CleanupRefusedError,
     CleanupTooYoungError,
     GarbageKeptError,
@@ -197,7 +198,9 @@ def apply_cleanup(
         )
         if (survey.uuid, survey.listing.root) != (plan.table_uuid, plan.location):
             raise CleanupRefusedError(
-                str(table.name), "it was created again or moved since the plan"
+                str(table.name),
+                "it was created again or moved since the plan",
+                reason=CleanupReason.TABLE_RECREATED,
             )
         same = {(file.path, file.token) for file in survey.files}
         taken = [file for file in plan.files if (file.path, file.token) in same]

@@ -7,7 +7,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io import FileIO
 from pyiceberg.table.metadata import TableMetadata
 
-from headrace.errors import CleanupRefusedError, LakeError
+from headrace.errors import CleanupReason, CleanupRefusedError, LakeError
 from headrace.storage.folders import Folders
 
 
@@ -59,7 +59,8 @@ def _load(catalog: Catalog, identifier: tuple[str, ...], asked_for: str) -> Know
         table = catalog.load_table(identifier)
     except (LakeError, NoSuchTableError, OSError, ValueError) as error:
         detail = f"`{name}` of the same catalog cannot be read, and may need its files: {error}"
-        raise CleanupRefusedError(asked_for, detail) from error
+        reason = CleanupReason.OTHER_TABLE_UNREADABLE
+        raise CleanupRefusedError(asked_for, detail, reason=reason, other=name) from error
     return KnownTable(
         name=name,
         metadata=table.metadata,

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from headrace.errors import CleanupRefusedError
+from headrace.errors import CleanupReason, CleanupRefusedError
 from headrace.iceberg import standard_properties as standard
 from headrace.storage.folders import Entry, Facts, Folders, Kind
 
@@ -129,7 +129,8 @@ def list_files(
         if found & _OTHER_FORMATS:
             named = min(found & _OTHER_FORMATS)
             detail = f"`{root}` is a table of another format too (`{named}`), which needs its files"
-            raise CleanupRefusedError(table, detail)
+            reason, path = CleanupReason.OTHER_FORMAT, f"{root}/{named}"
+            raise CleanupRefusedError(table, detail, reason=reason, path=path)
         links: list[str] = []
         roots = [own for own in data | metadata if not _has_parent(own, data | metadata)]
         for own in sorted(roots):
@@ -137,7 +138,8 @@ def list_files(
         for folder in metadata_elsewhere:
             listing.metadata_files += _metadata_files(store.list(folder))
     except OSError as error:
-        raise CleanupRefusedError(table, f"its folder cannot be read: {error}") from error
+        detail, reason = f"its folder cannot be read: {error}", CleanupReason.FOLDER_UNREADABLE
+        raise CleanupRefusedError(table, detail, reason=reason, path=root) from error
     for target in links:
         listing.clear(target)
         for folder in [f for f in listing.folders if is_within(f, target)]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyiceberg.io import FileIO
 
-from headrace.errors import CleanupRefusedError, CorruptFileError
+from headrace.errors import CleanupReason, CleanupRefusedError, CorruptFileError
 from headrace.iceberg.manifest_paths import Listed, files_in, manifests_in
 from headrace.maintenance.cleanup.known_tables import KnownTable
 from headrace.maintenance.cleanup.listing import Listing
@@ -90,7 +90,8 @@ class Walk:
             found = self.mark(file.path, bytes_known=file.bytes)
             if not found and is_current and self.expects_all and self._is_lost(file.path):
                 detail = f"`{manifest.path}` names `{file.path}`, which is not there"
-                raise CleanupRefusedError(self.table, detail)
+                reason = CleanupReason.FILE_LOST
+                raise CleanupRefusedError(self.table, detail, reason=reason, path=file.path)
         self.read.add(manifest.path)
 
     def _is_lost(self, location: str) -> bool:

@@ -7,7 +7,7 @@ from pyiceberg.catalog.noop import NoopCatalog
 from pyiceberg.table import Table
 
 from headrace.config import Settings
-from headrace.errors import InvalidNameError, UnsupportedTableError
+from headrace.errors import InvalidNameError, UnsupportedReason, UnsupportedTableError
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.bins import CompactionPolicy
 from headrace.maintenance.compaction.compact import (
@@ -73,7 +73,8 @@ def compact(
     name = table.name()
     if isinstance(table.catalog, NoopCatalog):
         detail = "it belongs to no catalog, so nothing can be committed to it"
-        raise UnsupportedTableError(".".join(name), detail)
+        reason = UnsupportedReason.NO_CATALOG
+        raise UnsupportedTableError(".".join(name), detail, reason=reason)
     if len(name) != 2:
         raise InvalidNameError(".".join(name), kind="table name (`namespace.name`)")
     settings = settings or Settings.without_lake()

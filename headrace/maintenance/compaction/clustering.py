@@ -13,7 +13,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import PrimitiveType
 
 from headrace.definitions.properties import CLUSTER_BY
-from headrace.errors import UnsupportedTableError
+from headrace.errors import Remedy, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.tables.version import FileEntry
 
@@ -84,8 +84,13 @@ def keys_by_name(columns: Sequence[str], schema: Schema, *, table: str) -> tuple
         field = next((each for each in schema.fields if each.name == name), None)
         if field is None or not isinstance(field.field_type, PrimitiveType):
             what = "it does not have" if field is None else "which has no order"
-            detail = f"it is to be sorted by `{name}`, {what}; pack its files instead of sorting"
-            raise UnsupportedTableError(table, detail)
+            raise UnsupportedTableError(
+                table,
+                f"it is to be sorted by `{name}`, {what}",
+                reason=UnsupportedReason.SORT_COLUMN,
+                column=name,
+                remedy=Remedy(advice="pack its files instead of sorting"),
+            )
         found.append(SortKey(column=name, field_id=field.field_id))
     return tuple(found)
 

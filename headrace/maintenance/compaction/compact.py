@@ -9,7 +9,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
 
-from headrace.errors import CommitConflictError, StorageError
+from headrace.errors import CommitConflictError, ConflictReason, StorageError
 from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.bins import Bin, CompactionPolicy
@@ -281,10 +281,12 @@ def _current_files(
             now = live.get(file.path)
             if now is None:
                 detail = f"a concurrent commit replaced its input file `{file.path}`"
-                raise CommitConflictError(str(table.name), detail, path=file.path)
+                reason = ConflictReason.FILES_REPLACED
+                raise CommitConflictError(str(table.name), detail, reason=reason, path=file.path)
             if unchanged and _deletes(now) != _deletes(file):
                 detail = f"a concurrent commit deleted rows of its input file `{file.path}`"
-                raise CommitConflictError(str(table.name), detail, path=file.path)
+                reason = ConflictReason.ROWS_DELETED
+                raise CommitConflictError(str(table.name), detail, reason=reason, path=file.path)
             files.append(now)
         found.append(replace(each, files=tuple(files)))
     return tuple(found), version

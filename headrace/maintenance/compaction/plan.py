@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pyiceberg.manifest import DataFile, FileFormat
 
 from headrace.config import MIB
-from headrace.errors import UnsupportedTableError
+from headrace.errors import UnsupportedReason, UnsupportedTableError
 from headrace.iceberg.delete_files import is_global
 from headrace.iceberg.partitions import PartitionKey, unpartitioned_ids
 from headrace.identifiers import TableName
@@ -215,9 +215,12 @@ def _refuse_foreign(table: TableName, bins: Iterable[Bin]) -> None:
     for file in (file for each in bins for file in each.files):
         if file.data_file.file_format != FileFormat.PARQUET:
             kind = file.data_file.file_format.name
-            raise UnsupportedTableError(str(table), f"`{file.path}` is a file of format {kind}")
-        if file.data_file.key_metadata is not None:
-            raise UnsupportedTableError(str(table), f"`{file.path}` is encrypted")
-        if not has_folders(file.path):
-            detail = f"`{file.path}` is neither on a local disk nor on S3"
-            raise UnsupportedTableError(str(table), detail)
+            reason, detail = UnsupportedReason.FILE_FORMAT, f"is a file of format {kind}"
+        elif file.data_file.key_metadata is not None:
+            reason, detail = UnsupportedReason.ENCRYPTED_FILE, "is encrypted"
+        elif not has_folders(file.path):
+            reason, detail = UnsupportedReason.OTHER_STORE, "is neither on a local disk nor on S3"
+        else:
+            continue
+        detail = f"`{file.path}` {detail}"
+        raise UnsupportedTableError(str(table), detail, reason=reason, path=file.path)

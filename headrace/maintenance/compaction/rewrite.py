@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFile
 from headrace.dml.live_rows import live_rows
 from headrace.engines.base import Engine, SortBy
 from headrace.engines.open import open_engine
-from headrace.errors import CommitConflictError, CorruptFileError
+from headrace.errors import CommitConflictError, ConflictReason, CorruptFileError
 from headrace.iceberg import schema
 from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.maintenance.compaction.bins import Bin, Strategy
@@ -107,7 +107,8 @@ class Rewriter:
     def _write(self, each: Bin, writer: TableWriter, version: TableVersion) -> None:
         if each.partition is not None and writer.spec_id != each.files[0].spec_id:
             detail = "a concurrent commit changed its partition spec"
-            raise CommitConflictError(str(self._table.name), detail)
+            reason = ConflictReason.COLUMNS_CHANGED
+            raise CommitConflictError(str(self._table.name), detail, reason=reason)
         rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
         if each.strategy is Strategy.SORT:
             by = [self._sort_by(key, writer.schema) for key in self._keys]
@@ -145,7 +146,8 @@ class Rewriter:
         ids = [schema.field_id(field) for field in found]
         if key.field_id not in ids:
             detail = f"a concurrent commit dropped its sort key `{key.column}`"
-            raise CommitConflictError(str(self._table.name), detail)
+            reason = ConflictReason.COLUMNS_CHANGED
+            raise CommitConflictError(str(self._table.name), detail, reason=reason)
         return SortBy(
             column=ids.index(key.field_id),
             descending=key.descending,

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.definitions.sample_set import SampleSet
-from headrace.errors import FeatureSpecError, LakeError, ModelNotLoadedError, NotAFeatureViewError
+from headrace.errors import (
+    FeatureSpecError,
+    FeatureSpecReason,
+    LakeError,
+    ModelNotLoadedError,
+    NotAFeatureViewError,
+)
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.log import ServingLog
 from headrace.serving.server.wire import (
@@ -153,7 +159,8 @@ class Service:
             missing = [number for number, row in enumerate(rows) if name not in row]
             if missing:
                 msg = f"row {missing[0]} does not give `{name}`, a column of the exposure"
-                raise FeatureSpecError(msg)
+                reason = FeatureSpecReason.NOT_GIVEN
+                raise FeatureSpecError(msg, reason=reason, column=name)
             columns[name] = [row[name] for row in rows]
         scores: list[float] = scorer.score(columns).tolist()
         if self.log is not None:
@@ -172,7 +179,7 @@ class Service:
     def _wanted(self, request: VectorsRequest) -> Sequence[Wanted]:
         if (request.sample_set is None) == (request.views is None):
             msg = "name a `sample_set` or `views`, and not both"
-            raise FeatureSpecError(msg)
+            raise FeatureSpecError(msg, reason=FeatureSpecReason.NO_COLUMNS)
         if request.sample_set is None:
             return request.views or ()
         if request.sample_set not in self._sample_sets:

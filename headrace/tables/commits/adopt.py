@@ -10,6 +10,7 @@ from pyiceberg.manifest import DataFile
 
 from headrace.errors import (
     CommitConflictError,
+    ConflictReason,
     CorruptFileError,
     DatabaseUnavailableError,
     FencedError,
@@ -100,7 +101,8 @@ def _refuse_unlike(table: "LakeTable", file: DataFile, found: Facts | None) -> N
         detail = (
             f"its file `{path}` is gone; clean-up removes files that wait too long for a commit"
         )
-        raise CommitConflictError(str(table.name), detail, path=path)
+        reason = ConflictReason.FILE_REMOVED
+        raise CommitConflictError(str(table.name), detail, reason=reason, path=path)
     if found.bytes != file.file_size_in_bytes:
         detail = f"it has {found.bytes} bytes, its entry says {file.file_size_in_bytes}"
         raise CorruptFileError(path, detail)

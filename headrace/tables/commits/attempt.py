@@ -34,6 +34,7 @@ from headrace.errors import (
     CatalogBusyError,
     CommitConflictError,
     CommitOutcomeUnknownError,
+    ConflictReason,
     DatabaseUnavailableError,
     StorageError,
     StorageFullError,
@@ -93,7 +94,8 @@ def commit_change(table: LakeTable, change: Change) -> Commit:
             for attempt in range(1, ATTEMPTS_MAX + 1):
                 if current.metadata.table_uuid != table_uuid:
                     detail = "the table was dropped and created again concurrently"
-                    raise CommitConflictError(str(table.name), detail)
+                    reason = ConflictReason.TABLE_RECREATED
+                    raise CommitConflictError(str(table.name), detail, reason=reason)
                 staged = stage(table, current, change, snapshot_id=snapshot_id)
                 if isinstance(planned, StagedTable):
                     staged = staged.creating(planned)
@@ -151,7 +153,8 @@ def _base_of(table: LakeTable) -> Table | None:
 def _needed(base: Table | None, table: LakeTable) -> Table:
     if base is None:
         detail = "another process created the table concurrently"
-        raise CommitConflictError(str(table.name), detail)
+        reason = ConflictReason.TABLE_CREATED
+        raise CommitConflictError(str(table.name), detail, reason=reason)
     return base
 
 

@@ -5,7 +5,7 @@ from pyiceberg.manifest import DataFile, ManifestContent, ManifestFile
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, ancestors_of
 
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, ConflictReason
 from headrace.iceberg.delete_files import may_concern
 from headrace.iceberg.manifests import live_entries
 from headrace.iceberg.partitions import unpartitioned_ids
@@ -32,7 +32,8 @@ def refuse_conflicts(
     lost = change.removed_paths - {file.file_path for file in removed}
     if lost:
         detail = f"{len(lost)} of its input files were already replaced, first `{min(lost)}`"
-        raise CommitConflictError(table, detail, path=min(lost))
+        reason = ConflictReason.FILES_REPLACED
+        raise CommitConflictError(table, detail, reason=reason, path=min(lost))
     if parent is None or parent.snapshot_id == change.base_snapshot_id:
         return
     since = _base_sequence(change, metadata, parent, table)
@@ -42,7 +43,8 @@ def refuse_conflicts(
     for file in _added_since(manifests, io, since, ManifestContent.DELETES):
         if may_concern(file, removed, unpartitioned=unpartitioned):
             detail = f"`{file.file_path}` deleted rows of its input files concurrently"
-            raise CommitConflictError(table, detail, path=file.file_path)
+            reason = ConflictReason.ROWS_DELETED
+            raise CommitConflictError(table, detail, reason=reason, path=file.file_path)
     if change.may_conflict is None:
         return
     for file in _added_since(manifests, io, since, ManifestContent.DATA):
@@ -50,7 +52,8 @@ def refuse_conflicts(
             detail = (
                 f"`{file.file_path}` was added concurrently with rows that it may have to change"
             )
-            raise CommitConflictError(table, detail, path=file.file_path)
+            reason = ConflictReason.ROWS_ADDED
+            raise CommitConflictError(table, detail, reason=reason, path=file.file_path)
 
 
 def _base_sequence(
@@ -63,12 +66,13 @@ def _base_sequence(
     base = metadata.snapshot_by_id(change.base_snapshot_id)
     if base is None:
         detail = f"snapshot {change.base_snapshot_id}, which it was computed from, has expired"
-        raise CommitConflictError(table, detail)
+        raise CommitConflictError(table, detail, reason=ConflictReason.BASE_EXPIRED)
     if not any(base.snapshot_id == each.snapshot_id for each in ancestors_of(parent, metadata)):
         # rows deleted before the base may be live again, in files older than it
         detail = f"`{change.branch}` was rolled back behind snapshot {base.snapshot_id}"
         detail = f"{detail}, which it was computed from"
-        raise CommitConflictError(table, detail, ref=change.branch)
+        reason = ConflictReason.ROLLED_BACK
+        raise CommitConflictError(table, detail, reason=reason, ref=change.branch)
     return base.sequence_number or 0
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.definitions.stream import renamed_coordinates
-from headrace.errors import ContractError, Remedy
+from headrace.errors import ColumnReason, ContractError, Remedy
 from headrace.iceberg import partitions, schema
 from headrace.tables.evolution.steps import (
     AddColumn,
@@ -73,7 +73,7 @@ def refuse_other_partitions(
     )
     if tuple(terms) != have:
         detail = f"it is partitioned by ({_listed(have)}), the declaration says ({_listed(terms)})"
-        raise ContractError(table, detail)
+        raise ContractError(table, detail, reason=ColumnReason.PARTITIONED_OTHERWISE)
 
 
 def _column(
@@ -84,18 +84,24 @@ def _column(
         if name in former:
             raise _was_altered(table, name, now=former[name])
         if not wanted.nullable:
-            detail = f"new column `{name}` is required, but older rows have no value for it"
-            raise ContractError(table, f"{detail}; declare it optional", column=name)
+            raise ContractError(
+                table,
+                f"new column `{name}` is required, but older rows have no value for it",
+                reason=ColumnReason.NO_VALUE_IN_OLDER_ROWS,
+                column=name,
+                remedy=Remedy(advice="declare it optional"),
+            )
         return (AddColumn(name, type=wanted.type),)
     old = have.field(name)
     if old.nullable and not wanted.nullable:
         detail = f"`{name}` is optional and cannot become required"
-        raise ContractError(table, detail, column=name)
+        reason = ColumnReason.OPTIONAL_TO_REQUIRED
+        raise ContractError(table, detail, reason=reason, column=name)
     steps: tuple[SchemaStep, ...] = ()
     if old.type != wanted.type:
         if not schema.is_wider(old.type, wanted.type):
             detail = f"`{name}` is {old.type} and cannot become {wanted.type}"
-            raise ContractError(table, detail, column=name)
+            raise ContractError(table, detail, reason=ColumnReason.NOT_WIDER, column=name)
         steps = (WidenColumn(name, type=wanted.type),)
     if wanted.nullable and not old.nullable:
         steps = (*steps, MakeOptional(name))
@@ -124,13 +130,13 @@ def former_names(metadata: TableMetadata) -> dict[str, str | None]:
 
 def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
     if now is None:
-        detail = f"column `{name}` was dropped from the table"
+        reason, detail = ColumnReason.WAS_DROPPED, f"column `{name}` was dropped from the table"
         advice = "leave it out of the declaration, or add it again, empty in older rows"
     else:
-        detail = f"column `{name}` was renamed to `{now}`"
+        reason, detail = ColumnReason.WAS_RENAMED, f"column `{name}` was renamed to `{now}`"
         advice = "declare it by that name, or rename it back"
     remedy = Remedy.run_on_catalog("tables", "alter", table, advice=advice)
-    return ContractError(table, detail, column=name, remedy=remedy)
+    return ContractError(table, detail, reason=reason, column=name, remedy=remedy)
 
 
 def _listed(terms: Sequence[partitions.Term]) -> str:

@@ -11,7 +11,7 @@ from pyiceberg.transforms import IdentityTransform, VoidTransform
 from pyiceberg.types import NestedField
 
 from headrace.definitions.properties import STREAM_PROPERTY
-from headrace.errors import AlterRefusedError, ContractError
+from headrace.errors import AlterRefusedError, ColumnReason, ContractError
 from headrace.iceberg import partitions
 from headrace.iceberg.pyiceberg_calls import fields_by_id, mapped_field, parents_by_id
 from headrace.tables.evolution.protected_columns import DROP, RELAX, RENAME, WIDEN, Role, roles_of
@@ -128,11 +128,13 @@ def _spec_of(
     if repeated:
         term = repeated.pop()
         column = partitions.Term.parse(term).column
-        raise AlterRefusedError(table, f"`{term}` occurs twice", column=column)
+        reason = ColumnReason.PARTITION_TERM_TWICE
+        raise AlterRefusedError(table, f"`{term}` occurs twice", reason=reason, column=column)
     try:
         wanted = partitions.spec_of(terms, schema, table=table)
     except ContractError as error:
-        raise AlterRefusedError(table, error.detail, column=error.column) from error
+        reason = ColumnReason(error.reason)
+        raise AlterRefusedError(table, error.detail, reason=reason, column=error.column) from error
     known = {
         (each.source_id, str(each.transform)): each
         for spec in metadata.specs().values()
@@ -172,7 +174,7 @@ def _refuse_roles(
             if verb in role.forbids:
                 name = schema.find_column_name(field_id)
                 detail = f"`{name}` {role.what} and cannot be {verb}"
-                raise AlterRefusedError(table, detail, column=name)
+                raise AlterRefusedError(table, detail, reason=ColumnReason.IN_USE, column=name)
 
 
 def _refuse_unfit_partitions(
@@ -182,12 +184,14 @@ def _refuse_unfit_partitions(
     for each in (f for one in (*metadata.specs().values(), spec) for f in one.fields):
         if each.source_id not in schema.field_ids:
             detail = f"it would be partitioned by `{each.name}`, whose column is dropped"
-            raise AlterRefusedError(table, detail)
+            reason = ColumnReason.PARTITION_COLUMN_DROPPED
+            raise AlterRefusedError(table, detail, reason=reason)
         source = columns.get(each.name)
         is_plain = isinstance(each.transform, IdentityTransform | VoidTransform)
         if source is not None and not (is_plain and source == each.source_id):
             detail = f"`{each.name}` is the name of a partition field, so a column cannot have it"
-            raise AlterRefusedError(table, detail, column=each.name)
+            reason = ColumnReason.PARTITION_FIELD_NAME
+            raise AlterRefusedError(table, detail, reason=reason, column=each.name)
 
 
 def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, table: str) -> None:
@@ -202,7 +206,8 @@ def _refuse_mapped(mapping: NameMapping, schema: Schema, step: SchemaStep, *, ta
     found = mapped_field(mapping, path)
     if found is not None and found.field_id != own:
         detail = f"`{path}` names another, older column in its files without field ids"
-        raise AlterRefusedError(table, detail, column=path)
+        reason = ColumnReason.OLDER_COLUMN_NAME
+        raise AlterRefusedError(table, detail, reason=reason, column=path)
 
 
 def _mapped(mapping: NameMapping, before: Schema, after: Schema) -> NameMapping:

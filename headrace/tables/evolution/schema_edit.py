@@ -19,7 +19,7 @@ from pyiceberg.types import (
     StructType,
 )
 
-from headrace.errors import AlterRefusedError, ContractError
+from headrace.errors import AlterRefusedError, ColumnReason, ContractError, Remedy
 from headrace.iceberg import schema as schemas
 from headrace.iceberg.pyiceberg_calls import id_of_path
 from headrace.identifiers import is_reserved, plain_name
@@ -84,25 +84,30 @@ class _Editor:
         self._check_name(name, is_column=not dot)
         parent = self._find(parent_path) if dot else None
         if parent is not None and not isinstance(parent.field_type, StructType):
-            self._refuse(_no_struct(parent, parent_path, name=name))
+            detail = f"`{parent_path}` is not a struct, so it has no columns"
+            remedy = _below(parent, parent_path, name=name)
+            self._refuse(ColumnReason.NOT_A_STRUCT, detail, remedy=remedy)
         self._refuse_taken(name, _children(self._schema, parent), path=step.path)
         try:
             asked = schemas.to_iceberg(pa.schema([pa.field(name, step.type)]), table=self._table)
         except ContractError as error:
-            self._refuse(f"`{step.path}` cannot be {step.type}: {error.detail}")
+            detail = f"`{step.path}` cannot be {step.type}: {error.detail}"
+            self._refuse(ColumnReason(error.reason), detail)
         new = assign_fresh_schema_ids(asked, lambda: next(self._ids)).fields[0]
         return self._edited(parent, lambda fields: [*fields, new])
 
     def _check_name(self, name: str, *, is_column: bool) -> None:
         plain_name(name, kind="column name")
         if is_column and is_reserved(name):
-            self._refuse(f"`{name}` is reserved by Iceberg for a metadata column")
+            detail = f"`{name}` is reserved by Iceberg for a metadata column"
+            self._refuse(ColumnReason.RESERVED_NAME, detail)
 
     def _drop(self, step: DropColumn) -> Schema:
         at = self._member(step.path, verb="dropped")
         if len(at.siblings) == 1:
             whole = f"struct `{at.path.rpartition('.')[0]}`" if at.parent else "the table"
-            self._refuse(f"`{step.path}` is the last column of {whole}, which cannot be empty")
+            detail = f"`{step.path}` is the last column of {whole}, which cannot be empty"
+            self._refuse(ColumnReason.LAST_COLUMN, detail)
         gone = at.field.field_id
         return self._edited(at.parent, lambda fields: [f for f in fields if f.field_id != gone])
 
@@ -128,8 +133,9 @@ class _Editor:
             if name not in names:
                 listed = ", ".join(f"`{each}`" for each in names) or "none"
                 self._refuse(
+                    ColumnReason.NOT_A_SIBLING,
                     f"`{step.path}` cannot be {step.where} `{step.other}`, which is not another "
-                    f"column of the same struct; those are {listed}"
+                    f"column of the same struct; those are {listed}",
                 )
             position = names.index(name) + (step.where == "after")
         return self._edited(at.parent, lambda _: [*rest[:position], at.field, *rest[position:]])
@@ -139,15 +145,17 @@ class _Editor:
         try:
             asked = schemas.to_iceberg(pa.schema([pa.field("c", step.type)]), table=self._table)
         except ContractError as error:
-            self._refuse(f"`{step.path}` cannot become {step.type}: {error.detail}")
+            detail = f"`{step.path}` cannot become {step.type}: {error.detail}"
+            self._refuse(ColumnReason(error.reason), detail)
         new = asked.fields[0]
         wider = new.field_type
         if wider == found.field_type:
             return self._schema
         if not schemas.is_wider(schemas.arrow_type(found), schemas.arrow_type(new)):
             self._refuse(
+                ColumnReason.NOT_WIDER,
                 f"`{step.path}` is {found.field_type} and cannot become {wider}: older values would "
-                f"be read differently; allowed are {_WIDENINGS}"
+                f"be read differently; allowed are {_WIDENINGS}",
             )
         return self._replaced(_with(found, field_type=wider))
 
@@ -157,7 +165,8 @@ class _Editor:
             return self._schema
         for name in sorted(self._schema.identifier_field_names()):
             if f"{name}.".startswith(f"{step.path}."):
-                self._refuse(f"`{name}` is part of its row identity and cannot be made optional")
+                detail = f"`{name}` is part of its row identity and cannot be made optional"
+                self._refuse(ColumnReason.ROW_IDENTITY, detail)
         return self._replaced(_with(found, required=False))
 
     def _find(self, path: str) -> NestedField:
@@ -168,7 +177,8 @@ class _Editor:
             near = difflib.get_close_matches(path, paths, n=1)
             hint = f"did you mean `{near[0]}`? " if near else ""
             listed = ", ".join(f"`{each}`" for each in sorted(paths)[:_LISTED_MAX])
-            self._refuse(f"it has no column `{path}`; {hint}it has {listed}")
+            detail = f"it has no column `{path}`; {hint}it has {listed}"
+            self._refuse(ColumnReason.UNKNOWN_COLUMN, detail)
         self._refuse_key(path)
         return self._schema.find_field(found)
 
@@ -178,24 +188,31 @@ class _Editor:
         parent_path = path.rpartition(".")[0]
         parent = self._find(parent_path) if parent_path else None
         if parent is not None and not isinstance(parent.field_type, StructType):
-            self._refuse(f"`{path}` is part of the type of `{parent_path}` and cannot be {verb}")
+            detail = f"`{path}` is part of the type of `{parent_path}` and cannot be {verb}"
+            self._refuse(ColumnReason.PART_OF_A_TYPE, detail)
         siblings = _children(self._schema, parent)
         return _At(field=found, path=path, parent=parent, siblings=tuple(siblings))
 
     def _refuse_taken(self, name: str, others: Iterable[NestedField], *, path: str) -> None:
         for other in others:
             if other.name.casefold() == name.casefold():  # engines ignore case
-                self._refuse(f"there is a column `{path}` already, of type {other.field_type}")
+                detail = f"there is a column `{path}` already, of type {other.field_type}"
+                self._refuse(ColumnReason.NAME_TAKEN, detail)
 
     def _refuse_key(self, path: str) -> None:
         while path:
             parent_path, _, name = path.rpartition(".")
             if name == "key" and isinstance(self._schema.find_type(parent_path), MapType):
-                self._refuse(f"`{path}` is the key of a map, and keys cannot change")
+                detail = f"`{path}` is the key of a map, and keys cannot change"
+                self._refuse(ColumnReason.MAP_KEY, detail)
             path = parent_path
 
-    def _refuse(self, detail: str) -> NoReturn:
-        raise AlterRefusedError(self._table, detail, column=self._column)
+    def _refuse(
+        self, reason: ColumnReason, detail: str, *, remedy: Remedy | None = None
+    ) -> NoReturn:
+        raise AlterRefusedError(
+            self._table, detail, reason=reason, column=self._column, remedy=remedy
+        )
 
     def _edited(self, parent: NestedField | None, change: _Edit) -> Schema:
         if parent is None:
@@ -220,13 +237,13 @@ def _children(schema: Schema, parent: NestedField | None) -> tuple[NestedField, 
     return parent.field_type.fields if isinstance(parent.field_type, StructType) else ()
 
 
-def _no_struct(found: NestedField, path: str, *, name: str) -> str:
-    detail = f"`{path}` is not a struct, so it has no columns"
+def _below(found: NestedField, path: str, *, name: str) -> Remedy | None:
+    """Spell a column of the elements of a list or of the values of a map."""
     if isinstance(found.field_type, ListType):
-        return f"{detail}; for those of its elements write `{path}.element.{name}`"
+        return Remedy(advice=f"for those of its elements write `{path}.element.{name}`")
     if isinstance(found.field_type, MapType):
-        return f"{detail}; for those of its values write `{path}.value.{name}`"
-    return detail
+        return Remedy(advice=f"for those of its values write `{path}.value.{name}`")
+    return None
 
 
 def _with(found: NestedField, **changes: object) -> NestedField:

@@ -18,7 +18,7 @@ from pyiceberg.table.update import (
     update_table_metadata,
 )
 
-from headrace.errors import CommitConflictError
+from headrace.errors import CommitConflictError, ConflictReason
 from headrace.iceberg import column_metrics
 from headrace.iceberg.updates import property_updates
 from headrace.tables.evolution.plan import AlterPlan, state_of
@@ -95,7 +95,7 @@ def altered(current: Table, plan: AlterPlan) -> Table:
         return current
     if state_of(current.metadata) != plan.made_from:
         detail = "its columns or partitioning changed since the plan was made"
-        raise CommitConflictError(plan.table, detail)
+        raise CommitConflictError(plan.table, detail, reason=ConflictReason.COLUMNS_CHANGED)
     return Table(
         identifier=current.name(),
         metadata=update_table_metadata(current.metadata, updates_of(plan, current.metadata)),

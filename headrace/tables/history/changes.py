@@ -3,7 +3,7 @@
 import datetime as dt
 from dataclasses import dataclass
 
-from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
+from headrace.errors import SnapshotNotFoundError, UnsupportedReason, UnsupportedTableError
 from headrace.iceberg import partitions
 from headrace.iceberg.partitions import PartitionKey
 from headrace.registry import CommitRecord
@@ -74,7 +74,9 @@ def changes(table: LakeTable, *, since: int | None, until: int | None = None) ->
         keys = frozenset(partitions.key_from_text(text, terms) for text in texts)
     except ValueError as error:
         detail = "its partition spec changed between the two snapshots"
-        raise UnsupportedTableError(str(table.name), detail) from error
+        raise UnsupportedTableError(
+            str(table.name), detail, reason=UnsupportedReason.SPEC_CHANGED
+        ) from error
     return Changes(
         since=since,
         until=last,

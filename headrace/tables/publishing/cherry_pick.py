@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -10,7 +11,12 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation, ancestors_of
 
 from headrace.definitions.properties import PICKED
-from headrace.errors import AlreadyPublishedError, CherryPickRefusedError, SnapshotNotFoundError
+from headrace.errors import (
+    AlreadyPublishedError,
+    CherryPickReason,
+    CherryPickRefusedError,
+    SnapshotNotFoundError,
+)
 from headrace.iceberg import manifests
 from headrace.iceberg.updates import branch_of
 from headrace.registry import CommitRecord
@@ -56,21 +62,31 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
         raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)
     picked = facts_of(table.name, snapshot)
     refusal = refusal_of(picked, properties=metadata.properties)
-    if refusal:
-        raise CherryPickRefusedError(str(table.name), snapshot_id, refusal)
+    if refusal is not None:
+        raise CherryPickRefusedError(
+            str(table.name), snapshot_id, refusal.detail, reason=refusal.reason
+        )
     return cherry_pick_commits(table, [picked], tip_id=snapshot_id, branch=branch)
 
 
-def refusal_of(picked: CommitRecord, *, properties: Mapping[str, str]) -> str:
-    """Return why a commit cannot be cherry-picked; empty if it can."""
+@dataclass(frozen=True)
+class Refusal:
+    """Why a commit cannot be cherry-picked."""
+
+    reason: CherryPickReason
+    detail: str
+
+
+def refusal_of(picked: CommitRecord, *, properties: Mapping[str, str]) -> Refusal | None:
+    """Return why a commit cannot be cherry-picked; None if it can."""
+    commit = f"commit {picked.snapshot_id}"
     if picked.operation != Operation.APPEND.value:
-        kind = picked.operation
-        return f"commit {picked.snapshot_id} is of kind `{kind}`, and only appends can be picked"
+        detail = f"{commit} is of kind `{picked.operation}`, and only appends can be cherry-picked"
+        return Refusal(CherryPickReason.NOT_AN_APPEND, detail)
     if moves_offsets(picked, properties=properties):
-        return (
-            f"commit {picked.snapshot_id} moved source offsets, which are valid on its branch only"
-        )
-    return ""
+        detail = f"{commit} moved source offsets, which are valid on its branch only"
+        return Refusal(CherryPickReason.MOVED_OFFSETS, detail)
+    return None
 
 
 class Holdings:

@@ -12,7 +12,9 @@ from headrace.errors import (
     AlreadyPublishedError,
     AuditFailedError,
     BranchDivergedError,
+    CherryPickReason,
     CommitConflictError,
+    ConflictReason,
     NotAnAncestorError,
     ProtectedRefError,
 )
@@ -23,7 +25,12 @@ from headrace.registry import CommitRecord
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import sources_of
 from headrace.tables.lake import LakeTable
-from headrace.tables.publishing.cherry_pick import Holdings, cherry_pick_commits, refusal_of
+from headrace.tables.publishing.cherry_pick import (
+    Holdings,
+    Refusal,
+    cherry_pick_commits,
+    refusal_of,
+)
 from headrace.tables.refs.refs import fast_forward
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
@@ -97,7 +104,7 @@ class PublishPlan:
     main_id: int
     way: Way
     commits: tuple[CommitRecord, ...]  # newest first
-    refusal: str = ""
+    refusal: Refusal | None = None
     findings: tuple[Finding, ...] = ()
 
     def __bool__(self) -> bool:
@@ -182,8 +189,10 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
     for _ in range(_TRIES_MAX):
         judged = _judge(table, table.iceberg(), plan.branch)
         _refuse_moved(table, plan, judged.head_id)
-        if judged.way is Way.REFUSED:
-            raise BranchDivergedError(str(table.name), plan.branch, judged.refusal)
+        if judged.refusal is not None:
+            raise BranchDivergedError(
+                str(table.name), plan.branch, judged.refusal.detail, reason=judged.refusal.reason
+            )
         if judged.way is Way.NOTHING:
             return _published(judged, snapshot_id=judged.main_id)
         if judged.way is Way.CHERRY_PICK:
@@ -194,7 +203,8 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
             continue  # `main` moved concurrently
         return _published(judged, snapshot_id=plan.head_id)
     detail = f"`main` moved {_TRIES_MAX} times while `{plan.branch}` was being published"
-    raise CommitConflictError(str(table.name), detail, ref=MAIN_BRANCH)
+    reason = ConflictReason.REF_MOVED
+    raise CommitConflictError(str(table.name), detail, reason=reason, ref=MAIN_BRANCH)
 
 
 def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
@@ -205,14 +215,15 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     base_id = history.common(head_id, main_id)
     commits = () if base_id == head_id else history.only_in(head_id, others=[main_id])
     if base_id == main_id and commits:
-        way, refusal = Way.FAST_FORWARD, ""
+        way, refusal = Way.FAST_FORWARD, None
     elif base_id is None:
-        way, refusal = Way.REFUSED, "the start of the branch is no longer known"
+        detail = "the start of the branch is no longer known"
+        way, refusal = Way.REFUSED, Refusal(CherryPickReason.BASE_EXPIRED, detail)
     else:
         held = Holdings(table, metadata, branch=MAIN_BRANCH)
         commits = tuple(c for c in commits if held.of(c).keys() != sources_of(c))
         why = (_refusal_of(c, held, properties=metadata.properties) for c in commits)
-        refusal = next(filter(None, why), "")
+        refusal = next(filter(None, why), None)
         way = Way.NOTHING if not commits else Way.REFUSED if refusal else Way.CHERRY_PICK
     return PublishPlan(
         table=table.name,
@@ -225,10 +236,15 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     )
 
 
-def _refusal_of(commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]) -> str:
+def _refusal_of(
+    commit: CommitRecord, held: Holdings, *, properties: Mapping[str, str]
+) -> Refusal | None:
     there = held.of(commit)
     if there:
-        return f"commit {commit.snapshot_id} added rows of snapshot {min(there)}, which `main` has"
+        detail = (
+            f"commit {commit.snapshot_id} added rows of snapshot {min(there)}, which `main` has"
+        )
+        return Refusal(CherryPickReason.ROWS_ALREADY_THERE, detail)
     return refusal_of(commit, properties=properties)
 
 
@@ -251,7 +267,8 @@ def _pick(table: LakeTable, judged: PublishPlan) -> Published:
 def _refuse_moved(table: LakeTable, plan: PublishPlan, head_id: int) -> None:
     if head_id != plan.head_id:
         detail = f"`{plan.branch}` moved to snapshot {head_id} after it was audited"
-        raise CommitConflictError(str(table.name), detail, ref=plan.branch)
+        reason = ConflictReason.REF_MOVED
+        raise CommitConflictError(str(table.name), detail, reason=reason, ref=plan.branch)
 
 
 def _published(plan: PublishPlan, *, snapshot_id: int) -> Published:

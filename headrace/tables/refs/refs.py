@@ -11,6 +11,7 @@ from pyiceberg.table.update import TableUpdate
 
 from headrace.errors import (
     CommitConflictError,
+    ConflictReason,
     InvalidNameError,
     NotAnAncestorError,
     ProtectedRefError,
@@ -141,7 +142,8 @@ def create_branch(
         metadata = current.metadata
         snapshot_id = resolve(metadata, at, table=table.name)
         if exclusive and name in metadata.refs:
-            raise RefExistsError(str(table.name), f"`{name}` exists already", ref=name)
+            detail, reason = f"`{name}` exists already", ConflictReason.REF_EXISTS
+            raise RefExistsError(str(table.name), detail, reason=reason, ref=name)
         landed[:] = [snapshot_id]
         wanted = make_ref(snapshot_id, SnapshotRefType.BRANCH)
         return _create(table, metadata, name, wanted)
@@ -198,7 +200,8 @@ def drop(table: LakeTable, name: str, *, snapshot_id: int) -> None:
         found = _droppable(table, current.metadata, name).snapshot_id
         if found != snapshot_id:
             detail = f"`{name}` moved to snapshot {found} concurrently"
-            raise CommitConflictError(str(table.name), detail, ref=name)
+            reason = ConflictReason.REF_MOVED
+            raise CommitConflictError(str(table.name), detail, reason=reason, ref=name)
         return (drop_ref(name),)
 
     commit_updates(table, updates_of)
@@ -233,7 +236,8 @@ def fast_forward(
         target = resolve(metadata, to, table=table.name)
         if expected_id is not None and target != expected_id:
             detail = f"`{to}` moved to snapshot {target} concurrently"
-            raise CommitConflictError(str(table.name), detail, ref=to)
+            reason = ConflictReason.REF_MOVED
+            raise CommitConflictError(str(table.name), detail, reason=reason, ref=to)
         history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
         path = history.path(target, back_to=head.snapshot_id)
         if path is None:
@@ -289,12 +293,14 @@ def _create(
     if found is not None:
         if found.snapshot_ref_type != wanted.snapshot_ref_type:
             kind = found.snapshot_ref_type.value
-            raise RefExistsError(str(table.name), f"`{name}` is a {kind} already", ref=name)
+            detail, reason = f"`{name}` is a {kind} already", ConflictReason.REF_OF_OTHER_KIND
+            raise RefExistsError(str(table.name), detail, reason=reason, ref=name)
         if found.snapshot_id == wanted.snapshot_id:
             same_age = found.max_ref_age_ms == wanted.max_ref_age_ms
             return () if same_age else (set_ref(name, wanted),)
         detail = f"`{name}` already points to snapshot {found.snapshot_id}"
-        raise RefExistsError(str(table.name), detail, ref=name)
+        reason = ConflictReason.REF_ELSEWHERE
+        raise RefExistsError(str(table.name), detail, reason=reason, ref=name)
     if metadata.snapshot_by_id(wanted.snapshot_id) is None:
         raise SnapshotNotFoundError(str(table.name), f"snapshot {wanted.snapshot_id}")
     return (set_ref(name, wanted),)

@@ -16,7 +16,12 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import TableUpdate
 
 from headrace.definitions.properties import OFFSETS_PREFIX
-from headrace.errors import CommitConflictError, NotAnAncestorError, SourceLedgerError
+from headrace.errors import (
+    CommitConflictError,
+    ConflictReason,
+    NotAnAncestorError,
+    SourceLedgerError,
+)
 from headrace.iceberg.updates import branch_of, moved_ref, property_updates, resolve
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
@@ -110,7 +115,8 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
             return ()
         if head.snapshot_id != plan.from_id:
             detail = f"`main` moved to snapshot {head.snapshot_id} after the rollback was planned"
-            raise CommitConflictError(str(table.name), detail, ref=MAIN_BRANCH)
+            reason = ConflictReason.REF_MOVED
+            raise CommitConflictError(str(table.name), detail, reason=reason, ref=MAIN_BRANCH)
         to_id = resolve(metadata, plan.to_id, table=table.name)
         lost = _path(table, metadata, head.snapshot_id, to_id)
         found[:] = [lost]

@@ -13,6 +13,7 @@ from pyiceberg.table.update import SetLocationUpdate
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
+    CleanupReason,
     CleanupRefusedError,
     CleanupTooYoungError,
     CorruptFileError,
@@ -38,6 +39,7 @@ from tests.maintenance.cleanup.cleaning import (
 )
 from tests.maintenance.cleanup.needed import files_below, folder_of, needed_by
 from tests.maintenance.processes import KILLED, run_writer, start_writer
+from tests.raising import refused
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
 
 
@@ -226,7 +228,7 @@ def test_a_table_that_was_created_again_since_the_plan_is_not_touched(lake: Lake
     lake.catalog.drop_table("raw.events")
     table = events_table(lake)
     before = files_below(folder_of(table))
-    with pytest.raises(CleanupRefusedError, match="created again"):
+    with refused(CleanupRefusedError, reason=CleanupReason.TABLE_RECREATED):
         apply_cleanup(table, plan, now=later())
     assert files_below(folder_of(table)) == before
 
@@ -358,7 +360,7 @@ def test_a_path_that_leads_nowhere_stops_the_clean_up(lake: Lake) -> None:
     add(table, [1])
     (file,) = table.head().files()
     Path(file.path).rename(f"{file.path}.parquet")  # as if the manifest had a flipped bit
-    with pytest.raises(CleanupRefusedError, match="which is not there"):
+    with refused(CleanupRefusedError, reason=CleanupReason.FILE_LOST, path=f"file://{file.path}"):
         plan_cleanup(table, now=later())
 
 

@@ -30,11 +30,13 @@ from headrace.config import Settings
 from headrace.errors import (
     InvalidNameError,
     UnfitFileError,
+    UnsupportedReason,
     UnsupportedTableError,
 )
 from headrace.maintenance.compaction.bins import CompactionPolicy
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
+from tests.raising import refused
 from tests.tables.catalogs.test_foreign import sql_catalog
 
 pytestmark = pytest.mark.slow
@@ -220,14 +222,19 @@ def test_files_that_nobody_can_tell_the_columns_of_are_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("place", "kind", "said"),
+    ("place", "kind", "reason"),
     [
-        ("here", FileFormat.ORC, "format ORC"),
-        ("s3://bucket", FileFormat.PARQUET, "not on a local disk"),
+        ("here", FileFormat.ORC, UnsupportedReason.FILE_FORMAT),
+        ("s3://bucket", FileFormat.PARQUET, UnsupportedReason.OTHER_STORE),
     ],
 )
 def test_files_that_cannot_be_rewritten_here_are_refused_before_anything_is_changed(
-    catalog: Catalog, settings: Settings, tmp_path: Path, place: str, kind: FileFormat, said: str
+    catalog: Catalog,
+    settings: Settings,
+    tmp_path: Path,
+    place: str,
+    kind: FileFormat,
+    reason: UnsupportedReason,
 ) -> None:
     table = partitioned(catalog)
     table.append(rows([1]))
@@ -243,7 +250,7 @@ def test_files_that_cannot_be_rewritten_here_are_refused_before_anything_is_chan
     foreign.spec_id = 0
     with Lake.of(catalog, settings=settings) as lake:
         operations.append(lake.table("mydb.events"), [foreign], provenance=Provenance())
-    with pytest.raises(UnsupportedTableError, match=said):
+    with refused(UnsupportedTableError, reason=reason, path=foreign.file_path):
         hr.compact(catalog.load_table("mydb.events"))
 
 
@@ -252,10 +259,10 @@ def test_tables_that_are_none_of_a_catalog_or_of_another_version_are_refused(
 ) -> None:
     table = partitioned(catalog)
     table.append(rows([1]))
-    with pytest.raises(UnsupportedTableError, match="no catalog"):
+    with refused(UnsupportedTableError, reason=UnsupportedReason.NO_CATALOG):
         hr.compact(StaticTable.from_metadata(table.metadata_location))
     old = catalog.create_table("mydb.old", SCHEMA, properties={"format-version": "1"})
-    with pytest.raises(UnsupportedTableError, match="format version 1"):
+    with refused(UnsupportedTableError, reason=UnsupportedReason.FORMAT_VERSION):
         hr.compact(old)
     catalog.create_namespace("My Db")
     odd = catalog.create_table(("My Db", "events"), SCHEMA)

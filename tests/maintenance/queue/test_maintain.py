@@ -10,7 +10,7 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
-from headrace.errors import CommitConflictError, LakeError
+from headrace.errors import CommitConflictError, ConflictReason, LakeError
 from headrace.identifiers import TableName
 from headrace.maintenance.health.health import health
 from headrace.maintenance.health.state import table_state
@@ -180,7 +180,9 @@ def test_an_action_that_loses_a_race_is_no_failure(
     action = planned(lake, Kind.MAJOR)
 
     def loses(*_: object, **__: object) -> None:
-        raise CommitConflictError("raw.events", "another commit was first")
+        raise CommitConflictError(
+            "raw.events", "another commit was first", reason=ConflictReason.REF_MOVED
+        )
 
     # the moment between plan and swap is too short to hit: the commit itself is made to lose
     monkeypatch.setattr("headrace.maintenance.queue.perform.apply_compaction", loses)
@@ -316,7 +318,8 @@ def test_following_goes_on_until_it_is_asked_to_stop() -> None:
 def test_following_survives_what_passes_and_ends_with_what_does_not() -> None:
     stop, passed = threading.Event(), []
     fatal = LakeError("for good")
-    errors: list[LakeError] = [CommitConflictError("t", "first"), fatal]
+    conflict = CommitConflictError("t", "first", reason=ConflictReason.REF_MOVED)
+    errors: list[LakeError] = [conflict, fatal]
 
     def fails() -> None:
         raise errors.pop(0)

@@ -12,10 +12,7 @@ from typing_extensions import override
 
 from headrace.api import Lake
 from headrace.config import Settings
-from headrace.errors import (
-    CommitConflictError,
-    DatabaseUnavailableError,
-)
+from headrace.errors import CommitConflictError, ConflictReason, DatabaseUnavailableError
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.tables import alter
 from headrace.tables.alter import (
@@ -28,6 +25,7 @@ from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
+from tests.raising import refused
 from tests.tables.factories import EVENTS, add, events_table, ids_of
 from tests.tables.visits import EVENT_ROWS, NOON, rows_of
 
@@ -94,7 +92,7 @@ def test_what_another_program_changed_meanwhile_is_kept(
             update.delete_column("theirs")
 
     overtaken.first = drop_theirs
-    with pytest.raises(CommitConflictError, match="changed since the plan was made"):
+    with refused(CommitConflictError, reason=ConflictReason.COLUMNS_CHANGED):
         alter.apply_alter(table, planned)
     assert table.head().schema.names[-1] == "ours"
 
