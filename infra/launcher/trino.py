@@ -72,9 +72,6 @@ class Trino:
     def launch(self, cluster: Cluster) -> Launch:
         """Start the node; ports, addresses and passwords come from its environment."""
         folder = cluster.of(self.name)
-        database = postgres.url(cluster, role=_OPERATOR)
-        reader = postgres.url(cluster, role=_READER)
-        key, read_key = (s3.key(cluster, role=role) for role in (_OPERATOR, _READER))
         return Launch(
             command=[
                 str(_home() / "bin" / "launcher"),
@@ -84,27 +81,7 @@ class Trino:
                 "-Dnode.id=headrace-1",
             ],
             folder=folder,
-            environment={
-                "JAVA_HOME": str(_java_home()),
-                "TRINO_PORT": str(cluster.port(self.name)),
-                "TRINO_INTERNAL_PORT": str(cluster.port(_INTERNAL)),
-                "TRINO_ADDRESS": "127.0.0.1",
-                "TRINO_BIND_ADDRESS": "127.0.0.1",
-                "TRINO_ETC": str(folder / "etc"),
-                "TRINO_SECRETS": str(folder / "secrets"),
-                "TRINO_SHARED_SECRET": cluster.secret("trino-shared"),
-                "TRINO_QUERY_MEMORY": _QUERY_MEMORY,
-                "POSTGRES_ADDRESS": f"{database.host}:{database.port}",
-                "POSTGRES_USER": database.username or "",
-                "POSTGRES_PASSWORD": database.password or "",
-                "POSTGRES_READ_USER": reader.username or "",
-                "POSTGRES_READ_PASSWORD": reader.password or "",
-                "S3_ENDPOINT": s3.endpoint(cluster),
-                "S3_ACCESS_KEY": key.access,
-                "S3_SECRET_KEY": key.secret,
-                "S3_READ_ACCESS_KEY": read_key.access,
-                "S3_READ_SECRET_KEY": read_key.secret,
-            },
+            environment={"JAVA_HOME": str(_java_home()), **environment(cluster)},
         )
 
     def probe(self, cluster: Cluster) -> None:
@@ -153,6 +130,34 @@ def connect(
         catalog=catalog,
         timezone="UTC",
     )
+
+
+def environment(cluster: Cluster) -> dict[str, str]:
+    """Return what the files of `infra/trino` take from the environment: docker-compose.yml has the same."""
+    folder = cluster.of("trino")
+    database = postgres.url(cluster, role=_OPERATOR)
+    reader = postgres.url(cluster, role=_READER)
+    key, read_key = (s3.key(cluster, role=role) for role in (_OPERATOR, _READER))
+    return {
+        "TRINO_PORT": str(cluster.port("trino")),
+        "TRINO_INTERNAL_PORT": str(cluster.port(_INTERNAL)),
+        "TRINO_ADDRESS": "127.0.0.1",
+        "TRINO_BIND_ADDRESS": "127.0.0.1",
+        "TRINO_ETC": str(folder / "etc"),
+        "TRINO_SECRETS": str(folder / "secrets"),
+        "TRINO_SHARED_SECRET": cluster.secret("trino-shared"),
+        "TRINO_QUERY_MEMORY": _QUERY_MEMORY,
+        "POSTGRES_ADDRESS": f"{database.host}:{database.port}",
+        "POSTGRES_USER": database.username or "",
+        "POSTGRES_PASSWORD": database.password or "",
+        "POSTGRES_READ_USER": reader.username or "",
+        "POSTGRES_READ_PASSWORD": reader.password or "",
+        "S3_ENDPOINT": s3.endpoint(cluster),
+        "S3_ACCESS_KEY": key.access,
+        "S3_SECRET_KEY": key.secret,
+        "S3_READ_ACCESS_KEY": read_key.access,
+        "S3_READ_SECRET_KEY": read_key.secret,
+    }
 
 
 def login(cluster: Cluster, *, role: str) -> tuple[str, str]:
