@@ -96,6 +96,7 @@ from headrace.errors.storage import (
     DatabaseDamagedError,
     DatabaseFullError,
     DatabaseUnavailableError,
+    PooledSessionsError,
     StorageError,
     StorageFullError,
     StoreUnavailableError,
@@ -122,6 +123,7 @@ from headrace.errors.tables import (
     TimeGapError,
     TrashNotFoundError,
     UnsupportedTableError,
+    WriteLapsedError,
 )
 from headrace.errors.topics import (
     KafkaMissingError,
@@ -225,6 +227,7 @@ __all__ = [
     "OnlineStoreFullError",
     "OverloadedError",
     "PartitionStalledError",
+    "PooledSessionsError",
     "ProtectedRefError",
     "PublicationOvertakenError",
     "PublishReason",
@@ -271,6 +274,7 @@ __all__ = [
     "UnsupportedReason",
     "UnsupportedTableError",
     "VersionExistsError",
+    "WriteLapsedError",
     "advised",
     "code_of",
     "disk_of",

@@ -79,6 +79,7 @@ class ConflictReason(Reason):
 
     FILES_REPLACED = auto()
     FILE_REMOVED = auto()
+    WRITE_LAPSED = auto()
     ROWS_DELETED = auto()
     ROWS_ADDED = auto()
     BASE_EXPIRED = auto()

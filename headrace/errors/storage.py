@@ -41,6 +41,22 @@ class DatabaseDamagedError(DatabaseUnavailableError):
         )
 
 
+class PooledSessionsError(LakeError):
+    """The catalog is reached through a pooler that gives the statements of one session to several."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(
+            f"`{address}` is a pooler that shares sessions between its clients: a lock that one takes "
+            "would stay with another",
+            state="nothing was locked or changed",
+            remedy=Remedy(
+                advice="name the server's own port in `catalog_uri`, or let the pooler keep one session "
+                "for each client (`pool_mode = session` of PgBouncer)"
+            ),
+        )
+
+
 class StorageError(LakeError):
     """A file of a table cannot be written: the disk is full or refuses."""
 

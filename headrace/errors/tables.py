@@ -84,6 +84,19 @@ class CommitConflictError(LakeError):
         )
 
 
+class WriteLapsedError(CommitConflictError):
+    """The writer of a file was silent for so long that clean-up may have taken it for dead."""
+
+    def __init__(self, table: str, write_id: str) -> None:
+        self.write_id = write_id
+        super().__init__(
+            table,
+            f"the lease of its write `{write_id}` lapsed before the commit, as of a host that was "
+            "suspended or cut off: clean-up may take its files",
+            reason=ConflictReason.WRITE_LAPSED,
+        )
+
+
 class FencedError(LakeError):
     """Another writer of the same stream has committed further than this one believes."""
 

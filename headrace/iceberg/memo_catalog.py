@@ -37,13 +37,12 @@ from pyiceberg.table.update import (
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from typing_extensions import override
 
-from headrace import clock
 from headrace.errors import StorageError
 from headrace.iceberg import remedy
 from headrace.iceberg.catalog_database import creating, open_database
 from headrace.iceberg.retention import pinned_from
 from headrace.iceberg.standard_properties import metadata_folder
-from headrace.registry import name_errors, prepare_sqlite
+from headrace.registry import ServerClock, name_errors, prepare_sqlite
 from headrace.storage.checksums import NamedOutput, checking
 from headrace.storage.failures import unreadable
 from headrace.storage.locations import remove, sync_file
@@ -76,12 +75,13 @@ class MemoCatalog(SqlCatalog):
         try:
             if properties["uri"].startswith("postgresql"):
                 self._open_on_server(name, properties)
-                return
-            super().__init__(name, **properties)
+            else:
+                super().__init__(name, **properties)
+                name_errors(self.engine, CATALOG)
         except BaseException:
             self.close()  # it connects first, and its pool keeps the connection open
             raise
-        name_errors(self.engine, CATALOG)
+        self.clock = ServerClock(self.engine)
         if self.engine.dialect.name == "sqlite":
             sqlalchemy.event.listen(self.engine, "connect", prepare_sqlite)
             self.engine.dispose()  # connections made so far were not prepared
@@ -200,12 +200,21 @@ class MemoCatalog(SqlCatalog):
         requirements: tuple[TableRequirement, ...],
         updates: tuple[TableUpdate, ...],
     ) -> StagedTable:
+        now_ms = self.clock.now_ms()
         if current_table is None:
-            return super()._update_and_stage_table(None, table_identifier, requirements, updates)
-        _refuse_races(current_table.metadata, updates)
+            staged = super()._update_and_stage_table(None, table_identifier, requirements, updates)
+            metadata = _not_ahead(staged.metadata, of_ms=now_ms)
+            return StagedTable(
+                identifier=table_identifier,
+                metadata=metadata,
+                metadata_location=staged.metadata_location,
+                io=staged.io,
+                catalog=self,
+            )
+        _refuse_races(current_table.metadata, updates, now_ms=now_ms)
         for requirement in requirements:
             requirement.validate(current_table.metadata)
-        metadata = _updated(current_table, updates)
+        metadata = _updated(current_table, updates, now_ms=now_ms)
         location = self.next_location(metadata, after=current_table.metadata_location)
         return StagedTable(
             identifier=table_identifier,
@@ -259,7 +268,7 @@ def read_metadata(location: str, io: FileIO) -> TableMetadata:
         raise unreadable(location, error) from error
 
 
-def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
+def _updated(table: Table, updates: tuple[TableUpdate, ...], *, now_ms: int) -> TableMetadata:
     """Apply updates as PyIceberg's `update_table_metadata` does, without its final deep copy.
 
     Metadata objects are frozen and every update makes new lists and dicts, so sharing the rest is
@@ -274,14 +283,30 @@ def _updated(table: Table, updates: tuple[TableUpdate, ...]) -> TableMetadata:
             metadata, table.metadata_location, base.last_updated_ms
         )
         if base.last_updated_ms == metadata.last_updated_ms:
-            now_ms = max(clock.now_ms(), base.last_updated_ms)
             metadata = metadata.model_copy(update={"last_updated_ms": now_ms})
+        metadata = _not_ahead(metadata, of_ms=max(now_ms, base.last_updated_ms))
     metadata.spec().check_compatible(metadata.schema())
     metadata.sort_order().check_compatible(metadata.schema())
     return metadata
 
 
-def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> None:
+def _not_ahead(metadata: TableMetadata, *, of_ms: int) -> TableMetadata:
+    """Take back what PyIceberg stamps with this host's clock, where that is ahead of the catalog's.
+
+    Engines refuse changes of a table whose last one is a minute ahead of them, and `max` keeps it.
+    """
+    if metadata.last_updated_ms <= of_ms:
+        return metadata
+    log = [
+        entry.model_copy(update={"timestamp_ms": min(entry.timestamp_ms, of_ms)})
+        for entry in metadata.snapshot_log
+    ]
+    return metadata.model_copy(update={"last_updated_ms": of_ms, "snapshot_log": log})
+
+
+def _refuse_races(
+    metadata: TableMetadata, updates: tuple[TableUpdate, ...], *, now_ms: int
+) -> None:
     """Refuse updates that PyIceberg would apply though they are outdated; they are staged again.
 
     PyIceberg expires snapshots that just got a tag or lease, and fails with a `ValueError` if a
@@ -291,7 +316,7 @@ def _refuse_races(metadata: TableMetadata, updates: tuple[TableUpdate, ...]) -> 
     alive = {s.snapshot_id: s.sequence_number or 0 for s in metadata.snapshots}
     dropped = {u.ref_name for u in updates if isinstance(u, RemoveSnapshotRefUpdate)}
     named = {r.snapshot_id: name for name, r in metadata.refs.items() if name not in dropped}
-    pinned = pinned_from(metadata, clock.now_ms())
+    pinned = pinned_from(metadata, now_ms)
     for update in updates:
         if isinstance(update, AddSnapshotUpdate):
             _refuse_stale(metadata, update.snapshot)

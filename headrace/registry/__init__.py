@@ -5,14 +5,16 @@ which only its metadata says.
 """
 
 from headrace.registry.databases import (
+    address_of,
     error_of,
     in_memory,
     make_schema,
     name_errors,
     open_postgres,
+    open_sessions,
     prepare_sqlite,
 )
-from headrace.registry.migrations import address_of, is_registry
+from headrace.registry.migrations import is_registry
 from headrace.registry.records import (
     Build,
     CommitRecord,
@@ -23,6 +25,7 @@ from headrace.registry.records import (
     WriteRecord,
 )
 from headrace.registry.registry import Registry
+from headrace.registry.server_clock import ServerClock
 from headrace.registry.source_ledger import SealedSource
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Measure",
     "Registry",
     "SealedSource",
+    "ServerClock",
     "WriteRecord",
     "address_of",
     "error_of",
@@ -42,5 +46,6 @@ __all__ = [
     "make_schema",
     "name_errors",
     "open_postgres",
+    "open_sessions",
     "prepare_sqlite",
 ]

@@ -35,6 +35,7 @@ _NOT_WRITTEN = frozenset(
 _ROOM_BYTES = 1024 * 1024  # what a transaction needs at most, by far
 _POSTGRES_FULL = "53100"
 _POSTGRES_IDLE = "25P03"  # the server ended a transaction that had been idle
+_DRIVER = "postgresql+psycopg2"  # an address without one means it too
 _KEPT_CONNECTIONS, _CONNECTIONS_MAX = 5, 20  # of one process to one database
 _KEEPALIVE_S = 10
 
@@ -102,23 +103,15 @@ def open_engine(uri: str, *, wait_s: float, durable: bool = True) -> sa.Engine:
 
 
 def open_postgres(uri: str, *, database: str, wait_s: float, durable: bool = True) -> sa.Engine:
-    """Open a database on a PostgreSQL server; `database` is its name in errors.
+    """Open a database on a PostgreSQL server; `database`, catalog or registry, is its name in errors.
 
     Transactions read what is committed, whatever the server or the role has as its default: above
     that a commit fails with an error that says nothing of who won. A connection that the server has
     closed is noticed before it is used, and one that it never answers after `wait_s`.
     """
-    wait_ms = math.ceil(wait_s * 1000)
-    arguments: dict[str, Any] = {
-        "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and at least two, says libpq
-        "keepalives_idle": _KEEPALIVE_S,
-        "keepalives_interval": _KEEPALIVE_S,
-        "keepalives_count": 3,
-        "tcp_user_timeout": wait_ms,
-    }
     engine = sa.create_engine(
-        sa.make_url(uri),
-        connect_args=arguments,
+        sa.make_url(uri).set(drivername=_DRIVER),
+        connect_args=_connect_arguments(wait_s),
         isolation_level="READ COMMITTED",
         poolclass=_POOLS[database],
         pool_size=_KEPT_CONNECTIONS,
@@ -130,6 +123,30 @@ def open_postgres(uri: str, *, database: str, wait_s: float, durable: bool = Tru
     sqlalchemy.event.listen(engine, "connect", prepare)
     name_errors(engine, database)
     return engine
+
+
+def open_sessions(engine: sa.Engine, *, wait_s: float) -> sa.Engine:
+    """Open the database of an engine once more, for locks that a session holds.
+
+    As many connections as threads need, each closed after its use but a few.
+    """
+    return sa.create_engine(
+        engine.url,
+        connect_args=_connect_arguments(wait_s),
+        isolation_level="AUTOCOMMIT",
+        max_overflow=-1,
+        pool_pre_ping=True,
+    )
+
+
+def _connect_arguments(wait_s: float) -> dict[str, Any]:
+    return {
+        "connect_timeout": max(2, math.ceil(wait_s)),  # whole seconds, and at least two, says libpq
+        "keepalives_idle": _KEEPALIVE_S,
+        "keepalives_interval": _KEEPALIVE_S,
+        "keepalives_count": 3,
+        "tcp_user_timeout": math.ceil(wait_s * 1000),
+    }
 
 
 class _CatalogPool(sa.QueuePool):
@@ -161,6 +178,14 @@ def make_schema(engine: sa.Engine) -> None:
             name = path.partition(",")[0].strip().strip('"')
             quoted = connection.dialect.identifier_preparer.quote(name)
             connection.exec_driver_sql(f"create schema if not exists {quoted}")
+
+
+def address_of(uri: str) -> str:
+    """Write a database's address without its password, which may stand in the query too."""
+    url = sa.make_url(uri)
+    secret = [key for key in url.query if "password" in key.lower()]
+    hidden = url.update_query_dict(dict.fromkeys(secret, "***"))
+    return hidden.render_as_string(hide_password=True)
 
 
 def in_memory() -> str:

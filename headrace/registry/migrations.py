@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from headrace import clock
 from headrace.errors import NotARegistryError, RegistryNewerError
-from headrace.registry.databases import make_schema, open_engine
+from headrace.registry.databases import address_of, make_schema, open_engine
 
 _LOCK = 0x68656164_72616365  # of PostgreSQL's advisory locks; "headrace"
 _LOOK_S = 30.0
@@ -195,6 +195,15 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        version=4,
+        statements=(
+            # with a default: processes of the version before go on to announce writes, without
+            # renewing them; these count from their start
+            "alter table writes add column renewed_at_ms bigint not null default 0",
+            "update writes set renewed_at_ms = started_at_ms",
+        ),
+    ),
 )
 NEWEST = MIGRATIONS[-1].version
 
@@ -246,14 +255,6 @@ def is_registry(uri: str) -> bool:
             return version_of(connection) > 0
     finally:
         engine.dispose()
-
-
-def address_of(uri: str) -> str:
-    """Write a database's address without its password, which may stand in the query too."""
-    url = sa.make_url(uri)
-    secret = [key for key in url.query if "password" in key.lower()]
-    hidden = url.update_query_dict(dict.fromkeys(secret, "***"))
-    return hidden.render_as_string(hide_password=True)
 
 
 def version_of(connection: sa.Connection) -> int:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from headrace.errors import RegistryInUseError
-from headrace.registry.migrations import address_of
+from headrace.registry.databases import address_of
 from headrace.registry.registry import Registry
 from headrace.registry.schema import OWNER
 from headrace.registry.upsert import insert_missing

@@ -88,7 +88,10 @@ class DatasetRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteRecord:
-    """One writer whose files no commit names yet; host, boot, pid and start identify its process."""
+    """One writer whose files no commit names yet; host, boot, pid and start identify its process.
+
+    Its times are those of the registry's clock, which records them.
+    """
 
     write_id: str
     table: str
@@ -97,4 +100,5 @@ class WriteRecord:
     boot_id: str
     pid: int
     process_start_ticks: int
-    started_at_ms: int
+    started_at_ms: int = 0
+    renewed_at_ms: int = 0

@@ -6,9 +6,11 @@ from headrace.registry.builds import Builds
 from headrace.registry.commits import Commits
 from headrace.registry.databases import open_engine
 from headrace.registry.datasets import DatasetVersions
+from headrace.registry.heartbeat import Heartbeat
 from headrace.registry.leases import Leases
 from headrace.registry.measures import Measures
 from headrace.registry.migrations import migrate
+from headrace.registry.server_clock import ServerClock
 from headrace.registry.source_ledger import SourceLedger
 from headrace.registry.writes import Writes
 
@@ -32,11 +34,15 @@ class Registry(Commits, Builds, Measures, DatasetVersions, Leases, Writes):
 
     engine: sa.Engine
     passing: sa.Engine
+    clock: ServerClock
+    heartbeat: Heartbeat
 
     def __init__(self, uri: str, *, wait_s: float = 30) -> None:
         self.engine = open_engine(uri, wait_s=wait_s)
         # for rows that mean nothing after a power cut; waiting for the disk is most of their cost
         self.passing = open_engine(uri, wait_s=wait_s, durable=False)
+        self.clock = ServerClock(self.passing)
+        self.heartbeat = Heartbeat(self.renew_writes)
         try:
             migrate(self.engine)
         except BaseException:
@@ -45,6 +51,7 @@ class Registry(Commits, Builds, Measures, DatasetVersions, Leases, Writes):
         self.sources = SourceLedger(self.engine)
 
     def close(self) -> None:
-        """Release the connections."""
+        """Release the connections, and let the leases of writes lapse."""
+        self.heartbeat.stop()
         self.engine.dispose()
         self.passing.dispose()

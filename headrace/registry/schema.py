@@ -100,6 +100,7 @@ WRITES = sa.Table(
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("process_start_ticks", sa.BigInteger, nullable=False),
     sa.Column("started_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("renewed_at_ms", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # groups of sources that a stream has taken; a table owns the line of seals that starts at its newest

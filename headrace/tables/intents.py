@@ -16,13 +16,14 @@ from pathlib import Path
 
 from pyiceberg.manifest import DataFile
 
-from headrace import clock
 from headrace.errors import DatabaseUnavailableError
 from headrace.registry import Registry, WriteRecord
+from headrace.registry.writes import LAPSE_S
 
 _NAME = re.compile(r"(?:[01]+-)?([0-9a-f]{32})-\d{5,}\.parquet")  # a hash may stand before it
 _START_TICKS = 22 - 3  # in /proc/<pid>/stat, whose third field, the state, is the first we look at
 _HIDDEN = 0  # of a process that runs and may not be looked at
+_GRACE_S = 60.0  # a renewal that the reader does not see yet may have been made in time
 _GONE = frozenset("ZXx")  # a zombie has ended and only waits for its parent to notice
 
 
@@ -54,7 +55,6 @@ def begin(registry: Registry, *, table: str, location: str) -> str:
         boot_id=boot_id,
         pid=pid,
         process_start_ticks=start_ticks,
-        started_at_ms=clock.now_ms(),
     )
     with contextlib.suppress(DatabaseUnavailableError):
         registry.begin_write(record)
@@ -84,11 +84,35 @@ def write_id_of(file_name: str) -> str | None:
     return match.group(1) if match else None
 
 
-def unfinished(registry: Registry, *, now_ms: int, age_s_max: float) -> Intents:
+def lapsed(registry: Registry, files: Iterable[DataFile]) -> str | None:
+    """Return a writer of these files whose lease lapsed before its commit; None if there is none.
+
+    Clean-up on another host may have taken it for dead. What the registry never knew of, as it did
+    not answer at the time, has no lease. Those that are held are renewed.
+
+    A registry in a file serves one host, where a writer that runs is seen to run: nothing lapses.
+
+    Raises:
+        DatabaseUnavailableError: If the registry does not answer.
+
+    """
+    if registry.engine.dialect.name != "postgresql":
+        return None
+    names = (file.file_path.rpartition("/")[2] for file in files)
+    wanted = {found for name in names if (found := write_id_of(name))}
+    missing = wanted - registry.renew_writes(wanted)
+    if not missing:
+        return None
+    recorded = {record.write_id for record in registry.writes()}
+    over = {each for each in missing if each in recorded or registry.heartbeat.keeps(each)}
+    return min(over, default=None)
+
+
+def unfinished(registry: Registry) -> Intents:
     """Tell the unfinished writes of running processes from those of ended ones.
 
-    A process of this host and boot is looked up. Others cannot be: they count as running until they
-    are older than `age_s_max`, the longest a job may take.
+    A process of this host and boot is looked up. Others cannot be: they count as running as long as
+    they renew their leases, by the clock of the registry.
 
     Raises:
         DatabaseUnavailableError: If the registry cannot be read.
@@ -96,10 +120,11 @@ def unfinished(registry: Registry, *, now_ms: int, age_s_max: float) -> Intents:
     """
     live: set[str] = set()
     dead: set[str] = set()
+    over_ms = registry.clock.asked_ms() - int((LAPSE_S + _GRACE_S) * 1000)
     for record in registry.writes():
         running = _is_running(record)
         if running is None:
-            running = now_ms - record.started_at_ms <= age_s_max * 1000
+            running = max(record.started_at_ms, record.renewed_at_ms) > over_ms
         (live if running else dead).add(record.write_id)
     return Intents(live=frozenset(live), dead=frozenset(dead))
 

@@ -21,6 +21,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 
+from headrace import clock
 from headrace.config import Settings
 from headrace.errors import (
     CorruptFileError,
@@ -37,7 +38,7 @@ from headrace.iceberg.memo_catalog import CATALOG
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import STAGING_NAMESPACE, TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
-from headrace.tables.catalogs.open import locks_of, open_databases, refuse_absent
+from headrace.tables.catalogs.open import clock_of, locks_of, open_databases, refuse_absent
 from headrace.tables.locks import Locks
 from headrace.tables.version import TableVersion
 
@@ -63,6 +64,7 @@ class OpenLake:
     ) -> None:
         self.settings, self.catalog, self.registry = settings, catalog, registry
         self.locks: Locks = locks_of(catalog, settings)
+        self._clock = clock_of(catalog)
         self.foreign = foreign
         self._undo: Callable[[], None] = lambda: None
 
@@ -130,6 +132,21 @@ class OpenLake:
         if isinstance(engine, sa.Engine):  # lost answers are resolved by what they are called
             lake._undo = name_errors(engine, CATALOG)
         return lake
+
+    def now_ms(self) -> int:
+        """Return the time, in milliseconds since the epoch, that hosts of this lake agree on.
+
+        It is that of the catalog's database server, if there is one, else that of this host.
+
+        Raises:
+            DatabaseUnavailableError: If the server has never answered.
+
+        """
+        return clock.now_ms() if self._clock is None else self._clock.now_ms()
+
+    def now(self) -> dt.datetime:
+        """Return the time of `now_ms` in UTC; raises as it does."""
+        return clock.EPOCH + dt.timedelta(milliseconds=self.now_ms())
 
     @property
     def default_retention(self) -> Retention:

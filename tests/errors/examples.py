@@ -37,6 +37,8 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         reason=errors.ConflictReason.FILES_REPLACED,
         path=_FILE,
     ),
+    errors.PooledSessionsError("postgresql://me:***@there:6432/lake"),
+    errors.WriteLapsedError(_TABLE, "0" * 32),
     errors.CommitOutcomeUnknownError(_TABLE, 11),
     errors.ConditionError(
         _TABLE, "it cannot be parsed at character 7", reason=errors.ConditionReason.NOT_PARSED

@@ -23,7 +23,8 @@ from headrace.errors import (
     DatabaseUnavailableError,
     FencedError,
 )
-from headrace.registry import WriteRecord
+from headrace.registry import WriteRecord, heartbeat
+from headrace.registry.schema import WRITES
 from headrace.storage.locations import local_path
 from headrace.tables import intents
 from headrace.tables.commits import operations
@@ -36,13 +37,17 @@ from tests.tables.factories import add, day_key, events, events_table, ids_of
 HOUR_S = 3600
 
 
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def unfinished(lake: Lake, *, later_h: float = 0) -> intents.Intents:
-    at_ms = now_ms() + int(later_h * HOUR_S * 1000)
-    return intents.unfinished(lake.registry, now_ms=at_ms, age_s_max=72 * HOUR_S)
+    """Judge the writes as if they had been begun and renewed `later_h` earlier."""
+    earlier_ms = int(later_h * HOUR_S * 1000)
+    with lake.registry.engine.begin() as connection:
+        connection.execute(
+            sa.update(WRITES).values(
+                started_at_ms=WRITES.c.started_at_ms - earlier_ms,
+                renewed_at_ms=WRITES.c.renewed_at_ms - earlier_ms,
+            )
+        )
+    return intents.unfinished(lake.registry)
 
 
 def this_write(lake: Lake) -> WriteRecord:
@@ -185,15 +190,19 @@ def test_a_process_id_given_to_another_process_does_not_keep_a_write_alive(lake:
 
 
 @pytest.mark.parametrize("fact", ["host", "boot_id"])
-def test_a_write_that_cannot_be_looked_up_counts_as_live_until_the_longest_job_is_over(
+def test_a_write_that_cannot_be_looked_up_counts_as_live_as_long_as_it_is_renewed(
     lake: Lake, fact: str
 ) -> None:
     write_batches(events_table(lake), [events([1])])
     record = this_write(lake)
     with lake.registry.engine.begin() as connection:
         connection.execute(sa.text(f"update writes set {fact} = 'another', pid = 1"))
-    assert unfinished(lake, later_h=71).live == {record.write_id}
-    assert unfinished(lake, later_h=73).dead == {record.write_id}
+    assert unfinished(lake, later_h=0.15).live == {record.write_id}
+    assert lake.registry.renew_writes([record.write_id]) == {record.write_id}
+    assert unfinished(lake, later_h=0.15).live == {record.write_id}
+    assert unfinished(lake, later_h=0.1).dead == {record.write_id}
+    assert lake.registry.renew_writes([record.write_id]) == frozenset()
+    assert unfinished(lake).dead == {record.write_id}
 
 
 def test_a_process_that_may_not_be_signalled_or_looked_at_exists() -> None:
@@ -202,6 +211,18 @@ def test_a_process_that_may_not_be_signalled_or_looked_at_exists() -> None:
     assert intents._start_ticks(ended.pid) is None
     assert not intents._exists(ended.pid)
     assert intents._exists(1)
+
+
+def test_a_write_is_renewed_as_long_as_it_lasts(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.01)
+    files = write_batches(events_table(lake), [events([1])])
+    record = this_write(lake)
+    while this_write(lake).renewed_at_ms < record.renewed_at_ms + 20:
+        time.sleep(0.01)
+    operations.append(lake.table("raw.events"), files, provenance=Provenance())
+    assert not lake.registry.heartbeat.keeps(record.write_id)
 
 
 def test_writes_are_listed_by_table_and_ending_unknown_ones_is_no_matter(lake: Lake) -> None:

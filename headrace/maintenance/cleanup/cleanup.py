@@ -144,7 +144,7 @@ def plan_cleanup(
         UnsupportedTableError: If its store is unknown, or it is of another format version.
 
     """
-    now = now or dt.datetime.now(dt.UTC)
+    now = now or table.lake.now()
     floor_s = table.lake.settings.cleanup_age_s
     age_s = floor_s if older_than_s is None else older_than_s
     _refuse_young(table, age_s)
@@ -186,7 +186,7 @@ def apply_cleanup(
 
     """
     started = time.monotonic()
-    now = now or dt.datetime.now(dt.UTC)
+    now = now or table.lake.now()
     _refuse_young(table, plan.older_than_s)
     with folder_lock(table):
         survey = _survey(
@@ -259,9 +259,7 @@ def _survey(
     """
     now_ns = int(now.timestamp() * _NS)
     cutoff_ns = now_ns - int(older_than_s * _NS)
-    writes = intents.unfinished(
-        table.lake.registry, now_ms=now_ns // 1_000_000, age_s_max=table.lake.settings.cleanup_age_s
-    )
+    writes = intents.unfinished(table.lake.registry)
     (store, root), current = root_of(table), table.iceberg()
     tables = known_tables(table.lake.catalog, asked_for=str(table.name))
     folders = {each.name: each.folder(store) for each in tables}

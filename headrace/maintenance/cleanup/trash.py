@@ -162,7 +162,7 @@ def restore(table: LakeTable, run_id: str, *, now: dt.datetime | None = None) ->
         StorageError: If a file cannot be moved; the others are where they were.
 
     """
-    now = now or dt.datetime.now(dt.UTC)
+    now = now or table.lake.now()
     store, root = root_of(table)
     with folder_lock(table):
         run = find_run(table, run_id)
@@ -211,7 +211,7 @@ def emptiable(
             floor_s=settings.trash_age_s,
             setting=f"profiles.{settings.profile}.trash_days",
         )
-    before = (now or dt.datetime.now(dt.UTC)) - dt.timedelta(seconds=age_s)
+    before = (now or table.lake.now()) - dt.timedelta(seconds=age_s)
     return tuple(run for run in trash_list(table) if run.moved_at <= before)
 
 

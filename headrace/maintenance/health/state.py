@@ -7,7 +7,6 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace import clock
 from headrace.definitions.properties import LATENESS_S
 from headrace.errors import UnsupportedTableError
 from headrace.iceberg import retention
@@ -90,7 +89,7 @@ def table_state(
     )
     settings = table.lake.settings
     layout = layout_at(loaded, version, target_bytes=target_bytes or table.target_file_bytes())
-    now = clock.now_ms() if now_ms is None else now_ms
+    now = table.lake.now_ms() if now_ms is None else now_ms
     cold = cold_after_s if cold_after_s is not None else _cold_after_s(metadata.properties)
     dying = _expirable(table, metadata, now_ms=now)
     measures = table.lake.registry.measures(str(table.name))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace import clock
 from headrace.errors import CommitConflictError, LakeError, Remedy, advised
 from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction import minor_major
@@ -135,7 +134,7 @@ def _expire(table: LakeTable, action: Action, _run_id: str, _step: Step) -> _Don
     gone = operations.expire(
         table,
         keep=table.lake.settings.snapshots_kept,
-        before_ms=clock.now_ms(),
+        before_ms=table.lake.now_ms(),
     )
     return _Done(
         detail=f"{counted(len(gone), 'snapshot')} expired",

@@ -24,7 +24,7 @@ from headrace.errors import (
 )
 from headrace.iceberg.catalog_database import is_catalog
 from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
-from headrace.registry import Registry, address_of, error_of, is_registry
+from headrace.registry import Registry, ServerClock, address_of, error_of, is_registry
 from headrace.registry.owner import bind
 from headrace.storage import durable
 from headrace.storage.locations import local_path
@@ -215,6 +215,14 @@ def locks_of(catalog: Catalog, settings: Settings) -> Locks:
     if isinstance(engine, sa.Engine) and engine.dialect.name == "postgresql":
         return AdvisoryLocks(engine, lake=catalog.name)
     return FileLocks(settings.state_dir / "locks")
+
+
+def clock_of(catalog: Catalog) -> ServerClock | None:
+    """Return the clock of the database that a catalog is in; None if it is in none."""
+    if isinstance(catalog, MemoCatalog):
+        return catalog.clock
+    engine = getattr(catalog, "engine", None)
+    return ServerClock(engine) if isinstance(engine, sa.Engine) else None
 
 
 def open_registry(settings: Settings) -> Registry:

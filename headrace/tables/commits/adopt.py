@@ -15,6 +15,7 @@ from headrace.errors import (
     DatabaseUnavailableError,
     FencedError,
     StorageError,
+    WriteLapsedError,
 )
 from headrace.storage.folders import Facts
 from headrace.storage.locations import local_path, remove
@@ -39,10 +40,12 @@ def adopting(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
         CommitConflictError: If a file is gone; committing it would make the table unreadable.
         CorruptFileError: If a file has another length than its entry says.
         StoreUnavailableError: If their store does not answer.
+        WriteLapsedError: If a writer did not renew its lease for so long that it counts as dead.
 
     """
     _refuse_missing(table, files)
     try:
+        _refuse_lapsed(table, files)
         yield
     except (CommitConflictError, FencedError):
         intents.landed(table.lake.registry, files)
@@ -65,6 +68,13 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
                 remove(io, file.file_path)
             intents.landed(table.lake.registry, files)
         raise
+
+
+def _refuse_lapsed(table: "LakeTable", files: Sequence[DataFile]) -> None:
+    with contextlib.suppress(DatabaseUnavailableError):  # then only their age protects the files
+        write_id = intents.lapsed(table.lake.registry, files)
+        if write_id is not None:
+            raise WriteLapsedError(str(table.name), write_id)
 
 
 def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:

@@ -15,7 +15,6 @@ from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.table.update import TableUpdate
 
-from headrace import clock
 from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import GarbageKeptError
 from headrace.iceberg import standard_properties
@@ -282,7 +281,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
     gone: list[int] = []
 
     def updates_of(current: Table) -> tuple[TableUpdate, ...]:
-        metadata, now_ms = current.metadata, clock.now_ms()
+        metadata, now_ms = current.metadata, table.lake.now_ms()
         if not standard_properties.collects_garbage(metadata.properties):
             raise GarbageKeptError(str(table.name), refused="expiry of snapshots")
         over = tuple(drop_ref(name) for name in lapsed(metadata, now_ms))

@@ -21,7 +21,6 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from headrace import clock
 from headrace.definitions.properties import OFFSETS_PREFIX
 from headrace.errors import (
     DatabaseUnavailableError,
@@ -71,6 +70,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         LakeError: If the change no longer fits `current`; see its guard.
 
     """
+    now_ms = table.lake.now_ms()
     if change.guard is not None:
         change.guard(current)
     columns: tuple[TableUpdate, ...] = ()
@@ -94,7 +94,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
             "manifest-list": location,
             "sequence-number": metadata.next_sequence_number(),
             # never earlier than the log, even if the clock was set back: other readers refuse that
-            "timestamp-ms": max(clock.now_ms(), metadata.last_updated_ms),
+            "timestamp-ms": max(now_ms, metadata.last_updated_ms),
             "summary": summarize(
                 change,
                 removed=rewritten.removed,
@@ -112,7 +112,6 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     ]
     if properties:
         updates.append(SetPropertiesUpdate(updates=properties))
-    now_ms = clock.now_ms()
     over = _lapsed_refs(table, metadata, branch=change.branch, now_ms=now_ms)
     updates.extend(drop_ref(name) for name in over)
     updates.extend(_expiry(table, current, now_ms=now_ms))

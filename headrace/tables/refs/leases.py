@@ -17,7 +17,6 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.update import TableUpdate
 
-from headrace import clock
 from headrace.clock import EPOCH
 from headrace.errors import (
     CatalogBusyError,
@@ -96,7 +95,7 @@ def lease(table: LakeTable, *, holder: str, ttl_s: float, snapshot_id: int | Non
             wanted = None if head is None else head.snapshot_id
         if wanted is None or metadata.snapshot_by_id(wanted) is None:
             raise SnapshotNotFoundError(str(table.name), f"snapshot {wanted} to lease")
-        ref, ends_at_ms = _ref(metadata, wanted, ttl_s=ttl_s)
+        ref, ends_at_ms = _ref(metadata, wanted, ttl_s=ttl_s, now_ms=table.lake.now_ms())
         ends[:] = [(wanted, ends_at_ms)]
         return (set_ref(name, ref),)
 
@@ -132,9 +131,11 @@ def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
         if ends and name in metadata.refs:
             return ()
         before = metadata.refs.get(held.tag)
-        if before is None or held.tag in lapsed(metadata, clock.now_ms()):
+        if before is None or held.tag in lapsed(metadata, table.lake.now_ms()):
             raise LeaseLapsedError(str(table.name), held.id, snapshot_id=held.snapshot_id)
-        ref, ends_at_ms = _ref(metadata, before.snapshot_id, ttl_s=ttl_s)
+        ref, ends_at_ms = _ref(
+            metadata, before.snapshot_id, ttl_s=ttl_s, now_ms=table.lake.now_ms()
+        )
         ends[:] = [ends_at_ms]
         return (set_ref(name, ref), drop_ref(held.tag))
 
@@ -191,7 +192,7 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
     `holder` is empty if the registry does not know it or is unavailable.
     """
     metadata = table.iceberg().metadata
-    over = lapsed(metadata, clock.now_ms())
+    over = lapsed(metadata, table.lake.now_ms())
     holders: dict[str, str] = {}
     with contextlib.suppress(DatabaseUnavailableError):
         holders = table.lake.registry.lease_holders(str(table.name))
@@ -210,11 +211,13 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
     return tuple(sorted(found, key=lambda each: (each.expires_at, each.id)))
 
 
-def _ref(metadata: TableMetadata, snapshot_id: int, *, ttl_s: float) -> tuple[SnapshotRef, int]:
+def _ref(
+    metadata: TableMetadata, snapshot_id: int, *, ttl_s: float, now_ms: int
+) -> tuple[SnapshotRef, int]:
     snapshot = metadata.snapshot_by_id(snapshot_id)
     taken_at_ms = 0 if snapshot is None else snapshot.timestamp_ms
     # if the table's clock is ahead of ours, the lease counts from the table's time
-    ends_at_ms = max(clock.now_ms(), taken_at_ms) + math.ceil(ttl_s * 1000)
+    ends_at_ms = max(now_ms, taken_at_ms) + math.ceil(ttl_s * 1000)
     age_ms = ends_at_ms - taken_at_ms
     return make_ref(snapshot_id, SnapshotRefType.TAG, max_age_ms=age_ms), ends_at_ms
 
@@ -232,7 +235,7 @@ def _note(table: LakeTable, held: Lease) -> None:
         ends_at_ms=round((held.expires_at - EPOCH) / dt.timedelta(milliseconds=1)),
     )
     with contextlib.suppress(DatabaseUnavailableError):  # the tag is what keeps the snapshots
-        table.lake.registry.record_lease(record, now_ms=clock.now_ms())
+        table.lake.registry.record_lease(record, now_ms=table.lake.now_ms())
 
 
 def _check(ttl_s: float, holder: str) -> None:
