@@ -110,6 +110,7 @@ class CleanupReason(Reason):
     TABLE_RECREATED = auto()
     OTHER_FORMAT = auto()
     FOLDER_UNREADABLE = auto()
+    UPLOADS_UNKNOWN = auto()
     FILE_LOST = auto()
     OTHER_TABLE_UNREADABLE = auto()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from headrace.errors import CleanupRefusedError
+from headrace.errors import CleanupReason, CleanupRefusedError
 from headrace.maintenance.cleanup.listing import Listing, is_within
 from headrace.storage.folders import Folders, Upload
 from headrace.tables.intents import Intents
@@ -32,7 +32,8 @@ def unfinished_uploads(
     try:
         found = listing.store.uploads(listing.root)
     except OSError as error:
-        raise CleanupRefusedError(table, f"its uploads cannot be listed: {error}") from error
+        detail, reason = f"its uploads cannot be listed: {error}", CleanupReason.UPLOADS_UNKNOWN
+        raise CleanupRefusedError(table, detail, reason=reason, path=listing.root) from error
     return tuple(
         UnfinishedUpload(
             path=each.location.removeprefix(f"{listing.root}/"),
