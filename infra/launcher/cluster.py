@@ -90,7 +90,8 @@ class Cluster:
     def started(self, server: str, pid: int) -> None:
         """Remember the process of a server."""
         processes = self._read("processes.json")
-        processes[server] = {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
+        found = {"pid": pid, "start_ticks": _start_ticks(pid), "boot_id": _boot_id()}
+        processes[server] = {**found, "pid_namespace": _pid_namespace()}
         self._write("processes.json", processes)
 
     def ended(self, server: str) -> None:
@@ -104,6 +105,8 @@ class Cluster:
         known = self._read("processes.json").get(server)
         if known is None or known.get("boot_id") != _boot_id():
             return None
+        if known.get("pid_namespace", _pid_namespace()) != _pid_namespace():
+            return None  # of another container, where the same id is another process
         ticks = _start_ticks(known["pid"])  # none was recorded if it ended at once
         return None if ticks is None or ticks != known["start_ticks"] else int(known["pid"])
 
@@ -151,6 +154,11 @@ def _free_port(*, taken: frozenset[int]) -> int:
 def _boot_id() -> str:
     """Return what tells this boot of the host, in which start times count, from others."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def _pid_namespace() -> str:
+    """Return what tells the process ids of this container from those of others on the host."""
+    return str(Path("/proc/self/ns/pid").readlink())
 
 
 def _start_ticks(pid: int) -> int | None:

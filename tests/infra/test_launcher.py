@@ -299,6 +299,32 @@ def test_a_process_of_another_boot_is_left_alone(cluster: Cluster) -> None:
         bystander.kill()
 
 
+def test_a_process_of_another_container_is_left_alone(cluster: Cluster) -> None:
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as bystander:
+        cluster.started("one", bystander.pid)
+        assert cluster.pid("one") == bystander.pid
+        known = json.loads((cluster.folder / "processes.json").read_text())
+        known["one"]["pid_namespace"] = "pid:[1]"
+        (cluster.folder / "processes.json").write_text(json.dumps(known))
+        run.down(cluster, say=quiet)
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_clusters_of_two_checkouts_run_side_by_side(cluster: Cluster, tmp_path: Path) -> None:
+    other = Cluster(tmp_path / "other checkout")
+    run.up(cluster, run.SERVERS, say=quiet)
+    run.up(other, run.SERVERS, say=quiet)
+    try:
+        assert {cluster.port("one"), cluster.port("two")}.isdisjoint(
+            {other.port("one"), other.port("two")}
+        )
+        run.down(cluster, say=quiet)
+        assert all(each.healthy for each in run.status(other))
+    finally:
+        run.down(other, say=quiet)
+
+
 def test_a_server_that_ends_while_it_is_stopped_counts_as_stopped(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
