@@ -7,6 +7,7 @@ from headrace.engines.trino_insert import file_order, plan_insert
 from headrace.engines.trino_sql import over_relations, top_order
 from headrace.engines.trino_versions import refuse_version
 from headrace.errors import ContractError, UnsupportedEngineError
+from tests.raising import refused
 
 BOUND = {"raw.events": "select 1 as id", "many": "select 2 as n"}
 
@@ -99,7 +100,7 @@ def test_columns_that_fit_are_cast_and_written_by_name() -> None:
 
 @pytest.mark.parametrize("version", ["475", "477", "480", "482-e.1", "483", "dev"])
 def test_versions_with_known_faults_are_refused_by_name(version: str) -> None:
-    with pytest.raises(UnsupportedEngineError, match=f"Trino {version} is refused"):
+    with refused(UnsupportedEngineError, engine=f"Trino {version}"):
         refuse_version(version)
 
 

@@ -9,12 +9,13 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
-    LakeError,
     LakeIncompleteError,
     LakeNotFoundError,
     SettingsError,
+    StorageError,
     TablesElsewhereError,
 )
+from tests.raising import refused
 from tests.tables.factories import add, events_table, ids_of
 
 
@@ -127,5 +128,5 @@ def test_a_state_folder_that_may_not_be_written_is_named(settings: Settings) -> 
     lock = settings.state_dir / "open.lock"
     lock.unlink()
     lock.mkdir()
-    with pytest.raises(LakeError, match="state"):
+    with refused(StorageError, path=str(settings.state_dir)):
         Lake.open(settings)
