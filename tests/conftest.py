@@ -139,7 +139,7 @@ def s3(s3_bucket: S3Place) -> S3Place:
 @pytest.fixture
 def s3_lake(s3: S3Place, tmp_path: Path) -> Iterator[Lake]:
     """An empty lake whose warehouse is on S3."""
-    with Lake.open(s3.settings(tmp_path / "state")) as opened:
+    with Lake.open(s3.settings(tmp_path / "state-of-s3")) as opened:
         yield opened
 
 

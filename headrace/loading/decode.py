@@ -28,7 +28,7 @@ from headrace.model_inputs.columns import (
 from headrace.model_inputs.narrow import count_overflow, noting_overflow
 from headrace.model_inputs.spec import FeatureSpec, is_text
 from headrace.storage.footer import read_footer
-from headrace.storage.inputs import open_input
+from headrace.storage.inputs import is_local, open_input
 
 _FOOTERS_KEPT = 64  # a footer of 64 columns and 8 row groups is about 100 KB
 _FILL_ROWS = 2_048  # rows filled at a time: a block of 60 columns stays in the L2 cache
@@ -169,7 +169,8 @@ class WindowReader:
                 metadata=footer.metadata,
                 page_checksum_verification=True,
                 read_dictionary=dictionaries,
-                pre_buffer=False,
+                # the columns of a row group in one request or a few, not one for each
+                pre_buffer=not is_local(source),
             )
             table = parquet.read_row_group(segment.row_group, columns=stored, use_threads=False)
         # A page's checksum does not cover its header: a flipped bit there makes Arrow skip it.

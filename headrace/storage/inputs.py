@@ -27,6 +27,11 @@ def open_input(io: FileIO, location: str) -> pa.NativeFile:
     return opened if isinstance(opened, pa.NativeFile) else pa.PythonFile(opened, mode="r")
 
 
+def is_local(source: pa.NativeFile) -> bool:
+    """Whether an open file is on a local disk, where small reads cost little; elsewhere coalesce them."""
+    return isinstance(source, pa.OSFile | pa.MemoryMappedFile)
+
+
 @contextmanager
 def reading(path: str) -> Generator[None]:
     """Enclose opening and decoding a Parquet file: what a damaged one raises names the file.

@@ -14,7 +14,7 @@ from pyiceberg.io import FileIO
 
 from headrace.storage.failures import unreadable
 from headrace.storage.footer import Body, body_of, read_footer
-from headrace.storage.inputs import open_input
+from headrace.storage.inputs import is_local, open_input
 
 _READ_BYTES = 1024 * 1024
 _REMOTE_READ_BYTES = 8 * 1024 * 1024  # every read of a store is a request
@@ -129,8 +129,7 @@ class _Bytes:
     def __init__(self, source: pa.NativeFile, start: int, end: int) -> None:
         self._source, self._held, self._held_from = source, memoryview(b""), start
         self.position, self.end = start, end
-        is_local = isinstance(source, pa.OSFile | pa.MemoryMappedFile)
-        self._read_bytes = _READ_BYTES if is_local else _REMOTE_READ_BYTES
+        self._read_bytes = _READ_BYTES if is_local(source) else _REMOTE_READ_BYTES
 
     def peek(self, size: int) -> memoryview:
         """Return up to `size` next bytes, fewer only at the end."""

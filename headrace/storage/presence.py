@@ -1,29 +1,30 @@
 """Whether a location holds any file at all."""
 
-from pathlib import Path
-from urllib.parse import urlsplit
-
-from pyarrow.fs import FileSelector, FileSystem, FileType
 from pyiceberg.io import FileIO
-from pyiceberg.io.pyarrow import PyArrowFileIO
 
-from headrace.storage.locations import local_path
+from headrace.errors import StorageError
+from headrace.storage.folders import Kind
+from headrace.storage.open import folders_of
 
 
 def has_files(location: str, io: FileIO) -> bool:
     """Whether there is a file below a folder, or an object below a prefix; `io` reaches it.
 
+    Looks no further than the first.
+
     Raises:
-        OSError: If the store does not answer.
+        StorageError: If the folder cannot be read, or the store does not answer.
+        UnsupportedTableError: If it is in a store that headrace does not know.
 
     """
-    path = local_path(location)
-    if path.startswith("/"):
-        return any(each.is_file() for each in Path(path).rglob("*"))
-    if not isinstance(io, PyArrowFileIO):
-        msg = f"`{location}` cannot be listed through {type(io).__name__}"
-        raise OSError(msg)
-    parts = urlsplit(location)
-    store: FileSystem = io.fs_by_scheme(parts.scheme, parts.netloc)
-    below = FileSelector(f"{parts.netloc}{parts.path}", recursive=True, allow_not_found=True)
-    return any(each.type == FileType.File for each in store.get_file_info(below))
+    store = folders_of(location, io, table=location)
+    pending = [location]
+    try:
+        while pending:
+            found = store.list(pending.pop())
+            if any(each.kind is Kind.FILE for each in found):
+                return True
+            pending += [each.location for each in found if each.kind is Kind.FOLDER]
+    except OSError as error:
+        raise StorageError.of(location, error) from error
+    return False

@@ -146,8 +146,7 @@ class River:
         )
 
 
-@pytest.fixture
-def river(lake: Lake) -> River:
+def river_in(lake: Lake) -> River:
     for name, schema in ((str(INPUT), SHOWN), ("staging.clicks", CLICKS)):
         lake.create(TableName.parse(name), schema, partition_by=["day(event_time)"])
     lake.create(SAMPLES, SCHEMA, partition_by=["day(event_time)"])
@@ -155,7 +154,16 @@ def river(lake: Lake) -> River:
 
 
 @pytest.fixture
+def river(lake: Lake) -> River:
+    return river_in(lake)
+
+
+@pytest.fixture
 def three_days(river: River) -> River:
+    return with_three_days(river)
+
+
+def with_three_days(river: River) -> River:
     """Two mature days of 5 and 4 samples, and one whose labels are pending."""
     river.build(0, [sample(0, n) for n in range(5)], watermark=3_000)
     river.build(1, [sample(1, n) for n in range(4)], watermark=2_000)

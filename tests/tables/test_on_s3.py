@@ -149,7 +149,7 @@ def test_a_commit_whose_puts_are_refused_is_an_error_and_changes_nothing(
     s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
 ) -> None:
     add(table, 1)
-    settings = s3.at(proxy.address).settings(tmp_path / "state")
+    settings = s3.at(proxy.address).settings(tmp_path / "state-of-s3")
     assert settings.s3 is not None
     impatient = replace(settings, s3=replace(settings.s3, attempts_max=2, request_timeout_s=2))
     with Lake.open(impatient) as lake:
@@ -174,7 +174,7 @@ def test_single_faults_of_any_request_of_a_commit_are_outlived(
     s3: S3Place, tmp_path: Path, proxy: FaultProxy, table: LakeTable
 ) -> None:
     expected: list[int] = []
-    with Lake.open(s3.at(proxy.address).settings(tmp_path / "state")) as lake:
+    with Lake.open(s3.at(proxy.address).settings(tmp_path / "state-of-s3")) as lake:
         behind = lake.table("raw.events")
         for step in range(0, 11, 2):
             for fault in (Fault.SLOW_DOWN, Fault.LOST_ANSWER):
@@ -190,7 +190,7 @@ def test_a_store_that_does_not_answer_is_no_damaged_file(
     s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
 ) -> None:
     add(table, 1)
-    settings = s3.at(proxy.address).settings(tmp_path / "state")
+    settings = s3.at(proxy.address).settings(tmp_path / "state-of-s3")
     assert settings.s3 is not None
     impatient = replace(settings, s3=replace(settings.s3, attempts_max=1))
     with Lake.open(impatient) as lake:
@@ -205,7 +205,7 @@ def test_a_store_that_does_not_answer_is_no_damaged_file(
 def test_wrong_keys_are_named_and_not_shown(s3: S3Place, tmp_path: Path, table: LakeTable) -> None:
     add(table, 1)
     secret = "not-the-secret-of-anyone"
-    with Lake.open(replace(s3, secret_key=secret).settings(tmp_path / "state")) as lake:
+    with Lake.open(replace(s3, secret_key=secret).settings(tmp_path / "state-of-s3")) as lake:
         with pytest.raises(StoreUnavailableError) as raised:
             lake.table("raw.events")
         assert secret not in f"{raised.value}{raised.value.facts}{lake.settings}"
