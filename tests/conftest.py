@@ -11,6 +11,7 @@ import threading
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +19,11 @@ from headrace.api import Lake
 from headrace.config import Settings
 from tests.golden.golden import Golden
 from tests.s3 import S3Place, s3_server
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+
+    from tests.by_room import ByRoom
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
@@ -56,6 +62,14 @@ def pytest_configure() -> None:
     """Keep what tests write in memory, if there is room: waiting for disks to sync takes long."""
     if "TMPDIR" not in os.environ and _free_bytes(_MEMORY) >= _ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "ByRoom | None":
+    """Give some rooms to one worker as a whole, where files go to one as a whole."""
+    from tests.by_room import ByRoom  # xdist is not for the processes that tests start
+
+    return ByRoom(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -65,8 +65,9 @@ def test_every_writer_of_a_table_has_the_pool_of_that_table(graph: dg.Definition
 
 
 def test_a_stream_and_a_sample_set_added_as_yaml_are_assets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parsed: Path
 ) -> None:
+    shutil.copytree(parsed, tmp_path / "state" / "dbt")
     shutil.copytree(ROOT / "lake", tmp_path / "lake")
     streams, samples = tmp_path / "lake" / "streams", tmp_path / "lake" / "samples"
     clicks = (streams / "clicks.yaml").read_text()
