@@ -11,7 +11,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    InstanceOf,
     PlainSerializer,
     ValidationInfo,
     field_validator,
@@ -26,10 +25,12 @@ from headrace.definitions.base import (
     problem_at,
     refuse_repeats,
 )
+from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
-from headrace.definitions.types import TIMESTAMP, FieldType
+from headrace.definitions.stream_field import StreamField
+from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import is_reserved
 
 EVENT_TIME = "event_time"
@@ -45,6 +46,7 @@ COORDINATES = pa.schema(
 # Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit
 # that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
+FROM_FORMATS = ("csv", "parquet")
 FILE_FORMATS, TOPIC_FORMATS = ("csv", "json", "parquet"), ("json", "avro", "protobuf")
 _DAY = re.compile(r"day\((\w+)\)")
 
@@ -54,21 +56,6 @@ def renamed_coordinates(names: Collection[str]) -> dict[str, str]:
     if not {COORDINATES.names[0], *FORMER_COORDINATES} <= set(names):
         return {}
     return {old: new for old, new in FORMER_COORDINATES.items() if new not in names}
-
-
-class StreamField(Declaration):
-    """One field of a record."""
-
-    noun: ClassVar[str] = "a field"
-    misnomers: ClassVar[dict[str, str]] = {"nullable": "required", "description": "doc"}
-
-    type: Annotated[
-        InstanceOf[FieldType],
-        BeforeValidator(FieldType.parse),
-        PlainSerializer(lambda value: value.text, return_type=str),
-    ]
-    required: bool = False
-    doc: str = ""
 
 
 class KnownAt(Declaration):
@@ -124,6 +111,8 @@ class Stream(Declaration):
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
 
+    `csv` says how CSV files are written that are not plain ones.
+
     By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, becomes
     a column of the table (`evolve`; types of declared fields are widened too), or
     causes its file to be refused. A run fails if a share of at least `refused_share_limit` of its
@@ -148,6 +137,7 @@ class Stream(Declaration):
     table: Table
     source: DeclaredSource
     format: Literal["csv", "json", "parquet", "avro", "protobuf"]
+    csv: Annotated[CsvForm, Field(validate_default=True)] = CsvForm()
     fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
     key: Name | None = None
     event_time: str
@@ -177,6 +167,14 @@ class Stream(Declaration):
         if isinstance(source, KafkaSource):
             _check_topic(source.kafka, format_)
         return format_
+
+    @field_validator("csv")
+    @classmethod
+    def _is_csv(cls, form: CsvForm, info: ValidationInfo) -> CsvForm:
+        if form != CsvForm() and info.data.get("format", "csv") != "csv":
+            msg = f"`csv` is about files of `format: csv`; this stream has `{info.data['format']}`"
+            raise ValueError(msg)
+        return form
 
     @field_validator("key")
     @classmethod
@@ -221,9 +219,13 @@ class Stream(Declaration):
             if is_reserved(name):
                 msg = f"`{name}` is reserved by Iceberg for a metadata column; rename the field"
                 raise problem_at(name, msg)
+            if field.source_name is not None and info.data.get("format") not in FROM_FORMATS:
+                msg = f"`from` is for {_listed(FROM_FORMATS)} so far; give `{name}` the name it has there"
+                raise problem_at(name, msg)
             if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
                 msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
                 raise problem_at(name, msg)
+        refuse_repeats(tuple(field.source_name or name for name, field in fields.items()))
         return fields
 
     @field_validator("feature_view")
@@ -253,6 +255,13 @@ class Stream(Declaration):
     def name(self) -> str:
         """The stream's name."""
         return self.stream
+
+    def field_of(self, source_name: str) -> str:
+        """Return the field that a column of a source is; its own name if it is none."""
+        for name, field in self.fields.items():
+            if (field.source_name or name) == source_name:
+                return name
+        return source_name
 
     def column_of(self, field: str) -> str:
         """Return the table column that stores `field`."""

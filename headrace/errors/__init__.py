@@ -17,8 +17,6 @@ from headrace.errors.datasets import (
     LoaderNotSharableError,
     LoaderStateError,
     LockfileError,
-    ModelFilesError,
-    ModelMismatchError,
     ModelNotExportedError,
     NullValueError,
     PublishRefusedError,
@@ -32,9 +30,7 @@ from headrace.errors.engines import (
 )
 from headrace.errors.flow import (
     ContractError,
-    DeadlineError,
     DuplicateExposureError,
-    EntityKeyError,
     FeatureBuildError,
     FolderNotEmptyError,
     IngestAuditError,
@@ -42,21 +38,12 @@ from headrace.errors.flow import (
     MetricsPortError,
     ModelColumnsError,
     ModelNotCommittedError,
-    ModelNotLoadedError,
     ModelRowsError,
     ModelTypeError,
     ModelValueError,
-    NotAFeatureViewError,
     NullKnownAtError,
-    OnlineStoreError,
-    OnlineStoreEvictsError,
-    OnlineStoreFullError,
-    OverloadedError,
-    PublicationOvertakenError,
     QueryCancelledError,
     RecordsRefusedError,
-    ServerAddressError,
-    ServingLogError,
     SourceChangedError,
     SourceError,
     SourceFileError,
@@ -66,7 +53,6 @@ from headrace.errors.flow import (
     UnexplainedGapError,
     UnknownFieldsError,
     UnknownSourceError,
-    UnservableColumnError,
 )
 from headrace.errors.lakes import (
     LakeIncompleteError,
@@ -91,6 +77,22 @@ from headrace.errors.reasons import (
     UnsupportedReason,
 )
 from headrace.errors.remedy import Remedy, advised
+from headrace.errors.serving import (
+    DeadlineError,
+    EntityKeyError,
+    ModelFilesError,
+    ModelMismatchError,
+    ModelNotLoadedError,
+    NotAFeatureViewError,
+    OnlineStoreError,
+    OnlineStoreEvictsError,
+    OnlineStoreFullError,
+    OverloadedError,
+    PublicationOvertakenError,
+    ServerAddressError,
+    ServingLogError,
+    UnservableColumnError,
+)
 from headrace.errors.storage import (
     CorruptFileError,
     DatabaseDamagedError,

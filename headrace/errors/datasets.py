@@ -193,34 +193,9 @@ class PublishRefusedError(LakeError):
         super().__init__(f"`{dataset}` was not published: {detail}", remedy=remedy)
 
 
-class ModelFilesError(LakeError):
-    """An exported model cannot be used: a file of it is missing, damaged or of another model."""
-
-    def __init__(self, folder: str, detail: str) -> None:
-        self.folder, self.detail = folder, detail
-        super().__init__(
-            f"the model in `{folder}` cannot be used: {detail}",
-            remedy=Remedy(advice="export it again"),
-        )
-
-
 class ModelNotExportedError(LakeError):
     """A model's exported graph does not compute what the model computes; nothing was written."""
 
     def __init__(self, detail: str) -> None:
         self.detail = detail
         super().__init__(f"the model was not exported: {detail}", state="nothing was written")
-
-
-class ModelMismatchError(LakeError):
-    """A model was trained on features that are published otherwise now, so it is not scored."""
-
-    def __init__(self, model: str, view: str, detail: str) -> None:
-        self.model, self.view, self.detail = model, view, detail
-        super().__init__(
-            f"the model `{model}` cannot score what `{view}` holds now: {detail}",
-            remedy=Remedy(
-                advice="train a model on a version of today's definition, or publish the view as the "
-                "model knows it"
-            ),
-        )

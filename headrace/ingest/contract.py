@@ -19,7 +19,8 @@ from headrace.ingest.decoding.decoded import (
     refusal,
     unknown,
 )
-from headrace.ingest.values import Converted, convert
+from headrace.ingest.time_forms import convert_field
+from headrace.ingest.values import Converted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         column = decoded.columns.get(name)
         if column is None:
             column = pa.nulls(count, field.type.arrow)
-        done = convert(column, field.type.arrow)
+        done = convert_field(column, field)
         for row, code in done.errors.items():
             found.setdefault(row, refusal(name, code, column[row], declared=field.type.text))
         if field.required:

@@ -32,7 +32,7 @@ class RefusedWindow:
     @classmethod
     def read(cls, properties: Mapping[str, str]) -> Self:
         """Read what a table says."""
-        told: dict[str, list[int]] = json.loads(properties.get(REFUSED_WINDOW, "{}"))
+        told: dict[str, tuple[int, int]] = json.loads(properties.get(REFUSED_WINDOW, "{}"))
         return cls(buckets=tuple(Bucket(*told[at], int(at)) for at in sorted(told, key=int)))
 
     def moved(self, *, records: int, refused: int, at_ms: int) -> "RefusedWindow":

@@ -20,6 +20,7 @@ WRONG_TYPE = "wrong_type"
 OUT_OF_RANGE = "out_of_range"
 NOT_FINITE = "not_finite"
 NAIVE_TIME = "naive_time"
+NO_SUCH_TIME = "no_such_time"
 SHOWN_MAX = 80  # characters of a value in a message
 NOT_EXACT = "not_exact"
 # how many bits of a whole number a floating type holds exactly
@@ -110,12 +111,12 @@ def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
     if pa.types.is_timestamp(wanted):
         if column.type.unit == "ns":
             column = pc.floor_temporal(column, unit="microsecond")
-        return _bounded(_cast(column, wanted, code=OUT_OF_RANGE))
+        return bounded(_cast(column, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         done = _finite(Converted(column.cast(wanted, safe=False), {}))
         return _exact(done, column) if pa.types.is_integer(column.type) else done
     done = _cast(column, wanted, code=OUT_OF_RANGE)
-    return _bounded(done) if pa.types.is_date(wanted) else done
+    return bounded(done) if pa.types.is_date(wanted) else done
 
 
 def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
@@ -124,19 +125,19 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
         return _parse_times(column)
     if pa.types.is_integer(wanted):
         shaped = _shaped(column, r"-?[0-9]+")
-        return _merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+        return merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         shaped = _shaped(column, rf"{_NUMBER}|(?i:[+-]?(nan|inf|infinity))")
-        done = _finite(_merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
+        done = _finite(merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
         return _exact(done, column)
     if pa.types.is_boolean(wanted):
         shaped = _shaped(column, r"(?i:true|false)|0|1")
-        return _merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE))
+        return merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE))
     if pa.types.is_decimal(wanted):
         shaped = _shaped(column, _NUMBER)
-        return _merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+        return merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
     shaped = _shaped(column, r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-    return _bounded(_merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE)))
+    return bounded(merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE)))
 
 
 def _parse_times(column: pa.Array) -> Converted:
@@ -154,17 +155,17 @@ def _parse_times(column: pa.Array) -> Converted:
     if pc.any(pc.match_substring_regex(texts, _TOO_FINE)).as_py():
         texts = pc.replace_substring_regex(texts, _TOO_FINE, r"\1")
     done = _cast(texts, TIMESTAMP, code=OUT_OF_RANGE)
-    return _bounded(Converted(done.values, done.errors | errors))
+    return bounded(Converted(done.values, done.errors | errors))
 
 
 def _shaped(column: pa.Array, pattern: str) -> Converted:
     """Refuse texts that do not match `pattern`."""
     fits = pc.match_substring_regex(column, f"^(?:{pattern})$")
-    return _refuse(column, pc.invert(fits), WRONG_TYPE)
+    return refuse(column, pc.invert(fits), WRONG_TYPE)
 
 
 def _finite(done: Converted) -> Converted:
-    return _merged(done, _refuse(done.values, pc.invert(pc.is_finite(done.values)), NOT_FINITE))
+    return merged(done, refuse(done.values, pc.invert(pc.is_finite(done.values)), NOT_FINITE))
 
 
 def _exact(done: Converted, written: pa.Array) -> Converted:
@@ -178,10 +179,10 @@ def _exact(done: Converted, written: pa.Array) -> Converted:
         for row, text in zip(rows.to_pylist(), texts, strict=True)
         if _WHOLE.fullmatch(text) and not is_exact(int(text.lstrip("+-0")), kind)
     }
-    return _merged(done, Converted(_without(done.values, errors), errors))
+    return merged(done, Converted(_without(done.values, errors), errors))
 
 
-def _bounded(done: Converted) -> Converted:
+def bounded(done: Converted) -> Converted:
     """Refuse times and dates outside the years 1 to 9999, which no engine can show."""
     if pa.types.is_timestamp(done.values.type):
         number, low, high = pa.int64(), _YEAR_1_US, _YEAR_10000_US
@@ -189,16 +190,18 @@ def _bounded(done: Converted) -> Converted:
         number, low, high = pa.int32(), _YEAR_1_DAYS, _YEAR_10000_DAYS
     numbers = done.values.cast(number)
     outside = pc.or_(pc.less(numbers, low), pc.greater_equal(numbers, high))
-    return _merged(done, _refuse(done.values, outside, OUT_OF_RANGE))
+    return merged(done, refuse(done.values, outside, OUT_OF_RANGE))
 
 
-def _refuse(column: pa.Array, bad: pa.Array, code: str) -> Converted:
+def refuse(column: pa.Array, bad: pa.Array, code: str) -> Converted:
+    """Set rows that are `bad` to null, with an error code."""
     rows = np.flatnonzero(pc.fill_null(bad, False).to_numpy(zero_copy_only=False))
     errors = {int(row): code for row in rows}
     return Converted(_without(column, errors), errors)
 
 
-def _merged(first: Converted, second: Converted) -> Converted:
+def merged(first: Converted, second: Converted) -> Converted:
+    """Return the values of the second step, with the errors of both."""
     return Converted(second.values, second.errors | first.errors)
 
 

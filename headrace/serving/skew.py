@@ -6,7 +6,6 @@ newest of the table at the moment of the request.
 """
 
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,8 @@ from headrace.identifiers import TableName
 from headrace.samples.partition import feature_join
 from headrace.samples.point_in_time import Exposures, record_sql
 from headrace.samples.resolve import ResolvedFeature, resolve
+from headrace.serving.logged import ASKED_AT, Logged, parsed
+from headrace.serving.logged import asked as asked_rows
 from headrace.serving.values import plain
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
@@ -30,7 +31,7 @@ Verdict: TypeAlias = Literal["equal", "different", "missing", "extra"]
 Cause: TypeAlias = Literal[
     "late_arrival", "definition", "ttl", "tie", "missing", "staleness", "type", "removed", "unknown"
 ]
-_ASKED, _AT = "asked", "asked_at"
+_ASKED = "asked"
 _SNAPSHOTS_MAX = 200  # looked at for causes of one view; what is left is `unknown`
 
 
@@ -81,16 +82,6 @@ class _Row(NamedTuple):
     values: tuple[Any, ...]
 
 
-class _Logged(NamedTuple):
-    """One row of the log, parsed."""
-
-    request_id: str
-    row: int
-    at: dt.datetime
-    values: Mapping[str, Any]
-    views: Mapping[str, Mapping[str, Any]]
-
-
 def measure_skew(
     lake: OpenLake, sample_set: SampleSet, log: pa.Table, *, examples_max: int = 100
 ) -> SkewReport:
@@ -115,9 +106,9 @@ def measure_skew(
 
     """
     recipe = resolve(lake, sample_set)
-    logged = list(_parsed(log, sample_set.name))
+    logged = list(parsed(log, sample_set.name))
     entities = tuple(dict.fromkeys(name for each in recipe.features for name in each.entity))
-    asked = _asked(log, sample_set.name, entities)
+    asked = asked_rows(log, sample_set.name, entities)
     verdicts: dict[str, Counter[Verdict]] = {}
     causes: dict[str, Counter[Cause]] = {}
     examples: list[Mismatch] = []
@@ -155,7 +146,7 @@ class _Replay:
         self._join = feature_join(plain_feature, relation=TableName.parse(feature.view).sql)
         self._then: dict[int | None, Mapping[int, _Row]] = {}
 
-    def compare(self, logged: Sequence[_Logged]) -> Iterator[Mismatch]:
+    def compare(self, logged: Sequence[Logged]) -> Iterator[Mismatch]:
         now = self._rows(self._table.head(), range(len(logged)))
         names = [name for _, name in self._feature.columns]
         suspects: list[int] = []
@@ -197,7 +188,7 @@ class _Replay:
         ttl_us = self._feature.ttl_us
         return ttl_us is not None and event_time < at - dt.timedelta(microseconds=ttl_us)
 
-    def _cause(self, number: int, logged: _Logged, now: _Row | None) -> Cause:
+    def _cause(self, number: int, logged: Logged, now: _Row | None) -> Cause:
         said = logged.views.get(self._feature.view, {})
         used = (_time(said.get("event_time")), _time(said.get("known_at")))
         if now is not None and used == (now.event_time, now.known_at):
@@ -252,7 +243,7 @@ class _Replay:
             return {}
         self._engine.bind(self._feature.view, version)
         self._engine.bind_arrow(_ASKED, self._asked.slice(numbers.start, len(numbers)))
-        exposures = Exposures(relation=_ASKED, id="number", at=_AT)
+        exposures = Exposures(relation=_ASKED, id="number", at=ASKED_AT)
         sql = record_sql(exposures, self._join, dialect=self._engine.dialect)
         found: dict[int, _Row] = {}
         for batch in self._engine.query(sql):
@@ -263,30 +254,6 @@ class _Replay:
                     known_at = record[self._join.known_at_as]
                     found[record["number"]] = _Row(happened, known_at, values)
         return found
-
-
-def _parsed(log: pa.Table, sample_set: str) -> Iterator[_Logged]:
-    for record in _of(log, sample_set).to_pylist():
-        yield _Logged(
-            request_id=record["request_id"],
-            row=record["row"],
-            at=record["at"],
-            values=json.loads(record["values"]),
-            views=json.loads(record["views"]),
-        )
-
-
-def _asked(log: pa.Table, sample_set: str, entities: Sequence[str]) -> pa.Table:
-    rows = _of(log, sample_set)
-    columns: dict[str, Any] = {
-        "number": pa.array(range(rows.num_rows), pa.int64()),
-        _AT: rows.column("at"),
-    }
-    return pa.table(columns | {name: rows.column(name) for name in entities})
-
-
-def _of(log: pa.Table, sample_set: str) -> pa.Table:
-    return log.filter(pa.compute.equal(log.column("sample_set"), sample_set))
 
 
 def _without_ttl(feature: ResolvedFeature) -> ResolvedFeature:

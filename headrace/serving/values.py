@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
 
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)  # `dumps` makes one a call
 
 
@@ -38,9 +39,7 @@ def plain(value: Value) -> Any:  # noqa: ANN401  (JSON)
     JSON has no NaN and no infinity: they are the texts `NaN`, `Infinity` and `-Infinity`.
     """
     if isinstance(value, float):
-        if math.isfinite(value):
-            return value
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return value if math.isfinite(value) else _NOT_FINITE[str(value)]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, Decimal):

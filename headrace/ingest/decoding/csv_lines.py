@@ -1,6 +1,6 @@
-"""CSV: one record a line, separated by commas, quoted as in RFC 4180; an empty value is null.
+"""CSV: one record a line, by the contract's `csv`; an empty value is null.
 
-A quoted value cannot hold a newline: one stray quote would swallow the records after it.
+Plain files are separated by commas and quoted as in RFC 4180. A quoted value cannot hold a newline: one stray quote would swallow the records after it.
 """
 
 import codecs
@@ -13,9 +13,16 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.decoding.decoded import MALFORMED, WRONG_COLUMNS, Violation
+from headrace.ingest.decoding.decoded import (
+    INVALID_ENCODING,
+    MALFORMED,
+    WRONG_COLUMNS,
+    Violation,
+)
 from headrace.ingest.decoding.lines import LineDecoder, Whole
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+
+_SEPARATOR = b"\x1f"
 
 
 class CsvDecoder(LineDecoder):
@@ -23,7 +30,8 @@ class CsvDecoder(LineDecoder):
 
     def __init__(self, stream: Stream, header: tuple[str, ...]) -> None:
         super().__init__(stream)
-        self._header = header
+        self._header, self._form = header, stream.csv
+        self._nulls = frozenset(("", *stream.csv.null_values))
         self._wanted = [name for name in header if self.strict or name in stream.fields]
 
     def schema(self) -> pa.Schema:
@@ -38,8 +46,26 @@ class CsvDecoder(LineDecoder):
         return (
             at
             for at, line in enumerate(lines)
-            if b'"' in line or b"\r" in line or line.startswith(codecs.BOM_UTF8)
+            if (b'"' in line and self._form.quoted)
+            or b"\r" in line
+            or line.startswith(codecs.BOM_UTF8)
+            or (_SEPARATOR in line and self._form.separator != self._form.delimiter)
         )
+
+    def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
+        """Turn lines of another encoding to UTF-8; refuse those that are not of it."""
+        if self._form.encoding == "utf-8":
+            return lines, {}
+        texts, refused = list[bytes](), dict[int, Violation]()
+        for at, line in enumerate(lines):
+            try:
+                texts.append(line.decode(self._form.encoding).encode())
+            except UnicodeError as error:
+                place = getattr(error, "start", 0)
+                reason = f"not {self._form.encoding} at byte {place} of the record"
+                refused[at] = Violation(INVALID_ENCODING, reason)
+                texts.append(b"")
+        return texts, refused
 
     def whole(self, lines: list[bytes]) -> Whole | None:
         """Split lines without quotes at once; lines with too few or too many values become violations."""
@@ -49,18 +75,20 @@ class CsvDecoder(LineDecoder):
             uneven[row.number - 1] = self._uneven(row.actual_columns)
             return "skip"
 
-        block = b"\n".join(lines)
+        block = self._form.separated(b"\n".join(lines))
         try:
             table = pa_csv.read_csv(
                 io.BytesIO(block),
                 read_options=pa_csv.ReadOptions(
                     use_threads=False, block_size=len(block) + 1, column_names=list(self._header)
                 ),
-                parse_options=pa_csv.ParseOptions(quote_char=False, invalid_row_handler=skip),
+                parse_options=pa_csv.ParseOptions(
+                    delimiter=self._form.separator, quote_char=False, invalid_row_handler=skip
+                ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=self.schema(),
                     include_columns=self._wanted,
-                    null_values=[""],
+                    null_values=sorted(self._nulls),
                     strings_can_be_null=True,
                 ),
             )
@@ -78,13 +106,13 @@ class CsvDecoder(LineDecoder):
     def one(self, line: bytes) -> dict[str, Any] | Violation:
         """Split one line by the quoting rules."""
         try:
-            values = split_record(line.decode())
+            values = split_record(line.decode(), self._form)
         except CsvRecordError as error:
             return Violation(MALFORMED, f"not a CSV record: {error}")
         if len(values) != len(self._header):
             return self._uneven(len(values))
         return {
-            name: value or None
+            name: None if value in self._nulls else value
             for name, value in zip(self._header, values, strict=True)
             if self.strict or name in self.stream.fields
         }

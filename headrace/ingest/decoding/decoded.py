@@ -9,10 +9,19 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.values import NAIVE_TIME, NOT_EXACT, NOT_FINITE, OUT_OF_RANGE, SHOWN_MAX, shown
+from headrace.ingest.values import (
+    NAIVE_TIME,
+    NO_SUCH_TIME,
+    NOT_EXACT,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    SHOWN_MAX,
+    shown,
+)
 
 MALFORMED = "malformed"
 INVALID_UTF8 = "invalid_utf8"
+INVALID_ENCODING = "invalid_encoding"
 TOO_LONG = "too_long"
 WRONG_COLUMNS = "wrong_columns"
 MISSING_REQUIRED = "missing_required"
@@ -33,6 +42,7 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
     """Return why the value of a field does not have its declared type."""
     why = {
         NAIVE_TIME: "has neither `Z` nor an offset",
+        NO_SUCH_TIME: "the clocks of its time zone never showed, or showed twice",
         NOT_FINITE: "is not a finite number",
         INVALID_UTF8: "holds half of a surrogate pair",
         OUT_OF_RANGE: f"does not fit into `{declared}`",

@@ -41,7 +41,8 @@ class LineDecoder(ABC):
     def decode(self, lines: Sequence[bytes]) -> Decoded:
         """Decode lines, none of them blank; never raises for what one holds."""
         violations: dict[int, Violation] = {}
-        refused = _unreadable(lines)
+        lines, refused = self.texts(lines)
+        refused = _unreadable(lines) | refused
         odd = set(self.odd(lines)) - refused.keys()
         plain = [at for at in range(len(lines)) if at not in odd and at not in refused]
         violations |= refused
@@ -74,6 +75,10 @@ class LineDecoder(ABC):
             for start in range(0, len(at), size):
                 piece = at[start : start + size]
                 yield from self._fast(piece, lines, parts, violations)
+
+    def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
+        """Return the lines as UTF-8, and which of them cannot be."""
+        return lines, {}
 
     @abstractmethod
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:

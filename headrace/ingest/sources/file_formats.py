@@ -1,5 +1,6 @@
 """Tells what a file is by its first bytes, its header or its schema, and refuses what a contract excludes."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import BinaryIO
@@ -10,10 +11,12 @@ from headrace.definitions.stream import Stream
 from headrace.errors import SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
-from headrace.ingest.values import holds, shown
+from headrace.ingest.time_forms import holds_field
+from headrace.ingest.values import shown
 
 HEAD_BYTES = 64 * 1024  # enough to tell what a file is
 BOM = b"\xef\xbb\xbf"
+_DELIMITERS = ("\t", ";", "|", "::", ",")
 _MAGIC = {
     b"\x1f\x8b": "gzip data",
     b"\x28\xb5\x2f\xfd": "zstd data",
@@ -57,12 +60,21 @@ def looks_like_json(head: bytes) -> bool:
 def csv_header(
     handle: BinaryIO, stream: Stream, source: str, *, whole: bool
 ) -> tuple[str, ...] | None:
-    """Read the header; None if it is not complete yet.
+    """Read the header, as names of fields; None if it is not complete yet.
+
+    A file without one has the columns that the contract lists.
 
     Raises:
         SourceFileError: If it is not a CSV header, is too long, repeats a name or lacks a required one.
 
     """
+    if not stream.csv.header:
+        listed = stream.csv.columns or tuple(
+            field.source_name or name for name, field in stream.fields.items()
+        )
+        header = tuple(map(stream.field_of, listed))
+        _refuse_missing(header, stream, source, what="`csv.columns`")
+        return header
     line = b""
     while not line.strip():
         line = handle.readline(RECORD_BYTES_MAX + 1)
@@ -74,13 +86,30 @@ def csv_header(
     if not whole and not line.endswith(b"\n"):
         return None
     try:
-        header = tuple(split_record(line.decode().rstrip("\r\n")))
-    except (UnicodeDecodeError, CsvRecordError) as error:
+        text = line.decode(stream.csv.encoding).rstrip("\r\n")
+        header = tuple(map(stream.field_of, split_record(text, stream.csv)))
+    except (UnicodeError, CsvRecordError) as error:
         detail = f"its first line is not a CSV header ({error})"
         raise SourceFileError(source, detail) from error
+    _refuse_other_delimiter(text, header, stream, source)
     _refuse_repeated(header, source, what="its header")
     _refuse_missing(header, stream, source, what="its header")
     return header
+
+
+def _refuse_other_delimiter(
+    text: str, header: tuple[str, ...], stream: Stream, source: str
+) -> None:
+    """Refuse a header that lacks fields, and has them with another delimiter: say so."""
+    required = {name for name, field in stream.fields.items() if field.required}
+    for other in _DELIMITERS:
+        names = {stream.field_of(name) for name in text.split(other)}
+        if not required <= set(header) and required <= names:
+            detail = (
+                f"its header has no column of the contract, unless {other!r} separates them; "
+                f"declare `csv: {{delimiter: {json.dumps(other)}}}`"
+            )
+            raise SourceFileError(source, detail)
 
 
 def check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
@@ -91,11 +120,12 @@ def check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
             converted to the declared one.
 
     """
-    _refuse_repeated(schema.names, source, what="its schema")
-    _refuse_missing(tuple(schema.names), stream, source, what="it")
+    names = [stream.field_of(name) for name in schema.names]
+    _refuse_repeated(names, source, what="its schema")
+    _refuse_missing(tuple(names), stream, source, what="it")
     for name, field in stream.fields.items():
-        found = schema.get_field_index(name)
-        if found >= 0 and not holds(schema.field(found).type, field.type.arrow):
+        found = names.index(name) if name in names else -1
+        if found >= 0 and not holds_field(schema.field(found).type, field):
             detail = (
                 f"its column `{name}` is `{schema.field(found).type}`, "
                 f"which cannot become `{field.type.text}`"
@@ -114,7 +144,8 @@ def _refuse_missing(names: tuple[str, ...], stream: Stream, source: str, *, what
     for name, field in stream.fields.items():
         if field.required and name not in names:
             shown = ", ".join(f"`{other}`" for other in names[:20])
-            detail = f"{what} has no column `{name}`, which is required; there are {shown}"
+            wanted = field.source_name or name
+            detail = f"{what} has no column `{wanted}`, which is required; there are {shown}"
             raise SourceFileError(source, detail)
 
 

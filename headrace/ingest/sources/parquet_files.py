@@ -67,7 +67,7 @@ def _rows(
                 offsets=consecutive(offset, batch.num_rows),
                 end=Position(end, size if end == rows else 0, fingerprint, seen),
                 times=split.source_time,
-                rows=batch,
+                rows=batch.rename_columns(list(map(stream.field_of, batch.schema.names))),
             )
         if rows == start:
             yield Records(

@@ -21,6 +21,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import ServingLogError
 from headrace.serving.values import plain
 from headrace.serving.vectors import Vectors
+from headrace.storage import durable
 
 REQUIRED = ("request_id", "row", "served_at", "at", "sample_set", "values", "views")
 _QUEUE_RECORDS = 20_000
@@ -134,8 +135,7 @@ class ServingLog:
         draft = self._folder / f".{name}"  # a name that no pattern of a stream matches
         with draft.open("w", encoding="utf-8") as opened:
             opened.writelines(json.dumps(record) + "\n" for record in batch)
-            opened.flush()
-            os.fsync(opened.fileno())
+        durable.sync_content(str(draft))
         draft.rename(self._folder / name)
 
 

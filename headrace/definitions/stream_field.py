@@ -1,0 +1,98 @@
+"""One field of a stream's records: its type, its name in the source, and the form of its times."""
+
+import zoneinfo
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    field_validator,
+)
+
+from headrace.definitions.base import Declaration
+from headrace.definitions.types import TIMESTAMP, FieldType
+
+
+class StreamField(Declaration):
+    """One field of a record.
+
+    `from` is its name in the source, where that is no name of a column. Times are texts with `Z` or an
+    offset, unless one of these says otherwise: `unit` reads numbers, or texts of them, counted from
+    1970; `timezone` reads times and dates without an offset, as that zone's clocks show them;
+    `time_format` reads texts by `strptime`, and needs a `timezone` unless it has `%z`.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    noun: ClassVar[str] = "a field"
+    misnomers: ClassVar[dict[str, str]] = {
+        "nullable": "required",
+        "description": "doc",
+        "alias": "from",
+        "source": "from",
+        "tz": "timezone",
+        "format": "time_format",
+    }
+
+    type: Annotated[
+        InstanceOf[FieldType],
+        BeforeValidator(FieldType.parse),
+        PlainSerializer(lambda value: value.text, return_type=str),
+    ]
+    required: bool = False
+    doc: str = ""
+    source_name: Annotated[str | None, Field(alias="from", min_length=1, max_length=1_000)] = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None
+    timezone: str | None = None
+    time_format: Annotated[str | None, Field(min_length=1, max_length=100)] = None
+
+    @field_validator("unit", "timezone", "time_format")
+    @classmethod
+    def _is_of_a_time(cls, value: str | None, info: ValidationInfo) -> str | None:
+        kind: FieldType | None = info.data.get("type")
+        if value is not None and kind is not None and kind.arrow != TIMESTAMP:
+            msg = f"only a `timestamptz` has one, and this field is `{kind.text}`"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str | None, info: ValidationInfo) -> str | None:
+        if name is None:
+            return None
+        if info.data.get("unit") is not None:
+            msg = "a number counts from 1970 in UTC; `unit` takes no time zone"
+            raise ValueError(msg)
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+            msg = f"`{name[:80]}` is no time zone; write one as `UTC` or `Europe/Paris`"
+            raise ValueError(msg) from error
+        return name
+
+    @field_validator("time_format")
+    @classmethod
+    def _says_the_zone(cls, text: str | None, info: ValidationInfo) -> str | None:
+        if text is None:
+            return None
+        if info.data.get("unit") is not None:
+            msg = "a field has a `unit` or a `time_format`, not both"
+            raise ValueError(msg)
+        if ("%z" in text) == (info.data.get("timezone") is not None):
+            has = (
+                "an offset (`%z`) and a `timezone`"
+                if "%z" in text
+                else "neither `%z` nor a `timezone`"
+            )
+            msg = f"`{text}` has {has}; it needs one of them"
+            raise ValueError(msg)
+        return text
+
+    @property
+    def plain_times(self) -> bool:
+        """Whether times are texts with an offset, as by default."""
+        return self.unit is None and self.timezone is None and self.time_format is None

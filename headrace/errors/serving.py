@@ -1,0 +1,178 @@
+"""Errors of the online store, of models that score, and of the feature server."""
+
+from headrace.errors.base import LakeError
+from headrace.errors.remedy import Remedy
+from headrace.errors.storage import DatabaseUnavailableError
+
+
+class OnlineStoreError(LakeError):
+    """The online store was written in a format this version does not read."""
+
+    def __init__(self, path: str, *, found: int, allowed: int) -> None:
+        self.path, self.found, self.allowed = path, found, allowed
+        super().__init__(
+            f"the online store `{path}` has format {found}, this version reads {allowed}",
+            remedy=Remedy(advice="remove the file and publish the views again"),
+        )
+
+
+class OnlineStoreEvictsError(LakeError):
+    """The online store's server throws rows away when its memory is full; nothing was published."""
+
+    def __init__(self, server: str, *, policy: str) -> None:
+        self.server, self.policy = server, policy
+        super().__init__(
+            f"the online store at `{server}` deletes rows when its memory is full (`{policy}`), and "
+            "look-ups would find entities missing",
+            state="nothing was published",
+            remedy=Remedy(
+                advice="set `maxmemory-policy noeviction` on the server, then publish again"
+            ),
+        )
+
+
+class OnlineStoreFullError(DatabaseUnavailableError):
+    """The online store's server has no memory left; the state of the view is as it was."""
+
+    def __init__(self, server: str, detail: str) -> None:
+        self.database, self.server, self.detail = "online store", server, detail
+        LakeError.__init__(
+            self,
+            f"the online store at `{server}` has no memory left: {detail}",
+            state="the published state is as it was, and publishing again completes it",
+            remedy=Remedy(advice="raise `maxmemory` or drop views there, then publish again"),
+        )
+
+
+class NotAFeatureViewError(LakeError):
+    """The table does not say that it is a feature view, or the view is not published online."""
+
+    def __init__(self, table: str, detail: str, *, column: str | None = None) -> None:
+        self.table, self.detail, self.column = (
+            table,
+            detail,
+            column,
+        )  # the column that is missing, if one is
+        super().__init__(f"`{table}` cannot be served: {detail}")
+
+
+class UnservableColumnError(LakeError):
+    """A column of a feature view has a type that the online store does not keep."""
+
+    def __init__(self, view: str, column: str, *, kind: str, allowed: str) -> None:
+        self.view, self.column, self.kind, self.allowed = view, column, kind, allowed
+        super().__init__(
+            f"`{view}` was not published: column `{column}` is of type {kind}, and {allowed}",
+            state="the store is as it was",
+            remedy=Remedy(advice="leave the column out of the view, or give it such a type"),
+        )
+
+
+class EntityKeyError(LakeError, ValueError):
+    """An entity is looked up by a value that is not exactly one of its column's type."""
+
+    def __init__(self, view: str, column: str, *, detail: str) -> None:
+        self.view, self.column, self.detail = view, column, detail
+        super().__init__(f"`{view}` is looked up by `{column}`, {detail}")
+
+
+class PublicationOvertakenError(LakeError):
+    """Another publication of a view came between, again and again."""
+
+    retryable = True
+
+    def __init__(self, view: str) -> None:
+        self.view = view
+        super().__init__(
+            f"`{view}` was not published: other publications of it came first each time",
+            state="the store holds what they wrote",
+            remedy=Remedy(advice="publish again"),
+        )
+
+
+class ModelNotLoadedError(LakeError):
+    """The server was asked for a score and has no model."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has no model", remedy=Remedy.run("serve", "--model", "FOLDER"))
+
+
+class ServerAddressError(LakeError):
+    """A server was to listen where other hosts reach it, and asks nobody for a token."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        super().__init__(
+            f"`{host}` can be reached from other hosts, and no token is asked for",
+            state="nothing was started",
+            remedy=Remedy.run(
+                "serve",
+                "--token-file",
+                "FILE",
+                advice="listen on 127.0.0.1, or name a file that holds a token",
+            ),
+        )
+
+
+class ServingLogError(LakeError):
+    """A stream was named for the serving log and its contract is not one of a log."""
+
+    def __init__(self, stream: str, *, lacks: str) -> None:
+        self.stream, self.lacks = stream, lacks
+        super().__init__(
+            f"the serving log cannot be written to the stream `{stream}`: its contract lacks {lacks}",
+            state="nothing was started",
+            remedy=Remedy(advice="declare it as docs/serving.md shows"),
+        )
+
+
+class OverloadedError(LakeError):
+    """The server has as many requests as it takes; this one was not begun."""
+
+    retryable = True
+
+    def __init__(self, *, begun_max: int) -> None:
+        self.begun_max = begun_max
+        super().__init__(
+            f"the server works on {begun_max} requests, and takes no more",
+            state="nothing was begun",
+            remedy=Remedy(advice="ask again a moment later"),
+        )
+
+
+class DeadlineError(LakeError):
+    """A request was not answered in its time."""
+
+    retryable = True
+
+    def __init__(self, *, deadline_s: float) -> None:
+        self.deadline_s = deadline_s
+        super().__init__(
+            f"there was no answer within {deadline_s:g} s",
+            remedy=Remedy(advice="ask for fewer rows, or allow more time"),
+        )
+
+
+class ModelFilesError(LakeError):
+    """An exported model cannot be used: a file of it is missing, damaged or of another model."""
+
+    def __init__(self, folder: str, detail: str) -> None:
+        self.folder, self.detail = folder, detail
+        super().__init__(
+            f"the model in `{folder}` cannot be used: {detail}",
+            remedy=Remedy(advice="export it again"),
+        )
+
+
+class ModelMismatchError(LakeError):
+    """A model was trained on features that are published otherwise now, so it is not scored."""
+
+    def __init__(self, model: str, view: str, detail: str) -> None:
+        self.model, self.view, self.detail = model, view, detail
+        super().__init__(
+            f"the model `{model}` cannot score what `{view}` holds now: {detail}",
+            remedy=Remedy(
+                advice="train a model on a version of today's definition, or publish the view as the "
+                "model knows it"
+            ),
+        )
