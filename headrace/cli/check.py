@@ -46,12 +46,12 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
 
 def _missing(stream: "Stream", settings: "Settings") -> str | None:
     """Say why a stream has nothing to read, as far as that shows without connecting to servers."""
-    from headrace.errors import KafkaMissingError, SettingsError
+    from headrace.errors import KafkaMissingError, SchemaUnavailableError, SettingsError
     from headrace.ingest.sources.open import open_source
 
     try:
         return open_source(stream, settings).missing()
-    except (KafkaMissingError, SettingsError) as error:
+    except (KafkaMissingError, SchemaUnavailableError, SettingsError) as error:
         return str(error)
 
 

@@ -166,3 +166,19 @@ class ReaderProcessError(SourceError):
             state="nothing was read",
             remedy=Remedy(advice="open a reader in the process that polls it"),
         )
+
+
+class SchemaUnavailableError(SourceError):
+    """A schema that values name cannot be read from its registry or its file."""
+
+    retryable = True
+
+    def __init__(self, topic: str, *, where: str, detail: str) -> None:
+        self.topic, self.where, self.detail = topic, where, detail
+        super().__init__(
+            f"topic `{topic}`: a schema cannot be read from `{where}`: {detail}",
+            state=_TABLE_STANDS,
+            remedy=Remedy.run(
+                "ingest", "run", advice="check `schema_registry_url`, or the files of schemas, then"
+            ),
+        )

@@ -1,6 +1,7 @@
 """Decodes records of any format to columns."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.csv_lines import CsvDecoder
 from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
+from headrace.ingest.decoding.frames import unwrap
 from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.decoding.row_bytes import rows_beyond
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records
@@ -26,7 +28,30 @@ def _decode_csv(records: Records, stream: Stream) -> Decoded:
 
 
 def _decode_json(records: Records, stream: Stream) -> Decoded:
-    return JsonDecoder(stream).decode(records.lines)
+    framed = records.schemas is not None and records.schemas.framed
+    if not (framed or records.tombstones):
+        return JsonDecoder(stream).decode(records.lines)
+    found = unwrap(records, framed=framed)
+    places = sorted(at for each in found.by_schema.values() for at in each)
+    done = JsonDecoder(stream).decode([found.values[at] for at in places])
+    index = np.array(places, dtype=np.int64)
+    return replace(
+        done,
+        index=index[done.index],
+        violations=found.refused | {places[at]: each for at, each in done.violations.items()},
+    )
+
+
+def _decode_avro(records: Records, stream: Stream) -> Decoded:
+    from headrace.ingest.decoding.avro_values import decode_avro  # its library is an extra
+
+    return decode_avro(records, stream)
+
+
+def _decode_protobuf(records: Records, stream: Stream) -> Decoded:
+    from headrace.ingest.decoding.protobuf_values import decode_protobuf  # so is its
+
+    return decode_protobuf(records, stream)
 
 
 def _decode_columns(records: Records, stream: Stream) -> Decoded:
@@ -36,7 +61,13 @@ def _decode_columns(records: Records, stream: Stream) -> Decoded:
 
 
 DECODERS: Mapping[str, Decoder] = MappingProxyType(
-    {"csv": _decode_csv, "json": _decode_json, "parquet": _decode_columns}
+    {
+        "csv": _decode_csv,
+        "json": _decode_json,
+        "parquet": _decode_columns,
+        "avro": _decode_avro,
+        "protobuf": _decode_protobuf,
+    }
 )
 
 

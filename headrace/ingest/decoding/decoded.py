@@ -27,6 +27,9 @@ WRONG_COLUMNS = "wrong_columns"
 MISSING_REQUIRED = "missing_required"
 UNKNOWN_FIELD = "unknown_field"
 FUTURE_TIME = "future_time"
+TOMBSTONE = "tombstone"
+UNFRAMED = "unframed"
+UNKNOWN_SCHEMA = "unknown_schema"
 
 
 @dataclass(frozen=True)

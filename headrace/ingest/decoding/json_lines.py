@@ -41,7 +41,7 @@ from headrace.ingest.values import (
 
 SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
 DEPTH_MAX = 256  # the standard library's parser fails at a depth that depends on its caller's
-_OPEN, _CLOSE = ord("{"), ord("}")
+_OPEN, _CLOSE, _NEWLINE = ord("{"), ord("}"), ord("\n")
 _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
 _AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -62,7 +62,7 @@ class JsonDecoder(LineDecoder):
         )
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
-        """Decode lines, none of them blank; never raises for what one holds."""
+        """Decode lines; never raises for what one holds."""
         keys: Counter[str] = Counter()
         valued: set[str] = set()
         for line in lines[:: max(1, len(lines) // SAMPLE_LINES)]:
@@ -80,9 +80,17 @@ class JsonDecoder(LineDecoder):
     def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
         """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""
         for at, line in enumerate(lines):
-            if line[0] != _OPEN or line[-1] != _CLOSE or (len(line) > DEPTH_MAX and _is_deep(line)):
+            if (
+                not line
+                or line[0] != _OPEN
+                or line[-1] != _CLOSE
+                or len(line) > DEPTH_MAX
+                and _is_deep(line)
+            ):
                 yield at
         block = np.frombuffer(b"\n".join(lines) + b"\n", dtype=np.uint8)
+        if np.count_nonzero(block == _NEWLINE) != len(lines):  # messages may have newlines
+            yield from (at for at, line in enumerate(lines) if b"\n" in line)
         closing = np.flatnonzero(block == _CLOSE)
         strange = closing[~np.isin(block[closing + 1], _AFTER_CLOSE)]
         if len(strange):

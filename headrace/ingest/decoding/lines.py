@@ -39,7 +39,7 @@ class LineDecoder(ABC):
         self.strict = stream.unknown_fields != "ignore"
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
-        """Decode lines, none of them blank; never raises for what one holds."""
+        """Decode lines; never raises for what one holds."""
         violations: dict[int, Violation] = {}
         lines, refused = self.texts(lines)
         refused = _unreadable(lines) | refused

@@ -12,6 +12,7 @@ import pyarrow as pa
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.holes import Hole
 from headrace.ingest.sources.line_numbers import LineNumbers
+from headrace.ingest.sources.schemas import Schemas
 
 RECORD_BYTES_MAX = 1024 * 1024  # of one record; a longer one is refused, not read
 _KEY_SEPARATOR = "//"  # part of no normalized path and of no topic name
@@ -99,6 +100,7 @@ class Records:
         line_numbers: Which line of its file each record is.
         keys: The key of each record, of sources that have keys.
         headers: The headers of each record in their order; a name may be repeated.
+        schemas: Those that framed values name, or the one of all values.
         holes: All offsets between where reading started and `end` that hold no record, in order.
             Sources without gaps have none.
 
@@ -116,6 +118,7 @@ class Records:
     line_numbers: LineNumbers | None = None
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[Sequence[tuple[str, bytes | None]]] | None = None
+    schemas: Schemas | None = None
     holes: tuple[Hole, ...] = ()
 
     @property

@@ -1,6 +1,7 @@
 """Offsets without records: why a range is empty, and which missing ranges a user accepts."""
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple, Self
 
@@ -12,6 +13,7 @@ class HoleKind(Enum):
 
     EMPTY = "empty"  # a transaction marker, or compacted away
     ABORTED = "aborted"  # records of transactions that were aborted
+    TOMBSTONE = "tombstone"  # records without a value, which the contract leaves out
     LOST = "lost"  # deleted before it was read, and accepted by the user
 
 
@@ -46,3 +48,15 @@ class AcceptedGap(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.partition}:{self.first}-{self.end}"
+
+
+def merged(holes: Sequence[Hole]) -> tuple[Hole, ...]:
+    """Join ranges that touch and are empty for the same reason. Pure."""
+    joined: list[Hole] = []
+    for hole in holes:
+        last = joined[-1] if joined else None
+        if last is not None and last.end == hole.first and last.kind is hole.kind:
+            joined[-1] = Hole(last.first, hole.end, hole.kind)
+        else:
+            joined.append(hole)
+    return tuple(joined)

@@ -11,6 +11,8 @@ from headrace.ingest.sources.base import PositionsOf
 from headrace.ingest.sources.holes import AcceptedGap
 from headrace.ingest.sources.kafka_client import KafkaClient
 from headrace.ingest.sources.kafka_reader import STALLED_S, KafkaReader
+from headrace.ingest.sources.kafka_records import ValueRules
+from headrace.ingest.sources.schemas import Schemas
 
 
 class KafkaSource:
@@ -20,6 +22,8 @@ class KafkaSource:
         topic: The topic.
         settings: How to reach the brokers, in the client's own keys; contains secrets.
         accepted: Missing offsets that the user accepts.
+        schemas: The schemas of its values, for decoders that need them.
+        ignore_tombstones: Leave out records without a value.
         stalled_s: After how long a partition without a record, though it has more, stands still.
         make_consumer: Makes a consumer of a configuration.
 
@@ -33,10 +37,13 @@ class KafkaSource:
         settings: Mapping[str, object],
         *,
         accepted: Sequence[AcceptedGap] = (),
+        schemas: Schemas | None = None,
+        ignore_tombstones: bool = False,
         stalled_s: float = STALLED_S,
         make_consumer: Callable[[dict[str, object]], Consumer] = Consumer,
     ) -> None:
         self._topic, self._settings, self._accepted = topic, settings, accepted
+        self._values = ValueRules(schemas=schemas, ignore_tombstones=ignore_tombstones)
         self._stalled_s, self._make_consumer = stalled_s, make_consumer
 
     def missing(self) -> str | None:
@@ -66,5 +73,6 @@ class KafkaSource:
             positions,
             follow=follow,
             accepted=self._accepted,
+            values=self._values,
             stalled_s=self._stalled_s,
         )

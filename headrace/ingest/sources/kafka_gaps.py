@@ -147,15 +147,3 @@ def _act(
                 first=gaps[0][0],
                 end=min(held.low, gaps[-1][1]),
             )
-
-
-def merged(holes: Sequence[Hole]) -> tuple[Hole, ...]:
-    """Join ranges that touch and are empty for the same reason. Pure."""
-    joined: list[Hole] = []
-    for hole in holes:
-        last = joined[-1] if joined else None
-        if last is not None and last.end == hole.first and last.kind is hole.kind:
-            joined[-1] = Hole(last.first, hole.end, hole.kind)
-        else:
-            joined.append(hole)
-    return tuple(joined)

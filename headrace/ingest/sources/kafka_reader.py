@@ -27,12 +27,13 @@ from headrace.ingest.sources.base import (
     Records,
     SourcePartition,
 )
-from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind
+from headrace.ingest.sources.holes import AcceptedGap, Hole, HoleKind, merged
 from headrace.ingest.sources.kafka_client import KafkaClient, TopicFacts, at
-from headrace.ingest.sources.kafka_gaps import DAMAGED, explain, gaps_of, merged
+from headrace.ingest.sources.kafka_gaps import DAMAGED, explain, gaps_of
 from headrace.ingest.sources.kafka_progress import Progress, mark_of
 from headrace.ingest.sources.kafka_records import (
     Fetched,
+    ValueRules,
     by_partition,
     one_type,
     records_of,
@@ -77,10 +78,12 @@ class KafkaReader:
         *,
         follow: bool,
         accepted: Sequence[AcceptedGap] = (),
+        values: ValueRules | None = None,
         stalled_s: float = STALLED_S,
     ) -> None:
         self._client, self._positions, self._follow = client, positions, follow
         self._accepted, self._stalled_s = accepted, stalled_s
+        self._values = values or ValueRules()
         self._pid = os.getpid()
         self._closed, self._rebuilt = False, False
         self._failure: SourceError | None = None
@@ -243,7 +246,8 @@ class KafkaReader:
             if some.messages:
                 each.mark = mark_of(some.messages[-1], topic_id=self._facts.id)
             position = Position(end, fingerprint=each.mark.text)
-            parts.append(records_of(self._named(number), some, end=position, holes=holes))
+            found = records_of(self._named(number), some, end=position, holes=holes)
+            parts.append(self._values.applied(found))
         return parts
 
     def _explained(self, gaps: Mapping[int, Sequence[tuple[int, int]]]) -> dict[int, list[Hole]]:

@@ -1,7 +1,7 @@
 """From the client's messages to records: offsets, values, times, keys and headers of one partition."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -10,7 +10,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, 
 
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.sources.base import Position, Records, SourcePartition, TimeType
-from headrace.ingest.sources.holes import Hole
+from headrace.ingest.sources.holes import Hole, HoleKind, merged
+from headrace.ingest.sources.schemas import Schemas
 
 # the years 1 to 9999; a producer's clock may say anything
 _FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
@@ -28,6 +29,20 @@ class Fetched:
         """Append messages."""
         self.messages += messages
         self.offsets.append(offsets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueRules:
+    """What a contract says of a topic's values, beyond its fields."""
+
+    schemas: Schemas | None = None
+    ignore_tombstones: bool = False
+
+    def applied(self, records: Records) -> Records:
+        """Name the schemas of the values, and leave out those that the contract leaves out."""
+        if self.schemas is not None:
+            records = replace(records, schemas=self.schemas)
+        return without_tombstones(records) if self.ignore_tombstones else records
 
 
 def by_partition(messages: Sequence[Message]) -> Iterator[tuple[int, list[Message], np.ndarray]]:
@@ -66,6 +81,26 @@ def records_of(
         keys=_Keys(messages),
         headers=_Headers(messages),
         holes=holes,
+    )
+
+
+def without_tombstones(records: Records) -> Records:
+    """Leave out records without a value; each is a hole."""
+    if not records.tombstones:
+        return records
+    gone = sorted(records.tombstones)
+    kept = np.delete(np.arange(records.count), gone)
+    places = kept.tolist()
+    holes = [Hole(at, at + 1, HoleKind.TOMBSTONE) for at in records.offsets[gone].tolist()]
+    return replace(
+        records,
+        offsets=records.offsets[kept],
+        times=records.times_of(kept),
+        lines=[records.lines[at] for at in places],
+        tombstones=(),
+        keys=None if records.keys is None else [records.keys[at] for at in places],
+        headers=None if records.headers is None else [records.headers[at] for at in places],
+        holes=merged(sorted([*records.holes, *holes])),
     )
 
 

@@ -7,11 +7,14 @@ from headrace.config import Settings
 from headrace.definitions.base import Declaration
 from headrace.definitions.sources import FileSource as DeclaredFiles
 from headrace.definitions.sources import KafkaSource as DeclaredTopic
+from headrace.definitions.sources import Topic
 from headrace.definitions.stream import Stream
 from headrace.errors import KafkaMissingError, Remedy, SettingsError, UnknownSourceError
 from headrace.ingest.sources.base import Source
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.holes import AcceptedGap
+from headrace.ingest.sources.schema_stores import Registry, SchemaFiles, read_schema
+from headrace.ingest.sources.schemas import Schemas, SchemaStore
 
 
 def open_source(
@@ -28,6 +31,7 @@ def open_source(
         UnknownSourceError: If this version has no source of the declared kind.
         SettingsError: If the source is a topic, and the profile names no brokers.
         KafkaMissingError: If the Kafka client is not installed.
+        SchemaUnavailableError: If the file of a topic's schema cannot be read.
 
     """
     kind = type(stream.source)
@@ -54,7 +58,54 @@ def _topic(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) 
         from headrace.ingest.sources.kafka import KafkaSource  # its client is an extra
     except ImportError as error:
         raise KafkaMissingError(topic.topic, error.name or "confluent_kafka") from error
-    return KafkaSource(topic.topic, settings.kafka.client_settings(), accepted=accepted)
+    return KafkaSource(
+        topic.topic,
+        settings.kafka.client_settings(),
+        accepted=accepted,
+        schemas=_schemas(stream, topic, settings),
+        ignore_tombstones=topic.tombstones == "ignore",
+    )
+
+
+def _schemas(stream: Stream, topic: Topic, settings: Settings) -> Schemas | None:
+    """Return the schemas of a topic's values; None if they have none."""
+    files = settings.declarations
+    single = None
+    if topic.schema_file is not None:
+        single = read_schema(topic.topic, files / topic.schema_file)
+    if single is None and topic.framing == "none":
+        return None
+    return Schemas(
+        topic=topic.topic,
+        framed=topic.framing == "registry",
+        store=_store(stream, topic, settings) if topic.framing == "registry" else None,
+        single=single,
+        message=topic.message,
+    )
+
+
+def _store(stream: Stream, topic: Topic, settings: Settings) -> SchemaStore | None:
+    if topic.schemas:
+        named = {each: settings.declarations / file for each, file in topic.schemas.items()}
+        return SchemaFiles(topic.topic, named)
+    if stream.format == "json":  # the frame is taken off, and the contract decides
+        return None
+    access = settings.schema_registry
+    if access is None:
+        msg = f"values of topic `{topic.topic}` name schemas, and nothing says where these are"
+        advice = (
+            "set `schema_registry_url` in the profile, HEADRACE_SCHEMA_REGISTRY_URL, or `schemas` in "
+            "the contract"
+        )
+        raise SettingsError(msg, remedy=Remedy(advice=advice))
+    password = access.password
+    return Registry(
+        topic.topic,
+        access.url,
+        user=access.user,
+        password="" if password is None else password.get_secret_value(),
+        serialized=stream.format == "protobuf",
+    )
 
 
 _KINDS: Mapping[type[Declaration], Callable[[Stream, Settings, Sequence[AcceptedGap]], Source]] = (

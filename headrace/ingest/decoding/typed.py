@@ -1,0 +1,94 @@
+"""Columns of values that a writer's schema gives types: each converted to the contract's type at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.definitions.stream import Stream
+from headrace.ingest.decoding.decoded import Decoded, Violation, refusal
+from headrace.ingest.values import NAIVE_TIME, WRONG_TYPE, convert, holds
+
+NAIVE = pa.timestamp("us")  # a local time, which is no moment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Records of one schema, column by column.
+
+    Args:
+        index: The place of each record in its batch.
+        columns: The values of each field of the writer, and their type; None where they have one
+            that no contract can declare, such as a map.
+
+    """
+
+    index: Sequence[int]
+    columns: Mapping[str, tuple[Sequence[Any], pa.DataType | None]]
+
+
+def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: Stream) -> Decoded:
+    """Convert the fields of the contract, found by name; records in the order of the batch."""
+    strict = stream.unknown_fields != "ignore"
+    parts: list[tuple[np.ndarray, dict[str, pa.Array]]] = []
+    unknown: dict[int, list[str]] = {}
+    for group in groups:
+        index = np.array(group.index, dtype=np.int64)
+        columns: dict[str, pa.Array] = {}
+        bad: set[int] = set()
+        for name, field in stream.fields.items():
+            values, kind = group.columns.get(name, ([None] * len(index), pa.null()))
+            columns[name] = _converted(
+                name, values, kind, stream, group.index, violations, bad, field.type.arrow
+            )
+        if strict:
+            for name in group.columns.keys() - stream.fields.keys():
+                for place, value in zip(group.index, group.columns[name][0], strict=True):
+                    if value is not None:
+                        unknown.setdefault(place, []).append(name)
+        kept = np.array([at for at in range(len(index)) if at not in bad], dtype=np.int64)
+        if len(kept) < len(index):
+            taken = pa.array(kept.tolist(), pa.int64())
+            columns = {name: column.take(taken) for name, column in columns.items()}
+        parts.append((index[kept], columns))
+    if not parts:
+        return Decoded(index=np.empty(0, np.int64), columns={}, violations=violations)
+    index = np.concatenate([at for at, _ in parts])
+    order = np.argsort(index, kind="stable")
+    ordered = pa.array(order.tolist(), pa.int64())
+    columns = {
+        name: pa.concat_arrays([part[name] for _, part in parts]).take(ordered)
+        for name in stream.fields
+    }
+    index = index[order]
+    for name in sorted({name for names in unknown.values() for name in names}):
+        there = [True if name in unknown.get(at, ()) else None for at in index.tolist()]
+        columns[name] = pa.array(there, pa.bool_())
+    return Decoded(index=index, columns=columns, violations=violations)
+
+
+def _converted(
+    name: str,
+    values: Sequence[Any],
+    kind: pa.DataType | None,
+    stream: Stream,
+    index: Sequence[int],
+    violations: dict[int, Violation],
+    bad: set[int],
+    wanted: pa.DataType,
+) -> pa.Array:
+    declared = stream.fields[name].type.text
+    if kind is not None and kind != NAIVE and holds(kind, wanted):
+        done = convert(pa.array(values, kind), wanted)
+        errors = done.errors
+        found = done.values
+    else:
+        code = NAIVE_TIME if kind == NAIVE and pa.types.is_timestamp(wanted) else WRONG_TYPE
+        errors = {at: code for at, value in enumerate(values) if value is not None}
+        found = pa.nulls(len(values), wanted)
+    for at, code in errors.items():
+        bad.add(at)
+        violations.setdefault(index[at], refusal(name, code, values[at], declared=declared))
+    return found
