@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from headrace.engines.extensions import open_in_memory
 from headrace.engines.s3_secrets import let_read_stores
-from headrace.errors import CorruptFileError, UnsupportedTableError
+from headrace.errors import CorruptFileError, StoreUnavailableError, UnsupportedTableError
 from headrace.storage.failures import unreadable
 from headrace.storage.locations import local_path
 from headrace.tables.verified import VerifiedFiles
@@ -49,7 +49,13 @@ def naming_damage(
                     _decode_in_engine(version)
                 except CorruptFileError as damage:
                     raise damage from error
+        if isinstance(error, duckdb.HTTPException):  # it tried as often as it may
+            raise StoreUnavailableError(_store_of(read()), str(error)) from error
         raise
+
+
+def _store_of(read: Collection[TableVersion]) -> str:
+    return next((each.metadata.location for each in read), "s3://")
 
 
 def _decode(version: TableVersion) -> None:

@@ -4,7 +4,13 @@ from headrace.errors import CorruptFileError, LakeError, StoreUnavailableError
 
 # how pyarrow's client begins what a store answered, or did not
 _OF_S3 = "AWS Error "
-_SILENT = (ConnectionError, TimeoutError, PermissionError)
+
+
+class UnansweredError(OSError):
+    """A store failed, or refused for a reason that is not one file's."""
+
+
+_SILENT = (UnansweredError, ConnectionError, TimeoutError, PermissionError)
 
 
 def unreadable(location: str, error: Exception) -> LakeError:

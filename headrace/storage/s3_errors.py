@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.storage.failures import UnansweredError
+
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _TAKEN = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
 _DENIED = frozenset(
@@ -36,7 +38,7 @@ class NamingS3:
             msg = f"the store does not answer: {error}"
             raise TimeoutError(msg) from error
         if isinstance(error, BotoCoreError):
-            raise OSError(str(error)) from error
+            raise UnansweredError(str(error)) from error
 
 
 def _error_of(response: Mapping[str, Any], text: str) -> OSError:
@@ -51,4 +53,4 @@ def _error_of(response: Mapping[str, Any], text: str) -> OSError:
     ):
         if code in codes or status == number:
             return kind(text)
-    return OSError(text)
+    return UnansweredError(text)
