@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.ingest.cadence import Cadence
     from headrace.ingest.open_batch import Committed
     from headrace.ingest.progress import Listener, Progress
+    from headrace.ingest.sources.holes import AcceptedGap
 
 EveryOption = Annotated[
     float | None,
@@ -52,10 +53,16 @@ class Following:
         self._stretched: dict[str, int] = {}
 
     def run(
-        self, settings: "Settings", streams: "Sequence[Stream]", *, metrics_port: int | None
+        self,
+        settings: "Settings",
+        streams: "Sequence[Stream]",
+        *,
+        metrics_port: int | None,
+        gaps: "Sequence[AcceptedGap]" = (),
     ) -> None:
         """Follow until interrupted, or until every stream failed; exits with the status of errors."""
         from headrace.ingest.service import follow_all
+        from headrace.ingest.sources.open import open_source
 
         if not streams:
             self._out.say("no stream is declared")
@@ -76,6 +83,7 @@ class Following:
                 stop=stop,
                 cadence_of=self._cadence_of,
                 listeners=listeners,
+                source_of=lambda stream: open_source(stream, settings, accepted=gaps),
                 failed=self._say_failed,
             )
         for name, progress in sorted(done.progress.items()):

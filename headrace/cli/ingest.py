@@ -16,12 +16,14 @@ from headrace.cli.follow import (
     MibOption,
     RowsOption,
 )
+from headrace.cli.gaps import GapOption, accepted_gaps
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.errors import LakeError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.stream import Stream
+    from headrace.ingest.sources.holes import AcceptedGap
     from headrace.ingest.status import IngestResult
     from headrace.tables.lake import OpenLake
 
@@ -54,6 +56,7 @@ def run(
     rows: RowsOption = None,
     mib: MibOption = None,
     metrics_port: MetricsOption = None,
+    accept_gap: GapOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Ingest everything new. Safe to kill and to run again; without anything new nothing changes.
@@ -69,17 +72,24 @@ def run(
 
     settings = Settings.load()
     wanted = _named(streams, settings)
+    gaps = accepted_gaps(accept_gap, wanted)
     if follow:
         shown = Following(output_of(output), every_s=every_s, rows=rows, mib=mib)
-        shown.run(settings, wanted, metrics_port=metrics_port)
+        shown.run(settings, wanted, metrics_port=metrics_port, gaps=gaps)
         return
     if (every_s, rows, mib, metrics_port) != (None,) * 4:
         message = "they are for streams that are followed; add `--follow`"
         raise typer.BadParameter(message, param_hint="--every-s, --rows, --mib, --metrics-port")
-    _run_once(settings, wanted, output=output)
+    _run_once(settings, wanted, gaps=gaps, output=output)
 
 
-def _run_once(settings: "Settings", wanted: "Sequence[Stream]", *, output: Format) -> None:
+def _run_once(
+    settings: "Settings",
+    wanted: "Sequence[Stream]",
+    *,
+    gaps: "Sequence[AcceptedGap]",
+    output: Format,
+) -> None:
     from headrace.tables.lake import OpenLake
 
     width = max((len(stream.name) for stream in wanted), default=0)
@@ -89,7 +99,7 @@ def _run_once(settings: "Settings", wanted: "Sequence[Stream]", *, output: Forma
     with OpenLake.open(settings) as lake:
         for stream in wanted:
             try:
-                results.append(_ingest(lake, stream))
+                results.append(_ingest(lake, stream, gaps=gaps))
             except LakeError as error:  # other streams go on; the command fails in the end
                 errors.append(error)
                 out.say(f"{stream.name:<{width}}  stopped")
@@ -198,13 +208,15 @@ def _about_fields(
     return lines
 
 
-def _ingest(lake: "OpenLake", stream: "Stream") -> "IngestResult":
+def _ingest(lake: "OpenLake", stream: "Stream", *, gaps: "Sequence[AcceptedGap]") -> "IngestResult":
     from headrace.ingest.run import ingest
+    from headrace.ingest.sources.open import open_source
     from headrace.ingest.status import status
 
-    waiting = len(status(lake, stream).sources_waiting)
+    source = open_source(stream, lake.settings, accepted=gaps)
+    waiting = len(status(lake, stream, source=source).sources_waiting)
     with progress(stream.name, steps=waiting) as step:
-        return ingest(lake, stream, progress=lambda taken: step(taken.source))
+        return ingest(lake, stream, source=source, progress=lambda taken: step(taken.source))
 
 
 def _summary(result: "IngestResult", *, width: int) -> str:

@@ -100,6 +100,24 @@ def test_options_of_following_need_it(settings: Settings, monkeypatch: pytest.Mo
     assert (done.exit_code, "--follow" in done.output) == (2, True)
 
 
+def test_an_accepted_gap_names_its_range_and_one_stream(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_LAKE", str(settings.declarations / "lake.toml"))
+
+    def run(*words: str) -> tuple[int, str]:
+        done = CliRunner().invoke(make_app(), ["ingest", "run", *words])
+        return done.exit_code, done.output
+
+    assert run("things", "--accept-gap", "3:100-200")[0] == 0
+    assert run("things", "--accept-gap", "3:200-100")[0] == 2
+    (settings.declarations / "streams" / "others.yaml").write_text(
+        STREAM.replace("things", "others")
+    )
+    code, output = run("--accept-gap", "3:100-200")
+    assert (code, "name only that one" in " ".join(output.split())) == (2, True)
+
+
 def test_a_stream_that_fails_makes_the_service_end_with_its_status(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
