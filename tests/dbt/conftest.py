@@ -1,5 +1,6 @@
 """Fixtures of the dbt project's tests: dbt run in this process on lakes of their own."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,12 +32,33 @@ def dbt(dbt_target: Path) -> Callable[..., dbtRunnerResult]:
     def run(settings: Settings, *arguments: str, target: Path = dbt_target) -> dbtRunnerResult:
         where = str(project_dir(settings))
         common = ["--project-dir", where, "--profiles-dir", where]
-        common += ["--target-path", str(target), "--log-path", str(target / "logs")]
+        common += [
+            "--target",
+            "local",
+            "--target-path",
+            str(target),
+            "--log-path",
+            str(target / "logs"),
+        ]
         common += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
         with session(settings, run_id="test"):
             return dbtRunner().invoke([arguments[0], *common, *arguments[1:]])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def parsed(dbt: Callable[..., dbtRunnerResult], dbt_target: Path) -> Callable[[Settings], None]:
+    """Let a lake's own builds start from what was parsed: dbt parses its macros for seconds."""
+
+    def take(settings: Settings) -> None:
+        kept = dbt_target / "partial_parse.msgpack"
+        if not kept.exists():
+            assert dbt(settings, "parse").success
+        (own := settings.state_dir / "dbt" / "target").mkdir(parents=True)
+        shutil.copy(kept, own)
+
+    return take
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headrace.config import Settings
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, INPUTS
 from headrace.integrations.dbt_build import build_features
@@ -84,10 +85,13 @@ def test_increments_with_late_input_give_the_rows_of_a_full_build(
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawLake]:
+def built(
+    tmp_path_factory: pytest.TempPathFactory, parsed: Callable[[Settings], None]
+) -> Iterator[RawLake]:
     with RawLake(tmp_path_factory.mktemp("built") / "state") as raw:
         for stream, rows in traffic(random.Random(3), first_day=0, days=12, rows=150).items():
             raw.append(stream, rows)
+        parsed(raw.settings)
         build_features(raw.settings, run_id="first")
         yield raw
 

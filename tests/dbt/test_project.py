@@ -113,7 +113,10 @@ def test_unit_tests_of_the_models_pass(raw: RawLake, dbt: Callable[..., Any]) ->
     assert len(ran.result) == 7
 
 
-def test_a_failed_test_is_named_and_stops_what_reads_the_model(raw: RawLake) -> None:
+def test_a_failed_test_is_named_and_stops_what_reads_the_model(
+    raw: RawLake, parsed: Callable[[Settings], None]
+) -> None:
+    parsed(raw.settings)
     later = START.replace(day=2)
     raw.append("impressions", [{"event_time": START}, {"event_time": later}])  # one id, two days
 
