@@ -33,8 +33,10 @@ def plan_recovery(settings: Settings) -> Recovery:
 
     Raises:
         LakeNotFoundError: If there is no lake: no database, and no file of a table either.
+        LakeOnServersError: If what may be missing is on a server.
 
     """
+    open.refuse_servers(settings, what="recover")
     missing = tuple(open.lost(settings))
     search = find_tables(settings) if settings.catalog_file in missing else None
     if len(missing) == 2 and search is not None and not search:

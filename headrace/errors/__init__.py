@@ -57,6 +57,7 @@ from headrace.errors.flow import (
 from headrace.errors.lakes import (
     LakeIncompleteError,
     LakeNotFoundError,
+    LakeOnServersError,
     NotARegistryError,
     RegistryInUseError,
     RegistryNewerError,
@@ -199,6 +200,7 @@ __all__ = [
     "LakeError",
     "LakeIncompleteError",
     "LakeNotFoundError",
+    "LakeOnServersError",
     "LeakError",
     "LeaseLapsedError",
     "LoaderNotSharableError",

@@ -65,6 +65,21 @@ class TablesElsewhereError(LakeError):
         )
 
 
+class LakeOnServersError(LakeError):
+    """A database of the lake is on a server, where it is not made from files."""
+
+    def __init__(self, address: str, *, what: str) -> None:
+        self.address, self.what = address, what
+        super().__init__(
+            f"`headrace lake {what}` makes database files, and this lake is in `{address}`",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(
+                advice="restore a backup of that database: see `Backup and restore` in "
+                "docs/production.md"
+            ),
+        )
+
+
 class RegistryNewerError(LakeError):
     """A newer version of headrace has changed the schema of the registry."""
 

@@ -99,8 +99,10 @@ def plan_relocation(settings: Settings) -> Relocation:
 
     Raises:
         LakeNotFoundError, LakeIncompleteError: If there is no lake.
+        LakeOnServersError: If its catalog is on a server.
 
     """
+    opening.refuse_servers(settings, what="relocate")
     opening.refuse_absent(settings)
     catalog = opening.open_catalog(settings)
     try:

@@ -91,7 +91,7 @@ def size_of(location: str) -> int:
 
 def stock_rows(settings: Settings, name: str) -> Rows:
     """Read a table as a program without headrace does."""
-    catalog = SqlCatalog("lake", uri=settings.catalog_uri, warehouse=f"file://{settings.warehouse}")
+    catalog = SqlCatalog("lake", uri=settings.catalog_uri, warehouse=settings.warehouse_uri)
     try:
         read = catalog.load_table(name).scan(selected_fields=("id", "name", "event_time"))
         rows = read.to_arrow().to_pylist()

@@ -132,7 +132,7 @@ def _work(
 def test_eight_processes_lose_and_double_nothing(
     settings: Settings, tmp_path: Path, apart: bool
 ) -> None:
-    _run(settings, tmp_path, seconds=SECONDS_SHORT, apart=apart)
+    run_workers(settings, tmp_path, seconds=SECONDS_SHORT, apart=apart)
 
 
 @pytest.mark.proof
@@ -141,10 +141,10 @@ def test_eight_processes_lose_and_double_nothing(
 def test_eight_processes_lose_and_double_nothing_in_a_minute(
     settings: Settings, tmp_path: Path, apart: bool
 ) -> None:
-    _run(settings, tmp_path, seconds=SECONDS_LONG, apart=apart)
+    run_workers(settings, tmp_path, seconds=SECONDS_LONG, apart=apart)
 
 
-def _run(settings: Settings, folder: Path, *, seconds: float, apart: bool) -> None:
+def run_workers(settings: Settings, folder: Path, *, seconds: float, apart: bool) -> None:
     few = dataclasses.replace(settings, snapshots_kept=_SNAPSHOTS_KEPT)
     logs = [folder / f"worker-{number}.jsonl" for number in range(_WORKERS)]
     start = CONTEXT.Barrier(_WORKERS + 1)

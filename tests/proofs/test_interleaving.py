@@ -54,6 +54,10 @@ SECOND_SHORT = 2  # of these, others each day
 def elsewhere(settings: Settings, *, host: str = "elsewhere") -> Iterator[Lake]:
     """Open the same tables as another host would: without sharing the file lock."""
     apart = dataclasses.replace(settings, state_dir=settings.state_dir / host)
+    if settings.catalog_server is not None:  # where hosts share nothing but the servers
+        with Lake.open(apart) as lake:
+            yield lake
+        return
     catalog = MemoCatalog(
         "lake", uri=f"{settings.catalog_uri}?timeout=30", warehouse=f"file://{settings.warehouse}"
     )

@@ -19,6 +19,7 @@ from headrace.config import Settings
 from headrace.errors import (
     LakeIncompleteError,
     LakeNotFoundError,
+    LakeOnServersError,
     StorageError,
     TablesElsewhereError,
 )
@@ -83,6 +84,19 @@ def lost_servers(settings: Settings) -> list[str]:
     if settings.registry_server is not None and not is_registry(settings.registry_uri):
         found.append(address_of(settings.registry_uri))
     return found
+
+
+def refuse_servers(settings: Settings, *, what: str) -> None:
+    """Refuse `headrace lake <what>` where the catalog is on a server, or the registry is lost there.
+
+    Raises:
+        LakeOnServersError: Naming the database.
+
+    """
+    if settings.catalog_server is not None:
+        raise LakeOnServersError(address_of(settings.catalog_uri), what=what)
+    if gone := lost_servers(settings):
+        raise LakeOnServersError(gone[0], what=what)
 
 
 def _has_files(settings: Settings) -> bool:
