@@ -20,6 +20,7 @@ from headrace.cli import (
     serve,
     simulate,
     skew,
+    streams,
     tables,
 )
 from headrace.cli.failures import exit_status, say_error
@@ -28,6 +29,7 @@ from headrace.errors import LakeError
 
 NOUNS = (
     check,
+    streams,
     ingest,
     dead_letters,
     simulate,

@@ -30,6 +30,7 @@ from headrace.errors.engines import (
 )
 from headrace.errors.flow import (
     ContractError,
+    DraftError,
     DuplicateExposureError,
     FeatureBuildError,
     FolderNotEmptyError,
@@ -183,6 +184,7 @@ __all__ = [
     "DatasetReason",
     "DeadlineError",
     "DefinitionError",
+    "DraftError",
     "DuplicateExposureError",
     "DuplicateKeyError",
     "EngineUnavailableError",

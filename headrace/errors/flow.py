@@ -35,6 +35,15 @@ class SourceChangedError(SourceError):
         )
 
 
+class DraftError(SourceError):
+    """No contract can be drafted from some files."""
+
+    def __init__(self, path: str | None, *, detail: str) -> None:
+        self.path, self.detail = path, detail
+        about = f" from `{path}`" if path else ""
+        super().__init__(f"no contract can be drafted{about}: {detail}")
+
+
 class UnknownSourceError(SourceError):
     """A contract declares a kind of source that this version does not have."""
 

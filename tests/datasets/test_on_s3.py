@@ -16,7 +16,9 @@ from headrace.datasets.versions import (
     lockfile_path,
 )
 from headrace.errors import DatasetChangedError, VersionExistsError
+from headrace.errors.reasons import DatasetReason
 from tests.datasets.conftest import SAMPLE_SET, River, river_in, sample, with_three_days
+from tests.raising import refused
 
 
 @pytest.fixture
@@ -44,14 +46,14 @@ def test_documents_that_are_gone_or_changed_are_named(on_s3: River) -> None:
     plan, lockfile = file_plan_path(settings, "ctr", 1), lockfile_path(settings, "ctr", 1)
     held = store.read(plan)
     store.delete(plan)
-    with pytest.raises(DatasetChangedError, match="is gone"):
+    with refused(DatasetChangedError, reason=DatasetReason.FILE_PLAN_GONE):
         verify(on_s3.lake, "ctr")
     store.write(plan, held)
     store.write(lockfile, store.read(lockfile) + b" ")
-    with pytest.raises(DatasetChangedError, match="was edited"):
+    with refused(DatasetChangedError, reason=DatasetReason.LOCKFILE_EDITED):
         verify(on_s3.lake, "ctr")
     store.delete(lockfile)
-    with pytest.raises(DatasetChangedError, match="is gone"):
+    with refused(DatasetChangedError, reason=DatasetReason.LOCKFILE_GONE):
         verify(on_s3.lake, "ctr")
 
 

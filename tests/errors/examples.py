@@ -113,6 +113,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.ModelNotExportedError("for 7 random rows the graph is off by up to 0.5"),
     errors.ModelNotLoadedError(),
+    errors.DraftError("data/a.csv", detail="it is gzip data, which cannot be read so far"),
     errors.ServingLogError("served", lacks="the field `values`"),
     errors.OverloadedError(begun_max=64),
     errors.DeadlineError(deadline_s=0.5),

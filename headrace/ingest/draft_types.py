@@ -1,0 +1,149 @@
+"""What a column's values look like: the type that a draft gives it, and what was guessed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pt
+
+NULL_WORDS = ("NULL", "null", "\\N", "NA", "N/A", "nan", "NaN", "None")
+_WHOLE = r"^-?(0|[1-9][0-9]{0,18})$"  # a leading zero is part of a code
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?$"
+_INSTANT = rf"{_CLOCK[:-1]}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$"
+TIME_NAME = re.compile(r"(^|_)(time|timestamp|ts|at|date|datetime|when)(_|$)")
+_YEARS_S = (631_152_000, 4_102_444_800)  # 1990 to 2100
+_UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+
+_SIMPLE = {
+    pa.int8(): "int",
+    pa.int16(): "int",
+    pa.int32(): "int",
+    pa.uint8(): "int",
+    pa.uint16(): "int",
+    pa.int64(): "long",
+    pa.uint32(): "long",
+    pa.float16(): "float",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+}
+
+
+@dataclass(kw_only=True)
+class DraftField:
+    """One field of a draft: what its declaration says, and what was guessed about it."""
+
+    source: str
+    type: str
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    required: bool = True
+    notes: list[str] = field(default_factory=list[str])
+    unit: str | None = None  # in which its numbers would be times of these years
+
+
+def null_words(columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
+    """Find words that stand where numbers do; never in a column of short codes."""
+    found: set[str] = set()
+    for column in columns.values():
+        words = pa.array(NULL_WORDS)
+        are_words = pc.is_in(column, value_set=words)
+        rest = column.filter(pc.and_(pc.invert(are_words), pc.is_valid(column)))
+        if len(rest) and pc.any(are_words).as_py() and _all(rest, NUMBER):
+            found.update(column.filter(are_words).unique().to_pylist())
+    return tuple(sorted(found))
+
+
+def field_of(source: str, column: pa.Array, words: tuple[str, ...]) -> DraftField:
+    """Draft one field by the values of its column."""
+    if words and pt.is_string(column.type):
+        is_null = pc.is_in(column, value_set=pa.array(words))
+        column = pc.if_else(is_null, pa.scalar(None, pa.string()), column)
+    made = DraftField(source=source, type="string", required=column.null_count == 0)
+    values = column.drop_null()
+    if not len(values):
+        made.required = False
+        made.notes.append("no value in the sample")
+    elif pt.is_string(values.type) or pt.is_large_string(values.type):
+        _text_field(made, values)
+    else:
+        _typed_field(made, values)
+    return made
+
+
+def _text_field(made: DraftField, values: pa.Array) -> None:
+    if _all(values, _INSTANT):
+        made.type = "timestamptz"
+    elif _all(values, _CLOCK):
+        made.type, made.options = "timestamptz", {"timezone": "UTC"}
+        made.notes.append("a guess: its times say no zone")
+    elif _all(values, _DATE):
+        made.type = "date"
+    elif _all(values, _WHOLE):
+        made.type = "long"
+        _as_time(made, values.cast(pa.int64(), safe=False))
+    elif _all(values, NUMBER) and pc.any(pc.match_substring(values, ".")).as_py():
+        made.type = "double"
+        if pc.any(pc.match_substring_regex(values, "[eE]")).as_py():
+            made.notes.append("some have an exponent, as a spreadsheet shortens long numbers")
+    elif _all(values, "^(?i:true|false)$"):
+        made.type = "boolean"
+
+
+def _typed_field(made: DraftField, values: pa.Array) -> None:
+    kind = values.type
+    if pt.is_dictionary(kind):
+        kind = kind.value_type
+    if pt.is_timestamp(kind):
+        made.type = "timestamptz"
+        if kind.tz is None:
+            made.options = {"timezone": "UTC"}
+            made.notes.append("a guess: its times have no zone")
+    elif pt.is_decimal(kind):
+        made.type = f"decimal({kind.precision},{kind.scale})"
+    elif kind in _SIMPLE:
+        made.type = _SIMPLE[kind]
+        if pt.is_integer(kind):
+            _as_time(made, values.cast(pa.int64()))
+    elif pt.is_list(kind) or pt.is_large_list(kind):
+        inner = DraftField(source="", type="string")
+        _typed_field(inner, pa.nulls(0, kind.value_type))
+        made.type = f"list<{inner.type}>" if not pt.is_nested(kind.value_type) else ""
+    elif not pt.is_string(kind) and not pt.is_large_string(kind):
+        made.type = ""
+    if not made.type:
+        made.notes.append(f"left out: a contract has no type for {kind}")
+
+
+def _as_time(made: DraftField, numbers: pa.Array) -> None:
+    """Note in which unit whole numbers would be times; take them for times where the name says so."""
+    least, most = pc.min_max(numbers).as_py().values()
+    if least is None:
+        return
+    fits = (
+        u
+        for u, per_s in _UNITS.items()
+        if _YEARS_S[0] * per_s <= least and most <= _YEARS_S[1] * per_s
+    )
+    made.unit = next(fits, None)
+    if made.unit is not None and TIME_NAME.search(_snake(made.source)):
+        take_as_time(made)
+
+
+def take_as_time(made: DraftField) -> None:
+    """Declare a field of whole numbers to be one of times."""
+    made.type, made.options = "timestamptz", {"unit": made.unit}
+    made.notes.append("a guess, by the size of its numbers")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+
+
+def _all(values: pa.Array, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(values, pattern)).as_py())

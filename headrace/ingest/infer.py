@@ -1,0 +1,269 @@
+"""Drafts a contract from files: what it says is decoded by the parser that ingestion uses.
+
+A draft ends by decoding the whole sample: what a field's type does not hold makes it a text. Guesses
+are comments in the text. No value is looked at by another parser than the one that will read it.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.definitions.csv_form import CsvForm
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
+from headrace.errors import DraftError
+from headrace.identifiers import is_plain, is_reserved
+from headrace.ingest.contract import check
+from headrace.ingest.decoding.csv_lines import CsvDecoder
+from headrace.ingest.decoding.decoded import Decoded
+from headrace.ingest.decoding.json_lines import JsonDecoder
+from headrace.ingest.draft import Draft
+from headrace.ingest.draft_types import (
+    NUMBER,
+    TIME_NAME,
+    DraftField,
+    field_of,
+    null_words,
+    take_as_time,
+)
+from headrace.ingest.sampling import Sample
+from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+
+_DELIMITERS = (",", "\t", ";", "|", "::")
+
+
+def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
+    """Draft the contract of a sample; every record of the sample is a row under it.
+
+    Raises:
+        DraftError: If the files have no field of times, or cannot be told apart into fields.
+
+    """
+    form, header = _form_of(sample) if sample.format == "csv" else (CsvForm(), ())
+    columns = _columns(sample, form, header)
+    names = _names(list(columns), from_allowed=sample.format != "json")
+    words = null_words(columns) if sample.format == "csv" else ()
+    fields = {name: field_of(source, columns[source], words) for source, name in names.items()}
+    draft = Draft(stream=stream, table=table, files=files, format=sample.format, fields=fields)
+    draft.csv = _csv_said(form, header, words)
+    draft.notes += [
+        f"`{source}` is left out: it is no name of a column"
+        for source in columns
+        if source not in names
+    ]
+    draft.event_time = _event_time(draft, sample)
+    draft.fields[draft.event_time].required = True
+    _settle(draft, sample, header)
+    draft.key = _key(draft, columns)
+    return draft
+
+
+def _form_of(sample: Sample) -> tuple[CsvForm, tuple[str, ...]]:
+    """Tell encoding, delimiter and header; the header is made up where there is none."""
+    encoding = "utf-8" if _decodes(sample, "utf-8") else "latin-1"
+    lines = [line.decode(encoding) for line in (*sample.heads, *sample.lines[:2_000])]
+    best, width = ",", 1
+    for delimiter in _DELIMITERS:
+        form = CsvForm(delimiter=delimiter)
+        widths = {_width(line, form) for line in lines}
+        if len(widths) == 1 and (found := widths.pop()) > width:
+            best, width = delimiter, found
+    form = CsvForm(delimiter=best, encoding=encoding)
+    first = split_record(lines[0], form)
+    heads = {head.decode(encoding) for head in sample.heads}
+    has_header = (
+        len(heads) == 1
+        and len(set(first)) == len(first)
+        and not any(re.match(NUMBER, value) or not value.strip() for value in first)
+    )
+    if has_header:
+        return form, tuple(first)
+    form = form.model_copy(update={"header": False})
+    return form, tuple(f"column_{number}" for number in range(1, width + 1))
+
+
+def _decodes(sample: Sample, encoding: str) -> bool:
+    try:
+        b"\n".join((*sample.heads, *sample.lines)).decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _width(line: str, form: CsvForm) -> int:
+    try:
+        return len(split_record(line, form))
+    except CsvRecordError:
+        return 0
+
+
+def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str, pa.Array]:
+    """Return each column as texts, or as Parquet has it; JSON values that are no texts as JSON."""
+    if sample.format == "parquet":
+        table = pa.Table.from_batches(list(sample.rows)).combine_chunks()
+        return {
+            name: column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+    if sample.format == "json":
+        return _json_columns(sample)
+    rows = [split_record(line.decode(form.encoding), form) for line in _records(sample, form)]
+    even = [row for row in rows if len(row) == len(header)]
+    return {
+        name: pa.array([row[at] or None for row in even], pa.string())
+        for at, name in enumerate(header)
+    }
+
+
+def _records(sample: Sample, form: CsvForm) -> Sequence[bytes]:
+    return sample.lines if form.header else (*sample.heads, *sample.lines)
+
+
+def _json_columns(sample: Sample) -> dict[str, pa.Array]:
+    records: list[Mapping[str, Any]] = []
+    for line in (*sample.heads, *sample.lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)  # pyright: ignore[reportUnknownArgumentType]
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return {name: _json_column([record.get(name) for record in records]) for name in names}
+
+
+def _json_column(values: Sequence[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {str} or kinds <= {bool}:
+        return pa.array(values)
+    if kinds <= {int, float} or kinds <= {list}:
+        try:
+            return pa.array(values)
+        except (pa.ArrowException, OverflowError):
+            pass
+    return pa.array([{}] * len(values), pa.struct([]))  # of no type that a contract has
+
+
+def _names(sources: Sequence[str], *, from_allowed: bool) -> dict[str, str]:
+    """Give each column the name of a field: its own where it may be one."""
+    given: dict[str, str] = {}
+    taken: set[str] = {*COORDINATES.names}
+    for source in sources:
+        words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", source.partition(":")[0])
+        name = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")[:60] or "column"
+        name = name if is_plain(name) and not is_reserved(name) else f"c_{name}"
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name}_{number}", number + 1
+        if not from_allowed and unique != source:
+            continue  # a JSON key keeps its own name or is left out
+        taken.add(unique)
+        given[source] = unique
+    return given
+
+
+def _csv_said(form: CsvForm, header: tuple[str, ...], words: tuple[str, ...]) -> dict[str, Any]:
+    said: dict[str, Any] = {}
+    if form.delimiter != ",":
+        said["delimiter"] = form.delimiter
+    if not form.header:
+        said["header"], said["columns"] = False, list(header)
+    if form.encoding != "utf-8":
+        said["encoding"] = "latin-1"
+    if words:
+        said["null_values"] = list(words)
+    return said
+
+
+def _event_time(draft: Draft, sample: Sample) -> str:
+    """Choose the field of times: the first whose name says so, else the first that always has one."""
+    times = [name for name, each in draft.fields.items() if each.type == "timestamptz"]
+    always = [name for name in times if draft.fields[name].required]
+    numbers = [name for name, each in draft.fields.items() if each.unit and each.required]
+    if not always and len(numbers) == 1:
+        take_as_time(draft.fields[numbers[0]])
+        always = numbers
+    if not always:
+        has = f"only {', '.join(times)}, which are null in places" if times else "none"
+        detail = f"a stream needs a field of times that every record has; there is {has}"
+        raise DraftError(str(sample.files[0]), detail=detail)
+    named = [name for name in always if TIME_NAME.search(name)]
+    chosen = (named or always)[0]
+    if len(always) > 1:
+        others = ", ".join(name for name in always if name != chosen)
+        draft.notes.append(f"event_time is a guess; it could be {others}")
+    return chosen
+
+
+def _settle(draft: Draft, sample: Sample, header: tuple[str, ...]) -> None:
+    """Decode the sample under the draft, and loosen fields until every record is a row.
+
+    Raises:
+        DraftError: If records are refused for what is no field's fault.
+
+    """
+    for name in [name for name, each in draft.fields.items() if not each.type]:
+        left = draft.fields.pop(name)
+        draft.notes.append(f"`{left.source}` is {left.notes[-1]}")
+    for name in [name for name in draft.fields if name in (EVENT_TIME, KNOWN_AT)]:
+        if name != draft.event_time:
+            draft.fields[f"{name}_2"] = draft.fields.pop(name)
+    for _ in range(len(draft.fields) + 1):
+        stream = Stream.model_validate(draft.declared())
+        refused = _refused(stream, sample, header)
+        if not refused:
+            return
+        for name, reason in refused.items():
+            if name is None or name == draft.event_time:
+                raise DraftError(str(sample.files[0]), detail=reason)
+            _loosen(draft.fields[name], reason)
+    raise DraftError(str(sample.files[0]), detail="no contract was found that takes every record")
+
+
+def _loosen(found: DraftField, reason: str) -> None:
+    if "missing" in reason and found.required:
+        found.required = False
+    else:
+        found.type, found.options = "string", {}
+        found.notes = [f"not all are of one type: {reason}"]
+
+
+def _refused(stream: Stream, sample: Sample, header: tuple[str, ...]) -> dict[str | None, str]:
+    """Return a reason for each field by which a record of the sample is refused."""
+    found: dict[str | None, str] = {}
+    for decoded in _decoded(stream, sample, header):
+        for violation in check(decoded, stream).violations.values():
+            found.setdefault(violation.field, violation.reason)
+    return found
+
+
+def _decoded(stream: Stream, sample: Sample, header: tuple[str, ...]) -> list[Decoded]:
+    if sample.format == "parquet":
+        return [
+            Decoded(
+                index=np.arange(batch.num_rows),
+                columns=dict(
+                    zip(map(stream.field_of, batch.schema.names), batch.columns, strict=True)
+                ),
+                violations={},
+            )
+            for batch in sample.rows
+        ]
+    if sample.format == "json":
+        return [JsonDecoder(stream).decode((*sample.heads, *sample.lines))]
+    names = tuple(map(stream.field_of, header))
+    return [CsvDecoder(stream, names).decode(list(_records(sample, stream.csv)))]
+
+
+def _key(draft: Draft, columns: Mapping[str, pa.Array]) -> str | None:
+    """Name a field that tells all records of the sample apart."""
+    for name, each in draft.fields.items():
+        column = columns[each.source]
+        may = each.required and each.type in ("string", "long", "int") and name != draft.event_time
+        if may and len(column) > 1 and len(column.unique()) == len(column):
+            draft.notes.append(f"key is a guess: `{name}` is unique in the sample")
+            return name
+    return None

@@ -1,0 +1,112 @@
+"""A sample of files for a draft: the beginning, the middle and the end of each, in whole lines."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from headrace.errors import DraftError
+from headrace.ingest.sources.file_formats import BOM, HEAD_BYTES, looks_like_json, other_format
+
+FILES_MAX = 20
+_PIECE_BYTES = 256 * 1024  # of each of three places of a file
+_PARQUET_ROWS = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What was read of some files: lines, or rows of Parquet files; `heads` are first lines."""
+
+    format: str
+    files: tuple[Path, ...]
+    heads: tuple[bytes, ...] = ()
+    lines: tuple[bytes, ...] = ()
+    rows: tuple[pa.RecordBatch, ...] = ()
+
+
+def sample_of(paths: Sequence[Path]) -> Sample:
+    """Read a sample of up to 20 of the files, spread over all of them.
+
+    Raises:
+        DraftError: If there is none, or they are of different or unreadable formats.
+
+    """
+    if not paths:
+        msg = "no file matches"
+        raise DraftError(None, detail=msg)
+    step = -(-len(paths) // FILES_MAX)
+    chosen = tuple(paths[::step])
+    formats = {path: _format_of(path) for path in chosen}
+    format_ = formats[chosen[0]]
+    other = next((path for path, found in formats.items() if found != format_), None)
+    if other is not None:
+        detail = f"it is {formats[other]}, and `{chosen[0].name}` is {format_}"
+        raise DraftError(str(other), detail=detail)
+    if format_ == "parquet":
+        rows = tuple(batch for path in chosen for batch in _parquet_rows(path))
+        return Sample(format=format_, files=chosen, rows=rows)
+    heads, lines = list[bytes](), list[bytes]()
+    for path in chosen:
+        found = list(_lines(path))
+        heads += found[:1]
+        lines += found[1:]
+    if not heads:
+        raise DraftError(str(chosen[0]), detail="the files are empty")
+    return Sample(format=format_, files=chosen, heads=tuple(heads), lines=tuple(lines))
+
+
+def _format_of(path: Path) -> str:
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError as error:
+        raise DraftError(str(path), detail=f"it cannot be read: {error.strerror}") from error
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    other = other_format(head)
+    if other is not None:
+        raise DraftError(str(path), detail=f"it {other}, which cannot be read so far")
+    return "json" if looks_like_json(head.removeprefix(BOM)) else "csv"
+
+
+def _parquet_rows(path: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as opened:
+            for batch in opened.iter_batches(_PARQUET_ROWS):
+                yield batch
+                break
+    except (pa.ArrowException, OSError) as error:
+        raise DraftError(str(path), detail=f"it cannot be read: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Yield the first line, and lines of three places; a line that a place cuts is left out."""
+    with path.open("rb") as opened:
+        size = os.fstat(opened.fileno()).st_size
+        first = opened.read(_PIECE_BYTES).removeprefix(BOM)
+        middle = (size - _PIECE_BYTES) // 2
+        places = [max(_PIECE_BYTES, middle), max(_PIECE_BYTES, size - _PIECE_BYTES)]
+        whole = size <= _PIECE_BYTES
+        yield from _clean(first.split(b"\n") if whole else first.split(b"\n")[:-1])
+        end = _PIECE_BYTES
+        for place in places:
+            if place >= size or place < end:
+                continue
+            yield from _clean(_from(opened, place))
+            end = place + _PIECE_BYTES
+
+
+def _from(opened: BinaryIO, place: int) -> list[bytes]:
+    opened.seek(place)
+    piece = opened.read(_PIECE_BYTES)
+    is_end = len(piece) < _PIECE_BYTES or not opened.read(1)
+    lines = piece.split(b"\n")
+    return lines[1:] if is_end else lines[1:-1]
+
+
+def _clean(lines: Sequence[bytes]) -> Iterator[bytes]:
+    return (line.removesuffix(b"\r") for line in lines if line and not line.isspace())
