@@ -19,6 +19,7 @@ from headrace.definitions.types import FieldType
 from headrace.iceberg.schema import is_wider
 from headrace.identifiers import is_plain, is_reserved
 from headrace.ingest.decoding.decoded import UNKNOWN_FIELD, Decoded, Violation
+from headrace.ingest.decoding.frames import unwrap
 from headrace.ingest.sources.base import Records
 from headrace.ingest.values import NOT_EXACT, OUT_OF_RANGE
 from headrace.tables.commits.operations import move_properties
@@ -117,15 +118,17 @@ def _of_lines(
     records: Records, violations: Mapping[int, Violation], stream: Stream
 ) -> dict[str, str]:
     types: dict[str, str | None] = {}
+    framed = records.schemas is not None and records.schemas.framed
+    lines = unwrap(records, framed=True).values if framed else records.lines
     for at, violation in violations.items():
         if violation.code == UNKNOWN_FIELD:
-            for name, value in _parsed(records.lines[at]).items():
+            for name, value in _parsed(lines[at]).items():
                 if name not in stream.fields and value is not None:
                     here = _type_of(value)
                     types[name] = _common(types[name], here) if name in types else here
         elif violation.field in stream.fields and violation.code in _TOO_NARROW:
             name = str(violation.field)
-            declared, value = stream.fields[name].type.text, _parsed(records.lines[at]).get(name)
+            declared, value = stream.fields[name].type.text, _parsed(lines[at]).get(name)
             if _fits_wider(declared, value):
                 types[name] = _WIDER[declared]
     return {

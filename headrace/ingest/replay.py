@@ -9,12 +9,13 @@ commit of rows is refused if the count moved since the letters were read.
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 
+from headrace.config import Settings
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import DIRTY_DAYS, LATE_ROWS, REPLAY_PREFIX
 from headrace.definitions.stream import COORDINATES, Stream
@@ -30,6 +31,7 @@ from headrace.ingest.letter_removal import provenance_of, remove, taken_by
 from headrace.ingest.letters import EVERY, Choice, Coordinates
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, SourcePartition
+from headrace.ingest.sources.open import schemas_of
 from headrace.ingest.stream_tables import effective_contract, open_tables
 from headrace.tables.commits.operations import append, move_properties
 from headrace.tables.lake import LakeTable, OpenLake
@@ -70,6 +72,7 @@ class _Replays:
 class _Chunk:
     """Rows of one commit, and what is counted of them."""
 
+    settings: Settings
     writer: TableWriter
     part: Part
     taken: set[Coordinates] = field(default_factory=set[Coordinates])
@@ -129,7 +132,8 @@ def _one_commit(
         raise CommitConflictError(str(table.name), detail, reason=reason)
     taken = taken_by(table, head.properties, stream)
     with TableWriter(table) as writer:
-        chunk = _Chunk(writer=writer, part=Part(end=Position(), known_dead=()))
+        part = Part(end=Position(), known_dead=())
+        chunk = _Chunk(settings=table.lake.settings, writer=writer, part=part)
         _fill(chunk, dead.head(), head, stream, choice=choice, is_taken=taken, refused=refused)
         if not chunk.taken:
             return 0
@@ -174,7 +178,9 @@ def _fill(
 ) -> None:
     not_after = datetime.now(UTC) + stream.allowed_clock_skew
     reached_us = watermark.read(head.properties)
-    for records in letters.records(dead, stream, choice=choice, is_taken=is_taken):
+    schemas = schemas_of(stream, chunk.settings)
+    for kept in letters.records(dead, stream, choice=choice, is_taken=is_taken):
+        records = replace(kept, schemas=schemas)
         checked = check(decode(records, stream), stream, not_after=not_after)
         for violation in checked.violations.values():
             refused[violation.code] = refused.get(violation.code, 0) + 1

@@ -113,3 +113,21 @@ def test_records_lost_to_retention_stop_the_stream_until_the_gap_is_accepted_and
             properties = lake.table(STREAM.table).head().properties
             assert f'"{TOPIC}:10-25"' in properties["headrace.gaps.things"]
             assert ingest(lake, STREAM).commits == 0
+
+
+def test_framed_values_evolve_and_are_replayed_as_they_were(tmp_path: Path) -> None:
+    source = {"kafka": {"topic": TOPIC, "framing": "registry"}}
+    strict = make_stream("json", source=source, unknown_fields="dead_letter")
+    evolving = make_stream("json", source=source, unknown_fields="evolve")
+    framed = [b"\x00\x00\x00\x00\x07" + json_line(id=f"{at}", new=at) for at in range(3)]
+    with MockKafka() as cluster:
+        cluster.create(TOPIC)
+        with Lake.open(settings_of(tmp_path, cluster.servers)) as lake:
+            cluster.produce(TOPIC, framed[:1], key=b"k", headers=[("h", None)])
+            assert ingest(lake, strict).dead_letters == 1
+            cluster.produce(TOPIC, [*framed[1:], None])
+            assert ingest(lake, evolving).rows == 2
+            done = replay(lake, evolving)
+            assert (done.rows, done.refused) == (1, {"tombstone": 1})
+            assert sorted(rows_of(lake, evolving)["new"].to_pylist()) == [0, 1, 2]
+            assert verdicts(lake, evolving) == [(0, 4, "exact")]

@@ -40,6 +40,20 @@ def open_source(
     return _KINDS[kind](stream, settings, accepted)
 
 
+def schemas_of(stream: Stream, settings: Settings) -> Schemas | None:
+    """Return the schemas of a topic's values, to decode records kept from it; None if it has none.
+
+    Raises:
+        SettingsError: If values name schemas, and the profile does not say where these are.
+        SchemaUnavailableError: If the file of a topic's schema cannot be read.
+
+    """
+    declared = stream.source
+    if not isinstance(declared, DeclaredTopic):
+        return None
+    return _schemas(stream, declared.kafka, settings)
+
+
 def _files(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) -> Source:
     _ = accepted
     return FileSource(stream, data_dir=settings.data_dir)
