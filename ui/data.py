@@ -382,10 +382,7 @@ def _behind(
 
 
 def _unreadable(name: str, error: LakeError) -> UnreadableFacts:
-    lines = () if error.remedy is None else error.remedy.lines
-    return UnreadableFacts(
-        name=name, code=error.code, text=str(error), command=next(iter(lines), "")
-    )
+    return UnreadableFacts(name=name, code=error.code, text=error.message, remedy=error.remedy)
 
 
 def _online(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from headrace.errors import Remedy
+
 DEAD_LETTERS = "dead_letters.records"
 ONLINE_STORE = "online store"
 
@@ -280,15 +282,12 @@ class TableDetail:
 
 @dataclass(frozen=True, kw_only=True)
 class UnreadableFacts:
-    """A table or store that cannot be read; `text` gives the error and its remedy.
-
-    `command` is the first command of the remedy, or empty.
-    """
+    """A table or store that cannot be read: what the error says, and what to do about it."""
 
     name: str
     code: str
     text: str
-    command: str = ""
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

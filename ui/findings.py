@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from headrace.errors import Remedy
 from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, TableFacts
 from ui.wording import count, moment
 
@@ -11,17 +12,30 @@ Severity = Literal["error", "warning"]
 
 SCORE_BAD = 50
 SCORE_FAIR = 80
+_CHECK = Remedy.run("check")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One problem; `remedy` is the command that addresses it, `table` the table page to open."""
+    """One problem; `remedy` says what to do about it, `table` names the table page to open."""
 
     severity: Severity
     subject: str
     text: str
-    remedy: str = ""
+    remedy: Remedy | None = None
     table: str = ""
+
+    @property
+    def command(self) -> str:
+        """The first command of the remedy; empty if it has none."""
+        return "" if self.remedy is None else next(iter(self.remedy.lines), "")
+
+    @property
+    def advice(self) -> str:
+        """What else the remedy says; empty if the command is all."""
+        if self.remedy is None:
+            return ""
+        return str(self.remedy) if self.remedy.otherwise else self.remedy.advice
 
 
 def findings(lake: LakeFacts) -> tuple[Finding, ...]:
@@ -50,14 +64,14 @@ def severity_of(table: TableFacts) -> Severity | None:
 def _declarations(lake: LakeFacts) -> Iterator[Finding]:
     for problem in lake.problems:
         where, _, text = problem.partition("  ")
-        yield Finding(severity="error", subject=where, text=text, remedy="headrace check")
+        yield Finding(severity="error", subject=where, text=text, remedy=_CHECK)
 
 
 def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
     stores = () if lake.no_online is None else (lake.no_online,)
     for each in (*lake.unreadable, *stores):
         text = f"cannot be read: {each.text}"
-        yield Finding(severity="error", subject=each.name, text=text, remedy=each.command)
+        yield Finding(severity="error", subject=each.name, text=text, remedy=each.remedy)
 
 
 def _checks(lake: LakeFacts) -> Iterator[Finding]:
@@ -65,8 +79,8 @@ def _checks(lake: LakeFacts) -> Iterator[Finding]:
         yield Finding(
             severity="error",
             subject=each.subject,
-            text=f"check `{each.check}` failed at {moment(each.at)} UTC; see its run in Dagster",
-            remedy="make dagster",
+            text=f"check `{each.check}` failed at {moment(each.at)} UTC",
+            remedy=Remedy(advice="see its run in Dagster: `make dagster`"),
         )
 
 
@@ -89,20 +103,20 @@ def _waiting(lake: LakeFacts) -> Iterator[Finding]:
                 severity="warning",
                 subject=f"stream {stream.name}",
                 text=stream.missing,
-                remedy="headrace check",
+                remedy=_CHECK,
             )
         if stream.waiting:
             yield Finding(
                 severity="warning",
                 subject=stream.table,
                 text=f"{count(stream.waiting, 'file')} of `{stream.source}` not ingested yet",
-                remedy=f"headrace ingest run {stream.name}",
+                remedy=Remedy.run("ingest", "run", stream.name),
             )
 
 
 def _fields(lake: LakeFacts) -> Iterator[Finding]:
     for stream in lake.streams:
-        status = f"headrace ingest status {stream.name}"
+        status = Remedy.run("ingest", "status", stream.name)
         for name, meant in stream.misspelt.items():
             records = count(stream.undeclared.get(name, 0), "record")
             yield Finding(
@@ -131,9 +145,9 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
             severity=severity,
             subject=table.name,
             text=f"{worst.finding}; expected gain: {worst.gain}",
-            remedy=f"headrace tables compact {table.name} --apply"
+            remedy=Remedy.compact(table.name, advice="")
             if compacts
-            else f"headrace maintain {table.name}",
+            else Remedy.run_on_catalog("maintain", table.name),
             table=table.name,
         )
 

@@ -52,9 +52,10 @@ for finding in found:
             icon=":material/error:" if bad else ":material/warning:",
             color="red" if bad else "orange",
         )
-        st.markdown(f"**{finding.subject}**  \n{finding.text}", width="stretch")
-        if finding.remedy:
-            st.code(finding.remedy, language=None, width=440)
+        advice = f"; {finding.advice}" if finding.advice else ""
+        st.markdown(f"**{finding.subject}**  \n{finding.text}{advice}", width="stretch")
+        if finding.command:
+            st.code(finding.command, language=None, width=440)
         if finding.table:
             st.page_link(
                 "app_pages/tables.py",
