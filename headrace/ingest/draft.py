@@ -7,6 +7,8 @@ from typing import Any
 
 from headrace.ingest.draft_types import DraftField
 
+_HISTORY = "history: known when it happened; leave it out for what arrives live"
+
 
 @dataclass(kw_only=True)
 class Draft:
@@ -35,6 +37,7 @@ class Draft:
         if self.key is not None:
             said["key"] = self.key
         said["event_time"] = self.event_time
+        said["known_at"] = {"after_event": "0s"}
         said["fields"] = {name: self.field(name) for name in self.fields}
         return said
 
@@ -56,7 +59,8 @@ def text_of(draft: Draft) -> str:
     lines += [f"# {note}" for note in draft.notes]
     for name, value in said.items():
         if name != "fields":
-            lines.append(f"{name}: {_flow(value)}")
+            note = f"  # {_HISTORY}" if name == "known_at" else ""
+            lines.append(f"{name}: {_flow(value)}{note}")
     lines.append("fields:")
     width = max(len(name) for name in draft.fields) + 1
     for name, each in draft.fields.items():
