@@ -51,9 +51,7 @@ def maintain(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the queue with reasons; nothing is changed.")
     ] = False,
-    follow: Annotated[
-        bool, typer.Option("--follow", help="Go on round after round until interrupted.")
-    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Run rounds until interrupted.")] = False,
     budget_mib: Annotated[
         int | None, typer.Option("--budget-mib", min=1, help="Most MiB to rewrite in a round.")
     ] = None,
@@ -213,7 +211,7 @@ def _say_plan(out: Output, plan: "MaintenancePlan") -> None:
             columns=("table", "partition", "action", "rewrites", "gain", "reason"),
         )
     if plan.waiting:
-        out.say("\nnot now")
+        out.say("\nwaiting")
         _rows(
             out,
             [
@@ -233,7 +231,7 @@ def _say_run(out: Output, run: "MaintenanceRun") -> None:
             out.say(f"stopped: {run.stopped_by}")
         elif waiting:
             why = Remedy.run_on_catalog("maintain", "--plan", advice="to see why")
-            out.say(f"nothing to do; {waiting:,} wait", remedy=why)
+            out.say(f"nothing to do now; {waiting:,} waiting", remedy=why)
         else:
             out.say("nothing to do")
         return
