@@ -77,7 +77,7 @@ def headrace(*, folder: str, files: int) -> Rounds:
     with open_lake(folder) as lake:
         yield {}
         while True:
-            table = _small_files(lake, files=files)
+            table = small_files(lake, files=files)
             spent = Spent()
             compact(table)
             figures = spent.figures()
@@ -96,7 +96,7 @@ def pyarrow(*, folder: str, files: int) -> Rounds:
     with open_lake(folder) as lake:
         yield {}
         while True:
-            table = _small_files(lake, files=files)
+            table = small_files(lake, files=files)
             days: dict[object, list[str]] = {}
             for file in table.head().files():
                 days.setdefault(file.partition, []).append(file.path)
@@ -241,7 +241,8 @@ def _table(lake: "Lake") -> "LakeTable":
     return lake.create(name, _SCHEMA, partition_by=["day(event_time)"])
 
 
-def _small_files(lake: "Lake", *, files: int) -> "LakeTable":
+def small_files(lake: "Lake", *, files: int) -> "LakeTable":
+    """Make a table of that many small files of some days."""
     from headrace.tables.commits.operations import Provenance, append
     from headrace.tables.writer import write_batches
 
