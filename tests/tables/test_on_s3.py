@@ -249,3 +249,14 @@ def test_pyicebergs_own_access_makes_way_for_one_filesystem_of_all_tables(
     assert isinstance(first, S3FileIO)
     assert isinstance(second, S3FileIO)
     assert first.fs_by_scheme("s3", "lake") is second.fs_by_scheme("s3", "other")
+
+
+def test_a_store_that_thinks_for_four_seconds_is_waited_for(
+    s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
+) -> None:
+    waits = iter([4.0, 4.0])  # a commit's first write and its first read, in a client of 3 s
+    proxy.delay_s = lambda request: next(waits, 0.0) if request.method in ("PUT", "GET") else 0.0
+    with Lake.open(s3.at(proxy.address).settings(tmp_path / "state-of-s3")) as lake:
+        add(lake.table("raw.events"), 1)
+    assert ids_of(table) == [1]
+    assert next(waits, None) is None

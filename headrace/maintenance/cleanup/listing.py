@@ -11,6 +11,7 @@ TRASH = ".trash"
 METADATA_SUFFIXES = (".metadata.json", ".metadata.json.gz")
 _DATA_SUFFIXES = (".parquet", ".orc", ".avro")
 _STATISTICS_SUFFIXES = (".puffin", ".stats")
+_TRINO_FOLDER, _TRINO_PREFIX = "trino-tmp-files", "sorting-file-writer-"
 _OTHER_FORMATS = frozenset({"_delta_log", ".hoodie"})
 # a table may keep its files elsewhere; below its location these folders are its own too
 _DATA_FOLDERS = (standard.DATA_PATH, standard.OBJECT_STORAGE_PATH, standard.FOLDER_STORAGE_PATH)
@@ -78,6 +79,8 @@ class Listing:
             return "metadata"
         if name.endswith(_STATISTICS_SUFFIXES):
             return "statistics"
+        if _is_temporary(path):
+            return "temporary"
         in_metadata = any(is_within(folder, own) for own in self.metadata_folders)
         if name.endswith(".avro") and in_metadata:
             return "manifest list" if name.startswith("snap-") else "manifest"
@@ -208,11 +211,14 @@ def _is_table(folder: str, entries: Collection[Entry], listing: Listing) -> bool
 
 def _is_judged(entry: Entry) -> bool:
     suffixes = (*_DATA_SUFFIXES, *_STATISTICS_SUFFIXES, *METADATA_SUFFIXES)
-    return (
-        entry.kind is Kind.FILE
-        and entry.name.endswith(suffixes)
-        and not entry.name.startswith((".", "_"))
-    )
+    is_named = entry.name.endswith(suffixes) and not entry.name.startswith((".", "_"))
+    return entry.kind is Kind.FILE and (is_named or _is_temporary(entry.location))
+
+
+def _is_temporary(location: str) -> bool:
+    """Whether Trino's sorted writes buffered rows in this file; a killed insert leaves it there."""
+    *_, folder, name = ("", *location.rsplit("/", 2))
+    return folder == _TRINO_FOLDER and name.startswith(_TRINO_PREFIX)
 
 
 def _is_hidden(name: str) -> bool:

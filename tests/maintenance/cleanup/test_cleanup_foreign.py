@@ -53,6 +53,29 @@ def test_partition_values_that_no_path_can_have_are_no_reason_to_fail(
     assert stock_ids(catalog) == list(range(len(odd)))
 
 
+def test_rows_that_a_killed_sorted_insert_of_trino_buffered_are_orphans(
+    catalog: Catalog, settings: Settings
+) -> None:
+    table = catalog.create_table("ns.t", SCHEMA)
+    table.append(rows([1]))
+    folder = Path(table.location().removeprefix("file://")) / "data" / "trino-tmp-files"
+    folder.mkdir()
+    left = folder / "sorting-file-writer-20261129_120000_00007_abcde-5f0c.3"
+    strange = folder / "notes.txt"
+    for path in (left, strange):
+        path.write_bytes(b"rows")
+    with Lake.of(catalog, settings=settings) as lake:
+        found = lake.table("ns.t")
+        assert not plan_cleanup(found).files
+        plan = plan_cleanup(found, now=later())
+        assert planned(plan) == {str(left)}
+        assert set(plan.by_kind) == {"temporary"}
+        clean(found)
+    assert strange.exists()
+    assert not left.exists()
+    assert stock_ids(catalog) == [1]
+
+
 def elsewhere(catalog: Catalog, folder: Path) -> Catalog:
     """Register the table, as it is now, in a second catalog."""
     other = sql_catalog(folder, "second")
