@@ -81,11 +81,6 @@
   {{ return(request.plan) }}
 {% endmacro %}
 
-{#- On Trino every build computes the whole model: correct, but not incremental yet. -#}
-{% macro trino__rebuild_plan() %}
-  {{ return({'mode': 'all', 'write': [], 'read': []}) }}
-{% endmacro %}
-
 {#- Condition: rows of an input that this build must read. -#}
 {% macro read_range(column) %}
   {{- headrace.in_days(column, headrace.rebuild_plan(), 'read') -}}

@@ -38,6 +38,14 @@ class Engine(Protocol):
         """How SQL for this engine is written."""
         ...
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it runs in this process, so that rows of a query cost nothing to look at.
+
+        If not, let it `write` what is large, and read what was written.
+        """
+        ...
+
     def bind(self, name: str, version: TableVersion) -> None:
         """Make a pinned snapshot readable as `name` (`relation` or `namespace.relation`).
 
@@ -78,7 +86,7 @@ class Engine(Protocol):
         ...
 
     def write(self, sql: str, *, into: LakeTable) -> tuple[DataFile, ...]:
-        """Write a query's rows as data files of a table, in the query's order.
+        """Write a query's rows as data files of a table, each in the query's order.
 
         Nothing is committed: the caller commits the files. If it raises, no file is left.
 

@@ -36,6 +36,11 @@ def naming_damage(
     It then reads all files again, including those that were sound before, and at last one by one
     in an engine of its own: pyarrow forgives damage of files without checksums that DuckDB does
     not. If all are sound, the engine's error is raised unchanged.
+
+    Raises:
+        CorruptFileError: Naming the file.
+        StoreUnavailableError: If all are sound and their store did not answer.
+
     """
     try:
         yield

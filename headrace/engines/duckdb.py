@@ -38,6 +38,7 @@ class DuckDBEngine:
     """
 
     dialect = DuckDBDialect()
+    is_embedded = True
 
     def __init__(
         self,

@@ -35,8 +35,7 @@ def scan_sql(version: TableVersion, *, folder: Path) -> str:
     refuse_folded_names(version.columns_at_commit, table=str(version.name))
     refuse_folded_names(version.schema, table=str(version.name))
     if not _has_files(version):
-        columns = ", ".join(_null(field) for field in version.schema)
-        return f"(select {columns} where false)"
+        return f"({empty_sql(version.schema)})"
     flaws = find_flaws(version, version.files())
     refuse_unmarked_text(flaws, table=str(version.name))
     fenced = columns_of_unproved_bounds(flaws, version.columns_at_commit)
@@ -52,6 +51,11 @@ def scan_sql(version: TableVersion, *, folder: Path) -> str:
         f"(select {columns} from "
         f"iceberg_scan({location}, snapshot_from_id = {version.snapshot_id}))"
     )
+
+
+def empty_sql(columns: pa.Schema) -> str:
+    """Render a query of no rows with these columns."""
+    return f"select {', '.join(_null(field) for field in columns)} where false"
 
 
 def _read(name: str | None, *, fenced: bool) -> str | None:

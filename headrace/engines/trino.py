@@ -54,6 +54,7 @@ class TrinoEngine:
     """
 
     dialect = TrinoDialect()
+    is_embedded = False
 
     def __init__(self, client: TrinoClient, settings: Settings) -> None:
         self._client, self._settings = client, settings
@@ -235,7 +236,7 @@ class TrinoEngine:
             try:
                 yield from pages
             except QueryFailedError as error:
-                if error.reason.startswith(_OF_FILES):
+                if (error.reason or "").startswith(_OF_FILES):
                     self._find_damage(error)
                 raise
 

@@ -19,16 +19,22 @@ _MILLISECOND_US, _SECOND_US = 1_000, 1_000_000
 class TrinoDialect:
     """Implements `Dialect` for Trino.
 
-    Instants are exact between 1902 and 2255, where a double holds microseconds and a bigint holds
-    nanoseconds.
+    Instants are exact between 1902 and 2105. `to_unixtime` is a double, which beyond 2^32 seconds is
+    off by more than half a microsecond.
     """
 
     name = "trino"
     has_asof_join = False
 
     def epoch_us(self, instant: str) -> str:
-        """Render the microseconds since 1970 of an instant, rounded from a double of seconds."""
-        return f"cast(round(to_unixtime({instant}) * {_SECOND_US}) as bigint)"
+        """Render the microseconds since 1970 of an instant.
+
+        Whole seconds are exact doubles; only the rest is rounded. A product of all of it would be
+        off by a microsecond from 2038 on.
+        """
+        whole = f"to_unixtime(date_trunc('second', {instant}))"
+        rest = f"round((to_unixtime({instant}) - {whole}) * {_SECOND_US})"
+        return f"(cast({whole} as bigint) * {_SECOND_US} + cast({rest} as bigint))"
 
     def instant(self, us: str) -> str:
         """Render the instant of a count of microseconds."""

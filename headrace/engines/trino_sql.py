@@ -68,6 +68,31 @@ def over_relations(sql: str, relations: Mapping[str, str]) -> str:
     return _with_steps("".join(parts), steps)
 
 
+def without_database(sql: str, database: str) -> str:
+    """Take the name of a database away from before names of tables."""
+    parts: list[str] = []
+    tokens = _tokens(sql)
+    at = 0
+    while at < len(tokens):
+        end, full = _full_name(tokens, at)
+        if tokens[at].name == database and full and not _follows_dot(tokens, at):
+            at = end - 1  # of `database.namespace`, the namespace stays
+        parts.append(tokens[at].text)
+        at += 1
+    return "".join(parts)
+
+
+def names_in(sql: str) -> frozenset[str]:
+    """Return everything in a statement that may be the name of a table of a namespace."""
+    tokens = _tokens(sql)
+    found = (
+        _full_name(tokens, at)[1]
+        for at, token in enumerate(tokens)
+        if token.name and not _follows_dot(tokens, at)
+    )
+    return frozenset(name for name in found if name)
+
+
 def top_order(sql: str) -> Sequence[OrderTerm] | None:
     """Read the `order by` of the whole statement, as Trino reads it.
 
@@ -150,6 +175,11 @@ def _tokens(sql: str) -> list[Token]:
             name = text.lower()
         found.append(Token(text, name, kind))
     return found
+
+
+def _follows_dot(tokens: Sequence[Token], at: int) -> bool:
+    before = (tokens[n] for n in range(at - 1, -1, -1))
+    return next((token.text == "." for token in before if token.kind != "skipped"), False)
 
 
 def _full_name(tokens: Sequence[Token], at: int) -> tuple[int, str]:

@@ -13,7 +13,6 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from headrace import clock
 from headrace.errors import (
     CommitConflictError,
     ConflictReason,
@@ -96,11 +95,8 @@ class Staging:
 
     def drop_abandoned(self) -> None:
         """Drop the staging tables of processes that ended; their files are left to clean-up."""
-        age_s_max = self.lake.settings.cleanup_age_s
         with contextlib.suppress(DatabaseUnavailableError, NoSuchNamespaceError):
-            writes = intents.unfinished(
-                self.lake.registry, now_ms=clock.now_ms(), age_s_max=age_s_max
-            )
+            writes = intents.unfinished(self.lake.registry)
             for _, name in self.lake.catalog.list_tables(STAGING_NAMESPACE):
                 write_id = name.removeprefix(_PREFIX)
                 if write_id in writes.dead:

@@ -61,7 +61,7 @@ def build_features(
     project = project_dir(settings)
     target = settings.state_dir / "dbt"
     arguments = ["build", "--project-dir", str(project), "--profiles-dir", str(project)]
-    arguments += ["--target", "local", "--target-path", str(target / "target")]
+    arguments += ["--target", target_of(settings), "--target-path", str(target / "target")]
     arguments += ["--log-path", str(target / "logs")]
     arguments += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
     # unit tests do not check the data; `dbt build` runs them while a model is developed
@@ -84,6 +84,11 @@ def build_features(
         models=tuple(_model(found) for found in results if found.node.resource_type == "model"),
         tests_passed=sum(found.node.resource_type != "model" for found in results),
     )
+
+
+def target_of(settings: Settings) -> str:
+    """Name the dbt target whose models the engine of `settings` runs."""
+    return "cluster" if settings.engine == "trino" else "local"
 
 
 def project_dir(settings: Settings) -> Path:

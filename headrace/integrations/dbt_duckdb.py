@@ -22,11 +22,15 @@ from dbt_common.invocation import get_invocation_id
 
 from headrace.config import Settings
 from headrace.definitions.stream import renamed_coordinates
+from headrace.engines.base import Engine
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.duckdb_scan import empty_sql
+from headrace.engines.open import open_engine
 from headrace.errors import LakeError, ModelNotCommittedError, Remedy
 from headrace.identifiers import TableName, quote
 from headrace.integrations.model_code import compiled_sql, limited_by, rendered_code
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
+from headrace.integrations.model_engine import DuckDBModels, ServerModels
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.lake import OpenLake
@@ -70,7 +74,7 @@ class Plugin(BasePlugin):
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Start empty; the lake is opened with the first connection."""
-        del plugin_config
+        self._computes = plugin_config.get("engine", "duckdb")
         self._lock = threading.RLock()
         self._lake: OpenLake | None = None
         self._invocation = ""
@@ -156,17 +160,23 @@ class Plugin(BasePlugin):
             engine = self._engine.session(reads=lambda: self._read_by(request))
         build = ModelBuild(
             lake=self._open(),
-            engine=engine,
+            engine=DuckDBModels(engine),
             request=request,
             plan=plan,
             sql=sent["sql"],
             run_id=_run_id(),
         )
 
+        server = self._server()
+
         def verify(plan: RebuildPlan) -> None:
-            if plan.mode != "none":
-                for version in self._read_by(request):
-                    engine.verify(version)
+            if plan.mode == "none":
+                return
+            if server is not None:
+                self._bind_all(server, request)
+                return
+            for version in self._read_by(request):
+                engine.verify(version)
 
         def plan_again() -> ModelBuild:
             with self._lock:
@@ -175,10 +185,14 @@ class Plugin(BasePlugin):
             sql = compiled_sql(sent["unique_id"], plan=newer.to_json())
             return replace(build, plan=newer, sql=sql)
 
-        with engine:
+        with engine, server or contextlib.nullcontext():
+            if server is not None:
+                build = replace(build, engine=ServerModels(server))
             if limit := limited_by():
+                if server is not None:
+                    self._bind_all(server, request)
                 outcome = build.check(why=limit)
-                self._show_empty(request.target, sent["sql"])
+                self._show_empty(request, build)
                 return outcome
             verify(plan)
             with engine.naming_errors():
@@ -193,15 +207,26 @@ class Plugin(BasePlugin):
             names = dict.fromkeys((*request.inputs, request.target))
             return [self._pinned[name] for name in names if name in self._pinned]
 
-    def _show_empty(self, name: TableName, sql: str) -> None:
+    def _show_empty(self, request: ModelRequest, build: ModelBuild) -> None:
         """Show an empty view of a model without a table, so a dry run can check the models after it."""
+        name = request.target
         with self._lock:
-            if name in self._pinned or name in self._unreadable:
-                return
-            connection, rows = self._engine.connection, sql.rstrip().rstrip(";")
-            connection.execute(f"create schema if not exists {quote(name.namespace)}")
-            connection.execute(f"create or replace view {name.sql} as from (\n{rows}\n) limit 0")
-            self._empty.add(name)
+            if name not in self._pinned and name not in self._unreadable:
+                connection, rows = self._engine.connection, empty_sql(build.columns())
+                connection.execute(f"create schema if not exists {quote(name.namespace)}")
+                connection.execute(f"create or replace view {name.sql} as {rows}")
+                self._empty.add(name)
+
+    def _bind_all(self, server: Engine, request: ModelRequest) -> None:
+        """Bind what a model reads to a server, which compares the files with their checksums too."""
+        for version in self._read_by(request):
+            server.bind(str(version.name), version)
+
+    def _server(self) -> Engine | None:
+        """Open the engine of the target, if it is not the DuckDB of dbt."""
+        if self._computes == "duckdb":
+            return None
+        return open_engine(replace(_settings(), engine=self._computes))
 
     def _open(self) -> OpenLake:
         if self._lake is None:

@@ -73,6 +73,7 @@ def _rendered(node: Any, manifest: Any, config: Any, *, plan: Mapping[str, Any])
     context.update(
         {
             "headrace_plan": plan,
+            "headrace_canonical": True,
             "execute": False,
             "adapter": ParseDatabaseWrapper(_adapter(), context["adapter"]._namespace),
             "flags": SimpleNamespace(**{**vars(context["flags"]), **flags}),

@@ -10,15 +10,13 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from headrace.dml.merge import NewRows, merge_into
-from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import CommitConflictError, ModelRowsError, StorageError
 from headrace.iceberg.partitions import Term
 from headrace.identifiers import quote
 from headrace.integrations.model_columns import plan_columns
-from headrace.integrations.model_inputs import tables_named
+from headrace.integrations.model_engine import ModelEngine, duplicate_key
 from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.model_rows import checked_rows
-from headrace.integrations.model_types import arrow_schema
 from headrace.integrations.rebuild import RebuildPlan, only_after
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
@@ -28,7 +26,6 @@ from headrace.tables.writer import TableWriter
 
 BUILD_TRIES_MAX = 4
 _BACKOFF_S = 0.05
-_NEW_ROWS = "headrace_new_rows"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +42,11 @@ class Outcome:
 class ModelBuild:
     """One model to build: its request, its plan, its SQL, and the engine that runs it.
 
-    Only this build uses `engine`; it may leave temporary tables there.
+    Only this build uses `engine`.
     """
 
     lake: OpenLake
-    engine: DuckDBEngine
+    engine: ModelEngine
     request: ModelRequest
     plan: RebuildPlan
     sql: str
@@ -77,8 +74,7 @@ class ModelBuild:
         rows_sql = self._rows_sql
         if self._merges:
             rows_sql = self._kept_rows(rows_sql)
-        rows = self.engine.connection.sql(rows_sql)
-        wanted = arrow_schema(rows.columns, rows.types, self.request)
+        wanted = self.engine.columns(rows_sql, self.request)
         table, names = self._planned(wanted)
         batches = checked_rows(
             self._ordered(table, rows_sql, names=wanted.names),
@@ -104,10 +100,18 @@ class ModelBuild:
             ModelTypeError: If a column has a type that tables cannot keep.
 
         """
-        rows = self.engine.connection.sql(self._rows_sql)
-        arrow_schema(rows.columns, rows.types, self.request)
+        self.columns()
         message = f"checked, nothing committed ({why})"
         return Outcome(code="checked", message=message, rows=0, snapshot_id=None)
+
+    def columns(self) -> pa.Schema:
+        """Return the model's columns, with their table types.
+
+        Raises:
+            ModelTypeError: If a column has a type that tables cannot keep.
+
+        """
+        return self.engine.columns(self._rows_sql, self.request)
 
     @property
     def _rows_sql(self) -> str:
@@ -126,7 +130,7 @@ class ModelBuild:
     def _refuse_other_inputs(self) -> None:
         """Refuse SQL that reads undeclared tables: their changes would go unnoticed."""
         known = {*self.request.inputs, self.request.target}
-        for name in sorted(tables_named(self.engine.connection, self.sql) - known):
+        for name in sorted(self.engine.tables_named(self.sql) - known):
             if self.lake.exists(name):
                 raise ModelRowsError(
                     str(self.request.target),
@@ -205,12 +209,8 @@ class ModelBuild:
 
     def _kept_rows(self, rows_sql: str) -> str:
         """Compute the rows once, and refuse duplicate keys: the result would be ambiguous."""
-        self.engine.connection.execute(f"create or replace temp table {_NEW_ROWS} as {rows_sql}")
-        keys = ", ".join(quote(key) for key in self.request.unique_key)
-        twice = self.engine.connection.sql(
-            f"select {keys} from {_NEW_ROWS} group by {keys} having count(*) > 1 "
-            f"order by {keys} limit 1"
-        ).fetchone()
+        rows_sql = self.engine.kept(rows_sql)
+        twice = duplicate_key(self.engine, rows_sql, keys=self.request.unique_key)
         if twice is not None:
             found = ", ".join(
                 f"{k}={v!r}" for k, v in zip(self.request.unique_key, twice, strict=True)
@@ -219,7 +219,7 @@ class ModelBuild:
                 str(self.request.target),
                 f"several rows have the unique_key {found}; keep one of them in the model",
             )
-        return f"select * from {_NEW_ROWS}"
+        return rows_sql
 
     def _ordered(
         self, table: LakeTable, rows_sql: str, *, names: Sequence[str]

@@ -51,20 +51,64 @@ def arrow_schema(
         ModelTypeError: Naming the column, its type, and what to write instead.
 
     """
+    table = str(request.target)
+    found = [
+        (name, _arrow_type(kind, column=name, table=table), str(kind))
+        for name, kind in zip(names, types, strict=True)
+    ]
+    return _checked(found, request)
+
+
+def kept_schema(found: pa.Schema, request: ModelRequest) -> pa.Schema:
+    """Give the columns that a server's query returns their table types, checked like `arrow_schema`.
+
+    Raises:
+        ModelTypeError: Naming the column, its type, and what to write instead.
+
+    """
+    table = str(request.target)
+    typed = [
+        (each.name, _kept_type(each.type, column=each.name, table=table), str(each.type))
+        for each in found
+    ]
+    return _checked(typed, request)
+
+
+def _checked(found: Sequence[tuple[str, pa.DataType, str]], request: ModelRequest) -> pa.Schema:
+    """Check columns, given as name, type and what the engine calls the type, by their declaration."""
     fields: list[pa.Field] = []
     table = str(request.target)
-    for name, kind in zip(names, types, strict=True):
-        arrow = _arrow_type(kind, column=name, table=table)
+    for name, arrow, kind in found:
         rule = request.columns.get(name)
         if rule is not None and rule.declared is not None and rule.declared.arrow != arrow:
             detail = f"it is declared {rule.declared.text}, the SQL gives {kind}"
             raise ModelTypeError(table, name, detail)
         fields.append(pa.field(name, arrow, nullable=rule is None or not rule.required))
-    for name, rule in request.columns.items():
+    names = [name for name, _, _ in found]
+    for name in request.columns:
         if name not in names:
             detail = f"it is declared, but the SQL returns only {', '.join(names)}"
             raise ModelTypeError(table, name, detail)
     return pa.schema(fields)
+
+
+def _kept_type(kind: pa.DataType, *, column: str, table: str) -> pa.DataType:
+    if kind in (pa.int8(), pa.int16()):
+        return pa.int32()
+    if kind in _KEPT.values() or pa.types.is_decimal(kind):
+        return kind
+    if pa.types.is_list(kind):
+        child = _kept_type(kind.value_type, column=column, table=table)
+        return pa.list_(pa.field("element", child))
+    if pa.types.is_struct(kind):
+        fields = (kind.field(n) for n in range(kind.num_fields))
+        return pa.struct(
+            [pa.field(f.name, _kept_type(f.type, column=column, table=table)) for f in fields]
+        )
+    advice = "cast it to a type that contracts know"
+    if pa.types.is_timestamp(kind):
+        advice = _ADVICE["timestamp"]
+    raise ModelTypeError(table, column, f"its type {kind} cannot be kept: {advice}")
 
 
 def _arrow_type(kind: "DuckDBPyType", *, column: str, table: str) -> pa.DataType:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
 
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import LEAKS, RECIPE_PROPERTY
@@ -14,12 +15,12 @@ from headrace.engines.open import open_engine
 from headrace.iceberg.standard_properties import COMPRESSION_CODEC
 from headrace.identifiers import TableName
 from headrace.registry import Build
-from headrace.samples.partition import PartitionBuilder
+from headrace.samples.partition import PartitionBuilder, refuse_leaks
 from headrace.samples.plan import BuildPlan, day_text, plan_build
-from headrace.samples.resolve import Recipe
+from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID, Recipe
 from headrace.samples.schema import samples_schema
 from headrace.tables.commits import operations
-from headrace.tables.commits.adopt import fresh
+from headrace.tables.commits.adopt import discard, fresh, written_batches
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
@@ -27,6 +28,7 @@ from headrace.tables.writer import write_batches
 
 TRAINING_CODEC = "uncompressed"
 _LEAK_FREE = {LEAKS: "0"}
+_USED_TIMES = ("event_time", "known_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +110,11 @@ def apply_build(
         table = _create(lake, plan)
         with open_engine(lake.settings) as engine:
             builder = PartitionBuilder(engine, recipe, pinned=plan.pinned, versions=plan.versions)
+            write = _write_rows if engine.is_embedded else _let_write
             for day in sorted(plan.reasons):
-                done = _build_day(table, builder, plan, day, run_id=run_id)
+                counts = _Counts(recipe)
+                files = write(table, builder, day, counts)
+                done = _commit(table, plan, day, files=files, counts=counts, run_id=run_id)
                 crash_point("samples.after_partition")
                 _record(lake, plan, done)
                 built.append(done)
@@ -131,11 +136,37 @@ def _create(lake: OpenLake, plan: BuildPlan) -> LakeTable:
     )
 
 
-def _build_day(
-    table: LakeTable, builder: PartitionBuilder, plan: BuildPlan, day: dt.date, *, run_id: str
+def _write_rows(
+    table: LakeTable, builder: PartitionBuilder, day: dt.date, counts: "_Counts"
+) -> tuple[DataFile, ...]:
+    """Write the rows that the engine yields; they are checked and counted on their way."""
+    return write_batches(table, counts.over(builder.rows(day)))
+
+
+def _let_write(
+    table: LakeTable, builder: PartitionBuilder, day: dt.date, counts: "_Counts"
+) -> tuple[DataFile, ...]:
+    """Let the engine write, then check and count what is in its files."""
+    files = builder.write(day, into=table)
+    try:
+        for batch in written_batches(table, files, columns=counts.columns):
+            refuse_leaks(batch, builder.recipe)
+            counts.add(batch)
+    except BaseException:
+        discard(table, files)
+        raise
+    return files
+
+
+def _commit(
+    table: LakeTable,
+    plan: BuildPlan,
+    day: dt.date,
+    *,
+    files: tuple[DataFile, ...],
+    counts: "_Counts",
+    run_id: str,
 ) -> BuiltDay:
-    counted = _Counted(builder.rows(day), plan.recipe)
-    files = write_batches(table, counted)
     provenance = Provenance(
         inputs=plan.pinned.inputs, code=plan.recipe.code, run_id=run_id, notes=_LEAK_FREE
     )
@@ -146,8 +177,8 @@ def _build_day(
     return BuiltDay(
         day=day,
         reason=plan.reasons[day],
-        rows=counted.rows,
-        positives=counted.positives,
+        rows=counts.rows,
+        positives=counts.positives,
         snapshot_id=done.snapshot_id,
     )
 
@@ -167,18 +198,25 @@ def _record(lake: OpenLake, plan: BuildPlan, done: BuiltDay) -> None:
     )
 
 
-class _Counted:
-    """Counts the rows and positives of batches while they are written."""
+class _Counts:
+    """Counts the rows and positives of batches while they are written, or once they are."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], recipe: Recipe) -> None:
-        self._batches, self._labels = batches, [label.name for label in recipe.labels]
+    def __init__(self, recipe: Recipe) -> None:
+        self._labels = [label.name for label in recipe.labels]
+        used = [f"{each.name}__{time}" for each in recipe.features for time in _USED_TIMES]
+        self.columns = (SAMPLE_ID, EVENT_TIME, *used, *self._labels)
         self.rows = self.positives = 0
 
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self.rows += batch.num_rows
-            self.positives += self._positives(batch)
+    def over(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield batches, and count them."""
+        for batch in batches:
+            self.add(batch)
             yield batch
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count one batch, which has at least `columns`."""
+        self.rows += batch.num_rows
+        self.positives += self._positives(batch)
 
     def _positives(self, batch: pa.RecordBatch) -> int:
         found: pa.Array | None = None

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
 
 from headrace.clock import ONE_DAY
 from headrace.engines.base import Engine
@@ -69,6 +70,11 @@ class PartitionBuilder:
         self._ties = TiedKeys(engine)
         self._tied: dict[int, str] = {}
 
+    @property
+    def recipe(self) -> Recipe:
+        """What its samples are made of."""
+        return self._recipe
+
     def rows(self, day: dt.date) -> Iterator[pa.RecordBatch]:
         """Yield the samples of `day`, in order of `(event_time, sample_id)`.
 
@@ -80,14 +86,31 @@ class PartitionBuilder:
             NullKnownAtError: If a feature row does not say when it happened or was known.
 
         """
+        self._prepare(day)
+        for batch in self._engine.query(self.sql(day)):
+            refuse_leaks(batch, self._recipe)
+            yield batch
+
+    def write(self, day: dt.date, *, into: LakeTable) -> tuple[DataFile, ...]:
+        """Let the engine write the samples of `day` as files of a table, uncommitted.
+
+        Each file has the order of `rows`. Nothing is checked for leaks: read what was written.
+
+        Raises:
+            ContractError: If the samples do not fit the table.
+            DuplicateExposureError: If two exposures of the day share an id.
+            NullKnownAtError: If a feature row does not say when it happened or was known.
+
+        """
+        self._prepare(day)
+        return self._engine.write(self.sql(day), into=into)
+
+    def _prepare(self, day: dt.date) -> None:
         self._refuse_duplicates(day)
         for number, feature in enumerate(self._recipe.features):
             self._refuse_nulls(feature, day)
             if self._dialect.has_asof_join:
                 self._find_ties(number, feature, day)
-        for batch in self._engine.query(self.sql(day)):
-            refuse_leaks(batch, self._recipe)
-            yield batch
 
     def _find_ties(self, number: int, feature: ResolvedFeature, day: dt.date) -> None:
         join, version = feature_join(feature, relation=""), self._versions[feature.view]
@@ -282,7 +305,7 @@ def _worst(states: list[str]) -> str:
 
 
 def _samples_sql(recipe: Recipe) -> str:
-    columns = [f"kept.{quote(name)}" for name in (SAMPLE_ID, EVENT_TIME)]
+    columns = [f"kept.{quote(name)} as {quote(name)}" for name in (SAMPLE_ID, EVENT_TIME)]
     columns += [f"kept.{quote(name)}" for name in (*recipe.entities, *recipe.columns)]
     for number, feature in enumerate(recipe.features):
         outputs = feature_join(feature, relation="").outputs
@@ -295,7 +318,4 @@ def _samples_sql(recipe: Recipe) -> str:
         f"join feature_{number} on feature_{number}.{SAMPLE_ID} = kept.{SAMPLE_ID}"
         for number in range(len(recipe.features))
     )
-    return (
-        f"select {', '.join(columns)} from kept {joins} "
-        f"order by kept.{EVENT_TIME}, kept.{SAMPLE_ID}"
-    )
+    return f"select {', '.join(columns)} from kept {joins} order by {EVENT_TIME}, {SAMPLE_ID}"

@@ -14,6 +14,7 @@ from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
 from tests.cluster.servers import Servers
+from tests.cluster.trino_lakes import reading_files
 
 # a cluster that runs already, for while you edit a test: starting one takes half a minute
 RUNNING = "HEADRACE_TEST_CLUSTER"
@@ -22,7 +23,7 @@ RUNNING = "HEADRACE_TEST_CLUSTER"
 @pytest.fixture(scope="session")
 def running_servers() -> Iterator[Servers]:
     """All servers, started once; a failure to start fails each test with the end of the log."""
-    with _cluster() as cluster, _own_servers_only():
+    with _cluster() as cluster, _own_servers_only(), reading_files():
         said: list[str] = []
         try:
             run.up(cluster, run.SERVERS, say=said.append)

@@ -24,6 +24,11 @@ class Servers:
 
     cluster: Cluster
 
+    @property
+    def trino_address(self) -> str:
+        """Where Trino listens, as a URL."""
+        return trino.Trino().address(self.cluster)
+
     def catalog_uri(self, role: str = "operator") -> str:
         """Return the database that holds the catalog Trino reads, with the role's password."""
         return postgres.url(self.cluster, role=role).render_as_string(hide_password=False)

@@ -14,6 +14,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.table import Table
 from trino.exceptions import TrinoUserError
 
+from headrace.identifiers import STAGING_NAMESPACE
 from infra.launcher import s3, trino
 from infra.roles import ROLES
 from infra.trino.catalog import WAREHOUSE
@@ -79,8 +80,8 @@ def test_no_role_drops_a_stage_clone_whose_files_a_table_may_have_adopted(
     servers: Servers, catalog: SqlCatalog, role: str
 ) -> None:
     with contextlib.suppress(NamespaceAlreadyExistsError):
-        catalog.create_namespace("stage")
-    clone = catalog.create_table(f"stage.test_{uuid.uuid4().hex[:12]}", ROWS.schema)
+        catalog.create_namespace(STAGING_NAMESPACE)
+    clone = catalog.create_table(f"{STAGING_NAMESPACE}.test_{uuid.uuid4().hex[:12]}", ROWS.schema)
     name = ".".join(clone.name())
     servers.query(f"insert into {name} values 1, 2", role=role)
     for denied in (
@@ -88,7 +89,7 @@ def test_no_role_drops_a_stage_clone_whose_files_a_table_may_have_adopted(
         f"delete from {name}",
         f"truncate table {name}",
         f"alter table {name} rename to {name}_away",
-        "drop schema stage cascade",
+        f"drop schema {STAGING_NAMESPACE} cascade",
     ):
         with pytest.raises(TrinoUserError) as caught:
             servers.query(denied, role=role)

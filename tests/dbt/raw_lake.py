@@ -1,7 +1,7 @@
 """A lake with raw streams, for tests of the dbt project: rows are small dicts, the rest is filled in."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -100,13 +100,16 @@ def stream_rows(stream: str, rows: Iterable[Mapping[str, Any]], *, first_offset:
 class RawLake:
     """A lake whose raw tables grow by appends, as ingest makes them grow; close it in the end."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(
+        self, state_dir: Path, *, placed: Callable[[Settings], Settings] = lambda found: found
+    ) -> None:
         root = state_dir.parent
         (root / "lake").mkdir(parents=True, exist_ok=True)
         (root / "lake" / "lake.toml").write_text('profile = "local"\n[profiles.local]\n')
-        self.settings = Settings.load(
+        local = Settings.load(
             env={"HEADRACE_STATE_DIR": str(state_dir)}, path=root / "lake" / "lake.toml"
         )
+        self.settings = placed(local)
         self.lake = Lake.open(self.settings)
         self._offset = 0
         for stream in _STREAMS:

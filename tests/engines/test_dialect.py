@@ -20,7 +20,7 @@ NOON_US = 1_772_366_400_123_457
 ABOVE = ("samples", "serving", "datasets/rebuild.py", "maintenance/compaction/rewrite.py")
 WORDS_OF_ONE_ENGINE = re.compile(
     r"duckdb|trino|\bqualify\b|make_timestamptz|to_unixtime|asof (left )?join \w+ \w on"
-    r"|epoch_us\((\{|[a-z]\.)|isnan\(|(?<!hashlib\.)md5\(|::[a-z]|materialized|interval '",
+    r"|epoch_us\((\{|[a-z]\.)|(?<!math\.)isnan\(|(?<!hashlib\.)md5\(|::[a-z]|materialized|interval '",
     re.IGNORECASE,
 )
 

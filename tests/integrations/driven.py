@@ -12,6 +12,7 @@ from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
 from headrace.identifiers import TableName
 from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_it_lands
+from headrace.integrations.model_engine import DuckDBModels
 from headrace.integrations.model_request import ColumnRule, ModelRequest
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
 from headrace.tables.commits import operations
@@ -115,7 +116,7 @@ class Driven:
             plan = plan_rebuild(self.lake, request, pinned={EVENTS: at}, own=own)
             return ModelBuild(
                 lake=self.lake,
-                engine=self.engine.session(reads=tuple),
+                engine=DuckDBModels(self.engine.session(reads=tuple)),
                 request=request,
                 plan=plan,
                 sql=model.sql(plan),

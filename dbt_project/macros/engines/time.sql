@@ -1,36 +1,48 @@
-{#- Time functions for both engines: convert instants to whole microseconds or hours since 1970, and back. -#}
+{#- What both engines spell differently: instants as microseconds or hours since 1970 and back, arrays, ratios. -#}
+
+{#- Whether the SQL is for Trino. A model's is, of the target `cluster`: the lake's engine runs it. Tests and unit tests
+  run in the DuckDB of dbt on every target, and code is compared as DuckDB has it, so that it is equal on all targets. -#}
+{% macro on_trino() %}
+  {{ return(target.type == 'trino' or (target.name == 'cluster' and model.resource_type == 'model' and headrace_canonical is not defined)) }}
+{% endmacro %}
+
+{#- The ratio of two integers as a double. Trino divides integers to integers. -#}
+{% macro ratio(part, whole) %}cast({{ part }} as double) / {{ whole }}{% endmacro %}
 
 {#- Microseconds since 1970 of an instant, as bigint. -#}
-{% macro epoch_us(instant) %}{{ return(adapter.dispatch('epoch_us', 'headrace')(instant)) }}{% endmacro %}
+{% macro epoch_us(instant) %}{{ return(headrace.trino__epoch_us(instant) if headrace.on_trino() else headrace.duckdb__epoch_us(instant)) }}{% endmacro %}
 
 {% macro duckdb__epoch_us(instant) %}epoch_us({{ instant }}){% endmacro %}
 
-{#- to_unixtime is a double; after rounding, microseconds are exact up to the year 2255 (2^53 us). -#}
-{% macro trino__epoch_us(instant) %}cast(round(to_unixtime({{ instant }}) * 1000000) as bigint){% endmacro %}
+{#- to_unixtime is a double: whole seconds are exact, and the rest, rounded, is exact to the year 2105. -#}
+{% macro trino__epoch_us(instant) %}
+{%- set whole = "to_unixtime(date_trunc('second', " ~ instant ~ "))" -%}
+(cast({{ whole }} as bigint) * 1000000 + cast(round((to_unixtime({{ instant }}) - {{ whole }}) * 1000000) as bigint))
+{%- endmacro %}
 
 {#- The instant of a bigint of microseconds since 1970. -#}
-{% macro instant(us) %}{{ return(adapter.dispatch('instant', 'headrace')(us)) }}{% endmacro %}
+{% macro instant(us) %}{{ return(headrace.trino__instant(us) if headrace.on_trino() else headrace.duckdb__instant(us)) }}{% endmacro %}
 
 {% macro duckdb__instant(us) %}make_timestamptz({{ us }}){% endmacro %}
 
 {% macro trino__instant(us) %}cast(from_unixtime_nanos(({{ us }}) * 1000) as timestamp(6) with time zone){% endmacro %}
 
 {#- Whole hours in a non-negative bigint of microseconds, rounded down. -#}
-{% macro whole_hours(us) %}{{ return(adapter.dispatch('whole_hours', 'headrace')(us)) }}{% endmacro %}
+{% macro whole_hours(us) %}{{ return(headrace.trino__whole_hours(us) if headrace.on_trino() else headrace.duckdb__whole_hours(us)) }}{% endmacro %}
 
 {% macro duckdb__whole_hours(us) %}(({{ us }}) // 3600000000){% endmacro %}
 
 {% macro trino__whole_hours(us) %}(({{ us }}) / 3600000000){% endmacro %}
 
 {#- An instant literal from the ISO date of a UTC day. -#}
-{% macro day_start(date) %}{{ return(adapter.dispatch('day_start', 'headrace')(date)) }}{% endmacro %}
+{% macro day_start(date) %}{{ return(headrace.trino__day_start(date) if headrace.on_trino() else headrace.duckdb__day_start(date)) }}{% endmacro %}
 
 {% macro duckdb__day_start(date) %}cast('{{ date }} 00:00:00+00' as timestamp with time zone){% endmacro %}
 
 {% macro trino__day_start(date) %}timestamp '{{ date }} 00:00:00.000000 UTC'{% endmacro %}
 
 {#- The array of all integers from `first` to `last`, both included. -#}
-{% macro integers(first, last) %}{{ return(adapter.dispatch('integers', 'headrace')(first, last)) }}{% endmacro %}
+{% macro integers(first, last) %}{{ return(headrace.trino__integers(first, last) if headrace.on_trino() else headrace.duckdb__integers(first, last)) }}{% endmacro %}
 
 {% macro duckdb__integers(first, last) %}generate_series({{ first }}, {{ last }}){% endmacro %}
 

@@ -55,6 +55,6 @@ select
     clicks_1d,
     impressions_7d,
     clicks_7d,
-    case when impressions_1d > 0 then cast(clicks_1d as double) / impressions_1d end as ctr_1d,
-    case when impressions_7d > 0 then cast(clicks_7d as double) / impressions_7d end as ctr_7d
+    case when impressions_1d > 0 then {{ headrace.ratio('clicks_1d', 'impressions_1d') }} end as ctr_1d,
+    case when impressions_7d > 0 then {{ headrace.ratio('clicks_7d', 'impressions_7d') }} end as ctr_7d
 from trailing_counts

@@ -1,10 +1,11 @@
 """Adopt data files into a commit: verify that they exist, release them if it is refused for good."""
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 
@@ -17,10 +18,12 @@ from headrace.errors import (
     StorageError,
     WriteLapsedError,
 )
+from headrace.iceberg import schema
 from headrace.storage.folders import Facts
 from headrace.storage.locations import local_path, remove
 from headrace.storage.open import folders_of, has_folders, local_folders_of
 from headrace.tables import intents
+from headrace.tables.version import read_file
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
@@ -63,10 +66,7 @@ def fresh(table: "LakeTable", files: Sequence[DataFile]) -> Generator[None]:
         yield
     except StorageError:
         with contextlib.suppress(DatabaseUnavailableError):  # the current error says more
-            io = table.iceberg().io
-            for file in files:
-                remove(io, file.file_path)
-            intents.landed(table.lake.registry, files)
+            discard(table, files)
         raise
 
 
@@ -75,6 +75,31 @@ def _refuse_lapsed(table: "LakeTable", files: Sequence[DataFile]) -> None:
         write_id = intents.lapsed(table.lake.registry, files)
         if write_id is not None:
             raise WriteLapsedError(str(table.name), write_id)
+
+
+def discard(table: "LakeTable", files: Sequence[DataFile]) -> None:
+    """Remove files that no commit will name."""
+    io = table.iceberg().io
+    for file in files:
+        remove(io, file.file_path)
+    intents.landed(table.lake.registry, files)
+
+
+def written_batches(
+    table: "LakeTable", files: Sequence[DataFile], *, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Read columns of files that an engine wrote and no commit names yet, before they are adopted.
+
+    Raises:
+        CorruptFileError: If one is missing or damaged.
+        UnfitFileError: If a column or a value of one does not fit the table.
+
+    """
+    iceberg = table.iceberg()
+    every = schema.to_arrow(iceberg.schema(), field_ids=True)
+    wanted = pa.schema([every.field(name) for name in columns])
+    for file in files:
+        yield from read_file(local_path(file.file_path), wanted, io=iceberg.io)
 
 
 def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
