@@ -46,7 +46,7 @@ COORDINATES = pa.schema(
 # Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit
 # that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
-FROM_FORMATS = ("csv", "parquet")
+FROM_FORMATS = ("csv", "json", "parquet")
 FILE_FORMATS, TOPIC_FORMATS = ("csv", "json", "parquet"), ("json", "avro", "protobuf")
 _DAY = re.compile(r"day\((\w+)\)")
 

@@ -44,16 +44,11 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     """
     form, header = _form_of(sample) if sample.format == "csv" else (CsvForm(), ())
     columns = _columns(sample, form, header)
-    names = _names(list(columns), from_allowed=sample.format != "json")
+    names = _names(list(columns))
     words = null_words(columns) if sample.format == "csv" else ()
     fields = {name: field_of(source, columns[source], words) for source, name in names.items()}
     draft = Draft(stream=stream, table=table, files=files, format=sample.format, fields=fields)
     draft.csv = _csv_said(form, header, words)
-    draft.notes += [
-        f"`{source}` is left out: it is no name of a column"
-        for source in columns
-        if source not in names
-    ]
     draft.event_time = _event_time(draft, sample)
     draft.fields[draft.event_time].required = True
     _settle(draft, sample, header)
@@ -147,7 +142,7 @@ def _json_column(values: Sequence[Any]) -> pa.Array:
     return pa.array([{}] * len(values), pa.struct([]))  # of no type that a contract has
 
 
-def _names(sources: Sequence[str], *, from_allowed: bool) -> dict[str, str]:
+def _names(sources: Sequence[str]) -> dict[str, str]:
     """Give each column the name of a field: its own where it may be one."""
     given: dict[str, str] = {}
     taken: set[str] = {*COORDINATES.names}
@@ -158,8 +153,6 @@ def _names(sources: Sequence[str], *, from_allowed: bool) -> dict[str, str]:
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}_{number}", number + 1
-        if not from_allowed and unique != source:
-            continue  # a JSON key keeps its own name or is left out
         taken.add(unique)
         given[source] = unique
     return given

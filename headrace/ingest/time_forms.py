@@ -5,6 +5,7 @@ zone never showed, or showed twice, is refused: which instant is meant is not kn
 """
 
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,7 @@ def _since_1970(column: pa.Array, unit: str) -> Converted:
         small = refuse(wide, pc.greater(pc.abs(wide), 1e18), OUT_OF_RANGE)
         return _of_us(merged(finite, small), small.values.cast(pa.int64()))
     if pa.types.is_decimal(column.type):
-        column = column.cast(pa.string())
+        return _of_decimals(column, unit)
     texts = column.cast(pa.string())
     shaped = refuse(texts, pc.invert(pc.match_substring_regex(texts, _NUMBER)), WRONG_TYPE)
     whole = not pc.any(pc.match_substring(shaped.values, ".")).as_py()
@@ -88,6 +89,14 @@ def _since_1970(column: pa.Array, unit: str) -> Converted:
     )
     kept = [each if each is not None and abs(each) <= 10**18 else None for each in exact]
     return _of_us(merged(shaped, far), pa.array(kept, pa.int64()))
+
+
+def _of_decimals(column: pa.Array, unit: str) -> Converted:
+    per_us = Decimal(_PER_UNIT_US.get(unit, 0)) or Decimal(1) / _NS_PER_US
+    wide = pc.multiply(column.cast(pa.decimal256(50, 12)), pa.scalar(per_us, pa.decimal256(10, 3)))
+    whole = pc.floor(wide)
+    near = refuse(whole, pc.greater(pc.abs(whole), pa.scalar(10**18, whole.type)), OUT_OF_RANGE)
+    return _of_us(near, near.values.cast(pa.int64()))
 
 
 def _is_long(texts: pa.Array) -> bool:

@@ -127,7 +127,9 @@ def test_json_texts_stay_texts_and_nested_values_are_left_out(
         "tags": "list<long>",
         "price": "double",
         "ok": "boolean",
+        "user_id": "long",
     }
+    assert taken(lake, draft).column("user_id").to_pylist() == list(range(20))
     assert draft.fields["at"].options == {"timezone": "UTC"}
     assert any("deep" in note for note in draft.notes)
 

@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+import json
 import zoneinfo
 from collections.abc import Mapping
 from decimal import Decimal
@@ -120,6 +121,25 @@ def test_parquet_columns_have_names_of_their_own_too(lake: Lake) -> None:
     pq.write_table(table, folder / "one.parquet")
     assert ingest(lake, contract(format="parquet")).rows == 2
     assert rows(lake) == EXPECTED
+
+
+def test_json_keys_have_names_of_their_own_and_refusals_name_the_field(lake: Lake) -> None:
+    stream = contract(format="json", unknown_fields="dead_letter")
+    lines = [
+        {"userId": 196, "movieId:token": 242, "rating": 3, "timestamp": 881250949},
+        {"userId": 186, "movieId:token": 302, "timestamp": 881250950, "rating": None},
+        {"user_id": 1, "userId": 1, "movieId:token": 1, "timestamp": 881250950},
+        {"userId": "x", "movieId:token": 1, "timestamp": 881250950},
+    ]
+    land(lake, "one", b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    done = ingest(lake, stream)
+    assert (done.rows, done.dead_letters) == (2, 2)
+    assert rows(lake) == EXPECTED
+    letters = lake.table(dead_letters.TABLE).head().to_arrow().to_pylist()
+    assert [(each["error_code"], each["field"]) for each in letters] == [
+        ("unknown_field", "user_id"),
+        ("wrong_type", "user_id"),
+    ]
 
 
 def test_a_header_with_another_delimiter_is_told_to_declare_it(lake: Lake) -> None:

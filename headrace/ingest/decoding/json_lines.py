@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from headrace.definitions.stream import Stream
+from headrace.definitions.stream_field import StreamField
 from headrace.ingest.decoding.decoded import (
     INVALID_UTF8,
     MALFORMED,
@@ -45,6 +46,7 @@ _OPEN, _CLOSE, _NEWLINE = ord("{"), ord("}"), ord("\n")
 _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
 _AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
 _INT64 = range(-(2**63), 2**63)
 _DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
@@ -55,7 +57,9 @@ class JsonDecoder(LineDecoder):
 
     def __init__(self, stream: Stream) -> None:
         super().__init__(stream)
-        self._declared = {name: field.type.arrow for name, field in stream.fields.items()}
+        # by the key in the source; the result has the names of the fields
+        self._names = {field.source_name or name: name for name, field in stream.fields.items()}
+        self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
         self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
             object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_whole_number
@@ -71,7 +75,10 @@ class JsonDecoder(LineDecoder):
             valued.update(name for name, value in record.items() if value is not None)
         known = self._declared.keys() | valued
         self._null_keys = [name for name in keys if name.isprintable() and name not in known]
-        return replace(super().decode(lines), keys=keys)
+        done = super().decode(lines)
+        columns = {self._names.get(key, key): column for key, column in done.columns.items()}
+        named = Counter({self._names.get(key, key): count for key, count in keys.items()})
+        return replace(done, columns=columns, keys=named)
 
     def schema(self) -> pa.Schema:
         """The declared fields, in types that are converted later."""
@@ -161,6 +168,7 @@ class JsonDecoder(LineDecoder):
                 try:
                     record[name] = _coerce(value, self._declared[name])
                 except _CoercionError as error:
+                    name = self._names[name]
                     declared = self.stream.fields[name].type.text
                     return refusal(name, error.code, value, declared=declared)
             elif self.strict and value is not None and refused is None:
@@ -284,6 +292,11 @@ def _decimal(value: object, kind: pa.DataType) -> Decimal:
     except pa.ArrowInvalid:
         raise _CoercionError(OUT_OF_RANGE) from None
     return exact
+
+
+def _read_as(field: StreamField) -> pa.DataType:
+    """Times that are numbers are read exactly, as numbers or as texts of them."""
+    return _EXACT if field.unit is not None else field.type.arrow
 
 
 def _json_type(declared: pa.DataType) -> pa.DataType:
