@@ -29,6 +29,8 @@ class Settings:
     writes files only below `state_dir` and the warehouse; file sources are relative to `data_dir`.
     Tables outside of the warehouse and of the locations in `tables_also_in` are treated as tables
     of another lake. `declared_warehouse` is its location where it is not below `state_dir`.
+    `catalog` is one that another program runs: a name that PyIceberg's configuration declares, or
+    a type and an address as in `rest+http://host:8181`; "" where headrace keeps the catalog itself.
     `catalog_server` and `registry_server` are PostgreSQL databases and `online_store_server` is a
     Redis one, None if they are files; `s3`, `trino`, `kafka` and `schema_registry` are None where
     nothing names them. `engine`, one of `ENGINES`, runs SQL.
@@ -47,6 +49,7 @@ class Settings:
     cleanup_age_hours: int
     trash_days: int
     tables_also_in: tuple[str, ...] = ()
+    catalog: str = ""
     catalog_server: "SecretStr | None" = None
     registry_server: "SecretStr | None" = None
     online_store_server: "SecretStr | None" = None
@@ -152,7 +155,7 @@ class Settings:
         state folder and `HEADRACE_DATA_DIR` the folder of input files. Relative paths start at the
         lake's root; by default input files are in `data` below the state folder.
         The addresses of servers, their users and passwords, the warehouse and the engine come from
-        `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_ONLINE_STORE_URI`,
+        `HEADRACE_CATALOG`, `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_ONLINE_STORE_URI`,
         `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
         `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
         `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`,
@@ -248,6 +251,10 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
     warehouse = servers.warehouse(sayings, root=root)
     _refuse_unsafe(warehouse, "warehouse", by="`warehouse` or HEADRACE_WAREHOUSE")
     catalog = servers.database(sayings, "catalog_uri", by="HEADRACE_CATALOG_URI")
+    other = sayings.of("catalog", by="HEADRACE_CATALOG")
+    if other.value and catalog is not None:
+        msg = f"{other.named} and a catalog on PostgreSQL are both set; set one of them"
+        raise SettingsError(msg)
     registry = servers.database(sayings, "registry_uri", by="HEADRACE_REGISTRY_URI")
     if registry is None and catalog is not None:
         registry = servers.in_schema(catalog, servers.REGISTRY_SCHEMA)
@@ -257,6 +264,7 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
         raise SettingsError(msg)
     return {
         **found,
+        "catalog": other.value,
         "catalog_server": catalog,
         "registry_server": registry,
         "online_store_server": servers.online_store(sayings),

@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "cleanup_age_hours": 72,
     "trash_days": 7,
     "tables_also_in": [],
+    "catalog": "",
     "catalog_uri": "",
     "registry_uri": "",
     "warehouse": "",

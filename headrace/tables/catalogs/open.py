@@ -31,6 +31,7 @@ from headrace.storage import durable
 from headrace.storage.locations import local_path
 from headrace.storage.presence import has_files
 from headrace.tables.catalogs.advisory_locks import AdvisoryLocks
+from headrace.tables.catalogs.declared import catalog_of_lake
 from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.locks import Locks
 
@@ -48,6 +49,8 @@ def refuse_absent(settings: Settings) -> None:
 
     """
     refuse_incomplete(settings)
+    if settings.catalog:  # it says itself what there is
+        return
     if settings.catalog_server is not None and lost_servers(settings):
         raise LakeNotFoundError(address_of(settings.catalog_uri))
     if lost(settings):
@@ -61,6 +64,8 @@ def refuse_incomplete(settings: Settings) -> None:
         LakeIncompleteError: If a database is missing or empty, and the warehouse is not.
 
     """
+    if settings.catalog:
+        return
     missing = [*(str(path) for path in lost(settings)), *lost_servers(settings)]
     if missing and _has_files(settings):
         raise LakeIncompleteError(missing[0], warehouse=local_path(settings.warehouse_uri))
@@ -69,7 +74,7 @@ def refuse_incomplete(settings: Settings) -> None:
 def lost(settings: Settings) -> list[Path]:
     """Say which database files of a lake are missing or empty."""
     files: list[Path] = []
-    if settings.catalog_server is None:
+    if settings.catalog_server is None and not settings.catalog:
         files.append(settings.catalog_file)
     if settings.registry_server is None:
         files.append(settings.registry_file)
@@ -93,6 +98,8 @@ def refuse_servers(settings: Settings, *, what: str) -> None:
         LakeOnServersError: Naming the database.
 
     """
+    if settings.catalog:
+        raise LakeOnServersError(settings.catalog, what=what)
     if settings.catalog_server is not None:
         raise LakeOnServersError(address_of(settings.catalog_uri), what=what)
     if gone := lost_servers(settings):
@@ -156,7 +163,7 @@ def turn_to_open(settings: Settings) -> Generator[None]:
     """
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True)
-        if settings.warehouse_is_local:
+        if settings.warehouse_is_local and not settings.catalog:
             settings.warehouse.mkdir(parents=True, exist_ok=True)
             durable.keep_folder(str(settings.warehouse))
         handle = (settings.state_dir / _LOCK).open("w")
@@ -197,10 +204,11 @@ def _opened(uri: str, settings: Settings, *, path: str) -> MemoCatalog:
         raise error_of(CATALOG, said, path=path) from error
 
 
-def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
+def open_databases(settings: Settings) -> tuple[Catalog, Registry]:
     """Open both databases, making what is not there yet.
 
     Raises:
+        CatalogUnavailableError: If the catalog is another program's, and refuses.
         DatabaseUnavailableError: If one is locked, full, damaged or out of reach.
         LakeIncompleteError: See `refuse_incomplete`.
         RegistryInUseError: See `open_registry`.
@@ -210,9 +218,14 @@ def open_databases(settings: Settings) -> tuple[MemoCatalog, Registry]:
     """
     with turn_to_open(settings):
         refuse_incomplete(settings)
-        catalog = open_catalog(settings)
+        if settings.catalog:
+            access = {} if settings.s3 is None else settings.s3.file_io()
+            catalog = catalog_of_lake(settings.catalog, access)
+        else:
+            catalog = open_catalog(settings)
         try:
-            refuse_elsewhere(catalog, settings)
+            if isinstance(catalog, MemoCatalog):
+                refuse_elsewhere(catalog, settings)
             return catalog, open_registry(settings)
         except BaseException:
             catalog.close()
@@ -251,7 +264,7 @@ def open_registry(settings: Settings) -> Registry:
     registry = Registry(settings.registry_uri)
     if settings.registry_server is not None:
         try:
-            bind(registry, settings.warehouse_uri)
+            bind(registry, settings.catalog or settings.warehouse_uri)
         except BaseException:
             registry.close()
             raise
