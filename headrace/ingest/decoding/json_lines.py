@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -22,21 +21,16 @@ import pyarrow.json as pa_json
 from headrace.definitions.stream import Stream
 from headrace.definitions.stream_field import StreamField
 from headrace.ingest.decoding.decoded import (
-    INVALID_UTF8,
     MALFORMED,
     Decoded,
     Violation,
     refusal,
     unknown,
 )
+from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
 from headrace.ingest.decoding.lines import LineDecoder, Whole
 from headrace.ingest.values import (
     INTEGER_BITS,
-    NOT_EXACT,
-    NOT_FINITE,
-    OUT_OF_RANGE,
-    WRONG_TYPE,
-    is_exact,
     shown,
 )
 
@@ -47,9 +41,7 @@ _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"
 _AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
-_INT64 = range(-(2**63), 2**63)
 _DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
-_DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 
 class JsonDecoder(LineDecoder):
@@ -62,7 +54,7 @@ class JsonDecoder(LineDecoder):
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
         self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_whole_number
+            object_pairs_hook=_Pairs, parse_float=Number, parse_int=_whole_number
         )
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
@@ -166,8 +158,8 @@ class JsonDecoder(LineDecoder):
                 return Violation(MALFORMED, f"key {shown(name)} is there twice", name)
             if name in self._declared:
                 try:
-                    record[name] = _coerce(value, self._declared[name])
-                except _CoercionError as error:
+                    record[name] = coerce(value, self._declared[name])
+                except CoercionError as error:
                     name = self._names[name]
                     declared = self.stream.fields[name].type.text
                     return refusal(name, error.code, value, declared=declared)
@@ -184,16 +176,6 @@ class _Pairs:
 
     def __str__(self) -> str:
         return "{…}"
-
-
-class _Number:
-    """A number with a point or an exponent, as written; the contract decides which type it gets."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __str__(self) -> str:
-        return self.text
 
 
 def _sampled(line: bytes) -> dict[str, Any]:
@@ -219,79 +201,6 @@ def _is_deep(line: bytes) -> bool:
     bare = np.frombuffer(_STRING.sub(b"", line), dtype=np.uint8)
     steps = np.isin(bare, _OPENING).astype(np.int32) - np.isin(bare, _CLOSING)
     return bool(np.cumsum(steps).max(initial=0) > DEPTH_MAX)
-
-
-class _CoercionError(Exception):
-    def __init__(self, code: str) -> None:
-        self.code = code
-
-
-def _coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON value; one case per type)
-    if value is None:
-        return None
-    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
-        return _text(value)
-    if pa.types.is_boolean(kind):
-        if not isinstance(value, bool):
-            raise _CoercionError(WRONG_TYPE)
-        return value
-    if isinstance(value, bool):
-        raise _CoercionError(WRONG_TYPE)
-    if pa.types.is_integer(kind):
-        if not isinstance(value, int):
-            raise _CoercionError(WRONG_TYPE)
-        if value not in _INT64:
-            raise _CoercionError(OUT_OF_RANGE)
-        return value
-    if pa.types.is_floating(kind):
-        return _float(value, kind)
-    if pa.types.is_decimal(kind):
-        return _decimal(value, kind)
-    if not isinstance(value, list):
-        raise _CoercionError(WRONG_TYPE)
-    return [_coerce(element, kind.value_type) for element in value]  # pyright: ignore[reportUnknownVariableType]
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise _CoercionError(WRONG_TYPE)
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair
-        raise _CoercionError(INVALID_UTF8) from None
-    return value
-
-
-def _float(value: object, kind: pa.DataType) -> float:
-    if isinstance(value, _Number):
-        return float(value.text)
-    if isinstance(
-        value, float
-    ):  # NaN and the infinities, which JSON does not have, but Python reads
-        return value
-    if not isinstance(value, int):
-        raise _CoercionError(WRONG_TYPE)
-    try:
-        read = float(value)
-    except OverflowError:
-        raise _CoercionError(NOT_FINITE) from None
-    if not is_exact(value, kind):
-        raise _CoercionError(NOT_EXACT)
-    return read
-
-
-def _decimal(value: object, kind: pa.DataType) -> Decimal:
-    if not isinstance(value, str | int | float | _Number):
-        raise _CoercionError(WRONG_TYPE)
-    text = str(value)
-    if not _DECIMAL_TEXT.fullmatch(text):
-        raise _CoercionError(OUT_OF_RANGE if isinstance(value, _Number) else WRONG_TYPE)
-    exact = Decimal(text)
-    try:
-        pa.scalar(exact, kind)
-    except pa.ArrowInvalid:
-        raise _CoercionError(OUT_OF_RANGE) from None
-    return exact
 
 
 def _read_as(field: StreamField) -> pa.DataType:

@@ -1,0 +1,104 @@
+"""One JSON value as its declared type, exactly or not at all."""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.ingest.decoding.decoded import INVALID_UTF8
+from headrace.ingest.values import NOT_EXACT, NOT_FINITE, OUT_OF_RANGE, WRONG_TYPE, is_exact
+
+_INT64 = range(-(2**63), 2**63)
+_DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
+
+
+class Number:
+    """A number with a point or an exponent, as written; the contract decides which type it gets."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class CoercionError(Exception):
+    """A value does not have the declared type; `code` says why."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+
+def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON value; one case per type)
+    """Return a JSON value as its declared type.
+
+    Raises:
+        CoercionError: If it is of another one.
+
+    """
+    if value is None:
+        return None
+    if pa.types.is_string(kind) or pa.types.is_temporal(kind):
+        return _text(value)
+    if pa.types.is_boolean(kind):
+        if not isinstance(value, bool):
+            raise CoercionError(WRONG_TYPE)
+        return value
+    if isinstance(value, bool):
+        raise CoercionError(WRONG_TYPE)
+    if pa.types.is_integer(kind):
+        if not isinstance(value, int):
+            raise CoercionError(WRONG_TYPE)
+        if value not in _INT64:
+            raise CoercionError(OUT_OF_RANGE)
+        return value
+    if pa.types.is_floating(kind):
+        return _float(value, kind)
+    if pa.types.is_decimal(kind):
+        return _decimal(value, kind)
+    if not isinstance(value, list):
+        raise CoercionError(WRONG_TYPE)
+    return [coerce(element, kind.value_type) for element in value]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise CoercionError(WRONG_TYPE)
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise CoercionError(INVALID_UTF8) from None
+    return value
+
+
+def _float(value: object, kind: pa.DataType) -> float:
+    if isinstance(value, Number):
+        return float(value.text)
+    if isinstance(
+        value, float
+    ):  # NaN and the infinities, which JSON does not have, but Python reads
+        return value
+    if not isinstance(value, int):
+        raise CoercionError(WRONG_TYPE)
+    try:
+        read = float(value)
+    except OverflowError:
+        raise CoercionError(NOT_FINITE) from None
+    if not is_exact(value, kind):
+        raise CoercionError(NOT_EXACT)
+    return read
+
+
+def _decimal(value: object, kind: pa.DataType) -> Decimal:
+    if not isinstance(value, str | int | float | Number):
+        raise CoercionError(WRONG_TYPE)
+    text = str(value)
+    if not _DECIMAL_TEXT.fullmatch(text):
+        raise CoercionError(OUT_OF_RANGE if isinstance(value, Number) else WRONG_TYPE)
+    exact = Decimal(text)
+    try:
+        pa.scalar(exact, kind)
+    except pa.ArrowInvalid:
+        raise CoercionError(OUT_OF_RANGE) from None
+    return exact
