@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up help setup demo test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -78,8 +78,11 @@ dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/streamlit run ui/streamlit_app.py
 
-cluster-up: $(READY) ## start PostgreSQL, S3, Redis and Trino; WITHOUT=trino leaves one out
+cluster-up: $(READY) ## start PostgreSQL, S3, Redis, Trino, Kafka and a schema registry; WITHOUT=trino leaves one out
 	@$(BIN)/python -m infra.launcher up $(foreach server,$(WITHOUT),--without $(server))
+
+kafka-up: $(READY) ## start Kafka and a schema registry alone
+	@$(BIN)/python -m infra.launcher up --only kafka --only schemas
 
 cluster-env: $(READY) ## the variables by which headrace finds them: eval "$$(make -s cluster-env ROLE=operator)"
 	@$(BIN)/python -m infra.launcher env --role $(or $(ROLE),operator)

@@ -18,14 +18,18 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 Without = Annotated[
     list[str] | None, typer.Option("--without", help="Leave a server out; may be repeated.")
 ]
+Only = Annotated[
+    list[str] | None, typer.Option("--only", help="Start this server; may be repeated.")
+]
 
 
 @app.command()
-def up(without: Without = None) -> None:
+def up(without: Without = None, only: Only = None) -> None:
     """Start the servers, and return once each has done a real operation."""
     cluster, begun = Cluster.of_checkout(), time.monotonic()
+    servers = run.only(only) if only else run.wanted(without or ())
     with cluster.locked():
-        run.up(cluster, run.wanted(without or ()), say=typer.echo)
+        run.up(cluster, servers, say=typer.echo)
     typer.echo(
         f"all healthy after {time.monotonic() - begun:.1f} s; stop them with: make cluster-down"
     )

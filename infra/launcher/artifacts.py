@@ -28,7 +28,7 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class MavenFile:
-    """A file of a Maven repository: `group:name:version:kind`."""
+    """A file of a Maven repository: `group:name:version:kind`, and maybe `:classifier`."""
 
     coordinates: str
     sha256: str
@@ -45,8 +45,8 @@ class MavenFile:
             need("mvn", package="maven", server=self.server)
 
     def _kept(self) -> Path:
-        _, name, version, kind = self.coordinates.split(":")
-        return cache_folder() / f"{name}-{version}.{kind}"
+        _, name, version, kind, *classifier = self.coordinates.split(":")
+        return cache_folder() / f"{'-'.join((name, version, *classifier))}.{kind}"
 
     def fetch(self) -> Path:
         """Return the file, fetched and checked if it is not in the cache yet.
@@ -74,6 +74,57 @@ class MavenFile:
                 _check(fetched, self.sha256)
                 fetched.replace(kept)
         return kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class MavenJars:
+    """The jars that a `pom.xml` leads to, each of which `sums` pins by its SHA-256."""
+
+    pom: Path
+    sums: Path
+    server: str
+
+    def check(self) -> None:
+        """Refuse what cannot be fetched here, unless it is in the cache.
+
+        Raises:
+            MissingProgramError: If Maven is not installed.
+
+        """
+        if not self._kept().is_dir():
+            need("mvn", package="maven", server=self.server)
+
+    def _kept(self) -> Path:
+        digest = hashlib.sha256(self.sums.read_bytes()).hexdigest()[:12]
+        return cache_folder() / f"{self.server}-jars-{digest}"
+
+    def fetch(self) -> Path:
+        """Return the folder of the jars; raises what `MavenFile` does."""
+        kept = self._kept()
+        if not kept.is_dir():
+            self.check()
+            with _draft(kept) as draft:
+                target = draft / "jars"
+                command = (
+                    *("mvn", "-B", "-q", "-f", str(self.pom), "dependency:copy-dependencies"),
+                    "-DincludeScope=runtime",
+                    f"-DoutputDirectory={target}",
+                )
+                _run(command, name=self.pom.name)
+                self._check_all(target)
+                _keep(target, kept)
+        return kept
+
+    def _check_all(self, folder: Path) -> None:
+        lines = (line.split() for line in self.sums.read_text().splitlines() if line[:1] != "#")
+        pinned = {
+            "{}-{}.jar".format(*coordinates.split(":")[1:]): digest for digest, coordinates in lines
+        }
+        for path in sorted(folder.iterdir()):
+            _check(path, pinned.pop(path.name, "none is pinned"))
+        if pinned:
+            missing = ", ".join(sorted(pinned))
+            raise WrongArtifactError(self.pom.name, expected=missing, found="none of these")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +219,12 @@ def untar(archive: Path, folder: Path) -> None:
             _, _, below = member.name.partition("/")
             if below:
                 opened.extract(member.replace(name=below), folder, filter="data")
+
+
+def untar_flat(archive: Path, folder: Path) -> None:
+    """Unpack a tar archive that has no topmost folder."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
 
 
 def unzip(archive: Path, folder: Path) -> None:

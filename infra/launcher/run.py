@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError, StartFailedError
+from infra.launcher.kafka import Kafka, SchemaRegistry
 from infra.launcher.postgres import Postgres
 from infra.launcher.redis import Redis
 from infra.launcher.s3 import S3
 from infra.launcher.server import Server
 from infra.launcher.trino import Trino
 
-SERVERS: tuple[Server, ...] = (Postgres(), S3(), Redis(), Trino())
+SERVERS: tuple[Server, ...] = (Postgres(), S3(), Redis(), Trino(), Kafka(), SchemaRegistry())
 _POLL_S = 0.25
 _LOG_LINES = 25
 
@@ -66,6 +67,17 @@ def wanted(without: Iterable[str]) -> tuple[Server, ...]:
             msg = f"`{each.name}` needs `{missing[0]}`: leave both out, or set HEADRACE_{missing[0].upper()}_URL"
             raise LauncherError(msg)
     return kept
+
+
+def only(names: Iterable[str]) -> tuple[Server, ...]:
+    """Return these servers alone, in the order of starting.
+
+    Raises:
+        LauncherError: If a name is no server's.
+
+    """
+    kept = {by_name(name).name for name in names}
+    return tuple(each for each in SERVERS if each.name in kept)
 
 
 def fetch(servers: Iterable[Server], *, say: Say) -> None:

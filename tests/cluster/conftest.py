@@ -20,13 +20,17 @@ from tests.cluster.trino_lakes import reading_files
 RUNNING = "HEADRACE_TEST_CLUSTER"
 
 
+# Kafka's tests start it alone: they need none of the others
+TESTED = run.wanted(("kafka", "schemas"))
+
+
 @pytest.fixture(scope="session")
 def running_servers() -> Iterator[Servers]:
     """All servers, started once; a failure to start fails each test with the end of the log."""
     with _cluster() as cluster, _own_servers_only(), reading_files():
         said: list[str] = []
         try:
-            run.up(cluster, run.SERVERS, say=said.append)
+            run.up(cluster, TESTED, say=said.append)
             yield Servers(cluster)
         except LauncherError as error:
             pytest.fail("\n".join([*said, str(error)]), pytrace=False)
@@ -38,7 +42,7 @@ def running_servers() -> Iterator[Servers]:
 @pytest.fixture
 def servers(running_servers: Servers) -> Servers:
     """All servers, running: what an earlier test stopped is started again."""
-    if any(running_servers.cluster.pid(each.name) is None for each in run.SERVERS):
+    if any(running_servers.cluster.pid(each.name) is None for each in TESTED):
         running_servers.start_all()
     return running_servers
 
@@ -77,6 +81,6 @@ def _cluster() -> Generator[Cluster]:
 def _own_servers_only() -> Generator[None]:
     """Forget servers that the environment names: these tests write to theirs and stop them."""
     with pytest.MonkeyPatch.context() as patch:
-        for each in run.SERVERS:
+        for each in TESTED:
             patch.delenv(f"HEADRACE_{each.name.upper()}_URL", raising=False)
         yield

@@ -101,7 +101,7 @@ class Servers:
 
         """
         said: list[str] = []
-        run.up(self.cluster, run.SERVERS, say=said.append)
+        run.up(self.cluster, run.wanted(("kafka", "schemas")), say=said.append)
         return said
 
     def _administer(self, sql: str) -> None:

@@ -70,6 +70,7 @@ class KafkaClient:
     refused: KafkaError | None = field(default=None, init=False)
     _admin: AdminClient | None = field(default=None, init=False)
     _asking: Consumer | None = field(default=None, init=False)
+    _known: set[int] = field(default_factory=set[int], init=False)
 
     @property
     def servers(self) -> str:
@@ -137,6 +138,9 @@ class KafkaClient:
         if self._asking is None:
             self._asking = self.consumer()
         until_s = time.monotonic() + (timeout_s or ANSWER_S_MAX)
+        if not self._known.issuperset(partitions):
+            self.refresh(self._asking, timeout_s=timeout_s)
+            self._known |= set(partitions)
         found: dict[int, Range] = {}
         for each in sorted(partitions):
             left_s = max(0.1, until_s - time.monotonic())
@@ -148,6 +152,20 @@ class KafkaClient:
                 self.fail(error.args[0])
             found[each] = Range(low, max(low, high))
         return found
+
+    def refresh(self, consumer: Consumer, *, timeout_s: float | None = None) -> None:
+        """Let a consumer know the topic's partitions: it does not ask for those it never heard of.
+
+        Raises:
+            TopicUnreachableError: If no broker answers in time.
+            TopicAccessError: If the brokers refuse.
+            TopicNotFoundError: If there is no such topic.
+
+        """
+        try:
+            consumer.list_topics(self.topic, timeout=timeout_s or ANSWER_S_MAX)
+        except KafkaException as error:
+            self.fail(error.args[0])
 
     def outside(self, partition: int, offset: int) -> Range | None:
         """Return what a partition holds if it does not reach from or to `offset`; None if it does.

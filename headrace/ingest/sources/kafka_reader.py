@@ -359,6 +359,7 @@ class KafkaReader:
             raise TopicReplacedError(self._client.topic, expected=known.id, found=facts.id)
         added = [each for each in facts.partitions if each not in self._progress]
         if added and self._follow:
+            self._client.refresh(self._consumer, timeout_s=_QUICK_S)
             starts = self._take_in(added)
             self._facts = replace(facts, id=facts.id or known.id)
             self._consumer.incremental_assign(self._starts(starts))
