@@ -68,7 +68,7 @@ def open_in_memory() -> duckdb.DuckDBPyConnection:
     The readers of Iceberg and of S3 are already loaded if this process loaded them before and their
     files have not changed since. Otherwise `load_iceberg_extension` and `load_s3_extension` do it.
     """
-    sound = [found for names in _SOUND.groups() if _SOUND.has(found := _extensions(names))]
+    sound = [found for names in _SOUND.groups() if (found := _still_sound(names)) is not None]
     if not sound:
         connection = duckdb.connect(":memory:")
         forbid_downloads(connection)
@@ -80,6 +80,14 @@ def open_in_memory() -> duckdb.DuckDBPyConnection:
     # no other unsigned extension can be loaded: DuckDB refuses to turn this on again
     connection.execute(f"set {_ALLOW_UNSIGNED} = false")
     return connection
+
+
+def _still_sound(names: tuple[str, ...]) -> dict[str, _State] | None:
+    try:
+        found = _extensions(names)
+    except CorruptFileError:  # it is gone, which matters to those only who need it
+        return None
+    return found if _SOUND.has(found) else None
 
 
 def forbid_downloads(connection: duckdb.DuckDBPyConnection) -> None:

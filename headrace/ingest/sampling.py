@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headrace.errors import DraftError
 from headrace.ingest.sources.file_formats import BOM, HEAD_BYTES, looks_like_json, other_format
+from headrace.ingest.sources.parquet_batches import ParquetBatches
 
 FILES_MAX = 20
 _PIECE_BYTES = 256 * 1024  # of each of three places of a file
@@ -75,11 +75,11 @@ def _format_of(path: Path) -> str:
 
 def _parquet_rows(path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        with pq.ParquetFile(path) as opened:
-            for batch in opened.iter_batches(_PARQUET_ROWS):
-                yield batch
+        with path.open("rb") as handle, ParquetBatches(handle, source=str(path)) as opened:
+            for _, batch in opened.read(0):
+                yield batch.slice(0, _PARQUET_ROWS)
                 break
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DraftError(str(path), detail=f"it cannot be read: {error}") from error
 
 

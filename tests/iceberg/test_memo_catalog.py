@@ -1,5 +1,6 @@
 """The catalog's own way of applying updates: the same as pyiceberg's, and nothing is shared to harm."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pyiceberg.table.update import (
 )
 
 from headrace.api import Lake
-from headrace.iceberg import memo_catalog as catalog
+from headrace.iceberg.applied import updated
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.iceberg.updates import make_ref, set_ref
 from headrace.tables.refs import refs
@@ -65,7 +66,7 @@ def test_updates_give_what_pyiceberg_gives_and_leave_the_base_as_it_was(
     table = handle.iceberg()
     before = table.metadata.model_dump_json()
     updates = (update_of(table),)
-    ours = catalog._updated(table, updates)
+    ours = updated(table, updates, now_ms=time.time_ns() // 1_000_000)
     theirs = update_table_metadata(
         table.metadata, updates, metadata_location=table.metadata_location
     )

@@ -150,5 +150,7 @@ def test_pages_inject_no_style_and_only_data_calls_the_library() -> None:
         text = path.read_text()
         assert "unsafe_allow_html" not in text
         assert "st.html" not in text
-        if path.name != "data.py":
-            assert "from headrace" not in text, path
+        if path.name != "data.py":  # what to do about a finding is data, and calls nothing
+            assert "from headrace" not in text.replace("from headrace.errors import Remedy", ""), (
+                path
+            )
