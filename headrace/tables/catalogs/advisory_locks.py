@@ -1,7 +1,6 @@
 """Locks of a lake in the PostgreSQL database of its catalog, which hold across hosts."""
 
 import contextlib
-import functools
 import hashlib
 import threading
 import time
@@ -65,15 +64,22 @@ class AdvisoryLocks:
         began_s = time.monotonic()
         with _TURNS_GUARD:
             turn = _TURNS.setdefault(key, _Turn())
-        # acquiring waits itself, and wakes as soon as it may
-        taken = functools.partial(turn.lock.acquire, timeout=_POLL_S)
-        wait_for(taken, key[-1], wait_s_max=wait_s_max, poll_s=0)
-        try:
+        acquired = False
+
+        def taken() -> bool:
+            nonlocal acquired
+            # acquiring waits itself, and wakes as soon as it may
+            acquired = turn.lock.acquire(timeout=_POLL_S)
+            return acquired
+
+        try:  # also around the wait: an interrupt may come right after the turn was granted
+            wait_for(taken, key[-1], wait_s_max=wait_s_max, poll_s=0)
             left_s = max(0.0, wait_s_max - (time.monotonic() - began_s))
             with self._locked(key[-1], wait_s_max=left_s):
                 yield
         finally:
-            turn.lock.release()
+            if acquired:
+                turn.lock.release()
 
     @contextlib.contextmanager
     def _locked(self, name: str, *, wait_s_max: float) -> Generator[None]:
