@@ -98,6 +98,7 @@ from headrace.errors.serving import (
 from headrace.errors.storage import (
     CorruptFileError,
     DatabaseDamagedError,
+    DatabaseDeniedError,
     DatabaseFullError,
     DatabaseUnavailableError,
     PooledSessionsError,
@@ -177,6 +178,7 @@ __all__ = [
     "ContractError",
     "CorruptFileError",
     "DatabaseDamagedError",
+    "DatabaseDeniedError",
     "DatabaseFullError",
     "DatabaseUnavailableError",
     "DatasetChangedError",

@@ -41,6 +41,21 @@ class DatabaseDamagedError(DatabaseUnavailableError):
         )
 
 
+class DatabaseDeniedError(LakeError):
+    """The role of this process may not do that in the database of the catalog or the registry."""
+
+    def __init__(self, database: str, detail: str) -> None:
+        self.database, self.detail = database, detail
+        super().__init__(
+            f"the {database} refuses it to this role: {detail}",
+            state=_INTACT,
+            remedy=Remedy(
+                advice="use a role that may: see `Access` in docs/production.md, and give its address "
+                "by HEADRACE_CATALOG_URI"
+            ),
+        )
+
+
 class PooledSessionsError(LakeError):
     """The catalog is reached through a pooler that gives the statements of one session to several."""
 

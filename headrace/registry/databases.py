@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from headrace.errors import (
     DatabaseDamagedError,
+    DatabaseDeniedError,
     DatabaseFullError,
     DatabaseUnavailableError,
     disk_of,
@@ -34,6 +35,7 @@ _NOT_WRITTEN = frozenset(
 )
 _ROOM_BYTES = 1024 * 1024  # what a transaction needs at most, by far
 _POSTGRES_FULL = "53100"
+_POSTGRES_DENIED = "42501"
 _POSTGRES_IDLE = "25P03"  # the server ended a transaction that had been idle
 _DRIVER = "postgresql+psycopg2"  # an address without one means it too
 _KEPT_CONNECTIONS, _CONNECTIONS_MAX = 5, 20  # of one process to one database
@@ -47,6 +49,7 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
     that undoes this.
 
     Raises:
+        DatabaseDeniedError: Later, by each statement that its role may not run.
         DatabaseUnavailableError: Later, by each statement that the database does not answer.
 
     """
@@ -55,6 +58,8 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
         if context.is_pre_ping:
             return  # the pool opens another connection
         error = context.sqlalchemy_exception
+        if getattr(context.original_exception, "pgcode", "") == _POSTGRES_DENIED:
+            raise DatabaseDeniedError(database, str(context.original_exception).splitlines()[0])
         if isinstance(error, OperationalError | InterfaceError) or (
             type(error) is DatabaseError  # a damaged file
             or getattr(context.original_exception, "pgcode", "") == _POSTGRES_IDLE

@@ -18,9 +18,12 @@ def bind(registry: Registry, warehouse: str) -> None:
 
     """
     engine, row = registry.engine, {"id": 1, "warehouse": warehouse}
+    owner = sa.select(OWNER.c.warehouse)
     with engine.begin() as connection:
-        connection.execute(insert_missing(engine, OWNER), row)
-        found = connection.execute(sa.select(OWNER.c.warehouse)).scalar_one()
+        found = connection.execute(owner).scalar()
+        if found is None:  # readers may not write, and need not
+            connection.execute(insert_missing(engine, OWNER), row)
+            found = connection.execute(owner).scalar_one()
     if found != warehouse:
         address = address_of(engine.url.render_as_string(hide_password=False))
         raise RegistryInUseError(address, warehouse=warehouse, owner=found)

@@ -37,6 +37,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         reason=errors.ConflictReason.FILES_REPLACED,
         path=_FILE,
     ),
+    errors.DatabaseDeniedError("catalog", "permission denied for table iceberg_tables"),
     errors.LakeOnServersError("postgresql://me:***@there:5432/lake", what="recover"),
     errors.PooledSessionsError("postgresql://me:***@there:6432/lake"),
     errors.WriteLapsedError(_TABLE, "0" * 32),

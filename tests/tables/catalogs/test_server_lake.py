@@ -19,6 +19,7 @@ from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import (
+    DatabaseDeniedError,
     DatabaseUnavailableError,
     LakeIncompleteError,
     LakeNotFoundError,
@@ -350,6 +351,32 @@ def test_tables_that_trino_or_others_made_are_tables_of_the_lake(
             assert [str(name) for name in lake.names()] == ["raw.theirs"]
             add(events_table(lake), [1])
         assert catalog.load_table(NAME).scan().to_arrow()["id"].to_pylist() == [1]
+
+
+def test_a_role_that_may_only_read_reads_and_is_refused_by_name_what_it_may_not(
+    host: Callable[..., Settings], database: sa.URL
+) -> None:
+    with Lake.open(host("one")) as lake:
+        add(events_table(lake), [1])
+    role = f"reader_of_{database.database}"
+    sql(
+        database,
+        f"create role {role} login password 'hidden'",
+        f"grant usage on schema public, headrace to {role}",
+        f"grant select on all tables in schema public, headrace to {role}",
+    )
+    reader = host("reader", database.set(username=role, password="hidden"))
+    with Lake.existing(reader) as lake:
+        table = lake.table(NAME)
+        assert ids_of(table) == [1]
+        with pytest.raises(DatabaseDeniedError):
+            add(table, [2])
+        head = table.head().snapshot_id
+        assert head is not None
+        with pytest.raises(DatabaseDeniedError):
+            tag(table, "mine", snapshot_id=head)
+        assert ids_of(table) == [1]
+    sql(database, f"drop owned by {role}", f"drop role {role}")
 
 
 def test_a_server_that_is_not_there_is_named(host: Callable[..., Settings]) -> None:
