@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up help setup demo test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up help setup demo demo-cluster test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -34,6 +34,10 @@ $(READY): requirements/dev.txt requirements/data.txt requirements/uv.txt pyproje
 
 demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 	@$(BIN)/python -m demo.run
+
+demo-cluster: cluster-up ## the same on PostgreSQL and S3, which it starts, by DuckDB or ENGINE=trino: the same content hash
+	@eval "$$($(BIN)/python -m infra.launcher env)" && export HEADRACE_PROFILE=cluster && \
+	  HEADRACE_ENGINE=$(or $(ENGINE),duckdb) $(if $(filter trino,$(ENGINE)),HEADRACE_DBT_TARGET=cluster) $(BIN)/python -m demo.run
 
 test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)

@@ -62,7 +62,7 @@ def namespace(catalog: SqlCatalog) -> Iterator[str]:
     catalog.create_namespace(name)
     yield name
     for table in catalog.list_tables(name):
-        catalog.drop_table(table)
+        catalog.purge_table(table)
     catalog.drop_namespace(name)
 
 

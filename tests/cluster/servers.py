@@ -8,6 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from pyarrow.fs import FileSelector, FileType
 from pyiceberg.catalog.sql import SqlCatalog
 from trino.dbapi import Connection
 
@@ -68,6 +69,21 @@ class Servers:
             cursor.execute(sql)
             return cursor.fetchall()
 
+    def clear(self) -> None:
+        """Remove every table, the registry and all files of the warehouse: an empty lake is next."""
+        for table in ("iceberg_tables", "iceberg_namespace_properties"):
+            self._administer(f"truncate {table}", database=postgres.DATABASE)
+        self._administer("drop schema if exists headrace cascade", database=postgres.DATABASE)
+        run.by_name("postgres").set_up(self.cluster)
+        store = s3.filesystem(self.cluster)
+        below = FileSelector(WAREHOUSE.removeprefix("s3://"), allow_not_found=True, recursive=True)
+        # deepest first: the store has no folder removed that is not empty
+        for each in sorted(store.get_file_info(below), key=lambda found: -len(found.path)):
+            if each.type is FileType.File:
+                store.delete_file(each.path)
+            else:
+                store.delete_dir(each.path)
+
     @contextlib.contextmanager
     def database(self) -> Generator[str]:
         """Make a database of its own on the same server; yield its URI; drop it afterwards."""
@@ -104,8 +120,8 @@ class Servers:
         run.up(self.cluster, run.wanted(("kafka", "schemas")), say=said.append)
         return said
 
-    def _administer(self, sql: str) -> None:
-        url = postgres.url(self.cluster, database="postgres")
+    def _administer(self, sql: str, *, database: str = "postgres") -> None:
+        url = postgres.url(self.cluster, database=database)
         engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(sa.text(sql))

@@ -42,7 +42,7 @@ def raw(catalog: SqlCatalog) -> Iterator[Table]:
     table = catalog.create_table(f"raw.test_{uuid.uuid4().hex[:12]}", ROWS.schema)
     table.append(ROWS)
     yield table
-    catalog.drop_table(table.name())
+    catalog.purge_table(table.name())
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -96,7 +96,7 @@ def test_no_role_drops_a_stage_clone_whose_files_a_table_may_have_adopted(
         assert caught.value.error_name == "PERMISSION_DENIED", denied
     clone.refresh()
     assert clone.scan().to_arrow().num_rows == 2
-    catalog.drop_table(clone.name())
+    catalog.purge_table(clone.name())
 
 
 def test_only_the_operator_shortens_how_long_snapshots_and_orphans_are_kept(
