@@ -28,8 +28,8 @@ from benchmarks.harness import (
 if TYPE_CHECKING:
     from headrace.api import Lake
 
-FILES = 200
-LOADED_FILES = 8
+FILES = 100
+LOADED_FILES = 50
 COMMITS_PER_ROUND = 20
 RATE_MIN = 0.6
 LATENCY_MAX = 3.0
@@ -95,13 +95,13 @@ def committing(*, folder: str, remote: bool) -> Rounds:
 
 def run(*, quick: bool) -> list[Result]:
     """Measure each on both; `quick` a tenth, once."""
-    shrink, rounds = (10, 1) if quick else (1, 5)
+    shrink, rounds = (10, 1) if quick else (1, 3)
     with _servers():
         rates = {
             name: _both(name, rounds=rounds, files=count)
             for name, count in (
                 ("compacting", FILES // shrink),
-                ("loading", max(2, LOADED_FILES * 10 // shrink)),
+                ("loading", LOADED_FILES // shrink),
             )
         }
         commits = _both("committing", rounds=rounds)

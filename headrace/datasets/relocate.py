@@ -16,6 +16,8 @@ def plans_elsewhere(settings: Settings) -> tuple[Path, ...]:
         CorruptFileError: If a file plan cannot be read.
 
     """
+    if not settings.warehouse_is_local:
+        return ()
     return tuple(
         path
         for path in sorted(settings.datasets_dir.glob("*.files.parquet"))

@@ -8,7 +8,6 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -18,11 +17,11 @@ from pyiceberg.io import FileIO
 
 from headrace.errors import CorruptFileError
 from headrace.storage.failures import unreadable
+from headrace.storage.folders import Facts
 from headrace.storage.open import folders_of
 
 DATABASE = "verified.db"
 _WAIT_S = 10.0
-_LOOKS_AT_ONCE = 16
 # a change within the clock's tick of the last one leaves the time of change as it was
 _SETTLED_NS = 100_000_000
 _INODE_MASK = (1 << 63) - 1  # SQLite holds signed integers; overlays number inodes beyond those
@@ -54,23 +53,25 @@ class FileState:
 
     @classmethod
     def all_of(cls, paths: Collection[str], io: FileIO) -> "dict[str, FileState | None]":
-        """Look at many files, None where one is missing; in a store at several at once.
+        """Look at many files, None where one is missing; in a store at many in one request.
 
         Raises:
             StoreUnavailableError: If their store does not answer.
 
         """
-
-        def look(path: str) -> FileState | None:
+        remote = [path for path in paths if not path.startswith("/")]
+        found: dict[str, FileState | None] = {}
+        for path in paths:
+            if path.startswith("/"):
+                with contextlib.suppress(CorruptFileError):
+                    found[path] = cls._local(path)
+        if remote:
             try:
-                return cls.of(path, io)
-            except CorruptFileError:
-                return None
-
-        if all(path.startswith("/") for path in paths):
-            return {path: look(path) for path in paths}
-        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-            return dict(zip(paths, pool.map(look, paths), strict=True))
+                looks = folders_of(remote[0], io, table=remote[0]).stats(remote)
+            except OSError as error:
+                raise unreadable(remote[0], error) from error
+            found |= {path: None if it is None else cls._told(it) for path, it in looks.items()}
+        return {path: found.get(path) for path in paths}
 
     @classmethod
     def _local(cls, path: str) -> "FileState":
@@ -88,6 +89,10 @@ class FileState:
             raise unreadable(path, error) from error
         if found is None:
             raise CorruptFileError(path, "it is not there")
+        return cls._told(found)
+
+    @classmethod
+    def _told(cls, found: Facts) -> "FileState":
         # the token says more than a time, which has whole seconds
         token = int.from_bytes(blake2b(found.token.encode(), digest_size=8).digest(), "big")
         return cls(found.bytes, 0, token & _INODE_MASK)

@@ -1,6 +1,6 @@
 """What a store of files must do for clean-up and for small documents: list, move, delete, replace."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -81,6 +81,15 @@ class Folders(Protocol):
 
     def stat(self, location: str) -> Facts | None:
         """Look at one file, through links; None if no file is there.
+
+        Raises:
+            OSError: If the store does not answer or refuses.
+
+        """
+        ...
+
+    def stats(self, locations: Collection[str]) -> Mapping[str, Facts | None]:
+        """Look at many files, as `stat` does at one; in as few requests as the store allows.
 
         Raises:
             OSError: If the store does not answer or refuses.

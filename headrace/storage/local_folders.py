@@ -5,7 +5,7 @@ import errno
 import os
 import stat as modes
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -45,6 +45,10 @@ class LocalFolders:
         if not modes.S_ISREG(found.st_mode):
             return None
         return Facts(found.st_size, found.st_mtime_ns, f"{found.st_ino}-{found.st_mtime_ns}")
+
+    def stats(self, locations: Collection[str]) -> Mapping[str, Facts | None]:
+        """See `Folders.stats`."""
+        return {each: self.stat(each) for each in locations}
 
     def exists(self, location: str) -> bool:
         """See `Folders.exists`."""

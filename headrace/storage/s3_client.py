@@ -174,13 +174,14 @@ class S3Client:
         )
         return {"PartNumber": number, "ETag": said["CopyPartResult"]["ETag"]}
 
-    def pages(self, folder: Key) -> Iterator[Listed]:
-        """List one level below a folder, page by page."""
+    def pages(self, folder: Key, *, deep: bool = False) -> Iterator[Listed]:
+        """List one level below a folder, or with `deep` all levels, page by page."""
         prefix = f"{folder.name}/" if folder.name else ""
         token: str | None = None
         while True:
             more = {} if token is None else {"ContinuationToken": token}
-            said = self._call("list_objects_v2", folder, Prefix=prefix, Delimiter="/", **more)
+            more |= {} if deep else {"Delimiter": "/"}
+            said = self._call("list_objects_v2", folder, Prefix=prefix, **more)
             yield Listed(
                 files=tuple(
                     (

@@ -2,12 +2,19 @@
 
 import contextlib
 import errno
+import itertools
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from headrace.errors import StorageError
 from headrace.storage.folders import Entry, Facts, Kind, Upload
 from headrace.storage.s3_client import COPY_BYTES_MAX, Key, S3Client
+
+_LIST_FROM = 16  # as many looks take as long as one page of a listing
+_OBJECTS_PER_PAGE = 1_000
+_OTHERS_PER_FILE_MAX = 20
+_LOOKS_AT_ONCE = 16
 
 
 class S3Folders:
@@ -48,6 +55,30 @@ class S3Folders:
         key = Key.of(location)
         found = None if key is None or not key.name else self._client.head(key)
         return None if found is None else found.facts
+
+    def stats(self, locations: Collection[str]) -> Mapping[str, Facts | None]:
+        """See `Folders.stats`. Many are found in a listing of the folder above all of them.
+
+        A listing tells of a thousand objects in a request. It is left where it tells mostly of
+        others, and what it did not tell of is looked at one by one.
+        """
+        found: dict[str, Facts | None] = {}
+        if len(locations) >= _LIST_FROM:
+            pages_max = 1 + _OTHERS_PER_FILE_MAX * len(locations) // _OBJECTS_PER_PAGE
+            names = {key.location: each for each in locations if (key := Key.of(each)) is not None}
+            above = os.path.commonprefix(list(names)).rpartition("/")[0]
+            if (folder := Key.of(above)) is not None:
+                for page in itertools.islice(self._client.pages(folder, deep=True), pages_max):
+                    found |= {names[at]: facts for at, facts in page.files if at in names}
+                    if len(found) == len(names):
+                        break
+        rest = [each for each in locations if each not in found]
+        if len(rest) < 2:
+            found |= {each: self.stat(each) for each in rest}
+        else:
+            with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+                found |= dict(zip(rest, pool.map(self.stat, rest), strict=True))
+        return {each: found[each] for each in locations}
 
     def exists(self, location: str) -> bool:
         """See `Folders.exists`."""

@@ -95,7 +95,8 @@ def copy_in(warehouse: Path, location: str) -> Move | None:
 def plan_relocation(settings: Settings) -> Relocation:
     """Find the tables whose catalog rows point elsewhere although the warehouse has a copy.
 
-    Reads only the catalog. Idempotent: after it was applied, a second plan is empty.
+    Reads only the catalog. Idempotent: after it was applied, a second plan is empty. A warehouse on
+    S3 is not copied with the state folder, and nothing is found for it.
 
     Raises:
         LakeNotFoundError, LakeIncompleteError: If there is no lake.
@@ -104,6 +105,8 @@ def plan_relocation(settings: Settings) -> Relocation:
     """
     opening.refuse_servers(settings, what="relocate")
     opening.refuse_absent(settings)
+    if not settings.warehouse_is_local:
+        return Relocation(tables=(), strangers=())
     catalog = opening.open_catalog(settings)
     try:
         found = opening.elsewhere(catalog, settings)

@@ -79,6 +79,15 @@ def test_what_is_not_there_is_said_so(store: Folders, root: str) -> None:
     store.delete(f"{root}/gone")
 
 
+def test_many_looks_at_once_say_what_each_says(store: Folders, root: str) -> None:
+    there = [f"{root}/day={n % 3}/f{n}" for n in range(20)]
+    for n, location in enumerate(there):
+        store.write(location, b"x" * n)
+    gone = [f"{root}/day=1/gone", f"{root}/day=9/gone", f"{root}/day=1"]
+    for asked in ([], gone[:1], there[:2], [*there, *gone]):
+        assert store.stats(asked) == {each: store.stat(each) for each in asked}
+
+
 def test_the_token_of_a_file_changes_with_its_content(store: Folders, root: str) -> None:
     store.write(f"{root}/f", b"one")
     first = store.stat(f"{root}/f")

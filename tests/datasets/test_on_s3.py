@@ -7,6 +7,7 @@ import pytest
 from headrace.api import Lake
 from headrace.datasets.publish import publish
 from headrace.datasets.recover import apply_recovery, plan_recovery
+from headrace.datasets.relocate import plans_elsewhere
 from headrace.datasets.verify import verify
 from headrace.datasets.versions import (
     documents_of,
@@ -17,6 +18,7 @@ from headrace.datasets.versions import (
 )
 from headrace.errors import DatasetChangedError, VersionExistsError
 from headrace.errors.reasons import DatasetReason
+from headrace.tables.relocate import plan_relocation
 from tests.datasets.conftest import SAMPLE_SET, River, river_in, sample, with_three_days
 from tests.raising import refused
 
@@ -55,6 +57,12 @@ def test_documents_that_are_gone_or_changed_are_named(on_s3: River) -> None:
     store.delete(lockfile)
     with refused(DatasetChangedError, reason=DatasetReason.LOCKFILE_GONE):
         verify(on_s3.lake, "ctr")
+
+
+def test_nothing_of_a_warehouse_on_s3_is_relocated(on_s3: River) -> None:
+    publish(on_s3.lake, SAMPLE_SET)
+    assert plan_relocation(on_s3.lake.settings).tables == ()
+    assert plans_elsewhere(on_s3.lake.settings) == ()
 
 
 def test_a_lockfile_of_another_lake_is_not_replaced(on_s3: River) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import cast
@@ -64,6 +64,9 @@ class MemoryFolders:
     def stat(self, location: str) -> Facts | None:
         found = self._bucket.objects.get(location)
         return None if found is None else found.facts
+
+    def stats(self, locations: Collection[str]) -> Mapping[str, Facts | None]:
+        return {each: self.stat(each) for each in locations}
 
     def exists(self, location: str) -> bool:
         return location in self._bucket.objects

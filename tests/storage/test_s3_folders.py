@@ -60,6 +60,26 @@ def test_many_keys_whose_folders_sort_oddly_are_all_listed_once(
     assert proxy.count("GET") <= 4
 
 
+def test_a_look_at_many_objects_takes_few_requests_whatever_lies_beside_them(
+    s3: S3Place, proxy: FaultProxy, behind: S3Folders
+) -> None:
+    for n in range(200):
+        folder = s3.folder / f"day={n % 20:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"f{n}").write_bytes(b"x" * n)
+    wanted = [f"{s3.uri}/day={n % 20:02d}/f{n}" for n in range(200)]
+    found = behind.stats(wanted)
+    assert [facts and facts.bytes for facts in found.values()] == list(range(200))
+    assert len(proxy.requests) == 1
+    proxy.requests.clear()
+    for n in range(3_000):
+        (s3.folder / f"beside-{n:04d}").write_bytes(b"")
+    few = behind.stats(wanted[:20])
+    assert {at: facts for at, facts in found.items() if at in few} == few
+    # it gave up a listing that told of others, and looked at each
+    assert (proxy.count("GET"), proxy.count("HEAD")) == (1, 20)
+
+
 def test_a_listing_that_does_not_advance_is_an_error(
     store: S3Folders, s3: S3Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

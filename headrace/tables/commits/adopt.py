@@ -1,8 +1,7 @@
 """Adopt data files into a commit: verify that they exist, release them if it is refused for good."""
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -27,8 +26,6 @@ from headrace.tables.version import read_file
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
-
-_LOOKS_AT_ONCE = 16
 
 
 @contextlib.contextmanager
@@ -107,27 +104,36 @@ def _refuse_missing(table: "LakeTable", files: Sequence[DataFile]) -> None:
 
     Clean-up holds the same lock while it moves files: a file found here stays.
     """
-    remote = [file for file in files if local_folders_of(file.file_path) is None]
+    remote: list[DataFile] = []
     for file in files:
-        if (store := local_folders_of(file.file_path)) is not None:
+        store = local_folders_of(file.file_path)
+        if store is None:
+            remote.append(file)
+        else:
             _refuse_unlike(table, file, store.stat(file.file_path))
     if remote:
-        io = table.iceberg().io
-        with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-            for file, found in zip(remote, pool.map(lambda f: _look(f, io), remote), strict=True):
-                _refuse_unlike(table, file, found)
+        found = _look([file.file_path for file in remote], table.iceberg().io)
+        for file in remote:
+            _refuse_unlike(table, file, found[file.file_path])
 
 
-def _look(file: DataFile, io: FileIO) -> Facts | None:
-    location = file.file_path
+def _look(locations: Sequence[str], io: FileIO) -> Mapping[str, Facts | None]:
+    known = [each for each in locations if has_folders(each)]
+    found: dict[str, Facts | None] = {}
     try:
-        if has_folders(location):
-            return folders_of(location, io, table=location).stat(location)
+        if known:
+            found |= folders_of(known[0], io, table=known[0]).stats(known)
+        return found | {each: _length(each, io) for each in locations if each not in found}
+    except OSError as error:
+        raise StorageError.of(locations[0], error) from error
+
+
+def _length(location: str, io: FileIO) -> Facts | None:
+    """Ask a store that headrace does not know through the table's own FileIO."""
+    try:
         return Facts(len(io.new_input(location)), 0, "")
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise StorageError.of(location, error) from error
 
 
 def _refuse_unlike(table: "LakeTable", file: DataFile, found: Facts | None) -> None:
