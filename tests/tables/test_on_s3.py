@@ -1,6 +1,7 @@
 """Tables whose files are on S3: written, committed, read and maintained like those on a disk."""
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from headrace.maintenance.compaction.compact import compact
 from headrace.storage.folders import Folders
 from headrace.storage.open import folders_of
 from headrace.storage.s3_io import S3FileIO
+from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import LakeTable
 from headrace.tables.writer import TableWriter, write_batches
 from tests.s3 import S3Place
-from tests.s3_proxy import Fault, FaultProxy, fault_proxy
+from tests.s3_proxy import Fault, FaultProxy, Request, fault_proxy
 from tests.tables.factories import events, events_table
 
 pytestmark = pytest.mark.slow
@@ -168,6 +170,36 @@ def test_a_commit_whose_puts_are_refused_is_an_error_and_changes_nothing(
             files = write_batches(behind, [events([2])])
         append(behind, files, provenance=BY_TEST)
     assert ids_of(table) == [1, 2]
+
+
+def test_a_commit_that_landed_before_its_store_fell_silent_is_no_failure(
+    s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
+) -> None:
+    settings = s3.at(proxy.address).settings(tmp_path / "state-of-s3")
+    assert settings.s3 is not None
+    impatient = replace(settings, s3=replace(settings.s3, attempts_max=1))
+    add(table, 1)
+    swapped = threading.Event()
+
+    def rule(request: Request) -> Fault | None:
+        if swapped.is_set():
+            return Fault.SLOW_DOWN
+        if request.method == "PUT" and request.path.endswith(".metadata.json"):
+            swapped.set()
+        return None
+
+    with Lake.open(impatient) as lake:
+        behind = lake.table("raw.events")
+        files = write_batches(behind, [events([2])])
+        proxy.rule = rule
+        with fresh(behind, files):  # deletes them if it is told that nothing was committed
+            append(behind, files, provenance=BY_TEST)
+        assert swapped.is_set()
+        proxy.rule = lambda _: None
+        assert ids_of(table) == [1, 2]
+        add(behind, 3)
+        recorded = {each.snapshot_id for each in lake.registry.commits("raw.events")}
+    assert recorded == {each.snapshot_id for each in table.iceberg().metadata.snapshots}
 
 
 def test_single_faults_of_any_request_of_a_commit_are_outlived(

@@ -38,6 +38,7 @@ from headrace.errors import (
     DatabaseUnavailableError,
     StorageError,
     StorageFullError,
+    StoreUnavailableError,
     TableNotFoundError,
     is_full,
 )
@@ -226,9 +227,9 @@ def _requirements(
 def _record(table: LakeTable, metadata: TableMetadata, io: FileIO, *, branch: str) -> None:
     """Record the branch in the registry, without failing a commit that has landed.
 
-    If the registry is unavailable, the next commit records it.
+    If the registry is unavailable, or the store of the manifests, the next commit records it.
     """
-    with contextlib.suppress(DatabaseUnavailableError):
+    with contextlib.suppress(DatabaseUnavailableError, StoreUnavailableError):
         if table.lake.foreign:  # commits of other programs are not recorded
             head = metadata.snapshot_by_name(branch)
             if head is not None:
@@ -292,7 +293,7 @@ def _landed(table: LakeTable, *, snapshot_id: int) -> TableMetadata | None:
             metadata = table.iceberg().metadata
         except TableNotFoundError:
             return None
-        except NO_ANSWER:
+        except (StoreUnavailableError, *NO_ANSWER):
             time.sleep(_BACKOFF_S * 2 ** min(attempt, 6))
         else:
             found = metadata.snapshot_by_id(snapshot_id) or _is_on_record(table, snapshot_id)
