@@ -86,6 +86,17 @@
   {{- headrace.in_days(column, headrace.rebuild_plan(), 'read') -}}
 {% endmacro %}
 
+{#- `read_range`, and as many days behind each range: for rows that depend on later ones too. -#}
+{% macro read_range_beyond(column, days) %}
+  {%- set plan = headrace.rebuild_plan() -%}
+  {%- set wider = [] -%}
+  {%- for range in plan.read -%}
+    {%- set end = modules.datetime.date.fromisoformat(range.end | string) + modules.datetime.timedelta(days=days) -%}
+    {%- do wider.append({'first': range.first, 'end': end.isoformat()}) -%}
+  {%- endfor -%}
+  {{- headrace.in_days(column, {'mode': plan.mode, 'read': wider}, 'read') -}}
+{% endmacro %}
+
 {#- Condition: rows of the model that this build must return. -#}
 {% macro write_range(column) %}
   {{- headrace.in_days(column, headrace.rebuild_plan(), 'write') -}}

@@ -177,6 +177,7 @@ class _Shown:
     def follow(self, stop: threading.Event, *, every_s: float) -> None:
         """Do rounds until `stop` is set; what failed in one of them is no reason to end."""
         from headrace.maintenance.queue.maintain import follow
+        from headrace.registry.measures import MAINTENANCE_ASKED_MS
 
         def one_round() -> "MaintenanceRun":
             done = self.round(stop, idle=False)
@@ -188,6 +189,7 @@ class _Shown:
             interval_s=every_s,
             stop=stop,
             failed=say_error,
+            asked_ms=lambda: self._lake.registry.greatest_measure(MAINTENANCE_ASKED_MS),
         )
         self.errors = ()
 

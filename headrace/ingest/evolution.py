@@ -122,13 +122,13 @@ def _of_lines(
     lines = unwrap(records, framed=True).values if framed else records.lines
     for at, violation in violations.items():
         if violation.code == UNKNOWN_FIELD:
-            for name, value in _parsed(lines[at]).items():
+            for name, value in _parsed(lines[at], stream).items():
                 if name not in stream.fields and value is not None:
                     here = _type_of(value)
                     types[name] = _common(types[name], here) if name in types else here
         elif violation.field in stream.fields and violation.code in _TOO_NARROW:
             name = str(violation.field)
-            declared, value = stream.fields[name].type.text, _parsed(lines[at]).get(name)
+            declared, value = stream.fields[name].type.text, _parsed(lines[at], stream).get(name)
             if _fits_wider(declared, value):
                 types[name] = _WIDER[declared]
     return {
@@ -138,12 +138,17 @@ def _of_lines(
     }
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
+def _parsed(line: bytes, stream: Stream) -> dict[str, Any]:
+    """Read the fields of a line by their declared names; empty if it cannot be read."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(found, dict):
+        return {}
+    named = {each.source_name: name for name, each in stream.fields.items() if each.source_name}
+    pairs: dict[str, Any] = found  # pyright: ignore[reportUnknownVariableType]
+    return {named.get(key, key): value for key, value in pairs.items()}
 
 
 def _type_of(value: object) -> str | None:

@@ -22,9 +22,9 @@ from headrace.ingest.recent import ACKNOWLEDGED_MS
 from headrace.ingest.sources.base import Reader, Source
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.stream_tables import StreamTables
+from headrace.registry.measures import MAINTENANCE_ASKED_MS
 from headrace.tables.lake import OpenLake
 
-MAINTENANCE_ASKED_MS = "maintenance_asked_ms"  # a measure of the stream's table
 STALLED_S_MAX = 60.0
 _ROWS_PER_POLL = 100_000
 _POLL_S = 0.2  # also how long a stop waits at most before the final commit

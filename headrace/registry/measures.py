@@ -6,6 +6,9 @@ from headrace.registry.records import Measure
 from headrace.registry.schema import MEASURES
 from headrace.registry.upsert import insert_or_replace
 
+# when a writer asked for maintenance of its table, in milliseconds since 1970
+MAINTENANCE_ASKED_MS = "maintenance_asked_ms"
+
 
 class Measures:
     """The newest value of each measure of each table."""
@@ -32,3 +35,9 @@ class Measures:
             row["name"]: Measure(value=row["value"], measured_at_ms=row["measured_at_ms"])
             for row in rows
         }
+
+    def greatest_measure(self, name: str) -> int | None:
+        """Return the greatest value that a measure has of any table; None if it has none."""
+        query = sa.select(sa.func.max(MEASURES.c.value)).where(MEASURES.c.name == name)
+        with self.engine.connect() as connection:
+            return connection.execute(query).scalar()

@@ -52,7 +52,10 @@ def traffic(rng: random.Random, *, first_day: int, days: int, rows: int) -> dict
             }
         made[stream].append(row)
         if rng.random() < 0.1:
-            made[stream].append({**row, "known_at": at + late + dt.timedelta(hours=1)})
+            # a copy may have another event time, also of another day
+            again = at + dt.timedelta(hours=rng.choice([0, -3, 3]) if stream != "items" else 0)
+            known = max(at + late + dt.timedelta(hours=1), again)
+            made[stream].append({**row, "event_time": again, "known_at": known})
     return made
 
 
@@ -153,7 +156,8 @@ def test_only_touched_days_are_replaced(built: RawLake, dbt: Callable[..., Any])
     after = files()
 
     changed = {day for day in before | after if before.get(day) != after.get(day)}
-    assert changed == {(START + dt.timedelta(days=day)).date() for day in range(6, 15)}
+    # the day, the next one that may hold copies of its rows, and those that windows of both reach
+    assert changed == {(START + dt.timedelta(days=day)).date() for day in range(6, 16)}
 
 
 def test_compaction_of_an_input_builds_nothing(built: RawLake, dbt: Callable[..., Any]) -> None:

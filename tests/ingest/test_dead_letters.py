@@ -44,6 +44,7 @@ def letters_of(records: Records) -> list[dict[str, object]]:
 
 
 def test_a_letter_of_a_log_is_whole_however_long_it_is(lake: Lake) -> None:
+    """Row 11 of the failures of others: a letter cut at a limit is half a record when it is replayed."""
     long = b'"' + b"x" * 3_000_000
     log = LogSource({0: Log(entries=[Entry(0, long), Entry(1, json_line())], end=2)})
     ingest(lake, STREAM, source=log)
@@ -61,6 +62,7 @@ def test_a_line_that_the_reader_of_a_file_cut_says_that_it_is_not_whole(lake: La
 
 
 def test_a_letter_keeps_key_ordered_headers_and_time_with_its_type() -> None:
+    """Rows 12 and 29: what is dropped cannot be replayed, and a time means nothing without its clock."""
     at = datetime(2026, 3, 1, tzinfo=UTC)
     headers = [("b", b"1"), ("a", None), ("b", b"\xff")]
     records = replace(

@@ -96,12 +96,14 @@ def test_types_become_wider_where_values_need_it_and_no_value_is_rounded(lake: L
 def test_a_type_is_inferred_from_all_values_or_not_at_all(
     values: tuple[object, ...], text: str | None
 ) -> None:
+    """Row 16: a list that begins with null is inferred wrong."""
     assert type_of(values) == text
 
 
 def test_what_no_column_can_hold_stays_a_dead_letter_and_its_neighbours_are_rows(
     lake: Lake,
 ) -> None:
+    """Row 23: a new field inside of an object that disappears."""
     bad = [
         json_line(id="nested", new={"a": 1}),
         json_line(id="name", **{"New-Field": 1}),
@@ -180,3 +182,12 @@ def test_letters_of_a_strict_contract_are_replayed_when_it_evolves(lake: Lake) -
     ingest(lake, STREAM, source=log_of([json_line()] * 2 + [json_line(id="c", new=8)]))
     assert replay(lake, STREAM).rows == 1
     assert sorted(rows_of(lake, STREAM)["new"].drop_null().to_pylist()) == [7, 8]
+
+
+def test_a_field_with_another_name_in_its_records_is_declared_and_widened(lake: Lake) -> None:
+    renamed = {"small": {"type": "int", "from": "Small-Number"}}
+    stream = make_stream("json", unknown_fields="evolve", more_fields=renamed)
+    lines = [json_line(id="a", small=..., new=1, **{"Small-Number": 2**40})]
+    assert ingest(lake, stream, source=log_of(lines)).rows == 1
+    (row,) = rows_of(lake, stream).to_pylist()
+    assert (row["small"], row["new"]) == (2**40, 1)

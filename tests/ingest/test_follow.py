@@ -16,13 +16,14 @@ from headrace.ingest import follow as following
 from headrace.ingest import progress as reports
 from headrace.ingest import refused_window
 from headrace.ingest.cadence import Cadence, Pressure
-from headrace.ingest.follow import MAINTENANCE_ASKED_MS, follow
+from headrace.ingest.follow import follow
 from headrace.ingest.open_batch import Committed
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.recent import acknowledge
 from headrace.ingest.run import ingest
 from headrace.ingest.service import follow_all
 from headrace.ingest.sources.base import Reader, Source
+from headrace.registry.measures import MAINTENANCE_ASKED_MS
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.ingest.log_source import Entry, Log, LogSource
 from tests.waiting import wait_until
@@ -229,6 +230,7 @@ class _Copy(LogSource):
 def test_a_flood_of_refusals_stops_the_stream_at_the_same_count_after_a_restart(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Row 13: everything becomes a dead letter and the stream stays green; limits forget at a restart."""
     monkeypatch.setattr(refused_window, "WINDOW_RECORDS", 40)
     log = LogSource({0: Log(entries=[], end=0)})
     log.grow(0, [b"{"] * 30)
@@ -251,6 +253,7 @@ def test_a_flood_of_refusals_stops_the_stream_at_the_same_count_after_a_restart(
 def test_a_host_clock_a_day_back_is_such_a_flood(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Row 13: a host whose clock is wrong refuses every record as of the future."""
     monkeypatch.setattr(refused_window, "WINDOW_RECORDS", 20)
     soon = (datetime.now(UTC) + timedelta(days=1, minutes=5)).isoformat()
     log = LogSource({0: Log(entries=[], end=0)})
@@ -300,6 +303,7 @@ def test_pressure_is_judged_by_files_and_snapshots_and_passes(lake: Lake) -> Non
 def test_a_report_says_the_lag_of_each_partition_and_is_stale_without_its_service(
     lake: Lake,
 ) -> None:
+    """Row 29: a lag below zero, or one of a service that is gone."""
     log = LogSource({at: Log(entries=[], end=0) for at in range(2)})
     log.grow(1, things(0, 4))
     with followed(lake, log) as running:

@@ -62,6 +62,7 @@ FAULTY: dict[str, list[str]] = {
 def test_a_replayed_row_is_the_row_of_direct_ingestion(
     lake: Lake, tmp_path_factory: pytest.TempPathFactory, format_: str
 ) -> None:
+    """Row 12: a replay that gives another row than the first try."""
     write_things(lake.settings.data_dir, "a", FAULTY[format_], format_=format_)
     strict, now = make_stream(format_), without(make_stream(format_), "small", "price")
     ingest(lake, strict)

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
+from headrace.iceberg.partitions import PartitionKey
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.file_splits import Split
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
+from headrace.tables.writer import TableWriter
 from tests.ingest.factories import (
     CSV_HEADER,
     SUFFIX,
@@ -290,3 +292,23 @@ def test_coordinates_by_their_former_names_are_renamed_by_the_next_run(lake: Lak
     assert audit(lake, stream) == {"things/a.jsonl": 2, "things/b.jsonl": 2}
     found = [table.iceberg().schema().fields for table in tables]
     assert [{each.name: each.field_id for each in fields} for fields in found] == ids
+
+
+def test_a_backlog_of_many_days_keeps_few_files_open(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row 37 of the failures of others: one open writer for each day of a backlog."""
+    monkeypatch.setattr("headrace.tables.writer.OPEN_PARTITIONS_MAX", 4)
+    days = [datetime(2015, 1, 1, tzinfo=UTC) + timedelta(days=90 * at) for at in range(20)]
+    put(lake, "a.jsonl", *[json_line(id=f"{at:%Y%m%d}", at=at.isoformat()) for at in days])
+    opened: list[int] = []
+    close_one = TableWriter._close_one
+
+    def closing(writer: TableWriter, key: PartitionKey) -> None:
+        opened.append(len(writer._open))
+        close_one(writer, key)
+
+    monkeypatch.setattr(TableWriter, "_close_one", closing)
+    assert ingest(lake, make_stream("json")).rows == len(days)
+    assert max(opened) == 4
+    assert rows_of(lake, make_stream("json")).num_rows == len(days)

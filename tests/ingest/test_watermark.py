@@ -93,11 +93,13 @@ def test_a_paused_partition_is_not_idle_however_long_it_is_paused() -> None:
 
 
 def test_an_empty_partition_read_to_its_end_is_idle_from_the_start() -> None:
+    """Row 28: a partition without records holds the watermark for ever."""
     mark = later(Watermark(reached_us=None), active=[], idle_after_ms=10**6, fast=900)
     assert mark.reached_us == 900
 
 
 def test_with_every_partition_idle_it_is_the_latest_event_and_not_beyond() -> None:
+    """Row 28: a watermark at the maximum, as no partition counts."""
     mark = later(Watermark(reached_us=None), slow=100, fast=900, idle_after_ms=10)
     for now_ms in (100, 10**12):
         mark = later(mark, now_ms=now_ms, idle_after_ms=10)

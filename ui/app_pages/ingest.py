@@ -66,8 +66,10 @@ def streams() -> None:
     )
 
 
-def detail(facts: IngestFacts) -> None:
+@st.fragment(run_every=data.FRESH_S)
+def detail(name: str) -> None:
     """Show the history and the dead letters of one stream."""
+    facts = next(each for each in data.ingest_facts() if each.name == name)
     left, right = st.columns(2)
     with left:
         st.subheader("Rows per minute")
@@ -118,4 +120,4 @@ if by_name:
     chosen = st.selectbox(
         "Stream", names, index=names.index(worst), key="stream", bind="query-params"
     )
-    detail(by_name[chosen or worst])
+    detail(chosen or worst)

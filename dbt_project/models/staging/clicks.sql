@@ -2,21 +2,11 @@ with source as (
 
     select *
     from {{ source('raw', 'clicks') }}
-    where {{ headrace.read_range('event_time') }}
+    where {{ headrace.read_range_beyond('event_time', 1) }}
 
 ),
 
-numbered as (
-
-    select
-        *,
-        row_number() over (
-            partition by click_id, cast(event_time as date)
-            order by known_at, _source, _source_partition, _source_offset
-        ) as arrival
-    from source
-
-)
+{{ headrace.first_arrivals('source', 'click_id', '24h') }}
 
 select
     click_id,
@@ -31,5 +21,4 @@ select
     _source,
     _source_partition,
     _source_offset
-from numbered
-where arrival = 1
+from first_arrivals

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from headrace import clock
 from headrace.errors import LakeError
 from headrace.identifiers import TableName
 from headrace.maintenance.health.state import TableState, table_state
@@ -15,6 +16,8 @@ from headrace.maintenance.queue.perform import ActionResult, Outcome, run_action
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.tables.lake import OpenLake
 from headrace.tables.readable import read_each
+
+_LOOK_S = 1.0  # how often to look whether a writer asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,23 +129,45 @@ def follow(
     interval_s: float,
     stop: threading.Event,
     failed: Callable[[LakeError], None],
+    asked_ms: Callable[[], int | None] = lambda: None,
 ) -> None:
     """Run rounds until `stop` is set, which ends the loop after the current action.
 
-    If a round fails with a retryable error, such as a locked catalog, `failed` is called with it.
+    The next round begins after `interval_s`, or as soon as `asked_ms` says that a writer asked for
+    maintenance after the last one began. If a round fails with a retryable error, such as a locked
+    catalog, `failed` is called with it.
 
     Raises:
         LakeError: If a round fails with an error that is not retryable.
 
     """
     while not stop.is_set():
+        began_ms = clock.now_ms()
         try:
             round_()
         except LakeError as error:
             if not error.retryable:
                 raise
             failed(error)
-        stop.wait(interval_s)
+        _wait(
+            stop,
+            seconds=interval_s,
+            is_asked=lambda began_ms=began_ms: _is_after(began_ms, asked_ms),
+        )
+
+
+def _wait(stop: threading.Event, *, seconds: float, is_asked: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + seconds
+    while (left_s := until_s - time.monotonic()) > 0:
+        if stop.wait(min(left_s, _LOOK_S)) or is_asked():
+            return
+
+
+def _is_after(began_ms: int, asked_ms: Callable[[], int | None]) -> bool:
+    try:
+        return (asked_ms() or 0) > began_ms
+    except LakeError:  # the registry is busy: the next look may find it, the next round will
+        return False
 
 
 def _why_stop(

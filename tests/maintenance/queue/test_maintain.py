@@ -10,10 +10,16 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
-from headrace.errors import CommitConflictError, ConflictReason, LakeError
+from headrace.errors import (
+    CommitConflictError,
+    ConflictReason,
+    DatabaseUnavailableError,
+    LakeError,
+)
 from headrace.identifiers import TableName
 from headrace.maintenance.health.health import health
 from headrace.maintenance.health.state import table_state
+from headrace.maintenance.queue import maintain as maintaining
 from headrace.maintenance.queue.actions import Action, Kind
 from headrace.maintenance.queue.maintain import Budget, MaintenanceRun, follow, maintain, survey
 from headrace.maintenance.queue.perform import Outcome, run_action
@@ -313,6 +319,29 @@ def test_following_goes_on_until_it_is_asked_to_stop() -> None:
     one = rounds_until(stop, 3)
     follow(lambda: seen.append(one()), interval_s=0.001, stop=stop, failed=lambda _: None)
     assert len(seen) == 3
+
+
+def test_a_writer_that_asks_for_maintenance_gets_it_before_the_interval_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maintaining, "_LOOK_S", 0.001)
+    stop, rounds = threading.Event(), list[int]()
+    asked: list[int | None] = [None]
+
+    def one_round() -> None:
+        rounds.append(1)
+        asked[0] = None if len(rounds) == 1 else 2**62
+        if len(rounds) == 3:
+            stop.set()
+
+    def asked_ms() -> int | None:
+        if len(rounds) == 1 and asked[0] is None:
+            asked[0] = 2**62  # on the second look
+            raise DatabaseUnavailableError("registry", "busy")
+        return asked[0]
+
+    follow(one_round, interval_s=60, stop=stop, failed=lambda _: None, asked_ms=asked_ms)  # pyright: ignore[reportArgumentType]
+    assert len(rounds) == 3
 
 
 def test_following_survives_what_passes_and_ends_with_what_does_not() -> None:
