@@ -53,7 +53,7 @@ def headrace(*, folder: str) -> Rounds:
         number = 0
         yield {}
         while True:
-            block = _Block()
+            block = Block()
             for _ in range(APPENDS_PER_ROUND):
                 data = rows(number)
                 with block.one():
@@ -74,7 +74,7 @@ def pyiceberg(*, folder: str) -> Rounds:
     number = 0
     yield {}
     while True:
-        block = _Block()
+        block = Block()
         for _ in range(APPENDS_PER_ROUND):
             data = rows(number)
             with block.one():
@@ -132,7 +132,7 @@ def _flat(*, rounds: int) -> Result:
     )
 
 
-class _Block:
+class Block:
     """Times the appends of one round, each on its own."""
 
     def __init__(self) -> None:
@@ -141,6 +141,7 @@ class _Block:
 
     @contextlib.contextmanager
     def one(self) -> Generator[None]:
+        """Time one append."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self._cpu_s.append(time.process_time() - cpu)
