@@ -41,7 +41,7 @@ def inferred(columns: Mapping[str, Sequence[Any]], inputs: FeatureSpec) -> dict[
 def _column(values: Sequence[Any], name: str, kind: pa.DataType | None) -> pa.Array:
     try:
         return pa.array(values) if kind is None else _exactly(values, kind)
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         msg = f"values of column `{name}` do not have one type that training reads: {error}"
         reason = FeatureSpecReason.MIXED_TYPES
         raise FeatureSpecError(msg, reason=reason, column=name) from error

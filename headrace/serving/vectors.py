@@ -1,12 +1,18 @@
 """Assembles feature vectors from the online store, by the same rule training was built with."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from headrace.definitions.sample_set import FeatureUse
-from headrace.errors import NotAFeatureViewError
+from headrace.errors import (
+    EntityKeyError,
+    FeatureSpecError,
+    FeatureSpecReason,
+    NotAFeatureViewError,
+)
 from headrace.identifiers import TableName
 from headrace.serving.keys import exact_key
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
@@ -42,7 +48,13 @@ class FeatureVector:
     features: tuple[FeatureValue, ...]
 
     def values(self) -> dict[str, Value]:
-        """The values by name."""
+        """The values by name.
+
+        Raises:
+            FeatureSpecError: If several have the same name.
+
+        """
+        _refuse_repeated([feature.name for feature in self.features])
         return {feature.name: feature.value for feature in self.features}
 
 
@@ -76,7 +88,13 @@ class Vectors:
     views: tuple[ViewRows, ...]
 
     def columns(self) -> dict[str, list[Value]]:
-        """The values by their name in training, each with one value for each set."""
+        """The values by their name in training, each with one value for each set.
+
+        Raises:
+            FeatureSpecError: If several have the same name.
+
+        """
+        _refuse_repeated([name for view in self.views for name in view.use.column_names])
         return {
             name: view.column(column)
             for view in self.views
@@ -126,16 +144,26 @@ def lookup_vectors(
         raise ValueError(msg)
     known = {} if known is None else known
     names = [str(each.view) if isinstance(each, FeatureUse) else str(each) for each in views]
-    if missing := [name for name in names if name not in known]:
-        _note(store.look_up([(name, ()) for name in missing]), missing, known)
+    # `known` may belong to many threads: it is read once, and a newer state is taken from an answer
+    seen = {name: known.get(name) for name in names}
+    used = {name: state for name, state in seen.items() if state is not None}
+    if missing := [name for name in names if name not in used]:
+        used |= _note(store.look_up([(name, ()) for name in missing]), missing, known)
     while True:
-        used = {name: known[name] for name in names}
-        keys = [[exact_key(used[name], each) for each in entities] for name in names]
+        try:
+            keys = [[exact_key(used[name], each) for each in entities] for name in names]
+        except EntityKeyError:
+            now = _note(store.look_up([(name, ()) for name in names]), names, known)
+            if _same_shapes(used, now):
+                raise
+            used = now
+            continue
         once = [list(dict.fromkeys(each)) for each in keys]
         found = store.look_up(list(zip(names, once, strict=True)))
-        _note(found, names, known)
-        if all(used[name].same_shape(known[name]) for name in names):
-            break  # else the keys may be of other types now
+        now = _note(found, names, known)
+        if _same_shapes(used, now):
+            break
+        used = now  # the keys may be of other types
     parts = zip(views, keys, once, found, strict=True)
     return Vectors(at=at, views=tuple(_view_rows(*part, at=at) for part in parts))
 
@@ -153,12 +181,32 @@ def lookup_vector(
 
 def _note(
     found: Sequence[Found], names: Sequence[str], known: MutableMapping[str, ViewState]
-) -> None:
+) -> dict[str, ViewState]:
+    """Return the states of an answer, and keep them in `known`."""
+    states: dict[str, ViewState] = {}
     for name, each in zip(names, found, strict=True):
         if each.state is None:
             known.pop(name, None)
             raise NotAFeatureViewError(name, "it was never published to this online store")
-        known[name] = each.state
+        known[name] = states[name] = each.state
+    return states
+
+
+def _same_shapes(before: Mapping[str, ViewState], now: Mapping[str, ViewState]) -> bool:
+    return all(state.same_shape(before[name]) for name, state in now.items())
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    """Refuse names that several values have: one of them would hide the others.
+
+    Raises:
+        FeatureSpecError: Naming the first.
+
+    """
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        msg = f"several values are named `{repeated[0]}`; use the views with a `prefix` each"
+        raise FeatureSpecError(msg, reason=FeatureSpecReason.NAMED_TWICE, column=repeated[0])
 
 
 def _view_rows(

@@ -374,3 +374,24 @@ def test_uses_of_a_recipe_are_those_of_the_sample_set(trained: Trained) -> None:
         ),
         FeatureUse(view=TableName.parse(ITEMS.view), columns=ITEMS.columns),
     )
+
+
+def test_a_score_that_is_no_number_is_null_and_ranked_last(
+    client: TestClient, store: SQLiteOnlineStore
+) -> None:
+    store.put(ITEMS, [at((1,), (-2.0, "a")), at((2,), (0.5, "b")), at((3,), (float("nan"), "c"))])
+    rows = [{"user_id": 1, "item_id": item, "position": 1} for item in (1, 2, 3)]
+    status, found = said(client, "/v1/score", rows=rows, explain=True)
+    assert (status, [score is None for score in found["scores"]]) == (200, [True, False, True])
+    assert found["inputs"][2]["ctr"] == "NaN"
+    status, found = said(client, "/v1/rank", candidates=rows)
+    assert (status, [each["candidate"] for each in found["ranked"]]) == (200, [1, 0, 2])
+
+
+@pytest.mark.parametrize("position", [[1], "x", {"a": 1}, 2**40, 1.5, True, "\u00e4"])
+def test_a_value_of_the_exposure_of_another_type_is_refused(
+    client: TestClient, position: object
+) -> None:
+    row = {"user_id": 1, "item_id": 1, "position": position}
+    status, found = said(client, "/v1/score", rows=[row])
+    assert (status, found["code"]) == (422, "feature-spec")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from headrace.errors import (
@@ -36,6 +37,7 @@ _STATUS: tuple[tuple[type[LakeError], int], ...] = (
     (DatabaseUnavailableError, 503),
     (DeadlineError, 504),
 )
+_PROBLEMS_MAX = 20  # of one request
 Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=60_000)]
 
 
@@ -43,13 +45,15 @@ Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=60_000)]
 class ServerLimits:
     """Bounds of one server process.
 
-    `deadline_s` holds for requests that name none; `token` is asked for where it is set.
+    `deadline_s` holds for requests that name none, from when a body is there, which has to arrive
+    within `body_s`; `token` is asked for where it is set.
     """
 
     threads: int = 8
     begun_max: int = 64
     bytes_max: int = 4 * 1024 * 1024
     deadline_s: float = 1.0
+    body_s: float = 10.0
     token: str | None = None
 
 
@@ -67,14 +71,13 @@ class _Answers:
         deadline_s = self._limits.deadline_s if deadline_ms is None else deadline_ms / 1_000
         with self.metrics.timed(path):
             found = await self.workers.run(act, deadline_s=deadline_s)
-        self.metrics.answered(path, 200, rows=rows)
+        self.metrics.rows_answered(path, rows)
         return found
 
-    async def refuse(self, request: Request, error: Exception) -> JSONResponse:
+    async def refuse(self, _: Request, error: Exception) -> JSONResponse:
         """Answer a request that failed."""
         assert isinstance(error, LakeError)
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        self.metrics.answered(request.url.path, status)
         retry = {"retry-after": "1"} if error.retryable else None
         return JSONResponse(error.to_dict(), status, headers=retry)
 
@@ -89,11 +92,38 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         answers.workers.close()
 
     app = FastAPI(title="headrace", lifespan=lifespan)
-    app.add_middleware(Guard, bytes_max=limits.bytes_max, token=limits.token)
     app.add_exception_handler(LakeError, answers.refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_request)
     app.include_router(_questions(service, answers))
     app.include_router(_operations(service, store, answers, limits=limits))
+    paths = frozenset(app.openapi()["paths"])
+
+    def answered(path: str, status: int) -> None:
+        # whatever paths are tried, there are no more labels than routes
+        answers.metrics.answered(path if path in paths else "other", status)
+
+    app.add_middleware(
+        Guard,
+        bytes_max=limits.bytes_max,
+        token=limits.token,
+        body_s=limits.body_s,
+        answered=answered,
+    )
     return app
+
+
+async def _refuse_request(_: Request, error: Exception) -> JSONResponse:
+    """Say where a request is wrong, without sending it back: it may be long, and no JSON."""
+    assert isinstance(error, RequestValidationError)
+    problems = [
+        {"loc": [_shown(part) for part in each["loc"]], "msg": each["msg"], "type": each["type"]}
+        for each in error.errors()[:_PROBLEMS_MAX]
+    ]
+    return JSONResponse({"detail": problems}, 422)
+
+
+def _shown(part: str | int) -> str | int:
+    return part if isinstance(part, int) else part.encode(errors="replace").decode()
 
 
 def _questions(service: Service, answers: _Answers) -> APIRouter:

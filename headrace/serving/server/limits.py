@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,31 +18,70 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class Guard:
-    """Answers 401 without the token, and 413 where a body is longer than `bytes_max`.
+    """Answers 401 without the token, 413 where a body is longer than `bytes_max`, 408 if it is slow.
 
     The token is looked at first, and a body is counted while it arrives: a header that says another
-    length, or none, does not help.
+    length, or none, does not help. It has to be there after `body_s` seconds.
+
+    Args:
+        app: What answers the rest.
+        bytes_max: Of a body.
+        token: What requests must carry, if anything.
+        body_s: How long a body may take to arrive.
+        answered: Called with path and status of each answer.
+
     """
 
-    def __init__(self, app: ASGIApp, *, bytes_max: int, token: str | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        bytes_max: int,
+        token: str | None,
+        body_s: float = 10.0,
+        answered: Callable[[str, int], None] = lambda _path, _status: None,
+    ) -> None:
         self._app, self._bytes_max, self._token = app, bytes_max, token
+        self._body_s, self._answered = body_s, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-        elif not self._allows(scope):
+            return
+
+        begun = list[int]()
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                begun.append(message["status"])
+                self._answered(scope["path"], message["status"])
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, counted)
+        except Exception:
+            if not begun:  # the server answers it beyond this
+                self._answered(scope["path"], 500)
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._allows(scope):
             await JSONResponse({"error": "unauthorized"}, 401)(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._body_s):
+                body = await self._body(receive)
+        except TimeoutError:
+            why = f"the body did not arrive in {self._body_s:g} s"
+            await _closing("slow", why, 408)(scope, receive, send)
+        except _TooLongError:
+            why = f"more than {self._bytes_max} bytes"
+            await _closing("too_large", why, 413)(scope, receive, send)
+        except ClientDisconnect:
+            pass
         else:
-            body = await self._body(receive)
-            if body is None:
-                await JSONResponse(
-                    {"error": "too_large", "message": f"more than {self._bytes_max} bytes"},
-                    413,
-                    headers={"connection": "close"},
-                )(scope, receive, send)
-            else:
-                await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, _replay(body, receive), send)
 
     def _allows(self, scope: Scope) -> bool:
         if self._token is None or scope["path"] in OPEN_PATHS:
@@ -49,17 +89,29 @@ class Guard:
         given = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(given, f"Bearer {self._token}".encode())
 
-    async def _body(self, receive: Receive) -> bytes | None:
+    async def _body(self, receive: Receive) -> bytes:
         parts, length = list[bytes](), 0
         while True:
             message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             part: bytes = message.get("body", b"")
             length += len(part)
             if length > self._bytes_max:
-                return None
+                raise _TooLongError
             parts.append(part)
             if not message.get("more_body"):
                 return b"".join(parts)
+
+
+class _TooLongError(Exception):
+    """A body is longer than it may be."""
+
+
+def _closing(error: str, message: str, status: int) -> JSONResponse:
+    """Answer before the body was read; the connection cannot be used again."""
+    headers = {"connection": "close"}
+    return JSONResponse({"error": error, "message": message}, status, headers=headers)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -75,7 +127,7 @@ class Workers:
     """Threads for the work of requests, with a bound on what is begun.
 
     Work that is given up by its deadline goes on to its end and keeps its place until then, so that
-    there are never more threads or requests than the bound.
+    there are never more threads or requests than the bound; if it did not begin, it never does.
     """
 
     def __init__(self, *, threads: int, begun_max: int) -> None:
@@ -93,7 +145,7 @@ class Workers:
 
         Raises:
             OverloadedError: If too much is begun already.
-            DeadlineError: If it takes longer than `deadline_s`; it goes on, and its result is lost.
+            DeadlineError: If it takes longer than `deadline_s`; its result is lost.
 
         """
         with self._lock:
@@ -107,6 +159,7 @@ class Workers:
             return await asyncio.wait_for(asyncio.shield(waiting), deadline_s)
         except TimeoutError as error:
             waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+            future.cancel()  # has no effect on what runs
             raise DeadlineError(deadline_s=deadline_s) from error
 
     def close(self) -> None:

@@ -71,7 +71,7 @@ class ServingLog:
         entities: Sequence[Mapping[str, object]],
         found: Vectors,
         *,
-        scores: Sequence[float] | None = None,
+        scores: Sequence[float | None] | None = None,
         model: str | None = None,
     ) -> None:
         """Note one answer; returns at once."""

@@ -72,9 +72,12 @@ class ServerMetrics:
         finally:
             self._seconds.labels(path).observe(time.perf_counter() - started)
 
-    def answered(self, path: str, status: int, *, rows: int = 0) -> None:
+    def answered(self, path: str, status: int) -> None:
         """Count an answer."""
         self._requests.labels(path, str(status)).inc()
+
+    def rows_answered(self, path: str, rows: int) -> None:
+        """Count the sets of entities of an answer."""
         self._rows.labels(path).inc(rows)
 
     def looked_up(self, view: str, statuses: dict[str, int]) -> None:

@@ -1,6 +1,7 @@
 """What the server answers: vectors, scores and rankings from one store, and at most one model."""
 
 import datetime as dt
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import (
+    EntityKeyError,
     FeatureSpecError,
     FeatureSpecReason,
     LakeError,
@@ -90,14 +92,15 @@ class Service:
         """Look up vectors: values by row, and for each view why a row has none.
 
         Raises:
-            FeatureSpecError: If the request names neither a sample set nor views, or both.
+            FeatureSpecError: If the request names neither a sample set nor views, or both, or views
+                with columns of the same name.
             NotAFeatureViewError, EntityKeyError: See `lookup_vectors`.
 
         """
         found = self._look_up(self._wanted(request), request.entities, request.at)
+        columns = found.columns()
         if self.log is not None and request.sample_set is not None:
             self.log.note(request.sample_set, request.entities, found)
-        columns = found.columns()
         rows = zip(*columns.values(), strict=True) if columns else [()] * len(request.entities)
         return {
             "at": found.at.isoformat(),
@@ -118,7 +121,7 @@ class Service:
         }
 
     def score(self, request: ScoreRequest) -> dict[str, Any]:
-        """Score rows.
+        """Score rows; the score is null where the model returns no finite number.
 
         Raises:
             ModelNotLoadedError: If the server has no model.
@@ -135,11 +138,13 @@ class Service:
     def rank(self, request: RankRequest) -> dict[str, Any]:
         """Order candidates by their score, greatest first; equal ones keep the request's order.
 
+        Those without a score come last.
+
         Raises as `score` does.
         """
         rows = [{**request.context, **each} for each in request.candidates]
         scorer, found, columns, scores = self._scored(rows, request.at)
-        order = sorted(range(len(scores)), key=lambda number: -scores[number])[: request.top]
+        order = sorted(range(len(scores)), key=lambda number: _rank(scores[number]))[: request.top]
         ranked = [{"candidate": number, "score": scores[number]} for number in order]
         answer = _about(scorer, found) | {"ranked": ranked}
         if request.explain:
@@ -148,7 +153,7 @@ class Service:
 
     def _scored(
         self, rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
-    ) -> tuple[Scorer, Vectors, Mapping[str, Sequence[Any]], list[float]]:
+    ) -> tuple[Scorer, Vectors, Mapping[str, Sequence[Any]], list[float | None]]:
         scorer = self._scorer  # one model for the whole request
         if scorer is None:
             raise ModelNotLoadedError
@@ -162,7 +167,9 @@ class Service:
                 reason = FeatureSpecReason.NOT_GIVEN
                 raise FeatureSpecError(msg, reason=reason, column=name)
             columns[name] = [row[name] for row in rows]
-        scores: list[float] = scorer.score(columns).tolist()
+        # a model may return NaN, which JSON has not and which no order has a place for
+        found_scores: list[float] = scorer.score(columns).tolist()
+        scores = [score if math.isfinite(score) else None for score in found_scores]
         if self.log is not None:
             name = scorer.recipe.name
             self.log.note(name, rows, found, scores=scores, model=scorer.model.name)
@@ -173,8 +180,17 @@ class Service:
     ) -> Vectors:
         names = [str(getattr(each, "view", each)) for each in wanted]
         states = self._known_states(names)
-        entities = [entity_values(states, row) for row in rows]
-        return lookup_vectors(self._store, wanted, entities, at=at, known=self._known)
+        while True:
+            try:
+                entities = [entity_values(states, row) for row in rows]
+                return lookup_vectors(self._store, wanted, entities, at=at, known=self._known)
+            except EntityKeyError:
+                # texts may have been read as of a type that a key has no longer
+                now = self._states(names)
+                if all(now[state.view].same_shape(state) for state in states):
+                    raise
+                self._known.update(now)
+                states = [now[name] for name in names]
 
     def _wanted(self, request: VectorsRequest) -> Sequence[Wanted]:
         if (request.sample_set is None) == (request.views is None):
@@ -189,10 +205,13 @@ class Service:
         return self._sample_sets[request.sample_set].features
 
     def _known_states(self, names: Sequence[str]) -> list[ViewState]:
-        missing = [name for name in names if name not in self._known]
-        if missing:
-            self._known |= self._states(missing)
-        return [self._known[name] for name in names]
+        found = {name: self._known.get(name) for name in names}  # other threads may drop one
+        states = {name: state for name, state in found.items() if state is not None}
+        if missing := [name for name in names if name not in states]:
+            asked = self._states(missing)
+            self._known.update(asked)
+            states |= asked
+        return [states[name] for name in names]
 
     def _states(self, names: Sequence[str]) -> dict[str, ViewState]:
         found = self._store.look_up([(name, ()) for name in names])
@@ -202,6 +221,10 @@ class Service:
                 raise NotAFeatureViewError(name, "it was never published to this online store")
             states[name] = each.state
         return states
+
+
+def _rank(score: float | None) -> tuple[bool, float]:
+    return (True, 0.0) if score is None else (False, -score)
 
 
 def _about(scorer: Scorer, found: Vectors) -> dict[str, Any]:

@@ -3,19 +3,57 @@
 import base64
 import binascii
 import datetime as dt
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.types as pt
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from headrace.errors import EntityKeyError
 from headrace.serving.store import ViewState
 
 ROWS_MAX = 1_000
-_ENTITIES = Annotated[list[dict[str, Any]], Field(min_length=1, max_length=ROWS_MAX)]
+
+
+def _refuse_odd(row: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what Python's JSON takes beyond the standard: NaN, infinities, halves of characters."""
+    left: list[Any] = [row]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += (*value, *value.values())
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, float) and not math.isfinite(value):
+            msg = "NaN and infinities are no JSON"
+            raise ValueError(msg)
+        elif isinstance(value, str) and not value.isascii():
+            _refuse_halves(value)
+    return row
+
+
+def _refuse_halves(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        msg = f"character {error.start + 1} of a text is half of one"
+        raise ValueError(msg) from error
+    return text
+
+
+def _refuse_number(moment: object) -> object:
+    if isinstance(moment, int | float):  # whether of seconds or milliseconds would be a guess
+        msg = "a time is a text with an offset"
+        raise ValueError(msg)  # noqa: TRY004  (pydantic takes no TypeError)
+    return moment
+
+
+_TEXT = Annotated[str, AfterValidator(_refuse_halves)]
+_ROW = Annotated[dict[str, Any], AfterValidator(_refuse_odd)]
+_ENTITIES = Annotated[list[_ROW], Field(min_length=1, max_length=ROWS_MAX)]
 
 
 class _Request(BaseModel):
@@ -23,14 +61,14 @@ class _Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    at: AwareDatetime | None = None
+    at: Annotated[AwareDatetime | None, BeforeValidator(_refuse_number)] = None
 
 
 class VectorsRequest(_Request):
     """The features of a sample set, or all columns of some views, for up to 1,000 sets of entities."""
 
-    sample_set: str | None = None
-    views: Annotated[list[str], Field(max_length=100)] | None = None
+    sample_set: _TEXT | None = None
+    views: Annotated[list[_TEXT], Field(max_length=100)] | None = None
     entities: _ENTITIES
 
 
@@ -44,7 +82,7 @@ class ScoreRequest(_Request):
 class RankRequest(_Request):
     """Candidates to rank: what all have in common, and what each has besides."""
 
-    context: dict[str, Any] = Field(default_factory=dict)
+    context: _ROW = Field(default_factory=dict)
     candidates: _ENTITIES
     top: Annotated[int, Field(ge=1, le=ROWS_MAX)] | None = None
     explain: bool = False

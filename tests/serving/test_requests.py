@@ -1,0 +1,210 @@
+"""Requests that are odd or come at an odd moment: what is refused as what, and what goes on after it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+
+from headrace.errors import EntityKeyError, FeatureSpecError, FeatureSpecReason
+from headrace.serving.server.app import ServerLimits, make_app
+from headrace.serving.server.limits import Guard, Workers
+from headrace.serving.server.service import Service
+from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.store import OnlineRow, ViewState
+from headrace.serving.vectors import lookup_vectors
+from tests.raising import refused
+from tests.serving.ranked import AT, START, USERS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteOnlineStore]:
+    with SQLiteOnlineStore(tmp_path / "online.db") as opened:
+        opened.put(USERS, [row(1, (10, (1,)))])
+        yield opened
+
+
+@pytest.fixture
+def client(store: SQLiteOnlineStore) -> Iterator[TestClient]:
+    with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
+        yield opened
+
+
+def row(key: Any, values: tuple[Any, ...]) -> OnlineRow:  # noqa: ANN401
+    return OnlineRow(key=(key,), event_time=START, known_at=START, values=values)
+
+
+def asked(client: TestClient, *entities: dict[str, Any], view: str = USERS.view) -> tuple[int, Any]:
+    body = {"views": [view], "entities": entities, "at": AT.isoformat()}
+    answer = client.post("/v1/vectors", json=body)
+    return answer.status_code, answer.json()
+
+
+def keyed(name: str, kind: pa.DataType) -> ViewState:
+    """The view of users with another key."""
+    at = USERS.schema.get_field_index("user_id")
+    return replace(USERS, entity=(name,), schema=USERS.schema.set(at, pa.field(name, kind)))
+
+
+@pytest.mark.parametrize(
+    ("state", "key", "said"),
+    [
+        (keyed("user_id", pa.string()), "abc", "abc"),
+        (keyed("uid", pa.int64()), 1, 1),
+        (keyed("user_id", pa.date32()), START.date(), START.date().isoformat()),
+    ],
+)
+def test_a_view_published_anew_with_another_key_is_asked_by_that_key(
+    client: TestClient,
+    store: SQLiteOnlineStore,
+    state: ViewState,
+    key: Any,  # noqa: ANN401
+    said: Any,  # noqa: ANN401
+) -> None:
+    assert asked(client, {"user_id": 1})[0] == 200
+    store.replace(state, [row(key, (20, (2,)))])
+    status, found = asked(client, {state.entity[0]: said})
+    assert (status, found.get("values")) == (200, [[20, [2]]])
+    assert asked(client, {"user_id": 1})[0] == 422
+
+
+def test_states_that_other_threads_put_back_do_not_hide_another_shape(
+    store: SQLiteOnlineStore,
+) -> None:
+    class PutBack(dict[str, ViewState]):
+        """What is known, which a slower thread always sets to the older state."""
+
+        def __setitem__(self, name: str, state: ViewState) -> None:
+            super().__setitem__(name, USERS)
+
+    text = keyed("user_id", pa.string())
+    store.replace(text, [row("1", (20, ()))])
+    known = PutBack({USERS.view: USERS})
+    with refused(EntityKeyError, column="user_id"):
+        lookup_vectors(store, [USERS.view], [{"user_id": 1}], at=AT, known=known)
+
+
+def test_columns_of_one_name_in_two_views_are_refused_and_not_mixed(
+    client: TestClient, store: SQLiteOnlineStore
+) -> None:
+    other = replace(USERS, view="features.others")
+    store.put(other, [row(1, (99, ()))])
+    body = {"views": [USERS.view, other.view], "entities": [{"user_id": 1}]}
+    answer = client.post("/v1/vectors", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "feature-spec")
+    found = lookup_vectors(store, [USERS.view, other.view], [{"user_id": 1}], at=AT)
+    with refused(FeatureSpecError, reason=FeatureSpecReason.NAMED_TWICE):
+        found.columns()
+    with refused(FeatureSpecError, reason=FeatureSpecReason.NAMED_TWICE):
+        found.vector(0).values()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"views": ["features.users"], "entities": [{"user_id": NaN}]}',
+        '{"views": ["features.users"], "entities": [{"user_id": 1, "x": [{"y": -Infinity}]}]}',
+        '{"views": ["features.users"], "entities": [{"user_id": 1, "x": "\\ud800"}]}',
+        '{"views": ["features.\\ud800"], "entities": [{"user_id": 1}]}',
+        '{"views": ["features.users"], "entities": [{"user_id": 1}], "\\ud800": NaN}',
+        '{"views": ["features.users"], "entities": [{"user_id": 1}], "at": 1700000000}',
+        '{"views": ["features.users"], "entities": [{"\\ud800": 1, "user_id": 1}]}',
+        '{"views": ["features.users"], "entities": ' + "[" * 100_000,
+        '{"views": ["features.users"], "entities": [{"user_id": ' + "9" * 5_000 + "}]}",
+        '{"views": NaN, "entities": NaN}',
+        "[]",
+        "",
+    ],
+)
+def test_what_json_does_not_mean_is_refused_with_the_place(client: TestClient, body: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/v1/vectors", content=body, headers=headers)
+    assert 400 <= answer.status_code < 500
+    assert answer.json()["detail"]
+    assert "input" not in answer.text  # a long body is not sent back
+
+
+def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> None:
+    class Broken(Service):
+        def vectors(self, request: Any) -> dict[str, Any]:  # noqa: ANN401
+            raise ZeroDivisionError
+
+    limits = ServerLimits(token="secret", bytes_max=1_000)
+    headers = {"authorization": "Bearer secret"}
+    body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
+    app = make_app(Broken(store, {}), store, limits=limits)
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        for sent, said in ((body, {}), ({"no": 1}, headers), (body, headers)):
+            opened.post("/v1/vectors", json=sent, headers=said)
+        opened.post("/v1/vectors", content=b"x" * 2_000, headers=headers)
+        opened.get("/secret/path", headers=headers)
+        text = opened.get("/metrics", headers=headers).text
+    for path, status in (
+        ("/v1/vectors", 401),
+        ("/v1/vectors", 422),
+        ("/v1/vectors", 500),
+        ("/v1/vectors", 413),
+        ("other", 404),
+    ):
+        said = f'headrace_serve_requests_total{{path="{path}",status="{status}"}} 1.0'
+        assert said in text
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    sent: list[Any] = []
+
+    async def app(*_: object) -> None:
+        raise AssertionError
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def send(message: Any) -> None:  # noqa: ANN401
+        sent.append(message)
+
+    guard = Guard(app, bytes_max=1_000, token=None, body_s=0.1)
+    scope = {"type": "http", "path": "/v1/vectors", "headers": []}
+    asyncio.run(guard(scope, receive, send))
+    assert sent[0]["status"] == 408
+
+
+def test_a_client_that_went_away_is_not_answered_by_half_of_its_body() -> None:
+    parts = [
+        {"type": "http.request", "body": b"{}", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+
+    async def app(*_: object) -> None:
+        raise AssertionError
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop(0)
+
+    guard = Guard(app, bytes_max=1_000, token=None)
+    asyncio.run(guard({"type": "http", "path": "/", "headers": []}, receive, app))
+
+
+def test_work_that_is_too_late_before_it_begins_is_not_begun() -> None:
+    done: list[int] = []
+
+    def act(number: int) -> None:
+        time.sleep(0.2)
+        done.append(number)
+
+    async def many() -> None:
+        asked = [workers.run(lambda n=n: act(n), deadline_s=0.1) for n in range(6)]
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    workers = Workers(threads=1, begun_max=10)
+    asyncio.run(many())
+    assert workers.begun <= 1  # the places of those that never began are free
+    workers.close()
+    assert done == [0]
