@@ -9,12 +9,15 @@ from pyiceberg.io import FileIO
 from headrace.storage.failures import unreadable
 from headrace.storage.locations import local_path
 
+_WHOLE_BYTES_MAX = 512 * 1024
+
 
 def open_input(io: FileIO, location: str) -> pa.NativeFile:
     """Open a file for reads at any position; the caller closes it.
 
     `io` is that of the table, as its catalog made it. A local file is opened without it: that takes
-    12 µs and not 17, and a plan or a check opens every file of a table.
+    12 µs and not 17, and a plan or a check opens every file of a table. A small file of another store
+    is read at once: its footer and its columns would be a request each.
 
     Raises:
         OSError: If the file is missing or cannot be opened; `reading` names it.
@@ -24,7 +27,17 @@ def open_input(io: FileIO, location: str) -> pa.NativeFile:
     if "://" not in path:
         return pa.OSFile(path)
     opened = io.new_input(location).open(seekable=True)
-    return opened if isinstance(opened, pa.NativeFile) else pa.PythonFile(opened, mode="r")
+    if isinstance(opened, pa.NativeFile):
+        return _whole_if_small(opened)
+    return pa.PythonFile(opened, mode="r")
+
+
+def _whole_if_small(opened: pa.NativeFile) -> pa.NativeFile:
+    size = opened.size()
+    if size > _WHOLE_BYTES_MAX:
+        return opened
+    with opened:
+        return pa.BufferReader(opened.read_at(size, 0))
 
 
 def is_local(source: pa.NativeFile) -> bool:

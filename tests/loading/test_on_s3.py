@@ -14,7 +14,7 @@ from headrace.tables.writer import write_batches
 from tests.s3 import S3Place
 from tests.s3_proxy import fault_proxy
 
-COLUMNS, ROW_GROUPS, GROUP_ROWS = 60, 30, 50
+COLUMNS, ROW_GROUPS, GROUP_ROWS = 60, 30, 100
 NAMES = [f"c{n:02d}" for n in range(COLUMNS)]
 SPEC = FeatureSpec(dense=NAMES[:50], sparse=NAMES[50:])
 
@@ -25,8 +25,9 @@ def filled(lake: Lake) -> FilePlan:
     schema = pa.schema([pa.field(name, kind) for name, kind in zip(NAMES, kinds, strict=True)])
     properties = {"write.parquet.row-group-limit": str(GROUP_ROWS)}
     table = lake.create(TableName("raw", "wide"), schema, properties=properties)
-    values = np.arange(rows)
-    arrays = [pa.array(values + n, kind) for n, kind in enumerate(kinds)]
+    # which do not compress: small files are read as a whole
+    draw = np.random.default_rng(7)
+    arrays = [pa.array(draw.integers(0, 2**52, rows)).cast(kind) for kind in kinds]
     files = write_batches(table, [pa.RecordBatch.from_arrays(arrays, schema=schema)])
     append(table, files, provenance=Provenance())
     return FilePlan.of(table.head())
@@ -45,6 +46,7 @@ def test_batches_are_those_of_a_local_disk_in_few_requests(
         state = tmp_path_factory.mktemp("on_s3")
         with Lake.open(s3.at(proxy.address).settings(state)) as remote:
             plan = filled(remote)
+            assert sum(file.bytes for file in plan.files) > 1024**2
             assert sum(len(file.row_group_rows) for file in plan.files) == ROW_GROUPS
             proxy.requests.clear()
             found = batches_of(plan)

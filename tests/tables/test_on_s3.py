@@ -1,28 +1,35 @@
 """Tables whose files are on S3: written, committed, read and maintained like those on a disk."""
 
 import os
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
 from headrace.engines.open import open_engine
-from headrace.errors import CommitConflictError, CorruptFileError, StoreUnavailableError
+from headrace.errors import (
+    CommitConflictError,
+    CommitOutcomeUnknownError,
+    CorruptFileError,
+    StoreUnavailableError,
+)
 from headrace.iceberg import manifests
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.maintenance.compaction.compact import compact
 from headrace.storage.folders import Folders
 from headrace.storage.open import folders_of
 from headrace.storage.s3_io import S3FileIO
+from headrace.tables.commits import attempt
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import LakeTable
 from headrace.tables.writer import TableWriter, write_batches
 from tests.s3 import S3Place
-from tests.s3_proxy import Fault, FaultProxy, Request, fault_proxy
+from tests.s3_proxy import Fault, FaultProxy, fault_proxy
 from tests.tables.factories import events, events_table
 
 pytestmark = pytest.mark.slow
@@ -172,34 +179,36 @@ def test_a_commit_whose_puts_are_refused_is_an_error_and_changes_nothing(
     assert ids_of(table) == [1, 2]
 
 
-def test_a_commit_that_landed_before_its_store_fell_silent_is_no_failure(
-    s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
+def test_a_commit_that_may_have_landed_before_its_store_fell_silent_keeps_its_files(
+    s3: S3Place,
+    tmp_path: Path,
+    table: LakeTable,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = s3.at(proxy.address).settings(tmp_path / "state-of-s3")
     assert settings.s3 is not None
     impatient = replace(settings, s3=replace(settings.s3, attempts_max=1))
-    add(table, 1)
-    swapped = threading.Event()
-
-    def rule(request: Request) -> Fault | None:
-        if swapped.is_set():
-            return Fault.SLOW_DOWN
-        if request.method == "PUT" and request.path.endswith(".metadata.json"):
-            swapped.set()
-        return None
-
+    monkeypatch.setattr(attempt, "_BACKOFF_S", 0.0)
     with Lake.open(impatient) as lake:
+        catalog = cast("MemoCatalog", lake.catalog)
+        swap = catalog.commit_table
+
+        def lose_the_answer(*arguments: Any) -> NoReturn:  # noqa: ANN401
+            swap(*arguments)
+            catalog._remembered.clear()
+            proxy.rule = lambda _: Fault.SLOW_DOWN
+            msg = "the answer of the catalog is lost"
+            raise OSError(msg)
+
         behind = lake.table("raw.events")
         files = write_batches(behind, [events([2])])
-        proxy.rule = rule
-        with fresh(behind, files):  # deletes them if it is told that nothing was committed
+        monkeypatch.setattr(catalog, "commit_table", lose_the_answer)
+        # `fresh` deletes the files where it is told that nothing was committed
+        with pytest.raises(CommitOutcomeUnknownError), fresh(behind, files):
             append(behind, files, provenance=BY_TEST)
-        assert swapped.is_set()
         proxy.rule = lambda _: None
-        assert ids_of(table) == [1, 2]
-        add(behind, 3)
-        recorded = {each.snapshot_id for each in lake.registry.commits("raw.events")}
-    assert recorded == {each.snapshot_id for each in table.iceberg().metadata.snapshots}
+    assert ids_of(table) == [2]
 
 
 def test_single_faults_of_any_request_of_a_commit_are_outlived(
@@ -292,3 +301,15 @@ def test_a_store_that_thinks_for_four_seconds_is_waited_for(
         add(lake.table("raw.events"), 1)
     assert ids_of(table) == [1]
     assert next(waits, None) is None
+
+
+def test_a_small_file_is_read_in_one_request(
+    s3: S3Place, tmp_path: Path, table: LakeTable, proxy: FaultProxy
+) -> None:
+    add(table, *range(100))
+    with Lake.open(s3.at(proxy.address).settings(tmp_path / "state-of-s3")) as lake:
+        version = lake.table("raw.events").head()
+        version.files()
+        proxy.requests.clear()
+        assert version.to_arrow().num_rows == 100
+    assert (proxy.count("HEAD"), proxy.count("GET")) == (1, 1)
