@@ -182,3 +182,15 @@ class SchemaUnavailableError(SourceError):
                 "ingest", "run", advice="check `schema_registry_url`, or the files of schemas, then"
             ),
         )
+
+
+class TopicNotEmptyError(SourceError):
+    """A topic that is about to be filled has records already."""
+
+    def __init__(self, topic: str, *, servers: str) -> None:
+        self.topic, self.servers = topic, servers
+        super().__init__(
+            f"topic `{topic}` at `{servers}` has records already",
+            state="nothing was written to it",
+            remedy=Remedy(advice="delete it, or use other brokers"),
+        )

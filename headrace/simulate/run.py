@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -19,6 +20,17 @@ from headrace.simulate.truth import StreamCounts, Truth, labels
 from headrace.simulate.user_state import States, UserStates
 from headrace.simulate.write import FileSink, Sink, write_declarations
 
+if TYPE_CHECKING:
+    from headrace.simulate.topics import TopicSink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topics:
+    """The brokers that streams of JSON lines go to, each to a new topic of its name."""
+
+    servers: str
+    partitions: int = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
@@ -33,6 +45,7 @@ def simulate(
     plan: SimulationPlan,
     *,
     on_progress: Callable[[int], None] = lambda _impressions: None,
+    topics: Topics | None = None,
 ) -> Simulation:
     """Write `folder/lake`, `folder/data` and `folder/truth`.
 
@@ -43,22 +56,33 @@ def simulate(
         folder: Must not exist or be empty.
         plan: What to simulate.
         on_progress: Called with the number of impressions generated so far.
+        topics: Where the streams of JSON lines go instead of files.
 
     Raises:
+        TopicNotEmptyError: If a topic has records already; nothing was written.
+        TopicUnreachableError: If the brokers do not answer.
         FolderNotEmptyError: If the folder is not empty; nothing was written.
 
     """
     if folder.exists() and any(folder.iterdir()):
         raise FolderNotEmptyError(str(folder))
-    write_declarations(folder / "lake", declarations())
+    declared = declarations()
     data = folder / "data"
-    items = write_catalogue(plan, data)
-    with FileSink(
+    files = FileSink(
         data,
         start_us=plan.start_us,
         end_us=plan.start_us + plan.days * DAY_US,
         landing_us=plan.landing_us,
-    ) as sink:
+    )
+    opened: FileSink | TopicSink = files
+    if topics is not None:
+        from headrace.simulate import topics as of_topics  # needs an extra
+
+        declared = of_topics.declared_as_topics(declared)
+        opened = of_topics.TopicSink(files, servers=topics.servers, partitions=topics.partitions)
+    write_declarations(folder / "lake", declared)
+    items = write_catalogue(plan, data)
+    with opened as sink:
         truth = Truth(folder / "truth", users=plan.users)
         pipeline = _Pipeline(plan, sink, truth)
         pipeline.run(on_progress)

@@ -205,6 +205,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         "impressions", servers="127.0.0.1:9092", detail="SASL authentication failed"
     ),
     errors.TopicDamagedError("impressions", partition=3, offset=120, detail="CRC mismatch"),
+    errors.TopicNotEmptyError("impressions", servers="127.0.0.1:9092"),
     errors.TopicNotFoundError("impressions", servers="127.0.0.1:9092"),
     errors.TopicReplacedError("impressions", expected="5Q8gdEjZSdu", found="TOPv1LkSAW7"),
     errors.TopicUnreachableError(

@@ -35,6 +35,16 @@ _REFUSED = frozenset(
     }
 )
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
+# a leader that is being elected, or was just
+_PASSING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._TRANSPORT,
+    }
+)
+_RETRY_S = 0.2
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of brokers without topic ids
 
 
@@ -143,15 +153,24 @@ class KafkaClient:
             self._known |= set(partitions)
         found: dict[int, Range] = {}
         for each in sorted(partitions):
-            left_s = max(0.1, until_s - time.monotonic())
-            try:
-                low, high = self._asking.get_watermark_offsets(
-                    TopicPartition(self.topic, each), timeout=left_s
-                )
-            except KafkaException as error:
-                self.fail(error.args[0])
+            low, high = self._watermarks(self._asking, each, until_s=until_s)
             found[each] = Range(low, max(low, high))
         return found
+
+    def _watermarks(self, consumer: Consumer, partition: int, *, until_s: float) -> tuple[int, int]:
+        """Ask until there is a leader that answers, or the time is over."""
+        while True:
+            left_s = max(0.1, until_s - time.monotonic())
+            try:
+                return consumer.get_watermark_offsets(
+                    TopicPartition(self.topic, partition), timeout=left_s
+                )
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.code() not in _PASSING or time.monotonic() + _RETRY_S > until_s:
+                    self.fail(cause)
+            time.sleep(_RETRY_S)
+            self.refresh(consumer, timeout_s=max(0.1, until_s - time.monotonic()))
 
     def refresh(self, consumer: Consumer, *, timeout_s: float | None = None) -> None:
         """Let a consumer know the topic's partitions: it does not ask for those it never heard of.
