@@ -303,6 +303,7 @@ def test_a_damaged_file_is_named(engine: TrinoEngine, lake: Lake) -> None:
         engine.bind("events", table.head())
 
 
+@pytest.mark.timeout(600)  # it starts Trino again
 def test_trino_killed_in_the_middle_of_a_write_adopts_nothing_and_the_next_write_is_right(
     servers: Servers, lake: Lake
 ) -> None:

@@ -200,6 +200,7 @@ def test_python_and_trino_keep_the_same_negatives(engine: TrinoEngine) -> None:
     }
 
 
+@pytest.mark.timeout(900)  # a whole river, twice
 @pytest.mark.parametrize("catalog", [FILES, "lake"])
 def test_a_build_by_trino_has_the_content_hash_of_one_by_duckdb(
     catalog: str, servers: Servers, simulated: Path, tmp_path: Path
