@@ -131,7 +131,7 @@ def _clean_copies(stream: "Stream", lake: Path, target: Path) -> Iterator[Path]:
     truth = pq.read_table(lake / "truth" / "dead_letters.parquet").to_pylist()
     bad = {(row["source"], row["offset"]) for row in truth if row["stream"] == stream.name}
     target.mkdir(parents=True)
-    for file in sorted((lake / "data").glob(stream.source.files)):
+    for file in sorted((lake / "data").glob(stream.source.text)):
         if stream.format == "parquet":
             yield file
             continue
