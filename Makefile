@@ -39,7 +39,7 @@ demo-cluster: cluster-up ## the same on PostgreSQL and S3, which it starts, by D
 	@eval "$$($(BIN)/python -m infra.launcher env)" && export HEADRACE_PROFILE=cluster && \
 	  HEADRACE_ENGINE=$(or $(ENGINE),duckdb) $(if $(filter trino,$(ENGINE)),HEADRACE_DBT_TARGET=cluster) $(BIN)/python -m demo.run
 
-test: $(READY) ## every test; the one server it needs, PostgreSQL, comes with the environment
+test: $(READY) ## every test; starts PostgreSQL and Redis from wheels, and an S3 server that Go builds once
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
 
 test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages
