@@ -1,5 +1,7 @@
 """One field of a stream's records: its type, its name in the source, and the form of its times."""
 
+import datetime as dt
+import re
 import zoneinfo
 from typing import Annotated, ClassVar, Literal
 
@@ -15,6 +17,8 @@ from pydantic import (
 
 from headrace.definitions.base import Declaration
 from headrace.definitions.types import TIMESTAMP, FieldType
+
+_YEARS = frozenset("YyGcx")  # directives of `strptime` that give a year
 
 
 class StreamField(Declaration):
@@ -82,6 +86,7 @@ class StreamField(Declaration):
         if info.data.get("unit") is not None:
             msg = "a field has a `unit` or a `time_format`, not both"
             raise ValueError(msg)
+        _refuse_directives(text)
         if ("%z" in text) == (info.data.get("timezone") is not None):
             has = (
                 "an offset (`%z`) and a `timezone`"
@@ -96,3 +101,25 @@ class StreamField(Declaration):
     def plain_times(self) -> bool:
         """Whether times are texts with an offset, as by default."""
         return self.unit is None and self.timezone is None and self.time_format is None
+
+
+def _refuse_directives(text: str) -> None:
+    """Refuse a form of times that `strptime` cannot read, or that does not say which time is meant.
+
+    Raises:
+        ValueError: If a directive is unknown or repeated, there is no year, or it names zones.
+
+    """
+    said = re.findall("%(.)", text)
+    if "Z" in said:  # the names that this host has; what they say is ignored
+        msg = f"`{text}` reads names of zones, which differ between hosts; use `%z` or `timezone`"
+        raise ValueError(msg)
+    if not _YEARS.intersection(said):
+        msg = f"`{text}` has no year, and all times would be of 1900"
+        raise ValueError(msg)
+    try:
+        dt.datetime.strptime("", text)  # noqa: DTZ007  (nothing is read)
+    except (ValueError, re.error) as error:
+        if "does not match" not in str(error):
+            msg = f"`{text}` is no form that `strptime` reads: {error}"
+            raise ValueError(msg) from error

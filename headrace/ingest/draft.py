@@ -9,6 +9,8 @@ from headrace.ingest.draft_types import DraftField
 
 _HISTORY = "history: known when it happened; leave it out for what arrives live"
 
+_NO_TEXTS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # without quotes, in YAML
+
 
 @dataclass(kw_only=True)
 class Draft:
@@ -62,10 +64,10 @@ def text_of(draft: Draft) -> str:
             note = f"  # {_HISTORY}" if name == "known_at" else ""
             lines.append(f"{name}: {_flow(value)}{note}")
     lines.append("fields:")
-    width = max(len(name) for name in draft.fields) + 1
+    width = max(len(_flow(name)) for name in draft.fields) + 1
     for name, each in draft.fields.items():
         note = f"  # {'; '.join(each.notes)}" if each.notes else ""
-        lines.append(f"  {name + ':':<{width}} {_flow(draft.field(name))}{note}")
+        lines.append(f"  {_flow(name) + ':':<{width}} {_flow(draft.field(name))}{note}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,9 +77,5 @@ def _flow(value: Any) -> str:  # noqa: ANN401  (YAML)
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", value):
-        return (
-            value
-            if value.lower() not in ("true", "false", "null", "yes", "no")
-            else json.dumps(value)
-        )
+        return json.dumps(value) if value.lower() in _NO_TEXTS else value
     return json.dumps(value, ensure_ascii=False)

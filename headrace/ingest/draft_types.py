@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from headrace.ingest.values import convert
+
 NULL_WORDS = ("NULL", "null", "\\N", "NA", "N/A", "nan", "NaN", "None")
 _WHOLE = r"^-?(0|[1-9][0-9]{0,18})$"  # a leading zero is part of a code
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$"
@@ -85,8 +87,10 @@ def _text_field(made: DraftField, values: pa.Array) -> None:
     elif _all(values, _DATE):
         made.type = "date"
     elif _all(values, _WHOLE):
-        made.type = "long"
-        _as_time(made, values.cast(pa.int64(), safe=False))
+        numbers = convert(values, pa.int64())  # of 19 digits some are none
+        if not numbers.errors:
+            made.type = "long"
+            _as_time(made, numbers.values)
     elif _all(values, NUMBER) and pc.any(pc.match_substring(values, ".")).as_py():
         made.type = "double"
         if pc.any(pc.match_substring_regex(values, "[eE]")).as_py():

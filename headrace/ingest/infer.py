@@ -49,6 +49,8 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     fields = {name: field_of(source, columns[source], words) for source, name in names.items()}
     draft = Draft(stream=stream, table=table, files=files, format=sample.format, fields=fields)
     draft.csv = _csv_said(form, header, words)
+    if form.encoding != "utf-8":
+        draft.notes.append(f"a guess: its texts are not UTF-8, and any bytes are {form.encoding}")
     draft.event_time = _event_time(draft, sample)
     draft.fields[draft.event_time].required = True
     _settle(draft, sample, header)

@@ -94,10 +94,10 @@ def _lines(path: Path) -> Iterator[bytes]:
         yield from _clean(first.split(b"\n") if whole else first.split(b"\n")[:-1])
         end = _PIECE_BYTES
         for place in places:
-            if place >= size or place < end:
-                continue
-            yield from _clean(_from(opened, place))
-            end = place + _PIECE_BYTES
+            start = max(place, end)
+            if start < size:
+                yield from _clean(_from(opened, start))
+                end = start + _PIECE_BYTES
 
 
 def _from(opened: BinaryIO, place: int) -> list[bytes]:

@@ -30,6 +30,7 @@ _NS_PER_US = 1_000
 _NUMBER = r"^[+-]?[0-9]{1,20}(\.[0-9]*)?$"
 _NAIVE = pa.timestamp("us")
 _CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?$"
+_NUMBER_MAX = 10**18  # beyond it no unit has a time that can be shown
 _DIGITS_SAFE = 18
 _DAY_TEXT = 10  # characters of a date
 _FINER = r"(\.[0-9]{6})[0-9]+$"
@@ -62,9 +63,13 @@ def convert_field(column: pa.Array, field: StreamField) -> Converted:
 
 def _since_1970(column: pa.Array, unit: str) -> Converted:
     if pa.types.is_integer(column.type):
-        fits = pc.less_equal(pc.abs_checked(column.cast(pa.int64())), 10**18)
-        done = refuse(column.cast(pa.int64()), pc.invert(fits), OUT_OF_RANGE)
-        return _of_us(done, _whole_us(done.values, unit))
+        if pa.types.is_uint64(column.type):
+            far = pc.greater(column, pa.scalar(_NUMBER_MAX, pa.uint64()))
+        else:  # no absolute value: the least integer has none
+            column = column.cast(pa.int64())
+            far = pc.or_(pc.greater(column, _NUMBER_MAX), pc.less(column, -_NUMBER_MAX))
+        done = refuse(column, far, OUT_OF_RANGE)
+        return _of_us(done, _whole_us(done.values.cast(pa.int64()), unit))
     if pa.types.is_floating(column.type):
         finite = refuse(column, pc.invert(pc.is_finite(column)), WRONG_TYPE)
         per_us = _PER_UNIT_US.get(unit, 1 / _NS_PER_US)
@@ -194,13 +199,13 @@ def _by_format(texts: pa.Array, form: str, zone: str | None) -> Converted:
     wrong: set[int] = set()
     for at, text in enumerate(words.dictionary.to_pylist()):
         try:
-            found.append(dt.datetime.strptime(text, form))  # noqa: DTZ007  (its zone follows)
-        except (ValueError, TypeError):
+            moment = dt.datetime.strptime(text, form)  # noqa: DTZ007  (its zone follows)
+            found.append(moment.astimezone(dt.UTC) if zone is None else moment)
+        except (ValueError, TypeError, OverflowError):
             found.append(None)
             wrong.add(at)
     if zone is None:
-        instants = [None if each is None else each.astimezone(dt.UTC) for each in found]
-        values = pa.array(instants, TIMESTAMP).take(words.indices)
+        values = pa.array(found, TIMESTAMP).take(words.indices)
         done = Converted(values, {})
     else:
         naive = pa.array(found, _NAIVE).take(words.indices)

@@ -219,3 +219,33 @@ def test_the_command_names_what_it_cannot_find(
     assert done.exit_code == (0 if name == "a.csv" else 1)
     if name == "a.csv":
         assert yaml.safe_load(done.output)["event_time"] == "at"
+
+
+def test_numbers_that_no_integer_holds_are_texts(lake: Lake, settings: Settings) -> None:
+    large = "9" * 19
+    path = land(settings, "a.csv", f"n,at\n{large},2026-01-01T00:00:00Z\n1,2026-01-01T00:00:00Z\n")
+    assert types(drafted(lake, path))["n"] == "string"
+
+
+def test_names_that_yaml_reads_as_no_texts_stay_names(lake: Lake, settings: Settings) -> None:
+    path = land(settings, "a.csv", "on,No,Y,at\na,b,c,2026-01-01T00:00:00Z\n")
+    found = yaml.safe_load(text_of(drafted(lake, path)))["fields"]
+    assert list(found) == ["on", "no", "y", "at"]
+    assert (found["no"]["from"], found["y"]["from"]) == ("No", "Y")
+
+
+@pytest.mark.parametrize("kib", [500, 640, 900])
+def test_the_end_of_a_file_of_any_size_is_looked_at(
+    lake: Lake, settings: Settings, kib: int
+) -> None:
+    line = "2026-01-01T00:00:00Z,1234\n"
+    text = "at,v\n" + line * (kib * 1024 // len(line)) + "2026-01-01T00:00:00Z,0.5\n"
+    assert types(drafted(lake, land(settings, "a.csv", text)))["v"] == "double"
+
+
+def test_an_encoding_that_takes_any_bytes_is_said_to_be_a_guess(
+    lake: Lake, settings: Settings
+) -> None:
+    content = "at,n\n2026-01-01T00:00:00Z,\u20ac\n".encode("cp1252")
+    draft = drafted(lake, land(settings, "a.csv", content))
+    assert any("not UTF-8" in note for note in draft.notes)

@@ -324,9 +324,26 @@ def test_texts_of_a_declared_form_are_read() -> None:
     assert found == [RATED]
 
 
+T_1 = dt.datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+
+
+def test_numbers_and_texts_at_the_ends_of_their_types_are_dead_letters_and_no_end() -> None:
+    least = pa.array([-(2**63), 1, None], pa.int64())  # what pandas writes for no time
+    assert read(least, unit="s") == ([None, T_1, None], {0: "out_of_range"})
+    most = pa.array([2**63, 1], pa.uint64())
+    assert read(most, unit="s") == ([None, T_1], {0: "out_of_range"})
+    first = pa.array(["0001-01-01 +1400", "1970-01-01 +0000"])
+    found, errors = read(first, time_format="%Y-%m-%d %z")
+    assert (found[0], set(errors)) == (None, {0})
+
+
 _WRONG: list[tuple[dict[str, Any], str]] = [
     ({"type": "long", "unit": "s"}, "only a `timestamptz`"),
     ({"unit": "s", "timezone": "UTC"}, "counts from 1970"),
+    ({"time_format": "%d-%m", "timezone": "UTC"}, "no year"),
+    ({"time_format": "%Y-%m-%d %Z", "timezone": "UTC"}, "names of zones"),
+    ({"time_format": "%Y-%Y", "timezone": "UTC"}, "no form"),
+    ({"time_format": "%Y-%Q", "timezone": "UTC"}, "no form"),
     ({"timezone": "Paris"}, "no time zone"),
     ({"time_format": "%Y"}, "neither `%z` nor"),
     ({"time_format": "%Y %z", "timezone": "UTC"}, "needs one of them"),
