@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from headrace.errors import LakeError
@@ -12,6 +12,7 @@ from headrace.serving.store import OnlineStore
 from headrace.tables.lake import OpenLake
 
 _PAUSE_S_MAX = 30.0
+_WORK_SHARE = 0.1  # of the time, where nothing but rows that are not known yet is waited for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +58,14 @@ def follow(
 
     """
     pauses: dict[TableName, tuple[float, float]] = {}  # how long, and until when
+    rests: dict[TableName, float] = {}
     while not stop.is_set():
         for view in views:
             pause_s, until_s = pauses.get(view, (0.0, 0.0))
             if stop.is_set() or time.monotonic() < until_s:
                 continue
             try:
-                done = _publish_new(lake, store, view)
+                done = _publish_new(lake, store, view, rests)
             except LakeError as error:
                 pause_s = min(_PAUSE_S_MAX, max(every_s, 2 * pause_s))
                 pauses[view] = (pause_s, time.monotonic() + pause_s)
@@ -75,16 +77,30 @@ def follow(
         stop.wait(every_s)
 
 
-def _publish_new(lake: OpenLake, store: OnlineStore, view: TableName) -> Followed | None:
-    """Publish the head, unless the store has it and nothing of it was held back."""
+def _publish_new(
+    lake: OpenLake, store: OnlineStore, view: TableName, rests: MutableMapping[TableName, float]
+) -> Followed | None:
+    """Publish the head, unless the store has it and nothing of it was held back.
+
+    What is held back may wait for long, and each look reads whole days: `rests` says until when there
+    is none. A new snapshot is published at once.
+    """
     head = lake.table(view).head()
     state = store.state(str(view))
-    if state is not None and state.snapshot_id == head.snapshot_id and not state.held_back:
+    again = state is not None and state.snapshot_id == head.snapshot_id
+    if (
+        state is not None
+        and again
+        and (not state.held_back or time.monotonic() < rests.get(view, 0.0))
+    ):
         return None
     started_s = time.monotonic()
     published = publish_view(lake, store, head)
     if published.mode == "unchanged":
         return None
     seconds = time.monotonic() - started_s
+    rests[view] = time.monotonic() + seconds / _WORK_SHARE
+    if again and not published.rows_changed:
+        return None
     behind_s = time.time() - (head.committed_at_ms or 0) / 1_000
     return Followed(published=published, seconds=seconds, behind_s=max(0.0, behind_s))

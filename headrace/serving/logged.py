@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.definitions.stream import EVENT_TIME
+
 ASKED_AT = "asked_at"
+SERVED_AT = "served_at"  # under the name of event times, if it is the stream's
 
 
 class Logged(NamedTuple):
@@ -17,6 +20,7 @@ class Logged(NamedTuple):
     request_id: str
     row: int
     at: dt.datetime
+    served_at: dt.datetime
     values: Mapping[str, Any]
     views: Mapping[str, Mapping[str, Any]]
 
@@ -28,6 +32,7 @@ def parsed(log: pa.Table, sample_set: str) -> Iterator[Logged]:
             request_id=record["request_id"],
             row=record["row"],
             at=record["at"],
+            served_at=record[SERVED_AT] if SERVED_AT in log.column_names else record[EVENT_TIME],
             values=json.loads(record["values"]),
             views=json.loads(record["views"]),
         )

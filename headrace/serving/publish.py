@@ -165,19 +165,23 @@ def _publish(
                     state, "incremental", rows_read=done.rows_read, rows_changed=done.changed
                 )
         engine.bind(_RELATION, view)
-        spans = None if plan.days is None else spans_of(plan.days)
+        spans, mode = None if plan.days is None else spans_of(plan.days), plan.mode
+        receded = list[EntityKey]()
+        if spans is not None and plan.may_recede:
+            receded = _receded(engine, store, state, newest, spans)
+        if store.without_max is not None and len(receded) > store.without_max:
+            spans, mode = None, "full"
         waiting = engine.query(newest.held_back_sql(spans=spans)).read_all().column("day")
         state = replace(state, held_back=tuple(waiting.to_pylist()))
         if spans is None:
             rows = EngineRows(engine, state, [newest.sql()])
             changed = store.replace(state, rows, guard=guard)
         else:
-            receded = _receded(engine, store, state, newest, spans) if plan.may_recede else []
             queries = [newest.sql(spans=spans)]
             queries += [newest.sql(among=_RECEDED)] if receded else []
             rows = EngineRows(engine, state, queries)
             changed = store.put(state, rows, without=receded, guard=guard)
-    return _done(state, plan.mode, rows_read=rows.count, rows_changed=changed)
+    return _done(state, mode, rows_read=rows.count, rows_changed=changed)
 
 
 def _publish_nothing(

@@ -14,7 +14,6 @@ from headrace.serving.redis_rows import (
     found_of,
     moment_of,
     packed_row,
-    state_of,
     times_us,
 )
 from headrace.serving.store import (
@@ -75,6 +74,8 @@ class RedisOnlineStore:
             self.close()
             raise
 
+    without_max = _GONE_MAX
+
     @property
     def atomic_rows_max(self) -> int | None:
         """How many rows of one `put` become visible together."""
@@ -105,7 +106,7 @@ class RedisOnlineStore:
 
         """
         gone = {encode_key(key) for key in without}
-        if len(gone) > _GONE_MAX:
+        if len(gone) > self.without_max:
             msg = f"{len(gone)} keys of `{state.view}` are to be deleted at once; replace it"
             raise ValueError(msg)
         with self._server.turn_of(state.view) as turn:
@@ -167,27 +168,25 @@ class RedisOnlineStore:
                 step = self._server.commands.pipeline(transaction=True)
                 asked = [self._generations.get(view, b"") for view, _ in wanted]
                 for (view, _), keys, generation in zip(wanted, texts, asked, strict=True):
-                    step.hmget(self._server.key(view), *STATE, "generation")
+                    step.hmget(self._server.key(view), *STATE, "rows", "generation")
                     step.hmget(self._server.rows_key(view, generation), keys or [""])
+                    step.hlen(self._server.rows_key(view, generation))
                 answers = step.execute()
-                now = [fields[-1] or b"" for fields in answers[::2]]
+                now = [fields[-1] or b"" for fields in answers[::3]]
                 if now == asked:
-                    parts = zip(wanted, answers[::2], answers[1::2], strict=True)
-                    return [found_of(*each, fields, rows) for each, fields, rows in parts]
+                    parts = zip(wanted, answers[::3], answers[1::3], answers[2::3], strict=True)
+                    return [
+                        found_of(*each, fields, rows, held=held)
+                        for each, fields, rows, held in parts
+                    ]
                 self._generations |= dict(zip((view for view, _ in wanted), now, strict=True))
 
     def state(self, view: str) -> ViewState | None:
-        """The view's shape and snapshot, or None if it was never published."""
-        with self._server.naming():
-            return state_of(view, self._server.commands.hmget(self._server.key(view), *STATE))
+        """The view's shape and snapshot, or None if it was never published, or lost rows since."""
+        return self.look_up([(view, ())])[0].state
 
     def freshness(self, view: str) -> Freshness | None:
-        """How up to date the view is, or None if it was never published.
-
-        Raises:
-            OnlineStoreEvictsError: If rows are missing that were published.
-
-        """
+        """How up to date the view is, or None if it was never published, or lost rows since."""
         state, generation = self.state(view), self._generation(view)
         if state is None or generation is None:
             return None

@@ -62,10 +62,16 @@ def found_of(
     keys: Sequence[EntityKey],
     fields: Sequence[bytes | None],
     packed: Sequence[bytes | None],
+    *,
+    held: int,
 ) -> Found:
-    """Read the answer of one look-up: the fields of the state, and the rows."""
-    state = state_of(view, fields[: len(STATE)])
-    if state is None:
+    """Read the answer of one look-up: the fields of the state, and the rows.
+
+    A view with fewer rows `held` than its state came with lost some to a full memory. It counts as
+    never published: look-ups are refused, and the next publication writes all.
+    """
+    state, wrote = state_of(view, fields[: len(STATE)]), fields[len(STATE)]
+    if state is None or held < int(wrote or 0):
         return Found(state=None, rows=[None] * len(keys))
     # no keys are asked for as one that no row has
     return Found(state=state, rows=[row_of(key, each) for key, each in zip(keys, packed)])

@@ -3,7 +3,7 @@
 A script runs alone, and the server logs its changes together. `KEYS[1]` is always the key of the
 view's state; the other keys of a view begin with its name, so that all lie in one slot of a cluster.
 
-Beside the state, which is a hash: `rows:N` (a hash of the rows of generation N), `newest:N` (their
+Beside the state, which is a hash and says how many `rows` it came with: `rows:N` (a hash of the rows of generation N), `newest:N` (their
 newest times), `lock` (the token of the writer), `turn` (counts writers), `building` (the generation
 that is being written and not visible yet).
 """
@@ -107,7 +107,8 @@ for n = 7, 6 + gone do
 end
 if #state > 0 then
     local last = redis.call('hget', KEYS[1], 'generation')
-    redis.call('hset', KEYS[1], 'generation', ARGV[4], unpack(state))
+    local held = redis.call('hlen', rows)
+    redis.call('hset', KEYS[1], 'generation', ARGV[4], 'rows', held, unpack(state))
     redis.call('del', KEYS[1] .. ':building')
     if last and last ~= ARGV[4] then
         redis.call('unlink', KEYS[1] .. ':rows:' .. last, KEYS[1] .. ':newest:' .. last)

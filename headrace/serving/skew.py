@@ -29,7 +29,16 @@ from headrace.tables.version import TableVersion
 
 Verdict: TypeAlias = Literal["equal", "different", "missing", "extra"]
 Cause: TypeAlias = Literal[
-    "late_arrival", "definition", "ttl", "tie", "missing", "staleness", "type", "removed", "unknown"
+    "late_arrival",
+    "definition",
+    "ttl",
+    "tie",
+    "missing",
+    "staleness",
+    "superseded",
+    "type",
+    "removed",
+    "unknown",
 ]
 _ASKED = "asked"
 _SNAPSHOTS_MAX = 200  # looked at for causes of one view; what is left is `unknown`
@@ -92,6 +101,7 @@ def measure_skew(
     times; `definition`, the same row has another value now; `type`, equal numbers of different types;
     `removed`, the served row is gone from the table; `missing`, the store lacked a row of its own
     snapshot; `staleness`, the table had the row when the request came, the store did not;
+    `superseded`, the request asked for an earlier moment, and the store had a newer row only;
     `late_arrival`, the row came into the table after the request; `unknown`, if the snapshots that
     would tell have expired.
 
@@ -198,12 +208,14 @@ class _Replay:
             return "tie" if self._ties(number, now) else "definition"
         if now is None:
             return "removed"
+        if said.get("status") == "not_yet_known":
+            return "superseded"
         try:
             snapshot_id = int(said["snapshot_id"])
             held = self._then_at(self._table.at(snapshot_id=snapshot_id), number)
             if held == now:
                 return "missing" if said.get("status") == "missing" else "staleness"
-            there = self._then_at(self._table.at(time=logged.at), number)
+            there = self._then_at(self._table.at(time=logged.served_at), number)
         except (SnapshotNotFoundError, TimeGapError, KeyError, ValueError):
             return "unknown"
         return "staleness" if there == now else "late_arrival"

@@ -70,7 +70,9 @@ class SQLiteOnlineStore:
 
     """
 
-    atomic_rows_max: int | None = None  # a transaction takes any number
+    # a transaction takes any number
+    atomic_rows_max: int | None = None
+    without_max: int | None = None
 
     def __init__(self, path: Path) -> None:
         self._lock, self._path = threading.RLock(), path

@@ -98,6 +98,11 @@ class OnlineStore(Protocol):
         """How many rows of one `put` become visible together; None if all do."""
         ...
 
+    @property
+    def without_max(self) -> int | None:
+        """How many keys a `put` takes away at most; None if any number."""
+        ...
+
     def __enter__(self) -> Self:
         """Return the store."""
         ...
@@ -121,7 +126,8 @@ class OnlineStore(Protocol):
         so that such a key ends with its newest row of `rows`, or with none. Idempotent.
 
         Raises:
-            ValueError: If the view is published with another shape; use `replace`.
+            ValueError: If the view is published with another shape, or `without` has more than
+                `without_max` keys; use `replace`.
 
         """
         ...

@@ -1,6 +1,7 @@
 """Following tables: each commit is online soon after, whoever made it, until the process is stopped."""
 
 import datetime as dt
+import itertools
 import json
 import os
 import signal
@@ -105,6 +106,31 @@ def test_a_view_that_fails_is_tried_again_and_does_not_hold_up_others(
     assert [type(each) for each in seen] == [Failed, Followed, Failed, Failed, Followed]
     pauses = [each.pause_s for each in seen if isinstance(each, Failed)]
     assert pauses == pytest.approx([0.02, 0.04, 0.08])
+
+
+def test_a_row_that_is_not_known_for_long_is_looked_for_now_and_then(
+    lake: Lake, view: Views, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, stop = view(), threading.Event()
+    add(table, [row(1, at=1), row(2, at=2, known=24 * 365 * 100)])
+    seen: list[Followed | Failed] = []
+    looks: list[tuple[float, float]] = []  # when each began and ended
+    real = following.publish_view
+
+    def publish_view(*arguments: object) -> object:
+        began = time.monotonic()
+        done = real(*arguments)  # pyright: ignore[reportArgumentType]
+        looks.append((began, time.monotonic()))
+        if len(looks) == 3:
+            stop.set()
+        return done
+
+    monkeypatch.setattr(following, "publish_view", publish_view)
+    with SQLiteOnlineStore(settings.online_store) as store:
+        follow(lake, store, [table.name], every_s=0.01, stop=stop, report=seen.append)
+    assert len(seen) == 1
+    for (began, ended), (again, _) in itertools.pairwise(looks):
+        assert again - ended > 5 * (ended - began)
 
 
 def test_the_command_publishes_until_it_is_told_to_stop(

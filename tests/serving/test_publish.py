@@ -304,6 +304,29 @@ def test_an_entity_whose_rows_are_gone_is_gone_and_one_that_went_back_is_as_it_w
     ]
 
 
+def test_more_entities_that_are_gone_than_the_store_takes_at_once_are_published_all_the_same(
+    lake: Lake, view: Views, settings: Settings
+) -> None:
+    class Few(SQLiteOnlineStore):
+        """As a store on a server, which is blocked while keys are deleted."""
+
+        without_max = 2
+
+        def put(self, state: Any, rows: Any, *, without: Any = (), guard: Any = None) -> int:  # noqa: ANN401
+            assert len(list(without)) <= 2
+            return super().put(state, rows, without=without, guard=guard)
+
+    table = view()
+    add(table, [*(row(item, at=1) for item in range(6)), row(9, at=30)])
+    with Few(settings.online_store) as few:
+        publish_view(lake, few, table.head())
+        delete_where(table, "item_id < 2", provenance=Provenance())
+        assert outcome(publish_view(lake, few, table.head()))[0] == "incremental"
+        delete_where(table, "item_id < 5", provenance=Provenance())
+        assert outcome(publish_view(lake, few, table.head())) == ("full", 2, 2)
+        assert [each is None for each in latest(few, 3, 9)] == [True, False]
+
+
 def test_a_view_of_another_definition_takes_the_place_of_the_old_one(
     lake: Lake, view: Views, store: SQLiteOnlineStore
 ) -> None:

@@ -26,7 +26,7 @@ from headrace.errors import (
 )
 from headrace.serving.open import existing_store, open_store
 from headrace.serving.redis import RedisOnlineStore
-from headrace.serving.store import OnlineRow, ViewState
+from headrace.serving.store import Found, OnlineRow, ViewState
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.redis import Redis, url
@@ -226,6 +226,22 @@ def test_a_server_that_throws_rows_away_gets_none(tmp_path: Path) -> None:
         with refused(OnlineStoreFullError):
             store.put(LATER, rows(60_000, 2, at=START + ONE_US))
         assert store.state(STATE.view) == STATE
+
+
+def test_a_view_that_lost_rows_is_as_never_published_until_it_is_written_again(
+    cluster: Cluster,
+) -> None:
+    with opened(cluster) as store, redis.Redis.from_url(url(cluster)) as client:
+        store.put(STATE, rows(25, 1))
+        (lost,) = client.scan_iter("headrace:*:rows:*")
+        client.delete(lost)  # as a full memory with another policy does
+        assert store.state(STATE.view) is None
+        assert store.freshness(STATE.view) is None
+        assert store.look_up([(STATE.view, [(1,)])]) == [Found(state=None, rows=[None])]
+        store.put(LATER, rows(25, 2))
+        assert values(store, 25) == [2] * 25
+        store.put(LATER, [], without=[(item,) for item in range(25)])
+        assert store.state(STATE.view) == LATER
 
 
 def test_a_server_that_died_is_used_again_once_it_is_back(tmp_path: Path) -> None:

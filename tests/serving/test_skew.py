@@ -211,6 +211,46 @@ def test_what_was_served_by_the_rule_is_equal_whatever_came_later(served: Served
     assert (report.rows, report.mismatches) == (23, 0)
 
 
+def test_a_request_for_an_earlier_moment_is_judged_by_when_it_came(served: Served) -> None:
+    served.rate(2, 0.2, happened=ago(60))
+    served.rate(3, 0.1, happened=ago(50))
+    served.rate(3, 0.3, happened=ago(10))
+    served.publish()
+    served.rate(1, 0.1, happened=ago(30))  # not published: the store is stale
+    entities = [{"item": item} for item in (1, 2, 3)]
+    found = lookup_vectors(served.store, served.set.features, entities, at=ago(20))
+    served.log.note(served.set.name, entities, found)
+    report = served.skew(served.logged())
+    assert [each.cause for each in report.examples] == ["staleness", "superseded"]
+
+
+def test_a_record_that_cannot_be_written_is_counted_and_the_log_goes_on(tmp_path: Path) -> None:
+    log = ServingLog(tmp_path / "served", fields=("item",), every_s=0.05)
+    log.note("ctr", [{"item": object()}, {"item": float("nan")}, {"item": 1}], _empty())
+    log.close()
+    assert (log.written, log.dropped) == (1, 2)
+    (path,) = (tmp_path / "served").iterdir()
+    assert json.loads(path.read_text()) == {"item": 1}
+
+
+def test_a_file_of_the_log_that_failed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: str) -> None:
+        raise RuntimeError(path)
+
+    log = ServingLog(tmp_path / "served", fields=("item",), every_s=0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr("headrace.storage.durable.sync_content", full)
+        log.note("ctr", [{"item": 1}], _empty())
+        while not log.dropped:
+            time.sleep(0.01)
+    log.note("ctr", [{"item": 2}], _empty())
+    log.close()
+    assert (log.written, log.dropped) == (1, 1)
+    assert len(list((tmp_path / "served").iterdir())) == 1
+
+
 def test_a_log_that_cannot_be_written_fast_enough_drops_and_counts(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     (settings.data_dir).parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ and counted.
 
 import datetime as dt
 import json
+import logging
 import os
 import queue
 import threading
@@ -24,6 +25,7 @@ from headrace.serving.vectors import Vectors
 from headrace.storage import durable
 
 REQUIRED = ("request_id", "row", "served_at", "at", "sample_set", "values", "views")
+_LOG = logging.getLogger(__name__)
 _QUEUE_RECORDS = 20_000
 _FILE_RECORDS = 50_000
 
@@ -42,6 +44,7 @@ class ServingLog:
         self._folder, self._fields, self._every_s = folder, frozenset(fields), every_s
         self._records: queue.Queue[dict[str, Any] | None] = queue.Queue(_QUEUE_RECORDS)
         self.written = self.dropped = 0
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="serving-log", daemon=True)
         self._thread.start()
 
@@ -93,7 +96,7 @@ class ServingLog:
             try:
                 self._records.put_nowait({k: v for k, v in record.items() if k in self._fields})
             except queue.Full:
-                self.dropped += len(entities) - row
+                self._drop(len(entities) - row)
                 return
 
     def close(self) -> None:
@@ -108,11 +111,19 @@ class ServingLog:
             if first is None:
                 return
             batch, ended = self._batch(first)
+            lines = [line for record in batch if (line := _line(record)) is not None]
             try:
-                self._appear(batch)
-                self.written += len(batch)
-            except OSError:
-                self.dropped += len(batch)
+                self._appear(lines)
+                written = len(lines)
+            except Exception:  # noqa: BLE001  (the next batch is tried again)
+                _LOG.exception("records of the serving log are lost")
+                written = 0
+            self.written += written
+            self._drop(len(batch) - written)
+
+    def _drop(self, count: int) -> None:
+        with self._lock:  # requests count too
+            self.dropped += count
 
     def _batch(self, first: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
         """Take what comes within `every_s`, and say whether it was the last."""
@@ -128,15 +139,27 @@ class ServingLog:
             batch.append(record)
         return batch, False
 
-    def _appear(self, batch: Sequence[Mapping[str, Any]]) -> None:
+    def _appear(self, lines: Sequence[str]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         moment = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S%f")
         name = f"{moment}-{os.getpid()}-{uuid.uuid4().hex[:8]}.jsonl"
         draft = self._folder / f".{name}"  # a name that no pattern of a stream matches
-        with draft.open("w", encoding="utf-8") as opened:
-            opened.writelines(json.dumps(record) + "\n" for record in batch)
-        durable.sync_content(str(draft))
-        draft.rename(self._folder / name)
+        try:
+            with draft.open("w", encoding="utf-8") as opened:
+                opened.writelines(lines)
+            durable.sync_content(str(draft))
+            draft.rename(self._folder / name)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+
+
+def _line(record: Mapping[str, Any]) -> str | None:
+    """Write a record as a line; None if it has no form in JSON."""
+    try:
+        return json.dumps(record, allow_nan=False) + "\n"
+    except (TypeError, ValueError):
+        return None
 
 
 def _rows_used(found: Vectors, row: int) -> dict[str, Any]:
