@@ -41,6 +41,7 @@ _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"
 _AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
+_ROW = re.compile(r" in row ([0-9]+)")  # of the parser's message, from 0
 _DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 
 
@@ -96,8 +97,8 @@ class JsonDecoder(LineDecoder):
             ends = np.cumsum([len(line) + 1 for line in lines])
             yield from (int(at) for at in np.searchsorted(ends, strange, side="right"))
 
-    def whole(self, lines: list[bytes]) -> Whole | None:
-        """Parse lines at once; None if one line cannot be parsed or has an undeclared key."""
+    def whole(self, lines: list[bytes]) -> Whole | int | None:
+        """Parse lines at once, or say which cannot be parsed or has an undeclared key."""
         block = b"\n".join(lines)
         # undeclared keys whose values are all null are accepted
         nulls = [(name, pa.null()) for name in self._null_keys[:SAMPLE_LINES] if self.strict]
@@ -110,8 +111,9 @@ class JsonDecoder(LineDecoder):
                     unexpected_field_behavior="error" if self.strict else "ignore",
                 ),
             )
-        except (pa.ArrowException, UnicodeDecodeError):
-            return None
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            row = _ROW.search(str(error))
+            return None if row is None else int(row[1])
         if table.num_rows != len(lines):
             return None
         table = table.select(range(len(self._declared)))

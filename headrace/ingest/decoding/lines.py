@@ -15,6 +15,8 @@ from headrace.ingest.sources.base import RECORD_BYTES_MAX
 # A batch that cannot be parsed is divided repeatedly, down to so few lines: one bad record in a
 # thousand then costs 16 slow ones, not a thousand.
 _PARTS_PER_RETRY = 8
+_PIECE_LINES = 2_048  # where the parser says which line it fails at, only so many are parsed again
+_FAILURES_MAX = 64  # of one piece, before the rest is read singly
 _LINES_READ_SINGLY = 16
 
 
@@ -61,20 +63,27 @@ class LineDecoder(ABC):
         violations: dict[int, Violation],
     ) -> Iterable[list[int]]:
         """Decode lines at once; yield those that must be decoded one by one."""
-        if not at:
-            return
-        done = self.whole([lines[i] for i in at])
-        if done is not None:
-            parts.append((np.array(at, dtype=np.int64)[done.kept], done.table))
-            violations |= {at[row]: violation for row, violation in done.violations.items()}
-            yield [at[row] for row in done.singly]
-        elif len(at) <= _LINES_READ_SINGLY:
-            yield at
-        else:
-            size = max(-(-len(at) // _PARTS_PER_RETRY), _LINES_READ_SINGLY)
-            for start in range(0, len(at), size):
-                piece = at[start : start + size]
-                yield from self._fast(piece, lines, parts, violations)
+        for _ in range(_FAILURES_MAX):
+            if not at:
+                return
+            done = self.whole([lines[i] for i in at])
+            if isinstance(done, Whole):
+                parts.append((np.array(at, dtype=np.int64)[done.kept], done.table))
+                violations |= {at[row]: violation for row, violation in done.violations.items()}
+                yield [at[row] for row in done.singly]
+                return
+            if len(at) <= _LINES_READ_SINGLY:
+                break
+            if len(at) > _PIECE_LINES or done is None or not 0 <= done < len(at):
+                size = max(-(-len(at) // _PARTS_PER_RETRY), _LINES_READ_SINGLY)
+                for start in range(0, len(at), min(size, _PIECE_LINES)):
+                    piece = at[start : start + min(size, _PIECE_LINES)]
+                    yield from self._fast(piece, lines, parts, violations)
+                return
+            yield from self._fast(at[:done], lines, parts, violations)
+            yield [at[done]]
+            at = at[done + 1 :]
+        yield at
 
     def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
         """Return the lines as UTF-8, and which of them cannot be."""
@@ -85,8 +94,8 @@ class LineDecoder(ABC):
         """Return the lines that cannot be decoded at once with others."""
 
     @abstractmethod
-    def whole(self, lines: list[bytes]) -> Whole | None:
-        """Decode lines at once; None if that is not possible."""
+    def whole(self, lines: list[bytes]) -> Whole | int | None:
+        """Decode lines at once, or say which is the first that prevents it; None if that is not known."""
 
     @abstractmethod
     def one(self, line: bytes) -> dict[str, Any] | Violation:

@@ -6,7 +6,7 @@ from headrace.ingest.decoding.csv_lines import CsvDecoder
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import MALFORMED, Violation
 from headrace.ingest.decoding.json_lines import JsonDecoder
-from headrace.ingest.decoding.lines import LineDecoder
+from headrace.ingest.decoding.lines import LineDecoder, Whole
 from tests.ingest.factories import FIELDS, csv_line, json_line, make_stream, records_of
 
 LINES = 5_000
@@ -49,3 +49,19 @@ def test_a_byte_order_mark_within_a_file_stays_in_its_value_wherever_a_batch_beg
         records = records_of(lines[at:], first=at, header=tuple(FIELDS))
         decoded = decode(records, make_stream("csv"))
         assert decoded.columns["id"].to_pylist() == [f"\ufeff{n}" for n in range(at, 3)]
+
+
+def test_a_few_bad_lines_cost_few_lines_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    whole = JsonDecoder.whole
+
+    def counted(self: JsonDecoder, lines: list[bytes]) -> Whole | int | None:
+        parsed.append(len(lines))
+        return whole(self, lines)
+
+    monkeypatch.setattr(JsonDecoder, "whole", counted)
+    lines = [json_line(id=f"{at}", n="wrong" if at % 500 == 7 else at) for at in range(10_000)]
+    decoded = JsonDecoder(make_stream("json")).decode(lines)
+    assert sorted(decoded.violations) == list(range(7, 10_000, 500))
+    assert decoded.index.tolist() == [at for at in range(10_000) if at % 500 != 7]
+    assert len(parsed) < 60  # by halves it would be some hundreds
