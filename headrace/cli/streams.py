@@ -105,7 +105,10 @@ def _matching(settings: "Settings", files: str) -> tuple[str, list[Path]]:
         raise DraftError(files, detail=detail)
     elif (data_dir / files).is_dir():
         files = f"{files.rstrip('/')}/*"
-    found = [each for each in sorted(data_dir.glob(files)) if each.is_file()]
+    try:
+        found = [each for each in sorted(data_dir.glob(files)) if each.is_file()]
+    except (NotImplementedError, ValueError):  # of an absolute or an empty pattern
+        found = []
     kept = [each for each in found if not each.name.startswith((".", "_"))]
     if not kept:
         raise DraftError(files, detail=f"nothing below `{data_dir}` matches")

@@ -64,11 +64,11 @@ def _part(state: ViewState, name: str, entities: Mapping[str, object]) -> Scalar
 def _exact(value: object, kind: pa.DataType) -> Scalar:
     """Return the value as the store keeps it, or None if its type is another."""
     if pt.is_decimal(kind):
-        return _decimal(value, scale=kind.scale)
+        return _decimal(value, kind)
     if pt.is_timestamp(kind):
         return _moment(value)
     if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
-        return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else None
+        return _bytes(value, kind)
     if pt.is_integer(kind):
         return _integer(value, kind)
     if pt.is_string(kind) or pt.is_large_string(kind):
@@ -80,6 +80,13 @@ def _exact(value: object, kind: pa.DataType) -> Scalar:
     return None
 
 
+def _bytes(value: object, kind: pa.DataType) -> bytes | None:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        return None
+    exact = bytes(value)
+    return None if pt.is_fixed_size_binary(kind) and len(exact) != kind.byte_width else exact
+
+
 def _integer(value: object, kind: pa.DataType) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
@@ -88,12 +95,15 @@ def _integer(value: object, kind: pa.DataType) -> int | None:
     return value if least <= value < 1 << bits else None
 
 
-def _decimal(value: object, *, scale: int) -> Decimal | None:
+def _decimal(value: object, kind: pa.DataType) -> Decimal | None:
     if not isinstance(value, Decimal | int) or isinstance(value, bool):
+        return None
+    if not Decimal(value).is_finite():
         return None
     exactly = decimal.Context(prec=_DIGITS_MAX, traps=[decimal.Inexact, decimal.InvalidOperation])
     try:
-        return Decimal(value).quantize(Decimal(1).scaleb(-scale), context=exactly)
+        exact = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=exactly)
+        return exact if len(exact.as_tuple().digits) <= kind.precision else None
     except (decimal.Inexact, decimal.InvalidOperation):
         return None
 

@@ -11,12 +11,17 @@ import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 
-from headrace.errors import EntityKeyError, FeatureSpecError, FeatureSpecReason
+from headrace.errors import (
+    DatabaseUnavailableError,
+    EntityKeyError,
+    FeatureSpecError,
+    FeatureSpecReason,
+)
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.limits import Guard, Workers
 from headrace.serving.server.service import Service
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.serving.store import OnlineRow, ViewState
+from headrace.serving.store import Found, OnlineRow, ViewState
 from headrace.serving.vectors import lookup_vectors
 from tests.raising import refused
 from tests.serving.ranked import AT, START, USERS
@@ -155,6 +160,20 @@ def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> N
     ):
         said = f'headrace_serve_requests_total{{path="{path}",status="{status}"}} 1.0'
         assert said in text
+
+
+def test_a_store_that_does_not_answer_is_named_and_no_value_is_made_up(
+    client: TestClient, store: SQLiteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: object) -> list[Found]:
+        raise DatabaseUnavailableError("online store", "it is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "look_up", away)
+        status, found = asked(client, {"user_id": 1})
+        assert (status, found["code"]) == (503, "database-unavailable")
+        assert "values" not in found
+    assert asked(client, {"user_id": 1})[0] == 200  # nothing of the failure is kept
 
 
 def test_a_body_that_does_not_come_is_not_waited_for() -> None:

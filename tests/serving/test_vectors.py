@@ -162,6 +162,26 @@ def test_a_key_is_exactly_what_its_column_holds_or_refused_by_name(
             assert (refusal.value.view, refusal.value.column) == (SEGMENT.view, "user_segment")
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (pa.decimal128(4, 2), Decimal("NaN")),
+        (pa.decimal128(4, 2), Decimal("-Infinity")),
+        (pa.decimal128(4, 2), Decimal(123)),
+        (pa.decimal128(4, 2), 1_000),
+        (pa.binary(4), b"12345"),
+    ],
+)
+def test_a_key_that_its_column_cannot_hold_is_refused_and_not_missing(
+    settings: Settings, kind: pa.DataType, wrong: object
+) -> None:
+    schema = pa.schema([("user_segment", kind), ("clicks", pa.int64())])
+    with SQLiteOnlineStore(settings.online_store) as opened:
+        opened.put(replace(SEGMENT, schema=schema), [])
+        with refused(EntityKeyError, column="user_segment"):
+            lookup_vector(opened, [SEGMENT.view], {"user_segment": wrong}, at=hours(5))
+
+
 def test_vectors_of_many_sets_are_those_of_each_alone(store: SQLiteOnlineStore) -> None:
     views = [CTR.view, SEGMENT.view]
     sets = [{**ENTITIES, "item_id": item} for item in (7, 8, 7, 9)]

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
@@ -105,8 +106,10 @@ async def _run(
             _LOG.error("the former model stays: %s", error.text())
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, reload))
-    await server.serve()
+    # one thread: of two reloads the later one, which reads the newer files, ends last
+    with ThreadPoolExecutor(1, thread_name_prefix="reload") as one:
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(one, reload))
+        await server.serve()
 
 
 def _is_loopback(host: str) -> bool:
