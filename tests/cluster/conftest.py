@@ -21,7 +21,8 @@ RUNNING = "HEADRACE_TEST_CLUSTER"
 
 
 # Kafka's tests start it alone: they need none of the others
-TESTED = run.wanted(("kafka", "schemas"))
+_APART = ("kafka", "schemas")
+TESTED = tuple(each.name for each in run.wanted(_APART))
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +31,7 @@ def running_servers() -> Iterator[Servers]:
     with _cluster() as cluster, _own_servers_only(), reading_files():
         said: list[str] = []
         try:
-            run.up(cluster, TESTED, say=said.append)
+            run.up(cluster, run.wanted(_APART), say=said.append)
             yield Servers(cluster)
         except LauncherError as error:
             pytest.fail("\n".join([*said, str(error)]), pytrace=False)
@@ -42,7 +43,7 @@ def running_servers() -> Iterator[Servers]:
 @pytest.fixture
 def servers(running_servers: Servers) -> Servers:
     """All servers, running: what an earlier test stopped is started again."""
-    if any(running_servers.cluster.pid(each.name) is None for each in TESTED):
+    if any(running_servers.cluster.pid(name) is None for name in TESTED):
         running_servers.start_all()
     return running_servers
 
@@ -81,6 +82,6 @@ def _cluster() -> Generator[Cluster]:
 def _own_servers_only() -> Generator[None]:
     """Forget servers that the environment names: these tests write to theirs and stop them."""
     with pytest.MonkeyPatch.context() as patch:
-        for each in TESTED:
-            patch.delenv(f"HEADRACE_{each.name.upper()}_URL", raising=False)
+        for name in TESTED:
+            patch.delenv(f"HEADRACE_{name.upper()}_URL", raising=False)
         yield
