@@ -195,7 +195,7 @@ def stop(cluster: Cluster, server: Server) -> None:
         if cluster.pid(server.name) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        _reap(pid)
+        reap(pid)
     cluster.ended(server.name)
 
 
@@ -271,8 +271,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return  # a launcher that ended before started it
+def reap(pid: int) -> None:
+    """Wait until a process is gone that has ended or was killed: as a zombie it still has its id."""
+    with contextlib.suppress(ChildProcessError):  # a launcher that ended before started it
+        os.waitpid(pid, 0)

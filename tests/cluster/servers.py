@@ -99,6 +99,7 @@ class Servers:
         pid = self.cluster.pid(name)
         assert pid is not None, f"{name} does not run"
         os.killpg(pid, signal.SIGKILL)
+        run.reap(pid)
         run.stop(self.cluster, run.by_name(name))
 
     def stop(self, name: str) -> None:
