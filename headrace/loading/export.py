@@ -16,7 +16,7 @@ from headrace.datasets.lockfile import Lockfile
 from headrace.errors import ModelNotExportedError
 from headrace.loading.batch import Batch, RaggedTensor
 from headrace.model_inputs.encode import input_names
-from headrace.model_inputs.exported import GRAPH, ExportedModel, Output, sha256_of
+from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel, Output, sha256_of
 from headrace.model_inputs.spec import FeatureSpec
 
 _CHECKED_ROWS = (1, 2, 7, 200)  # a size that became a constant of the graph shows with another one
@@ -37,20 +37,23 @@ def export_model(
     """Write a model that takes a `Batch` and returns one number per row, [B], as `folder`.
 
     The graph is compared with the model on random inputs of 1, 2, 7 and 200 rows, each input drawn by
-    itself. The folder appears whole, or stays as it was.
+    itself. The folder appears whole, or stays as it was; a kill at its very end can leave the former
+    model beside it, in `.<name>.former`.
 
     Args:
         model: In evaluation mode it must depend on nothing but its inputs.
         spec: What it was trained with.
         types: The columns of training: `SampleLoader.schema`, or the `schema` of a version.
         lock: The dataset version it was trained on.
-        folder: Where to write; what is there is replaced.
+        folder: Where to write; a model that was exported there is replaced.
         output: What the numbers are: log-odds, or probabilities.
 
     Raises:
-        ModelNotExportedError: If torch cannot export it, or the graph returns other numbers.
+        ModelNotExportedError: If torch cannot export it, the graph returns other numbers, or the folder
+            holds something else than an exported model.
 
     """
+    _refuse_other_files(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     was_training = model.training
@@ -70,15 +73,39 @@ def export_model(
             sha256=sha256_of(draft / GRAPH),
         )
         exported.save(draft)
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.replace(folder)
+        _put_in_place(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     finally:
         model.train(was_training)
     return exported
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        detail = f"`{folder}` is a file"
+        raise ModelNotExportedError(detail)
+    others = sorted({each.name for each in folder.iterdir()} - {GRAPH, FACTS})
+    if others:
+        detail = f"`{folder}` holds `{others[0]}`, which is no part of an exported model; name another folder"
+        raise ModelNotExportedError(detail)
+
+
+def _put_in_place(draft: Path, folder: Path) -> None:
+    former = folder.with_name(f".{folder.name}.former")
+    shutil.rmtree(former, ignore_errors=True)
+    if folder.exists():
+        folder.replace(former)
+    try:
+        draft.replace(folder)
+    except OSError:
+        if former.exists():
+            former.replace(folder)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 class _Flat(torch.nn.Module):

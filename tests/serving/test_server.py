@@ -242,6 +242,27 @@ def test_a_model_whose_graph_would_compute_otherwise_is_not_exported(tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
+class Summed(torch.nn.Module):
+    def forward(self, batch: Batch) -> torch.Tensor:
+        assert batch.dense is not None
+        return batch.dense.sum(1)
+
+
+def test_an_export_replaces_an_exported_model_and_nothing_else(tmp_path: Path) -> None:
+    spec, folder = FeatureSpec(dense=["ctr"]), tmp_path / "mine"
+    for version in (3, 4):
+        lock = replace(lockfile(), version=version)
+        export_model(Summed(), spec=spec, types=TYPES, lock=lock, folder=folder)
+        assert ExportedModel.load(folder).version == version
+    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
+    (folder / "notes.txt").write_text("mine")
+    with refused(ModelNotExportedError):
+        export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder)
+    assert sorted(each.name for each in folder.iterdir()) == [FACTS, GRAPH, "notes.txt"]
+    with refused(ModelNotExportedError):
+        export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder / FACTS)
+
+
 def test_a_model_that_cannot_be_used_leaves_the_former_one(
     store: SQLiteOnlineStore, trained: Trained
 ) -> None:
