@@ -24,28 +24,35 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
     "table",
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
+_MINUTE_MS, _MINUTES_MIN = 60_000, 10
 _WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
 
 
 def per_minute(history: Sequence[MinuteFacts], *, what: Literal["rows", "commits"]) -> Option:
-    """Draw rows or commits of each minute, in UTC; minutes without a commit are left out."""
+    """Draw rows or commits of each minute, in UTC; minutes without a commit are left out.
+
+    The axis is ten minutes long at least: around a single value ECharts would draw two days.
+    """
     values = [each.rows if what == "rows" else each.commits for each in history]
+    minutes_ms = [round(each.minute.timestamp() * 1000) for each in history]
+    axis = {"type": "time", "minInterval": _MINUTE_MS}
+    if minutes_ms:
+        last_ms = max(minutes_ms)
+        first_ms = min(*minutes_ms, last_ms - _MINUTES_MIN * _MINUTE_MS)
+        axis |= {"min": first_ms - _MINUTE_MS // 2, "max": last_ms + _MINUTE_MS // 2}
     return {
         "grid": {"left": 8, "right": 16, "top": 16, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "useUTC": True,
-        "xAxis": {"type": "time", "minInterval": 60_000},
+        "xAxis": axis,
         "yAxis": {"type": "value", "minInterval": 1},
         "series": [
             {
                 "type": "bar",
                 "name": what,
                 "barMaxWidth": 16,
-                "data": [
-                    [round(each.minute.timestamp() * 1000), value]
-                    for each, value in zip(history, values, strict=True)
-                ],
+                "data": [list(point) for point in zip(minutes_ms, values, strict=True)],
             }
         ],
     }
