@@ -75,9 +75,9 @@ def test_a_lost_answer_lists_no_file_twice(shared: Settings, rest: RestCatalog) 
 
 
 def test_hosts_that_race_without_a_common_lock_lose_nothing(
-    shared: Settings, monkeypatch: pytest.MonkeyPatch
+    shared: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Lake.open(shared) as one, Lake.open(replace(shared, state_dir=shared.root / "b")) as two:
+    with Lake.open(shared) as one, Lake.open(replace(shared, state_dir=tmp_path / "b")) as two:
         events_table(one)
         for lake in (one, two):
             monkeypatch.setattr(lake, "locks", NoLocks())
