@@ -9,10 +9,14 @@ import statistics
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from benchmarks.harness import Contender, Measured, Result, Rounds, measure, open_lake, show
+
+if TYPE_CHECKING:
+    from headrace.tables.lake import LakeTable
 
 ROWS = 1_000
 APPENDS_PER_ROUND = 50
@@ -42,24 +46,30 @@ def rows(seed: int) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def headrace(*, folder: str) -> Rounds:
-    """Append through the committer."""
-    from headrace.identifiers import TableName
+def appends_to(table: "LakeTable") -> Rounds:
+    """Write and append 1,000 rows at a time to a table that has the columns of `rows`."""
     from headrace.tables.commits.operations import Provenance, append
     from headrace.tables.writer import write_batches
 
+    number = 0
+    yield {}
+    while True:
+        block = Block()
+        for _ in range(APPENDS_PER_ROUND):
+            data = rows(number)
+            with block.one():
+                append(table, write_batches(table, data.to_batches()), provenance=Provenance())
+            number += 1
+        yield block.figures()
+
+
+def headrace(*, folder: str) -> Rounds:
+    """Append through the committer."""
+    from headrace.identifiers import TableName
+
     with open_lake(folder) as lake:
         table = lake.create(TableName("raw", "impressions"), rows(0).schema)
-        number = 0
-        yield {}
-        while True:
-            block = Block()
-            for _ in range(APPENDS_PER_ROUND):
-                data = rows(number)
-                with block.one():
-                    append(table, write_batches(table, data.to_batches()), provenance=Provenance())
-                number += 1
-            yield block.figures()
+        yield from appends_to(table)
 
 
 def pyiceberg(*, folder: str) -> Rounds:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.commit_cost import Block, rows
+from benchmarks.commit_cost import appends_to, rows
 from benchmarks.harness import (
     Contender,
     Measured,
@@ -28,7 +28,6 @@ from benchmarks.harness import (
 if TYPE_CHECKING:
     from headrace.config import Settings
 
-APPENDS_PER_ROUND = 50
 RATIO_MAX = 3.0
 PROCESSES, PER_MINUTE_MIN = 4, 100
 _DATABASES = ("sqlite", "postgresql")
@@ -38,21 +37,10 @@ def appends(*, folder: str, catalog_file: str = "") -> Rounds:
     """Append to one table; `catalog_file` holds the address of the catalog, if it is on a server."""
     from headrace.api import Lake
     from headrace.identifiers import TableName
-    from headrace.tables.commits.operations import Provenance, append
-    from headrace.tables.writer import write_batches
 
     with Lake.open(_settings(folder, catalog_file)) as lake:
         table = lake.create(TableName("raw", Path(folder).name), rows(0).schema)
-        number = 0
-        yield {}
-        while True:
-            block = Block()
-            for _ in range(APPENDS_PER_ROUND):
-                data = rows(number)
-                with block.one():
-                    append(table, write_batches(table, data.to_batches()), provenance=Provenance())
-                number += 1
-            yield block.figures()
+        yield from appends_to(table)
 
 
 def run(*, quick: bool) -> list[Result]:

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from benchmarks.compaction import small_files
 from benchmarks.harness import (
@@ -186,15 +187,9 @@ def _servers() -> Generator[None]:
             "HEADRACE_S3_ACCESS_KEY": s3.ACCESS_KEY,
             "HEADRACE_S3_SECRET_KEY": cluster.secret("s3"),
         }
-        before = {name: os.environ.get(name) for name in found}
-        os.environ.update(found)
         try:
-            yield
+            with mock.patch.dict(os.environ, found):
+                yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
             for each in reversed(servers):
                 run.stop(cluster, each)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -192,15 +193,9 @@ def _servers() -> Generator[None]:
         servers = [each for each in run.SERVERS if each.name in names]
         run.up(cluster, servers, say=lambda _: None)
         found = {**environment(cluster), "BENCH_TRINO_PID": str(cluster.pid("trino") or "")}
-        before = {name: os.environ.get(name) for name in found}
-        os.environ.update(found)
         try:
-            yield
+            with mock.patch.dict(os.environ, found):
+                yield
         finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
             for each in () if runs else reversed(servers):
                 run.stop(cluster, each)
