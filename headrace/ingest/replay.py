@@ -32,7 +32,7 @@ from headrace.ingest.letters import EVERY, Choice, Coordinates
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.sources.open import schemas_of
-from headrace.ingest.stream_tables import effective_contract, open_tables
+from headrace.ingest.stream_tables import open_tables
 from headrace.tables.commits.operations import append, move_properties
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
@@ -99,8 +99,7 @@ def replay(
 
     """
     letters.head(lake)
-    stream = effective_contract(lake, stream)
-    table, dead = open_tables(lake, stream)
+    stream, table, dead = open_tables(lake, stream)
     settle(lake, stream)
     run_id = run_id or uuid.uuid4().hex
     refused: dict[str, int] = {}

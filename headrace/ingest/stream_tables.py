@@ -46,14 +46,24 @@ def table_properties(stream: Stream) -> dict[str, str]:
     return said
 
 
-def open_tables(lake: OpenLake, stream: Stream) -> tuple[LakeTable, LakeTable]:
-    """Create or evolve a stream's table and that of the dead letters, and return both.
+def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, LakeTable]:
+    """Create or evolve a stream's table and that of the dead letters.
+
+    Returns the contract with the fields that its records added to it so far, and both tables. An
+    ingester that evolves the table at the same time makes it read the contract again.
 
     Raises:
         ContractError: If a table cannot be brought in line with the contract.
 
     """
-    return declared(lake, stream), dead_letters.open_table(lake)
+    now = effective_contract(lake, stream)
+    while True:
+        try:
+            return now, declared(lake, now), dead_letters.open_table(lake)
+        except ContractError:
+            before, now = now, effective_contract(lake, stream)
+            if now == before:
+                raise
 
 
 def declared(lake: OpenLake, stream: Stream) -> LakeTable:
@@ -119,8 +129,7 @@ class StreamTables:
             ContractError: If a table cannot be brought in line with the contract.
 
         """
-        stream = effective_contract(lake, stream)
-        table, dead = open_tables(lake, stream)
+        stream, table, dead = open_tables(lake, stream)
         if not is_log:
             for each in (dead, table):
                 seal_former(each, stream=stream.name)

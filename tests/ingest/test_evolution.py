@@ -3,17 +3,21 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.definitions.stream import Stream
+from headrace.ingest import evolution
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.evolution import EVOLVED_MAX, growth
 from headrace.ingest.replay import replay
 from headrace.ingest.run import ingest
 from headrace.ingest.status import status
+from headrace.tables.version import TableVersion
 from tests.ingest.factories import dead_of, json_line, make_stream, records_of, rows_of
 from tests.ingest.log_source import Entry, Log, LogSource
 
@@ -156,6 +160,24 @@ def test_two_ingesters_evolve_a_table_once(lake: Lake) -> None:
     assert names.count("new") == 1
     assert len(metadata.schemas) - before <= 2
     assert sorted(rows_of(lake, STREAM)["new"].drop_null().to_pylist()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_ingester_that_opens_while_another_evolves_adopts_what_it_did(lake: Lake) -> None:
+    ingest(lake, STREAM, source=log_of([json_line(id="first")]))
+    effective, calls = evolution.effective, 0
+
+    def overtaken(stream: Stream, version: TableVersion) -> Stream:
+        nonlocal calls
+        calls += 1
+        found = effective(stream, version)
+        if calls == 1:
+            assert _take(lake.settings, 1) == 3
+        return found
+
+    with mock.patch.object(evolution, "effective", overtaken):
+        assert _take(lake.settings, 2) == 3
+    assert calls > 2
+    assert lake.table(STREAM.table).head().schema.field("small").type == pa.int64()
 
 
 def test_columns_of_parquet_files_evolve_by_their_types(lake: Lake) -> None:
