@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH ?= all
 KILLS ?= 12
 TODAY := $(shell date -u +%Y%m%d)
-IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka ui
+IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui
 STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 # processes import thousands of modules, which compile in 2 to 4 s of CPU: once for all of them, even
@@ -106,7 +106,7 @@ bench: $(READY) ## every benchmark, or one with BENCH=<claim>
 requirements: $(READY) ## resolve requirements/*.in again
 	@for pair in headrace:dev data:data uv:uv server:server; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	    --no-header --no-annotate $$([ $$pair = data:data ] && echo --no-deps) \
+	    --no-header --no-annotate --override requirements/overrides.txt $$([ $$pair = data:data ] && echo --no-deps) \
 	    $$([ $$pair = server:server ] && echo --constraints requirements/dev.txt pyproject.toml \
 	      $(IMAGE_EXTRAS:%=--extra %)) \
 	    requirements/$${pair%%:*}.in -o requirements/$${pair##*:}.txt; done
