@@ -1,4 +1,4 @@
-"""Read the facts that pages show; the only module of `ui` that calls headrace.
+"""Read the facts about the whole lake and its tables; only `…data` modules of `ui` call headrace.
 
 Results are plain records. Results that depend on one table are cached by its metadata location, so
 they are computed once per commit; results about the whole lake are cached for `FRESH_S` seconds.
@@ -13,19 +13,15 @@ from dataclasses import replace
 import pyarrow as pa
 import streamlit as st
 
-from headrace.clock import EPOCH
 from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
-from headrace.definitions.properties import LATE_ROWS_TOTAL
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
 from headrace.iceberg.partitions import PartitionKey
-from headrace.ingest import dead_letters, progress, watermark
+from headrace.ingest import dead_letters, watermark
 from headrace.ingest.field_use import misspelt
-from headrace.ingest.letters import groups
-from headrace.ingest.refused_window import RefusedWindow
 from headrace.ingest.status import status
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.health.health import health_of
@@ -48,11 +44,8 @@ from ui.facts import (
     EdgeFacts,
     FailedCheck,
     HealthPart,
-    IngestFacts,
     LabelRows,
     LakeFacts,
-    LetterFacts,
-    MinuteFacts,
     OnlineView,
     PartitionFacts,
     PinFacts,
@@ -65,13 +58,12 @@ from ui.facts import (
     VersionFacts,
     WaitingItem,
 )
+from ui.reading import FRESH_S, utc_time
 
-__all__ = ["FRESH_S", "LakeError", "ingest_facts", "lake_facts", "table_detail"]
+__all__ = ["LakeError", "lake_facts", "table_detail"]
 
-FRESH_S = 5
 SNAPSHOTS_MAX = 200
 _TABLES_MAX = 1_000
-_MINUTE_MS, _HISTORY_MS, _COMMITS_MAX = 60_000, 3_600_000, 20_000
 
 
 def lake_facts() -> LakeFacts:
@@ -83,17 +75,6 @@ def lake_facts() -> LakeFacts:
     """
     settings = Settings.load()
     return _lake_facts(settings, state_dir=str(settings.state_dir))
-
-
-def ingest_facts() -> tuple[IngestFacts, ...]:
-    """Read how the ingestion of each declared stream goes; empty if there is no lake.
-
-    Raises:
-        LakeError: If the settings or the lake cannot be read.
-
-    """
-    settings = Settings.load()
-    return _ingest_facts(settings, state_dir=str(settings.state_dir))
 
 
 def table_detail(facts: TableFacts) -> TableDetail:
@@ -141,95 +122,6 @@ def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
             waiting=_waiting(plan),
             problems=declared.problems,
         )
-
-
-@st.cache_data(ttl=FRESH_S, max_entries=8, show_spinner=False)
-def _ingest_facts(_settings: Settings, *, state_dir: str) -> tuple[IngestFacts, ...]:
-    _ = state_dir  # the cache's key
-    declared = inspect_declarations(_settings)
-    try:
-        opened = OpenLake.existing(_settings)
-    except LakeNotFoundError:
-        return ()
-    with opened as lake:
-        return tuple(_ingest(lake, stream) for stream in declared.streams.values())
-
-
-def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
-    said = progress.read(lake.settings, stream.name)
-    head = lake.table(stream.table).head() if lake.exists(stream.table) else None
-    properties = {} if head is None else head.properties
-    window = RefusedWindow.read(properties)
-    letters = _letters(lake, stream)
-    return IngestFacts(
-        name=stream.name,
-        table=str(stream.table),
-        rows=0 if head is None else head.row_count,
-        dead_letters=sum(each.count for each in letters),
-        service=None if said is None else said.phase_now,
-        lag=None if said is None else sum(said.lag.values()),
-        behind_s=None if said is None else said.behind_s,
-        watermark=watermark.as_time(watermark.read(properties)),
-        committed_at=_time(None if head is None else head.committed_at_ms),
-        late_rows=int(properties.get(LATE_ROWS_TOTAL, "0")),
-        refused_share=window.refused / max(1, window.records),
-        slowed_by="" if said is None else said.stretch_reason,
-        error="" if said is None else said.error,
-        history=_history(lake, stream),
-        letters=letters,
-    )
-
-
-def _letters(lake: OpenLake, stream: Stream) -> tuple[LetterFacts, ...]:
-    if not lake.exists(dead_letters.TABLE):
-        return ()
-    head = lake.table(dead_letters.TABLE).head()
-    return _letters_at(lake, stream, name=stream.name, metadata_location=head.metadata_location)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _letters_at(
-    _lake: OpenLake, _stream: Stream, *, name: str, metadata_location: str
-) -> tuple[LetterFacts, ...]:
-    _ = name, metadata_location
-    return tuple(
-        LetterFacts(
-            code=each.code,
-            field=each.field,
-            count=each.count,
-            first_seen=each.first_seen,
-            last_seen=each.last_seen,
-            reason=each.reason,
-            first_bytes=each.first_bytes.decode(errors="backslashreplace"),
-            example=f"{each.example.source}:{each.example.partition}:{each.example.offset}",
-        )
-        for each in groups(_lake, _stream)
-    )
-
-
-def _history(lake: OpenLake, stream: Stream) -> tuple[MinuteFacts, ...]:
-    """Count rows and commits of each minute, in the hour up to the newest commit."""
-    name = str(stream.table)
-    newest = lake.registry.commits(name, limit=1)
-    if not newest:
-        return ()
-    since_ms = newest[0].committed_at_ms - _HISTORY_MS
-    found = lake.registry.commits_since(name, since_ms, limit=_COMMITS_MAX)
-    rows: Counter[int] = Counter()
-    commits: Counter[int] = Counter()
-    for each in found:
-        if each.operation == "append":
-            minute = each.committed_at_ms // _MINUTE_MS
-            rows[minute] += each.rows_added
-            commits[minute] += 1
-    return tuple(
-        MinuteFacts(
-            minute=EPOCH + dt.timedelta(milliseconds=at * _MINUTE_MS),
-            rows=rows[at],
-            commits=commits[at],
-        )
-        for at in sorted(commits)
-    )
 
 
 def _stream(
@@ -290,7 +182,7 @@ def _table_facts(head: TableVersion, state: TableState) -> TableFacts:
         small_files=found.small_files,
         bytes=found.bytes,
         snapshots=found.snapshots,
-        committed_at=_time(found.committed_at_ms),
+        committed_at=utc_time(found.committed_at_ms),
         watermark=watermark.as_time(watermark.read(head.properties)),
     )
 
@@ -318,7 +210,7 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
             action=each.kind.value,
             reason=each.text(),
             cost_bytes=each.cost_bytes,
-            until=_time(each.until_ms),
+            until=utc_time(each.until_ms),
         )
         for each in plan.waiting
     )
@@ -536,7 +428,3 @@ def _partitions(head: TableVersion) -> tuple[PartitionFacts, ...]:
         PartitionFacts(partition=name, rows=rows[name], file_bytes=tuple(sizes[name]))
         for name in sizes
     )
-
-
-def _time(epoch_ms: int | None) -> dt.datetime | None:
-    return None if epoch_ms is None else dt.datetime.fromtimestamp(epoch_ms / 1000, dt.UTC)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
+from ui.commands import command, commands
 from ui.facts import HealthPart, LakeFacts, QueueItem, WaitingItem
 from ui.wording import count
 
@@ -26,7 +27,7 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
         )
         st.code("make demo", language="bash")
         st.markdown("Or declare your own streams in `lake/streams/` and ingest them:")
-        st.code("headrace check\nheadrace ingest run", language="bash")
+        st.code(commands(("check",), ("ingest", "run")), language="bash")
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
     st.stop()
@@ -95,7 +96,7 @@ def queue(
             },
             alt=f"Planned maintenance of {table}, with reasons",
         )
-        st.code(f"headrace maintain {table}", language="bash")
+        st.code(command("maintain", table), language="bash")
     elif waiting:
         st.caption("Nothing to do now")
     else:

@@ -17,7 +17,7 @@ _MASKS = tuple(
         (r"\b(?=\d*[a-f])[0-9a-f]{10,64}\b", "HASH"),
         (r"[\d,.]+ ?(B|KiB|MiB|GiB)\b", "SIZE"),
         (r"^(bytes +)[\d,]+$", r"\1SIZE"),
-        (r"\b[\d.]+ ?(y|mo|d|h|min|s|ms) ago\b", "AGO"),
+        (r"\b(just now|[\d.]+ ?(y|mo|d|h|min|s|ms) ago)\b", "AGO"),
     )
 )
 

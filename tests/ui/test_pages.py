@@ -26,6 +26,7 @@ from tests.ui.factories import derive, fill, impression, write_impressions
 from ui import data
 from ui.findings import findings
 from ui.graph import Arrow
+from ui.ingest_data import ingest_facts
 
 PAGES = ("overview", "ingest", "tables", "lineage", "versions")
 
@@ -213,7 +214,7 @@ def test_the_ingest_page_shows_each_stream_and_its_dead_letters_by_reason(
     assert letter["newest at"].startswith("impressions/")
     assert "not a number" in letter["reason"]
     assert "headrace dead-letters replay impressions" in texts(shown)
-    (facts,) = (each for each in data.ingest_facts() if each.name == "impressions")
+    (facts,) = (each for each in ingest_facts() if each.name == "impressions")
     assert sum(each.rows for each in facts.history) == 7
     assert sum(each.commits for each in facts.history) == 7
 

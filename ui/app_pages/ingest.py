@@ -3,8 +3,11 @@
 import streamlit as st
 
 from ui import charts, data, wording
+from ui.commands import command, commands
 from ui.facts import IngestFacts
+from ui.ingest_data import ingest_facts
 from ui.parts import now, say_if_gone, stop_if_empty
+from ui.reading import FRESH_S
 
 lake = data.lake_facts()
 stop_if_empty(lake, what="streams")
@@ -24,17 +27,17 @@ def behind(facts: IngestFacts) -> str:
     return f"{wording.count(facts.lag, 'record')}, {facts.behind_s or 0:.0f} s"
 
 
-@st.fragment(run_every=data.FRESH_S)
+@st.fragment(run_every=FRESH_S)
 def streams() -> None:
     """Show one row for each stream, and what needs a person."""
-    found, moment = data.ingest_facts(), now()
+    found, moment = ingest_facts(), now()
     for each in found:
         if each.error:
             st.error(f"**{each.name}** {service(each)}  \n{each.error}", icon=":material/error:")
         if each.slowed_by:
             st.warning(
                 f"**{each.name}** commits more rarely: its table has {each.slowed_by}. "
-                "Maintenance was asked for; `headrace maintain --follow` does it.",
+                f"Maintenance was asked for; `{command('maintain', '--follow')}` does it.",
                 icon=":material/speed:",
             )
     st.dataframe(
@@ -66,10 +69,10 @@ def streams() -> None:
     )
 
 
-@st.fragment(run_every=data.FRESH_S)
+@st.fragment(run_every=FRESH_S)
 def detail(name: str) -> None:
     """Show the history and the dead letters of one stream."""
-    facts = next(each for each in data.ingest_facts() if each.name == name)
+    facts = next(each for each in ingest_facts() if each.name == name)
     left, right = st.columns(2)
     with left:
         st.subheader("Rows per minute")
@@ -106,13 +109,13 @@ def detail(name: str) -> None:
         alt="Dead letters of the stream by reason",
     )
     st.code(
-        f"headrace dead-letters show {facts.name}\nheadrace dead-letters replay {facts.name}",
+        commands(("dead-letters", "show", facts.name), ("dead-letters", "replay", facts.name)),
         language="bash",
     )
 
 
 streams()
-by_name = {each.name: each for each in data.ingest_facts()}
+by_name = {each.name: each for each in ingest_facts()}
 if by_name:
     say_if_gone("stream", by_name)
     worst = max(by_name.values(), key=lambda each: each.dead_letters).name

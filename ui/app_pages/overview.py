@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import data, wording
+from ui.commands import command
 from ui.findings import findings
 from ui.parts import now, stop_if_empty
 
@@ -101,7 +102,7 @@ st.dataframe(
     alt="Health, freshness and size of every table, worst score first",
 )
 
-st.subheader("Maintenance", help="What `headrace maintain` would do now, in order")
+st.subheader("Maintenance", help=f"What `{command('maintain')}` would do now, in order")
 if lake.queue:
     rewritten = wording.size(sum(each.cost_bytes for each in lake.queue))
     more = f"; {len(lake.waiting):,} waiting" if lake.waiting else ""
@@ -130,11 +131,11 @@ if lake.queue:
         },
         alt="Planned maintenance of the whole lake, with reasons",
     )
-    st.code("headrace maintain", language="bash")
+    st.code(command("maintain"), language="bash")
 elif lake.waiting:
     st.caption(
         f"Nothing to do now; {wording.count(len(lake.waiting), 'action')} waiting. "
-        "`headrace maintain --plan` shows why"
+        "`{command('maintain', '--plan')}` shows why"
     )
 else:
     st.caption("Nothing to do")
@@ -189,7 +190,7 @@ with left:
             alt="Published dataset versions, newest first",
         )
     else:
-        st.caption("None published yet; run `headrace datasets publish ctr`")
+        st.caption(f"None published yet; run `{command('datasets', 'publish', 'ctr')}`")
 with right:
     st.subheader("Online store")
     if lake.online:

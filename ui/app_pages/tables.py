@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import charts, data, wording
+from ui.commands import command
 from ui.parts import health_part, now, queue, say_if_gone, stop_if_empty, unreadable
 
 lake = data.lake_facts()
@@ -68,7 +69,7 @@ with overview:
             )
         if facts.worst and facts.worst.name == "small files":
             st.caption("Prints the plan; only `--apply` changes the table")
-            st.code(f"headrace tables compact {facts.name}", language="bash")
+            st.code(command("tables", "compact", facts.name), language="bash")
     else:
         st.caption("The table has no files yet")
 

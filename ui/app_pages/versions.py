@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import charts, data, wording
+from ui.commands import commands
 from ui.differences import difference
 from ui.parts import now, say_if_gone, stop_if_empty
 from ui.snippets import load_snippet
@@ -13,7 +14,9 @@ if not lake.versions:
     with st.container(border=True):
         st.subheader("No dataset version is published yet", icon=":material/inventory_2:")
         st.markdown("Build the samples, then publish the days whose labels are mature:")
-        st.code("headrace samples build ctr\nheadrace datasets publish ctr", language="bash")
+        st.code(
+            commands(("samples", "build", "ctr"), ("datasets", "publish", "ctr")), language="bash"
+        )
     st.stop()
 
 versions = {version.title: version for version in reversed(lake.versions)}
