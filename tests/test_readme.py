@@ -94,8 +94,7 @@ def test_the_inspected_sample_in_the_readme_is_what_the_command_prints(
     )
     # snapshots are ids of a run, and columns are as wide as what stands in them
     printed = [
-        re.sub(r" \(snapshot \d+\)", "", " ".join(line.split()))
-        for line in done.stdout.splitlines()
+        re.sub(r" at snapshot \d+", "", " ".join(line.split())) for line in done.stdout.splitlines()
     ]
     assert [line for line in shown if " ".join(line.split()) not in printed] == []
     assert said.split() == [str(len(shown)), "lines", "of", "its", str(len(printed))]

@@ -29,11 +29,13 @@ def audit(
     with OpenLake.existing(settings) as lake:
         plan = plan_audit(lake, declared)
         if sql:
+            if output is Format.JSON:
+                out.record({"sql": plan.sql})
             out.say(plan.sql.rstrip())
             return
         found = run_audit(lake, plan)
     columns = ("source", "partition", "consumed", "rows", "dead_letters", "absent", "verdict")
-    out.table([asdict(each) for each in found.partitions], columns=columns)
+    out.table([asdict(each) for each in found.partitions], columns=columns, spare=("absent",))
     error = found.error()
     if error is not None:
         raise error

@@ -122,7 +122,12 @@ def list_versions(
         for lock in locks
     ]
     columns = ("dataset", "version", "rows", "positives", "first_day", "last_day", "content_hash")
-    output_of(output).table(rows, columns=(*columns, "created_at"))
+    output_of(output).table(
+        rows,
+        columns=(*columns, "created_at"),
+        spare=("content_hash",),
+        empty="no version is published yet",
+    )
 
 
 def show(name: Name, version: Version = None, *, output: OutputOption = Format.TEXT) -> None:

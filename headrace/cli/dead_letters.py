@@ -59,7 +59,9 @@ def list_(
         for each in found
     ]
     columns = ("code", "field", "count", "first_seen", "last_seen", "example", "first_bytes")
-    output_of(output).table(rows, columns=columns)
+    output_of(output).table(
+        rows, columns=columns, spare=("first_seen",), empty=f"{stream} has no such dead letters"
+    )
 
 
 def show(

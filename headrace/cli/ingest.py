@@ -148,7 +148,7 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
         "service",
     )
     out = output_of(output)
-    out.table(rows, columns=columns)
+    out.table(rows, columns=columns, spare=("table", "taken"), empty="no stream is declared")
     for row, stream in zip(rows, wanted, strict=True):
         for line in _about_service(row["last_report"]):
             out.say(f"{stream.name}: {line}")

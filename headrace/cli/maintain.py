@@ -254,7 +254,7 @@ def _say_run(out: Output, run: "MaintenanceRun") -> None:
 
 
 def _rows(out: Output, rows: list[dict[str, Any]], *, columns: Sequence[str]) -> None:
-    out.table(rows[:ROWS_SHOWN], columns=columns)
+    out.table(rows[:ROWS_SHOWN], columns=columns, spare=("rewrites", "elapsed_s"))
     if len(rows) > ROWS_SHOWN:
         out.say(f"… and {len(rows) - ROWS_SHOWN:,} more; `--output json` shows all")
 

@@ -52,7 +52,8 @@ def publish(views: ViewNames = None, *, output: OutputOption = Format.TEXT) -> N
         done = [publish_view(lake, store, lake.table(name).head()) for name in named]
     rows = [asdict(one) | {"snapshot_id": _id(one.snapshot_id)} for one in done]
     columns = ("view", "mode", "rows_read", "rows_changed", "snapshot_id")
-    output_of(output).table(rows, columns=columns)
+    out = output_of(output)
+    out.table(rows, columns=columns, spare=("snapshot_id",), empty="no sample set uses a view")
 
 
 def follow(

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,6 +16,7 @@ import typer
 from headrace.errors import Remedy, advised
 
 _KIB = 1024
+_WHOLE_FROM = 10_000  # from here on a number of four digits would be cut
 _FORMAT, _CATALOG = f"{__name__}.format", f"{__name__}.catalog"  # keys of click's `Context.meta`
 
 
@@ -79,8 +79,19 @@ class Output(ABC):
         """Show a sentence, and what to do, to people; programs do not see it."""
 
     @abstractmethod
-    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
-        """Show rows; text shows `columns`, JSON everything."""
+    def table(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        columns: Sequence[str],
+        spare: Sequence[str] = (),
+        empty: str = "",
+    ) -> None:
+        """Show rows; text shows `columns`, JSON everything.
+
+        In a terminal that is too narrow, text leaves `spare` columns out, the first of them first.
+        `empty` is the sentence that text shows where there are no rows.
+        """
 
     @abstractmethod
     def record(self, facts: Mapping[str, object]) -> None:
@@ -94,27 +105,42 @@ class TextOutput(Output):
         """Print a line."""
         typer.echo(advised(text, remedy, catalog=self.catalog))
 
-    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+    def table(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        columns: Sequence[str],
+        spare: Sequence[str] = (),
+        empty: str = "",
+    ) -> None:
         """Print aligned columns, numbers to the right; in a pipe a row is always one line."""
-        from headrace.cli.columns import Column, aligned
+        from headrace.cli.columns import Column, aligned, width_shown
 
+        if empty and not rows:
+            self.say(empty)
+            return
         shown = [
             Column(
                 title=name.replace("_", " "),
                 cells=tuple(self._text(row.get(name)) for row in rows),
                 right=any(_is_number(row.get(name)) for row in rows),
+                spare=spare.index(name) + 1 if name in spare else 0,
             )
             for name in columns
         ]
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        for line in aligned(shown, width=width):
+        for line in aligned(shown, width=width_shown()):
             typer.echo(line)
 
     def record(self, facts: Mapping[str, object]) -> None:
-        """Print one aligned line per fact."""
-        width = max((len(name) for name in facts), default=0)
-        for name, value in facts.items():
-            typer.echo(f"{name.replace('_', ' '):<{width}}  {self._text(value)}")
+        """Print one aligned line per fact, more for a text that is longer than the terminal."""
+        from headrace.cli.columns import Column, stacked, width_shown
+
+        shown = [
+            Column(title=name.replace("_", " "), cells=(self._text(value),))
+            for name, value in facts.items()
+        ]
+        for line in stacked(shown, width=width_shown()):
+            typer.echo(line)
 
     def _text(self, value: object) -> str:
         return as_text(value.on(self.catalog) if isinstance(value, Remedy) else value)
@@ -126,9 +152,16 @@ class JsonOutput(Output):
     def say(self, text: str, *, remedy: Remedy | None = None) -> None:
         """Nothing: sentences are for people."""
 
-    def table(self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> None:
+    def table(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        columns: Sequence[str],
+        spare: Sequence[str] = (),
+        empty: str = "",
+    ) -> None:
         """Print a list of objects."""
-        _ = columns
+        _ = columns, spare, empty
         self._print([dict(row) for row in rows])
 
     def record(self, facts: Mapping[str, object]) -> None:
@@ -158,7 +191,7 @@ def as_text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:,.4g}"
+        return f"{value:,.0f}" if abs(value) >= _WHOLE_FROM else f"{value:,.4g}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list | tuple):

@@ -42,7 +42,11 @@ def refs(
         rows = [_ref_row(found, ref, holders) for ref in refs_of(found)]
     out = output_of(output, catalog=catalog)
     if rows or output is Format.JSON:
-        out.table(rows, columns=("name", "kind", "snapshot", "committed", "rows", "ends", "note"))
+        out.table(
+            rows,
+            columns=("name", "kind", "snapshot", "committed", "rows", "ends", "note"),
+            spare=("ends",),
+        )
     else:
         out.say(f"{table} has no commits yet, so nothing names one")
 

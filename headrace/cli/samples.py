@@ -9,10 +9,17 @@ import typer
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.config import Settings
     from headrace.definitions.sample_set import SampleSet
     from headrace.samples.build import BuildResult
-    from headrace.samples.inspect import InspectedFeature, InspectedLabel, InspectedSample
+    from headrace.samples.inspect import (
+        InspectedFeature,
+        InspectedLabel,
+        InspectedSample,
+        Moment,
+    )
 
 SetName = Annotated[str, typer.Argument(metavar="NAME", help="The sample set.")]
 SampleId = Annotated[str, typer.Argument(metavar="ID", help="The exposure's id.")]
@@ -63,6 +70,7 @@ def build(
             out.table(
                 [{"day": found, "reason": reason} for found, reason in planned.reasons.items()],
                 columns=("day", "reason"),
+                empty="no day needs it",
             )
             out.say(str(planned))
             return
@@ -93,47 +101,49 @@ def inspect(
 
 
 def sample_lines(sample: "InspectedSample") -> list[str]:
-    """Write a sample for people: one line per value, aligned."""
-    facts: list[tuple[str, object, str]] = [(name, value, "") for name, value in sample.columns]
-    for feature in sample.features:
-        source = _source(feature)
-        facts += [
-            (f"{feature.view}.{name}", value, source if n == 0 else "")
-            for n, (name, value) in enumerate(feature.values)
-        ]
-    facts += [(label.name, label.value, _outcome(label)) for label in sample.labels]
-    names = max((len(name) for name, _, _ in facts), default=0)
-    values = max((len(_value(value)) for _, value, source in facts if source), default=0)
+    """Write a sample for people: a line for each value, below the row that it comes from."""
     at = f"{sample.event_time:%Y-%m-%d %H:%M:%S.%f}"
-    state = f"{sample.label_state}, keep rate {sample.keep_rate:g}"
-    lines = [f"sample {sample.sample_id} of {sample.sample_set} at {at}  {state}"]
-    for name, value, source in facts:
-        lines.append(f"  {name:<{names}} = {_value(value):<{values}}  {source}".rstrip())
+    lines = [
+        f"sample {sample.sample_id} of {sample.sample_set} at {at}",
+        *_pairs([("label state", sample.label_state), ("keep rate", f"{sample.keep_rate:g}")]),
+        *_pairs(sample.columns),
+    ]
+    for feature in sample.features:
+        lines += [f"{feature.view} at snapshot {feature.snapshot_id}", *_pairs(_source(feature))]
+        lines += _pairs(feature.values)
+    for label in sample.labels:
+        lines += [f"{label.name} = {_value(label.value)}  {label.state}", *_pairs(_outcome(label))]
     return lines
 
 
-def _source(feature: "InspectedFeature") -> str:
+def _pairs(pairs: "Sequence[tuple[str, object]]") -> list[str]:
+    width = max((len(name) for name, _ in pairs), default=0)
+    return [f"  {name:<{width}}  {_value(value)}" for name, value in pairs]
+
+
+def _source(feature: "InspectedFeature") -> list[tuple[str, object]]:
     if feature.used is not None:
-        used = f"row of {as_text(feature.used.event_time)}, known {as_text(feature.used.known_at)}"
-        text = f"{used} (snapshot {feature.snapshot_id})"
+        found: list[tuple[str, object]] = [("used", _moment(feature.used))]
     elif feature.expired is not None:
-        text = f"the newest known row is of {as_text(feature.expired.event_time)}: expired"
+        found = [("used", "none"), ("expired", _moment(feature.expired))]
     else:
-        text = "no row was known"
+        found = [("used", "none: no row was known")]
     if feature.not_used is not None:
-        moment = feature.not_used
-        text += (
-            f"    not used: row of {as_text(moment.event_time)}, known {as_text(moment.known_at)}"
-        )
-    return text
+        found.append(("not used", _moment(feature.not_used)))
+    return found
 
 
-def _outcome(label: "InspectedLabel") -> str:
-    happened = "" if label.at is None else f"at {as_text(label.at)}, "
-    return (
-        f"{label.state}  {happened}window closes {as_text(label.window_ends)}, "
-        f"watermark {as_text(label.watermark)}"
-    )
+def _moment(row: "Moment") -> str:
+    return f"row of {as_text(row.event_time)}, known {as_text(row.known_at)}"
+
+
+def _outcome(label: "InspectedLabel") -> list[tuple[str, object]]:
+    happened: list[tuple[str, object]] = [] if label.at is None else [("at", as_text(label.at))]
+    return [
+        *happened,
+        ("window closes", as_text(label.window_ends)),
+        ("watermark", as_text(label.watermark)),
+    ]
 
 
 def _value(value: object) -> str:

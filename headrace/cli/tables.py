@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from headrace.tables.version import TableVersion
 
 SNAPSHOTS_SHOWN = 10
+_SPARE = ("inputs", "files_removed", "files_added", "snapshot")
 _FIRST_TABLES = Remedy.run("ingest", "run", advice="make the first ones")
 _MIB = 1024 * 1024
 
@@ -94,7 +95,7 @@ def show(
     for title, rows in (("columns", columns), ("tags", tag_rows), ("snapshots", commits)):
         if rows:
             out.say(f"\n{title}")
-            out.table(rows, columns=tuple(rows[0]))
+            out.table(rows, columns=tuple(rows[0]), spare=_SPARE)
 
 
 def health(
@@ -155,7 +156,8 @@ def _show_all(
     ]
     out = output_of(output, catalog=catalog)
     if damaged or rows or output is Format.JSON:
-        out.table([*damaged, *rows], columns=(*columns, "error") if damaged else columns)
+        shown = (*columns, "error") if damaged else columns
+        out.table([*damaged, *rows], columns=shown, spare=("snapshot",))
     else:
         out.say("no tables yet", remedy=_FIRST_TABLES)
     for each in unreadable:

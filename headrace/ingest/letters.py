@@ -59,6 +59,9 @@ class Choice:
 EVERY = Choice()
 
 
+_BY_COORDINATES = [(name, "ascending") for name in COORDINATES.names[:3]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LetterGroup:
     """The dead letters of a stream with one error code and field.
@@ -125,13 +128,22 @@ def _merged(before: LetterGroup | None, row: dict[str, Any]) -> LetterGroup:
 def letters(
     lake: OpenLake, stream: Stream, *, choice: Choice = EVERY, limit: int = 100
 ) -> list[dict[str, Any]]:
-    """Return dead letters of a stream as rows, at most `limit`."""
+    """Return the newest dead letters of a stream as rows, at most `limit`, the newest first.
+
+    Those that were recorded at the same time come in the order of their coordinates.
+    """
     found: list[dict[str, Any]] = []
     for batch in _batches(head(lake), stream):
         chosen = batch.filter(choice.mask(batch))
-        found += chosen.slice(0, limit - len(found)).to_pylist()
-        if len(found) >= limit:
-            break
+        if not chosen.num_rows:
+            continue
+        newest = pc.select_k_unstable(
+            chosen, min(limit, chosen.num_rows), [("recorded_at", "descending"), *_BY_COORDINATES]
+        )
+        found += chosen.take(newest).to_pylist()
+        found.sort(key=lambda row: tuple(row[name] for name in COORDINATES.names[:3]))
+        found.sort(key=lambda row: row["recorded_at"], reverse=True)
+        del found[limit:]
     return found
 
 

@@ -224,6 +224,8 @@ def test_letters_are_grouped_by_reason_with_the_newest_of_each(lake: Lake) -> No
     assert missing.example == ("things/b.jsonl", 0, 0)
     assert missing.first_seen < missing.last_seen
     assert missing.first_bytes == letters(lake, STRICT, choice=Choice(offset=0))[0]["raw"][:80]
+    assert [each["_source_offset"] for each in letters(lake, STRICT, limit=3)] == [0, 1, 1]
+    assert [each["_source"][-7] for each in letters(lake, STRICT)[:3]] == ["b", "b", "a"]
     (only,) = groups(lake, STRICT, choice=Choice(code="malformed"))
     assert (only.count, only.example.source) == (1, "things/b.jsonl")
 

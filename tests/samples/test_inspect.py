@@ -80,7 +80,8 @@ def test_the_commands_build_inspect_and_build_nothing(
     assert "nothing to rebuild, 3 unchanged" in headrace("build", "taps")
 
     text = headrace("inspect", "d1-morning", "--set", "taps")
-    assert "shop.rates.rate = 0.1" in text
+    assert "shop.rates at snapshot" in text
+    assert "  rate  0.1\n" in text
     assert "row of 2026-03-02 07:00:00, known 2026-03-02 07:00:00" in text
     shown = json.loads(headrace("inspect", "d1-morning", "--output", "json"))
     assert shown["features"][0]["used"]["known_at"] == "2026-03-02T07:00:00+00:00"

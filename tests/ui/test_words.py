@@ -1,7 +1,8 @@
 """What users read, compared with `tests/golden`: every page and every command, on one lake."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,20 +13,22 @@ from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
 from headrace.api import Lake
+from headrace.cli import columns
+from headrace.cli.columns import Column
 from headrace.cli.main import make_app
 from tests.conftest import ROOT
 from tests.golden.golden import Golden
-from tests.golden.masked import masked
+from tests.golden.masked import fixed, masked
 from tests.ui.conftest import Open
 
 _READS = (
     "tables list",
     "tables show raw.impressions",
-    "tables health raw.impressions",
     "tables refs samples.ctr",
     "tables leases raw.impressions",
     "tables trash raw.impressions",
     "tables cleanup raw.impressions",
+    "tables health raw.impressions",  # after the clean-up, which counts orphan files
     "tables compact raw.impressions",
     "tables branch raw.impressions trial --drop",
     "tables alter raw.impressions --drop position",
@@ -34,6 +37,14 @@ _READS = (
     "datasets list",
     "datasets show ctr",
     "datasets verify ctr 7",
+    "tables health",
+    "ingest audit impressions",
+    "dead-letters list impressions",
+    "dead-letters show impressions --limit 2",
+    "online status",
+    "check",
+    "lake relocate",
+    "lake recover",
 )
 
 
@@ -75,6 +86,37 @@ def test_what_commands_that_read_say_of_a_lake(full: Lake, golden: Golden) -> No
             shown = (_shown(result.stdout), result.stderr.rstrip("\n"))
             told.append("\n".join((head, *filter(None, shown), end, "")))
     golden.check("commands.txt", masked("\n".join(told), *places) + "\n")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_what_commands_that_read_show_in_a_terminal(
+    full: Lake, golden: Golden, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    places = ((str(full.settings.state_dir), "STATE"), (str(ROOT), "ROOT"))
+    aligned, stacked = columns.aligned, columns.stacked
+
+    def with_fixed_cells(shown: Sequence[Column]) -> list[Column]:
+        return [
+            replace(column, cells=tuple(fixed(cell, *places) for cell in column.cells))
+            for column in shown
+        ]
+
+    def laid_out(shown: Sequence[Column], *, width: int | None) -> list[str]:
+        lines = aligned(with_fixed_cells(shown), width=width)
+        assert width is not None
+        assert all(len(line) <= width for line in lines)
+        return lines
+
+    monkeypatch.setattr(columns, "width_shown", lambda: width)
+    monkeypatch.setattr(columns, "aligned", laid_out)
+    monkeypatch.setattr(
+        columns, "stacked", lambda shown, width: stacked(with_fixed_cells(shown), width=width)
+    )
+    told: list[str] = []
+    for line in _READS:
+        result = CliRunner().invoke(make_app(), line.split())
+        told += [f"$ headrace {line}", fixed(result.stdout, *places)]
+    golden.check(f"commands-{width}.txt", "\n".join(told))
 
 
 def _shown(stdout: str) -> str:
