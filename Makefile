@@ -7,7 +7,6 @@ BENCH ?= all
 KILLS ?= 12
 TODAY := $(shell date -u +%Y%m%d)
 IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui
-STATE := $(abspath $(or $(HEADRACE_STATE_DIR),.headrace))
 
 # processes import thousands of modules, which compile in 2 to 4 s of CPU: once for all of them, even
 # where the environment asks for no bytecode, and beside the environment instead of the sources
@@ -79,11 +78,10 @@ imports: $(READY) ## the direction of imports between rooms
 check: lint types imports ## lint, types and import rules
 
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
-	@mkdir -p $(STATE)/dagster && cp orchestration/dagster.yaml $(STATE)/dagster/dagster.yaml
-	@DAGSTER_HOME=$(STATE)/dagster $(BIN)/dagster dev --host 127.0.0.1 --port 3000
+	@$(BIN)/headrace dagster
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
-	@$(BIN)/streamlit run ui/streamlit_app.py
+	@$(BIN)/headrace ui
 
 cluster-up: $(READY) ## start PostgreSQL, S3, Redis, Trino, Kafka and a schema registry; WITHOUT=trino leaves one out
 	@$(BIN)/python -m infra.launcher up $(foreach server,$(WITHOUT),--without $(server))

@@ -7,6 +7,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TOP_LEVEL_ROOMS = {
     "lake",
     "dbt_project",
+    "new_lake",
     "orchestration",
     "ui",
     "demo",

@@ -23,6 +23,7 @@ ROOMS = {
     "model_inputs",
     "registry",
     "samples",
+    "scaffold",
     "serving",
     "simulate",
     "storage",

@@ -12,12 +12,15 @@ from headrace.cli import (
     check,
     datasets,
     dead_letters,
+    features,
     ingest,
+    init,
     lake,
     maintain,
     online,
     samples,
     serve,
+    shells,
     simulate,
     skew,
     streams,
@@ -28,6 +31,7 @@ from headrace.collector import one_command
 from headrace.errors import LakeError
 
 NOUNS = (
+    init,
     check,
     streams,
     ingest,
@@ -35,12 +39,14 @@ NOUNS = (
     simulate,
     tables,
     maintain,
+    features,
     samples,
     datasets,
     online,
     serve,
     skew,
     lake,
+    shells,
 )
 
 

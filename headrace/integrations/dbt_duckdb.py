@@ -310,10 +310,10 @@ def refuse_uncommitted(unique_id: str) -> None:
             name,
             f"the materialization `{node.config.materialized}` of package "
             f"`{found.package_name if found else 'dbt'}` does not commit to the lake",
-            remedy=Remedy(
-                advice="put headrace's macros (`dbt_project/macros` of its source) in a package named "
-                "`headrace`, and let a materialization of this project return "
-                "`headrace.commit_model()`"
+            remedy=Remedy.run(
+                "init",
+                ".",
+                advice="in the lake's folder, to give its dbt project headrace's macros",
             ),
         )
     if "macro.dbt.is_incremental" in node.depends_on.macros:

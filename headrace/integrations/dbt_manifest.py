@@ -13,7 +13,7 @@ from headrace.config import Settings
 from headrace.errors import FeatureBuildError
 from headrace.integrations.dbt_build import project_dir
 
-_PARTS = ("models", "macros", "tests")
+_PARTS = ("models", "macros", "tests", "dbt_packages")
 _SUFFIXES = {".sql", ".yml", ".yaml"}
 
 

@@ -40,8 +40,8 @@ def refuse_former_macros(sent: Mapping[str, Any]) -> None:
     if not all(name in sent for name in _ANSWERS):
         model = sent.get("model") or sent.get("target", "")
         msg = (
-            f"model `{model}`: its project has the macros of an earlier version of headrace; copy "
-            "`dbt_project/macros` of the installed version over them"
+            f"model `{model}`: its project has the macros of an earlier version of headrace; renew "
+            "them by `headrace init .` in the lake's folder"
         )
         raise DefinitionError((msg,))
 

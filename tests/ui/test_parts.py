@@ -139,7 +139,7 @@ def test_markup_in_names_stays_text() -> None:
 
 
 def test_the_pages_listen_on_loopback_only_and_report_nothing() -> None:
-    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    config = tomllib.loads((ROOT / "ui" / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "127.0.0.1"
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["showErrorDetails"] == "none"

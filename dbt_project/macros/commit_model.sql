@@ -1,14 +1,5 @@
-{#- `table` and `incremental` on DuckDB: the rows of a model are written to an Iceberg table in one commit.
+{#- What the materializations of a project return: the rows of the model are written to an Iceberg table in one commit.
   Without changes to the code or the input snapshots there is no commit. -#}
-
-{% materialization table, adapter="duckdb", supported_languages=["sql"] %}
-  {{ return(headrace.commit_model()) }}
-{% endmaterialization %}
-
-{% materialization incremental, adapter="duckdb", supported_languages=["sql"] %}
-  {{ return(headrace.commit_model()) }}
-{% endmaterialization %}
-
 {% macro commit_model() %}
   {%- set target = this.incorporate(type='view') -%}
   {{ run_hooks(pre_hooks) }}

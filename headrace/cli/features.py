@@ -1,0 +1,58 @@
+"""`headrace features`: build the staging and feature tables of the dbt project."""
+
+import contextlib
+from collections.abc import Generator
+from typing import Annotated
+
+import typer
+
+from headrace.cli.output import Format, OutputOption, output_of
+from headrace.errors import SettingsError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    noun = typer.Typer(
+        help="Build the feature tables.", no_args_is_help=True, rich_markup_mode=None
+    )
+    noun.callback()(_features)
+    noun.command("build")(build)
+    app.add_typer(noun, name="features")
+
+
+def _features() -> None:
+    """Build the feature tables."""
+
+
+def build(
+    *,
+    select: Annotated[
+        str, typer.Option("--select", help="Nodes, as dbt selects them; all if not given.")
+    ] = "",
+    full_refresh: Annotated[
+        bool, typer.Option("--full-refresh", help="Compute every day again.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Build the models of the dbt project and run their tests; what has not changed stays."""
+    from headrace.config import Settings
+
+    with _naming_missing():
+        from headrace.integrations.dbt_build import build_features
+    done = build_features(Settings.load(), select=select or None, full_refresh=full_refresh)
+    out = output_of(output)
+    rows = [
+        {"table": model.table, "outcome": model.code, "rows": model.rows, "message": model.message}
+        for model in done.models
+    ]
+    out.table(rows, columns=("table", "outcome", "rows"))
+    out.say(f"{len(rows):,} models, {done.tests_passed:,} tests passed")
+
+
+@contextlib.contextmanager
+def _naming_missing() -> Generator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = f"`{error.name}` is not installed; install `headrace[dbt]`"
+        raise SettingsError(msg) from error

@@ -1,0 +1,109 @@
+"""`headrace ui` and `headrace dagster`: the pages and the asset graph of a lake, until stopped."""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.errors import SettingsError
+
+_HOST = "127.0.0.1"  # neither has a login
+_MIN, _MAX = 1, 65_535
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("ui")(ui)
+    app.command("dagster")(dagster)
+
+
+def ui(
+    *,
+    port: Annotated[
+        int, typer.Option(help="The port to listen on, at 127.0.0.1.", min=_MIN, max=_MAX)
+    ] = 8501,
+) -> None:
+    """Serve the pages of this lake until stopped."""
+    from headrace.scaffold.shells import shell_folder
+
+    _need("ui", "streamlit")
+    script = shell_folder() / "ui" / "streamlit_app.py"
+    listen = ("--server.address", _HOST, "--server.port", str(port), "--server.headless", "true")
+    _become(("streamlit", "run", str(script), *listen), env=_environment())
+
+
+def dagster(
+    *,
+    port: Annotated[
+        int, typer.Option(help="The port to listen on, at 127.0.0.1.", min=_MIN, max=_MAX)
+    ] = 3000,
+) -> None:
+    """Serve the asset graph of this lake, with its sensors and schedules, until stopped.
+
+    It is what `definitions.py` beside `lake` says, or else the graph of the declarations. Dagster
+    keeps its runs in `dagster` of the state folder, unless DAGSTER_HOME is set.
+    """
+    from headrace.config import Settings
+    from headrace.scaffold.shells import shell_folder
+
+    _need("dagster", "dagster", "dagster_dbt", "dagster_webserver")
+    _need("dbt", "dbt.adapters.duckdb")
+    settings = Settings.load()
+    env = _environment()
+    env.setdefault("DAGSTER_HOME", str((settings.state_dir / "dagster").absolute()))
+    _configure(Path(env["DAGSTER_HOME"]), shell_folder() / "orchestration" / "dagster.yaml")
+    own = settings.root / "definitions.py"
+    what = ("-f", str(own)) if own.is_file() else ("-m", "orchestration.definitions")
+    where = ("-d", str(settings.root.absolute()), "--host", _HOST, "--port", str(port))
+    _become(("dagster", "dev", *what, *where), env=env)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a shell: it finds its code, and this lake from any folder."""
+    from headrace.config import Settings
+    from headrace.scaffold.shells import shell_folder
+
+    settings = Settings.load()
+    paths = [str(shell_folder()), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "HEADRACE_LAKE": str((settings.declarations / "lake.toml").absolute()),
+    }
+
+
+def _configure(home: Path, configuration: Path) -> None:
+    """Write the instance's configuration; one that is there may have been edited, and stays."""
+    if (home / "dagster.yaml").exists():
+        return
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(configuration, home / "dagster.yaml")
+    except OSError as error:
+        msg = f"Dagster's folder `{home}` cannot be written: {error.strerror}; set DAGSTER_HOME"
+        raise SettingsError(msg) from error
+
+
+def _need(extra: str, *modules: str) -> None:
+    for name in modules:
+        try:
+            found = find_spec(name)
+        except ModuleNotFoundError:
+            found = None
+        if found is None:
+            msg = f"`{name}` is not installed; install `headrace[{extra}]`"
+            raise SettingsError(msg)
+
+
+def _become(command: Sequence[str], *, env: dict[str, str]) -> None:
+    """Go on as another program of this environment: it has this process id, and its signals."""
+    sys.stdout.flush()
+    # a shell starts background jobs with SIGINT ignored, and Dagster then ignores SIGTERM too
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.execve(sys.executable, [sys.executable, "-m", *command], env)

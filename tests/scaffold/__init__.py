@@ -1,0 +1,1 @@
+"""A new lake, and what an installation carries."""
