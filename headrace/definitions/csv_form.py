@@ -16,7 +16,8 @@ class CsvForm(Declaration):
     A `delimiter` may have several characters, as `::`; quotes mean nothing then. Without a `header`,
     `columns` names the columns in order, by default as the fields. `null_values` are texts that mean
     null beside the empty one, in every column. `encoding` is one that Python knows, in which a newline
-    is one byte.
+    is one byte. The first `skip_rows` lines of a file, blank ones too, are no part of it. A line that
+    begins with `comment` is no record.
     """
 
     noun: ClassVar[str] = "`csv`"
@@ -27,6 +28,8 @@ class CsvForm(Declaration):
         "null": "null_values",
         "names": "columns",
         "quotes": "quote",
+        "skip": "skip_rows",
+        "comments": "comment",
     }
 
     delimiter: Annotated[str, Field(min_length=1, max_length=8)] = ","
@@ -35,6 +38,8 @@ class CsvForm(Declaration):
     columns: Annotated[tuple[str, ...], TUPLE] = ()
     encoding: str = "utf-8"
     null_values: Annotated[tuple[str, ...], TUPLE] = ()
+    skip_rows: Annotated[int, Field(ge=0, le=10_000)] = 0
+    comment: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f]{0,8}$")] = ""
 
     @field_validator("delimiter")
     @classmethod
@@ -64,6 +69,11 @@ class CsvForm(Declaration):
             msg = f"a newline is {len(newline)} bytes in `{name}`; convert such files to UTF-8"
             raise ValueError(msg)
         return codecs.lookup(name).name
+
+    @property
+    def comment_bytes(self) -> bytes:
+        """What a comment begins with in a file; empty if files have none."""
+        return self.comment.encode(self.encoding, errors="replace")
 
     @property
     def quoted(self) -> bool:

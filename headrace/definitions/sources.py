@@ -16,14 +16,25 @@ class FileSource(Declaration):
     """Files that match a pattern below the lake's data folder.
 
     `complete_files` declares that files are not appended to after they appear. Then the last line
-    of a text file is read even without a newline; otherwise it is read once it has one.
+    of a text file is read even without a newline; otherwise it is read once it has one. Compressed
+    files (`compression`) are complete in any case; a zip archive holds one file of data.
     """
 
     noun: ClassVar[str] = "a source"
-    misnomers: ClassVar[dict[str, str]] = {"complete": "complete_files"}
+    misnomers: ClassVar[dict[str, str]] = {
+        "complete": "complete_files",
+        "compressed": "compression",
+        "codec": "compression",
+    }
 
     files: str
     complete_files: bool = False
+    compression: Literal["gzip", "zstd", "bz2", "zip"] | None = None
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether files are not appended to after they appear."""
+        return self.complete_files or self.compression is not None
 
     @property
     def text(self) -> str:

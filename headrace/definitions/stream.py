@@ -164,6 +164,9 @@ class Stream(Declaration):
         if isinstance(source, FileSource) and format_ not in FILE_FORMATS:
             msg = f"`{format_}` is not a format of files; allowed are {_listed(FILE_FORMATS)}"
             raise ValueError(msg)
+        if format_ == "parquet" and isinstance(source, FileSource) and source.compression:
+            msg = "Parquet files are compressed inside; leave `compression` out of their source"
+            raise ValueError(msg)
         if isinstance(source, KafkaSource):
             _check_topic(source.kafka, format_)
         return format_

@@ -21,6 +21,7 @@ class Draft:
     files: str
     format: str
     fields: dict[str, DraftField]
+    compression: str | None = None
     csv: dict[str, Any] = field(default_factory=dict[str, Any])
     event_time: str = ""
     key: str | None = None
@@ -31,7 +32,7 @@ class Draft:
         said: dict[str, Any] = {
             "stream": self.stream,
             "table": self.table,
-            "source": {"files": self.files, "complete_files": True},
+            "source": self._source(),
             "format": self.format,
         }
         if self.csv:
@@ -42,6 +43,11 @@ class Draft:
         said["known_at"] = {"after_event": "0s"}
         said["fields"] = {name: self.field(name) for name in self.fields}
         return said
+
+    def _source(self) -> dict[str, Any]:
+        if self.compression is not None:
+            return {"files": self.files, "compression": self.compression}
+        return {"files": self.files, "complete_files": True}
 
     def field(self, name: str) -> dict[str, Any]:
         """Return the declaration of one field."""

@@ -47,7 +47,14 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     names = _names(list(columns))
     words = null_words(columns) if sample.format == "csv" else ()
     fields = {name: field_of(source, columns[source], words) for source, name in names.items()}
-    draft = Draft(stream=stream, table=table, files=files, format=sample.format, fields=fields)
+    draft = Draft(
+        stream=stream,
+        table=table,
+        files=files,
+        format=sample.format,
+        compression=sample.compression,
+        fields=fields,
+    )
     draft.csv = _csv_said(form, header, words)
     if form.encoding != "utf-8":
         draft.notes.append(f"a guess: its texts are not UTF-8, and any bytes are {form.encoding}")

@@ -10,6 +10,7 @@ import pyarrow as pa
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
+from headrace.ingest.sources.compressed import MAGIC, compression_of
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
 from headrace.ingest.time_forms import holds_field
 from headrace.ingest.values import shown
@@ -18,10 +19,10 @@ HEAD_BYTES = 64 * 1024  # enough to tell what a file is
 BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ("\t", ";", "|", "::", ",")
 _MAGIC = {
-    b"\x1f\x8b": "gzip data",
-    b"\x28\xb5\x2f\xfd": "zstd data",
-    b"PK\x03\x04": "a zip archive",
-    b"BZh": "bzip2 data",
+    MAGIC["gzip"]: "gzip data",
+    MAGIC["zstd"]: "zstd data",
+    MAGIC["zip"]: "a zip archive",
+    MAGIC["bz2"]: "bzip2 data",
     b"\xfd7zXZ": "xz data",
     b"PAR1": "a Parquet file",
     b"Obj\x01": "an Avro file",
@@ -40,7 +41,9 @@ def refuse_other_formats(source: str, head: bytes, *, claimed: str) -> None:
     """
     other = other_format(head)
     if other is not None:
-        detail = f"it {other}, not {claimed.upper()}"
+        compression = compression_of(head)
+        hint = f"; declare `source: {{compression: {compression}}}`" if compression else ""
+        detail = f"it {other}, not {claimed.upper()}{hint}"
         raise SourceFileError(source, detail)
 
 
@@ -62,12 +65,15 @@ def csv_header(
 ) -> tuple[str, ...] | None:
     """Read the header, as names of fields; None if it is not complete yet.
 
-    A file without one has the columns that the contract lists.
+    A file without one has the columns that the contract lists. Lines that the contract skips are read.
 
     Raises:
         SourceFileError: If it is not a CSV header, is too long, repeats a name or lacks a required one.
 
     """
+    for _ in range(stream.csv.skip_rows):
+        if not _whole_line(handle) and not whole:
+            return None
     if not stream.csv.header:
         listed = stream.csv.columns or tuple(
             field.source_name or name for name, field in stream.fields.items()
@@ -75,8 +81,8 @@ def csv_header(
         header = tuple(map(stream.field_of, listed))
         _refuse_missing(header, stream, source, what="`csv.columns`")
         return header
-    line = b""
-    while not line.strip():
+    line, comment = b"", stream.csv.comment_bytes
+    while not line.strip() or (comment and line.startswith(comment)):
         line = handle.readline(RECORD_BYTES_MAX + 1)
         if not line:
             return () if whole else None  # an empty file: no header, and no records either
@@ -95,6 +101,14 @@ def csv_header(
     _refuse_repeated(header, source, what="its header")
     _refuse_missing(header, stream, source, what="its header")
     return header
+
+
+def _whole_line(handle: BinaryIO) -> bool:
+    """Read one line of any length; whether it has its newline."""
+    while line := handle.readline(RECORD_BYTES_MAX):
+        if line.endswith(b"\n"):
+            return True
+    return False
 
 
 def _refuse_other_delimiter(

@@ -6,7 +6,9 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from headrace.errors import SourceChangedError
 from headrace.ingest.sources.base import UNSEEN, Position, Seen
 from headrace.ingest.sources.fingerprint import Fingerprint
 
@@ -54,6 +56,18 @@ def seen_of(status: os.stat_result) -> Seen:
     """Return a file's change time and inode, if any later change will differ from them."""
     # not the modification time: any program may set it
     return _marks(status) if status.st_ctime_ns + SETTLED_NS <= time.time_ns() else UNSEEN
+
+
+def refuse_written(handle: BinaryIO, before: os.stat_result, source: str) -> None:
+    """Refuse a file that was written to since it was opened: its batches may be of two versions.
+
+    Raises:
+        SourceChangedError: If it was.
+
+    """
+    now = os.fstat(handle.fileno())
+    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+        raise SourceChangedError(source, "it was written to while it was read")
 
 
 def _marks(status: os.stat_result) -> Seen:

@@ -28,7 +28,7 @@ from headrace.ingest.sources.file_splits import Look, Split
 from headrace.ingest.sources.file_state import FileState, compare
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.parquet_files import read_parquet
-from headrace.ingest.sources.text_files import read_text
+from headrace.ingest.sources.text_files import read_compressed, read_text
 
 READ_BYTES = 4 * 1024 * 1024
 _NOTHING = Position()
@@ -97,23 +97,23 @@ class FileSource:
         if not path.is_file():
             raise SourceFileError(split.source, "it is not a file")
         size, taken = path.stat().st_size, split.start.bytes
-        if size < taken or (taken and self._stream.format == "parquet" and size != taken):
+        if size < taken or (taken and self._is_whole and size != taken):
             detail = f"it has {size} bytes, but {taken} were taken from it"
             raise SourceChangedError(split.source, detail)
         if self._stream.format == "parquet":
             return read_parquet(path, split, self._stream, rows_per_commit=rows_per_commit)
-        return read_text(
-            path,
-            split,
-            self._stream,
-            read_bytes=self._read_bytes,
-            is_complete=self._is_complete,
-        )
+        read = read_text if self._declared.compression is None else read_compressed
+        return read(path, split, self._stream, read_bytes=self._read_bytes)
 
     @property
     def _is_complete(self) -> bool:
         """Whether files are complete when they appear."""
-        return self._declared.complete_files or self._stream.format == "parquet"
+        return self._declared.are_complete or self._stream.format == "parquet"
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether a file is read from its beginning, and its size never changes."""
+        return self._declared.compression is not None or self._stream.format == "parquet"
 
     def _waits(self, path: Path, start: Position) -> bool:
         """Whether all that a text file has beyond `start` is a line without its newline.

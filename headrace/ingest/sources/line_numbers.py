@@ -1,9 +1,10 @@
 """The line numbers of records, as an editor shows them; offsets count records only."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -33,8 +34,12 @@ class LineNumbers:
         return LineNumbers(self.before, self.places[skipped:])
 
 
-def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
+def counter_of(
+    opened: Callable[[], AbstractContextManager[BinaryIO]], end_byte: int, *, source: str
+) -> Callable[[], int]:
     """Return a function that counts the lines that end before a byte of a file, once.
+
+    `opened` opens its plain content.
 
     Raises:
         SourceFileError: From that function, if the file cannot be read.
@@ -45,7 +50,7 @@ def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
     def count() -> int:
         lines, left = 0, end_byte
         try:
-            with path.open("rb") as handle:
+            with opened() as handle:
                 while left and (block := handle.read(min(left, _BLOCK_BYTES))):
                     lines += block.count(b"\n")
                     left -= len(block)
@@ -56,9 +61,13 @@ def counter_of(path: Path, end_byte: int, *, source: str) -> Callable[[], int]:
     return count
 
 
-def places_of(kept: int, pieces: Sequence[bytes], *, first: int) -> np.ndarray:
-    """Return the numbers of a block's `kept` lines: those that are not blank."""
+def places_of(kept: int, pieces: Sequence[bytes], *, first: int, comment: bytes) -> np.ndarray:
+    """Return the numbers of a block's `kept` lines: those that are records."""
     if kept == len(pieces):
         return np.arange(first, first + kept)
-    found = [at for at, piece in enumerate(pieces, first) if piece and not piece.isspace()]
+    found = [
+        at
+        for at, piece in enumerate(pieces, first)
+        if piece and not piece.isspace() and not (comment and piece.startswith(comment))
+    ]
     return np.array(found, dtype=np.int64)

@@ -12,7 +12,7 @@ from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.sources.base import Position, Records, consecutive
 from headrace.ingest.sources.file_formats import check_parquet, first_line, reason_of
 from headrace.ingest.sources.file_splits import Split
-from headrace.ingest.sources.file_state import seen_of
+from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.parquet_batches import ParquetBatches
 
@@ -61,7 +61,7 @@ def _rows(
                 pass
         for offset, batch in file.read(start):
             end = offset + batch.num_rows
-            _refuse_written(handle, status, split.source)
+            refuse_written(handle, status, split.source)
             yield Records(
                 partition=split.partition,
                 offsets=consecutive(offset, batch.num_rows),
@@ -76,10 +76,3 @@ def _rows(
                 end=Position(rows, size, fingerprint, seen),
                 times=split.source_time,
             )
-
-
-def _refuse_written(handle: BinaryIO, before: os.stat_result, source: str) -> None:
-    """Refuse a file that was written to since it was opened: its batches may be of two versions."""
-    now = os.fstat(handle.fileno())
-    if (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise SourceChangedError(source, "it was written to while it was read")

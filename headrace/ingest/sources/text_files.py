@@ -1,18 +1,22 @@
 """Reads CSV and JSON files: cut into lines, in blocks of bounded size.
 
 A newline ends a record, and blank lines are not records. A last line without a newline waits, unless
-the contract says that files are complete when they appear.
+the contract says that files are complete when they appear. Compressed files are cut into lines of their
+plain content.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from headrace.definitions.sources import FileSource
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
-from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, consecutive
+from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, Seen, consecutive
+from headrace.ingest.sources.compressed import check_content, plain_content
 from headrace.ingest.sources.file_formats import (
     BOM,
     HEAD_BYTES,
@@ -22,7 +26,7 @@ from headrace.ingest.sources.file_formats import (
     refuse_other_formats,
 )
 from headrace.ingest.sources.file_splits import Split
-from headrace.ingest.sources.file_state import seen_of
+from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.line_numbers import LineNumbers, counter_of, places_of
 
@@ -36,9 +40,7 @@ class _Lines(NamedTuple):
     fingerprint: str
 
 
-def read_text(
-    path: Path, split: Split, stream: Stream, *, read_bytes: int, is_complete: bool
-) -> Generator[Records]:
+def read_text(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> Generator[Records]:
     """Read the lines of one file from the split's start on.
 
     Args:
@@ -46,7 +48,6 @@ def read_text(
         split: How far it is taken.
         stream: The contract.
         read_bytes: The size of a block; its lines are one micro-batch.
-        is_complete: Whether the last line needs no newline.
 
     Raises:
         SourceFileError: If the file cannot be read, or is not of the contract's format.
@@ -56,23 +57,109 @@ def read_text(
     try:
         with path.open("rb") as handle:
             seen = seen_of(os.fstat(handle.fileno()))
-            fingerprint = _taken_part(handle, split)
-            header = _open_text(handle, split, stream, is_complete=is_complete)
-            if header is None:
-                return
-            if not split.start.bytes:
-                fingerprint = Fingerprint.of(handle, handle.tell())
-            begun = replace(split.start, bytes=handle.tell(), seen=seen)
-            blocks = _lines(
+            yield from _records(
                 handle,
-                fingerprint,
-                before=counter_of(path, begun.bytes, source=split.source),
+                split,
+                stream,
+                seen=seen,
+                opened=lambda: path.open("rb"),
                 read_bytes=read_bytes,
-                whole=is_complete,
             )
-            yield from _batches(blocks, split, replace(begun, fingerprint=str(fingerprint)), header)
     except OSError as error:
         raise SourceFileError(split.source, reason_of(error)) from error
+
+
+def read_compressed(
+    path: Path, split: Split, stream: Stream, *, read_bytes: int
+) -> Generator[Records]:
+    """Read the lines of one compressed file, without those taken before; see `read_text`.
+
+    The file is read through once before, so that a damaged one is refused whole. Bytes and fingerprint
+    of positions are those of the file, as of Parquet files: it counts as taken at its end.
+
+    Raises:
+        SourceFileError: If the file cannot be read, is damaged, or is not of the contract's format.
+        SourceChangedError: If what was taken from it is no longer there.
+
+    """
+    compression = _declared(stream).compression
+
+    def opened() -> AbstractContextManager[BinaryIO]:
+        return plain_content(path, compression, source=split.source)
+
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            end = Position(0, status.st_size, seen=seen_of(status))
+            end = replace(end, fingerprint=str(Fingerprint.of(file, status.st_size)))
+            if split.start.fingerprint not in ("", end.fingerprint):
+                detail = "its content is no longer what was taken from it"
+                raise SourceChangedError(split.source, detail)
+            if compression is not None:
+                check_content(path, compression, source=split.source)
+            start = replace(split, start=Position(split.start.offset))
+            with opened() as handle:
+                found = _records(
+                    handle, start, stream, seen=end.seen, opened=opened, read_bytes=read_bytes
+                )
+                for records in _at_ends_of(found, end, split):
+                    refuse_written(file, status, split.source)
+                    yield records
+    except OSError as error:
+        raise SourceFileError(split.source, reason_of(error)) from error
+
+
+def _at_ends_of(found: Iterable[Records], end: Position, split: Split) -> Iterator[Records]:
+    """Give batches positions in the compressed file, which is taken with the last one."""
+    waiting: Records | None = None
+    for records in found:
+        if waiting is not None:
+            yield replace(waiting, end=replace(end, offset=waiting.end.offset, bytes=0))
+        waiting = records
+    if waiting is None:  # of a file without a record: it is empty, or a header
+        waiting = Records(
+            partition=split.partition,
+            offsets=consecutive(split.start.offset, 0),
+            end=split.start,
+            times=split.source_time,
+        )
+    yield replace(waiting, end=replace(end, offset=waiting.end.offset))
+
+
+def _declared(stream: Stream) -> FileSource:
+    if not isinstance(stream.source, FileSource):
+        msg = f"stream `{stream.name}` reads no files"
+        raise TypeError(msg)
+    return stream.source
+
+
+def _records(
+    handle: BinaryIO,
+    split: Split,
+    stream: Stream,
+    *,
+    seen: Seen,
+    opened: Callable[[], AbstractContextManager[BinaryIO]],
+    read_bytes: int,
+) -> Iterator[Records]:
+    """Read what an open file has beyond the split's start; `opened` opens it once more."""
+    is_complete = _declared(stream).are_complete
+    fingerprint = _taken_part(handle, split)
+    header = _open_text(handle, split, stream, is_complete=is_complete)
+    if header is None:
+        return
+    if not split.start.bytes:
+        fingerprint = Fingerprint.of(handle, handle.tell())
+    begun = replace(split.start, bytes=handle.tell(), seen=seen)
+    blocks = _lines(
+        handle,
+        fingerprint,
+        before=counter_of(opened, begun.bytes, source=split.source),
+        read_bytes=read_bytes,
+        whole=is_complete,
+        comment=stream.csv.comment_bytes,
+    )
+    yield from _batches(blocks, split, replace(begun, fingerprint=str(fingerprint)), header)
 
 
 def _open_text(
@@ -161,8 +248,9 @@ def _lines(
     before: Callable[[], int],
     read_bytes: int,
     whole: bool,
+    comment: bytes,
 ) -> Iterator[_Lines]:
-    """Split into non-blank lines, with the byte position after them; the last needs a newline.
+    """Split into lines that are records, with the byte position after them; the last needs a newline.
 
     A line over `RECORD_BYTES_MAX` is cut one byte beyond it, by which the decoder recognizes it.
     `fingerprint` is that of all bytes before; the last line of a `whole` file needs no newline.
@@ -183,17 +271,19 @@ def _lines(
             rest_bytes += len(block)
             fingerprint.update(block)
         rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
-        kept = _clean(pieces)
-        numbers = LineNumbers(before, places_of(len(kept), pieces, first=seen))
+        kept = _clean(pieces, comment)
+        numbers = LineNumbers(before, places_of(len(kept), pieces, first=seen, comment=comment))
         yield _Lines(kept, numbers, position - rest_bytes, so_far)
         seen += len(pieces)
     if rest and whole:
-        kept = _clean([rest])
-        numbers = LineNumbers(before, places_of(len(kept), [rest], first=seen))
+        kept = _clean([rest], comment)
+        numbers = LineNumbers(before, places_of(len(kept), [rest], first=seen, comment=comment))
         yield _Lines(kept, numbers, position, str(fingerprint))
 
 
-def _clean(pieces: list[bytes]) -> list[bytes]:
+def _clean(pieces: list[bytes], comment: bytes) -> list[bytes]:
+    if comment:
+        pieces = [piece for piece in pieces if not piece.startswith(comment)]
     return [
         piece[: RECORD_BYTES_MAX + 1].removesuffix(b"\r")
         for piece in pieces
