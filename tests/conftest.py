@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
-# they import a framework or torch, or take 0.2 s of CPU a test and more; see `make test-fast`
+# they import a framework or torch, start processes, or take 0.2 s of CPU a test and more
 _SLOW_ROOMS = (
+    "benchmarks",
     "browser",
     "cluster",
     "datasets",
@@ -38,8 +39,10 @@ _SLOW_ROOMS = (
     "loading",
     "orchestration",
     "proofs",
+    "protocol",
     "samples",
     "serving",
+    "simulate",
     "ui",
 )
 _NOT_FAST = ("slow", "proof", "browser", "cluster")

@@ -15,7 +15,7 @@ from tests.storage.object_store import Bucket, MemoryFolders, MemoryIO
 HOUR_S = 3_600
 
 
-@pytest.fixture(params=["local", "objects", "s3"])
+@pytest.fixture(params=["local", "objects", pytest.param("s3", marks=pytest.mark.slow)])
 def store_and_root(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Folders, str]:
     if request.param == "local":
         return local_folders(), str(tmp_path.resolve() / "t")

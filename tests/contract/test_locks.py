@@ -53,7 +53,7 @@ def database() -> Generator[str]:
         yield uri
 
 
-@pytest.fixture(params=["files", "advisory"])
+@pytest.fixture(params=["files", pytest.param("advisory", marks=pytest.mark.slow)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Address:
     is_files = request.param == "files"
     place = str(tmp_path) if is_files else request.getfixturevalue("database")

@@ -18,7 +18,7 @@ def server() -> Iterator[str]:
         yield uri
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database: a file, or a schema of its own on the server."""
     if request.param == "sqlite":

@@ -17,6 +17,8 @@ from headrace.storage.s3_folders import S3Folders
 from tests.s3 import S3Place
 from tests.s3_proxy import Fault, FaultProxy, Request, fault_proxy
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024**2
 TRIES = {ATTEMPTS_MAX_KEY: "3"}
 

@@ -34,6 +34,8 @@ from tests.raising import refused
 from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 HOUR_S = 3600
 
 
