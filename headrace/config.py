@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace import lake_file, servers
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 from headrace.kafka_access import KafkaAccess, RegistryAccess, kafka_access, registry_access
 from headrace.servers import S3Access, Sayings, TrinoAccess
 
@@ -216,18 +216,18 @@ class Settings:
 
 
 def _safe(state_dir: Path) -> Path:
-    _refuse_unsafe(str(state_dir), "state folder", by="`state_dir` or HEADRACE_STATE_DIR")
+    _refuse_unsafe(str(state_dir), "state folder", key="state_dir", by="HEADRACE_STATE_DIR")
     return state_dir
 
 
-def _refuse_unsafe(location: str, what: str, *, by: str) -> None:
+def _refuse_unsafe(location: str, what: str, *, key: str, by: str) -> None:
     found = sorted(set(location) & _UNSAFE)
     if found:
         msg = (
             f"the {what} `{location}` has `{found[0]}` in its path, which table locations cannot "
-            f"have; set {by} to a folder without it"
+            f"have; set `{key}` or {by} to a folder without it"
         )
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=by, reason=SettingReason.NOT_ALLOWED)
 
 
 def _folder(location: str) -> Path:
@@ -245,23 +245,23 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
     if engine.value not in ENGINES:
         allowed = ", ".join(f"`{name}`" for name in ENGINES)
         msg = f"{engine.named} is `{engine.value}`; allowed are {allowed}"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=engine.named, reason=SettingReason.NOT_ALLOWED)
     required = tuple(sayings.values["required_environment"])
     servers.refuse_unset(sayings.env, required, profile=sayings.profile)
     warehouse = servers.warehouse(sayings, root=root)
-    _refuse_unsafe(warehouse, "warehouse", by="`warehouse` or HEADRACE_WAREHOUSE")
+    _refuse_unsafe(warehouse, "warehouse", key="warehouse", by="HEADRACE_WAREHOUSE")
     catalog = servers.database(sayings, "catalog_uri", by="HEADRACE_CATALOG_URI")
     other = sayings.of("catalog", by="HEADRACE_CATALOG")
     if other.value and catalog is not None:
         msg = f"{other.named} and a catalog on PostgreSQL are both set; set one of them"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=other.named, reason=SettingReason.SET_TWICE)
     registry = servers.database(sayings, "registry_uri", by="HEADRACE_REGISTRY_URI")
     if registry is None and catalog is not None:
         registry = servers.in_schema(catalog, servers.REGISTRY_SCHEMA)
     trino = servers.trino_access(sayings, root=root)
     if engine.value == "trino" and trino is None:
         msg = f"{engine.named} is `trino`, and nothing says where it is; set HEADRACE_TRINO_URI"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting="HEADRACE_TRINO_URI", reason=SettingReason.MISSING)
     return {
         **found,
         "catalog": other.value,

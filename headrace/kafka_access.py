@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 from headrace.servers import Sayings, given, secret
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def kafka_access(sayings: Sayings, *, root: Path) -> KafkaAccess | None:
         return None
     if not _SERVERS.fullmatch(said.value):
         msg = f'{said.named} is not a list of brokers; write "host:9092,other:9092"'
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     security = _one_of(sayings, "kafka_security", SECURITY)
     user = given(sayings.env, "HEADRACE_KAFKA_USER")
     password = given(sayings.env, "HEADRACE_KAFKA_PASSWORD")
@@ -86,7 +86,7 @@ def kafka_access(sayings: Sayings, *, root: Path) -> KafkaAccess | None:
             f"kafka_security is `{security}`, so set HEADRACE_KAFKA_USER and HEADRACE_KAFKA_PASSWORD, "
             "or the files that HEADRACE_KAFKA_USER_FILE and HEADRACE_KAFKA_PASSWORD_FILE name"
         )
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting="kafka_security", reason=SettingReason.NEEDS_ANOTHER)
     files = {
         name: str(root / sayings.values[name]) if sayings.values[name] else ""
         for name in ("kafka_ca_file", "kafka_certificate_file", "kafka_key_file")
@@ -120,7 +120,7 @@ def registry_access(sayings: Sayings) -> RegistryAccess | None:
             f'{said.named} is not the address of a registry; write "http://host:port/path", and give '
             "user and password by HEADRACE_SCHEMA_REGISTRY_USER and HEADRACE_SCHEMA_REGISTRY_PASSWORD"
         )
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     password = given(sayings.env, "HEADRACE_SCHEMA_REGISTRY_PASSWORD")
     return RegistryAccess(
         url=said.value.rstrip("/"),
@@ -136,5 +136,7 @@ def _one_of(sayings: Sayings, key: str, allowed: tuple[str, ...]) -> str:
         msg = (
             f"`{sayings.file}`: profiles.{sayings.profile}.{key} is `{value}`; allowed are {listed}"
         )
-        raise SettingsError(msg)
+        raise SettingsError(
+            msg, setting=f"profiles.{sayings.profile}.{key}", reason=SettingReason.NOT_ALLOWED
+        )
     return value

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 
 DEFAULTS: dict[str, Any] = {
     "state_dir": ".headrace",
@@ -60,7 +60,7 @@ def find(env: Mapping[str, str]) -> Path:
         f"no `lake/lake.toml` in `{here}` or above it; run inside a lakehouse folder "
         "or set HEADRACE_LAKE=/path/to/lake/lake.toml"
     )
-    raise SettingsError(msg)
+    raise SettingsError(msg, setting="HEADRACE_LAKE", reason=SettingReason.MISSING)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def read(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except OSError as error:
         msg = f"`{file}` cannot be read: {error.strerror}"
-        raise SettingsError(msg) from error
+        raise SettingsError(msg, setting=str(file), reason=SettingReason.UNREADABLE) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"`{file}` is not valid TOML: {error}"
-        raise SettingsError(msg) from error
+        raise SettingsError(msg, setting=str(file), reason=SettingReason.UNREADABLE) from error
 
 
 def profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[str, Any]:
@@ -93,26 +93,31 @@ def profile_values(file: Path, content: dict[str, Any], profile: str) -> dict[st
         known = ", ".join(f"`{name}`" for name, each in profiles.items() if isinstance(each, dict))
         known = known or "none; write `[profiles.local]`"
         msg = f"`{file}` has no profile `{profile}`; it declares {known}"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=f"profiles.{profile}", reason=SettingReason.MISSING)
     values = dict(DEFAULTS)
     for key, value in profiles[profile].items():
-        where = f"`{file}`: profiles.{profile}.{key}"
+        setting = f"profiles.{profile}.{key}"
+        where = f"`{file}`: {setting}"
         if key not in DEFAULTS:
             allowed = ", ".join(f"`{name}`" for name in DEFAULTS)
             msg = f"{where} is not a setting; allowed are {allowed}"
-            raise SettingsError(msg)
+            raise SettingsError(msg, setting=setting, reason=SettingReason.UNKNOWN)
         wanted = type(DEFAULTS[key])
         if not isinstance(value, wanted) or isinstance(value, bool):
             msg = f"{where} is {value!r}, but must be of type {wanted.__name__}"
-            raise SettingsError(msg)
+            raise SettingsError(msg, setting=setting, reason=SettingReason.NOT_ALLOWED)
         if wanted is int and value <= 0:
             msg = f"{where} is {value}, but must be positive"
-            raise SettingsError(msg)
+            raise SettingsError(msg, setting=setting, reason=SettingReason.NOT_ALLOWED)
         values[key] = value
     required = values["required_environment"]
     if not all(isinstance(each, str) for each in required):
         msg = f"`{file}`: profiles.{profile}.required_environment has other than texts"
-        raise SettingsError(msg)
+        raise SettingsError(
+            msg,
+            setting=f"profiles.{profile}.required_environment",
+            reason=SettingReason.NOT_ALLOWED,
+        )
     values["tables_also_in"] = _locations(file, profile, values["tables_also_in"])
     return values
 
@@ -126,7 +131,9 @@ def _locations(file: Path, profile: str, declared: list[object]) -> tuple[str, .
                 f"`{file}`: profiles.{profile}.tables_also_in has {each!r}; it lists absolute "
                 'folders and URLs, as in ["/mnt/tables", "s3://bucket/tables"]'
             )
-            raise SettingsError(msg)
+            raise SettingsError(
+                msg, setting=f"profiles.{profile}.tables_also_in", reason=SettingReason.NOT_ALLOWED
+            )
         location = f"file://{each}" if each.startswith("/") else each
         found.append(location.rstrip("/"))
     return tuple(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
-from headrace.errors import Remedy, SettingsError
+from headrace.errors import Remedy, SettingReason, SettingsError
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -16,10 +16,6 @@ _DATABASES = frozenset({"postgresql", "postgresql+psycopg2"})
 _HTTP = frozenset({"http", "https"})
 _REDIS = frozenset({"redis", "rediss"})
 _TRINO_USER = "headrace"
-_SECRETS_STAND = (
-    "{named} holds a password, and this file is shared; name it without one there and give the "
-    "whole URL by {by} or {by}_FILE{or_else}"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +103,13 @@ def given(env: Mapping[str, str], name: str) -> str:
         return env.get(name) or ""
     if env.get(name):
         msg = f"{name} and {name}_FILE are both set; set one of them"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=name, reason=SettingReason.SET_TWICE)
     try:
         return Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         msg = f"`{path}`, which {name}_FILE names, cannot be read: {why}"
-        raise SettingsError(msg) from None
+        raise SettingsError(msg, setting=f"{name}_FILE", reason=SettingReason.UNREADABLE) from None
 
 
 def refuse_unset(env: Mapping[str, str], names: tuple[str, ...], *, profile: str) -> None:
@@ -128,7 +124,12 @@ def refuse_unset(env: Mapping[str, str], names: tuple[str, ...], *, profile: str
         said = ", ".join(f"{name} or {name}_FILE" for name in missing)
         msg = f"the profile `{profile}` needs {said} in the environment"
         advice = "start servers with `make cluster-up`, and run the `export` lines it prints"
-        raise SettingsError(msg, remedy=Remedy(advice=advice))
+        raise SettingsError(
+            msg,
+            setting=", ".join(missing),
+            reason=SettingReason.MISSING,
+            remedy=Remedy(advice=advice),
+        )
 
 
 def database(sayings: Sayings, key: str, *, by: str) -> "SecretStr | None":
@@ -147,11 +148,19 @@ def database(sayings: Sayings, key: str, *, by: str) -> "SecretStr | None":
             f"{said.named} is not the URL of a PostgreSQL database; write "
             '"postgresql://user@host:5432/database"'
         )
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     if said.shared and (parts.password is not None or "password=" in parts.query):
         or_else = ", or the password by PGPASSWORD or PGPASSFILE"
-        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by, or_else=or_else))
+        raise _holds_secret(said, by=by, or_else=or_else)
     return secret(said.value)
+
+
+def _holds_secret(said: Said, *, by: str, or_else: str = "") -> SettingsError:
+    msg = (
+        f"{said.named} holds a password, and this file is shared; name it without one there and give "
+        f"the whole URL by {by} or {by}_FILE{or_else}"
+    )
+    return SettingsError(msg, setting=said.named, reason=SettingReason.HOLDS_SECRET)
 
 
 def online_store(sayings: Sayings) -> "SecretStr | None":
@@ -168,9 +177,9 @@ def online_store(sayings: Sayings) -> "SecretStr | None":
     parts = _parts(said.value)
     if parts.scheme not in _REDIS or not parts.hostname:
         msg = f'{said.named} is not the URL of a Redis server; write "redis://host:6379/0"'
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     if said.shared and parts.password is not None:
-        raise SettingsError(_SECRETS_STAND.format(named=said.named, by=by, or_else=""))
+        raise _holds_secret(said, by=by)
     return secret(said.value)
 
 
@@ -202,7 +211,7 @@ def warehouse(sayings: Sayings, *, root: Path) -> str:
         f"{said.named} is `{location}`, which is neither a folder nor a location on S3; write "
         '"/folder" or "s3://bucket/prefix"'
     )
-    raise SettingsError(msg)
+    raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
 
 
 def s3_access(sayings: Sayings, *, needed: bool) -> S3Access | None:
@@ -217,7 +226,11 @@ def s3_access(sayings: Sayings, *, needed: bool) -> S3Access | None:
     hidden = given(sayings.env, "HEADRACE_S3_SECRET_KEY")
     if bool(access) != bool(hidden):
         msg = "set both HEADRACE_S3_ACCESS_KEY and HEADRACE_S3_SECRET_KEY, or neither"
-        raise SettingsError(msg)
+        raise SettingsError(
+            msg,
+            setting="HEADRACE_S3_SECRET_KEY" if access else "HEADRACE_S3_ACCESS_KEY",
+            reason=SettingReason.MISSING,
+        )
     if not (endpoint or access or needed):
         return None
     return S3Access(
@@ -245,7 +258,7 @@ def trino_access(sayings: Sayings, *, root: Path) -> TrinoAccess | None:
     password = given(sayings.env, "HEADRACE_TRINO_PASSWORD")
     if password and not uri.startswith("https:"):
         msg = f"{said.named} is `{uri}`, and a password is only sent to an https address"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NEEDS_ANOTHER)
     ca_file = sayings.of("trino_ca_file", by="HEADRACE_TRINO_CA_FILE").value
     return TrinoAccess(
         uri=uri,
@@ -271,7 +284,7 @@ def _address(said: Said) -> str:
     parts = _parts(address)
     if parts.scheme not in _HTTP or not parts.hostname or parts.path or "@" in parts.netloc:
         msg = f'{said.named} is not the address of a server; write "http://host:port"'
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     return address
 
 

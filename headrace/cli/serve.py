@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 
 _PORT = 8200
 
@@ -56,7 +56,9 @@ def _naming_missing() -> Generator[None]:
         yield
     except ModuleNotFoundError as error:
         msg = f"`{error.name}` is not installed; install `headrace[serve]`"
-        raise SettingsError(msg) from error
+        raise SettingsError(
+            msg, setting="headrace[serve]", reason=SettingReason.NOT_INSTALLED
+        ) from error
 
 
 def _token(path: Path | None) -> str | None:
@@ -66,8 +68,8 @@ def _token(path: Path | None) -> str | None:
         token = path.read_text().strip()
     except OSError as error:
         msg = f"the token's file `{path}` cannot be read: {error.strerror}"
-        raise SettingsError(msg) from error
+        raise SettingsError(msg, setting=str(path), reason=SettingReason.UNREADABLE) from error
     if not token:
         msg = f"the token's file `{path}` is empty"
-        raise SettingsError(msg)
+        raise SettingsError(msg, setting=str(path), reason=SettingReason.NOT_ALLOWED)
     return token

@@ -3,7 +3,7 @@
 from headrace.config import Settings
 from headrace.engines.base import Engine
 from headrace.engines.duckdb import DuckDBEngine
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -23,4 +23,4 @@ def open_engine(settings: Settings) -> Engine:
 
         return TrinoEngine.open(settings, settings.trino)
     msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb` or `trino`"
-    raise SettingsError(msg)
+    raise SettingsError(msg, setting="engine", reason=SettingReason.NOT_ALLOWED)

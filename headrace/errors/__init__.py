@@ -72,10 +72,12 @@ from headrace.errors.reasons import (
     ConflictReason,
     DatasetReason,
     FeatureSpecReason,
+    FileReason,
     LockfileReason,
     MergeKeyReason,
     PublishReason,
     Reason,
+    SettingReason,
     UnsupportedReason,
 )
 from headrace.errors.remedy import Remedy, advised
@@ -197,6 +199,7 @@ __all__ = [
     "FeatureSpecError",
     "FeatureSpecReason",
     "FencedError",
+    "FileReason",
     "FolderNotEmptyError",
     "GarbageKeptError",
     "IngestAuditError",
@@ -256,6 +259,7 @@ __all__ = [
     "SchemaUnavailableError",
     "ServerAddressError",
     "ServingLogError",
+    "SettingReason",
     "SettingsError",
     "SnapshotNotFoundError",
     "SourceChangedError",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
+from headrace.errors.reasons import SettingReason
 from headrace.errors.remedy import Remedy, advised
 
 _EXACT_MAX = 2**53  # beyond it a JSON number is not exact in every program
@@ -106,7 +107,16 @@ def _as_json(value: object, *, name: str = "") -> Any:  # noqa: ANN401  (what JS
 
 
 class SettingsError(LakeError):
-    """A setting is missing or has a value that is not allowed."""
+    """A setting is missing or has a value that is not allowed.
+
+    `setting` names it: a variable, a key of the lake's file, or the file or extra that is missing.
+    """
+
+    def __init__(
+        self, what: str, *, setting: str, reason: SettingReason, remedy: Remedy | None = None
+    ) -> None:
+        self.setting, self.reason = setting, reason
+        super().__init__(what, remedy=remedy)
 
 
 class DefinitionError(LakeError):

@@ -173,6 +173,28 @@ class LockfileReason(Reason):
     WRONG_KEYS = auto()
 
 
+class FileReason(Reason):
+    """Why a sound data file does not fit the table that lists it."""
+
+    NO_FIELD_ID = auto()
+    REQUIRED_COLUMN_GONE = auto()
+    OTHER_TYPE = auto()
+    VALUE = auto()  # one that the type of today cannot hold
+
+
+class SettingReason(Reason):
+    """What is wrong with a setting."""
+
+    UNKNOWN = auto()
+    MISSING = auto()
+    NOT_ALLOWED = auto()  # a value that it cannot have
+    SET_TWICE = auto()
+    UNREADABLE = auto()  # a file that it names, or that holds it
+    HOLDS_SECRET = auto()  # in a file that others read
+    NEEDS_ANOTHER = auto()  # it is of use only with another one, or with another value of it
+    NOT_INSTALLED = auto()
+
+
 class FeatureSpecReason(Reason):
     """What of a feature spec does not fit."""
 

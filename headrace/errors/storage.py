@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from headrace.errors.base import REPEAT, LakeError
+from headrace.errors.reasons import FileReason
 from headrace.errors.remedy import Remedy
 
 _INTACT = "what was committed before is intact"
@@ -201,8 +202,8 @@ class CorruptFileError(LakeError):
 class UnfitFileError(LakeError):
     """A sound data file has columns or values that do not fit the table that lists it."""
 
-    def __init__(self, path: str, detail: str) -> None:
-        self.path, self.detail = path, detail
+    def __init__(self, path: str, detail: str, *, reason: FileReason, column: str) -> None:
+        self.path, self.detail, self.reason, self.column = path, detail, reason, column
         super().__init__(
             f"`{path}` does not fit its table: {detail}",
             state="the file is not damaged and nothing was changed",

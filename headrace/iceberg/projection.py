@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.table.name_mapping import NameMapping
 
+from headrace.errors import FileReason
 from headrace.iceberg.schema import field_id, identified
 
 
@@ -84,6 +85,14 @@ class PinnedSchema:
         return pa.schema([self.schema.field(name) for name in names])
 
 
+class Misfit(ValueError):
+    """A column of a file, or a value of it, does not fit the table."""
+
+    def __init__(self, detail: str, *, reason: FileReason, column: str) -> None:
+        self.reason, self.column = reason, column
+        super().__init__(detail)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Projection:
     """How to convert batches of an older schema to `schema`.
@@ -99,7 +108,7 @@ class Projection:
         """Plan the projection. Pure. Fields of both schemas must carry Iceberg ids.
 
         Raises:
-            ValueError: If a column of `have` has no id, a required column of `wanted` is missing,
+            Misfit: If a column of `have` has no id, a required column of `wanted` is missing,
                 or a type change is not allowed by schema evolution.
 
         """
@@ -118,7 +127,7 @@ class Projection:
         `mapping` maps names to ids for files without ids.
 
         Raises:
-            ValueError: See `of`.
+            Misfit: See `of`.
 
         """
         return cls.of(identified(found, mapping), wanted)
@@ -134,7 +143,7 @@ class Projection:
         Unchanged columns are not copied.
 
         Raises:
-            ValueError: If a value does not fit the current type; it names the column.
+            Misfit: If a value does not fit the current type; it names the column.
 
         """
         columns: list[pa.Array] = []
@@ -146,7 +155,7 @@ class Projection:
                 columns.append(convert(batch.column(name), step))
             except pa.ArrowException as error:
                 msg = f"a value of its column `{field.name}` does not fit {field.type}: {error}"
-                raise ValueError(msg) from error
+                raise Misfit(msg, reason=FileReason.VALUE, column=field.name) from error
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 
@@ -158,7 +167,7 @@ def _sources(
         key = field_id(field)
         if key is None:
             msg = f"its column `{path}{field.name}` has no field id, so it cannot be identified"
-            raise ValueError(msg)
+            raise Misfit(msg, reason=FileReason.NO_FIELD_ID, column=f"{path}{field.name}")
         by_id[key] = field
     found: list[tuple[str | None, Step]] = []
     for field in wanted:
@@ -167,7 +176,8 @@ def _sources(
         if old is None:
             if not field.nullable:
                 msg = f"it has no column `{path}{field.name}` (field id {key}), which is required"
-                raise ValueError(msg)
+                column = f"{path}{field.name}"
+                raise Misfit(msg, reason=FileReason.REQUIRED_COLUMN_GONE, column=column)
             found.append((None, Absent(field.type)))
         else:
             found.append((old.name, _step(old.type, field.type, path=f"{path}{field.name}")))
@@ -193,7 +203,7 @@ def _step(have: pa.DataType, wanted: pa.DataType, *, path: str) -> Step:
         return Same(wanted) if same else Entries(wanted, key, value)
     if kinds != ("plain", "plain"):
         msg = f"its column `{path}` is a {have}, the table says {wanted}"
-        raise ValueError(msg)
+        raise Misfit(msg, reason=FileReason.OTHER_TYPE, column=path)
     return Same(wanted) if have == wanted else Cast(wanted)
 
 

@@ -8,7 +8,7 @@ from dbt.cli.main import dbtRunner
 
 from headrace.config import Settings
 from headrace.definitions.dbt_project import find_project, project_places
-from headrace.errors import FeatureBuildError, SettingsError
+from headrace.errors import FeatureBuildError, SettingReason, SettingsError
 from headrace.integrations.dbt_duckdb import session
 
 _GOOD = ("success", "pass", "warn", "no-op")
@@ -103,7 +103,7 @@ def project_dir(settings: Settings) -> Path:
         return found
     looked = ", ".join(f"`{place}`" for place in project_places(settings))
     msg = f"no `dbt_project.yml` in {looked}; set HEADRACE_DBT_PROJECT=/path/to/dbt_project"
-    raise SettingsError(msg)
+    raise SettingsError(msg, setting="HEADRACE_DBT_PROJECT", reason=SettingReason.MISSING)
 
 
 def _model(found: Any) -> ModelResult:  # noqa: ANN401 - dbt's RunResult is not typed usefully

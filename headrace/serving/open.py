@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from headrace.config import Settings
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineStore
 
@@ -47,5 +47,7 @@ def _on_redis(server: "SecretStr") -> OnlineStore:
             f"the online store is on Redis, and `{error.name}` is not installed; install "
             "`headrace[redis]`"
         )
-        raise SettingsError(msg) from error
+        raise SettingsError(
+            msg, setting="headrace[redis]", reason=SettingReason.NOT_INSTALLED
+        ) from error
     return RedisOnlineStore(server.get_secret_value())

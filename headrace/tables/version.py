@@ -27,7 +27,7 @@ from headrace.iceberg import delete_files as deletes
 from headrace.iceberg import manifests, partitions, remedy, schema
 from headrace.iceberg.inspected import InspectedFiles, Inspector
 from headrace.iceberg.partitions import CurrentSpec, PartitionKey
-from headrace.iceberg.projection import PinnedSchema, Projection
+from headrace.iceberg.projection import Misfit, PinnedSchema, Projection
 from headrace.identifiers import TableName
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input, reading
@@ -171,7 +171,7 @@ class TableVersion:
             return Projection.of(
                 self.columns_at_commit, schema.to_arrow(self.read_as, field_ids=True)
             )
-        except ValueError as error:
+        except Misfit as error:
             detail = f"snapshot {self.snapshot_id} does not fit its schema: {error}"
             reason = UnsupportedReason.SCHEMA_MISMATCH
             raise UnsupportedTableError(str(self.name), detail, reason=reason) from error
@@ -467,5 +467,5 @@ def read_file(
 def _fitting(path: str) -> Generator[None]:
     try:
         yield
-    except ValueError as error:
-        raise UnfitFileError(path, str(error)) from error
+    except Misfit as error:
+        raise UnfitFileError(path, str(error), reason=error.reason, column=error.column) from error

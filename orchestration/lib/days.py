@@ -6,7 +6,7 @@ import tomllib
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 
 _FIRST_DAY = dt.date(2026, 1, 1)
 
@@ -26,7 +26,9 @@ def days_of(settings: Settings) -> dg.DailyPartitionsDefinition:
                 f"`{file}`: orchestration.{key} is {value!r}; allowed are `first_day` and "
                 "`last_day`, each a date such as 2026-01-01 without quotes"
             )
-            raise SettingsError(msg)
+            raise SettingsError(
+                msg, setting=f"orchestration.{key}", reason=SettingReason.NOT_ALLOWED
+            )
     last: dt.date | None = said.get("last_day")
     return dg.DailyPartitionsDefinition(
         start_date=said.get("first_day", _FIRST_DAY).isoformat(),

@@ -151,7 +151,11 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.RegistryNewerError("/lake/registry.db", found=3, known=2),
     errors.SampleNotFoundError("s-1", sample_sets=("ctr",)),
-    errors.SettingsError("`lake.toml`: profiles.local.threads is 0, but must be positive"),
+    errors.SettingsError(
+        "`lake.toml`: profiles.local.threads is 0, but must be positive",
+        setting="profiles.local.threads",
+        reason=errors.SettingReason.NOT_ALLOWED,
+    ),
     errors.SnapshotNotFoundError(_TABLE, "snapshot 42"),
     errors.SourceChangedError("clicks/a.jsonl", "it has 10 bytes, but 20 were taken from it"),
     errors.SourceError("what happened"),
@@ -171,7 +175,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.TimeGapError(_TABLE, at_ms=86_400_000, before=(11, 0), after=(12, 172_800_000)),
     errors.TrashNotFoundError(_TABLE, "20260301-1", known=("20260228-7",)),
     errors.UnexplainedGapError("clicks", partition=3, first=100, end=200),
-    errors.UnfitFileError(_FILE, "`price` has no field id"),
+    errors.UnfitFileError(
+        _FILE, "`price` has no field id", reason=errors.FileReason.NO_FIELD_ID, column="price"
+    ),
     errors.UnknownFieldsError("clicks", path="clicks/a.jsonl", fields=("usr",), named="`usr`"),
     errors.UnknownSourceError("clicks", kind="KafkaSource"),
     errors.UnservableColumnError(

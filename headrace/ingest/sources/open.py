@@ -9,7 +9,13 @@ from headrace.definitions.sources import FileSource as DeclaredFiles
 from headrace.definitions.sources import KafkaSource as DeclaredTopic
 from headrace.definitions.sources import Topic
 from headrace.definitions.stream import Stream
-from headrace.errors import KafkaMissingError, Remedy, SettingsError, UnknownSourceError
+from headrace.errors import (
+    KafkaMissingError,
+    Remedy,
+    SettingReason,
+    SettingsError,
+    UnknownSourceError,
+)
 from headrace.ingest.sources.base import Source
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.holes import AcceptedGap
@@ -67,7 +73,9 @@ def _topic(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) 
     if settings.kafka is None:
         msg = f"stream `{stream.name}` reads topic `{topic.topic}`, and nothing says where it is"
         advice = "set `kafka_servers` in the profile, or HEADRACE_KAFKA_SERVERS"
-        raise SettingsError(msg, remedy=Remedy(advice=advice))
+        raise SettingsError(
+            msg, setting="kafka_servers", reason=SettingReason.MISSING, remedy=Remedy(advice=advice)
+        )
     try:
         from headrace.ingest.sources.kafka import KafkaSource  # its client is an extra
     except ImportError as error:
@@ -111,7 +119,12 @@ def _store(stream: Stream, topic: Topic, settings: Settings) -> SchemaStore | No
             "set `schema_registry_url` in the profile, HEADRACE_SCHEMA_REGISTRY_URL, or `schemas` in "
             "the contract"
         )
-        raise SettingsError(msg, remedy=Remedy(advice=advice))
+        raise SettingsError(
+            msg,
+            setting="schema_registry_url",
+            reason=SettingReason.MISSING,
+            remedy=Remedy(advice=advice),
+        )
     password = access.password
     return Registry(
         topic.topic,

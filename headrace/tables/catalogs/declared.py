@@ -16,7 +16,12 @@ from pyiceberg.exceptions import (
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from headrace.errors import CatalogUnavailableError, DatabaseUnavailableError, SettingsError
+from headrace.errors import (
+    CatalogUnavailableError,
+    DatabaseUnavailableError,
+    SettingReason,
+    SettingsError,
+)
 from headrace.iceberg.memo_catalog import CATALOG
 
 _CALLS = (
@@ -99,7 +104,7 @@ def _load(name: str, properties: Mapping[str, str] | None = None) -> Catalog:
             f"there is no usable catalog `{name}`: {error}; declare it in `.pyiceberg.yaml`, or in "
             f"the environment as PYICEBERG_CATALOG__{name.upper()}__URI"
         )
-        raise SettingsError(msg) from error
+        raise SettingsError(msg, setting=name, reason=SettingReason.MISSING) from error
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from headrace.errors import (
     CatalogUnavailableError,
     DatabaseUnavailableError,
     InvalidNameError,
+    SettingReason,
     SettingsError,
     UnsupportedReason,
     UnsupportedTableError,
@@ -153,7 +154,7 @@ def test_a_catalog_nobody_declared_is_named_with_where_to_declare_it(
 ) -> None:
     monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
     with (
-        pytest.raises(SettingsError, match="PYICEBERG_CATALOG__NOWHERE__URI"),
+        refused(SettingsError, setting="nowhere", reason=SettingReason.MISSING),
         open_catalog("nowhere"),
     ):
         pass

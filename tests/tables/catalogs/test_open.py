@@ -119,7 +119,7 @@ def test_where_else_tables_may_lie_is_a_list_of_places(tmp_path: Path) -> None:
     assert found.tables_also_in == ("file:///mnt/tables", "s3://bucket/tables")
     for wrong in ('"/mnt"', "[1]", '["relative"]'):
         path.write_text(f"{text}{wrong}\n")
-        with pytest.raises(SettingsError, match="tables_also_in"):
+        with refused(SettingsError, setting="profiles.local.tables_also_in"):
             Settings.load(env={}, path=path)
 
 

@@ -14,11 +14,13 @@ from headrace.errors import (
     CatalogUnavailableError,
     DatabaseUnavailableError,
     LakeOnServersError,
+    SettingReason,
     SettingsError,
 )
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.refs.refs import tag, tags
+from tests.raising import refused
 from tests.rest_catalog import RestCatalog, rest_catalog
 from tests.tables.factories import add, events_table, ids_of
 from tests.tables.no_locks import NoLocks
@@ -116,5 +118,5 @@ def test_a_catalog_is_one_of_two(tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text('[profiles.local]\ncatalog = "rest+http://there:8181"\n')
     assert Settings.load(env={}, path=file).catalog == "rest+http://there:8181"
-    with pytest.raises(SettingsError, match="are both set"):
+    with refused(SettingsError, reason=SettingReason.SET_TWICE):
         Settings.load(env={"HEADRACE_CATALOG_URI": "postgresql://a/b"}, path=file)

@@ -18,6 +18,7 @@ from headrace.errors import (
     CommitOutcomeUnknownError,
     DatabaseUnavailableError,
     FencedError,
+    FileReason,
     UnfitFileError,
 )
 from headrace.identifiers import TableName
@@ -308,5 +309,5 @@ def test_a_file_without_field_ids_is_an_error_and_never_reads_as_nulls(
     assert table.head().to_arrow().column("a").to_pylist() == [1, 2]  # by the name mapping
     with table.iceberg().transaction() as transaction:
         transaction.remove_properties("schema.name-mapping.default")
-    with pytest.raises(UnfitFileError, match="no field id"):
+    with refused(UnfitFileError, reason=FileReason.NO_FIELD_ID, column="a"):
         table.head().to_arrow()
