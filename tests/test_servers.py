@@ -110,7 +110,7 @@ def test_a_search_path_of_the_catalog_does_not_hide_the_schema_of_the_registry(
         ({"HEADRACE_WAREHOUSE": "s3://"}, "HEADRACE_WAREHOUSE", SettingReason.NOT_ALLOWED),
         (
             {"HEADRACE_WAREHOUSE": "/ware#house"},
-            "`warehouse` or HEADRACE_WAREHOUSE",
+            "HEADRACE_WAREHOUSE",
             SettingReason.NOT_ALLOWED,
         ),
         ({"HEADRACE_S3_ACCESS_KEY": "hidden"}, "HEADRACE_S3_SECRET_KEY", SettingReason.MISSING),

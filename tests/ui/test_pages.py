@@ -254,7 +254,7 @@ def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     assert list(snapshots["operation"]) == ["append"] * 7
     assert set(snapshots["state"]) == {"live"}
     head = str(full.table("raw.impressions").head().snapshot_id)
-    assert list(snapshots["snapshot"])[0] == head
+    assert next(iter(snapshots["snapshot"])) == head
     assert f'lake.table("raw.impressions").at(snapshot_id={head})' in texts(shown)
 
 
@@ -298,7 +298,7 @@ def test_a_commit_shows_after_the_cache_has_aged(app: Open, lake: Lake) -> None:
     st.cache_data.clear()
     shown = app("tables", table="raw.impressions")
     assert metrics(shown)["Files"] == "2"
-    assert list(shown.dataframe[0].value["operation"])[0] == "replace"
+    assert next(iter(shown.dataframe[0].value["operation"])) == "replace"
 
 
 def test_lineage_without_a_selection_shows_only_the_graph(app: Open, full: Lake) -> None:
@@ -339,7 +339,7 @@ def test_versions_show_the_newest_with_its_facts_and_snippet(app: Open, full: La
     assert list(labels["rows"]) == [2, 46]
     assert list(pins["tag"]) == ["ctr-v2", "ctr-v2"]
     assert list(days["change"]) == ["changed", "added"]
-    assert list(days["cause"])[0] == "new features.item_ctr"
+    assert next(iter(days["cause"])) == "new features.item_ctr"
 
 
 def test_one_version_alone_has_nothing_to_compare(app: Open, lake: Lake) -> None:
