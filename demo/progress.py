@@ -39,4 +39,4 @@ class Progress:
     def finished(self, stage: str, what: str, seconds: float) -> None:
         """Print a finished step, and add its time to its stage."""
         self.stage_s[stage] = self.stage_s.get(stage, 0.0) + seconds
-        self._console.print(f"{stage:<13} {what:<40} {seconds:6.1f} s")
+        self._console.print(f"{stage:<13} {what:<44} {seconds:6.1f} s")

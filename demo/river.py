@@ -19,9 +19,8 @@ _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_
 # stage of a step, by the first part of its name, in the order of the data flow
 _STAGES = {
     "raw": "ingest",
-    "contracts": "ingest",
+    "contract_of": "ingest",
     "maintenance": "compact",
-    "table_health": "compact",
     "features": "features",
     "samples": "samples",
     "audit": "samples",

@@ -1,20 +1,20 @@
 """Load the declarations of a lake, and report all problems with file and line."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from headrace.config import Settings
-from headrace.definitions.base import Declaration
+from headrace.definitions.broken import BrokenFile, broken_table
 from headrace.definitions.feature_view import FeatureView
-from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
+from headrace.definitions.problem_text import place_of, text_of
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, STREAM_PROPERTY
 from headrace.definitions.sample_set import SampleSet
-from headrace.definitions.source_lines import Document, Place, read_document
+from headrace.definitions.source_lines import Document, read_document
 from headrace.definitions.stream import Stream
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
@@ -24,24 +24,69 @@ D = TypeVar("D", Stream, SampleSet)
 
 @dataclass(frozen=True)
 class Declarations:
-    """Everything a lake declares."""
+    """Everything a lake declares; `broken` are the files that cannot be used.
+
+    `stream_files` and `sample_set_files` name the files of the others.
+    """
 
     streams: Mapping[str, Stream]
     sample_sets: Mapping[str, SampleSet]
-    problems: tuple[str, ...] = ()
+    broken: tuple[BrokenFile, ...] = ()
+    stream_files: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    sample_set_files: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
     def count(self) -> int:
         """The number of valid declarations."""
         return len(self.streams) + len(self.sample_sets)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Every problem, with file and line."""
+        return tuple(problem for each in self.broken for problem in each.problems)
+
+
+@dataclass(frozen=True)
+class StreamsRead:
+    """The streams that can be used, and the files that cannot."""
+
+    valid: tuple[Stream, ...]
+    broken: tuple[BrokenFile, ...]
+
+    def refuse_broken(self, table: TableName, properties: Mapping[str, str]) -> None:
+        """Raise if a broken file may be the declaration of a table.
+
+        A file whose table cannot be read may be that of any stream's table without a declaration.
+
+        Raises:
+            DefinitionError: With the problems of those files.
+
+        """
+        declared = any(stream.table == table for stream in self.valid)
+        lacks_one = not declared and STREAM_PROPERTY in properties
+        suspects = [
+            each
+            for each in self.broken
+            if each.table == table or (each.table is None and lacks_one)
+        ]
+        if suspects:
+            raise DefinitionError(tuple(text for each in suspects for text in each.problems))
+
 
 def inspect_declarations(settings: Settings) -> Declarations:
-    """Read all files and report every problem; never raises for the contents of a file."""
-    problems: list[str] = []
-    streams = _load_folder(settings, "streams", Stream, problems)
-    sample_sets = _load_folder(settings, "samples", SampleSet, problems)
-    return Declarations(streams, sample_sets, tuple(problems))
+    """Read all files and report every problem; never raises for the contents of a file.
+
+    Of declarations with one name or one table, none can be used: which is meant is unknown.
+    """
+    streams = _load_folder(settings, "streams", Stream)
+    sample_sets = _load_folder(settings, "samples", SampleSet)
+    return Declarations(
+        streams.loaded,
+        sample_sets.loaded,
+        streams.broken + sample_sets.broken,
+        streams.files,
+        sample_sets.files,
+    )
 
 
 def load_streams(settings: Settings) -> dict[str, Stream]:
@@ -52,6 +97,16 @@ def load_streams(settings: Settings) -> dict[str, Stream]:
 
     """
     return _load_or_raise(settings, "streams", Stream)
+
+
+def read_streams(settings: Settings) -> StreamsRead:
+    """Read `lake/streams/*.yaml`; never raises for the contents of a file.
+
+    For work on some tables: call `refuse_broken` for each of them, so that the broken file of
+    another stream does not stop it.
+    """
+    found = _load_folder(settings, "streams", Stream)
+    return StreamsRead(tuple(found.loaded.values()), found.broken)
 
 
 def view_of(
@@ -80,36 +135,59 @@ def load_sample_sets(settings: Settings) -> dict[str, SampleSet]:
 
 
 def _load_or_raise(settings: Settings, folder: str, model: type[D]) -> dict[str, D]:
-    problems: list[str] = []
-    loaded = _load_folder(settings, folder, model, problems)
-    if problems:
-        raise DefinitionError(tuple(problems))
-    return loaded
+    found = _load_folder(settings, folder, model)
+    if found.broken:
+        raise DefinitionError(tuple(text for each in found.broken for text in each.problems))
+    return found.loaded
 
 
-def _load_folder(
-    settings: Settings, folder: str, model: type[D], problems: list[str]
-) -> dict[str, D]:
-    loaded: dict[str, D] = {}
-    owners: dict[str, str] = {}  # name or table, which must be unique -> the file that declares it
+class _Folder(NamedTuple, Generic[D]):
+    loaded: dict[str, D]
+    broken: tuple[BrokenFile, ...]
+    files: dict[str, Path]
+
+
+def _load_folder(settings: Settings, folder: str, model: type[D]) -> _Folder[D]:
+    read: dict[Path, tuple[D | None, Document]] = {}
+    problems: dict[Path, list[tuple[int, str]]] = {}
     for path in _yaml_files(settings.declarations / folder):
-        shown = _shown(path, settings.root)
         document = read_document(path)
         declared, found = parse_declaration(document, model)
-        problems += [f"{shown}:{line}  {text}" for line, text in found]
-        if declared is None:
-            continue
-        clash = False
-        for what, value in ((folder, declared.name), ("table", str(declared.table))):
-            owner = owners.setdefault(f"{what} {value}", shown)
-            if owner != shown:
-                key = "table" if what == "table" else str(next(iter(model.model_fields)))
-                line = document.line_of((key,))
-                problems.append(f"{shown}:{line}  `{value}` is declared in `{owner}` already")
-                clash = True
-        if not clash:
-            loaded[declared.name] = declared
-    return loaded
+        read[path] = declared, document
+        problems[path] = list(found)
+    valid = {path: each for path, (each, _) in read.items() if each is not None}
+    shown = {path: _shown(path, settings.root) for path in read}
+    for key, path, other in _clashes(valid, model):
+        value = str(valid[path].table) if key == "table" else valid[path].name
+        text = f"`{value}` is declared in `{shown[other]}` too, so that neither can be used"
+        problems[path].append((read[path][1].line_of((key,)), text))
+    fine = {path: each for path, each in valid.items() if not problems[path]}
+    return _Folder(
+        {each.name: each for each in fine.values()},
+        tuple(
+            BrokenFile(
+                path=path,
+                kind=model.noun,
+                table=broken_table(path),
+                problems=tuple(f"{shown[path]}:{line}  {text}" for line, text in found),
+            )
+            for path, found in problems.items()
+            if found
+        ),
+        {each.name: path for path, each in fine.items()},
+    )
+
+
+def _clashes(valid: Mapping[Path, D], model: type[D]) -> Iterator[tuple[str, Path, Path]]:
+    """Yield the key, the file and another file of each name or table that two declare."""
+    name_key = str(next(iter(model.model_fields)))
+    claims: dict[tuple[str, str], list[Path]] = {}
+    for path, declared in valid.items():
+        for key, value in ((name_key, declared.name), ("table", str(declared.table))):
+            claims.setdefault((key, value), []).append(path)
+    for (key, _), paths in claims.items():
+        for path, other in permutations(paths, 2):
+            yield key, path, other
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -133,101 +211,6 @@ def parse_declaration(
         declared = model.model_validate(document.content)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            problems.append((document.line_of(_place(detail)), _text(detail, model)))
+            problems.append((document.line_of(place_of(detail)), text_of(detail, model)))
         return None, tuple(sorted(set(problems)))
     return (None if problems else declared), tuple(problems)
-
-
-def _place(detail: ErrorDetails) -> Place:
-    place = tuple(part for part in detail["loc"] if part != "[key]")
-    if len(place) > 1 and place[0] == "source":
-        place = (place[0], *place[2:])  # without the kind of source that was meant
-    return (*place, detail.get("ctx", {})["key"]) if detail["type"] == "problem_at" else place
-
-
-def _text(detail: ErrorDetails, model: type[Declaration]) -> str:
-    place = _place(detail)
-    name = str(place[-1]) if place else ""
-    holder = _model_at(model, place[:-1]) if place else model
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(name, holder)
-    if kind == "missing":
-        return f"`{name}` is missing; {holder.noun} must have it"
-    if kind in ("value_error", "problem_at"):
-        message = str(detail["msg"]).removeprefix("Value error, ")
-        return f"`{_dotted(place)}`: {message}" if place else message
-    found = _short(detail["input"])
-    return f"`{_dotted(place)}` is {found}, but must be {_wanted(detail)}"
-
-
-def _unknown_key(name: str, holder: type[Declaration]) -> str:
-    allowed = list(holder.model_fields)
-    guess = holder.misnomers.get(name) or next(
-        iter(difflib.get_close_matches(name, allowed, n=1)), None
-    )
-    hint = (
-        f"did you mean `{guess}`?"
-        if guess
-        else "allowed are " + ", ".join(f"`{key}`" for key in allowed)
-    )
-    return f"`{name}` is not a field of {holder.noun}; {hint}"
-
-
-_WANTED = {
-    "string_type": "text",
-    "bool_type": "`true` or `false`",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "tuple_type": "a list",
-    "dict_type": "a mapping of keys to values",
-    "model_type": "a mapping of keys to values",
-    "model_attributes_type": "a mapping of keys to values",
-    "too_short": "a list or mapping with at least one entry",
-    "is_instance_of": "a table name such as `raw.clicks`",
-}
-
-
-def _wanted(detail: ErrorDetails) -> str:
-    context: dict[str, Any] = detail.get("ctx", {})
-    match detail["type"]:
-        case "literal_error":
-            return "one of " + str(context["expected"]).replace("'", "`").replace(" or ", ", ")
-        case "greater_than":
-            return f"more than {context['gt']:g}"
-        case "less_than_equal":
-            return f"at most {context['le']}"
-        case "greater_than_equal":
-            return f"at least {context['ge']}"
-        case kind:
-            told = str(detail["msg"])
-            return _WANTED.get(kind, told[:1].lower() + told[1:])
-
-
-def _short(value: object) -> str:
-    text = repr(value) if isinstance(value, str) else str(value)
-    text = text.strip("'") if isinstance(value, str) else text
-    return f"`{text if len(text) <= 60 else text[:57] + '...'}`"
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(part) for part in place)
-
-
-def _model_at(model: type[Declaration], place: Place) -> type[Declaration]:
-    """Find the model that a place inside a document belongs to."""
-    for part, following in zip(place, (*place[1:], None), strict=False):
-        field = model.model_fields.get(str(part))
-        if field is not None:
-            inner = list(_models_in(field.annotation))
-            fitting = (each for each in inner if str(following) in each.model_fields)
-            model = next(fitting, inner[0] if inner else model)
-    return model
-
-
-def _models_in(annotation: Any) -> Iterator[type[Declaration]]:  # noqa: ANN401  (a type expression)
-    if isinstance(annotation, type) and issubclass(annotation, Declaration):
-        yield annotation
-    elif get_origin(annotation) is not None or get_args(annotation):
-        for argument in get_args(annotation):
-            yield from _models_in(argument)

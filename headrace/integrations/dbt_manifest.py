@@ -41,6 +41,12 @@ def load_manifest(settings: Settings) -> dict[str, Any]:
     return manifest
 
 
+def last_manifest(settings: Settings) -> dict[str, Any] | None:
+    """Return the manifest of the last parse that succeeded, even if files changed; None if none did."""
+    path = settings.state_dir / "dbt" / "manifest.json"
+    return json.loads(path.read_text())["manifest"] if path.is_file() else None
+
+
 def _parse(settings: Settings, project: Path) -> dict[str, Any]:
     # the folder that builds use, so that a build reuses what is parsed here
     work = settings.state_dir / "dbt"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from headrace.clock import ONE_US
 from headrace.definitions.feature_view import FeatureView
-from headrace.definitions.load import load_streams, view_of
+from headrace.definitions.load import read_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
-from headrace.definitions.stream import renamed_coordinates
+from headrace.definitions.stream import Stream, renamed_coordinates
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.watermarks import source_tables
@@ -149,7 +149,7 @@ def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
         if name not in heads:
             heads[name] = lake.table(table).head()
         wanted.setdefault(name, set()).update(columns)
-    streams = load_streams(lake.settings).values()
+    streams = _streams_of(lake, heads.values())
     for use in sample_set.features:
         view = view_of(use.view, heads[str(use.view)].properties, streams=streams)
         if view is not None:
@@ -194,7 +194,7 @@ def resolve(
 
     """
     versions = pin_heads(lake, sample_set) if versions is None else versions
-    streams = load_streams(lake.settings).values()
+    streams = _streams_of(lake, versions.values())
     views = {
         str(use.view): view_of(use.view, versions[str(use.view)].properties, streams=streams)
         for use in sample_set.features
@@ -224,6 +224,14 @@ def resolve(
         keep_salt=negatives.salt if negatives else "",
         code_version=_code_version(sample_set, versions),
     )
+
+
+def _streams_of(lake: OpenLake, tables: Iterable[TableVersion]) -> tuple[Stream, ...]:
+    """Return the declared streams; broken files of streams that write none of `tables` are ignored."""
+    read = read_streams(lake.settings)
+    for each in tables:
+        read.refuse_broken(each.name, each.properties)
+    return read.valid
 
 
 def _code_version(sample_set: SampleSet, versions: Mapping[str, TableVersion]) -> int:
@@ -261,8 +269,9 @@ def arrival_order(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _label(lake: OpenLake, label: Label, key: str, version: TableVersion) -> ResolvedLabel:
-    lateness = {str(s.table): s.allowed_lateness for s in load_streams(lake.settings).values()}
     sources = source_tables(lake, version)
+    read = [lake.table(name).head() for name in sorted(sources) if lake.exists(name)]
+    lateness = {str(s.table): s.allowed_lateness for s in _streams_of(lake, read)}
     arrival = arrival_order(version.schema.names)
     return ResolvedLabel(
         name=label.name,

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.definitions.feature_view import FeatureView
-from headrace.definitions.load import load_streams, view_of
+from headrace.definitions.load import read_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.stream import KNOWN_AT, Stream
 from headrace.engines.base import Engine
@@ -77,7 +77,11 @@ def publish_view(
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
     # streams declared here do not describe the tables of another catalog
-    streams = () if lake.foreign else load_streams(lake.settings).values()
+    streams: tuple[Stream, ...] = ()
+    if not lake.foreign:
+        read = read_streams(lake.settings)
+        read.refuse_broken(view.name, view.properties)
+        streams = read.valid
     declared = declared_view(view, streams=streams)
     for _ in range(_ATTEMPTS_MAX):
         before = store.state(str(view.name))

@@ -1,6 +1,8 @@
 """Translate dbt nodes to assets, and dbt's run results to check results."""
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -14,6 +16,7 @@ from orchestration.lib.keys import table_key
 
 UNIQUE_ID = "dagster_dbt/unique_id"
 _GOOD = {"success", "pass"}
+_STEP_NAME_MAX = 50
 
 
 class TableTranslator(DagsterDbtTranslator):
@@ -53,6 +56,42 @@ def model_tables(manifest: Mapping[str, Any]) -> dict[str, TableName]:
     }
     order = TopologicalSorter(reads).static_order()
     return {nodes[each]["name"]: table_of(nodes[each]) for each in order if each in reads}
+
+
+def model_groups(manifest: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Group models by the sources that they are computed from, each group under a name of a step.
+
+    A model reads models of its own group and of groups with fewer sources, so that no two groups
+    wait for each other.
+    """
+    parents = {
+        unique_id: node["depends_on"]["nodes"]
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] == "model"
+    }
+    sources: dict[str, frozenset[str]] = {}
+    for each in TopologicalSorter(parents).static_order():
+        above = [sources[parent] for parent in parents.get(each, ()) if parent in sources]
+        own = frozenset({each}) if each.startswith("source.") else frozenset[str]()
+        sources[each] = own.union(*above)
+    groups: dict[frozenset[str], list[str]] = {}
+    for each in parents:
+        groups.setdefault(sources[each], []).append(manifest["nodes"][each]["name"])
+    named = Counter(_step_name(of) for of in groups)
+    return {
+        _step_name(of, is_unique=named[_step_name(of)] == 1): frozenset(names)
+        for of, names in groups.items()
+    }
+
+
+def _step_name(sources: frozenset[str], *, is_unique: bool = True) -> str:
+    """Name the step that builds what is computed from some sources, such as `source.dbt.raw.clicks`."""
+    tables = sorted(each.split(".")[-1] for each in sources)
+    name = "_and_".join(tables) or "nothing"
+    if len(name) > _STEP_NAME_MAX or not is_unique:
+        whole = " ".join(sorted(sources))
+        name = f"{len(tables)}_tables_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return f"features_of_{name}"
 
 
 def check_results(

@@ -165,11 +165,14 @@ def test_problems_of_all_files_come_in_one_error(folder: Path) -> None:
     assert str(raised.value).count("lake/streams/a.yaml:") == 2
 
 
-def test_two_streams_cannot_fill_one_table(folder: Path) -> None:
+def test_of_two_streams_that_fill_one_table_neither_can_be_used(folder: Path) -> None:
     (folder / "lake" / "streams" / "a.yaml").write_text(GOOD.replace("stream: clicks", "stream: a"))
-    assert problems(folder, GOOD) == (
-        "2  `raw.clicks` is declared in `lake/streams/a.yaml` already",
-    )
+    said = problems(folder, GOOD)
+    assert len(said) == 2
+    assert said[0].startswith("lake/streams/a.yaml:2  `raw.clicks` is declared in")
+    assert said[1].startswith("2  `raw.clicks` is declared in `lake/streams/a.yaml` too")
+    settings = Settings.load(env={}, path=folder / "lake" / "lake.toml")
+    assert inspect_declarations(settings).streams == {}
 
 
 @run_settings(max_examples=examples(200, few=60), deadline=None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.api import Lake
@@ -43,6 +44,11 @@ def run(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
     )
+
+
+def materialized(ran: dg.ExecuteInProcessResult) -> set[str]:
+    events = ran.get_asset_materialization_events()
+    return {event.asset_key.to_user_string() for event in events if event.asset_key}
 
 
 def results(ran: dg.ExecuteInProcessResult) -> dict[str, bool]:
@@ -115,6 +121,38 @@ def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
         assert said in (failed.description or "")
     acknowledge(lake, load_streams(lake.settings)["clicks"])
     assert results(run(graph, checks_of("raw", "clicks")))["dead_letters_are_few"] is True
+
+
+def test_a_blocking_check_of_one_stream_stops_nothing_of_another(
+    graph: dg.Definitions, lake: Lake
+) -> None:
+    data_dir = lake.settings.data_dir
+    write_clicks(data_dir, file="a", count=5)
+    refused = data_dir / "clicks" / "b.csv"
+    refused.write_text((refused.parent / "a.csv").read_text().replace("2019-11-24T", "a day in "))
+    schema = load_streams(lake.settings)["items"].fields
+    listed = {
+        name: pa.array([NOON if name == "listed_at" else _some(field.type.arrow)], field.type.arrow)
+        for name, field in schema.items()
+    }
+    (data_dir / "items").mkdir()
+    pq.write_table(pa.table(listed), data_dir / "items" / "a.parquet")
+    keys = [["raw", "clicks"], ["raw", "items"], ["staging", "clicks"], ["staging", "items"]]
+    keys.append(["features", "item_profile"])
+    ran = run(graph, dg.AssetSelection.assets(*keys))
+    assert not ran.success
+    done = {"raw/clicks", "raw/items", "staging/items", "features/item_profile"}
+    assert materialized(ran) == done
+    found = {
+        (e.asset_key.path[1], e.check_name): e.passed for e in ran.get_asset_check_evaluations()
+    }
+    assert found[("clicks", "dead_letters_are_few")] is False
+    assert found[("items", "dead_letters_are_few")] is True
+    assert found[("items", "schema_matches_contract")] is True
+
+
+def _some(type_: pa.DataType) -> object:
+    return "x" if pa.types.is_string(type_) else 1
 
 
 def test_a_run_whose_records_were_all_refused_fails_for_good(

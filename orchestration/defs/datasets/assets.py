@@ -8,8 +8,8 @@ from headrace.config import Settings
 from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.publish import publish
 from headrace.datasets.versions import lockfile_path
-from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import dataset_key, table_key
 from orchestration.lib.resource import LakeResource
 
@@ -17,8 +17,8 @@ from orchestration.lib.resource import LakeResource
 @dg.definitions
 def datasets() -> dg.Definitions:
     """Define a dataset asset for every sample set."""
-    declared = load_sample_sets(Settings.load())
-    return dg.Definitions(assets=[_dataset(sample_set) for sample_set in declared.values()])
+    declared = read_declared(Settings.load()).sample_sets
+    return dg.Definitions(assets=[_dataset(sample_set) for sample_set in declared])
 
 
 def _dataset(sample_set: SampleSet) -> dg.AssetsDefinition:

@@ -4,9 +4,9 @@ import dagster as dg
 
 from headrace.config import Settings
 from headrace.datasets.verify import verify
-from headrace.definitions.load import load_sample_sets
 from headrace.errors import DatasetChangedError
 from headrace.tables.lake import OpenLake
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import dataset_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
@@ -15,8 +15,8 @@ from orchestration.lib.resource import LakeResource
 @dg.definitions
 def dataset_checks() -> dg.Definitions:
     """Define a verification of the latest version of every dataset."""
-    declared = load_sample_sets(Settings.load())
-    return dg.Definitions(asset_checks=[_check(name) for name in declared])
+    declared = read_declared(Settings.load()).sample_sets
+    return dg.Definitions(asset_checks=[_check(sample_set.name) for sample_set in declared])
 
 
 def _check(name: str) -> dg.AssetChecksDefinition:

@@ -1,7 +1,9 @@
 """dbt models as assets (staging and feature tables) and dbt tests as asset checks.
 
 dbt runs inside the step's process: starting dbt's command line takes about as long as a build of
-all models, and the CLI and the tests use the same function.
+all models, and the CLI and the tests use the same function. A step builds the models that are
+computed from the same streams, so that a stream whose checks fail stops those alone; a step for each
+model would start dbt, 0.3 s of CPU, as often as there are models.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,42 +17,63 @@ from headrace.config import Settings
 from headrace.errors import FeatureBuildError
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_build import build_features
-from headrace.integrations.dbt_manifest import load_manifest
 from headrace.tables.lake import OpenLake
-from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_tables
+from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_groups
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
 
-_POOL = "writers/features"  # dbt builds all its tables in one step
+_POOL = "writers/features"  # one run of dbt at a time
 Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 
 
 @dg.definitions
 def models() -> dg.Definitions:
     """Define an asset for every model of the dbt project and a check for every test."""
-    manifest = load_manifest(Settings.load())
-    tables = model_tables(manifest)
+    declared = read_declared(Settings.load())
+    if not declared.models or declared.manifest is None:
+        return dg.Definitions()
+    groups = model_groups(declared.manifest)
+    return dg.Definitions(
+        assets=[
+            _models(
+                name,
+                # in their order: Dagster refuses the result of a model before that of its input
+                {each: table for each, table in declared.models.items() if each in members},
+                declared.manifest,
+            )
+            for name, members in groups.items()
+        ]
+    )
+
+
+def _models(
+    name: str, tables: Mapping[str, TableName], manifest: Mapping[str, Any]
+) -> dg.AssetsDefinition:
+    """Define one step that builds the models of the same streams."""
 
     @dbt_assets(
-        manifest=manifest, dagster_dbt_translator=TableTranslator(), name="features", pool=_POOL
+        manifest=manifest,
+        select=" ".join(sorted(tables)),
+        dagster_dbt_translator=TableTranslator(),
+        name=name,
+        pool=_POOL,
     )
     def features(context: dg.AssetExecutionContext, lake: LakeResource) -> Results:
         selected = context.selected_asset_keys
-        wanted = {model: name for model, name in tables.items() if table_key(name) in selected}
+        wanted = {model: table for model, table in tables.items() if table_key(table) in selected}
         with lake.open() as opened:
-            yield from _build(opened, context, wanted, everything=len(wanted) == len(tables))
+            yield from _build(opened, context, wanted)
 
-    return dg.Definitions(assets=[features])
+    return features
 
 
 def _build(
     lake: OpenLake,
     context: dg.AssetExecutionContext,
     wanted: Mapping[str, TableName],
-    *,
-    everything: bool,
 ) -> Results:
     """Build the models, then report commits and test results, even if dbt failed part-way."""
     results = lake.settings.state_dir / "dbt" / "target" / "run_results.json"
@@ -58,8 +81,7 @@ def _build(
     before = {name: pin(lake, name) for name in wanted.values()}
     failure: FeatureBuildError | None = None
     try:
-        select = None if everything else " ".join(sorted(wanted))
-        build_features(lake.settings, select=select, run_id=context.run.run_id)
+        build_features(lake.settings, select=" ".join(sorted(wanted)), run_id=context.run.run_id)
     except FeatureBuildError as error:
         failure = error
     for name in wanted.values():

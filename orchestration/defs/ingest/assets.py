@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
 from headrace.ingest.run import ingest
 from headrace.ingest.status import IngestResult
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
@@ -17,8 +17,8 @@ from orchestration.lib.table_metadata import pin, table_result
 @dg.definitions
 def streams() -> dg.Definitions:
     """Define an asset for every stream in `lake/streams`."""
-    declared = load_streams(Settings.load())
-    return dg.Definitions(assets=[_stream_asset(stream) for stream in declared.values()])
+    declared = read_declared(Settings.load()).streams
+    return dg.Definitions(assets=[_stream_asset(stream) for stream in declared])
 
 
 def _stream_asset(stream: Stream) -> dg.AssetsDefinition:

@@ -1,4 +1,4 @@
-"""Checks on a stream that block everything downstream."""
+"""Checks on a stream that block everything downstream of it, and nothing else."""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from dataclasses import replace
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_streams
 from headrace.definitions.stream import Stream
 from headrace.errors import Remedy
 from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import OpenLake
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
@@ -27,14 +27,14 @@ _FEW = (
 @dg.definitions
 def contract_checks() -> dg.Definitions:
     """Define checks of every stream's table against its contract."""
-    declared = load_streams(Settings.load())
-    return dg.Definitions(asset_checks=[_checks(list(declared.values()))])
+    declared = read_declared(Settings.load()).streams
+    # a step of its own for each: a blocking check that fails ends its step, with all checks in it
+    return dg.Definitions(asset_checks=[_checks(stream) for stream in declared])
 
 
-def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
+def _checks(stream: Stream) -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(name, asset=table_key(stream.table), blocking=True, description=what)
-        for stream in streams
         for name, what in (
             (
                 "schema_matches_contract",
@@ -44,14 +44,13 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
         )
     ]
 
-    @dg.multi_asset_check(specs=specs, name="contracts", can_subset=True)
-    def contracts(
+    @dg.multi_asset_check(specs=specs, name=f"contract_of_{stream.name}", can_subset=True)
+    def contract(
         context: dg.AssetCheckExecutionContext, lake: LakeResource
     ) -> Iterator[dg.AssetCheckResult]:
         with lake.open() as opened:
             results = [
                 recorded(opened, each, key=table_key(stream.table), check=each.check_name or "")
-                for stream in streams
                 for each in _results(opened, stream)
             ]
         chosen = context.selected_asset_check_keys
@@ -61,7 +60,7 @@ def _checks(streams: list[Stream]) -> dg.AssetChecksDefinition:
             if dg.AssetCheckKey(each.asset_key or dg.AssetKey([]), each.check_name or "") in chosen
         )
 
-    return contracts
+    return contract
 
 
 def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:

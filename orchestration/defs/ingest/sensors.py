@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from headrace.definitions.load import load_streams
+from headrace.errors import LakeError
 from headrace.ingest.status import status
 from orchestration.lib.asking import ASKED, next_run_key
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.resource import LakeResource
 
@@ -20,12 +21,22 @@ from orchestration.lib.resource import LakeResource
 def new_source_files(
     context: dg.SensorEvaluationContext, lake: LakeResource
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Compare the files of each stream with the offsets in its table."""
+    """Compare the files of each stream with the offsets in its table.
+
+    A stream whose source or table cannot be read does not hold up the others. The tick fails with its
+    error if there is nothing to request.
+    """
     waiting: list[str] = []
+    failed: list[LakeError] = []
     requested = False
     with lake.open() as opened:
-        for stream in load_streams(opened.settings).values():
-            found = status(opened, stream)
+        for stream in read_declared(opened.settings).streams:
+            try:
+                found = status(opened, stream)
+            except LakeError as error:
+                context.log.error(f"{stream.name}: {error}")
+                failed.append(error)
+                continue
             if not found.sources_waiting:
                 continue
             waiting.append(stream.name)
@@ -41,6 +52,8 @@ def new_source_files(
                 asset_selection=[table_key(stream.table)],
                 tags={"headrace/files_waiting": str(len(found.sources_waiting)), ASKED: work},
             )
+    if failed and not requested:
+        raise failed[0]
     if not waiting:
         yield dg.SkipReason("all source files are ingested")
     elif not requested:

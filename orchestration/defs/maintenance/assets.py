@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_streams
 from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import compaction_key, table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import table_metadata
@@ -16,8 +16,8 @@ from orchestration.lib.table_metadata import table_metadata
 @dg.definitions
 def compactions() -> dg.Definitions:
     """Define a compaction asset for the table of every stream."""
-    declared = load_streams(Settings.load())
-    return dg.Definitions(assets=[_compaction(stream.table) for stream in declared.values()])
+    declared = read_declared(Settings.load()).streams
+    return dg.Definitions(assets=[_compaction(stream.table) for stream in declared])
 
 
 def _compaction(name: TableName) -> dg.AssetsDefinition:

@@ -6,12 +6,11 @@ from typing import Any
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
 from headrace.samples.build import BuildResult, build
 from headrace.samples.plan import day_text
 from headrace.tables.lake import OpenLake
-from orchestration.lib.days import days_of
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
@@ -20,10 +19,11 @@ from orchestration.lib.table_metadata import pin, table_result
 @dg.definitions
 def sample_sets() -> dg.Definitions:
     """Define an asset for every sample set in `lake/samples`."""
-    settings = Settings.load()
-    days = days_of(settings)
-    declared = load_sample_sets(settings)
-    return dg.Definitions(assets=[_sample_asset(each, days) for each in declared.values()])
+    declared = read_declared(Settings.load())
+    days = declared.days
+    if days is None:
+        return dg.Definitions()
+    return dg.Definitions(assets=[_sample_asset(each, days) for each in declared.sample_sets])
 
 
 def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_sample_sets
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import Remedy
 from headrace.samples.audit import Audited, duplicate_ids, leaks
 from headrace.tables.version import TableVersion
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
@@ -25,8 +25,8 @@ _BROKEN = {
 @dg.definitions
 def sample_checks() -> dg.Definitions:
     """Define checks of every sample set for leaked future values and duplicate ids."""
-    declared = load_sample_sets(Settings.load())
-    return dg.Definitions(asset_checks=[_checks(sample_set) for sample_set in declared.values()])
+    declared = read_declared(Settings.load()).sample_sets
+    return dg.Definitions(asset_checks=[_checks(sample_set) for sample_set in declared])
 
 
 def _checks(sample_set: SampleSet) -> dg.AssetChecksDefinition:

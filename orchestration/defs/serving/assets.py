@@ -5,9 +5,9 @@ from typing import Any
 import dagster as dg
 
 from headrace.config import Settings
-from headrace.definitions.load import load_sample_sets
 from headrace.serving.open import open_store
 from headrace.serving.publish import newest_known_at, publish_view
+from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import ONLINE_STORE, table_key
 from orchestration.lib.resource import LakeResource
 
@@ -15,7 +15,7 @@ from orchestration.lib.resource import LakeResource
 @dg.definitions
 def online_store() -> dg.Definitions:
     """Define the asset that publishes the feature views of all declared sample sets."""
-    declared = load_sample_sets(Settings.load()).values()
+    declared = read_declared(Settings.load()).sample_sets
     views = list(dict.fromkeys(use.view for each in declared for use in each.features))
     exposures = list(dict.fromkeys(each.exposures.table for each in declared))
 

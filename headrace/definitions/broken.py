@@ -1,0 +1,47 @@
+"""Files whose declaration cannot be used, and the table that they were about."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.definitions.source_lines import FILE_BYTES_MAX
+from headrace.errors import InvalidNameError
+from headrace.identifiers import TableName
+
+_TABLE_LINE = re.compile(r"""^table:[ \t]*["']?([a-z0-9_.]+)["']?[ \t]*(?:#.*)?$""", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokenFile:
+    """A file whose declaration cannot be used.
+
+    Args:
+        path: The file.
+        kind: What it should declare, such as `a stream`.
+        table: The table that it declares; None if that cannot be read.
+        problems: Each with file and line.
+
+    """
+
+    path: Path
+    kind: str
+    table: TableName | None
+    problems: tuple[str, ...]
+
+
+def broken_table(path: Path) -> TableName | None:
+    """Find the table in the text of a file that may not be YAML; None if it names none, or several."""
+    if not path.is_file():  # opening a named pipe would wait for its writer
+        return None
+    try:
+        with path.open("rb") as handle:
+            text = handle.read(FILE_BYTES_MAX).decode(errors="replace")
+    except OSError:
+        return None
+    found = set(_TABLE_LINE.findall(text))
+    if len(found) != 1:
+        return None
+    try:
+        return TableName.parse(found.pop())
+    except InvalidNameError:
+        return None

@@ -1,0 +1,1 @@
+"""Declarations that cannot be used, as assets that fail and say why."""

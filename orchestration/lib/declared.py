@@ -1,0 +1,185 @@
+"""What the asset graph is made of: the declarations that can be used, and an asset for each other.
+
+One wrong file must not hide the other pipelines, so nothing here raises for the contents of a file.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.definitions.dbt_project import find_project
+from headrace.definitions.load import Declarations, inspect_declarations
+from headrace.definitions.sample_set import SampleSet
+from headrace.definitions.stream import Stream
+from headrace.errors import FeatureBuildError, SettingsError
+from headrace.identifiers import TableName
+from headrace.integrations.dbt_manifest import last_manifest, load_manifest
+from orchestration.lib.days import days_of
+from orchestration.lib.dbt import model_tables
+from orchestration.lib.keys import ONLINE_STORE, compaction_key, dataset_key, table_key
+
+_DBT = dg.AssetKey(["declarations", "dbt_project"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """An asset in place of declarations that cannot be used."""
+
+    key: dg.AssetKey
+    group: str
+    problems: tuple[str, ...]
+    file: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """The declarations of a lake that can be used, with the file of each table's.
+
+    `manifest` is dbt's, None without models; `days` is None if the settings of them are wrong.
+    """
+
+    streams: tuple[Stream, ...] = ()
+    sample_sets: tuple[SampleSet, ...] = ()
+    manifest: Mapping[str, Any] | None = None
+    models: Mapping[str, TableName] = field(default_factory=dict[str, TableName])
+    days: dg.DailyPartitionsDefinition | None = None
+    files: Mapping[TableName, Path] = field(default_factory=dict[TableName, Path])
+    broken: tuple[Broken, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A file with what it declares, or with why that cannot be used.
+
+    `keys` are the assets that it would be; the first one shows the problems, if it is free.
+    """
+
+    file: Path
+    keys: tuple[dg.AssetKey, ...] = ()
+    declares: Stream | SampleSet | None = None
+    problems: tuple[str, ...] = ()
+
+
+def read_declared(settings: Settings) -> Declared:
+    """Read streams, sample sets, the dbt project and the days of partitions.
+
+    Each file that cannot be used becomes an asset under the key that it would have had, if that is
+    known and free; several of one key become one. Of declarations that would be the same asset none
+    is used.
+    """
+    manifest, bad_project = _manifest(settings)
+    models = model_tables(manifest or {"nodes": {}})
+    days, bad_days = _days(settings)
+    reserved = {table_key(table): f"the dbt model of `{table}`" for table in models.values()}
+    reserved[ONLINE_STORE] = "the online store"
+    found = inspect_declarations(settings)
+    entries = [_refused(each, bad_days) for each in _entries(found)]
+    entries = _without_clashes([*entries, *bad_project], reserved, root=settings.root)
+    usable = [each for each in entries if each.declares is not None]
+    return Declared(
+        streams=tuple(each.declares for each in usable if isinstance(each.declares, Stream)),
+        sample_sets=tuple(each.declares for each in usable if isinstance(each.declares, SampleSet)),
+        manifest=manifest,
+        models=models,
+        days=days,
+        files={each.declares.table: each.file for each in usable if each.declares},
+        broken=_broken(entries, used={*reserved, *(key for each in usable for key in each.keys)}),
+    )
+
+
+def _entries(found: Declarations) -> Iterator[_Entry]:
+    for name, stream in found.streams.items():
+        keys = (table_key(stream.table), compaction_key(stream.table))
+        yield _Entry(file=found.stream_files[name], keys=keys, declares=stream)
+    for name, each in found.sample_sets.items():
+        keys = (table_key(each.table), dataset_key(name))
+        yield _Entry(file=found.sample_set_files[name], keys=keys, declares=each)
+    for each in found.broken:
+        keys = () if each.table is None else (table_key(each.table),)
+        yield _Entry(file=each.path, keys=keys, problems=each.problems)
+
+
+def _refused(entry: _Entry, bad_days: tuple[str, ...]) -> _Entry:
+    """Refuse a sample set without days; partitions of other days would mean something else."""
+    if not bad_days or not isinstance(entry.declares, SampleSet):
+        return entry
+    return replace(entry, declares=None, problems=bad_days)
+
+
+def _without_clashes(
+    entries: Sequence[_Entry], reserved: Mapping[dg.AssetKey, str], *, root: Path
+) -> list[_Entry]:
+    """Refuse each declaration that would be an asset which another one or a model is, too."""
+    owners: dict[dg.AssetKey, list[str]] = {key: [owner] for key, owner in reserved.items()}
+    for each in entries:
+        if each.declares is not None:
+            for key in each.keys:
+                owners.setdefault(key, []).append(f"declared in `{_shown(each.file, root)}`")
+    checked: list[_Entry] = []
+    for each in entries:
+        here = f"declared in `{_shown(each.file, root)}`"
+        problems = tuple(
+            f"{_shown(each.file, root)}:1  `{'.'.join(key.path)}` is {other} too, so that neither "
+            "declaration can be used; give one another name"
+            for key in each.keys
+            if each.declares is not None
+            for other in owners[key]
+            if other != here
+        )
+        checked.append(
+            replace(each, declares=None, keys=(), problems=problems) if problems else each
+        )
+    return checked
+
+
+def _broken(entries: Iterable[_Entry], *, used: Collection[dg.AssetKey]) -> tuple[Broken, ...]:
+    merged: dict[dg.AssetKey, Broken] = {}
+    for each in entries:
+        if not each.problems:
+            continue
+        is_free = each.keys and each.keys[0] not in used
+        key = each.keys[0] if is_free else _key_of_file(each.file)
+        earlier = merged[key].problems if key in merged else ()
+        merged[key] = Broken(
+            key=key, group=_group(each.file), problems=earlier + each.problems, file=each.file
+        )
+    return tuple(merged.values())
+
+
+def _manifest(settings: Settings) -> tuple[Mapping[str, Any] | None, tuple[_Entry, ...]]:
+    """Read the models; if they cannot be parsed, as they were when they last could."""
+    project = find_project(settings)
+    if project is None:
+        return None, ()
+    try:
+        return load_manifest(settings), ()
+    except FeatureBuildError as error:
+        file = project / "dbt_project.yml"
+        entry = _Entry(file=file, keys=(_DBT,), problems=(f"{file.parent.name}:1  {error}",))
+        return last_manifest(settings), (entry,)
+
+
+def _days(settings: Settings) -> tuple[dg.DailyPartitionsDefinition | None, tuple[str, ...]]:
+    try:
+        return days_of(settings), ()
+    except SettingsError as error:
+        return None, (str(error),)
+
+
+def _key_of_file(file: Path) -> dg.AssetKey:
+    """Return a key for a file without a table of its own, of characters that a key may have."""
+    name = re.sub(r"\W", "_", f"{file.parent.name}_{file.stem}", flags=re.ASCII)
+    return dg.AssetKey(["declarations", name])
+
+
+def _group(file: Path) -> str:
+    return {"streams": "ingest", "samples": "samples"}.get(file.parent.name, "features")
+
+
+def _shown(file: Path, root: Path) -> str:
+    return file.relative_to(root).as_posix() if file.is_relative_to(root) else str(file)
