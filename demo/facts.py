@@ -11,6 +11,7 @@ from typing import Any
 from demo.model import load, score
 from demo.train import Score, train
 from headrace.api import Lake
+from headrace.datasets.models import model_folder
 from headrace.datasets.versions import Dataset, load_dataset, lockfile_path
 from headrace.definitions.sample_set import SampleSet
 from headrace.identifiers import TableName
@@ -115,7 +116,7 @@ def train_once(lake: Lake, dataset: Dataset) -> Judged:
     days = [day.day for day in lock.days]
     train_days = [day for day in days[:-TEST_DAYS] if day != LEAKING_DAY]
     test_days = days[-TEST_DAYS:]
-    folder = lake.settings.state_dir / "models" / f"{lock.name}-{lock.content_hash[:16]}"
+    folder = model_folder(lake.settings, lock)
     report = folder / "report.json"
     known = report.is_file() and (folder / "model.pt").is_file()
     if not known:

@@ -1,127 +1,237 @@
-"""Read the facts about the whole lake and its tables; only `…data` modules of `ui` call headrace.
+"""Read the facts about the whole lake; only `…data` modules of `ui` call headrace.
 
-Results are plain records. Results that depend on one table are cached by its metadata location, so
-they are computed once per commit; results about the whole lake are cached for `FRESH_S` seconds.
+What depends on one table is read once per commit: it is kept by the table's metadata file, whose
+name changes with each. The rest is read every `FRESH_S` seconds, with a number of queries that does
+not depend on the number of tables.
 """
 
 import datetime as dt
-import json
+import math
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
 
 import pyarrow as pa
 import streamlit as st
 
 from headrace.config import Settings
-from headrace.datasets.lockfile import Lockfile
+from headrace.datasets.models import trained_models
 from headrace.datasets.versions import list_datasets
-from headrace.definitions.load import inspect_declarations
+from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
-from headrace.iceberg.partitions import PartitionKey
-from headrace.ingest import dead_letters, watermark
+from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.status import status
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.health.health import health_of
 from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
-from headrace.registry import CommitRecord
+from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
-from headrace.samples.resolve import Recipe
 from headrace.serving.open import existing_store
-from headrace.tables.history.changes import changes
-from headrace.tables.history.commit_log import record_of
-from headrace.tables.lake import LakeTable, OpenLake
-from headrace.tables.readable import read_each
-from headrace.tables.refs.refs import tags
+from headrace.tables.history.lag import lag_of, rows_gained
+from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 from ui.facts import (
     ONLINE_STORE,
-    ColumnFacts,
-    DayFacts,
     EdgeFacts,
     FailedCheck,
+    FrameFacts,
     HealthPart,
-    LabelRows,
     LakeFacts,
+    ModelFacts,
     OnlineView,
-    PartitionFacts,
-    PinFacts,
     QueueItem,
-    SnapshotFacts,
+    ServiceFacts,
     StreamFacts,
-    TableDetail,
     TableFacts,
     UnreadableFacts,
-    VersionFacts,
     WaitingItem,
 )
 from ui.reading import FRESH_S, utc_time
+from ui.table_data import partition_text
+from ui.version_data import version_facts
 
-__all__ = ["LakeError", "lake_facts", "table_detail"]
+__all__ = ["LakeError", "frame_facts", "lake_facts"]
 
-SNAPSHOTS_MAX = 200
-_TABLES_MAX = 1_000
+_TABLES_MAX = 2_000
+_LAGS_MAX = 4_096
 
 
-def lake_facts() -> LakeFacts:
+def frame_facts() -> FrameFacts:
+    """Say which lake the pages show; reads its settings and nothing else.
+
+    Raises:
+        SettingsError: If they cannot be read.
+
+    """
+    settings = Settings.load()
+    return FrameFacts(
+        lake=settings.root.name, profile=settings.profile, version=metadata.version("headrace")
+    )
+
+
+def lake_facts(*, within_s: float = math.inf) -> LakeFacts:
     """Read the state of the whole lake; if there is no lake, return empty facts and create nothing.
+
+    After `within_s` seconds no further table is opened: those left are `unread`, and the next call
+    goes on with them. At least one is read by each call.
 
     Raises:
         LakeError: If the settings or the lake cannot be read.
 
     """
     settings = Settings.load()
-    return _lake_facts(settings, state_dir=str(settings.state_dir))
-
-
-def table_detail(facts: TableFacts) -> TableDetail:
-    """Read the snapshots, files and schema of one table.
-
-    Raises:
-        TableNotFoundError: If the table no longer exists.
-
-    """
-    settings = Settings.load()
-    return _table_detail(settings, name=facts.name, metadata_location=facts.metadata_location)
+    key = str(settings.state_dir)
+    facts = _lake_facts(settings, within_s, state_dir=key)
+    if facts.unread:
+        _lake_facts.clear(settings, within_s, state_dir=key)
+    return facts
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=8, show_spinner=False)
-def _lake_facts(_settings: Settings, *, state_dir: str) -> LakeFacts:
-    _ = state_dir  # the cache's key
+def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> LakeFacts:
     declared = inspect_declarations(_settings)
+    now = dt.datetime.now(dt.UTC)
     try:
         opened = OpenLake.existing(_settings)
     except LakeNotFoundError:
-        return LakeFacts(problems=declared.problems)
+        return LakeFacts(problems=declared.problems, read_at=now)
     with opened as lake:
-        read = read_each(lake, lambda table: (table.head(), _state(table)))
-        tables = tuple(_table_facts(head, state) for head, state in read.found)
-        plan = plan_maintenance((state for _, state in read.found), now=dt.datetime.now(dt.UTC))
-        heads = {table.name: table.snapshot_id for table in tables}
-        letters = _dead_letters(lake)
-        online = _online(lake, heads=heads)
-        return LakeFacts(
+        read = _read_tables(lake, _shelf(state_dir), within_s=_within_s)
+        tables = tuple(_table_facts(each) for each in read.found)
+        if read.unread:
+            return LakeFacts(
+                tables=tables, unreadable=read.unreadable, unread=read.unread, read_at=now
+            )
+        plan = plan_maintenance((each.state for each in read.found), now=now)
+        return replace(
+            _around(lake, declared, tables=tables, now=now),
             tables=tables,
-            unreadable=tuple(_unreadable(str(each.table), each.error) for each in read.unreadable),
-            failed_checks=tuple(
-                FailedCheck(subject=each.subject, check=each.check, at=each.at)
-                for each in failed_checks(lake.registry)
-            ),
-            letters=letters,
-            streams=tuple(
-                _stream(lake, stream, letters or {}) for stream in declared.streams.values()
-            ),
-            edges=tuple(_edges(lake, heads=heads)),
-            versions=tuple(_version(lock) for lock in list_datasets(lake)),
-            online=() if isinstance(online, UnreadableFacts) else online,
-            no_online=online if isinstance(online, UnreadableFacts) else None,
+            unreadable=read.unreadable,
             queue=_queue(plan),
             waiting=_waiting(plan),
-            problems=declared.problems,
         )
+
+
+def _around(
+    lake: OpenLake, declared: Declarations, *, tables: tuple[TableFacts, ...], now: dt.datetime
+) -> LakeFacts:
+    """Read all that is not of one table alone."""
+    heads = {table.name: table.snapshot_id for table in tables}
+    letters, online = _dead_letters(lake), _online(lake, heads=heads)
+    locks = list_datasets(lake)
+    return LakeFacts(
+        failed_checks=tuple(
+            FailedCheck(subject=each.subject, check=each.check, at=each.at)
+            for each in failed_checks(lake.registry)
+        ),
+        letters=letters,
+        streams=tuple(_stream(lake, stream, letters or {}) for stream in declared.streams.values()),
+        edges=tuple(_edges(lake, heads=heads)),
+        versions=tuple(version_facts(lock) for lock in locks),
+        models=tuple(
+            ModelFacts(
+                dataset=each.dataset,
+                version=each.version,
+                folder=each.folder,
+                trained_at=each.trained_at,
+            )
+            for each in trained_models(lake.settings, locks)
+        ),
+        online=() if isinstance(online, UnreadableFacts) else online,
+        no_online=online if isinstance(online, UnreadableFacts) else None,
+        problems=declared.problems,
+        rows_today=_rows_today(lake, tables, now=now),
+        services=tuple(_services(lake, declared)),
+        sample_sets={str(each.table): name for name, each in declared.sample_sets.items()},
+        read_at=now,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What was read of one table at one of its metadata files."""
+
+    name: str
+    metadata_location: str
+    watermark: dt.datetime | None
+    state: TableState
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shelf:
+    """What is known of the tables of one lake, by name; each entry is of one metadata file."""
+
+    seen: dict[str, tuple[str | None, _Seen]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reading:
+    found: tuple[_Seen, ...]
+    unreadable: tuple[UnreadableFacts, ...]
+    unread: tuple[str, ...]
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _shelf(state_dir: str) -> _Shelf:
+    _ = state_dir  # the cache's key
+    return _Shelf()
+
+
+def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
+    until = time.monotonic() + within_s
+    found: list[_Seen] = []
+    unreadable: list[UnreadableFacts] = []
+    unread: list[str] = []
+    opened = 0
+    measures = lake.registry.measures_of_all()
+    for table, location in lake.locations().items():
+        name = str(table)
+        known_at, known = shelf.seen.get(name, (None, None))
+        if known is None or location is None or known_at != location:
+            if opened and time.monotonic() > until:
+                unread.append(name)
+                continue
+            opened += 1
+            try:
+                known = _see(lake, name)
+            except LakeError as error:
+                unreadable.append(_unreadable(name, error))
+                continue
+            shelf.seen[name] = (location, known)
+        found.append(_with_measures(known, measures.get(name, {})))
+    while len(shelf.seen) > _TABLES_MAX:
+        shelf.seen.pop(next(iter(shelf.seen)))
+    return _Reading(found=tuple(found), unreadable=tuple(unreadable), unread=tuple(unread))
+
+
+def _see(lake: OpenLake, name: str) -> _Seen:
+    table = lake.table(name)
+    head = table.head()
+    return _Seen(
+        name=name,
+        metadata_location=head.metadata_location,
+        watermark=watermark.as_time(watermark.read(head.properties)),
+        state=table_state(table),
+    )
+
+
+def _with_measures(seen: _Seen, measures: Mapping[str, Measure]) -> _Seen:
+    """Add what clean-up found, which changes without a commit."""
+    known, held = seen.state, measures.get(ORPHAN_BYTES)
+    if known.orphan_bytes == held:
+        return seen
+    state = replace(
+        known,
+        orphan_bytes=held,
+        orphan_files=measures.get(ORPHAN_FILES),
+        look_due=False,
+    )
+    return replace(seen, state=state)
 
 
 def _stream(
@@ -148,30 +258,46 @@ def _stream(
     )
 
 
-def _state(table: LakeTable) -> TableState:
-    """Read a table's state; clean-up results are read every time: they change without a commit."""
-    known = _state_at(table, metadata_location=table.head().metadata_location)
-    measures = table.lake.registry.measures(str(table.name))
-    return replace(
-        known,
-        orphan_bytes=measures.get(ORPHAN_BYTES),
-        orphan_files=measures.get(ORPHAN_FILES),
-        look_due=known.look_due and measures.get(ORPHAN_BYTES) == known.orphan_bytes,
-    )
+def _services(lake: OpenLake, declared: Declarations) -> Iterator[ServiceFacts]:
+    for stream in declared.streams.values():
+        said = progress.read(lake.settings, stream.name)
+        if said is not None:
+            yield ServiceFacts(
+                stream=stream.name,
+                phase=said.phase_now,
+                lag=sum(said.lag.values()),
+                behind_s=said.behind_s,
+                error=said.error,
+                updated_at=utc_time(said.updated_ms or None),
+                lateness_s=stream.allowed_lateness.total_seconds(),
+            )
+
+
+def _rows_today(
+    lake: OpenLake, tables: tuple[TableFacts, ...], *, now: dt.datetime
+) -> dict[str, int]:
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return {
+        table.name: rows
+        for table in tables
+        if table.committed_at is not None
+        and table.committed_at >= midnight
+        and (rows := _rows_since(lake, midnight, table.name, table.metadata_location))
+    }
 
 
 @st.cache_data(max_entries=_TABLES_MAX, show_spinner=False)
-def _state_at(_table: LakeTable, *, metadata_location: str) -> TableState:
+def _rows_since(_lake: OpenLake, since: dt.datetime, name: str, metadata_location: str) -> int:
     _ = metadata_location  # the cache's key
-    return table_state(_table)
+    return rows_gained(_lake, name, since_ms=round(since.timestamp() * 1000))
 
 
-def _table_facts(head: TableVersion, state: TableState) -> TableFacts:
-    found = health_of(state)
+def _table_facts(seen: _Seen) -> TableFacts:
+    found = health_of(seen.state)
     return TableFacts(
-        name=str(head.name),
+        name=seen.name,
         snapshot_id=found.snapshot_id,
-        metadata_location=head.metadata_location,
+        metadata_location=seen.metadata_location,
         score=found.score,
         parts=tuple(
             HealthPart(name=part.name, finding=part.finding, penalty=part.penalty, gain=part.gain)
@@ -183,7 +309,7 @@ def _table_facts(head: TableVersion, state: TableState) -> TableFacts:
         bytes=found.bytes,
         snapshots=found.snapshots,
         committed_at=utc_time(found.committed_at_ms),
-        watermark=watermark.as_time(watermark.read(head.properties)),
+        watermark=seen.watermark,
     )
 
 
@@ -192,7 +318,7 @@ def _queue(plan: MaintenancePlan) -> tuple[QueueItem, ...]:
         QueueItem(
             place=place,
             table=str(action.table),
-            partition=_partition(action.partition),
+            partition=partition_text(action.partition),
             action=action.kind.value,
             reason=action.reason,
             gain=action.gain,
@@ -206,7 +332,7 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
     return tuple(
         WaitingItem(
             table=str(each.table),
-            partition=_partition(each.partition),
+            partition=partition_text(each.partition),
             action=each.kind.value,
             reason=each.text(),
             cost_bytes=each.cost_bytes,
@@ -214,12 +340,6 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
         )
         for each in plan.waiting
     )
-
-
-def _partition(key: PartitionKey | None) -> str:
-    if key is None:
-        return ""
-    return ", ".join(str(value) for value in key) or "whole table"
 
 
 def _dead_letters(lake: OpenLake) -> Mapping[str, Mapping[str, int]] | None:
@@ -248,29 +368,40 @@ def _dead_letters_at(
 
 
 def _edges(lake: OpenLake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
-    return [
-        EdgeFacts(
-            source=edge.source,
-            source_snapshot_id=edge.source_snapshot_id,
-            target=edge.target,
-            target_snapshot_id=edge.target_snapshot_id,
-            behind=_behind(lake, edge.source, since=edge.source_snapshot_id, heads=heads),
+    found: list[EdgeFacts] = []
+    for edge in lake.registry.edges():
+        behind, since = _behind(lake, edge.source, since=edge.source_snapshot_id, heads=heads)
+        found.append(
+            EdgeFacts(
+                source=edge.source,
+                source_snapshot_id=edge.source_snapshot_id,
+                target=edge.target,
+                target_snapshot_id=edge.target_snapshot_id,
+                behind=behind,
+                since=since,
+            )
         )
-        for edge in lake.registry.edges()
-    ]
+    return found
 
 
 def _behind(
     lake: OpenLake, source: str, *, since: int, heads: Mapping[str, int | None]
-) -> int | None:
+) -> tuple[int | None, dt.datetime | None]:
+    """Count the commits of `source` after `since`, and say when the oldest of them was made."""
     if source not in heads:
-        return None
+        return None, None
     if heads[source] == since:
-        return 0
-    try:
-        return len(changes(lake.table(source), since=since).operations)
-    except LakeError:  # expired and not in the commit log, or the table is unreadable
-        return None
+        return 0, None
+    return _lag(lake, str(lake.settings.state_dir), source, since=since, head=heads[source])
+
+
+@st.cache_data(max_entries=_LAGS_MAX, show_spinner=False)
+def _lag(
+    _lake: OpenLake, state_dir: str, source: str, *, since: int, head: int | None
+) -> tuple[int | None, dt.datetime | None]:
+    _ = state_dir  # the cache's key
+    found = lag_of(_lake, source, head=head, since=since)
+    return (None, None) if found is None else (found.commits, utc_time(found.since_ms))
 
 
 def _unreadable(name: str, error: LakeError) -> UnreadableFacts:
@@ -285,146 +416,23 @@ def _online(
         if store is None:
             return ()
         with store:
-            found = [store.freshness(view) for view in store.views()]
+            stored = [store.freshness(view) for view in store.views()]
     except LakeError as error:  # the tables remain readable
         return _unreadable(ONLINE_STORE, error)
-    return tuple(
-        OnlineView(
-            view=view.view,
-            rows=view.rows,
-            newest_event_time=view.newest_event_time,
-            snapshot_id=view.snapshot_id,
-            published_at=view.published_at,
-            behind=_behind(lake, view.view, since=view.snapshot_id, heads=heads),
-        )
-        for view in found
-        if view is not None
-    )
-
-
-def _version(lock: Lockfile) -> VersionFacts:
-    labels = tuple(dict.fromkeys(count.label for count in lock.labels))
-    roles = _roles(lock)
-    return VersionFacts(
-        name=lock.name,
-        version=lock.version,
-        table=lock.table,
-        snapshot_id=lock.snapshot_id,
-        first_day=lock.first_day,
-        last_day=lock.last_day,
-        filter_labels=lock.filter_labels,
-        left_out=lock.left_out,
-        rows=lock.rows,
-        positives=lock.positives,
-        content_hash=lock.content_hash,
-        code=lock.code,
-        created_at=lock.created_at,
-        watermarks={table: watermark.as_time(us) for table, us in lock.watermarks.items()},
-        labels=tuple(
-            LabelRows(label=each.label, state=each.state, value=each.value, rows=each.rows)
-            for each in lock.labels
-        ),
-        days=tuple(
-            DayFacts(
-                day=day.day, rows=day.rows, content_hash=day.content_hash, inputs=dict(day.inputs)
+    found: list[OnlineView] = []
+    for view in stored:
+        if view is None:
+            continue
+        behind, since = _behind(lake, view.view, since=view.snapshot_id, heads=heads)
+        found.append(
+            OnlineView(
+                view=view.view,
+                rows=view.rows,
+                newest_event_time=view.newest_event_time,
+                snapshot_id=view.snapshot_id,
+                published_at=view.published_at,
+                behind=behind,
+                since=since,
             )
-            for day in lock.days
-        ),
-        pins=tuple(
-            PinFacts(table=pin.table, snapshot_id=pin.snapshot_id, tag=pin.tag) for pin in lock.pins
-        ),
-        dense=tuple(name for name, role in roles.items() if role == "dense"),
-        sparse=tuple(name for name, role in roles.items() if role == "sparse"),
-        sequence=tuple(name for name, role in roles.items() if role == "sequence"),
-        label_names=labels,
-    )
-
-
-def _roles(lock: Lockfile) -> dict[str, str]:
-    """Suggest the model input role of each column: counts and rates are dense, ids are sparse.
-
-    Only entity keys and feature columns get a role. Other exposure columns, such as the logging
-    policy's probability, describe how the exposure came about and do not exist at serving time.
-    """
-    try:
-        recipe = Recipe.from_json(json.dumps(lock.definition))
-    except (KeyError, TypeError, ValueError):
-        return {}  # published by a version of headrace with another recipe format
-    features = [name for feature in recipe.features for _, name in feature.columns]
-    roles: dict[str, str] = {}
-    for name in (*recipe.entities, *features):
-        kind = lock.columns.get(name, "")
-        if kind.startswith("list"):
-            roles[name] = "sequence"
-        elif kind.startswith(("float", "decimal")) or (kind == "int" and name in features):
-            roles[name] = "dense"
-        elif kind in ("int", "string"):
-            roles[name] = "sparse"
-    return roles
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> TableDetail:
-    _ = metadata_location  # the cache's key
-    with OpenLake.existing(_settings) as lake:
-        table = lake.table(name)
-        head, tagged = table.head(), tags(table)
-        return TableDetail(
-            partition_by=head.partition_by,
-            target_bytes=table.target_file_bytes(),
-            snapshots=_snapshots(table, tagged=tagged),
-            partitions=_partitions(head),
-            columns=tuple(
-                ColumnFacts(name=field.name, type=str(field.type), required=not field.nullable)
-                for field in head.schema
-            ),
-            tags=tagged,
         )
-
-
-def _snapshots(table: LakeTable, *, tagged: Mapping[str, int]) -> tuple[SnapshotFacts, ...]:
-    """List the latest commits: those in the registry, and those that only the table records."""
-    loaded = table.iceberg()
-    alive = {snapshot.snapshot_id: snapshot for snapshot in loaded.metadata.snapshots}
-    found = {
-        record.snapshot_id: record
-        for record in table.lake.registry.commits(str(table.name), limit=SNAPSHOTS_MAX)
-    }
-    for snapshot_id, snapshot in alive.items():
-        if snapshot_id not in found and len(found) < SNAPSHOTS_MAX:
-            found[snapshot_id] = record_of(table.name, snapshot, loaded.metadata, loaded.io)
-    newest_first = sorted(found.values(), key=lambda record: -record.sequence_number)
-    return tuple(_snapshot(record, alive=alive.keys(), tagged=tagged) for record in newest_first)
-
-
-def _snapshot(
-    record: CommitRecord, *, alive: Collection[int], tagged: Mapping[str, int]
-) -> SnapshotFacts:
-    return SnapshotFacts(
-        snapshot_id=record.snapshot_id,
-        committed_at=dt.datetime.fromtimestamp(record.committed_at_ms / 1000, dt.UTC),
-        operation=record.operation,
-        rows_added=record.rows_added,
-        rows_removed=record.rows_removed,
-        files_added=record.files_added,
-        files_removed=record.files_removed,
-        inputs=dict(record.inputs),
-        run_id=record.run_id,
-        alive=record.snapshot_id in alive,
-        tags=tuple(
-            name for name, snapshot_id in tagged.items() if snapshot_id == record.snapshot_id
-        ),
-    )
-
-
-def _partitions(head: TableVersion) -> tuple[PartitionFacts, ...]:
-    sizes: dict[str, list[int]] = {}
-    rows: Counter[str] = Counter()
-    for file in head.files():
-        name = _partition(file.partition)
-        sizes.setdefault(name, []).append(file.bytes)
-        rows[name] += file.rows
-    return tuple(
-        PartitionFacts(partition=name, rows=rows[name], file_bytes=tuple(sizes[name]))
-        for name in sizes
-    )
+    return tuple(found)

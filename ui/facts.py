@@ -150,7 +150,7 @@ class EdgeFacts:
     """`target` at `target_snapshot_id` was computed from `source` at `source_snapshot_id`.
 
     `behind` counts newer commits of the source, compactions excluded; None if the source no longer
-    has that snapshot.
+    has that snapshot. `since` is when the oldest of them was made, if that is on record.
     """
 
     source: str
@@ -158,11 +158,12 @@ class EdgeFacts:
     target: str
     target_snapshot_id: int
     behind: int | None
+    since: dt.datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineView:
-    """One feature view in the online store; `behind` as in `EdgeFacts`."""
+    """One feature view in the online store; `behind` and `since` as in `EdgeFacts`."""
 
     view: str
     rows: int
@@ -170,6 +171,7 @@ class OnlineView:
     snapshot_id: int
     published_at: dt.datetime
     behind: int | None
+    since: dt.datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,8 +302,57 @@ class FailedCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ServiceFacts:
+    """What the service that follows a stream said last; `lag` counts records, `behind_s` seconds.
+
+    `lateness_s` is how late events may be by the stream's contract.
+    """
+
+    stream: str
+    phase: str
+    lag: int
+    behind_s: float
+    error: str
+    updated_at: dt.datetime | None
+    lateness_s: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether it needs a person."""
+        return self.phase in {"failed", "vanished"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """A trained model; `version` is the dataset version of the same content, if one is published."""
+
+    dataset: str
+    version: int | None
+    folder: str
+    trained_at: dt.datetime
+
+    @property
+    def title(self) -> str:
+        """Its display name: `ctr v1`."""
+        return self.folder if self.version is None else f"{self.dataset} v{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameFacts:
+    """What the frame of every page says: which lake this is, and what shows it."""
+
+    lake: str
+    profile: str
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class LakeFacts:
     """The whole lake at one moment; falsy if nothing was ever written.
+
+    `unread` names tables that were not read in the time that the page had; all that needs every
+    table, such as the queue, is empty until they are. `rows_today` counts the rows that tables
+    gained since midnight UTC, where that is not zero. `sample_sets` maps tables to sample sets.
 
     `letters` counts dead letters by stream and error code, including streams that are no longer
     declared; None if they cannot be read. `unreadable` lists tables; `no_online` is set if the
@@ -320,6 +371,12 @@ class LakeFacts:
     queue: tuple[QueueItem, ...] = ()
     waiting: tuple[WaitingItem, ...] = ()
     problems: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    rows_today: Mapping[str, int] = field(default_factory=dict)
+    services: tuple[ServiceFacts, ...] = ()
+    models: tuple[ModelFacts, ...] = ()
+    sample_sets: Mapping[str, str] = field(default_factory=dict)
+    read_at: dt.datetime | None = None
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.unreadable or self.versions)

@@ -1,29 +1,48 @@
-"""Find what needs attention in a lake: pure rules over its facts, errors first."""
+"""Find what needs attention in a lake: pure rules over its facts, grouped by root cause."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from headrace.errors import Remedy
-from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, TableFacts
-from ui.wording import count, moment
+from ui.causes import Cause, causes
+from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, StreamFacts, TableFacts
+from ui.wording import age, count, listed, moment
 
 Severity = Literal["error", "warning"]
 
+SHOWN_MAX = 5
 SCORE_BAD = 50
 SCORE_FAIR = 80
+STALE_AFTER_S = 3_600.0  # that a followed stream may lag behind the clock, beyond its lateness
 _CHECK = Remedy.run("check")
+_DAGSTER = Remedy(advice="see their runs in Dagster: `make dagster`")
+# dbt has no command of headrace's own yet
+_BUILD = Remedy(
+    advice="build features and samples in Dagster, or run `dbt build` and `headrace samples build`"
+)
+_COMPACTABLE = ("small files", "deletes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One problem; `remedy` says what to do about it, `table` names the table page to open."""
+    """One cause that needs attention.
+
+    `concerns` names the tables, streams and stores that suffer from it, `since` says since when, if
+    that is known, `remedy` what to do about it, and `table` which table's page shows more. `breaks`
+    means that what it concerns does not work, or must not be trusted.
+    """
 
     severity: Severity
     subject: str
     text: str
+    since: dt.datetime | None = None
     remedy: Remedy | None = None
     table: str = ""
+    concerns: tuple[str, ...] = ()
+    breaks: bool = False
 
     @property
     def command(self) -> str:
@@ -38,20 +57,22 @@ class Finding:
         return str(self.remedy) if self.remedy.otherwise else self.remedy.advice
 
 
-def findings(lake: LakeFacts) -> tuple[Finding, ...]:
-    """Apply every rule; errors come before warnings, otherwise the order of the rules is kept."""
+def findings(lake: LakeFacts, *, now: dt.datetime) -> tuple[Finding, ...]:
+    """Apply every rule, one finding for each cause: errors first, then what concerns most."""
     found = (
         *_declarations(lake),
         *_unreadable(lake),
+        *_services(lake),
         *_checks(lake),
-        *_dead_letters(lake),
-        *_health(lake),
-        *_waiting(lake),
-        *_fields(lake),
         *_behind(lake),
-        *_online(lake),
+        *_dead_letters(lake),
+        *_missing(lake),
+        *_waiting(lake),
+        *_stale(lake, now=now),
+        *_health(lake),
+        *_fields(lake),
     )
-    return tuple(sorted(found, key=lambda finding: finding.severity != "error"))
+    return tuple(sorted(found, key=lambda each: (each.severity != "error", -len(each.concerns))))
 
 
 def severity_of(table: TableFacts) -> Severity | None:
@@ -62,113 +83,218 @@ def severity_of(table: TableFacts) -> Severity | None:
 
 
 def _declarations(lake: LakeFacts) -> Iterator[Finding]:
-    for problem in lake.problems:
-        where, _, text = problem.partition("  ")
-        yield Finding(severity="error", subject=where, text=text, remedy=_CHECK)
+    if not lake.problems:
+        return
+    where, _, text = lake.problems[0].partition("  ")
+    more = len(lake.problems) - 1
+    yield Finding(
+        severity="error",
+        subject=where,
+        text=text + (f"; and {count(more, 'more problem')} in declarations" if more else ""),
+        remedy=_CHECK,
+        concerns=tuple(dict.fromkeys(each.partition(":")[0] for each in lake.problems)),
+    )
 
 
 def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
     stores = () if lake.no_online is None else (lake.no_online,)
     for each in (*lake.unreadable, *stores):
-        text = f"cannot be read: {each.text}"
-        yield Finding(severity="error", subject=each.name, text=text, remedy=each.remedy)
-
-
-def _checks(lake: LakeFacts) -> Iterator[Finding]:
-    for each in lake.failed_checks:
         yield Finding(
             severity="error",
-            subject=each.subject,
-            text=f"check `{each.check}` failed at {moment(each.at)} UTC",
-            remedy=Remedy(advice="see its run in Dagster: `make dagster`"),
+            subject=each.name,
+            text=f"cannot be read: {each.text}",
+            remedy=each.remedy,
+            concerns=(each.name,),
+            breaks=True,
         )
 
 
-def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
+def _services(lake: LakeFacts) -> Iterator[Finding]:
     tables = {stream.name: stream.table for stream in lake.streams}
-    for stream, counts in (lake.letters or {}).items():
-        reasons = ", ".join(f"{code} ({rows:,})" for code, rows in counts.items())
+    failed = [each for each in lake.services if each.failed]
+    if not failed:
+        return
+    first = failed[0]
+    said = first.error or "it ended without saying so"
+    streams = [each.stream for each in failed]
+    yield Finding(
+        severity="error",
+        subject=listed([f"stream {each}" for each in streams]),
+        text=f"the service that follows {first.stream} has {first.phase}: {said}",
+        since=min((each.updated_at for each in failed if each.updated_at), default=None),
+        remedy=Remedy.run("ingest", "run", *streams, "--follow"),
+        concerns=tuple(name for each in streams for name in (each, tables.get(each, each))),
+        breaks=True,
+    )
+
+
+def _checks(lake: LakeFacts) -> Iterator[Finding]:
+    if not lake.failed_checks:
+        return
+    subjects = list(dict.fromkeys(each.subject for each in lake.failed_checks))
+    named = listed([f"`{each.check}` of {each.subject}" for each in lake.failed_checks])
+    yield Finding(
+        severity="error",
+        subject=listed(subjects),
+        text=f"{count(len(lake.failed_checks), 'check')} failed: {named}",
+        since=min(each.at for each in lake.failed_checks),
+        remedy=_DAGSTER,
+        table=subjects[0] if lake.table(subjects[0]) else "",
+        concerns=tuple(subjects),
+        breaks=True,
+    )
+
+
+def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
+    if not lake.letters:
+        return
+    tables = {stream.name: stream.table for stream in lake.streams}
+    total = {name: sum(counts.values()) for name, counts in lake.letters.items()}
+    by_code: dict[str, int] = defaultdict(int)
+    for counts in lake.letters.values():
+        for code, rows in counts.items():
+            by_code[code] += rows
+    reasons = ", ".join(f"{code} ({rows:,})" for code, rows in by_code.items())
+    worst = max(total, key=lambda name: total[name])
+    yield Finding(
+        severity="warning",
+        subject=listed([tables.get(name, f"stream {name}") for name in total]),
+        text=f"{count(sum(total.values()), 'record')} rejected: {reasons}",
+        remedy=Remedy.run("dead-letters", "list", worst),
+        table=DEAD_LETTERS,
+        concerns=(*(tables.get(name, name) for name in total), DEAD_LETTERS),
+    )
+
+
+def _missing(lake: LakeFacts) -> Iterator[Finding]:
+    found = [stream for stream in lake.streams if stream.missing]
+    if found:
+        more = f"; the same for {listed([each.name for each in found[1:]])}" if found[1:] else ""
         yield Finding(
             severity="warning",
-            subject=tables.get(stream, f"stream {stream}"),
-            text=f"{count(sum(counts.values()), 'record')} rejected: {reasons}",
-            table=DEAD_LETTERS,
+            subject=listed([f"stream {each.name}" for each in found]),
+            text=f"{found[0].missing}{more}",
+            remedy=_CHECK,
+            concerns=tuple(each.name for each in found),
         )
 
 
 def _waiting(lake: LakeFacts) -> Iterator[Finding]:
-    for stream in lake.streams:
-        if stream.missing:
-            yield Finding(
-                severity="warning",
-                subject=f"stream {stream.name}",
-                text=stream.missing,
-                remedy=_CHECK,
-            )
-        if stream.waiting:
-            yield Finding(
-                severity="warning",
-                subject=stream.table,
-                text=f"{count(stream.waiting, 'file')} of `{stream.source}` not ingested yet",
-                remedy=Remedy.run("ingest", "run", stream.name),
-            )
-
-
-def _fields(lake: LakeFacts) -> Iterator[Finding]:
-    for stream in lake.streams:
-        status = Remedy.run("ingest", "status", stream.name)
-        for name, meant in stream.misspelt.items():
-            records = count(stream.undeclared.get(name, 0), "record")
-            yield Finding(
-                severity="warning",
-                subject=stream.table,
-                text=f"undeclared field `{name}` in {records}; did you mean `{meant}`?",
-                remedy=status,
-            )
-        if stream.absent:
-            listed = ", ".join(f"`{name}`" for name in stream.absent)
-            yield Finding(
-                severity="warning",
-                subject=stream.table,
-                text=f"no record has {listed}",
-                remedy=status,
-            )
-
-
-def _health(lake: LakeFacts) -> Iterator[Finding]:
-    for table in sorted(lake.tables, key=lambda table: table.score):
-        severity, worst = severity_of(table), table.worst
-        if severity is None or worst is None:
-            continue
-        compacts = worst.name in ("small files", "deletes")
+    found = [stream for stream in lake.streams if stream.waiting]
+    if found:
+        files = count(sum(each.waiting for each in found), "file")
         yield Finding(
-            severity=severity,
-            subject=table.name,
-            text=f"{worst.finding}; expected gain: {worst.gain}",
-            remedy=Remedy.compact(table.name, advice="")
-            if compacts
-            else Remedy.run_on_catalog("maintain", table.name),
-            table=table.name,
+            severity="warning",
+            subject=listed([each.table for each in found]),
+            text=f"{files} of {listed([f'`{each.source}`' for each in found])} not ingested yet",
+            remedy=Remedy.run("ingest", "run", *(each.name for each in found)),
+            concerns=tuple(name for each in found for name in (each.name, each.table)),
         )
 
 
+def _stale(lake: LakeFacts, *, now: dt.datetime) -> Iterator[Finding]:
+    """Find streams that are followed, but whose events stopped: history loads are not judged."""
+    allowed = {each.stream: each.lateness_s + STALE_AFTER_S for each in lake.services}
+    found: list[tuple[dt.datetime, str]] = []
+    for stream in lake.streams:
+        table = lake.table(stream.table)
+        if table is None or table.watermark is None or stream.name not in allowed:
+            continue
+        if (now - table.watermark).total_seconds() > allowed[stream.name]:
+            found.append((table.watermark, stream.table))
+    if found:
+        oldest, subject = min(found)
+        yield Finding(
+            severity="warning",
+            subject=listed([name for _, name in sorted(found)]),
+            text=f"watermark of {subject} is of {age(oldest, now=now)}, though it is followed",
+            since=oldest,
+            remedy=Remedy.run("ingest", "status"),
+            table=subject,
+            concerns=tuple(name for _, name in sorted(found)),
+        )
+
+
+def _fields(lake: LakeFacts) -> Iterator[Finding]:
+    misspelt = [(stream, name) for stream in lake.streams for name in stream.misspelt]
+    if misspelt:
+        stream, name = misspelt[0]
+        records = count(stream.undeclared.get(name, 0), "record")
+        more = f"; {count(len(misspelt) - 1, 'more field')} like it" if misspelt[1:] else ""
+        yield _field_finding(
+            [each for each, _ in misspelt],
+            f"undeclared field `{name}` in {records}; did you mean `{stream.misspelt[name]}`?{more}",
+        )
+    absent = [stream for stream in lake.streams if stream.absent]
+    if absent:
+        fields = [f"`{name}`" for stream in absent for name in stream.absent]
+        yield _field_finding(absent, f"no record has {listed(fields)}")
+
+
+def _field_finding(streams: Sequence[StreamFacts], text: str) -> Finding:
+    tables = list(dict.fromkeys(each.table for each in streams))
+    names = list(dict.fromkeys(each.name for each in streams))
+    return Finding(
+        severity="warning",
+        subject=listed(tables),
+        text=text,
+        remedy=Remedy.run("ingest", "status", *names),
+        concerns=tuple(tables),
+    )
+
+
+def _health(lake: LakeFacts) -> Iterator[Finding]:
+    """Group unhealthy tables by what is worst of them."""
+    groups: dict[str, list[TableFacts]] = defaultdict(list)
+    for table in sorted(lake.tables, key=lambda table: table.score):
+        if severity_of(table) is not None and table.worst is not None:
+            groups[table.worst.name].append(table)
+    for part, tables in groups.items():
+        worst = tables[0]
+        if worst.worst is None:
+            continue
+        others = f"; {count(len(tables) - 1, 'more table')} like it" if tables[1:] else ""
+        yield Finding(
+            severity=severity_of(worst) or "warning",
+            subject=listed([each.name for each in tables]),
+            text=f"{worst.worst.finding}; expected gain: {worst.worst.gain}{others}",
+            remedy=_maintain(part, tables),
+            table=worst.name,
+            concerns=tuple(each.name for each in tables),
+        )
+
+
+def _maintain(part: str, tables: Sequence[TableFacts]) -> Remedy:
+    if tables[1:]:
+        return Remedy.run_on_catalog("maintain")
+    if part in _COMPACTABLE:
+        return Remedy.compact(tables[0].name, advice="")
+    return Remedy.run_on_catalog("maintain", tables[0].name)
+
+
 def _behind(lake: LakeFacts) -> Iterator[Finding]:
-    for edge in lake.edges:
-        if edge.behind and lake.table(edge.target):  # the registry keeps edges of dropped tables
-            yield Finding(
-                severity="warning",
-                subject=edge.target,
-                text=f"behind {edge.source} by {count(edge.behind, 'commit')}",
-                table=edge.target,
-            )
+    for cause in causes(lake):
+        at = "" if cause.since is None else f" at {moment(cause.since)} UTC"
+        yield Finding(
+            severity="warning",
+            subject=listed(list(cause.roots)),
+            text=f"moved on{at}; behind: {listed(list(cause.affected))}",
+            since=cause.since,
+            remedy=_rebuild(lake, cause),
+            table=cause.affected[0] if lake.table(cause.affected[0]) else cause.roots[0],
+            concerns=cause.affected,
+        )
 
 
-def _online(lake: LakeFacts) -> Iterator[Finding]:
-    for view in lake.online:
-        if view.behind and lake.table(view.view):
-            yield Finding(
-                severity="warning",
-                subject=ONLINE_STORE,
-                text=f"behind {view.view} by {count(view.behind, 'commit')}",
-                table=view.view,
-            )
+def _rebuild(lake: LakeFacts, cause: Cause) -> Remedy:
+    """Advise to rebuild the first of what is behind; what follows it is said after."""
+    if any(each != ONLINE_STORE and each not in lake.sample_sets for each in cause.affected):
+        return _BUILD
+    sets = sorted({lake.sample_sets[each] for each in cause.affected if each in lake.sample_sets})
+    publish = Remedy.run("online", "publish", advice="then publish the views")
+    later = [Remedy.run("samples", "build", name, advice="then") for name in sets[1:]]
+    if ONLINE_STORE in cause.affected:
+        later.append(publish)
+    if not sets:
+        return Remedy.run("online", "publish")
+    return replace(Remedy.run("samples", "build", sets[0]), otherwise=tuple(later))

@@ -7,7 +7,7 @@ import streamlit as st
 
 from ui.commands import command, commands
 from ui.facts import HealthPart, LakeFacts, QueueItem, WaitingItem
-from ui.wording import count
+from ui.wording import age, count, moment
 
 
 def now() -> dt.datetime:
@@ -31,6 +31,36 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
         for problem in lake.problems:
             st.warning(problem, icon=":material/edit_note:")
     st.stop()
+
+
+def go_on_reading(lake: LakeFacts) -> None:
+    """Run the page again if some tables are not read yet; call it after the last element."""
+    if lake.unread:
+        st.rerun()
+
+
+def online_views(lake: LakeFacts, *, now: dt.datetime) -> None:
+    """Show the feature views of the online store and how fresh they are."""
+    if lake.online:
+        st.dataframe(
+            [
+                {
+                    "view": view.view,
+                    "entities": view.rows,
+                    "newest event": moment(view.newest_event_time),
+                    "published": age(view.published_at, now=now),
+                    "behind": "—" if view.behind is None else f"{view.behind:,}",
+                }
+                for view in lake.online
+            ],
+            hide_index=True,
+            column_config={"entities": st.column_config.NumberColumn(format="localized")},
+            alt="Feature views in the online store and their freshness",
+        )
+    elif lake.no_online is not None:
+        st.caption("The online store cannot be read; see the error above")
+    else:
+        st.caption("No feature view is published yet")
 
 
 def say_if_gone(parameter: str, names: Collection[str]) -> None:

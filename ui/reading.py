@@ -3,6 +3,8 @@
 import datetime as dt
 
 FRESH_S = 5
+REFRESH_S = 10  # a page that stays open reads anew
+READ_S = 0.7  # a page shows what it has read after this long, and goes on
 
 
 def utc_time(epoch_ms: int | None) -> dt.datetime | None:

@@ -1,24 +1,25 @@
 """The entry point of the pages: `streamlit run ui/streamlit_app.py`, or `make ui`."""
 
 import logging
+import os
 from pathlib import Path
 
 import streamlit as st
 
-from ui.data import LakeError
+from ui.data import LakeError, frame_facts
+from ui.parts import now
 
 # a local file: for a named icon Streamlit makes the browser load a font from a remote host
 ICON = Path(__file__).with_name("icon.svg")
-
-st.set_page_config(page_title="headrace", page_icon=ICON, layout="wide")
+DAGSTER = "http://127.0.0.1:3000"  # where `make dagster` serves
 
 page = st.navigation(
     [
         st.Page(
             "app_pages/overview.py",
             title="Overview",
-            icon=":material/monitor_heart:",
-            help="What needs attention; health, freshness and row counts of every table.",
+            icon=":material/water:",
+            help="The lake in one picture, and what needs attention.",
             default=True,
         ),
         st.Page(
@@ -31,7 +32,7 @@ page = st.navigation(
             "app_pages/tables.py",
             title="Tables",
             icon=":material/table_chart:",
-            help="One table in detail: health, snapshots, files, schema and tags.",
+            help="Every table; one in detail: schema, rows, snapshots, files, health.",
         ),
         st.Page(
             "app_pages/lineage.py",
@@ -43,14 +44,29 @@ page = st.navigation(
             "app_pages/versions.py",
             title="Versions",
             icon=":material/inventory_2:",
-            help="Published dataset versions: pinned inputs, comparison, code to load one.",
+            help="Published dataset versions: comparison, pinned inputs, code to load one.",
         ),
     ],
     position="top",
 )
-st.title(page.title, icon=page.icon)
+
+
+def frame() -> None:
+    """Say which page of which lake this is, and when it was read."""
+    found = frame_facts()
+    st.set_page_config(
+        page_title=f"{page.title} · {found.lake} · headrace", page_icon=ICON, layout="wide"
+    )
+    st.title(page.title, icon=page.icon)
+    st.caption(
+        f"Lake **{found.lake}** · profile {found.profile} · headrace {found.version} · "
+        f"refreshed at {now():%Y-%m-%d %H:%M:%S} UTC · "
+        f"[Dagster]({os.environ.get('HEADRACE_DAGSTER_URL', DAGSTER)})"
+    )
+
 
 try:
+    frame()
     page.run()
 except LakeError as error:
     logging.getLogger(__name__).exception("the page could not be shown")

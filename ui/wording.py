@@ -1,9 +1,11 @@
 """Format numbers, ages and sizes for people."""
 
 import datetime as dt
+from collections.abc import Sequence
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
+_COMPACT_FROM = 10_000
 _YEAR_S = 31_557_600
 _YEARS_FROM_S = 2 * _YEAR_S
 
@@ -51,3 +53,29 @@ def count(number: int, noun: str, *, plural: str = "") -> str:
 def snapshot(snapshot_id: int | None) -> str:
     """Format a snapshot id as its last six digits, the short form used on pages."""
     return "—" if snapshot_id is None else f"…{str(snapshot_id)[-6:]}"
+
+
+def listed(names: Sequence[str], *, shown_max: int = 3) -> str:
+    """List names, the first few by name: `a`, `a and b`, `a, b, c and 4 more`."""
+    if len(names) > shown_max:
+        return f"{', '.join(names[:shown_max])} and {len(names) - shown_max:,} more"
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
+
+
+def rows_text(rows: int) -> str:
+    """Format a number of rows for a narrow place: `287 rows`, `60 K rows`, `1.2 M rows`."""
+    return f"{compact(rows)} {'row' if rows == 1 else 'rows'}"
+
+
+def compact(number: int) -> str:
+    """Format a number in at most five characters: `287`, `41.9 K`, `1.2 M`."""
+    if abs(number) < _COMPACT_FROM:
+        return f"{number:,}"
+    value = float(number)
+    for unit in ("K", "M", "G", "T"):
+        value /= 1000
+        if abs(value) < 999.5 or unit == "T":
+            shown = f"{value:,.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
+            return f"{shown.removesuffix('.0')} {unit}"
+    raise AssertionError(number)

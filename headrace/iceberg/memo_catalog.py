@@ -113,6 +113,19 @@ class MemoCatalog(SqlCatalog):
             catalog=self,
         )
 
+    def locations(self) -> dict[Identifier, str]:
+        """Return where the metadata of each table is, in one query, without reading any."""
+        columns = IcebergTables.table_namespace, IcebergTables.table_name
+        query = sa.select(*columns, IcebergTables.metadata_location).where(
+            IcebergTables.catalog_name == self.name
+        )
+        if self._schema_version == "v1":
+            kind = sa.func.coalesce(IcebergTables.iceberg_type, ICEBERG_TABLE_TYPE)
+            query = query.where(kind == ICEBERG_TABLE_TYPE)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return {(*space.split("."), name): location for space, name, location in rows if location}
+
     def metadata_at(self, location: str) -> TableMetadata:
         """Return the metadata of a file, from the cache or read and verified.
 

@@ -1,5 +1,7 @@
 """Numbers about tables that are too expensive to compute on every read."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from headrace.registry.records import Measure
@@ -29,12 +31,19 @@ class Measures:
     def measures(self, table: str) -> dict[str, Measure]:
         """Return the measures of a table, by name."""
         query = sa.select(MEASURES).where(MEASURES.c.table_name == table)
+        return self._measures(query).get(table, {})
+
+    def measures_of_all(self) -> dict[str, dict[str, Measure]]:
+        """Return the measures of all tables that have any, by table and name, in one query."""
+        return self._measures(sa.select(MEASURES))
+
+    def _measures(self, query: sa.Select[Any]) -> dict[str, dict[str, Measure]]:
+        found: dict[str, dict[str, Measure]] = {}
         with self.engine.connect() as connection:
-            rows = connection.execute(query).mappings().all()
-        return {
-            row["name"]: Measure(value=row["value"], measured_at_ms=row["measured_at_ms"])
-            for row in rows
-        }
+            for row in connection.execute(query).mappings():
+                measure = Measure(value=row["value"], measured_at_ms=row["measured_at_ms"])
+                found.setdefault(row["table_name"], {})[row["name"]] = measure
+        return found
 
     def greatest_measure(self, name: str) -> int | None:
         """Return the greatest value that a measure has of any table; None if it has none."""

@@ -25,6 +25,7 @@ from headrace import clock
 from headrace.config import Settings
 from headrace.errors import (
     CorruptFileError,
+    LakeError,
     SnapshotNotFoundError,
     StorageError,
     TableNotFoundError,
@@ -34,7 +35,7 @@ from headrace.errors import (
 from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspected import InspectedFiles
-from headrace.iceberg.memo_catalog import CATALOG
+from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import STAGING_NAMESPACE, TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
@@ -193,6 +194,24 @@ class OpenLake:
         name = TableName.parse(name) if isinstance(name, str) else name
         with _naming_metadata(name):
             return self.catalog.table_exists((name.namespace, name.name))
+
+    def locations(self) -> dict[TableName, str | None]:
+        """Map every table of `names` to its metadata file, which is a new one after each commit.
+
+        One query, and no metadata is read, if the catalog is headrace's own. Of other catalogs the
+        file is None if it cannot be told without an error.
+        """
+        names = self.names()
+        if isinstance(self.catalog, MemoCatalog):
+            found = self.catalog.locations()
+            return {name: found.get((name.namespace, name.name)) for name in names}
+        return {name: self._location(name) for name in names}
+
+    def _location(self, name: TableName) -> str | None:
+        try:
+            return LakeTable(self, name).iceberg().metadata_location
+        except LakeError:  # whoever reads the table meets it
+            return None
 
     def names(self) -> list[TableName]:
         """List every table by name, except staging tables and names that headrace cannot use."""

@@ -11,7 +11,7 @@ from tests.browser.servers import free_port, serving
 from tests.conftest import DemoLake
 
 PAGES = {
-    "": "Dataset versions",
+    "": "Online store",
     "ingest": "Rows per minute",
     "tables?table=raw.clicks": "File sizes",
     "lineage": "Lineage",

@@ -95,6 +95,10 @@ def test_a_measure_is_the_last_one_taken(registry: Registry) -> None:
     registry.record_measure("raw.a", "orphan_bytes", 7, measured_at_ms=2)
     registry.record_measure("raw.b", "orphan_bytes", 99, measured_at_ms=3)
     assert registry.measures("raw.a") == {"orphan_bytes": Measure(value=7, measured_at_ms=2)}
+    assert registry.measures_of_all() == {
+        "raw.a": {"orphan_bytes": Measure(value=7, measured_at_ms=2)},
+        "raw.b": {"orphan_bytes": Measure(value=99, measured_at_ms=3)},
+    }
 
 
 def test_what_a_commit_moved_and_published_is_told_by_itself_alone(registry: Registry) -> None:

@@ -11,6 +11,8 @@ from ui import charts, data
 from ui.facts import ONLINE_STORE
 from ui.findings import findings
 from ui.graph import graph_of
+from ui.parts import now
+from ui.river import STAGES, river
 
 
 @pytest.fixture
@@ -25,16 +27,22 @@ def metrics(app: AppTest) -> dict[str, str]:
 
 
 def test_the_overview_finds_only_unused_fields_in_the_demo(demo: Open, demo_lake: DemoLake) -> None:
-    shown = demo()
+    demo()
+    facts = data.lake_facts()
     # the log has neither sessions nor users, which its contract allows
-    assert [each.text for each in findings(data.lake_facts())] == [
-        "no record has `session_id`, `user_id`"
+    assert [each.text for each in findings(facts, now=now())] == [
+        "no record has `session_id` and `user_id`"
     ]
     with Lake.open(demo_lake.settings) as lake:
         rows = {str(name): lake.table(name).head().row_count for name in lake.names()}
-    tables = shown.dataframe[0].value
-    names = [link.partition("table=")[2] for link in tables["table"]]
-    assert dict(zip(names, tables["rows"], strict=True)) == rows
+    assert {each.name: each.rows for each in facts.tables} == rows
+
+
+def test_the_river_of_the_demo_runs_through_every_stage_and_is_fresh(demo: Open) -> None:
+    _ = demo
+    stages = river(data.lake_facts(), (), now=now())
+    assert {each.name: each.state for each in stages} == dict.fromkeys(STAGES, "fresh")
+    assert [len(each.stops) for each in stages] == [3, 3, 3, 4, 1, 1, 1, 4]
 
 
 def test_every_table_of_the_demo_opens(demo: Open) -> None:

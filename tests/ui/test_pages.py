@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from pyiceberg.table import Table
 from streamlit.testing.v1 import AppTest
 
 from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.ingest import progress
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
@@ -24,10 +26,13 @@ from tests.conftest import ROOT
 from tests.ui.conftest import Open
 from tests.ui.factories import derive, fill, impression, write_impressions
 from ui import data
+from ui.causes import causes
 from ui.findings import findings
 from ui.graph import Arrow
 from ui.ingest_data import ingest_facts
+from ui.parts import now
 
+CATALOG_CALLS_MAX = 24  # however many tables there are
 PAGES = ("overview", "ingest", "tables", "lineage", "versions")
 
 
@@ -50,42 +55,84 @@ def test_an_empty_lake_says_what_to_do_next_and_stays_empty(
     assert not settings.state_dir.exists()
 
 
+def links(app: AppTest) -> list[str]:
+    return [each.proto.label for each in app.get("page_link")]
+
+
 def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
     _ = full
     shown = app()
-    assert len(findings(data.lake_facts())) == 7
-    assert "7 findings need attention" in shown.error[0].value
+    assert len(findings(data.lake_facts(), now=now())) == 5
+    assert "5 findings need attention" in shown.error[0].value
     assert metrics(shown)["Complete up to"].endswith("y ago")
     everything = texts(shown)
     assert "6 records rejected: wrong_type (6)" in everything
-    assert "7 of 7 files are small; expected gain: 5 fewer files" in everything
-    assert "headrace tables compact raw.impressions --apply" in everything
-    assert "behind raw.impressions by 1 commit" in everything
-    assert metrics(shown)["Tables"] == "5"
+    assert "6 of 6 files are small; expected gain: 5 fewer files" in everything
+    assert "headrace maintain" in everything
+    assert "behind: features.item_ctr, online store, samples.ctr and 1 more" in everything
     assert metrics(shown)["Dead letters"] == "6"
 
 
-def test_the_overview_lists_tables_worst_first_with_freshness(app: Open, full: Lake) -> None:
+def test_the_overview_draws_the_river_with_links_to_every_stop(app: Open, full: Lake) -> None:
     _ = full
-    tables = app().dataframe[0].value
-    assert list(tables["score"]) == sorted(tables["score"])
-    assert list(tables["table"])[-1] == "/tables?table=staging.impressions"
-    impressions = tables[tables["table"].str.endswith("raw.impressions")].iloc[0]
-    assert impressions["rows"] == 7
-    assert f"{impressions['watermark']:%Y-%m-%d %H:%M}" == "2019-11-24 06:00"
-    assert impressions["last commit"] is not None
+    shown = app()
+    titles = ["**Sources**", "**Raw**", "**Staging**", "**Features**", "**Samples**"]
+    drawn = [each.value.split()[0] for each in shown.markdown if each.value.startswith("**")]
+    assert [each for each in drawn if each in titles] == titles
+    small = [each.removeprefix(":small[").removesuffix("]") for each in links(shown)]
+    stops = ["impressions/*.jsonl", "impressions", "item_ctr", "ctr", "ctr v2"]
+    assert set(stops) <= set(small)
+    assert "1 commit behind" in texts(shown)
+    assert "waits upstream" in texts(shown)
 
 
-def test_the_overview_lists_streams_versions_and_the_online_store(app: Open, full: Lake) -> None:
+def test_the_overview_shows_the_queue_and_the_online_store(app: Open, full: Lake) -> None:
     _ = full
-    _, queue, streams, versions, online = (each.value for each in app().dataframe)
-    assert list(queue["table"]) == ["/tables?table=dead_letters.records"]
+    queue, online = (each.value for each in app().dataframe)
+    assert list(queue["table"]) == ["dead_letters.records"]
     assert list(queue["action"]) == ["rewrite manifests"]  # all others are still written to
-    by_name = streams.set_index("stream")
-    assert by_name.loc["impressions", "dead letters"] == 6
-    assert by_name.loc["clicks", "last commit"] == "never"
-    assert list(versions["version"]) == ["ctr v2", "ctr v1"]
     assert list(online["entities"]) == [3]
+
+
+def test_the_frame_names_the_lake_its_profile_and_the_version(app: Open, full: Lake) -> None:
+    _ = full
+    for page in PAGES:
+        caption = app(page).caption[0].value
+        assert f"Lake **{ROOT.name}** · profile local · headrace " in caption
+
+
+def test_a_page_shows_what_it_has_read_and_goes_on(app: Open, full: Lake) -> None:
+    _ = app, full
+    st.cache_resource.clear()
+    first = data.lake_facts(within_s=0)
+    assert (len(first.tables), len(first.unread)) == (1, 4)
+    second = data.lake_facts(within_s=0)
+    assert (len(second.tables), len(second.unread)) == (2, 3)
+    assert not data.lake_facts().unread
+
+
+def test_a_page_opens_only_tables_that_changed(
+    app: Open, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake)
+    opened: list[object] = []
+    load = MemoCatalog.load_table
+
+    def counting(catalog: MemoCatalog, identifier: str | tuple[str, ...]) -> Table:
+        opened.append(identifier)
+        return load(catalog, identifier)
+
+    app()
+    st.cache_data.clear()
+    app()
+    st.cache_data.clear()
+    monkeypatch.setattr(MemoCatalog, "load_table", counting)
+    data.lake_facts()
+    streams = {str(each.table) for each in load_streams(lake.settings).values()}
+    # of unchanged tables only those that ingestion writes, whose sources change without a commit
+    changed = {".".join(each) for each in opened if isinstance(each, tuple)}
+    assert changed <= {*streams, "dead_letters.records"}
+    assert len(opened) <= CATALOG_CALLS_MAX
 
 
 def test_a_healthy_lake_is_called_healthy(
@@ -96,8 +143,8 @@ def test_a_healthy_lake_is_called_healthy(
     monkeypatch.setenv("HEADRACE_LAKE", str(tmp_path / "lake" / "lake.toml"))
     derive(lake, "features.item_ctr", derive(lake, "staging.impressions"))
     healthy = app().success[0].value
-    assert healthy.startswith("**No findings**")
-    assert "see Dagster: `make dagster`" in healthy  # the page does not cover runs, and says so
+    assert healthy.startswith("**Healthy**")
+    assert "Dagster" in healthy  # the page does not cover runs, and says so
 
 
 def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake) -> None:
@@ -108,7 +155,7 @@ def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake)
     shown = app()
     everything = texts(shown)
     assert "1 file of `impressions/*.jsonl` not ingested yet" in everything
-    assert "`no_leaks` failed" in everything
+    assert "1 check failed: `no_leaks` of samples.ctr" in everything
     assert "unique_sample_ids" not in everything
     inputs = app("lineage", node="raw.impressions").dataframe[0].value
     assert list(inputs["behind"]) == ["1 waiting file"]
@@ -121,9 +168,9 @@ def test_fields_that_do_not_fit_and_missing_sources_are_found(app: Open, lake: L
     shown = app()
     everything = texts(shown)
     assert "undeclared field `sessionId` in 1 record; did you mean `session_id`?" in everything
-    assert "no record has `propensity`, `user_id`, `affinity_items`" in everything
+    assert "no record has `propensity`, `user_id` and `affinity_items`" in everything
     assert "matches `clicks/*.csv`" in everything
-    streams = shown.dataframe[-1].value.set_index("stream")
+    streams = app("ingest").dataframe[0].value.set_index("stream")
     assert streams.loc["impressions", "undeclared fields"] == "sessionId, shelf"
     assert "propensity" in streams.loc["impressions", "missing fields"]
     assert streams.loc["clicks", "missing fields"] == "—"
@@ -138,7 +185,7 @@ def test_an_online_store_that_cannot_be_read_leaves_the_pages_to_the_tables(
     for page in PAGES:
         assert app(page).title[0].value.lower() == page
     shown = app()
-    assert metrics(shown)["Tables"] == "5"
+    assert "5 tables, read at" in texts(shown)
     assert "**online store**  \ncannot be read" in texts(shown)
     assert "publish the views again" in texts(shown)
 
@@ -160,8 +207,9 @@ def test_a_view_that_moved_on_is_behind_in_the_online_store(app: Open, lake: Lak
     view = lake.table("features.item_ctr")
     append(view, write_batches(view, view.head().batches()), provenance=Provenance())
     app()
-    found = {each.subject: each.text for each in findings(data.lake_facts())}
-    assert found["online store"] == "behind features.item_ctr by 1 commit"
+    (cause,) = causes(data.lake_facts())
+    assert "online store" in cause.affected
+    assert "features.item_ctr" in cause.affected  # itself behind what it is computed from
     outputs = app("lineage", node="features.item_ctr").dataframe[1].value.set_index("to")
     assert outputs.loc["online store", "behind"] == "1 newer commit"
     assert outputs.loc["samples.ctr", "behind"] == "1 newer commit"
@@ -180,8 +228,8 @@ def test_one_damaged_table_leaves_the_pages_to_the_others(app: Open, lake: Lake)
     for page in PAGES:
         assert not app(page).exception
     shown = app()
-    assert metrics(shown)["Tables"] == "5"
-    assert len(shown.dataframe[0].value) == 4
+    assert "5 tables, read at" in texts(shown)
+    assert len(data.lake_facts().tables) == 4
     assert "**features.item_ctr**  \ncannot be read" in texts(shown)
     assert "features.item_ctr cannot be read" in texts(app("tables"))
 
@@ -190,9 +238,8 @@ def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake
     fill(lake)
     lake.catalog.drop_table(("staging", "impressions"))
     shown = app()
-    assert metrics(shown)["Tables"] == "4"
-    behind = [each for each in findings(data.lake_facts()) if each.text.startswith("behind")]
-    assert [each.subject for each in behind] == []
+    assert "4 tables, read at" in texts(shown)
+    assert causes(data.lake_facts()) == ()
     lineage = app("lineage", node="staging.impressions")
     assert "dropped" in texts(lineage)
     assert list(lineage.dataframe[0].value["from"]) == ["raw.impressions"]

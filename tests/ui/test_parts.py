@@ -9,29 +9,10 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from ui import charts, wording
-from ui.facts import HealthPart, LakeFacts, TableFacts
-from ui.findings import findings
 from ui.graph import Arrow, Graph, Node, layout
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 MIB = 1024 * 1024
-
-
-def table_facts(name: str, *, score: int) -> TableFacts:
-    return TableFacts(
-        name=name,
-        snapshot_id=1,
-        metadata_location=name,
-        score=score,
-        parts=(HealthPart(name="manifests", finding="many", penalty=100 - score, gain="speed"),),
-        rows=1,
-        files=1,
-        small_files=0,
-        bytes=1,
-        snapshots=1,
-        committed_at=NOW,
-        watermark=None,
-    )
 
 
 def graph(*pairs: tuple[str, str]) -> Graph:
@@ -64,24 +45,6 @@ def test_sizes_keep_a_decimal_only_where_there_is_one() -> None:
         "1.5 KiB",
         "128 MiB",
     ]
-
-
-def test_findings_put_errors_before_warnings_and_leave_out_the_healthy() -> None:
-    lake = LakeFacts(
-        tables=(
-            table_facts("raw.fair", score=70),
-            table_facts("raw.bad", score=10),
-            table_facts("raw.fine", score=95),
-        ),
-        problems=("lake/streams/a.yaml:3  `x` is not a field",),
-    )
-    found = findings(lake)
-    assert [finding.subject for finding in found] == [
-        "lake/streams/a.yaml:3",
-        "raw.bad",
-        "raw.fair",
-    ]
-    assert [finding.severity for finding in found] == ["error", "error", "warning"]
 
 
 @given(st.lists(st.tuples(*[st.sampled_from("abcdefgh")] * 2), max_size=20))

@@ -146,7 +146,11 @@ def test_what_pages_say(
         for page in ("overview", "tables", "lineage", "versions")
     ]
     golden.check(
-        f"pages-{lake}.txt", masked("\n".join(told), (state, "STATE"), (str(ROOT), "ROOT")) + "\n"
+        f"pages-{lake}.txt",
+        masked(
+            "\n".join(told), (state, "STATE"), (str(ROOT), "ROOT"), (f"**{ROOT.name}**", "**ROOT**")
+        )
+        + "\n",
     )
 
 

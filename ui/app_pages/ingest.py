@@ -27,6 +27,17 @@ def behind(facts: IngestFacts) -> str:
     return f"{wording.count(facts.lag, 'record')}, {facts.behind_s or 0:.0f} s"
 
 
+def declared(name: str) -> dict[str, object]:
+    """Say what a stream's source holds besides what was taken, and which fields do not fit."""
+    facts = next((each for each in lake.streams if each.name == name), None)
+    return {
+        "source": facts.source if facts else "—",
+        "waiting files": facts.waiting if facts else 0,
+        "undeclared fields": ", ".join(facts.undeclared) if facts and facts.undeclared else "—",
+        "missing fields": ", ".join(facts.absent) if facts and facts.absent else "—",
+    }
+
+
 @st.fragment(run_every=FRESH_S)
 def streams() -> None:
     """Show one row for each stream, and what needs a person."""
@@ -53,11 +64,13 @@ def streams() -> None:
                 "late rows": each.late_rows,
                 "dead letters": each.dead_letters,
                 "refused lately": each.refused_share,
+                **declared(each.name),
             }
             for each in found
         ],
         hide_index=True,
         column_config={
+            "stream": st.column_config.TextColumn(pinned=True),
             "rows": st.column_config.NumberColumn(format="localized"),
             "late rows": st.column_config.NumberColumn(format="localized"),
             "dead letters": st.column_config.NumberColumn(format="localized"),

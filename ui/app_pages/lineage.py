@@ -6,6 +6,7 @@ from ui import charts, data, wording
 from ui.facts import ONLINE_STORE
 from ui.graph import graph_of
 from ui.parts import now, say_if_gone, stop_if_empty
+from ui.table_data import table_detail
 
 NODES_MAX = 60
 HOPS = 2
@@ -119,7 +120,7 @@ if facts is not None:
                 ),
                 "state": "live" if each.alive else "expired",
             }
-            for each in data.table_detail(facts).snapshots
+            for each in table_detail(facts).snapshots
         ],
         hide_index=True,
         column_config={

@@ -5,6 +5,7 @@ import streamlit as st
 from ui import charts, data, wording
 from ui.commands import command
 from ui.parts import health_part, now, queue, say_if_gone, stop_if_empty, unreadable
+from ui.table_data import table_detail
 
 lake = data.lake_facts()
 stop_if_empty(lake, what="tables")
@@ -19,7 +20,7 @@ name = st.selectbox("Table", names, index=names.index(worst), key="table", bind=
 facts = lake.table(name or worst)
 if facts is None:
     st.stop()
-detail = data.table_detail(facts)
+detail = table_detail(facts)
 moment = now()
 
 if facts.watermark:

@@ -1,0 +1,81 @@
+"""Draw the river: one card for each stage, whose stops are links to their pages."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import streamlit as st
+
+from ui.river import Stage, StageName, State, Stop, stage_text, today_text
+from ui.wording import rows_text
+
+STOPS_MAX = 5
+_COLUMN_PX = 126
+_FAULT_MAX = 90
+_TITLES: dict[StageName, str] = {
+    "sources": "Sources",
+    "raw": "Raw",
+    "staging": "Staging",
+    "features": "Features",
+    "samples": "Samples",
+    "versions": "Versions",
+    "models": "Models",
+    "online": "Online",
+}
+_ICONS: dict[State, str] = {
+    "failed": ":material/error:",
+    "behind": ":material/schedule:",
+    "fresh": ":material/check_circle:",
+}
+_COLORS: dict[State, Literal["red", "orange", "green"]] = {
+    "failed": "red",
+    "behind": "orange",
+    "fresh": "green",
+}
+
+
+def draw_river(stages: Sequence[Stage]) -> None:
+    """Draw the stages from left to right; on a narrow screen they follow below each other."""
+    with st.grid(len(stages), min_column_width=_COLUMN_PX, gap="xsmall"):
+        for at, stage in enumerate(stages):
+            with st.container(border=True, height="stretch", gap="xsmall"):
+                _stage(stage, is_last=at == len(stages) - 1)
+
+
+def _stage(stage: Stage, *, is_last: bool) -> None:
+    arrow = "" if is_last else " :gray[:material/arrow_forward:]"
+    st.markdown(f"**{_TITLES[stage.name]}**{arrow}")
+    if stage.state is None:
+        st.caption("none")
+        return
+    st.badge(stage_text(stage), icon=_ICONS[stage.state], color=_COLORS[stage.state])
+    if today := today_text(stage):
+        st.caption(today)
+    for stop in stage.stops[:STOPS_MAX]:
+        _stop(stop)
+    more = len(stage.stops) - STOPS_MAX
+    if more > 0:
+        st.page_link(
+            "app_pages/tables.py",
+            label=f"{more:,} more",
+            icon=":material/more_horiz:",
+            query_params={"stage": stage.name},
+        )
+
+
+def _stop(stop: Stop) -> None:
+    st.page_link(
+        f"app_pages/{stop.page}.py",
+        label=f":small[{stop.title}]",
+        help=stop.name,
+        query_params=dict(stop.query),
+    )
+    lag = stop.lag if stop.state == "fresh" else f":{_COLORS[stop.state]}[{stop.lag}]"
+    st.caption(lag if stop.rows is None else f"{rows_text(stop.rows)} · {lag}")
+    if stop.fault:
+        color = "red" if stop.state == "failed" else "orange"
+        st.caption(f":{color}[:material/warning: {_short(stop.fault)}]", help=stop.fault)
+
+
+def _short(text: str) -> str:
+    plain = text.replace("`", "").replace("[", "(").replace("]", ")")
+    return plain if len(plain) <= _FAULT_MAX else f"{plain[: _FAULT_MAX - 1]}…"

@@ -1,0 +1,72 @@
+"""Read published dataset versions from their lockfiles, for the page of that name."""
+
+import json
+
+from headrace.datasets.lockfile import Lockfile
+from headrace.ingest import watermark
+from headrace.samples.resolve import Recipe
+from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
+
+__all__ = ["version_facts"]
+
+
+def version_facts(lock: Lockfile) -> VersionFacts:
+    """Read one version."""
+    labels = tuple(dict.fromkeys(count.label for count in lock.labels))
+    roles = _roles(lock)
+    return VersionFacts(
+        name=lock.name,
+        version=lock.version,
+        table=lock.table,
+        snapshot_id=lock.snapshot_id,
+        first_day=lock.first_day,
+        last_day=lock.last_day,
+        filter_labels=lock.filter_labels,
+        left_out=lock.left_out,
+        rows=lock.rows,
+        positives=lock.positives,
+        content_hash=lock.content_hash,
+        code=lock.code,
+        created_at=lock.created_at,
+        watermarks={table: watermark.as_time(us) for table, us in lock.watermarks.items()},
+        labels=tuple(
+            LabelRows(label=each.label, state=each.state, value=each.value, rows=each.rows)
+            for each in lock.labels
+        ),
+        days=tuple(
+            DayFacts(
+                day=day.day, rows=day.rows, content_hash=day.content_hash, inputs=dict(day.inputs)
+            )
+            for day in lock.days
+        ),
+        pins=tuple(
+            PinFacts(table=pin.table, snapshot_id=pin.snapshot_id, tag=pin.tag) for pin in lock.pins
+        ),
+        dense=tuple(name for name, role in roles.items() if role == "dense"),
+        sparse=tuple(name for name, role in roles.items() if role == "sparse"),
+        sequence=tuple(name for name, role in roles.items() if role == "sequence"),
+        label_names=labels,
+    )
+
+
+def _roles(lock: Lockfile) -> dict[str, str]:
+    """Suggest the model input role of each column: counts and rates are dense, ids are sparse.
+
+    Only entity keys and feature columns get a role. Other exposure columns, such as the logging
+    policy's probability, describe how the exposure came about and do not exist at serving time.
+    """
+    try:
+        recipe = Recipe.from_json(json.dumps(lock.definition))
+    except (KeyError, TypeError, ValueError):
+        return {}  # published by a version of headrace with another recipe format
+    features = [name for feature in recipe.features for _, name in feature.columns]
+    roles: dict[str, str] = {}
+    for name in (*recipe.entities, *features):
+        kind = lock.columns.get(name, "")
+        if kind.startswith("list"):
+            roles[name] = "sequence"
+        elif kind.startswith(("float", "decimal")) or (kind == "int" and name in features):
+            roles[name] = "dense"
+        elif kind in ("int", "string"):
+            roles[name] = "sparse"
+    return roles
