@@ -13,7 +13,10 @@ from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from headrace.config import Settings
+    from headrace.definitions.windows import Windows
     from headrace.identifiers import TableName
     from headrace.serving.follow import Failed, Followed
     from headrace.tables.lake import OpenLake
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 ViewNames = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[VIEW]...", help="Feature views; those of all sample sets if none is named."
+        metavar="[VIEW]...",
+        help="Feature views; those of all sample sets and all window views if none is named.",
     ),
 ]
 
@@ -35,6 +39,7 @@ def register(app: typer.Typer) -> None:
     )
     noun.command("publish")(publish)
     noun.command("follow")(follow)
+    noun.command("get")(get)
     noun.command("status")(status)
     app.add_typer(noun, name="online")
 
@@ -44,12 +49,18 @@ def publish(views: ViewNames = None, *, output: OutputOption = Format.TEXT) -> N
     from headrace.config import Settings
     from headrace.serving.open import open_store
     from headrace.serving.publish import publish_view
+    from headrace.serving.publish_windows import publish_windows
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     with OpenLake.existing(settings) as lake, open_store(settings) as store:
-        named = _views(views, settings, lake)
-        done = [publish_view(lake, store, lake.table(name).head()) for name in named]
+        named, windows = _views(views, settings, lake)
+        done = [
+            publish_windows(lake, store, windows[name], lake.table(windows[name].events).head())
+            if name in windows
+            else publish_view(lake, store, lake.table(name).head())
+            for name in named
+        ]
     rows = [asdict(one) | {"snapshot_id": _id(one.snapshot_id)} for one in done]
     columns = ("view", "mode", "rows_read", "rows_changed", "snapshot_id")
     out = output_of(output)
@@ -84,8 +95,43 @@ def follow(
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stop.set())
     with OpenLake.existing(settings) as lake, open_store(settings) as store:
-        named = _views(views, settings, lake)
-        keep_up(lake, store, named, every_s=every_ms / 1_000, stop=stop, report=report)
+        named, windows = _views(views, settings, lake)
+        every_s = every_ms / 1_000
+        keep_up(lake, store, named, every_s=every_s, stop=stop, report=report, windows=windows)
+
+
+def get(
+    view: Annotated[str, typer.Argument(metavar="VIEW", help="A published view.")],
+    entities: Annotated[
+        list[str],
+        typer.Argument(metavar="ENTITY...", help="JSON objects such as '{\"user_id\": 7}'."),
+    ],
+    *,
+    at: Annotated[
+        str | None, typer.Option(help="A moment other than now, as in 2026-03-01T12:00:00Z.")
+    ] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Look up the values of entities as the server does, all at one moment."""
+    from headrace.config import Settings
+    from headrace.errors import NotAFeatureViewError
+    from headrace.serving.open import existing_store
+    from headrace.serving.vectors import lookup_vectors
+
+    keys, moment = [_entity(text) for text in entities], _moment(at)
+    store = existing_store(Settings.load())
+    if store is None:
+        raise NotAFeatureViewError(view, "nothing is published to the online store")
+    with store:
+        found = lookup_vectors(store, [view], keys, at=moment)
+    (rows,) = found.views
+    columns = ("entity", *found.columns(), "status")
+    shown = [
+        {"entity": text, "status": status}
+        | {name: _plain(values[number]) for name, values in found.columns().items()}
+        for number, (text, status) in enumerate(zip(entities, rows.statuses, strict=True))
+    ]
+    output_of(output).table(shown, columns=columns)
 
 
 def status(*, output: OutputOption = Format.TEXT) -> None:
@@ -93,6 +139,7 @@ def status(*, output: OutputOption = Format.TEXT) -> None:
     from headrace.config import Settings
     from headrace.identifiers import TableName
     from headrace.serving.open import existing_store
+    from headrace.serving.window_state import windows_of
     from headrace.tables.lake import OpenLake
 
     settings, out = Settings.load(), output_of(output)
@@ -104,7 +151,8 @@ def status(*, output: OutputOption = Format.TEXT) -> None:
                 fresh = store.freshness(view)
                 if fresh is None:
                     continue
-                name = TableName.parse(view)
+                windows = windows_of(state) if (state := store.state(view)) is not None else None
+                name = TableName.parse(view if windows is None else windows.events)
                 head = lake.table(name).head().snapshot_id if lake.exists(name) else None
                 rows.append(
                     asdict(fresh)
@@ -123,14 +171,51 @@ def status(*, output: OutputOption = Format.TEXT) -> None:
 
 def _views(
     named: Sequence[str] | None, settings: "Settings", lake: "OpenLake"
-) -> list["TableName"]:
-    from headrace.definitions.load import load_sample_sets
+) -> tuple[list["TableName"], dict["TableName", "Windows"]]:
+    """Return the views that are named or meant, and the declarations of all window views."""
+    from headrace.definitions.load import load_sample_sets, load_window_views
     from headrace.identifiers import TableName
 
+    windows = {TableName.parse(n): one for n, one in load_window_views(settings).items()}
     if named:
-        return [lake.table(TableName.parse(name)).name for name in named]
+        names = [TableName.parse(name) for name in named]
+        return [name if name in windows else lake.table(name).name for name in names], windows
     declared = load_sample_sets(settings).values()
-    return list(dict.fromkeys(use.view for each in declared for use in each.features))
+    uses = [use.view for each in declared for use in each.features]
+    return list(dict.fromkeys([*uses, *windows])), windows
+
+
+def _entity(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        msg = f"`{text}` is no JSON: {error}"
+        raise typer.BadParameter(msg) from error
+    if not isinstance(found, dict):
+        msg = f"`{text}` is no JSON object, as '{{\"user_id\": 7}}' is"
+        raise typer.BadParameter(msg)
+    return found  # pyright: ignore[reportUnknownVariableType]
+
+
+def _moment(text: str | None) -> "datetime | None":
+    from datetime import datetime
+
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if moment.tzinfo is None:
+        msg = f"`{text}` has no time zone; write `{text}Z` for UTC"
+        raise typer.BadParameter(msg)
+    return moment
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401  (JSON)
+    from headrace.serving.values import plain
+
+    return plain(value)
 
 
 def _id(snapshot_id: int | None) -> str | None:

@@ -1,6 +1,6 @@
 """Load the declarations of a lake, and report all problems with file and line."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
@@ -16,10 +16,12 @@ from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, STREAM_PROPER
 from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.source_lines import Document, read_document
 from headrace.definitions.stream import Stream
+from headrace.definitions.window_view import WindowView
+from headrace.definitions.windows import Windows, resolve_windows, window_problems
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 
-D = TypeVar("D", Stream, SampleSet)
+D = TypeVar("D", Stream, SampleSet, WindowView)
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Declarations:
     streams: Mapping[str, Stream]
     sample_sets: Mapping[str, SampleSet]
     broken: tuple[BrokenFile, ...] = ()
+    window_views: Mapping[str, WindowView] = field(default_factory=dict[str, WindowView])
     stream_files: Mapping[str, Path] = field(default_factory=dict[str, Path])
     sample_set_files: Mapping[str, Path] = field(default_factory=dict[str, Path])
 
     @property
     def count(self) -> int:
         """The number of valid declarations."""
-        return len(self.streams) + len(self.sample_sets)
+        return len(self.streams) + len(self.sample_sets) + len(self.window_views)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -80,10 +83,12 @@ def inspect_declarations(settings: Settings) -> Declarations:
     """
     streams = _load_folder(settings, "streams", Stream)
     sample_sets = _load_folder(settings, "samples", SampleSet)
+    window_views = _load_window_views(settings, streams.loaded.values())
     return Declarations(
         streams.loaded,
         sample_sets.loaded,
-        streams.broken + sample_sets.broken,
+        streams.broken + sample_sets.broken + window_views.broken,
+        window_views.loaded,
         streams.files,
         sample_sets.files,
     )
@@ -107,6 +112,30 @@ def read_streams(settings: Settings) -> StreamsRead:
     """
     found = _load_folder(settings, "streams", Stream)
     return StreamsRead(tuple(found.loaded.values()), found.broken)
+
+
+def load_window_views(settings: Settings) -> dict[str, Windows]:
+    """Read `lake/windows/*.yaml`, by the name of the view, each with the contract of its stream.
+
+    Raises:
+        DefinitionError: With every problem of every file of a window view, and of the files of
+            streams, which they may come from.
+
+    """
+    streams = _load_folder(settings, "streams", Stream)
+    found = _load_window_views(settings, streams.loaded.values())
+    if found.broken:
+        broken = found.broken + streams.broken
+        raise DefinitionError(tuple(text for each in broken for text in each.problems))
+    return {
+        name: resolve_windows(view, streams.loaded.values()) for name, view in found.loaded.items()
+    }
+
+
+def _load_window_views(settings: Settings, streams: Iterable[Stream]) -> "_Folder[WindowView]":
+    return _load_folder(
+        settings, "windows", WindowView, check=lambda view: window_problems(view, streams)
+    )
 
 
 def view_of(
@@ -147,7 +176,13 @@ class _Folder(NamedTuple, Generic[D]):
     files: dict[str, Path]
 
 
-def _load_folder(settings: Settings, folder: str, model: type[D]) -> _Folder[D]:
+def _load_folder(
+    settings: Settings,
+    folder: str,
+    model: type[D],
+    *,
+    check: Callable[[D], Iterable[tuple[str, str]]] = lambda _: (),
+) -> _Folder[D]:
     read: dict[Path, tuple[D | None, Document]] = {}
     problems: dict[Path, list[tuple[int, str]]] = {}
     for path in _yaml_files(settings.declarations / folder):
@@ -155,6 +190,10 @@ def _load_folder(settings: Settings, folder: str, model: type[D]) -> _Folder[D]:
         declared, found = parse_declaration(document, model)
         read[path] = declared, document
         problems[path] = list(found)
+        if declared is not None:
+            problems[path] += [
+                (document.line_of((key,)), f"`{key}`: {text}") for key, text in check(declared)
+            ]
     valid = {path: each for path, (each, _) in read.items() if each is not None}
     shown = {path: _shown(path, settings.root) for path in read}
     for key, path, other in _clashes(valid, model):
@@ -183,7 +222,8 @@ def _clashes(valid: Mapping[Path, D], model: type[D]) -> Iterator[tuple[str, Pat
     name_key = str(next(iter(model.model_fields)))
     claims: dict[tuple[str, str], list[Path]] = {}
     for path, declared in valid.items():
-        for key, value in ((name_key, declared.name), ("table", str(declared.table))):
+        # a window view's name is that of its table
+        for value, key in {str(declared.table): "table", declared.name: name_key}.items():
             claims.setdefault((key, value), []).append(path)
     for (key, _), paths in claims.items():
         for path, other in permutations(paths, 2):

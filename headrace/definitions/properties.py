@@ -51,3 +51,6 @@ DIRTY_DAYS = "headrace.dirty_days"  # a JSON list: days of event time that late 
 
 # key in the schema of a Parquet file
 FILE_PLAN = "headrace.file_plan"  # version of the format of a dataset's list of files
+
+# key in the schema of a view's state in the online store
+WINDOWS = "headrace.windows"  # JSON: the resolved declaration of a window view

@@ -98,6 +98,10 @@ class Dialect(Protocol):
         """Render the MD5 of a text's UTF-8 as 32 lower-case hexadecimal digits, the same everywhere."""
         ...
 
+    def hash60(self, text: str) -> str:
+        """Render the first 60 bits of the MD5 of a text's UTF-8, a bigint, the same everywhere."""
+        ...
+
     def tie_hash(self, values: Sequence[str]) -> str:
         """Render a 64-bit integer; equal values give equal hashes, different values may collide.
 

@@ -50,6 +50,10 @@ class DuckDBDialect:
         """Render the MD5 of a text in hexadecimal digits."""
         return f"md5({text})"
 
+    def hash60(self, text: str) -> str:
+        """Render the first 60 bits of the MD5 of a text."""
+        return f"cast('0x' || substr(md5({text}), 1, 15) as bigint)"
+
     def tie_hash(self, values: Sequence[str]) -> str:
         """Render a hash of values, an unsigned bigint."""
         return f"hash({', '.join(values)})"

@@ -64,6 +64,10 @@ class TrinoDialect:
         """Render the MD5 of a text in hexadecimal digits."""
         return f"lower(to_hex(md5(to_utf8({text}))))"
 
+    def hash60(self, text: str) -> str:
+        """Render the first 60 bits of the MD5 of a text."""
+        return f"from_base(substr(to_hex(md5(to_utf8({text}))), 1, 15), 16)"
+
     def tie_hash(self, values: Sequence[str]) -> str:
         """Render a hash of values by their texts, a bigint."""
         texts = ", ".join(f"cast({value} as varchar)" for value in values)

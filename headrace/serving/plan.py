@@ -43,7 +43,7 @@ def plan_publication(
     """Plan bringing a view from the state `before` to `state`, which is that of `view`."""
     if before is None:
         return PublishPlan(mode="full")
-    found = _since(lake, view, before)
+    found = history_since(lake, view, before)
     if isinstance(found, PublishPlan):
         return found
     if not state.same_shape(before):
@@ -59,7 +59,7 @@ def plan_publication(
     return PublishPlan(mode="incremental", days=days, may_recede=recede, added=added)
 
 
-def _since(lake: OpenLake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
+def history_since(lake: OpenLake, view: TableVersion, before: ViewState) -> Changes | PublishPlan:
     """Ask what changed since the published snapshot, or plan at once where there is no answer."""
     table = lake.table(view.name)
     try:

@@ -17,9 +17,10 @@ from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
 from headrace.identifiers import TableName
 from headrace.serving.appended import EngineRows, put_appended
 from headrace.serving.keys import refuse_unservable
+from headrace.serving.moved import MovedError, unmoved
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
-from headrace.serving.store import EntityKey, Guard, OnlineRow, OnlineStore, ViewState
+from headrace.serving.store import EntityKey, OnlineRow, OnlineStore, ViewState
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import BATCH_ROWS, TableVersion
 
@@ -87,7 +88,7 @@ def publish_view(
         before = store.state(str(view.name))
         try:
             return _publish(lake, store, view, declared, before=before, as_of=as_of)
-        except _MovedError:
+        except MovedError:
             continue
     raise PublicationOvertakenError(str(view.name))
 
@@ -121,18 +122,6 @@ def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureVi
     return declared
 
 
-class _MovedError(Exception):
-    """The store is no longer in the state that the publication was planned from."""
-
-
-def _unmoved(planned_on: ViewState | None) -> Guard:
-    def guard(found: ViewState | None) -> None:
-        if found != planned_on:
-            raise _MovedError
-
-    return guard
-
-
 def _publish(
     lake: OpenLake,
     store: OnlineStore,
@@ -149,7 +138,7 @@ def _publish(
     plan = plan_publication(lake, view, declared, state, before)
     if before is not None and plan.mode in {"unchanged", "superseded"}:
         return _done(before, plan.mode)
-    guard = _unmoved(before)
+    guard = unmoved(before)
     if plan.days == ():
         changed = store.put(replace(state, held_back=()), (), guard=guard)
         return _done(state, plan.mode, rows_changed=changed)
@@ -198,7 +187,7 @@ def _publish_nothing(
         )
     if lake.table(view.name).head().snapshot_id is not None:
         return _done(before, "superseded")
-    gone = store.drop(before.view, guard=_unmoved(before))
+    gone = store.drop(before.view, guard=unmoved(before))
     return Published(
         view=before.view, snapshot_id=None, mode="full", rows_read=0, rows_changed=gone
     )

@@ -4,7 +4,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from headrace.definitions.sample_set import FeatureUse
 from headrace.errors import (
@@ -15,9 +15,10 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName
 from headrace.serving.keys import exact_key
+from headrace.serving.status import Status, status_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
+from headrace.serving.window_state import value_state, windows_of
 
-Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 Wanted: TypeAlias = FeatureUse | TableName | str
 
 
@@ -117,7 +118,11 @@ def lookup_vectors(
 ) -> Vectors:
     """Look up the features of several sets of entities, all views at one moment.
 
-    The store holds the newest row only. It is used if it was known before `at` (now by default)
+    A window view is computed for the moment: see `WindowView`; a moment so early that its events are
+    folded already is `not_yet_known`, and one so long after the last look at its table that the
+    publisher must be dead is `expired`.
+
+    Of other views the store holds the newest row only. It is used if it was known before `at` (now by default)
     and its TTL, if any, has not expired: `event_time < at`, `known_at < at` and
     `event_time >= at - ttl`, as in the point-in-time join. An entity that several sets have in
     common is looked up once.
@@ -218,16 +223,20 @@ def _view_rows(
     at: dt.datetime,
 ) -> ViewRows:
     assert found.state is not None  # `_note` refused others
-    state = found.state
+    windows = windows_of(found.state)
+    state = found.state if windows is None else value_state(found.state, windows)
     use = wanted if isinstance(wanted, FeatureUse) else _whole(state)
     unknown = [column for column in use.columns if column not in state.columns]
     if unknown:
         detail = f"it has no column `{unknown[0]}`; it has {', '.join(state.columns)}"
         raise NotAFeatureViewError(state.view, detail, column=unknown[0])
     ttl = state.ttl if use.ttl is None else use.ttl
-    answers: dict[EntityKey, tuple[OnlineRow | None, Status]] = {
-        key: (row, _status(row, ttl=ttl, at=at)) for key, row in zip(once, found.rows, strict=True)
-    }
+    answers: dict[EntityKey, tuple[OnlineRow | None, Status]] = {}
+    for key, row in zip(once, found.rows, strict=True):
+        if windows is None:
+            answers[key] = row, status_of(row, ttl=ttl, at=at)
+        else:
+            answers[key] = window_answer(windows, state, key, row, ttl=ttl, at=at)
     answered = [answers[key] for key in keys]
     return ViewRows(
         use=use,
@@ -257,13 +266,3 @@ def _features(view: ViewRows, number: int, at: dt.datetime) -> list[FeatureValue
         )
         for name, column in zip(view.use.column_names, view.use.columns, strict=True)
     ]
-
-
-def _status(row: OnlineRow | None, *, ttl: dt.timedelta | None, at: dt.datetime) -> Status:
-    if row is None:
-        return "missing"
-    if not (row.event_time < at and row.known_at < at):
-        return "not_yet_known"
-    if ttl is not None and row.event_time < at - ttl:
-        return "expired"
-    return "fresh"

@@ -65,6 +65,7 @@ def test_every_rendering_parses_in_its_dialect(name: str) -> None:
         dialect.shifted("t", -dt.timedelta(milliseconds=1500)),
         dialect.is_nan("x"),
         dialect.md5_hex("'a' || b"),
+        dialect.hash60("'a' || b"),
         dialect.tie_hash(("k", "t")),
     ):
         assert sqlglot.parse_one(f"select {expression}", read=name)
@@ -121,6 +122,7 @@ def test_literals_are_utc_and_a_moment_without_zone_is_refused() -> None:
 def test_md5_is_spelled_to_give_the_same_text() -> None:
     assert DuckDBDialect().md5_hex("x") == "md5(x)"
     assert TrinoDialect().md5_hex("x") == "lower(to_hex(md5(to_utf8(x))))"
+    assert TrinoDialect().hash60("x") == "from_base(substr(to_hex(md5(to_utf8(x))), 1, 15), 16)"
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -1,0 +1,264 @@
+"""Renders window views as SQL: the aggregates of an entity's events as serving could have known them.
+
+At `t` an event counts for a window `w` if `event_time < t`, `known < t`, and it is not in a tile before
+the one in which `t - w` lies; tiles begin at multiples of the hop since 1970, and windows are multiples
+of it, so that is `tile >= head - w` with the tile `head` of `t`. `known` is
+`greatest(known_at, event_time + delay)`; an event with `known - event_time > lateness` never counts.
+Of rows with equal entity, key and event time the first by `(known, coordinate)` counts.
+
+Without events a count, a sum and a number of distinct values are 0, all others null; a null in any
+entity column gives null for all.
+
+Most events are on time: known before their tile and the delay are over. They are folded into tiles,
+and an exposure meets the tiles of its windows; those in the newest tiles, and the late ones, it
+meets one by one. Everything here is pure text, in the dialect of the engine that runs it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow.types as pt
+
+from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
+from headrace.definitions.windows import Slot, WindowColumn, Windows
+from headrace.engines.dialect import Dialect
+from headrace.identifiers import quote
+from headrace.samples.point_in_time import Exposures
+
+_LONG_MAX = (1 << 63) - 1
+HASH_BITS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowJoin:
+    """One window view as one sample set uses it.
+
+    `relation` has the columns of the events' table; `coordinate` names those of the arrival order.
+    The entity columns carry the same names in the exposures. `columns` pairs each wanted column
+    with its name in the result.
+    """
+
+    windows: Windows
+    relation: str
+    coordinate: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+
+
+def window_sql(exposures: Exposures, join: WindowJoin, *, dialect: Dialect) -> str:
+    """Render one row for each exposure: its id, and the wanted columns."""
+    return _Query(exposures, join, dialect).sql()
+
+
+class _Query:
+    def __init__(self, exposures: Exposures, join: WindowJoin, dialect: Dialect) -> None:
+        self._exposures, self._join, self._dialect = exposures, join, dialect
+        self._windows = join.windows
+        by_name = {column.name: column for column in join.windows.columns}
+        self._wanted = [(by_name[name], output) for name, output in join.columns]
+        self._keys = [f"k{n}" for n in range(len(join.windows.entity))]
+        self._inputs = {name: f"v{n}" for n, name in enumerate(join.windows.inputs)}
+        self._places = [f"c{n}" for n in range(len(join.coordinate))]
+
+    def sql(self) -> str:
+        plain = {c.slot for c, _ in self._wanted if self._slot(c).take not in ("distinct", "last")}
+        steps = [
+            self._dialect.step_once("exposure", self._exposure()),
+            self._dialect.step_once("event", self._event()),
+            f"folded as ({self._plain_states(sorted(plain))})",
+            f"summed as ({self._summed(sorted(plain))})",
+        ]
+        joins: list[str] = []
+        outputs: list[str] = []
+        for number, (column, output) in enumerate(self._wanted):
+            slot = self._slot(column)
+            value = f"m.s{column.slot}_{column.window_us}"
+            if slot.take in ("distinct", "last"):
+                steps += self._kept_steps(number, column)
+                joins.append(f"left join found{number} on found{number}.id = m.id")
+                value = f"found{number}.value"
+            if slot.take == "distinct":
+                value = f"case when m.present then coalesce({value}, 0) end"
+            outputs.append(f"{value} as {quote(output)}")
+        listed = ",\n".join(steps)
+        columns = ", ".join([f"m.id as {quote(self._exposures.id)}", *outputs])
+        return f"with {listed}\nselect {columns} from summed m {' '.join(joins)}"
+
+    def _slot(self, column: WindowColumn) -> Slot:
+        return self._windows.slots[column.slot]
+
+    def _exposure(self) -> str:
+        entity = ", ".join(
+            f"{quote(name)} as {key}"
+            for name, key in zip(self._windows.entity, self._keys, strict=True)
+        )
+        at_us = self._dialect.epoch_us(quote(self._exposures.at))
+        present = " and ".join(f"{quote(name)} is not null" for name in self._windows.entity)
+        return (
+            f"select {quote(self._exposures.id)} as id, {entity}, {at_us} as t_us,"
+            f" {self._tile_of(at_us)} as head_us, {present} as present"
+            f" from {self._exposures.relation}"
+        )
+
+    def _event(self) -> str:
+        """Render the events that count, each once."""
+        windows, dialect = self._windows, self._dialect
+        named = [*zip(windows.entity, self._keys, strict=True), *self._inputs.items()]
+        named += zip(self._join.coordinate, self._places, strict=True)
+        named += [] if windows.key is None else [(windows.key, "x")]
+        columns = ", ".join(f"{quote(name)} as {alias}" for name, alias in named)
+        happened, known = dialect.epoch_us(EVENT_TIME), dialect.epoch_us(KNOWN_AT)
+        known = f"greatest({known}, {happened} + {windows.delay_us})"
+        present = " and ".join(
+            f"{quote(name)} is not null" for name in (*windows.entity, EVENT_TIME, KNOWN_AT)
+        )
+        rows = (
+            f"select {columns}, {happened} as e_us, {known} as known_us,"
+            f" {self._tile_of(happened)} as tile_us from {self._join.relation} where {present}"
+        )
+        in_time = f"known_us - e_us <= {windows.lateness_us}"
+        late = f"known_us >= tile_us + {windows.hop_us + self._slack_us} as is_late"
+        if windows.key is None:
+            return f"select *, {late} from ({rows}) where {in_time}"
+        order = ", ".join(("known_us", *self._places))
+        by = ", ".join((*self._keys, "x", "e_us"))
+        nth = f"row_number() over (partition by {by} order by {order}) as nth"
+        return (
+            f"select *, {late} from (select *, {nth} from ({rows}) where {in_time}) where nth = 1"
+        )
+
+    @property
+    def _slack_us(self) -> int:
+        """How long after the end of a tile its last event on time may be known, in whole hops."""
+        return -(-self._windows.delay_us // self._windows.hop_us) * self._windows.hop_us
+
+    def _tile_of(self, us: str) -> str:
+        hop_us = self._windows.hop_us
+        return f"({us} - ((({us}) % {hop_us}) + {hop_us}) % {hop_us})"
+
+    def _plain_states(self, slots: Sequence[int]) -> str:
+        """Render tiles of events on time, for the aggregates that are one number."""
+        states = [f"{self._merge(n, self._state(n))} as s{n}" for n in slots]
+        keys = ", ".join(self._keys)
+        columns = ", ".join((keys, "tile_us", *states))
+        return f"select {columns} from event where not is_late group by {keys}, tile_us"
+
+    def _summed(self, slots: Sequence[int]) -> str:
+        payload = [f"s{n}" for n in slots]
+        event = ", ".join(
+            (*self._keys, "e_us", "known_us", "tile_us", "is_late")
+            + tuple(f"{self._state(n)} as s{n}" for n in slots)
+        )
+        met = self._met("folded", f"(select {event} from event)", payload)
+        zeros = ["case when present then 0 end" if self._is_sum(n) else "null" for n in slots]
+        none = ", ".join(("id", "head_us", "present", "head_us as tile_us", *zeros))
+        inner = f"{met} union all select {none} from exposure"
+        values = dict.fromkeys(
+            f"{self._windowed(column)} as s{column.slot}_{column.window_us}"
+            for column, _ in self._wanted
+            if column.slot in slots
+        )
+        columns = ", ".join(("id", "bool_or(present) as present", *values))
+        return f"select {columns} from ({inner}) group by id"
+
+    def _windowed(self, column: WindowColumn) -> str:
+        slot = self._slot(column)
+        within = f"filter (where tile_us >= head_us - {column.window_us})"
+        value = f"{self._merge(column.slot, f's{column.slot}')} {within}"
+        if slot.take == "count":
+            return f"cast({value} as bigint)"
+        if slot.take == "sum" and pt.is_integer(slot.output):
+            fits = f"{value} between -{_LONG_MAX} - 1 and {_LONG_MAX}"
+            return f"case when {fits} then cast({value} as bigint) end"
+        return value
+
+    def _met(self, tiles: str, events: str, payload: Sequence[str]) -> str:
+        """Render what each exposure meets: `id, head_us, tile_us` and the payload."""
+        windows = self._windows
+        longest = max(column.window_us for column, _ in self._wanted)
+        same = " and ".join(f"r.{key} = x.{key}" for key in self._keys)
+        columns = ", ".join(
+            ("x.id", "x.head_us", "x.present", "r.tile_us", *(f"r.{name}" for name in payload))
+        )
+        within = f"r.tile_us >= x.head_us - {longest}"
+        before = "r.known_us < x.t_us"  # so it happened before
+        backs = range(0, self._slack_us + windows.hop_us, windows.hop_us)
+        newest = ", ".join(f"({back})" for back in backs)
+        over = f"r.tile_us + {windows.hop_us + self._slack_us} <= x.head_us"
+        whole = f"join {tiles} r on {same} and {within} and {over}"
+        newest = (
+            f"cross join (values {newest}) as b (back_us) join {events} r"
+            f" on {same} and r.tile_us = x.head_us - b.back_us and {within} and {before}"
+        )
+        late = f"join {events} r on {same} and {within} and {before} and r.is_late"
+        selected = (f"select {columns} from exposure x {each}" for each in (whole, newest, late))
+        return " union all ".join(selected)
+
+    def _state(self, number: int) -> str:
+        """Render what one event adds to a slot."""
+        slot = self._windows.slots[number]
+        if slot.of is None:
+            return "1"
+        value = self._inputs[slot.of]
+        if slot.take == "count":
+            return f"case when {value} is null then 0 else 1 end"
+        if slot.take == "sum":
+            return f"coalesce(cast({value} as {self._sum_type(slot)}), 0)"
+        if pt.is_floating(slot.input):
+            is_nan = self._dialect.is_nan(f"cast({value} as double)")
+            return f"case when not {is_nan} then {value} end"
+        return value
+
+    def _merge(self, number: int, state: str) -> str:
+        take = self._windows.slots[number].take
+        return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
+
+    def _is_sum(self, number: int) -> bool:
+        return self._windows.slots[number].take in ("count", "sum")
+
+    @staticmethod
+    def _sum_type(slot: Slot) -> str:
+        scale = slot.output.scale if pt.is_decimal(slot.output) else 0
+        return f"decimal(38, {scale})"
+
+    def _kept_steps(self, number: int, column: WindowColumn) -> list[str]:
+        """Render `foundN`: `id` and the value of a column that keeps several values."""
+        slot = self._slot(column)
+        value = self._inputs[slot.of or ""]
+        distinct = slot.take == "distinct"
+        item = self._dialect.hash60(f"cast({value} as varchar)") if distinct else value
+        keep = slot.keep + 1 if distinct else slot.keep
+        payload = ["h"] if distinct else ["h", "e_us", *self._places]
+        order = "h" if distinct else ", ".join(f"{name} desc" for name in payload[1:])
+        keys = ", ".join(self._keys)
+        columns = ", ".join(
+            (keys, "tile_us", "known_us", "is_late", *dict.fromkeys((*payload[1:], "e_us")))
+        )
+        events = f"(select {columns}, {item} as h from event where {value} is not null)"
+        once = "distinct " if distinct else ""
+        listed = ", ".join(payload)
+        ranked = f"row_number() over (partition by {keys}, tile_us order by {order}) as nth"
+        tiles = (
+            f"select {keys}, tile_us, {listed} from (select *, {ranked} from"
+            f" (select {once}{keys}, tile_us, {listed} from {events} where not is_late))"
+            f" where nth <= {keep}"
+        )
+        met = self._met(f"kept{number}", events, payload)
+        within = f"tile_us >= head_us - {column.window_us}"
+        all_ranked = f"row_number() over (partition by id order by {order}) as nth"
+        rows = (
+            f"select id, {listed}, {all_ranked} from"
+            f" (select {once}id, {listed} from ({met}) where {within})"
+        )
+        found = f"select id, {self._found(slot, payload)} as value from ({rows})"
+        return [
+            f"kept{number} as ({tiles})",
+            f"found{number} as ({found} where nth <= {keep} group by id)",
+        ]
+
+    @staticmethod
+    def _found(slot: Slot, payload: Sequence[str]) -> str:
+        if slot.take == "last":
+            return f"array_agg(h order by {', '.join(payload[1:])})"
+        density = f"cast({slot.keep << HASH_BITS} as double) / cast(max(h) as double)"
+        estimate = f"cast(floor({density}) as bigint)"
+        return f"case when count(*) <= {slot.keep} then count(*) else {estimate} end"
