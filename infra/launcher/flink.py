@@ -22,7 +22,8 @@ VERSION = "2.1.3"
 _FILES = INFRA / "flink"
 _JARS = MavenJars(pom=_FILES / "pom.xml", sums=_FILES / "jars.txt", server="flink")
 _LIBRARIES = SourceArchive(requirements=ROOT / "requirements" / "flink.txt", server="flink")
-_JAVA = Wheels(requirements=ROOT / "requirements" / "java.txt", server="flink")
+# not the Java 25 of the other servers: Hadoop asks for the subject of a thread, which that one lacks
+_JAVA = Wheels(requirements=ROOT / "requirements" / "java-21.txt", server="flink")
 _S3_PLUGIN = "flink-s3-fs-hadoop-*.jar"  # its classes must not mix with those of others
 _RPC, _BLOB, _DATA = "flink-rpc", "flink-blob", "flink-worker-data"
 _GATEWAY_HEAP = "-Xmx512m"

@@ -1,7 +1,9 @@
 """Flink's three processes: healthy, on loopback alone, stopped by their ids, and found again after a kill."""
 
 import socket
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from infra.launcher import flink, run
 from infra.launcher.cluster import Cluster
 from infra.launcher.exports import environment
 from tests.flink.servers import kill, start
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
 FLINK = ("flink", "flink_worker", "flink_gateway")
@@ -61,3 +64,36 @@ def test_a_killed_worker_is_started_again_and_known_to_the_job_manager(cluster: 
     assert cluster.pid("flink_worker") is None
     start(cluster, "flink_worker")
     run.by_name("flink_worker").probe(cluster)
+
+
+def test_a_job_with_checkpoints_on_s3_runs(cluster: Cluster) -> None:
+    """The plugin of S3 is loaded by the JobManager only once a job needs it."""
+    sessions = f"{flink.Gateway().address(cluster)}/v3/sessions"
+    handle = flink.ask(sessions, method="POST", body={})["sessionHandle"]
+    for sql in (
+        "create temporary table made (a bigint) with ('connector' = 'datagen')",
+        "create temporary table gone (a bigint) with ('connector' = 'blackhole')",
+        "insert into gone select a from made",
+    ):
+        at = f"{sessions}/{handle}"
+        operation = flink.ask(f"{at}/statements", method="POST", body={"statement": sql})
+        found = result(f"{at}/operations/{operation['operationHandle']}/result/0?rowFormat=JSON")
+    flink.ask(f"{sessions}/{handle}", method="DELETE")
+    job = f"{flink.JobManager().address(cluster)}/jobs/{found['jobID']}"
+    try:
+        assert wait_until(lambda: completed(job) > 0, seconds=90)
+        newest = flink.ask(f"{job}/checkpoints")["latest"]["completed"]["external_path"]
+        assert str(newest).startswith("s3://lake/flink/checkpoints/")
+    finally:
+        flink.ask(f"{job}?mode=cancel", method="PATCH")
+
+
+def result(url: str) -> dict[str, Any]:
+    """Return the result of a statement once it is there."""
+    while (found := flink.ask(url)).get("resultType") == "NOT_READY":
+        time.sleep(0.2)
+    return found
+
+
+def completed(job: str) -> int:
+    return int(flink.ask(f"{job}/checkpoints")["counts"]["completed"])
