@@ -1,13 +1,11 @@
 """`headrace features`: build the staging and feature tables of the dbt project."""
 
-import contextlib
-from collections.abc import Generator
 from typing import Annotated
 
 import typer
 
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.errors import SettingsError
+from headrace.extras import needing
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +35,7 @@ def build(
     """Build the models of the dbt project and run their tests; what has not changed stays."""
     from headrace.config import Settings
 
-    with _naming_missing():
+    with needing("dbt"):
         from headrace.integrations.dbt_build import build_features
     done = build_features(Settings.load(), select=select or None, full_refresh=full_refresh)
     out = output_of(output)
@@ -47,12 +45,3 @@ def build(
     ]
     out.table(rows, columns=("table", "outcome", "rows"))
     out.say(f"{len(rows):,} models, {done.tests_passed:,} tests passed")
-
-
-@contextlib.contextmanager
-def _naming_missing() -> Generator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        msg = f"`{error.name}` is not installed; install `headrace[dbt]`"
-        raise SettingsError(msg) from error

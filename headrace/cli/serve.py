@@ -1,13 +1,12 @@
 """`headrace serve`: the feature server."""
 
-import contextlib
-from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from headrace.errors import SettingReason, SettingsError
+from headrace.extras import needing
 
 _PORT = 8200
 
@@ -42,23 +41,12 @@ def serve(
     """
     from headrace.config import Settings
 
-    with _naming_missing():
+    with needing("serve"):
         from headrace.serving.server.app import ServerLimits
         from headrace.serving.server.run import serve as run
     limits = ServerLimits(deadline_s=deadline_ms / 1_000, token=_token(token_file))
     typer.echo(f"serving on http://{host}:{port}; its requests are described at /docs", err=True)
     run(Settings.load(), host=host, port=port, model=model, log_stream=log_stream, limits=limits)
-
-
-@contextlib.contextmanager
-def _naming_missing() -> Generator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        msg = f"`{error.name}` is not installed; install `headrace[serve]`"
-        raise SettingsError(
-            msg, setting="headrace[serve]", reason=SettingReason.NOT_INSTALLED
-        ) from error
 
 
 def _token(path: Path | None) -> str | None:

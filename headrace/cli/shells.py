@@ -5,13 +5,13 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
+from headrace.extras import need
 
 _HOST = "127.0.0.1"  # neither has a login
 _MIN, _MAX = 1, 65_535
@@ -32,7 +32,7 @@ def ui(
     """Serve the pages of this lake until stopped."""
     from headrace.scaffold.shells import shell_folder
 
-    _need("ui", "streamlit")
+    need("ui", "streamlit")
     script = shell_folder() / "ui" / "streamlit_app.py"
     listen = ("--server.address", _HOST, "--server.port", str(port), "--server.headless", "true")
     _become(("streamlit", "run", str(script), *listen), env=_environment())
@@ -52,8 +52,8 @@ def dagster(
     from headrace.config import Settings
     from headrace.scaffold.shells import shell_folder
 
-    _need("dagster", "dagster", "dagster_dbt", "dagster_webserver")
-    _need("dbt", "dbt.adapters.duckdb")
+    need("dagster", "dagster", "dagster_dbt", "dagster_webserver")
+    need("dbt", "dbt.adapters.duckdb")
     settings = Settings.load()
     env = _environment()
     env.setdefault("DAGSTER_HOME", str((settings.state_dir / "dagster").absolute()))
@@ -87,18 +87,9 @@ def _configure(home: Path, configuration: Path) -> None:
         shutil.copy(configuration, home / "dagster.yaml")
     except OSError as error:
         msg = f"Dagster's folder `{home}` cannot be written: {error.strerror}; set DAGSTER_HOME"
-        raise SettingsError(msg) from error
-
-
-def _need(extra: str, *modules: str) -> None:
-    for name in modules:
-        try:
-            found = find_spec(name)
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            msg = f"`{name}` is not installed; install `headrace[{extra}]`"
-            raise SettingsError(msg)
+        raise SettingsError(
+            msg, setting="DAGSTER_HOME", reason=SettingReason.NOT_ALLOWED
+        ) from error
 
 
 def _become(command: Sequence[str], *, env: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from headrace.errors.base import (
     DefinitionError,
+    ExtraMissingError,
     InvalidNameError,
     LakeError,
     SettingsError,
@@ -195,6 +196,7 @@ __all__ = [
     "EngineUnavailableError",
     "EntityKeyError",
     "EpochBrokenOffError",
+    "ExtraMissingError",
     "FeatureBuildError",
     "FeatureSpecError",
     "FeatureSpecReason",

@@ -119,6 +119,17 @@ class SettingsError(LakeError):
         super().__init__(what, remedy=remedy)
 
 
+class ExtraMissingError(LakeError):
+    """A package that is part of an optional extra is not installed."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(
+            f"`{package}` is not installed",
+            remedy=Remedy(advice=f"install `headrace[{extra}]`"),
+        )
+
+
 class DefinitionError(LakeError):
     """One or more declarations do not say something headrace understands."""
 

@@ -192,7 +192,6 @@ class SettingReason(Reason):
     UNREADABLE = auto()  # a file that it names, or that holds it
     HOLDS_SECRET = auto()  # in a file that others read
     NEEDS_ANOTHER = auto()  # it is of use only with another one, or with another value of it
-    NOT_INSTALLED = auto()
 
 
 class FeatureSpecReason(Reason):

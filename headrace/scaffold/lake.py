@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 from headrace.scaffold.shells import shell_folder
 
 _SETTINGS = "lake/lake.toml"  # written last: a lake that has it was completed
@@ -94,7 +94,7 @@ def apply_lake(plan: LakePlan) -> None:
             draft.replace(path)
         except OSError as error:
             msg = f"`{path}` cannot be written: {error.strerror}; what was written before it stays"
-            raise SettingsError(msg) from error
+            raise SettingsError(msg, setting=str(path), reason=SettingReason.UNREADABLE) from error
 
 
 def _contents(shells: Path) -> Iterator[tuple[str, bytes, bool]]:
@@ -133,7 +133,7 @@ def _step(path: Path, content: bytes, owned: bool) -> Step:
         there = path.read_bytes() if path.exists() else None
     except OSError as error:
         msg = f"`{path}` cannot be read: {error.strerror}; nothing was written"
-        raise SettingsError(msg) from error
+        raise SettingsError(msg, setting=str(path), reason=SettingReason.UNREADABLE) from error
     if there is None:
         return Step.WRITE
     return Step.RENEW if owned and there != content else Step.KEEP

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingReason, SettingsError
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -22,4 +22,4 @@ def shell_folder() -> Path:
     msg = (
         f"the installation of headrace in `{_PACKAGE}` lacks its pages and macros; install it again"
     )
-    raise SettingsError(msg)
+    raise SettingsError(msg, setting=str(_PACKAGE), reason=SettingReason.MISSING)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from headrace.config import Settings
-from headrace.errors import SettingReason, SettingsError
+from headrace.extras import needing
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineStore
 
@@ -17,7 +17,7 @@ def open_store(settings: Settings) -> OnlineStore:
     Raises:
         OnlineStoreError: If it was written in another format.
         DatabaseUnavailableError: If it is locked, full or damaged, or its server does not answer.
-        SettingsError: If it is on Redis, and Redis' client is not installed.
+        ExtraMissingError: If it is on Redis, and Redis' client is not installed.
         StorageError: If its folder cannot be created.
 
     """
@@ -40,14 +40,6 @@ def existing_store(settings: Settings) -> OnlineStore | None:
 
 
 def _on_redis(server: "SecretStr") -> OnlineStore:
-    try:
+    with needing("redis"):
         from headrace.serving.redis import RedisOnlineStore
-    except ModuleNotFoundError as error:
-        msg = (
-            f"the online store is on Redis, and `{error.name}` is not installed; install "
-            "`headrace[redis]`"
-        )
-        raise SettingsError(
-            msg, setting="headrace[redis]", reason=SettingReason.NOT_INSTALLED
-        ) from error
     return RedisOnlineStore(server.get_secret_value())

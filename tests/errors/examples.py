@@ -196,6 +196,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         remedy=errors.Remedy.compact(_TABLE),
     ),
     errors.VersionExistsError("ctr", 1),
+    errors.ExtraMissingError("streamlit", extra="ui"),
     errors.KafkaMissingError("impressions", "confluent_kafka"),
     errors.LogTruncatedError(
         "impressions", partition=3, offset=120, detail="the partition ends at offset 100"
