@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.definitions.windows import Windows
     from headrace.identifiers import TableName
     from headrace.serving.follow import Failed, Followed
+    from headrace.serving.store import OnlineStore
     from headrace.tables.lake import OpenLake
 
 ViewNames = Annotated[
@@ -113,16 +114,10 @@ def get(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Look up the values of entities as the server does, all at one moment."""
-    from headrace.config import Settings
-    from headrace.errors import NotAFeatureViewError
-    from headrace.serving.open import existing_store
     from headrace.serving.vectors import lookup_vectors
 
     keys, moment = [_entity(text) for text in entities], _moment(at)
-    store = existing_store(Settings.load())
-    if store is None:
-        raise NotAFeatureViewError(view, "nothing is published to the online store")
-    with store:
+    with _store_with(view) as store:
         found = lookup_vectors(store, [view], keys, at=moment)
     (rows,) = found.views
     columns = ("entity", *found.columns(), "status")
@@ -132,6 +127,17 @@ def get(
         for number, (text, status) in enumerate(zip(entities, rows.statuses, strict=True))
     ]
     output_of(output).table(shown, columns=columns)
+
+
+def _store_with(view: str) -> "OnlineStore":
+    from headrace.config import Settings
+    from headrace.errors import NotAFeatureViewError
+    from headrace.serving.open import existing_store
+
+    store = existing_store(Settings.load())
+    if store is None:
+        raise NotAFeatureViewError(view, "nothing is published to the online store")
+    return store
 
 
 def status(*, output: OutputOption = Format.TEXT) -> None:
