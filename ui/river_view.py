@@ -10,7 +10,6 @@ from ui.wording import rows_text
 
 STOPS_MAX = 5
 _COLUMN_PX = 126
-_FAULT_MAX = 90
 _TITLES: dict[StageName, str] = {
     "sources": "Sources",
     "raw": "Raw",
@@ -77,5 +76,6 @@ def _stop(stop: Stop) -> None:
 
 
 def _short(text: str) -> str:
-    plain = text.replace("`", "").replace("[", "(").replace("]", ")")
-    return plain if len(plain) <= _FAULT_MAX else f"{plain[: _FAULT_MAX - 1]}…"
+    """Take the first clause: what happened. The whole is one hover away."""
+    clause = text.partition("\n")[0].partition("; ")[0]
+    return clause.replace("`", "").replace("[", "(").replace("]", ")")
