@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -13,6 +14,11 @@ from dagster._core.events.log import EventLogEntry
 from demo.progress import Progress
 from headrace.config import Settings
 from orchestration.definitions import defs
+from orchestration.lib.keys import model_key
+
+if TYPE_CHECKING:
+    from demo.facts import Judged  # which imports torch
+    from headrace.datasets.lockfile import Lockfile
 
 DEMO_TAG = "headrace/demo"
 _FIRST, _LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -68,6 +74,23 @@ class River:
             raise_on_error=True,
         )
         return run_id
+
+    def report_model(self, lock: "Lockfile", judged: "Judged") -> None:
+        """Report a model that was trained on a dataset version, as any training run may."""
+        self.instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                model_key(lock.name),
+                description=f"Trained on `{lock.name}` v{lock.version}",
+                metadata={
+                    "dataset_version": lock.version,
+                    "content_hash": lock.content_hash,
+                    "model": dg.MetadataValue.path(judged.model),
+                    "train_rows": judged.train_rows,
+                    **({} if judged.test.auc is None else {"auc": judged.test.auc}),
+                    "log_loss": judged.test.log_loss,
+                },
+            )
+        )
 
 
 class _Listener:

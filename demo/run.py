@@ -78,6 +78,8 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
 
                 dataset, lockfile = facts.newest_dataset(lake, sample_set.name)
                 judged = facts.train_once(lake, dataset)
+                if judged.trained:
+                    river.report_model(dataset.lock, judged)
             with progress.stage("serve", "one feature vector and its score"):
                 served = facts.serve_one(lake, sample_set, judged.model)
             changed = changes_since(before, lake)

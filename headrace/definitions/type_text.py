@@ -4,7 +4,7 @@ import re
 
 import pyarrow as pa
 
-from headrace.definitions.types import FieldType
+from headrace.definitions.types import SIMPLE, FieldType
 from headrace.identifiers import plain_name
 
 _NESTED = re.compile(r"(list|map|struct)<(.*)>", re.DOTALL)
@@ -73,3 +73,13 @@ def _split(text: str) -> list[str]:
         else:
             parts[-1] += letter
     return parts
+
+
+def text_of_type(kind: pa.DataType) -> str:
+    """Return the name that `parse_type` reads, or Arrow's name for a type without one."""
+    if pa.types.is_list(kind):
+        return f"list<{text_of_type(kind.value_type)}>"
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    plain = {**{arrow: name for name, arrow in SIMPLE.items()}, **{v: k for k, v in _MORE.items()}}
+    return plain.get(kind, str(kind))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-_SIMPLE: dict[str, pa.DataType] = {
+SIMPLE: dict[str, pa.DataType] = {
     "string": pa.string(),
     "int": pa.int32(),
     "long": pa.int64(),
@@ -20,7 +20,7 @@ _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 _LIST = re.compile(r"list<(.+)>")
 _PRECISION_MAX = 38
 _LENGTH_MAX = 60
-ALLOWED = (*_SIMPLE, "decimal(p,s)", "list<type>")
+ALLOWED = (*SIMPLE, "decimal(p,s)", "list<type>")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class FieldType:
 
 
 def _arrow_type(text: str) -> pa.DataType | None:
-    if text in _SIMPLE:
-        return _SIMPLE[text]
+    if text in SIMPLE:
+        return SIMPLE[text]
     if decimal := _DECIMAL.fullmatch(text):
         precision, scale = int(decimal[1]), int(decimal[2])
         fits = 0 < precision <= _PRECISION_MAX and scale <= precision

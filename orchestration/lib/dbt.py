@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject
 
+from headrace.errors import InvalidNameError
 from headrace.identifiers import TableName
+from headrace.integrations.column_lineage import column_lineage
+from orchestration.lib.columns import lineage_of
 from orchestration.lib.keys import table_key
 
 UNIQUE_ID = "dagster_dbt/unique_id"
@@ -20,7 +23,16 @@ _STEP_NAME_MAX = 50
 
 
 class TableTranslator(DagsterDbtTranslator):
-    """Keys each model or source by its table: `[schema, name]`."""
+    """Keys each model or source by its table: `[schema, name]`; a group is a namespace.
+
+    Args:
+        engine: What runs the models.
+
+    """
+
+    def __init__(self, *, engine: str) -> None:
+        super().__init__()
+        self._engine = engine
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
@@ -35,8 +47,8 @@ class TableTranslator(DagsterDbtTranslator):
             metadata={"dagster/table_name": str(table_of(node))}
         ).replace_attributes(
             key=table_key(table_of(node)),
-            group_name="features",
-            kinds={"iceberg", "dbt", "duckdb"},
+            group_name=table_of(node).namespace,
+            kinds={"iceberg", "dbt", self._engine},
             automation_condition=dg.AutomationCondition.eager(),
         )
 
@@ -120,6 +132,32 @@ def check_results(
         for found in said
         if found["unique_id"] in specs and found["status"] != "skipped"
     ]
+
+
+def lineage_of_models(
+    run_results: Path, *, dialect: str, columns: Mapping[TableName, Sequence[str]]
+) -> dict[TableName, dg.TableColumnLineage]:
+    """Trace the columns of the models that a build compiled; empty if there was none."""
+    if not run_results.is_file():
+        return {}
+    found: dict[TableName, dg.TableColumnLineage] = {}
+    for each in json.loads(run_results.read_text())["results"]:
+        if not each["unique_id"].startswith("model.") or not each.get("compiled_code"):
+            continue
+        traced = column_lineage(each["compiled_code"], columns, dialect=dialect)
+        table = _relation(each.get("relation_name") or "")
+        if table is not None and traced:
+            found[table] = lineage_of(traced)
+    return found
+
+
+def _relation(text: str) -> TableName | None:
+    """Read the table of a relation such as `"memory"."features"."item_ctr"`."""
+    parts = [part.strip('"') for part in text.split(".")]
+    try:
+        return TableName.parse(".".join(parts[-2:]))
+    except InvalidNameError:
+        return None
 
 
 def _failure(found: Mapping[str, Any]) -> str:

@@ -18,10 +18,12 @@ from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.stream import Stream
 from headrace.errors import FeatureBuildError, SettingsError
 from headrace.identifiers import TableName
+from headrace.ingest.dead_letters import TABLE
 from headrace.integrations.dbt_manifest import last_manifest, load_manifest
 from orchestration.lib.days import days_of
 from orchestration.lib.dbt import model_tables
-from orchestration.lib.keys import ONLINE_STORE, compaction_key, dataset_key, table_key
+from orchestration.lib.keys import ONLINE_STORE, compaction_key, dataset_key, model_key, table_key
+from orchestration.lib.section import Section, read_section
 
 _DBT = dg.AssetKey(["declarations", "dbt_project"])
 
@@ -40,13 +42,14 @@ class Broken:
 class Declared:
     """The declarations of a lake that can be used, with the file of each table's.
 
-    `manifest` is dbt's, None without models; `days` is None if the settings of them are wrong.
+    `manifest` is dbt's, None without models; `section` and `days` are None if they are wrong.
     """
 
     streams: tuple[Stream, ...] = ()
     sample_sets: tuple[SampleSet, ...] = ()
     manifest: Mapping[str, Any] | None = None
     models: Mapping[str, TableName] = field(default_factory=dict[str, TableName])
+    section: Section | None = None
     days: dg.DailyPartitionsDefinition | None = None
     files: Mapping[TableName, Path] = field(default_factory=dict[TableName, Path])
     broken: tuple[Broken, ...] = ()
@@ -74,11 +77,11 @@ def read_declared(settings: Settings) -> Declared:
     """
     manifest, bad_project = _manifest(settings)
     models = model_tables(manifest or {"nodes": {}})
-    days, bad_days = _days(settings)
+    section, bad_section = _section(settings)
     reserved = {table_key(table): f"the dbt model of `{table}`" for table in models.values()}
-    reserved[ONLINE_STORE] = "the online store"
+    reserved |= {ONLINE_STORE: "the online store", table_key(TABLE): "the dead letters"}
     found = inspect_declarations(settings)
-    entries = [_refused(each, bad_days) for each in _entries(found)]
+    entries = [_refused(each, bad_section) for each in _entries(found)]
     entries = _without_clashes([*entries, *bad_project], reserved, root=settings.root)
     usable = [each for each in entries if each.declares is not None]
     return Declared(
@@ -86,7 +89,8 @@ def read_declared(settings: Settings) -> Declared:
         sample_sets=tuple(each.declares for each in usable if isinstance(each.declares, SampleSet)),
         manifest=manifest,
         models=models,
-        days=days,
+        section=section,
+        days=None if section is None else days_of(section),
         files={each.declares.table: each.file for each in usable if each.declares},
         broken=_broken(entries, used={*reserved, *(key for each in usable for key in each.keys)}),
     )
@@ -97,18 +101,18 @@ def _entries(found: Declarations) -> Iterator[_Entry]:
         keys = (table_key(stream.table), compaction_key(stream.table))
         yield _Entry(file=found.stream_files[name], keys=keys, declares=stream)
     for name, each in found.sample_sets.items():
-        keys = (table_key(each.table), dataset_key(name))
+        keys = (table_key(each.table), dataset_key(name), model_key(name))
         yield _Entry(file=found.sample_set_files[name], keys=keys, declares=each)
     for each in found.broken:
         keys = () if each.table is None else (table_key(each.table),)
         yield _Entry(file=each.path, keys=keys, problems=each.problems)
 
 
-def _refused(entry: _Entry, bad_days: tuple[str, ...]) -> _Entry:
+def _refused(entry: _Entry, bad_section: tuple[str, ...]) -> _Entry:
     """Refuse a sample set without days; partitions of other days would mean something else."""
-    if not bad_days or not isinstance(entry.declares, SampleSet):
+    if not bad_section or not isinstance(entry.declares, SampleSet):
         return entry
-    return replace(entry, declares=None, problems=bad_days)
+    return replace(entry, declares=None, problems=bad_section)
 
 
 def _without_clashes(
@@ -164,9 +168,9 @@ def _manifest(settings: Settings) -> tuple[Mapping[str, Any] | None, tuple[_Entr
         return last_manifest(settings), (entry,)
 
 
-def _days(settings: Settings) -> tuple[dg.DailyPartitionsDefinition | None, tuple[str, ...]]:
+def _section(settings: Settings) -> tuple[Section | None, tuple[str, ...]]:
     try:
-        return days_of(settings), ()
+        return read_section(settings), ()
     except SettingsError as error:
         return None, (str(error),)
 

@@ -25,4 +25,10 @@ def dataset_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["datasets", name])
 
 
+def model_key(name: str) -> dg.AssetKey:
+    """Return the asset key of the models trained on versions of a dataset."""
+    return dg.AssetKey([MODELS, name])
+
+
+MODELS = "models"  # first part of the keys of trained models
 ONLINE_STORE = dg.AssetKey(["serving", "online_store"])

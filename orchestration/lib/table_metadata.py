@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from headrace.definitions.properties import WATERMARK
+from headrace.definitions.type_text import text_of_type
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
+from orchestration.lib.columns import ColumnFacts, column_schema
+
+COLUMN_SCHEMA = "dagster/column_schema"
 
 
 def pin(lake: OpenLake, name: TableName) -> TableVersion | None:
@@ -24,14 +27,18 @@ def table_result(
     name: TableName,
     *,
     before: TableVersion | None,
-    key: dg.AssetKey | None = None,
+    spec: dg.AssetSpec,
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Report a table after a write; its snapshot id is the data version."""
+    """Report a table after a write, with the descriptions of `spec`; its snapshot id is the version."""
     after = lake.table(name).head()
     return dg.MaterializeResult(
-        asset_key=key,
-        metadata={**table_metadata(lake, after, before=before), **(metadata or {})},
+        asset_key=spec.key,
+        metadata={
+            **table_metadata(lake, after, before=before),
+            COLUMN_SCHEMA: _columns(after, spec.metadata.get(COLUMN_SCHEMA)),
+            **(metadata or {}),
+        },
         data_version=dg.DataVersion(str(after.snapshot_id)),
     )
 
@@ -50,10 +57,11 @@ def table_metadata(
     return {
         "dagster/row_count": version.row_count,
         "dagster/table_name": str(version.name),
-        "dagster/column_schema": column_schema(version.schema),
+        "dagster/uri": lake.table(version.name).iceberg().location(),
         "dagster/storage_kind": "iceberg",
         # as text: ids exceed the range in which JavaScript numbers are exact (2**53)
         "snapshot_id": str(version.snapshot_id),
+        "run_id": record.run_id if record else "",
         "parent_snapshot_id": str(record.parent_id) if record else "None",
         "changed": before is None or before.snapshot_id != version.snapshot_id,
         "files_before": 0 if before is None else len(before.files()),
@@ -66,17 +74,17 @@ def table_metadata(
     }
 
 
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Describe columns by name, Arrow type and nullability."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=field.name,
-                type=str(field.type),
-                constraints=dg.TableColumnConstraints(nullable=field.nullable),
-            )
-            for field in schema
-        ]
+def _columns(version: TableVersion, said: dg.TableSchema | None) -> dg.TableSchema:
+    """Describe the columns that the table has, which may be more than were declared."""
+    described = {each.name: each.description for each in said.columns} if said else {}
+    return column_schema(
+        ColumnFacts(
+            name=field.name,
+            type=text_of_type(field.type),
+            description=described.get(field.name) or "",
+            nullable=field.nullable,
+        )
+        for field in version.schema
     )
 
 

@@ -1,15 +1,21 @@
 """The graph as Dagster's pages show it; an accidental change of an asset fails here."""
 
+import datetime as dt
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from headrace.config import Settings
 from orchestration.definitions import defs
+from orchestration.lib.declared import read_declared
+from orchestration.lib.section import Section
+from orchestration.lib.shown import Shown
 from tests.conftest import ROOT
 from tests.orchestration.conftest import use_lake
 
@@ -24,6 +30,17 @@ def described(graph: dg.Definitions) -> dict[str, Any]:
             "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
             "group": spec.group_name,
             "kinds": sorted(spec.kinds),
+            "owners": list(spec.owners),
+            "tags": {name: text for name, text in spec.tags.items() if "/kind/" not in name},
+            "page": spec.metadata["page"].value,
+            "code": [
+                "/".join(Path(each.file_path).parts[-2:])
+                for each in spec.metadata["dagster/code_references"].code_references
+            ],
+            "columns": {
+                each.name: f"{each.type}{'' if each.constraints.nullable else ', required'}"
+                for each in getattr(spec.metadata.get("dagster/column_schema"), "columns", ())
+            },
             "partitions": None if spec.partitions_def is None else str(spec.partitions_def),
             "checks": sorted(
                 f"{check.name}{' (blocking)' if is_blocking(graph, check) else ''}"
@@ -52,7 +69,64 @@ def test_lineage_runs_from_every_stream_to_the_dataset(graph: dg.Definitions) ->
     wanted = {("raw", "impressions"), ("raw", "clicks"), ("raw", "items"), ("samples", "ctr")}
     assert wanted <= {tuple(key.path) for key in above}
     # and nothing hangs in the air: each dependency is an asset of the graph
-    assert all(assets.get(key).is_materializable for key in assets.get_all_asset_keys())
+    outside = {k for k in assets.get_all_asset_keys() if not assets.get(k).is_materializable}
+    # written by others: ingest steps report dead letters, and training its models
+    assert {key.to_user_string() for key in outside} == {"dead_letters/records", "models/ctr"}
+
+
+def test_every_column_of_every_table_has_a_type_and_a_description(graph: dg.Definitions) -> None:
+    tables = {
+        spec.key.to_user_string(): spec.metadata["dagster/column_schema"].columns
+        for spec in graph.resolve_all_asset_specs()
+        if "dagster/column_schema" in spec.metadata
+    }
+    assert len(tables) == 13
+    assert [
+        (table, column.name)
+        for table, columns in tables.items()
+        for column in columns
+        if not column.type or not column.description
+    ] == []
+
+
+def test_the_columns_of_samples_come_from_exposures_features_and_labels(
+    graph: dg.Definitions,
+) -> None:
+    (spec,) = (s for s in graph.resolve_all_asset_specs() if s.key.path == ["samples", "ctr"])
+    deps = spec.metadata["dagster/column_lineage"].deps_by_column
+    found = {
+        name: {(*each.asset_key.path, each.column_name) for each in deps[name]}
+        for name in ("sample_id", "position_ctr_1d", "position_ctr__known_at", "click")
+    }
+    assert found == {
+        "sample_id": {("staging", "impressions", "impression_id")},
+        "position_ctr_1d": {("features", "position_ctr", "ctr_1d")},
+        "position_ctr__known_at": {("features", "position_ctr", "known_at")},
+        "click": {("staging", "clicks", "impression_id")},
+    }
+
+
+def test_tables_of_a_history_that_goes_on_must_be_fresh(settings: Settings) -> None:
+    declared = read_declared(settings)
+    hours = {
+        end: {
+            name: spec.freshness_policy
+            for name in ("clicks", "items")
+            for spec in [
+                Shown(settings, replace(declared, section=section)).complete(
+                    dg.AssetSpec(["raw", name], group_name="ingest")
+                )
+            ]
+        }
+        for end in (None, dt.date(2019, 11, 30))
+        for section in [Section(last_day=end, fresh_hours={"raw.items": 240})]
+    }
+    within = dg.FreshnessPolicy.time_window
+    assert hours[None] == {
+        "clicks": within(fail_window=dt.timedelta(hours=24)),
+        "items": within(fail_window=dt.timedelta(hours=240)),
+    }
+    assert hours[dt.date(2019, 11, 30)] == {"clicks": None, "items": None}
 
 
 def test_every_writer_of_a_table_has_the_pool_of_that_table(graph: dg.Definitions) -> None:

@@ -1,8 +1,9 @@
 """A check that fails stops everything that would be computed from its table."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -49,6 +50,12 @@ def run(
 def materialized(ran: dg.ExecuteInProcessResult) -> set[str]:
     events = ran.get_asset_materialization_events()
     return {event.asset_key.to_user_string() for event in events if event.asset_key}
+
+
+def reported(ran: dg.ExecuteInProcessResult) -> dict[str, Mapping[str, Any]]:
+    """Return the metadata of each asset that a run materialized."""
+    found = (event.materialization for event in ran.get_asset_materialization_events())
+    return {each.asset_key.to_user_string(): each.metadata for each in found}
 
 
 def results(ran: dg.ExecuteInProcessResult) -> dict[str, bool]:
@@ -112,7 +119,7 @@ def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
     assert results(ran)["dead_letters_are_few"] is False
     assert results(ran)["schema_matches_contract"] is True
     assert not ran.success
-    assert [event.asset_key for event in ran.get_asset_materialization_events()] == [keys[0]]
+    assert materialized(ran) == {"raw/clicks", "dead_letters/records"}
     (failed,) = (each for each in ran.get_asset_check_evaluations() if not each.passed)
     assert failed.metadata["dead_letters"].value == 5
     assert failed.metadata["rows"].value == 5
@@ -142,7 +149,20 @@ def test_a_blocking_check_of_one_stream_stops_nothing_of_another(
     ran = run(graph, dg.AssetSelection.assets(*keys))
     assert not ran.success
     done = {"raw/clicks", "raw/items", "staging/items", "features/item_profile"}
-    assert materialized(ran) == done
+    assert materialized(ran) == {*done, "dead_letters/records"}
+    profile = reported(ran)["features/item_profile"]
+    assert profile["dagster/uri"].value == lake.table("features.item_profile").iceberg().location()
+    traced = profile["dagster/column_lineage"].value.deps_by_column["brand"]
+    assert [(each.asset_key.path, each.column_name) for each in traced] == [
+        (["staging", "items"], "brand")
+    ]
+    described = {c.name: c.description for c in profile["dagster/column_schema"].schema.columns}
+    assert described["brand"]
+    # the commits of a run are found by its id
+    for name in (*done, "dead_letters/records"):
+        commits = lake.registry.commits(name.replace("/", "."))
+        assert {commit.run_id for commit in commits} == {ran.run_id}
+        assert reported(ran)[name]["run_id"].value == ran.run_id
     found = {
         (e.asset_key.path[1], e.check_name): e.passed for e in ran.get_asset_check_evaluations()
     }

@@ -6,7 +6,7 @@ computed from the same streams, so that a stream whose checks fail stops those a
 model would start dbt, 0.3 s of CPU, as often as there are models.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from headrace.errors import FeatureBuildError
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_build import build_features
 from headrace.tables.lake import OpenLake
-from orchestration.lib.dbt import UNIQUE_ID, TableTranslator, check_results, model_groups
+from headrace.tables.readable import read_each
+from orchestration.lib.dbt import (
+    UNIQUE_ID,
+    TableTranslator,
+    check_results,
+    lineage_of_models,
+    model_groups,
+)
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
@@ -32,7 +39,8 @@ Results = Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]
 @dg.definitions
 def models() -> dg.Definitions:
     """Define an asset for every model of the dbt project and a check for every test."""
-    declared = read_declared(Settings.load())
+    settings = Settings.load()
+    declared = read_declared(settings)
     if not declared.models or declared.manifest is None:
         return dg.Definitions()
     groups = model_groups(declared.manifest)
@@ -43,6 +51,7 @@ def models() -> dg.Definitions:
                 # in their order: Dagster refuses the result of a model before that of its input
                 {each: table for each, table in declared.models.items() if each in members},
                 declared.manifest,
+                translator=TableTranslator(engine=settings.engine),
             )
             for name, members in groups.items()
         ]
@@ -50,14 +59,18 @@ def models() -> dg.Definitions:
 
 
 def _models(
-    name: str, tables: Mapping[str, TableName], manifest: Mapping[str, Any]
+    name: str,
+    tables: Mapping[str, TableName],
+    manifest: Mapping[str, Any],
+    *,
+    translator: TableTranslator,
 ) -> dg.AssetsDefinition:
     """Define one step that builds the models of the same streams."""
 
     @dbt_assets(
         manifest=manifest,
         select=" ".join(sorted(tables)),
-        dagster_dbt_translator=TableTranslator(),
+        dagster_dbt_translator=translator,
         name=name,
         pool=_POOL,
     )
@@ -84,16 +97,25 @@ def _build(
         build_features(lake.settings, select=" ".join(sorted(wanted)), run_id=context.run.run_id)
     except FeatureBuildError as error:
         failure = error
+    lineages = lineage_of_models(results, dialect=lake.settings.engine, columns=_columns_of(lake))
     for name in wanted.values():
         now = pin(lake, name)
         if now is not None and now.snapshot_id is not None:
-            yield table_result(lake, name, before=before[name], key=table_key(name))
+            spec = context.assets_def.get_asset_spec(table_key(name))
+            traced = {"dagster/column_lineage": lineages[name]} if name in lineages else {}
+            yield table_result(lake, name, before=before[name], spec=spec, metadata=traced)
     for each in _tested(context, results):
         yield recorded(
             lake, each, key=each.asset_key or dg.AssetKey([]), check=each.check_name or ""
         )
     if failure is not None:
         raise failure
+
+
+def _columns_of(lake: OpenLake) -> dict[TableName, Sequence[str]]:
+    """List the columns of every table that can be read."""
+    read = read_each(lake, lambda table: table.head())
+    return {head.name: head.schema.names for head in read.found}
 
 
 def _tested(context: dg.AssetExecutionContext, results: Path) -> Iterator[dg.AssetCheckResult]:

@@ -6,19 +6,32 @@ import dagster as dg
 
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
+from headrace.ingest import dead_letters
 from headrace.ingest.run import ingest
 from headrace.ingest.status import IngestResult
+from headrace.tables.lake import OpenLake
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
-from orchestration.lib.table_metadata import pin, table_result
+from orchestration.lib.table_metadata import pin, table_metadata, table_result
 
 
 @dg.definitions
 def streams() -> dg.Definitions:
     """Define an asset for every stream in `lake/streams`."""
     declared = read_declared(Settings.load()).streams
-    return dg.Definitions(assets=[_stream_asset(stream) for stream in declared])
+    letters = dg.AssetSpec(
+        key=table_key(dead_letters.TABLE),
+        # not tables that it is computed from, but the streams whose records it holds
+        deps=[table_key(stream.table) for stream in declared],
+        group_name="ingest",
+        kinds={"iceberg"},
+        description=(
+            "Records that a contract refused, whole, with the reason and where they came from. "
+            "Ingest writes it; `headrace dead-letters` lists and replays them."
+        ),
+    )
+    return dg.Definitions(assets=[letters, *(_stream_asset(stream) for stream in declared)])
 
 
 def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
@@ -40,14 +53,31 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
                 "late_rows": done.late_rows,
                 "commits": done.commits,
             }
+            if done.dead_letters:
+                context.log_event(_dead_letters(opened, stream, done))
             if done.refusal is not None:
                 # a retry would find nothing new and succeed, which would hide the refusal
                 raise dg.Failure(
                     str(done.refusal), metadata={**taken, **_reasons(done)}, allow_retries=False
                 )
-            return table_result(opened, stream.table, before=before, metadata=taken)
+            spec = context.assets_def.get_asset_spec()
+            return table_result(opened, stream.table, before=before, spec=spec, metadata=taken)
 
     return take
+
+
+def _dead_letters(lake: OpenLake, stream: Stream, done: IngestResult) -> dg.AssetMaterialization:
+    head = lake.table(dead_letters.TABLE).head()
+    return dg.AssetMaterialization(
+        table_key(dead_letters.TABLE),
+        description=f"{done.dead_letters:,} records of `{stream.name}` were refused",
+        metadata={
+            **table_metadata(lake, head, before=None),
+            "stream": stream.name,
+            "refused": done.dead_letters,
+            **_reasons(done),
+        },
+    )
 
 
 def _reasons(done: IngestResult) -> dict[str, int]:

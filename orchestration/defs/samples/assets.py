@@ -19,14 +19,20 @@ from orchestration.lib.table_metadata import pin, table_result
 @dg.definitions
 def sample_sets() -> dg.Definitions:
     """Define an asset for every sample set in `lake/samples`."""
-    declared = read_declared(Settings.load())
+    settings = Settings.load()
+    declared = read_declared(settings)
     days = declared.days
     if days is None:
         return dg.Definitions()
-    return dg.Definitions(assets=[_sample_asset(each, days) for each in declared.sample_sets])
+    engine = settings.engine
+    return dg.Definitions(
+        assets=[_sample_asset(each, days, engine=engine) for each in declared.sample_sets]
+    )
 
 
-def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _sample_asset(
+    sample_set: SampleSet, days: dg.DailyPartitionsDefinition, *, engine: str
+) -> dg.AssetsDefinition:
     inputs = (
         sample_set.exposures.table,
         *(feature.view for feature in sample_set.features),
@@ -37,7 +43,7 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
         key=table_key(sample_set.table),
         deps=[table_key(name) for name in dict.fromkeys(inputs)],
         group_name="samples",
-        kinds={"iceberg", "duckdb"},
+        kinds={"iceberg", engine},
         partitions_def=days,
         # one run pins one snapshot of each input for all days
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -56,7 +62,13 @@ def _sample_asset(sample_set: SampleSet, days: dg.DailyPartitionsDefinition) -> 
                 )
             counts = {"rows_built": done.rows, "positives_built": done.positives}
             return of_all_days(
-                table_result(opened, sample_set.table, before=before, metadata=counts)
+                table_result(
+                    opened,
+                    sample_set.table,
+                    before=before,
+                    spec=context.assets_def.get_asset_spec(),
+                    metadata=counts,
+                )
             )
 
     return samples

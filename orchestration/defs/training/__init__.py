@@ -1,0 +1,1 @@
+"""Training assets: the models that were trained on dataset versions."""

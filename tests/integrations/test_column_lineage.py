@@ -1,0 +1,46 @@
+"""Which columns each column of a model comes from."""
+
+import pytest
+
+from headrace.identifiers import TableName
+from headrace.integrations.column_lineage import Column, column_lineage
+
+CLICKS = TableName("raw", "clicks")
+COLUMNS = {CLICKS: ("click_id", "item_id", "event_time")}
+
+
+def traced(sql: str, *, dialect: str = "duckdb") -> dict[str, set[str]]:
+    found = column_lineage(sql, COLUMNS, dialect=dialect)
+    assert all(each.table == CLICKS for columns in found.values() for each in columns)
+    return {name: {each.name for each in columns} for name, columns in found.items()}
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "trino"])
+def test_columns_are_traced_through_steps_stars_and_aggregates(dialect: str) -> None:
+    sql = """
+        with source as (select * from "memory"."raw"."clicks" where event_time > now()),
+        counted as (select item_id, count(click_id) as clicks, max(event_time) as last from source
+                    group by item_id)
+        select item_id as item, clicks / 2 as half, last, 1 as one from counted
+    """
+    assert traced(sql, dialect=dialect) == {
+        "item": {"item_id"},
+        "half": {"click_id"},
+        "last": {"event_time"},
+        "one": set(),
+    }
+
+
+def test_a_union_takes_from_all_its_sides() -> None:
+    sql = "select click_id as id from raw.clicks union all select item_id from raw.clicks"
+    assert traced(sql) == {"id": {"click_id", "item_id"}}
+
+
+@pytest.mark.parametrize("sql", ["select from where", "", "drop table x", "select 'a"])
+def test_what_is_no_query_has_no_lineage(sql: str) -> None:
+    assert column_lineage(sql, COLUMNS, dialect="duckdb") == {}
+
+
+def test_columns_name_their_table() -> None:
+    found = column_lineage("select c.item_id from raw.clicks c", COLUMNS, dialect="duckdb")
+    assert found == {"item_id": (Column(CLICKS, "item_id"),)}
