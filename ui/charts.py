@@ -1,5 +1,6 @@
 """Build ECharts options from facts, as plain dictionaries; colors come from the theme."""
 
+import datetime as dt
 from collections.abc import Collection, Sequence
 from html import escape
 from itertools import pairwise
@@ -7,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from ui.facts import MinuteFacts, NodeKind, PartitionFacts, VersionFacts
 from ui.graph import Arrow, Graph, layout
-from ui.wording import size, snapshot
+from ui.wording import count, size, snapshot
 
 Option = dict[str, Any]
 
@@ -58,21 +59,43 @@ def per_minute(history: Sequence[MinuteFacts], *, what: Literal["rows", "commits
     }
 
 
+def over_time(points: Sequence[tuple[dt.datetime, float]], *, name: str) -> Option:
+    """Draw a number after each commit as a line of steps, in UTC."""
+    return {
+        "grid": {"left": 8, "right": 16, "top": 12, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "axis"},
+        "useUTC": True,
+        "xAxis": {"type": "time", "minInterval": _MINUTE_MS},
+        "yAxis": {"type": "value"},
+        "series": [
+            {
+                "type": "line",
+                "name": name,
+                "step": "end",
+                "symbolSize": 4,
+                "areaStyle": {"opacity": 0.15},
+                "data": [[round(at.timestamp() * 1000), value] for at, value in points],
+            }
+        ],
+    }
+
+
 def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:
-    """Draw a histogram of file sizes that marks the target size of compaction."""
-    edges = [0, _BIN_FIRST_BYTES]
-    while edges[-1] <= max(target_bytes, *file_bytes):
-        edges.append(edges[-1] * _BIN_STEP)
-    bins = list(pairwise(edges))
-    smallest = min(target_bytes, *file_bytes)
-    shown = [(low, high) for low, high in bins if smallest < high]
-    names = [f"< {size(high)}" for _, high in shown]
-    counts = [sum(low <= each < high for each in file_bytes) for low, high in shown]
-    aim = next(at for at, (_, high) in enumerate(shown) if target_bytes < high)
+    """Draw a histogram of file sizes, whose last bars are of the target size and more."""
+    edges = [target_bytes]
+    while edges[0] > min(file_bytes) and edges[0] > _BIN_FIRST_BYTES:
+        edges.insert(0, max(1, edges[0] // _BIN_STEP))
+    bins = [(0, edges[0]), *pairwise(edges), (target_bytes, max(*file_bytes, target_bytes) + 1)]
+    names = [f"< {size(high)}" for _, high in bins[:-1]] + [f"≥ {size(target_bytes)} (target)"]
+    counts = [sum(low <= each < high for each in file_bytes) for low, high in bins]
     return {
         "grid": {"left": 8, "right": 16, "top": 28, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
-        "xAxis": {"type": "category", "data": names, "axisLabel": {"interval": 0, "fontSize": 11}},
+        "xAxis": {
+            "type": "category",
+            "data": names,
+            "axisLabel": {"fontSize": 11, "hideOverlap": True},
+        },
         "yAxis": {"type": "value", "minInterval": 1},
         "series": [
             {
@@ -83,44 +106,35 @@ def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:
                     for files in counts
                 ],
                 "barMaxWidth": 48,
-                "markLine": {
-                    "symbol": "none",
-                    "silent": True,
-                    "label": {"formatter": "target"},
-                    "data": [{"xAxis": aim}],
-                },
             }
         ],
     }
 
 
-def partition_files(partitions: Sequence[PartitionFacts], *, newest: int = 60) -> Option:
-    """Draw the file and row counts of the newest partitions, one bar each."""
+def partition_rows(partitions: Sequence[PartitionFacts], *, newest: int = 60) -> Option:
+    """Draw the rows of the newest partitions, one bar each; the files are in the tooltip."""
     shown = sorted(partitions, key=lambda each: each.partition)[-newest:]
-    names = [each.partition for each in shown]
     return {
-        "grid": {"left": 8, "right": 8, "top": 40, "bottom": 8, "containLabel": True},
-        "legend": {"top": 0, "left": "center"},
-        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
-        "xAxis": {"type": "category", "data": names},
-        "yAxis": [
-            {"type": "value", "name": "files", "minInterval": 1},
-            {"type": "value", "name": "rows", "minInterval": 1, "splitLine": {"show": False}},
-        ],
+        "grid": {"left": 8, "right": 8, "top": 28, "bottom": 8, "containLabel": True},
+        "tooltip": {"trigger": "item"},
+        "xAxis": {"type": "category", "data": [each.partition for each in shown]},
+        "yAxis": {"type": "value", "minInterval": 1},
         "series": [
-            {
-                "type": "bar",
-                "name": "files",
-                "barMaxWidth": 28,
-                "data": [len(each.file_bytes) for each in shown],
-            },
             {
                 "type": "bar",
                 "name": "rows",
                 "barMaxWidth": 28,
-                "yAxisIndex": 1,
-                "data": [each.rows for each in shown],
-            },
+                "data": [
+                    {
+                        "value": each.rows,
+                        "tooltip": {
+                            "formatter": f"{escape(each.partition)}<br/>{count(each.rows, 'row')} "
+                            f"in {count(len(each.file_bytes), 'file')}"
+                        },
+                    }
+                    for each in shown
+                ],
+            }
         ],
     }
 

@@ -268,18 +268,57 @@ class ColumnFacts:
     name: str
     type: str
     required: bool
+    doc: str
+    null_share: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefFacts:
+    """A branch, tag or lease of a table; `ends_at` is when it ends by itself."""
+
+    name: str
+    kind: str
+    snapshot_id: int
+    ends_at: dt.datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeFacts:
+    """What a table held after one commit."""
+
+    at: dt.datetime
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteFacts:
+    """A writer whose files no commit names yet."""
+
+    host: str
+    pid: int
+    started_at: dt.datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewFacts:
+    """The first rows of a table, as a browser shows them exactly; `error` says why there are none."""
+
+    rows: tuple[Mapping[str, object], ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableDetail:
-    """Details that only the page of one table shows."""
+    """Details that only the page of one table shows; `sizes` are oldest first."""
 
     partition_by: tuple[str, ...]
     target_bytes: int
     snapshots: tuple[SnapshotFacts, ...]
     partitions: tuple[PartitionFacts, ...]
     columns: tuple[ColumnFacts, ...]
-    tags: Mapping[str, int]
+    refs: tuple[RefFacts, ...]
+    sizes: tuple[SizeFacts, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

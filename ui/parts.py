@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from ui.commands import command, commands
-from ui.facts import HealthPart, LakeFacts, QueueItem, WaitingItem
-from ui.wording import age, count, moment
+from ui.facts import HealthPart, LakeFacts, QueueItem, TableFacts, WaitingItem
+from ui.wording import age, count, moment, size
 
 
 def now() -> dt.datetime:
@@ -78,12 +78,17 @@ def say_if_gone(parameter: str, names: Collection[str]) -> None:
         )
 
 
-def unreadable(lake: LakeFacts) -> None:
-    """Show a card for each table that cannot be read, with the error and its remedy."""
+def unreadable(lake: LakeFacts, *, only: str = "") -> None:
+    """Show a card for each table that cannot be read, or for one, with the error and its remedy."""
     for each in lake.unreadable:
+        if only and each.name != only:
+            continue
         with st.container(border=True):
             st.subheader(f"{each.name} cannot be read", icon=":material/broken_image:")
             st.text(f"{each.code}: {each.text}")
+            if each.remedy is not None:
+                for line in each.remedy.lines:
+                    st.code(line, language="bash")
 
 
 def queue(
@@ -111,7 +116,7 @@ def queue(
                     "partition": each.partition or "—",
                     "reason": each.reason,
                     "gain": each.gain,
-                    "rewrites": each.cost_bytes,
+                    "rewrites": size(each.cost_bytes),
                 }
                 for each in items
             ],
@@ -122,7 +127,6 @@ def queue(
                 ),
                 "reason": st.column_config.TextColumn(width="large"),
                 "gain": st.column_config.TextColumn(width="medium"),
-                "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
             },
             alt=f"Planned maintenance of {table}, with reasons",
         )
@@ -139,32 +143,46 @@ def queue(
                     "action": each.action,
                     "partition": each.partition or "—",
                     "reason": each.reason,
-                    "rewrites": each.cost_bytes,
-                    "until": each.until,
+                    "rewrites": size(each.cost_bytes),
+                    "until, UTC": moment(each.until),
                 }
                 for each in waiting
             ],
             hide_index=True,
             column_config={
                 "reason": st.column_config.TextColumn(width="large"),
-                "rewrites": st.column_config.NumberColumn(format="bytes", width="small"),
-                "until": st.column_config.DatetimeColumn(
-                    format="YYYY-MM-DD HH:mm",
-                    timezone="UTC",
-                    help="When maintenance considers it again at the latest, UTC",
+                "until, UTC": st.column_config.TextColumn(
+                    help="When maintenance considers it again at the latest"
                 ),
             },
             alt=f"Maintenance of {table} that is not due yet, with reasons",
         )
 
 
-def health_part(part: HealthPart) -> None:
-    """Show one part of a table's health: the finding, the points it costs and the expected gain."""
-    color, icon = ("green", "check_circle") if not part.penalty else ("orange", "warning")
+def health(facts: TableFacts) -> None:
+    """Show what costs points, with the gain of fixing it; what is fine is folded into one line."""
+    bad = [part for part in facts.parts if part.penalty]
+    fine = [part for part in facts.parts if not part.penalty]
+    if bad:
+        with st.grid(3, min_column_width=260):
+            for part in bad:
+                _health_part(part)
+    else:
+        st.caption(":material/check_circle: Nothing costs points")
+    if fine:
+        with st.expander(f"{count(len(fine), 'part')} without a cost"):
+            for part in fine:
+                st.markdown(f"**{part.name.capitalize()}**: {part.finding}")
+
+
+def _health_part(part: HealthPart) -> None:
     with st.container(border=True, height="stretch"):
         with st.container(horizontal=True, horizontal_alignment="distribute"):
             st.markdown(f"**{part.name.capitalize()}**")
-            cost = f"−{part.penalty} points" if part.penalty else "fine"
-            st.badge(cost, icon=f":material/{icon}:", color=color)
+            st.badge(
+                count(part.penalty, "point").replace(str(part.penalty), f"−{part.penalty}", 1),
+                icon=":material/warning:",
+                color="orange",
+            )
         st.markdown(part.finding)
         st.caption(f"Expected gain: {part.gain}" if part.gain else "Nothing to gain")

@@ -36,3 +36,39 @@ def _argument(role: str, names: Iterable[str]) -> str:
         quoted + ",", _LINE_MAX, initial_indent=" " * 8, subsequent_indent=" " * 8
     )
     return f"    {role}=[\n{lines}\n    ],\n"
+
+
+def table_snippets(
+    table: str, metadata_location: str, snapshot_id: str
+) -> dict[str, tuple[str, str]]:
+    """Render code that reads one snapshot of a table: name of the tool, language and code.
+
+    DuckDB reads by the metadata file alone, without the catalog; the file is the newest one.
+    """
+    where = metadata_location.replace("'", "''")
+    return {
+        "headrace": (
+            "python",
+            (
+                "import headrace as hr\n\n"
+                "with hr.Lake.open() as lake:\n"
+                f'    rows = lake.table("{table}").at(snapshot_id={snapshot_id}).to_arrow()'
+            ),
+        ),
+        "DuckDB": (
+            "sql",
+            (
+                "load iceberg;\n"
+                "select * from iceberg_scan(\n"
+                f"    '{where}', snapshot_from_id = {snapshot_id}\n)"
+            ),
+        ),
+        "Polars": (
+            "python",
+            (
+                "import headrace as hr\nimport polars as pl\n\n"
+                "with hr.Lake.open() as lake:\n"
+                f'    rows = pl.from_arrow(lake.table("{table}").at(snapshot_id={snapshot_id}).to_arrow())'
+            ),
+        ),
+    }

@@ -7,17 +7,31 @@ from collections.abc import Collection, Mapping
 import streamlit as st
 
 from headrace.config import Settings
+from headrace.definitions.load import inspect_declarations
+from headrace.errors import LakeError
 from headrace.iceberg.partitions import PartitionKey
 from headrace.registry import CommitRecord
 from headrace.tables.history.commit_log import record_of
 from headrace.tables.lake import LakeTable, OpenLake
-from headrace.tables.refs.refs import tags
+from headrace.tables.profile import columns_of, first_rows, sizes_over_time
+from headrace.tables.refs.refs import refs
 from headrace.tables.version import TableVersion
-from ui.facts import ColumnFacts, PartitionFacts, SnapshotFacts, TableDetail, TableFacts
+from ui.facts import (
+    ColumnFacts,
+    PartitionFacts,
+    PreviewFacts,
+    RefFacts,
+    SizeFacts,
+    SnapshotFacts,
+    TableDetail,
+    TableFacts,
+    WriteFacts,
+)
+from ui.reading import utc_time
 
-__all__ = ["partition_text", "table_detail"]
+__all__ = ["partition_text", "table_detail", "table_preview", "writes_now"]
 
-SNAPSHOTS_MAX = 200
+SNAPSHOTS_MAX, PREVIEW_ROWS = 200, 50
 
 
 def table_detail(facts: TableFacts) -> TableDetail:
@@ -34,20 +48,78 @@ def table_detail(facts: TableFacts) -> TableDetail:
 @st.cache_data(max_entries=64, show_spinner=False)
 def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> TableDetail:
     _ = metadata_location  # the cache's key
+    docs = _declared_docs(_settings, name)
     with OpenLake.existing(_settings) as lake:
         table = lake.table(name)
-        head, tagged = table.head(), tags(table)
+        head, named = table.head(), refs(table)
         return TableDetail(
             partition_by=head.partition_by,
             target_bytes=table.target_file_bytes(),
-            snapshots=_snapshots(table, tagged=tagged),
+            snapshots=_snapshots(
+                table, tagged={x.name: x.snapshot_id for x in named if x.kind == "tag"}
+            ),
             partitions=_partitions(head),
             columns=tuple(
-                ColumnFacts(name=field.name, type=str(field.type), required=not field.nullable)
-                for field in head.schema
+                ColumnFacts(
+                    name=each.name,
+                    type=each.type,
+                    required=each.required,
+                    doc=each.doc or docs.get(each.name, ""),
+                    null_share=each.null_share,
+                )
+                for each in columns_of(head)
             ),
-            tags=tagged,
+            refs=tuple(
+                RefFacts(
+                    name=each.name,
+                    kind=each.kind,
+                    snapshot_id=each.snapshot_id,
+                    ends_at=utc_time(each.ends_at_ms),
+                )
+                for each in named
+            ),
+            sizes=tuple(
+                SizeFacts(at=each.at, rows=each.rows, bytes=each.bytes)
+                for each in sizes_over_time(head)
+            ),
         )
+
+
+def table_preview(facts: TableFacts) -> PreviewFacts:
+    """Read the first rows of a table at its newest snapshot."""
+    settings = Settings.load()
+    return _preview(settings, name=facts.name, metadata_location=facts.metadata_location)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _preview(_settings: Settings, *, name: str, metadata_location: str) -> PreviewFacts:
+    _ = metadata_location  # the cache's key
+    try:
+        with OpenLake.existing(_settings) as lake:
+            return PreviewFacts(rows=tuple(first_rows(lake.table(name).head(), limit=PREVIEW_ROWS)))
+    except LakeError as error:  # all that needs no data files is shown nevertheless
+        return PreviewFacts(error=str(error))
+
+
+def writes_now(facts: TableFacts) -> tuple[WriteFacts, ...]:
+    """List who is writing files of a table now, maintenance included."""
+    with OpenLake.existing(Settings.load()) as lake:
+        return tuple(
+            WriteFacts(
+                host=each.host, pid=each.pid, started_at=utc_time(each.started_at_ms or None)
+            )
+            for each in lake.registry.writes(facts.name)
+        )
+
+
+def _declared_docs(settings: Settings, name: str) -> dict[str, str]:
+    streams = inspect_declarations(settings).streams.values()
+    return {
+        field: each.doc
+        for stream in streams
+        if str(stream.table) == name
+        for field, each in stream.fields.items()
+    }
 
 
 def _snapshots(table: LakeTable, *, tagged: Mapping[str, int]) -> tuple[SnapshotFacts, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
 _COMPACT_FROM = 10_000
+_SHARE_MIN = 0.001
 _YEAR_S = 31_557_600
 _YEARS_FROM_S = 2 * _YEAR_S
 
@@ -36,7 +37,7 @@ def _span(seconds: float) -> str | None:
         return f"{seconds / _YEAR_S:,.0f} y"
     for length, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= length:
-            return f"{seconds / length:,.0f} {unit}"
+            return f"{int(seconds // length):,} {unit}"
     return None
 
 
@@ -79,3 +80,25 @@ def compact(number: int) -> str:
             shown = f"{value:,.1f}" if abs(value) < 99.95 else f"{value:,.0f}"
             return f"{shown.removesuffix('.0')} {unit}"
     raise AssertionError(number)
+
+
+def signed(number: int) -> str:
+    """Format a change with its sign: `+1,234`, `−9`, `0`."""
+    return f"{number:+,}".replace("-", "−") if number else "0"
+
+
+def share(value: float | None) -> str:
+    """Format a share: `12.3 %`, `< 0.1 %`; `—` for None."""
+    if value is None:
+        return "—"
+    if 0 < value < _SHARE_MIN:
+        return "< 0.1 %"
+    return f"{value:.1%}".replace("%", " %").replace(".0 ", " ")
+
+
+def unit_for(greatest_bytes: int) -> tuple[str, int]:
+    """Choose the unit of a column of sizes, and the bytes it has: `MiB` for up to 1 GiB."""
+    unit, step = 0, 1
+    while greatest_bytes / step >= _STEP and unit < len(_UNITS) - 1:
+        unit, step = unit + 1, step * _STEP
+    return _UNITS[unit], step

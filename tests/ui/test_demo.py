@@ -46,10 +46,9 @@ def test_the_river_of_the_demo_runs_through_every_stage_and_is_fresh(demo: Open)
 
 
 def test_every_table_of_the_demo_opens(demo: Open) -> None:
-    shown = demo("tables")
-    for name in shown.selectbox(key="table").options:
-        shown.selectbox(key="table").select(name).run()
-        assert not shown.exception, name
+    for name in [each.name for each in data.lake_facts().tables]:
+        shown = demo("tables", table=name)
+        assert shown.subheader[0].value == name
         assert int(metrics(shown)["Health"].split()[0]) > 0
 
 

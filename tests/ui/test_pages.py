@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -14,6 +15,7 @@ from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
+from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.ingest import progress
 from headrace.ingest.progress import Phase, Progress
@@ -31,6 +33,7 @@ from ui.findings import findings
 from ui.graph import Arrow
 from ui.ingest_data import ingest_facts
 from ui.parts import now
+from ui.snippets import table_snippets
 
 CATALOG_CALLS_MAX = 24  # however many tables there are
 PAGES = ("overview", "ingest", "tables", "lineage", "versions")
@@ -284,24 +287,61 @@ def test_the_ingest_page_says_what_a_service_says_of_a_stream(app: Open, lake: L
     assert "**clicks** failed" in shown.error[0].value
 
 
-def test_the_tables_page_opens_on_the_worst_table(app: Open, full: Lake) -> None:
+def test_the_tables_page_lists_every_table_worst_first(app: Open, full: Lake) -> None:
     _ = full
     shown = app("tables")
-    assert shown.selectbox(key="table").value == "dead_letters.records"
-    assert metrics(shown)["Health"] == "49 / 100"
-    assert "headrace tables compact dead_letters.records" in texts(shown)
+    tables = shown.dataframe[0].value
+    assert list(tables["score"]) == sorted(tables["score"])
+    assert next(iter(tables["table"])) == "dead_letters.records"
+    by_name = tables.set_index("table")
+    assert by_name.loc["raw.impressions", "rows"] == 7
+    assert by_name.loc["raw.impressions", "watermark, UTC"] == "2019-11-24 06:00"
+    assert by_name.loc["raw.impressions", "state"] == "fresh"
+    assert by_name.loc["samples.ctr", "state"] == "behind"
+    assert set(shown.pills(key="stage").options) == {
+        "dead_letters", "features", "raw", "samples", "staging"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({"find": "IMPRESS"}, {"raw.impressions", "staging.impressions"}),
+        ({"stage": "samples"}, {"samples.ctr"}),
+        ({"state": "behind"}, {"staging.impressions", "features.item_ctr", "samples.ctr"}),
+        ({"state": "behind", "find": "ctr", "stage": "features"}, {"features.item_ctr"}),
+    ],
+)
+def test_a_link_filters_the_list_of_tables(
+    app: Open, full: Lake, query: dict[str, str], names: set[str]
+) -> None:
+    _ = full
+    assert set(app("tables", **query).dataframe[0].value["table"]) == names
+
+
+def test_a_search_that_finds_nothing_says_so(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("tables", find="nothing like it")
+    assert len(shown.dataframe) == 0
+    assert "0 of 5 tables" in texts(shown)
 
 
 def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     shown = app("tables", table="raw.impressions")
-    assert shown.selectbox(key="table").value == "raw.impressions"
+    assert shown.subheader[0].value == "raw.impressions"
     assert metrics(shown)["Files"] == "7"
-    waiting, snapshots, *_ = (each.value for each in shown.dataframe)
-    assert set(waiting["action"]) == {"major compaction"}
-    assert list(snapshots["operation"]) == ["append"] * 7
+    rows, schema, refs, snapshots, waiting = (each.value for each in shown.dataframe)
+    assert len(rows) == 7
+    columns = schema.set_index("column")
+    assert columns.loc["event_time", "type"] == "timestamptz"
+    assert columns.loc["item_id", "null"] == "0 %"
+    assert columns.loc["session_id", "null"] == "100 %"
+    assert list(refs["ref"]) == ["main"]
+    assert list(snapshots["rows"]) == ["+1", "+6"]  # one line for each of two runs
+    assert list(snapshots["operation"]) == ["append", "6 × append"]
     assert set(snapshots["state"]) == {"live"}
+    assert set(waiting["action"]) == {"major compaction"}
     head = str(full.table("raw.impressions").head().snapshot_id)
-    assert next(iter(snapshots["snapshot"])) == head
     assert f'lake.table("raw.impressions").at(snapshot_id={head})' in texts(shown)
 
 
@@ -309,7 +349,31 @@ def test_a_deep_link_to_a_table_that_is_gone_says_so(app: Open, full: Lake) -> N
     _ = full
     shown = app("tables", table="raw.nothing")
     assert "no table `raw.nothing`" in shown.warning[0].value
-    assert shown.selectbox(key="table").value == "dead_letters.records"
+    assert len(shown.dataframe[0].value) == 5
+
+
+def test_rows_that_cannot_be_read_leave_the_rest_of_the_page(app: Open, lake: Lake) -> None:
+    fill(lake)
+    for file in lake.table("samples.ctr").head().files():
+        Path(file.path).write_bytes(b"no Parquet")
+    shown = app("tables", table="samples.ctr")
+    assert "samples" in shown.warning[0].value
+    assert metrics(shown)["Rows"] == "30"
+
+
+def test_the_snippets_of_a_table_read_it(app: Open, full: Lake) -> None:
+    _ = app
+    table = full.table("features.item_ctr")
+    head = table.head()
+    snippets = table_snippets(str(table.name), head.metadata_location, str(head.snapshot_id))
+    found: dict[str, Any] = {}
+    exec(snippets["headrace"][1], found)  # noqa: S102 - our own snippet
+    assert found["rows"].num_rows == 30
+    _, *select = snippets["DuckDB"][1].splitlines()
+    with open_in_memory() as connection:
+        load_iceberg_extension(connection)
+        assert len(connection.execute("\n".join(select)).fetchall()) == 30
+    compile(snippets["Polars"][1], "snippet", "exec")
 
 
 @pytest.mark.parametrize(
@@ -332,7 +396,7 @@ def test_a_link_to_what_is_gone_says_so_on_every_page(
 def test_a_snapshot_shows_what_it_was_computed_from(app: Open, full: Lake) -> None:
     _ = full
     shown = app("tables", table="samples.ctr")
-    row = shown.dataframe[0].value.iloc[0]
+    row = shown.dataframe[3].value.iloc[0]
     assert row["inputs"].startswith("features.item_ctr@…")
     assert list(row["tags"]) == ["ctr-v1", "ctr-v2"]
     assert row["run"] == "run-1"
@@ -345,7 +409,8 @@ def test_a_commit_shows_after_the_cache_has_aged(app: Open, lake: Lake) -> None:
     st.cache_data.clear()
     shown = app("tables", table="raw.impressions")
     assert metrics(shown)["Files"] == "2"
-    assert next(iter(shown.dataframe[0].value["operation"])) == "replace"
+    assert next(iter(shown.dataframe[3].value["operation"])) == "replace"
+    assert next(iter(shown.dataframe[4].value["files"])).endswith("→ 2")
 
 
 def test_lineage_without_a_selection_shows_only_the_graph(app: Open, full: Lake) -> None:
