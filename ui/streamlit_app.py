@@ -35,6 +35,12 @@ page = st.navigation(
             help="Every table; one in detail: schema, rows, snapshots, files, health.",
         ),
         st.Page(
+            "app_pages/samples.py",
+            title="Samples",
+            icon=":material/timeline:",
+            help="What serving knew at an exposure; positives, label maturity, missing features.",
+        ),
+        st.Page(
             "app_pages/lineage.py",
             title="Lineage",
             icon=":material/account_tree:",

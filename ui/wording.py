@@ -102,3 +102,8 @@ def unit_for(greatest_bytes: int) -> tuple[str, int]:
     while greatest_bytes / step >= _STEP and unit < len(_UNITS) - 1:
         unit, step = unit + 1, step * _STEP
     return _UNITS[unit], step
+
+
+def second(at: dt.datetime) -> str:
+    """Format a time in UTC to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S}"

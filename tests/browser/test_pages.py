@@ -13,7 +13,8 @@ from tests.conftest import DemoLake
 PAGES = {
     "": "Online store",
     "ingest": "Rows per minute",
-    "tables?table=raw.clicks": "File sizes",
+    "tables?table=raw.clicks": "The first 50 of",
+    "samples": "What serving knew",
     "lineage": "Lineage",
     "versions": "Content hash",
 }

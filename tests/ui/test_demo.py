@@ -81,3 +81,16 @@ def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: Dem
     # what a reader copies, with a body in the loop
     exec(snippet.replace("...", "seen.append(len(batch))"), {"seen": seen})  # noqa: S102 - our own snippet
     assert sum(seen) == lock.rows
+
+
+def test_a_sample_of_the_demo_shows_each_value_with_its_times(demo: Open) -> None:
+    shown = demo("samples")
+    assert metrics(shown)["Samples"] == "30,168"
+    values, labels = (each.value for each in shown.dataframe)
+    assert (values["known_at, UTC"] >= values["event_time, UTC"]).all()
+    assert set(labels["label"]) == {"click"}
+    picked = shown.subheader[1].value.removeprefix("Sample ")
+    again = demo("samples", sample=picked)
+    assert again.subheader[1].value == f"Sample {picked}"
+    gone = demo("samples", sample="nothing/like/it")
+    assert "has no sample `nothing/like/it`" in gone.warning[0].value

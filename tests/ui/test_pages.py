@@ -36,7 +36,7 @@ from ui.parts import now
 from ui.snippets import table_snippets
 
 CATALOG_CALLS_MAX = 24  # however many tables there are
-PAGES = ("overview", "ingest", "tables", "lineage", "versions")
+PAGES = ("overview", "ingest", "tables", "samples", "lineage", "versions")
 
 
 def texts(app: AppTest) -> str:

@@ -143,7 +143,7 @@ def test_what_pages_say(
     state = "nowhere" if full is None else str(full.settings.state_dir)
     told = [
         "\n".join((f"# {page}", *_words(app(page)), ""))
-        for page in ("overview", "tables", "lineage", "versions")
+        for page in ("overview", "tables", "samples", "lineage", "versions")
     ]
     golden.check(
         f"pages-{lake}.txt",
