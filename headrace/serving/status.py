@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 from headrace.definitions.windows import Windows
 from headrace.serving.store import EntityKey, OnlineRow, ViewState, epoch_us
-from headrace.serving.tiles import floor_of, values_at
-from headrace.serving.window_state import tiles_of
+from headrace.serving.tile_text import parse_tiles, values_at
+from headrace.serving.tiles import floor_of
 
 Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 
@@ -41,7 +41,8 @@ def window_answer(
     at_us = epoch_us(at)
     # an entity without tiles has no event that a window reaches from the floor on
     unclear = row is None and at_us < floor_of(windows, epoch_us(state.as_of))
-    values = None if unclear else values_at(windows, tiles_of(windows, row), at_us)
+    tiles = None if row is None else parse_tiles(str(row.values[0]))
+    values = None if unclear else values_at(windows, tiles, at_us)
     found = OnlineRow(key=key, event_time=times[0], known_at=times[1], values=values or ())
     if values is None:
         return replace(found, values=(None,) * len(state.columns)), "not_yet_known"

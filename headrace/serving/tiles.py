@@ -9,20 +9,16 @@ happened before the floor and the event was known before it; the others stay eve
 value is exact for each moment. A window begins with a tile, so tiles are never cut.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.definitions.windows import Windows
-from headrace.serving.store import Value
-from headrace.serving.window_slots import Event, State, merged, result_of, state_of
+from headrace.serving.window_slots import Event, State, merged, state_of
 
 Identity = tuple[Any, int]  # key and event time
 
 _BACK_US = 60_000_000  # requests may ask for moments this long before the newest publication
-
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def floor_of(windows: Windows, as_of_us: int) -> int:
@@ -112,6 +108,7 @@ def folded(
             done.events.append(event)
         else:
             _fold(windows, done.tiles, start_us, event)
+    _pruned(windows, done.tiles)
     for start_us, tile in done.tiles.items():
         if start_us + windows.hop_us + windows.lateness_us < floor_us:
             tile.seen = None  # whatever comes now is too late
@@ -158,83 +155,17 @@ def _first_arrivals(events: Iterable[Event]) -> list[Event]:
     return list(first.values())
 
 
-def values_at(windows: Windows, tiles: EntityTiles | None, at_us: int) -> tuple[Value, ...] | None:
-    """Return the values of the view's columns at a moment; None if it is before the floor.
-
-    Without tiles the entity had no events.
-    """
-    if tiles is None:
-        return tuple(result_of(slot, merged(slot, ())) for slot in _slots_of(windows))
-    if at_us < tiles.floor_us:
-        return None
-    inputs = {name: number for number, name in enumerate(windows.inputs)}
-    known = [
-        (windows.first_of(event.event_us), event)
-        for event in tiles.events
-        if event.known_us < at_us  # so it happened before
-    ]
-    values: list[Value] = []
-    for column in windows.columns:
-        slot, first_us = windows.slots[column.slot], windows.first_of(at_us - column.window_us)
-        states = [
-            tile.states[column.slot] for start, tile in tiles.tiles.items() if start >= first_us
-        ]
-        at = None if slot.of is None else inputs[slot.of]
-        states += [
-            state_of(slot, event, None if at is None else event.values[at])
-            for start_us, event in known
-            if start_us >= first_us
-        ]
-        values.append(result_of(slot, merged(slot, states)))
-    return tuple(values)
-
-
-def _slots_of(windows: Windows) -> list[Any]:
-    return [windows.slots[column.slot] for column in windows.columns]
-
-
-def write_tiles(windows: Windows, tiles: EntityTiles) -> str:
-    """Write tiles as JSON, which `read_tiles` reads; equal ones have equal texts."""
-    hop_us = windows.hop_us
-    listed = [
-        [start_us // hop_us, tile.states, _written_seen(tile.seen, start_us)]
-        for start_us, tile in sorted(tiles.tiles.items())
-    ]
-    events = [[*event[:-1], list(event.values)] for event in sorted(tiles.events, key=_place)]
-    times = [tiles.newest_event_us, tiles.newest_known_us]
-    return _ENCODER.encode([tiles.position, tiles.floor_us, times, listed, events])
-
-
-def read_tiles(windows: Windows, text: str) -> EntityTiles:
-    """Read what `write_tiles` wrote."""
-    position, floor_us, times, listed, events = json.loads(text)
-    hop_us = windows.hop_us
-    return EntityTiles(
-        position=position,
-        floor_us=floor_us,
-        newest_event_us=times[0],
-        newest_known_us=times[1],
-        tiles={
-            number * hop_us: Tile(states, _read_seen(seen, number * hop_us))
-            for number, states, seen in listed
-        },
-        events=[Event(*each) for each in events],
-    )
-
-
-def _written_seen(seen: set[Identity] | None, start_us: int) -> list[Any] | None:
-    if seen is None:
-        return None
-    listed = sorted(seen, key=lambda each: (each[1], str(each[0])))
-    return [part for key, event_us in listed for part in (key, event_us - start_us)]
-
-
-def _read_seen(seen: Sequence[Any] | None, start_us: int) -> set[Identity] | None:
-    if seen is None:
-        return None
-    pairs = zip(seen[::2], seen[1::2], strict=True)
-    return {(key, start_us + after_us) for key, after_us in pairs}
-
-
-def _place(event: Event) -> tuple[int, str, int, int]:
-    return event.event_us, event.source, event.partition, event.offset
+def _pruned(windows: Windows, tiles: dict[int, Tile]) -> None:
+    """Drop what newer tiles hide at every moment: a window that has an old tile has the newer ones."""
+    newest_first = [tiles[start_us] for start_us in sorted(tiles, reverse=True)]
+    for number, slot in enumerate(windows.slots):
+        if slot.take == "last":
+            room = slot.keep
+            for tile in newest_first:
+                tile.states[number] = tile.states[number][-room:] if room else []
+                room -= len(tile.states[number])
+        if slot.take == "distinct":
+            least: list[int] = []
+            for tile in newest_first:
+                hidden, both = set(least), merged(slot, (least, tile.states[number]))
+                tile.states[number], least = sorted(set(both) - hidden), both

@@ -8,10 +8,11 @@ import pyarrow as pa
 from headrace.definitions.properties import WINDOWS
 from headrace.definitions.windows import Windows
 from headrace.serving.store import EntityKey, OnlineRow, ViewState, from_epoch_us
-from headrace.serving.tiles import EntityTiles, read_tiles, write_tiles
+from headrace.serving.tile_text import read_tiles, write_tiles
+from headrace.serving.tiles import EntityTiles
 
 _WINDOWS = WINDOWS.encode()  # in the metadata of the state's schema
-_TILES = "tiles"  # the only column that the store keeps
+_TILES = "tiles_1"  # the only column that the store keeps; with the format of its text
 _CACHED = 256
 
 

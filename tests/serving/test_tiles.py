@@ -11,14 +11,8 @@ from hypothesis import strategies as st
 from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.windows import Windows
 from headrace.serving.store import EntityKey
-from headrace.serving.tiles import (
-    EntityTiles,
-    RepeatUnclearError,
-    folded,
-    read_tiles,
-    values_at,
-    write_tiles,
-)
+from headrace.serving.tile_text import parse_tiles, read_tiles, values_at, write_tiles
+from headrace.serving.tiles import EntityTiles, RepeatUnclearError, folded
 from headrace.serving.window_events import events_of
 from headrace.serving.window_slots import Event
 from tests.amounts import examples
@@ -77,7 +71,7 @@ class World:
 
     def values(self, entity: Row, moment: dt.datetime) -> Mapping[str, Any] | None:
         text = self.texts.get(tuple(entity[name] for name in self.windows.entity))
-        tiles = None if text is None else read_tiles(self.windows, text)
+        tiles = None if text is None else parse_tiles(text)
         found = values_at(self.windows, tiles, us(moment))
         if found is None:
             return None
@@ -168,6 +162,25 @@ def test_tiles_keep_no_more_than_their_windows_and_forget_repeats_after_the_late
     kept = [start for start, tile in tiles.tiles.items() if tile.seen is not None]
     assert all(start + 25_000_000 >= tiles.floor_us for start in kept)
     assert len(kept) <= 3
+
+
+def test_tiles_keep_nothing_that_newer_ones_hide() -> None:
+    world = World(windows_of(entity=["u"]))
+    for second in range(0, 60, 2):
+        world.publish([row(second, item=second % 6)], at(second + 20))
+    stored = parse_tiles(world.texts[1,])
+    recent = next(n for n, slot in enumerate(world.windows.slots) if slot.take == "last")
+    items = next(
+        n
+        for n, slot in enumerate(world.windows.slots)
+        if slot.of == "item" and slot.take == "distinct"
+    )
+    assert len(stored.numbers) == 5
+    assert sum(map(len, stored.states[recent])) == 3
+    assert sum(map(len, stored.states[items])) <= 3
+    found = world.values({"u": 1}, at(79))
+    assert found is not None
+    assert found == expected(world.windows, world.rows, {"u": 1}, at(79))
 
 
 def test_a_moment_before_the_floor_has_no_value() -> None:
