@@ -117,6 +117,7 @@ class _Inspection:
 
     def result(self) -> InspectedSample:
         recipe, row = self._recipe, self._row
+        computed = [name for used in recipe.windows for _, name in used.columns]
         return InspectedSample(
             sample_set=recipe.name,
             sample_id=str(row[SAMPLE_ID]),
@@ -124,7 +125,9 @@ class _Inspection:
             label_state=str(row[LABEL_STATE]),
             keep_rate=float(str(row[KEEP_RATE])),
             snapshot_id=self._snapshot_id,
-            columns=tuple((name, row[name]) for name in (*recipe.entities, *recipe.columns)),
+            columns=tuple(
+                (name, row[name]) for name in (*recipe.entities, *recipe.columns, *computed)
+            ),
             features=tuple(self._feature(feature) for feature in recipe.features),
             labels=tuple(self._label(label) for label in recipe.labels),
         )

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pyiceberg.manifest import DataFile
 
 from headrace.clock import ONE_DAY
+from headrace.definitions.windows import Windows
 from headrace.engines.base import Engine
 from headrace.engines.dialect import Dialect
 from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
@@ -34,6 +35,8 @@ from headrace.samples.resolve import (
 )
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
+from headrace.samples.window_use import ResolvedWindows
+from headrace.samples.windows import WindowJoin, window_sql
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
@@ -139,6 +142,8 @@ class PartitionBuilder:
         steps.append(dialect.step_once("kept", _kept_sql(recipe, dialect=dialect)))
         for number, feature in enumerate(recipe.features):
             steps.append(f"feature_{number} as ({self._feature_sql(number, feature, day)})")
+        for number, used in enumerate(recipe.windows):
+            steps.append(f"window_{number} as ({self._window_sql(used, day)})")
         return f"with {', '.join(steps)}\n{_samples_sql(recipe)}"
 
     def _feature_sql(self, number: int, feature: ResolvedFeature, day: dt.date) -> str:
@@ -149,6 +154,17 @@ class PartitionBuilder:
         if dialect.has_asof_join:
             return split_sql(exposures, join, dialect=dialect, tied=self._tied.get(number))
         return record_sql(exposures, join, dialect=dialect)
+
+    def _window_sql(self, used: ResolvedWindows, day: dt.date) -> str:
+        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME)
+        span = window_reach(used.windows, day)
+        join = WindowJoin(
+            windows=used.windows,
+            relation=_rows_sql(used.windows.events, EVENT_TIME, span, dialect=self._dialect),
+            coordinate=used.coordinate,
+            columns=used.columns,
+        )
+        return window_sql(exposures, join, dialect=self._dialect)
 
     def _exposures(self, day: dt.date) -> str:
         recipe = self._recipe
@@ -210,6 +226,12 @@ def reach(feature: ResolvedFeature, day: dt.date) -> Span:
     start = start_of(day)
     ttl = None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us)
     return Span(first=None if ttl is None else start - ttl, end=start + ONE_DAY)
+
+
+def window_reach(windows: Windows, day: dt.date) -> Span:
+    """Return the span in which events can matter to an exposure of `day`."""
+    longest = dt.timedelta(microseconds=windows.longest_us + windows.hop_us)
+    return Span(first=start_of(day) - longest, end=start_of(day + ONE_DAY))
 
 
 def refuse_leaks(batch: pa.RecordBatch, recipe: Recipe) -> None:
@@ -310,12 +332,17 @@ def _samples_sql(recipe: Recipe) -> str:
     for number, feature in enumerate(recipe.features):
         outputs = feature_join(feature, relation="").outputs
         columns += [f"feature_{number}.{quote(name)}" for name in outputs]
+    for number, used in enumerate(recipe.windows):
+        columns += [f"window_{number}.{quote(name)}" for _, name in used.columns]
     for label in recipe.labels:
         names = (label.name, f"{label.name}_at", f"{label.name}_state")
         columns += [f"kept.{quote(name)}" for name in names]
     columns += [f"kept.{name}" for name in (LABEL_STATE, MATURE_AT, KEEP_RATE)]
     joins = " ".join(
-        f"join feature_{number} on feature_{number}.{SAMPLE_ID} = kept.{SAMPLE_ID}"
-        for number in range(len(recipe.features))
+        f"join {step} on {step}.{SAMPLE_ID} = kept.{SAMPLE_ID}"
+        for step in (
+            *(f"feature_{number}" for number in range(len(recipe.features))),
+            *(f"window_{number}" for number in range(len(recipe.windows))),
+        )
     )
     return f"select {', '.join(columns)} from kept {joins} order by {EVENT_TIME}, {SAMPLE_ID}"

@@ -10,8 +10,8 @@ from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.iceberg.partitions import Term, key_from_text, key_to_text
 from headrace.registry import Build
 from headrace.samples.lost_models import lost_models
-from headrace.samples.partition import Pinned, reach
-from headrace.samples.resolve import Recipe, ResolvedLabel, pin_heads, resolve
+from headrace.samples.partition import Pinned, reach, window_reach
+from headrace.samples.resolve import EVENT_TIME, Recipe, ResolvedLabel, pin_heads, resolve
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.history.changes import changed_days, changes
@@ -136,17 +136,26 @@ class _Judge:
             return f"other columns in {replaced}"
         if self._touches(recipe.exposures, recipe.at, build, first=day, last=day):
             return "exposures changed"
-        for feature in recipe.features:
-            within = reach(feature, day)
-            first = None if within.first is None else within.first.date()
-            if self._touches(feature.view, feature.event_time, build, first=first, last=day):
-                return f"{feature.name} changed"
+        if changed := self._changed_feature(day, build):
+            return f"{changed} changed"
         for label in recipe.labels:
             last = _last_day(label, day)
             if self._touches(label.table, "event_time", build, first=day, last=last):
                 return f"{label.name} events changed"
             if self._may_mature(label, day, build):
                 return "labels matured"
+        return None
+
+    def _changed_feature(self, day: dt.date, build: Build) -> str | None:
+        for feature in self._recipe.features:
+            within = reach(feature, day)
+            first = None if within.first is None else within.first.date()
+            if self._touches(feature.view, feature.event_time, build, first=first, last=day):
+                return feature.name
+        for used in self._recipe.windows:
+            first = (window_reach(used.windows, day).first or start_of(day)).date()
+            if self._touches(used.windows.events, EVENT_TIME, build, first=first, last=day):
+                return f"events of {used.windows.view}"
         return None
 
     def _replaced(self, build: Build) -> str | None:

@@ -14,9 +14,17 @@ from headrace.definitions.load import read_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import Stream, renamed_coordinates
+from headrace.definitions.windows import Windows
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.watermarks import source_tables
+from headrace.samples.window_use import (
+    ResolvedWindows,
+    events_read,
+    resolved_use,
+    window_use_problems,
+    windows_used,
+)
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -75,6 +83,7 @@ class Recipe:
     columns: tuple[str, ...]
     features: tuple[ResolvedFeature, ...]
     labels: tuple[ResolvedLabel, ...]
+    windows: tuple[ResolvedWindows, ...] = ()
     keep_rate: str = "1"
     keep_salt: str = ""
     code_version: int = _CODE_VERSION
@@ -93,7 +102,7 @@ class Recipe:
     def inputs(self) -> tuple[str, ...]:
         """The tables that it reads, without repetition."""
         names = (self.exposures, *(f.view for f in self.features), *(x.table for x in self.labels))
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys((*names, *(each.windows.events for each in self.windows))))
 
     @property
     def reads(self) -> dict[str, frozenset[str]]:
@@ -108,21 +117,27 @@ class Recipe:
         for each in self.labels:
             value = (each.value,) if each.has_column else ()
             found[each.table].update((each.key, EVENT_TIME, "known_at", *each.order, *value))
+        for each in self.windows:
+            found[each.windows.events].update(each.reads)
         return {name: frozenset(columns) for name, columns in found.items()}
 
     def to_json(self) -> str:
-        """Write the recipe as canonical JSON."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Write the recipe as canonical JSON; without window views as before there were any."""
+        said = asdict(self)
+        if not self.windows:
+            del said["windows"]
+        return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
         """Read what `to_json` wrote."""
         said: dict[str, Any] = json.loads(text)
+        windows = tuple(ResolvedWindows.of(each) for each in said.pop("windows", ()))
         said["features"] = tuple(
             ResolvedFeature(**_tuples(feature)) for feature in said["features"]
         )
         said["labels"] = tuple(ResolvedLabel(**_tuples(label)) for label in said["labels"])
-        return cls(**_tuples(said))
+        return cls(**_tuples(said), windows=windows)
 
 
 def _tuples(said: dict[str, Any]) -> dict[str, Any]:
@@ -144,13 +159,16 @@ def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
     """
     heads: dict[str, TableVersion] = {}
     wanted: dict[str, set[str]] = {}
-    for table, columns in _named(sample_set):
+    windows = windows_used(lake, sample_set)
+    for table, columns in _named(sample_set, windows):
         name = str(table)
         if name not in heads:
             heads[name] = lake.table(table).head()
         wanted.setdefault(name, set()).update(columns)
     streams = _streams_of(lake, heads.values())
     for use in sample_set.features:
+        if use.view in windows:
+            continue
         view = view_of(use.view, heads[str(use.view)].properties, streams=streams)
         if view is not None:
             wanted[str(use.view)].update((*view.entity, view.event_time, view.known_at))
@@ -168,13 +186,18 @@ def _as_committed(head: TableVersion, columns: Collection[str]) -> TableVersion:
     return found if alive.issuperset(found.column_ids(columns).values()) else head
 
 
-def _named(sample_set: SampleSet) -> Iterator[tuple[TableName, tuple[str, ...]]]:
+def _named(
+    sample_set: SampleSet, windows: Mapping[TableName, Windows]
+) -> Iterator[tuple[TableName, tuple[str, ...]]]:
     """Yield every table that a declaration names, with its columns."""
     exposures = sample_set.exposures
     columns = (exposures.id, exposures.at, *exposures.entities, *exposures.columns)
     yield exposures.table, columns
     for use in sample_set.features:
-        yield use.view, use.columns
+        if use.view in windows:
+            yield TableName.parse(windows[use.view].events), events_read(windows[use.view])
+        else:
+            yield use.view, use.columns
     for label in sample_set.labels:
         value = () if label.value in _NO_COLUMN else (label.value,)
         yield label.stream, (sample_set.label_key(label), EVENT_TIME, "known_at", *value)
@@ -195,11 +218,14 @@ def resolve(
     """
     versions = pin_heads(lake, sample_set) if versions is None else versions
     streams = _streams_of(lake, versions.values())
+    windows = windows_used(lake, sample_set)
+    stored = [use for use in sample_set.features if use.view not in windows]
     views = {
         str(use.view): view_of(use.view, versions[str(use.view)].properties, streams=streams)
-        for use in sample_set.features
+        for use in stored
     }
     problems = tuple(_problems(sample_set, versions, views))
+    problems += tuple(window_use_problems(sample_set, windows, versions))
     if problems:
         raise DefinitionError(problems)
     negatives = sample_set.keep_negatives
@@ -213,8 +239,13 @@ def resolve(
         columns=sample_set.exposures.columns,
         features=tuple(
             _feature(use, versions[str(use.view)], view)
-            for use in sample_set.features
+            for use in stored
             if (view := views[str(use.view)]) is not None
+        ),
+        windows=tuple(
+            resolved_use(use, used, arrival_order(versions[used.events].schema.names))
+            for use in sample_set.features
+            if (used := windows.get(use.view)) is not None
         ),
         labels=tuple(
             _label(lake, label, sample_set.label_key(label), versions[str(label.stream)])
@@ -300,6 +331,8 @@ def _problems(
             f"day({exposures.at}), but it is partitioned by {list(seen.partition_by)}"
         )
     for use in sample_set.features:
+        if str(use.view) not in views:
+            continue  # a window view
         version, view = versions[str(use.view)], views[str(use.view)]
         yield from _feature_problems(where, use, sample_set, version, view)
     for label in sample_set.labels:

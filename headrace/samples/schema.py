@@ -37,6 +37,9 @@ def samples_schema(recipe: Recipe, versions: Mapping[str, TableVersion]) -> pa.S
         fields += [pa.field(name, view.field(column).type) for column, name in feature.columns]
         fields.append(pa.field(f"{feature.name}__event_time", TIME))
         fields.append(pa.field(f"{feature.name}__known_at", TIME))
+    for used in recipe.windows:
+        kinds = used.windows.schema()
+        fields += [pa.field(name, kinds.field(column).type) for column, name in used.columns]
     for label in recipe.labels:
         fields += _label_fields(label, versions[label.table].schema)
     fields.append(pa.field(LABEL_STATE, pa.string(), nullable=False))

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from headrace.clock import ONE_US
 from headrace.definitions.sample_set import FeatureUse
+from headrace.definitions.windows import Windows
 from headrace.errors import ModelFilesError, ModelMismatchError
 from headrace.identifiers import TableName
 from headrace.model_inputs.encode import encode
 from headrace.model_inputs.exported import GRAPH, ExportedModel
 from headrace.samples.resolve import Recipe, ResolvedFeature
 from headrace.serving.store import Value, ViewState
+from headrace.serving.window_state import windows_of
 
 
 class Scorer:
@@ -58,7 +61,9 @@ class Scorer:
     @property
     def uses(self) -> tuple[FeatureUse, ...]:
         """The features that it was trained on, by view."""
-        return tuple(_use(each) for each in self.recipe.features)
+        stored = [_use(each.view, each.columns, each.ttl_us) for each in self.recipe.features]
+        computed = [_use(each.windows.view, each.columns, None) for each in self.recipe.windows]
+        return (*stored, *computed)
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -80,6 +85,10 @@ class Scorer:
             differs = _difference(feature, state, self.model)
             if differs:
                 raise ModelMismatchError(self.model.name, feature.view, differs)
+        for used in self.recipe.windows:
+            differs = _other_windows(used.windows, windows_of(states[used.windows.view]))
+            if differs:
+                raise ModelMismatchError(self.model.name, used.windows.view, differs)
 
     def score(self, columns: Mapping[str, Sequence[Value]]) -> NDArray[np.float64]:
         """Return the probability of each row, [B], float64.
@@ -94,12 +103,12 @@ class Scorer:
         return found if self.model.output == "probability" else 1.0 / (1.0 + np.exp(-found))
 
 
-def _use(feature: ResolvedFeature) -> FeatureUse:
-    column, named = feature.columns[0]
+def _use(view: str, columns: Sequence[tuple[str, str]], ttl_us: int | None) -> FeatureUse:
+    column, named = columns[0]
     return FeatureUse(
-        view=TableName.parse(feature.view),
-        columns=tuple(name for name, _ in feature.columns),
-        ttl=None if feature.ttl_us is None else dt.timedelta(microseconds=feature.ttl_us),
+        view=TableName.parse(view),
+        columns=tuple(name for name, _ in columns),
+        ttl=None if ttl_us is None else dt.timedelta(microseconds=ttl_us),
         prefix=named.removesuffix(column),
     )
 
@@ -120,3 +129,14 @@ def _difference(feature: ResolvedFeature, state: ViewState, model: ExportedModel
         if name in model.types.names and found != model.types.field(name).type:
             return f"`{column}` is {found}, was {model.types.field(name).type}"
     return ""
+
+
+def _other_windows(trained: Windows, published: Windows | None) -> str:
+    """Say what of a window view is declared otherwise than in training; "" if nothing is."""
+    if published is None:
+        return "it was a window view"
+    before, now = asdict(trained), asdict(published)
+    differ = [name for name in before if before[name] != now[name] and name != "stale_us"]
+    if not differ:
+        return ""
+    return f"its `{differ[0]}` is {now[differ[0]]}, was {before[differ[0]]}"

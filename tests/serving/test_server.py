@@ -17,17 +17,21 @@ import torch
 from fastapi.testclient import TestClient
 
 from headrace.definitions.sample_set import FeatureUse
+from headrace.definitions.windows import Windows
 from headrace.errors import ModelFilesError, ModelMismatchError, ModelNotExportedError
 from headrace.identifiers import TableName
 from headrace.loading import Batch, FeatureSpec, batch_of
 from headrace.loading.export import export_model
 from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel
+from headrace.samples.window_use import ResolvedWindows
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.service import Service
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
+from headrace.serving.window_state import stored_columns, stored_schema
 from tests.raising import refused
+from tests.samples.window_oracle import windows_of
 from tests.serving.ranked import (
     AT,
     ITEMS,
@@ -261,6 +265,29 @@ def test_an_export_replaces_an_exported_model_and_nothing_else(tmp_path: Path) -
     assert sorted(each.name for each in folder.iterdir()) == [FACTS, GRAPH, "notes.txt"]
     with refused(ModelNotExportedError):
         export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder / FACTS)
+
+
+def test_a_model_knows_how_its_window_views_were_declared(trained: Trained) -> None:
+    def published(windows: Windows) -> dict[str, ViewState]:
+        entity = pa.schema([("u", pa.int64()), ("c", pa.string())])
+        shown = {"columns": stored_columns(), "schema": stored_schema(windows, entity)}
+        recent = replace(USERS, view=windows.view, entity=windows.entity, **shown)  # pyright: ignore[reportArgumentType]
+        return {USERS.view: USERS, ITEMS.view: ITEMS, windows.view: recent}
+
+    windows = windows_of()
+    used = ResolvedWindows(
+        windows=windows, columns=(("plays_1m", "w_plays_1m"),), coordinate=("_source",)
+    )
+    scorer = Scorer.open(trained.folder)
+    scorer.recipe = replace(RECIPE, windows=(used,))
+    scorer.refuse_other(published(windows))
+    scorer.refuse_other(published(windows_of(stale_after="7d")))
+    assert scorer.uses[-1].column_names == ("w_plays_1m",)
+    for other in (windows_of(delay="3s"), windows_of(hop="5s"), windows_of(key=False)):
+        with refused(ModelMismatchError, view=windows.view):
+            scorer.refuse_other(published(other))
+    with refused(ModelMismatchError, view=windows.view):
+        scorer.refuse_other({**published(windows), windows.view: USERS})
 
 
 def test_a_model_that_cannot_be_used_leaves_the_former_one(
