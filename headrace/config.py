@@ -33,7 +33,8 @@ class Settings:
     a type and an address as in `rest+http://host:8181`; "" where headrace keeps the catalog itself.
     `catalog_server` and `registry_server` are PostgreSQL databases and `online_store_server` is a
     Redis one, None if they are files; `s3`, `trino`, `kafka` and `schema_registry` are None where
-    nothing names them. `engine`, one of `ENGINES`, runs SQL.
+    nothing names them. `engine`, one of `ENGINES`, runs SQL. `paimon_warehouse` is where tables of
+    Paimon lie, `file:///folder` or `s3://bucket/prefix`, and "" where nothing names it.
     """
 
     root: Path
@@ -59,6 +60,7 @@ class Settings:
     trino: TrinoAccess | None = None
     kafka: KafkaAccess | None = None
     schema_registry: RegistryAccess | None = None
+    paimon_warehouse: str = ""
 
     @property
     def warehouse_uri(self) -> str:
@@ -156,7 +158,7 @@ class Settings:
         lake's root; by default input files are in `data` below the state folder.
         The addresses of servers, their users and passwords, the warehouse and the engine come from
         `HEADRACE_CATALOG`, `HEADRACE_CATALOG_URI`, `HEADRACE_REGISTRY_URI`, `HEADRACE_ONLINE_STORE_URI`,
-        `HEADRACE_WAREHOUSE`, `HEADRACE_ENGINE`,
+        `HEADRACE_WAREHOUSE`, `HEADRACE_PAIMON_WAREHOUSE`, `HEADRACE_ENGINE`,
         `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
         `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`,
         `HEADRACE_KAFKA_SERVERS`, `HEADRACE_KAFKA_USER`, `HEADRACE_KAFKA_PASSWORD`,
@@ -259,6 +261,9 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
     if registry is None and catalog is not None:
         registry = servers.in_schema(catalog, servers.REGISTRY_SCHEMA)
     trino = servers.trino_access(sayings, root=root)
+    said_paimon = sayings.of("paimon_warehouse", by="HEADRACE_PAIMON_WAREHOUSE")
+    paimon = servers.location(said_paimon, root=root)
+    needs_s3 = any(each.startswith("s3://") for each in (warehouse, paimon))
     if engine.value == "trino" and trino is None:
         msg = f"{engine.named} is `trino`, and nothing says where it is; set HEADRACE_TRINO_URI"
         raise SettingsError(msg, setting="HEADRACE_TRINO_URI", reason=SettingReason.MISSING)
@@ -269,9 +274,10 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
         "registry_server": registry,
         "online_store_server": servers.online_store(sayings),
         "declared_warehouse": warehouse,
-        "s3": servers.s3_access(sayings, needed=warehouse.startswith("s3://")),
+        "s3": servers.s3_access(sayings, needed=needs_s3),
         "engine": engine.value,
         "trino": trino,
         "kafka": kafka_access(sayings, root=root),
         "schema_registry": registry_access(sayings),
+        "paimon_warehouse": paimon,
     }

@@ -27,6 +27,9 @@ CRASH_POINTS = (
     "cleanup.after_restore",
     "cleanup.after_delete",
     "relocate.before_swap",
+    "paimon.after_write",
+    "paimon.after_commit",
+    "paimon.after_export",
 )
 
 

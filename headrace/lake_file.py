@@ -39,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "kafka_certificate_file": "",
     "kafka_key_file": "",
     "schema_registry_url": "",
+    "paimon_warehouse": "",
     "required_environment": [],
 }
 

@@ -192,23 +192,26 @@ def in_schema(uri: "SecretStr", schema: str) -> "SecretStr":
 
 
 def warehouse(sayings: Sayings, *, root: Path) -> str:
-    """Read where table files lie: a URL without a trailing slash, or "" for the state folder.
+    """Read where table files lie; "" for the state folder. Raises as `location`."""
+    return location(sayings.of("warehouse", by="HEADRACE_WAREHOUSE"), root=root)
+
+
+def location(said: Said, *, root: Path) -> str:
+    """Read a location of files: a URL without a trailing slash, or "" if nothing is said.
 
     Raises:
         SettingsError: If it is neither a folder nor a location on S3.
 
     """
-    said = sayings.of("warehouse", by="HEADRACE_WAREHOUSE")
     if not said.value:
         return ""
-    location = said.value.rstrip("/")
-    if said.value.startswith("s3://"):
-        if urlsplit(location).netloc:
-            return location
-    elif "://" not in location or location.startswith("file:///"):
-        return f"file://{root / location.removeprefix('file://')}"
+    found = said.value.rstrip("/")
+    if said.value.startswith("s3://") and urlsplit(found).netloc:
+        return found
+    if "://" not in said.value or found.startswith("file:///"):
+        return f"file://{root / found.removeprefix('file://')}"
     msg = (
-        f"{said.named} is `{location}`, which is neither a folder nor a location on S3; write "
+        f"{said.named} is `{found}`, which is neither a folder nor a location on S3; write "
         '"/folder" or "s3://bucket/prefix"'
     )
     raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)

@@ -2,8 +2,9 @@
 
 from xdist.scheduler import LoadFileScheduling
 
-# what dbt parsed and Dagster loaded serves all files of such a room, and takes a worker seconds
-WHOLE = ("tests/dbt", "tests/integrations", "tests/orchestration")
+# what dbt parsed, Dagster loaded or pypaimon imported serves all files of such a room, and takes a
+# worker seconds
+WHOLE = ("tests/dbt", "tests/integrations", "tests/interop", "tests/orchestration")
 
 
 def room_of(nodeid: str) -> str | None:

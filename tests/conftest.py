@@ -36,6 +36,7 @@ _SLOW_ROOMS = (
     "dbt",
     "demo",
     "integrations",
+    "interop",
     "loading",
     "orchestration",
     "proofs",

@@ -18,6 +18,7 @@ ROOMS = {
     "iceberg",
     "ingest",
     "integrations",
+    "interop",
     "loading",
     "maintenance",
     "model_inputs",
@@ -31,6 +32,7 @@ ROOMS = {
 }
 SUB_ROOMS = {
     "ingest": {"decoding", "sources"},
+    "interop": {"paimon"},
     "maintenance": {"cleanup", "compaction", "health", "queue"},
     "tables": {"catalogs", "commits", "evolution", "history", "publishing", "refs"},
 }

@@ -36,6 +36,7 @@ FEATURE_VIEW_PROPERTY = "headrace.feature_view"  # JSON: entity, times, TTL, del
 MODEL_PROPERTY = "headrace.model"  # the dbt model that builds the table, `<project>.<model>`
 APPROXIMATE_PROPERTY = "headrace.approximate"  # a JSON list of columns that no content hash covers
 RECIPE_PROPERTY = "headrace.recipe"  # JSON: how a sample table is built
+PAIMON = "headrace.paimon"  # JSON: the Paimon table whose rows it has, and the snapshot taken last
 FORMER_CODEC = "headrace.codec"  # only in older sample tables; it reveals LZ4 files
 
 # entries of snapshot summaries
@@ -48,6 +49,9 @@ MOVES = "headrace.properties"  # JSON: the properties that changed, before and a
 LEAKS = "headrace.leaks"  # how many samples use the future
 LATE_ROWS = "headrace.late_rows"  # how many rows of a commit were older than the watermark
 DIRTY_DAYS = "headrace.dirty_days"  # a JSON list: days of event time that late rows changed
+
+# property of a Paimon snapshot
+PAIMON_EXPORT = "headrace.export"  # JSON: the table and the snapshot whose rows it has
 
 # key in the schema of a Parquet file
 FILE_PLAN = "headrace.file_plan"  # version of the format of a dataset's list of files

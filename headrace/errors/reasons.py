@@ -74,6 +74,23 @@ class UnsupportedReason(Reason):
     ENGINE_FAILED = auto()
 
 
+class PaimonReason(Reason):
+    """What a Paimon table has that the installed client is not known to read as Flink does."""
+
+    CLIENT_VERSION = auto()
+    OPTION = auto()
+    MERGE_ENGINE = auto()
+    FILE_FORMAT = auto()
+    COLUMN_TYPE = auto()
+    RESERVED_COLUMN = auto()
+    BUCKETS = auto()
+    UNMERGED_FILES = auto()  # rows that only a compaction makes visible
+    NO_CHANGELOG = auto()
+    OVERWRITTEN = auto()  # a commit that replaced rows without a changelog
+    COMMIT_KIND = auto()
+    KEY_ABSENT = auto()
+
+
 class ConflictReason(Reason):
     """What another process changed below a commit, or what has the name of a new ref."""
 

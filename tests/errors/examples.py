@@ -202,6 +202,25 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         "impressions", partition=3, offset=120, detail="the partition ends at offset 100"
     ),
     errors.OffsetGapError("impressions", partition=3, first=120, end=500),
+    errors.PaimonHistoryChangedError(
+        "k.users", "raw.users", snapshot_id=7, taken_at_ms=1_780_000_000_000, found_at_ms=None
+    ),
+    errors.PaimonMissingError("pypaimon"),
+    errors.PaimonReadError("k.users", "No such file or directory"),
+    errors.PaimonSnapshotNotFoundError("k.users", "tag `monday`"),
+    errors.PaimonSnapshotsExpiredError(
+        "k.users", "raw.users", first_snapshot_id=8, last_snapshot_id=11
+    ),
+    errors.PaimonTableNotFoundError("k.user", known=("k.users",)),
+    errors.PaimonTagExistsError("k.users", "monday", snapshot_id=7),
+    errors.PaimonTargetError("raw.users", "it has rows that no import of Paimon wrote"),
+    errors.PaimonUnsupportedError(
+        "k.users",
+        "`merge-engine` is `x`, and `deduplicate` can be read",
+        reason=errors.PaimonReason.MERGE_ENGINE,
+        option="merge-engine",
+    ),
+    errors.PaimonWarehouseError("file:///lake/paimon", "it is not there"),
     errors.PartitionStalledError("impressions", partitions=(3, 5), stalled_s=60.0),
     errors.ReaderProcessError("impressions", opened_by=41, used_by=42),
     errors.RecordsSkippedError("impressions", partition=3, first=120, end=121),

@@ -1,0 +1,71 @@
+"""What a Paimon table says about itself: its options, columns, snapshots, tags and files."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pyarrow as pa
+
+from headrace.clock import EPOCH
+
+
+class Changes(StrEnum):
+    """Where the changes of a table are read from."""
+
+    APPENDS = "appends"  # a table without a key: the files of each append
+    CHANGELOG = "changelog"  # changelog files, with the row before and after
+    UPSERTS = "upserts"  # files of each append: the newest row of each key, and deletes
+
+
+class Kind(StrEnum):
+    """What a snapshot did to its table."""
+
+    APPEND = "APPEND"
+    COMPACT = "COMPACT"
+    OVERWRITE = "OVERWRITE"
+    ANALYZE = "ANALYZE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonSnapshot:
+    """One snapshot of a Paimon table; `changelog_rows` is None where it wrote no changelog."""
+
+    id: int
+    kind: str
+    committed_at_ms: int
+    rows: int
+    rows_changed: int
+    changelog_rows: int | None
+    properties: Mapping[str, str]
+
+    @property
+    def committed_at(self) -> dt.datetime:
+        """When it was committed, in UTC, by the clock of its writer."""
+        return EPOCH + dt.timedelta(milliseconds=self.committed_at_ms)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonDefinition:
+    """What the newest schema of a table declares; `types` are Paimon's own, by column."""
+
+    name: str
+    options: Mapping[str, str]
+    keys: tuple[str, ...]
+    partition_keys: tuple[str, ...]
+    types: Mapping[str, str]
+    schema: pa.Schema
+
+    def option(self, name: str, default: str) -> str:
+        """Return the value of an option, in lower case."""
+        return self.options.get(name, default).strip().lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonFiles:
+    """The live files of one snapshot; `unmerged` are of level 0, which some readers leave out."""
+
+    files: int
+    bytes: int
+    unmerged: int
+    per_bucket_max: int
