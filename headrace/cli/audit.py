@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.declared import StreamName, stream_named
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.cli.streams import StreamName, declared_stream
 
 
 def audit(
@@ -24,14 +24,14 @@ def audit(
     from headrace.ingest.audit import plan_audit, run_audit
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings, declared = stream_named(stream)
     out = output_of(output)
     with OpenLake.existing(settings) as lake:
         plan = plan_audit(lake, declared)
         if sql:
             if output is Format.JSON:
                 out.record({"sql": plan.sql})
-            out.say(plan.sql.rstrip())
+            out.show(plan.sql.rstrip())
             return
         found = run_audit(lake, plan)
     columns = ("source", "partition", "consumed", "rows", "dead_letters", "absent", "verdict")

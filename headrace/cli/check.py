@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("check")(check)
+    add(app, "check", check, "check", "check --output json")
 
 
 def check(*, output: OutputOption = Format.TEXT) -> None:
@@ -34,9 +35,9 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     if output is Format.JSON:
         out.record({"fine": found.count, "problems": list(found.problems), "warnings": warnings})
     for problem in found.problems:
-        out.say(problem)
+        out.show(problem)
     for warning in warnings:
-        out.say(warning)
+        out.show(warning)
     problems = len(found.problems)
     fine = f"{found.count} declaration{'' if found.count == 1 else 's'} fine"
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)

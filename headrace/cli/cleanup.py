@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.lakes import CatalogOption, TableArgument, look_at_lake, open_lake
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, Output, OutputOption, as_size, output_of
 from headrace.errors import Remedy
 
@@ -35,10 +36,28 @@ AgeOption = Annotated[
 
 def register(noun: typer.Typer) -> None:
     """Add the commands to the noun `tables`."""
-    noun.command("cleanup")(cleanup)
-    noun.command("trash")(trash)
-    noun.command("restore")(restore)
-    noun.command("empty-trash")(empty_trash)
+    add(
+        noun,
+        "cleanup",
+        cleanup,
+        "tables cleanup raw.clicks",
+        "tables cleanup raw.clicks --older-than 7d --apply",
+    )
+    add(noun, "trash", trash, "tables trash raw.clicks")
+    add(
+        noun,
+        "restore",
+        restore,
+        "tables restore raw.clicks 20261130T031834",
+        "tables restore raw.clicks 20261130T031834 --apply",
+    )
+    add(
+        noun,
+        "empty-trash",
+        empty_trash,
+        "tables empty-trash raw.clicks",
+        "tables empty-trash raw.clicks --apply",
+    )
 
 
 def cleanup(

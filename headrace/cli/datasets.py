@@ -6,40 +6,43 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.declared import sample_set_named
+from headrace.cli.diff import diff
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of, progress
+from headrace.cli.versions import DatasetName, DatasetVersion, version_number
 
 if TYPE_CHECKING:
-    from headrace.config import Settings
     from headrace.datasets.lockfile import Lockfile
     from headrace.datasets.rebuild import RebuiltDay
-    from headrace.definitions.sample_set import SampleSet
 
 _HASH_SHOWN = 12
 _DAY = ["%Y-%m-%d"]
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset, named as its sample set.")]
-Version = Annotated[
-    str | None, typer.Argument(metavar="[VERSION]", help="As `v1` or `1`; the newest if not given.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
+    noun = add_noun(
+        app,
+        "datasets",
         help="Publish versions of sample sets, and prove that they still say the same.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
     )
-    noun.command("publish")(publish)
-    noun.command("list")(list_versions)
-    noun.command("show")(show)
-    noun.command("verify")(verify)
-    noun.command("rebuild")(rebuild)
-    app.add_typer(noun, name="datasets")
+    add(
+        noun,
+        "publish",
+        publish,
+        "datasets publish ctr",
+        "datasets publish ctr --from 2019-11-24 --to 2019-11-29",
+    )
+    add(noun, "list", list_versions, "datasets list", "datasets list ctr --output json")
+    add(noun, "show", show, "datasets show ctr", "datasets show ctr v1 --output json")
+    add(noun, "diff", diff, "datasets diff ctr v1 v2", "datasets diff ctr v1 --output json")
+    add(noun, "verify", verify, "datasets verify ctr v1")
+    add(noun, "rebuild", rebuild, "datasets rebuild ctr v1")
 
 
 def publish(
-    name: Name,
+    name: DatasetName,
     *,
     first: Annotated[
         dt.datetime | None, typer.Option("--from", formats=_DAY, help="First day of the range.")
@@ -66,14 +69,14 @@ def publish(
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    sample_set = _declared(name, settings)
+    sample_set = sample_set_named(name, settings)
     with OpenLake.existing(settings) as lake:
         done = publish_version(
             lake,
             sample_set,
             first_day=None if first is None else first.date(),
             last_day=None if last is None else last.date(),
-            version=None if version is None else _number(version),
+            version=None if version is None else version_number(version),
             allow_pending=allow_pending,
         )
     lock, out = done.lock, output_of(output)
@@ -130,14 +133,16 @@ def list_versions(
     )
 
 
-def show(name: Name, version: Version = None, *, output: OutputOption = Format.TEXT) -> None:
+def show(
+    name: DatasetName, version: DatasetVersion = None, *, output: OutputOption = Format.TEXT
+) -> None:
     """Show one version: its range, labels, days and what it pins. JSON is the lockfile itself."""
     from headrace.config import Settings
     from headrace.datasets.versions import find_lockfile
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        lock = find_lockfile(lake, name, None if version is None else _number(version))
+        lock = find_lockfile(lake, name, None if version is None else version_number(version))
     out = output_of(output)
     if output is Format.JSON:
         out.record(json.loads(lock.to_json()))
@@ -168,14 +173,16 @@ def show(name: Name, version: Version = None, *, output: OutputOption = Format.T
     out.table(pins, columns=("table", "snapshot", "tag"))
 
 
-def verify(name: Name, version: Version = None, *, output: OutputOption = Format.TEXT) -> None:
+def verify(
+    name: DatasetName, version: DatasetVersion = None, *, output: OutputOption = Format.TEXT
+) -> None:
     """Read every pinned row again and compare with the lockfile; fails if anything differs."""
     from headrace.config import Settings
     from headrace.datasets.verify import verify as verify_version
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        done = verify_version(lake, name, None if version is None else _number(version))
+        done = verify_version(lake, name, None if version is None else version_number(version))
     out = output_of(output)
     lock = done.lock
     if output is Format.JSON:
@@ -184,7 +191,9 @@ def verify(name: Name, version: Version = None, *, output: OutputOption = Format
     out.say(f"{_summary(lock)}  verified: {done.files} files, {len(lock.days)} days")
 
 
-def rebuild(name: Name, version: Version = None, *, output: OutputOption = Format.TEXT) -> None:
+def rebuild(
+    name: DatasetName, version: DatasetVersion = None, *, output: OutputOption = Format.TEXT
+) -> None:
     """Compute the version again from its pinned inputs; fails if a day comes out differently."""
     from headrace.config import Settings
     from headrace.datasets.rebuild import rebuild as rebuild_version
@@ -192,7 +201,7 @@ def rebuild(name: Name, version: Version = None, *, output: OutputOption = Forma
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        lock = find_lockfile(lake, name, None if version is None else _number(version))
+        lock = find_lockfile(lake, name, None if version is None else version_number(version))
         with progress(f"{lock.name} v{lock.version}", steps=len(lock.days)) as step:
             done = rebuild_version(
                 lake, name, lock.version, progress=lambda each: step(each.day.isoformat())
@@ -208,25 +217,6 @@ def rebuild(name: Name, version: Version = None, *, output: OutputOption = Forma
     out.say(f"{lock.name} v{lock.version}  {done.rows:,} rows  {same}")
     if not done.reproduced:
         raise typer.Exit(1)
-
-
-def _declared(name: str, settings: "Settings") -> "SampleSet":
-    from headrace.definitions.load import load_sample_sets
-
-    declared = load_sample_sets(settings)
-    if name not in declared:
-        known = ", ".join(f"`{other}`" for other in declared) or "none"
-        message = f"there is no sample set `{name}`; declared are {known}"
-        raise typer.BadParameter(message, param_hint="NAME")
-    return declared[name]
-
-
-def _number(version: str) -> int:
-    digits = version.removeprefix("v")
-    if not (digits.isascii() and digits.isdigit() and int(digits)):
-        message = f"`{version}` is not a version; write it as `v1` or `1`"
-        raise typer.BadParameter(message, param_hint="VERSION")
-    return int(digits)
 
 
 def _summary(lock: "Lockfile") -> str:

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.declared import StreamName, StreamNames, stream_named, streams_named
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of
-from headrace.cli.streams import StreamName, declared_stream
+from headrace.errors import Remedy
 
 if TYPE_CHECKING:
     from headrace.ingest.letters import Choice
@@ -24,44 +26,66 @@ _SHOWN_BYTES = 200
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Look at refused records, replay or drop them.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    noun = add_noun(app, "dead-letters", help="Look at refused records, replay or drop them.")
+    add(noun, "list", list_, "dead-letters list", "dead-letters list clicks --code wrong_type")
+    add(
+        noun,
+        "show",
+        show,
+        "dead-letters show clicks --limit 3",
+        "dead-letters show clicks --source clicks/a.jsonl --offset 7",
     )
-    noun.command("list")(list_)
-    noun.command("show")(show)
-    noun.command("replay")(replay)
-    noun.command("drop")(drop)
-    app.add_typer(noun, name="dead-letters")
+    add(noun, "replay", replay, "dead-letters replay clicks --code wrong_type")
+    add(
+        noun,
+        "drop",
+        drop,
+        "dead-letters drop clicks --code malformed",
+        "dead-letters drop clicks --code malformed --apply",
+    )
 
 
 def list_(
-    stream: StreamName,
+    streams: StreamNames = None,
     *,
     code: CodeOption = None,
     source: SourceOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Group the dead letters of a stream by reason, with the newest of each."""
-    from headrace.ingest.letters import groups
+    """Group dead letters by stream and reason, with the newest of each.
+
+    Without a stream it lists all that have dead letters, also of streams that are no longer declared.
+    """
+    from headrace.config import Settings
+    from headrace.ingest.letters import groups_of, streams_with_letters
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings = Settings.load()
+    declared = streams_named(streams, settings) if streams else []
+    choice = _choice(code=code, source=source)
     with OpenLake.existing(settings) as lake:
-        found = groups(lake, declared, choice=_choice(code=code, source=source))
+        named = [each.name for each in declared] or streams_with_letters(lake)
+        having = set(streams_with_letters(lake)).intersection(named)
+        found = [
+            (name, each) for name in sorted(having) for each in groups_of(lake, name, choice=choice)
+        ]
     rows: list[dict[str, Any]] = [
         {
+            "stream": name,
             **asdict(each),
             "example": f"{each.example.source}:{each.example.partition}:{each.example.offset}",
             "first_bytes": _readable(each.first_bytes),
         }
-        for each in found
+        for name, each in found
     ]
-    columns = ("code", "field", "count", "first_seen", "last_seen", "example", "first_bytes")
-    output_of(output).table(
-        rows, columns=columns, spare=("first_seen",), empty=f"{stream} has no such dead letters"
-    )
+    out = output_of(output)
+    columns = ("stream", "code", "field", "count", "first_seen", "last_seen", "example")
+    spare = ("first_seen", "field", "last_seen")
+    out.table(rows, columns=(*columns, "first_bytes"), spare=spare, empty="no dead letters")
+    if rows:
+        most = max(rows, key=lambda row: row["count"])
+        see = ("dead-letters", "show", most["stream"], "--code", most["code"])
+        out.say(f"\n{Remedy.run(*see, advice='see the records')}")
 
 
 def show(
@@ -78,7 +102,7 @@ def show(
     from headrace.ingest.letters import letters
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings, declared = stream_named(stream)
     choice = _choice(code=code, source=source, partition=partition, offset=offset)
     with OpenLake.existing(settings) as lake:
         found = letters(lake, declared, choice=choice, limit=limit)
@@ -89,16 +113,16 @@ def show(
     for row in found:
         at = f"{row['_source']}:{row['_source_partition']}:{row['_source_offset']}"
         line = "" if row["source_line"] is None else f", line {row['source_line']}"
-        out.say(f"{at}{line}  {row['error_code']}: {row['reason']}")
-        out.say(
+        out.show(f"{at}{line}  {row['error_code']}: {row['reason']}")
+        out.show(
             f"  recorded {as_text(row['recorded_at'])}, contract version {row['contract_version']}"
         )
         if row["key"] is not None:
-            out.say(f"  key {_readable(row['key'])}")
+            out.show(f"  key {_readable(row['key'])}")
         for header in row["headers"] or ():
             value = "null" if header["value"] is None else _readable(header["value"])
-            out.say(f"  header {header['name']}: {value}")
-        out.say(f"  {_readable(row['raw'])}")
+            out.show(f"  header {header['name']}: {value}")
+        out.show(f"  {_readable(row['raw'])}")
     if not found:
         out.say("no dead letter matches")
 
@@ -114,7 +138,7 @@ def replay(
     from headrace.ingest.replay import replay as replay_letters
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings, declared = stream_named(stream)
     with OpenLake.existing(settings) as lake:
         done = replay_letters(lake, declared, choice=_choice(code=code, source=source))
     out = output_of(output)
@@ -142,7 +166,7 @@ def drop(
     from headrace.ingest.drop import apply_drop, plan_drop
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings, declared = stream_named(stream)
     with OpenLake.existing(settings) as lake:
         plan = plan_drop(lake, declared, choice=_choice(code=code, source=source))
         dropped = apply_drop(lake, plan, declared) if apply else 0

@@ -4,22 +4,22 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.extras import needing
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Build the feature tables.", no_args_is_help=True, rich_markup_mode=None
+    noun = add_noun(app, "features", help="Build the feature tables.")
+    add(
+        noun,
+        "build",
+        build,
+        "features build",
+        "features build --select item_ctr+",
+        "features build --full-refresh --output json",
     )
-    noun.callback()(_features)
-    noun.command("build")(build)
-    app.add_typer(noun, name="features")
-
-
-def _features() -> None:
-    """Build the feature tables."""
 
 
 def build(

@@ -8,6 +8,7 @@ import typer
 
 from headrace.cli.acknowledge import acknowledge
 from headrace.cli.audit import audit
+from headrace.cli.declared import StreamNames, streams_named
 from headrace.cli.failures import exit_status, say_error
 from headrace.cli.follow import (
     EveryOption,
@@ -17,6 +18,7 @@ from headrace.cli.follow import (
     RowsOption,
 )
 from headrace.cli.gaps import GapOption, accepted_gaps
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.errors import LakeError
 
@@ -27,23 +29,21 @@ if TYPE_CHECKING:
     from headrace.ingest.status import IngestResult
     from headrace.tables.lake import OpenLake
 
-StreamNames = Annotated[
-    list[str] | None, typer.Argument(metavar="[STREAM]...", help="Streams; all if none is named.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Take records of streams into their tables.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    noun = add_noun(app, "ingest", help="Take records of streams into their tables.")
+    add(
+        noun,
+        "run",
+        run,
+        "ingest run",
+        "ingest run clicks impressions --output json",
+        "ingest run clicks --follow --every-s 5 --metrics-port 9100",
     )
-    noun.command("run")(run)
-    noun.command("status")(status)
-    noun.command("acknowledge")(acknowledge)
-    noun.command("audit")(audit)
-    app.add_typer(noun, name="ingest")
+    add(noun, "status", status, "ingest status", "ingest status clicks --output json")
+    add(noun, "acknowledge", acknowledge, "ingest acknowledge clicks")
+    add(noun, "audit", audit, "ingest audit clicks", "ingest audit clicks --sql")
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
     from headrace.config import Settings
 
     settings = Settings.load()
-    wanted = _named(streams, settings)
+    wanted = streams_named(streams, settings)
     gaps = accepted_gaps(accept_gap, wanted)
     if follow:
         shown = Following(output_of(output), every_s=every_s, rows=rows, mib=mib)
@@ -127,7 +127,7 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    wanted = _named(streams, settings)
+    wanted = streams_named(streams, settings)
     with OpenLake.existing(settings) as lake:
         rows = [asdict(status_of(lake, stream)) for stream in wanted]
     for row, stream in zip(rows, wanted, strict=True):
@@ -245,15 +245,3 @@ def _facts(result: "IngestResult") -> dict[str, object]:
         "missing": result.missing,
         "splits": [asdict(split) for split in result.splits],
     }
-
-
-def _named(names: list[str] | None, settings: "Settings") -> "list[Stream]":
-    from headrace.definitions.load import load_streams
-
-    declared = load_streams(settings)
-    for name in names or ():
-        if name not in declared:
-            known = ", ".join(f"`{other}`" for other in declared) or "none"
-            message = f"there is no stream `{name}`; declared are {known}"
-            raise typer.BadParameter(message, param_hint="STREAM")
-    return [declared[name] for name in dict.fromkeys(names or declared)]

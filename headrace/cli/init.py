@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import Remedy
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("init")(init)
+    add(app, "init", init, "init shop", "init . --output json")
 
 
 def init(

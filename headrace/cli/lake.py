@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of, progress
 from headrace.errors import Remedy
 
@@ -17,12 +18,9 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without, it i
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Relocate or recover a whole lake.", no_args_is_help=True, rich_markup_mode=None
-    )
-    noun.command("relocate")(relocate)
-    noun.command("recover")(recover)
-    app.add_typer(noun, name="lake")
+    noun = add_noun(app, "lake", help="Relocate or recover a whole lake.")
+    add(noun, "relocate", relocate, "lake relocate", "lake relocate --apply")
+    add(noun, "recover", recover, "lake recover", "lake recover --apply")
 
 
 def relocate(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
+from headrace.cli.nouns import add
 from headrace.cli.output import (
     Format,
     Output,
@@ -42,16 +43,28 @@ TableArguments = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("maintain")(maintain)
+    add(
+        app,
+        "maintain",
+        maintain,
+        "maintain",
+        "maintain raw.clicks --budget-mib 2048 --apply",
+        "maintain --apply --follow --every-s 60",
+    )
 
 
 def maintain(
     tables: TableArguments = None,
     *,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Show the queue with reasons; nothing is changed.")
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Do it; without this only the queue is shown.")
     ] = False,
-    follow: Annotated[bool, typer.Option("--follow", help="Run rounds until interrupted.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", hidden=True, help="What it does without --apply.")
+    ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --apply: do rounds until interrupted.")
+    ] = False,
     budget_mib: Annotated[
         int | None, typer.Option("--budget-mib", min=1, help="Most MiB to rewrite in a round.")
     ] = None,
@@ -74,27 +87,31 @@ def maintain(
     catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Keep tables fast: do first what gains most for each byte rewritten.
+    """Keep tables fast: what gains most for each byte rewritten comes first.
 
-    Rows stay the same and no file is deleted. Safe beside running ingestion, safe to kill and to
+    Shows the queue with reasons, and changes nothing without --apply. Rows stay the same and no file
+    is deleted. Safe beside running ingestion, safe to kill and to
     run again; without anything to gain nothing changes.
     """
     from headrace.identifiers import TableName
     from headrace.maintenance.queue.maintain import Budget
 
-    if plan and follow:
-        msg = "it shows one queue and ends; leave out `--plan` or `--follow`"
+    if plan and (apply or follow):
+        msg = "it only shows the queue; leave it out to do something"
         raise typer.BadParameter(msg, param_hint="--plan")
+    if follow and not apply:
+        msg = "it rewrites files, round after round: add `--apply`"
+        raise typer.BadParameter(msg, param_hint="--follow")
     budget = Budget(bytes=None if budget_mib is None else budget_mib * _MIB, seconds=budget_s)
     names = [TableName.parse(name) for name in dict.fromkeys(tables or ())]
-    opened = look_at_lake if plan else open_lake
+    opened = open_lake if apply else look_at_lake
     with opened(catalog) as lake:
         for name in names:
             lake.table(name)  # a name that is wrong is said before anything is done
         shown = _Shown(
             lake, names, budget, cold_after_s=cold_after_s, format=output, catalog=catalog
         )
-        if plan:
+        if not apply:
             shown.plan()
         elif follow:
             with stopping() as stop:
@@ -141,7 +158,7 @@ class _Shown:
             self._out.say(f"{name} cannot be looked at: {error.message}", remedy=error.remedy)
         _say_plan(self._out, made)
         if made:
-            do_it = Remedy.run_on_catalog("maintain", advice="to do it")
+            do_it = Remedy.run_on_catalog("maintain", "--apply", advice="to do it")
             self._out.say("\nnothing was changed", remedy=do_it)
 
     def round(self, stop: threading.Event, *, idle: bool = True) -> "MaintenanceRun":
@@ -232,7 +249,7 @@ def _say_run(out: Output, run: "MaintenanceRun") -> None:
         if run.stopped_by:
             out.say(f"stopped: {run.stopped_by}")
         elif waiting:
-            why = Remedy.run_on_catalog("maintain", "--plan", advice="to see why")
+            why = Remedy.run_on_catalog("maintain", advice="to see why")
             out.say(f"nothing to do now; {waiting:,} waiting", remedy=why)
         else:
             out.say("nothing to do")

@@ -7,6 +7,7 @@ import typer
 
 from headrace.cli.commit_rows import NOT_APPLIED, commit_row, say_commits
 from headrace.cli.lakes import CatalogOption, open_lake
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, Output, OutputOption, output_of
 
 if TYPE_CHECKING:
@@ -21,8 +22,20 @@ ApplyOption = Annotated[
 
 def register(noun: typer.Typer) -> None:
     """Add the commands to the noun `tables`."""
-    noun.command("rollback")(rollback)
-    noun.command("publish")(publish)
+    add(
+        noun,
+        "rollback",
+        rollback,
+        "tables rollback raw.clicks before_june",
+        "tables rollback raw.clicks 7408195086389791204 --apply",
+    )
+    add(
+        noun,
+        "publish",
+        publish,
+        "tables publish raw.clicks trial --not-null user_id",
+        "tables publish raw.clicks trial --unique click_id --apply",
+    )
 
 
 def rollback(

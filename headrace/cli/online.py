@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import Remedy
 
@@ -33,16 +34,21 @@ ViewNames = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
+    noun = add_noun(
+        app,
+        "online",
         help="Publish the newest feature values by entity, for look-ups at request time.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
     )
-    noun.command("publish")(publish)
-    noun.command("follow")(follow)
-    noun.command("get")(get)
-    noun.command("status")(status)
-    app.add_typer(noun, name="online")
+    add(noun, "publish", publish, "online publish", "online publish features.item_ctr")
+    add(noun, "follow", follow, "online follow --every-ms 500")
+    add(
+        noun,
+        "get",
+        get,
+        """online get features.item_ctr '{"item_id": 7}'""",
+        """online get features.item_ctr '{"item_id": 7}' --at 2026-03-01T12:00:00Z""",
+    )
+    add(noun, "status", status, "online status", "online status --output json")
 
 
 def publish(views: ViewNames = None, *, output: OutputOption = Format.TEXT) -> None:
@@ -141,35 +147,30 @@ def _store_with(view: str) -> "OnlineStore":
 
 
 def status(*, output: OutputOption = Format.TEXT) -> None:
-    """Show each published view: entities, newest event, and whether its table has moved on."""
+    """Show each published view: entities, newest event, and the commits of its table since then."""
+    from headrace.cli.flow import online_edges
     from headrace.config import Settings
-    from headrace.identifiers import TableName
-    from headrace.serving.open import existing_store
-    from headrace.serving.window_state import windows_of
+    from headrace.serving.open import published_views
     from headrace.tables.lake import OpenLake
 
     settings, out = Settings.load(), output_of(output)
-    store = existing_store(settings)
+    views = published_views(settings)
     rows: list[dict[str, Any]] = []
-    if store is not None:
-        with OpenLake.existing(settings) as lake, store:
-            for view in store.views():
-                fresh = store.freshness(view)
-                if fresh is None:
-                    continue
-                windows = windows_of(state) if (state := store.state(view)) is not None else None
-                name = TableName.parse(view if windows is None else windows.events)
-                head = lake.table(name).head().snapshot_id if lake.exists(name) else None
-                rows.append(
-                    asdict(fresh)
-                    | {
-                        "snapshot_id": _id(fresh.snapshot_id),
-                        "up_to_date": head == fresh.snapshot_id,
-                    }
-                )
-    columns = ("view", "rows", "newest_event_time", "published_at", "up_to_date")
+    if views:
+        with OpenLake.existing(settings) as lake:
+            behind = {edge.source: edge.commits for edge in online_edges(lake, views)}
+        rows = [
+            asdict(each.fresh)
+            | {
+                "snapshot_id": _id(each.fresh.snapshot_id),
+                "newer_commits": behind[each.table],
+                "up_to_date": behind[each.table] == 0,
+            }
+            for each in views
+        ]
+    columns = ("view", "rows", "newest_event_time", "published_at", "newer_commits")
     if rows or output is Format.JSON:
-        out.table(rows, columns=columns)
+        out.table(rows, columns=columns, spare=("published_at",))
     else:
         remedy = Remedy.run("online", "publish")
         out.say("nothing is published to the online store", remedy=remedy)

@@ -13,9 +13,11 @@ from typing import Annotated
 import click
 import typer
 
+from headrace.cli.nouns import is_quiet
 from headrace.errors import Remedy, advised
 
 _KIB = 1024
+_AGES = ((31_557_600, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 _WHOLE_FROM = 10_000  # from here on a number of four digits would be cut
 _FORMAT, _CATALOG = f"{__name__}.format", f"{__name__}.catalog"  # keys of click's `Context.meta`
 
@@ -76,7 +78,11 @@ class Output(ABC):
 
     @abstractmethod
     def say(self, text: str, *, remedy: Remedy | None = None) -> None:
-        """Show a sentence, and what to do, to people; programs do not see it."""
+        """Show a sentence, and what to do, to people who want it; programs do not see it."""
+
+    @abstractmethod
+    def show(self, text: str) -> None:
+        """Show a line that is the result itself to people; programs get it as a table or record."""
 
     @abstractmethod
     def table(
@@ -94,6 +100,12 @@ class Output(ABC):
         """
 
     @abstractmethod
+    def data(
+        self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty: str = ""
+    ) -> None:
+        """Show rows of a user's table: columns keep their names as they are."""
+
+    @abstractmethod
     def record(self, facts: Mapping[str, object]) -> None:
         """Show one thing's facts."""
 
@@ -102,8 +114,13 @@ class TextOutput(Output):
     """For people."""
 
     def say(self, text: str, *, remedy: Remedy | None = None) -> None:
+        """Print a line, unless the command is asked to be quiet."""
+        if not is_quiet():
+            typer.echo(advised(text, remedy, catalog=self.catalog))
+
+    def show(self, text: str) -> None:
         """Print a line."""
-        typer.echo(advised(text, remedy, catalog=self.catalog))
+        typer.echo(text)
 
     def table(
         self,
@@ -114,6 +131,24 @@ class TextOutput(Output):
         empty: str = "",
     ) -> None:
         """Print aligned columns, numbers to the right; in a pipe a row is always one line."""
+        titles = [name.replace("_", " ") for name in columns]
+        self._aligned(rows, columns=columns, titles=titles, spare=spare, empty=empty)
+
+    def data(
+        self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty: str = ""
+    ) -> None:
+        """Print aligned columns under their own names."""
+        self._aligned(rows, columns=columns, titles=columns, spare=(), empty=empty)
+
+    def _aligned(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        *,
+        columns: Sequence[str],
+        titles: Sequence[str],
+        spare: Sequence[str],
+        empty: str,
+    ) -> None:
         from headrace.cli.columns import Column, aligned, width_shown
 
         if empty and not rows:
@@ -121,12 +156,12 @@ class TextOutput(Output):
             return
         shown = [
             Column(
-                title=name.replace("_", " "),
+                title=title,
                 cells=tuple(self._text(row.get(name)) for row in rows),
                 right=any(_is_number(row.get(name)) for row in rows),
                 spare=spare.index(name) + 1 if name in spare else 0,
             )
-            for name in columns
+            for name, title in zip(columns, titles, strict=True)
         ]
         for line in aligned(shown, width=width_shown()):
             typer.echo(line)
@@ -152,6 +187,9 @@ class JsonOutput(Output):
     def say(self, text: str, *, remedy: Remedy | None = None) -> None:
         """Nothing: sentences are for people."""
 
+    def show(self, text: str) -> None:
+        """Nothing: the result is also a table or a record."""
+
     def table(
         self,
         rows: Sequence[Mapping[str, object]],
@@ -163,6 +201,12 @@ class JsonOutput(Output):
         """Print a list of objects."""
         _ = columns, spare, empty
         self._print([dict(row) for row in rows])
+
+    def data(
+        self, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str], empty: str = ""
+    ) -> None:
+        """Print a list of objects."""
+        self.table(rows, columns=columns, empty=empty)
 
     def record(self, facts: Mapping[str, object]) -> None:
         """Print one object."""
@@ -199,6 +243,17 @@ def as_text(value: object) -> str:
     return str(value)
 
 
+def as_age(moment: datetime | None, *, now: datetime) -> str:
+    """Show how long ago a time was, in one unit: `12 min`; `—` for none, `0 s` for one to come."""
+    if moment is None:
+        return "—"
+    seconds = max(0.0, (now - moment).total_seconds())
+    for length, unit in _AGES:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def as_size(count_bytes: int) -> str:
     """Show bytes in the largest unit that keeps a digit before the point."""
     if count_bytes < _KIB:
@@ -215,7 +270,7 @@ def _is_number(value: object) -> bool:
 @contextlib.contextmanager
 def progress(title: str, *, steps: int) -> Generator[Callable[[str], None]]:
     """Show a bar on stderr if it is a terminal; the yielded function takes one step and says what."""
-    if not sys.stderr.isatty() or not steps:
+    if not sys.stderr.isatty() or not steps or is_quiet():
         yield lambda _: None
         return
     from rich.console import Console

@@ -6,6 +6,7 @@ import typer
 
 from headrace.cli.commit_rows import NOT_APPLIED, commit_row, say_commits, time_of
 from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
 
 if TYPE_CHECKING:
@@ -25,8 +26,22 @@ ApplyOption = Annotated[
 
 def register(noun: typer.Typer) -> None:
     """Add the commands to the noun `tables`."""
-    for command in (refs, branch, tag, leases):
-        noun.command(command.__name__)(command)
+    add(noun, "refs", refs, "tables refs samples.ctr")
+    add(
+        noun,
+        "branch",
+        branch,
+        "tables branch raw.clicks trial",
+        "tables branch raw.clicks trial --drop --apply",
+    )
+    add(
+        noun,
+        "tag",
+        tag,
+        "tables tag raw.clicks before_june --max-age-days 90",
+        "tables tag raw.clicks before_june --drop --apply",
+    )
+    add(noun, "leases", leases, "tables leases raw.clicks")
 
 
 def refs(

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.declared import sample_set_named
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from headrace.config import Settings
-    from headrace.definitions.sample_set import SampleSet
     from headrace.samples.build import BuildResult
     from headrace.samples.inspect import (
         InspectedFeature,
@@ -37,12 +37,16 @@ PlanOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Join exposures to features and labels.", no_args_is_help=True, rich_markup_mode=None
+    noun = add_noun(app, "samples", help="Join exposures to features and labels.")
+    add(
+        noun,
+        "build",
+        build,
+        "samples build ctr --plan",
+        "samples build ctr",
+        "samples build ctr --day 2019-11-27",
     )
-    noun.command("build")(build)
-    noun.command("inspect")(inspect)
-    app.add_typer(noun, name="samples")
+    add(noun, "inspect", inspect, "samples inspect bts/all/4211", "samples inspect 7 --set ctr")
 
 
 def build(
@@ -59,7 +63,7 @@ def build(
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    (sample_set,) = _named(name, settings)
+    sample_set = sample_set_named(name, settings)
     days = None if day is None else [moment.date() for moment in day]
     out = output_of(output)
     with OpenLake.existing(settings) as lake:
@@ -86,16 +90,20 @@ def inspect(
 ) -> None:
     """Show one sample with the event time and known_at behind every feature value and label."""
     from headrace.config import Settings
+    from headrace.definitions.load import load_sample_sets
     from headrace.samples.inspect import inspect_sample
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    tables = [sample_set.table for sample_set in _named(set_, settings)]
+    sets = (
+        load_sample_sets(settings).values() if set_ is None else [sample_set_named(set_, settings)]
+    )
+    tables = [sample_set.table for sample_set in sets]
     with OpenLake.existing(settings) as lake:
         found = inspect_sample(lake, tables, sample_id)
     out = output_of(output)
     for line in sample_lines(found):
-        out.say(line)
+        out.show(line)
     if output is Format.JSON:
         out.record(asdict(found))
 
@@ -159,16 +167,3 @@ def _facts(result: "BuildResult") -> dict[str, object]:
         "built": [asdict(done) for done in result.built],
         "unchanged": list(result.unchanged),
     }
-
-
-def _named(name: str | None, settings: "Settings") -> "list[SampleSet]":
-    from headrace.definitions.load import load_sample_sets
-
-    declared = load_sample_sets(settings)
-    if name is None:
-        return list(declared.values())
-    if name not in declared:
-        known = ", ".join(f"`{other}`" for other in declared) or "none"
-        message = f"there is no sample set `{name}`; declared are {known}"
-        raise typer.BadParameter(message, param_hint="NAME")
-    return [declared[name]]

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.errors import SettingReason, SettingsError
 from headrace.extras import needing
 
@@ -13,7 +14,13 @@ _PORT = 8200
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("serve")(serve)
+    add(
+        app,
+        "serve",
+        serve,
+        "serve",
+        "serve --model .headrace/model --log-stream served --port 8300",
+    )
 
 
 def serve(

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.errors import SettingReason, SettingsError
 from headrace.extras import need
 
@@ -19,8 +20,8 @@ _MIN, _MAX = 1, 65_535
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("ui")(ui)
-    app.command("dagster")(dagster)
+    add(app, "ui", ui, "ui", "ui --port 8502")
+    add(app, "dagster", dagster, "dagster", "dagster --port 3001")
 
 
 def ui(

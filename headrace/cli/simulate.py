@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of, progress
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ class Target(Enum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("simulate")(simulate)
+    add(
+        app,
+        "simulate",
+        simulate,
+        "simulate shop",
+        "simulate shop --impressions 10000 --days 2 --seed 7",
+    )
 
 
 def simulate(

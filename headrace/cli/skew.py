@@ -1,14 +1,14 @@
 """`headrace skew`: compare what was served with what the training rule gives."""
 
 import datetime as dt
-from collections.abc import Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.declared import sample_set_named, stream_named
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.errors import DefinitionError
 
 if TYPE_CHECKING:
     from headrace.serving.skew import SkewReport
@@ -19,7 +19,7 @@ _EXAMPLES_SHOWN = 10
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("skew")(skew)
+    add(app, "skew", skew, "skew ctr served", "skew ctr served --from 2019-11-28 --to 2019-11-29")
 
 
 def skew(
@@ -38,33 +38,23 @@ def skew(
 
     Ends with status 1 if there are differences.
     """
-    from headrace.config import Settings
-    from headrace.definitions.load import load_sample_sets, load_streams
     from headrace.serving.skew import measure_skew
     from headrace.tables.lake import OpenLake
 
-    settings = Settings.load()
-    sample_sets, streams = load_sample_sets(settings), load_streams(settings)
-    _refuse_unknown(sample_set, sample_sets, what="sample set")
-    _refuse_unknown(stream, streams, what="stream")
+    settings, log_stream = stream_named(stream)
+    samples = sample_set_named(sample_set, settings)
     with OpenLake.existing(settings) as lake:
-        version = lake.table(streams[stream].table).head()
+        version = lake.table(log_stream.table).head()
         days = [
             key
             for key in version.partitions
             if (first is None or key[0] >= first.date()) and (last is None or key[0] <= last.date())  # pyright: ignore[reportOperatorIssue]
         ]
         log = version.to_arrow(partitions=days)
-        report = measure_skew(lake, sample_sets[sample_set], log)
+        report = measure_skew(lake, samples, log)
     _show(report, output)
     if report.mismatches:
         raise typer.Exit(1)
-
-
-def _refuse_unknown(name: str, known: Collection[str], *, what: str) -> None:
-    if name not in known:
-        listed = ", ".join(f"`{each}`" for each in known) or "none"
-        raise DefinitionError((f"there is no {what} `{name}`; declared are {listed}",))
 
 
 def _show(report: "SkewReport", output: Format) -> None:
@@ -86,7 +76,7 @@ def _show(report: "SkewReport", output: Format) -> None:
     ]
     out.table(rows, columns=("feature", "equal", "different", "missing", "extra", "causes"))
     for each in report.examples[:_EXAMPLES_SHOWN]:
-        out.say(
+        out.show(
             f"{each.request_id}/{each.row} at {each.at.isoformat()}: `{each.feature}` was "
             f"{each.served!r}, training has {each.expected!r}: {each.cause}"
         )

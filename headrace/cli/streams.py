@@ -1,51 +1,28 @@
-"""`headrace streams`: draft contracts; and the stream that a command works on, by its name."""
+"""`headrace streams`: draft contracts from files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import DraftError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
-    from headrace.definitions.stream import Stream
-
-StreamName = Annotated[str, typer.Argument(metavar="STREAM", help="A declared stream.")]
-
-
-def declared_stream(name: str) -> "tuple[Settings, Stream]":
-    """Return the settings and the stream of this name.
-
-    Raises:
-        typer.BadParameter: Listing the streams there are.
-
-    """
-    from headrace.config import Settings
-    from headrace.definitions.load import load_streams
-
-    settings = Settings.load()
-    declared = load_streams(settings)
-    if name not in declared:
-        known = ", ".join(f"`{other}`" for other in declared) or "none"
-        message = f"there is no stream `{name}`; declared are {known}"
-        raise typer.BadParameter(message, param_hint="STREAM")
-    return settings, declared[name]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Draft the contracts of streams.", no_args_is_help=True, rich_markup_mode=None
+    noun = add_noun(app, "streams", help="Draft the contracts of streams.")
+    add(
+        noun,
+        "infer",
+        infer,
+        "streams infer 'ratings/*.csv.gz'",
+        "streams infer ratings/2024.csv --name ratings --write",
     )
-    noun.callback()(_streams)
-    noun.command("infer")(infer)
-    app.add_typer(noun, name="streams")
-
-
-def _streams() -> None:
-    """Draft the contracts of streams."""
 
 
 def infer(

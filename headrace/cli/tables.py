@@ -10,7 +10,9 @@ from headrace.cli import cleanup, compaction, move_main, refs
 from headrace.cli.alter import alter
 from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, look_at_lake
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
+from headrace.cli.preview import preview
 from headrace.cli.rows import delete
 from headrace.clock import EPOCH
 from headrace.errors import Remedy
@@ -36,19 +38,42 @@ OneOrAll = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Look at tables and keep them fast.", no_args_is_help=True, rich_markup_mode=None
+    noun = add_noun(app, "tables", help="Look at tables and keep them fast.")
+    add(noun, "list", list_tables, "tables list", "tables list --output json")
+    add(noun, "show", show, "tables show raw.impressions", "tables show raw.clicks --snapshots 3")
+    add(
+        noun,
+        "preview",
+        preview,
+        "tables preview raw.clicks",
+        "tables preview samples.ctr --rows 3 --column sample_id --column click",
     )
-    noun.command("list")(list_tables)
-    noun.command("show")(show)
-    noun.command("health")(health)
-    noun.command("compact")(compaction.compact)
-    noun.command("alter")(alter)
+    add(noun, "health", health, "tables health", "tables health raw.impressions")
+    add(
+        noun,
+        "compact",
+        compaction.compact,
+        "tables compact raw.impressions",
+        "tables compact raw.impressions --sort-by user_id,event_time --apply",
+    )
+    add(
+        noun,
+        "alter",
+        alter,
+        "tables alter raw.clicks --add note:string",
+        "tables alter raw.clicks --rename zip=postcode --drop note --apply",
+        "tables alter raw.clicks --partition-by 'day(event_time)' --apply",
+    )
     cleanup.register(noun)
     refs.register(noun)
     move_main.register(noun)
-    noun.command("delete")(delete)
-    app.add_typer(noun, name="tables")
+    add(
+        noun,
+        "delete",
+        delete,
+        "tables delete raw.clicks --where 'user_id = 7'",
+        "tables delete raw.clicks --where \"event_time < '2024-05-01 00:00:00Z'\" --apply",
+    )
 
 
 def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.TEXT) -> None:
@@ -94,7 +119,7 @@ def show(
     out.record(facts)
     for title, rows in (("columns", columns), ("tags", tag_rows), ("snapshots", commits)):
         if rows:
-            out.say(f"\n{title}")
+            out.show(f"\n{title}")
             out.table(rows, columns=tuple(rows[0]), spare=_SPARE)
 
 
@@ -122,12 +147,12 @@ def health(
     if output is Format.TEXT and table:
         (one,) = scored
         out = output_of(output, catalog=catalog)
-        out.say(f"{one.table}  score {one.score}")
+        out.show(f"{one.table}  score {one.score}")
         parts = [asdict(part) | {"points": -part.penalty} for part in one.parts]
         for part in parts:
             part["gain"] = part["gain"] or "—"
         out.table(parts, columns=("name", "points", "finding", "gain"))
-        what = Remedy.run_on_catalog("maintain", "--plan", advice="what to do about it, and when")
+        what = Remedy.run_on_catalog("maintain", advice="what to do about it, and when")
         out.say(f"\n{what.on(catalog)}")
         return
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]

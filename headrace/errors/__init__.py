@@ -5,6 +5,7 @@ from headrace.errors.base import (
     ExtraMissingError,
     InvalidNameError,
     LakeError,
+    NotDeclaredError,
     SettingsError,
     code_of,
 )
@@ -248,6 +249,7 @@ __all__ = [
     "NotAFeatureViewError",
     "NotARegistryError",
     "NotAnAncestorError",
+    "NotDeclaredError",
     "NullKnownAtError",
     "NullValueError",
     "OffsetGapError",

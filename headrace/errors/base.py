@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, cast
 
+from headrace.errors.known import said_of
 from headrace.errors.reasons import SettingReason
 from headrace.errors.remedy import Remedy, advised
 
@@ -136,6 +137,15 @@ class DefinitionError(LakeError):
     def __init__(self, problems: tuple[str, ...]) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class NotDeclaredError(LakeError):
+    """No declaration of this kind has the name."""
+
+    def __init__(self, kind: str, name: str, *, known: tuple[str, ...]) -> None:
+        self.kind, self.name, self.known = kind, name, known
+        said = said_of(name, known, title="declared")
+        super().__init__(f"there is no {kind} `{name}`; {said}")
 
 
 class InvalidNameError(LakeError, ValueError):

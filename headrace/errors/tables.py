@@ -3,6 +3,7 @@
 import datetime as dt
 
 from headrace.errors.base import NOTHING_CHANGED, NOTHING_COMMITTED, RUN_AGAIN, LakeError
+from headrace.errors.known import said_of
 from headrace.errors.reasons import (
     ColumnReason,
     ConditionReason,
@@ -18,8 +19,8 @@ class TableNotFoundError(LakeError):
 
     def __init__(self, name: str, *, known: tuple[str, ...] = ()) -> None:
         self.name, self.known = name, known
-        listed = ", ".join(f"`{other}`" for other in known) or "none yet"
-        super().__init__(f"there is no table `{name}`; tables of this lake: {listed}")
+        said = said_of(name, known, title="tables of this lake")
+        super().__init__(f"there is no table `{name}`; {said}")
 
 
 class SnapshotNotFoundError(LakeError):

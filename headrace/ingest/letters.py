@@ -79,8 +79,20 @@ class LetterGroup:
     example: Coordinates
 
 
+def streams_with_letters(lake: OpenLake) -> tuple[str, ...]:
+    """Name the streams that have dead letters, declared or not; none if no record was ever refused."""
+    if not lake.exists(dead_letters.TABLE):
+        return ()
+    return tuple(sorted(str(key[0]) for key in head(lake).partitions))
+
+
 def groups(lake: OpenLake, stream: Stream, *, choice: Choice = EVERY) -> tuple[LetterGroup, ...]:
     """Group the dead letters of a stream by error code and field, the most frequent first."""
+    return groups_of(lake, stream.name, choice=choice)
+
+
+def groups_of(lake: OpenLake, stream: str, *, choice: Choice = EVERY) -> tuple[LetterGroup, ...]:
+    """Group as `groups` does; the stream need not be declared any more."""
     found: dict[tuple[str, str | None], LetterGroup] = {}
     for batch in _batches(head(lake), stream, columns=_GROUP_COLUMNS):
         chosen = batch.filter(choice.mask(batch))
@@ -133,7 +145,7 @@ def letters(
     Those that were recorded at the same time come in the order of their coordinates.
     """
     found: list[dict[str, Any]] = []
-    for batch in _batches(head(lake), stream):
+    for batch in _batches(head(lake), stream.name):
         chosen = batch.filter(choice.mask(batch))
         if not chosen.num_rows:
             continue
@@ -166,9 +178,9 @@ def dead_table(lake: OpenLake) -> LakeTable:
 
 
 def _batches(
-    version: TableVersion, stream: Stream, *, columns: Sequence[str] | None = None
+    version: TableVersion, stream: str, *, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    return version.batches(columns=columns, partitions=[(stream.name,)])
+    return version.batches(columns=columns, partitions=[(stream,)])
 
 
 def records(
@@ -183,7 +195,7 @@ def records(
     Letters that do not hold their whole record are left out, as are those that `is_taken` denies
     by partition and offset. Those of one batch come by partition, in the order of their offsets.
     """
-    for batch in _batches(version, stream):
+    for batch in _batches(version, stream.name):
         chosen = batch.filter(pc.and_(choice.mask(batch), _whole(batch, stream)))
         rows = [
             row

@@ -32,6 +32,7 @@ from headrace.errors import (
     UnsupportedReason,
     UnsupportedTableError,
 )
+from headrace.errors.known import nearest
 from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspected import InspectedFiles
@@ -184,6 +185,10 @@ class OpenLake:
             TableNotFoundError: Listing the tables there are.
 
         """
+        if isinstance(name, str) and is_plain(name):  # `clicks`, where `raw.clicks` is meant
+            known = tuple(str(each) for each in self.names())
+            if nearest(name, known):
+                raise TableNotFoundError(name, known=known)
         name = TableName.parse(name) if isinstance(name, str) else name
         if not self.exists(name):
             raise TableNotFoundError(str(name), known=tuple(str(n) for n in self.names()))

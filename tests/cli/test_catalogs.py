@@ -144,13 +144,13 @@ def test_tables_of_a_declared_catalog_are_maintained_and_the_second_run_finds_no
     catalog: SqlCatalog, headrace: Headrace
 ) -> None:
     words = ("maintain", "mydb.events", "--catalog", "theirs", "--cold-after-s", "0")
-    planned = headrace(*words, "--plan")
+    planned = headrace(*words)
     assert "major compaction" in planned.stdout, planned.stderr
-    assert headrace(*words).exit_code == 0
+    assert headrace(*words, "--apply").exit_code == 0
     table = catalog.load_table("mydb.events")
     assert len(list(table.scan().plan_files())) == 1
     assert sorted(table.scan().to_arrow().column("id").to_pylist()) == list(range(6))
-    assert "nothing to do" in headrace(*words).stdout
+    assert "nothing to do" in headrace(*words, "--apply").stdout
 
 
 def test_what_nobody_needs_of_a_declared_catalogs_table_goes_to_the_trash_and_back(
@@ -195,7 +195,7 @@ def test_a_table_of_a_declared_catalog_is_altered_and_gets_refs(
 def test_commands_that_messages_tell_to_run_next_go_to_the_same_catalog(
     catalog: SqlCatalog, headrace: Headrace
 ) -> None:
-    assert "`headrace maintain --catalog theirs`" in (
+    assert "`headrace maintain --apply --catalog theirs`" in (
         headrace("maintain", "mydb.events", "--plan", "--catalog", "theirs").stdout
     )
     where = ("tables", "rollback", "mydb.events", "nothing", "--catalog", "theirs")

@@ -167,9 +167,9 @@ def test_a_misspelt_optional_field_is_said_by_run_and_status(folder: Path) -> No
     assert "did you mean `user_segment`?" in headrace("ingest", "status").stdout
 
 
-def test_an_unknown_stream_is_wrong_usage(folder: Path) -> None:
+def test_an_unknown_stream_is_named_beside_the_one_that_was_meant(folder: Path) -> None:
     done = headrace("ingest", "run", "thing")
-    assert done.exit_code == 2
+    assert done.exit_code == 1
     assert "`things`" in done.stderr
 
 
@@ -209,7 +209,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(folder: Path) -> Non
         headrace("dead-letters", "show", "things", "--offset", "2").stdout
         == "no dead letter matches\n"
     )
-    assert headrace("dead-letters", "list", "others").exit_code == 2
+    assert headrace("dead-letters", "list", "others").exit_code == 1
 
 
 def test_an_audit_says_exact_prints_its_statement_and_fails_where_a_row_is_missing(

@@ -82,13 +82,13 @@ def test_what_is_still_written_to_waits_and_the_plan_says_until_when(
     assert shown["actions"] == []
     assert [each["partition"] for each in shown["waiting"]] == ["2024-05-01", "2024-05-02"]
     assert all(each["until"].endswith("+00:00") for each in shown["waiting"])
-    assert "2 wait" in headrace("maintain").stdout
+    assert "2 wait" in headrace("maintain", "--apply").stdout
 
 
 def test_maintain_does_what_the_plan_says_and_then_finds_nothing(
     untidy: LakeTable, headrace: Headrace
 ) -> None:
-    result = headrace("maintain", *FINISHED)
+    result = headrace("maintain", "--apply", *FINISHED)
     assert result.exit_code == 0
     assert result.stdout.count("3 files → 1, 3 rows") == 2
     assert "2 done" in result.stdout
@@ -102,7 +102,7 @@ def test_as_json_a_round_is_one_document(untidy: LakeTable, headrace: Headrace) 
     planned = json.loads(headrace("maintain", "--plan", *FINISHED, "--output", "json").stdout)
     rates = [each["gain_s_per_mib"] for each in planned["actions"]]
     assert rates == sorted(rates, reverse=True)
-    done = json.loads(headrace("maintain", *FINISHED, "--output", "json").stdout)
+    done = json.loads(headrace("maintain", "--apply", *FINISHED, "--output", "json").stdout)
     assert [each["outcome"] for each in done["results"]] == ["done", "done"]
     assert done["bytes_rewritten"] == planned["cost_bytes"]
 
@@ -113,7 +113,7 @@ def test_only_the_tables_that_are_named_are_maintained(
     other = events_table(lake, "raw.other")
     for number in range(3):
         add(other, [number])
-    assert headrace("maintain", "raw.other", *FINISHED).exit_code == 0
+    assert headrace("maintain", "--apply", "raw.other", *FINISHED).exit_code == 0
     assert len(other.head().files()) == 1
     assert len(untidy.head().files()) == 6
 
@@ -121,21 +121,22 @@ def test_only_the_tables_that_are_named_are_maintained(
 def test_a_table_that_is_not_there_is_said_before_anything_is_done(
     untidy: LakeTable, headrace: Headrace
 ) -> None:
-    result = headrace("maintain", "raw.events", "raw.nothing", *FINISHED)
+    result = headrace("maintain", "--apply", "raw.events", "raw.nothing", *FINISHED)
     assert result.exit_code == 1
     assert "raw.nothing" in result.stderr
     assert len(untidy.head().files()) == 6
 
 
 def test_a_budget_of_seconds_that_is_spent_says_so(untidy: LakeTable, headrace: Headrace) -> None:
-    result = headrace("maintain", "--budget-s", "0", *FINISHED)
+    result = headrace("maintain", "--apply", "--budget-s", "0", *FINISHED)
     assert result.exit_code == 0
     assert "stopped" in result.stdout
     assert len(untidy.head().files()) == 6
 
 
 def test_a_plan_cannot_be_followed(headrace: Headrace) -> None:
-    assert headrace("maintain", "--plan", "--follow").exit_code == 2
+    assert headrace("maintain", "--plan", "--apply").exit_code == 2
+    assert headrace("maintain", "--follow").exit_code == 2
 
 
 def test_what_failed_is_named_and_the_command_fails_after_the_rest_is_done(
@@ -143,7 +144,7 @@ def test_what_failed_is_named_and_the_command_fails_after_the_rest_is_done(
 ) -> None:
     first = untidy.head().files()[0]
     Path(first.path).write_bytes(b"PAR1")
-    result = headrace("maintain", *FINISHED)
+    result = headrace("maintain", "--apply", *FINISHED)
     assert result.exit_code == 1
     assert "corrupt-file" in result.stderr
     assert "1 failed" in result.stdout
@@ -158,12 +159,12 @@ def test_maintenance_without_room_fails_with_the_status_for_trying_again(
     before = {path for path in settings.warehouse.rglob("*") if path.is_file()}
     databases = max(path.stat().st_size for path in settings.state_dir.glob("*.db*"))
     with room_for(databases + 200_000):
-        result = headrace("maintain", *FINISHED)
+        result = headrace("maintain", "--apply", *FINISHED)
     assert result.exit_code == EXIT_TRY_AGAIN
     assert "1 failed" in result.stdout
     assert result.stderr.startswith("storage-full")
     assert {path for path in settings.warehouse.rglob("*") if path.is_file()} == before
-    assert headrace("maintain", *FINISHED).exit_code == 0
+    assert headrace("maintain", "--apply", *FINISHED).exit_code == 0
     assert len(table.head().files()) == 1
 
 
@@ -171,7 +172,7 @@ def test_maintenance_without_room_fails_with_the_status_for_trying_again(
 def test_following_maintains_what_comes_until_it_is_told_to_stop(
     untidy: LakeTable, settings: Settings, number: signal.Signals
 ) -> None:
-    words = ("maintain", "--follow", "--every-s", "0.2", *FINISHED)
+    words = ("maintain", "--apply", "--follow", "--every-s", "0.2", *FINISHED)
     process = subprocess.Popen(
         [sys.executable, "-c", "from headrace.cli.main import run; run()", *words],
         cwd=ROOT,

@@ -67,5 +67,5 @@ def test_a_pipe_that_closes_ends_the_command_quietly(environment: dict[str, str]
     done = subprocess.run(
         ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
     )
-    assert int(done.stdout) in (0, 1, 141)
+    assert int(done.stdout) in (0, 141)  # it may end before the pipe does
     assert done.stderr == ""

@@ -93,7 +93,7 @@ def test_a_changed_version_fails_with_what_to_do(run: Run, tmp_path: Path) -> No
 
 
 def test_wrong_names_and_versions_are_named(run: Run) -> None:
-    assert "declared are `taps`" in run("publish", "none").stderr
-    assert run("publish", "none").exit_code == 2
+    assert "declared: `taps`" in run("publish", "none").stderr
+    assert run("publish", "none").exit_code == 1
     assert "published: none yet" in run("verify", "taps").stderr
     assert "not a version" in run("show", "taps", "latest").stderr

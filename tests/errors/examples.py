@@ -39,6 +39,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.DatabaseDeniedError("catalog", "permission denied for table iceberg_tables"),
     errors.LakeOnServersError("postgresql://me:***@there:5432/lake", what="recover"),
+    errors.NotDeclaredError("stream", "click", known=("clicks", "impressions")),
     errors.PooledSessionsError("postgresql://me:***@there:6432/lake"),
     errors.WriteLapsedError(_TABLE, "0" * 32),
     errors.CommitOutcomeUnknownError(_TABLE, 11),

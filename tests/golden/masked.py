@@ -19,17 +19,23 @@ _MASKS = tuple(
         (r"[\d,.]+ ?(B|KiB|MiB|GiB)\b", "SIZE"),
         (r"^(bytes +)[\d,]+$", r"\1SIZE"),
         (r"\b(just now|[\d.]+ ?(y|mo|d|h|min|s|ms) ago)\b", "AGO"),
+        (r"(?<!every )\b\d+ (s|min)\b", "AGE"),
     )
 )
 
 
 _FIXED = (
-    *((pattern, to) for pattern, to in _MASKS if to not in ("TIME", "ID", "SIZE", "DURATION")),
+    *(
+        (pattern, to)
+        for pattern, to in _MASKS
+        if to not in ("TIME", "ID", "SIZE", "DURATION", "AGE")
+    ),
     (re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{6})?"), "2026-11-30 12:00:00"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(?!:)"), "2026-11-30 12:00"),
     (re.compile(r"\b\d{15,}\b"), "1234567890123456789"),
     (re.compile(r"[\d,.]+ ?(KiB|MiB)\b"), "10.0 KiB"),
     (re.compile(r"\b\d[\d.]* ms\b"), "1.0 ms"),
+    (re.compile(r"\b\d+ (s|min)\b"), "12 s"),
     (re.compile(r"^(bytes +)[\d,]+$", re.MULTILINE), r"\g<1>10,000"),
 )
 

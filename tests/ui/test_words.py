@@ -22,6 +22,11 @@ from tests.golden.masked import fixed, masked
 from tests.ui.conftest import Open
 
 _READS = (
+    "status",
+    "lineage",
+    "lineage samples.ctr",
+    "tables preview raw.impressions --rows 1 --column user_segment --column position",
+    "datasets diff ctr 1 2",
     "tables list",
     "tables show raw.impressions",
     "tables refs samples.ctr",
@@ -32,7 +37,7 @@ _READS = (
     "tables compact raw.impressions",
     "tables branch raw.impressions trial --drop",
     "tables alter raw.impressions --drop position",
-    "maintain --plan",
+    "maintain",
     "ingest status impressions",
     "datasets list",
     "datasets show ctr",
