@@ -1,12 +1,16 @@
 """`headrace lineage`: what each table was computed from, as its commits recorded it."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import NotDeclaredError
+
+if TYPE_CHECKING:
+    from headrace.cli.flow import Edge
 
 Name = Annotated[
     str | None,
@@ -35,7 +39,6 @@ def lineage(name: Name = None, *, output: OutputOption = Format.TEXT) -> None:
     from headrace.cli.flow import (
         in_order,
         online_edges,
-        reached,
         source_edges,
         table_edges,
         version_edges,
@@ -55,11 +58,7 @@ def lineage(name: Name = None, *, output: OutputOption = Format.TEXT) -> None:
             *online_edges(lake, published_views(settings)),
         ]
     if name is not None:
-        known = tuple(dict.fromkeys(at for each in edges for at in (each.target, each.source)))
-        if name not in known:
-            raise NotDeclaredError(_KIND, name, known=known)
-        wanted = reached(name, edges)
-        edges = [each for each in edges if {each.target, each.source} <= wanted]
+        edges = _about(name, edges)
     rows = [
         {
             "name": each.target,
@@ -72,3 +71,13 @@ def lineage(name: Name = None, *, output: OutputOption = Format.TEXT) -> None:
     columns = ("name", "reads", "newer_commits", "snapshot")
     empty = "no commit recorded an input yet"
     output_of(output).table(rows, columns=columns, spare=("snapshot",), empty=empty)
+
+
+def _about(name: str, edges: "Sequence[Edge]") -> "list[Edge]":
+    from headrace.cli.flow import reached
+
+    known = tuple(dict.fromkeys(at for each in edges for at in (each.target, each.source)))
+    if name not in known:
+        raise NotDeclaredError(_KIND, name, known=known)
+    wanted = reached(name, edges)
+    return [each for each in edges if {each.target, each.source} <= wanted]
