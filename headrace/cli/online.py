@@ -158,15 +158,15 @@ def status(*, output: OutputOption = Format.TEXT) -> None:
     rows: list[dict[str, Any]] = []
     if views:
         with OpenLake.existing(settings) as lake:
-            behind = {edge.source: edge.commits for edge in online_edges(lake, views)}
+            behind = [edge.commits for edge in online_edges(lake, views)]
         rows = [
             asdict(each.fresh)
             | {
                 "snapshot_id": _id(each.fresh.snapshot_id),
-                "newer_commits": behind[each.table],
-                "up_to_date": behind[each.table] == 0,
+                "newer_commits": commits,
+                "up_to_date": commits == 0,
             }
-            for each in views
+            for each, commits in zip(views, behind, strict=True)
         ]
     columns = ("view", "rows", "newest_event_time", "published_at", "newer_commits")
     if rows or output is Format.JSON:
