@@ -5,12 +5,17 @@ Its first command is executed on the finished demo lake by `tests/demo/test_demo
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
+import click
 import pytest
+import typer.main
 
+from headrace.cli.main import make_app
 from tests.conftest import ROOT, DemoLake, quick_start
 
 pytestmark = pytest.mark.slow
@@ -98,3 +103,64 @@ def test_the_inspected_sample_in_the_readme_is_what_the_command_prints(
     ]
     assert [line for line in shown if " ".join(line.split()) not in printed] == []
     assert said.split() == [str(len(shown)), "lines", "of", "its", str(len(printed))]
+
+
+def test_each_line_of_what_sets_it_apart_names_a_test_or_a_benchmark_that_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text.partition("## What sets it apart")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 8
+    for row in rows:
+        shown = re.findall(r"`((?:tests|benchmarks)/[^`]+)`", row.rpartition(" | ")[2])
+        assert shown, row
+        for each in shown:
+            file, _, name = each.partition("::")
+            source = (ROOT / file).read_text()
+            assert f"\ndef {name}(" in source if name else file.startswith("benchmarks/"), each
+
+
+def test_twelve_words_are_explained_once_each() -> None:
+    text = (ROOT / "README.md").read_text()
+    table = text.partition("## Twelve words")[2].partition("\n## ")[0]
+    words = re.findall(r"^\| ([^|]+) \| [a-z].+ \|$", table, re.MULTILINE)
+    assert len(set(words) - {"word"}) == len(words) - words.count("word") == 12
+
+
+def test_the_picture_is_what_its_script_draws_and_asks_for_nothing_elsewhere() -> None:
+    picture = ROOT / "docs" / "images" / "river.svg"
+    drawn = runpy.run_path(str(picture.with_suffix(".py")))["drawn"]()
+    assert picture.read_text() == drawn
+    root = ElementTree.fromstring(drawn)
+    assert {"title", "desc"} <= {each.tag.rpartition("}")[2] for each in root}
+    assert "prefers-color-scheme: dark" in drawn
+    assert not re.search(r"(?:href|src|url)\b", drawn)
+
+
+def test_pictures_are_small_and_have_alternative_texts() -> None:
+    text = (ROOT / "README.md").read_text()
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)
+    assert [path for _, path in pictures] == ["docs/images/river.svg", "docs/images/overview.png"]
+    for alternative, path in pictures:
+        assert len(alternative.split()) > 5
+        assert (ROOT / path).stat().st_size <= 200_000
+
+
+def test_the_commands_of_the_readme_are_there_and_no_noun_is_left_out() -> None:
+    text = (ROOT / "README.md").read_text().partition("## Command line")[2]
+    lines = re.findall(r"^headrace (\S+(?: \S+)*)", text.split("```")[1], re.MULTILINE)
+    app = typer.main.get_command(make_app())
+    assert isinstance(app, click.Group)
+    nouns = {
+        name: set(each.commands)
+        for name, each in app.commands.items()
+        if isinstance(each, click.Group)
+    }
+    listed: set[str] = set()
+    for line in lines:
+        noun, _, rest = line.partition(" ")
+        words = (rest if noun in nouns else line).split(" | ")
+        listed |= {f"{noun if noun in nouns else ''} {word.split()[0]}".strip() for word in words}
+    there = {name for name in app.commands if name not in nouns}
+    there |= {f"{noun} {verb}" for noun, verbs in nouns.items() for verb in verbs}
+    assert listed <= there
+    assert {each.split()[0] for each in listed} == set(app.commands)
