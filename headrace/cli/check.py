@@ -33,7 +33,13 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     warnings += [f"warning: {text}" for text in _lost_models(settings, found)]
     out = output_of(output)
     if output is Format.JSON:
-        out.record({"fine": found.count, "problems": list(found.problems), "warnings": warnings})
+        out.record(
+            {
+                "fine": found.count,
+                "problems": [_place(each) for each in found.problems],
+                "warnings": warnings,
+            }
+        )
     for problem in found.problems:
         out.show(problem)
     for warning in warnings:
@@ -43,6 +49,15 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
     if problems:
         raise typer.Exit(1)
+
+
+def _place(problem: str) -> dict[str, object]:
+    """Take a problem apart into file, line and message; a file that lacks something has no line."""
+    where, _, message = problem.partition("  ")
+    file, colon, line = where.rpartition(":")
+    if not (colon and line.isdecimal()):
+        return {"file": where, "line": None, "message": message}
+    return {"file": file, "line": int(line), "message": message}
 
 
 def _missing(stream: "Stream", settings: "Settings") -> str | None:

@@ -67,7 +67,7 @@ def find_lockfile(lake: OpenLake, name: str, version: int | None = None) -> Lock
         if version is None or lock.version == version:
             return lock
     known = tuple(f"`{lock.name}` v{lock.version}" for lock in mine or list_datasets(lake))
-    raise DatasetNotFoundError(name, version or 1, known=known)
+    raise DatasetNotFoundError(name, version, known=known)
 
 
 def load_dataset(lake: OpenLake, name: str, version: int | None = None) -> Dataset:

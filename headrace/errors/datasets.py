@@ -39,12 +39,13 @@ class VersionExistsError(LakeError):
 
 
 class DatasetNotFoundError(LakeError):
-    """No such dataset version is published."""
+    """No such dataset version is published; `version` is None if any would do."""
 
-    def __init__(self, dataset: str, version: int, *, known: tuple[str, ...] = ()) -> None:
+    def __init__(self, dataset: str, version: int | None, *, known: tuple[str, ...] = ()) -> None:
         self.dataset, self.version, self.known = dataset, version, known
         listed = ", ".join(known) or "none yet"
-        super().__init__(f"there is no `{dataset}` v{version}; published: {listed}")
+        wanted = f"version of `{dataset}`" if version is None else f"`{dataset}` v{version}"
+        super().__init__(f"there is no {wanted}; published: {listed}")
 
 
 class DatasetChangedError(LakeError):

@@ -4,15 +4,26 @@ import difflib
 from collections.abc import Sequence
 
 _LISTED_MAX = 12
+_ALIKE_MIN = 0.7  # of the letters
 
 
 def nearest(name: str, known: Sequence[str]) -> tuple[str, ...]:
     """Return the known names that `name` was probably meant to be, the most likely first.
 
-    `clicks` means each `raw.clicks`, and `raw.clickz` the one of nearly the same letters.
+    `clicks` means each `raw.clicks`, and `raw.clickz` the one of nearly the same letters. An equal
+    namespace makes no table alike.
     """
-    ends = tuple(each for each in known if each.rpartition(".")[2] == name)
-    return ends or tuple(difflib.get_close_matches(name, known, n=1))
+    ends = tuple(each for each in known if _last(each) == name)
+    alike = (
+        each
+        for each in difflib.get_close_matches(name, known)
+        if difflib.get_close_matches(_last(name), [_last(each)], cutoff=_ALIKE_MIN)
+    )
+    return ends or tuple(alike)[:1]
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def said_of(name: str, known: Sequence[str], *, title: str) -> str:

@@ -58,7 +58,10 @@ def test_check_shows_every_problem_and_fails(folder: Path) -> None:
     ]
     told = json.loads(headrace("check", "--output", "json").stdout)
     assert told["fine"] == 1
-    assert len(told["problems"]) == 1
+    (problem,) = told["problems"]
+    assert set(problem) == {"file", "line", "message"}
+    assert problem["file"].endswith(".yaml")
+    assert isinstance(problem["line"], int)
 
 
 def test_ingest_says_what_it_took_and_then_that_nothing_is_new(folder: Path) -> None:

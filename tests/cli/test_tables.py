@@ -180,3 +180,17 @@ def test_one_damaged_table_hides_no_other(many_files: Lake, headrace: Headrace) 
         assert (events["table"], events["error"]) == ("raw.events", "corrupt-file")
         assert tidy["table"] == "raw.tidy"
         assert "error" not in tidy
+
+
+def test_a_name_without_its_namespace_is_said_beside_the_table_that_was_meant(
+    many_files: Lake, headrace: Headrace
+) -> None:
+    _ = many_files
+    for meant in ("events", "raw.event"):
+        failed = headrace("tables", "show", meant, "--output", "json")
+        assert failed.exit_code == EXIT_FAILED
+        error = json.loads(failed.stderr)
+        assert error["code"] == "table-not-found"
+        assert error["facts"]["known"] == ["raw.events", "raw.tidy"]
+        assert "`raw.events`" in error["message"]
+        assert "raw.tidy" not in error["message"]

@@ -96,4 +96,5 @@ def test_wrong_names_and_versions_are_named(run: Run) -> None:
     assert "declared: `taps`" in run("publish", "none").stderr
     assert run("publish", "none").exit_code == 1
     assert "published: none yet" in run("verify", "taps").stderr
+    assert "v1" not in run("verify", "taps").stderr  # none was asked for
     assert "not a version" in run("show", "taps", "latest").stderr
