@@ -31,11 +31,7 @@ from headrace.errors.datasets import (
     SampleNotFoundError,
     VersionExistsError,
 )
-from headrace.errors.engines import (
-    EngineUnavailableError,
-    QueryFailedError,
-    UnsupportedEngineError,
-)
+from headrace.errors.engines import EngineUnavailableError, QueryFailedError, UnsupportedEngineError
 from headrace.errors.flow import (
     ContractError,
     DraftError,
