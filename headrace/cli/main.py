@@ -84,6 +84,7 @@ _ORDER = (
     "tables",
     "lineage",
     "maintain",
+    "paimon",
     "lake",
     "ui",
     "dagster",

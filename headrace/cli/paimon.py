@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli import paimon_moves
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.paimon_options import PaimonTableArgument, WarehouseOption, open_warehouse
 from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
@@ -20,16 +21,21 @@ SNAPSHOTS_SHOWN = 10
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
+    noun = add_noun(
+        app,
+        "paimon",
         help="Take tables of Paimon into the lake, and give tables of the lake to Paimon.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
     )
-    noun.command("tables")(list_tables)
-    noun.command("show")(show)
-    noun.command("tag")(tag)
+    add(noun, "tables", list_tables, "paimon tables", "paimon tables --warehouse /data/paimon")
+    add(noun, "show", show, "paimon show shop.orders", "paimon show shop.orders --snapshots 3")
+    add(
+        noun,
+        "tag",
+        tag,
+        "paimon tag shop.orders before_june",
+        "paimon tag shop.orders before_june --drop --apply",
+    )
     paimon_moves.register(noun)
-    app.add_typer(noun, name="paimon")
 
 
 def list_tables(*, warehouse: WarehouseOption = None, output: OutputOption = Format.TEXT) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.cli.paimon_options import PaimonTableArgument, WarehouseOption, open_warehouse
 
@@ -56,8 +57,14 @@ HoldOption = Annotated[
 
 def register(noun: typer.Typer) -> None:
     """Add the commands to the noun `paimon`."""
-    noun.command("import")(import_table)
-    noun.command("export")(export_table)
+    add(
+        noun,
+        "import",
+        import_table,
+        "paimon import shop.orders --to raw.orders",
+        "paimon import shop.prices --to features.prices --as features --event-time changed_at",
+    )
+    add(noun, "export", export_table, "paimon export features.item_ctr --to shop.item_ctr")
 
 
 def import_table(
