@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -37,6 +37,9 @@ demo: $(READY) ## raw logs to a trained model, on real data, nothing to start
 demo-cluster: cluster-up ## the same on PostgreSQL and S3, which it starts, by DuckDB or ENGINE=trino: the same content hash
 	@eval "$$($(BIN)/python -m infra.launcher env)" && export HEADRACE_PROFILE=cluster && \
 	  HEADRACE_ENGINE=$(or $(ENGINE),duckdb) $(if $(filter trino,$(ENGINE)),HEADRACE_DBT_TARGET=cluster) $(BIN)/python -m demo.run
+
+demo-stream: $(READY) ## simulated traffic through a Kafka that it starts, followed into tables, and an audit; IMPRESSIONS=600000
+	@$(BIN)/python -m demo.stream $(if $(IMPRESSIONS),--impressions $(IMPRESSIONS))
 
 test: $(READY) ## every test; starts PostgreSQL and Redis from wheels, and an S3 server that Go builds once
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)

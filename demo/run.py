@@ -43,7 +43,7 @@ def main() -> int:
 def _run_and_show(console: Console) -> int:
     try:
         settings = Settings.load()
-        with _alone(settings.state_dir):
+        with alone(settings.state_dir):
             outcome = run(settings, Progress(console))
     except LakeError as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
@@ -101,7 +101,7 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
 
 
 @contextmanager
-def _alone(state_dir: Path) -> Generator[None]:
+def alone(state_dir: Path) -> Generator[None]:
     """Hold the demo's lock; the system releases it when the process ends for any reason."""
     state_dir.mkdir(parents=True, exist_ok=True)
     with (state_dir / "demo.lock").open("w") as handle:
