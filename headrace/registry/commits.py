@@ -118,6 +118,24 @@ class Commits:
                 found.append(_commit_of(row))
         return found
 
+    def commits_after(self, table: str, sequence_number: int, *, limit: int) -> list[CommitRecord]:
+        """Return the commits of `main` after a sequence number, oldest first, at most `limit`.
+
+        Leaves out moves and origins.
+        """
+        query = (
+            sa.select(*_SHORT)
+            .where(
+                COMMITS.c.table_name == table,
+                COMMITS.c.sequence_number > sequence_number,
+                is_on_main(COMMITS),
+            )
+            .order_by(COMMITS.c.sequence_number)
+            .limit(limit)
+        )
+        with self.engine.connect() as connection:
+            return [_commit_of(row) for row in connection.execute(query).mappings()]
+
     def first_commit_ms(self, table: str) -> int | None:
         """Return when the oldest commit on record was made, epoch milliseconds."""
         query = (

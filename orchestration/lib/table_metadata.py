@@ -13,6 +13,7 @@ from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 from orchestration.lib.columns import ColumnFacts, column_schema
+from orchestration.lib.observed import SEQUENCE
 
 COLUMN_SCHEMA = "dagster/column_schema"
 
@@ -62,6 +63,7 @@ def table_metadata(
         # as text: ids exceed the range in which JavaScript numbers are exact (2**53)
         "snapshot_id": str(version.snapshot_id),
         "run_id": record.run_id if record else "",
+        **({SEQUENCE: record.sequence_number} if record else {}),
         "parent_snapshot_id": str(record.parent_id) if record else "None",
         "changed": before is None or before.snapshot_id != version.snapshot_id,
         "files_before": 0 if before is None else len(before.files()),

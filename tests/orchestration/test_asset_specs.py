@@ -169,3 +169,32 @@ def test_every_model_says_the_table_that_it_is_stored_in(graph: dg.Definitions) 
     }
     assert len(named) >= 7
     assert named == {key: ".".join(key.path) for key in named}
+
+
+def test_jobs_sensors_and_schedules_wait_to_be_started(graph: dg.Definitions) -> None:
+    assert {job.name for job in graph.resolve_all_job_defs() if not job.name.startswith("__")} == {
+        "build_everything",
+        "ingest",
+        "maintenance",
+    }
+    everything = graph.resolve_job_def("build_everything").asset_layer.selected_asset_keys
+    outside = {"dead_letters/records", "models/ctr"}
+    assert {
+        key.to_user_string()
+        for key in graph.resolve_asset_graph().get_all_asset_keys() - set(everything)
+    } - outside == {f"maintenance/raw_{name}" for name in ("clicks", "impressions", "items")}
+    repository = graph.get_repository_def()
+    switches = {each.name: each.default_status.value for each in repository.sensor_defs}
+    switches |= {each.name: each.default_status.value for each in repository.schedule_defs}
+    assert switches == dict.fromkeys(
+        (
+            "build_what_changed",
+            "maintenance",
+            "new_source_files",
+            "nightly_maintenance",
+            "outside_work",
+        ),
+        "STOPPED",
+    )
+    documented = (ROOT / "docs" / "dagster.md").read_text()
+    assert [name for name in switches if f"`{name}`" not in documented] == []

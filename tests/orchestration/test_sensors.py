@@ -94,7 +94,7 @@ def test_a_round_does_what_was_asked_for_and_observes_each_table(
 ) -> None:
     small_commits(lake, 8)
     (request,) = evaluate(maintenance)[0]
-    ran = graph.resolve_job_def("maintenance_round").execute_in_process(
+    ran = graph.resolve_job_def("maintenance").execute_in_process(
         run_config={
             **request.run_config,
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -114,7 +114,7 @@ def test_a_round_that_meets_a_damaged_file_fails_after_the_others_are_done(
 ) -> None:
     small_commits(lake, 8)
     Path(lake.table("raw.clicks").head().files()[0].path).write_bytes(b"PAR1")
-    ran = graph.resolve_job_def("maintenance_round").execute_in_process(
+    ran = graph.resolve_job_def("maintenance").execute_in_process(
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )

@@ -9,6 +9,7 @@ from headrace.datasets.lockfile import Lockfile
 from headrace.datasets.publish import publish
 from headrace.datasets.versions import lockfile_path
 from headrace.definitions.sample_set import SampleSet
+from orchestration.lib.conditions import dataset_condition
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import dataset_key, table_key
 from orchestration.lib.resource import LakeResource
@@ -27,6 +28,7 @@ def _dataset(sample_set: SampleSet) -> dg.AssetsDefinition:
         deps=[table_key(sample_set.table)],
         group_name="datasets",
         kinds={"iceberg", "parquet"},
+        automation_condition=dataset_condition(),
         description=(
             f"Latest version of dataset `{sample_set.name}`: all days with mature labels. "
             "Unchanged content creates no new version."

@@ -9,6 +9,7 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import Remedy
+from headrace.ingest import watermark
 from headrace.ingest.contract import contract_breaks
 from headrace.ingest.recent import WINDOW, RecentRecords, recent
 from headrace.tables.lake import OpenLake
@@ -16,7 +17,9 @@ from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
+from orchestration.lib.section import Section
 
+GROUP = "ingest"
 DEAD_SHARE_MAX = 0.01  # above this share, the producer or the contract is broken
 _FEW = (
     f"At most {DEAD_SHARE_MAX:.0%} of recent records are dead letters. Recent means the last "
@@ -27,20 +30,23 @@ _FEW = (
 @dg.definitions
 def contract_checks() -> dg.Definitions:
     """Define checks of every stream's table against its contract."""
-    declared = read_declared(Settings.load()).streams
+    declared = read_declared(Settings.load())
+    section = declared.section or Section()
     # a step of its own for each: a blocking check that fails ends its step, with all checks in it
-    return dg.Definitions(asset_checks=[_checks(stream) for stream in declared])
+    return dg.Definitions(asset_checks=[_checks(each, section) for each in declared.streams])
 
 
-def _checks(stream: Stream) -> dg.AssetChecksDefinition:
+def _checks(stream: Stream, section: Section) -> dg.AssetChecksDefinition:
     specs = [
-        dg.AssetCheckSpec(name, asset=table_key(stream.table), blocking=True, description=what)
-        for name, what in (
+        dg.AssetCheckSpec(name, asset=table_key(stream.table), blocking=blocks, description=what)
+        for name, blocks, what in (
             (
                 "schema_matches_contract",
+                True,
                 "The table has every column of the contract, with the declared type.",
             ),
-            ("dead_letters_are_few", _FEW),
+            ("dead_letters_are_few", True, _FEW),
+            ("watermark_is_recent", False, _recent_text(stream, section)),
         )
     ]
 
@@ -51,7 +57,7 @@ def _checks(stream: Stream) -> dg.AssetChecksDefinition:
         with lake.open() as opened:
             results = [
                 recorded(opened, each, key=table_key(stream.table), check=each.check_name or "")
-                for each in _results(opened, stream)
+                for each in _results(opened, stream, section)
             ]
         chosen = context.selected_asset_check_keys
         yield from (
@@ -63,7 +69,7 @@ def _checks(stream: Stream) -> dg.AssetChecksDefinition:
     return contract
 
 
-def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
+def _results(lake: OpenLake, stream: Stream, section: Section) -> Iterator[dg.AssetCheckResult]:
     key = table_key(stream.table)
     if not lake.exists(stream.table):
         return
@@ -81,6 +87,7 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
         ),
         metadata={"columns_that_differ": wrong, "contract_version": stream.version},
     )
+    yield _watermark_result(lake, stream, section)
     found = recent(lake, stream)
     few = found.dead_share <= DEAD_SHARE_MAX
     yield dg.AssetCheckResult(
@@ -96,6 +103,39 @@ def _results(lake: OpenLake, stream: Stream) -> Iterator[dg.AssetCheckResult]:
             **{f"reason/{code}": count for code, count in found.reasons.items()},
         },
     )
+
+
+def _watermark_result(lake: OpenLake, stream: Stream, section: Section) -> dg.AssetCheckResult:
+    """Compare the watermark with now, or with the end of a history that has one."""
+    said = watermark.as_time(watermark.read(lake.table(stream.table).head().properties))
+    until = dt.datetime.now(dt.UTC)
+    if section.last_day is not None:
+        end = dt.datetime.combine(section.last_day, dt.time(), dt.UTC) + dt.timedelta(days=1)
+        until = min(until, end)
+    hours_max = section.fresh_hours_of(str(stream.table), group=GROUP)
+    hours = None if said is None else (until - said) / dt.timedelta(hours=1)
+    is_recent = hours is not None and hours <= hours_max
+    status = Remedy.run("ingest", "status", stream.name, advice="show what waits")
+    age = "has no watermark yet" if hours is None else f"is complete up to {hours:,.1f} hours ago"
+    return dg.AssetCheckResult(
+        asset_key=table_key(stream.table),
+        check_name="watermark_is_recent",
+        passed=is_recent,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None
+        if is_recent
+        else f"`{stream.table}` {age}, where at most {hours_max:,} are allowed; {status}",
+        metadata={
+            "hours_max": hours_max,
+            **({} if hours is None else {"hours": hours}),
+            **({} if said is None else {"watermark": dg.MetadataValue.timestamp(said)}),
+        },
+    )
+
+
+def _recent_text(stream: Stream, section: Section) -> str:
+    hours = section.fresh_hours_of(str(stream.table), group=GROUP)
+    return f"The watermark is at most {hours:,} hours old, or that far from the end of the history."
 
 
 def refused_text(stream: Stream, found: RecentRecords) -> str:

@@ -3,10 +3,12 @@
 import dagster as dg
 
 from headrace.config import Settings
+from headrace.errors import Remedy
 from headrace.identifiers import TableName
-from headrace.maintenance.health.health import health
+from headrace.maintenance.health.health import TableHealth, health
 from orchestration.lib.declared import read_declared
-from orchestration.lib.keys import compaction_key
+from orchestration.lib.keys import compaction_key, table_key
+from orchestration.lib.links import PAGE, page_of
 from orchestration.lib.resource import LakeResource
 
 HEALTHY_SCORE = 70  # below this, small files or snapshots slow readers noticeably
@@ -31,13 +33,24 @@ def _check(name: TableName) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=found.score >= HEALTHY_SCORE,
             severity=dg.AssetCheckSeverity.WARN,
+            description=None if found.score >= HEALTHY_SCORE else _failure(found, name),
             metadata={
                 "score": found.score,
                 "files": found.files,
                 "small_files": found.small_files,
                 "snapshots": found.snapshots,
                 "worst": found.worst.finding if found.worst else "nothing",
+                PAGE: dg.MetadataValue.url(page_of(table_key(name))),
             },
         )
 
     return few_small_files
+
+
+def _failure(found: TableHealth, name: TableName) -> str:
+    worst = found.worst.finding if found.worst else "no part of it is worse than the others"
+    plan = Remedy.run_on_catalog("tables", "compact", str(name), advice="see the plan")
+    return (
+        f"health of `{name}` is {found.score} of 100, with {found.small_files:,} small files of "
+        f"{found.files:,}: {worst}; {plan}"
+    )

@@ -47,7 +47,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: Round, lake: LakeRes
 
 
 @dg.job(
-    name="maintenance_round",
+    name="maintenance",
     description="Runs actions by gain per byte rewritten; changes no rows and deletes no files.",
 )
 def maintenance_round() -> None:

@@ -10,6 +10,7 @@ from headrace.definitions.sample_set import SampleSet
 from headrace.samples.build import BuildResult, build
 from headrace.samples.plan import day_text
 from headrace.tables.lake import OpenLake
+from orchestration.lib.conditions import samples_condition
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
@@ -24,14 +25,25 @@ def sample_sets() -> dg.Definitions:
     days = declared.days
     if days is None:
         return dg.Definitions()
-    engine = settings.engine
     return dg.Definitions(
-        assets=[_sample_asset(each, days, engine=engine) for each in declared.sample_sets]
+        assets=[
+            _sample_asset(
+                each,
+                days,
+                engine=settings.engine,
+                condition=samples_condition(each, declared.streams),
+            )
+            for each in declared.sample_sets
+        ]
     )
 
 
 def _sample_asset(
-    sample_set: SampleSet, days: dg.DailyPartitionsDefinition, *, engine: str
+    sample_set: SampleSet,
+    days: dg.DailyPartitionsDefinition,
+    *,
+    engine: str,
+    condition: dg.AutomationCondition[Any],
 ) -> dg.AssetsDefinition:
     inputs = (
         sample_set.exposures.table,
@@ -48,7 +60,7 @@ def _sample_asset(
         # one run pins one snapshot of each input for all days
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool=writer_pool(sample_set.table),
-        automation_condition=dg.AutomationCondition.eager(),
+        automation_condition=condition,
         description=f"Sample set `{sample_set.name}`: one row per exposure, point-in-time features.",
     )
     def samples(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult[Any]:
@@ -78,6 +90,7 @@ def _sample_asset(
 # for that day's
 _OF_TABLE = {
     "dagster/row_count": "table_row_count",
+    "run_id": None,
     "snapshot_id": "table_snapshot_id",
     "parent_snapshot_id": None,
     "inputs": None,

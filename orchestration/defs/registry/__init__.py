@@ -1,0 +1,1 @@
+"""What the registry and the tables say happened, whoever did it, as events of assets."""
