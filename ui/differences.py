@@ -1,10 +1,11 @@
-"""Compare two versions of one dataset by their lockfiles."""
+"""Compare two versions of one dataset by their lockfiles; pure."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ui.facts import DayFacts, VersionFacts
-from ui.wording import count
+from ui.wording import count, signed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,15 +20,38 @@ class DayDifference:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """A column, or a part of the definition, that differs; None on the side that lacks it."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelDifference:
+    """Samples of one label, state and value in both versions."""
+
+    label: str
+    state: str
+    value: str
+    rows_before: int
+    rows_after: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Difference:
-    """The days that differ, and a one-line summary."""
+    """What differs between two versions, and a one-line summary."""
 
     days: tuple[DayDifference, ...]
+    columns: tuple[Change, ...]
+    definition: tuple[Change, ...]
+    labels: tuple[LabelDifference, ...]
     summary: str
 
 
 def difference(before: VersionFacts, after: VersionFacts) -> Difference:
-    """Compare day by day: content hashes show what differs, inputs and definition show why."""
+    """Compare day by day: content hashes show what differs, the lockfiles show why."""
     first = {day.day: day for day in before.days}
     second = {day.day: day for day in after.days}
     redefined = before.code != after.code
@@ -36,13 +60,47 @@ def difference(before: VersionFacts, after: VersionFacts) -> Difference:
         for day in sorted(first.keys() | second.keys())
         if (found := _of_day(day, first.get(day), second.get(day), redefined=redefined))
     )
-    rows = after.rows - before.rows
+    columns = _changes(before.columns, after.columns)
     parts = [
-        f"{rows:+,} rows",
+        f"{signed(after.rows - before.rows)} rows",
         f"{count(len(days), 'day')} differ" if len(days) != 1 else "1 day differs",
+        f"{count(len(columns), 'column')} differ" if len(columns) > 1 else "",
+        "1 column differs" if len(columns) == 1 else "",
         "definition changed" if redefined else "definition unchanged",
     ]
-    return Difference(days=days, summary=", ".join(parts))
+    return Difference(
+        days=days,
+        columns=columns,
+        definition=_changes(before.definition, after.definition),
+        labels=_labels(before, after),
+        summary=", ".join(part for part in parts if part),
+    )
+
+
+def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Change, ...]:
+    return tuple(
+        Change(name=name, before=before.get(name), after=after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    )
+
+
+def _labels(before: VersionFacts, after: VersionFacts) -> tuple[LabelDifference, ...]:
+    counts = [
+        {(each.label, each.state, each.value): each.rows for each in version.labels}
+        for version in (before, after)
+    ]
+    first, second = counts
+    return tuple(
+        LabelDifference(
+            label=key[0],
+            state=key[1],
+            value=key[2],
+            rows_before=first.get(key, 0),
+            rows_after=second.get(key, 0),
+        )
+        for key in sorted(first.keys() | second.keys())
+    )
 
 
 def _of_day(
@@ -50,16 +108,12 @@ def _of_day(
 ) -> DayDifference | None:
     if before and after and before.content_hash == after.content_hash:
         return None
-    if before is None or after is None:
-        change, cause = ("added", "") if before is None else ("removed", "")
+    if before is None:
+        change, cause = "added", "not in the earlier version"
+    elif after is None:
+        change, cause = "removed", "not in the later version"
     else:
-        tables = sorted(
-            table
-            for table in before.inputs.keys() | after.inputs.keys()
-            if before.inputs.get(table) != after.inputs.get(table)
-        )
-        causes = [*(["definition"] if redefined else []), *(f"new {table}" for table in tables)]
-        change, cause = "changed", ", ".join(causes) or "unknown"
+        change, cause = "changed", ", ".join(_causes(before, after, redefined=redefined))
     return DayDifference(
         day=day,
         change=change,
@@ -67,3 +121,21 @@ def _of_day(
         rows_after=after.rows if after else None,
         cause=cause,
     )
+
+
+def _causes(before: DayFacts, after: DayFacts, *, redefined: bool) -> list[str]:
+    """Tell apart a changed definition, labels that matured, and inputs that gained late rows."""
+    found = ["definition changed"] if redefined else []
+    matured = sorted(
+        table
+        for table in before.watermarks.keys() | after.watermarks.keys()
+        if before.watermarks.get(table) != after.watermarks.get(table)
+    )
+    found += [f"labels of {table} matured further" for table in matured]
+    late = sorted(
+        table
+        for table in before.inputs.keys() | after.inputs.keys()
+        if before.inputs.get(table) != after.inputs.get(table) and table not in matured
+    )
+    found += [f"late input of {table}" for table in late]
+    return found or ["unknown"]

@@ -186,12 +186,18 @@ class LabelRows:
 
 @dataclass(frozen=True, kw_only=True)
 class DayFacts:
-    """One day of a dataset version; `inputs` are the snapshots it was computed from."""
+    """One day of a dataset version; `inputs` are the snapshots it was computed from.
+
+    `watermarks` say how far the label tables were complete.
+    """
 
     day: dt.date
     rows: int
     content_hash: str
     inputs: Mapping[str, int]
+    watermarks: Mapping[str, dt.datetime | None] = field(
+        default_factory=dict[str, dt.datetime | None]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +211,11 @@ class PinFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class VersionFacts:
-    """One published dataset version, from its lockfile."""
+    """One published dataset version, from its lockfile.
+
+    `columns` maps names to types. `definition` is the recipe of the samples, flattened: a path such
+    as `features.item_ctr.ttl_us` and what it says.
+    """
 
     name: str
     version: int
@@ -228,11 +238,18 @@ class VersionFacts:
     sparse: tuple[str, ...]
     sequence: tuple[str, ...]
     label_names: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    definition: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def title(self) -> str:
         """Its display name: `ctr v1`."""
         return f"{self.name} v{self.version}"
+
+    @property
+    def positive_rate(self) -> float | None:
+        """Positive labels for each sample; None without samples."""
+        return self.positives / self.rows if self.rows else None
 
 
 @dataclass(frozen=True, kw_only=True)

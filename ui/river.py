@@ -127,7 +127,7 @@ class _Painter:
                     lag=lag,
                     page="ingest",
                     query={"stream": stream.name},
-                    fault=fault.text if fault else "",
+                    fault=fault.text if fault and not stream.missing else "",
                 ),
             )
 

@@ -72,3 +72,34 @@ def table_snippets(
             ),
         ),
     }
+
+
+def version_snippets(version: VersionFacts, metadata_location: str) -> dict[str, tuple[str, str]]:
+    """Render code that reads the rows of a version: name of the tool, language and code.
+
+    DuckDB and Polars read the pinned snapshot of the sample table, limited to the version's days;
+    without `metadata_location` they are left out.
+    """
+    found = {"PyTorch": ("python", load_snippet(version))}
+    if metadata_location:
+        select = _select(version, metadata_location)
+        found["DuckDB"] = ("sql", f"load iceberg;\n{select}")
+        polars = (
+            "import duckdb  # with the extension iceberg; its result becomes a Polars frame\n\n"
+            'duckdb.sql("load iceberg")\n'
+            f'rows = duckdb.sql("""\n{select}\n""").pl()'
+        )
+        found["Polars"] = ("python", polars)
+    return found
+
+
+def _select(version: VersionFacts, metadata_location: str) -> str:
+    where = metadata_location.replace("'", "''")
+    days = ", ".join(f"date '{day.day}'" for day in version.days)
+    return (
+        f"select * from iceberg_scan(\n    '{where}',\n"
+        f"    snapshot_from_id = {version.snapshot_id}\n)\n"
+        f"where cast(event_time at time zone 'UTC' as date) in (\n"
+        + textwrap.fill(days, _LINE_MAX, initial_indent="    ", subsequent_indent="    ")
+        + "\n)"
+    )

@@ -1,13 +1,14 @@
 """Read published dataset versions from their lockfiles, for the page of that name."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 
 from headrace.datasets.lockfile import Lockfile
 from headrace.ingest import watermark
 from headrace.samples.resolve import Recipe
 from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
 
-__all__ = ["version_facts"]
+__all__ = ["flattened", "version_facts"]
 
 
 def version_facts(lock: Lockfile) -> VersionFacts:
@@ -35,7 +36,11 @@ def version_facts(lock: Lockfile) -> VersionFacts:
         ),
         days=tuple(
             DayFacts(
-                day=day.day, rows=day.rows, content_hash=day.content_hash, inputs=dict(day.inputs)
+                day=day.day,
+                rows=day.rows,
+                content_hash=day.content_hash,
+                inputs=dict(day.inputs),
+                watermarks={table: watermark.as_time(us) for table, us in day.watermarks.items()},
             )
             for day in lock.days
         ),
@@ -46,7 +51,22 @@ def version_facts(lock: Lockfile) -> VersionFacts:
         sparse=tuple(name for name, role in roles.items() if role == "sparse"),
         sequence=tuple(name for name, role in roles.items() if role == "sequence"),
         label_names=labels,
+        columns=dict(lock.columns),
+        definition=dict(flattened(lock.definition)),
     )
+
+
+def flattened(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a definition says at each path; entries of lists go by their name, if they have one."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from flattened(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, Sequence) and value and all(isinstance(x, Mapping) for x in value):
+        for at, each in enumerate(value):
+            named = each.get("name", each.get("view", at)) if isinstance(each, Mapping) else at
+            yield from flattened(each, f"{path}.{named}")
+    else:
+        yield path, json.dumps(value) if not isinstance(value, str) else value
 
 
 def _roles(lock: Lockfile) -> dict[str, str]:

@@ -5,6 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from headrace.api import Lake
 from headrace.datasets.versions import find_lockfile
+from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from tests.conftest import DemoLake
 from tests.ui.conftest import Open
 from ui import charts, data
@@ -13,6 +14,7 @@ from ui.findings import findings
 from ui.graph import graph_of
 from ui.parts import now
 from ui.river import STAGES, river
+from ui.snippets import version_snippets
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: Dem
     shown = demo("versions")
     with Lake.open(demo_lake.settings) as lake:
         lock = find_lockfile(lake, "ctr")
-    assert metrics(shown)["Rows"] == str(lock.rows)
+    assert metrics(shown)["Rows"] == f"{lock.rows:,}"
     (snippet,) = [each.value for each in shown.code if "SampleLoader" in each.value]
     seen: list[int] = []
     # what a reader copies, with a body in the loop
@@ -94,3 +96,19 @@ def test_a_sample_of_the_demo_shows_each_value_with_its_times(demo: Open) -> Non
     assert again.subheader[1].value == f"Sample {picked}"
     gone = demo("samples", sample="nothing/like/it")
     assert "has no sample `nothing/like/it`" in gone.warning[0].value
+
+
+def test_the_duckdb_snippet_of_the_demo_reads_every_row_of_the_version(demo: Open) -> None:
+    _ = demo
+    lake = data.lake_facts()
+    (version,) = lake.versions
+    table = lake.table(version.table)
+    assert table is not None
+    snippets = version_snippets(version, table.metadata_location)
+    select = snippets["DuckDB"][1].removeprefix("load iceberg;\n")
+    with open_in_memory() as connection:
+        load_iceberg_extension(connection)
+        connection.execute("set timezone = 'Asia/Kolkata'")  # days are in UTC nevertheless
+        (found,) = connection.execute(f"select count(*) from ({select})").fetchall()
+    assert found == (version.rows,)
+    assert select in snippets["Polars"][1]

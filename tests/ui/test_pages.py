@@ -440,18 +440,29 @@ def test_the_online_store_is_a_node_with_its_views(app: Open, full: Lake) -> Non
     assert list(views["view"]) == ["features.item_ctr"]
 
 
-def test_versions_show_the_newest_with_its_facts_and_snippet(app: Open, full: Lake) -> None:
+def test_versions_show_what_differs_first_and_then_the_newest(app: Open, full: Lake) -> None:
     _ = full
     shown = app("versions")
     assert shown.selectbox(key="version").value == "ctr v2"
+    assert shown.selectbox(key="with").value == "ctr v1"
     assert metrics(shown)["Rows"] == "48"
     assert metrics(shown)["Positives"] == "2"
     assert 'lake.dataset("ctr", version=2)' in texts(shown)
-    labels, pins, days = (each.value for each in shown.dataframe)
+    days, compared, labels, pins = (each.value for each in shown.dataframe)
+    assert list(days["change"]) == ["changed", "added"]
+    assert next(iter(days["cause"])) == "late input of features.item_ctr"
+    assert list(compared["±"]) == ["+1", "+23"]
     assert list(labels["rows"]) == [2, 46]
     assert list(pins["tag"]) == ["ctr-v2", "ctr-v2"]
-    assert list(days["change"]) == ["changed", "added"]
-    assert next(iter(days["cause"])) == "new features.item_ctr"
+
+
+def test_a_link_opens_a_comparison(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("versions", version="ctr v1", **{"with": "ctr v2"})
+    assert "From **ctr v1** to **ctr v2**" in texts(shown)
+    assert "Contents of ctr v1" in texts(shown)
+    gone = app("versions", version="ctr v1", **{"with": "ctr v9"})
+    assert "`ctr v9` is no other version" in gone.warning[0].value
 
 
 def test_one_version_alone_has_nothing_to_compare(app: Open, lake: Lake) -> None:

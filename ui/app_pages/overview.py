@@ -38,26 +38,27 @@ def headline(found: tuple[Finding, ...]) -> None:
 def card(finding: Finding, *, since: str) -> None:
     """Show one finding: what, since when, and the command against it."""
     bad = finding.severity == "error"
-    with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        with st.container(width=96, gap="xsmall"):
-            st.badge(
-                "error" if bad else "warning",
-                icon=":material/error:" if bad else ":material/warning:",
-                color="red" if bad else "orange",
-            )
-            if since:
-                st.caption(since, help="Since when")
-        advice = f"; {finding.advice}" if finding.advice else ""
-        st.markdown(f"**{finding.subject}**  \n{finding.text}{advice}", width="stretch")
-        if finding.command:
-            st.code(finding.command, language=None, width=400)
-        if finding.table:
-            st.page_link(
-                "app_pages/tables.py",
-                label="Open table",
-                icon=":material/arrow_forward:",
-                query_params={"table": finding.table},
-            )
+    with st.container(border=True):
+        kind, what, fix, link = st.columns([1.2, 5, 4.3, 1.5], vertical_alignment="center")
+    with kind:
+        st.badge(
+            "error" if bad else "warning",
+            icon=":material/error:" if bad else ":material/warning:",
+            color="red" if bad else "orange",
+        )
+        if since:
+            st.caption(since, help="Since when")
+    advice = f"; {finding.advice}" if finding.advice else ""
+    what.markdown(f"**{finding.subject}**  \n{finding.text}{advice}")
+    if finding.command:
+        fix.code(finding.command, language=None)
+    if finding.table:
+        link.page_link(
+            "app_pages/tables.py",
+            label="Open",
+            icon=":material/arrow_forward:",
+            query_params={"table": finding.table},
+        )
 
 
 def maintenance(lake: LakeFacts) -> None:
