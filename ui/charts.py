@@ -21,12 +21,14 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
     "features",
     "samples",
     "dataset",
+    "model",
     "online",
     "table",
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
 _MINUTE_MS, _MINUTES_MIN = 60_000, 10
 _WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
+_HEIGHT_PX_MAX = 900  # a larger graph is zoomed and moved
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
 
 
@@ -222,7 +224,7 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                 "top": 64,
                 "bottom": 36,
                 "preserveAspect": "contain",
-                "roam": False,
+                "roam": True,
                 "nodeScaleRatio": 0,
                 "symbol": "circle",
                 "symbolSize": _NODE_PX,
@@ -253,7 +255,7 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
 
 def lineage_height_px(graph: Graph) -> int:
     """Return the height in pixels that the longest column of the graph needs."""
-    return 130 + _ROW_PX * layout(graph).rows
+    return min(_HEIGHT_PX_MAX, 130 + _ROW_PX * layout(graph).rows)
 
 
 def _curveness(start: tuple[float, float], end: tuple[float, float], *, bend_px: float) -> float:

@@ -11,7 +11,16 @@ DEAD_LETTERS = "dead_letters.records"
 ONLINE_STORE = "online store"
 
 NodeKind = Literal[
-    "raw", "samples", "staging", "features", "dataset", "dead letters", "online", "source", "table"
+    "raw",
+    "samples",
+    "staging",
+    "features",
+    "dataset",
+    "dead letters",
+    "online",
+    "source",
+    "table",
+    "model",
 ]
 
 

@@ -1,13 +1,13 @@
 """The lineage graph and its layout: pure functions of a lake's facts."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
-from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, NodeKind
-from ui.wording import count
+from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, NodeKind, VersionFacts
+from ui.wording import count, moment
 
 _SWEEPS = 6
 _Slot = tuple[str, ...]  # (node,), or (source, target, column) where an arrow passes
@@ -79,17 +79,88 @@ class Graph:
         down = _reach(name, _grouped(self.arrows, up=False))
         return up | down
 
-    def around(self, name: str, *, hops: int) -> "Graph":
-        """Keep what is at most `hops` arrows away from a node."""
-        kept = {name}
+    def around(self, name: str, *, hops: int, nodes_max: int) -> "Graph":
+        """Keep what is at most `hops` arrows away from a node, the nearest first up to a number."""
+        near: dict[str, set[str]] = defaultdict(set)
+        for arrow in self.arrows:
+            near[arrow.source].add(arrow.target)
+            near[arrow.target].add(arrow.source)
+        kept, edge = {name}, [name]
         for _ in range(hops):
-            kept |= {a.source for a in self.arrows if a.target in kept} | {
-                a.target for a in self.arrows if a.source in kept
-            }
+            found = sorted({other for each in edge for other in near[each]} - kept)
+            edge = found[: nodes_max - len(kept)]
+            kept |= set(edge)
+        return self.among(kept)
+
+    def among(self, names: Collection[str]) -> "Graph":
+        """Keep some nodes and the arrows between them."""
         return Graph(
-            nodes=tuple(node for node in self.nodes if node.id in kept),
-            arrows=tuple(a for a in self.arrows if a.source in kept and a.target in kept),
+            nodes=tuple(node for node in self.nodes if node.id in names),
+            arrows=tuple(a for a in self.arrows if a.source in names and a.target in names),
         )
+
+    def upstream(self, name: str) -> frozenset[str]:
+        """Collect the node with everything it was computed from."""
+        return _reach(name, _grouped(self.arrows, up=True))
+
+    def by_kind(self) -> "Graph":
+        """Collapse all nodes of a kind into one, for a graph too large to draw.
+
+        An arrow stands for all arrows between two kinds, and adds up by how much they are behind.
+        """
+        kind_of = {node.id: node.kind for node in self.nodes}
+        members = Counter(kind_of.values())
+        behind: dict[tuple[str, str], int] = defaultdict(int)
+        for arrow in self.arrows:
+            pair = kind_of[arrow.source], kind_of[arrow.target]
+            if pair[0] != pair[1]:
+                behind[pair] += bool(arrow.behind) and not arrow.pinned
+        return Graph(
+            nodes=tuple(
+                Node(id=kind, kind=kind, detail=count(members[kind], "node"))
+                for kind in get_args(NodeKind)
+                if kind in members
+            ),
+            arrows=tuple(
+                Arrow(source=start, target=end, behind=late)
+                for (start, end), late in sorted(behind.items())
+            ),
+        )
+
+
+def graph_of_version(lake: LakeFacts, version: VersionFacts) -> Graph:
+    """Build the graph of what fed a version: its sample table and inputs, at the snapshots it pins.
+
+    What these inputs were computed from follows from the commits on record.
+    """
+    read = {pin.table: pin.snapshot_id for pin in version.pins}
+    for day in version.days:  # the newest day's last
+        read |= day.inputs
+    read.pop(version.table, None)
+    whole = graph_of(lake)
+    known = {node.id: node for node in whole.nodes}
+    arrows = [
+        Arrow(
+            source=version.table,
+            target=version.title,
+            snapshot_id=version.snapshot_id,
+            pinned=True,
+        ),
+        *(
+            Arrow(source=table, target=version.table, snapshot_id=at, pinned=True)
+            for table, at in sorted(read.items())
+        ),
+    ]
+    inputs = set(read)
+    kept = {version.title, version.table}.union(*(whole.upstream(each) for each in inputs))
+    arrows += [
+        arrow
+        for arrow in whole.among(kept - {version.title, version.table}).arrows
+        if arrow.target != version.table
+    ]
+    for name in (version.table, *read):
+        known.setdefault(name, Node(id=name, kind=_kind(name), detail="dropped"))
+    return Graph(nodes=tuple(known[each] for each in sorted(kept)), arrows=tuple(arrows))
 
 
 def graph_of(lake: LakeFacts) -> Graph:
@@ -139,6 +210,10 @@ def graph_of(lake: LakeFacts) -> Graph:
                 pinned=True,
             )
         )
+    for model in lake.models:
+        name = f"model {model.folder}"
+        nodes[name] = Node(id=name, kind="model", detail=f"trained {moment(model.trained_at)}")
+        arrows.append(Arrow(source=model.title, target=name, pinned=True))
     if lake.online:
         keys = sum(view.rows for view in lake.online)
         nodes[ONLINE_STORE] = Node(

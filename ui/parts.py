@@ -39,6 +39,16 @@ def go_on_reading(lake: LakeFacts) -> None:
         st.rerun()
 
 
+def wait_until_read(lake: LakeFacts) -> None:
+    """Stop a page that needs every table, and run it again, until all are read; say how many are."""
+    if not lake.unread:
+        return
+    read = len(lake.tables) + len(lake.unreadable)
+    st.caption(f"Reading tables: {read:,} of {read + len(lake.unread):,}")
+    st.skeleton(320)
+    st.rerun()
+
+
 def online_views(lake: LakeFacts, *, now: dt.datetime) -> None:
     """Show the feature views of the online store and how fresh they are."""
     if lake.online:

@@ -420,16 +420,27 @@ def test_lineage_without_a_selection_shows_only_the_graph(app: Open, full: Lake)
     assert "impressions/*.jsonl" in shown.selectbox(key="node").options
 
 
-def test_selecting_a_node_shows_its_versions_inputs_and_outputs(app: Open, full: Lake) -> None:
+def test_selecting_a_node_shows_its_inputs_and_outputs(app: Open, full: Lake) -> None:
     _ = full
     shown = app("lineage")
     shown.selectbox(key="node").select("staging.impressions").run()
     assert not shown.exception
-    inputs, outputs, versions = (each.value for each in shown.dataframe)
+    inputs, outputs = (each.value for each in shown.dataframe)
     assert list(inputs["from"]) == ["raw.impressions"]
     assert list(inputs["behind"]) == ["1 newer commit"]
     assert set(outputs["to"]) == {"features.item_ctr", "samples.ctr"}
-    assert list(versions["operation"]) == ["append"]
+
+
+def test_lineage_of_a_version_is_what_it_pins(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("lineage", at="ctr v1", node="samples.ctr")
+    names = set(shown.selectbox(key="node").options)
+    assert {"ctr v1", "samples.ctr", "features.item_ctr", "raw.impressions"} <= names
+    assert not {"ctr v2", "online store"} & names
+    inputs, outputs, *_ = (each.value for each in shown.dataframe)
+    assert list(inputs["from"]) == ["features.item_ctr"]
+    assert list(outputs["to"]) == ["ctr v1"]
+    assert {*inputs["behind"], *outputs["behind"]} == {"pinned"}
 
 
 def test_the_online_store_is_a_node_with_its_views(app: Open, full: Lake) -> None:

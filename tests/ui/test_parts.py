@@ -2,6 +2,7 @@
 
 import datetime as dt
 import tomllib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from ui import charts, wording
+from ui.facts import NodeKind
 from ui.graph import Arrow, Graph, Node, layout
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
@@ -77,8 +79,44 @@ def test_the_river_of_a_node_is_all_that_feeds_it_and_all_it_feeds() -> None:
     drawn = graph(("a", "b"), ("b", "c"), ("x", "c"), ("b", "y"))
     assert drawn.river("b") == {"a", "b", "c", "y"}
     assert drawn.river("x") == {"x", "c"}
-    around = drawn.around("a", hops=1)
+    around = drawn.around("a", hops=1, nodes_max=9)
     assert {node.id for node in around.nodes} == {"a", "b"}
+
+
+def large(tables: int) -> Graph:
+    kinds: tuple[NodeKind, ...] = ("raw", "staging", "features", "samples", "dataset")
+    nodes = [
+        Node(id=f"{kind}.t{n}", kind=kind, detail="") for kind in kinds for n in range(tables // 5)
+    ]
+    arrows = [
+        Arrow(source=f"{left}.t{n}", target=f"{right}.t{m}", behind=n % 2)
+        for left, right in pairwise(kinds)
+        for n in range(tables // 5)
+        for m in (n, (n + 1) % (tables // 5))
+    ]
+    return Graph(nodes=tuple(sorted(nodes, key=lambda node: node.id)), arrows=tuple(arrows))
+
+
+def test_a_graph_of_500_nodes_is_collapsed_by_kind_and_says_what_is_behind() -> None:
+    drawn = large(500).by_kind()
+    assert {node.id for node in drawn.nodes} == {"dataset", "features", "raw", "samples", "staging"}
+    assert {node.detail for node in drawn.nodes} == {"100 nodes"}
+    lag = {(each.source, each.target): each.behind for each in drawn.arrows}
+    assert lag["raw", "staging"] == 100
+    assert len(drawn.arrows) == 4
+
+
+@given(st.integers(0, 99), st.integers(1, 60), st.integers(0, 4))
+def test_what_is_around_a_node_of_a_large_graph_is_drawn_and_small(
+    at: int, nodes_max: int, hops: int
+) -> None:
+    name = f"features.t{at}"
+    found = large(500).around(name, hops=hops, nodes_max=nodes_max)
+    assert name in {node.id for node in found.nodes}
+    assert len(found.nodes) <= nodes_max
+    option = charts.lineage(found, selected=name, dark=False)
+    assert len(option["series"][0]["data"]) == len(found.nodes)
+    assert charts.lineage_height_px(found) <= 900
 
 
 @given(

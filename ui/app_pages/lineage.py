@@ -1,26 +1,43 @@
-"""Lineage as recorded by the commits; `?node=samples.ctr` selects a node."""
+"""Lineage as recorded by commits; `?node=samples.ctr` selects a node, `?at=ctr v1` a version."""
 
 import streamlit as st
 
-from ui import charts, data, wording
+from ui import charts, data
 from ui.facts import ONLINE_STORE
-from ui.graph import graph_of
-from ui.parts import now, say_if_gone, stop_if_empty
-from ui.table_data import table_detail
+from ui.graph import graph_of, graph_of_version
+from ui.parts import now, online_views, say_if_gone, stop_if_empty, wait_until_read
+from ui.reading import READ_S
 
 NODES_MAX = 60
 HOPS = 2
+NOW = "now"
 
-lake = data.lake_facts()
+lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="lineage")
-graph = graph_of(lake)
+wait_until_read(lake)
+versions = {version.title: version for version in lake.versions}
+if versions:
+    at = st.select_slider(
+        "What fed a version",
+        [*versions, NOW],
+        value=NOW,
+        key="at",
+        bind="query-params",
+        help="The sample table and its inputs at the snapshots that the version pins",
+    )
+else:
+    at = NOW
+graph = graph_of(lake) if at == NOW else graph_of_version(lake, versions[at])
 names = [node.id for node in graph.nodes]
+is_large = len(names) > NODES_MAX
 
 shown = graph
 say_if_gone("node", names)
 asked = st.session_state.get("node") or st.query_params.get("node")
-if len(names) > NODES_MAX and asked in names:
-    shown = graph.around(asked, hops=HOPS)
+if is_large:
+    shown = (
+        graph.around(asked, hops=HOPS, nodes_max=NODES_MAX) if asked in names else graph.by_kind()
+    )
 
 
 def select_clicked() -> None:
@@ -29,7 +46,7 @@ def select_clicked() -> None:
     clicked = [
         at for group in groups if group["data_type"] == "node" for at in group["data_indices"]
     ]
-    if clicked and clicked[0] < len(shown.nodes):
+    if clicked and clicked[0] < len(shown.nodes) and shown.nodes[clicked[0]].id in names:
         st.session_state["node"] = shown.nodes[clicked[0]].id
 
 
@@ -42,8 +59,12 @@ selected = picker.selectbox(
     bind="query-params",
     placeholder="Click a node in the graph, or select one here",
 )
-if shown is not graph:
-    st.caption(f"Up to {HOPS} steps around {selected}; {len(names)} nodes in all")
+if is_large:
+    st.caption(
+        f"Up to {HOPS} steps around {selected}: {len(shown.nodes):,} of {len(names):,} nodes"
+        if asked in names
+        else f"{len(names):,} nodes, one circle for each kind; select a node to see what is around it"
+    )
 st.echarts_chart(
     charts.lineage(shown, selected=selected, dark=st.context.theme.type == "dark"),
     height=charts.lineage_height_px(shown),
@@ -55,7 +76,8 @@ st.echarts_chart(
 node = graph.node(selected) if selected else None
 if node is None:
     st.caption(
-        "Arrows follow the data. A dashed arrow is behind: its source has newer commits or files."
+        "Arrows follow the data. A dashed arrow is behind: its source has newer commits or files. "
+        "Scroll to zoom, drag to move."
     )
     st.stop()
 
@@ -103,48 +125,6 @@ for side, title, arrows in (
             alt=f"{title} of {node.id}",
         )
 
-facts = lake.table(node.id)
-moment = now()
-if facts is not None:
-    st.markdown("**Versions**")
-    st.dataframe(
-        [
-            {
-                "snapshot": str(each.snapshot_id),
-                "committed": each.committed_at,
-                "operation": each.operation,
-                "rows": each.rows_added - each.rows_removed,
-                "tags": list(each.tags),
-                "inputs": ", ".join(
-                    f"{table}@{wording.snapshot(at)}" for table, at in each.inputs.items()
-                ),
-                "state": "live" if each.alive else "expired",
-            }
-            for each in table_detail(facts).snapshots
-        ],
-        hide_index=True,
-        column_config={
-            "committed": st.column_config.DatetimeColumn(
-                format="YYYY-MM-DD HH:mm:ss", timezone="UTC"
-            ),
-            "rows": st.column_config.NumberColumn("rows ±", format="localized"),
-            "tags": st.column_config.ListColumn(),
-        },
-        alt=f"Snapshots of {node.id}, newest first",
-    )
-elif node.id == ONLINE_STORE:
+if node.id == ONLINE_STORE:
     st.markdown("**Published views**")
-    st.dataframe(
-        [
-            {
-                "view": view.view,
-                "snapshot": str(view.snapshot_id),
-                "entities": view.rows,
-                "newest event": wording.moment(view.newest_event_time),
-                "published": wording.age(view.published_at, now=moment),
-            }
-            for view in lake.online
-        ],
-        hide_index=True,
-        alt="Feature views in the online store",
-    )
+    online_views(lake, now=now())

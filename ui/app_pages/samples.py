@@ -4,7 +4,7 @@ import streamlit as st
 
 from ui import data, sample_charts, wording
 from ui.commands import command
-from ui.parts import go_on_reading, say_if_gone, stop_if_empty
+from ui.parts import say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 from ui.sample_data import inspected, sample_set_facts
 from ui.sample_facts import InspectedFacts, SampleSetFacts
@@ -12,7 +12,7 @@ from ui.timeline import apart, timeline, why_not_used
 
 lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="samples")
-go_on_reading(lake)
+wait_until_read(lake)
 sets = {name: table for table, name in lake.sample_sets.items() if lake.table(table)}
 if not sets:
     with st.container(border=True):

@@ -6,13 +6,13 @@ from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.differences import Difference, difference
 from ui.facts import VersionFacts
-from ui.parts import go_on_reading, now, say_if_gone, stop_if_empty
+from ui.parts import now, say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 from ui.snippets import version_snippets
 
 lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="dataset versions")
-go_on_reading(lake)
+wait_until_read(lake)
 if not lake.versions:
     with st.container(border=True):
         st.subheader("No dataset version is published yet", icon=":material/inventory_2:")
