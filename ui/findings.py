@@ -19,10 +19,6 @@ SCORE_FAIR = 80
 STALE_AFTER_S = 3_600.0  # that a followed stream may lag behind the clock, beyond its lateness
 _CHECK = Remedy.run("check")
 _DAGSTER = Remedy(advice="see their runs in Dagster: `make dagster`")
-# dbt has no command of headrace's own yet
-_BUILD = Remedy(
-    advice="build features and samples in Dagster, or run `dbt build` and `headrace samples build`"
-)
 _COMPACTABLE = ("small files", "deletes")
 
 
@@ -32,7 +28,8 @@ class Finding:
 
     `concerns` names the tables, streams and stores that suffer from it, `since` says since when, if
     that is known, `remedy` what to do about it, and `table` which table's page shows more. `breaks`
-    means that what it concerns does not work, or must not be trusted.
+    means that what it concerns does not work, or must not be trusted. `in_order` means that all
+    commands of the remedy are needed, one after the other; else the later ones are other ways.
     """
 
     severity: Severity
@@ -43,16 +40,18 @@ class Finding:
     table: str = ""
     concerns: tuple[str, ...] = ()
     breaks: bool = False
+    in_order: bool = False
 
     @property
     def command(self) -> str:
-        """The first command of the remedy; empty if it has none."""
-        return "" if self.remedy is None else next(iter(self.remedy.lines), "")
+        """The line that fixes it, as a shell takes it; empty if no command does."""
+        lines = () if self.remedy is None else self.remedy.lines
+        return " && \\\n".join(lines) if self.in_order else next(iter(lines), "")
 
     @property
     def advice(self) -> str:
         """What else the remedy says; empty if the command is all."""
-        if self.remedy is None:
+        if self.remedy is None or self.in_order:
             return ""
         return str(self.remedy) if self.remedy.otherwise else self.remedy.advice
 
@@ -283,18 +282,19 @@ def _behind(lake: LakeFacts) -> Iterator[Finding]:
             remedy=_rebuild(lake, cause),
             table=cause.affected[0] if lake.table(cause.affected[0]) else cause.roots[0],
             concerns=cause.affected,
+            in_order=True,
         )
 
 
 def _rebuild(lake: LakeFacts, cause: Cause) -> Remedy:
-    """Advise to rebuild the first of what is behind; what follows it is said after."""
-    if any(each != ONLINE_STORE and each not in lake.sample_sets for each in cause.affected):
-        return _BUILD
+    """Advise to rebuild all that is behind, in the order of the flow."""
     sets = sorted({lake.sample_sets[each] for each in cause.affected if each in lake.sample_sets})
-    publish = Remedy.run("online", "publish", advice="then publish the views")
-    later = [Remedy.run("samples", "build", name, advice="then") for name in sets[1:]]
+    steps: list[tuple[str, ...]] = []
+    if any(each != ONLINE_STORE and each not in lake.sample_sets for each in cause.affected):
+        steps.append(("features", "build"))
+    steps += [("samples", "build", name) for name in sets]
     if ONLINE_STORE in cause.affected:
-        later.append(publish)
-    if not sets:
-        return Remedy.run("online", "publish")
-    return replace(Remedy.run("samples", "build", sets[0]), otherwise=tuple(later))
+        steps.append(("online", "publish"))
+    first, *later = steps
+    after = tuple(Remedy.run(*step) for step in later)
+    return replace(Remedy.run(*first), otherwise=after)

@@ -13,6 +13,8 @@ from ui.parts import now
 ICON = Path(__file__).with_name("icon.svg")
 DAGSTER = "http://127.0.0.1:3000"  # where `make dagster` serves
 
+# before the navigation, which would set the icon of the page, and the title of the page alone
+st.set_page_config(page_title="headrace", page_icon=ICON, layout="wide")
 page = st.navigation(
     [
         st.Page(
@@ -60,9 +62,7 @@ page = st.navigation(
 def frame() -> None:
     """Say which page of which lake this is, and when it was read."""
     found = frame_facts()
-    st.set_page_config(
-        page_title=f"{page.title} · {found.lake} · headrace", page_icon=ICON, layout="wide"
-    )
+    st.set_page_config(page_title=f"{page.title} · {found.lake} · headrace")
     st.title(page.title, icon=page.icon)
     st.caption(
         f"Lake **{found.lake}** · profile {found.profile} · headrace {found.version} · "

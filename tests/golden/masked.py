@@ -14,6 +14,7 @@ _MASKS = tuple(
         (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(\+00:00|Z)?", "TIME"),
         (r"(?<![-\d] )\b\d\d:\d\d:\d\d UTC\b", "TIME UTC"),
+        (r"\.crc[0-9a-f]{8}\.", ".crcHASH."),
         (r"\b\d{15,}\b", "ID"),
         (r"\b(?=\d*[a-f])[0-9a-f]{10,64}\b", "HASH"),
         (r"[\d,.]+ ?(B|KiB|MiB|GiB)\b", "SIZE"),

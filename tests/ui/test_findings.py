@@ -107,7 +107,14 @@ def test_one_table_that_moved_is_one_finding_with_all_that_is_behind() -> None:
     assert found.subject == "raw.clicks"
     assert found.concerns == ("features.item", "online store", "samples.ctr", "staging.clicks")
     assert found.since == NOW - 3 * HOUR
-    assert "dbt build" in found.advice
+    assert found.remedy is not None
+    assert found.remedy.lines == (
+        "headrace features build",
+        "headrace samples build ctr",
+        "headrace online publish",
+    )
+    assert found.command.replace("\\\n", "") == " && ".join(found.remedy.lines)
+    assert found.advice == ""
 
 
 def test_a_feature_that_was_rebuilt_leaves_samples_and_the_online_store_to_do() -> None:

@@ -97,6 +97,11 @@ def test_the_overview_shows_the_queue_and_the_online_store(app: Open, full: Lake
     assert list(online["entities"]) == [3]
 
 
+def test_the_icon_is_set_before_the_navigation_which_would_load_one_from_elsewhere() -> None:
+    text = (ROOT / "ui" / "streamlit_app.py").read_text()
+    assert text.index("page_icon=ICON") < text.index("st.navigation(")
+
+
 def test_the_frame_names_the_lake_its_profile_and_the_version(app: Open, full: Lake) -> None:
     _ = full
     for page in PAGES:

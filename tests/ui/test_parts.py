@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from ui import charts, wording
-from ui.facts import NodeKind
+from ui.facts import MinuteFacts, NodeKind
 from ui.graph import Arrow, Graph, Node, layout
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
@@ -156,3 +156,21 @@ def test_pages_inject_no_style_and_only_what_reads_facts_calls_the_library() -> 
             assert "from headrace" not in text.replace("from headrace.errors import Remedy", ""), (
                 path
             )
+
+
+def test_times_and_sizes_are_written_by_one_module_and_never_by_the_browser() -> None:
+    # a browser would show its own time zone, and sizes in units of its own
+    own_forms = ("DatetimeColumn", "DateColumn", 'format="bytes"', 'format="distance"')
+    for path in (ROOT / "ui").rglob("*.py"):
+        assert [form for form in own_forms if form in path.read_text()] == [], path
+
+
+def test_every_chart_over_time_is_in_utc() -> None:
+    at = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    minute = MinuteFacts(minute=at, rows=1, commits=1)
+    for option in (
+        charts.over_time([(at, 1)], name="rows"),
+        charts.per_minute([minute], what="rows"),
+    ):
+        assert option["xAxis"]["type"] == "time"
+        assert option["useUTC"] is True
