@@ -28,6 +28,7 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
 _MINUTE_MS, _MINUTES_MIN = 60_000, 10
 _WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
+_PHONE_PX = 300  # as much of the width is in sight on a phone
 _HEIGHT_PX_MAX = 900  # a larger graph is zoomed and moved
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
 
@@ -207,7 +208,10 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
         }
         for arrow in graph.arrows
     ]
-    return {
+    wide = max(laid.columns - 1, 1) * column_px
+    lies = place.get(selected or "", (wide / 2, 0.0))
+    data += _corners(laid.rows, width_px=wide)
+    option: Option = {
         "legend": {
             "top": 0,
             "left": "center",
@@ -251,6 +255,26 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
             }
         ],
     }
+    # on a phone the whole would be a heap: show what is around the selected node, to be moved
+    zoom = max(1.0, wide / _PHONE_PX)
+    phone = {"series": [{"zoom": zoom, "center": list(lies), "symbolSize": _NODE_PX / zoom}]}
+    return {"baseOption": option, "media": [{"query": {"maxWidth": 700}, "option": phone}]}
+
+
+def _corners(rows: int, *, width_px: float) -> list[Option]:
+    """Make two nodes without size, so that arrows that pass above or below all nodes fit in."""
+    reach = max(rows - 1, 1) / 2 * _ROW_PX
+    return [
+        {
+            "name": f" corner {sign}",
+            "x": width_px / 2,
+            "y": sign * reach,
+            "symbolSize": 0,
+            "silent": True,
+            "label": {"show": False},
+        }
+        for sign in (-1, 1)
+    ]
 
 
 def lineage_height_px(graph: Graph) -> int:

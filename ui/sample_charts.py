@@ -75,7 +75,7 @@ def timeline_chart(found: Timeline, *, dark: bool) -> Option:
     reach = max([*reached, *(abs(tick.at) for tick in found.ticks), 1]) + 0.3
     return {
         "animation": False,
-        "grid": {"left": 8, "right": 24, "top": 40, "bottom": 28, "containLabel": True},
+        "grid": {"left": 8, "right": 24, "top": 64, "bottom": 12, "containLabel": True},
         "legend": {
             "top": 0,
             "left": "center",
@@ -102,7 +102,7 @@ def timeline_chart(found: Timeline, *, dark: bool) -> Option:
 
 def timeline_height_px(found: Timeline) -> int:
     """Return the height in pixels that the rows need."""
-    return 110 + _ROW_PX * len(found.rows)
+    return 120 + _ROW_PX * len(found.rows)
 
 
 def rows_by_day(days: Sequence[SampleDayFacts]) -> Option:
