@@ -10,9 +10,9 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.dml.copy_on_write import rewrite, until_it_lands, wanted_columns
-from headrace.dml.keys import NONE, KeyFilter, KeySet
 from headrace.dml.live_rows import live_rows
 from headrace.errors import DuplicateKeyError, MergeKeyError, MergeKeyReason, Remedy
+from headrace.iceberg.keys import NONE, KeyFilter, KeySet
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.lake import LakeTable

@@ -66,7 +66,6 @@ class UnsupportedReason(Reason):
     SCHEMA_MISMATCH = auto()
     SORT_COLUMN = auto()
     DELETE_FILES = auto()
-    EQUALITY_DELETES = auto()
     EQUALITY_DELETES_BESIDE_NULLS = auto()
     EQUALITY_DELETES_IN_ONE_PARTITION = auto()
     NAMES_DIFFER_IN_CASE = auto()

@@ -128,8 +128,15 @@ def _applies(delete: ManifestEntry, data_sequence: int) -> bool:
 
 
 def has_equality(deletes: Iterable[DataFile]) -> bool:
-    """Whether there are equality deletes, which only an engine applies."""
+    """Whether there are equality deletes: how many rows they delete is unknown without reading."""
     return any(each.content == DataFileContent.EQUALITY_DELETES for each in deletes)
+
+
+def by_kind(deletes: Iterable[DataFile]) -> tuple[list[DataFile], list[DataFile]]:
+    """Tell equality deletes, which come first, from position deletes."""
+    found = list(deletes)
+    by_value = [each for each in found if has_equality([each])]
+    return by_value, [each for each in found if not has_equality([each])]
 
 
 def deleted_positions(deletes: Iterable[DataFile], *, io: FileIO, location: str) -> np.ndarray:

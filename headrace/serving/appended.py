@@ -57,10 +57,7 @@ def put_appended(
 def _rows_of(view: TableVersion, added: Sequence[FileEntry]) -> pa.Table:
     """Read files with every column of the view, as ties are broken by some."""
     wanted, mapping = view.pinned_schema.pick(view.schema.names), view.metadata.name_mapping()
-    found = (
-        read_entry(entry, wanted, io=view.io, table=str(view.name), mapping=mapping)
-        for entry in added
-    )
+    found = (read_entry(entry, wanted, io=view.io, mapping=mapping) for entry in added)
     plain = pa.schema([field.remove_metadata() for field in wanted])
     batches = [batch.cast(plain) for batches in found for batch in batches]
     return pa.Table.from_batches(batches, plain)

@@ -67,13 +67,7 @@ class WindowReader:
         plain = pa.schema([field.remove_metadata() for field in wanted])
         came: Came = {}
         for entry in step.files:
-            batches = read_entry(
-                entry,
-                wanted,
-                io=self._head.io,
-                table=str(self._head.name),
-                mapping=self._head.name_mapping,
-            )
+            batches = read_entry(entry, wanted, io=self._head.io, mapping=self._head.name_mapping)
             for batch in batches:
                 rows = batch.cast(plain)
                 for key, event in events_of(self._windows, rows, coordinate=self._coordinate):

@@ -32,6 +32,7 @@ from headrace.identifiers import TableName
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path
+from headrace.tables.deleted_values import deleted_values
 
 BATCH_ROWS = 65_536
 
@@ -326,7 +327,6 @@ class TableVersion:
         Raises:
             CorruptFileError: If a page does not match its checksum or a file cannot be decoded.
             UnfitFileError: If a column or a value of a file does not fit the table.
-            UnsupportedTableError: If there are equality deletes, which only engines apply.
             ValueError: If a column does not exist.
 
         """
@@ -341,9 +341,7 @@ class TableVersion:
         wanted, mapping = pinned.pick(names), pinned.mapping
         with self.advising():
             for entry in self.files(partitions=partitions):
-                yield from read_entry(
-                    entry, wanted, io=self.io, table=str(self.name), mapping=mapping
-                )
+                yield from read_entry(entry, wanted, io=self.io, mapping=mapping)
 
     def to_arrow(
         self,
@@ -395,36 +393,34 @@ def read_entry(
     wanted: pa.Schema,
     *,
     io: FileIO,
-    table: str,
     mapping: NameMapping | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read the live rows of one file, like `read_file`.
+    """Read the rows of one file that no delete file deletes, like `read_file`.
 
     Raises:
         CorruptFileError: If the file or one of its delete files is missing or damaged.
         UnfitFileError: If a column or a value of it does not fit `wanted`.
-        UnsupportedTableError: If there are equality deletes.
 
     """
     if not entry.deletes:
         yield from read_file(entry.path, wanted, io=io, mapping=mapping)
         return
-    if deletes.has_equality(entry.deletes):
-        raise UnsupportedTableError(
-            table,
-            f"rows of `{entry.path}` are deleted by value",
-            reason=UnsupportedReason.EQUALITY_DELETES,
-            path=entry.path,
-            remedy=Remedy.compact(table, advice="read it through an engine, or rewrite it"),
-        )
-    gone = deletes.deleted_positions(entry.deletes, io=io, location=entry.data_file.file_path)
+    by_value, by_position = deletes.by_kind(entry.deletes)
+    gone = deletes.deleted_positions(by_position, io=io, location=entry.data_file.file_path)
+    values = deleted_values(by_value, wanted, io=io, read=read_file)
+    needed = pa.schema([*wanted, *(field for each in values for field in each.fields)])
     start = 0
-    for batch in read_file(entry.path, wanted, io=io, mapping=mapping):
+    for batch in read_file(entry.path, needed, io=io, mapping=mapping):
         first, last = np.searchsorted(gone, (start, start + batch.num_rows))
         kept = np.ones(batch.num_rows, bool)
         kept[gone[first:last] - start] = False
         start += batch.num_rows
-        yield batch if first == last else batch.filter(pa.array(kept))
+        at = len(wanted)
+        for each in values:
+            kept &= each.spare(batch.columns[at : at + len(each.fields)])
+            at += len(each.fields)
+        rows = batch.select(range(len(wanted)))
+        yield rows if kept.all() else rows.filter(pa.array(kept))
 
 
 def read_file(

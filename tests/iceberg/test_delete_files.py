@@ -71,16 +71,20 @@ def test_deletes_never_reach_rows_that_came_after_them(lake: Lake) -> None:
     assert engine_ids(table) == [7]
 
 
-def test_rows_deleted_by_value_are_refused_by_name_and_read_by_the_engine(lake: Lake) -> None:
+def test_rows_deleted_by_value_are_left_out_by_every_reader(lake: Lake) -> None:
     table = plain_table(lake)
     add(table, range(4), day=0)
     add(table, range(4, 8), day=1)
+    (first, _) = table.head().files()
     delete_values(table, pa.table({"id": pa.array([1, 6], pa.int64())}))
-    with refused(UnsupportedTableError, reason=UnsupportedReason.EQUALITY_DELETES):
-        ids_of(table)
+    delete_positions(table, {first: [0]}, bounded=False)
+    add(table, [6], day=2)
     with refused(UnsupportedTableError, remedy=Remedy.compact(str(table.name))):
         table.head().plain_files()
-    assert engine_ids(table) == [0, 2, 3, 4, 5, 7]
+    assert engine_ids(table) == ids_of(table)
+    assert len(ids_of(table)) == 6
+    names = table.head().to_arrow(columns=["name"]).column("name").to_pylist()
+    assert sorted(names) == sorted(f"event {at}" for at in ids_of(table))
 
 
 def test_a_delete_by_value_of_one_partition_leaves_the_others(lake: Lake) -> None:
@@ -92,7 +96,7 @@ def test_a_delete_by_value_of_one_partition_leaves_the_others(lake: Lake) -> Non
     delete_values(table, both, partition=one.data_file.partition)
     deleted = {file.partition: len(file.deletes) for file in table.head().files()}
     assert deleted == {(1,): 1, (2,): 0}
-    assert engine_ids(table) == [2]
+    assert engine_ids(table) == ids_of(table) == [2]
 
 
 def test_commits_carry_delete_files_and_their_counts(lake: Lake) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.api import Lake
-from headrace.dml.keys import NONE, KeyFilter, KeySet
+from headrace.iceberg.keys import NONE, KeyFilter, KeySet
 from headrace.identifiers import TableName
 from headrace.tables.writer import write_batches
 from tests.amounts import examples

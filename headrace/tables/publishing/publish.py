@@ -80,7 +80,7 @@ class Draft:
             raise ValueError(msg)
         wanted = pa.schema([wanted.field(name) for name in names])
         for file in self.new_files():
-            yield from read_entry(file, wanted, io=self.version.io, table=str(self.table.name))
+            yield from read_entry(file, wanted, io=self.version.io)
 
 
 Check = Callable[[Draft], str]  # what is wrong, in words; empty if nothing is
