@@ -101,3 +101,23 @@ def test_the_server_s_own_pages_work(dagster: str, tmp_path: Path) -> None:
         shown = page.wait_for("new_source_files")
     assert "nightly_maintenance" in shown
     assert "newsletter" not in shown.lower()
+
+
+def test_the_graph_shows_every_group_and_an_asset_its_owner_columns_and_page(
+    dagster: str, tmp_path: Path
+) -> None:
+    with browser(tmp_path) as page:
+        page.open(f"{dagster}/asset-groups")
+        shown = page.wait_for("training")
+        groups = {"ingest", "staging", "features", "samples", "datasets", "training", "serving"}
+        assert groups <= set(shown.split())
+        page.open(f"{dagster}/assets/samples/ctr?view=overview")
+        shown = page.wait_for("position_ctr_1d")
+        assert "recommendations" in shown
+        links = page.evaluate(
+            "[...document.querySelectorAll('a')].map(each => each.href).join(' ')"
+        )
+        assert "http://127.0.0.1:8501/tables?table=samples.ctr" in links.split()
+        assert "newsletter" not in shown.lower()
+        outside = [url for url in page.requests if not url.startswith((dagster, "data:", "blob:"))]
+    assert outside == []
