@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.engines.extensions import load_iceberg_extension, open_in_memory
 from headrace.iceberg.memo_catalog import MemoCatalog
+from headrace.identifiers import TableName
 from headrace.ingest import progress
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry.checks import record_check
 from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.lake import OpenLake
 from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.ui.conftest import Open
@@ -117,6 +120,24 @@ def test_a_page_shows_what_it_has_read_and_goes_on(app: Open, full: Lake) -> Non
     second = data.lake_facts(within_s=0)
     assert (len(second.tables), len(second.unread)) == (2, 3)
     assert not data.lake_facts().unread
+
+
+def test_tabs_that_open_at_once_read_the_lake_once(
+    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = app, full
+    listed: list[int] = []
+    locations = OpenLake.locations
+
+    def counting(lake: OpenLake) -> dict[TableName, str | None]:
+        listed.append(1)
+        return locations(lake)
+
+    monkeypatch.setattr(OpenLake, "locations", counting)
+    with ThreadPoolExecutor(5) as tabs:
+        found = list(tabs.map(lambda _: data.lake_facts(), range(5)))
+    assert len(listed) == 1
+    assert len({len(each.tables) for each in found}) == 1
 
 
 def test_a_page_opens_only_tables_that_changed(
