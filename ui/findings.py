@@ -265,10 +265,10 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
 
 def _maintain(part: str, tables: Sequence[TableFacts]) -> Remedy:
     if tables[1:]:
-        return Remedy.run_on_catalog("maintain")
+        return Remedy.run_on_catalog("maintain", "--apply")
     if part in _COMPACTABLE:
         return Remedy.compact(tables[0].name, advice="")
-    return Remedy.run_on_catalog("maintain", tables[0].name)
+    return Remedy.run_on_catalog("maintain", tables[0].name, "--apply")
 
 
 def _behind(lake: LakeFacts) -> Iterator[Finding]:

@@ -140,7 +140,7 @@ def queue(
             },
             alt=f"Planned maintenance of {table}, with reasons",
         )
-        st.code(command("maintain", table), language="bash")
+        st.code(command("maintain", table, "--apply"), language="bash")
     elif waiting:
         st.caption("Nothing to do now")
     else:

@@ -164,7 +164,7 @@ def test_a_hundred_small_tables_are_one_finding() -> None:
     lake = LakeFacts(tables=tuple(table(f"raw.t{n}", score=60) for n in range(100)))
     (found,) = findings(lake, now=NOW)
     assert len(found.concerns) == 100
-    assert found.command == "headrace maintain"
+    assert found.command == "headrace maintain --apply"
 
 
 def test_a_failed_service_and_an_old_watermark_are_found_and_history_loads_are_not() -> None:

@@ -48,7 +48,7 @@ def streams() -> None:
         if each.slowed_by:
             st.warning(
                 f"**{each.name}** commits more rarely: its table has {each.slowed_by}. "
-                f"Maintenance was asked for; `{command('maintain', '--follow')}` does it.",
+                f"Maintenance was asked for; `{command('maintain', '--apply', '--follow')}` does it.",
                 icon=":material/speed:",
             )
     st.dataframe(

@@ -92,7 +92,7 @@ def maintenance(lake: LakeFacts) -> None:
             alt="Planned maintenance of the whole lake, with reasons",
         )
         st.caption("Ordered by gain per byte rewritten")
-        st.code(command("maintain"), language="bash")
+        st.code(command("maintain", "--apply"), language="bash")
 
 
 @st.fragment(run_every=REFRESH_S)
