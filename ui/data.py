@@ -31,7 +31,7 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
-from headrace.serving.open import existing_store
+from headrace.serving.open import published_views
 from headrace.tables.history.lag import lag_of, rows_gained
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
@@ -412,18 +412,13 @@ def _online(
     lake: OpenLake, *, heads: Mapping[str, int | None]
 ) -> tuple[OnlineView, ...] | UnreadableFacts:
     try:
-        store = existing_store(lake.settings)
-        if store is None:
-            return ()
-        with store:
-            stored = [store.freshness(view) for view in store.views()]
+        published = published_views(lake.settings)
     except LakeError as error:  # the tables remain readable
         return _unreadable(ONLINE_STORE, error)
     found: list[OnlineView] = []
-    for view in stored:
-        if view is None:
-            continue
-        behind, since = _behind(lake, view.view, since=view.snapshot_id, heads=heads)
+    for each in published:
+        view = each.fresh
+        behind, since = _behind(lake, each.table, since=view.snapshot_id, heads=heads)
         found.append(
             OnlineView(
                 view=view.view,

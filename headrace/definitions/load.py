@@ -83,7 +83,7 @@ def inspect_declarations(settings: Settings) -> Declarations:
     """
     streams = _load_folder(settings, "streams", Stream)
     sample_sets = _load_folder(settings, "samples", SampleSet)
-    window_views = _load_window_views(settings, streams.loaded.values())
+    window_views = _load_window_views(settings, streams)
     return Declarations(
         streams.loaded,
         sample_sets.loaded,
@@ -123,8 +123,9 @@ def load_window_views(settings: Settings) -> dict[str, Windows]:
 
     """
     streams = _load_folder(settings, "streams", Stream)
-    found = _load_window_views(settings, streams.loaded.values())
-    if found.broken:
+    found = _load_window_views(settings, streams)
+    declared = {stream.table for stream in streams.loaded.values()}
+    if found.broken or any(view.events not in declared for view in found.loaded.values()):
         broken = found.broken + streams.broken
         raise DefinitionError(tuple(text for each in broken for text in each.problems))
     return {
@@ -132,10 +133,14 @@ def load_window_views(settings: Settings) -> dict[str, Windows]:
     }
 
 
-def _load_window_views(settings: Settings, streams: Iterable[Stream]) -> "_Folder[WindowView]":
-    return _load_folder(
-        settings, "windows", WindowView, check=lambda view: window_problems(view, streams)
-    )
+def _load_window_views(settings: Settings, streams: "_Folder[Stream]") -> "_Folder[WindowView]":
+    """Load window views; one whose stream cannot be used is no worse for that itself."""
+    unclear = {each.table for each in streams.broken}
+
+    def check(view: WindowView) -> Iterable[tuple[str, str]]:
+        return () if view.events in unclear else window_problems(view, streams.loaded.values())
+
+    return _load_folder(settings, "windows", WindowView, check=check)
 
 
 def view_of(

@@ -5,13 +5,15 @@ Pure: read from declarations and dbt's manifest, before any table exists.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
-from headrace.definitions.sample_set import Label, SampleSet
+from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.type_text import text_of_type
+from headrace.definitions.windows import Windows
 from headrace.identifiers import TableName
 from orchestration.lib.keys import table_key
 
@@ -40,7 +42,11 @@ Tables = Mapping[TableName, tuple[ColumnFacts, ...]]
 
 
 def columns_of(
-    streams: Iterable[Stream], sample_sets: Iterable[SampleSet], manifest: Mapping[str, Any] | None
+    streams: Iterable[Stream],
+    sample_sets: Iterable[SampleSet],
+    manifest: Mapping[str, Any] | None,
+    *,
+    window_views: Mapping[TableName, Windows],
 ) -> Tables:
     """Describe the columns of raw, staging, feature and sample tables."""
     known = {stream.table: tuple(_stream_columns(stream)) for stream in streams}
@@ -50,7 +56,7 @@ def columns_of(
             table = TableName(node["schema"], node.get("alias") or node["name"])
             known[table] = tuple(_model_columns(node))
     for each in sample_sets:
-        known[each.table] = tuple(_sample_columns(each, known))
+        known[each.table] = tuple(_sample_columns(each, known, window_views))
     return known
 
 
@@ -131,13 +137,18 @@ def _model_columns(node: Mapping[str, Any]) -> Iterable[ColumnFacts]:
         )
 
 
-def _sample_columns(sample_set: SampleSet, known: Tables) -> Iterable[ColumnFacts]:
+def _sample_columns(
+    sample_set: SampleSet, known: Tables, window_views: Mapping[TableName, Windows]
+) -> Iterable[ColumnFacts]:
     exposures = sample_set.exposures
     yield _copied("sample_id", exposures.table, exposures.id, known, text="Id of the sample.")
     yield _copied(EVENT_TIME, exposures.table, exposures.at, known, text="When it was exposed.")
     for name in (*exposures.entities, *exposures.columns):
         yield _copied(name, exposures.table, name, known)
     for use in sample_set.features:
+        if use.view in window_views:
+            yield from _window_columns(use, window_views[use.view])
+            continue
         for column, name in zip(use.columns, use.column_names, strict=True):
             yield _copied(name, use.view, column, known)
         for column, what in ((EVENT_TIME, "Event time"), (KNOWN_AT, "`known_at`")):
@@ -152,6 +163,23 @@ def _sample_columns(sample_set: SampleSet, known: Tables) -> Iterable[ColumnFact
     )
     for name, kind, text in fixed:
         yield ColumnFacts(name=name, type=kind, description=text, nullable=False)
+
+
+def _window_columns(use: FeatureUse, windows: Windows) -> Iterable[ColumnFacts]:
+    events, kinds = TableName.parse(windows.events), windows.schema()
+    by_name = {column.name: column for column in windows.columns}
+    for column, name in zip(use.columns, use.column_names, strict=True):
+        if column not in by_name:
+            continue  # the build says so
+        slot = windows.slots[by_name[column].slot]
+        length = timedelta(microseconds=by_name[column].window_us)
+        what = f"{slot.take} of {slot.of}" if slot.of else slot.take
+        yield ColumnFacts(
+            name=name,
+            type=text_of_type(kinds.field(column).type),
+            description=f"{what} over the events of `{events}` in the {length} before.",
+            sources=((events, slot.of or EVENT_TIME),),
+        )
 
 
 def _label_columns(sample_set: SampleSet, label: Label, known: Tables) -> Iterable[ColumnFacts]:

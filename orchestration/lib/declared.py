@@ -16,6 +16,7 @@ from headrace.definitions.dbt_project import find_project
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.stream import Stream
+from headrace.definitions.windows import Windows, resolve_windows
 from headrace.errors import FeatureBuildError, SettingsError
 from headrace.identifiers import TableName
 from headrace.ingest.dead_letters import TABLE
@@ -43,16 +44,23 @@ class Declared:
     """The declarations of a lake that can be used, with the file of each table's.
 
     `manifest` is dbt's, None without models; `section` and `days` are None if they are wrong.
+    `window_views` are no tables, but are computed from those of streams.
     """
 
     streams: tuple[Stream, ...] = ()
     sample_sets: tuple[SampleSet, ...] = ()
+    window_views: Mapping[TableName, Windows] = field(default_factory=dict[TableName, Windows])
     manifest: Mapping[str, Any] | None = None
     models: Mapping[str, TableName] = field(default_factory=dict[str, TableName])
     section: Section | None = None
     days: dg.DailyPartitionsDefinition | None = None
     files: Mapping[TableName, Path] = field(default_factory=dict[TableName, Path])
     broken: tuple[Broken, ...] = ()
+
+    def table_of(self, view: TableName) -> TableName:
+        """Return the table that a feature view is, or whose events a window view is computed from."""
+        windows = self.window_views.get(view)
+        return view if windows is None else TableName.parse(windows.events)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +92,15 @@ def read_declared(settings: Settings) -> Declared:
     entries = [_refused(each, bad_section) for each in _entries(found)]
     entries = _without_clashes([*entries, *bad_project], reserved, root=settings.root)
     usable = [each for each in entries if each.declares is not None]
+    streams = tuple(each.declares for each in usable if isinstance(each.declares, Stream))
+    tables = {stream.table for stream in streams}
     return Declared(
-        streams=tuple(each.declares for each in usable if isinstance(each.declares, Stream)),
+        streams=streams,
+        window_views={
+            each.view: resolve_windows(each, streams)
+            for each in found.window_views.values()
+            if each.events in tables
+        },
         sample_sets=tuple(each.declares for each in usable if isinstance(each.declares, SampleSet)),
         manifest=manifest,
         models=models,

@@ -43,7 +43,10 @@ class Shown:
         self._columns = {
             table_key(table): columns
             for table, columns in columns_of(
-                declared.streams, declared.sample_sets, declared.manifest
+                declared.streams,
+                declared.sample_sets,
+                declared.manifest,
+                window_views=declared.window_views,
             ).items()
         }
         self._columns[table_key(dead_letters.TABLE)] = DEAD_LETTERS

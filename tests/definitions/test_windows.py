@@ -103,6 +103,14 @@ def test_what_is_wrong_is_said_with_its_line(
     assert caught.value.problems == (f"lake/windows/it.yaml:{found}",)
 
 
+def test_a_view_of_a_stream_that_cannot_be_used_is_no_worse_itself(settings_here: Settings) -> None:
+    stream = settings_here.declarations / "streams" / "plays.yaml"
+    stream.write_text(STREAM_TEXT.replace("format: json", "format: xml"))
+    (found,) = problems(settings_here, VIEW)
+    assert found.startswith("lake/streams/plays.yaml:4")
+    assert load_error(settings_here) == 1
+
+
 def load_error(settings: Settings) -> int:
     with pytest.raises(DefinitionError) as caught:
         load_window_views(settings)

@@ -106,6 +106,28 @@ def test_the_columns_of_samples_come_from_exposures_features_and_labels(
     }
 
 
+def test_a_sample_set_of_a_window_view_depends_on_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parsed: Path
+) -> None:
+    shutil.copytree(parsed, tmp_path / "state" / "dbt")
+    shutil.copytree(ROOT / "lake", tmp_path / "lake")
+    file = tmp_path / "lake" / "samples" / "ctr.yaml"
+    use = "  - {view: features.item_clicks, columns: [clicks_1h], prefix: now_}\nlabels:"
+    file.write_text(file.read_text().replace("labels:", use, 1))
+    use_lake(monkeypatch, state_dir=tmp_path / "state", lake=tmp_path / "lake")
+    monkeypatch.setenv("HEADRACE_DBT_PROJECT", str(ROOT / "dbt_project"))
+    specs = {s.key.to_user_string(): s for s in defs().resolve_all_asset_specs()}
+    spec = specs["samples/ctr"]
+    deps = {dep.asset_key.to_user_string() for dep in spec.deps}
+    assert "raw/clicks" in deps
+    assert "features/item_clicks" not in deps
+    columns = {each.name: each for each in spec.metadata["dagster/column_schema"].columns}
+    assert columns["now_clicks_1h"].type == "long"
+    assert "item_clicks__event_time" not in columns
+    (source,) = spec.metadata["dagster/column_lineage"].deps_by_column["now_clicks_1h"]
+    assert source.asset_key == dg.AssetKey(["raw", "clicks"])
+
+
 def test_tables_of_a_history_that_goes_on_must_be_fresh(settings: Settings) -> None:
     declared = read_declared(settings)
     hours = {

@@ -11,7 +11,7 @@ from headrace.samples.build import BuildResult, build
 from headrace.samples.plan import day_text
 from headrace.tables.lake import OpenLake
 from orchestration.lib.conditions import samples_condition
-from orchestration.lib.declared import read_declared
+from orchestration.lib.declared import Declared, read_declared
 from orchestration.lib.keys import table_key, writer_pool
 from orchestration.lib.resource import LakeResource
 from orchestration.lib.table_metadata import pin, table_result
@@ -30,6 +30,7 @@ def sample_sets() -> dg.Definitions:
             _sample_asset(
                 each,
                 days,
+                declared=declared,
                 engine=settings.engine,
                 condition=samples_condition(each, declared.streams),
             )
@@ -42,12 +43,13 @@ def _sample_asset(
     sample_set: SampleSet,
     days: dg.DailyPartitionsDefinition,
     *,
+    declared: Declared,
     engine: str,
     condition: dg.AutomationCondition[Any],
 ) -> dg.AssetsDefinition:
     inputs = (
         sample_set.exposures.table,
-        *(feature.view for feature in sample_set.features),
+        *(declared.table_of(feature.view) for feature in sample_set.features),
         *(label.stream for label in sample_set.labels),
     )
 

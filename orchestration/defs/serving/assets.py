@@ -1,4 +1,4 @@
-"""The online store: the latest values of all feature views that sample sets use."""
+"""The online store: the values of all feature views that sample sets use, and of all window views."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.serving.open import open_store
 from headrace.serving.publish import newest_known_at, publish_view
+from headrace.serving.publish_windows import publish_windows
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import ONLINE_STORE, table_key
 from orchestration.lib.resource import LakeResource
@@ -14,14 +15,17 @@ from orchestration.lib.resource import LakeResource
 
 @dg.definitions
 def online_store() -> dg.Definitions:
-    """Define the asset that publishes the feature views of all declared sample sets."""
-    declared = read_declared(Settings.load()).sample_sets
-    views = list(dict.fromkeys(use.view for each in declared for use in each.features))
-    exposures = list(dict.fromkeys(each.exposures.table for each in declared))
+    """Define the asset that publishes the views of all declared sample sets, and all window views."""
+    declared = read_declared(Settings.load())
+    windows = declared.window_views
+    uses = [use.view for each in declared.sample_sets for use in each.features]
+    views = list(dict.fromkeys(view for view in uses if view not in windows))
+    exposures = list(dict.fromkeys(each.exposures.table for each in declared.sample_sets))
+    inputs = [*views, *exposures, *map(declared.table_of, windows)]
 
     @dg.asset(
         key=ONLINE_STORE,
-        deps=[table_key(name) for name in dict.fromkeys([*views, *exposures])],
+        deps=[table_key(name) for name in dict.fromkeys(inputs)],
         group_name="serving",
         pool="writers/online_store",
         automation_condition=dg.AutomationCondition.eager(),
@@ -32,6 +36,9 @@ def online_store() -> dg.Definitions:
             as_of = newest_known_at(opened, exposures)
             heads = [opened.table(view).head() for view in views]
             done = [publish_view(opened, store, head, as_of=as_of) for head in heads]
+            for each in windows.values():
+                events = opened.table(each.events).head()
+                done.append(publish_windows(opened, store, each, events, as_of=as_of))
         rows = [
             dg.TableRecord(
                 {
