@@ -3,8 +3,9 @@
 import datetime as dt
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +13,13 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.identifiers import TableName
+from headrace.serving import window_plan
 from headrace.serving.publish_windows import publish_windows
 from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.server.service import Service
 from headrace.serving.server.wire import VectorsRequest
 from headrace.serving.sqlite import SQLiteOnlineStore
-from headrace.serving.store import OnlineStore
+from headrace.serving.store import Guard, OnlineRow, OnlineStore, ViewState
 from headrace.serving.values import plain
 from headrace.serving.vectors import lookup_vectors
 from headrace.tables.commits.operations import Provenance
@@ -27,9 +29,22 @@ from tests.amounts import examples, seed_of_today
 from tests.processes import exit_code, start
 from tests.redis_server import redis_server
 from tests.samples.window_oracle import NOON, windows_of
-from tests.serving.plays import ENTITIES, TABLE, VIEW, World, compact, offline, online
+from tests.serving.plays import ENTITIES, TABLE, VIEW, World, add, compact, offline, online
 
+EVENT: dict[str, Any] = {
+    "id": "e",
+    "u": 1,
+    "c": "a",
+    "item": 1,
+    "_source": "one",
+    "_source_partition": 0,
+    "_source_offset": 0,
+}
 WITHOUT_KEY = windows_of(key=False)  # an event that is folded in twice would count twice
+
+
+def after(seconds: float) -> dt.datetime:
+    return NOON + dt.timedelta(seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +161,46 @@ def test_values_expire_when_nobody_looks_at_the_table_any_more(world: World) -> 
     world.tick(3 * stale.total_seconds())
     world.publish()  # there is nothing new, and that is known now
     assert statuses(world.clock) == {"fresh"}
+
+
+def test_a_repeat_that_comes_when_its_tile_forgot_the_keys_counts_once(world: World) -> None:
+    world.windows = windows_of(lateness="12s")
+    first = {**EVENT, "event_time": after(100), "known_at": after(100)}
+    add(world.table, [first])
+    world.clock = after(200)
+    world.publish()
+    # both say that they were known long before they came into the table
+    again = {**first, "known_at": after(101), "item": 9, "_source_offset": 1}
+    other = {**first, "known_at": after(102), "id": "other", "item": 3, "_source_offset": 2}
+    add(world.table, [again, other])
+    assert world.publish().mode == "incremental"
+    world.clock = after(150)
+    world.ask()
+    world.check()
+    found = next(each for each in world.answers if each["plays_1m"])
+    assert (found["plays_1m"], found["recent_1m"]) == (2, [1, 3])
+
+
+def test_a_publisher_that_was_away_catches_up_step_by_step(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(window_plan, "_STEP_ROWS", 10)
+    world.arrive(5)
+    world.publish()
+    states: list[int] = []
+    put = world.store.put
+
+    def noted(state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None) -> int:
+        states.append(state.snapshot_id)
+        return put(state, rows, guard=guard)
+
+    for _ in range(6):
+        world.arrive(4)
+    monkeypatch.setattr(world.store, "put", noted)
+    world.publish()
+    assert len(states) == 3  # of two commits each
+    world.ask()
+    world.check()
 
 
 def test_entities_that_no_window_reaches_are_removed(world: World) -> None:
