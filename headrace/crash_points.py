@@ -30,6 +30,9 @@ CRASH_POINTS = (
     "paimon.after_write",
     "paimon.after_commit",
     "paimon.after_export",
+    "move.after_data_files",
+    "move.before_swap",
+    "move.before_records",
 )
 
 

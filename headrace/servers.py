@@ -16,6 +16,18 @@ _DATABASES = frozenset({"postgresql", "postgresql+psycopg2"})
 _HTTP = frozenset({"http", "https"})
 _REDIS = frozenset({"redis", "rediss"})
 _TRINO_USER = "headrace"
+# what says where a lake is and what computes for it; other variables hold for all profiles
+_PLACES = frozenset(
+    {
+        "HEADRACE_CATALOG",
+        "HEADRACE_CATALOG_URI",
+        "HEADRACE_ENGINE",
+        "HEADRACE_ONLINE_STORE_URI",
+        "HEADRACE_REGISTRY_URI",
+        "HEADRACE_TRINO_URI",
+        "HEADRACE_WAREHOUSE",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +122,11 @@ def given(env: Mapping[str, str], name: str) -> str:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         msg = f"`{path}`, which {name}_FILE names, cannot be read: {why}"
         raise SettingsError(msg, setting=f"{name}_FILE", reason=SettingReason.UNREADABLE) from None
+
+
+def without_places(env: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the variables that say where a lake is, and those that name files with it."""
+    return {key: value for key, value in env.items() if key.removesuffix("_FILE") not in _PLACES}
 
 
 def refuse_unset(env: Mapping[str, str], names: tuple[str, ...], *, profile: str) -> None:

@@ -1,15 +1,17 @@
-"""`headrace lake`: maintain a whole lake: relocate a copied one, and recover lost databases."""
+"""`headrace lake`: a whole lake: relocate a copied one, recover lost databases, move to servers."""
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli.nouns import add, add_noun
-from headrace.cli.output import Format, OutputOption, output_of, progress
+from headrace.cli.output import Format, OutputOption, as_size, output_of, progress
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
+    from headrace.config import Settings
     from headrace.datasets.recover import Recovery
     from headrace.tables.relocate import Relocation
 
@@ -18,9 +20,10 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Do it; without, it i
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = add_noun(app, "lake", help="Relocate or recover a whole lake.")
+    noun = add_noun(app, "lake", help="Relocate, recover or move a whole lake.")
     add(noun, "relocate", relocate, "lake relocate", "lake relocate --apply")
     add(noun, "recover", recover, "lake recover", "lake recover --apply")
+    add(noun, "move", move, "lake move --to cluster", "lake move --to cluster --apply")
 
 
 def relocate(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:
@@ -63,6 +66,70 @@ def _rows(plan: "Relocation") -> list[dict[str, object]]:
         {"table": each.table, "from": each.move.source, "to": each.move.target}
         for each in plan.tables
     ]
+
+
+def move(
+    *,
+    to: Annotated[str, typer.Option("--to", help="The profile to move to, as in lake.toml.")],
+    source: Annotated[
+        str, typer.Option("--from", help="The profile whose lake is moved, on this host.")
+    ] = "local",
+    apply: ApplyOption = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Move a lake to where another profile has its own, such as PostgreSQL and S3.
+
+    Snapshots, tags, branches, dataset versions and their content hashes stay as they are. Data files
+    are copied, and the lake that they came from is only read. Safe to kill and to run again. Stop what
+    writes to the lake first: a table that changes meanwhile is refused. The online store is published
+    anew.
+    """
+    from headrace.datasets.move import documents, is_moved, move_lake
+    from headrace.tables.move import plan_move
+
+    here, there = _two_profiles(source, to)
+    plan, out = plan_move(here, there), output_of(output)
+    if is_moved(here, there, plan):
+        out.say(f"nothing to move: the lake of `{to}` has every table as it is here")
+        return
+    rows = [
+        {"table": each.table, "snapshots": each.snapshots, "files": len(each.files)}
+        | {"size": as_size(each.bytes)}
+        for each in plan.tables
+    ]
+    if rows or output is Format.JSON:
+        out.table(rows, columns=("table", "snapshots", "files", "size"))
+    said = f"{len(plan.tables):,} tables, from `{plan.move.source}` to `{plan.move.target}`"
+    if not apply:
+        do_it = Remedy.run(
+            "lake", "move", "--to", to, "--from", source, "--apply", advice="to do it"
+        )
+        out.say(f"{said}; nothing was changed", remedy=do_it)
+        return
+    with progress("moving", steps=len(plan.tables) + len(documents(here)) + 1) as step:
+        for each in move_lake(here, there, plan):
+            step(each)
+    use = Remedy(
+        advice=f'from now on, use `profile = "{to}"` in lake.toml; publish online values anew'
+    )
+    out.say(f"moved {said}", remedy=use)
+
+
+def _two_profiles(first: str, second: str) -> "tuple[Settings, Settings]":
+    """Read two profiles; what the environment says of places is said of one that requires it."""
+    from headrace import lake_file, servers
+    from headrace.config import Settings
+
+    env = dict(os.environ)
+    file = lake_file.find(env)
+    said = lake_file.profile_values(file, lake_file.read(file), first)
+    bare = servers.without_places(env)
+    envs = (env, bare) if said["required_environment"] else (bare, env)
+    of_first, of_second = (
+        Settings.load(env=each | {"HEADRACE_PROFILE": name})
+        for each, name in zip(envs, (first, second), strict=True)
+    )
+    return of_first, of_second
 
 
 def recover(*, apply: ApplyOption = False, output: OutputOption = Format.TEXT) -> None:

@@ -73,6 +73,7 @@ from headrace.errors.interop import (
 )
 from headrace.errors.lakes import (
     LakeIncompleteError,
+    LakeMoveError,
     LakeNotFoundError,
     LakeOnServersError,
     NotARegistryError,
@@ -91,6 +92,7 @@ from headrace.errors.reasons import (
     FileReason,
     LockfileReason,
     MergeKeyReason,
+    MoveReason,
     PaimonReason,
     PublishReason,
     Reason,
@@ -221,6 +223,7 @@ __all__ = [
     "KafkaMissingError",
     "LakeError",
     "LakeIncompleteError",
+    "LakeMoveError",
     "LakeNotFoundError",
     "LakeOnServersError",
     "LeakError",
@@ -242,6 +245,7 @@ __all__ = [
     "ModelRowsError",
     "ModelTypeError",
     "ModelValueError",
+    "MoveReason",
     "NotAFeatureViewError",
     "NotARegistryError",
     "NotAnAncestorError",

@@ -1,7 +1,35 @@
 """Errors of a lake as a whole: whether it is there, complete, and this one."""
 
 from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.reasons import MoveReason
 from headrace.errors.remedy import Remedy
+
+_MOVES = {
+    MoveReason.SAME_LAKE: (
+        "both profiles have the same warehouse or the same catalog",
+        "name another profile, or let this one have places of its own",
+    ),
+    MoveReason.OTHER_CATALOG: (
+        "the catalog of one profile belongs to another program",
+        "register the tables in that catalog with its own tools",
+    ),
+    MoveReason.OUTSIDE_WAREHOUSE: (
+        "`{table}` lies outside of the warehouse",
+        "move that table by itself, or drop it from the catalog",
+    ),
+    MoveReason.TABLE_ONLY_THERE: (
+        "`{table}` is there and not here, so the lake there is another one",
+        "name a profile with an empty lake",
+    ),
+    MoveReason.CHANGED_THERE: (
+        "`{table}` has commits there that it has not here",
+        "go on with the lake there, or name a profile with an empty lake",
+    ),
+    MoveReason.CHANGED_MEANWHILE: (
+        "`{table}` was changed while the lake was moved",
+        "stop what writes to it, then run the same command again",
+    ),
+}
 
 
 class LakeNotFoundError(LakeError):
@@ -63,6 +91,24 @@ class TablesElsewhereError(LakeError):
                 ),
             ),
         )
+
+
+class LakeMoveError(LakeError):
+    """A lake is not moved to where the profile `to` has its own; `table` is in the way, if one is."""
+
+    def __init__(self, to: str, *, reason: MoveReason, table: str | None = None) -> None:
+        self.to, self.reason, self.table = to, reason, table
+        said, advice = _MOVES[reason]
+        super().__init__(
+            f"the lake is not moved to the profile `{to}`: {said.format(table=table)}",
+            state="both lakes are as they were, but for tables that were moved before",
+            remedy=Remedy(advice=advice),
+        )
+
+    @property
+    def retryable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether another run can help."""
+        return self.reason is MoveReason.CHANGED_MEANWHILE
 
 
 class LakeOnServersError(LakeError):

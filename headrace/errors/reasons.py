@@ -198,6 +198,17 @@ class FileReason(Reason):
     VALUE = auto()  # one that the type of today cannot hold
 
 
+class MoveReason(Reason):
+    """Why a lake is not moved to where another profile has its own."""
+
+    SAME_LAKE = auto()
+    OTHER_CATALOG = auto()  # of another program, which makes its tables itself
+    OUTSIDE_WAREHOUSE = auto()
+    TABLE_ONLY_THERE = auto()
+    CHANGED_THERE = auto()
+    CHANGED_MEANWHILE = auto()
+
+
 class SettingReason(Reason):
     """What is wrong with a setting."""
 

@@ -115,3 +115,25 @@ def test_lost_databases_are_made_again_from_the_files(
         assert lake.registry.datasets() == records
     assert run("datasets", "verify", "taps").exit_code == 0
     assert run("lake", "recover", "--apply").stdout.startswith("nothing to recover")
+
+
+def test_a_lake_is_moved_to_another_profile_with_its_dataset_versions(
+    original: Settings, run: Run, tmp_path: Path
+) -> None:
+    file = tmp_path / "lake" / "lake.toml"
+    file.write_text(f'{file.read_text()}\n[profiles.other]\nstate_dir = "other"\n')
+    shown = run("lake", "move", "--to", "other")
+    assert shown.exit_code == 0, shown.output
+    assert "--apply" in shown.stdout
+    assert not (tmp_path / "other" / "catalog.db").exists()
+    listed = json.loads(run("lake", "move", "--to", "other", "--output", "json").stdout)
+    assert {row["table"] for row in listed} >= {"shop.shown", "samples.taps"}
+
+    done = run("lake", "move", "--to", "other", "--apply")
+    assert done.exit_code == 0, done.output
+    assert run("lake", "move", "--to", "other", "--apply").stdout.startswith("nothing to move")
+    shutil.rmtree(original.warehouse)  # nothing there is read any more
+    file.write_text(file.read_text().replace('profile = "local"', 'profile = "other"', 1))
+    for words in (("verify", "taps"), ("rebuild", "taps")):
+        found = run("datasets", *words)
+        assert found.exit_code == 0, found.output

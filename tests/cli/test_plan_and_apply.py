@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 APPLY = {
     "dead-letters drop",
     "lake recover",
+    "lake move",
     "lake relocate",
     "maintain",
     "paimon tag",

@@ -33,7 +33,9 @@ def test_rows_are_limited_and_ids_are_exact_and_no_amounts(
     assert shown.exit_code == 0
     title, *rows = shown.stdout.splitlines()
     assert title.split() == ["id", "event_time"]
-    assert sorted(row.split()[0] for row in rows) == sorted(["1", str(BIG), "3"])
+    ids = [row.split()[0] for row in rows]
+    assert len(ids) == 3
+    assert set(ids) < {"1", str(BIG), "3", "4"}  # which of two files is first is not said
     told = json.loads(headrace("raw.events", "--output", "json").stdout)
     assert len(told) == 4
     assert str(BIG) in [row["id"] for row in told]

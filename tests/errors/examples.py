@@ -80,6 +80,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.InvalidNameError("My Db", kind="table name"),
     errors.LakeError("what happened"),
     errors.LakeIncompleteError("/lake/catalog.db", warehouse="/lake/warehouse"),
+    errors.LakeMoveError(
+        "cluster", reason=errors.MoveReason.CHANGED_THERE, table="raw.impressions"
+    ),
     errors.LakeNotFoundError("/lake"),
     errors.LeakError("ctr", rows=2, detail="`views__known_at` of sample `s-1` is not before it"),
     errors.LeaseLapsedError(_TABLE, "3f2a", snapshot_id=11),
