@@ -1,6 +1,7 @@
 """`headrace paimon`: what the commands show, and that they do what the library does."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,18 @@ def test_errors_have_a_code_and_leave_nothing(lake: Lake, written: Written) -> N
     missing = ("tables", "--warehouse", str(written.folder / "nowhere"))
     assert run(*missing, ends=1)["code"] == "paimon-warehouse"
     assert lake.names() == []
+
+
+def test_without_the_client_it_is_said_what_to_install(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("headrace.interop.paimon.client.metadata.version", absent)
+    said = run("tables", ends=1)
+    assert said["code"] == "paimon-missing"
+    assert said["facts"]["package"] == "pypaimon"
 
 
 def test_a_tag_is_dropped_only_when_that_is_asked_for(written: Written) -> None:
