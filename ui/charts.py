@@ -68,7 +68,7 @@ def over_time(points: Sequence[tuple[dt.datetime, float]], *, name: str) -> Opti
         "grid": {"left": 8, "right": 16, "top": 12, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "axis"},
         "useUTC": True,
-        "xAxis": {"type": "time", "minInterval": _MINUTE_MS},
+        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
         "yAxis": {"type": "value"},
         "series": [
             {
