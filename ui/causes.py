@@ -38,8 +38,7 @@ def causes(lake: LakeFacts) -> tuple[Cause, ...]:
     lags = direct_lags(lake)
     groups: list[tuple[set[str], set[str]]] = []
     for root in _roots(lags, below):
-        moved = {target for target, sources in lags.items() if root in sources}
-        affected = _reach(moved, below) - {root}
+        affected = _affected(root, lags, below) - {root}
         met = [group for group in groups if group[1] & affected]
         groups = [group for group in groups if group not in met]
         moved_all = {root}.union(*(group[0] for group in met))
@@ -70,12 +69,19 @@ def _roots(lags: Mapping[str, Mapping[str, int]], below: Mapping[str, set[str]])
     """List what moved and is not behind itself, and one table of each circle that is behind."""
     moved = sorted({source for sources in lags.values() for source in sources})
     roots = [each for each in moved if each not in lags]
-    covered = set(roots) | _reach(set(roots), below)
+    covered = {name for root in roots for name in _affected(root, lags, below)}
     for each in moved:
-        if each not in covered:
+        if each in lags and each not in covered:
             roots.append(each)
-            covered |= _reach({each}, below)
+            covered |= _affected(each, lags, below)
     return roots
+
+
+def _affected(
+    root: str, lags: Mapping[str, Mapping[str, int]], below: Mapping[str, set[str]]
+) -> set[str]:
+    """Collect what lacks commits of `root`, and all further down."""
+    return _reach({target for target, sources in lags.items() if root in sources}, below)
 
 
 def _steps(

@@ -6,7 +6,7 @@ import shlex
 import click
 import pytest
 import typer.main
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.cli.main import make_app
@@ -142,6 +142,8 @@ def test_causes_that_meet_further_down_are_one() -> None:
     assert second.affected == ("staging.c",)
 
 
+@example([("b", "d", 1), ("c", "a", 1), ("c", "b", None), ("d", "b", 1)])
+@example([("a", "d", 1), ("b", "c", 1), ("c", "b", 1)])
 @given(
     st.lists(
         st.tuples(*[st.sampled_from("abcdefg")] * 2, st.sampled_from([None, 0, 1, 3])),
