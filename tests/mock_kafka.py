@@ -119,6 +119,23 @@ class MockKafka:
         left = producer.flush(20)
         assert not left, f"{left} records were not taken"
 
+    def produce_one_batch(self, topic: str, values: Sequence[bytes]) -> None:
+        """Append records as one compressed batch, however large it is without compression."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self.servers,
+                "log_level": 0,
+                "compression.type": "zstd",
+                "linger.ms": 500,
+                "batch.size": 2**31 - 1,
+                "message.max.bytes": 1_000_000_000,
+            }
+        )
+        for value in values:
+            producer.produce(topic, value, partition=0)
+        left = producer.flush(20)
+        assert not left, f"{left} records were not taken"
+
     def _ask(self, name: str, *arguments: object) -> None:
         code = getattr(self._lib, f"rd_kafka_mock_{name}")(self._cluster, *arguments)
         assert not code, f"{name}{arguments} failed with {code}"

@@ -1,63 +1,114 @@
-"""`headrace streams`: draft contracts from files."""
+"""`headrace streams`: draft contracts, and say what they would do to their tables."""
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.declared import StreamName, stream_named
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import DraftError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
+    from headrace.ingest.sampling import Sample
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = add_noun(app, "streams", help="Draft the contracts of streams.")
+    noun = add_noun(
+        app, "streams", help="Draft the contracts of streams, and compare them with their tables."
+    )
     add(
         noun,
         "infer",
         infer,
         "streams infer 'ratings/*.csv.gz'",
         "streams infer ratings/2024.csv --name ratings --write",
+        "streams infer impressions",
     )
+    add(noun, "diff", diff, "streams diff impressions", "streams diff impressions --output json")
 
 
 def infer(
-    files: Annotated[
+    source: Annotated[
         str,
-        typer.Argument(metavar="FILES", help="A pattern below the data folder, or a file there."),
+        typer.Argument(
+            metavar="FILES|TOPIC",
+            help="A pattern below the data folder, or a file there; else a topic of the profile's brokers.",
+        ),
     ],
     *,
     name: Annotated[
-        str, typer.Option("--name", help="The stream's name; of the folder if not given.")
+        str, typer.Option("--name", help="The stream's name; of the folder or topic if not given.")
     ] = "",
     write: Annotated[
         bool, typer.Option("--write", help="Write `lake/streams/NAME.yaml`; an existing one stays.")
     ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Draft a contract from files: format, names, types, event time and key, with what was guessed.
+    """Draft a contract from files or a topic: format, names, types, event time and key, with what was guessed.
 
-    Every record of the sample (the beginning, middle and end of up to 20 files) is a row under it.
+    Every record of the sample is a row under it: the beginning, middle and end of up to 20 files, or of
+    each partition of a topic of JSON values.
     """
     from headrace.config import Settings
     from headrace.ingest.draft import text_of
     from headrace.ingest.infer import draft_of
-    from headrace.ingest.sampling import sample_of
 
     settings = Settings.load()
-    pattern, paths = _matching(settings, files)
-    stream = name or _stream_name(pattern)
-    draft = draft_of(sample_of(paths), stream=stream, table=f"raw.{stream}", files=pattern)
+    sample, named = _sample(settings, source)
+    stream = name or _stream_name(named)
+    draft = draft_of(sample, stream=stream, table=f"raw.{stream}", files=named)
     if output is Format.JSON:
         output_of(output).record(draft.declared() | {"notes": draft.notes})
     else:
         typer.echo(text_of(draft), nl=False)
     if write:
         _write(settings.declarations / "streams" / f"{stream}.yaml", text_of(draft))
+
+
+def _sample(settings: "Settings", source: str) -> "tuple[Sample, str]":
+    """Read a sample of files; of a topic where no file matches and the profile names brokers."""
+    from headrace.ingest.sampling import sample_of
+    from headrace.ingest.topic_sampling import topic_sample
+
+    try:
+        pattern, paths = _matching(settings, source)
+    except DraftError:
+        if settings.kafka is None or not _TOPIC.fullmatch(source):
+            raise
+        return topic_sample(source, settings), source
+    return sample_of(paths), pattern
+
+
+def diff(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
+    """Show what a contract as declared now would do to its table and to records; changes nothing.
+
+    Columns that a commit would add, widen or make optional, and changes that no commit can make; which
+    committed rows it would refuse if they came again, and which dead letters it would take. Reads all
+    rows. Ends with status 1 if the table cannot follow the contract.
+    """
+    from headrace.ingest.difference import difference, lines_of
+    from headrace.tables.lake import OpenLake
+
+    settings, declared = stream_named(stream)
+    with OpenLake.existing(settings) as lake:
+        found = difference(lake, declared)
+    out = output_of(output)
+    if output is Format.JSON:
+        out.record(asdict(found))
+    for line in lines_of(found):
+        out.show(line)
+    if not found.columns:
+        out.say(f"{found.table} has the columns of the contract")
+    if found.impossible:
+        raise typer.Exit(1)
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ REFUSED_WINDOW = "headrace.refused_window"  # JSON: how many of the newest recor
 LATE_ROWS_TOTAL = "headrace.late_rows_total"  # older than the watermark when they were taken
 ABSENT_PREFIX = "headrace.absent."  # and the stream; JSON: offsets without row and dead letter
 GAPS_PREFIX = "headrace.gaps."  # and the stream; JSON: ranges of offsets whose loss was accepted
+SCHEMAS_PREFIX = "headrace.schemas."  # and the stream; JSON: hashes of the schemas its values name
 EVOLVED_PREFIX = (
     "headrace.evolved."  # and the stream; JSON: fields its records added to the contract
 )

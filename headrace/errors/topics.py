@@ -168,6 +168,25 @@ class ReaderProcessError(SourceError):
         )
 
 
+class SchemaChangedError(SourceError):
+    """An id means another schema than before, so values would be read as what they are not."""
+
+    def __init__(self, topic: str, *, schema_id: int, expected: str, found: str) -> None:
+        self.topic, self.schema_id = topic, schema_id
+        self.expected, self.found = expected, found
+        super().__init__(
+            f"schema {schema_id} of topic `{topic}` is another one than before: its hash is "
+            f"`{found}`, and records were read by `{expected}`",
+            state=_TABLE_STANDS,
+            remedy=Remedy.run(
+                "ingest",
+                "run",
+                advice="restore the schema in the registry; if the new one is right, raise `version` in "
+                "the contract, then",
+            ),
+        )
+
+
 class SchemaUnavailableError(SourceError):
     """A schema that values name cannot be read from its registry or its file."""
 

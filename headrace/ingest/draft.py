@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +23,7 @@ class Draft:
     format: str
     fields: dict[str, DraftField]
     compression: str | None = None
+    topic: Mapping[str, str] | None = None
     csv: dict[str, Any] = field(default_factory=dict[str, Any])
     event_time: str = ""
     key: str | None = None
@@ -40,11 +42,14 @@ class Draft:
         if self.key is not None:
             said["key"] = self.key
         said["event_time"] = self.event_time
-        said["known_at"] = {"after_event": "0s"}
+        if self.topic is None:
+            said["known_at"] = {"after_event": "0s"}
         said["fields"] = {name: self.field(name) for name in self.fields}
         return said
 
     def _source(self) -> dict[str, Any]:
+        if self.topic is not None:
+            return {"kafka": dict(self.topic)}
         if self.compression is not None:
             return {"files": self.files, "compression": self.compression}
         return {"files": self.files, "complete_files": True}
@@ -63,7 +68,8 @@ class Draft:
 def text_of(draft: Draft) -> str:
     """Write a draft as YAML with its remarks."""
     said = draft.declared()
-    lines = [f"# Drafted from {draft.files}; every record of the sample is a row under it."]
+    source = draft.files if draft.topic is None else f"topic {draft.files}"
+    lines = [f"# Drafted from {source}; every record of the sample is a row under it."]
     lines += [f"# {note}" for note in draft.notes]
     for name, value in said.items():
         if name != "fields":

@@ -123,7 +123,7 @@ def _of_lines(
     for at, violation in violations.items():
         if violation.code == UNKNOWN_FIELD:
             for name, value in _parsed(lines[at], stream).items():
-                if name not in stream.fields and value is not None:
+                if name not in stream.fields and not _says_nothing(value):
                     here = _type_of(value)
                     types[name] = _common(types[name], here) if name in types else here
         elif violation.field in stream.fields and violation.code in _TOO_NARROW:
@@ -149,6 +149,13 @@ def _parsed(line: bytes, stream: Stream) -> dict[str, Any]:
     named = {each.source_name: name for name, each in stream.fields.items() if each.source_name}
     pairs: dict[str, Any] = found  # pyright: ignore[reportUnknownVariableType]
     return {named.get(key, key): value for key, value in pairs.items()}
+
+
+def _says_nothing(value: object) -> bool:
+    """Whether a value fits every type, or every list, and so tells nothing about its field."""
+    if isinstance(value, list):
+        return all(each is None for each in value)  # pyright: ignore[reportUnknownVariableType]
+    return value is None
 
 
 def _type_of(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Drafts a contract from files: what it says is decoded by the parser that ingestion uses.
+"""Drafts a contract from files or of a topic: what it says is decoded by the parser that ingestion uses.
 
 A draft ends by decoding the whole sample: what a field's type does not hold makes it a text. Guesses
 are comments in the text. No value is looked at by another parser than the one that will read it.
@@ -31,6 +31,7 @@ from headrace.ingest.draft_types import (
 )
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+from headrace.ingest.topic_sampling import remarks, topic_of
 
 _DELIMITERS = (",", "\t", ";", "|", "::")
 
@@ -54,7 +55,9 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
         format=sample.format,
         compression=sample.compression,
         fields=fields,
+        topic=None if sample.topic is None else topic_of(sample),
     )
+    draft.notes += remarks(sample)
     draft.csv = _csv_said(form, header, words)
     if form.encoding != "utf-8":
         draft.notes.append(f"a guess: its texts are not UTF-8, and any bytes are {form.encoding}")
@@ -191,7 +194,7 @@ def _event_time(draft: Draft, sample: Sample) -> str:
     if not always:
         has = f"only {', '.join(times)}, which are null in places" if times else "none"
         detail = f"a stream needs a field of times that every record has; there is {has}"
-        raise DraftError(str(sample.files[0]), detail=detail)
+        raise DraftError(sample.about, detail=detail)
     named = [name for name in always if TIME_NAME.search(name)]
     chosen = (named or always)[0]
     if len(always) > 1:
@@ -220,9 +223,9 @@ def _settle(draft: Draft, sample: Sample, header: tuple[str, ...]) -> None:
             return
         for name, reason in refused.items():
             if name is None or name == draft.event_time:
-                raise DraftError(str(sample.files[0]), detail=reason)
+                raise DraftError(sample.about, detail=reason)
             _loosen(draft.fields[name], reason)
-    raise DraftError(str(sample.files[0]), detail="no contract was found that takes every record")
+    raise DraftError(sample.about, detail="no contract was found that takes every record")
 
 
 def _loosen(found: DraftField, reason: str) -> None:

@@ -30,7 +30,7 @@ from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.holes import HoleKind
 from headrace.ingest.status import Taken
-from headrace.ingest.stream_tables import StreamTables
+from headrace.ingest.stream_tables import StreamTables, schemas_note
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Commit, Provenance, append
 from headrace.tables.writer import TableWriter
@@ -132,6 +132,7 @@ class OpenBatch:
         """Decode and check records; a contract that evolves grows by what they bring first."""
         tables = self._tables
         not_after = datetime.now(UTC) + tables.stream.allowed_clock_skew
+        tables.expect_schemas(records)
         decoded = decode(records, tables.stream)
         checked = check(decoded, tables.stream, not_after=not_after)
         for _ in range(_GROWTHS_MAX if tables.stream.unknown_fields == "evolve" else 0):
@@ -235,6 +236,7 @@ class OpenBatch:
             said = moved.files() | kept.note() | kept.note_times() | field_use.note()
             said |= absent.note() | window.note() | {LATE_ROWS_TOTAL: str(late_rows)}
             said |= self._gaps(now_ms)
+            said |= schemas_note(tables.stream, tables.schemas)
             commit = append(
                 tables.table,
                 self._files,

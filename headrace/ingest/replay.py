@@ -32,7 +32,7 @@ from headrace.ingest.letters import EVERY, Choice, Coordinates
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.sources.open import schemas_of
-from headrace.ingest.stream_tables import open_tables
+from headrace.ingest.stream_tables import known_schemas, open_tables
 from headrace.tables.commits.operations import append, move_properties
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
@@ -178,6 +178,8 @@ def _fill(
     not_after = datetime.now(UTC) + stream.allowed_clock_skew
     reached_us = watermark.read(head.properties)
     schemas = schemas_of(stream, chunk.settings)
+    if schemas is not None:
+        schemas.expect(known_schemas(stream, head.properties))
     for kept in letters.records(dead, stream, choice=choice, is_taken=is_taken):
         records = replace(kept, schemas=schemas)
         checked = check(decode(records, stream), stream, not_after=not_after)

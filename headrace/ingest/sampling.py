@@ -22,7 +22,11 @@ _PLAIN_BYTES_MAX = 16 * 1024 * 1024  # of a compressed file, whose end is far
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What was read of some files: lines, or rows of Parquet files; `heads` are first lines."""
+    """What was read of some files: lines, or rows of Parquet files; `heads` are first lines.
+
+    Of a topic it has `lines`: the values, without the frames that `framed` says they have.
+    `tombstones` counts records without a value, which are left out.
+    """
 
     format: str
     files: tuple[Path, ...]
@@ -30,6 +34,14 @@ class Sample:
     heads: tuple[bytes, ...] = ()
     lines: tuple[bytes, ...] = ()
     rows: tuple[pa.RecordBatch, ...] = ()
+    topic: str | None = None
+    framed: bool = False
+    tombstones: int = 0
+
+    @property
+    def about(self) -> str:
+        """What to call it in errors: the topic, or the first file."""
+        return str(self.files[0]) if self.topic is None else self.topic
 
 
 def sample_of(paths: Sequence[Path]) -> Sample:

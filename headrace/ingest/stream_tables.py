@@ -12,6 +12,7 @@ from headrace.definitions.properties import (
     KEY,
     LATE_ROWS_TOTAL,
     LATENESS_S,
+    SCHEMAS_PREFIX,
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
@@ -21,12 +22,13 @@ from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.refused_window import RefusedWindow
-from headrace.ingest.sources.base import Position, SourcePartition
+from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.watermark import Watermark
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
 _EVOLVE_TRIES = 3
+_SCHEMAS_MAX = 1_000  # ids that a table's property holds
 
 
 def table_properties(stream: Stream) -> dict[str, str]:
@@ -89,13 +91,31 @@ def effective_contract(lake: OpenLake, stream: Stream) -> Stream:
     return evolution.effective(stream, lake.table(stream.table).head())
 
 
+def known_schemas(stream: Stream, properties: Mapping[str, str]) -> dict[int, str]:
+    """Return hashes of the schemas that values named, by id; none under another contract version."""
+    told = json.loads(properties.get(SCHEMAS_PREFIX + stream.name, "{}"))
+    if told.get("version") != stream.version:
+        return {}
+    return {int(schema_id): str(found) for schema_id, found in told["hashes"].items()}
+
+
+def schemas_note(stream: Stream, hashes: Mapping[int, str]) -> dict[str, str]:
+    """Return the newest ids of schemas and their hashes as an entry of table properties."""
+    if not hashes:
+        return {}
+    newest = {str(each): hashes[each] for each in sorted(hashes)[-_SCHEMAS_MAX:]}
+    said = json.dumps({"version": stream.version, "hashes": newest})
+    return {SCHEMAS_PREFIX + stream.name: said}
+
+
 @dataclass(kw_only=True)
 class StreamTables:
     """What one run knows of the two tables; changes only with a commit.
 
     `field_use` is that of all records in the table, `new_use` that of this run's; `late_rows` counts
     those of all runs; `gaps` are ranges whose loss was accepted, with the time of it; `evolved` counts fields that records
-    added to the contract; `ends` are the positions of all partitions that this run committed.
+    added to the contract; `schemas` are hashes of the
+    schemas that values named under this version of the contract; `ends` are the positions of all partitions that this run committed.
     """
 
     stream: Stream
@@ -111,6 +131,7 @@ class StreamTables:
     late_rows: int
     gaps: dict[str, int]
     evolved: int
+    schemas: Mapping[int, str]
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -149,6 +170,7 @@ class StreamTables:
             refused=RefusedWindow.read(said),
             late_rows=int(said.get(LATE_ROWS_TOTAL, "0")),
             evolved=evolution.evolved_count(stream, said),
+            schemas=known_schemas(stream, said),
             gaps=json.loads(said.get(GAPS_PREFIX + name, "{}")),
         )
 
@@ -179,6 +201,12 @@ class StreamTables:
         self.stream = evolution.with_fields(grown, known)
         self.evolved = len(known)
         return True
+
+    def expect_schemas(self, records: Records) -> None:
+        """Let ids of schemas mean what they meant before, and remember those that are new."""
+        if records.schemas is not None:
+            records.schemas.expect(self.schemas)
+            self.schemas = records.schemas.hashes
 
     @property
     def is_log(self) -> bool:

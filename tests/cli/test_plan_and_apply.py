@@ -73,6 +73,7 @@ READ = {
     "serve",
     "skew",
     "status",
+    "streams diff",
     "tables health",
     "tables list",
     "tables preview",

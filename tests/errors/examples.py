@@ -228,6 +228,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.PartitionStalledError("impressions", partitions=(3, 5), stalled_s=60.0),
     errors.ReaderProcessError("impressions", opened_by=41, used_by=42),
     errors.RecordsSkippedError("impressions", partition=3, first=120, end=121),
+    errors.SchemaChangedError(
+        "impressions", schema_id=7, expected="0123456789abcdef", found="fedcba9876543210"
+    ),
     errors.SchemaUnavailableError(
         "impressions", where="http://127.0.0.1:8081", detail="connection refused"
     ),

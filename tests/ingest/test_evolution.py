@@ -86,6 +86,8 @@ def test_types_become_wider_where_values_need_it_and_no_value_is_rounded(lake: L
         (([None, 1],), "list<long>"),  # null first
         (([1], [2.5]), "list<double>"),
         (([], [None]), None),
+        (([], [1], [None], [None, 2]), "list<long>"),
+        (([], 1), "long"),
         (([None, "a"], None), "list<string>"),
         ((True,), "boolean"),
         (("2019-11-24",), "string"),
@@ -102,6 +104,19 @@ def test_a_type_is_inferred_from_all_values_or_not_at_all(
 ) -> None:
     """Row 16: a list that begins with null is inferred wrong."""
     assert type_of(values) == text
+
+
+def test_lists_that_begin_with_null_have_the_values_that_were_sent(lake: Lake) -> None:
+    """Row 16, where the field is not declared: first in its block, as a strict contract has it too."""
+    values = [[None, 1], None, [], [None], [2, None, 3]]
+    lines = [json_line(id=f"{at}", new=value) for at, value in enumerate(values)]
+    assert ingest(lake, STREAM, source=log_of(lines)).rows == len(values)
+    column = rows_of(lake, STREAM).sort_by("id").column("new")
+    column.validate(full=True)
+    assert column.to_pylist() == values
+    strict = make_stream("json", stream="strict", table="raw.strict", unknown_fields="dead_letter")
+    done = ingest(lake, strict, source=log_of(lines))
+    assert (done.rows, done.dead_letters) == (1, 4)
 
 
 def test_what_no_column_can_hold_stays_a_dead_letter_and_its_neighbours_are_rows(

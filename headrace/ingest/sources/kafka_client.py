@@ -20,6 +20,9 @@ from headrace.errors import TopicAccessError, TopicNotFoundError, TopicUnreachab
 ANSWER_S_MAX = 15.0  # of one request, with the search for brokers
 QUEUE_KIB = 64 * 1024  # what a client fetches ahead; it stops fetching beyond, and loses nothing
 _FETCH_BYTES_MAX = 16 * 1024 * 1024  # one answer, which overshoots the queue
+# also what one batch of records may take when it is decompressed; the client enlarges its buffer by
+# threes, so that a third of it is sure to be read. Beyond it the partition stands still, by name.
+ANSWER_BYTES_MAX = 1_000_000_000
 _LOG = logging.getLogger(__name__)
 # the server refuses these settings of a profile for good; waiting would not help
 _REFUSED = frozenset(
@@ -103,6 +106,7 @@ class KafkaClient:
             "queued.max.messages.kbytes": QUEUE_KIB,
             "queued.min.messages": 1_000_000,  # the bytes decide
             "fetch.max.bytes": _FETCH_BYTES_MAX,
+            "receive.message.max.bytes": ANSWER_BYTES_MAX,
             "max.partition.fetch.bytes": 4 * 1024 * 1024,
             "fetch.wait.max.ms": 100,
             "fetch.queue.backoff.ms": 20,

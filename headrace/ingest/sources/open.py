@@ -16,11 +16,12 @@ from headrace.errors import (
     SettingsError,
     UnknownSourceError,
 )
-from headrace.ingest.sources.base import Source
+from headrace.ingest.sources.base import Records, Source
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.sources.holes import AcceptedGap
 from headrace.ingest.sources.schema_stores import Registry, SchemaFiles, read_schema
 from headrace.ingest.sources.schemas import Schemas, SchemaStore
+from headrace.kafka_access import KafkaAccess
 
 
 def open_source(
@@ -44,6 +45,23 @@ def open_source(
     if kind not in _KINDS:
         raise UnknownSourceError(stream.name, kind=kind.__name__)
     return _KINDS[kind](stream, settings, accepted)
+
+
+def sample_of_topic(topic: str, settings: Settings, *, records_max: int) -> Sequence[Records]:
+    """Read records of the beginning, the middle and the end of each partition of a topic.
+
+    Raises:
+        SettingsError: If the profile names no brokers.
+        KafkaMissingError: If the Kafka client is not installed.
+        SourceError: If the topic cannot be read.
+
+    """
+    access = _access(settings, f"topic `{topic}` cannot be read")
+    try:
+        from headrace.ingest.sources.kafka_sample import sample_records
+    except ImportError as error:
+        raise KafkaMissingError(topic, error.name or "confluent_kafka") from error
+    return sample_records(topic, access.client_settings(), records_max=records_max)
 
 
 def schemas_of(stream: Stream, settings: Settings) -> Schemas | None:
@@ -70,23 +88,28 @@ def _topic(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) 
     if not isinstance(declared, DeclaredTopic):
         raise UnknownSourceError(stream.name, kind=type(declared).__name__)
     topic = declared.kafka
-    if settings.kafka is None:
-        msg = f"stream `{stream.name}` reads topic `{topic.topic}`, and nothing says where it is"
-        advice = "set `kafka_servers` in the profile, or HEADRACE_KAFKA_SERVERS"
-        raise SettingsError(
-            msg, setting="kafka_servers", reason=SettingReason.MISSING, remedy=Remedy(advice=advice)
-        )
+    access = _access(settings, f"stream `{stream.name}` reads topic `{topic.topic}`")
     try:
         from headrace.ingest.sources.kafka import KafkaSource  # its client is an extra
     except ImportError as error:
         raise KafkaMissingError(topic.topic, error.name or "confluent_kafka") from error
     return KafkaSource(
         topic.topic,
-        settings.kafka.client_settings(),
+        access.client_settings(),
         accepted=accepted,
         schemas=_schemas(stream, topic, settings),
         ignore_tombstones=topic.tombstones == "ignore",
     )
+
+
+def _access(settings: Settings, what: str) -> KafkaAccess:
+    if settings.kafka is None:
+        msg = f"{what}, and nothing says where it is"
+        advice = "set `kafka_servers` in the profile, or HEADRACE_KAFKA_SERVERS"
+        raise SettingsError(
+            msg, setting="kafka_servers", reason=SettingReason.MISSING, remedy=Remedy(advice=advice)
+        )
+    return settings.kafka
 
 
 def _schemas(stream: Stream, topic: Topic, settings: Settings) -> Schemas | None:

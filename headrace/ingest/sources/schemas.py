@@ -1,9 +1,11 @@
 """Schemas of values: one for all, or by the ids that framed values name, from files or from a registry."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from headrace.errors import SchemaChangedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,6 +14,12 @@ class SchemaText:
 
     text: str
     references: tuple[str, ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """What tells it from another schema, those it refers to included."""
+        whole = "\0".join((self.text, *self.references))
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 class SchemaStore(Protocol):
@@ -37,7 +45,7 @@ class Schemas:
         store: Where schemas of ids come from.
         single: The schema of all values without framing.
         message: The name of the Protobuf message.
-        hashes: Of the schemas that were met, by id.
+        hashes: Of the schemas that were met, by id, also by earlier runs.
 
     """
 
@@ -54,14 +62,25 @@ class Schemas:
 
         Raises:
             SchemaUnavailableError: If the store does not answer.
+            SchemaChangedError: If the store gave another schema of that id before.
 
         """
         if schema_id not in self._compiled:
             text = None if self.store is None else self.store.text(schema_id)
             if text is not None:
-                self.hashes[schema_id] = hashlib.sha256(text.text.encode()).hexdigest()[:16]
+                found = text.hash
+                before = self.hashes.setdefault(schema_id, found)
+                if before != found:
+                    raise SchemaChangedError(
+                        self.topic, schema_id=schema_id, expected=before, found=found
+                    )
             self._compiled[schema_id] = None if text is None else compile_(text)
         return self._compiled[schema_id]
+
+    def expect(self, hashes: Mapping[int, str]) -> None:
+        """Take note of schemas that earlier runs met, before any value is decoded."""
+        for schema_id, each in hashes.items():
+            self.hashes.setdefault(schema_id, each)
 
     def once(self, compile_: Callable[[bytes], Any]) -> Any:  # noqa: ANN401  (what decoders make)
         """Return what a decoder made of the single schema, made once."""

@@ -43,18 +43,39 @@ def plan_declared(
 
     """
     refuse_other_partitions(metadata, terms, table=table)
+    steps: list[SchemaStep] = []
+    for found in compare_columns(metadata, wanted, table=table).values():
+        if isinstance(found, ContractError):
+            raise found
+        steps += found
+    return tuple(steps)
+
+
+def compare_columns(
+    metadata: TableMetadata, wanted: pa.Schema, *, table: str
+) -> dict[str, tuple[SchemaStep, ...] | ContractError]:
+    """Return for each column the steps that the declaration asks for, or why it is refused. Pure.
+
+    Renamed coordinates come first, then declared columns in their order, then undeclared ones.
+    """
     # `wanted` in Iceberg's types, which have no large strings, small integers or milliseconds
     wanted = schema.to_arrow(schema.to_iceberg(wanted, table=table))
     have = schema.to_arrow(metadata.schema())
     renamed = _renamed(have, wanted)
     have = pa.schema([each.with_name(renamed.get(each.name, each.name)) for each in have])
     former = former_names(metadata)
-    gone = (each for each in have if each.name not in wanted.names and not each.nullable)
-    return (
-        *(RenameColumn(old, to=new) for old, new in renamed.items()),
-        *(step for each in wanted for step in _column(have, each, former=former, table=table)),
-        *(MakeOptional(each.name) for each in gone),
-    )
+    found: dict[str, tuple[SchemaStep, ...] | ContractError] = {
+        old: (RenameColumn(old, to=new),) for old, new in renamed.items()
+    }
+    for each in wanted:
+        try:
+            found[each.name] = _column(have, each, former=former, table=table)
+        except ContractError as error:
+            found[each.name] = error
+    for each in have:
+        if each.name not in wanted.names:
+            found[each.name] = () if each.nullable else (MakeOptional(each.name),)
+    return found
 
 
 def refuse_other_partitions(

@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Message
 from headrace.errors import (
     LogTruncatedError,
     OffsetGapError,
+    PartitionStalledError,
     RecordsSkippedError,
     TopicDamagedError,
     TopicNotFoundError,
@@ -393,3 +394,22 @@ def test_a_damaged_record_is_named_and_none_is_returned_for_it(cluster: MockKafk
         cluster.fail(FETCH, [CORRUPT] * 20)
         with pytest.raises(TopicDamagedError):
             drain(reader)
+
+
+def test_a_batch_that_expands_a_thousandfold_is_read(cluster: MockKafka) -> None:
+    """With the client's own limit of 100 MB this partition would stand still for ever."""
+    cluster.create(TOPIC)
+    cluster.produce_one_batch(TOPIC, [b"a" * 500_000] * 100)
+    with closing(open_at(cluster)) as reader:
+        assert offsets_of(drain(reader)) == list(range(100))
+
+
+def test_a_batch_that_expands_beyond_every_limit_is_a_named_stop(
+    cluster: MockKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_client, "ANSWER_BYTES_MAX", 40_000_000)
+    monkeypatch.setattr(kafka_reader, "ENDS_S", 0.3)
+    cluster.create(TOPIC)
+    cluster.produce_one_batch(TOPIC, [b"a" * 500_000] * 100)
+    with closing(open_at(cluster, stalled_s=0.5)) as reader, pytest.raises(PartitionStalledError):
+        drain(reader, max_s=0.2)
