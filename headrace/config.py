@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import lake_file, servers
 from headrace.errors import SettingReason, SettingsError
+from headrace.flink_access import FlinkAccess, flink_access
 from headrace.kafka_access import KafkaAccess, RegistryAccess, kafka_access, registry_access
 from headrace.servers import S3Access, Sayings, TrinoAccess
 
@@ -32,8 +33,8 @@ class Settings:
     `catalog` is one that another program runs: a name that PyIceberg's configuration declares, or
     a type and an address as in `rest+http://host:8181`; "" where headrace keeps the catalog itself.
     `catalog_server` and `registry_server` are PostgreSQL databases and `online_store_server` is a
-    Redis one, None if they are files; `s3`, `trino`, `kafka` and `schema_registry` are None where
-    nothing names them. `engine`, one of `ENGINES`, runs SQL. `paimon_warehouse` is where tables of
+    Redis one, None if they are files; `s3`, `trino`, `kafka`, `schema_registry` and `flink` are None
+    where nothing names them. `engine`, one of `ENGINES`, runs SQL. `paimon_warehouse` is where tables of
     Paimon lie, `file:///folder` or `s3://bucket/prefix`, and "" where nothing names it.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     kafka: KafkaAccess | None = None
     schema_registry: RegistryAccess | None = None
     paimon_warehouse: str = ""
+    flink: FlinkAccess | None = None
 
     @property
     def warehouse_uri(self) -> str:
@@ -162,7 +164,8 @@ class Settings:
         `HEADRACE_S3_ENDPOINT`, `HEADRACE_S3_ACCESS_KEY`, `HEADRACE_S3_SECRET_KEY`,
         `HEADRACE_TRINO_URI`, `HEADRACE_TRINO_USER` and `HEADRACE_TRINO_PASSWORD`,
         `HEADRACE_KAFKA_SERVERS`, `HEADRACE_KAFKA_USER`, `HEADRACE_KAFKA_PASSWORD`,
-        `HEADRACE_KAFKA_KEY_PASSWORD`, and `HEADRACE_SCHEMA_REGISTRY_URL`, `_USER` and `_PASSWORD`, or from the files
+        `HEADRACE_KAFKA_KEY_PASSWORD`, `HEADRACE_FLINK_URI`, `HEADRACE_FLINK_GATEWAY_URI`, and
+        `HEADRACE_SCHEMA_REGISTRY_URL`, `_USER` and `_PASSWORD`, or from the files
         that these names with `_FILE` at their end name. A catalog on a server has the registry in
         its database, in the schema `headrace`, unless a registry is named.
 
@@ -280,4 +283,5 @@ def _with_servers(sayings: Sayings, root: Path) -> dict[str, Any]:
         "kafka": kafka_access(sayings, root=root),
         "schema_registry": registry_access(sayings),
         "paimon_warehouse": paimon,
+        "flink": flink_access(sayings),
     }

@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "kafka_key_file": "",
     "schema_registry_url": "",
     "paimon_warehouse": "",
+    "flink_uri": "",
+    "flink_gateway_uri": "",
     "required_environment": [],
 }
 

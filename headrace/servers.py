@@ -241,7 +241,7 @@ def s3_access(sayings: Sayings, *, needed: bool) -> S3Access | None:
         SettingsError: If the endpoint is no address, or only one of the two keys is set.
 
     """
-    endpoint = _address(sayings.of("s3_endpoint", by="HEADRACE_S3_ENDPOINT"))
+    endpoint = http_address(sayings.of("s3_endpoint", by="HEADRACE_S3_ENDPOINT"))
     access = given(sayings.env, "HEADRACE_S3_ACCESS_KEY")
     hidden = given(sayings.env, "HEADRACE_S3_SECRET_KEY")
     if bool(access) != bool(hidden):
@@ -272,7 +272,7 @@ def trino_access(sayings: Sayings, *, root: Path) -> TrinoAccess | None:
 
     """
     said = sayings.of("trino_uri", by="HEADRACE_TRINO_URI")
-    uri = _address(said)
+    uri = http_address(said)
     if not uri:
         return None
     password = given(sayings.env, "HEADRACE_TRINO_PASSWORD")
@@ -296,13 +296,16 @@ def secret(value: str) -> "SecretStr":
     return SecretStr(value)
 
 
-def _address(said: Said) -> str:
-    """Check the address of an HTTP server, which holds neither a path nor a user."""
+def http_address(said: Said) -> str:
+    """Return the address of an HTTP server, which holds neither a path nor a user, or "".
+
+    Raises:
+        SettingsError: If it is none.
+
+    """
     address = said.value.rstrip("/")
-    if not address:
-        return ""
-    parts = _parts(address)
-    if parts.scheme not in _HTTP or not parts.hostname or parts.path or "@" in parts.netloc:
+    unfit = (parts := _parts(address)).path or "@" in parts.netloc or not parts.hostname
+    if address and (unfit or parts.scheme not in _HTTP):
         msg = f'{said.named} is not the address of a server; write "http://host:port"'
         raise SettingsError(msg, setting=said.named, reason=SettingReason.NOT_ALLOWED)
     return address

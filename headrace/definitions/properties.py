@@ -29,6 +29,9 @@ REPLAY_PREFIX = (
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries
 )
+OWNER_PREFIX = (
+    "headrace.owner."  # and the stream; JSON: who writes it, and since which epoch; none: headrace
+)
 
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns

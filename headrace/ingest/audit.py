@@ -15,6 +15,7 @@ from headrace.errors import CommitConflictError, ConflictReason, IngestAuditErro
 from headrace.ingest import dead_letters
 from headrace.ingest.absent import Absent, Offsets
 from headrace.ingest.audit_sql import EXACT, Consumed, statement
+from headrace.ingest.owner import HEADRACE, Owner
 from headrace.ingest.positions import Positions
 from headrace.ingest.replay import is_open
 from headrace.tables.lake import OpenLake
@@ -84,6 +85,7 @@ def plan_audit(lake: OpenLake, stream: Stream) -> AuditPlan:
         rows=str(stream.table),
         letters=None if dead is None else str(dead_letters.TABLE),
         replay_is_open=is_open(head.properties, stream),
+        rows_are_ahead=Owner.read(head.properties, stream=stream.name).by != HEADRACE,
     )
     return AuditPlan(stream=stream.name, table=head, dead=dead, sql=sql)
 

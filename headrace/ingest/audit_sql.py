@@ -64,6 +64,12 @@ from compared
 where next_offset > 0 or records > 0
 order by source, part
 """
+_KNOWN = """
+    inner join expected
+        on
+            _source = expected.source
+            and _source_partition = expected.part
+            and _source_offset < expected.next_offset"""
 
 
 class Consumed(NamedTuple):
@@ -81,6 +87,7 @@ def statement(
     rows: str,
     letters: str | None,
     replay_is_open: bool,
+    rows_are_ahead: bool = False,
 ) -> str:
     """Write the audit as one statement of standard SQL, as DuckDB and Trino read it. Pure.
 
@@ -90,9 +97,12 @@ def statement(
         rows: The stream's table, as the engine names it.
         letters: The dead-letter table; None if there is none.
         replay_is_open: Whether letters may be rows too, which then count once.
+        rows_are_ahead: Whether another writer adds rows that were not taken note of yet; they are left
+            out, as letters are that are ahead.
 
     """
     refused = _letters_sql(stream, letters, rows=rows, replay_is_open=replay_is_open)
+    known = _KNOWN if rows_are_ahead else ""
     values = ",\n        ".join(_value(each) for each in consumed) or _value(_NOTHING)
     return f"""with expected (source, part, next_offset, absent, total) as (
     values
@@ -101,7 +111,7 @@ def statement(
 
 records as (
     select _source as source, _source_partition as part, _source_offset as record_offset, 1 as is_row
-    from {rows}{refused}
+    from {rows}{known}{refused}
 {_COMPARED}"""
 
 

@@ -26,6 +26,7 @@ from headrace.ingest.coordinates import with_coordinates, without_known_dead
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.field_use import FieldUse, named, refused
+from headrace.ingest.owner import OwnerGuard
 from headrace.ingest.parts import Part
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.holes import HoleKind
@@ -207,7 +208,8 @@ class OpenBatch:
         with fresh(tables.dead, dead.files), fresh(tables.table, self._files):
             moved = tables.dead_positions.moved(ends)
             fence = tables.dead_positions.fence(moved=moved)
-            commit = append(tables.dead, dead.files, provenance=self._provenance({}), fence=fence)
+            note, guard = self._provenance({}), OwnerGuard(tables.stream, table=tables.table)
+            commit = append(tables.dead, dead.files, provenance=note, fence=fence, guard=guard)
         tables.dead_positions = moved
         return commit
 
@@ -243,6 +245,7 @@ class OpenBatch:
                 provenance=self._provenance(reached.note() | self._lateness()),
                 fence=tables.positions.fence(moved=moved),
                 properties=said,
+                guard=OwnerGuard(tables.stream),
             )
         tables.positions, tables.watermark = moved, kept
         tables.field_use, tables.new_use = field_use, tables.new_use + self._use

@@ -20,6 +20,7 @@ from headrace.errors import ContractError
 from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
+from headrace.ingest.owner import refuse_other
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.ingest.sources.base import Position, Records, SourcePartition
@@ -148,6 +149,7 @@ class StreamTables:
 
         Raises:
             ContractError: If a table cannot be brought in line with the contract.
+            StreamOwnedError: If the stream belongs to Flink.
 
         """
         stream, table, dead = open_tables(lake, stream)
@@ -157,6 +159,7 @@ class StreamTables:
         # the dead letters first: they may be ahead of the rows that are read next, never behind
         dead_head, head = dead.head(), table.head()
         name, said = stream.name, head.properties
+        refuse_other(stream, said)
         return cls(
             stream=stream,
             table=table,

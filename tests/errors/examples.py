@@ -5,6 +5,25 @@ from headrace import errors
 _TABLE, _FILE = "raw.events", "/lake/warehouse/raw/events/data/1.parquet"
 
 EXAMPLES: tuple[errors.LakeError, ...] = (
+    errors.FlinkCannotError("clicks", "lists of `double`", field="scores"),
+    errors.FlinkJobLostError(
+        "clicks", job="headrace clicks epoch 3", found="the JobManager does not know it"
+    ),
+    errors.FlinkJobUnwellError(
+        "clicks",
+        job="headrace clicks epoch 3",
+        faults={"restarts": "4 times in ten minutes, at last because of java.io.IOException"},
+    ),
+    errors.FlinkRefusedError("POST /v3/sessions", "ValidationException: no such table"),
+    errors.FlinkStopError("clicks", job="headrace clicks epoch 3", detail="its state is FAILED"),
+    errors.FlinkUnavailableError("http://127.0.0.1:8081", "connection refused"),
+    errors.HandoverError("clicks", "an ingester was interrupted"),
+    errors.JobChangedError("clicks", expected="0a1b", found="2c3d"),
+    errors.NoCheckpointError("clicks", folder="s3://lake/flink/checkpoints"),
+    errors.OldCheckpointError("clicks", checkpoint=7, committed=9),
+    errors.RecordsMissingError("clicks", ranges=("clicks:120",)),
+    errors.StreamOwnedError("clicks", owner="flink", epoch=3, wanted="headrace"),
+    errors.TwoOwnersError("clicks", owner="headrace", others=("headrace clicks epoch 3",)),
     errors.AlreadyPublishedError(_TABLE, "what snapshot 11 added", snapshot_id=12),
     errors.AlterRefusedError(
         _TABLE,

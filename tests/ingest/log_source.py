@@ -109,6 +109,7 @@ class LogReader:
             waiting=tuple(each for each, behind in lag.items() if behind),
             lag=lag,
             missing=self._source.missing(),
+            next=dict(self._positions),
         )
 
     def poll(self, max_rows: int, *, max_s: float) -> Batch | None:

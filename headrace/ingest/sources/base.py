@@ -165,6 +165,7 @@ class ReaderStatus:
         unchanged: New positions of sources that were read to find out that they did not change. Once
             these are remembered, the next reader does not read them.
         missing: Why the source has no partition at all, if so.
+        next: Where each partition of a log goes on: the next offset to read. Sources of files have none.
 
     """
 
@@ -175,6 +176,7 @@ class ReaderStatus:
         default_factory=dict[SourcePartition, Position]
     )
     missing: str | None = None
+    next: Mapping[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
 
 
 class Reader(Protocol):

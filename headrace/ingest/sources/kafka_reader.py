@@ -122,6 +122,7 @@ class KafkaReader:
             waiting=tuple(each for each, behind in lag.items() if behind),
             lag=lag,
             missing=None if lag else f"topic `{self._client.topic}` has no partition",
+            next={self._named(number): each.expected for number, each in self._progress.items()},
         )
 
     # reading

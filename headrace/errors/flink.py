@@ -1,0 +1,204 @@
+"""Errors of streams that Flink writes: what SQL cannot say, jobs that are not well, and who owns a stream."""
+
+from collections.abc import Mapping
+
+from headrace.errors.base import NOTHING_CHANGED, LakeError
+from headrace.errors.remedy import Remedy
+
+_LEFT = "rows that were committed stay, and nothing is lost: the topic still has the rest"
+
+
+class FlinkCannotError(LakeError):
+    """A contract says what Flink SQL cannot do."""
+
+    def __init__(self, stream: str, what: str, *, field: str | None = None) -> None:
+        self.stream, self.what, self.field = stream, what, field
+        where = f"field `{field}` of stream `{stream}`" if field else f"stream `{stream}`"
+        super().__init__(
+            f"Flink SQL cannot express {where}: {what}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "ingest", "run", stream, "--follow", advice="change the contract, or take it with"
+            ),
+        )
+
+
+class FlinkUnavailableError(LakeError):
+    """Flink's JobManager or its SQL gateway does not answer."""
+
+    retryable = True
+
+    def __init__(self, address: str, detail: str) -> None:
+        self.address, self.detail = address, detail
+        super().__init__(
+            f"Flink does not answer at `{address}`: {detail}",
+            state="jobs that run go on",
+            remedy=Remedy(
+                advice="check HEADRACE_FLINK_URI and HEADRACE_FLINK_GATEWAY_URI, or `make flink-up`"
+            ),
+        )
+
+
+class FlinkRefusedError(LakeError):
+    """Flink refuses a statement or a request."""
+
+    def __init__(self, what: str, detail: str) -> None:
+        self.what, self.detail = what, detail
+        super().__init__(f"Flink refuses {what}: {detail}")
+
+
+class StreamOwnedError(LakeError):
+    """A stream belongs to another writer."""
+
+    def __init__(self, stream: str, *, owner: str, epoch: int, wanted: str) -> None:
+        self.stream, self.owner, self.epoch, self.wanted = stream, owner, epoch, wanted
+        super().__init__(
+            f"stream `{stream}` belongs to `{owner}` since epoch {epoch}, not to `{wanted}`",
+            state="nothing of this writer was committed since",
+            remedy=Remedy.run("flink", "handover", stream, "--to", wanted, advice="hand it over"),
+        )
+
+
+class TwoOwnersError(LakeError):
+    """Two jobs, or a job and another writer, write one stream."""
+
+    def __init__(self, stream: str, *, owner: str, others: tuple[str, ...]) -> None:
+        self.stream, self.owner, self.others = stream, owner, others
+        listed = ", ".join(f"`{each}`" for each in others)
+        super().__init__(
+            f"stream `{stream}` belongs to `{owner}`, and {listed} wrote it too",
+            state="records may be there twice: `headrace ingest audit` says which",
+            remedy=Remedy.run(
+                "flink", "stop", stream, advice="cancel the job that is not the owner's, then"
+            ),
+        )
+
+
+class FlinkJobLostError(LakeError):
+    """The job of a stream is gone from the JobManager, though it was not stopped."""
+
+    def __init__(self, stream: str, *, job: str, found: str) -> None:
+        self.stream, self.job, self.found = stream, job, found
+        super().__init__(
+            f"job `{job}` of stream `{stream}` does not run: {found}",
+            state=_LEFT,
+            remedy=Remedy(
+                advice="start it from its newest checkpoint",
+                command=("flink", "restore", stream),
+                otherwise=(Remedy.run("flink", "handover", stream, "--to", "headrace"),),
+            ),
+        )
+
+
+class FlinkJobUnwellError(LakeError):
+    """A job runs, but does not do its work."""
+
+    def __init__(self, stream: str, *, job: str, faults: Mapping[str, str]) -> None:
+        self.stream, self.job, self.faults = stream, job, dict(faults)
+        listed = "; ".join(f"{name}: {what}" for name, what in faults.items())
+        super().__init__(
+            f"job `{job}` of stream `{stream}` is not well: {listed}",
+            state=_LEFT,
+            remedy=Remedy(
+                advice="repair what the root exception names, else take the stream from Flink",
+                command=("flink", "handover", stream, "--to", "headrace"),
+            ),
+        )
+
+
+class FlinkStopError(LakeError):
+    """A job did not stop as asked."""
+
+    def __init__(self, stream: str, *, job: str, detail: str) -> None:
+        self.stream, self.job, self.detail = stream, job, detail
+        super().__init__(
+            f"job `{job}` of stream `{stream}` did not stop cleanly: {detail}",
+            state="a savepoint of it may exist, and its last files may be missing in the table",
+            remedy=Remedy.run(
+                "flink", "status", stream, advice="see what it does, then stop it again"
+            ),
+        )
+
+
+class OldCheckpointError(LakeError):
+    """A checkpoint is older than the newest that was committed; from it rows would be written again."""
+
+    def __init__(self, stream: str, *, checkpoint: int, committed: int) -> None:
+        self.stream, self.checkpoint, self.committed = stream, checkpoint, committed
+        super().__init__(
+            f"checkpoint {checkpoint} of stream `{stream}` is older than checkpoint {committed}, "
+            "whose rows are in the table: they would be there twice",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "handover",
+                stream,
+                "--to",
+                "flink",
+                advice="start from the table's offsets",
+            ),
+        )
+
+
+class NoCheckpointError(LakeError):
+    """There is no checkpoint to start a job from."""
+
+    def __init__(self, stream: str, *, folder: str) -> None:
+        self.stream, self.folder = stream, folder
+        super().__init__(
+            f"no whole checkpoint of stream `{stream}` is in `{folder}`",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "handover",
+                stream,
+                "--to",
+                "flink",
+                advice="start from the table's offsets",
+            ),
+        )
+
+
+class JobChangedError(LakeError):
+    """The contract, and so the plan of its job, is another than that of a checkpoint."""
+
+    def __init__(self, stream: str, *, expected: str, found: str) -> None:
+        self.stream, self.expected, self.found = stream, expected, found
+        super().__init__(
+            f"the job of stream `{stream}` would have plan `{found}`, and its state is of `{expected}`",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "handover",
+                stream,
+                "--to",
+                "flink",
+                advice="start from the table's offsets",
+            ),
+        )
+
+
+class RecordsMissingError(LakeError):
+    """Records of a topic are neither rows nor dead letters, though later ones are."""
+
+    def __init__(self, stream: str, *, ranges: tuple[str, ...]) -> None:
+        self.stream, self.ranges = stream, ranges
+        super().__init__(
+            f"records of stream `{stream}` are neither rows nor dead letters: {', '.join(ranges)}",
+            state="later records are there, and nothing was changed",
+            remedy=Remedy.run(
+                "flink", "restore", stream, advice="commit what the last checkpoint holds"
+            ),
+        )
+
+
+class HandoverError(LakeError):
+    """A stream cannot be handed over as it is."""
+
+    def __init__(self, stream: str, detail: str) -> None:
+        self.stream, self.detail = stream, detail
+        super().__init__(
+            f"stream `{stream}` cannot be handed over: {detail}",
+            state="its owner is the one before",
+            remedy=Remedy.run("ingest", "run", stream, advice="let headrace take what is left"),
+        )

@@ -1,0 +1,56 @@
+"""The checkpoints that jobs left on the lake's storage; Flink keeps the newest of each job."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from headrace.errors import NoCheckpointError
+from headrace.storage.open import folders_of
+from headrace.tables.lake import LakeTable
+
+_NUMBER = re.compile(r"/chk-([0-9]{1,15})/?$")
+_COMPLETE = "_metadata"  # written last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint, and its number among those of the job."""
+
+    location: str
+    number: int
+
+    @classmethod
+    def of(cls, location: str, *, stream: str) -> Self:
+        """Read the number from the location of a checkpoint, as in `…/chk-42`.
+
+        Raises:
+            NoCheckpointError: If it has none.
+
+        """
+        found = _NUMBER.search(location)
+        if found is None:
+            raise NoCheckpointError(stream, folder=location)
+        return cls(location=location.rstrip("/"), number=int(found[1]))
+
+
+def newest_checkpoint(
+    table: LakeTable, folder: str, *, jobs: Sequence[str], stream: str
+) -> Checkpoint:
+    """Find the newest whole checkpoint of some jobs in the folder of all checkpoints.
+
+    Raises:
+        NoCheckpointError: If there is none.
+
+    """
+    store = folders_of(folder, table.iceberg().io, table=str(table.name))
+    found: list[Checkpoint] = []
+    for job in jobs:
+        for each in store.list(f"{folder}/{job}"):
+            if _NUMBER.search(each.location) and store.exists(
+                f"{each.location.rstrip('/')}/{_COMPLETE}"
+            ):
+                found.append(Checkpoint.of(each.location, stream=stream))
+    if not found:
+        raise NoCheckpointError(stream, folder=folder)
+    return max(found, key=lambda each: each.number)

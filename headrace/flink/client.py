@@ -1,0 +1,171 @@
+"""Flink's two REST interfaces: the SQL gateway takes statements, the JobManager knows jobs."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.errors import FlinkRefusedError, FlinkUnavailableError
+from headrace.flink_access import FlinkAccess
+
+_TIMEOUT_S = 60.0
+_STATEMENT_S_MAX = 180.0  # the first one of a gateway loads its planner
+_POLL_S = 0.2
+_DETAIL_MAX = 600
+RUNNING = frozenset({"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "RECONCILING"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOverview:
+    """A job that the JobManager knows: `state` is Flink's word, `started_ms` its start."""
+
+    id: str
+    name: str
+    state: str
+    started_ms: int
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs, or is about to."""
+        return self.state in RUNNING
+
+
+class Gateway:
+    """The SQL gateway."""
+
+    def __init__(self, access: FlinkAccess) -> None:
+        self._address = access.gateway_uri
+
+    def submit(self, statements: Sequence[str], *, properties: Mapping[str, str]) -> str:
+        """Run statements in a session of their own; return the id of the job that the last one starts.
+
+        Raises:
+            FlinkUnavailableError: If the gateway does not answer; whether a job started is not known.
+            FlinkRefusedError: If a statement is refused; no job was started.
+
+        """
+        session = self._ask("POST", "/v3/sessions", {"properties": dict(properties)})
+        handle = session["sessionHandle"]
+        try:
+            found: dict[str, Any] = {}
+            for statement in statements:
+                found = self._run(handle, statement)
+        finally:
+            self._ask("DELETE", f"/v3/sessions/{handle}", None)
+        job_id = found.get("jobID")
+        if not job_id:
+            msg = "a job"
+            raise FlinkRefusedError(msg, "the last statement started none")
+        return str(job_id)
+
+    def _run(self, handle: str, statement: str) -> dict[str, Any]:
+        base = f"/v3/sessions/{handle}"
+        operation = self._ask("POST", f"{base}/statements", {"statement": statement})
+        url = f"{base}/operations/{operation['operationHandle']}/result/0?rowFormat=JSON"
+        deadline_s = time.monotonic() + _STATEMENT_S_MAX
+        while True:
+            answer = self._ask("GET", url, None)
+            if answer.get("resultType") != "NOT_READY":
+                return answer
+            if time.monotonic() > deadline_s:
+                detail = f"a statement took more than {_STATEMENT_S_MAX:.0f} s"
+                raise FlinkUnavailableError(self._address, detail)
+            time.sleep(_POLL_S)
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        return _ask(self._address, method, path, body)
+
+
+class JobManager:
+    """The JobManager."""
+
+    def __init__(self, access: FlinkAccess) -> None:
+        self.address = access.uri
+
+    def jobs(self, *, name: str) -> tuple[JobOverview, ...]:
+        """Return the jobs of a name, the newest first; those that ended long ago are forgotten.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+
+        """
+        found = [
+            JobOverview(
+                id=each["jid"],
+                name=each["name"],
+                state=each["state"],
+                started_ms=each["start-time"],
+            )
+            for each in self.ask("/jobs/overview")["jobs"]
+            if str(each["name"]).startswith(name)
+        ]
+        return tuple(sorted(found, key=lambda each: -each.started_ms))
+
+    def ask(self, path: str) -> dict[str, Any]:
+        """Ask for a resource.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+            FlinkRefusedError: If it does not know it.
+
+        """
+        return _ask(self.address, "GET", path, None)
+
+    def stop(self, job_id: str) -> str:
+        """Ask a job to stop with a savepoint; return the id of the request."""
+        body = {"drain": False}
+        return str(_ask(self.address, "POST", f"/jobs/{job_id}/stop", body)["request-id"])
+
+    def savepoint(self, job_id: str, request_id: str) -> tuple[str | None, str]:
+        """Return the location of a requested savepoint once it is written, and why it failed if so."""
+        found = self.ask(f"/jobs/{job_id}/savepoints/{request_id}")
+        done = found.get("operation") or {}
+        cause = (done.get("failure-cause") or {}).get("stack-trace", "")
+        return done.get("location"), _root(cause)
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job; its checkpoints stay."""
+        _ask(self.address, "PATCH", f"/jobs/{job_id}?mode=cancel", None)
+
+
+def root_exception(exceptions: Mapping[str, Any]) -> str:
+    """Return the innermost cause of a job's newest failure; empty if there was none."""
+    entries = (exceptions.get("exceptionHistory") or {}).get("entries") or []
+    text = entries[0].get("stacktrace", "") if entries else exceptions.get("root-exception") or ""
+    return _root(text)
+
+
+def _root(trace: str) -> str:
+    """Return the last cause of a stack trace, in one line."""
+    causes = [
+        line.strip().removeprefix("Caused by: ")
+        for line in trace.splitlines()
+        if line.startswith("Caused by: ")
+    ]
+    first = trace.strip().splitlines()[:1]
+    return (causes or first or [""])[-1][:_DETAIL_MAX]
+
+
+def _ask(address: str, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}{path}", data=data, method=method)
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            return json.loads(answer.read() or b"{}")
+    except urllib.error.HTTPError as error:
+        msg = f"{method} {path.split('?')[0]}"
+        raise FlinkRefusedError(msg, _said(error)) from error
+    except (OSError, ValueError) as error:
+        raise FlinkUnavailableError(address, str(error)) from error
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    try:
+        said = json.loads(error.read()).get("errors") or [str(error)]
+    except (OSError, ValueError):
+        return str(error)
+    return _root("\n".join(str(each) for each in said).replace("\n\t", "\n"))

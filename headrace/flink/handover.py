@@ -1,0 +1,99 @@
+"""Hands a stream from headrace to Flink and back, at the offsets that its table holds.
+
+To Flink: the table names the new owner first, so that headrace commits nothing more; the job then begins at
+the recorded offsets of every partition. To headrace: the job stops with a savepoint, what it wrote is taken
+note of, and only then the owner changes. Its savepoint is of an epoch that is over, and is never restored.
+An audit before and after shows that nothing is lost and nothing is there twice.
+"""
+
+from dataclasses import dataclass, replace
+
+from headrace.errors import HandoverError
+from headrace.flink.jobs import JobStatus, StreamJob
+from headrace.flink.note import take_note
+from headrace.flink.recovery import stop
+from headrace.ingest.audit import Audit, plan_audit, run_audit
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.stream_tables import open_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handover:
+    """A stream that changed its owner; `audit` is that of the moment in between."""
+
+    stream: str
+    owner: str
+    epoch: int
+    audit: Audit
+    job: JobStatus | None
+
+
+def to_flink(job: StreamJob) -> Handover:
+    """Give a stream to Flink; where Flink has it and its job ended, begin a new epoch at the offsets.
+
+    Raises:
+        IngestAuditError: If the table is not exact; nothing was changed.
+        FlinkCannotError: If SQL cannot express the contract; nothing was changed.
+        HandoverError: If an ingester left dead letters without the rows before them.
+        FlinkUnavailableError, FlinkRefusedError: If the job did not start; run it again, which starts
+            it in the same epoch.
+
+    """
+    open_tables(job.lake, job.stream)
+    job.sql(group="", shown=True)  # refuses what SQL cannot say before anything changes
+    before = job.owner
+    running = job.running(before) if before.by == FLINK else None
+    if running is not None:
+        found = _audited(job)
+        return _done(job, found, job.status())
+    if before.by == FLINK:
+        take_note(job.lake, job.stream, complete=True)
+    found = _audited(job)
+    if before.by == FLINK and not before.jobs and not job.wrote(before):
+        return _done(job, found, job.submit())  # an epoch whose job never started
+    now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=job.table.head().snapshot_id)
+    job.set_owner(before, now)
+    # a commit of headrace that was under way either landed before, or is refused
+    ahead = take_note(job.lake, job.stream, complete=False)
+    if ahead.is_ahead:
+        job.set_owner(now, replace(before, epoch=now.epoch))
+        detail = "an ingester that was interrupted left dead letters without what comes before them"
+        raise HandoverError(job.stream.name, detail)
+    return _done(job, found, job.submit())
+
+
+def to_headrace(job: StreamJob) -> Handover:
+    """Take a stream from Flink, whose job is stopped if it runs; idempotent.
+
+    Raises:
+        FlinkStopError: If the job did not stop cleanly; it is still the owner.
+        RecordsMissingError: If it left records out, which its savepoint may hold: restore it.
+        IngestAuditError: If the table is not exact; Flink is still the owner.
+
+    """
+    before = job.owner
+    if before.by == HEADRACE:
+        return _done(job, _audited(job), None)
+    if job.running(before) is not None:
+        stop(job)
+    else:
+        take_note(job.lake, job.stream, complete=True)
+    before = job.owner
+    found = _audited(job)
+    job.set_owner(before, Owner(by=HEADRACE, epoch=before.epoch + 1))
+    return _done(job, found, None)
+
+
+def _audited(job: StreamJob) -> Audit:
+    found = run_audit(job.lake, plan_audit(job.lake, job.stream))
+    error = found.error()
+    if error is not None:
+        raise error
+    return found
+
+
+def _done(job: StreamJob, audit: Audit, status: JobStatus | None) -> Handover:
+    owner = job.owner
+    return Handover(
+        stream=job.stream.name, owner=owner.by, epoch=owner.epoch, audit=audit, job=status
+    )

@@ -1,0 +1,89 @@
+"""What is wrong with a job of Flink that runs, from what its JobManager says; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.flink.client import root_exception
+
+RESTARTS_MAX = 3  # within the window
+RESTARTS_WINDOW_MS = 10 * 60 * 1000
+FAILED_MAX = 3  # checkpoints in a row
+# the sink commits an empty snapshot after ten checkpoints without a record
+UNCOMMITTED_MAX = 12
+RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """The state of a job: `faults` are empty if it is well.
+
+    Args:
+        state: Flink's word.
+        restarts: How often it failed within the last ten minutes.
+        checkpoint: The number of its newest checkpoint; 0 before the first.
+        committed: The number of the newest checkpoint whose rows are in the table.
+        root: The root exception of its newest failure; empty if there was none.
+        faults: What is wrong, by name.
+
+    """
+
+    state: str
+    restarts: int
+    checkpoint: int
+    committed: int
+    root: str
+    faults: Mapping[str, str]
+
+
+def health(
+    state: str,
+    *,
+    exceptions: Mapping[str, Any],
+    checkpoints: Mapping[str, Any],
+    committed: int,
+    now_ms: int,
+) -> Health:
+    """Judge a job by what the JobManager says of its failures and checkpoints."""
+    root = root_exception(exceptions)
+    entries: Sequence[Mapping[str, Any]] = (exceptions.get("exceptionHistory") or {}).get(
+        "entries"
+    ) or []
+    restarts = sum(now_ms - int(each["timestamp"]) < RESTARTS_WINDOW_MS for each in entries)
+    completed = (checkpoints.get("latest") or {}).get("completed") or {}
+    number = int(completed.get("id") or 0)
+    faults: dict[str, str] = {}
+    if restarts >= RESTARTS_MAX:
+        faults[RESTARTS] = (
+            f"{restarts} times in ten minutes, at last because of {root or 'nothing'}"
+        )
+    failed = _failed(checkpoints)
+    if failed >= FAILED_MAX:
+        faults[CHECKPOINTS] = f"{failed} in a row; {_why(checkpoints) or root or 'see its log'}"
+    if number - committed > UNCOMMITTED_MAX:
+        faults[NO_COMMIT] = (
+            f"checkpoint {number} is complete, and the newest in the table is {committed}"
+        )
+    return Health(
+        state=state,
+        restarts=restarts,
+        checkpoint=number,
+        committed=committed,
+        root=root,
+        faults=faults,
+    )
+
+
+def _failed(checkpoints: Mapping[str, Any]) -> int:
+    """Count the failed checkpoints since the last that completed; those in progress do not count."""
+    count = 0
+    for each in checkpoints.get("history") or ():
+        if each["status"] == "COMPLETED":
+            break
+        count += each["status"] == "FAILED"
+    return count
+
+
+def _why(checkpoints: Mapping[str, Any]) -> str:
+    failed = (checkpoints.get("latest") or {}).get("failed") or {}
+    return str(failed.get("failure_message") or "")

@@ -1,0 +1,300 @@
+"""The statements of a stream's ingestion by Flink, from its contract; pure.
+
+The topic is read as bytes, and each record is judged once: a view says its values and the first reason to
+refuse it. Rows and dead letters are two inserts of one job, with the record's coordinates. Nothing depends
+on a watermark: that of the stream is computed from what was written (`note`).
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace.definitions.durations import format_duration
+from headrace.definitions.sources import KafkaSource
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
+from headrace.errors import FlinkCannotError
+from headrace.flink.columns import decoded, json_path, scalar
+from headrace.identifiers import quote_text
+from headrace.ingest import dead_letters
+from headrace.ingest.decoding.decoded import (
+    FUTURE_TIME,
+    INVALID_UTF8,
+    MALFORMED,
+    TOMBSTONE,
+    TOO_LONG,
+)
+from headrace.ingest.sources.base import RECORD_BYTES_MAX, SourcePartition
+
+CATALOG = "lake"
+HIDDEN = "***"
+_HALF_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+_REASONS = {
+    INVALID_UTF8: "the value is not UTF-8, or holds half of a surrogate pair",
+    MALFORMED: "the value is not one JSON object, or has a key twice",
+    TOMBSTONE: "the record has no value",
+    TOO_LONG: f"the value is longer than {RECORD_BYTES_MAX:,} characters",
+}
+
+
+class Placed(Protocol):
+    """Where topic and tables are, as options of Flink; may contain secrets."""
+
+    @property
+    def topic(self) -> Mapping[str, str]:
+        """The options of the Kafka connector that say where the brokers are, and who asks."""
+        ...
+
+    @property
+    def catalog(self) -> Mapping[str, str]:
+        """The options of the Iceberg catalog."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestSql:
+    """The statements of one job.
+
+    Args:
+        setup: Tables and views of the session; the last ones may be shown, the first hold secrets.
+        insert: The job.
+        plan: A hash of what decides the job's state and rows; offsets and addresses do not.
+
+    """
+
+    setup: tuple[str, ...]
+    insert: str
+    plan: str
+
+    @property
+    def text(self) -> str:
+        """All statements, as the SQL client takes them."""
+        return ";\n\n".join((*self.setup, self.insert)) + ";\n"
+
+
+def ingest_sql(
+    stream: Stream, placed: Placed, *, starts: Mapping[SourcePartition, int], group: str
+) -> IngestSql:
+    """Write the statements of a stream's ingestion.
+
+    Args:
+        stream: The contract.
+        placed: Where topic and tables are.
+        starts: The next offset of every partition of the topic, of empty ones too: Flink would begin
+            a partition that is not named where a group of consumers was, or at its first record.
+        group: The group of consumers, a new one for each job that starts from offsets.
+
+    Raises:
+        FlinkCannotError: If SQL cannot express the contract; it names the field.
+
+    """
+    declared = _topic(stream)
+    judged = _judged(stream)
+    inserts = f"{_rows(stream)}{_letters(stream, tombstones=declared.kafka.tombstones)}"
+    insert = f"execute statement set\nbegin\n{inserts}end"
+    setup = (
+        f"create catalog {CATALOG} with ({_options(placed.catalog)})",
+        _source(declared.kafka.topic, placed.topic, starts=starts, group=group),
+        *judged,
+    )
+    plan = hashlib.sha256("\n".join((declared.kafka.topic, *judged, insert)).encode()).hexdigest()
+    return IngestSql(setup=setup, insert=insert, plan=plan[:16])
+
+
+def _topic(stream: Stream) -> KafkaSource:
+    source = stream.source
+    if not isinstance(source, KafkaSource):
+        raise FlinkCannotError(stream.name, f"its source is {source.text}, and not a topic")
+    if stream.format != "json" or source.kafka.framing != "none":
+        what = (
+            f"values of format `{stream.format}`, framing `{source.kafka.framing}`: one that cannot be "
+            "decoded would stop the job, and not become a dead letter"
+        )
+        raise FlinkCannotError(stream.name, what)
+    if stream.unknown_fields != "ignore":
+        what = f"`unknown_fields: {stream.unknown_fields}` needs all keys of a record"
+        raise FlinkCannotError(stream.name, what)
+    return source
+
+
+def _source(
+    topic: str, access: Mapping[str, str], *, starts: Mapping[SourcePartition, int], group: str
+) -> str:
+    offsets = ";".join(
+        f"partition:{each.partition},offset:{starts[each]}" for each in sorted(starts)
+    )
+    options = {
+        "connector": "kafka",
+        "topic": topic,
+        **access,
+        "properties.group.id": group,
+        # what is uncommitted or aborted is no record
+        "properties.isolation.level": "read_committed",
+        # a gap is an error, never a jump
+        "properties.auto.offset.reset": "none",
+        "scan.startup.mode": "specific-offsets",
+        "scan.startup.specific-offsets": offsets,
+        "key.format": "raw",
+        "key.fields": "k_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+    }
+    return f"""create temporary table topic (
+    k_key bytes,
+    `raw` bytes,
+    k_topic string metadata from 'topic' virtual,
+    k_partition int metadata from 'partition' virtual,
+    k_offset bigint metadata from 'offset' virtual,
+    k_time timestamp_ltz(3) metadata from 'timestamp' virtual,
+    k_time_type string metadata from 'timestamp-type' virtual,
+    k_headers map<string, bytes> metadata from 'headers' virtual
+) with ({_options(options)})"""
+
+
+def _judged(stream: Stream) -> tuple[str, ...]:
+    """Write the views that decode a record: its text, its fields, their values and what refuses it.
+
+    The planner would copy what a view computes to every place that names it, and so parse a record hundreds
+    of times; it does not across `unnest`, from which each view takes a list of one row.
+    """
+    fields = stream.fields.items()
+    paths = {
+        name: json_path(field.source_name or name, stream=stream.name, field=name)
+        for name, field in fields
+    }
+    found = {
+        name: decoded(name, field, j=f"`j_{name}`", s=f"`s_{name}`", stream=stream.name)
+        for name, field in fields
+    }
+    parts = {
+        f"j_{name}": f"json_query(body, {quote_text(path)} with wrapper)"
+        for name, path in paths.items()
+    }
+    scalars = {f"s_{name}": scalar(f"`j_{name}`") for name in paths}
+    typed = {f"v_{name}": each.value for name, each in found.items()}
+    typed |= {f"c_{name}": each.code for name, each in found.items()}
+    return (
+        _once("texts", "topic", {"body": "decode(`raw`, 'UTF-8')"}),
+        _once("pieces", "texts", {"c_whole": _whole_code(), **parts}),
+        _once("scalars", "pieces", scalars),
+        _once("typed", "scalars", typed),
+        _once("judged", "typed", {"refusal": _verdict(stream)}),
+    )
+
+
+def _once(view: str, base: str, values: Mapping[str, str]) -> str:
+    """Write a view that adds values to another one, each computed once a record."""
+    names = ", ".join(f"`{name}`" for name in values)
+    listed = ",\n    ".join(values.values())
+    return f"""create temporary view {view} as
+select {base}.*, {names}
+from {base} cross join unnest(array[row(
+    {listed}
+)]) as added ({names})"""
+
+
+def _whole_code() -> str:
+    """Write what refuses a record before its fields are looked at.
+
+    The parser stops behind the first value, so a text is parsed inside of a list and of an object: what
+    follows an object cannot go on both.
+    """
+    return f"""case
+        when `raw` is null then {quote_text(TOMBSTONE)}
+        when char_length(body) > {RECORD_BYTES_MAX} then {quote_text(TOO_LONG)}
+        when encode(body, 'UTF-8') <> `raw` then {quote_text(INVALID_UTF8)}
+        when not regexp(body, '^[ \\t\\r\\n]*[{{]')
+            or try_parse_json(concat('[', body, ']')) is null
+            or try_parse_json(concat('{{"_":', body, '}}')) is null then {quote_text(MALFORMED)}
+        when body like '%\\u%' and regexp(body, {quote_text(_HALF_PAIR)}) then {quote_text(INVALID_UTF8)}
+    end"""
+
+
+def _verdict(stream: Stream) -> str:
+    """Write the first violation, in the order of the contract."""
+    skew = int(stream.allowed_clock_skew.total_seconds())
+    late = f"timestampadd(second, {skew}, current_row_timestamp())"
+    time = stream.event_time
+    whens = [
+        "when c_whole is not null then c_whole",
+        *(
+            f"when `c_{name}` is not null then concat(`c_{name}`, ':', '{name}')"
+            for name in stream.fields
+        ),
+        f"when `v_{time}` > {late} then '{FUTURE_TIME}:{time}'",
+    ]
+    listed = "\n        ".join(whens)
+    return f"case\n        {listed}\n    end"
+
+
+def _rows(stream: Stream) -> str:
+    table = stream.table_schema()
+    values = {stream.column_of(name): f"`v_{name}`" for name in stream.fields} | _coordinates()
+    if stream.known_at.ingested:
+        values[KNOWN_AT] = "cast(current_row_timestamp() as timestamp_ltz(6))"
+    elif stream.known_at.after_event is not None:
+        milliseconds = int(stream.known_at.after_event.total_seconds() * 1000)
+        whole, rest = divmod(milliseconds, 1000)
+        delay = f"timestampadd(second, {whole}, {values[EVENT_TIME]})"
+        values[KNOWN_AT] = f"{delay} + interval '0.{rest:03}' second(3)" if rest else delay
+    names = ", ".join(f"`{name}`" for name in table.names)
+    selected = ",\n    ".join(f"{values[name]} as `{name}`" for name in table.names)
+    return f"""insert into {_named(str(stream.table))} ({names})
+select
+    {selected}
+from judged where refusal is null;
+"""
+
+
+def _letters(stream: Stream, *, tombstones: str) -> str:
+    code = "regexp_extract(refusal, '^([a-z_0-9]+)', 1)"
+    field = "case when refusal like '%:%' then regexp_extract(refusal, ':(.*)', 1) end"
+    whole = " ".join(
+        f"when refusal = {quote_text(each)} then {quote_text(why)}"
+        for each, why in _REASONS.items()
+    )
+    skew = format_duration(stream.allowed_clock_skew)
+    values = {
+        "stream": f"cast({quote_text(stream.name)} as string)",
+        "contract_version": f"cast({stream.version} as int)",
+        **_coordinates(),
+        "error_code": code,
+        "field": field,
+        "reason": f"case {whole} when refusal like '{FUTURE_TIME}:%' then "
+        f"{quote_text(f'the event time is more than {skew} in the future')} "
+        f"else concat('`', {field}, '` is refused: ', {code}) end",
+        "raw": "coalesce(`raw`, x'')",
+        "recorded_at": "cast(current_row_timestamp() as timestamp_ltz(6))",
+        "source_line": "cast(null as bigint)",
+        "key": "k_key",
+        "headers": "cast(map_entries(k_headers) as array<row<`name` string, `value` bytes>>)",
+        "source_time_type": "case k_time_type when 'LogAppendTime' then 'appended' else 'created' end",
+        "csv_header": "cast(null as array<string>)",
+        "row_ipc": "cast(null as bytes)",
+        "is_whole": "true",
+        "is_tombstone": "`raw` is null",
+    }
+    names = ", ".join(f"`{name}`" for name in dead_letters.SCHEMA.names)
+    selected = ",\n    ".join(f"{values[name]} as `{name}`" for name in dead_letters.SCHEMA.names)
+    ignored = f" and refusal <> {quote_text(TOMBSTONE)}" if tombstones == "ignore" else ""
+    return f"""insert into {_named(str(dead_letters.TABLE))} ({names})
+select
+    {selected}
+from judged where refusal is not null{ignored};
+"""
+
+
+def _coordinates() -> dict[str, str]:
+    time = "case when k_time_type <> 'NoTimestampType' then cast(k_time as timestamp_ltz(6)) end"
+    return dict(zip(COORDINATES.names, ("k_topic", "k_partition", "k_offset", time), strict=True))
+
+
+def _named(table: str) -> str:
+    """Quote a table: `raw`, the namespace of streams, is a keyword."""
+    return ".".join(f"`{part}`" for part in (CATALOG, *table.split(".")))
+
+
+def _options(options: Mapping[str, str]) -> str:
+    return (
+        ",".join(f"\n    {quote_text(key)} = {quote_text(options[key])}" for key in options) + "\n"
+    )

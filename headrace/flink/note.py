@@ -1,0 +1,228 @@
+"""Takes note of what Flink wrote: positions, holes and the watermark, each proven by the topic itself.
+
+The topic is read again from the recorded positions, undecoded, and each record is looked for among rows and
+dead letters. So a position moves only over records that are there, whatever Flink's commits did, and offsets
+without a record become holes as they do when headrace reads. Rows are not touched.
+"""
+
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headrace import clock
+from headrace.definitions.properties import (
+    CONTRACT_VERSION,
+    LATE_ROWS,
+    LATE_ROWS_TOTAL,
+    STREAM_PROPERTY,
+)
+from headrace.definitions.stream import Stream
+from headrace.errors import RecordsMissingError, SourceStalledError
+from headrace.flink.written import Written, written_beyond
+from headrace.ingest.absent import Absent, Offsets
+from headrace.ingest.field_use import FieldUse
+from headrace.ingest.owner import Owner, OwnerGuard
+from headrace.ingest.positions import Positions
+from headrace.ingest.sources.base import Hole, Position, Reader, Records, Source, SourcePartition
+from headrace.ingest.sources.open import open_source
+from headrace.ingest.watermark import Watermark
+from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.lake import LakeTable, OpenLake
+from headrace.tables.version import TableVersion
+
+_ROWS_PER_POLL = 100_000
+_POLL_S = 1.0
+_STALLED_POLLS_MAX = 30
+
+
+@dataclass(kw_only=True)
+class Proven:
+    """How far one partition is proven: every record before `end` is there."""
+
+    end: Position
+    records: int = 0
+    holes: list[Hole] = field(default_factory=list[Hole])
+    missing: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noted:
+    """What was taken note of.
+
+    Args:
+        records: How many records it moved over.
+        ends: The next offset of each partition that Flink wrote.
+        is_ahead: Whether records were written beyond one that is not.
+
+    """
+
+    records: int
+    ends: Mapping[SourcePartition, int]
+    is_ahead: bool
+
+
+def take_note(
+    lake: OpenLake, stream: Stream, *, complete: bool, source: Source | None = None
+) -> Noted:
+    """Move positions and watermark over what was written since the last note; idempotent.
+
+    Args:
+        lake: The lake.
+        stream: The contract.
+        complete: Refuse records that are missing although later ones are there. While a job runs they
+            may be in a commit that is under way, of rows or of dead letters.
+        source: Where records come from; by default what the contract declares.
+
+    Raises:
+        RecordsMissingError: See `complete`; nothing was changed.
+        SourceError: If the topic cannot be read, or no longer has what was not taken note of.
+        StreamOwnedError: If the owner changed meanwhile.
+
+    """
+    table = lake.table(stream.table)
+    head = table.head()
+    owner = Owner.read(head.properties, stream=stream.name)
+    positions = Positions.read(table, head.properties, stream=stream.name, is_log=True)
+    written = written_beyond(lake, stream, head, positions)
+    source = source or open_source(stream, lake.settings)
+    with closing(source.open(positions.of, rows_per_commit=_ROWS_PER_POLL)) as reader:
+        found = _prove(stream, reader, positions, written)
+        active = reader.active
+    missing = tuple(
+        f"{partition.key}:{each.missing}"
+        for partition, each in found.items()
+        if each.missing is not None and each.missing < _last(written, partition)
+    )
+    if missing and complete:
+        raise RecordsMissingError(stream.name, ranges=missing)
+    ends = {each: proven.end.offset for each, proven in found.items()}
+    moved = {each: proven for each, proven in found.items() if proven.end != _at(positions, each)}
+    if moved:
+        _commit(table, stream, head, positions, moved, written, active=set(active), owner=owner)
+    return Noted(
+        records=sum(each.records for each in found.values()), ends=ends, is_ahead=bool(missing)
+    )
+
+
+def _at(positions: Positions, partition: SourcePartition) -> Position:
+    return positions.open.get(partition, Position())
+
+
+def _last(written: Mapping[SourcePartition, Written], partition: SourcePartition) -> int:
+    found = written.get(partition)
+    return -1 if found is None else int(found.offsets.max(initial=-1))
+
+
+def _prove(
+    stream: Stream,
+    reader: Reader,
+    positions: Positions,
+    written: Mapping[SourcePartition, Written],
+) -> dict[SourcePartition, Proven]:
+    """Read the topic until each partition is past its last written offset, or misses a record."""
+    found = {each: Proven(end=_at(positions, each)) for each in written}
+    offsets = {each: found_.offsets for each, found_ in written.items()}
+    quiet = 0
+    while not reader.drained and any(
+        each.missing is None and each.end.offset <= _last(written, partition)
+        for partition, each in found.items()
+    ):
+        batch = reader.poll(_ROWS_PER_POLL, max_s=_POLL_S)
+        quiet = 0 if batch is not None else quiet + 1
+        if quiet > _STALLED_POLLS_MAX:
+            raise SourceStalledError(stream.name, stalled_s=_STALLED_POLLS_MAX * _POLL_S)
+        for records in batch.parts if batch is not None else ():
+            each = found.get(records.partition)
+            if each is not None and each.missing is None:
+                _advance(each, records, offsets[records.partition])
+    return found
+
+
+def _advance(proven: Proven, records: Records, written: np.ndarray) -> None:
+    """Move past records that are written; stop at the first that is not."""
+    absent = np.flatnonzero(~np.isin(records.offsets, written))
+    if not len(absent):
+        proven.records += records.count
+        proven.end = records.end
+        proven.holes += records.holes
+        return
+    first = int(records.offsets[absent[0]])
+    proven.records += int(absent[0])
+    proven.missing = first
+    holes = [hole for hole in records.holes if hole.end <= first]
+    proven.holes += holes
+    taken = int(records.offsets[absent[0] - 1]) + 1 if absent[0] else 0
+    end = max(proven.end.offset, taken, *(hole.end for hole in holes), 0)
+    if end > proven.end.offset:
+        proven.end = Position(end)
+
+
+def _commit(
+    table: LakeTable,
+    stream: Stream,
+    head: TableVersion,
+    positions: Positions,
+    moved: Mapping[SourcePartition, Proven],
+    written: Mapping[SourcePartition, Written],
+    *,
+    active: set[SourcePartition],
+    owner: Owner,
+) -> None:
+    ends = {each: proven.end for each, proven in moved.items()}
+    before = Watermark.read(head.properties)
+    newest, late = _times(ends, written, reached_us=before.reached_us)
+    behind = {each for each, proven in moved.items() if proven.missing is not None}
+    reached = before.advanced(
+        newest,
+        active=active & behind | behind,
+        now_ms=clock.now_ms(),
+        allowed_lateness=stream.allowed_lateness,
+        idle_after=stream.idle_after,
+    )
+    now = positions.moved(ends)
+    kept = reached.kept(now.open.keys())
+    holes = [
+        (partition, hole.kind.value, Offsets.between(hole.first, hole.end))
+        for partition, proven in moved.items()
+        for hole in proven.holes
+    ]
+    absent = Absent.read(head.properties, stream=stream.name).plus(holes)
+    records = sum(each.records for each in moved.values())
+    use = FieldUse(records=records, present=frozenset(stream.fields), undeclared={})
+    total = int(head.properties.get(LATE_ROWS_TOTAL, "0")) + late
+    said = now.files() | kept.note() | kept.note_times() | absent.note()
+    said |= (FieldUse.read(head, stream) + use).note() | {LATE_ROWS_TOTAL: str(total)}
+    notes = {STREAM_PROPERTY: stream.name, CONTRACT_VERSION: str(stream.version)} | reached.note()
+    if late:
+        notes[LATE_ROWS] = str(late)
+    append(
+        table,
+        [],
+        provenance=Provenance(
+            code=stream.definition_hash(), run_id=f"flink-{uuid.uuid4().hex[:8]}", notes=notes
+        ),
+        fence=positions.fence(moved=now),
+        properties=said,
+        guard=OwnerGuard(stream, epoch=owner.epoch),
+    )
+
+
+def _times(
+    ends: Mapping[SourcePartition, Position],
+    written: Mapping[SourcePartition, Written],
+    *,
+    reached_us: int | None,
+) -> tuple[dict[SourcePartition, int], int]:
+    """Return the newest event time of each partition up to its end, and how many rows are late."""
+    newest: dict[SourcePartition, int] = {}
+    late = 0
+    for partition, end in ends.items():
+        each = written[partition]
+        times = each.times_us[each.rows < end.offset]
+        if len(times):
+            newest[partition] = int(times.max())
+            late += 0 if reached_us is None else int((times < reached_us).sum())
+    return newest, late

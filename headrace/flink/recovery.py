@@ -1,0 +1,104 @@
+"""Stops the job of a stream with a savepoint, and starts it again from one or from a checkpoint."""
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from headrace.errors import (
+    FlinkJobLostError,
+    FlinkStopError,
+    JobChangedError,
+    OldCheckpointError,
+)
+from headrace.flink.checkpoints import Checkpoint, newest_checkpoint
+from headrace.flink.client import JobOverview
+from headrace.flink.jobs import JobStatus, StreamJob
+from headrace.flink.note import Noted, take_note
+from headrace.ingest.owner import Owner
+
+STOP_S_MAX = 120.0
+_POLL_S = 0.5
+
+
+def stop(job: StreamJob) -> tuple[Owner, Noted]:
+    """Stop the job with a savepoint, and take note of all that it wrote; idempotent.
+
+    Raises:
+        FlinkJobLostError: If it does not run, and was not stopped.
+        FlinkStopError: If it ended otherwise than by its savepoint.
+        RecordsMissingError: If the table lacks records before the last one it has.
+
+    """
+    owner = job.owned()
+    found = job.running(owner)
+    if found is not None:
+        owner = _stop(job, owner, found)
+    elif not owner.savepoint:
+        raise FlinkJobLostError(job.stream.name, job=job.name(owner), found=job.ended(owner))
+    return owner, take_note(job.lake, job.stream, complete=True)
+
+
+def _stop(job: StreamJob, owner: Owner, found: JobOverview) -> Owner:
+    request = job.manager.stop(found.id)
+    deadline_s = time.monotonic() + STOP_S_MAX
+    location: str | None = None
+    why = state = ""
+    while time.monotonic() < deadline_s:
+        location, why = job.manager.savepoint(found.id, request)
+        state = str(job.manager.ask(f"/jobs/{found.id}")["state"])
+        # the savepoint alone is not enough: the last commit follows it
+        if why or (location and state not in ("RUNNING", "FAILING")):
+            break
+        time.sleep(_POLL_S)
+    if not location or state != "FINISHED":
+        detail = why or f"its state is {state}, its savepoint is {location or 'not written'}"
+        raise FlinkStopError(job.stream.name, job=job.name(owner), detail=detail)
+    number = _number(job, found.id)
+    stopped = replace(owner, savepoint=location, checkpoint=number)
+    job.set_owner(owner, stopped)
+    return stopped
+
+
+def _number(job: StreamJob, job_id: str) -> int:
+    said: dict[str, Any] = job.manager.ask(f"/jobs/{job_id}/checkpoints")
+    return int(((said.get("latest") or {}).get("savepoint") or {}).get("id") or 0)
+
+
+def restore(job: StreamJob, *, checkpoint: str | None = None) -> JobStatus:
+    """Start the job again from its savepoint, its newest checkpoint, or a given one.
+
+    Raises:
+        NoCheckpointError: If there is none.
+        OldCheckpointError: If rows of a newer one are in the table.
+        JobChangedError: If the contract changed since.
+
+    """
+    owner = job.owned()
+    found = job.running(owner)
+    if found is not None:
+        return job.status()
+    start = _checkpoint(job, owner, checkpoint)
+    committed = job.committed(owner)
+    if start.number < committed:
+        raise OldCheckpointError(job.stream.name, checkpoint=start.number, committed=committed)
+    sql = job.sql(group=job.group(owner, attempt=len(owner.jobs)))
+    if sql.plan != owner.plan:
+        raise JobChangedError(job.stream.name, expected=owner.plan, found=sql.plan)
+    # Flink leaves the checkpoint to us: the next may refer to its files
+    path = {
+        "execution.state-recovery.path": start.location,
+        "execution.state-recovery.claim-mode": "NO_CLAIM",
+    }
+    job.start(owner, sql, path)
+    return job.status()
+
+
+def _checkpoint(job: StreamJob, owner: Owner, location: str | None) -> Checkpoint:
+    if location is not None:
+        return Checkpoint.of(location, stream=job.stream.name)
+    if owner.savepoint:
+        return Checkpoint(location=owner.savepoint, number=owner.checkpoint)
+    configured: Any = job.manager.ask("/jobmanager/config")
+    said = {each["key"]: each["value"] for each in configured}
+    folder = str(said.get("execution.checkpointing.dir", ""))
+    return newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=job.stream.name)

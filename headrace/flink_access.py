@@ -1,0 +1,29 @@
+"""How a profile reaches Flink: its JobManager and its SQL gateway."""
+
+from dataclasses import dataclass
+
+from headrace.errors import SettingReason, SettingsError
+from headrace.servers import Sayings, http_address
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlinkAccess:
+    """How to reach Flink: its JobManager and its SQL gateway, which ask for no password."""
+
+    uri: str
+    gateway_uri: str
+
+
+def flink_access(sayings: Sayings) -> FlinkAccess | None:
+    """Read how to reach Flink; None if nothing names it.
+
+    Raises:
+        SettingsError: If an address is none, or only one of the two is named.
+
+    """
+    uri = http_address(sayings.of("flink_uri", by="HEADRACE_FLINK_URI"))
+    gateway_uri = http_address(sayings.of("flink_gateway_uri", by="HEADRACE_FLINK_GATEWAY_URI"))
+    if bool(uri) != bool(gateway_uri):
+        msg = "set both HEADRACE_FLINK_URI and HEADRACE_FLINK_GATEWAY_URI, or neither"
+        raise SettingsError(msg, setting="flink_uri", reason=SettingReason.NEEDS_ANOTHER)
+    return FlinkAccess(uri=uri, gateway_uri=gateway_uri) if uri else None

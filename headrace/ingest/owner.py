@@ -1,0 +1,94 @@
+"""Who writes a stream: headrace or a job of Flink, one at a time.
+
+The table of the stream says so, and every commit of headrace is refused in the same swap if it says Flink.
+Each change of owner begins an epoch. A job of Flink cannot be refused by the table, so it is stopped first.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from pyiceberg.table import Table
+
+from headrace.definitions.properties import OWNER_PREFIX
+from headrace.definitions.stream import Stream
+from headrace.errors import StreamOwnedError
+from headrace.tables.lake import LakeTable
+
+HEADRACE, FLINK = "headrace", "flink"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The writer of a stream.
+
+    Args:
+        by: `headrace` or `flink`.
+        epoch: How often the owner changed.
+        jobs: The ids that Flink gave to the jobs of this epoch, the newest last.
+        plan: The plan of these jobs.
+        since_snapshot_id: The snapshot of the table when the epoch began.
+        savepoint: Where the last job was stopped, if it was.
+        checkpoint: The number of that savepoint.
+
+    """
+
+    by: str = HEADRACE
+    epoch: int = 0
+    jobs: tuple[str, ...] = ()
+    plan: str = ""
+    since_snapshot_id: int | None = None
+    savepoint: str = ""
+    checkpoint: int = 0
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str], *, stream: str) -> Self:
+        """Read what a version of the stream's table says."""
+        told: dict[str, Any] = json.loads(properties.get(OWNER_PREFIX + stream, "{}"))
+        jobs: tuple[str, ...] = tuple(told.pop("jobs", ()))
+        return cls(**told, jobs=jobs)
+
+    def note(self, *, stream: str) -> dict[str, str]:
+        """Return it as an entry of table properties."""
+        return {OWNER_PREFIX + stream: json.dumps(asdict(self), sort_keys=True)}
+
+
+def refuse_other(stream: Stream, properties: Mapping[str, str]) -> None:
+    """Refuse to write a stream that belongs to Flink.
+
+    Raises:
+        StreamOwnedError: If it does.
+
+    """
+    owner = Owner.read(properties, stream=stream.name)
+    if owner.by != HEADRACE:
+        raise StreamOwnedError(stream.name, owner=owner.by, epoch=owner.epoch, wanted=HEADRACE)
+
+
+class OwnerGuard:
+    """Refuses a commit of headrace in the swap itself: the owner may have changed since the last one.
+
+    Args:
+        stream: The contract.
+        table: The stream's table, if the commit is to another one, as that of dead letters.
+        epoch: Of the writer whose work the commit takes note of; None if headrace wrote.
+
+    """
+
+    def __init__(
+        self, stream: Stream, *, table: LakeTable | None = None, epoch: int | None = None
+    ) -> None:
+        self._stream, self._table, self._epoch = stream, table, epoch
+
+    def __call__(self, base: Table) -> None:
+        """Look at the table that a commit is about to replace; see `refuse_other`."""
+        said = base.properties if self._table is None else self._table.head().properties
+        if self._epoch is None:
+            refuse_other(self._stream, said)
+            return
+        owner = Owner.read(said, stream=self._stream.name)
+        if owner.epoch != self._epoch:
+            raise StreamOwnedError(
+                self._stream.name, owner=owner.by, epoch=owner.epoch, wanted=FLINK
+            )

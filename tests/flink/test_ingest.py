@@ -1,0 +1,165 @@
+"""Flink writes a stream: the same rows and dead letters as headrace, handed over, killed, never twice."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.api import Lake
+from headrace.errors import (
+    FlinkJobLostError,
+    OldCheckpointError,
+    StreamOwnedError,
+    TwoOwnersError,
+)
+from headrace.flink.checkpoints import newest_checkpoint
+from headrace.flink.handover import to_flink, to_headrace
+from headrace.flink.recovery import restore, stop
+from headrace.ingest.owner import FLINK, HEADRACE
+from infra.launcher.cluster import Cluster
+from tests.flink.contracts import contract
+from tests.flink.records import BAD, GOOD
+from tests.flink.servers import kill, start
+from tests.flink.streams import Written, settings_of, until
+from tests.raising import refused
+
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with Lake.open(settings_of(cluster, tmp_path_factory.mktemp("lake"))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def written(lake: Lake, cluster: Cluster) -> Iterator[Written]:
+    """A stream of a topic; its job is cancelled afterwards."""
+    made = Written.make(lake, cluster)
+    yield made
+    job = made.job
+    for each in job.manager.jobs(name=f"headrace {made.stream.name} "):
+        if each.is_running:
+            job.manager.cancel(each.id)
+
+
+def test_rows_and_dead_letters_are_those_of_headrace(lake: Lake, written: Written) -> None:
+    producer = written.topic.producer()
+    written.topic.send(producer, [*GOOD, *BAD], key=b"k")
+    producer.produce(written.topic.name, None, key=b"gone", headers=[("h", b"1")], partition=1)
+    producer.flush(30)
+    done = to_flink(written.job)
+    assert (done.owner, done.epoch) == (FLINK, 1)
+    written.note_until(len(GOOD) + len(BAD) + 1)
+    by_headrace = Written(
+        lake,
+        written.topic,
+        contract(
+            f"p_{written.stream.name}",
+            source={"kafka": {"topic": written.topic.name}},
+            known_at={"after_event": "0s"},
+        ),
+    )
+    by_headrace.by_headrace()
+    rows = written.rows()
+    assert rows.num_rows == len(GOOD)
+    assert rows.to_pylist() == by_headrace.rows().to_pylist()
+    assert len(written.letters()) == len(BAD) + 1
+    apart = ("stream", "recorded_at", "reason")
+    for found, wanted in zip(written.letters(), by_headrace.letters(), strict=True):
+        assert {key: found[key] for key in found if key not in apart} == {
+            key: wanted[key] for key in wanted if key not in apart
+        }
+
+
+def test_a_stream_goes_to_flink_and_back_beside_transactions(written: Written) -> None:
+    written.send(70)
+    written.by_headrace()
+    sent = 70
+    for epoch in (1, 3):
+        assert to_flink(written.job).epoch == epoch
+        assert written.job.submit().job_id == written.job.submit().job_id  # it runs already
+        with refused(StreamOwnedError, owner=FLINK, epoch=epoch, wanted=HEADRACE):
+            written.by_headrace()
+        written.send(140, first=sent, transactional=True)
+        sent += 140
+        written.note_until(sent)
+        assert written.job.check().health is not None
+        assert to_headrace(written.job).epoch == epoch + 1
+        written.send(35, first=sent)
+        sent += 35
+        written.by_headrace()
+        rows, letters = written.counts()
+        assert (rows + letters, letters) == (sent, sent // 7)
+
+
+def test_a_job_that_was_stopped_is_restored_from_its_savepoint_only(written: Written) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    owner, _ = stop(written.job)
+    assert owner.savepoint
+    status = written.job.status()
+    assert status.health is not None
+    assert status.health.state == "STOPPED"
+    written.send(70, first=70)
+    restore(written.job)
+    written.note_until(140)
+    assert written.counts() == (120, 20)
+
+
+@pytest.mark.parametrize("killed", [("flink_worker",), ("flink",), ("flink", "flink_worker")])
+def test_killed_processes_lose_and_double_nothing(
+    written: Written, cluster: Cluster, killed: tuple[str, ...]
+) -> None:
+    to_flink(written.job)
+    written.send(700)
+    written.note_until(700)
+    written.send(700, first=700)
+    for name in killed:
+        kill(cluster, name)
+    written.send(700, first=1400)
+    start(cluster, "flink", "flink_worker", "flink_gateway")
+    if "flink" in killed:  # it keeps its jobs in memory
+        with refused(FlinkJobLostError, stream=written.stream.name):
+            written.job.status()
+        restore(written.job)
+    written.note_until(2100, seconds=150)
+    assert written.counts() == (1800, 300)
+    to_headrace(written.job)
+    assert written.counts() == (1800, 300)
+
+
+def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    job = written.job
+    owner = job.owner
+    folder = "s3://lake/flink/checkpoints"
+    old = newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=written.stream.name)
+    until(lambda: job.committed(owner) >= old.number)
+    written.send(70, first=70)
+    written.note_until(140)
+    until(lambda: job.committed(owner) > old.number)
+    committed = job.committed(owner)
+    job.manager.cancel(owner.jobs[-1])
+    until(lambda: job.running(owner) is None)
+    with refused(OldCheckpointError, checkpoint=old.number):
+        restore(job, checkpoint=old.location)
+    assert job.committed(owner) >= committed
+    restore(job)
+    assert written.counts() == (120, 20)
+
+
+def test_a_job_beside_the_owner_is_named(written: Written) -> None:
+    to_flink(written.job)
+    job = written.job
+    sql = job.sql(group="another")
+    name = f"{job.family()}9"
+    other = job.gateway.submit((*sql.setup, sql.insert), properties={"pipeline.name": name})
+    with pytest.raises(TwoOwnersError) as caught:
+        job.status()
+    assert caught.value.others == (f"{name} ({other})",)
+    job.manager.cancel(other)
+    until(lambda: not any(each.is_running for each in job.manager.jobs(name=name)))
+    assert job.status().epoch == 1

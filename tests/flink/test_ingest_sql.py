@@ -1,0 +1,111 @@
+"""The SQL of a stream: one golden file, what holds for every contract, and what is refused by name."""
+
+import re
+from typing import Any
+
+import pytest
+
+from headrace.config import Settings
+from headrace.definitions.load import load_streams
+from headrace.errors import FlinkCannotError
+from headrace.flink.ingest_sql import HIDDEN, ingest_sql
+from headrace.ingest.sources.base import SourcePartition
+from tests.flink.contracts import EVERY_TYPE, PLACES, contract
+from tests.golden.golden import Golden
+from tests.raising import refused
+
+AVRO = {"kafka": {"topic": "things", "schema_file": "a.avsc"}}
+PLAIN = {name: EVERY_TYPE[name] for name in ("id", "at")}
+STARTS = {SourcePartition("things", number): number * 10 for number in range(3)}
+
+
+def text(**more: Any) -> str:  # noqa: ANN401  (of a contract)
+    return ingest_sql(contract(**more), PLACES, starts=STARTS, group="g").text
+
+
+def test_the_statements_of_a_contract_are_those_of_the_file(golden: Golden) -> None:
+    sql = ingest_sql(contract(), PLACES.shown(), starts=STARTS, group="g")
+    golden.check("flink-things.sql", sql.text)
+
+
+def test_secrets_are_in_what_is_run_and_not_in_what_is_shown() -> None:
+    shown = ingest_sql(contract(), PLACES.shown(), starts=STARTS, group="g").text
+    assert "'tangerine'" in text()
+    assert "tangerine" not in shown
+    assert f"'{HIDDEN}'" in shown
+    assert "tangerine" not in repr(PLACES)
+
+
+def test_no_record_is_dropped_or_jumped_over_by_an_option() -> None:
+    said = text()
+    assert "ignore-parse-errors" not in said
+    assert "'properties.auto.offset.reset' = 'none'" in said
+    assert "'properties.isolation.level' = 'read_committed'" in said
+
+
+def test_every_partition_is_named_with_its_offset() -> None:
+    (found,) = re.findall(r"'scan.startup.specific-offsets' = '([^']*)'", text())
+    assert found == "partition:0,offset:0;partition:1,offset:10;partition:2,offset:20"
+
+
+def test_the_namespace_raw_is_quoted_wherever_it_is_named() -> None:
+    assert "`raw`.`things`" in text()
+    assert not re.search(r"[^`.]\braw\.", text())
+
+
+def test_the_plan_is_that_of_the_contract_and_not_of_offsets_addresses_or_groups() -> None:
+    first = ingest_sql(contract(), PLACES, starts=STARTS, group="g")
+    again = ingest_sql(contract(), PLACES.shown(), starts={}, group="h")
+    assert first.plan == again.plan
+    fields = EVERY_TYPE | {"more": {"type": "string"}}
+    grown = ingest_sql(contract(fields=fields), PLACES, starts=STARTS, group="g")
+    assert grown.plan != first.plan
+
+
+@pytest.mark.parametrize(
+    ("known_at", "value"),
+    [
+        ("ingested", "cast(current_row_timestamp() as timestamp_ltz(6))"),
+        (
+            {"after_event": "1500ms"},
+            "timestampadd(second, 1, `v_at`) + interval '0.500' second(3)",
+        ),
+        ({"column": "seen_ms"}, "`v_seen_ms`"),
+    ],
+)
+def test_known_at_is_what_the_contract_says(known_at: object, value: str) -> None:
+    fields = EVERY_TYPE | {"seen_ms": {"type": "timestamptz", "unit": "ms", "required": True}}
+    said = text(fields=fields, known_at=known_at)
+    assert f"    {value} as `known_at`" in said
+
+
+def test_a_tombstone_is_a_dead_letter_unless_the_topic_ignores_it() -> None:
+    ignoring = {"kafka": {"topic": "things", "tombstones": "ignore"}}
+    assert "refusal <> 'tombstone'" in text(source=ignoring)
+    assert "refusal <> 'tombstone'" not in text()
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"fields": EVERY_TYPE | {"x": {"type": "timestamptz", "timezone": "UTC"}}}, "x"),
+        ({"fields": EVERY_TYPE | {"x": {"type": "timestamptz", "time_format": "%Y%z"}}}, "x"),
+        ({"fields": EVERY_TYPE | {"x": {"type": "list<double>"}}}, "x"),
+        ({"fields": EVERY_TYPE | {"x": {"type": "string", "from": 'a"b'}}}, "x"),
+        ({"unknown_fields": "dead_letter"}, None),
+        ({"unknown_fields": "evolve"}, None),
+        ({"source": {"kafka": {"topic": "things", "framing": "registry"}}}, None),
+        ({"format": "avro", "source": AVRO, "fields": PLAIN}, None),
+    ],
+)
+def test_what_sql_cannot_say_is_refused_with_the_field(
+    more: dict[str, Any], field: str | None
+) -> None:
+    with refused(FlinkCannotError, stream="things", field=field):
+        text(**more)
+
+
+def test_the_streams_of_files_of_this_lake_are_refused_by_name(settings: Settings) -> None:
+    for name, stream in load_streams(settings).items():
+        with refused(FlinkCannotError, stream=name):
+            ingest_sql(stream, PLACES, starts={}, group="g")

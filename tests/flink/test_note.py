@@ -1,0 +1,139 @@
+"""Taking note of rows and letters that another writer committed, proven by the topic."""
+
+import json
+
+import pytest
+
+from headrace.api import Lake
+from headrace.definitions.properties import (
+    ABSENT_PREFIX,
+    OFFSETS_PREFIX,
+    WATERMARK,
+)
+from headrace.definitions.stream import Stream
+from headrace.errors import RecordsMissingError, StreamOwnedError
+from headrace.flink.note import take_note
+from headrace.ingest.audit import plan_audit, run_audit
+from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.run import ingest
+from headrace.ingest.sources.base import SourcePartition
+from headrace.tables.commits.operations import move_properties
+from tests.flink.contracts import contract
+from tests.ingest.log_source import Entry, Log, LogSource
+from tests.raising import refused
+
+pytestmark = pytest.mark.slow
+
+
+def value(number: int) -> bytes:
+    if number % 5 == 0:
+        return b"not JSON"
+    return json.dumps({"id": str(number), "at": f"2026-01-01T00:{number % 60:02}:00Z"}).encode()
+
+
+def log(offsets: list[int], *, end: int) -> Log:
+    return Log(entries=[Entry(each, value(each)) for each in offsets], end=end)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    return contract(known_at={"after_event": "0s"})
+
+
+@pytest.fixture
+def topic() -> LogSource:
+    """Two partitions with holes, one of them at the end; and an empty one."""
+    return LogSource(
+        {0: log([0, 1, 2, 5, 6, 8], end=10), 1: log(list(range(7)), end=7), 2: log([], end=0)}
+    )
+
+
+def written_by_another(lake: Lake, stream: Stream, topic: LogSource) -> dict[str, str]:
+    """Write rows and letters of a topic, and forget how far; return what was said of it."""
+    ingest(lake, stream, source=topic)
+    table = lake.table(stream.table)
+    said = dict(table.head().properties)
+    keys = [OFFSETS_PREFIX + stream.name, ABSENT_PREFIX + stream.name, WATERMARK]
+    keys += [each for each in said if each.startswith("headrace.source_files.")]
+    keys += ["headrace.event_times"]
+    owner = Owner(by=FLINK, epoch=1).note(stream=stream.name)
+    move_properties(table, lambda _: {**dict.fromkeys(keys), **owner})
+    return said
+
+
+def test_what_is_noted_is_what_headrace_itself_would_have_said(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    said = written_by_another(lake, stream, topic)
+    assert (
+        run_audit(lake, plan_audit(lake, stream)).partitions == ()
+    )  # what is not noted is left out
+    found = take_note(lake, stream, complete=True, source=topic)
+    assert found.records == 13
+    now = lake.table(stream.table).head().properties
+    for key in (OFFSETS_PREFIX + stream.name, ABSENT_PREFIX + stream.name, WATERMARK):
+        assert now[key] == said[key], key
+    audited = run_audit(lake, plan_audit(lake, stream))
+    assert [each.verdict for each in audited.partitions] == ["exact", "exact"]
+
+
+def test_a_second_note_changes_nothing(lake: Lake, stream: Stream, topic: LogSource) -> None:
+    written_by_another(lake, stream, topic)
+    take_note(lake, stream, complete=True, source=topic)
+    before = lake.table(stream.table).head().snapshot_id
+    assert take_note(lake, stream, complete=True, source=topic).records == 0
+    assert lake.table(stream.table).head().snapshot_id == before
+
+
+def test_a_record_that_was_left_out_stops_the_note_before_it_and_is_named_when_all_is_written(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    written_by_another(lake, stream, topic)
+    # offset 3 exists after all, and neither table has it
+    topic.logs[0] = log([0, 1, 2, 3, 5, 6, 8], end=10)
+    with refused(RecordsMissingError, stream=stream.name, ranges=("things:3",)):
+        take_note(lake, stream, complete=True, source=topic)
+    found = take_note(lake, stream, complete=False, source=topic)
+    assert found.is_ahead
+    assert found.ends == {SourcePartition("things", 0): 3, SourcePartition("things", 1): 7}
+
+
+def test_records_that_are_not_yet_written_are_left_for_the_next_note(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    written_by_another(lake, stream, topic)
+    topic.grow(1, [value(7), value(8)])
+    found = take_note(lake, stream, complete=True, source=topic)
+    assert not found.is_ahead
+    assert found.ends[SourcePartition("things", 1)] == 7
+
+
+def test_headrace_writes_nothing_of_a_stream_that_flink_owns(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    written_by_another(lake, stream, topic)
+    before = lake.table(stream.table).head().snapshot_id
+    with refused(StreamOwnedError, owner=FLINK, epoch=1, wanted="headrace"):
+        ingest(lake, stream, source=topic)
+    assert lake.table(stream.table).head().snapshot_id == before
+
+
+def test_an_ingester_that_began_before_the_owner_changed_commits_neither_rows_nor_letters(
+    lake: Lake, stream: Stream, topic: LogSource
+) -> None:
+    class Overtaken(LogSource):
+        """Its stream is given to Flink once it was opened."""
+
+        def open(self, *given: object, **more: object) -> object:  # pyright: ignore
+            reader = super().open(*given, **more)  # pyright: ignore
+            owner = Owner(by=FLINK, epoch=1).note(stream=stream.name)
+            move_properties(lake.table(stream.table), lambda _: dict(owner))
+            return reader
+
+    ingest(lake, stream, source=topic)
+    tables = [lake.table(stream.table), lake.table("dead_letters.records")]
+    before = [each.head().snapshot_id for each in tables]
+    topic.grow(1, [value(7), value(10)])
+    with refused(StreamOwnedError, stream=stream.name):
+        ingest(lake, stream, source=Overtaken(topic.logs))
+    assert [each.head().snapshot_id for each in tables] == before
