@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
+from headrace.collector import many_objects
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError, SourceStalledError
 from headrace.ingest import watermark
@@ -65,7 +66,8 @@ def ingest(
         tables.positions = tables.positions.noting(found.unchanged)
         tables.look_up(found.waiting)
         drain = _Drain(tables, reader, rows_per_commit=rows_per_commit, progress=progress)
-        drain.finish()
+        with many_objects():
+            drain.finish()
     splits = tuple(drain.taken.values())
     return IngestResult(
         stream=stream.name,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from headrace.collector import many_objects
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError
@@ -45,7 +46,7 @@ def follow_all(
     errors: dict[str, LakeError] = {}
 
     def run(stream: Stream) -> Progress:
-        with OpenLake.open(settings) as lake:
+        with many_objects(), OpenLake.open(settings) as lake:
             return follow(
                 lake,
                 stream,
