@@ -195,7 +195,7 @@ def show(console: Console, verdicts: Sequence[Verdict], *, folder: Path) -> None
     console.print()
     console.print(shown)
     console.print(f"{lost:,} lost, {doubled:,} doubled", style="bold")
-    console.print(f"next: cd {folder / 'lake'} && headrace ingest status")
+    console.print(f"next: cd {folder / 'lake'} && headrace ingest audit impressions")
 
 
 def _watch(
