@@ -20,6 +20,7 @@ from headrace.cli.follow import (
 from headrace.cli.gaps import GapOption, accepted_gaps
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
+from headrace.cli.reset import reset
 from headrace.errors import LakeError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def register(app: typer.Typer) -> None:
     add(noun, "status", status, "ingest status", "ingest status clicks --output json")
     add(noun, "acknowledge", acknowledge, "ingest acknowledge clicks")
     add(noun, "audit", audit, "ingest audit clicks", "ingest audit clicks --sql")
+    add(noun, "reset", reset, "ingest reset clicks", "ingest reset clicks --apply")
 
 
 def run(

@@ -26,6 +26,7 @@ EVOLVED_PREFIX = (
 REPLAY_PREFIX = (
     "headrace.replay."  # and the stream; JSON: replays done, and the one not yet complete
 )
+RESET_PREFIX = "headrace.reset."  # and the stream; a reset that is not complete
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries
 )

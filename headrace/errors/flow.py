@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from headrace.errors.base import NOTHING_COMMITTED, LakeError
+from headrace.errors.base import NOTHING_CHANGED, NOTHING_COMMITTED, LakeError
 from headrace.errors.reasons import ColumnReason
 from headrace.errors.remedy import Remedy
 
@@ -42,6 +42,30 @@ class DraftError(SourceError):
         self.path, self.detail = path, detail
         about = f" from `{path}`" if path else ""
         super().__init__(f"no contract can be drafted{about}: {detail}")
+
+
+class ResetRefusedError(LakeError):
+    """A stream cannot be reset, as its table holds what another stream has taken."""
+
+    def __init__(self, stream: str, *, table: str, other: str) -> None:
+        self.stream, self.table, self.other = stream, table, other
+        super().__init__(
+            f"`{table}` holds rows of stream `{other}` too, which a reset of `{stream}` would remove",
+            state=NOTHING_CHANGED,
+            remedy=Remedy(advice="declare another `table` for one of them"),
+        )
+
+
+class ResetUnfinishedError(LakeError):
+    """A reset of a stream was interrupted: its tables are not of one moment."""
+
+    def __init__(self, stream: str) -> None:
+        self.stream = stream
+        super().__init__(
+            f"a reset of `{stream}` was interrupted before it was complete",
+            state="nothing was ingested",
+            remedy=Remedy.run("ingest", "reset", stream, "--apply", advice="complete it"),
+        )
 
 
 class UnknownSourceError(SourceError):
@@ -174,8 +198,14 @@ class RecordsRefusedError(LakeError):
             f"{listed}",
             state="they are kept in `dead_letters.records` and are not read again",
             remedy=Remedy(
-                advice="correct the contract or the producer, and bring the records under new file "
-                "names; `refused_share_limit` in the contract sets how many may be refused"
+                advice="correct the contract or the producer; `refused_share_limit` in the contract "
+                "sets how many may be refused",
+                otherwise=(
+                    Remedy.run("dead-letters", "replay", stream, advice="take them again"),
+                    Remedy.run(
+                        "ingest", "reset", stream, advice="or take the stream back to its beginning"
+                    ),
+                ),
             ),
         )
 

@@ -68,6 +68,11 @@ class _Replays:
         return {REPLAY_PREFIX + stream.name: text}
 
 
+def begun_anew(properties: Mapping[str, str], stream: Stream) -> dict[str, str]:
+    """Count one more replay as begun and ended: one that is at work is refused then."""
+    return _Replays(begun=_Replays.read(properties, stream).begun + 1).note(stream)
+
+
 @dataclass(kw_only=True)
 class _Chunk:
     """Rows of one commit, and what is counted of them."""

@@ -12,11 +12,12 @@ from headrace.definitions.properties import (
     KEY,
     LATE_ROWS_TOTAL,
     LATENESS_S,
+    RESET_PREFIX,
     SCHEMAS_PREFIX,
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import ContractError
+from headrace.errors import ContractError, ResetUnfinishedError
 from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
@@ -57,8 +58,10 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
 
     Raises:
         ContractError: If a table cannot be brought in line with the contract.
+        ResetUnfinishedError: If a reset of the stream is not complete.
 
     """
+    refuse_unfinished(lake, stream)
     now = effective_contract(lake, stream)
     while True:
         try:
@@ -67,6 +70,19 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
             before, now = now, effective_contract(lake, stream)
             if now == before:
                 raise
+
+
+def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:
+    """Refuse to go on with a stream of which a reset was interrupted.
+
+    Raises:
+        ResetUnfinishedError: If one was.
+
+    """
+    if not lake.exists(stream.table):
+        return
+    if RESET_PREFIX + stream.name in lake.table(stream.table).head().properties:
+        raise ResetUnfinishedError(stream.name)
 
 
 def declared(lake: OpenLake, stream: Stream) -> LakeTable:

@@ -162,6 +162,8 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         query_id="20261129_1_abcde",
         link="https://trino:8443/ui/query.html?20261129_1_abcde",
     ),
+    errors.ResetRefusedError("events", table=_TABLE, other="others"),
+    errors.ResetUnfinishedError("events"),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
     errors.RefExistsError(
         _TABLE,

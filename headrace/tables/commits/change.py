@@ -80,6 +80,7 @@ class Change:
         may_conflict: Whether a data file added since the base may hold rows the change should have
             seen; other files do not conflict.
         guard: Called with the base table of each attempt; raises to refuse the commit.
+        properties: Set with the rows; None removes one.
         alter: Columns committed with the rows; refused if they were changed concurrently.
         entries_max: If given, only the manifests are rewritten, with at most this many entries each.
 
@@ -95,7 +96,7 @@ class Change:
     base_snapshot_id: int | None = None
     may_conflict: Callable[[DataFile], bool] | None = None
     fence: Fence | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str | None] = field(default_factory=dict)
     entries_max: int | None = None
     branch: str = MAIN_BRANCH
     guard: Callable[[Table], None] | None = None

@@ -26,6 +26,7 @@ from headrace.iceberg.updates import drop_ref, property_updates
 from headrace.tables.commits.attempt import commit_change, commit_updates
 from headrace.tables.commits.change import Change, Commit, Fence, Provenance
 from headrace.tables.commits.summary import keys_of
+from headrace.tables.evolution.plan import AlterPlan
 from headrace.tables.history.commit_log import record_expiring
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
@@ -44,6 +45,7 @@ __all__ = [
     "replace_files",
     "rewrite_files",
     "rewrite_manifests",
+    "start_over",
 ]
 
 
@@ -153,6 +155,43 @@ def overwrite(
             guard=guard,
         ),
     )
+
+
+def start_over(
+    table: LakeTable,
+    *,
+    fence: Fence,
+    provenance: Provenance,
+    properties: Mapping[str, str | None],
+    partitions: Collection[PartitionKey] | None = None,
+    alter: AlterPlan | None = None,
+) -> Commit:
+    """Remove all rows, or those of some partitions, and move offsets back, in one snapshot.
+
+    `properties` of which the value is None are removed; a rollback puts them back, with the offsets.
+    `alter` changes the columns of the empty table in the same swap.
+
+    Raises:
+        FencedError: If another writer moved the offsets.
+        CommitConflictError: If columns were changed concurrently.
+        UnsupportedTableError: If `partitions` are given and there are files of an older spec.
+        CommitOutcomeUnknownError, CatalogBusyError: See there; a retry is safe after both.
+
+    """
+    change = Change(
+        operation=Operation.DELETE,
+        provenance=provenance,
+        is_removed=lambda _: True,
+        fence=fence,
+        properties=properties,
+        alter=alter,
+    )
+    if partitions is not None:
+        wanted = frozenset(partitions)
+        spec = CurrentSpec.of(table.iceberg().metadata, table=str(table.name))
+        picked = spec.picks(wanted)
+        change = replace(change, is_removed=picked, touched=wanted, spec_id=spec.spec_id)
+    return commit_change(table, change)
 
 
 def replace_files(

@@ -15,7 +15,6 @@ from pyiceberg.table.update import (
     AddSnapshotUpdate,
     AssertCreate,
     AssertTableUUID,
-    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -34,7 +33,7 @@ from headrace.iceberg.manifest_writer import ManifestSet, Rewritten
 from headrace.iceberg.retention import LEASE_PREFIX, expired, lapsed
 from headrace.iceberg.snapshot_log import SnapshotRemoval
 from headrace.iceberg.standard_properties import collects_garbage, metadata_folder
-from headrace.iceberg.updates import drop_ref, make_ref, requires, set_ref
+from headrace.iceberg.updates import drop_ref, make_ref, property_updates, requires, set_ref
 from headrace.storage.locations import remove
 from headrace.tables.commits.change import Change
 from headrace.tables.commits.conflicts import refuse_conflicts
@@ -110,8 +109,7 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
         AddSnapshotUpdate(snapshot=snapshot),
         _moved_branch(metadata, change.branch, snapshot_id),
     ]
-    if properties:
-        updates.append(SetPropertiesUpdate(updates=properties))
+    updates.extend(property_updates(properties))
     over = _lapsed_refs(table, metadata, branch=change.branch, now_ms=now_ms)
     updates.extend(drop_ref(name) for name in over)
     updates.extend(_expiry(table, current, now_ms=now_ms))
@@ -216,7 +214,9 @@ def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdat
     return [SnapshotRemoval.of(dead)]
 
 
-def _checked_properties(name: str, metadata: TableMetadata, change: Change) -> dict[str, str]:
+def _checked_properties(
+    name: str, metadata: TableMetadata, change: Change
+) -> dict[str, str | None]:
     updates = {k: v for k, v in change.properties.items() if metadata.properties.get(k) != v}
     if change.fence is None:
         return updates

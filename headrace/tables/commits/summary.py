@@ -36,7 +36,7 @@ def summarize(
     removed: Sequence[DataFile],
     parent: Snapshot | None,
     metadata: TableMetadata,
-    properties: Mapping[str, str],
+    properties: Mapping[str, str | None],
 ) -> Summary:
     """Summarize a commit on top of `parent` that sets the table properties `properties`.
 

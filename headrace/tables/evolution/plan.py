@@ -92,7 +92,7 @@ def plan_alter(
     mapping = metadata.name_mapping()
     for step in steps:
         if isinstance(step, Repartition):
-            spec = _spec_of(metadata, schema, step.by, table=table)
+            spec = next_spec(metadata, schema, step.by, table=table)
             continue
         edited = edit(schema, step, last_column_id=last_column_id, table=table)
         if edited is not schema:
@@ -102,7 +102,7 @@ def plan_alter(
             mapping = _mapped(mapping, schema, edited)
         schema = edited
         last_column_id = max(last_column_id, schema.highest_field_id)
-    _refuse_unfit_partitions(metadata, schema, spec, table=table)
+    refuse_unfit_partitions(metadata, schema, spec, table=table)
     return AlterPlan(
         table=table,
         steps=tuple(steps),
@@ -119,10 +119,15 @@ def state_of(metadata: TableMetadata) -> tuple[str, int, int]:
     return str(metadata.table_uuid), metadata.current_schema_id, metadata.default_spec_id
 
 
-def _spec_of(
+def next_spec(
     metadata: TableMetadata, schema: Schema, by: Sequence[str], *, table: str
 ) -> PartitionSpec:
-    """Build a spec whose fields keep their ids and names from older specs, as readers expect."""
+    """Build a spec whose fields keep their ids and names from older specs, as readers expect.
+
+    Raises:
+        AlterRefusedError: If a term occurs twice, or does not fit the columns.
+
+    """
     terms = tuple(partitions.Term.parse(text) for text in by)
     repeated = {str(term) for term in terms if terms.count(term) > 1}
     if repeated:
@@ -177,9 +182,15 @@ def _refuse_roles(
                 raise AlterRefusedError(table, detail, reason=ColumnReason.IN_USE, column=name)
 
 
-def _refuse_unfit_partitions(
+def refuse_unfit_partitions(
     metadata: TableMetadata, schema: Schema, spec: PartitionSpec, *, table: str
 ) -> None:
+    """Refuse columns that some partition spec of a table does not fit.
+
+    Raises:
+        AlterRefusedError: Naming the column or partition field.
+
+    """
     columns = {each.name: each.field_id for each in schema.fields}
     for each in (f for one in (*metadata.specs().values(), spec) for f in one.fields):
         if each.source_id not in schema.field_ids:

@@ -22,7 +22,7 @@ SEALED = (
 _Move = list[Any] | dict[str, list[Any]]
 
 
-def moves_of(before: Mapping[str, str], updates: Mapping[str, str]) -> dict[str, _Move]:
+def moves_of(before: Mapping[str, str], updates: Mapping[str, str | None]) -> dict[str, _Move]:
     """Return how `updates` change the properties `before`."""
     return {
         name: _move(before.get(name), text)
@@ -31,7 +31,7 @@ def moves_of(before: Mapping[str, str], updates: Mapping[str, str]) -> dict[str,
     }
 
 
-def _move(old: str | None, new: str) -> _Move:
+def _move(old: str | None, new: str | None) -> _Move:
     was, is_now = _object(old), _object(new)
     if was is None or is_now is None:
         return [old, new]
