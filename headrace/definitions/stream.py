@@ -29,7 +29,7 @@ from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
-from headrace.definitions.stream_field import StreamField
+from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import is_reserved
 
@@ -228,8 +228,25 @@ class Stream(Declaration):
             if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
                 msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
                 raise problem_at(name, msg)
-        refuse_repeats(tuple(field.source_name or name for name, field in fields.items()))
+        sources = tuple(field.source_name or name for name, field in fields.items())
+        refuse_repeats(sources)
+        if info.data.get("format") == "json":
+            _refuse_crossing(sources)
         return fields
+
+    @field_validator("unknown_fields")
+    @classmethod
+    def _paths_ignore_others(cls, policy: str, info: ValidationInfo) -> str:
+        nested = (
+            name
+            for name, field in info.data.get("fields", {}).items()
+            if path_of(field.source_name or name) is not None
+        )
+        name = next(nested, None)
+        if policy != "ignore" and name is not None and info.data.get("format") == "json":
+            msg = f"`{name}` is read from inside of an object, whose other keys are ignored"
+            raise ValueError(msg)
+        return policy
 
     @field_validator("feature_view")
     @classmethod
@@ -282,6 +299,17 @@ class Stream(Declaration):
         if self.feature_view is None:
             return None
         return FeatureView(view=self.table, **dict(self.feature_view))
+
+
+def _refuse_crossing(sources: tuple[str, ...]) -> None:
+    """Refuse to read an object as a value, and something inside of it by a path."""
+    paths = {path_of(source) or (source,): source for source in sources}
+    for steps, source in paths.items():
+        for length in range(1, len(steps)):
+            whole = paths.get(steps[:length])
+            if whole is not None:
+                msg = f"`{source}` is inside of `{whole}`, which is another field"
+                raise ValueError(msg)
 
 
 def _check_topic(topic: Topic, format_: str) -> None:

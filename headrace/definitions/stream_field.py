@@ -24,7 +24,8 @@ _YEARS = frozenset("YyGcx")  # directives of `strptime` that give a year
 class StreamField(Declaration):
     """One field of a record.
 
-    `from` is its name in the source, where that is no name of a column. Times are texts with `Z` or an
+    `from` is its name in the source, where that is no name of a column; in JSON, `$.user.id` is the key
+    `id` of the object under `user`. Times are texts with `Z` or an
     offset, unless one of these says otherwise: `unit` reads numbers, or texts of them, counted from
     1970; `timezone` reads times and dates without an offset, as that zone's clocks show them;
     `time_format` reads texts by `strptime`, and needs a `timezone` unless it has `%z`.
@@ -101,6 +102,12 @@ class StreamField(Declaration):
     def plain_times(self) -> bool:
         """Whether times are texts with an offset, as by default."""
         return self.unit is None and self.timezone is None and self.time_format is None
+
+
+def path_of(source_name: str) -> tuple[str, ...] | None:
+    """Return the keys of a path such as `$.user.id`, from the outside in; None for a plain name."""
+    steps = tuple(source_name.removeprefix("$.").split("."))
+    return steps if source_name.startswith("$.") and all(steps) else None
 
 
 def _refuse_directives(text: str) -> None:

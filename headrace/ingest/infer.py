@@ -4,7 +4,6 @@ A draft ends by decoding the whole sample: what a field's type does not hold mak
 are comments in the text. No value is looked at by another parser than the one that will read it.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +28,7 @@ from headrace.ingest.draft_types import (
     null_words,
     take_as_time,
 )
+from headrace.ingest.json_columns import json_columns
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
 from headrace.ingest.topic_sampling import remarks, topic_of
@@ -116,7 +116,7 @@ def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str
             for name, column in zip(table.column_names, table.columns, strict=True)
         }
     if sample.format == "json":
-        return _json_columns(sample)
+        return json_columns(sample)
     rows = [split_record(line.decode(form.encoding), form) for line in _records(sample, form)]
     even = [row for row in rows if len(row) == len(header)]
     return {
@@ -127,31 +127,6 @@ def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str
 
 def _records(sample: Sample, form: CsvForm) -> Sequence[bytes]:
     return sample.lines if form.header else (*sample.heads, *sample.lines)
-
-
-def _json_columns(sample: Sample) -> dict[str, pa.Array]:
-    records: list[Mapping[str, Any]] = []
-    for line in (*sample.heads, *sample.lines):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)  # pyright: ignore[reportUnknownArgumentType]
-    names = list(dict.fromkeys(name for record in records for name in record))
-    return {name: _json_column([record.get(name) for record in records]) for name in names}
-
-
-def _json_column(values: Sequence[Any]) -> pa.Array:
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {str} or kinds <= {bool}:
-        return pa.array(values)
-    if kinds <= {int, float} or kinds <= {list}:
-        try:
-            return pa.array(values)
-        except (pa.ArrowException, OverflowError):
-            pass
-    return pa.array([{}] * len(values), pa.struct([]))  # of no type that a contract has
 
 
 def _names(sources: Sequence[str]) -> dict[str, str]:

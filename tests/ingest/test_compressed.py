@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from headrace.ingest.sampling import sample_of
 from headrace.ingest.sources.base import Position
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
+from tests.amounts import examples
 from tests.raising import refused
 
 SEED = 20
@@ -210,7 +211,7 @@ def test_a_draft_says_how_files_are_compressed_and_takes_all_of_them(
 TEXT = st.sampled_from(["", " ", "# note", "#1,2026-03-01T00:00:00Z", "1,2026-03-01T00:00:00Z"])
 
 
-@pytest.mark.hypothesis
+@settings(max_examples=examples(500, few=40), deadline=None)
 @given(before=st.lists(TEXT, max_size=4), lines=st.lists(TEXT, max_size=12), data=st.data())
 def test_comments_and_skipped_rows_are_counted_as_lines_and_are_no_records(
     before: list[str], lines: list[str], data: st.DataObject

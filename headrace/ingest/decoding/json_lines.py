@@ -27,10 +27,12 @@ from headrace.ingest.decoding.decoded import (
     refusal,
     unknown,
 )
+from headrace.ingest.decoding.json_paths import Paths
 from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
 from headrace.ingest.decoding.lines import LineDecoder, Whole
 from headrace.ingest.values import (
     INTEGER_BITS,
+    WRONG_TYPE,
     shown,
 )
 
@@ -53,6 +55,8 @@ class JsonDecoder(LineDecoder):
         # by the key in the source; the result has the names of the fields
         self._names = {field.source_name or name: name for name, field in stream.fields.items()}
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
+        self._paths = Paths({key: _json_type(kind) for key, kind in self._declared.items()})
+        self._nested = [key for key, steps in self._paths.steps.items() if len(steps) > 1]
         self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
             object_pairs_hook=_Pairs, parse_float=Number, parse_int=_whole_number
@@ -66,6 +70,8 @@ class JsonDecoder(LineDecoder):
             record = _sampled(line)
             keys.update(name[:80] for name in record)
             valued.update(name for name, value in record.items() if value is not None)
+        for root in self._paths.roots:
+            del keys[root]
         known = self._declared.keys() | valued
         self._null_keys = [name for name in keys if name.isprintable() and name not in known]
         done = super().decode(lines)
@@ -107,7 +113,7 @@ class JsonDecoder(LineDecoder):
                 io.BytesIO(block),
                 read_options=pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
                 parse_options=pa_json.ParseOptions(
-                    explicit_schema=pa.schema([*self.schema(), *nulls]),
+                    explicit_schema=pa.schema([*self._paths.schema(), *nulls]),
                     unexpected_field_behavior="error" if self.strict else "ignore",
                 ),
             )
@@ -116,7 +122,7 @@ class JsonDecoder(LineDecoder):
             return None if row is None else int(row[1])
         if table.num_rows != len(lines):
             return None
-        table = table.select(range(len(self._declared)))
+        table = self._paths.flat(table)
         singly = self._doubtful(table)
         kept = np.delete(np.arange(len(lines)), singly)
         return Whole(
@@ -153,21 +159,41 @@ class JsonDecoder(LineDecoder):
             return Violation(MALFORMED, f"not JSON: {detail}")
         if not isinstance(pairs, _Pairs):
             return Violation(MALFORMED, "the line is JSON, but not an object")
+        return self._record(pairs)
+
+    def _record(self, pairs: "_Pairs") -> dict[str, Any] | Violation:
         record: dict[str, Any] = {}
         refused: Violation | None = None
         for name, value in pairs.items:
             if name in record:
                 return Violation(MALFORMED, f"key {shown(name)} is there twice", name)
-            if name in self._declared:
-                try:
-                    record[name] = coerce(value, self._declared[name])
-                except CoercionError as error:
-                    name = self._names[name]
-                    declared = self.stream.fields[name].type.text
-                    return refusal(name, error.code, value, declared=declared)
+            if name in self._declared and name not in self._nested:
+                done = self._coerced(name, value)
+                if isinstance(done, Violation):
+                    return done
+                record[name] = done[0]
             elif self.strict and value is not None and refused is None:
                 refused = unknown(name, self.stream)
-        return refused or record
+        return refused or self._with_nested(pairs, record)
+
+    def _with_nested(self, pairs: "_Pairs", record: dict[str, Any]) -> dict[str, Any] | Violation:
+        for key in self._nested:
+            found = _inside(pairs, self._paths.steps[key])
+            if isinstance(found, Violation):
+                return found
+            done = self._coerced(key, found[0])
+            if isinstance(done, Violation):
+                return done
+            record[key] = done[0]
+        return record
+
+    def _coerced(self, key: str, value: Any) -> tuple[Any] | Violation:  # noqa: ANN401  (JSON)
+        try:
+            return (coerce(value, self._declared[key]),)
+        except CoercionError as error:
+            name = self._names[key]
+            declared = self.stream.fields[name].type.text
+            return refusal(name, error.code, value, declared=declared)
 
 
 class _Pairs:
@@ -178,6 +204,24 @@ class _Pairs:
 
     def __str__(self) -> str:
         return "{…}"
+
+
+def _inside(pairs: _Pairs, steps: Sequence[str]) -> tuple[Any] | Violation:
+    """Return the value at the end of a path, None if an object on the way lacks it."""
+    at: Any = pairs
+    for step in steps:
+        if at is None:
+            return (None,)
+        if not isinstance(at, _Pairs):
+            reason = (
+                f"{shown(steps[0])} holds {shown(at)} where `{'.'.join(steps)}` needs an object"
+            )
+            return Violation(WRONG_TYPE, reason, steps[0])
+        found = [value for name, value in at.items if name == step]
+        if len(found) > 1:
+            return Violation(MALFORMED, f"key {shown(step)} is there twice", step)
+        at = found[0] if found else None
+    return (at,)
 
 
 def _sampled(line: bytes) -> dict[str, Any]:
