@@ -30,6 +30,15 @@ from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.stream_field import StreamField, path_of
+from headrace.definitions.stream_times import (
+    Cadence,
+    EventTime,
+    FixedTime,
+    KnownAt,
+    field_of_time,
+    known_at_of,
+    known_at_text,
+)
 from headrace.definitions.types import TIMESTAMP
 from headrace.identifiers import is_reserved
 
@@ -58,58 +67,16 @@ def renamed_coordinates(names: Collection[str]) -> dict[str, str]:
     return {old: new for old, new in FORMER_COORDINATES.items() if new not in names}
 
 
-class KnownAt(Declaration):
-    """The source of `known_at`: the time of ingestion, a column, or the event time plus a delay."""
-
-    noun: ClassVar[str] = "`known_at`"
-
-    column: Name | None = None
-    after_event: Duration | None = None
-
-    @property
-    def ingested(self) -> bool:
-        """Whether headrace sets it when it flushes a batch."""
-        return self.column is None and self.after_event is None
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if not duration:
-        msg = "it must be longer than 0s"
-        raise ValueError(msg)
-    return duration
-
-
-class Cadence(Declaration):
-    """How often a stream that is followed commits: after a time, rows or MiB, whichever comes first."""
-
-    noun: ClassVar[str] = "`commit`"
-
-    every: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
-    rows: Annotated[int, Field(ge=1)] = 1_000_000
-    mib: Annotated[int, Field(ge=1, le=4096)] = 256
-
-
-def _known_at(value: object) -> object:
-    if value == "ingested":
-        return KnownAt()
-    if isinstance(value, dict) and len(value) == 1:  # pyright: ignore[reportUnknownArgumentType]
-        return value  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, KnownAt):
-        return value
-    msg = f"`{value}` must be `ingested`, `{{column: name}}` or `{{after_event: 0s}}`"
-    raise ValueError(msg)
-
-
-def _known_at_text(value: KnownAt) -> Any:  # noqa: ANN401  (JSON: a text or a mapping)
-    return "ingested" if value.ingested else value.model_dump(exclude_none=True, mode="json")
-
-
 class Stream(Declaration):
     """A stream's contract.
 
     The table holds the declared fields in order, except that the field named by `event_time`
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
+
+    Records without a time have `event_time: ingested`, when they were taken, or
+    `{constant: 2026-01-01T00:00:00Z}`. Of rows that change, as of a catalogue, samples see the version
+    that was newest then with `ingested`; a constant is for rows that never change.
 
     `csv` says how CSV files are written that are not plain ones.
 
@@ -140,9 +107,9 @@ class Stream(Declaration):
     csv: Annotated[CsvForm, Field(validate_default=True)] = CsvForm()
     fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
     key: Name | None = None
-    event_time: str
+    event_time: EventTime
     known_at: Annotated[
-        KnownAt, BeforeValidator(_known_at), PlainSerializer(_known_at_text, return_type=Any)
+        KnownAt, BeforeValidator(known_at_of), PlainSerializer(known_at_text, return_type=Any)
     ] = Field(default=KnownAt(), validate_default=True)
     allowed_lateness: Duration = timedelta(0)
     allowed_clock_skew: Duration = timedelta(hours=24)
@@ -186,7 +153,9 @@ class Stream(Declaration):
 
     @field_validator("event_time")
     @classmethod
-    def _event_time_is_a_time(cls, name: str, info: ValidationInfo) -> str:
+    def _event_time_is_a_time(cls, name: str | FixedTime, info: ValidationInfo) -> str | FixedTime:
+        if isinstance(name, FixedTime) or not field_of_time(name, info.data.get("fields", {})):
+            return name
         return _time_field(name, info, what="the event time")
 
     @field_validator("known_at")
@@ -260,7 +229,9 @@ class Stream(Declaration):
 
     @field_validator("event_time", "known_at")
     @classmethod
-    def _no_second_time_column(cls, value: str | KnownAt, info: ValidationInfo) -> str | KnownAt:
+    def _no_second_time_column(
+        cls, value: str | FixedTime | KnownAt, info: ValidationInfo
+    ) -> str | FixedTime | KnownAt:
         name = str(info.field_name)
         source = value.column if isinstance(value, KnownAt) else value
         if source != name and name in info.data.get("fields", {}):
@@ -270,6 +241,11 @@ class Stream(Declaration):
             )
             raise ValueError(msg)
         return value
+
+    @property
+    def time_field(self) -> str | None:
+        """The field that holds the event time; None if records have none."""
+        return field_of_time(self.event_time, self.fields)
 
     @property
     def name(self) -> str:
@@ -325,9 +301,9 @@ def _check_topic(topic: Topic, format_: str) -> None:
 
 
 def _columns(
-    fields: dict[str, StreamField], event_time: str, known_at: KnownAt
+    fields: dict[str, StreamField], event_time: str | FixedTime, known_at: KnownAt
 ) -> dict[str, pa.Field]:
-    times = {event_time, known_at.column}
+    times = {field_of_time(event_time, fields), known_at.column}
     columns = {
         name: pa.field(name, field.type.arrow, nullable=not field.required)
         for name, field in fields.items()

@@ -1,7 +1,7 @@
 """Applies the contract to decoded records: typed rows for the table, violations for the others."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import EVENT_TIME, Stream
+from headrace.definitions.stream_times import FixedTime
 from headrace.definitions.types import TIMESTAMP
 from headrace.iceberg.schema import is_wider
 from headrace.ingest.decoding.decoded import (
@@ -60,7 +61,9 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
                 reason = f"`{name}` is missing, and it is required"
                 found.setdefault(row, Violation(MISSING_REQUIRED, reason, name))
         columns[stream.column_of(name)] = done.values
-    if not_after is not None:
+    if stream.time_field is None:
+        columns[EVENT_TIME] = pa.repeat(_time_of_all(stream), count)
+    elif not_after is not None:
         _refuse_future(columns[EVENT_TIME], stream, not_after, found)
     if stream.unknown_fields in ("dead_letter", "evolve"):
         _refuse_unknown(decoded, stream, found)
@@ -72,6 +75,13 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         kept = np.delete(np.arange(count), list(found))
         index, rows = index[kept], rows.take(pa.array(kept))
     return Checked(index=index, rows=rows, violations=violations)
+
+
+def _time_of_all(stream: Stream) -> pa.Scalar:
+    """Return the event time of records that have none."""
+    declared = stream.event_time
+    at = declared.constant if isinstance(declared, FixedTime) else datetime.now(UTC)
+    return pa.scalar(at, TIMESTAMP)
 
 
 def _missing(done: Converted) -> list[int]:
@@ -90,10 +100,10 @@ def _refuse_future(
     for row in np.flatnonzero(beyond.to_numpy(zero_copy_only=False)):
         value = event_times[int(row)].as_py()
         reason = (
-            f"`{stream.event_time}` is `{value.isoformat()}`, more than "
+            f"`{stream.time_field}` is `{value.isoformat()}`, more than "
             f"{format_duration(stream.allowed_clock_skew)} in the future"
         )
-        found.setdefault(int(row), Violation(FUTURE_TIME, reason, stream.event_time))
+        found.setdefault(int(row), Violation(FUTURE_TIME, reason, stream.time_field))
 
 
 def _refuse_unknown(decoded: Decoded, stream: Stream, found: dict[int, Violation]) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
+from headrace.definitions.stream_times import INGESTED
 from headrace.errors import DraftError
 from headrace.identifiers import is_plain, is_reserved
 from headrace.ingest.contract import check
@@ -40,7 +41,7 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     """Draft the contract of a sample; every record of the sample is a row under it.
 
     Raises:
-        DraftError: If the files have no field of times, or cannot be told apart into fields.
+        DraftError: If records cannot be told apart into fields.
 
     """
     form, header = _form_of(sample) if sample.format == "csv" else (CsvForm(), ())
@@ -61,8 +62,9 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     draft.csv = _csv_said(form, header, words)
     if form.encoding != "utf-8":
         draft.notes.append(f"a guess: its texts are not UTF-8, and any bytes are {form.encoding}")
-    draft.event_time = _event_time(draft, sample)
-    draft.fields[draft.event_time].required = True
+    draft.event_time = _event_time(draft)
+    if draft.event_time != INGESTED:
+        draft.fields[draft.event_time].required = True
     _settle(draft, sample, header)
     draft.key = _key(draft, columns)
     return draft
@@ -158,7 +160,7 @@ def _csv_said(form: CsvForm, header: tuple[str, ...], words: tuple[str, ...]) ->
     return said
 
 
-def _event_time(draft: Draft, sample: Sample) -> str:
+def _event_time(draft: Draft) -> str:
     """Choose the field of times: the first whose name says so, else the first that always has one."""
     times = [name for name, each in draft.fields.items() if each.type == "timestamptz"]
     always = [name for name in times if draft.fields[name].required]
@@ -167,9 +169,16 @@ def _event_time(draft: Draft, sample: Sample) -> str:
         take_as_time(draft.fields[numbers[0]])
         always = numbers
     if not always:
-        has = f"only {', '.join(times)}, which are null in places" if times else "none"
-        detail = f"a stream needs a field of times that every record has; there is {has}"
-        raise DraftError(sample.about, detail=detail)
+        has = f"{', '.join(times)} is null in places" if times else "there is no field of times"
+        draft.notes.append(
+            f"{has}: a row counts from when it is taken; for what never changes, write "
+            "event_time: {constant: 2026-01-01T00:00:00Z}, since when it was so"
+        )
+        draft.fields = {
+            f"{INGESTED}_2" if name == INGESTED else name: each
+            for name, each in draft.fields.items()
+        }
+        return INGESTED
     named = [name for name in always if TIME_NAME.search(name)]
     chosen = (named or always)[0]
     if len(always) > 1:
