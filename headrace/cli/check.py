@@ -19,32 +19,38 @@ def register(app: typer.Typer) -> None:
 
 
 def check(*, output: OutputOption = Format.TEXT) -> None:
-    """Check every declaration of the lake; all problems are shown, each with its file and line."""
+    """Check every declaration of the lake; all problems are shown, each with its file and line.
+
+    Sample sets are compared with the streams, the models of the dbt project and the tables that
+    they name, and contracts with the tables that there are.
+    """
     from headrace.config import Settings
     from headrace.definitions.load import inspect_declarations
 
     settings = Settings.load()
     found = inspect_declarations(settings)
+    across, warned = _across(settings, found)
+    every = (*found.problems, *across)
     warnings = [
         f"warning: stream `{stream.name}`: {missing}"
         for stream in found.streams.values()
         if (missing := _missing(stream, settings))
     ]
-    warnings += [f"warning: {text}" for text in _lost_models(settings, found)]
+    warnings += [f"warning: {text}" for text in (*_stray(settings), *warned)]
     out = output_of(output)
     if output is Format.JSON:
         out.record(
             {
                 "fine": found.count,
-                "problems": [_place(each) for each in found.problems],
+                "problems": [_place(each) for each in every],
                 "warnings": warnings,
             }
         )
-    for problem in found.problems:
+    for problem in every:
         out.show(problem)
     for warning in warnings:
         out.show(warning)
-    problems = len(found.problems)
+    problems = len(every)
     fine = f"{found.count} declaration{'' if found.count == 1 else 's'} fine"
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
     if problems:
@@ -71,19 +77,43 @@ def _missing(stream: "Stream", settings: "Settings") -> str | None:
         return str(error)
 
 
-def _lost_models(settings: "Settings", found: "Declarations") -> list[str]:
-    """Warn of tables in sample sets that no model builds any more; an absent lake has none."""
-    if not found.sample_sets or not settings.state_dir.is_dir():
-        return []  # before the tables' code is loaded, which takes most of the command
+def _stray(settings: "Settings") -> list[str]:
+    """Warn of files among the declarations that nothing reads."""
+    from headrace.definitions.across import stray_files
+
+    root = settings.root
+    return [
+        f"`{path.relative_to(root) if path.is_relative_to(root) else path}` is in neither `streams` "
+        "nor `samples`, so that nothing reads it"
+        for path in stray_files(settings.declarations)
+    ]
+
+
+def _across(settings: "Settings", found: "Declarations") -> tuple[list[str], list[str]]:
+    """Return problems between files, models and tables, and warnings; an absent lake has none."""
+    from headrace.definitions.across import problems_across
+    from headrace.definitions.dbt_models import models_of
+    from headrace.definitions.dbt_project import find_project
+
+    project = find_project(settings)
+    models = {} if project is None or not found.sample_sets else models_of(project)
+    if not settings.state_dir.is_dir():  # the tables' code takes most of the command to load
+        return [*problems_across(found, models, root=settings.root)], []
     from headrace.errors import LakeError, LakeNotFoundError
+    from headrace.samples.checked import contradictions, known_tables, merged
     from headrace.samples.lost_models import lost_models_of
     from headrace.tables.lake import OpenLake
 
+    known, problems, warnings = models, list[str](), list[str]()
     try:
         with OpenLake.existing(settings) as lake:
-            said = [n for each in found.sample_sets.values() for n in lost_models_of(lake, each)]
+            known = merged(models, known_tables(lake))
+            problems += contradictions(lake, found, settings)
+            for each in found.sample_sets.values():
+                warnings += lost_models_of(lake, each)
     except LakeNotFoundError:
-        return []
+        pass
     except LakeError as error:  # the declarations are no worse for it
-        return [f"the tables they read cannot be looked at: {error}"]
-    return list(dict.fromkeys(said))
+        return [], [f"the tables they read cannot be looked at: {error}"]
+    problems += problems_across(found, known, root=settings.root)
+    return problems, list(dict.fromkeys(warnings))

@@ -62,6 +62,18 @@ def declare_table(
     return table
 
 
+def contradiction(
+    table: LakeTable, wanted: pa.Schema, *, partition_by: Sequence[str]
+) -> ContractError | None:
+    """Return why an existing table cannot be brought in line with a declaration; changes nothing."""
+    terms = tuple(partitions.Term.parse(text) for text in partition_by)
+    try:
+        _planned(table.iceberg(), wanted, terms=terms)
+    except ContractError as error:
+        return error
+    return None
+
+
 def _created(
     table: LakeTable,
     wanted: pa.Schema,

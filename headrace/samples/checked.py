@@ -1,0 +1,56 @@
+"""Checks declarations against the tables of a lake: what contradicts them, and what sample sets lack."""
+
+from collections.abc import Iterator, Mapping
+
+from headrace.config import Settings
+from headrace.definitions.across import KnownTable
+from headrace.definitions.feature_view import FeatureView
+from headrace.definitions.load import Declarations
+from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
+from headrace.definitions.source_lines import read_document
+from headrace.errors import LakeError, Remedy
+from headrace.tables.declare import contradiction
+from headrace.tables.lake import OpenLake
+from headrace.tables.readable import read_each
+from headrace.tables.version import TableVersion
+
+
+def known_tables(lake: OpenLake) -> dict[str, KnownTable]:
+    """Return every table of a lake that can be read."""
+    read = read_each(lake, lambda table: table.head())
+    return {str(head.name): _known(head) for head in read.found}
+
+
+def _known(head: TableVersion) -> KnownTable:
+    text = head.properties.get(FEATURE_VIEW_PROPERTY)
+    entity = () if text is None else FeatureView.from_property(head.name, text).entity
+    return KnownTable(columns=frozenset(head.schema.names), entity=entity)
+
+
+def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[str]:
+    """Report each contract that its table cannot be brought in line with, with file and line."""
+    for stream in declared.streams.values():
+        if not lake.exists(stream.table):
+            continue
+        try:
+            error = contradiction(
+                lake.table(stream.table), stream.table_schema(), partition_by=stream.partition_by
+            )
+        except LakeError:  # a table that cannot be read is no fault of its contract
+            continue
+        if error is None:
+            continue
+        path = declared.stream_files[stream.name]
+        line = read_document(path).line_of(("fields", error.column or ""))
+        shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
+        reset = Remedy.run("ingest", "reset", stream.name, advice="or begin the stream again")
+        yield f"{shown}:{line}  {error.detail} in `{stream.table}`; {error.remedy or reset}"
+
+
+def merged(
+    models: Mapping[str, KnownTable], tables: Mapping[str, KnownTable]
+) -> dict[str, KnownTable]:
+    """Join what is known of models and of the tables that they built before."""
+    return dict(tables) | {
+        name: each.also(tables[name]) if name in tables else each for name, each in models.items()
+    }
