@@ -1,18 +1,27 @@
 """The lake as people use it from Python: tables and published dataset versions in one handle."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from headrace.datasets.versions import load_dataset
+from headrace.definitions.load import load_sample_sets, load_streams
+from headrace.errors import DefinitionError
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import OpenLake
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from headrace.datasets.publish import Publication
     from headrace.datasets.versions import Dataset
     from headrace.identifiers import TableName
+    from headrace.ingest.status import IngestResult
+    from headrace.samples.build import BuildResult
     from headrace.tables.lake import LakeTable
+
+
+D = TypeVar("D")
 
 
 class Lake(OpenLake):
@@ -46,6 +55,73 @@ class Lake(OpenLake):
             defaults=defaults,
         )
 
+    def read(
+        self,
+        name: "TableName | str",
+        *,
+        columns: Sequence[str] | None = None,
+        at: "int | str | dt.datetime | None" = None,
+    ) -> "pa.Table":
+        """Read a table into memory, with times in UTC; `.to_pandas()` and DuckDB take the result.
+
+        Args:
+            name: As in `samples.feed`.
+            columns: Those to read; all by default.
+            at: The newest snapshot by default; else a snapshot id, a tag, or a time.
+
+        Raises:
+            TableNotFoundError: If there is no such table.
+            SnapshotNotFoundError: If there is no such snapshot, or it has expired.
+            ValueError: If it has no such column, or the time has no zone.
+
+        """
+        table = self.table(name)
+        if at is None:
+            version = table.head()
+        elif isinstance(at, int):
+            version = table.at(snapshot_id=at)
+        else:
+            version = table.at(tag=at) if isinstance(at, str) else table.at(time=at)
+        return version.to_arrow(columns=columns)
+
+    def ingest(self, stream: str) -> "IngestResult":
+        """Take everything new of a declared stream; see `headrace.ingest.run.ingest`.
+
+        Raises:
+            DefinitionError: If no such stream is declared, or a declaration is broken.
+            LakeError: See there.
+
+        """
+        from headrace.ingest.run import ingest
+
+        return ingest(self, _declared(stream, load_streams(self.settings), what="stream"))
+
+    def build(self, sample_set: str) -> "BuildResult":
+        """Bring the samples of a declared set up to date; see `headrace.samples.build.build`.
+
+        Raises:
+            DefinitionError: If no such sample set is declared, or a declaration is broken.
+            LakeError: See there.
+
+        """
+        from headrace.samples.build import build
+
+        declared = load_sample_sets(self.settings)
+        return build(self, _declared(sample_set, declared, what="sample set"))
+
+    def publish(self, sample_set: str, *, allow_pending: bool = False) -> "Publication":
+        """Publish the samples of a declared set as a version; see `headrace.datasets.publish.publish`.
+
+        Raises:
+            DefinitionError: If no such sample set is declared, or a declaration is broken.
+            LakeError: See there.
+
+        """
+        from headrace.datasets.publish import publish
+
+        declared = _declared(sample_set, load_sample_sets(self.settings), what="sample set")
+        return publish(self, declared, allow_pending=allow_pending)
+
     def dataset(self, name: str, *, version: int | None = None) -> "Dataset":
         """Open a published version, by default the newest, ready for `SampleLoader`.
 
@@ -58,3 +134,10 @@ class Lake(OpenLake):
 
         """
         return load_dataset(self, name, version)
+
+
+def _declared(name: str, declared: Mapping[str, D], *, what: str) -> D:
+    if name not in declared:
+        known = ", ".join(f"`{each}`" for each in declared) or "none"
+        raise DefinitionError((f"there is no {what} `{name}`; declared are {known}",))
+    return declared[name]

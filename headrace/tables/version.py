@@ -90,9 +90,9 @@ class TableVersion:
     name: TableName
     snapshot_id: int | None
     metadata_location: str
-    schema: pa.Schema
-    properties: Mapping[str, str]
-    summary: Mapping[str, str]
+    schema: pa.Schema = field(repr=False)  # of these three a notebook would show kilobytes
+    properties: Mapping[str, str] = field(repr=False)
+    summary: Mapping[str, str] = field(repr=False)
     partition_by: tuple[str, ...]
     read_as: Schema = field(repr=False, compare=False)  # `schema` as an Iceberg schema
     metadata: TableMetadata = field(repr=False, compare=False)  # when this object was created
