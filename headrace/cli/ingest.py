@@ -109,6 +109,7 @@ def _run_once(
                 out.say(_summary(results[-1], width=width))
                 for line in _remarks(results[-1], stream):
                     out.say(f"  {line}")
+                errors += results[-1].skipped
                 if results[-1].refusal is not None:
                     errors.append(results[-1].refusal)
     if output is Format.JSON:
@@ -245,5 +246,6 @@ def _facts(result: "IngestResult") -> dict[str, object]:
         "undeclared_fields": dict(result.undeclared_fields),
         "absent_fields": list(result.absent_fields),
         "missing": result.missing,
+        "skipped": [error.to_dict() for error in result.skipped],
         "splits": [asdict(split) for split in result.splits],
     }

@@ -18,6 +18,9 @@ class FileSource(Declaration):
     `complete_files` declares that files are not appended to after they appear. Then the last line
     of a text file is read even without a newline; otherwise it is read once it has one. Compressed
     files (`compression`) are complete in any case; a zip archive holds one file of data.
+
+    A file that cannot be read, or is not what the contract says, stops the stream. With
+    `on_bad_file: skip` the others are taken; the bad one is reported and tried again by each run.
     """
 
     noun: ClassVar[str] = "a source"
@@ -30,6 +33,7 @@ class FileSource(Declaration):
     files: str
     complete_files: bool = False
     compression: Literal["gzip", "zstd", "bz2", "zip"] | None = None
+    on_bad_file: Literal["stop", "skip"] = "stop"
 
     @property
     def are_complete(self) -> bool:

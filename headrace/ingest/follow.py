@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from headrace import clock
 from headrace.definitions.stream import Stream
-from headrace.errors import LakeError, RecordsRefusedError, SourceStalledError
+from headrace.errors import LakeError, RecordsRefusedError, SourceError, SourceStalledError
 from headrace.ingest import progress as reports
 from headrace.ingest.cadence import Cadence, Pressure
 from headrace.ingest.open_batch import Committed, OpenBatch
@@ -131,8 +131,19 @@ class _Following:
             while not self._stop.is_set() and (self._source.is_log or not reader.drained):
                 self._one_commit(tables, reader)
             self._report(reader, force=True)
+            if not self._source.is_log:
+                self._note(reader.status().skipped)
         if not self._source.is_log:
             self._stop.wait(_LOOK_AGAIN_S)
+
+    def _note(self, skipped: Sequence[SourceError]) -> None:
+        """Show the first of the files that were left out, as long as they are."""
+        error = skipped[0] if skipped else None
+        self.progress = replace(
+            self.progress,
+            error_code="" if error is None else error.code,
+            error="" if error is None else str(error),
+        )
 
     def _one_commit(self, tables: StreamTables, reader: Reader) -> None:
         with OpenBatch(tables) as batch:

@@ -68,6 +68,7 @@ def ingest(
         drain = _Drain(tables, reader, rows_per_commit=rows_per_commit, progress=progress)
         with many_objects():
             drain.finish()
+        skipped = () if source.is_log else reader.status().skipped
     splits = tuple(drain.taken.values())
     return IngestResult(
         stream=stream.name,
@@ -80,6 +81,7 @@ def ingest(
         absent_fields=tables.field_use.absent(tables.stream),
         missing=found.missing,
         refusal=_refusal(stream, splits),
+        skipped=skipped,
     )
 
 

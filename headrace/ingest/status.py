@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsRefusedError
+from headrace.errors import RecordsRefusedError, SourceError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.evolution import effective
@@ -60,6 +60,7 @@ class IngestResult:
         absent_fields: Declared fields that no record had so far.
         missing: Why there is no source at all, if so.
         refusal: The error to end with, if too many records were refused.
+        skipped: Why files were left out; the next run tries them again.
 
     """
 
@@ -73,6 +74,7 @@ class IngestResult:
     absent_fields: tuple[str, ...]
     missing: str | None
     refusal: RecordsRefusedError | None
+    skipped: tuple[SourceError, ...] = ()
 
     @property
     def reasons(self) -> dict[str, int]:

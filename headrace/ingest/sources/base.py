@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.errors import SourceError
 from headrace.ingest.sources.holes import Hole
 from headrace.ingest.sources.line_numbers import LineNumbers
 from headrace.ingest.sources.schemas import Schemas
@@ -166,6 +167,7 @@ class ReaderStatus:
             these are remembered, the next reader does not read them.
         missing: Why the source has no partition at all, if so.
         next: Where each partition of a log goes on: the next offset to read. Sources of files have none.
+        skipped: Why sources were left out so far, of a contract that says to go on without them.
 
     """
 
@@ -177,6 +179,7 @@ class ReaderStatus:
     )
     missing: str | None = None
     next: Mapping[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
+    skipped: tuple[SourceError, ...] = ()
 
 
 class Reader(Protocol):

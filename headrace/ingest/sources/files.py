@@ -13,7 +13,12 @@ from pathlib import Path
 from headrace.clock import EPOCH
 from headrace.definitions.sources import FileSource as DeclaredFiles
 from headrace.definitions.stream import Stream
-from headrace.errors import SourceChangedError, SourceFileError, UnknownSourceError
+from headrace.errors import (
+    SourceChangedError,
+    SourceError,
+    SourceFileError,
+    UnknownSourceError,
+)
 from headrace.ingest.sources.base import (
     UNSEEN,
     Batch,
@@ -106,6 +111,11 @@ class FileSource:
         return read(path, split, self._stream, read_bytes=self._read_bytes)
 
     @property
+    def skips_bad_files(self) -> bool:
+        """Whether a file that cannot be begun is left out."""
+        return self._declared.on_bad_file == "skip"
+
+    @property
     def _is_complete(self) -> bool:
         """Whether files are complete when they appear."""
         return self._declared.are_complete or self._stream.format == "parquet"
@@ -158,6 +168,7 @@ class FileReader:
         self._waiting = deque(look.splits)
         self._reading: Generator[Records] | None = None
         self._current: SourcePartition | None = None
+        self._skipped: list[SourceError] = []
         self._closed = False
 
     @property
@@ -178,6 +189,7 @@ class FileReader:
             unfinished=look.unfinished,
             unchanged=look.unchanged,
             missing=look.missing,
+            skipped=tuple(self._skipped),
         )
 
     def poll(self, max_rows: int, *, max_s: float) -> Batch | None:
@@ -196,15 +208,29 @@ class FileReader:
         if self._reading is None:
             if not self._waiting:
                 return None
-            split = self._waiting.popleft()
-            self._current = split.partition
-            self._reading = self._source.read(split, rows_per_commit=self._rows_per_commit)
-        records = next(self._reading, None)
+            records = self._first(self._waiting.popleft())
+            if self._current is None:  # it was left out
+                return Batch()
+        else:
+            records = next(self._reading, None)
         if records is not None:
             return Batch(parts=(records,))
         batch = Batch(ended=tuple(self.active))
         self._reading = self._current = None
         return batch
+
+    def _first(self, split: Split) -> Records | None:
+        """Begin a file and return its first records; leave out a bad one if the contract says so."""
+        self._current = split.partition
+        try:
+            self._reading = self._source.read(split, rows_per_commit=self._rows_per_commit)
+            return next(self._reading, None)
+        except SourceError as error:
+            if not self._source.skips_bad_files:
+                raise
+            self._skipped.append(error)
+            self._reading = self._current = None
+            return None
 
     def confirm(self) -> None:
         """Nothing to check: a changed file is found when it is read."""

@@ -52,6 +52,7 @@ def _stream_asset(stream: Stream) -> dg.AssetsDefinition:
                 "dead_letters": done.dead_letters,
                 "late_rows": done.late_rows,
                 "commits": done.commits,
+                "files_skipped": len(done.skipped),
             }
             if done.dead_letters:
                 context.log_event(_dead_letters(opened, stream, done))
