@@ -83,8 +83,8 @@ def _stray(settings: "Settings") -> list[str]:
 
     root = settings.root
     return [
-        f"`{path.relative_to(root) if path.is_relative_to(root) else path}` is in neither `streams` "
-        "nor `samples`, so that nothing reads it"
+        f"`{path.relative_to(root) if path.is_relative_to(root) else path}` is in none of "
+        "`streams`, `samples` and `windows`, so that nothing reads it"
         for path in stray_files(settings.declarations)
     ]
 

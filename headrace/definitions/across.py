@@ -12,7 +12,7 @@ from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
 from headrace.identifiers import TableName
 
 _NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
-_FOLDERS = ("streams", "samples")
+_FOLDERS = ("streams", "samples", "windows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,8 @@ def problems_across(
     table of its stream. Files that are broken themselves are reported elsewhere.
     """
     known = dict(tables) | {str(each.table): table_of(each) for each in declared.streams.values()}
+    for view in declared.window_views.values():
+        known[str(view.view)] = KnownTable(entity=view.entity)
     found: list[str] = []
     for name, sample_set in declared.sample_sets.items():
         path = declared.sample_set_files[name]
