@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headrace.cli.declared import StreamName, stream_named
 from headrace.cli.output import Format, OutputOption, output_of
-from headrace.cli.streams import StreamName, declared_stream
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def reset(
     from headrace.ingest.reset import apply_reset, plan_reset
     from headrace.tables.lake import OpenLake
 
-    settings, declared = declared_stream(stream)
+    settings, declared = stream_named(stream)
     with OpenLake.existing(settings) as lake:
         plan = plan_reset(lake, declared)
         if apply and plan:

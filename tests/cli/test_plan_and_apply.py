@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 # what they remove or rewrite is not computed again by the same command
 APPLY = {
+    "ingest reset",
     "dead-letters drop",
     "lake recover",
     "lake move",
