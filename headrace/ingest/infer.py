@@ -41,7 +41,7 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     """Draft the contract of a sample; every record of the sample is a row under it.
 
     Raises:
-        DraftError: If records cannot be told apart into fields.
+        DraftError: If records cannot be told apart into fields, or values of a topic have no time.
 
     """
     form, header = _form_of(sample) if sample.format == "csv" else (CsvForm(), ())
@@ -65,6 +65,9 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     draft.event_time = _event_time(draft)
     if draft.event_time != INGESTED:
         draft.fields[draft.event_time].required = True
+    elif sample.topic is not None or not draft.fields:  # events have times; a catalogue is files
+        detail = "no field of times was found that every record has"
+        raise DraftError(sample.about, detail=detail)
     _settle(draft, sample, header)
     draft.key = _key(draft, columns)
     return draft
