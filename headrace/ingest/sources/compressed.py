@@ -150,7 +150,7 @@ def _open_bz2(path: Path, source: str) -> BinaryIO:
 
 def _open_zstd(path: Path, source: str) -> pa.NativeFile:
     _ = source
-    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+    return pa.CompressedInputStream(path.open("rb"), "zstd")
 
 
 def _open_zip(path: Path, source: str) -> BinaryIO:
