@@ -126,6 +126,8 @@ def test_too_many_dead_letters_stop_what_is_computed_from_the_stream(
     # the history of this lake ends six days after these clicks
     assert (late.check_name, late.blocking) == ("watermark_is_recent", False)
     assert late.metadata["hours"].value == pytest.approx(7 * 24 - 10 + 1, abs=0.1)
+    # what the contract allows records to be late is no lateness of the table
+    assert late.metadata["hours_max"].value == 24 + 1
     assert late.metadata["page"].value == "http://127.0.0.1:8501/tables?table=raw.clicks"
     assert failed.metadata["dead_letters"].value == 5
     assert failed.metadata["rows"].value == 5

@@ -112,7 +112,7 @@ def _watermark_result(lake: OpenLake, stream: Stream, section: Section) -> dg.As
     if section.last_day is not None:
         end = dt.datetime.combine(section.last_day, dt.time(), dt.UTC) + dt.timedelta(days=1)
         until = min(until, end)
-    hours_max = section.fresh_hours_of(str(stream.table), group=GROUP)
+    hours_max = _hours_max(stream, section)
     hours = None if said is None else (until - said) / dt.timedelta(hours=1)
     is_recent = hours is not None and hours <= hours_max
     status = Remedy.run("ingest", "status", stream.name, advice="show what waits")
@@ -124,7 +124,7 @@ def _watermark_result(lake: OpenLake, stream: Stream, section: Section) -> dg.As
         severity=dg.AssetCheckSeverity.WARN,
         description=None
         if is_recent
-        else f"`{stream.table}` {age}, where at most {hours_max:,} are allowed; {status}",
+        else f"`{stream.table}` {age}, where at most {hours_max:,g} are allowed; {status}",
         metadata={
             "hours_max": hours_max,
             **({} if hours is None else {"hours": hours}),
@@ -134,8 +134,14 @@ def _watermark_result(lake: OpenLake, stream: Stream, section: Section) -> dg.As
 
 
 def _recent_text(stream: Stream, section: Section) -> str:
-    hours = section.fresh_hours_of(str(stream.table), group=GROUP)
-    return f"The watermark is at most {hours:,} hours old, or that far from the end of the history."
+    hours = _hours_max(stream, section)
+    return f"The watermark is at most {hours:,g} hours old, or that far from the end of the history."
+
+
+def _hours_max(stream: Stream, section: Section) -> float:
+    """Add what the contract allows records to be late, by which a watermark is behind the newest."""
+    fresh = section.fresh_hours_of(str(stream.table), group=GROUP)
+    return fresh + stream.allowed_lateness / dt.timedelta(hours=1)
 
 
 def refused_text(stream: Stream, found: RecentRecords) -> str:
