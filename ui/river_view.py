@@ -32,8 +32,16 @@ _COLORS: dict[State, Literal["red", "orange", "green"]] = {
 }
 
 
+# a link's label is cut at the end of its line otherwise, and names are never cut
+_WRAP = """<style>
+[data-testid="stPageLink"] * {white-space: normal; overflow-wrap: anywhere}
+[data-testid="stPageLink"] a {padding-inline: 0 !important}
+</style>"""
+
+
 def draw_river(stages: Sequence[Stage]) -> None:
     """Draw the stages from left to right; on a narrow screen they follow below each other."""
+    st.html(_WRAP)
     with st.grid(len(stages), min_column_width=_COLUMN_PX, gap="xsmall"):
         for at, stage in enumerate(stages):
             with st.container(border=True, height="stretch", gap="xsmall"):

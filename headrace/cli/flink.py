@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli.declared import StreamName, stream_named
+from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, Output, OutputOption, output_of
 
 if TYPE_CHECKING:
@@ -24,18 +25,15 @@ class Side(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    noun = typer.Typer(
-        help="Let Flink write streams: jobs from contracts, and handover by offsets.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    noun = add_noun(
+        app, "flink", help="Let Flink write streams: jobs from contracts, and handover by offsets."
     )
-    noun.command("submit")(submit)
-    noun.command("status")(status)
-    noun.command("note")(note)
-    noun.command("stop")(stop)
-    noun.command("restore")(restore)
-    noun.command("handover")(handover)
-    app.add_typer(noun, name="flink")
+    add(noun, "submit", submit, "flink submit views --print", "flink submit views")
+    add(noun, "status", status, "flink status views")
+    add(noun, "note", note, "flink note views")
+    add(noun, "stop", stop, "flink stop views")
+    add(noun, "restore", restore, "flink restore views")
+    add(noun, "handover", handover, "flink handover views --to headrace")
 
 
 @contextmanager

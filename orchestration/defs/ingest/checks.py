@@ -135,7 +135,9 @@ def _watermark_result(lake: OpenLake, stream: Stream, section: Section) -> dg.As
 
 def _recent_text(stream: Stream, section: Section) -> str:
     hours = _hours_max(stream, section)
-    return f"The watermark is at most {hours:,g} hours old, or that far from the end of the history."
+    return (
+        f"The watermark is at most {hours:,g} hours old, or that far from the end of the history."
+    )
 
 
 def _hours_max(stream: Stream, section: Section) -> float:
