@@ -15,7 +15,9 @@ _TIMEOUT_S = 60.0
 _STATEMENT_S_MAX = 180.0  # the first one of a gateway loads its planner
 _POLL_S = 0.2
 _DETAIL_MAX = 600
-RUNNING = frozenset({"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "FAILING", "RECONCILING"})
+# a job that is being cancelled or fails may still be in the middle of its last commit
+_ENDING = frozenset({"CANCELLING", "FAILING"})
+RUNNING = _ENDING | {"INITIALIZING", "CREATED", "RUNNING", "RESTARTING", "RECONCILING"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,7 @@ class JobOverview:
 
     @property
     def is_running(self) -> bool:
-        """Whether it runs, or is about to."""
+        """Whether it runs, is about to, or has not ended yet: whether it may commit."""
         return self.state in RUNNING
 
 

@@ -26,8 +26,6 @@ from headrace.ingest.stream_tables import open_tables
 from headrace.tables.commits.operations import move_properties
 from headrace.tables.lake import LakeTable, OpenLake
 
-STOP_S_MAX = 120.0
-_POLL_S = 0.5
 _SESSION = {
     # rows and dead letters of a record are judged by one look at the clock
     "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",

@@ -74,11 +74,14 @@ def test_jobs_are_found_by_how_their_names_begin_the_newest_first() -> None:
         {"jid": "1", "name": "headrace a 12 epoch 1", "state": "FINISHED", "start-time": 1},
         {"jid": "2", "name": "headrace a 12 epoch 2", "state": "RESTARTING", "start-time": 9},
         {"jid": "3", "name": "headrace b 34 epoch 1", "state": "RUNNING", "start-time": 5},
+        {"jid": "4", "name": "headrace a 12 epoch 3", "state": "CANCELLING", "start-time": 7},
+        {"jid": "5", "name": "headrace a 12 epoch 4", "state": "CANCELED", "start-time": 3},
     ]
     with answering({"GET /jobs/overview": [(200, {"jobs": jobs})]}) as (address, _):
         found = JobManager(access(address)).jobs(name="headrace a 12 epoch ")
-    assert [each.id for each in found] == ["2", "1"]
-    assert [each.is_running for each in found] == [True, False]
+    assert [each.id for each in found] == ["2", "4", "5", "1"]
+    # one that is being cancelled may still commit
+    assert [each.is_running for each in found] == [True, True, False, False]
 
 
 def test_a_savepoint_is_there_or_says_why_it_failed() -> None:
