@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from headrace.definitions.stream_field import StreamField
+from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import FlinkCannotError
 from headrace.identifiers import quote_text
@@ -66,9 +66,12 @@ def json_path(name: str, *, stream: str, field: str) -> str:
     """Return the path of a key at the top of a record.
 
     Raises:
-        FlinkCannotError: If the key has a character that paths cannot hold.
+        FlinkCannotError: If the key has a character that paths cannot hold, or is one inside of another
+            object: the path of SQL would go into lists too, and take other values for an object.
 
     """
+    if path_of(name) is not None:
+        raise FlinkCannotError(stream, f"the key `{name[:80]}` of a nested object", field=field)
     if not re.fullmatch(r"[^\"'\\\[\]]+", name) or not name.isprintable():
         raise FlinkCannotError(stream, f"the key `{name[:80]}` has quotes or brackets", field=field)
     return f'lax $["{name}"]'

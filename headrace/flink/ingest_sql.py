@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.definitions.durations import format_duration
-from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
-from headrace.errors import FlinkCannotError
 from headrace.flink.columns import decoded, json_path, scalar
+from headrace.flink.limits import source_of
 from headrace.identifiers import quote_text
 from headrace.ingest import dead_letters
 from headrace.ingest.decoding.decoded import (
@@ -88,7 +87,7 @@ def ingest_sql(
         FlinkCannotError: If SQL cannot express the contract; it names the field.
 
     """
-    declared = _topic(stream)
+    declared = source_of(stream)
     judged = _judged(stream)
     inserts = f"{_rows(stream)}{_letters(stream, tombstones=declared.kafka.tombstones)}"
     insert = f"execute statement set\nbegin\n{inserts}end"
@@ -99,22 +98,6 @@ def ingest_sql(
     )
     plan = hashlib.sha256("\n".join((declared.kafka.topic, *judged, insert)).encode()).hexdigest()
     return IngestSql(setup=setup, insert=insert, plan=plan[:16])
-
-
-def _topic(stream: Stream) -> KafkaSource:
-    source = stream.source
-    if not isinstance(source, KafkaSource):
-        raise FlinkCannotError(stream.name, f"its source is {source.text}, and not a topic")
-    if stream.format != "json" or source.kafka.framing != "none":
-        what = (
-            f"values of format `{stream.format}`, framing `{source.kafka.framing}`: one that cannot be "
-            "decoded would stop the job, and not become a dead letter"
-        )
-        raise FlinkCannotError(stream.name, what)
-    if stream.unknown_fields != "ignore":
-        what = f"`unknown_fields: {stream.unknown_fields}` needs all keys of a record"
-        raise FlinkCannotError(stream.name, what)
-    return source
 
 
 def _source(
@@ -214,7 +197,7 @@ def _verdict(stream: Stream) -> str:
     """Write the first violation, in the order of the contract."""
     skew = int(stream.allowed_clock_skew.total_seconds())
     late = f"timestampadd(second, {skew}, current_row_timestamp())"
-    time = stream.event_time
+    time = stream.time_field
     whens = [
         "when c_whole is not null then c_whole",
         *(

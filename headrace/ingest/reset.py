@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from pyiceberg.table.metadata import TableMetadata
+
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import (
     ABSENT_PREFIX,
@@ -32,6 +34,7 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.ingest import dead_letters
 from headrace.ingest.letter_removal import provenance_of
 from headrace.ingest.letters import groups
+from headrace.ingest.owner import OwnerGuard, refuse_other
 from headrace.ingest.positions import Positions
 from headrace.ingest.replay import begun_anew
 from headrace.tables.commits.operations import Fence, move_properties, start_over
@@ -78,12 +81,14 @@ def plan_reset(lake: OpenLake, stream: Stream) -> ResetPlan:
 
     Raises:
         TableNotFoundError: If nothing was ever ingested.
+        StreamOwnedError: If Flink writes the stream.
         ResetRefusedError: If the table holds rows of another stream.
         AlterRefusedError: If the table cannot get the columns of the contract.
 
     """
     table = lake.table(stream.table)
     head = table.head()
+    refuse_other(stream, head.properties)
     _refuse_shared(table, head.properties, stream)
     alter = plan_anew(
         head.metadata,
@@ -113,19 +118,26 @@ def apply_reset(lake: OpenLake, stream: Stream) -> None:
 
     Raises:
         CommitConflictError: If ingesters were faster at every attempt; run it again.
-        ResetRefusedError, AlterRefusedError: As `plan_reset`; nothing was changed.
+        StreamOwnedError, ResetRefusedError, AlterRefusedError: As `plan_reset`; nothing was changed.
 
     """
     plan_reset(lake, stream)
     table, run_id = lake.table(stream.table), uuid.uuid4().hex
     mark = RESET_PREFIX + stream.name
-    move_properties(table, lambda _: {mark: run_id})
+
+    def marked(found: TableMetadata) -> dict[str, str | None]:
+        refuse_other(
+            stream, found.properties
+        )  # Flink's job would go on behind the rows that are gone
+        return {mark: run_id}
+
+    move_properties(table, marked)
     crash_point("reset.after_mark")
     until_it_lands(table, lambda _: _clear_rows(table, stream, run_id=run_id))
     crash_point("reset.after_rows")
     if lake.exists(dead_letters.TABLE):
         dead = lake.table(dead_letters.TABLE)
-        until_it_lands(dead, lambda _: _clear_letters(dead, stream, run_id=run_id))
+        until_it_lands(dead, lambda _: _clear_letters(dead, stream, run_id=run_id, owned=table))
     crash_point("reset.after_letters")
     move_properties(table, lambda found: {mark: None} if mark in found.properties else {})
 
@@ -147,10 +159,11 @@ def _clear_rows(table: LakeTable, stream: Stream, *, run_id: str) -> None:
         run_id=run_id,
         properties=gone | begun_anew(head.properties, stream),
         alter=alter,
+        guard=OwnerGuard(stream),
     )
 
 
-def _clear_letters(dead: LakeTable, stream: Stream, *, run_id: str) -> None:
+def _clear_letters(dead: LakeTable, stream: Stream, *, run_id: str, owned: LakeTable) -> None:
     _start_over(
         dead,
         stream,
@@ -158,6 +171,7 @@ def _clear_letters(dead: LakeTable, stream: Stream, *, run_id: str) -> None:
         run_id=run_id,
         properties={ABSENT_PREFIX + stream.name: None},
         partitions=[(stream.name,)],
+        guard=OwnerGuard(stream, table=owned),
     )
 
 
@@ -169,6 +183,7 @@ def _start_over(
     run_id: str,
     properties: Mapping[str, str | None],
     partitions: Collection[PartitionKey] | None = None,
+    guard: OwnerGuard,
     alter: AlterPlan | None = None,
 ) -> None:
     positions = Positions.read(table, said, stream=stream.name)
@@ -180,6 +195,7 @@ def _start_over(
             properties=properties,
             partitions=partitions,
             alter=alter,
+            guard=guard,
         )
     except FencedError as error:  # an ingester was faster: what it committed goes too
         raise CommitConflictError(

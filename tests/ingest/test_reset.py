@@ -10,17 +10,19 @@ from typer.testing import CliRunner
 from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
-from headrace.definitions.properties import OFFSETS_PREFIX
+from headrace.definitions.properties import OFFSETS_PREFIX, RESET_PREFIX
 from headrace.definitions.stream import Stream
 from headrace.errors import (
     AlterRefusedError,
     FencedError,
     ResetRefusedError,
     ResetUnfinishedError,
+    StreamOwnedError,
 )
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.open_batch import OpenBatch
+from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.replay import replay
 from headrace.ingest.reset import apply_reset, plan_reset
 from headrace.ingest.run import ingest
@@ -170,6 +172,32 @@ def test_a_table_of_two_streams_is_not_reset(lake: Lake) -> None:
     with refused(ResetRefusedError, stream="things", other="foreign"):
         apply_reset(lake, stream)
     assert rows_of(lake, stream).num_rows == 3
+
+
+def test_a_stream_of_flink_is_not_reset(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job would go on behind the rows that are gone; nor may it become the owner in between."""
+    stream = make_stream("csv")
+    land(lake, "a")
+    ingest(lake, stream)
+    table, by_flink = lake.table(stream.table), Owner(by=FLINK, epoch=1).note(stream=stream.name)
+    for act in (plan_reset, apply_reset):
+        move_properties(table, lambda _: dict(by_flink))
+        with refused(StreamOwnedError, stream="things", owner=FLINK, epoch=1):
+            act(lake, stream)
+        assert RESET_PREFIX + stream.name not in table.head().properties
+        move_properties(table, lambda _: dict(Owner(epoch=2).note(stream=stream.name)))
+    for point, rows in (("reset.after_mark", 3), ("reset.after_rows", 0)):
+
+        def handed_over(reached: str, point: str = point) -> None:
+            if reached == point:
+                move_properties(table, lambda _: dict(by_flink))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("headrace.ingest.reset.crash_point", handed_over)
+            with refused(StreamOwnedError, stream="things", owner=FLINK, epoch=1):
+                apply_reset(lake, stream)
+        assert (rows_of(lake, stream).num_rows, dead_of(lake, stream).num_rows) == (rows, 2)
+        move_properties(table, lambda _: dict(Owner(epoch=2).note(stream=stream.name)))
 
 
 def test_a_column_that_partitions_the_table_keeps_its_type(lake: Lake) -> None:

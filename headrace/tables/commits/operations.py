@@ -165,11 +165,12 @@ def start_over(
     properties: Mapping[str, str | None],
     partitions: Collection[PartitionKey] | None = None,
     alter: AlterPlan | None = None,
+    guard: Callable[[Table], None] | None = None,
 ) -> Commit:
     """Remove all rows, or those of some partitions, and move offsets back, in one snapshot.
 
     `properties` of which the value is None are removed; a rollback puts them back, with the offsets.
-    `alter` changes the columns of the empty table in the same swap.
+    `alter` changes the columns of the empty table in the same swap. For `guard` see `append`.
 
     Raises:
         FencedError: If another writer moved the offsets.
@@ -185,6 +186,7 @@ def start_over(
         fence=fence,
         properties=properties,
         alter=alter,
+        guard=guard,
     )
     if partitions is not None:
         wanted = frozenset(partitions)
