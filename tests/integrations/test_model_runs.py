@@ -12,7 +12,6 @@ from headrace.identifiers import TableName
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.writer import write_batches
-from tests.conftest import ROOT
 from tests.integrations.conftest import Project
 
 FROM_EVENTS = "from {{ source('raw', 'events') }}"
@@ -190,7 +189,7 @@ def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> Non
     project.model("lost", f"{TABLE} select id {FROM_EVENTS}")
     project.model("step", "{{ config(materialized='incremental') }} select id " + FROM_EVENTS)
     project.model("seen", "{{ config(materialized='view') }} select id " + FROM_EVENTS)
-    shutil.rmtree(project.folder / "macros" / "materializations")
+    (project.folder / "macros" / "root" / "materializations.sql").unlink()
 
     found = project.run()
 
@@ -204,11 +203,6 @@ def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> Non
     own.write_text(
         "{% materialization table, adapter='duckdb' %}{{ return(wrapped()) }}{% endmaterialization %}"
         "{% macro wrapped() %}{{ return(headrace.commit_model()) }}{% endmacro %}"
-    )
-    source = ROOT / "dbt_project" / "macros" / "materializations" / "iceberg.sql"
-    text = source.read_text()
-    (project.folder / "macros" / "commit.sql").write_text(
-        text[text.index("{% macro commit_model") :]
     )
     asks = "{{ config(materialized='table') }} select id, {{ dbt.is_incremental() }} as i "
     project.model("asks", asks + FROM_EVENTS)

@@ -88,9 +88,11 @@ def test_a_deleted_model_that_samples_read_is_told_of(
 
     (note,) = plan_build(shop.lake, sample_set()).notes
     assert "shop.rates" in note
-    for command in (["samples", "build", "taps"], ["samples", "build", "taps"], ["check"]):
+    build = ["samples", "build", "taps"]
+    # the tables of this lake were made without streams, whose columns `check` misses
+    for command, status in ((build, 0), (build, 0), (["check"], 1)):
         ran = CliRunner().invoke(make_app(), command)
-        assert ran.exit_code == 0, ran.output
+        assert ran.exit_code == status, ran.output
         assert " ".join(note.split()) in " ".join(ran.stdout.split())
     # what another project has built is that project's business, and a broken one says nothing
     for text in ("name: other\n", "name: [\n", ""):
