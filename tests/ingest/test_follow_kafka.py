@@ -12,6 +12,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import OffsetGapError
+from headrace.ingest import dead_letters
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.letters import groups
 from headrace.ingest.replay import replay
@@ -59,7 +60,7 @@ def start(state: Path, cluster: MockKafka, *, crash_at: str = "") -> BaseProcess
 
 
 def taken(lake: Lake) -> int:
-    if not lake.exists(STREAM.table):
+    if not (lake.exists(STREAM.table) and lake.exists(dead_letters.TABLE)):  # made one by one
         return 0
     return rows_of(lake, STREAM).num_rows + dead_of(lake, STREAM).num_rows
 
