@@ -149,11 +149,12 @@ def test_the_pages_listen_on_loopback_only_and_report_nothing() -> None:
     assert config["client"]["showErrorDetails"] == "none"
 
 
-def test_pages_inject_no_style_and_only_what_reads_facts_calls_the_library() -> None:
+def test_pages_inject_one_style_and_only_what_reads_facts_calls_the_library() -> None:
     for path in (ROOT / "ui").rglob("*.py"):
         text = path.read_text()
         assert "unsafe_allow_html" not in text
-        assert "st.html" not in text
+        # no parameter of Streamlit lets the label of a link wrap, and a name is never cut
+        assert text.count("st.html") == (path.name == "river_view.py"), path
         if not path.stem.endswith("data"):  # what to do about a finding is data, and calls nothing
             assert "from headrace" not in text.replace("from headrace.errors import Remedy", ""), (
                 path
