@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from headrace.api import Lake
@@ -63,7 +64,12 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 
 def pytest_configure() -> None:
-    """Keep what tests write in memory, if there is room: waiting for disks to sync takes long."""
+    """Keep what tests write in memory, if there is room: waiting for disks to sync takes long.
+
+    No example has a deadline: how long one takes depends on what else the machine does.
+    """
+    hypothesis.settings.register_profile("no deadline", deadline=None)
+    hypothesis.settings.load_profile("no deadline")
     if "TMPDIR" not in os.environ and _free_bytes(_MEMORY) >= _ROOM_BYTES:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
