@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hypothesis
 import pytest
 
 from headrace.api import Lake
@@ -68,6 +67,8 @@ def pytest_configure() -> None:
 
     No example has a deadline: how long one takes depends on what else the machine does.
     """
+    import hypothesis  # not for the processes that tests start
+
     hypothesis.settings.register_profile("no deadline", deadline=None)
     hypothesis.settings.load_profile("no deadline")
     if "TMPDIR" not in os.environ and _free_bytes(_MEMORY) >= _ROOM_BYTES:
