@@ -46,7 +46,7 @@ class LakeError(Exception):
             name: _as_json(value, name=name)
             for name, value in vars(self).items()
             if not name.startswith("_")
-            and name not in ("message", "reason", "remedy")
+            and name not in ("message", "reason", "remedy", "retryable")
             and (value or name != "state")
         }
 

@@ -98,17 +98,13 @@ class LakeMoveError(LakeError):
 
     def __init__(self, to: str, *, reason: MoveReason, table: str | None = None) -> None:
         self.to, self.reason, self.table = to, reason, table
+        self.retryable = reason is MoveReason.CHANGED_MEANWHILE
         said, advice = _MOVES[reason]
         super().__init__(
             f"the lake is not moved to the profile `{to}`: {said.format(table=table)}",
             state="both lakes are as they were, but for tables that were moved before",
             remedy=Remedy(advice=advice),
         )
-
-    @property
-    def retryable(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether another run can help."""
-        return self.reason is MoveReason.CHANGED_MEANWHILE
 
 
 class LakeOnServersError(LakeError):

@@ -269,8 +269,8 @@ class OpenBatch:
         if not lost:
             return {}
         self._tables.gaps |= lost
-        key = GAPS_PREFIX + self._tables.stream.name
-        return {key: json.dumps(self._tables.gaps, sort_keys=True)}
+        gaps = json.dumps(self._tables.gaps, sort_keys=True)
+        return {GAPS_PREFIX + self._tables.stream.name: gaps}
 
     def _lateness(self) -> dict[str, str]:
         """Return the late rows and the days that they changed, as entries of a summary."""

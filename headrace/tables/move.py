@@ -7,8 +7,6 @@ gets the table: each table appears there whole or not at all. The lake that it c
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import sqlalchemy as sa
-from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.exceptions import TableAlreadyExistsError
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFileContent, ManifestEntryStatus
@@ -25,7 +23,7 @@ from headrace.storage.copying import copy_files
 from headrace.storage.locations import local_path, remove
 from headrace.storage.open import folders_of
 from headrace.tables.catalogs import open as opening
-from headrace.tables.rewritten import Move, Rewriting
+from headrace.tables.rewritten import Move, Rewriting, point_to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +44,11 @@ class TableToMove:
 
 @dataclass(frozen=True, kw_only=True)
 class LakeMove:
-    """The tables to move; `moved` are there already, as they are here."""
+    """The tables to move; `moved` are there already, as the metadata here at these locations says."""
 
     move: Move
     tables: tuple[TableToMove, ...]
-    moved: tuple[str, ...]
+    moved: Mapping[str, str]
 
 
 def move_between(source: Settings, target: Settings) -> Move:
@@ -99,7 +97,7 @@ def plan_move(source: Settings, target: Settings) -> LakeMove:
     return LakeMove(
         move=move,
         tables=tables,
-        moved=tuple(sorted(here.keys() - {each.table for each in tables})),
+        moved={name: here[name] for name in sorted(here.keys() - {each.table for each in tables})},
     )
 
 
@@ -216,9 +214,9 @@ def refuse_changed(source: Settings, plan: LakeMove, *, profile: str) -> None:
         now = _places(catalog)
     finally:
         catalog.close()
-    planned = {each.table: each.location for each in plan.tables}
+    planned = {each.table: each.location for each in plan.tables} | dict(plan.moved)
     for name in sorted(now.keys() | planned.keys()):
-        if name not in plan.moved and now.get(name) != planned.get(name):
+        if now.get(name) != planned.get(name):
             raise LakeMoveError(profile, reason=MoveReason.CHANGED_MEANWHILE, table=name)
 
 
@@ -256,15 +254,4 @@ def _registered(catalog: MemoCatalog, each: TableToMove, location: str) -> bool:
         except TableAlreadyExistsError:
             return False
         return True
-    statement = (
-        sa.update(IcebergTables)
-        .where(
-            IcebergTables.catalog_name == opening.CATALOG_NAME,
-            IcebergTables.table_namespace == namespace,
-            IcebergTables.table_name == name,
-            IcebergTables.metadata_location == each.there,
-        )
-        .values(metadata_location=location, previous_metadata_location=None)
-    )
-    with catalog.engine.begin() as connection:
-        return connection.execute(statement).rowcount == 1
+    return point_to(catalog, each.table, location, before=each.there)

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-from pyiceberg.catalog.sql import IcebergTables
-
 from headrace.config import Settings
 from headrace.crash_points import crash_point
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.storage.locations import local_path
 from headrace.tables.catalogs import open as opening
-from headrace.tables.rewritten import Move, Rewriting
+from headrace.tables.rewritten import Move, Rewriting, point_to
 
 _WAREHOUSE = "/warehouse/"
 
@@ -99,7 +96,7 @@ def apply_relocation(settings: Settings, plan: Relocation) -> Iterator[TableMove
         for each in plan.tables:
             location = _rewritten(catalog, each)
             crash_point("relocate.before_swap")
-            if _swap(catalog, each, location):
+            if point_to(catalog, each.table, location, before=each.location):
                 yield each
     finally:
         catalog.close()
@@ -119,20 +116,3 @@ def _rewritten(catalog: MemoCatalog, each: TableMove) -> str:
         is_there=lambda location: Path(local_path(location)).is_file(),
         place=lambda moved: catalog.next_location(moved, after=each.location),
     ).run(metadata)
-
-
-def _swap(catalog: MemoCatalog, each: TableMove, location: str) -> bool:
-    """Point the catalog to the new metadata, if it still points to the old one."""
-    namespace, _, name = each.table.rpartition(".")
-    statement = (
-        sa.update(IcebergTables)
-        .where(
-            IcebergTables.catalog_name == opening.CATALOG_NAME,
-            IcebergTables.table_namespace == namespace,
-            IcebergTables.table_name == name,
-            IcebergTables.metadata_location == each.location,
-        )
-        .values(metadata_location=location, previous_metadata_location=None)
-    )
-    with catalog.engine.begin() as connection:
-        return connection.execute(statement).rowcount == 1

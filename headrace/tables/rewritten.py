@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import sqlalchemy as sa
+from pyiceberg.catalog.sql import IcebergTables
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import (
     DataFile,
@@ -28,6 +30,7 @@ from headrace.errors import CorruptFileError, StorageError, UnsupportedReason, U
 from headrace.iceberg.delete_files import PATH_FIELD_ID
 from headrace.iceberg.manifest_writer import ManifestSet
 from headrace.iceberg.manifests import entries_of, manifests_of
+from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.storage.checksums import NamedOutput
 from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path, remove, sync_file
@@ -192,6 +195,23 @@ class Rewriting:
             stream.write(output.content)
         sync_file(location)
         return location
+
+
+def point_to(catalog: MemoCatalog, table: str, location: str, *, before: str) -> bool:
+    """Let a table's catalog row point to new metadata; False if it no longer points to `before`."""
+    namespace, _, name = table.rpartition(".")
+    statement = (
+        sa.update(IcebergTables)
+        .where(
+            IcebergTables.catalog_name == catalog.name,
+            IcebergTables.table_namespace == namespace,
+            IcebergTables.table_name == name,
+            IcebergTables.metadata_location == before,
+        )
+        .values(metadata_location=location, previous_metadata_location=None)
+    )
+    with catalog.engine.begin() as connection:
+        return connection.execute(statement).rowcount == 1
 
 
 def _with(record: Parsed, changed: dict[int, Any]) -> Parsed:

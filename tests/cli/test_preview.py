@@ -36,6 +36,8 @@ def test_rows_are_limited_and_ids_are_exact_and_no_amounts(
     ids = [row.split()[0] for row in rows]
     assert len(ids) == 3
     assert set(ids) < {"1", str(BIG), "3", "4"}  # which of two files is first is not said
+    every = headrace("raw.events", "--column", "id").stdout.splitlines()[1:]
+    assert sorted(row.strip() for row in every) == sorted(["1", str(BIG), "3", "4"])
     told = json.loads(headrace("raw.events", "--output", "json").stdout)
     assert len(told) == 4
     assert str(BIG) in [row["id"] for row in told]

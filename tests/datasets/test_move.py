@@ -183,6 +183,23 @@ def test_a_table_that_changes_meanwhile_is_refused(
         assert ids_of(lake.table(NAMES[0])) == [1, 2, 3, 4]
 
 
+def test_a_table_moved_before_that_changes_meanwhile_is_refused(
+    settings: Settings, there: Settings
+) -> None:
+    two_tables(settings)
+    moved(settings, there)
+    commit(settings, [4])
+    held = records(there)
+    plan = plan_move(settings, there)
+    assert [each.table for each in plan.tables] == [NAMES[0]]
+    steps = move_lake(settings, there, plan)
+    assert next(steps) == NAMES[0]
+    commit(settings, [5], name=NAMES[1])
+    with refused(LakeMoveError, reason=MoveReason.CHANGED_MEANWHILE, table=NAMES[1]):
+        list(steps)
+    assert records(there) == held
+
+
 def test_two_moves_at_once_do_not_undo_each_other(settings: Settings, there: Settings) -> None:
     two_tables(settings)
     late = plan_move(settings, there)
