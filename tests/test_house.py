@@ -39,7 +39,7 @@ SUB_ROOMS = {
 }
 FILE_LINES_MAX = 500
 LONG_FILE_LINES = 300
-LONG_FILES_MAX = 22  # to be brought down, never up; one of them lists the names of all errors
+LONG_FILES_MAX = 21  # to be brought down, never up
 FUNCTION_LINES_MAX = 70
 DOCUMENTED_SHARE_MIN = 0.97  # of public modules, classes, functions and methods
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from pyiceberg.manifest import DataFile
@@ -266,20 +266,17 @@ class OpenBatch:
             for hole in part.holes
             if hole.kind is HoleKind.LOST
         }
-        if not lost:
-            return {}
         self._tables.gaps |= lost
         gaps = json.dumps(self._tables.gaps, sort_keys=True)
-        return {GAPS_PREFIX + self._tables.stream.name: gaps}
+        return {GAPS_PREFIX + self._tables.stream.name: gaps} if lost else {}
 
     def _lateness(self) -> dict[str, str]:
         """Return the late rows and the days that they changed, as entries of a summary."""
         late = sum(part.late_rows for part in self._parts.values())
         if not late:
             return {}
-        days = sorted(set[date]().union(*(part.late_days for part in self._parts.values())))
-        shown = [day.isoformat() for day in days[-_DIRTY_DAYS_MAX:]]
-        return {LATE_ROWS: str(late), DIRTY_DAYS: json.dumps(shown)}
+        days = {day.isoformat() for part in self._parts.values() for day in part.late_days}
+        return {LATE_ROWS: str(late), DIRTY_DAYS: json.dumps(sorted(days)[-_DIRTY_DAYS_MAX:])}
 
     def _provenance(self, notes: Mapping[str, str]) -> Provenance:
         stream = self._tables.stream
