@@ -76,12 +76,9 @@ class JobManager:
         return cluster.external(self.name) or f"http://127.0.0.1:{cluster.port(self.name)}"
 
 
-class TaskManager:
-    """Runs the tasks of all jobs, in `HEADRACE_FLINK_SLOTS` slots."""
+class _BesideJobManager:
+    """What the two other processes have in common: packages, configuration and times."""
 
-    name = "flink_worker"
-    ports: tuple[str, ...] = ("flink_worker", _DATA)
-    after: tuple[str, ...] = ("flink",)
     start_s_max = 120.0
     stop_s_max = 20.0
     stop_signal = signal.SIGTERM
@@ -97,6 +94,17 @@ class TaskManager:
     def prepare(self, cluster: Cluster) -> None:
         """Write the configuration that the three processes share."""
         _configure(cluster)
+
+    def set_up(self, cluster: Cluster) -> None:
+        """Nothing to do: it has no users."""
+
+
+class TaskManager(_BesideJobManager):
+    """Runs the tasks of all jobs, in `HEADRACE_FLINK_SLOTS` slots."""
+
+    name = "flink_worker"
+    ports: tuple[str, ...] = ("flink_worker", _DATA)
+    after: tuple[str, ...] = ("flink",)
 
     def launch(self, cluster: Cluster) -> Launch:
         """Start it."""
@@ -115,35 +123,17 @@ class TaskManager:
             msg = "the JobManager knows no such TaskManager"
             raise OSError(msg)
 
-    def set_up(self, cluster: Cluster) -> None:
-        """Nothing to do: it has no users."""
-
     def address(self, cluster: Cluster) -> str:
         """Return where the JobManager reaches it."""
         return cluster.external(self.name) or f"127.0.0.1:{cluster.port(self.name)}"
 
 
-class Gateway:
+class Gateway(_BesideJobManager):
     """Takes SQL statements by REST, and submits the jobs that they are."""
 
     name = "flink_gateway"
     ports: tuple[str, ...] = ("flink_gateway",)
     after: tuple[str, ...] = ("flink", "flink_worker")
-    start_s_max = 120.0
-    stop_s_max = 20.0
-    stop_signal = signal.SIGTERM
-
-    def check(self) -> None:
-        """Look for Maven, as the JobManager does."""
-        JobManager().check()
-
-    def fetch(self) -> None:
-        """Fetch what the JobManager does."""
-        JobManager().fetch()
-
-    def prepare(self, cluster: Cluster) -> None:
-        """Write the configuration that the three processes share."""
-        _configure(cluster)
 
     def launch(self, cluster: Cluster) -> Launch:
         """Start it."""
@@ -155,9 +145,6 @@ class Gateway:
         sessions = f"{self.address(cluster)}/v3/sessions"
         handle = ask(sessions, method="POST", body={})["sessionHandle"]
         ask(f"{sessions}/{handle}", method="DELETE")
-
-    def set_up(self, cluster: Cluster) -> None:
-        """Nothing to do: it has no users."""
 
     def address(self, cluster: Cluster) -> str:
         """Return the address of its REST interface."""
