@@ -1,6 +1,5 @@
 """A check in Dagster replays the serving log, and says what differs."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from orchestration.defs.ingest.assets import streams
 from orchestration.defs.resources import resources
 from orchestration.defs.serving.checks import skew_checks
 from tests.orchestration.test_checks import checks_of, run
-from tests.serving.test_skew import LOG, Served, ago, served
+from tests.serving.test_skew import Served, ago, served
 
 __all__ = ["served"]  # a fixture
 
@@ -23,17 +22,7 @@ def test_values_that_were_not_served_as_trained_are_told_with_cause_and_command(
     monkeypatch: pytest.MonkeyPatch,
     parsed: Path,
 ) -> None:
-    declarations = served.lake.settings.declarations
-    (declarations / "streams" / "served.yaml").write_text(LOG.model_dump_json())
-    (declarations / "samples").mkdir()
-    said = {
-        "samples": "taps",
-        "table": "samples.taps",
-        "exposures": {"table": "shop.shown", "id": "shown_id", "entities": ["item"]},
-        "features": [{"view": "shop.rates", "columns": ["rate"]}],
-    }
-    (declarations / "samples" / "taps.yaml").write_text(json.dumps(said))
-    monkeypatch.setenv("HEADRACE_LAKE", str(declarations / "lake.toml"))
+    monkeypatch.setenv("HEADRACE_LAKE", str(served.declare()))
     shutil.copytree(parsed, served.lake.settings.state_dir / "dbt")
     graph = dg.Definitions.merge(streams(), skew_checks(), resources())
     served.rate(1, 0.5, happened=ago(10))

@@ -84,6 +84,20 @@ class Served:
         self.set: SampleSet = replaced(sample_set())
         self.log = ServingLog.of(lake.settings, LOG, every_s=0.01)
 
+    def declare(self) -> Path:
+        """Write the declarations of the log and of the sample set; return the lake's file."""
+        folder = self.lake.settings.declarations
+        (folder / "streams" / "served.yaml").write_text(LOG.model_dump_json())
+        (folder / "samples").mkdir()
+        said = {
+            "samples": "taps",
+            "table": "samples.taps",
+            "exposures": {"table": "shop.shown", "id": "shown_id", "entities": ["item"]},
+            "features": [{"view": "shop.rates", "columns": ["rate"]}],
+        }
+        (folder / "samples" / "taps.yaml").write_text(json.dumps(said))
+        return folder / "lake.toml"
+
     def rate(self, item: int, rate: float, *, happened: dt.datetime) -> None:
         row = {"item": item, "event_time": happened, "known_at": happened, "rate": rate}
         add(self.rates, [row])
@@ -290,17 +304,7 @@ def test_a_stream_that_is_no_serving_log_is_refused(
 def test_the_command_shows_each_feature_and_fails_where_values_differ(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    declarations = served.lake.settings.declarations
-    (declarations / "streams" / "served.yaml").write_text(LOG.model_dump_json())
-    (declarations / "samples").mkdir()
-    said = {
-        "samples": "taps",
-        "table": "samples.taps",
-        "exposures": {"table": "shop.shown", "id": "shown_id", "entities": ["item"]},
-        "features": [{"view": "shop.rates", "columns": ["rate"]}],
-    }
-    (declarations / "samples" / "taps.yaml").write_text(json.dumps(said))
-    monkeypatch.setenv("HEADRACE_LAKE", str(declarations / "lake.toml"))
+    monkeypatch.setenv("HEADRACE_LAKE", str(served.declare()))
     served.rate(1, 0.5, happened=ago(10))
     served.publish()
     served.ask(1)
