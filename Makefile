@@ -12,9 +12,11 @@ IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui
 # where the environment asks for no bytecode, and beside the environment instead of the sources
 export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+# the theme's makers announce a successor on each start
+export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster docs docs-serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -82,6 +84,12 @@ check: lint types imports ## lint, types and import rules
 
 dagster: $(READY) ## the asset graph at http://127.0.0.1:3000
 	@$(BIN)/headrace dagster
+
+docs: $(READY) ## the documentation as a site in .headrace/site; docs-serve shows it, and what changes, at http://127.0.0.1:8000
+	@$(BIN)/python -m mkdocs build --quiet && echo "open .headrace/site/index.html"
+
+docs-serve: $(READY)
+	@$(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8000
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/headrace ui

@@ -1,0 +1,48 @@
+"""What mkdocs does beside its own work: pages from elsewhere, links to them, folders in the navigation."""
+
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from docs.site.links import ROOT_PAGES, relinked
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the pages of a folder where the navigation names it with a `*`."""
+    config.nav = _expanded(config.nav)
+    return config
+
+
+def _expanded(entry: Any) -> Any:  # noqa: ANN401  (a tree of lists, mappings and texts)
+    if isinstance(entry, list):
+        return [_expanded(each) for each in entry]
+    if isinstance(entry, dict):
+        return {title: _expanded(each) for title, each in entry.items()}
+    if not entry.endswith("/*"):
+        return entry
+    folder = ROOT / "docs" / entry.removesuffix("/*")
+    pages = sorted(folder.glob("*.md"), key=lambda page: (page.name != "README.md", page.name))
+    return [page.relative_to(ROOT / "docs").as_posix() for page in pages]
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add the documents beside `docs`, and the icon of the pages."""
+    icon = str(ROOT / "ui" / "icon.svg")
+    files.append(File.generated(config, "images/icon.svg", abs_src_path=icon))
+    for path, page in ROOT_PAGES.items():
+        text = (ROOT / path).read_text()
+        content = relinked(text, source=path) if page.endswith(".md") else text
+        files.append(File.generated(config, page, content=content))
+    return files
+
+
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
+    """Let links that leave `docs` lead to the pages of the site."""
+    if page.file.generated_by is not None:
+        return markdown
+    return relinked(markdown, source=f"docs/{page.file.src_uri}")

@@ -1,0 +1,1 @@
+"""The documentation: the site it becomes, and what its pages show."""
