@@ -2,48 +2,117 @@
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headrace.errors import SettingReason, SettingsError
 
-DEFAULTS: dict[str, Any] = {
-    "state_dir": ".headrace",
-    "data_dir": "",
-    "memory_limit_mib": 4096,
-    "threads": 2,
-    "target_file_mib": 128,
-    "compaction_commit_mib": 1024,
-    "snapshots_kept": 100,
-    "cleanup_age_hours": 72,
-    "trash_days": 7,
-    "tables_also_in": [],
-    "catalog": "",
-    "catalog_uri": "",
-    "registry_uri": "",
-    "warehouse": "",
-    "s3_endpoint": "",
-    "s3_region": "us-east-1",
-    "online_store_uri": "",
-    "s3_connect_timeout_s": 10,
-    "s3_request_timeout_s": 60,
-    "s3_attempts_max": 8,
-    "engine": "duckdb",
-    "trino_uri": "",
-    "trino_catalog": "lake",
-    "trino_ca_file": "",
-    "kafka_servers": "",
-    "kafka_security": "plaintext",
-    "kafka_sasl_mechanism": "SCRAM-SHA-512",
-    "kafka_ca_file": "",
-    "kafka_certificate_file": "",
-    "kafka_key_file": "",
-    "schema_registry_url": "",
-    "paimon_warehouse": "",
-    "flink_uri": "",
-    "flink_gateway_uri": "",
-    "required_environment": [],
-}
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileKeys:
+    """The keys of a profile, with their defaults; `[profiles.NAME]` in `lake.toml`.
+
+    Relative paths start at the lake's root, the folder above that of `lake.toml`. An empty text means
+    that nothing is set. Variables go before the file; each that is named here may end in `_FILE`, and
+    then names a file with the value.
+    """
+
+    state_dir: str = ".headrace"
+    """The folder of everything that headrace writes on this host: tables, catalog, registry, online
+    store, dataset versions, as far as they are not on servers. HEADRACE_STATE_DIR.
+    Example: `".headrace"`"""
+    data_dir: str = ""
+    """The folder that patterns of file sources start from; by default `data` in the state folder.
+    HEADRACE_DATA_DIR. Example: `"data"`"""
+    memory_limit_mib: int = 4096
+    """What an engine may hold in memory before it uses files. Example: `8192`"""
+    threads: int = 2
+    """How many threads an engine uses. Example: `8`"""
+    target_file_mib: int = 128
+    """The size of files that compaction aims at. Example: `256`"""
+    compaction_commit_mib: int = 1024
+    """About how much compaction rewrites before it commits. Example: `4096`"""
+    snapshots_kept: int = 100
+    """How many snapshots of a table expiry leaves; tags and leases keep theirs. Example: `500`"""
+    cleanup_age_hours: int = 72
+    """How old an orphan file has to be before clean-up takes it; longer than any job runs.
+    Example: `168`"""
+    trash_days: int = 7
+    """How long files that clean-up took can be restored. Example: `30`"""
+    tables_also_in: list[str] = field(default_factory=list[str])
+    """Absolute folders and URLs outside of the warehouse whose tables are this lake's too.
+    Example: `["s3://older/tables"]`"""
+    catalog: str = ""
+    """A catalog that another program runs: a name of PyIceberg's configuration, or a type and an
+    address. HEADRACE_CATALOG. Example: `"rest+http://host:8181"`"""
+    catalog_uri: str = ""
+    """The PostgreSQL database of the catalog; without it, a file in the state folder.
+    HEADRACE_CATALOG_URI. Example: `"postgresql://db.internal:5432/lake"`"""
+    registry_uri: str = ""
+    """The PostgreSQL database of the registry; by default that of the catalog, in the schema
+    `headrace`. HEADRACE_REGISTRY_URI. Example: `"postgresql://db.internal:5432/registry"`"""
+    warehouse: str = ""
+    """Where table files lie: a folder, or a bucket and prefix; by default in the state folder.
+    HEADRACE_WAREHOUSE. Example: `"s3://bucket/lake"`"""
+    s3_endpoint: str = ""
+    """The address of an S3 store that is not AWS; keys come from HEADRACE_S3_ACCESS_KEY and
+    HEADRACE_S3_SECRET_KEY. HEADRACE_S3_ENDPOINT. Example: `"http://127.0.0.1:9000"`"""
+    s3_region: str = "us-east-1"
+    """Its region. Example: `"eu-west-1"`"""
+    online_store_uri: str = ""
+    """The Redis server of the online store; without it, a file in the state folder.
+    HEADRACE_ONLINE_STORE_URI. Example: `"redis://cache.internal:6379/0"`"""
+    s3_connect_timeout_s: int = 10
+    """How long to wait for a connection to S3. Example: `5`"""
+    s3_request_timeout_s: int = 60
+    """How long to wait for an answer of S3. Example: `30`"""
+    s3_attempts_max: int = 8
+    """How often a request to S3 is tried in all. Example: `4`"""
+    engine: str = "duckdb"
+    """What runs SQL: `duckdb` or `trino`. HEADRACE_ENGINE. Example: `"trino"`"""
+    trino_uri: str = ""
+    """The address of Trino; user and password come from HEADRACE_TRINO_USER and
+    HEADRACE_TRINO_PASSWORD. HEADRACE_TRINO_URI. Example: `"https://trino.internal:8443"`"""
+    trino_catalog: str = "lake"
+    """What Trino calls the catalog. Example: `"lake"`"""
+    trino_ca_file: str = ""
+    """The certificates that Trino's is checked by; by default those of the system.
+    Example: `"certificates/trino.pem"`"""
+    kafka_servers: str = ""
+    """The brokers of Kafka; user and password come from HEADRACE_KAFKA_USER and
+    HEADRACE_KAFKA_PASSWORD. HEADRACE_KAFKA_SERVERS. Example: `"kafka-1:9092,kafka-2:9092"`"""
+    kafka_security: str = "plaintext"
+    """How to talk to them: `plaintext`, `ssl`, `sasl_plaintext` or `sasl_ssl`.
+    Example: `"sasl_ssl"`"""
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    """How to prove who one is: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`.
+    Example: `"SCRAM-SHA-256"`"""
+    kafka_ca_file: str = ""
+    """The certificates that the brokers' are checked by; by default those of the system.
+    Example: `"certificates/kafka.pem"`"""
+    kafka_certificate_file: str = ""
+    """The certificate by which the brokers know this client. Example: `"certificates/client.pem"`"""
+    kafka_key_file: str = ""
+    """Its key; a password comes from HEADRACE_KAFKA_KEY_PASSWORD.
+    Example: `"certificates/client.key"`"""
+    schema_registry_url: str = ""
+    """A registry of schemas with Confluent's API; user and password come from
+    HEADRACE_SCHEMA_REGISTRY_USER and HEADRACE_SCHEMA_REGISTRY_PASSWORD. HEADRACE_SCHEMA_REGISTRY_URL.
+    Example: `"http://registry.internal:8081"`"""
+    paimon_warehouse: str = ""
+    """Where tables of Paimon lie. HEADRACE_PAIMON_WAREHOUSE. Example: `"s3://bucket/paimon"`"""
+    flink_uri: str = ""
+    """The address of Flink's JobManager. HEADRACE_FLINK_URI. Example: `"http://flink.internal:8081"`"""
+    flink_gateway_uri: str = ""
+    """The address of Flink's SQL gateway. HEADRACE_FLINK_GATEWAY_URI.
+    Example: `"http://flink.internal:8083"`"""
+    required_environment: list[str] = field(default_factory=list[str])
+    """Variables without which the profile is refused, so that it never works on other places than
+    meant. Example: `["HEADRACE_CATALOG_URI", "HEADRACE_WAREHOUSE"]`"""
+
+
+DEFAULTS: dict[str, Any] = asdict(ProfileKeys())
 
 
 def find(env: Mapping[str, str]) -> Path:

@@ -11,14 +11,7 @@ _SEPARATOR = "\x1f"  # stands for a delimiter that is not one ASCII character
 
 
 class CsvForm(Declaration):
-    """The form of CSV files.
-
-    A `delimiter` may have several characters, as `::`; quotes mean nothing then. Without a `header`,
-    `columns` names the columns in order, by default as the fields. `null_values` are texts that mean
-    null beside the empty one, in every column. `encoding` is one that Python knows, in which a newline
-    is one byte. The first `skip_rows` lines of a file, blank ones too, are no part of it. A line that
-    begins with `comment` is no record.
-    """
+    """The form of CSV files, where they are not UTF-8 with commas, a header, and values in quotes."""
 
     noun: ClassVar[str] = "`csv`"
     misnomers: ClassVar[dict[str, str]] = {
@@ -33,13 +26,23 @@ class CsvForm(Declaration):
     }
 
     delimiter: Annotated[str, Field(min_length=1, max_length=8)] = ","
+    """What stands between values; up to 8 characters. Quotes mean nothing if it has several.
+    Example: `"::"`"""
     quote: bool = True
+    """Whether values may stand in double quotes. Example: `false`"""
     header: bool = True
+    """Whether the first line names the columns. Example: `false`"""
     columns: Annotated[tuple[str, ...], TUPLE] = ()
+    """The columns of files without a header, in order; by default as the fields. Example: `[user,
+    item, rating]`"""
     encoding: str = "utf-8"
+    """One that Python knows, in which a newline is one byte. Example: `latin-1`"""
     null_values: Annotated[tuple[str, ...], TUPLE] = ()
+    """Texts that mean null in every column, beside the empty one. Example: `["NULL", "-"]`"""
     skip_rows: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """How many lines at the beginning of a file, blank ones too, are no part of it. Example: `3`"""
     comment: Annotated[str, Field(pattern=r"^[^\s\x00-\x1f]{0,8}$")] = ""
+    """What a line begins with that is no record. Example: `"#"`"""
 
     @field_validator("delimiter")
     @classmethod

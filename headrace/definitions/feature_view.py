@@ -17,10 +17,15 @@ class FeatureDeclaration(Declaration):
     noun: ClassVar[str] = "a feature view"
 
     entity: Annotated[Names, Field(min_length=1), AfterValidator(refuse_repeats)]
+    """The columns that say what a value is about. Example: `[item_id]`"""
     event_time: Name = "event_time"
+    """The column that says from when on a value holds. Example: `event_time`"""
     known_at: Name = "known_at"
+    """The column that says from when on serving could know it. Example: `known_at`"""
     ttl: Duration | None = None
+    """How old a value may be when it is used; without it, any age. Example: `7d`"""
     delay: Duration = timedelta(0)
+    """How long after its event time a value is usable at the earliest. Example: `5m`"""
 
 
 class FeatureView(FeatureDeclaration):

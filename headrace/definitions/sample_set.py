@@ -29,10 +29,16 @@ class Exposures(Declaration):
     }
 
     table: Table
+    """The table whose rows become samples. Example: `staging.impressions`"""
     id: Name
+    """The column that tells them apart. Example: `impression_id`"""
     at: Name = "event_time"
+    """The column that says when they were shown: features are joined as they were known then.
+    Example: `event_time`"""
     entities: Annotated[Names, Field(min_length=1), AfterValidator(refuse_repeats)]
+    """The columns that features are looked up by. Example: `[user_id, item_id]`"""
     columns: Annotated[Names, AfterValidator(refuse_repeats)] = ()
+    """Other columns that a sample takes over. Example: `[position]`"""
 
     @field_validator("columns")
     @classmethod
@@ -45,14 +51,18 @@ class Exposures(Declaration):
 
 
 class FeatureUse(Declaration):
-    """Columns of one feature view; `ttl` overrides the view's, `prefix` avoids name clashes."""
+    """Columns of one feature view."""
 
     noun: ClassVar[str] = "a feature"
 
     view: Table
+    """The feature view, or window view. Example: `features.item_ctr`"""
     columns: Annotated[Names, Field(min_length=1), AfterValidator(refuse_repeats)]
+    """The columns that a sample takes. Example: `[ctr_1d, impressions_1d]`"""
     ttl: Duration | None = None
+    """How old a value may be; it overrides the view's. Example: `14d`"""
     prefix: Annotated[str, Field(pattern=r"^[a-z0-9_]{0,20}$")] = ""
+    """Put before the names of the columns, where another view has the same. Example: `item_`"""
 
     @property
     def name(self) -> str:
@@ -66,20 +76,22 @@ class FeatureUse(Declaration):
 
 
 class Label(Declaration):
-    """What happened after an exposure, within a window.
-
-    `value` is `exists` (0 or 1), `count`, or a column of the label stream (its first value).
-    `key` is the label table's column that holds the exposure id; by default it has the same name.
-    """
+    """What happened after an exposure, within a window."""
 
     noun: ClassVar[str] = "a label"
     misnomers: ClassVar[dict[str, str]] = {"table": "stream", "label": "name", "id": "key"}
 
     name: Name
+    """Its column in the samples. Example: `click`"""
     stream: Table
+    """The table of what happened. Example: `staging.clicks`"""
     window: Duration
+    """How long after the exposure it counts. Example: `30m`"""
     value: Name = "exists"
+    """`exists` (0 or 1), `count`, or a column of that table (its first value). Example: `exists`"""
     key: Name | None = None
+    """The column of that table that holds the exposure's id; by default it has the same name.
+    Example: `impression_id`"""
 
     @field_validator("window")
     @classmethod
@@ -111,11 +123,14 @@ class KeepNegatives(Declaration):
     noun: ClassVar[str] = "`keep_negatives`"
 
     rate: Annotated[Decimal, BeforeValidator(_rate), PlainSerializer(str, return_type=str)]
+    """The share of samples without a positive label that stays, by a hash of id and salt. Example:
+    `0.25`"""
     salt: str
+    """A text; another one keeps other samples. Example: `v1`"""
 
 
 class SampleSet(Declaration):
-    """A sample set."""
+    """A sample set: which exposures become training samples, with which features and labels."""
 
     noun: ClassVar[str] = "a sample set"
     misnomers: ClassVar[dict[str, str]] = {
@@ -126,12 +141,21 @@ class SampleSet(Declaration):
     }
 
     samples: Name
+    """Its name, by which commands know it. Example: `ctr`"""
     table: Table
+    """The table that samples are built into. Example: `samples.ctr`"""
     exposures: Exposures
+    """The rows that become samples. Example: `{table: raw.impressions, id: impression_id, entities:
+    [user_id]}`"""
     features: Annotated[tuple[FeatureUse, ...], TUPLE] = ()
+    """What a sample knows of its entities. Example: `[{view: features.item_ctr, columns: [ctr_1d]}]`
+    """
     labels: Annotated[tuple[Label, ...], TUPLE] = ()
+    """What happened afterwards. Example: `[{name: click, stream: raw.clicks, window: 30m}]`"""
     keep_negatives: KeepNegatives | None = None
+    """Negative sampling; without it every sample stays. Example: `{rate: 0.25, salt: v1}`"""
     partition_by: Literal["day"] = "day"
+    """How the table is partitioned: by day of the exposure. Example: `day`"""
 
     @field_validator("features")
     @classmethod

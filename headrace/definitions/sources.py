@@ -13,15 +13,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class FileSource(Declaration):
-    """Files that match a pattern below the lake's data folder.
-
-    `complete_files` declares that files are not appended to after they appear. Then the last line
-    of a text file is read even without a newline; otherwise it is read once it has one. Compressed
-    files (`compression`) are complete in any case; a zip archive holds one file of data.
-
-    A file that cannot be read, or is not what the contract says, stops the stream. With
-    `on_bad_file: skip` the others are taken; the bad one is reported and tried again by each run.
-    """
+    """Files that match a pattern below the lake's data folder."""
 
     noun: ClassVar[str] = "a source"
     misnomers: ClassVar[dict[str, str]] = {
@@ -31,9 +23,18 @@ class FileSource(Declaration):
     }
 
     files: str
+    """A pattern below the data folder; `**` stands for any number of folders. Example:
+    `impressions/*.jsonl`"""
     complete_files: bool = False
+    """Files are not appended to after they appear. Then the last line of a text file is read even
+    without a newline; otherwise it is read once it has one. Example: `true`"""
     compression: Literal["gzip", "zstd", "bz2", "zip"] | None = None
+    """How files are compressed; they are complete in any case, and a zip archive holds one file of
+    data. Example: `gzip`"""
     on_bad_file: Literal["stop", "skip"] = "stop"
+    """What a file that cannot be read, or is not what the contract says, does: it stops the stream,
+    or the others are taken (`skip`), and the bad one is reported and tried again by each run.
+    Example: `skip`"""
 
     @property
     def are_complete(self) -> bool:
@@ -68,27 +69,28 @@ def _is_glob(part: str) -> bool:
 
 
 class Topic(Declaration):
-    """A Kafka topic; the profile says which brokers have it.
-
-    `framing: registry` says that each value begins with a zero byte and the id of its schema, as
-    Confluent's serializers write it. It is declared, never guessed: a plain value may begin so too.
-    Schemas of ids come from the profile's registry, or from the files in `schemas`. `schema_file` is
-    that of all values without framing: an Avro schema, or a descriptor set with the Protobuf
-    `message`. Files are named from the declarations folder.
-
-    `tombstones` says what becomes of records without a value: they are dead letters, or left out
-    and counted as holes.
-    """
+    """A Kafka topic; the profile says which brokers have it."""
 
     noun: ClassVar[str] = "a topic"
     misnomers: ClassVar[dict[str, str]] = {"name": "topic", "schema": "schema_file"}
 
     topic: str
+    """The topic's name. Example: `impressions`"""
     framing: Literal["none", "registry"] = "none"
+    """`registry` says that each value begins with a zero byte and the id of its schema, as
+    Confluent's serializers write it. It is declared, never guessed: a plain value may begin so
+    too. Example: `registry`"""
     schema_file: str | None = None
+    """The schema of all values without framing, a file below the declarations folder: an Avro
+    schema, or a Protobuf descriptor set. Example: `schemas/impression.avsc`"""
     schemas: dict[int, str] = Field(default_factory=dict[int, str])
+    """Files with the schemas of ids, in place of the profile's registry. Example: `{7:
+    schemas/impression-7.avsc}`"""
     message: str | None = None
+    """The Protobuf message that values are. Example: `shop.Impression`"""
     tombstones: Literal["dead_letter", "ignore"] = "dead_letter"
+    """What records without a value are: dead letters, or left out and counted as offsets without a
+    record (`ignore`). Example: `ignore`"""
 
     @field_validator("topic")
     @classmethod
@@ -115,6 +117,7 @@ class KafkaSource(Declaration):
     noun: ClassVar[str] = "a source"
 
     kafka: Topic
+    """The topic. Example: `{topic: impressions}`"""
 
     @property
     def text(self) -> str:

@@ -73,19 +73,6 @@ class Stream(Declaration):
     The table holds the declared fields in order, except that the field named by `event_time`
     is stored as column `event_time`, and the one named by `known_at: {column: …}` as `known_at`;
     then `event_time`, `known_at` and the row coordinates.
-
-    Records without a time have `event_time: ingested`, when they were taken, or
-    `{constant: 2026-01-01T00:00:00Z}`. Of rows that change, as of a catalogue, samples see the version
-    that was newest then with `ingested`; a constant is for rows that never change.
-
-    `csv` says how CSV files are written that are not plain ones.
-
-    By `unknown_fields`, an undeclared field is ignored, sends its record to the dead letters, becomes
-    a column of the table (`evolve`; types of declared fields are widened too), or
-    causes its file to be refused. A run fails if a share of at least `refused_share_limit` of its
-    records ends in the dead letters, or of the newest 10,000 records while it follows its source;
-    1.0 means all of them. A partition of a log holds the watermark back for `idle_after` beyond its
-    last record.
     """
 
     noun: ClassVar[str] = "a stream"
@@ -101,28 +88,62 @@ class Stream(Declaration):
     }
 
     stream: Name
+    """Its name, by which commands know it. Example: `impressions`"""
     table: Table
+    """The table that its records go to, `namespace.name`; it is created by the first commit.
+    Example: `raw.impressions`"""
     source: DeclaredSource
+    """Where records come from: files below the data folder, or a Kafka topic. Example: `{files:
+    "impressions/*.jsonl"}`"""
     format: Literal["csv", "json", "parquet", "avro", "protobuf"]
+    """How a record is written. Files are `csv`, `json` or `parquet`, topics `json`, `avro` or
+    `protobuf`. Example: `json`"""
     csv: Annotated[CsvForm, Field(validate_default=True)] = CsvForm()
+    """How CSV files are written that are not plain ones. Example: `{delimiter: ";"}`"""
     fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
+    """The fields of a record by name; they are columns of the table, in this order. Example:
+    `{user_id: {type: long, required: true}}`"""
     key: Name | None = None
+    """The field that tells events apart: producer duplicates have the same. Staging keeps one row of
+    each. Example: `impression_id`"""
     event_time: EventTime
+    """The field that says when a record happened, stored as column `event_time`. `ingested` if
+    records have no time: when they were taken; of rows that change, samples see the version that
+    was newest then. A `constant` is for rows that never change. Example: `shown_at`"""
     known_at: Annotated[
         KnownAt, BeforeValidator(known_at_of), PlainSerializer(known_at_text, return_type=Any)
     ] = Field(default=KnownAt(), validate_default=True)
+    """From when on serving could have known a record: `ingested`, the field that says it (`column`),
+    or a time after the event (`after_event`), as for records of the past. Stored as column
+    `known_at`. Example: `{after_event: 0s}`"""
     allowed_lateness: Duration = timedelta(0)
+    """How late records may come: the watermark, up to which the stream is taken to be complete,
+    stays so far behind the newest event. Example: `24h`"""
     allowed_clock_skew: Duration = timedelta(hours=24)
+    """How far in the future an event time may lie; a record beyond is a dead letter. Example: `1h`"""
     idle_after: Duration = timedelta(minutes=5)
+    """How long a partition of a log holds the watermark back beyond its last record. Example: `5m`"""
     commit: Cadence = Field(default=Cadence(), validate_default=True)
+    """How often a stream that is followed commits. Example: `{every: 30s}`"""
     partition_by: Annotated[tuple[str, ...], TUPLE, AfterValidator(refuse_repeats)] = (
         "day(event_time)",
     )
+    """How the table is partitioned: columns, and `day(column)` of times or dates. Example:
+    `[day(event_time)]`"""
     cluster_by: Annotated[Names, AfterValidator(refuse_repeats)] = ()
+    """The columns that compaction sorts by, within a partition. Example: `[user_id, event_time]`"""
     unknown_fields: Literal["ignore", "dead_letter", "evolve", "refuse"] = "ignore"
+    """What becomes of undeclared fields: they are ignored, send their record to the dead letters,
+    become columns of the table (`evolve`; types of declared fields are widened too), or cause
+    their file to be refused. Example: `evolve`"""
     refused_share_limit: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """A run fails if at least this share of its records ends in the dead letters, or of the newest
+    10,000 records while it follows its source; 1.0 means all of them. Example: `0.05`"""
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] = 1
+    """The version of the contract. A higher one accepts a schema of a registry that changed under
+    its id. Example: `2`"""
     feature_view: FeatureDeclaration | None = None
+    """Makes the table a feature view, without a dbt model. Example: `{entity: [item_id]}`"""
 
     @field_validator("format")
     @classmethod

@@ -24,11 +24,7 @@ _YEARS = frozenset("YyGcx")  # directives of `strptime` that give a year
 class StreamField(Declaration):
     """One field of a record.
 
-    `from` is its name in the source, where that is no name of a column; in JSON, `$.user.id` is the key
-    `id` of the object under `user`. Times are texts with `Z` or an
-    offset, unless one of these says otherwise: `unit` reads numbers, or texts of them, counted from
-    1970; `timezone` reads times and dates without an offset, as that zone's clocks show them;
-    `time_format` reads texts by `strptime`, and needs a `timezone` unless it has `%z`.
+    Times are texts with `Z` or an offset, unless `unit`, `timezone` or `time_format` says otherwise.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -48,12 +44,23 @@ class StreamField(Declaration):
         BeforeValidator(FieldType.parse),
         PlainSerializer(lambda value: value.text, return_type=str),
     ]
+    """Its type: `string`, `int`, `long`, `float`, `double`, `boolean`, `date`, `timestamptz`,
+    `decimal(p,s)` or `list<type>`. Example: `long`"""
     required: bool = False
+    """Whether a record without it is a dead letter. Example: `true`"""
     doc: str = ""
+    """What it means; shown by pages and Dagster. Example: `slot on the page, 1 = left`"""
     source_name: Annotated[str | None, Field(alias="from", min_length=1, max_length=1_000)] = None
+    """Its name in the source, where that is no name of a column; in JSON, `$.user.id` is the key
+    `id` of the object under `user`. Example: `$.user.id`"""
     unit: Literal["s", "ms", "us", "ns"] | None = None
+    """Of times that are numbers, or texts of them: what they count since 1970. Example: `ms`"""
     timezone: str | None = None
+    """Of times and dates without an offset: the zone whose clocks show them. Example: `Europe/Paris`
+    """
     time_format: Annotated[str | None, Field(min_length=1, max_length=100)] = None
+    """How times are written, in the directives of `strptime`; it needs a `timezone` unless it has
+    `%z`. Example: `%d.%m.%Y %H:%M:%S %z`"""
 
     @field_validator("unit", "timezone", "time_format")
     @classmethod

@@ -30,6 +30,7 @@ class FixedTime(Declaration):
     noun: ClassVar[str] = "`event_time`"
 
     constant: Annotated[datetime, BeforeValidator(_instant)]
+    """The time of every record. Example: `2026-01-01T00:00:00Z`"""
 
     def __str__(self) -> str:
         return self.constant.isoformat()
@@ -47,7 +48,9 @@ class KnownAt(Declaration):
     noun: ClassVar[str] = "`known_at`"
 
     column: Name | None = None
+    """The field that says it. Example: `received_at`"""
     after_event: Duration | None = None
+    """How long after the event. Example: `5m`"""
 
     @property
     def ingested(self) -> bool:
@@ -68,8 +71,11 @@ class Cadence(Declaration):
     noun: ClassVar[str] = "`commit`"
 
     every: Annotated[Duration, AfterValidator(_positive)] = timedelta(seconds=10)
+    """After this time. Example: `30s`"""
     rows: Annotated[int, Field(ge=1)] = 1_000_000
+    """After so many rows. Example: `500000`"""
     mib: Annotated[int, Field(ge=1, le=4096)] = 256
+    """After so many MiB of records. Example: `128`"""
 
 
 def known_at_of(value: object) -> object:

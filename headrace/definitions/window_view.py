@@ -24,12 +24,7 @@ def _positive(duration: timedelta) -> timedelta:
 
 
 class Aggregate(Declaration):
-    """One aggregate over one or several windows; each becomes the column `<name>_<window>`.
-
-    `of` is the field that is aggregated; events in which it is null do not count. Only `count` does
-    without one. `keep` bounds what is kept of an entity: how many values `last` returns, and up to
-    how many different ones `distinct` is exact.
-    """
+    """One aggregate over one or several windows; each becomes the column `<name>_<window>`."""
 
     noun: ClassVar[str] = "an aggregate"
     misnomers: ClassVar[dict[str, str]] = {
@@ -43,12 +38,20 @@ class Aggregate(Declaration):
     }
 
     name: Name
+    """The beginning of its columns' names. Example: `clicks`"""
     take: Take
+    """What is computed: `count`, `sum`, `min`, `max`, `distinct` (the number of different values) or
+    `last` (the newest values). Example: `count`"""
     of: Annotated[Name | None, Field(validate_default=True)] = None
+    """The field that is aggregated; events in which it is null do not count. Only `count` does
+    without one. Example: `position`"""
     windows: Annotated[
         tuple[Annotated[Duration, AfterValidator(_positive)], ...], TUPLE, Field(min_length=1)
     ]
+    """How far back it looks; multiples of the hop. Example: `[1h, 1d]`"""
     keep: Annotated[int | None, Field(ge=1, le=4096, validate_default=True)] = None
+    """How many values `last` returns (10), or up to how many different ones `distinct` is exact
+    (256). Example: `5`"""
 
     @field_validator("of")
     @classmethod
@@ -83,11 +86,8 @@ class WindowView(Declaration):
 
     At `t` an event counts for a window `w` if it happened and was known before `t`, and not before
     the tile of length `hop` in which `t - w` lies. Known is the event's `known_at`, at least its
-    event time plus `delay`. An event that becomes known more than `lateness` after its event time
-    never counts; by default none is so late that it could matter. The rows of an entity with equal
-    event time and equal `key` of the stream are one event.
-
-    `stale_after` is how long after the last look at the table a value is still served.
+    event time plus `delay`. The rows of an entity with equal event time and equal `key` of the stream
+    are one event.
     """
 
     noun: ClassVar[str] = "a window view"
@@ -103,13 +103,24 @@ class WindowView(Declaration):
     }
 
     view: Table
+    """The name under which values are asked for; no table of this name is needed. Example:
+    `features.item_clicks`"""
     events: Table
+    """The table of a declared stream. Example: `raw.clicks`"""
     entity: Annotated[Names, Field(min_length=1), AfterValidator(refuse_repeats)]
+    """The columns that say what a value is about. Example: `[item_id]`"""
     hop: Annotated[Duration, AfterValidator(_positive)]
+    """The length of a tile: windows begin at multiples of it. Example: `5m`"""
     aggregates: Annotated[tuple[Aggregate, ...], TUPLE, Field(min_length=1)]
+    """What is computed. Example: `[{name: clicks, take: count, windows: [1h]}]`"""
     lateness: Annotated[Duration, AfterValidator(_positive)] | None = None
+    """An event that becomes known later than this after its event time never counts; by default none
+    is so late that it could matter. Example: `1h`"""
     delay: Duration = timedelta(0)
+    """How long after its event time an event is usable at the earliest. Example: `1m`"""
     stale_after: Annotated[Duration, AfterValidator(_positive)] | None = None
+    """How long after the last look at the table a value is still served; by default the shortest
+    window. Example: `1h`"""
 
     @property
     def name(self) -> str:

@@ -20,15 +20,21 @@ _HOURS_MAX = 24 * 3660
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """How a lake is orchestrated.
+    """How a lake is orchestrated: `[orchestration]` in `lake.toml`.
 
     `owners` and `fresh_hours` are by table, group or `default`, the most exact first.
     """
 
     first_day: dt.date = _FIRST_DAY
+    """The first of the days that samples have in Dagster. Example: `2026-01-01`"""
     last_day: dt.date | None = None
+    """The last one; a history without an end has none, and its tables have a freshness policy.
+    Example: `2026-03-31`"""
     owners: Mapping[str, str] = field(default_factory=dict[str, str])
+    """`team:name` or an e-mail address. Example: `{default = "team:recommendations"}`"""
     fresh_hours: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many hours a table's watermark may be old, beyond the `allowed_lateness` of its stream; 24
+    where nothing is said. Example: `{"raw.items" = 240}`"""
 
     def owner_of(self, name: str, *, group: str) -> str | None:
         """Return the owner of a table or of another asset."""
