@@ -44,6 +44,7 @@ demo-stream: $(READY) ## simulated traffic through a Kafka that it starts, follo
 	@$(BIN)/python -m demo.stream $(if $(IMPRESSIONS),--impressions $(IMPRESSIONS))
 
 test: $(READY) ## every test; starts PostgreSQL and Redis from wheels, and an S3 server that Go builds once
+	@$(BIN)/python -m infra.launcher fetch --only s3
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
 
 test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages

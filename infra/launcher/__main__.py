@@ -19,7 +19,7 @@ Without = Annotated[
     list[str] | None, typer.Option("--without", help="Leave a server out; may be repeated.")
 ]
 Only = Annotated[
-    list[str] | None, typer.Option("--only", help="Start this server; may be repeated.")
+    list[str] | None, typer.Option("--only", help="This server alone; may be repeated.")
 ]
 
 
@@ -39,9 +39,9 @@ def up(without: Without = None, only: Only = None) -> None:
 
 
 @app.command()
-def fetch(without: Without = None) -> None:
+def fetch(without: Without = None, only: Only = None) -> None:
     """Fetch what the servers need into the cache; starts nothing."""
-    run.fetch(run.wanted(without or ()), say=typer.echo)
+    run.fetch(run.only(only) if only else run.wanted(without or ()), say=typer.echo)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Published packages of servers: pinned by version and SHA-256, fetched once, kept outside the checkout."""
 
-import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,23 +57,19 @@ class MavenFile:
             WrongArtifactError: If it is not the pinned file.
 
         """
-        kept = self._kept()
-        if not kept.is_file():
-            self.check()
-            with _draft(kept) as draft:
-                command = (
-                    "mvn",
-                    "-B",
-                    "-q",
-                    "dependency:copy",
-                    f"-Dartifact={self.coordinates}",
-                    f"-DoutputDirectory={draft}",
-                )
-                _run(command, name=kept.name)
-                fetched = draft / kept.name
-                _check(fetched, self.sha256)
-                fetched.replace(kept)
-        return kept
+        return _made_once(self._kept(), self._make)
+
+    def _make(self, folder: Path) -> Path:
+        self.check()
+        name = self._kept().name
+        command = (
+            *("mvn", "-B", "-q", "dependency:copy"),
+            f"-Dartifact={self.coordinates}",
+            f"-DoutputDirectory={folder}",
+        )
+        _run(command, name=name)
+        _check(folder / name, self.sha256)
+        return folder / name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +96,19 @@ class MavenJars:
 
     def fetch(self) -> Path:
         """Return the folder of the jars; raises what `MavenFile` does."""
-        kept = self._kept()
-        if not kept.is_dir():
-            self.check()
-            with _draft(kept) as draft:
-                target = draft / "jars"
-                command = (
-                    *("mvn", "-B", "-q", "-f", str(self.pom), "dependency:copy-dependencies"),
-                    "-DincludeScope=runtime",
-                    f"-DoutputDirectory={target}",
-                )
-                _run(command, name=self.pom.name)
-                self._check_all(target)
-                _keep(target, kept)
-        return kept
+        return _made_once(self._kept(), self._make)
+
+    def _make(self, folder: Path) -> Path:
+        self.check()
+        target = folder / "jars"
+        command = (
+            *("mvn", "-B", "-q", "-f", str(self.pom), "dependency:copy-dependencies"),
+            "-DincludeScope=runtime",
+            f"-DoutputDirectory={target}",
+        )
+        _run(command, name=self.pom.name)
+        self._check_all(target)
+        return target
 
     def _check_all(self, folder: Path) -> None:
         lines = (line.split() for line in self.sums.read_text().splitlines() if line[:1] != "#")
@@ -156,22 +151,18 @@ class GoProgram:
 
     def fetch(self) -> Path:
         """Return the program, built if it is not in the cache yet; raises what `MavenFile` does."""
-        name, kept = self.package.rpartition("/")[2], self._kept()
-        if not kept.is_file():
-            self.check()
-            said = _run(
-                ("go", "mod", "download", "-json", f"{self.module}@{self.version}"), name=name
-            )
-            found = str(json.loads(said).get("Sum"))
-            if found != self.sum:
-                raise WrongArtifactError(self.module, expected=self.sum, found=found)
-            with _draft(kept) as draft:
-                environment = {**os.environ, "GOBIN": str(draft), "CGO_ENABLED": "0"}
-                _run(
-                    ("go", "install", f"{self.package}@{self.version}"), name=name, env=environment
-                )
-                (draft / name).replace(kept)
-        return kept
+        return _made_once(self._kept(), self._make)
+
+    def _make(self, folder: Path) -> Path:
+        self.check()
+        name = self.package.rpartition("/")[2]
+        said = _run(("go", "mod", "download", "-json", f"{self.module}@{self.version}"), name=name)
+        found = str(json.loads(said).get("Sum"))
+        if found != self.sum:
+            raise WrongArtifactError(self.module, expected=self.sum, found=found)
+        environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0"}
+        _run(("go", "install", f"{self.package}@{self.version}"), name=name, env=environment)
+        return folder / name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,15 +175,14 @@ class Wheels:
     def fetch(self) -> Path:
         """Return the folder, installed if it is not in the cache yet; raises what `MavenFile` does."""
         digest = hashlib.sha256(self.requirements.read_bytes()).hexdigest()[:12]
-        kept = cache_folder() / f"wheels-{digest}"
-        if not kept.is_dir():
-            with _draft(kept) as draft:
-                target = draft / "wheels"
-                options = ("--quiet", "--no-deps", "--require-hashes", "--target", str(target))
-                pip = (sys.executable, "-m", "pip", "install", *options)
-                _run((*pip, "-r", str(self.requirements)), name=self.requirements.name)
-                _keep(target, kept)
-        return kept
+        return _made_once(cache_folder() / f"wheels-{digest}", self._make)
+
+    def _make(self, folder: Path) -> Path:
+        target = folder / "wheels"
+        options = ("--quiet", "--no-deps", "--require-hashes", "--target", str(target))
+        pip = (sys.executable, "-m", "pip", "install", *options)
+        _run((*pip, "-r", str(self.requirements)), name=self.requirements.name)
+        return target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,12 +194,12 @@ class SourceArchive:
 
     def unpack(self, folder: Path) -> None:
         """Fetch it and unpack it without its topmost folder; raises what `MavenFile.fetch` does."""
-        with _draft(folder) as draft:
+        with tempfile.TemporaryDirectory(prefix=".source-", dir=folder.parent) as draft:
             options = ("--quiet", "--no-deps", "--require-hashes", "--no-binary", ":all:")
             pip = (sys.executable, "-m", "pip", "download", *options, "--no-build-isolation")
-            command = (*pip, "-r", str(self.requirements), "--dest", str(draft))
+            command = (*pip, "-r", str(self.requirements), "--dest", draft)
             _run(command, name=self.requirements.name)
-            for archive in draft.iterdir():
+            for archive in Path(draft).iterdir():
                 untar(archive, folder)
 
 
@@ -220,14 +210,14 @@ def is_unpacked(name: str) -> bool:
 
 def unpacked(*, name: str, into: Callable[[Path], None]) -> Path:
     """Unpack an archive once into the cache; `into` gets the empty folder it fills."""
-    kept = cache_folder() / name
-    if not kept.is_dir():
-        with _draft(kept) as draft:
-            folder = draft / "unpacked"
-            folder.mkdir()
-            into(folder)
-            _keep(folder, kept)
-    return kept
+
+    def make(folder: Path) -> Path:
+        filled = folder / "unpacked"
+        filled.mkdir()
+        into(filled)
+        return filled
+
+    return _made_once(cache_folder() / name, make)
 
 
 def untar(archive: Path, folder: Path) -> None:
@@ -263,21 +253,20 @@ def need(program: str, *, package: str, server: str) -> None:
         raise MissingProgramError(program, package=package, server=server)
 
 
-@contextlib.contextmanager
-def _draft(kept: Path) -> Generator[Path]:
-    """Make a temporary folder beside what it becomes, so that a rename finishes it."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{kept.name}-", dir=kept.parent) as made:
-        yield Path(made)
+def _made_once(kept: Path, make: Callable[[Path], Path]) -> Path:
+    """Return what the cache keeps under a path; one process makes it while others wait for it.
 
-
-def _keep(made: Path, kept: Path) -> None:
-    """Move a folder into the cache, unless another checkout's launcher was faster."""
-    try:
-        made.replace(kept)
-    except OSError:
-        if not kept.is_dir():
-            raise
+    `make` gets an empty folder beside it and returns what it made there: a rename finishes it.
+    """
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with (kept.parent / f".{kept.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not kept.exists():
+                prefix = f".{kept.name}-"
+                with tempfile.TemporaryDirectory(prefix=prefix, dir=kept.parent) as draft:
+                    make(Path(draft)).replace(kept)
+    return kept
 
 
 def _check(path: Path, sha256: str) -> None:

@@ -8,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -382,17 +384,30 @@ def test_the_address_of_a_database_that_others_run_is_theirs_without_its_passwor
     assert Postgres().address(cluster) == "there:5432/lake"
 
 
-def test_a_package_that_another_launcher_unpacks_at_once_is_taken_as_it_is(
+def test_a_package_that_two_launchers_want_at_once_is_unpacked_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    begun, may_end, done = threading.Event(), threading.Event(), list[str]()
 
-    def slower(folder: Path) -> None:
-        (folder / "mine").touch()
-        artifacts.unpacked(name="server-1", into=lambda other: (other / "theirs").touch())
+    def first(folder: Path) -> None:
+        begun.set()
+        assert may_end.wait(30)
+        (folder / "first").touch()
+        done.append("first")
 
-    kept = artifacts.unpacked(name="server-1", into=slower)
-    assert [each.name for each in kept.iterdir()] == ["theirs"]
+    def second(folder: Path) -> None:
+        done.append("second")
+
+    with ThreadPoolExecutor(2) as launchers:
+        one = launchers.submit(artifacts.unpacked, name="server-1", into=first)
+        assert begun.wait(30)
+        other = launchers.submit(artifacts.unpacked, name="server-1", into=second)
+        assert not wait([other], timeout=0.1).done  # it waits for the first
+        may_end.set()
+        assert one.result() == other.result()
+    assert done == ["first"]
+    assert [each.name for each in one.result().iterdir()] == ["first"]
 
 
 def test_a_fetch_without_an_answer_is_named(
