@@ -38,6 +38,7 @@ _SLOW_ROOMS = (
     "integrations",
     "interop",
     "loading",
+    "maintenance/cleanup",
     "orchestration",
     "proofs",
     "protocol",
@@ -109,10 +110,11 @@ def _free_bytes(folder: Path) -> int:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the slow rooms out of a fast run: to import them alone takes seconds."""
     is_fast_run = config.getoption("markexpr") == "fast"
-    return True if is_fast_run and _is_in_slow_room(collection_path) else None
+    return True if is_fast_run and is_in_slow_room(collection_path) else None
 
 
-def _is_in_slow_room(path: Path) -> bool:
+def is_in_slow_room(path: Path) -> bool:
+    """Whether all tests of a file are slow, because of the room they are in."""
     return any(path.is_relative_to(ROOT / "tests" / room) for room in _SLOW_ROOMS)
 
 
@@ -120,7 +122,7 @@ def _is_in_slow_room(path: Path) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that workers end together; mark what is fast."""
     for item in items:
-        if _is_in_slow_room(item.path):
+        if is_in_slow_room(item.path):
             item.add_marker("slow")
         if item.path.is_relative_to(ROOT / "tests" / "cluster"):
             item.add_marker("cluster")

@@ -13,6 +13,8 @@ from headrace.errors import CatalogBusyError, RecordsRefusedError, SourceFileErr
 from tests.conftest import ROOT
 from tests.ingest.factories import write_things
 
+pytestmark = pytest.mark.slow
+
 STREAM = """\
 stream: things
 table: raw.things

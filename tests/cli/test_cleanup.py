@@ -18,6 +18,8 @@ from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
 from tests.tables.factories import add, events, events_table, ids_of
 
+pytestmark = pytest.mark.slow
+
 Headrace = Callable[..., Result]
 DAY_S = 86_400
 

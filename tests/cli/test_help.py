@@ -54,6 +54,7 @@ def parsed(line: str) -> tuple[str, ...]:
     return tuple(named)
 
 
+@pytest.mark.slow
 def test_every_help_ends_in_examples_of_its_own_that_can_be_parsed() -> None:
     for words, command in commands():
         assert "\nExamples:\n  headrace " in headrace(*words, "-h").stdout, words

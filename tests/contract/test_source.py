@@ -319,6 +319,7 @@ def world_of(lake: Lake, make_world: Callable[[Path], World]) -> World:
     return make_world(lake.settings.data_dir)
 
 
+@pytest.mark.slow
 def test_runs_killed_between_polls_take_every_record_exactly_once(
     lake: Lake, make_world: Callable[[Path], World]
 ) -> None:
@@ -340,6 +341,7 @@ def test_runs_killed_between_polls_take_every_record_exactly_once(
     assert ingest(lake, STREAM, source=world.source()).commits == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_between_dead_letters_and_rows_doubles_neither(
     lake: Lake, make_world: Callable[[Path], World], monkeypatch: pytest.MonkeyPatch
 ) -> None:

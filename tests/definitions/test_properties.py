@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from headrace.definitions import properties
 from tests.conftest import ROOT
 
@@ -22,6 +24,7 @@ def spelled(path: Path) -> Iterator[str]:
                 yield text
 
 
+@pytest.mark.slow
 def test_no_other_module_spells_a_key() -> None:
     rooms = ("headrace", "orchestration", "ui", "demo")
     paths = {path for room in rooms for path in (ROOT / room).rglob("*.py")}

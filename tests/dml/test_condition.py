@@ -65,6 +65,7 @@ def checked(table: LakeTable, condition: object) -> Condition:
     return Condition(condition, table.iceberg().metadata, table="raw.typed")  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(60, few=20),
     deadline=None,
@@ -232,6 +233,7 @@ def test_refused_conditions_say_why_and_what_fits(typed: LakeTable, golden: Gold
     golden.check("refused-conditions.txt", "\n".join(told))
 
 
+@pytest.mark.slow
 def test_deep_conditions_are_refused_and_wide_ones_are_not(typed: LakeTable) -> None:
     deep = EqualTo("i", 0)
     for number in range(DEPTH_MAX):

@@ -36,6 +36,7 @@ def delete(table: LakeTable, condition: str) -> Deleted:
     return delete_where(table, condition, provenance=Provenance())
 
 
+@pytest.mark.slow
 @limits(
     max_examples=examples(25, few=10),
     deadline=None,

@@ -41,6 +41,7 @@ def array(values: list[object], kind: pa.DataType) -> pa.Array:
     return pa.array([v.bytes if isinstance(v, uuid.UUID) else v for v in values], kind)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(data=st.data())
 def test_a_row_is_found_if_and_only_if_its_key_is_in_the_set(data: st.DataObject) -> None:
@@ -73,6 +74,7 @@ def test_many_wide_columns_do_not_make_different_keys_equal() -> None:
     assert set(keys.find(moved).tolist()) == {NONE}
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(25, few=10),
     deadline=None,

@@ -81,6 +81,7 @@ def test_the_list_is_complete() -> None:
     assert used == known
 
 
+@pytest.mark.slow
 def test_no_other_room_imports_a_private_name_of_pyiceberg() -> None:
     others = [path for path in ROOT.rglob("*.py") if path.parent != ROOT / "iceberg"]
     found = {path.name for path in others if list(imported(path)) or ALLOWED in path.read_text()}

@@ -23,6 +23,7 @@ from headrace.ingest.sources.base import (
 )
 
 SUFFIX = {"json": "jsonl", "csv": "csv", "parquet": "parquet"}
+CLICKS = "click_id,impression_id,clicked_at,policy,campaign,item_id,position,user_segment\n"
 FIELDS: dict[str, dict[str, Any]] = {
     "id": {"type": "string", "required": True},
     "at": {"type": "timestamptz", "required": True},
@@ -253,3 +254,13 @@ def audit(lake: Lake, stream: Stream) -> dict[str, int]:
     for source, count, distinct, first, end in found:
         assert (count, distinct, first) == (end, end, 0), f"{source}: lost or doubled records"
     return {source: count for source, count, *_ in found}
+
+
+def write_clicks(data_dir: Path, *, file: str, count: int = 1) -> None:
+    """Write a file of clicks of one day; ids differ between files."""
+    folder = data_dir / "clicks"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = "".join(
+        f"{file}-{at},i{at},2019-11-24T10:00:{at:02}Z,bts,men,1,1,s\n" for at in range(count)
+    )
+    (folder / f"{file}.csv").write_text(CLICKS + rows)

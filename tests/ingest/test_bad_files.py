@@ -21,6 +21,8 @@ from headrace.ingest.status import status
 from tests.ingest.factories import audit, make_stream, write_things
 from tests.raising import refused
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("csv", "json", "parquet")
 
 

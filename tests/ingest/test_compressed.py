@@ -31,6 +31,8 @@ from headrace.ingest.status import status
 from tests.amounts import examples
 from tests.raising import refused
 
+pytestmark = pytest.mark.slow
+
 SEED = 20
 
 

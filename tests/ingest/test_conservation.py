@@ -53,6 +53,7 @@ def test_a_bad_record_is_refused_by_its_code_and_its_neighbours_are_kept(
         assert row | EXPECTED == row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", FORMATS)
 @run_settings(
     max_examples=examples(10, few=5),
@@ -114,6 +115,7 @@ def _mangled(draw: st.DrawFn, good: bytes) -> bytes:
     return bytes(line)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_", "decoder"), [("json", JsonDecoder), ("csv", CsvDecoder)], ids=["json", "csv"]
 )

@@ -96,6 +96,7 @@ def test_codes_keep_their_zeros_letters_and_two_letter_nulls(
     assert table.column("country").to_pylist() == ["NA", "US", "DE"]
 
 
+@pytest.mark.slow
 def test_what_is_only_late_in_a_large_file_counts(lake: Lake, settings: Settings) -> None:
     lines = [f"{n},{n % 7},2026-01-01T00:00:00Z" for n in range(60_000)]
     lines[30_000] = "30000,0.5,2026-01-01T00:00:00Z"  # in the middle
@@ -234,6 +235,7 @@ def test_names_that_yaml_reads_as_no_texts_stay_names(lake: Lake, settings: Sett
     assert (found["no"]["from"], found["y"]["from"]) == ("No", "Y")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kib", [500, 640, 900])
 def test_the_end_of_a_file_of_any_size_is_looked_at(
     lake: Lake, settings: Settings, kib: int

@@ -28,6 +28,8 @@ from headrace.ingest.values import NO_SUCH_TIME
 from tests.amounts import examples
 from tests.raising import refused
 
+pytestmark = pytest.mark.slow
+
 UTC = dt.UTC
 PARIS = "Europe/Paris"
 

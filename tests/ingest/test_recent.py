@@ -12,7 +12,7 @@ from headrace.definitions.stream import Stream
 from headrace.ingest.recent import acknowledge, recent
 from headrace.ingest.run import ingest
 from tests.conftest import ROOT
-from tests.orchestration.test_sensors import write_clicks
+from tests.ingest.factories import write_clicks
 
 MOMENT = dt.timedelta(microseconds=1)
 

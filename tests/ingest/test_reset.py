@@ -33,6 +33,8 @@ from tests.ingest.factories import audit, dead_of, make_stream, rows_of, write_t
 from tests.processes import exit_code, start
 from tests.raising import refused
 
+pytestmark = pytest.mark.slow
+
 KINDS = ["good", "text for a number", "good", "missing", "good"]
 
 
@@ -225,7 +227,6 @@ def reset_in_a_process(settings: Settings, stream: Stream) -> None:
         apply_reset(lake, stream)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_reset_lets_nobody_ingest_until_it_is_complete(lake: Lake, point: str) -> None:
     stream = make_stream("csv")

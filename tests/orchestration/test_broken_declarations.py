@@ -14,9 +14,9 @@ from headrace.identifiers import TableName
 from orchestration.definitions import defs
 from orchestration.lib.declared import Broken, read_declared
 from tests.conftest import ROOT
+from tests.ingest.factories import write_clicks
 from tests.orchestration.conftest import use_lake
 from tests.orchestration.test_checks import materialized, run
-from tests.orchestration.test_sensors import write_clicks
 
 STAGED = dg.AssetKey(["staging", "clicks"])
 

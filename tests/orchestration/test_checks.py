@@ -18,8 +18,8 @@ from headrace.ingest.recent import acknowledge
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.writer import write_batches
 from orchestration.lib.resource import LakeResource
+from tests.ingest.factories import write_clicks
 from tests.orchestration.conftest import use_lake
-from tests.orchestration.test_sensors import write_clicks
 
 UTC_US = pa.timestamp("us", tz="UTC")
 NOON = dt.datetime(2019, 11, 24, 12, tzinfo=dt.UTC)

@@ -15,8 +15,8 @@ from headrace.maintenance.compaction.compact import compact
 from orchestration.defs.registry.sensors import outside_work
 from orchestration.lib import observed
 from orchestration.lib.resource import LakeResource
+from tests.ingest.factories import write_clicks
 from tests.orchestration.conftest import use_lake
-from tests.orchestration.test_sensors import write_clicks
 
 CLICKS = dg.AssetKey(["raw", "clicks"])
 

@@ -16,8 +16,8 @@ from dagster._daemon.sensor import execute_sensor_iteration
 
 from orchestration.lib import asking
 from orchestration.lib.resource import LakeResource
+from tests.ingest.factories import write_clicks
 from tests.orchestration.conftest import use_lake
-from tests.orchestration.test_sensors import write_clicks
 
 HERE = "tests.orchestration.ingest_location"
 MINUTES = dt.timedelta(minutes=2)

@@ -16,19 +16,8 @@ from orchestration.defs.maintenance.schedules import nightly_maintenance
 from orchestration.defs.maintenance.sensors import maintenance
 from orchestration.lib.resource import LakeResource
 from tests.conftest import DemoLake
+from tests.ingest.factories import write_clicks
 from tests.orchestration.conftest import use_lake
-
-CLICKS = "click_id,impression_id,clicked_at,policy,campaign,item_id,position,user_segment\n"
-
-
-def write_clicks(data_dir: Path, *, file: str, count: int = 1) -> None:
-    """Write a file of clicks of one day; ids differ between files."""
-    folder = data_dir / "clicks"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = "".join(
-        f"{file}-{at},i{at},2019-11-24T10:00:{at:02}Z,bts,men,1,1,s\n" for at in range(count)
-    )
-    (folder / f"{file}.csv").write_text(CLICKS + rows)
 
 
 def evaluate(sensor: dg.SensorDefinition) -> tuple[list[dg.RunRequest], str | None]:

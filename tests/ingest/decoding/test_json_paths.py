@@ -62,6 +62,7 @@ RECORD = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.hypothesis
 @given(records=st.lists(RECORD, min_size=1, max_size=8), odd=st.booleans())
 @settings(max_examples=examples(1_000, few=40), deadline=None)
@@ -86,6 +87,7 @@ def inside(value: Any, steps: tuple[str, ...]) -> Any:  # noqa: ANN401
     return value
 
 
+@pytest.mark.slow
 def test_what_is_no_object_on_the_way_is_a_dead_letter_of_its_own(lake: Lake) -> None:
     good = {"meta": {"at": AT}, "user": {"id": 1, "geo": None}}
     land(

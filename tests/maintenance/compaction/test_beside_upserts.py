@@ -3,6 +3,7 @@
 import random
 
 import pyarrow as pa
+import pytest
 from pyiceberg.table import Table
 
 from headrace.api import Lake
@@ -13,6 +14,8 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.tables.delete_files import delete_values
+
+pytestmark = pytest.mark.slow
 
 _SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("v", pa.string())])
 

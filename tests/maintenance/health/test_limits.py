@@ -1,6 +1,7 @@
 """Keeping metadata small: what is set and dropped, and that what is read stays as it was."""
 
 import pyarrow as pa
+import pytest
 from pyiceberg.schema import Schema
 from pyiceberg.table.update import RemovePropertiesUpdate
 
@@ -15,6 +16,8 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from headrace.tables.refs.refs import tag
 from headrace.tables.writer import write_batches
+
+pytestmark = pytest.mark.slow
 
 NAME = TableName("raw", "wide")
 
