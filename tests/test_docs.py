@@ -1,7 +1,22 @@
 """What the documents say about the house is what is there."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import TypeAdapter
+
+from docs.site.commands import every_command
+from docs.site.declared import PAGES
+from docs.site.errors import every_code
+from docs.site.keys import keys_of
+from docs.site.reference import reference_pages
+from headrace.definitions.base import Declaration
+from headrace.definitions.feature_view import FeatureView
+from headrace.lake_file import DEFAULTS, ProfileKeys, profile_values
+from orchestration.lib.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_LEVEL_ROOMS = {
@@ -37,3 +52,45 @@ def test_every_relative_link_in_the_documents_leads_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_kind_of_declaration_has_a_page_with_each_of_its_keys() -> None:
+    listed = {declared for classes in PAGES.values() for declared in classes}
+    # a view is what a table's property says; its keys are those of the declaration
+    assert _kinds(Declaration) - {FeatureView} <= listed
+    for page, classes in PAGES.items():
+        text = reference_pages()[f"reference/{page}.md"]
+        for key in (key for declared in classes for key in keys_of(declared)):
+            assert f"### `{key.name}`" in text
+            assert f"{key.name}: {key.example}" in text or f"{key.name} = {key.example}" in text
+
+
+def _kinds(kind: type) -> set[type]:
+    """Return the classes below one that the library has, not those of tests."""
+    below = (each for each in kind.__subclasses__() if each.__module__.startswith("headrace."))
+    return {found for each in below for found in (each, *_kinds(each))}
+
+
+def test_the_example_of_every_key_is_one_that_its_class_takes() -> None:
+    for declared in _kinds(Declaration) - {FeatureView}:
+        written = {field.alias or name: field for name, field in declared.model_fields.items()}
+        for key in keys_of(declared):
+            field = written[key.name]
+            kind = (
+                Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            )
+            assert TypeAdapter(kind).validate_python(yaml.safe_load(key.example)) is not None
+
+
+def test_the_example_of_every_setting_is_one_that_a_profile_takes() -> None:
+    text = "\n".join(f"{key.name} = {key.example}" for key in keys_of(ProfileKeys))
+    content = tomllib.loads(f"[profiles.local]\n{text}")
+    assert set(profile_values(Path("lake.toml"), content, "local")) == set(DEFAULTS)
+    assert tomllib.loads("\n".join(f"{key.name} = {key.example}" for key in keys_of(Section)))
+
+
+def test_every_command_and_every_code_of_an_error_is_in_the_reference() -> None:
+    commands = reference_pages()["reference/commands.md"]
+    assert [each for each in every_command() if f"\n{each}" not in commands] == []
+    errors = reference_pages()["reference/errors.md"]
+    assert [each for each in every_code() if f"\n## {each}\n" not in errors] == []

@@ -8,6 +8,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from docs.site.links import ROOT_PAGES, relinked
+from docs.site.reference import reference_pages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,7 +32,9 @@ def _expanded(entry: Any) -> Any:  # noqa: ANN401  (a tree of lists, mappings an
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the documents beside `docs`, and the icon of the pages."""
+    """Add the documents beside `docs`, the reference, and the icon of the pages."""
+    for page, text in reference_pages().items():
+        files.append(File.generated(config, page, content=text))
     icon = str(ROOT / "ui" / "icon.svg")
     files.append(File.generated(config, "images/icon.svg", abs_src_path=icon))
     for path, page in ROOT_PAGES.items():

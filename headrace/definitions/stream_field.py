@@ -44,8 +44,7 @@ class StreamField(Declaration):
         BeforeValidator(FieldType.parse),
         PlainSerializer(lambda value: value.text, return_type=str),
     ]
-    """Its type: `string`, `int`, `long`, `float`, `double`, `boolean`, `date`, `timestamptz`,
-    `decimal(p,s)` or `list<type>`. Example: `long`"""
+    """Its type; that of its column is the same. Example: `long`"""
     required: bool = False
     """Whether a record without it is a dead letter. Example: `true`"""
     doc: str = ""
@@ -56,11 +55,11 @@ class StreamField(Declaration):
     unit: Literal["s", "ms", "us", "ns"] | None = None
     """Of times that are numbers, or texts of them: what they count since 1970. Example: `ms`"""
     timezone: str | None = None
-    """Of times and dates without an offset: the zone whose clocks show them. Example: `Europe/Paris`
-    """
+    """Of times and dates without an offset: the zone whose clocks show them.
+    Example: `Europe/Paris`"""
     time_format: Annotated[str | None, Field(min_length=1, max_length=100)] = None
     """How times are written, in the directives of `strptime`; it needs a `timezone` unless it has
-    `%z`. Example: `%d.%m.%Y %H:%M:%S %z`"""
+    `%z`. Example: `"%d.%m.%Y %H:%M:%S %z"`"""
 
     @field_validator("unit", "timezone", "time_format")
     @classmethod
