@@ -269,7 +269,8 @@ def _services(lake: OpenLake, declared: Declarations) -> Iterator[ServiceFacts]:
                 behind_s=said.behind_s,
                 error=said.error,
                 updated_at=utc_time(said.updated_ms or None),
-                lateness_s=stream.allowed_lateness.total_seconds(),
+                failed=said.needs_person,
+                watermark_lag_s_max=watermark.lag_max(stream.allowed_lateness).total_seconds(),
             )
 
 

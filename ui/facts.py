@@ -370,7 +370,8 @@ class FailedCheck:
 class ServiceFacts:
     """What the service that follows a stream said last; `lag` counts records, `behind_s` seconds.
 
-    `lateness_s` is how late events may be by the stream's contract.
+    `failed` means that it needs a person, `watermark_lag_s_max` is how far behind the clock the
+    watermark may be.
     """
 
     stream: str
@@ -379,12 +380,8 @@ class ServiceFacts:
     behind_s: float
     error: str
     updated_at: dt.datetime | None
-    lateness_s: float
-
-    @property
-    def failed(self) -> bool:
-        """Whether it needs a person."""
-        return self.phase in {"failed", "vanished"}
+    failed: bool
+    watermark_lag_s_max: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ Severity = Literal["error", "warning"]
 SHOWN_MAX = 5
 SCORE_BAD = 50
 SCORE_FAIR = 80
-STALE_AFTER_S = 3_600.0  # that a followed stream may lag behind the clock, beyond its lateness
 _CHECK = Remedy.run("check")
 _DAGSTER = Remedy(advice="see their runs in Dagster: `make dagster`")
 _COMPACTABLE = ("small files", "deletes")
@@ -193,7 +192,7 @@ def _waiting(lake: LakeFacts) -> Iterator[Finding]:
 
 def _stale(lake: LakeFacts, *, now: dt.datetime) -> Iterator[Finding]:
     """Find streams that are followed, but whose events stopped: history loads are not judged."""
-    allowed = {each.stream: each.lateness_s + STALE_AFTER_S for each in lake.services}
+    allowed = {each.stream: each.watermark_lag_s_max for each in lake.services}
     found: list[tuple[dt.datetime, str]] = []
     for stream in lake.streams:
         table = lake.table(stream.table)

@@ -63,6 +63,15 @@ def _behind(standing: Standing) -> Iterator[Finding]:
         said = _listed([f"{each.stream} {each.waiting:,}" for each in waiting])
         names = [each.stream for each in waiting]
         yield _finding("behind", f"files wait: {said}", Remedy.run("ingest", "run", *names))
+    silent = [each for each in standing.streams if each.stale]
+    if silent:
+        said = _listed([f"{each.stream} {each.watermark:%Y-%m-%d %H:%M}" for each in silent])
+        names = [each.stream for each in silent]
+        yield _finding(
+            "behind",
+            f"watermarks are old, though followed: {said}",
+            Remedy.run("ingest", "status", *names),
+        )
     stale = out_of_date(standing.edges)
     if stale:
         roots = {

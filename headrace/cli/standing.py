@@ -22,7 +22,8 @@ class StreamStanding:
 
     `refused` are dead letters of its newest day that nobody acknowledged, of `dead_letters` in all;
     `lag` are offsets that its service has not read, None without a service; `waiting` are its files
-    or partitions with something to take.
+    or partitions with something to take. `stale` means that it was followed, and its watermark is
+    further behind the clock than it may be.
     """
 
     stream: str
@@ -36,6 +37,7 @@ class StreamStanding:
     service: str | None
     trouble: str = ""
     missing: str = ""
+    stale: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +133,15 @@ def _streams(
 
 
 def _stream(lake: "OpenLake", stream: "Stream") -> StreamStanding:
-    from headrace.ingest import progress
+    from headrace.ingest import progress, watermark
     from headrace.ingest.recent import recent
     from headrace.ingest.status import status
 
     found = status(lake, stream)
     head = lake.table(stream.table).head() if lake.exists(stream.table) else None
     said = progress.read(lake.settings, stream.name)
-    in_trouble = said is not None and said.phase_now in ("failed", "retrying", "vanished")
+    lag_max = watermark.lag_max(stream.allowed_lateness)
+    is_late = found.watermark is not None and dt.datetime.now(dt.UTC) - found.watermark > lag_max
     return StreamStanding(
         stream=stream.name,
         rows=found.rows,
@@ -149,8 +152,9 @@ def _stream(lake: "OpenLake", stream: "Stream") -> StreamStanding:
         refused=recent(lake, stream).dead_letters if found.dead_letters else 0,
         lag=sum(said.lag.values()) if said is not None and said.is_live else None,
         service=None if said is None else said.phase_now,
-        trouble=f"{said.phase_now} {said.error}".strip() if said and in_trouble else "",
+        trouble=f"{said.phase_now} {said.error}".strip() if said and said.needs_person else "",
         missing=found.sources_missing or "",
+        stale=said is not None and is_late,
     )
 
 

@@ -77,6 +77,11 @@ class Progress:
         ended = self.phase in (Phase.STOPPED, Phase.FAILED)
         return self.phase.value if ended or self.is_live else "vanished"
 
+    @property
+    def needs_person(self) -> bool:
+        """Whether the stream does not go on by itself, as one does whose service retries."""
+        return self.phase_now in (Phase.FAILED, "vanished")
+
 
 class Listener(Protocol):
     """Is told how streams go on, each by the thread that follows it."""

@@ -17,6 +17,15 @@ from headrace.definitions.properties import EVENT_TIMES, WATERMARK
 from headrace.ingest.sources.base import SourcePartition
 
 _ONE_MS = timedelta(milliseconds=1)
+_STALE_AFTER = timedelta(hours=1)
+
+
+def lag_max(allowed_lateness: timedelta) -> timedelta:
+    """How far behind the clock the watermark of a followed stream may be; beyond that, events stopped.
+
+    Streams that no service follows are not judged: the watermark of loaded history is old.
+    """
+    return allowed_lateness + _STALE_AFTER
 
 
 class Times(NamedTuple):

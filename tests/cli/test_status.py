@@ -9,15 +9,20 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from headrace import clock
 from headrace.api import Lake
 from headrace.cli.findings import Finding, findings, out_of_date
 from headrace.cli.flow import ONLINE_STORE, Edge, in_order, reached
 from headrace.cli.main import make_app
 from headrace.cli.output import as_age
-from headrace.cli.standing import Standing, StreamStanding, Trouble
+from headrace.cli.standing import Standing, StreamStanding, Trouble, read_standing
+from headrace.definitions.load import load_streams
 from headrace.errors import Remedy
+from headrace.ingest.progress import Phase, Progress, write
+from headrace.ingest.run import ingest
 from headrace.registry.checks import FailedCheck, record_check
 from tests.conftest import ROOT
+from tests.ingest.factories import write_clicks
 from tests.tables.factories import add, events_table
 
 NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC)
@@ -120,6 +125,14 @@ def test_files_that_a_live_service_takes_do_not_wait() -> None:
     assert findings(dataclasses.replace(FINE, streams=(followed,))) == ()
 
 
+def test_a_followed_stream_whose_events_stopped_is_behind() -> None:
+    silent = dataclasses.replace(QUIET, stale=True)
+    (only,) = findings(dataclasses.replace(FINE, streams=(silent,)))
+    assert only.kind == "behind"
+    assert "clicks 2026-11-30 12:00" in only.text
+    assert lines((only,)) == [["headrace ingest status clicks"]]
+
+
 def test_lineage_is_in_the_order_of_the_flow_and_leads_both_ways() -> None:
     shuffled = sorted(RIVER, key=lambda each: each.source, reverse=True)
     targets = [each.target for each in in_order(shuffled)]
@@ -145,6 +158,23 @@ def headrace(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
     monkeypatch.setenv("HEADRACE_LAKE", str(ROOT / "lake" / "lake.toml"))
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(lake.settings.state_dir))
     return lambda *words: CliRunner().invoke(make_app(), list(words))
+
+
+@pytest.mark.parametrize(
+    ("phase", "trouble", "stale"),
+    [(Phase.FAILED, "failed gone", True), (Phase.RETRYING, "", True), (None, "", False)],
+)
+def test_a_stream_is_judged_by_what_its_service_said_last(
+    lake: Lake, phase: Phase | None, trouble: str, stale: bool
+) -> None:
+    declared = load_streams(lake.settings)["clicks"]
+    write_clicks(lake.settings.data_dir, file="a", count=3)
+    ingest(lake, declared)  # events of 2019
+    if phase is not None:
+        said = Progress(stream="clicks", phase=phase, updated_ms=clock.now_ms(), error="gone")
+        write(lake.settings, said)
+    (found,) = [each for each in read_standing(lake.settings).streams if each.stream == "clicks"]
+    assert (found.trouble, found.stale) == (trouble, stale)
 
 
 @pytest.mark.slow

@@ -177,7 +177,7 @@ def test_a_failed_service_and_an_old_watermark_are_found_and_history_loads_are_n
         services=(
             ServiceFacts(
                 stream="live", phase="failed", lag=0, behind_s=0, error="gone",
-                updated_at=NOW, lateness_s=60,
+                updated_at=NOW, failed=True, watermark_lag_s_max=3_660,
             ),
         ),
     )  # fmt: skip
@@ -198,7 +198,14 @@ EVERYTHING = LakeFacts(
     problems=("lake/streams/c.yaml:1  broken", "lake/streams/c.yaml:2  broken"),
     services=(
         ServiceFacts(
-            stream="a", phase="vanished", lag=4, behind_s=9, error="", updated_at=None, lateness_s=0
+            stream="a",
+            phase="vanished",
+            lag=4,
+            behind_s=9,
+            error="",
+            updated_at=None,
+            failed=True,
+            watermark_lag_s_max=3_600,
         ),
     ),
     sample_sets={"samples.ctr": "ctr"},
