@@ -25,8 +25,7 @@ def test_contenders_take_turns_and_change_who_goes_first(tmp_path: Path) -> None
 
 def test_cpu_and_duration_are_told_apart() -> None:
     found = measure([_contender("burns", "burns", cpu_s=0.1)], rounds=3)["burns"]
-    assert 0.1 <= found.cpu_s < 0.15
-    assert found.wall_s >= 0.2
+    assert 0.1 <= found.cpu_s < 0.2 <= found.wall_s
 
 
 def test_peak_memory_is_that_of_the_contenders_own_process() -> None:

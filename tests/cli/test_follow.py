@@ -16,7 +16,7 @@ from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from tests.ingest.factories import write_things
-from tests.waiting import wait_until
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def service(settings: Settings) -> Iterator[subprocess.Popen[str]]:
 
 
 def scraped(port: int) -> dict[str, float]:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=WAIT_S) as answer:
         lines = answer.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name: float(value) for name, value in pairs}
@@ -77,7 +77,7 @@ def test_a_service_commits_what_comes_tells_metrics_and_ends_well_on_a_signal(
     def told(name: str) -> float:
         return scraped(port).get(f'headrace_ingest_{name}{{stream="things"}}', -1.0)
 
-    assert wait_until(lambda: told("rows_total") == 2, seconds=30)
+    assert wait_until(lambda: told("rows_total") == 2, seconds=WAIT_S)
     now = scraped(port)
     letters = 'headrace_ingest_dead_letters_total{code="missing_required",stream="things"}'
     assert (now[letters], told("up"), told("commit_seconds_count")) == (1, 1, 1)
@@ -86,7 +86,7 @@ def test_a_service_commits_what_comes_tells_metrics_and_ends_well_on_a_signal(
     assert 0 <= told("seconds_since_commit") < 30
     assert told("watermark_age_seconds") > 86_400
     service.send_signal(number)
-    printed, complained = service.communicate(timeout=30)
+    printed, complained = service.communicate(timeout=WAIT_S)
     assert (service.returncode, complained) == (0, "")
     assert "2 rows, 1 dead letters of 1 partitions" in printed
     assert printed.splitlines()[-1].startswith("things  stopped after 1 commits, 2 rows")

@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 from tests.disks import room_for
 from tests.maintenance.queue.test_full_disk import texts_table
 from tests.tables.factories import add, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -187,7 +188,7 @@ def test_following_maintains_what_comes_until_it_is_told_to_stop(
             add(untidy, [at])
         wait_until(lambda: len(untidy.head().files()) == 2)
         process.send_signal(number)
-        printed, complaints = process.communicate(timeout=60)
+        printed, complaints = process.communicate(timeout=WAIT_S)
     finally:
         process.kill()
     assert process.returncode == 0, complaints

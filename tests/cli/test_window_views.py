@@ -15,6 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -133,5 +134,5 @@ def test_following_takes_each_commit_until_it_is_told_to_stop(folder: Path) -> N
     (row,) = got({"user_id": 7})
     assert (row["plays_1d"], row["items_1d"]) == (2, [2, 1])
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=WAIT_S)
     assert (process.returncode, rest) == (0, "")

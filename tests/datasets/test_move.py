@@ -26,6 +26,7 @@ from tests.raising import refused
 from tests.s3 import S3Place
 from tests.tables.factories import add, events_table, ids_of
 from tests.tables.test_relocate import KILLED, NAMES, WHAT, act, bytes_of, reading
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -119,7 +120,7 @@ def test_a_kill_leaves_tables_whole_and_the_next_run_does_the_rest(
     two_tables(settings)
     process = CONTEXT.Process(target=_crash, args=(settings, there, point))
     process.start()
-    process.join(timeout=60)
+    process.join(timeout=WAIT_S)
     assert process.exitcode == KILLED
     assert not is_moved(settings, there, plan_move(settings, there))
     commit(settings, [4])

@@ -18,6 +18,7 @@ from headrace.errors import CorruptFileError, StorageFullError
 from headrace.identifiers import TableName
 from tests.processes import CONTEXT
 from tests.tables.factories import add, events_table
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def test_the_spill_folder_of_a_killed_process_is_swept_and_a_living_one_is_not(
 ) -> None:
     dead = CONTEXT.Process(target=_die_with_a_spill_folder, args=(tmp_path,))
     dead.start()
-    dead.join(60)
+    dead.join(WAIT_S)
     assert len(list(tmp_path.glob("engine-*"))) == 1
     first = SpillFolder(tmp_path)
     second = SpillFolder(tmp_path)

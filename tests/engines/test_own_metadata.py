@@ -26,6 +26,7 @@ from tests.engines.strange_metadata import STRANGE, change_header, without_codec
 from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions
 from tests.tables.factories import add, events, events_table
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -95,9 +96,9 @@ def _outcomes(folder: Path, path: Path, contents: Sequence[bytes]) -> list[Outco
         while len(found) < len(contents):
             found.append(mine.recv())
     except EOFError:
-        child.join(60)
+        child.join(WAIT_S)
         pytest.fail(f"the engine ended the process ({child.exitcode}) after {len(found)} files")
-    child.join(60)
+    child.join(WAIT_S)
     mine.close()
     assert child.exitcode == 0
     return found

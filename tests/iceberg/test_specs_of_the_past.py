@@ -43,6 +43,7 @@ from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from tests.maintenance.cleanup.cleaning import clean
 from tests.tables.catalogs.test_foreign import sql_catalog
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -163,6 +164,6 @@ def test_duckdb_dies_of_a_lost_column(catalog: Catalog) -> None:
     of_a_spec_that_is_gone(catalog)
     location = catalog.load_table("ns.t").metadata_location
     done = subprocess.run(
-        [sys.executable, "-c", _SCAN, location], capture_output=True, timeout=60, check=False
+        [sys.executable, "-c", _SCAN, location], capture_output=True, timeout=WAIT_S, check=False
     )
     assert done.returncode < 0  # killed by a signal

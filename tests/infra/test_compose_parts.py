@@ -17,6 +17,7 @@ from infra.roles import ROLES
 from infra.trino.secrets import CERTIFICATE, KEY, PASSWORDS
 from tests.conftest import ROOT
 from tests.infra.compose import load, secrets
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +48,7 @@ def ran(command: list[str], environment: Mapping[str, str]) -> subprocess.Comple
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=WAIT_S,
     )
 
 

@@ -29,6 +29,7 @@ from infra.launcher.errors import (
 )
 from infra.launcher.postgres import Postgres
 from infra.launcher.server import Launch
+from tests.waiting import WAIT_S
 
 LISTEN = """
 import socket, sys, time
@@ -392,7 +393,7 @@ def test_a_package_that_two_launchers_want_at_once_is_unpacked_by_one(
 
     def first(folder: Path) -> None:
         begun.set()
-        assert may_end.wait(30)
+        assert may_end.wait(WAIT_S)
         (folder / "first").touch()
         done.append("first")
 
@@ -401,7 +402,7 @@ def test_a_package_that_two_launchers_want_at_once_is_unpacked_by_one(
 
     with ThreadPoolExecutor(2) as launchers:
         one = launchers.submit(artifacts.unpacked, name="server-1", into=first)
-        assert begun.wait(30)
+        assert begun.wait(WAIT_S)
         other = launchers.submit(artifacts.unpacked, name="server-1", into=second)
         assert not wait([other], timeout=0.1).done  # it waits for the first
         may_end.set()

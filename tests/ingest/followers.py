@@ -16,6 +16,7 @@ from tests.ingest.factories import json_line, make_stream
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
 from tests.ingest.processes import FENCED
 from tests.processes import CONTEXT
+from tests.waiting import WAIT_S
 
 STREAM = make_stream("json")
 PARTITIONS = 3
@@ -66,7 +67,7 @@ class _Together(LogSource):
     ) -> LogReader:
         reader = super().open(positions, rows_per_commit=rows_per_commit, follow=follow)
         if self.together is not None:
-            self.together.wait(timeout=60)
+            self.together.wait(timeout=WAIT_S)
         return reader
 
 

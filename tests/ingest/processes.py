@@ -11,6 +11,7 @@ from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import FencedError
 from tests.processes import CONTEXT
+from tests.waiting import WAIT_S
 
 FENCED = 3
 
@@ -33,7 +34,7 @@ def start_ingester(
 
 def exit_code(process: BaseProcess) -> int | None:
     """Wait for an ingester to end."""
-    process.join(timeout=60)
+    process.join(timeout=WAIT_S)
     return process.exitcode
 
 

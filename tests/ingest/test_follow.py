@@ -26,7 +26,7 @@ from headrace.ingest.sources.base import Reader, Source
 from headrace.registry.measures import MAINTENANCE_ASKED_MS
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.ingest.log_source import Entry, Log, LogSource
-from tests.waiting import wait_until
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -63,14 +63,14 @@ class Running:
     future: Future[Progress]
 
     def until(self, condition: Callable[[], bool]) -> None:
-        assert wait_until(lambda: condition() or self.future.done(), seconds=20)
+        assert wait_until(lambda: condition() or self.future.done(), seconds=WAIT_S)
         if not condition():
             self.future.result()
         assert condition()
 
     def end(self) -> Progress:
         self.stop.set()
-        return self.future.result(timeout=20)
+        return self.future.result(timeout=WAIT_S)
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def test_a_stop_commits_what_was_read_and_not_yet_due(lake: Lake) -> None:
     log = LogSource({0: Log(entries=[], end=0)})
     log.grow(0, things(0, 5))
     with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
-        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=20)
+        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=WAIT_S)
         assert count(lake) == 0
         assert running.end().commits == 1
     assert count(lake) == 5
@@ -197,11 +197,11 @@ def test_a_stream_that_fails_does_not_stop_the_others(lake: Lake) -> None:
             source_of=lambda stream: logs[stream.name],
             failed=lambda name, error: failures.append(f"{name} {error.code}"),
         )
-        assert wait_until(lambda: bool(failures), seconds=20)
+        assert wait_until(lambda: bool(failures), seconds=WAIT_S)
         logs["things"].grow(0, things(2, 3))
-        assert wait_until(lambda: count(lake, good) == 5, seconds=20)
+        assert wait_until(lambda: count(lake, good) == 5, seconds=WAIT_S)
         stop.set()
-        done = future.result(timeout=20)
+        done = future.result(timeout=WAIT_S)
     assert failures == ["bad source-order"]
     assert (done.progress["things"].rows, list(done.errors)) == (5, ["bad"])
     said = {name: reports.read(lake.settings, name) for name in ("things", "bad")}
@@ -214,7 +214,7 @@ def test_a_second_service_is_fenced_and_ends(lake: Lake) -> None:
     log = LogSource({0: Log(entries=[], end=0)})
     log.grow(0, things(0, 2))
     with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
-        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=20)
+        assert wait_until(lambda: log.newest is not None and not log.behind(), seconds=WAIT_S)
         ingest(lake, STREAM, source=_Copy(log))
         with pytest.raises(FencedError):
             running.end()
@@ -240,7 +240,7 @@ def test_a_flood_of_refusals_stops_the_stream_at_the_same_count_after_a_restart(
     log.grow(0, [b"{"] * 10)
     for _ in range(2):  # it remembers, and does not go on by itself
         with followed(lake, log) as running, pytest.raises(RecordsRefusedError) as raised:
-            running.future.result(timeout=20)
+            running.future.result(timeout=WAIT_S)
         assert (raised.value.records, raised.value.refused) == (40, 40)
     assert dead_of(lake, STREAM).num_rows == 40
     acknowledge(lake, STREAM)
@@ -259,7 +259,7 @@ def test_a_host_clock_a_day_back_is_such_a_flood(
     log = LogSource({0: Log(entries=[], end=0)})
     log.grow(0, [json_line(id=f"{at}", at=soon) for at in range(20)])
     with followed(lake, log) as running, pytest.raises(RecordsRefusedError):
-        running.future.result(timeout=20)
+        running.future.result(timeout=WAIT_S)
     assert set(dead_of(lake, STREAM)["error_code"].to_pylist()) == {"future_time"}
 
 

@@ -20,7 +20,7 @@ from tests.ingest.followers import PARTITIONS, STREAM, expected, start_follower
 from tests.ingest.processes import FENCED
 from tests.ingest.test_crash import POINTS
 from tests.processes import CONTEXT, exit_code
-from tests.waiting import wait_until
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def counts(lake: Lake) -> tuple[int, int]:
 
 def finish(lake: Lake, service: BaseProcess, *, records: int = RECORDS) -> None:
     """Wait until a service has taken everything, end it, and audit."""
-    assert wait_until(lambda: counts(lake) == expected(records), seconds=60), counts(lake)
+    assert wait_until(lambda: counts(lake) == expected(records), seconds=WAIT_S), counts(lake)
     terminate(service)
     assert exit_code(service) == 0
     audit(lake, records=records)
@@ -74,7 +74,7 @@ def test_of_services_that_compete_one_wins_and_the_others_are_fenced(
         start_follower(lake.settings, records=RECORDS, together=together) for _ in range(services)
     ]
     fenced = lambda: sum(each.exitcode == FENCED for each in running)
-    assert wait_until(lambda: fenced() == services - 1, seconds=60)
+    assert wait_until(lambda: fenced() == services - 1, seconds=WAIT_S)
     (winner,) = [each for each in running if each.exitcode is None]
     finish(lake, winner)
 

@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.mock_kafka import MockKafka
 from tests.processes import CONTEXT, exit_code
-from tests.waiting import wait_until
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -83,9 +83,9 @@ def test_a_topic_followed_by_services_that_are_killed_is_taken_once_and_audited(
                 killed = start(tmp_path, cluster, crash_at=point)
                 assert exit_code(killed) == -9
             service = start(tmp_path, cluster)
-            assert wait_until(lambda: taken(lake) == 180, seconds=60), taken(lake)
+            assert wait_until(lambda: taken(lake) == 180, seconds=WAIT_S), taken(lake)
             cluster.produce(TOPIC, values(60, 5), partition=1)
-            assert wait_until(lambda: taken(lake) == 185, seconds=60), taken(lake)
+            assert wait_until(lambda: taken(lake) == 185, seconds=WAIT_S), taken(lake)
             assert service.pid is not None
             os.kill(service.pid, signal.SIGTERM)
             assert exit_code(service) == 0

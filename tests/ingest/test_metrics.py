@@ -18,6 +18,7 @@ from headrace.ingest.sources.base import SourcePartition
 from headrace.ingest.status import Taken
 from headrace.tables.commits.change import Commit
 from tests.conftest import ROOT
+from tests.waiting import WAIT_S
 
 _NAME = re.compile(r"headrace_ingest_[a-z_]+")
 
@@ -84,7 +85,7 @@ def test_a_stream_that_stopped_is_down_and_has_no_age_before_its_first_commit() 
 def test_metrics_are_served_on_this_host_only_and_a_used_port_is_named() -> None:
     with Metrics() as metrics:
         port = metrics.serve(0)
-        with urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=10) as answer:
+        with urlopen(f"http://{LOOPBACK}:{port}/metrics", timeout=WAIT_S) as answer:
             assert b"headrace_ingest" in answer.read()
         with Metrics() as second, pytest.raises(MetricsPortError) as raised:
             second.serve(port)

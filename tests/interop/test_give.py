@@ -24,6 +24,7 @@ from headrace.tables.refs.refs import tag
 from tests.interop.warehouses import users
 from tests.raising import refused
 from tests.tables.factories import add, events_table, ids_of
+from tests.waiting import WAIT_S
 
 OUT = "out.events"
 
@@ -141,9 +142,9 @@ def test_of_two_exporters_at_once_both_are_told_the_truth(
     ]
     for process in processes:
         process.start()
-    said = dict(results.get(timeout=60) for _ in processes)
+    said = dict(results.get(timeout=WAIT_S) for _ in processes)
     for process in processes:
-        process.join(60)
+        process.join(WAIT_S)
     assert sorted(said.values()) == ["PaimonTargetError", "written"]
     winner = next(name for name, result in said.items() if result == "written")
     assert ids_of(back(lake, warehouse)) == [int(winner[-1])]

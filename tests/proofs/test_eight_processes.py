@@ -32,6 +32,7 @@ from tests.proofs.jobs import TABLE
 from tests.proofs.operations import Rows, batch_of, finish, rows_at, rows_of
 from tests.proofs.test_interleaving import elsewhere
 from tests.tables.factories import events_table
+from tests.waiting import WAIT_S
 
 _LOG = logging.getLogger(__name__)
 SECONDS_SHORT, SECONDS_LONG = 1, 60
@@ -124,7 +125,7 @@ def _work(
     opened = elsewhere(settings, host=f"host-{number}") if apart else Lake.open(settings)
     with opened as lake:
         worker = Worker(number=number, table=lake.table(TABLE), log=log)
-        start.wait(timeout=60)
+        start.wait(timeout=WAIT_S)
         worker.work(time.monotonic() + seconds)
 
 
@@ -156,7 +157,7 @@ def run_workers(settings: Settings, folder: Path, *, seconds: float, apart: bool
         ]
         for worker in workers:
             worker.start()
-        start.wait(timeout=60)
+        start.wait(timeout=WAIT_S)
         _watch(table, workers)
         assert [worker.exitcode for worker in workers] == [0] * _WORKERS
         _judge(table, logs, seconds=seconds)
@@ -173,7 +174,7 @@ def _watch(table: LakeTable, workers: Sequence[BaseProcess]) -> None:
         seen = offsets
         workers[0].join(timeout=0.1)
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=WAIT_S)
 
 
 def _judge(table: LakeTable, logs: Sequence[Path], *, seconds: float) -> None:

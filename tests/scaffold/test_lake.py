@@ -16,7 +16,7 @@ from headrace.cli.main import make_app
 from headrace.errors import SettingsError
 from headrace.scaffold.lake import LakePlan, Step, apply_lake, plan_lake
 from tests.browser.servers import free_port
-from tests.waiting import wait_until
+from tests.waiting import WAIT_S, wait_until
 
 MACRO = "dbt_project/dbt_packages/headrace/macros/trailing_sums.sql"
 
@@ -110,10 +110,10 @@ def test_the_pages_of_a_lake_are_served_on_loopback_until_a_signal(tmp_path: Pat
     command = [sys.executable, "-c", run, "ui", "--port", str(port)]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as server:
         try:
-            assert wait_until(lambda: answers(port), seconds=120)
+            assert wait_until(lambda: answers(port), seconds=WAIT_S)
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(timeout=60) in (0, -signal.SIGTERM)
+            assert server.wait(timeout=WAIT_S) in (0, -signal.SIGTERM)
 
 
 def answers(port: int) -> bool:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from headrace.serving.sqlite import SQLiteOnlineStore
 from infra.launcher.cluster import Cluster
 from tests.serving.test_redis import STATE, rows
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -51,23 +51,25 @@ def ask(port: int, body: Any = BODY, *, token: str = "") -> tuple[int, Any]:  # 
         {"content-type": "application/json", "authorization": f"Bearer {token}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, None
 
 
 def wait_until_served(port: int, server: "subprocess.Popen[str]", *, token: str = "") -> None:
-    deadline = time.monotonic() + 30
-    while True:
+    def answers() -> bool:
+        assert server.poll() is None
         try:
             ask(port, token=token)
         except urllib.error.URLError:
-            assert server.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        else:
-            return
+            return False
+        return True
+
+    is_served = wait_until(answers)
+    if not is_served:
+        server.kill()
+    assert is_served
 
 
 def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> None:
@@ -88,18 +90,17 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
     askers = [threading.Thread(target=keep_asking) for _ in range(4)]
     for each in askers:
         each.start()
-    time.sleep(0.3)
+    assert wait_until(lambda: len(answers) > 20 or ended.is_set())
     server.send_signal(signal.SIGHUP)  # without a model it has nothing to read again
-    time.sleep(0.3)
+    assert wait_until(lambda: len(answers) > 200 or ended.is_set())
     assert not ended.is_set()
     server.send_signal(signal.SIGTERM)
     for each in askers:
-        each.join(timeout=30)
+        each.join(timeout=WAIT_S)
     assert ended.is_set()
-    _, told = server.communicate(timeout=30)
+    _, told = server.communicate(timeout=WAIT_S)
     assert server.returncode == 0
     assert "Traceback" not in told
-    assert len(answers) > 20
     assert {status for status, _ in answers} == {200}
     assert {json.dumps(found["values"]) for _, found in answers} == {"[[7], [7]]"}
 
@@ -107,7 +108,7 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
 def test_off_loopback_it_asks_for_a_token(lake: Path) -> None:
     port = Cluster(lake / "ports").port("serve")
     without = serve(lake, port, "--host", "0.0.0.0")
-    _, told = without.communicate(timeout=60)
+    _, told = without.communicate(timeout=WAIT_S)
     assert without.returncode == 1
     assert "--token-file" in told
     (lake / "token").write_text("secret\n")
@@ -118,4 +119,4 @@ def test_off_loopback_it_asks_for_a_token(lake: Path) -> None:
         assert ask(port, token="secret")[0] == 200
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        server.communicate(timeout=WAIT_S)

@@ -3,7 +3,6 @@
 import datetime as dt
 import random
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -46,6 +45,7 @@ from tests.serving.ranked import (
     lockfile,
     resolved,
 )
+from tests.waiting import WAIT_S, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -329,41 +329,38 @@ def test_without_the_token_nothing_is_read_and_a_long_body_is_cut_off(
         assert answer.status_code == 413
 
 
-class Slow(SQLiteOnlineStore):
-    """A store whose answers take their time."""
+class Held(SQLiteOnlineStore):
+    """A store that answers once it may, and counts who waits for it."""
 
-    wait_s = 0.0
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.may_answer, self.asked = threading.Event(), 0
 
     def look_up(self, wanted: Any) -> list[Found]:  # noqa: ANN401
-        time.sleep(self.wait_s)
+        self.asked += 1
+        assert self.may_answer.wait(WAIT_S)
         return super().look_up(wanted)
 
 
 def test_slow_requests_end_by_their_deadline_and_health_does_not_wait_for_them(
     tmp_path: Path,
 ) -> None:
-    with Slow(tmp_path / "slow.db") as store:
+    with Held(tmp_path / "slow.db") as store:
         store.put(USERS, [at((1,), (1, ()))])
         limits = ServerLimits(threads=2, begun_max=4, deadline_s=0.2)
         service = Service(store, {})
         with TestClient(make_app(service, store, limits=limits)) as opened:
             body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
-            assert opened.post("/v1/vectors", json=body).status_code == 200
-            store.wait_s = 0.6
             with ThreadPoolExecutor(12) as many:
                 begun = [many.submit(opened.post, "/v1/vectors", json=body) for _ in range(12)]
-                time.sleep(0.1)
-                started = time.perf_counter()
+                assert wait_until(lambda: store.asked > 0)
                 assert opened.get("/healthz").status_code == 200
-                assert time.perf_counter() - started < 0.3
-                statuses = sorted(each.result().status_code for each in begun)
-            assert set(statuses) == {503, 504}
+                # all of them end while the store still holds its answers back
+                statuses = {each.result().status_code for each in begun}
+            assert statuses == {503, 504}
             assert threading.active_count() < 40
-            store.wait_s = 0.0
-            deadline = time.monotonic() + 10
-            while opened.post("/v1/vectors", json=body).status_code != 200:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+            store.may_answer.set()
+            assert wait_until(lambda: opened.post("/v1/vectors", json=body).status_code == 200)
 
 
 def test_metrics_count_requests_rows_and_reasons(client: TestClient) -> None:

@@ -33,6 +33,7 @@ from headrace.tables.writer import TableWriter, write_batches
 from tests.raising import refused
 from tests.tables.commits.test_faults import impatient, locked
 from tests.tables.factories import add, day_key, events, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -179,7 +180,7 @@ def test_a_write_is_live_as_long_as_its_process_and_dead_right_after(settings: S
         os.kill(process.pid, signal.SIGKILL)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and nobody has noticed
         assert unfinished(lake).dead == {write_id}
-        process.join(30)
+        process.join(WAIT_S)
         assert unfinished(lake).dead == {write_id}
 
 

@@ -31,6 +31,7 @@ from tests.processes import CONTEXT
 from tests.tables.delete_files import delete_positions, delete_values
 from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.histories import few_snapshots
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -180,7 +181,7 @@ def test_a_kill_leaves_tables_whole_and_the_next_run_does_the_rest(
     copy = copied(settings)
     process = CONTEXT.Process(target=_crash, args=(copy,))
     process.start()
-    process.join(timeout=60)
+    process.join(timeout=WAIT_S)
     assert process.exitcode == KILLED
     with pytest.raises(TablesElsewhereError) as caught:
         Lake.open(copy)

@@ -26,6 +26,7 @@ from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.sources.kafka_client import TopicFacts
 from headrace.ingest.sources.kafka_reader import KafkaReader
 from tests.mock_kafka import CORRUPT, FETCH, NOT_LEADER, MockKafka
+from tests.waiting import WAIT_S
 
 Positions = Mapping[SourcePartition, Position]
 TOPIC = "things"
@@ -53,7 +54,7 @@ def open_at(
 
 def drain(reader: KafkaReader, *, max_rows: int = 10_000, max_s: float = 5.0) -> list[Records]:
     parts: list[Records] = []
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + WAIT_S
     while not reader.drained:
         assert time.monotonic() < until_s, "the end never came"
         batch = reader.poll(max_rows, max_s=max_s)
@@ -177,7 +178,7 @@ def test_records_deleted_while_reading_stop_with_their_range(cluster: MockKafka)
 def take_next(reader: KafkaReader, count: int) -> list[Records]:
     """Poll a follower until it returned so many records."""
     parts: list[Records] = []
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + WAIT_S
     while sum(part.count for part in parts) < count:
         assert time.monotonic() < until_s, "no more records came"
         batch = reader.poll(count, max_s=0.5)
@@ -358,7 +359,7 @@ def test_brokers_that_go_down_and_leaders_that_move_lose_nothing(cluster: MockKa
         cluster.produce(TOPIC, values(2_000), partition=partition)
     with closing(open_at(cluster)) as reader:
         parts: list[Records] = []
-        until_s = time.monotonic() + 30
+        until_s = time.monotonic() + WAIT_S
         for step in range(1_000_000):
             assert time.monotonic() < until_s
             if reader.drained:

@@ -40,6 +40,7 @@ from tests.maintenance.cleanup.needed import files_below, folder_of, needed_by
 from tests.maintenance.processes import KILLED, run_writer, start_writer
 from tests.raising import refused
 from tests.tables.factories import EVENTS, add, day_key, events, events_table, ids_of
+from tests.waiting import WAIT_S
 
 
 def test_files_that_a_table_needs_stay_and_all_others_go(lake: Lake) -> None:
@@ -130,7 +131,7 @@ def test_files_in_flight_stay_however_old_and_their_commit_lands(settings: Setti
         assert kept(plan)["in flight"] == 1
         clean(table, hours=10_000)
         writer.send("commit now")
-        process.join(60)
+        process.join(WAIT_S)
         assert process.exitcode == 0
         assert ids_of(table) == [7]
 

@@ -36,6 +36,7 @@ from headrace.tables.writer import write_batches
 from tests.processes import CONTEXT
 from tests.raising import refused
 from tests.tables.factories import add, day_key, events, events_table, ids_of
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -366,7 +367,7 @@ def _race(settings: Settings, branches: list[str]) -> list[str]:
     for worker in workers:
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * len(workers)
-    return sorted(said.get(timeout=10) for _ in workers)
+    return sorted(said.get(timeout=WAIT_S) for _ in workers)
 
 
 def test_of_processes_that_publish_one_branch_one_does(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from headrace.tables.refs import refs
 from tests.processes import CONTEXT
 from tests.tables.factories import events_table, ids_of
 from tests.tables.histories import branch_ids, few_snapshots, write
+from tests.waiting import WAIT_S
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def test_of_two_processes_that_fast_forward_to_two_branches_one_wins(settings: S
             worker.start()
         for worker in workers:
             worker.join(120)
-        said = sorted(outcomes.get(timeout=10) for _ in workers)
+        said = sorted(outcomes.get(timeout=WAIT_S) for _ in workers)
         assert "refused" in said
         (winner,) = set(said) - {"refused"}
         assert ids_of(table) == branch_ids(table, winner)
