@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.sample_set import SampleSet
     from headrace.definitions.stream import Stream
+    from headrace.definitions.window_rows import WindowRows
 
 _Declared = TypeVar("_Declared")
 
@@ -57,6 +58,24 @@ def sample_set_named(name: str, settings: "Settings") -> "SampleSet":
     from headrace.definitions.load import load_sample_sets
 
     return _one(load_sample_sets(settings), name, kind="sample set")
+
+
+def window_rows_named(name: str) -> "tuple[Settings, WindowRows]":
+    """Return the settings and the rows of the window view of this name.
+
+    Raises:
+        NotDeclaredError: Listing the window views there are.
+
+    """
+    from headrace.config import Settings
+    from headrace.definitions.load import load_streams, load_window_views
+    from headrace.definitions.window_rows import WindowRows
+
+    settings = Settings.load()
+    windows = _one(load_window_views(settings), name, kind="window view")
+    streams = load_streams(settings).values()
+    stream = next(each for each in streams if str(each.table) == windows.events)
+    return settings, WindowRows.of(windows, stream)
 
 
 def _one(known: Mapping[str, _Declared], name: str, *, kind: str) -> _Declared:

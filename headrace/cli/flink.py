@@ -1,19 +1,26 @@
-"""`headrace flink`: streams that a job of Flink writes."""
+"""`headrace flink`: streams and rows of window views that a job of Flink writes."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.declared import StreamName, stream_named
+from headrace.cli.declared import StreamName, stream_named, window_rows_named
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, Output, OutputOption, output_of
 
 if TYPE_CHECKING:
-    from headrace.flink.jobs import JobStatus, StreamJob
+    from headrace.flink.job import FlinkJob, JobStatus
+    from headrace.flink.jobs import StreamJob
+    from headrace.flink.view_job import ViewJob
+
+Subject = Annotated[
+    str, typer.Argument(metavar="NAME", help="A declared stream, or a window view as `a.b`.")
+]
+View = Annotated[str, typer.Argument(metavar="VIEW", help="A declared window view.")]
 
 
 class Side(StrEnum):
@@ -26,18 +33,21 @@ class Side(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     noun = add_noun(
-        app, "flink", help="Let Flink write streams: jobs from contracts, and handover by offsets."
+        app,
+        "flink",
+        help="Let Flink write streams and rows of window views: jobs from declarations.",
     )
-    add(noun, "submit", submit, "flink submit views --print", "flink submit views")
+    add(noun, "submit", submit, "flink submit views --print", "flink submit features.item_clicks")
     add(noun, "status", status, "flink status views")
     add(noun, "note", note, "flink note views")
     add(noun, "stop", stop, "flink stop views")
     add(noun, "restore", restore, "flink restore views")
     add(noun, "handover", handover, "flink handover views --to headrace")
+    add(noun, "backfill", backfill, "flink backfill features.item_clicks --by flink")
 
 
 @contextmanager
-def _job(name: str) -> "Generator[StreamJob]":
+def _stream_job(name: str) -> "Generator[StreamJob]":
     from headrace.flink.jobs import StreamJob
     from headrace.tables.lake import OpenLake
 
@@ -46,49 +56,76 @@ def _job(name: str) -> "Generator[StreamJob]":
         yield StreamJob(lake, declared)
 
 
+@contextmanager
+def _view_job(name: str) -> "Generator[ViewJob]":
+    from headrace.flink.view_job import ViewJob
+    from headrace.tables.lake import OpenLake
+
+    settings, rows = window_rows_named(name)
+    with OpenLake.open(settings) as lake:
+        yield ViewJob(lake, rows)
+
+
+def _job(name: str) -> "AbstractContextManager[FlinkJob]":
+    """Open the job of a stream, or of a view, whose name has a namespace."""
+    return _view_job(name) if _is_view(name) else _stream_job(name)
+
+
+def _is_view(name: str) -> bool:
+    return "." in name
+
+
 def submit(
-    stream: StreamName,
+    name: Subject,
     *,
     show: Annotated[
         bool, typer.Option("--print", help="Print the statements, without secrets; start nothing.")
     ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Start the job of a stream that Flink owns, from the offsets in its table, unless it runs.
+    """Start the job of a stream that Flink owns, or of a window view, unless it runs.
 
-    Give the stream to Flink by `headrace flink handover STREAM --to flink`, which starts the job too.
+    Give a stream to Flink by `headrace flink handover STREAM --to flink`, which starts the job too. For
+    a view the rows up to now are added first, and its job goes on from there.
     """
     out = output_of(output)
     if show:
-        _print(stream, out)
-        return
-    with _job(stream) as job:
-        _show(out, job.submit())
+        _print(name, out)
+    elif _is_view(name):
+        with _view_job(name) as job:
+            _show(out, job.submit())
+    else:
+        with _stream_job(name) as job:
+            _show(out, job.submit())
 
 
 def _print(name: str, out: Output) -> None:
     from headrace.flink.ingest_sql import ingest_sql
     from headrace.flink.places import places_of
+    from headrace.flink.view_job import printed
 
-    settings, declared = stream_named(name)
-    places = places_of(settings, stream=name).shown()
-    sql = ingest_sql(declared, places, starts={}, group=f"headrace-{name}")
+    if _is_view(name):
+        sql = printed(*window_rows_named(name))
+    else:
+        settings, declared = stream_named(name)
+        places = places_of(settings, stream=name).shown()
+        sql = ingest_sql(declared, places, starts={}, group=f"headrace-{name}")
     out.record({"sql": sql.text, "plan": sql.plan})
     out.say(sql.text.rstrip())
 
 
 def status(
-    stream: StreamName,
+    name: Subject,
     *,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Show who owns a stream, and whether its job is well.
+    """Show who owns a stream or a view, and whether its job is well.
 
     Ends with status 1 if the job is lost, restarts again and again, fails its checkpoints or commits
-    nothing, or if the stream has two writers; the error names the root exception.
+    nothing, leaves events out, or if there are two writers; the error names the root exception.
     """
     out = output_of(output)
-    with _job(stream) as job:
+    with _job(name) as job:
         _show(out, job.check())
 
 
@@ -101,27 +138,32 @@ def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     from headrace.flink.note import take_note
 
     out = output_of(output)
-    with _job(stream) as job:
+    with _stream_job(stream) as job:
         job.owned()
         found = take_note(job.lake, job.stream, complete=False)
     out.record({"stream": stream, "records": found.records})
     out.say(f"{stream}  {found.records:,} records noted")
 
 
-def stop(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
-    """Stop the job of a stream with a savepoint, and take note of all that it wrote."""
+def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
+    """Stop a job with a savepoint, and take note of all that it wrote into a stream."""
     from headrace.flink import recovery
 
     out = output_of(output)
-    with _job(stream) as job:
-        owner, found = recovery.stop(job)
-    facts = {"stream": stream, "savepoint": owner.savepoint, "records": found.records}
-    out.record(facts)
-    out.say(f"{stream}  stopped at {owner.savepoint}")
+    facts: dict[str, object] = {"stream": name}
+    if _is_view(name):
+        with _view_job(name) as job:
+            owner = job.stop()
+    else:
+        with _stream_job(name) as job:
+            owner, found = recovery.stop(job)
+        facts["records"] = found.records
+    out.record({**facts, "savepoint": owner.savepoint})
+    out.say(f"{name}  stopped at {owner.savepoint}")
 
 
 def restore(
-    stream: StreamName,
+    name: Subject,
     *,
     checkpoint: Annotated[
         str | None,
@@ -131,35 +173,63 @@ def restore(
     ] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Start the job of a stream again from its savepoint or its newest checkpoint.
+    """Start a job again from its savepoint or its newest checkpoint.
 
     A checkpoint that is older than what the table holds is refused: its rows would be there twice.
     """
     from headrace.flink import recovery
 
     out = output_of(output)
-    with _job(stream) as job:
+    with _job(name) as job:
         _show(out, recovery.restore(job, checkpoint=checkpoint))
 
 
 def handover(
-    stream: StreamName,
+    name: Subject,
     *,
     to: Annotated[Side, typer.Option("--to", help="The new owner.")],
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Hand a stream over at the offsets in its table, after an audit of it.
+    """Hand a stream over at the offsets in its table, after an audit of it; or a view, at its rows.
 
     To Flink: headrace commits nothing more, and a job starts. To headrace: the job stops with a
-    savepoint, and `headrace ingest run` goes on.
+    savepoint, and `headrace ingest run` goes on; nobody goes on with the rows of a view. If the job of
+    a view is lost, `--to flink` adds the rows that are missing up to now, and begins there.
     """
     from headrace.flink.handover import to_flink, to_headrace
 
     out = output_of(output)
-    with _job(stream) as job:
-        done = to_flink(job) if to is Side.FLINK else to_headrace(job)
-    out.record({"stream": stream, "owner": done.owner, "epoch": done.epoch})
-    out.say(f"{stream}  belongs to {done.owner} since epoch {done.epoch}")
+    if _is_view(name):
+        with _view_job(name) as job:
+            if to is Side.FLINK:
+                job.begin_again()
+            else:
+                job.release()
+            owner = job.owner
+        by, epoch = owner.by, owner.epoch
+    else:
+        with _stream_job(name) as job:
+            done = to_flink(job) if to is Side.FLINK else to_headrace(job)
+        by, epoch = done.owner, done.epoch
+    out.record({"stream": name, "owner": by, "epoch": epoch})
+    out.say(f"{name}  belongs to {by} since epoch {epoch}")
+
+
+def backfill(
+    view: View,
+    *,
+    by: Annotated[
+        Side, typer.Option("--by", help="What computes them; Flink runs its job's SQL in batch.")
+    ] = Side.HEADRACE,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Add the rows of a window view that are missing up to now, in one commit; its job must not run."""
+    out = output_of(output)
+    with _view_job(view) as job:
+        missing = job.backfill(history_by=by.value)
+        count = job.table.head().row_count - missing.table.row_count
+    out.record({"view": view, "rows": count, "until_us": missing.until_us})
+    out.say(f"{view}  {count:,} rows added")
 
 
 def _show(out: Output, found: "JobStatus") -> None:

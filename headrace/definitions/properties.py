@@ -34,6 +34,9 @@ OWNER_PREFIX = (
     "headrace.owner."  # and the stream; JSON: who writes it, and since which epoch; none: headrace
 )
 
+# properties of the feature table of a window view
+VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes it begins
+
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns

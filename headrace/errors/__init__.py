@@ -34,6 +34,7 @@ from headrace.errors.datasets import (
 from headrace.errors.engines import EngineUnavailableError, QueryFailedError, UnsupportedEngineError
 from headrace.errors.flink import (
     FlinkCannotError,
+    FlinkCannotViewError,
     FlinkJobLostError,
     FlinkJobUnwellError,
     FlinkRefusedError,
@@ -235,6 +236,7 @@ __all__ = [
     "FencedError",
     "FileReason",
     "FlinkCannotError",
+    "FlinkCannotViewError",
     "FlinkJobLostError",
     "FlinkJobUnwellError",
     "FlinkRefusedError",

@@ -5,7 +5,12 @@ from collections.abc import Mapping
 from headrace.errors.base import NOTHING_CHANGED, LakeError
 from headrace.errors.remedy import Remedy
 
-_LEFT = "rows that were committed stay, and nothing is lost: the topic still has the rest"
+_LEFT = "rows that were committed stay, and nothing is lost: the source still has the rest"
+
+
+def _shown(subject: str) -> str:
+    """Name what a job writes: a view is named with its namespace, which a stream has not."""
+    return f"{'view' if '.' in subject else 'stream'} `{subject}`"
 
 
 class FlinkCannotError(LakeError):
@@ -53,7 +58,7 @@ class StreamOwnedError(LakeError):
     def __init__(self, stream: str, *, owner: str, epoch: int, wanted: str) -> None:
         self.stream, self.owner, self.epoch, self.wanted = stream, owner, epoch, wanted
         super().__init__(
-            f"stream `{stream}` belongs to `{owner}` since epoch {epoch}, not to `{wanted}`",
+            f"{_shown(stream)} belongs to `{owner}` since epoch {epoch}, not to `{wanted}`",
             state="nothing of this writer was committed since",
             remedy=Remedy.run("flink", "handover", stream, "--to", wanted, advice="hand it over"),
         )
@@ -66,7 +71,7 @@ class TwoOwnersError(LakeError):
         self.stream, self.owner, self.others = stream, owner, others
         listed = ", ".join(f"`{each}`" for each in others)
         super().__init__(
-            f"stream `{stream}` belongs to `{owner}`, and {listed} wrote it too",
+            f"{_shown(stream)} belongs to `{owner}`, and {listed} wrote it too",
             state="records may be there twice: `headrace ingest audit` says which",
             remedy=Remedy.run(
                 "flink", "stop", stream, advice="cancel the job that is not the owner's, then"
@@ -80,7 +85,7 @@ class FlinkJobLostError(LakeError):
     def __init__(self, stream: str, *, job: str, found: str) -> None:
         self.stream, self.job, self.found = stream, job, found
         super().__init__(
-            f"job `{job}` of stream `{stream}` does not run: {found}",
+            f"job `{job}` of {_shown(stream)} does not run: {found}",
             state=_LEFT,
             remedy=Remedy(
                 advice="start it from its newest checkpoint",
@@ -97,7 +102,7 @@ class FlinkJobUnwellError(LakeError):
         self.stream, self.job, self.faults = stream, job, dict(faults)
         listed = "; ".join(f"{name}: {what}" for name, what in faults.items())
         super().__init__(
-            f"job `{job}` of stream `{stream}` is not well: {listed}",
+            f"job `{job}` of {_shown(stream)} is not well: {listed}",
             state=_LEFT,
             remedy=Remedy(
                 advice="repair what the root exception names, else take the stream from Flink",
@@ -112,7 +117,7 @@ class FlinkStopError(LakeError):
     def __init__(self, stream: str, *, job: str, detail: str) -> None:
         self.stream, self.job, self.detail = stream, job, detail
         super().__init__(
-            f"job `{job}` of stream `{stream}` did not stop cleanly: {detail}",
+            f"job `{job}` of {_shown(stream)} did not stop cleanly: {detail}",
             state="a savepoint of it may exist, and its last files may be missing in the table",
             remedy=Remedy.run(
                 "flink", "status", stream, advice="see what it does, then stop it again"
@@ -126,7 +131,7 @@ class OldCheckpointError(LakeError):
     def __init__(self, stream: str, *, checkpoint: int, committed: int) -> None:
         self.stream, self.checkpoint, self.committed = stream, checkpoint, committed
         super().__init__(
-            f"checkpoint {checkpoint} of stream `{stream}` is older than checkpoint {committed}, "
+            f"checkpoint {checkpoint} of {_shown(stream)} is older than checkpoint {committed}, "
             "whose rows are in the table: they would be there twice",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
@@ -146,7 +151,7 @@ class NoCheckpointError(LakeError):
     def __init__(self, stream: str, *, folder: str) -> None:
         self.stream, self.folder = stream, folder
         super().__init__(
-            f"no whole checkpoint of stream `{stream}` is in `{folder}`",
+            f"no whole checkpoint of {_shown(stream)} is in `{folder}`",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
                 "flink",
@@ -165,7 +170,7 @@ class JobChangedError(LakeError):
     def __init__(self, stream: str, *, expected: str, found: str) -> None:
         self.stream, self.expected, self.found = stream, expected, found
         super().__init__(
-            f"the job of stream `{stream}` would have plan `{found}`, and its state is of `{expected}`",
+            f"the job of {_shown(stream)} would have plan `{found}`, and its state is of `{expected}`",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
                 "flink",
@@ -201,4 +206,21 @@ class HandoverError(LakeError):
             f"stream `{stream}` cannot be handed over: {detail}",
             state="its owner is the one before",
             remedy=Remedy.run("ingest", "run", stream, advice="let headrace take what is left"),
+        )
+
+
+class FlinkCannotViewError(LakeError):
+    """A window view has no rows that Flink SQL can write."""
+
+    def __init__(self, view: str, what: str, *, key: str, column: str | None = None) -> None:
+        self.view, self.what, self.key, self.column = view, what, key, column
+        where = f"column `{column}` of view `{view}`" if column else f"view `{view}`"
+        super().__init__(
+            f"Flink SQL cannot express {where}, by its `{key}`: {what}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "online",
+                "publish",
+                advice="declare what it can in a view of its own, and serve this one with",
+            ),
         )

@@ -62,6 +62,13 @@ class Decoded:
     code: str
 
 
+def sql_type(kind: pa.DataType) -> str:
+    """Return Flink's name of a type that is no list."""
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    return _SQL_TYPES[kind]
+
+
 def json_path(name: str, *, stream: str, field: str) -> str:
     """Return the path of a key at the top of a record.
 

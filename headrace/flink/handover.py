@@ -9,7 +9,8 @@ An audit before and after shows that nothing is lost and nothing is there twice.
 from dataclasses import dataclass, replace
 
 from headrace.errors import HandoverError
-from headrace.flink.jobs import JobStatus, StreamJob
+from headrace.flink.job import JobStatus
+from headrace.flink.jobs import StreamJob
 from headrace.flink.note import take_note
 from headrace.flink.recovery import stop
 from headrace.ingest.audit import Audit, plan_audit, run_audit

@@ -5,15 +5,14 @@ refuse it. Rows and dead letters are two inserts of one job, with the record's c
 on a watermark: that of the stream is computed from what was written (`note`).
 """
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.flink.columns import decoded, json_path, scalar
 from headrace.flink.limits import source_of
+from headrace.flink.statements import JobSql, create_catalog, named, option_list, plan_of
 from headrace.identifiers import quote_text
 from headrace.ingest import dead_letters
 from headrace.ingest.decoding.decoded import (
@@ -25,8 +24,6 @@ from headrace.ingest.decoding.decoded import (
 )
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, SourcePartition
 
-CATALOG = "lake"
-HIDDEN = "***"
 _HALF_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 _REASONS = {
     INVALID_UTF8: "the value is not UTF-8, or holds half of a surrogate pair",
@@ -50,30 +47,9 @@ class Placed(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class IngestSql:
-    """The statements of one job.
-
-    Args:
-        setup: Tables and views of the session; the last ones may be shown, the first hold secrets.
-        insert: The job.
-        plan: A hash of what decides the job's state and rows; offsets and addresses do not.
-
-    """
-
-    setup: tuple[str, ...]
-    insert: str
-    plan: str
-
-    @property
-    def text(self) -> str:
-        """All statements, as the SQL client takes them."""
-        return ";\n\n".join((*self.setup, self.insert)) + ";\n"
-
-
 def ingest_sql(
     stream: Stream, placed: Placed, *, starts: Mapping[SourcePartition, int], group: str
-) -> IngestSql:
+) -> JobSql:
     """Write the statements of a stream's ingestion.
 
     Args:
@@ -92,12 +68,11 @@ def ingest_sql(
     inserts = f"{_rows(stream)}{_letters(stream, tombstones=declared.kafka.tombstones)}"
     insert = f"execute statement set\nbegin\n{inserts}end"
     setup = (
-        f"create catalog {CATALOG} with ({_options(placed.catalog)})",
+        create_catalog(placed.catalog),
         _source(declared.kafka.topic, placed.topic, starts=starts, group=group),
         *judged,
     )
-    plan = hashlib.sha256("\n".join((declared.kafka.topic, *judged, insert)).encode()).hexdigest()
-    return IngestSql(setup=setup, insert=insert, plan=plan[:16])
+    return JobSql(setup=setup, insert=insert, plan=plan_of((declared.kafka.topic, *judged, insert)))
 
 
 def _source(
@@ -131,7 +106,7 @@ def _source(
     k_time timestamp_ltz(3) metadata from 'timestamp' virtual,
     k_time_type string metadata from 'timestamp-type' virtual,
     k_headers map<string, bytes> metadata from 'headers' virtual
-) with ({_options(options)})"""
+) with ({option_list(options)})"""
 
 
 def _judged(stream: Stream) -> tuple[str, ...]:
@@ -222,7 +197,7 @@ def _rows(stream: Stream) -> str:
         values[KNOWN_AT] = f"{delay} + interval '0.{rest:03}' second(3)" if rest else delay
     names = ", ".join(f"`{name}`" for name in table.names)
     selected = ",\n    ".join(f"{values[name]} as `{name}`" for name in table.names)
-    return f"""insert into {_named(str(stream.table))} ({names})
+    return f"""insert into {named(str(stream.table))} ({names})
 select
     {selected}
 from judged where refusal is null;
@@ -260,7 +235,7 @@ def _letters(stream: Stream, *, tombstones: str) -> str:
     names = ", ".join(f"`{name}`" for name in dead_letters.SCHEMA.names)
     selected = ",\n    ".join(f"{values[name]} as `{name}`" for name in dead_letters.SCHEMA.names)
     ignored = f" and refusal <> {quote_text(TOMBSTONE)}" if tombstones == "ignore" else ""
-    return f"""insert into {_named(str(dead_letters.TABLE))} ({names})
+    return f"""insert into {named(str(dead_letters.TABLE))} ({names})
 select
     {selected}
 from judged where refusal is not null{ignored};
@@ -270,14 +245,3 @@ from judged where refusal is not null{ignored};
 def _coordinates() -> dict[str, str]:
     time = "case when k_time_type <> 'NoTimestampType' then cast(k_time as timestamp_ltz(6)) end"
     return dict(zip(COORDINATES.names, ("k_topic", "k_partition", "k_offset", time), strict=True))
-
-
-def _named(table: str) -> str:
-    """Quote a table: `raw`, the namespace of streams, is a keyword."""
-    return ".".join(f"`{part}`" for part in (CATALOG, *table.split(".")))
-
-
-def _options(options: Mapping[str, str]) -> str:
-    return (
-        ",".join(f"\n    {quote_text(key)} = {quote_text(options[key])}" for key in options) + "\n"
-    )

@@ -6,10 +6,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headrace.config import Settings
 from headrace.errors import FlinkCannotError, Remedy, SettingReason, SettingsError
-from headrace.flink.ingest_sql import HIDDEN
 from headrace.flink_access import FlinkAccess
 from headrace.kafka_access import KafkaAccess
 
+HIDDEN = "***"
 _SECRET = ("password", "secret", "jaas")
 
 
@@ -22,7 +22,7 @@ class Places:
 
     def shown(self) -> "Places":
         """Return the same without passwords and keys."""
-        return Places(topic=_hidden(self.topic), catalog=_hidden(self.catalog))
+        return Places(topic=hidden(self.topic), catalog=hidden(self.catalog))
 
 
 def places_of(settings: Settings, *, stream: str) -> Places:
@@ -43,7 +43,7 @@ def places_of(settings: Settings, *, stream: str) -> Places:
             remedy=Remedy(advice=advice),
         )
     return Places(
-        topic=_topic(settings.kafka, stream=stream), catalog=_catalog(settings, stream=stream)
+        topic=_topic(settings.kafka, stream=stream), catalog=catalog_of(settings, stream=stream)
     )
 
 
@@ -63,7 +63,8 @@ def access_of(settings: Settings) -> FlinkAccess:
     return settings.flink
 
 
-def _hidden(options: Mapping[str, str]) -> dict[str, str]:
+def hidden(options: Mapping[str, str]) -> dict[str, str]:
+    """Return options without passwords and keys."""
     return {
         key: HIDDEN if any(each in key for each in _SECRET) else value
         for key, value in options.items()
@@ -100,7 +101,13 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def _catalog(settings: Settings, *, stream: str) -> dict[str, str]:
+def catalog_of(settings: Settings, *, stream: str) -> dict[str, str]:
+    """Return the options of the lake's catalog.
+
+    Raises:
+        FlinkCannotError: If it is none that Flink can share.
+
+    """
     if settings.catalog or settings.catalog_server is None:
         what = "its tables are in a catalog that is not on PostgreSQL"
         raise FlinkCannotError(stream, what)

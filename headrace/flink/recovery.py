@@ -12,7 +12,8 @@ from headrace.errors import (
 )
 from headrace.flink.checkpoints import Checkpoint, newest_checkpoint
 from headrace.flink.client import JobOverview
-from headrace.flink.jobs import JobStatus, StreamJob
+from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
 from headrace.ingest.owner import Owner
 
@@ -29,16 +30,27 @@ def stop(job: StreamJob) -> tuple[Owner, Noted]:
         RecordsMissingError: If the table lacks records before the last one it has.
 
     """
+    return stop_job(job), take_note(job.lake, job.stream, complete=True)
+
+
+def stop_job(job: FlinkJob) -> Owner:
+    """Stop a job with a savepoint; idempotent.
+
+    Raises:
+        FlinkJobLostError: If it does not run, and was not stopped.
+        FlinkStopError: If it ended otherwise than by its savepoint.
+
+    """
     owner = job.owned()
     found = job.running(owner)
     if found is not None:
-        owner = _stop(job, owner, found)
-    elif not owner.savepoint:
-        raise FlinkJobLostError(job.stream.name, job=job.name(owner), found=job.ended(owner))
-    return owner, take_note(job.lake, job.stream, complete=True)
+        return _stop(job, owner, found)
+    if not owner.savepoint:
+        raise FlinkJobLostError(job.subject, job=job.name(owner), found=job.ended(owner))
+    return owner
 
 
-def _stop(job: StreamJob, owner: Owner, found: JobOverview) -> Owner:
+def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
     request = job.manager.stop(found.id)
     deadline_s = time.monotonic() + STOP_S_MAX
     location: str | None = None
@@ -52,19 +64,19 @@ def _stop(job: StreamJob, owner: Owner, found: JobOverview) -> Owner:
         time.sleep(_POLL_S)
     if not location or state != "FINISHED":
         detail = why or f"its state is {state}, its savepoint is {location or 'not written'}"
-        raise FlinkStopError(job.stream.name, job=job.name(owner), detail=detail)
+        raise FlinkStopError(job.subject, job=job.name(owner), detail=detail)
     number = _number(job, found.id)
     stopped = replace(owner, savepoint=location, checkpoint=number)
     job.set_owner(owner, stopped)
     return stopped
 
 
-def _number(job: StreamJob, job_id: str) -> int:
+def _number(job: FlinkJob, job_id: str) -> int:
     said: dict[str, Any] = job.manager.ask(f"/jobs/{job_id}/checkpoints")
     return int(((said.get("latest") or {}).get("savepoint") or {}).get("id") or 0)
 
 
-def restore(job: StreamJob, *, checkpoint: str | None = None) -> JobStatus:
+def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     """Start the job again from its savepoint, its newest checkpoint, or a given one.
 
     Raises:
@@ -80,10 +92,10 @@ def restore(job: StreamJob, *, checkpoint: str | None = None) -> JobStatus:
     start = _checkpoint(job, owner, checkpoint)
     committed = job.committed(owner)
     if start.number < committed:
-        raise OldCheckpointError(job.stream.name, checkpoint=start.number, committed=committed)
+        raise OldCheckpointError(job.subject, checkpoint=start.number, committed=committed)
     sql = job.sql(group=job.group(owner, attempt=len(owner.jobs)))
     if sql.plan != owner.plan:
-        raise JobChangedError(job.stream.name, expected=owner.plan, found=sql.plan)
+        raise JobChangedError(job.subject, expected=owner.plan, found=sql.plan)
     # Flink leaves the checkpoint to us: the next may refer to its files
     path = {
         "execution.state-recovery.path": start.location,
@@ -93,12 +105,12 @@ def restore(job: StreamJob, *, checkpoint: str | None = None) -> JobStatus:
     return job.status()
 
 
-def _checkpoint(job: StreamJob, owner: Owner, location: str | None) -> Checkpoint:
+def _checkpoint(job: FlinkJob, owner: Owner, location: str | None) -> Checkpoint:
     if location is not None:
-        return Checkpoint.of(location, stream=job.stream.name)
+        return Checkpoint.of(location, stream=job.subject)
     if owner.savepoint:
         return Checkpoint(location=owner.savepoint, number=owner.checkpoint)
     configured: Any = job.manager.ask("/jobmanager/config")
     said = {each["key"]: each["value"] for each in configured}
     folder = str(said.get("execution.checkpointing.dir", ""))
-    return newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=job.stream.name)
+    return newest_checkpoint(job.table, folder, jobs=owner.jobs, stream=job.subject)

@@ -17,15 +17,12 @@ meets one by one. Everything here is pure text, in the dialect of the engine tha
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import pyarrow.types as pt
-
-from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
 from headrace.definitions.windows import Slot, WindowColumn, Windows
 from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote
 from headrace.samples.point_in_time import Exposures
+from headrace.samples.window_events import WindowEvents
 
-_LONG_MAX = (1 << 63) - 1
 HASH_BITS = 60
 
 
@@ -55,15 +52,14 @@ class _Query:
         self._windows = join.windows
         by_name = {column.name: column for column in join.windows.columns}
         self._wanted = [(by_name[name], output) for name, output in join.columns]
-        self._keys = [f"k{n}" for n in range(len(join.windows.entity))]
-        self._inputs = {name: f"v{n}" for n, name in enumerate(join.windows.inputs)}
-        self._places = [f"c{n}" for n in range(len(join.coordinate))]
+        self._events = WindowEvents(join.windows, join.relation, join.coordinate, dialect=dialect)
+        self._keys, self._places = self._events.keys, self._events.places
 
     def sql(self) -> str:
         plain = {c.slot for c, _ in self._wanted if self._slot(c).take not in ("distinct", "last")}
         steps = [
             self._dialect.step_once("exposure", self._exposure()),
-            self._dialect.step_once("event", self._event()),
+            self._dialect.step_once("event", self._events.sql()),
             f"folded as ({self._plain_states(sorted(plain))})",
             f"summed as ({self._summed(sorted(plain))})",
         ]
@@ -95,49 +91,13 @@ class _Query:
         present = " and ".join(f"{quote(name)} is not null" for name in self._windows.entity)
         return (
             f"select {quote(self._exposures.id)} as id, {entity}, {at_us} as t_us,"
-            f" {self._tile_of(at_us)} as head_us, {present} as present"
+            f" {self._events.tile_of(at_us)} as head_us, {present} as present"
             f" from {self._exposures.relation}"
         )
 
-    def _event(self) -> str:
-        """Render the events that count, each once."""
-        windows, dialect = self._windows, self._dialect
-        named = [*zip(windows.entity, self._keys, strict=True), *self._inputs.items()]
-        named += zip(self._join.coordinate, self._places, strict=True)
-        named += [] if windows.key is None else [(windows.key, "x")]
-        columns = ", ".join(f"{quote(name)} as {alias}" for name, alias in named)
-        happened, known = dialect.epoch_us(EVENT_TIME), dialect.epoch_us(KNOWN_AT)
-        known = f"greatest({known}, {happened} + {windows.delay_us})"
-        present = " and ".join(
-            f"{quote(name)} is not null" for name in (*windows.entity, EVENT_TIME, KNOWN_AT)
-        )
-        rows = (
-            f"select {columns}, {happened} as e_us, {known} as known_us,"
-            f" {self._tile_of(happened)} as tile_us from {self._join.relation} where {present}"
-        )
-        in_time = f"known_us - e_us <= {windows.lateness_us}"
-        late = f"known_us >= tile_us + {windows.hop_us + self._slack_us} as is_late"
-        if windows.key is None:
-            return f"select *, {late} from ({rows}) where {in_time}"
-        order = ", ".join(("known_us", *self._places))
-        by = ", ".join((*self._keys, "x", "e_us"))
-        nth = f"row_number() over (partition by {by} order by {order}) as nth"
-        return (
-            f"select *, {late} from (select *, {nth} from ({rows}) where {in_time}) where nth = 1"
-        )
-
-    @property
-    def _slack_us(self) -> int:
-        """How long after the end of a tile its last event on time may be known, in whole hops."""
-        return -(-self._windows.delay_us // self._windows.hop_us) * self._windows.hop_us
-
-    def _tile_of(self, us: str) -> str:
-        hop_us = self._windows.hop_us
-        return f"({us} - ((({us}) % {hop_us}) + {hop_us}) % {hop_us})"
-
     def _plain_states(self, slots: Sequence[int]) -> str:
         """Render tiles of events on time, for the aggregates that are one number."""
-        states = [f"{self._merge(n, self._state(n))} as s{n}" for n in slots]
+        states = [f"{self._events.merge(n, self._events.state(n))} as s{n}" for n in slots]
         keys = ", ".join(self._keys)
         columns = ", ".join((keys, "tile_us", *states))
         return f"select {columns} from event where not is_late group by {keys}, tile_us"
@@ -146,7 +106,7 @@ class _Query:
         payload = [f"s{n}" for n in slots]
         event = ", ".join(
             (*self._keys, "e_us", "known_us", "tile_us", "is_late")
-            + tuple(f"{self._state(n)} as s{n}" for n in slots)
+            + tuple(f"{self._events.state(n)} as s{n}" for n in slots)
         )
         met = self._met("folded", f"(select {event} from event)", payload)
         zeros = ["case when present then 0 end" if self._is_sum(n) else "null" for n in slots]
@@ -161,15 +121,9 @@ class _Query:
         return f"select {columns} from ({inner}) group by id"
 
     def _windowed(self, column: WindowColumn) -> str:
-        slot = self._slot(column)
         within = f"filter (where tile_us >= head_us - {column.window_us})"
-        value = f"{self._merge(column.slot, f's{column.slot}')} {within}"
-        if slot.take == "count":
-            return f"cast({value} as bigint)"
-        if slot.take == "sum" and pt.is_integer(slot.output):
-            fits = f"{value} between -{_LONG_MAX} - 1 and {_LONG_MAX}"
-            return f"case when {fits} then cast({value} as bigint) end"
-        return value
+        merged = f"{self._events.merge(column.slot, f's{column.slot}')} {within}"
+        return self._events.value(column.slot, merged)
 
     def _met(self, tiles: str, events: str, payload: Sequence[str]) -> str:
         """Render what each exposure meets: `id, head_us, tile_us` and the payload."""
@@ -181,9 +135,9 @@ class _Query:
         )
         within = f"r.tile_us >= x.head_us - {longest}"
         before = "r.known_us < x.t_us"  # so it happened before
-        backs = range(0, self._slack_us + windows.hop_us, windows.hop_us)
+        backs = range(0, self._events.slack_us + windows.hop_us, windows.hop_us)
         newest = ", ".join(f"({back})" for back in backs)
-        over = f"r.tile_us + {windows.hop_us + self._slack_us} <= x.head_us"
+        over = f"r.tile_us + {windows.hop_us + self._events.slack_us} <= x.head_us"
         whole = f"join {tiles} r on {same} and {within} and {over}"
         newest = (
             f"cross join (values {newest}) as b (back_us) join {events} r"
@@ -193,37 +147,13 @@ class _Query:
         selected = (f"select {columns} from exposure x {each}" for each in (whole, newest, late))
         return " union all ".join(selected)
 
-    def _state(self, number: int) -> str:
-        """Render what one event adds to a slot."""
-        slot = self._windows.slots[number]
-        if slot.of is None:
-            return "1"
-        value = self._inputs[slot.of]
-        if slot.take == "count":
-            return f"case when {value} is null then 0 else 1 end"
-        if slot.take == "sum":
-            return f"coalesce(cast({value} as {self._sum_type(slot)}), 0)"
-        if pt.is_floating(slot.input):
-            is_nan = self._dialect.is_nan(f"cast({value} as double)")
-            return f"case when not {is_nan} then {value} end"
-        return value
-
-    def _merge(self, number: int, state: str) -> str:
-        take = self._windows.slots[number].take
-        return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
-
     def _is_sum(self, number: int) -> bool:
         return self._windows.slots[number].take in ("count", "sum")
-
-    @staticmethod
-    def _sum_type(slot: Slot) -> str:
-        scale = slot.output.scale if pt.is_decimal(slot.output) else 0
-        return f"decimal(38, {scale})"
 
     def _kept_steps(self, number: int, column: WindowColumn) -> list[str]:
         """Render `foundN`: `id` and the value of a column that keeps several values."""
         slot = self._slot(column)
-        value = self._inputs[slot.of or ""]
+        value = self._events.inputs[slot.of or ""]
         distinct = slot.take == "distinct"
         item = self._dialect.hash60(f"cast({value} as varchar)") if distinct else value
         keep = slot.keep + 1 if distinct else slot.keep

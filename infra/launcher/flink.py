@@ -29,7 +29,7 @@ _RPC, _BLOB, _DATA = "flink-rpc", "flink-blob", "flink-worker-data"
 _GATEWAY_HEAP = "-Xmx512m"
 SLOTS = "HEADRACE_FLINK_SLOTS"  # of the TaskManager; each takes one pipeline of a job
 _SLOTS = 4
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 180.0  # Java that starts takes a minute on a busy machine
 _CHECKPOINTS = "s3://lake/flink"
 
 

@@ -42,6 +42,7 @@ ACT = {
     "datasets publish",
     "dead-letters replay",
     "features build",
+    "flink backfill",
     "flink handover",
     "flink note",
     "flink restore",

@@ -6,6 +6,12 @@ _TABLE, _FILE = "raw.events", "/lake/warehouse/raw/events/data/1.parquet"
 
 EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FlinkCannotError("clicks", "lists of `double`", field="scores"),
+    errors.FlinkCannotViewError(
+        "features.recent",
+        "`take: last`: it keeps several values",
+        key="aggregates",
+        column="last_items_1d",
+    ),
     errors.FlinkJobLostError(
         "clicks", job="headrace clicks epoch 3", found="the JobManager does not know it"
     ),

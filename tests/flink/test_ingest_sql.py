@@ -8,7 +8,8 @@ import pytest
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.errors import FlinkCannotError
-from headrace.flink.ingest_sql import HIDDEN, ingest_sql
+from headrace.flink.ingest_sql import ingest_sql
+from headrace.flink.places import HIDDEN
 from headrace.ingest.sources.base import SourcePartition
 from tests.flink.contracts import EVERY_TYPE, PLACES, contract
 from tests.golden.golden import Golden

@@ -1,0 +1,173 @@
+"""Writes the rows of a window view that are missing up to now, in one commit: by headrace, or by Flink.
+
+The newest row says how far the table is: rows that are known earlier are complete. So a run that was
+interrupted is repeated, and adds what is missing.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+
+from pyiceberg.table import Table
+
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
+from headrace.definitions.window_rows import WindowRows
+from headrace.engines.base import Engine
+from headrace.engines.open import open_engine
+from headrace.errors import FencedError, FlinkCannotViewError, FlinkRefusedError
+from headrace.flink.begin import Begin
+from headrace.flink.client import Gateway, JobManager
+from headrace.flink.places import access_of, catalog_of
+from headrace.flink.session import SESSION
+from headrace.flink.window_sql import batch_sql
+from headrace.identifiers import TableName, quote
+from headrace.samples.window_rows import rows_sql
+from headrace.tables.commits.adopt import fresh
+from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.lake import LakeTable, OpenLake
+from headrace.tables.version import TableVersion
+
+_POLL_S = 0.5
+_NONE_US = -(1 << 60)  # before all times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """The rows that a feature table lacks: those known after `after_us` and by `until_us`.
+
+    Args:
+        events: The version of the events' table that has all that counts for them.
+        table: The version of the feature table that lacks them.
+
+    """
+
+    rows: WindowRows
+    events: TableVersion
+    table: TableVersion
+    after_us: int
+    until_us: int
+
+    @property
+    def begin(self) -> Begin:
+        """Where a job begins once they are there."""
+        head = self.events.snapshot
+        assert head is not None  # there are events
+        return Begin(
+            after_us=self.until_us,
+            snapshot_id=head.snapshot_id,
+            history_id=head.parent_snapshot_id,
+        )
+
+
+def missing_rows(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
+    """Look at how far events and rows are; writes nothing.
+
+    Raises:
+        FlinkCannotViewError: If there are no events yet, whose times the rows would follow.
+
+    """
+    name = TableName.parse(rows.windows.events)
+    events = lake.table(name).head() if lake.exists(name) else None
+    if events is None or events.snapshot is None or not events.row_count:
+        what = f"`{name}` has no rows yet; ingest some first"
+        raise FlinkCannotViewError(rows.windows.view, what, key="events")
+    head, hop_us = table.head(), rows.windows.hop_us
+    with open_engine(lake.settings) as engine:
+        epoch_us = engine.dialect.epoch_us
+        happened = f"{epoch_us(EVENT_TIME)} + {rows.windows.delay_us}"
+        newest = _one(engine, events, f"greatest({epoch_us(KNOWN_AT)}, {happened})")
+        done = _one(engine, head, epoch_us(KNOWN_AT)) if head.row_count else None
+    settled = (newest or 0) - rows.disorder_ms * 1000
+    until_us = settled - settled % hop_us
+    after_us = _NONE_US if done is None else done
+    return Missing(
+        rows=rows,
+        events=events,
+        table=head,
+        after_us=after_us,
+        until_us=max(until_us, after_us),
+    )
+
+
+def _one(engine: Engine, version: TableVersion, value: str) -> int | None:
+    engine.bind(str(version.name), version)
+    relation = ".".join(map(quote, str(version.name).split(".")))
+    found = engine.query(f"select max({value}) as found from {relation}").read_all()
+    return found["found"][0].as_py()
+
+
+def by_headrace(lake: OpenLake, missing: Missing, table: LakeTable) -> int:
+    """Compute the missing rows with the lake's engine, and commit them; returns how many.
+
+    Raises:
+        FencedError: If the table changed since; nothing was committed.
+
+    """
+    if missing.until_us <= missing.after_us:
+        return 0
+    events = str(missing.events.name)
+    with open_engine(lake.settings) as engine:
+        engine.bind(events, missing.events)
+        sql = rows_sql(
+            missing.rows,
+            ".".join(map(quote, events.split("."))),
+            COORDINATES.names[:3],
+            dialect=engine.dialect,
+            after_us=max(missing.after_us, 0),
+            until_us=missing.until_us,
+        )
+        files = engine.write(sql, into=table)
+    with fresh(table, files):
+        append(
+            table,
+            files,
+            provenance=Provenance(
+                inputs={events: missing.begin.snapshot_id},
+                run_id=f"backfill-{uuid.uuid4().hex[:8]}",
+            ),
+            guard=_Unchanged(missing.table),
+        )
+    return sum(file.record_count for file in files)
+
+
+class _Unchanged:
+    """Refuses a commit to a table that has another snapshot than the one that was looked at."""
+
+    def __init__(self, version: TableVersion) -> None:
+        self._version = version
+
+    def __call__(self, base: Table) -> None:
+        found = base.current_snapshot()
+        snapshot_id = None if found is None else found.snapshot_id
+        if snapshot_id != self._version.snapshot_id:
+            expected, now = str(self._version.snapshot_id), str(snapshot_id)
+            raise FencedError(str(self._version.name), expected=expected, found=now)
+
+
+def by_flink(lake: OpenLake, missing: Missing) -> str:
+    """Let a job of Flink in batch mode compute and commit the missing rows; returns its id.
+
+    Raises:
+        FlinkRefusedError: If the job does not finish; it commits all rows or none.
+        FlinkUnavailableError: If Flink does not answer.
+
+    """
+    view = missing.rows.windows.view
+    sql = batch_sql(
+        missing.rows,
+        catalog_of(lake.settings, stream=view),
+        snapshot_id=missing.begin.snapshot_id,
+        after_us=max(missing.after_us, 0),
+        until_us=missing.until_us,
+    )
+    access, name = access_of(lake.settings), f"headrace {view} backfill {uuid.uuid4().hex[:8]}"
+    properties = {**SESSION, "pipeline.name": name, "execution.runtime-mode": "batch"}
+    job_id = Gateway(access).submit((*sql.setup, sql.insert), properties=properties)
+    manager = JobManager(access)
+    while (state := str(manager.ask(f"/jobs/{job_id}")["state"])) != "FINISHED":
+        if state in ("FAILED", "CANCELED"):
+            detail = f"job `{job_id}` ended as {state}; see its exceptions at {manager.address}"
+            msg = f"the backfill of `{view}`"
+            raise FlinkRefusedError(msg, detail)
+        time.sleep(_POLL_S)
+    return job_id

@@ -1,0 +1,34 @@
+"""Where the job that writes a window view's rows begins: what was there by then, and what it follows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from headrace.definitions.properties import VIEW_BEGIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """The job writes the rows that are known after `after_us`.
+
+    Args:
+        after_us: The end of a tile; all events known before it are in `snapshot_id` of their table.
+        snapshot_id: The first snapshot of the events that is followed.
+        history_id: Its parent, which is read first; None if there is none.
+
+    """
+
+    after_us: int
+    snapshot_id: int
+    history_id: int | None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str]) -> Self | None:
+        """Read what a version of the feature table says; None if no job began."""
+        said = properties.get(VIEW_BEGIN)
+        return None if said is None else cls(**json.loads(said))
+
+    def note(self) -> dict[str, str]:
+        """Return it as an entry of table properties."""
+        return {VIEW_BEGIN: json.dumps(asdict(self), sort_keys=True)}

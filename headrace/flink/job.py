@@ -1,0 +1,241 @@
+"""A job of Flink: submitted once, watched, stopped with a savepoint, and started again from one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pyiceberg.table.metadata import TableMetadata
+
+from headrace import clock
+from headrace.errors import (
+    FlinkJobLostError,
+    FlinkJobUnwellError,
+    StreamOwnedError,
+    TwoOwnersError,
+)
+from headrace.flink.client import Gateway, JobManager, JobOverview
+from headrace.flink.committed import committed_checkpoint, writers_since
+from headrace.flink.health import Health, health
+from headrace.flink.places import access_of
+from headrace.flink.session import SESSION
+from headrace.flink.statements import JobSql
+from headrace.flink_access import FlinkAccess
+from headrace.identifiers import TableName
+from headrace.ingest.owner import FLINK, Owner
+from headrace.tables.commits.operations import move_properties
+from headrace.tables.lake import LakeTable, OpenLake
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStatus:
+    """What is known of a stream's job; `health` is None where headrace owns the stream."""
+
+    stream: str
+    owner: str
+    epoch: int
+    job: str
+    job_id: str
+    health: Health | None
+
+
+class FlinkJob(ABC):
+    """The job of one stream or view at one Flink, by default that of the lake's profile.
+
+    `subject` is its name: that of a view has a namespace, which a stream has not.
+    """
+
+    subject: str
+    table_name: TableName
+
+    def __init__(self, lake: OpenLake, *, access: FlinkAccess | None = None) -> None:
+        self.lake = lake
+        access = access or access_of(lake.settings)
+        self.gateway, self.manager = Gateway(access), JobManager(access)
+
+    @abstractmethod
+    def sql(self, *, group: str, shown: bool = False) -> JobSql:
+        """Write the statements; `group` names the consumers of one start, `shown` leaves out secrets."""
+
+    @property
+    def table(self) -> LakeTable:
+        """The table that the job writes."""
+        return self.lake.table(self.table_name)
+
+    @property
+    def tables(self) -> tuple[LakeTable, ...]:
+        """All tables that the job commits to."""
+        return (self.table,)
+
+    @property
+    def owner(self) -> Owner:
+        """Who the table says writes it now."""
+        return Owner.read(self.table.head().properties, stream=self.subject)
+
+    def family(self) -> str:
+        """Return what the names of all jobs of this table begin with."""
+        uuid = str(self.table.iceberg().metadata.table_uuid)
+        return f"headrace {self.subject} {uuid[:8]} epoch "
+
+    def name(self, owner: Owner) -> str:
+        """Return the name of the job of an epoch."""
+        return f"{self.family()}{owner.epoch}"
+
+    def owned(self) -> Owner:
+        """Return the owner, which is Flink.
+
+        Raises:
+            StreamOwnedError: If it is headrace.
+
+        """
+        owner = self.owner
+        if owner.by != FLINK:
+            raise StreamOwnedError(self.subject, owner=owner.by, epoch=owner.epoch, wanted=FLINK)
+        return owner
+
+    def running(self, owner: Owner) -> JobOverview | None:
+        """Return the job of an epoch if it runs.
+
+        Raises:
+            TwoOwnersError: If two jobs of the stream run.
+
+        """
+        found = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
+        ours = [each for each in found if each.name == self.name(owner)]
+        others = tuple(f"{each.name} ({each.id})" for each in found if each not in ours[:1])
+        if others:
+            raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
+        return ours[0] if ours else None
+
+    def submit_owned(self) -> JobStatus:
+        """Start the job of an epoch that Flink owns, unless it runs or ran already.
+
+        Raises:
+            StreamOwnedError: If headrace is the owner.
+            FlinkJobLostError: If the job started once, and does not run now.
+
+        """
+        owner = self.owned()
+        found = self.running(owner)
+        if found is None:
+            if owner.jobs or self.wrote(owner):
+                raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
+            sql = self.sql(group=self.group(owner, attempt=0))
+            self.start(owner, sql, {})
+        elif found.id not in owner.jobs:  # it was submitted, and the answer was lost
+            sql = self.sql(group=self.group(owner, attempt=0))
+            self.set_owner(owner, replace(owner, jobs=(*owner.jobs, found.id), plan=sql.plan))
+        return self.status()
+
+    def group(self, owner: Owner, *, attempt: int) -> str:
+        """Name the group of consumers of one start: each has its own."""
+        return f"{self.name(owner).replace(' ', '-')}-{attempt}"
+
+    def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
+        """Submit a job, and write down its id."""
+        properties = {**SESSION, "pipeline.name": self.name(owner), **more}
+        job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)
+        now = replace(owner, jobs=(*owner.jobs, job_id), plan=sql.plan, savepoint="", checkpoint=0)
+        self.set_owner(owner, now)
+
+    def wrote(self, owner: Owner) -> bool:
+        """Whether a job of an epoch committed something."""
+        metadata = self.table.iceberg().metadata
+        return bool(writers_since(metadata, snapshot_id=owner.since_snapshot_id))
+
+    def ended(self, owner: Owner) -> str:
+        """Say what became of the job of an epoch that does not run."""
+        found = [each for each in self.manager.jobs(name=self.name(owner))]
+        return found[0].state if found else "the JobManager does not know it"
+
+    def set_owner(self, before: Owner, now: Owner) -> None:
+        """Write who owns the stream.
+
+        Raises:
+            StreamOwnedError: If the owner changed meanwhile.
+
+        """
+        name = self.subject
+
+        def changes_of(metadata: TableMetadata) -> dict[str, str | None]:
+            found = Owner.read(metadata.properties, stream=name)
+            if (found.by, found.epoch) != (before.by, before.epoch):
+                raise StreamOwnedError(name, owner=found.by, epoch=found.epoch, wanted=now.by)
+            return dict(now.note(stream=name))
+
+        move_properties(self.table, changes_of)
+
+    def committed(self, owner: Owner) -> int:
+        """Return the newest checkpoint of an epoch of which rows or dead letters are in a table."""
+        return max(
+            committed_checkpoint(each.iceberg().metadata, jobs=owner.jobs) for each in self.tables
+        )
+
+    def status(self) -> JobStatus:
+        """Look at the job; changes nothing.
+
+        Raises:
+            FlinkJobLostError: If it does not run, though it was not stopped.
+            TwoOwnersError: If another job writes the stream.
+
+        """
+        owner = self.owner
+        if owner.by != FLINK:
+            running = self.manager.jobs(name=self.family())
+            others = tuple(f"{each.name} ({each.id})" for each in running if each.is_running)
+            if others:
+                raise TwoOwnersError(self.subject, owner=owner.by, others=others)
+            return self._status(owner, "", None)
+        found = self.running(owner)
+        self._refuse_others(owner)
+        if found is not None:
+            return self._status(owner, found.id, self.health_of(found, owner))
+        if owner.savepoint:
+            stopped = Health(
+                state="STOPPED",
+                restarts=0,
+                checkpoint=owner.checkpoint,
+                committed=self.committed(owner),
+                root="",
+                faults={},
+            )
+            return self._status(owner, owner.jobs[-1] if owner.jobs else "", stopped)
+        raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
+
+    def _refuse_others(self, owner: Owner) -> None:
+        metadata = self.table.iceberg().metadata
+        wrote = writers_since(metadata, snapshot_id=owner.since_snapshot_id)
+        others = tuple(each for each in wrote if each not in owner.jobs)
+        if others:
+            raise TwoOwnersError(self.subject, owner=self.name(owner), others=others)
+
+    def _status(self, owner: Owner, job_id: str, found: Health | None) -> JobStatus:
+        return JobStatus(
+            stream=self.subject,
+            owner=owner.by,
+            epoch=owner.epoch,
+            job=self.name(owner) if owner.by == FLINK else "",
+            job_id=job_id,
+            health=found,
+        )
+
+    def health_of(self, job: JobOverview, owner: Owner) -> Health:
+        """Judge a job that runs."""
+        return health(
+            job.state,
+            exceptions=self.manager.ask(f"/jobs/{job.id}/exceptions"),
+            checkpoints=self.manager.ask(f"/jobs/{job.id}/checkpoints"),
+            committed=self.committed(owner),
+            now_ms=clock.now_ms(),
+        )
+
+    def check(self) -> JobStatus:
+        """Look at the job, and refuse one that is not well; raises what `status` does.
+
+        Raises:
+            FlinkJobUnwellError: Naming each fault and the root exception.
+
+        """
+        found = self.status()
+        if found.health is not None and found.health.faults:
+            raise FlinkJobUnwellError(self.subject, job=found.job, faults=found.health.faults)
+        return found

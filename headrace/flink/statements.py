@@ -1,0 +1,52 @@
+"""What the statements of all jobs have in common: their form, names of tables, and options."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from headrace.identifiers import quote_text
+
+CATALOG = "lake"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSql:
+    """The statements of one job.
+
+    Args:
+        setup: Tables and views of the session; the last ones may be shown, the first hold secrets.
+        insert: The job.
+        plan: A hash of what decides the job's state and rows; where it begins and addresses do not.
+
+    """
+
+    setup: tuple[str, ...]
+    insert: str
+    plan: str
+
+    @property
+    def text(self) -> str:
+        """All statements, as the SQL client takes them."""
+        return ";\n\n".join((*self.setup, self.insert)) + ";\n"
+
+
+def plan_of(statements: Iterable[str]) -> str:
+    """Hash what decides a job's state and rows."""
+    return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]
+
+
+def create_catalog(options: Mapping[str, str]) -> str:
+    """Write the statement that names the lake's catalog."""
+    return f"create catalog {CATALOG} with ({option_list(options)})"
+
+
+def named(table: str) -> str:
+    """Quote a table: `raw`, the namespace of streams, is a keyword."""
+    return ".".join(f"`{part}`" for part in (CATALOG, *table.split(".")))
+
+
+def option_list(options: Mapping[str, str]) -> str:
+    """Write the options of a `with` clause, one a line."""
+    return (
+        ",".join(f"\n    {quote_text(key)} = {quote_text(options[key])}" for key in options) + "\n"
+    )

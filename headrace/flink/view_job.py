@@ -1,0 +1,161 @@
+"""The job of a window view, which follows the table of its events and writes its feature table."""
+
+from dataclasses import replace
+
+from headrace.config import Settings
+from headrace.definitions.window_rows import WindowRows
+from headrace.errors import TwoOwnersError
+from headrace.flink.backfill import Missing, by_flink, by_headrace, missing_rows
+from headrace.flink.begin import Begin
+from headrace.flink.client import JobOverview
+from headrace.flink.health import Health
+from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.late import late_rows
+from headrace.flink.places import catalog_of, hidden
+from headrace.flink.recovery import stop_job
+from headrace.flink.statements import JobSql
+from headrace.flink.view_limits import refuse_view
+from headrace.flink.window_sql import stream_sql
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.tables.commits.operations import move_properties
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
+
+LATE = "late-events"
+
+
+class ViewJob(FlinkJob):
+    """The job of one window view at one Flink, by default that of the lake's profile.
+
+    Raises:
+        FlinkCannotViewError: If SQL cannot write the view's rows.
+
+    """
+
+    def __init__(
+        self, lake: OpenLake, rows: WindowRows, *, access: FlinkAccess | None = None
+    ) -> None:
+        refuse_view(rows)
+        super().__init__(lake, access=access)
+        self.rows, self.subject, self.table_name = rows, rows.windows.view, rows.table
+
+    def declared(self) -> LakeTable:
+        """Create the feature table, or bring it in line."""
+        return declare_table(
+            self.lake,
+            self.rows.table,
+            self.rows.schema(),
+            partition_by=("day(event_time)",),
+            properties=self.rows.properties(),
+        )
+
+    def sql(self, *, group: str, shown: bool = False) -> JobSql:
+        """Write the statements, from where the job of this epoch began."""
+        _ = group  # it reads no topic
+        begin = Begin.read(self.table.head().properties)
+        assert begin is not None  # `begin_again` says it before a job starts
+        options = catalog_of(self.lake.settings, stream=self.subject)
+        return stream_sql(self.rows, hidden(options) if shown else options, begin=begin)
+
+    def submit(self, *, history_by: str = HEADRACE) -> JobStatus:
+        """Start the job, unless it runs or ran already: after the rows up to now are there.
+
+        Raises:
+            FlinkCannotViewError: If there are no events yet.
+            FlinkJobLostError: If the job started once, and does not run now.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
+
+        """
+        self.declared()
+        if self.owner.by != FLINK:
+            return self.begin_again(history_by=history_by)
+        return self.submit_owned()
+
+    def begin_again(self, *, history_by: str = HEADRACE) -> JobStatus:
+        """Add the rows that are missing up to now, and start the job of a new epoch there.
+
+        Raises:
+            TwoOwnersError: If a job runs, whose rows would be there twice.
+            What `submit` raises.
+
+        """
+        self.declared()
+        before = self.owner
+        running = self.running(before)
+        if running is not None:
+            raise TwoOwnersError(self.subject, owner=before.by, others=(running.name,))
+        missing = self.backfill(history_by=history_by)
+        head = self.table.head()
+        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
+        move_properties(
+            self.table, lambda _: {**missing.begin.note(), **now.note(stream=self.subject)}
+        )
+        return self.submit_owned()
+
+    def backfill(self, *, history_by: str = HEADRACE) -> Missing:
+        """Add the rows that are missing up to now; a second run adds nothing.
+
+        Raises:
+            TwoOwnersError: If a job runs, whose rows would be there twice.
+            FlinkCannotViewError: If there are no events yet.
+            FencedError: If another run added rows meanwhile; nothing was committed.
+            FlinkUnavailableError, FlinkRefusedError: If Flink does not do it.
+
+        """
+        table, owner = self.declared(), self.owner
+        running = self.running(owner)
+        if running is not None:
+            raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
+        missing = missing_rows(self.lake, self.rows, table)
+        if history_by == FLINK:
+            by_flink(self.lake, missing)
+        else:
+            by_headrace(self.lake, missing, table)
+        return missing
+
+    def stop(self) -> Owner:
+        """Stop the job with a savepoint; idempotent.
+
+        Raises:
+            FlinkJobLostError: If it does not run, and was not stopped.
+            FlinkStopError: If it ended otherwise than by its savepoint.
+
+        """
+        return stop_job(self)
+
+    def release(self) -> None:
+        """Stop the job if it runs, and let nobody write the rows until a job begins again.
+
+        Raises:
+            FlinkStopError: If it ended otherwise than by its savepoint; it is still the writer.
+
+        """
+        owner = self.owner
+        if owner.by == HEADRACE:
+            return
+        if self.running(owner) is not None:
+            owner = self.stop()
+        self.set_owner(owner, Owner(by=HEADRACE, epoch=owner.epoch + 1))
+
+    def health_of(self, job: JobOverview, owner: Owner) -> Health:
+        """Judge a job that runs: also by the events that it left out."""
+        found = super().health_of(job, owner)
+        late = late_rows(self.manager, job.id)
+        if not late:
+            return found
+        what = f"{late} came into the table later than its stream allows, and are in no row"
+        return replace(found, faults={**found.faults, LATE: what})
+
+
+def printed(settings: Settings, rows: WindowRows) -> JobSql:
+    """Write the statements of a view's job without secrets, as if its events' table were empty.
+
+    Raises:
+        FlinkCannotViewError: If SQL cannot write the view's rows.
+        FlinkCannotError: If Flink cannot reach the catalog.
+
+    """
+    refuse_view(rows)
+    options = hidden(catalog_of(settings, stream=rows.windows.view))
+    return stream_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))

@@ -1,0 +1,280 @@
+"""The statements of a window view's rows by Flink, in stream and in batch; pure.
+
+Both read the events' table, not its topic: so the rows are those of `samples/window_rows.py`, whoever
+wrote the events. The time of the job is `known`. In stream, what was in the table before is read first
+and moves no watermark; each later snapshot moves it.
+
+Events become cells: entity, tile, and the tile in which they were known. A sliding window copies a cell to
+each end of a tile from then on; those of one end that lie in a window are its value.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow.types as pt
+
+from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
+from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.windows import Slot, WindowColumn
+from headrace.flink.begin import Begin
+from headrace.flink.columns import sql_type
+from headrace.flink.statements import JobSql, create_catalog, named, plan_of
+from headrace.identifiers import quote_text
+
+_LONG_MAX = (1 << 63) - 1
+_DAYS_DIGITS = 3  # as many as Flink takes
+
+
+def stream_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
+    """Write the statements of the job that follows the events' table."""
+    reach_ms = begin.after_us // 1000 - rows.reach_ms
+    sources = [
+        _source(
+            rows,
+            "news",
+            options={
+                "streaming": "true",
+                "monitor-interval": "1s",
+                # one after the other: later ones are known later
+                "max-planning-snapshot-count": "1",
+                "starting-strategy": "INCREMENTAL_FROM_SNAPSHOT_ID",
+                "start-snapshot-id": str(begin.snapshot_id),
+            },
+            waits=True,
+        ),
+    ]
+    if begin.history_id is not None:
+        sources.append(
+            _source(
+                rows,
+                "history",
+                options={"streaming": "false", "snapshot-id": str(begin.history_id)},
+                waits=False,
+            )
+        )
+    return _job(rows, catalog, sources, reach_ms=reach_ms, kept=f"> {begin.after_us // 1000}")
+
+
+def batch_sql(
+    rows: WindowRows,
+    catalog: Mapping[str, str],
+    *,
+    snapshot_id: int,
+    after_us: int,
+    until_us: int,
+) -> JobSql:
+    """Write the statements of the job that reads one snapshot, and ends.
+
+    It writes the rows that are known after `after_us` and by `until_us`.
+    """
+    source = _source(
+        rows,
+        "history",
+        options={"streaming": "false", "snapshot-id": str(snapshot_id)},
+        waits=False,
+    )
+    kept = f"> {after_us // 1000} and _at_ms <= {until_us // 1000}"
+    return _job(rows, catalog, [source], reach_ms=after_us // 1000 - rows.reach_ms, kept=kept)
+
+
+def _job(
+    rows: WindowRows,
+    catalog: Mapping[str, str],
+    sources: list[str],
+    *,
+    reach_ms: int,
+    kept: str,
+) -> JobSql:
+    text = _Text(rows)
+    names = [each.split()[3] for each in sources]
+    views = (text.events(names, reach_ms=reach_ms), *text.views())
+    insert = text.insert(kept=kept)
+    return JobSql(
+        setup=(create_catalog(catalog), *sources, *views),
+        insert=insert,
+        plan=plan_of((*views, insert)),
+    )
+
+
+def _source(rows: WindowRows, name: str, *, options: Mapping[str, str], waits: bool) -> str:
+    windows = rows.windows
+    delayed = _later(f"`{EVENT_TIME}`", windows.delay_us // 1000)
+    known = f"case when `{KNOWN_AT}` < {delayed} then {delayed} else `{KNOWN_AT}` end"
+    # what was there before is read in any order, so it moves no watermark
+    mark = _later("_known", -rows.disorder_ms) if waits else "to_timestamp_ltz(0, 3)"
+    said = ", ".join(f"{quote_text(key)} = {quote_text(value)}" for key, value in options.items())
+    return f"""create temporary table {name} (
+    _known_us as {known},
+    _known as cast({known} as timestamp_ltz(3)),
+    watermark for _known as {mark}
+) with ({said})
+like {named(windows.events)}"""
+
+
+def _later(instant: str, ms: int) -> str:
+    if not ms:
+        return instant
+    sign, ms = ("-" if ms < 0 else "+"), abs(ms)
+    return f"({instant} {sign} {interval(ms)})"
+
+
+def interval(ms: int) -> str:
+    """Write a duration."""
+    days, rest = divmod(ms, 86_400_000)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    clock = f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
+    return f"interval '{days} {clock}' day({_DAYS_DIGITS}) to second(3)"
+
+
+class _Text:
+    def __init__(self, rows: WindowRows) -> None:
+        self._rows, self._windows = rows, rows.windows
+        self._keys = ", ".join(f"`{name}`" for name in self._windows.entity)
+        self._hop = interval(rows.hop_ms)
+        slots = range(len(self._windows.slots))
+        self._states = ", ".join(f"_s{n}" for n in slots)
+        self._merged = ",\n    ".join(f"{self._merge(n, self._state(n))} as _s{n}" for n in slots)
+
+    def events(self, sources: list[str], *, reach_ms: int) -> str:
+        """Write the events that may count; those of the first snapshot only as far back as they matter."""
+        windows = self._windows
+        names = dict.fromkeys((*windows.entity, *windows.inputs, EVENT_TIME))
+        listed = [*(f"`{name}`" for name in names), "_known", "_known_us"]
+        if windows.key is not None:
+            listed.append(f"`{windows.key}` as _key")
+            listed.append(f"{_PLACE} as _place")
+        happened = f"cast(cast(`{EVENT_TIME}` as timestamp_ltz(3)) as timestamp(3))"
+        ms = f"(extract(epoch from {happened}) * 1000 + extract(millisecond from {happened}))"
+        listed.append(f"{ms} - mod({ms}, {self._rows.hop_ms}) as _tile_ms")
+        where = [f"`{name}` is not null" for name in windows.entity]
+        where.append(f"_known_us <= {_later(f'`{EVENT_TIME}`', windows.lateness_us // 1000)}")
+        where.append(f"`{EVENT_TIME}` >= to_timestamp_ltz({reach_ms}, 3)")
+        columns, condition = ",\n    ".join(listed), "\n    and ".join(where)
+        parts = (f"select\n    {columns}\nfrom {name}\nwhere {condition}" for name in sources)
+        return "create temporary view events as\n" + "\nunion all\n".join(parts)
+
+    def views(self) -> tuple[str, ...]:
+        """Write the steps from events to the sums of each end and moment."""
+        return (*self._counted(), self._cells(), self._copies())
+
+    def _counted(self) -> tuple[str, ...]:
+        """Write the choice of the first of rows that are one event."""
+        if self._windows.key is None:
+            return ()
+        late = interval(self._windows.lateness_us // 1000)
+        return (
+            f"""create temporary view ranked as
+select events.*, min(_place) over (
+    partition by {self._keys}, _key, `{EVENT_TIME}` order by _known
+    range between {late} preceding and current row
+) as _first_place
+from events""",
+            "create temporary view counted as\nselect * from ranked where _place = _first_place",
+        )
+
+    def _cells(self) -> str:
+        base = "events" if self._windows.key is None else "counted"
+        return f"""create temporary view cells as
+select {self._keys}, _tile_ms, {_ms("window_end")} as _known_ms, window_time as _cell_time,
+    {self._merged}
+from table(tumble(table {base}, descriptor(_known), {self._hop}))
+group by {self._keys}, _tile_ms, window_start, window_end, window_time"""
+
+    def _copies(self) -> str:
+        """Write a copy of each cell for each end from the one at which it is known, as far as it matters."""
+        rows = self._rows
+        size = interval(rows.longest_ms + rows.hop_ms)
+        last = f"_tile_ms + {rows.longest_ms + rows.hop_ms}"
+        exits = " or ".join(f"_at_ms = _tile_ms + {rows.hop_ms + w}" for w in rows.window_ms)
+        return f"""create temporary view copies as
+select *, case when _at_ms = _known_ms or {exits} then 1 else 0 end as _changes
+from (
+    select {self._keys}, _tile_ms, _known_ms, {self._states},
+        {_ms("window_end")} as _at_ms, window_start, window_end
+    from table(hop(table cells, descriptor(_cell_time), {self._hop}, {size}))
+)
+where _at_ms <= {last} and _known_ms < {last}"""
+
+    def insert(self, *, kept: str) -> str:
+        """Write the job: the values at each end of a tile at which something changed."""
+        names = [*self._windows.entity, EVENT_TIME, KNOWN_AT]
+        values = [f"`{name}`" for name in self._windows.entity]
+        values += [_instant("_at_ms")] * 2
+        for column in self._windows.columns:
+            names.append(column.name)
+            values.append(self._value(column))
+        merged = ",\n        ".join(
+            f"{self._merge(n, f'case when _at_ms - _tile_ms <= {w} then _s{n} end')} as {_sum(n, w)}"
+            for n, w in self._wanted()
+        )
+        listed = ", ".join(f"`{name}`" for name in names)
+        selected = ",\n    ".join(
+            f"{value} as `{name}`" for value, name in zip(values, names, strict=True)
+        )
+        return f"""insert into {named(str(self._rows.table))} ({listed})
+select
+    {selected}
+from (
+    select {self._keys}, {_ms("window_end")} as _at_ms, max(_changes) as _changes,
+        {merged}
+    from copies
+    group by {self._keys}, window_start, window_end
+)
+where _changes = 1 and _at_ms {kept}"""
+
+    def _wanted(self) -> list[tuple[int, int]]:
+        pairs = ((c.slot, c.window_us // 1000) for c in self._windows.columns)
+        return list(dict.fromkeys(pairs))
+
+    def _slot(self, column: WindowColumn) -> Slot:
+        return self._windows.slots[column.slot]
+
+    def _value(self, column: WindowColumn) -> str:
+        slot, value = self._slot(column), _sum(column.slot, column.window_us // 1000)
+        if pt.is_floating(slot.output):  # 0 has one sign
+            return f"case when {value} = 0 then cast(0 as {sql_type(slot.output)}) else {value} end"
+        if slot.take not in ("count", "sum"):
+            return value
+        value = f"coalesce({value}, 0)"
+        if slot.take == "sum" and pt.is_integer(slot.output):
+            fits = f"{value} between -{_LONG_MAX} - 1 and {_LONG_MAX}"
+            return f"case when {fits} then cast({value} as bigint) end"
+        return value
+
+    def _state(self, number: int) -> str:
+        """Write what one event adds to a slot."""
+        slot = self._windows.slots[number]
+        if slot.of is None:
+            return "1"
+        value = f"`{slot.of}`"
+        if slot.take == "count":
+            return f"case when {value} is null then 0 else 1 end"
+        if slot.take == "sum":
+            scale = slot.output.scale if pt.is_decimal(slot.output) else 0
+            return f"cast({value} as decimal(38, {scale}))"
+        if pt.is_floating(slot.input):  # NaN is no number
+            return f"case when {value} = {value} then {value} end"
+        return value
+
+    def _merge(self, number: int, state: str) -> str:
+        take = self._windows.slots[number].take
+        return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
+
+
+# the order of arrival, as text: a source ends before all characters, and numbers are of one width
+_PLACE = (
+    "concat(cast(cast(_known_us as timestamp(6)) as string), `_source`, u&'\\0000', "
+    "lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))"
+)
+
+
+def _sum(slot: int, window_ms: int) -> str:
+    return f"_s{slot}_{window_ms}"
+
+
+def _ms(instant: str) -> str:
+    return f"(extract(epoch from {instant}) * 1000 + extract(millisecond from {instant}))"
+
+
+def _instant(ms: str) -> str:
+    return f"cast(to_timestamp_ltz({ms}, 3) as timestamp_ltz(6))"

@@ -1,0 +1,116 @@
+"""Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.api import Lake
+from headrace.errors import FlinkCannotViewError, TwoOwnersError
+from headrace.flink.recovery import restore
+from headrace.ingest.owner import FLINK, HEADRACE
+from infra.launcher.cluster import Cluster
+from tests.flink.events import Followed, events
+from tests.flink.servers import kill, start
+from tests.flink.streams import settings_of
+from tests.raising import refused
+
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
+
+
+@pytest.fixture
+def lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with Lake.open(settings_of(cluster, tmp_path_factory.mktemp("lake"))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def followed(lake: Lake, cluster: Cluster) -> Iterator[Followed]:
+    """A table of events and a view of it; its jobs are cancelled afterwards."""
+    made = Followed.make(lake, cluster, f"p{uuid.uuid4().hex[:10]}")
+    yield made
+    job = made.job
+    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
+        if each.is_running:
+            job.manager.cancel(each.id)
+
+
+def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_difference(
+    followed: Followed, cluster: Cluster
+) -> None:
+    sent = events(1500, seconds=600, seed=5)
+    followed.add(sent[:300])
+    followed.add(sent[300:500])
+    followed.job.submit()
+    by_batch = len(followed.written())
+    assert by_batch > 0
+    followed.add(sent[500:800])
+    kill(cluster, "flink_worker")
+    followed.add(sent[800:1000])
+    start(cluster, "flink_worker")
+    job = followed.job
+    assert job.status().health is not None
+    owner = job.stop()
+    assert owner.savepoint
+    followed.add(sent[1000:1300])
+    restore(job)
+    followed.add(sent[1300:])
+    followed.heartbeat(sent[-1])
+    wanted = followed.wanted()
+    assert len(wanted) > 2 * by_batch
+    assert followed.wait_for(wanted) == wanted
+    found = job.check().health
+    assert found is not None
+    assert not found.faults
+    with refused(TwoOwnersError, stream=followed.rows.windows.view, owner=FLINK):
+        job.begin_again()
+    job.release()
+    assert job.owner.by == HEADRACE
+    assert followed.written() == wanted
+
+
+def test_the_batch_of_flink_writes_what_that_of_headrace_writes(followed: Followed) -> None:
+    sent = events(800, seconds=300, seed=6)
+    followed.add(sent)
+    followed.heartbeat(sent[-1])
+    wanted = followed.wanted()
+    followed.job.backfill(history_by=FLINK)
+    assert followed.written() == wanted
+    followed.job.backfill(history_by=FLINK)
+    followed.job.backfill()
+    assert followed.written() == wanted
+
+
+def test_a_job_that_is_lost_begins_again_at_its_rows(followed: Followed) -> None:
+    sent = events(600, seconds=300, seed=7)
+    followed.add(sent[:200])
+    followed.job.submit()
+    job = followed.job
+    job.manager.cancel(job.owner.jobs[-1])
+    followed.add(sent[200:])
+    while job.running(job.owner) is not None:
+        pass
+    assert job.begin_again().epoch == 2
+    followed.heartbeat(sent[-1])
+    wanted = followed.wanted()
+    assert followed.wait_for(wanted) == wanted
+
+
+def test_events_later_than_their_stream_allows_are_a_named_fault(followed: Followed) -> None:
+    sent = events(200, seconds=300, seed=8)
+    late = [each for each in sent if each["u"] is not None][50]
+    followed.add(sent)
+    followed.job.submit()
+    followed.heartbeat(sent[-1])
+    followed.wait_for(followed.wanted())
+    followed.add([{**late, "id": "late"}])
+    followed.heartbeat({**sent[-1], "known_at": sent[-1]["known_at"].replace(hour=13)})
+    while not (found := followed.job.status().health) or not found.faults:
+        pass
+    assert set(found.faults) == {"late-events"}
+
+
+def test_a_table_without_events_is_refused(followed: Followed) -> None:
+    with refused(FlinkCannotViewError, key="events"):
+        followed.job.submit()
+    assert followed.job.owner.by == HEADRACE

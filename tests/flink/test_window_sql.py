@@ -1,0 +1,142 @@
+"""The SQL of a window view: one golden file, what holds for every view, and what is refused by name."""
+
+import re
+from typing import Any
+
+import pytest
+
+from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.window_view import WindowView
+from headrace.definitions.windows import resolve_windows
+from headrace.errors import FlinkCannotViewError
+from headrace.flink.begin import Begin
+from headrace.flink.places import HIDDEN, hidden
+from headrace.flink.view_limits import refuse_view
+from headrace.flink.window_sql import batch_sql, interval, stream_sql
+from tests.flink.contracts import PLACES, contract
+from tests.golden.golden import Golden
+from tests.raising import refused
+
+BEGIN = Begin(after_us=1_767_225_600_000_000, snapshot_id=8, history_id=7)
+AGGREGATES: list[dict[str, Any]] = [
+    {"name": "seen", "take": "count", "windows": ["1h", "1d"]},
+    {"name": "paid", "take": "sum", "of": "price", "windows": ["1h"]},
+    {"name": "largest", "take": "sum", "of": "large", "windows": ["1h"]},
+    {"name": "least", "take": "min", "of": "double", "windows": ["1d"]},
+    {"name": "newest", "take": "max", "of": "seen_ms", "windows": ["1d"]},
+]
+
+
+def rows(*, known_at: Any = "ingested", key: str | None = "id", **more: Any) -> WindowRows:  # noqa: ANN401
+    said: dict[str, Any] = {
+        "view": "features.recent",
+        "events": "raw.things",
+        "entity": ["small", "day"],
+        "hop": "5m",
+        "lateness": "1h",
+        "aggregates": AGGREGATES,
+    }
+    stream = contract(known_at=known_at, key=key, allowed_lateness="20m")
+    return WindowRows.of(resolve_windows(WindowView(**(said | more)), [stream]), stream)
+
+
+def text(begin: Begin = BEGIN, **more: Any) -> str:  # noqa: ANN401
+    return stream_sql(rows(**more), PLACES.catalog, begin=begin).text
+
+
+def test_the_statements_of_a_view_are_those_of_the_file(golden: Golden) -> None:
+    sql = stream_sql(rows(delay="90s"), hidden(PLACES.catalog), begin=BEGIN)
+    golden.check("flink-view.sql", sql.text)
+
+
+def test_the_statement_of_the_batch_is_that_of_the_stream_but_for_what_it_reads() -> None:
+    streamed = stream_sql(rows(), PLACES.catalog, begin=BEGIN)
+    batch = batch_sql(rows(), PLACES.catalog, snapshot_id=8, after_us=0, until_us=BEGIN.after_us)
+    views = [each for each in streamed.setup if each.startswith("create temporary view")]
+    of_batch = [each for each in batch.setup if each.startswith("create temporary view")]
+    assert views[1:] == of_batch[1:]
+    assert streamed.insert.rpartition("where")[0] == batch.insert.rpartition("where")[0]
+    assert streamed.insert.endswith("_at_ms > 1767225600000")
+    assert batch.insert.endswith("_at_ms > 0 and _at_ms <= 1767225600000")
+
+
+def test_secrets_are_not_in_what_is_shown() -> None:
+    shown = stream_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).text
+    assert "'tangerine'" in text()
+    assert "tangerine" not in shown
+    assert f"'{HIDDEN}'" in shown
+
+
+def test_what_was_there_before_moves_no_watermark() -> None:
+    setup = stream_sql(rows(), PLACES.catalog, begin=BEGIN).setup
+    news, history = (
+        next(s for s in setup if f"table {name} (" in s) for name in ("news", "history")
+    )
+    assert "'start-snapshot-id' = '8'" in news
+    assert (
+        "watermark for _known as (_known - interval '0 00:00:10.000' day(3) to second(3))" in news
+    )
+    assert "'snapshot-id' = '7'" in history
+    assert "watermark for _known as to_timestamp_ltz(0, 3)" in history
+    assert "history" not in text(Begin(after_us=0, snapshot_id=8, history_id=None))
+
+
+def test_times_that_records_bring_wait_as_long_as_records_may_be_late() -> None:
+    for known_at in ({"after_event": "0s"}, {"column": "at"}):
+        assert "_known - interval '0 00:20:00.000'" in text(known_at=known_at)
+
+
+def test_rows_that_may_be_one_event_are_told_apart_only_where_the_stream_has_a_key() -> None:
+    assert "min(_place) over" in text()
+    assert "over (" not in text(key=None)
+
+
+def test_the_state_ends_by_the_time_of_events_and_never_by_the_clock() -> None:
+    assert "state.ttl" not in text()
+    assert "unbounded" not in text()
+
+
+def test_a_plan_is_that_of_the_declaration_and_of_where_it_begins() -> None:
+    first = stream_sql(rows(), PLACES.catalog, begin=BEGIN)
+    assert first.plan == stream_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).plan
+    assert first.plan != stream_sql(rows(lateness="2h"), PLACES.catalog, begin=BEGIN).plan
+
+
+@pytest.mark.parametrize(
+    ("ms", "written"),
+    [(1, "0 00:00:00.001"), (86_399_999, "0 23:59:59.999"), (999 * 86_400_000, "999 00:00:00.000")],
+)
+def test_durations_are_written_to_the_millisecond(ms: int, written: str) -> None:
+    assert interval(ms) == f"interval '{written}' day(3) to second(3)"
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "column"),
+    [
+        (
+            {"aggregates": [{"name": "n", "take": "distinct", "of": "id", "windows": ["1h"]}]},
+            "aggregates",
+            "n_1h",
+        ),
+        (
+            {"aggregates": [{"name": "n", "take": "last", "of": "id", "windows": ["1h"]}]},
+            "aggregates",
+            "n_1h",
+        ),
+        ({"hop": "1m", "lateness": "2h"}, "hop", None),
+        ({"lateness": "1000d"}, "aggregates", None),
+    ],
+)
+def test_what_sql_cannot_say_is_refused_by_its_key(
+    more: dict[str, Any], key: str, column: str | None
+) -> None:
+    with refused(FlinkCannotViewError, view="features.recent", key=key, column=column):
+        refuse_view(rows(**more))
+
+
+def test_a_view_that_sql_can_say_is_not_refused() -> None:
+    refuse_view(rows())
+
+
+def test_the_namespace_raw_is_quoted_wherever_it_is_named() -> None:
+    assert not re.search(r"[^`.]\braw\.", text())
