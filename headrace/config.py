@@ -59,6 +59,7 @@ class Settings:
     s3: S3Access | None = None
     engine: str = "duckdb"
     trino: TrinoAccess | None = None
+    trino_compaction_mib: int = 1024
     kafka: KafkaAccess | None = None
     schema_registry: RegistryAccess | None = None
     paimon_warehouse: str = ""
@@ -144,6 +145,11 @@ class Settings:
     def trash_age_s(self) -> int:
         """How long files removed by clean-up can be restored."""
         return self.trash_days * 86_400
+
+    @property
+    def trino_compaction_bytes(self) -> int | None:
+        """From how many bytes to rewrite Trino compacts a partition; None if it is not the engine."""
+        return self.trino_compaction_mib * MIB if self.engine == "trino" else None
 
     @property
     def compaction_commit_bytes(self) -> int:

@@ -79,6 +79,9 @@ class ProfileKeys:
     trino_ca_file: str = ""
     """The certificates that Trino's is checked by; by default those of the system.
     Example: `"certificates/trino.pem"`"""
+    trino_compaction_mib: int = 1024
+    """From how much there is to rewrite in a partition maintenance lets Trino merge its files, where
+    Trino is the engine. Example: `4096`"""
     kafka_servers: str = ""
     """The brokers of Kafka; user and password come from HEADRACE_KAFKA_USER and
     HEADRACE_KAFKA_PASSWORD. HEADRACE_KAFKA_SERVERS. Example: `"kafka-1:9092,kafka-2:9092"`"""

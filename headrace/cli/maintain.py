@@ -227,7 +227,9 @@ def _say_plan(out: Output, plan: "MaintenancePlan") -> None:
         _rows(
             out,
             [_action_facts(action) for action in plan.actions],
-            columns=("table", "partition", "action", "rewrites", "gain", "reason"),
+            columns=_with_executor(
+                ("table", "partition", "action", "rewrites", "gain", "reason"), plan.actions
+            ),
         )
     if plan.waiting:
         out.say("\nwaiting")
@@ -260,7 +262,10 @@ def _say_run(out: Output, run: "MaintenanceRun") -> None:
             _result_facts(result) | {"detail": result.text(catalog=out.catalog)}
             for result in run.results
         ],
-        columns=("table", "partition", "action", "outcome", "detail", "elapsed_s"),
+        columns=_with_executor(
+            ("table", "partition", "action", "outcome", "detail", "elapsed_s"),
+            [result.action for result in run.results],
+        ),
     )
     counts = Counter(result.outcome.value for result in run.results)
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in counts.items())
@@ -268,6 +273,16 @@ def _say_run(out: Output, run: "MaintenanceRun") -> None:
     left = len(run.plan.actions) - len(run.results)
     if run.stopped_by:
         out.say(f"stopped with {left:,} left: {run.stopped_by}")
+
+
+def _with_executor(columns: Sequence[str], actions: "Sequence[Action]") -> Sequence[str]:
+    """Say who does it where that is not headrace each time."""
+    from headrace.maintenance.queue.actions import Executor
+
+    if all(action.executor is Executor.HERE for action in actions):
+        return columns
+    at = columns.index("action") + 1
+    return (*columns[:at], "by", *columns[at:])
 
 
 def _rows(out: Output, rows: list[dict[str, Any]], *, columns: Sequence[str]) -> None:
@@ -303,6 +318,7 @@ def _action_facts(action: "Action") -> dict[str, Any]:
         "table": str(action.table),
         "partition": _partition(action) or None,
         "action": action.kind.value,
+        "by": action.executor.value,
         "rewrites": _size(action.cost_bytes),
         "reason": action.reason,
         "gain": action.gain,
@@ -332,6 +348,7 @@ def _result_facts(result: "ActionResult") -> dict[str, Any]:
         "table": str(result.action.table),
         "partition": _partition(result.action) or None,
         "action": result.action.kind.value,
+        "by": result.action.executor.value,
         "outcome": result.outcome.value,
         "detail": result.detail,
         "remedy": result.remedy,

@@ -3,6 +3,7 @@
 from headrace.config import Settings
 from headrace.engines.base import Engine
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.rewriting import FileRewriter
 from headrace.errors import SettingReason, SettingsError
 
 
@@ -24,3 +25,15 @@ def open_engine(settings: Settings) -> Engine:
         return TrinoEngine.open(settings, settings.trino)
     msg = f"there is no engine `{settings.engine}`; set `engine` to `duckdb` or `trino`"
     raise SettingsError(msg, setting="engine", reason=SettingReason.NOT_ALLOWED)
+
+
+def open_rewriter(settings: Settings) -> FileRewriter | None:
+    """Reach the server of `settings.engine` that rewrites files; None if the engine has none.
+
+    A server is reached at the first statement; the caller closes it.
+    """
+    if settings.engine != "trino" or settings.trino is None:
+        return None
+    from headrace.engines.trino_optimize import TrinoRewriter  # its client is optional
+
+    return TrinoRewriter.open(settings, settings.trino)

@@ -1,4 +1,4 @@
-"""Staging tables: empty clones that Trino writes into, and rows from memory that it reads.
+"""Staging tables: clones that Trino writes into, and rows from memory that it reads.
 
 They lie in a namespace that no lake lists, each named after an announced write. One that a killed
 process leaves is dropped by the next engine; its files are left to clean-up, as other orphans.
@@ -19,7 +19,7 @@ from headrace.errors import (
     DatabaseUnavailableError,
     StorageError,
 )
-from headrace.iceberg import clones, schema
+from headrace.iceberg import clones, manifests, schema
 from headrace.iceberg.clones import files_added_by, paths_added_by
 from headrace.identifiers import STAGING_NAMESPACE, TableName
 from headrace.storage.folders import Folders, Kind
@@ -64,15 +64,25 @@ class Staging:
 
     @contextlib.contextmanager
     def clone(
-        self, table: LakeTable, *, order: Sequence[tuple[str, bool, bool]] = ()
+        self,
+        table: LakeTable,
+        *,
+        order: Sequence[tuple[str, bool, bool]] = (),
+        holding: Sequence[DataFile] = (),
     ) -> Generator["Clone"]:
-        """Make an empty clone of a table; at the end it is gone, and files not adopted with it."""
+        """Make a clone of a table that holds some of its files, or none.
+
+        At the end the clone is gone, and with it the files written into it and not adopted. The
+        files it was made with stay.
+        """
         target = table.iceberg()
         name, location = self._announced()
         metadata = clones.clone_of(target, location=location, order=order)
+        if holding:
+            metadata = clones.holding(metadata, holding, target.io)
         at = clones.write_metadata(metadata, target.io)
         self.lake.catalog.register_table((name.namespace, name.name), at)
-        clone = Clone(self.lake, name, target)
+        clone = Clone(self.lake, name, target, held=frozenset(each.file_path for each in holding))
         try:
             yield clone
         except BaseException:
@@ -115,10 +125,15 @@ class Staging:
 
 
 class Clone:
-    """An empty clone of `target`; `adopted` names the files that stay when it is dropped."""
+    """A clone of `target`; `adopted` names the files that stay when it is dropped.
 
-    def __init__(self, lake: OpenLake, name: TableName, target: Table) -> None:
-        self._lake, self.name, self.target = lake, name, target
+    `held` are the files of the target that it was made with, which stay in any case.
+    """
+
+    def __init__(
+        self, lake: OpenLake, name: TableName, target: Table, *, held: frozenset[str] = frozenset()
+    ) -> None:
+        self._lake, self.name, self.target, self.held = lake, name, target, held
         self.adopted: set[str] = set()
 
     def adopt(self, answers: Sequence[Answered]) -> tuple[DataFile, ...]:
@@ -145,8 +160,16 @@ class Clone:
             table = self._load()
         except NoSuchTableError:
             return
-        for path in paths_added_by(table.metadata.snapshots, table.io) - self.adopted:
+        added = paths_added_by(table.metadata.snapshots, table.io)
+        for path in added - self.adopted - self.held:
             remove(table.io, path)
+
+    def held_now(self) -> frozenset[str]:
+        """Return which of the `held` files the clone still lists."""
+        table = self._load()
+        listed = manifests.manifests_of(table.current_snapshot(), table.io)
+        live = (entry.data_file.file_path for entry in manifests.live_entries(listed, table.io))
+        return self.held & frozenset(live)
 
     def _of(self, answer: Answered) -> tuple[DataFile, ...]:
         table = self._load()

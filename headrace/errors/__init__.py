@@ -31,7 +31,12 @@ from headrace.errors.datasets import (
     SampleNotFoundError,
     VersionExistsError,
 )
-from headrace.errors.engines import EngineUnavailableError, QueryFailedError, UnsupportedEngineError
+from headrace.errors.engines import (
+    EngineUnavailableError,
+    QueryFailedError,
+    RewriteRefusedError,
+    UnsupportedEngineError,
+)
 from headrace.errors.flink import (
     FlinkCannotError,
     FlinkCannotViewError,
@@ -318,6 +323,7 @@ __all__ = [
     "Remedy",
     "ResetRefusedError",
     "ResetUnfinishedError",
+    "RewriteRefusedError",
     "SampleNotFoundError",
     "SchemaChangedError",
     "SchemaUnavailableError",

@@ -42,3 +42,17 @@ class UnsupportedEngineError(LakeError):
     def __init__(self, detail: str, *, engine: str = "Trino", remedy: Remedy) -> None:
         self.engine, self.detail = engine, detail
         super().__init__(f"{engine} is refused: {detail}", remedy=remedy)
+
+
+class RewriteRefusedError(LakeError):
+    """A query engine's server rewrote files, and what it wrote is not what they hold."""
+
+    def __init__(
+        self, table: str, detail: str, *, engine: str = "Trino", query_id: str = ""
+    ) -> None:
+        self.table, self.engine, self.detail, self.query_id = table, engine, detail, query_id
+        super().__init__(
+            f"{engine}'s compaction of `{table}` {detail} (query `{query_id}`)",
+            state=NOTHING_COMMITTED,
+            remedy=Remedy.run_on_catalog("tables", "compact", table, advice="to compact it here"),
+        )

@@ -1,4 +1,4 @@
-"""Empty clones of tables, into which other engines write data files for the committer to adopt."""
+"""Clones of tables, into which other engines write data files for the committer to adopt."""
 
 import uuid
 from collections.abc import Collection, Sequence
@@ -8,14 +8,17 @@ from pyiceberg.manifest import DataFile, ManifestContent, ManifestEntryStatus
 from pyiceberg.serializers import ToOutputFile
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
 from pyiceberg.transforms import IdentityTransform
 
 from headrace.iceberg import manifests
 from headrace.iceberg import standard_properties as standard
+from headrace.iceberg.manifest_writer import ManifestSet
 
 _SORTED = 1  # the id of a clone's own sort order
+_HELD = 1  # the id of the snapshot that lists files of the target
 
 
 def clone_of(
@@ -57,6 +60,34 @@ def clone_of(
         changes["sort_orders"] = [SortOrder(*fields, order_id=_SORTED)]
         changes["default_sort_order_id"] = _SORTED
     return metadata.model_copy(update=changes)
+
+
+def holding(metadata: TableMetadata, files: Sequence[DataFile], io: FileIO) -> TableMetadata:
+    """Describe a clone that lists data files of its target, without any deletes of their rows.
+
+    Writes the manifests below the clone's location. The files stay the target's: see `listing`.
+    """
+    builder = ManifestSet(metadata, io, snapshot_id=_HELD)
+    location = builder.write_list(builder.listing(files), parent_id=None)
+    snapshot = Snapshot.model_validate(
+        {
+            "snapshot-id": _HELD,
+            "manifest-list": location,
+            "sequence-number": metadata.next_sequence_number(),
+            "timestamp-ms": metadata.last_updated_ms,
+            "summary": {"operation": "append"},
+            "schema-id": metadata.current_schema_id,
+        }
+    )
+    head = SnapshotRef.model_validate({"snapshot-id": _HELD, "type": SnapshotRefType.BRANCH})
+    return metadata.model_copy(
+        update={
+            "snapshots": [snapshot],
+            "refs": {MAIN_BRANCH: head},
+            "current_snapshot_id": _HELD,
+            "last_sequence_number": snapshot.sequence_number,
+        }
+    )
 
 
 def write_metadata(metadata: TableMetadata, io: FileIO) -> str:

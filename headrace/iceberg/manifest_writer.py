@@ -165,6 +165,30 @@ class ManifestSet:
         said[:2] = [written.manifest_path, written.manifest_length]
         return ManifestFile(*said)
 
+    def listing(self, files: Sequence[DataFile]) -> tuple[ManifestFile, ...]:
+        """Write manifests that list files of another table as files that were there before.
+
+        No snapshot adds them, so that whoever removes what this table's snapshots added takes none.
+        """
+        sequence_number = self._metadata.next_sequence_number()
+        return tuple(
+            self._write(
+                [
+                    ManifestEntry.from_args(
+                        status=ManifestEntryStatus.EXISTING,
+                        snapshot_id=self._snapshot_id,
+                        sequence_number=sequence_number,
+                        file_sequence_number=sequence_number,
+                        data_file=file,
+                    )
+                    for file in files
+                    if file.spec_id == spec_id
+                ],
+                spec_id=spec_id,
+            )
+            for spec_id in sorted({file.spec_id for file in files})
+        )
+
     def write_list(
         self,
         manifests: Sequence[ManifestFile],

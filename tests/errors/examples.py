@@ -170,6 +170,9 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     ),
     errors.ResetRefusedError("events", table=_TABLE, other="others"),
     errors.ResetUnfinishedError("events"),
+    errors.RewriteRefusedError(
+        _TABLE, "left 2 of 12 files as they are", query_id="20261129_1_abcde"
+    ),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
     errors.RefExistsError(
         _TABLE,

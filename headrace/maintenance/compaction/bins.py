@@ -84,6 +84,21 @@ class Bin:
         """Bytes on disk of all files."""
         return sum(file.bytes for file in self.files)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether small intact files are merged and no more, which other engines can do as well.
+
+        They keep no order over several files, and the number of rows that deletes leave is not
+        known before they are read.
+        """
+        return (
+            self.partition is not None
+            and self.strategy is Strategy.PACK
+            and len(self.files) > 1
+            and not set(self.reasons) - {Reason.SMALL}
+            and not any(file.deletes for file in self.files)
+        )
+
 
 def is_small(file: FileEntry, *, target_bytes: int) -> bool:
     """Whether a file is small enough to be merged with others."""

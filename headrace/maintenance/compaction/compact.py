@@ -9,6 +9,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.update import AddSortOrderUpdate, SetDefaultSortOrderUpdate, TableUpdate
 
+from headrace.engines.rewriting import FileRewriter
 from headrace.errors import CommitConflictError, ConflictReason, StorageError
 from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.identifiers import TableName
@@ -88,11 +89,12 @@ def apply_compaction(
     run_id: str = "",
     progress: Progress = lambda _done, _total: None,
     passes_max: int = PASSES_MAX,
+    server: FileRewriter | None = None,
 ) -> CompactionResult:
     """Rewrite the plan's bins and commit them group by group, one `replace` snapshot per group.
 
-    Packed rows keep their order inside a bin; sorted rows follow the keys, with ties in input
-    order. Memory is bounded for bins of any size. Concurrent appends are kept. A group whose input
+    Packed rows keep their order inside a bin, unless `server` rewrites it, which the first pass
+    leaves the plain bins to; sorted rows follow the keys, with ties in input order. Memory is bounded for bins of any size. Concurrent appends are kept. A group whose input
     files are replaced or get new deletes by a concurrent commit is planned again; groups committed
     earlier stay committed.
 
@@ -104,10 +106,11 @@ def apply_compaction(
         CommitConflictError: If concurrent commits won every time and nothing was committed.
         CorruptFileError: If a file cannot be read; its group was not changed.
         StorageError: If a file cannot be written; its group was not changed.
+        Otherwise as `FileRewriter.rewrite`; its group was not changed.
 
     """
     run = _Run(table=table, plan=plan, run_id=run_id, progress=progress)
-    run.follow(passes_max=passes_max)
+    run.follow(passes_max=passes_max, server=server)
     done = run.result()
     if run.error is not None and done.partitions_lost and not done.changed:
         raise run.error
@@ -134,7 +137,7 @@ class _Run:
     losses: Counter[Place] = field(default_factory=Counter)
     lost_last: set[Place] = field(default_factory=set)  # by the last pass, with no pass after it
 
-    def follow(self, *, passes_max: int) -> None:
+    def follow(self, *, passes_max: int, server: FileRewriter | None) -> None:
         """Apply the plan, then further plans for what it left, up to `passes_max` passes."""
         sequence_max = self.plan.sequence_max
 
@@ -147,12 +150,17 @@ class _Run:
             return
         order_id = declare_order(self.table, plan.keys, is_own=not plan.policy.sort_by)
         with Rewriter(
-            self.table, target_bytes=plan.target_bytes, keys=plan.keys, order_id=order_id
+            self.table,
+            target_bytes=plan.target_bytes,
+            keys=plan.keys,
+            order_id=order_id,
+            server=server,
         ) as rewriter:
             for number in range(passes_max):
                 again = self._one_pass(plan, rewriter)
                 if not again or number + 1 == passes_max:
                     return
+                rewriter.server = None  # what is left is small
                 plan = _plan_again(self.table, self.plan, again, concerns)
                 if plan.keys != self.plan.keys:
                     return  # the declared keys changed during the run: the next run sorts by them

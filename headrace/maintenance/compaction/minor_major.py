@@ -18,12 +18,16 @@ SORTED_RUNS_MAX = 4  # of a finished partition; more are sorted into one
 
 
 class BinSize(NamedTuple):
-    """Size of a bin of files; `sequence` is the sequence number of the oldest file."""
+    """Size of a bin of files; `sequence` is the sequence number of the oldest file.
+
+    `plain` means that an engine's server may rewrite it: see `Bin.is_plain`.
+    """
 
     files: int
     files_out: int
     bytes: int
     sequence: int
+    plain: bool = False
 
 
 def minor_plan(
@@ -71,6 +75,7 @@ def sizes(plan: CompactionPlan) -> Mapping[PartitionKey, tuple[BinSize, ...]]:
                 files_out=plan.files_of(part),
                 bytes=part.bytes,
                 sequence=min(file.sequence for file in part.files),
+                plain=part.is_plain,
             )
             found[key] = (*found.get(key, ()), size)
     return found

@@ -1,4 +1,7 @@
-"""Rewrite a group of bins: prefetch rows, apply deletes, sort or keep their order."""
+"""Rewrite a group of bins: prefetch rows, apply deletes, sort or keep their order.
+
+Plain bins may go to an engine's server instead, if the caller has one.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,17 +10,20 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 
 from headrace.dml.live_rows import live_rows
 from headrace.engines.base import Engine, SortBy
 from headrace.engines.open import open_engine
+from headrace.engines.rewriting import FileRewriter
 from headrace.errors import CommitConflictError, ConflictReason, CorruptFileError
 from headrace.iceberg import schema
 from headrace.iceberg.standard_properties import ROWS_PER_ROW_GROUP
 from headrace.maintenance.compaction.bins import Bin, Strategy
 from headrace.maintenance.compaction.clustering import SortKey
 from headrace.maintenance.compaction.prefetch import prefetched
+from headrace.storage.locations import remove
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry, TableVersion
 from headrace.tables.writer import TableWriter
@@ -32,7 +38,7 @@ class Rewritten:
 
     files: tuple[DataFile, ...]
     rows_deleted: int
-    writers: tuple[TableWriter, ...] = field(repr=False)
+    writers: tuple["TableWriter | _ServerFiles", ...] = field(repr=False)
 
     def discard(self) -> None:
         """Delete the files; use it when they will not be committed."""
@@ -40,8 +46,29 @@ class Rewritten:
             writer.discard()
 
 
+@dataclass(kw_only=True)
+class _ServerFiles:
+    """What an engine's server wrote for one group."""
+
+    io: FileIO
+    files: tuple[DataFile, ...] = ()
+
+    def discard(self) -> None:
+        for file in self.files:
+            remove(self.io, file.file_path)
+
+
 class Rewriter:
-    """Rewrites groups of one table; starts an engine only when one is needed."""
+    """Rewrites groups of one table; starts an engine only when one is needed.
+
+    Args:
+        table: The table.
+        target_bytes: Target size of a file.
+        keys: Sort keys of sorted bins.
+        order_id: The table's sort order of these keys.
+        server: Rewrites plain bins, if it is given.
+
+    """
 
     def __init__(
         self,
@@ -50,8 +77,9 @@ class Rewriter:
         target_bytes: int,
         keys: Sequence[SortKey],
         order_id: int | None,
+        server: FileRewriter | None = None,
     ) -> None:
-        self._table, self._target_bytes = table, target_bytes
+        self._table, self._target_bytes, self.server = table, target_bytes, server
         self._keys, self._order_id = keys, order_id
         self._started = contextlib.ExitStack()
         self._engine: Engine | None = None
@@ -83,32 +111,47 @@ class Rewriter:
             CommitConflictError: If the table's partition spec was changed concurrently.
             CorruptFileError: If a file cannot be read, or its row count differs from the metadata.
             StorageError: If a file cannot be written.
+            Otherwise as `FileRewriter.rewrite`.
 
         """
         group = sorted(group, key=lambda each: each.strategy is Strategy.SORT)
         self._rows_deleted = 0
+        there = _ServerFiles(io=self._table.iceberg().io)
         with contextlib.ExitStack() as stack:
+            stack.push(lambda kind, *_: there.discard() if kind else None)
             writers: dict[Strategy, TableWriter] = {}
             for each in group:
-                if each.strategy not in writers:
-                    writers[each.strategy] = stack.enter_context(self._writer(each.strategy))
-                self._write(each, writers[each.strategy], version)
+                if self.server is not None and each.is_plain:
+                    self._refuse_other_spec(each, spec_id=version.metadata.default_spec_id)
+                    there.files += self._by_server(self.server, each)
+                else:
+                    if each.strategy not in writers:
+                        writers[each.strategy] = stack.enter_context(self._writer(each.strategy))
+                    self._write(each, writers[each.strategy], version)
                 progress(each)
+        written = (*writers.values(), there)
         return Rewritten(
-            files=tuple(file for writer in writers.values() for file in writer.files),
+            files=tuple(file for each in written for file in each.files),
             rows_deleted=self._rows_deleted,
-            writers=tuple(writers.values()),
+            writers=written,
         )
+
+    def _by_server(self, server: FileRewriter, each: Bin) -> tuple[DataFile, ...]:
+        files = [file.data_file for file in each.files]
+        return server.rewrite(files, of=self._table, target_bytes=self._target_bytes)
+
+    def _refuse_other_spec(self, each: Bin, *, spec_id: int) -> None:
+        if each.partition is not None and spec_id != each.files[0].spec_id:
+            detail = "a concurrent commit changed its partition spec"
+            reason = ConflictReason.COLUMNS_CHANGED
+            raise CommitConflictError(str(self._table.name), detail, reason=reason)
 
     def _writer(self, strategy: Strategy) -> TableWriter:
         order_id = self._order_id if strategy is Strategy.SORT else None
         return TableWriter(self._table, target_bytes=self._target_bytes, sort_order_id=order_id)
 
     def _write(self, each: Bin, writer: TableWriter, version: TableVersion) -> None:
-        if each.partition is not None and writer.spec_id != each.files[0].spec_id:
-            detail = "a concurrent commit changed its partition spec"
-            reason = ConflictReason.COLUMNS_CHANGED
-            raise CommitConflictError(str(self._table.name), detail, reason=reason)
+        self._refuse_other_spec(each, spec_id=writer.spec_id)
         rows: Iterable[pa.RecordBatch] = self._rows(each.files, writer.schema, version)
         if each.strategy is Strategy.SORT:
             by = [self._sort_by(key, writer.schema) for key in self._keys]

@@ -35,7 +35,9 @@ class TableState:
     they are recorded. `unverifiable_files` counts files without checksums among those that were
     read for an engine. `orphan_bytes` and `orphan_files` are None until orphan files were looked
     for; `look_due` means that it is time to look. `shared` means that the table has
-    `gc.enabled=false`: none of its snapshots expires and none of its files is removed.
+    `gc.enabled=false`: none of its snapshots expires and none of its files is removed. From
+    `server_bytes_min` to rewrite in a partition, the server of the lake's engine compacts it; None
+    if the engine has no server.
     """
 
     table: TableName
@@ -57,6 +59,7 @@ class TableState:
     orphan_files: Measure | None = None
     look_due: bool = False
     shared: bool = False
+    server_bytes_min: int | None = None
 
 
 def table_state(
@@ -113,9 +116,15 @@ def table_state(
         orphan_bytes=measures.get(ORPHAN_BYTES),
         orphan_files=measures.get(ORPHAN_FILES),
         shared=shared,
+        server_bytes_min=_server_bytes_min(table),
         look_due=not shared
         and look_is_due(table, location=metadata.location, measures=measures, now_ms=now),
     )
+
+
+def _server_bytes_min(table: LakeTable) -> int | None:
+    """Tables of another program's catalog may not be those that the server knows by their names."""
+    return None if table.lake.foreign else table.lake.settings.trino_compaction_bytes
 
 
 def _cold_after_s(properties: Mapping[str, str]) -> float:

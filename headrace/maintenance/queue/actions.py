@@ -36,6 +36,13 @@ class Kind(StrEnum):
     REMOVE_ORPHANS = "remove orphan files"  # only started by a person, never from the queue
 
 
+class Executor(StrEnum):
+    """Who rewrites the files of an action; headrace commits them in any case."""
+
+    HERE = "headrace"
+    SERVER = "trino"  # by `optimize`; the only engine with a server so far
+
+
 @dataclass(frozen=True, kw_only=True)
 class Action:
     """One action on one table or partition.
@@ -54,6 +61,7 @@ class Action:
     steps: tuple[int, ...]
     since_ms: int = 0
     steps_left: int = 0  # steps of the same action that do not fit into the budget
+    executor: Executor = Executor.HERE
 
     @property
     def cost_bytes(self) -> int:
@@ -139,6 +147,7 @@ def _major(state: TableState, part: PartitionLayout) -> Action:
         gain_s=gone * (OPEN_FILE_S + ENTRY_S) + max(0.0, part.depth - 1) * OPEN_FILE_S,
         steps=tuple(each.bytes for each in part.major),
         since_ms=_since_ms(state, part.major),
+        executor=_executor(state, part.major),
     )
 
 
@@ -154,7 +163,15 @@ def _minor(state: TableState, part: PartitionLayout, *, written_s: float) -> Act
         gain_s=gone * (OPEN_FILE_S + ENTRY_S),
         steps=tuple(each.bytes for each in part.minor),
         since_ms=_since_ms(state, part.minor),
+        executor=_executor(state, part.minor),
     )
+
+
+def _executor(state: TableState, bins: Sequence[BinSize]) -> Executor:
+    """Leave what is large to the engine's server, if all of it is of a kind that it can do."""
+    least = state.server_bytes_min
+    is_large = least is not None and _bytes(bins) >= least
+    return Executor.SERVER if is_large and all(each.plain for each in bins) else Executor.HERE
 
 
 def _manifests(state: TableState, _now_ms: int) -> Iterator[Action]:

@@ -1,10 +1,13 @@
 """Perform one action of the queue. To add a kind of action, add it to `_RUN`."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from headrace.engines.open import open_rewriter
+from headrace.engines.rewriting import FileRewriter
 from headrace.errors import CommitConflictError, LakeError, Remedy, advised
 from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction import minor_major
@@ -12,7 +15,7 @@ from headrace.maintenance.compaction.compact import PASSES_MAX, apply_compaction
 from headrace.maintenance.health.limits import apply_limits
 from headrace.maintenance.health.state import table_state
 from headrace.maintenance.health.wording import counted, size_text
-from headrace.maintenance.queue.actions import Action, Kind, cleaning_up
+from headrace.maintenance.queue.actions import Action, Executor, Kind, cleaning_up
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable, OpenLake
@@ -101,13 +104,20 @@ def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done
         return _Done(detail="nothing left to compact")
     # files shrink when they are merged: a major compaction repeats until nothing is left to do
     once = minor or action.steps_left > 0
-    done = apply_compaction(
-        table,
-        plan,
-        run_id=run_id,
-        progress=lambda at, _total: step() if at else None,
-        passes_max=1 if once else PASSES_MAX,
-    )
+    with contextlib.ExitStack() as stack:
+        server: FileRewriter | None = None
+        if action.executor is Executor.SERVER:
+            server = open_rewriter(table.lake.settings)
+            if server is not None:
+                stack.enter_context(server)
+        done = apply_compaction(
+            table,
+            plan,
+            run_id=run_id,
+            progress=lambda at, _total: step() if at else None,
+            passes_max=1 if once else PASSES_MAX,
+            server=server,
+        )
     return _Done(
         detail=f"{counted(done.files_before, 'file')} → {done.files_after:,}, {done.rows:,} rows",
         bytes=plan.bytes_in,

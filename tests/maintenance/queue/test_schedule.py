@@ -14,7 +14,7 @@ from headrace.maintenance.compaction.minor_major import BinSize
 from headrace.maintenance.health.layout import PartitionLayout
 from headrace.maintenance.health.limits import Limits
 from headrace.maintenance.health.state import TableState
-from headrace.maintenance.queue.actions import Action, Kind
+from headrace.maintenance.queue.actions import Action, Executor, Kind
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from tests.amounts import examples
 from tests.maintenance.factories import (
@@ -265,3 +265,23 @@ def test_actions_name_their_partition_as_the_table_does() -> None:
     found = state(partitions=[part((dt.date(2024, 5, 1),), major=[small_files(3)])])
     (action,) = plan_maintenance([found], now=NOW).actions
     assert action.key == ("raw.events", "major compaction", '["2024-05-01"]')
+
+
+def test_a_server_compacts_what_is_large_and_plain_and_headrace_the_rest() -> None:
+    large = small_files(40, bytes=300 * MIB)
+    plain = large._replace(plain=True)
+    found = state(
+        partitions=[
+            part(("two plain bins",), major=[plain, plain]),
+            part(("one is small",), major=[plain]),
+            part(("one has deletes",), major=[plain, large]),
+            part(("busy",), minor=[plain, plain]),
+        ],
+        written={("busy",): 0},
+    )
+    with_server = replace(found, server_bytes_min=600 * MIB)
+    for states, expected in ((with_server, {"two plain bins", "busy"}), (found, set[str]())):
+        plan = plan_maintenance([states], now=NOW)
+        assert len(plan.actions) == 4
+        by_server = [each for each in plan.actions if each.executor is Executor.SERVER]
+        assert {str((each.partition or ("",))[0]) for each in by_server} == expected
