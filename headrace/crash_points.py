@@ -25,6 +25,7 @@ CRASH_POINTS = (
     "datasets.after_lockfile",
     "serving.between_batches",
     "serving.before_commit",
+    "serving.before_switch",
     "cleanup.after_manifest",
     "cleanup.after_move",
     "cleanup.after_restore",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli import online_versions
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import Remedy
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from headrace.definitions.windows import Windows
     from headrace.identifiers import TableName
     from headrace.serving.follow import Failed, Followed
-    from headrace.serving.store import OnlineStore
     from headrace.tables.lake import OpenLake
 
 ViewNames = Annotated[
@@ -39,7 +39,14 @@ def register(app: typer.Typer) -> None:
         "online",
         help="Publish the newest feature values by entity, for look-ups at request time.",
     )
-    add(noun, "publish", publish, "online publish", "online publish features.item_ctr")
+    add(
+        noun,
+        "publish",
+        publish,
+        "online publish",
+        "online publish features.item_ctr",
+        "online publish features.item_ctr --beside",
+    )
     add(noun, "follow", follow, "online follow --every-ms 500")
     add(
         noun,
@@ -49,24 +56,34 @@ def register(app: typer.Typer) -> None:
         """online get features.item_ctr '{"item_id": 7}' --at 2026-03-01T12:00:00Z""",
     )
     add(noun, "status", status, "online status", "online status --output json")
+    online_versions.register(noun)
 
 
-def publish(views: ViewNames = None, *, output: OutputOption = Format.TEXT) -> None:
+BesideOption = Annotated[
+    bool,
+    typer.Option(
+        "--beside",
+        help="Where a view is defined otherwise than what is served, fill its next version instead.",
+    ),
+]
+
+
+def publish(
+    views: ViewNames = None, *, beside: BesideOption = False, output: OutputOption = Format.TEXT
+) -> None:
     """Bring the online store up to the newest snapshot of each view. Safe to kill and to run again."""
     from headrace.config import Settings
+    from headrace.serving.beside import publish_versions
     from headrace.serving.open import open_store
-    from headrace.serving.publish import publish_view
-    from headrace.serving.publish_windows import publish_windows
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     with OpenLake.existing(settings) as lake, open_store(settings) as store:
         named, windows = _views(views, settings, lake)
         done = [
-            publish_windows(lake, store, windows[name], lake.table(windows[name].events).head())
-            if name in windows
-            else publish_view(lake, store, lake.table(name).head())
+            one
             for name in named
+            for one in publish_versions(lake, store, name, windows=windows.get(name), beside=beside)
         ]
     rows = [asdict(one) | {"snapshot_id": _id(one.snapshot_id)} for one in done]
     columns = ("view", "mode", "rows_read", "rows_changed", "snapshot_id")
@@ -78,6 +95,7 @@ def follow(
     views: ViewNames = None,
     *,
     every_ms: Annotated[int, typer.Option(help="How often to look for commits.", min=10)] = 200,
+    beside: BesideOption = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Publish each view as soon as it has a new snapshot, whoever commits, until stopped.
@@ -104,7 +122,16 @@ def follow(
     with OpenLake.existing(settings) as lake, open_store(settings) as store:
         named, windows = _views(views, settings, lake)
         every_s = every_ms / 1_000
-        keep_up(lake, store, named, every_s=every_s, stop=stop, report=report, windows=windows)
+        keep_up(
+            lake,
+            store,
+            named,
+            every_s=every_s,
+            stop=stop,
+            report=report,
+            windows=windows,
+            beside=beside,
+        )
 
 
 def get(
@@ -120,10 +147,12 @@ def get(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Look up the values of entities as the server does, all at one moment."""
+    from headrace.config import Settings
+    from headrace.serving.open import store_with
     from headrace.serving.vectors import lookup_vectors
 
     keys, moment = [_entity(text) for text in entities], _moment(at)
-    with _store_with(view) as store:
+    with store_with(view, Settings.load()) as store:
         found = lookup_vectors(store, [view], keys, at=moment)
     (rows,) = found.views
     columns = ("entity", *found.columns(), "status")
@@ -133,17 +162,6 @@ def get(
         for number, (text, status) in enumerate(zip(entities, rows.statuses, strict=True))
     ]
     output_of(output).table(shown, columns=columns)
-
-
-def _store_with(view: str) -> "OnlineStore":
-    from headrace.config import Settings
-    from headrace.errors import NotAFeatureViewError
-    from headrace.serving.open import existing_store
-
-    store = existing_store(Settings.load())
-    if store is None:
-        raise NotAFeatureViewError(view, "nothing is published to the online store")
-    return store
 
 
 def status(*, output: OutputOption = Format.TEXT) -> None:

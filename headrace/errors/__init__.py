@@ -121,6 +121,7 @@ from headrace.errors.reasons import (
     Reason,
     SettingReason,
     UnsupportedReason,
+    VersionReason,
 )
 from headrace.errors.remedy import Remedy, advised
 from headrace.errors.serving import (
@@ -130,6 +131,7 @@ from headrace.errors.serving import (
     ModelMismatchError,
     ModelNotLoadedError,
     NotAFeatureViewError,
+    OnlineStoreClusterError,
     OnlineStoreError,
     OnlineStoreEvictsError,
     OnlineStoreFullError,
@@ -138,6 +140,7 @@ from headrace.errors.serving import (
     ServerAddressError,
     ServingLogError,
     UnservableColumnError,
+    VersionNotReadyError,
 )
 from headrace.errors.storage import (
     CorruptFileError,
@@ -289,6 +292,7 @@ __all__ = [
     "OffsetGapError",
     "OffsetsUnknownError",
     "OldCheckpointError",
+    "OnlineStoreClusterError",
     "OnlineStoreError",
     "OnlineStoreEvictsError",
     "OnlineStoreFullError",
@@ -362,6 +366,8 @@ __all__ = [
     "UnsupportedReason",
     "UnsupportedTableError",
     "VersionExistsError",
+    "VersionNotReadyError",
+    "VersionReason",
     "WriteLapsedError",
     "advised",
     "code_of",

@@ -232,3 +232,12 @@ class FeatureSpecReason(Reason):
     WRONG_TYPE = auto()
     MIXED_TYPES = auto()
     NOT_GIVEN = auto()  # a request does not give a column of the exposure
+
+
+class VersionReason(Reason):
+    """Why another version of a view is not served."""
+
+    NO_NEXT = auto()
+    NO_FORMER = auto()
+    BEHIND = auto()  # the served one was published from a later moment
+    MOVED = auto()  # the versions are not those of the plan

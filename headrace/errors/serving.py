@@ -1,6 +1,7 @@
 """Errors of the online store, of models that score, and of the feature server."""
 
 from headrace.errors.base import LakeError
+from headrace.errors.reasons import VersionReason
 from headrace.errors.remedy import Remedy
 from headrace.errors.storage import DatabaseUnavailableError
 
@@ -87,6 +88,52 @@ class PublicationOvertakenError(LakeError):
             f"`{view}` was not published: other publications of it came first each time",
             state="the store holds what they wrote",
             remedy=Remedy(advice="publish again"),
+        )
+
+
+class VersionNotReadyError(LakeError):
+    """Another version of a view was to be served, and there is none that can be."""
+
+    def __init__(self, view: str, *, reason: VersionReason) -> None:
+        self.view, self.reason = view, reason
+        detail, remedy = {
+            VersionReason.NO_NEXT: (
+                "there is no next version of it",
+                Remedy.run("online", "publish", view, "--beside"),
+            ),
+            VersionReason.NO_FORMER: (
+                "there is no version that was served before",
+                Remedy.run("online", "versions", view),
+            ),
+            VersionReason.BEHIND: (
+                "its next version was published as of an earlier moment than the served one",
+                Remedy.run("online", "publish", view),
+            ),
+            VersionReason.MOVED: (
+                "its versions were moved or defined otherwise since the plan was made",
+                Remedy.run("online", "versions", view),
+            ),
+        }[reason]
+        super().__init__(
+            f"no other version of `{view}` is served: {detail}",
+            state="the versions are as they were",
+            remedy=remedy,
+        )
+
+
+class OnlineStoreClusterError(LakeError):
+    """The online store's server is a node of a Redis Cluster, where views cannot be read together."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        super().__init__(
+            f"the Redis at `{server}` is a node of a cluster: a request reads several views at one "
+            "moment, and the nodes of a cluster have none in common",
+            state="nothing was written",
+            remedy=Remedy(
+                advice="use one Redis server, with replicas for failover; each lake or group of "
+                "views may have its own"
+            ),
         )
 
 

@@ -4,13 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headrace.definitions.windows import Windows
 from headrace.errors import LakeError
 from headrace.identifiers import TableName
-from headrace.serving.publish import Published, publish_view
-from headrace.serving.publish_windows import publish_windows
+from headrace.serving.beside import publish_versions
+from headrace.serving.publish import Published
 from headrace.serving.store import OnlineStore
+from headrace.serving.versions import versions_of
 from headrace.tables.lake import OpenLake
 
 _PAUSE_S_MAX = 30.0
@@ -35,6 +37,13 @@ class Failed:
     pause_s: float
 
 
+class _Rest(NamedTuple):
+    """The snapshot that was published last, and until when nothing held back is looked for."""
+
+    snapshot_id: int | None
+    until_s: float
+
+
 def follow(
     lake: OpenLake,
     store: OnlineStore,
@@ -44,6 +53,7 @@ def follow(
     stop: threading.Event,
     report: Callable[[Followed | Failed], None],
     windows: Mapping[TableName, Windows] | None = None,
+    beside: bool = False,
 ) -> None:
     """Publish views until `stop` is set, each as soon as its table has another snapshot.
 
@@ -59,10 +69,11 @@ def follow(
         stop: Ends it after the publication that runs.
         report: Called after each publication, and each that failed.
         windows: The declarations of those `views` that are window views.
+        beside: See `publish_versions`.
 
     """
     pauses: dict[TableName, tuple[float, float]] = {}  # how long, and until when
-    rests: dict[TableName, float] = {}
+    rests: dict[TableName, _Rest] = {}
     while not stop.is_set():
         for view in views:
             pause_s, until_s = pauses.get(view, (0.0, 0.0))
@@ -70,57 +81,52 @@ def follow(
                 continue
             try:
                 computed = (windows or {}).get(view)
-                if computed is not None:
-                    done = _fold_new(lake, store, computed)
-                else:
-                    done = _publish_new(lake, store, view, rests)
+                done = _publish_new(lake, store, view, computed, rests, beside=beside)
             except LakeError as error:
                 pause_s = min(_PAUSE_S_MAX, max(every_s, 2 * pause_s))
                 pauses[view] = (pause_s, time.monotonic() + pause_s)
                 report(Failed(view=view, error=error, pause_s=pause_s))
             else:
                 pauses.pop(view, None)
-                if done is not None:
-                    report(done)
+                for each in done:
+                    report(each)
         stop.wait(every_s)
 
 
 def _publish_new(
-    lake: OpenLake, store: OnlineStore, view: TableName, rests: MutableMapping[TableName, float]
-) -> Followed | None:
+    lake: OpenLake,
+    store: OnlineStore,
+    view: TableName,
+    windows: Windows | None,
+    rests: MutableMapping[TableName, _Rest],
+    *,
+    beside: bool,
+) -> list[Followed]:
     """Publish the head, unless the store has it and nothing of it was held back.
 
     What is held back may wait for long, and each look reads whole days: `rests` says until when there
-    is none. A new snapshot is published at once.
+    is none. A new snapshot is published at once. A window view is looked at each time: its store
+    notes now and then that it was.
     """
-    head = lake.table(view).head()
-    state = store.state(str(view))
-    again = state is not None and state.snapshot_id == head.snapshot_id
-    if (
-        state is not None
-        and again
-        and (not state.held_back or time.monotonic() < rests.get(view, 0.0))
-    ):
-        return None
+    head = lake.table(view if windows is None else windows.events).head()
+    found = versions_of(store, str(view)).values()
+    rest = rests.get(view)
+    same = [state.snapshot_id == head.snapshot_id for state in found]
+    again = bool(same) and (
+        all(same) or (rest is not None and rest.snapshot_id == head.snapshot_id)
+    )
+    held_back = any(state.held_back for state in found)
+    resting = rest is not None and time.monotonic() < rest.until_s
+    if windows is None and again and (not held_back or resting):
+        return []
     started_s = time.monotonic()
-    published = publish_view(lake, store, head)
-    if published.mode == "unchanged":
-        return None
+    published = publish_versions(lake, store, view, windows=windows, beside=beside)
     seconds = time.monotonic() - started_s
-    rests[view] = time.monotonic() + seconds / _WORK_SHARE
-    if again and not published.rows_changed:
-        return None
-    behind_s = time.time() - (head.committed_at_ms or 0) / 1_000
-    return Followed(published=published, seconds=seconds, behind_s=max(0.0, behind_s))
-
-
-def _fold_new(lake: OpenLake, store: OnlineStore, windows: Windows) -> Followed | None:
-    """Fold in what the events' table has that the store has not; note now and then that it looked."""
-    started_s = time.monotonic()
-    head = lake.table(windows.events).head()
-    published = publish_windows(lake, store, windows, head)
-    if published.mode == "unchanged":
-        return None
-    behind_s = time.time() - (head.committed_at_ms or 0) / 1_000
-    seconds = time.monotonic() - started_s
-    return Followed(published=published, seconds=seconds, behind_s=max(0.0, behind_s))
+    rests[view] = _Rest(head.snapshot_id, time.monotonic() + seconds / _WORK_SHARE)
+    behind_s = max(0.0, time.time() - (head.committed_at_ms or 0) / 1_000)
+    return [
+        Followed(published=each, seconds=seconds, behind_s=behind_s)
+        for each in published
+        if each.mode not in {"unchanged", "kept"}
+        and (windows is not None or each.rows_changed or not again)
+    ]

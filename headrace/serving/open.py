@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.config import Settings
+from headrace.errors import NotAFeatureViewError
 from headrace.extras import needing
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Freshness, OnlineStore
@@ -39,6 +40,21 @@ def existing_store(settings: Settings) -> OnlineStore | None:
     if settings.online_store_server is None and not settings.online_store.is_file():
         return None
     return open_store(settings)
+
+
+def store_with(view: str, settings: Settings) -> OnlineStore:
+    """Open the online store to read a view.
+
+    Raises:
+        NotAFeatureViewError: If nothing was ever published.
+        OnlineStoreError: If it was written in another format.
+        DatabaseUnavailableError: If it is locked, full or damaged, or its server does not answer.
+
+    """
+    store = existing_store(settings)
+    if store is None:
+        raise NotAFeatureViewError(view, "nothing is published to the online store")
+    return store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from headrace.tables.history.changes import Changes, changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import FileEntry, TableVersion
 
-Mode = Literal["full", "incremental", "unchanged", "superseded"]
+Mode = Literal["full", "incremental", "unchanged", "superseded", "kept"]
 _ADDED_ROWS_MAX = 500_000  # held in memory; more of them are read by the engine, day by day
 
 

@@ -1,26 +1,21 @@
 """Brings the online store up to a feature view: the newest row of each entity, changed ones only."""
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from headrace.definitions.feature_view import FeatureView
-from headrace.definitions.load import read_streams, view_of
-from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
-from headrace.definitions.stream import KNOWN_AT, Stream
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
-from headrace.identifiers import TableName
 from headrace.serving.appended import EngineRows, put_appended
 from headrace.serving.keys import refuse_unservable
 from headrace.serving.moved import MovedError, unmoved
 from headrace.serving.newest import NewestRows, Span, spans_of
 from headrace.serving.plan import Mode, plan_publication
 from headrace.serving.store import EntityKey, OnlineRow, OnlineStore, ViewState
+from headrace.serving.target import Target
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import BATCH_ROWS, TableVersion
 
@@ -34,7 +29,7 @@ class Published:
     """What one publication did. `rows_read` counts entities, `rows_changed` those that moved.
 
     `snapshot_id` is the snapshot the store holds. It is a newer one than was to be published where
-    `mode` is `superseded`.
+    `mode` is `superseded`, and an older one where it is `kept`, see `publish_versions`.
     """
 
     view: str
@@ -76,64 +71,48 @@ def publish_view(
         UnservableColumnError: If a column has a type that the store cannot keep.
 
     """
-    as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
-    # streams declared here do not describe the tables of another catalog
-    streams: tuple[Stream, ...] = ()
-    if not lake.foreign:
-        read = read_streams(lake.settings)
-        read.refuse_broken(view.name, view.properties)
-        streams = read.valid
-    declared = declared_view(view, streams=streams)
-    for _ in range(_ATTEMPTS_MAX):
-        before = store.state(str(view.name))
-        try:
-            return _publish(lake, store, view, declared, before=before, as_of=as_of)
-        except MovedError:
-            continue
-    raise PublicationOvertakenError(str(view.name))
+    return publish_target(lake, store, view, Target.of(lake, view), as_of=as_of)
 
 
-def newest_known_at(lake: OpenLake, exposures: Sequence[TableName]) -> dt.datetime | None:
-    """Read the newest `known_at` of the exposure tables; None if they hold no row.
-
-    A lake of historical data has no present of its own: publishing as of the clock's time would serve
-    windows that end after the last exposure. Pass the result to `publish_view` as `as_of`.
-    """
-    found: list[dt.datetime] = []
-    for name in exposures:
-        version = lake.table(name).head()
-        for batch in version.batches(columns=[KNOWN_AT], partitions=version.partitions[-1:]):
-            newest: dt.datetime | None = pc.max(batch.column(KNOWN_AT)).as_py()
-            found += [] if newest is None else [newest]
-    return max(found, default=None)
-
-
-def declared_view(view: TableVersion, *, streams: Iterable[Stream]) -> FeatureView:
-    """Return the view's declaration: from a stream's contract, or else from the table.
+def publish_target(
+    lake: OpenLake,
+    store: OnlineStore,
+    view: TableVersion,
+    target: Target,
+    *,
+    as_of: dt.datetime | None = None,
+) -> Published:
+    """Publish a view as `target` says: see `publish_view`.
 
     Raises:
-        NotAFeatureViewError: If neither declares it.
+        NotAFeatureViewError: If the table lacks a column that the declaration names.
+        PublicationOvertakenError: If other publications of it were faster at every attempt.
+        UnservableColumnError: If a column has a type that the store cannot keep.
 
     """
-    declared = view_of(view.name, view.properties, streams=streams)
-    if declared is None:
-        detail = f"it has no property `{FEATURE_VIEW_PROPERTY}`; declare `meta.headrace` on its dbt model"
-        raise NotAFeatureViewError(str(view.name), detail)
-    return declared
+    as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
+    for _ in range(_ATTEMPTS_MAX):
+        before = store.state(target.name)
+        try:
+            return _publish(lake, store, view, target, before=before, as_of=as_of)
+        except MovedError:
+            continue
+    raise PublicationOvertakenError(target.name)
 
 
 def _publish(
     lake: OpenLake,
     store: OnlineStore,
     view: TableVersion,
-    declared: FeatureView,
+    target: Target,
     *,
     before: ViewState | None,
     as_of: dt.datetime,
 ) -> Published:
     if view.snapshot_id is None:
         return _publish_nothing(lake, store, view, before)
-    state = _state_of(view, declared, view.snapshot_id, before=before, as_of=as_of)
+    declared = target.declared
+    state = _state_of(view, target, view.snapshot_id, before=before, as_of=as_of)
     refuse_unservable(state)
     plan = plan_publication(lake, view, declared, state, before)
     if before is not None and plan.mode in {"unchanged", "superseded"}:
@@ -195,20 +174,20 @@ def _publish_nothing(
 
 def _state_of(
     view: TableVersion,
-    declared: FeatureView,
+    target: Target,
     snapshot_id: int,
     *,
     before: ViewState | None,
     as_of: dt.datetime,
 ) -> ViewState:
-    columns = _value_columns(view, declared)
+    declared, columns = target.declared, target.columns
     kept = (*declared.entity, declared.event_time, declared.known_at, *columns)
     for name in kept:
         if name not in view.schema.names:
             detail = f"it has no column `{name}`, which its declaration names"
             raise NotAFeatureViewError(str(view.name), detail, column=name)
     return ViewState(
-        view=str(view.name),
+        view=target.name,
         entity=declared.entity,
         columns=columns,
         schema=view.pinned_schema.pick(kept),
@@ -217,13 +196,6 @@ def _state_of(
         snapshot_id=snapshot_id,
         as_of=as_of if before is None else max(as_of, before.as_of),
         published_at=dt.datetime.now(dt.UTC),
-    )
-
-
-def _value_columns(view: TableVersion, declared: FeatureView) -> tuple[str, ...]:
-    about = {*declared.entity, declared.event_time, declared.known_at}
-    return tuple(
-        name for name in view.schema.names if name not in about and not name.startswith("_")
     )
 
 

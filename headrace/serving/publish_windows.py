@@ -32,6 +32,7 @@ def publish_windows(
     head: TableVersion,
     *,
     as_of: dt.datetime | None = None,
+    name: str | None = None,
 ) -> Published:
     """Make the store hold the tiles of every entity as of snapshot `head` of the events' table.
 
@@ -50,6 +51,7 @@ def publish_windows(
         head: The events' table, pinned.
         as_of: Values are asked for from about a minute before this moment on; now by default. Events
             that no window can reach from there are left out.
+        name: Of the version that is written; the served one by default.
 
     Raises:
         NotAFeatureViewError: If the table lacks a column that the view needs.
@@ -57,13 +59,15 @@ def publish_windows(
 
     """
     as_of = dt.datetime.now(dt.UTC) if as_of is None else as_of
+    name = windows.view if name is None else name
     for _ in range(_ATTEMPTS_MAX):
-        before = store.state(windows.view)
+        before = store.state(name)
+        one = _Publication(lake, store, windows, head, name=name, before=before, as_of=as_of)
         try:
-            return _Publication(lake, store, windows, head, before=before, as_of=as_of).run()
+            return one.run()
         except MovedError:
             continue
-    raise PublicationOvertakenError(windows.view)
+    raise PublicationOvertakenError(name)
 
 
 class _Publication:
@@ -76,11 +80,12 @@ class _Publication:
         windows: Windows,
         head: TableVersion,
         *,
+        name: str,
         before: ViewState | None,
         as_of: dt.datetime,
     ) -> None:
         self.lake, self.store, self.windows, self.head = lake, store, windows, head
-        self.before = before
+        self.name, self.before = name, before
         self.as_of = as_of if before is None else max(as_of, before.as_of)
         self.reader = WindowReader(windows, head, as_of=self.as_of)
 
@@ -98,7 +103,7 @@ class _Publication:
     def _state(self, snapshot_id: int) -> ViewState:
         pinned = self.head.pinned_schema.pick(self.windows.entity)
         return ViewState(
-            view=self.windows.view,
+            view=self.name,
             entity=self.windows.entity,
             columns=stored_columns(),
             schema=stored_schema(self.windows, pinned),
@@ -114,7 +119,7 @@ class _Publication:
             return self._done("unchanged", None)
         if self.lake.table(self.head.name).head().snapshot_id is not None:
             return self._done("superseded", self.before.snapshot_id)
-        gone = self.store.drop(self.windows.view, guard=unmoved(self.before))
+        gone = self.store.drop(self.name, guard=unmoved(self.before))
         return self._done("full", None, changed=gone)
 
     def _stay(self, before: ViewState, mode: Mode) -> Published:
@@ -151,7 +156,7 @@ class _Publication:
         """Yield the new tiles of the entities that have events after what is stored of them."""
         unclear: dict[EntityKey, EntityTiles] = {}
         for keys in _batched(list(came), _KEYS_PER_GET):
-            stored = self.store.get(self.windows.view, keys)
+            stored = self.store.get(self.name, keys)
             for key, row in zip(keys, stored, strict=True):
                 before = tiles_of(self.windows, row)
                 done = -1 if before is None else before.position
@@ -182,7 +187,7 @@ class _Publication:
     def _sweep(self, state: ViewState) -> None:
         """Remove the entities whose newest event no window reaches any more."""
         span = (_FIRST, self.reader.oldest)
-        gone = [row.key for row in self.store.happened(self.windows.view, [span])]
+        gone = [row.key for row in self.store.happened(self.name, [span])]
         for keys in _batched(gone, self.store.without_max or len(gone) or 1):
             self.store.put(state, (), without=keys, guard=unmoved(state))
 
@@ -190,7 +195,7 @@ class _Publication:
         self, mode: Mode, snapshot_id: int | None, *, read: int = 0, changed: int = 0
     ) -> Published:
         return Published(
-            view=self.windows.view,
+            view=self.name,
             snapshot_id=snapshot_id,
             mode=mode,
             rows_read=read,

@@ -1,33 +1,33 @@
 """The online store on a Redis server: one hash per view, read while it is written."""
 
+import contextlib
 import datetime as dt
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self, cast
 
 from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
-from headrace.serving.redis_client import RedisClient, Turn
+from headrace.serving.redis_client import RedisClient
 from headrace.serving.redis_rows import (
-    DIGITS,
     STATE,
     found_of,
     moment_of,
-    packed_row,
     times_us,
 )
+from headrace.serving.redis_write import RowWriter, newest_of
 from headrace.serving.store import (
     EntityKey,
     Found,
     Freshness,
     Guard,
+    MoveGuard,
     OnlineRow,
     ViewState,
     epoch_us,
     from_epoch_us,
 )
+from headrace.serving.stored_names import view_named
 from headrace.serving.values import decode, encode_key
-from headrace.serving.view_state import shape_text
 
 BATCH_ROWS = 1_000  # of one script: the server answers nobody else for about 2 ms
 ANSWER_S = 5.0
@@ -52,6 +52,7 @@ class RedisOnlineStore:
 
     Raises:
         OnlineStoreError: If the store was written in another format.
+        OnlineStoreClusterError: If the server is a node of a cluster.
         DatabaseUnavailableError: Here and later, if the server does not answer or refuses.
 
     """
@@ -65,8 +66,8 @@ class RedisOnlineStore:
         answer_s: float = ANSWER_S,
         retries: int = RETRIES,
     ) -> None:
-        self._batch_rows = batch_rows
         self._server = RedisClient(url, prefix=prefix, answer_s=answer_s, retries=retries)
+        self._writer = RowWriter(self._server, batch_rows=batch_rows)
         self._generations: dict[str, bytes] = {}
         try:
             self._server.check_format()
@@ -79,7 +80,7 @@ class RedisOnlineStore:
     @property
     def atomic_rows_max(self) -> int | None:
         """How many rows of one `put` become visible together."""
-        return self._batch_rows
+        return self._writer.batch_rows
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +121,9 @@ class RedisOnlineStore:
                 generation = self._server.begin_generation(state.view, turn)
             else:
                 generation = self._generation(state.view) or b""
-            return self._write(state, rows, generation, turn, gone=gone)
+            return self._wrote(
+                state.view, generation, self._writer.write(state, rows, generation, turn, gone=gone)
+            )
 
     def replace(
         self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
@@ -130,7 +133,9 @@ class RedisOnlineStore:
             if guard is not None:
                 guard(self.state(state.view))
             generation = self._server.begin_generation(state.view, turn)
-            return self._write(state, rows, generation, turn)
+            return self._wrote(
+                state.view, generation, self._writer.write(state, rows, generation, turn)
+            )
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
         """Delete a view; see `OnlineStore.drop`. Raises as `put` does."""
@@ -140,6 +145,21 @@ class RedisOnlineStore:
             gone = int(self._server.run(scripts.DROP, view, turn))
             self._server.commands.srem(self._server.views_key, view)
             return gone
+
+    def rename(self, moves: Sequence[tuple[str, str]], *, guard: MoveGuard | None = None) -> None:
+        """Give views other names; see `OnlineStore.rename`. Raises as `put` does."""
+        names = sorted({name for move in moves for name in move})  # an order that all writers keep
+        with contextlib.ExitStack() as turns:
+            held = [turns.enter_context(self._server.turn_of(name)) for name in names]
+            states = {name: self.state(name) for name in names}
+            if guard is not None:
+                guard(states)
+            for old, _ in moves:
+                if states[old] is None:
+                    msg = f"`{old}` was never published"
+                    raise ValueError(msg)
+            crash_point("serving.before_switch")
+            self._server.rename(names, held, moves)
 
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
@@ -196,7 +216,7 @@ class RedisOnlineStore:
             step.hmget(self._server.newest_key(view, generation), "event", "known", "inexact")
             rows, (event, known, inexact) = step.execute()
         if inexact:
-            event, known = self._newest_of(view)
+            event, known = newest_of(self._server, view, generation)
         return Freshness(
             view=view,
             rows=rows,
@@ -207,7 +227,7 @@ class RedisOnlineStore:
         )
 
     def views(self) -> tuple[str, ...]:
-        """The published views, by name."""
+        """The views that are served, by name."""
         with self._server.naming():
             named = sorted(
                 view.decode() for view in self._server.commands.smembers(self._server.views_key)
@@ -216,77 +236,16 @@ class RedisOnlineStore:
             for view in named:
                 step.exists(self._server.key(view))
             there = step.execute() if named else []
-        return tuple(view for view, found in zip(named, there, strict=True) if found)
+        pairs = zip(named, there, strict=True)
+        return tuple(view for view, found in pairs if found and view == view_named(view))
 
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
 
-    def _write(
-        self,
-        state: ViewState,
-        rows: Iterable[OnlineRow],
-        generation: bytes,
-        turn: Turn,
-        *,
-        gone: Iterable[str] = (),
-    ) -> int:
-        """Write all rows but those of `gone` in batches; these, and the state, with the last one."""
-        self._server.refuse_eviction()
-        with self._server.naming():
-            self._server.commands.sadd(self._server.views_key, state.view)
-        gone, held = frozenset(gone), list[str]()
-        changed, batch = 0, list[str]()
-        for row in rows:
-            key, packed = packed_row(state, row)
-            into = held if key in gone else batch
-            into += (key, packed)
-            if len(batch) == 2 * self._batch_rows:
-                changed += self._write_batch(state.view, turn, generation, batch)
-                batch = []
-                crash_point("serving.between_batches")
-        crash_point("serving.before_commit")
-        said = (shape_text(state), str(state.snapshot_id), str(epoch_us(state.published_at)))
-        fields: dict[str, str] = dict(zip(STATE, said, strict=True))
-        last, keys = [*batch, *held], sorted(gone)
-        changed += self._write_batch(state.view, turn, generation, last, gone=keys, fields=fields)
-        self._generations[state.view] = generation
-        self._count_newest(state.view, turn, generation)
+    def _wrote(self, view: str, generation: bytes, changed: int) -> int:
+        self._generations[view] = generation
         return changed
-
-    def _write_batch(
-        self,
-        view: str,
-        turn: Turn,
-        generation: bytes,
-        batch: Sequence[str],
-        *,
-        gone: Sequence[str] = (),
-        fields: Mapping[str, str] | None = None,
-    ) -> int:
-        said = list(itertools.chain.from_iterable((fields or {}).items()))
-        counted = (len(gone), *gone, len(said) // 2, *said)
-        return int(
-            self._server.run(scripts.WRITE, view, turn, generation, 2 * DIGITS, *counted, *batch)
-        )
-
-    def _count_newest(self, view: str, turn: Turn, generation: bytes) -> None:
-        """Count the newest times again where a row that had one of them was replaced or deleted."""
-        with self._server.naming():
-            inexact = self._server.commands.hget(
-                self._server.newest_key(view, generation), "inexact"
-            )
-        if inexact:
-            event, known = self._newest_of(view)
-            self._server.run(scripts.SET_NEWEST, view, turn, generation, event or b"", known or b"")
-
-    def _newest_of(self, view: str) -> tuple[bytes | None, bytes | None]:
-        event = known = None
-        for _, packed in self._server.scan(view, self._generation(view)):
-            first, second = packed[:DIGITS], packed[DIGITS : 2 * DIGITS]
-            event = first if event is None else max(event, first)
-            known = second if known is None else max(known, second)
-        return event, known
 
     def _generation(self, view: str) -> bytes | None:
         with self._server.naming():

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,14 @@ from redis.retry import Retry
 
 from headrace.errors import (
     DatabaseUnavailableError,
+    OnlineStoreClusterError,
     OnlineStoreError,
     OnlineStoreEvictsError,
     OnlineStoreFullError,
     PublicationOvertakenError,
 )
 from headrace.serving import redis_scripts as scripts
+from headrace.serving.stored_names import view_named
 
 FORMAT_VERSION = 1
 _DATABASE = "online store"  # its name in errors
@@ -64,7 +66,7 @@ class RedisClient:
         options = self.commands.connection_pool.connection_kwargs
         self.address = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         named = (scripts.TAKE_TURN, scripts.END_TURN, scripts.BEGIN_GENERATION)
-        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST)
+        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST, scripts.RENAME)
         self._scripts = {text: self.commands.register_script(text) for text in named}
 
     @property
@@ -73,8 +75,9 @@ class RedisClient:
         return f"{self._prefix}:views"
 
     def key(self, view: str) -> str:
-        """Return the key of a view's state; the braces keep its keys together in a cluster."""
-        return f"{self._prefix}:{{{view}}}"
+        """Return the key of a view's state; the braces keep all keys of its versions in one slot."""
+        served = view_named(view)
+        return f"{self._prefix}:{{{served}}}{view[len(served) :]}"
 
     def rows_key(self, view: str, generation: bytes) -> str:
         """Return the key of a view's rows."""
@@ -115,11 +118,31 @@ class RedisClient:
             PublicationOvertakenError: If another writer began in between.
 
         """
+        held = [turn.token, turn.number, _TURN_MS]
+        return self._run(script, view, [self.key(view)], [*held, *arguments])
+
+    def rename(
+        self, names: Sequence[str], turns: Sequence[Turn], moves: Sequence[tuple[str, str]]
+    ) -> None:
+        """Give views other names, in one step; `turns` are those of `names`.
+
+        Raises:
+            PublicationOvertakenError: If another writer began in between.
+
+        """
+        held = [part for turn in turns for part in (turn.token, turn.number)]
+        places = [names.index(name) + 1 for move in moves for name in move]
+        arguments = [_TURN_MS, *held, len(moves), *places]
+        self._run(
+            scripts.RENAME, view_named(names[0]), [self.key(name) for name in names], arguments
+        )
+        with self.naming():
+            self.commands.sadd(self.views_key, *(new for _, new in moves))
+
+    def _run(self, script: str, view: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401
         with self.naming():
             try:
-                return self._scripts[script](
-                    keys=[self.key(view)], args=[turn.token, turn.number, _TURN_MS, *arguments]
-                )
+                return self._scripts[script](keys=keys, args=arguments)
             except ResponseError as error:
                 if "FENCED" in str(error):
                     raise PublicationOvertakenError(view) from error
@@ -158,14 +181,17 @@ class RedisClient:
             raise OnlineStoreEvictsError(self.address, policy=policy)
 
     def check_format(self) -> None:
-        """Refuse a store in another format; an empty one gets this one.
+        """Refuse a store in another format, and a node of a cluster; an empty store gets this format.
 
         Raises:
             OnlineStoreError: If it has another.
+            OnlineStoreClusterError: If it is a node of a cluster: views would be on several.
 
         """
         key = f"{self._prefix}:format"
         with self.naming():
+            if self.commands.info("cluster").get("cluster_enabled"):
+                raise OnlineStoreClusterError(self.address)
             self.commands.set(key, FORMAT_VERSION, nx=True)
             found = int(self.commands.get(key))
         if found != FORMAT_VERSION:

@@ -6,6 +6,9 @@ view's state; the other keys of a view begin with its name, so that all lie in o
 Beside the state, which is a hash and says how many `rows` it came with: `rows:N` (a hash of the rows of generation N), `newest:N` (their
 newest times), `lock` (the token of the writer), `turn` (counts writers), `building` (the generation
 that is being written and not visible yet).
+
+All versions of a view have their keys in one slot as well. The one that moves them is the only script
+with several `KEYS`.
 """
 
 # Every script that writes: its writer still has the turn, or takes it again if nobody came between.
@@ -143,3 +146,49 @@ if ARGV[5] ~= '' then
 end
 """
 )
+
+# KEYS: the states of all names that are concerned. ms, then token and turn of each, number of moves,
+# then for each move the places of the old and the new name in KEYS → nothing. A generation gets a
+# number that no writer of its new name has had, as a writer begins its own by deleting it.
+RENAME = """
+local held, newest = {}, 0
+for n = 1, #KEYS do
+    local lock, turn = KEYS[n] .. ':lock', redis.call('get', KEYS[n] .. ':turn')
+    local token = redis.call('get', lock)
+    if token ~= ARGV[2 * n] and (token or turn ~= ARGV[2 * n + 1]) then
+        return redis.error_reply('FENCED another writer took its turn')
+    end
+    redis.call('set', lock, ARGV[2 * n], 'px', ARGV[1])
+    newest = math.max(newest, tonumber(turn))
+    held[n] = redis.call('hget', KEYS[n], 'generation')
+end
+local at, moved, taken = 2 * #KEYS + 3, {}, {}
+local last = at + 2 * tonumber(ARGV[at - 1]) - 1
+for n = at, last, 2 do
+    local old, new = tonumber(ARGV[n]), tonumber(ARGV[n + 1])
+    moved[old], taken[new] = new, true
+end
+local number = string.format('%d', newest)
+local function rename(from, to)
+    if redis.call('exists', from) == 1 then redis.call('rename', from, to) end
+end
+for n = 1, #KEYS do
+    local rows = held[n] and ':rows:' .. held[n] or ''
+    local times = held[n] and ':newest:' .. held[n] or ''
+    if held[n] and moved[n] then
+        redis.call('hset', KEYS[n], 'generation', number)
+        rename(KEYS[n], KEYS[n] .. ':moving')
+        rename(KEYS[n] .. rows, KEYS[n] .. ':moving:rows')
+        rename(KEYS[n] .. times, KEYS[n] .. ':moving:newest')
+    elseif held[n] and taken[n] then
+        redis.call('del', KEYS[n])
+        redis.call('unlink', KEYS[n] .. rows, KEYS[n] .. times)
+    end
+    redis.call('set', KEYS[n] .. ':turn', number)
+end
+for old, new in pairs(moved) do
+    rename(KEYS[old] .. ':moving', KEYS[new])
+    rename(KEYS[old] .. ':moving:rows', KEYS[new] .. ':rows:' .. number)
+    rename(KEYS[old] .. ':moving:newest', KEYS[new] .. ':newest:' .. number)
+end
+"""

@@ -11,12 +11,23 @@ from typing import Self, cast
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError, StorageError
 from headrace.registry import error_of
-from headrace.serving.sqlite_rows import record_of, rows_of, state_of
+from headrace.serving.sqlite_rows import (
+    SCHEMA,
+    UPSERT,
+    delete_rows,
+    generation_of,
+    new_generation,
+    record_of,
+    rename_views,
+    rows_of,
+    state_of,
+)
 from headrace.serving.store import (
     EntityKey,
     Found,
     Freshness,
     Guard,
+    MoveGuard,
     OnlineRow,
     ViewState,
     epoch_us,
@@ -25,36 +36,10 @@ from headrace.serving.store import (
 from headrace.serving.values import decode, encode_key
 from headrace.serving.view_state import shape_text
 
-FORMAT_VERSION = 2  # version 1 stored no types, so type changes went unnoticed
+# 1 stored no types, so type changes went unnoticed; 2 had one version of a view
+FORMAT_VERSION = 3
 _DATABASE = "online store"  # its name in errors
 _WAIT_S = 30
-_SCHEMA = """
-create table if not exists views (
-    view text primary key,
-    shape text not null,
-    snapshot_id integer not null,
-    published_at_us integer not null,
-    row_count integer not null,
-    newest_event_time_us integer,
-    newest_known_at_us integer
-) without rowid;
-create table if not exists latest (
-    view text not null,
-    key text not null,
-    event_time_us integer not null,
-    known_at_us integer not null,
-    vals text not null,
-    primary key (view, key)
-) without rowid;
-"""
-_UPSERT = """
-insert into latest values (?, ?, ?, ?, ?)
-on conflict (view, key) do update set
-    event_time_us = excluded.event_time_us, known_at_us = excluded.known_at_us, vals = excluded.vals
-where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at_us)
-  and (excluded.event_time_us, excluded.known_at_us, excluded.vals)
-      is not (event_time_us, known_at_us, vals)
-"""
 
 
 class SQLiteOnlineStore:
@@ -98,7 +83,7 @@ class SQLiteOnlineStore:
             found = cursor.execute("pragma user_version").fetchone()[0]
             if found not in (0, FORMAT_VERSION):
                 raise OnlineStoreError(str(self._path), found=found, allowed=FORMAT_VERSION)
-            for statement in _SCHEMA.split(";"):
+            for statement in SCHEMA.split(";"):
                 cursor.execute(statement)
             cursor.execute(f"pragma user_version = {FORMAT_VERSION}")
 
@@ -128,12 +113,13 @@ class SQLiteOnlineStore:
             if before is not None and not state.same_shape(before):
                 msg = f"`{state.view}` is published with another shape; replace it"
                 raise ValueError(msg)
+            generation = generation_of(cursor, state.view) or new_generation(cursor)
             gone = [encode_key(key) for key in without]
-            marks = [(state.view, key) for key in gone]
-            cursor.executemany("delete from latest where view = ? and key = ?", marks)
-            changed = self._write(cursor, state, rows)
+            marks = [(generation, key) for key in gone]
+            cursor.executemany("delete from latest where generation = ? and key = ?", marks)
+            changed = self._write(cursor, state, rows, generation)
             # a key that was deleted and written again counts once
-            return changed + sum(not _has(cursor, state.view, key) for key in gone)
+            return changed + sum(not _has(cursor, generation, key) for key in gone)
 
     def replace(
         self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
@@ -141,16 +127,31 @@ class SQLiteOnlineStore:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
         with self._transaction(write=True) as cursor:
             _guarded(cursor, state.view, guard)
-            cursor.execute("delete from latest where view = ?", (state.view,))
-            return self._write(cursor, state, rows)
+            delete_rows(cursor, state.view)
+            return self._write(cursor, state, rows, new_generation(cursor))
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
         """Delete a view; see `OnlineStore.drop`."""
         with self._transaction(write=True) as cursor:
             _guarded(cursor, view, guard)
-            gone = cursor.execute("delete from latest where view = ?", (view,)).rowcount
+            gone = delete_rows(cursor, view)
             cursor.execute("delete from views where view = ?", (view,))
             return gone
+
+    def rename(self, moves: Sequence[tuple[str, str]], *, guard: MoveGuard | None = None) -> None:
+        """Give views other names; see `OnlineStore.rename`.
+
+        Raises:
+            ValueError: If a view that is to be moved was never published.
+            DatabaseUnavailableError: If the store cannot be used; it is as it was.
+
+        """
+        with self._transaction(write=True) as cursor:
+            if guard is not None:
+                names = dict.fromkeys(name for move in moves for name in move)
+                guard({name: state_of(cursor, name) for name in names})
+            rename_views(cursor, moves)
+            crash_point("serving.before_switch")
 
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
@@ -158,11 +159,14 @@ class SQLiteOnlineStore:
         """Yield the rows that happened in a span; see `OnlineStore.happened`."""
         query = (
             "select key, event_time_us, known_at_us from latest "
-            "where view = ? and event_time_us >= ? and event_time_us < ?"
+            "where generation = ? and event_time_us >= ? and event_time_us < ?"
         )
         with self._transaction(write=False) as cursor:
+            generation = generation_of(cursor, view)
             for first, end in spans:
-                for key, *times in cursor.execute(query, (view, epoch_us(first), epoch_us(end))):
+                for key, *times in cursor.execute(
+                    query, (generation, epoch_us(first), epoch_us(end))
+                ):
                     event_time, known_at = map(from_epoch_us, times)
                     yield OnlineRow(
                         key=cast("EntityKey", decode(key)), event_time=event_time, known_at=known_at
@@ -207,24 +211,27 @@ class SQLiteOnlineStore:
         )
 
     def views(self) -> tuple[str, ...]:
-        """The published views, by name."""
+        """The views that are served, by name."""
         with self._transaction(write=False) as cursor:
-            return tuple(row[0] for row in cursor.execute("select view from views order by view"))
+            query = "select view from views where instr(view, '@') = 0 order by view"
+            return tuple(row[0] for row in cursor.execute(query))
 
     def close(self) -> None:
         """Release the file."""
         self._connection.close()
 
-    def _write(self, cursor: sqlite3.Cursor, state: ViewState, rows: Iterable[OnlineRow]) -> int:
+    def _write(
+        self, cursor: sqlite3.Cursor, state: ViewState, rows: Iterable[OnlineRow], generation: int
+    ) -> int:
         before = self._connection.total_changes
-        cursor.executemany(_UPSERT, (record_of(state, row) for row in rows))
+        cursor.executemany(UPSERT, (record_of(state, row, generation=generation) for row in rows))
         changed = self._connection.total_changes - before
         crash_point("serving.before_commit")
-        shape = (state.view, shape_text(state), state.snapshot_id, epoch_us(state.published_at))
+        shape = (shape_text(state), state.snapshot_id, epoch_us(state.published_at))
         cursor.execute(
-            "insert or replace into views select ?, ?, ?, ?, count(*), max(event_time_us), "
-            "max(known_at_us) from latest where view = ?",
-            (*shape, state.view),
+            "insert or replace into views select ?, ?, ?, ?, ?, count(*), max(event_time_us), "
+            "max(known_at_us) from latest where generation = ?",
+            (state.view, generation, *shape, generation),
         )
         return changed
 
@@ -261,6 +268,6 @@ def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewStat
     return before
 
 
-def _has(cursor: sqlite3.Cursor, view: str, key: str) -> bool:
-    query = "select 1 from latest where view = ? and key = ?"
-    return cursor.execute(query, (view, key)).fetchone() is not None
+def _has(cursor: sqlite3.Cursor, generation: int, key: str) -> bool:
+    query = "select 1 from latest where generation = ? and key = ?"
+    return cursor.execute(query, (generation, key)).fetchone() is not None

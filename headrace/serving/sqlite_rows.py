@@ -1,4 +1,8 @@
-"""What the SQLite store reads and writes in one statement: rows, and the state of a view."""
+"""What the SQLite store reads and writes in one statement: rows, and the state of a view.
+
+Rows belong to a generation, which is a number that one view has: a view gets another name, or other
+rows, by a change of its own record.
+"""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,7 +15,39 @@ from headrace.serving.view_state import read_state
 _KEYS_PER_QUERY = 500
 
 
-def record_of(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str]:
+SCHEMA = """
+create table if not exists views (
+    view text primary key,
+    generation integer not null,
+    shape text not null,
+    snapshot_id integer not null,
+    published_at_us integer not null,
+    row_count integer not null,
+    newest_event_time_us integer,
+    newest_known_at_us integer
+) without rowid;
+create table if not exists latest (
+    generation integer not null,
+    key text not null,
+    event_time_us integer not null,
+    known_at_us integer not null,
+    vals text not null,
+    primary key (generation, key)
+) without rowid;
+"""
+UPSERT = """
+insert into latest values (?, ?, ?, ?, ?)
+on conflict (generation, key) do update set
+    event_time_us = excluded.event_time_us, known_at_us = excluded.known_at_us, vals = excluded.vals
+where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at_us)
+  and (excluded.event_time_us, excluded.known_at_us, excluded.vals)
+      is not (event_time_us, known_at_us, vals)
+"""
+
+
+def record_of(
+    state: ViewState, row: OnlineRow, *, generation: int
+) -> tuple[int, str, int, int, str]:
     """Return a row as it is inserted.
 
     Raises:
@@ -22,7 +58,7 @@ def record_of(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str
         msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"
         raise ValueError(msg)
     return (
-        state.view,
+        generation,
         encode_key(row.key),
         epoch_us(row.event_time),
         epoch_us(row.known_at),
@@ -33,15 +69,16 @@ def record_of(state: ViewState, row: OnlineRow) -> tuple[str, str, int, int, str
 def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
     """Look up keys, in their order."""
     texts = [encode_key(key) for key in keys]
+    generation = generation_of(cursor, view)
     found: dict[str, tuple[int, int, str]] = {}
     for start in range(0, len(texts), _KEYS_PER_QUERY):
         part = texts[start : start + _KEYS_PER_QUERY]
         marks = ", ".join("?" * len(part))
         query = (
             "select key, event_time_us, known_at_us, vals from latest "
-            f"where view = ? and key in ({marks})"
+            f"where generation = ? and key in ({marks})"
         )
-        for key, *rest in cursor.execute(query, (view, *part)):
+        for key, *rest in cursor.execute(query, (generation, *part)):
             found[key] = tuple(rest)
     return [_row(key, found.get(text)) for key, text in zip(keys, texts, strict=True)]
 
@@ -63,3 +100,42 @@ def state_of(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
     query = "select shape, snapshot_id, published_at_us from views where view = ?"
     found = cursor.execute(query, (view,)).fetchone()
     return None if found is None else read_state(view, *found)
+
+
+def generation_of(cursor: sqlite3.Cursor, view: str) -> int | None:
+    """Read which rows a view has; None if it was never published."""
+    found = cursor.execute("select generation from views where view = ?", (view,)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def new_generation(cursor: sqlite3.Cursor) -> int:
+    """Return a number that no view has."""
+    (newest,) = cursor.execute("select coalesce(max(generation), 0) from views").fetchone()
+    return int(newest) + 1
+
+
+def delete_rows(cursor: sqlite3.Cursor, view: str) -> int:
+    """Delete the rows of a view, not its record; return how many it had."""
+    generation = generation_of(cursor, view)
+    return cursor.execute("delete from latest where generation = ?", (generation,)).rowcount
+
+
+def rename_views(cursor: sqlite3.Cursor, moves: Sequence[tuple[str, str]]) -> None:
+    """Give views other names; what has a new name and is not moved itself is deleted.
+
+    Raises:
+        ValueError: If a view that is to be moved was never published.
+
+    """
+    sources = [old for old, _ in moves]
+    for _, new in moves:
+        if new not in sources:
+            delete_rows(cursor, new)
+            cursor.execute("delete from views where view = ?", (new,))
+    rename = "update views set view = ? where view = ?"
+    for number, old in enumerate(sources):  # a name may be old and new
+        if not cursor.execute(rename, (f"@{number}", old)).rowcount:
+            msg = f"`{old}` was never published"
+            raise ValueError(msg)
+    for number, (_, new) in enumerate(moves):
+        cursor.execute(rename, (new, f"@{number}"))

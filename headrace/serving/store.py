@@ -43,6 +43,7 @@ class ViewState:
 
 
 Guard: TypeAlias = Callable[[ViewState | None], None]
+MoveGuard: TypeAlias = Callable[[Mapping[str, ViewState | None]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,8 @@ class Freshness:
 
 class OnlineStore(Protocol):
     """Latest values by view and entity key.
+
+    A view that is not served, a version of one, is a view whose name has an `@`: see `stored_names`.
 
     `replace` and `drop` are atomic: a reader, also after a crash, sees the view as it was before or
     as it is after the write, rows and state together. A `put` is atomic per batch of
@@ -142,6 +145,19 @@ class OnlineStore(Protocol):
         """Delete a view, as if it was never published; return how many keys it had."""
         ...
 
+    def rename(self, moves: Sequence[tuple[str, str]], *, guard: MoveGuard | None = None) -> None:
+        """Give views other names, all in one step: each move is the old name and the new one.
+
+        The names are of versions of one view, see `stored_names`. What has a new name and is not moved
+        itself is deleted; an old name that is not a new one has nothing afterwards. A reader, also
+        after a crash, sees all moves or none. The `guard` gets the states by all those names.
+
+        Raises:
+            ValueError: If a view that is to be moved was never published.
+
+        """
+        ...
+
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
     ) -> Iterator[OnlineRow]:
@@ -171,7 +187,7 @@ class OnlineStore(Protocol):
         ...
 
     def views(self) -> tuple[str, ...]:
-        """The published views, by name."""
+        """The views that are served, by name: without their other versions."""
         ...
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from headrace.identifiers import TableName
 from headrace.serving.keys import exact_key
 from headrace.serving.status import Status, status_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
+from headrace.serving.stored_names import view_named
 from headrace.serving.window_state import value_state, windows_of
 
 Wanted: TypeAlias = FeatureUse | TableName | str
@@ -247,7 +248,7 @@ def _view_rows(
 
 
 def _whole(state: ViewState) -> FeatureUse:
-    return FeatureUse(view=TableName.parse(state.view), columns=state.columns)
+    return FeatureUse(view=TableName.parse(view_named(state.view)), columns=state.columns)
 
 
 def _features(view: ViewRows, number: int, at: dt.datetime) -> list[FeatureValue]:

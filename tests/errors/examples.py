@@ -136,6 +136,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.NullKnownAtError("features.users", rows=3, columns=("known_at",)),
     errors.NullValueError("clicked", rows=1, path=_FILE),
     errors.OffsetsUnknownError(_TABLE, "`headrace.offsets.clicks` is not what its commits say"),
+    errors.OnlineStoreClusterError("localhost:6379"),
     errors.OnlineStoreError("/lake/online.db", found=1, allowed=2),
     errors.ModelFilesError("/models/feed", "`model.onnx` cannot be read: No such file"),
     errors.ModelMismatchError(
@@ -230,6 +231,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         remedy=errors.Remedy.compact(_TABLE),
     ),
     errors.VersionExistsError("ctr", 1),
+    errors.VersionNotReadyError("features.users", reason=errors.VersionReason.NO_NEXT),
     errors.ExtraMissingError("streamlit", extra="ui"),
     errors.KafkaMissingError("impressions", "confluent_kafka"),
     errors.LogTruncatedError(

@@ -86,16 +86,15 @@ def test_a_view_that_fails_is_tried_again_and_does_not_hold_up_others(
         add(table, [row(1, at=1)])
     left, stop = [3], threading.Event()
     seen: list[Followed | Failed] = []
-    real = following.publish_view
+    real = following.publish_versions
 
-    def publish_view(*arguments: object) -> object:
-        version = arguments[2]
-        if getattr(version, "name", None) == first.name and left[0]:
+    def publish_versions(*arguments: object, **options: object) -> object:
+        if arguments[2] == first.name and left[0]:
             left[0] -= 1
             raise DatabaseUnavailableError("online store", "it is away")
-        return real(*arguments)  # pyright: ignore[reportArgumentType]
+        return real(*arguments, **options)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(following, "publish_view", publish_view)
+    monkeypatch.setattr(following, "publish_versions", publish_versions)
 
     def report(each: Followed | Failed) -> None:
         seen.append(each)
@@ -116,17 +115,17 @@ def test_a_row_that_is_not_known_for_long_is_looked_for_now_and_then(
     add(table, [row(1, at=1), row(2, at=2, known=24 * 365 * 100)])
     seen: list[Followed | Failed] = []
     looks: list[tuple[float, float]] = []  # when each began and ended
-    real = following.publish_view
+    real = following.publish_versions
 
-    def publish_view(*arguments: object) -> object:
+    def publish_versions(*arguments: object, **options: object) -> object:
         began = time.monotonic()
-        done = real(*arguments)  # pyright: ignore[reportArgumentType]
+        done = real(*arguments, **options)  # pyright: ignore[reportArgumentType]
         looks.append((began, time.monotonic()))
         if len(looks) == 3:
             stop.set()
         return done
 
-    monkeypatch.setattr(following, "publish_view", publish_view)
+    monkeypatch.setattr(following, "publish_versions", publish_versions)
     with SQLiteOnlineStore(settings.online_store) as store:
         follow(lake, store, [table.name], every_s=0.01, stop=stop, report=seen.append)
     assert len(seen) == 1

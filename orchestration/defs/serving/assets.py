@@ -6,8 +6,9 @@ import dagster as dg
 
 from headrace.config import Settings
 from headrace.serving.open import open_store
-from headrace.serving.publish import newest_known_at, publish_view
+from headrace.serving.publish import publish_view
 from headrace.serving.publish_windows import publish_windows
+from headrace.serving.target import newest_known_at
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import ONLINE_STORE, table_key
 from orchestration.lib.resource import LakeResource
