@@ -18,7 +18,7 @@ from headrace.serving.keys import exact_key
 from headrace.serving.status import Status, status_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
 from headrace.serving.stored_names import view_named
-from headrace.serving.window_state import value_state, windows_of
+from headrace.serving.window_state import definition_of, value_state, windows_of
 
 Wanted: TypeAlias = FeatureUse | TableName | str
 
@@ -64,13 +64,15 @@ class FeatureVector:
 class ViewRows:
     """The rows of one view for several sets of entities.
 
-    `rows[i]` and `statuses[i]` are those of set i; `state` is that of all of them.
+    `rows[i]` and `statuses[i]` are those of set i; `state` is that of all of them. `definition` names
+    the declaration of a window view.
     """
 
     use: FeatureUse
     state: ViewState
     rows: Sequence[OnlineRow | None]
     statuses: Sequence[Status]
+    definition: str | None = None
 
     def column(self, name: str) -> list[Value]:
         """Return the values of one column, by set; None where the row is not `fresh`."""
@@ -244,6 +246,7 @@ def _view_rows(
         state=state,
         rows=[row for row, _ in answered],
         statuses=[status for _, status in answered],
+        definition=None if windows is None else definition_of(windows),
     )
 
 

@@ -1,6 +1,7 @@
 """What the online store says of a window view: its state carries the resolved declaration."""
 
 import functools
+import hashlib
 from dataclasses import replace
 
 import pyarrow as pa
@@ -39,6 +40,13 @@ def windows_of(state: ViewState) -> Windows | None:
 @functools.lru_cache(maxsize=_CACHED)
 def _parsed(text: bytes) -> Windows:
     return Windows.from_json(text.decode())
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def definition_of(windows: Windows) -> str:
+    """Return a name for what decides the values: another one where a value may be another."""
+    said = replace(windows, stale_us=0).to_json()
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def row_of(windows: Windows, key: EntityKey, tiles: EntityTiles) -> OnlineRow:

@@ -169,6 +169,7 @@ def _rows_used(found: Vectors, row: int) -> dict[str, Any]:
             "status": view.statuses[row],
             "event_time": None if (used := view.rows[row]) is None else used.event_time.isoformat(),
             "known_at": None if used is None else used.known_at.isoformat(),
+            **({} if view.definition is None else {"definition": view.definition}),
         }
         for view in found.views
     }
