@@ -160,6 +160,7 @@ def headrace(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Resul
     return lambda *words: CliRunner().invoke(make_app(), list(words))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phase", "trouble", "stale"),
     [(Phase.FAILED, "failed gone", True), (Phase.RETRYING, "", True), (None, "", False)],
