@@ -18,7 +18,7 @@ def with_coordinates(checked: Checked, records: Records, stream: Stream) -> pa.T
     """Complete typed rows with `known_at`, unless a field holds it, and with their coordinates."""
     rows, count = checked.rows, len(checked.index)
     if stream.known_at.ingested:
-        known = pa.array([datetime.now(UTC)] * count, TIMESTAMP)
+        known = pa.repeat(pa.scalar(datetime.now(UTC), TIMESTAMP), count)
         rows = rows.append_column(KNOWN_AT, known)
     elif stream.known_at.after_event is not None:
         delay = pa.scalar(stream.known_at.after_event, pa.duration("us"))

@@ -15,6 +15,7 @@ from headrace.errors import SourceOrderError, UnexplainedGapError
 from headrace.ingest.contract import Checked, latest
 from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.sources.base import Hole, Position, Records
+from headrace.ingest.sources.line_block import LineBlock
 
 
 @dataclass(kw_only=True)
@@ -97,6 +98,8 @@ def _merged(holes: Collection[Hole]) -> list[tuple[int, int]]:
 def _bytes_of(records: Records) -> int:
     if records.rows is not None:
         return records.rows.nbytes
+    if isinstance(records.lines, LineBlock):
+        return int(records.lines.lengths.sum())
     return sum(map(len, records.lines))
 
 

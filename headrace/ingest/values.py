@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.plain_texts import cast_plain
 
 WRONG_TYPE = "wrong_type"
 OUT_OF_RANGE = "out_of_range"
@@ -120,7 +121,11 @@ def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
 
 
 def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
-    """Parse text as `wanted`: check its form first, then its value."""
+    """Parse text as `wanted`: all at once if it is plain, else check its form first, then its value."""
+    plain = cast_plain(column, wanted)
+    if plain is not None:
+        done = Converted(plain, {})
+        return bounded(done) if pa.types.is_timestamp(wanted) else done
     if pa.types.is_timestamp(wanted):
         return _parse_times(column)
     if pa.types.is_integer(wanted):

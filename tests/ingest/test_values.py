@@ -9,6 +9,7 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest import values
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.values import NOT_EXACT, convert, holds
@@ -153,3 +154,54 @@ def test_columnar_types_widen_and_never_lose_meaning(
     found: pa.DataType, wanted: pa.DataType, can: bool
 ) -> None:
     assert holds(found, wanted) is can
+
+
+NUMBERS = st.text("0123456789-+.eExainf ", min_size=1, max_size=8) | st.integers().map(str)
+TIMES = st.builds(
+    lambda text, at, letter: text[:at] + letter + text[at + len(letter) :],
+    st.sampled_from(
+        [
+            "2026-03-01T12:34:56.123456Z",
+            "2026-03-01 12:34:56.1-0130",
+            "2026-03-01T12:34:56+01:00",
+            "2026-03-01T12+01:00",
+            "0000-03-01T12:34:56.000Z",
+        ]
+    ),
+    st.integers(0, 27),
+    st.sampled_from(["", "", "0", "9", "T", ":", ".", "+", "-", "Z", " "]),
+)
+
+
+@given(
+    st.sampled_from([pa.int32(), pa.int64(), pa.float32(), pa.float64(), TIMESTAMP]),
+    st.lists(st.none() | NUMBERS, min_size=1, max_size=4) | st.lists(TIMES, min_size=1, max_size=3),
+    st.integers(0, 1),
+)
+@run_settings(max_examples=examples(2_000, few=100))
+def test_texts_that_are_cast_at_once_are_what_each_is_by_its_form(
+    wanted: pa.DataType, texts: list[str | None], skipped: int
+) -> None:
+    column = pa.array(["x" * skipped, *texts], pa.string())[skipped:]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(values, "cast_plain", lambda *_: None)
+        looked_at = convert(column, wanted)
+    done = convert(column, wanted)
+    assert done.errors == looked_at.errors
+    assert done.values.to_pylist() == looked_at.values.to_pylist()
+    assert done.values.type == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("0x1F", pa.int64()),
+        ("nan", pa.float64()),
+        ("9007199254740993", pa.float64()),
+        ("2026-03-01T12+01:00", TIMESTAMP),
+    ],
+)
+def test_what_a_cast_accepts_and_a_contract_does_not_is_refused(
+    text: str, wanted: pa.DataType
+) -> None:
+    assert isinstance(one(text, wanted), str)

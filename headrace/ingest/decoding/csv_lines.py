@@ -4,8 +4,7 @@ Plain files are separated by commas and quoted as in RFC 4180. A quoted value ca
 """
 
 import codecs
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from headrace.ingest.decoding.decoded import (
 )
 from headrace.ingest.decoding.lines import LineDecoder, Whole
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+from headrace.ingest.sources.line_block import LineBlock
 
 _SEPARATOR = b"\x1f"
 
@@ -38,19 +38,23 @@ class CsvDecoder(LineDecoder):
         """The wanted columns, as text."""
         return pa.schema([(name, pa.string()) for name in self._wanted])
 
-    def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
+    def odd(self, lines: LineBlock) -> np.ndarray:
         """Find lines with quotes or carriage returns, which need a full CSV reader.
 
         A byte order mark within a file is part of a value; Arrow drops it where a block begins.
         """
-        return (
-            at
-            for at, line in enumerate(lines)
-            if (b'"' in line and self._form.quoted)
-            or b"\r" in line
-            or line.startswith(codecs.BOM_UTF8)
-            or (_SEPARATOR in line and self._form.separator != self._form.delimiter)
-        )
+        marks = [b"\r", *([b'"'] if self._form.quoted else [])]
+        if self._form.separator != self._form.delimiter:
+            marks.append(_SEPARATOR)
+        found = [
+            lines.holding(np.flatnonzero(lines.codes == mark[0]))
+            for mark in marks
+            if mark in lines.data
+        ]
+        if codecs.BOM_UTF8 in lines.data:
+            begin = [at for at, line in enumerate(lines) if line.startswith(codecs.BOM_UTF8)]
+            found.append(np.array(begin, dtype=np.int64))
+        return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
         """Turn lines of another encoding to UTF-8; refuse those that are not of it."""
@@ -67,7 +71,7 @@ class CsvDecoder(LineDecoder):
                 texts.append(b"")
         return texts, refused
 
-    def whole(self, lines: list[bytes]) -> Whole | None:
+    def whole(self, text: bytes, count: int) -> Whole | None:
         """Split lines without quotes at once; lines with too few or too many values become violations."""
         uneven: dict[int, Violation] = {}
 
@@ -75,10 +79,10 @@ class CsvDecoder(LineDecoder):
             uneven[row.number - 1] = self._uneven(row.actual_columns)
             return "skip"
 
-        block = self._form.separated(b"\n".join(lines))
+        block = self._form.separated(text)
         try:
             table = pa_csv.read_csv(
-                io.BytesIO(block),
+                pa.BufferReader(block),
                 read_options=pa_csv.ReadOptions(
                     use_threads=False, block_size=len(block) + 1, column_names=list(self._header)
                 ),
@@ -94,9 +98,9 @@ class CsvDecoder(LineDecoder):
             )
         except pa.ArrowException:
             return None
-        if table.num_rows + len(uneven) != len(lines):
+        if table.num_rows + len(uneven) != count:
             return None
-        kept = np.delete(np.arange(len(lines)), list(uneven))
+        kept = np.delete(np.arange(count), list(uneven))
         return Whole(table=table, kept=kept, violations=uneven)
 
     def _uneven(self, found: int | None) -> Violation:

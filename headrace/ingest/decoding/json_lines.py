@@ -5,12 +5,12 @@ crashes the process on a bare `null`. Types are never inferred: inference recurs
 into nested values, and makes a column of every key.
 """
 
-import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,8 @@ from headrace.ingest.decoding.decoded import (
 )
 from headrace.ingest.decoding.json_paths import Paths
 from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
-from headrace.ingest.decoding.lines import LineDecoder, Whole
+from headrace.ingest.decoding.lines import LineDecoder, Look, Whole
+from headrace.ingest.sources.line_block import LineBlock
 from headrace.ingest.values import (
     INTEGER_BITS,
     WRONG_TYPE,
@@ -40,7 +41,7 @@ SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
 DEPTH_MAX = 256  # the standard library's parser fails at a depth that depends on its caller's
 _OPEN, _CLOSE, _NEWLINE = ord("{"), ord("}"), ord("\n")
 _OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
-_AFTER_CLOSE = np.frombuffer(b"\n,}]", dtype=np.uint8)
+_MAY_FOLLOW = np.isin(np.arange(256), np.frombuffer(b"\n,}]", dtype=np.uint8))  # a closing brace
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
 _ROW = re.compile(r" in row ([0-9]+)")  # of the parser's message, from 0
@@ -83,35 +84,44 @@ class JsonDecoder(LineDecoder):
         """The declared fields, in types that are converted later."""
         return pa.schema([(name, _json_type(kind)) for name, kind in self._declared.items()])
 
-    def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
+    def odd(self, lines: LineBlock) -> np.ndarray:
         """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""
-        for at, line in enumerate(lines):
-            if (
-                not line
-                or line[0] != _OPEN
-                or line[-1] != _CLOSE
-                or len(line) > DEPTH_MAX
-                and _is_deep(line)
-            ):
-                yield at
-        block = np.frombuffer(b"\n".join(lines) + b"\n", dtype=np.uint8)
-        if np.count_nonzero(block == _NEWLINE) != len(lines):  # messages may have newlines
-            yield from (at for at, line in enumerate(lines) if b"\n" in line)
-        closing = np.flatnonzero(block == _CLOSE)
-        strange = closing[~np.isin(block[closing + 1], _AFTER_CLOSE)]
-        if len(strange):
-            ends = np.cumsum([len(line) + 1 for line in lines])
-            yield from (int(at) for at in np.searchsorted(ends, strange, side="right"))
+        codes = lines.codes
+        bad = lines.lengths == 0
+        bad |= (codes[lines.starts] != _OPEN) | (codes[lines.ends - 1] != _CLOSE)
+        if lines.lengths.max(initial=0) > DEPTH_MAX:
+            bad[[at for at in _many_opened(lines) if _is_deep(lines[at])]] = True
+        if lines.data.count(b"\n") != len(lines):  # messages may have newlines
+            newlines = np.flatnonzero(codes == _NEWLINE)
+            is_end = lines.ends[np.searchsorted(lines.ends, newlines)] == newlines
+            bad[lines.holding(newlines[~is_end])] = True
+        closing = np.flatnonzero(codes == _CLOSE)
+        after = codes[closing + 1]
+        strange = closing[~_MAY_FOLLOW[after]]
+        bad[lines.holding(strange)] = True
+        return np.flatnonzero(bad)
 
-    def whole(self, lines: list[bytes]) -> Whole | int | None:
+    def looks(self) -> Sequence[Look]:
+        """Ask a typed reader about each line, and count its keys."""
+        # its library is loaded where a line is at fault
+        from headrace.ingest.decoding.json_faults import misfitting, reader_of, repeating
+
+        kinds = tuple(self._paths.schema())
+        reader = reader_of(kinds, tuple(self._nulls), strict=self.strict)
+        return (repeating,) if reader is None else (partial(misfitting, reader), repeating)
+
+    @property
+    def _nulls(self) -> Sequence[str]:
+        """Undeclared keys whose values are all null, which are accepted."""
+        return self._null_keys[:SAMPLE_LINES] if self.strict else ()
+
+    def whole(self, text: bytes, count: int) -> Whole | int | None:
         """Parse lines at once, or say which cannot be parsed or has an undeclared key."""
-        block = b"\n".join(lines)
-        # undeclared keys whose values are all null are accepted
-        nulls = [(name, pa.null()) for name in self._null_keys[:SAMPLE_LINES] if self.strict]
+        nulls = [(name, pa.null()) for name in self._nulls]
         try:
             table = pa_json.read_json(
-                io.BytesIO(block),
-                read_options=pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+                pa.BufferReader(text),
+                read_options=pa_json.ReadOptions(use_threads=False, block_size=len(text) + 1),
                 parse_options=pa_json.ParseOptions(
                     explicit_schema=pa.schema([*self._paths.schema(), *nulls]),
                     unexpected_field_behavior="error" if self.strict else "ignore",
@@ -120,11 +130,11 @@ class JsonDecoder(LineDecoder):
         except (pa.ArrowException, UnicodeDecodeError) as error:
             row = _ROW.search(str(error))
             return None if row is None else int(row[1])
-        if table.num_rows != len(lines):
+        if table.num_rows != count:
             return None
         table = self._paths.flat(table)
         singly = self._doubtful(table)
-        kept = np.delete(np.arange(len(lines)), singly)
+        kept = np.delete(np.arange(count), singly)
         return Whole(
             table=table.take(pa.array(kept)) if singly else table, kept=kept, singly=singly
         )
@@ -238,6 +248,13 @@ def _sampled(line: bytes) -> dict[str, Any]:
 def _whole_number(text: str) -> int:
     """Read a whole number; the first digits suffice for one that exceeds every type."""
     return int(text[:_DIGITS_MAX])
+
+
+def _many_opened(lines: LineBlock) -> list[int]:
+    """Find lines with more than `DEPTH_MAX` opening brackets, also those inside of texts."""
+    opening = np.flatnonzero(np.isin(lines.codes, _OPENING))
+    before = np.searchsorted(opening, lines.starts), np.searchsorted(opening, lines.ends)
+    return np.flatnonzero(before[1] - before[0] > DEPTH_MAX).tolist()
 
 
 def _is_deep(line: bytes) -> bool:

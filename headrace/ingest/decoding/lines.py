@@ -1,7 +1,7 @@
 """What the CSV and JSON decoders share: most lines are decoded at once, the rest one by one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
+from headrace.ingest.sources.line_block import LineBlock
 
 # A batch that cannot be parsed is divided repeatedly, down to so few lines: one bad record in a
 # thousand then costs 16 slow ones, not a thousand.
@@ -18,6 +19,10 @@ _PARTS_PER_RETRY = 8
 _PIECE_LINES = 2_048  # where the parser says which line it fails at, only so many are parsed again
 _FAILURES_MAX = 64  # of one piece, before the rest is read singly
 _LINES_READ_SINGLY = 16
+_AT_FAULT_MAX = 0.25  # of the lines; decoding one singly costs as much as eight at once
+Look = Callable[[LineBlock, np.ndarray], Sequence[int]]  # gives places in the array
+# of a large batch so many are tried first: some errors are found only when all is parsed
+_PROBE_LINES, _PROBE_TIMES = 1_024, 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,60 +47,96 @@ class LineDecoder(ABC):
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
         """Decode lines; never raises for what one holds."""
-        violations: dict[int, Violation] = {}
         lines, refused = self.texts(lines)
-        refused = _unreadable(lines) | refused
-        odd = set(self.odd(lines)) - refused.keys()
-        plain = [at for at in range(len(lines)) if at not in odd and at not in refused]
-        violations |= refused
+        block = LineBlock.of(lines)
+        violations = _unreadable(block) | refused
+        alone = np.zeros(len(block), dtype=bool)
+        alone[self.odd(block)] = True
+        alone[list(violations)] = False
+        plain = ~alone
+        plain[list(violations)] = False
         parts: list[tuple[np.ndarray, pa.Table]] = []
-        for piece in self._fast(plain, lines, parts, violations):
-            odd.update(piece)
-        if odd:
-            parts.append(self._slow(sorted(odd), lines, violations))
+        for piece in self._at_once(np.flatnonzero(plain), block, parts, violations):
+            alone[piece] = True
+        if alone.any():
+            parts.append(self._slow(np.flatnonzero(alone).tolist(), block, violations))
         return _assemble(parts, violations)
 
-    def _fast(
+    def _at_once(
         self,
-        at: list[int],
-        lines: Sequence[bytes],
+        at: np.ndarray,
+        block: LineBlock,
         parts: list[tuple[np.ndarray, pa.Table]],
         violations: dict[int, Violation],
-    ) -> Iterable[list[int]]:
-        """Decode lines at once; yield those that must be decoded one by one."""
-        for _ in range(_FAILURES_MAX):
-            if not at:
-                return
-            done = self.whole([lines[i] for i in at])
+    ) -> Iterator[Sequence[int] | np.ndarray]:
+        """Decode lines at once; yield those that must be decoded one by one.
+
+        Where that fails, first without the lines that a look at each finds at fault, then in pieces.
+        """
+        tried = at[:_PROBE_LINES] if len(at) > _PROBE_TIMES * _PROBE_LINES else at
+        while len(at):
+            done = self.whole(block.joined(tried), len(tried))
+            if not isinstance(done, Whole):
+                break
+            yield _taken(done, tried, parts, violations)
+            at = tried = at[len(tried) :]
+        if not len(at):
+            return
+        for look in self.looks():
+            found = np.array(look(block, at), dtype=np.int64)
+            if not len(found) or len(found) > len(at) * _AT_FAULT_MAX:
+                continue
+            yield at[found]
+            at = np.delete(at, found)
+            done = self.whole(block.joined(at), len(at))
             if isinstance(done, Whole):
-                parts.append((np.array(at, dtype=np.int64)[done.kept], done.table))
-                violations |= {at[row]: violation for row, violation in done.violations.items()}
-                yield [at[row] for row in done.singly]
+                yield _taken(done, at, parts, violations)
+                return
+        yield from self._in_pieces(at, block, parts, violations)
+
+    def _in_pieces(
+        self,
+        at: np.ndarray,
+        block: LineBlock,
+        parts: list[tuple[np.ndarray, pa.Table]],
+        violations: dict[int, Violation],
+    ) -> Iterator[Sequence[int] | np.ndarray]:
+        """Decode lines in pieces that shrink around those at fault; yield what `_at_once` does."""
+        for _ in range(_FAILURES_MAX):
+            if not len(at):
+                return
+            done = self.whole(block.joined(at), len(at))
+            if isinstance(done, Whole):
+                yield _taken(done, at, parts, violations)
                 return
             if len(at) <= _LINES_READ_SINGLY:
                 break
             if len(at) > _PIECE_LINES or done is None or not 0 <= done < len(at):
                 size = max(-(-len(at) // _PARTS_PER_RETRY), _LINES_READ_SINGLY)
-                for start in range(0, len(at), min(size, _PIECE_LINES)):
-                    piece = at[start : start + min(size, _PIECE_LINES)]
-                    yield from self._fast(piece, lines, parts, violations)
+                size = min(size, _PIECE_LINES)
+                for start in range(0, len(at), size):
+                    yield from self._in_pieces(at[start : start + size], block, parts, violations)
                 return
-            yield from self._fast(at[:done], lines, parts, violations)
-            yield [at[done]]
+            yield from self._in_pieces(at[:done], block, parts, violations)
+            yield at[done : done + 1]
             at = at[done + 1 :]
         yield at
+
+    def looks(self) -> Sequence[Look]:
+        """Return the ways to guess which lines prevent decoding the others at once, cheap ones first."""
+        return ()
 
     def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
         """Return the lines as UTF-8, and which of them cannot be."""
         return lines, {}
 
     @abstractmethod
-    def odd(self, lines: Sequence[bytes]) -> Iterable[int]:
+    def odd(self, lines: LineBlock) -> np.ndarray:
         """Return the lines that cannot be decoded at once with others."""
 
     @abstractmethod
-    def whole(self, lines: list[bytes]) -> Whole | int | None:
-        """Decode lines at once, or say which is the first that prevents it; None if that is not known."""
+    def whole(self, text: bytes, count: int) -> Whole | int | None:
+        """Decode so many lines at once, or say which is the first that prevents it; None if not known."""
 
     @abstractmethod
     def one(self, line: bytes) -> dict[str, Any] | Violation:
@@ -106,7 +147,7 @@ class LineDecoder(ABC):
         """The columns that both paths return."""
 
     def _slow(
-        self, at: list[int], lines: Sequence[bytes], violations: dict[int, Violation]
+        self, at: list[int], lines: LineBlock, violations: dict[int, Violation]
     ) -> tuple[np.ndarray, pa.Table]:
         kept: list[int] = []
         rows: list[dict[str, Any]] = []
@@ -127,18 +168,29 @@ class LineDecoder(ABC):
         return np.array(kept, dtype=np.int64), table
 
 
-def _unreadable(lines: Sequence[bytes]) -> dict[int, Violation]:
-    """Find lines that are too long or not UTF-8; a clean batch is scanned once."""
-    refused: dict[int, Violation] = {}
-    if max(map(len, lines), default=0) > RECORD_BYTES_MAX:
-        too_long = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
-        refused = {
-            at: Violation(TOO_LONG, too_long)
-            for at, line in enumerate(lines)
-            if len(line) > RECORD_BYTES_MAX
-        }
+def _taken(
+    done: Whole,
+    at: np.ndarray,
+    parts: list[tuple[np.ndarray, pa.Table]],
+    violations: dict[int, Violation],
+) -> np.ndarray:
+    """Keep what was decoded at once, and return what is left of it."""
+    parts.append((at[done.kept], done.table))
+    violations |= {int(at[row]): violation for row, violation in done.violations.items()}
+    return at[np.array(done.singly, dtype=np.int64)]
+
+
+def _unreadable(lines: LineBlock) -> dict[int, Violation]:
+    """Find lines that are too long or not UTF-8; a clean block is scanned once."""
+    too_long = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
+    refused = {
+        at: Violation(TOO_LONG, too_long)
+        for at in np.flatnonzero(lines.lengths > RECORD_BYTES_MAX).tolist()
+    }
+    if lines.data.isascii():
+        return refused
     try:
-        b"\n".join(lines).decode()
+        lines.data.decode()
     except UnicodeDecodeError:
         for at, line in enumerate(lines):
             try:

@@ -59,15 +59,3 @@ def counter_of(
         return lines
 
     return count
-
-
-def places_of(kept: int, pieces: Sequence[bytes], *, first: int, comment: bytes) -> np.ndarray:
-    """Return the numbers of a block's `kept` lines: those that are records."""
-    if kept == len(pieces):
-        return np.arange(first, first + kept)
-    found = [
-        at
-        for at, piece in enumerate(pieces, first)
-        if piece and not piece.isspace() and not (comment and piece.startswith(comment))
-    ]
-    return np.array(found, dtype=np.int64)

@@ -6,11 +6,13 @@ plain content.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
+
+import numpy as np
 
 from headrace.definitions.sources import FileSource
 from headrace.definitions.stream import Stream
@@ -28,13 +30,16 @@ from headrace.ingest.sources.file_formats import (
 from headrace.ingest.sources.file_splits import Split
 from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
-from headrace.ingest.sources.line_numbers import LineNumbers, counter_of, places_of
+from headrace.ingest.sources.line_block import LineBlock
+from headrace.ingest.sources.line_numbers import LineNumbers, counter_of
+
+_SPACES = np.frombuffer(b" \t\n\r\x0b\x0c", dtype=np.uint8)
 
 
 class _Lines(NamedTuple):
     """The lines of one block, where they end, and the fingerprint of all bytes before that."""
 
-    lines: list[bytes]
+    lines: Sequence[bytes]
     numbers: LineNumbers
     end: int
     fingerprint: str
@@ -260,32 +265,36 @@ def _lines(
     seen = 0
     while block := handle.read(read_bytes):
         position += len(block)
-        pieces = block.split(b"\n")
-        pieces[0] = rest + pieces[0]
-        if len(pieces) > 1:
-            rest_bytes = len(pieces[-1])
-            fingerprint.update(memoryview(block)[: len(block) - rest_bytes])
-            so_far = str(fingerprint)
-            fingerprint.update(memoryview(block)[len(block) - rest_bytes :])
-        else:
-            rest_bytes += len(block)
+        cut = block.rfind(b"\n") + 1
+        if not cut:
             fingerprint.update(block)
-        rest = pieces.pop()[: RECORD_BYTES_MAX + 1]
-        kept = _clean(pieces, comment)
-        numbers = LineNumbers(before, places_of(len(kept), pieces, first=seen, comment=comment))
-        yield _Lines(kept, numbers, position - rest_bytes, so_far)
-        seen += len(pieces)
+            rest, rest_bytes = (rest + block)[: RECORD_BYTES_MAX + 1], rest_bytes + len(block)
+            continue
+        fingerprint.update(memoryview(block)[:cut])
+        so_far = str(fingerprint)
+        fingerprint.update(memoryview(block)[cut:])
+        text = rest + block[:cut]
+        rest, rest_bytes = block[cut:][: RECORD_BYTES_MAX + 1], len(block) - cut
+        kept, places = _records_in(text, first=seen, comment=comment)
+        yield _Lines(kept, LineNumbers(before, places), position - rest_bytes, so_far)
+        seen += text.count(b"\n")
     if rest and whole:
-        kept = _clean([rest], comment)
-        numbers = LineNumbers(before, places_of(len(kept), [rest], first=seen, comment=comment))
-        yield _Lines(kept, numbers, position, str(fingerprint))
+        kept, places = _records_in(rest + b"\n", first=seen, comment=comment)
+        yield _Lines(kept, LineNumbers(before, places), position, str(fingerprint))
 
 
-def _clean(pieces: list[bytes], comment: bytes) -> list[bytes]:
-    if comment:
-        pieces = [piece for piece in pieces if not piece.startswith(comment)]
-    return [
-        piece[: RECORD_BYTES_MAX + 1].removesuffix(b"\r")
-        for piece in pieces
-        if piece and not piece.isspace()
+def _records_in(text: bytes, *, first: int, comment: bytes) -> tuple[Sequence[bytes], np.ndarray]:
+    """Return the lines of a text that are records, and their numbers from `first` on."""
+    lines = LineBlock.of_text(text.replace(b"\r\n", b"\n") if b"\r" in text else text)
+    begin = lines.codes[lines.starts]
+    may_be_none = np.isin(begin, _SPACES) | (begin == comment[0] if comment else False)
+    if lines.lengths.max() <= RECORD_BYTES_MAX and not may_be_none.any():
+        return lines, np.arange(first, first + len(lines))
+    pieces = text[:-1].split(b"\n")
+    kept = [
+        at
+        for at, piece in enumerate(pieces)
+        if piece and not piece.isspace() and not (comment and piece.startswith(comment))
     ]
+    records = [pieces[at][: RECORD_BYTES_MAX + 1].removesuffix(b"\r") for at in kept]
+    return records, np.array(kept, dtype=np.int64) + first

@@ -55,13 +55,47 @@ def test_a_few_bad_lines_cost_few_lines_parsed_again(monkeypatch: pytest.MonkeyP
     parsed: list[int] = []
     whole = JsonDecoder.whole
 
-    def counted(self: JsonDecoder, lines: list[bytes]) -> Whole | int | None:
-        parsed.append(len(lines))
-        return whole(self, lines)
+    def counted(self: JsonDecoder, text: bytes, count: int) -> Whole | int | None:
+        parsed.append(count)
+        return whole(self, text, count)
 
     monkeypatch.setattr(JsonDecoder, "whole", counted)
     lines = [json_line(id=f"{at}", n="wrong" if at % 500 == 7 else at) for at in range(10_000)]
     decoded = JsonDecoder(make_stream("json")).decode(lines)
     assert sorted(decoded.violations) == list(range(7, 10_000, 500))
     assert decoded.index.tolist() == [at for at in range(10_000) if at % 500 != 7]
-    assert len(parsed) < 60  # by halves it would be some hundreds
+    assert sum(parsed) <= 11_200  # a probe that fails, and the good ones
+
+
+KINDS = {
+    "other type": lambda: json_line(n="wrong"),
+    "too large": lambda: json_line(n=10**30),
+    "repeated": lambda: json_line(id="x")[:-1] + b', "id": "y"}',
+    "cut off": lambda: json_line(id="x")[:-5] + b"}",
+    "no JSON": lambda: b"nonsense",
+}
+
+
+@pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), list(KINDS)])
+def test_one_bad_line_in_a_hundred_costs_no_second_parse_of_the_others(
+    kinds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[int] = []
+    whole = JsonDecoder.whole
+
+    def counted(self: JsonDecoder, text: bytes, count: int) -> Whole | int | None:
+        done = whole(self, text, count)
+        # what a failure that names its line read; one that does not has read everything
+        parsed.append(done if isinstance(done, int) else count)
+        return done
+
+    monkeypatch.setattr(JsonDecoder, "whole", counted)
+    lines = [json_line(id=f"{at}") for at in range(20_000)]
+    bad = list(range(7, 20_000, 100))
+    for number, at in enumerate(bad):
+        lines[at] = KINDS[kinds[number % len(kinds)]]()
+    decoded = JsonDecoder(make_stream("json")).decode(lines)
+    assert sorted(decoded.violations) == bad
+    assert decoded.index.tolist() == [at for at in range(20_000) if at % 100 != 7]
+    assert sum(parsed) < 1.1 * len(lines)
+    assert len(parsed) <= 4

@@ -1,0 +1,100 @@
+"""Finds which JSON lines keep a whole batch from being parsed: a fast typed reader looks at each.
+
+Only a guess that saves time. What it finds at fault is decoded singly, which judges it exactly, and what
+it misses fails again.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from headrace.ingest.sources.line_block import LineBlock
+
+_READERS_MAX = 64  # one for each contract, and each set of undeclared keys that it accepts
+_LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+Decoder = msgspec.json.Decoder[Any]
+
+
+@lru_cache(maxsize=_READERS_MAX)
+def reader_of(
+    fields: tuple[pa.Field, ...], nulls: tuple[str, ...], *, strict: bool
+) -> Decoder | None:
+    """Make a reader of objects with these fields, each of which may be left out or null.
+
+    Returns None where a key has characters that this reader cannot have in names.
+    """
+    wanted = {field.name: _python_type(field.type) for field in fields}
+    wanted |= dict.fromkeys(nulls, None)
+    try:
+        return msgspec.json.Decoder(_object_of(wanted, strict=strict))
+    except ValueError:
+        return None
+
+
+def misfitting(reader: Decoder, lines: LineBlock, at: np.ndarray) -> list[int]:
+    """Return the places in `at` of lines that the reader refuses."""
+    read, data, found = reader.decode, lines.data, list[int]()
+    places = zip(lines.starts[at].tolist(), lines.ends[at].tolist(), strict=True)
+    for place, (start, end) in enumerate(places):
+        try:
+            read(data[start:end])
+        except _REFUSED:
+            found.append(place)
+    return found
+
+
+def repeating(lines: LineBlock, at: np.ndarray) -> list[int]:
+    """Return the places in `at` of lines that have more keys than usual, and fewer different ones.
+
+    Keys of objects inside are counted too, so it finds too many where there are any.
+    """
+    places = zip(lines.starts[at].tolist(), lines.ends[at].tolist(), strict=True)
+    counts = np.array([lines.data.count(b'":', start, end) for start, end in places])
+    usual = np.bincount(counts).argmax()
+    return [
+        place
+        for place in np.flatnonzero(counts > usual).tolist()
+        if _different_keys(lines[at[place]]) < counts[place]
+    ]
+
+
+def _different_keys(line: bytes) -> int:
+    try:
+        return len(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    except _REFUSED:
+        return 0
+
+
+def _object_of(wanted: Mapping[str, Any], *, strict: bool) -> type[msgspec.Struct]:
+    names = {f"f{number}": key for number, key in enumerate(wanted)}
+    return msgspec.defstruct(
+        "Record",
+        [
+            (name, wanted[key] | None if wanted[key] is not Any else Any, None)
+            for name, key in names.items()
+        ],
+        rename=names,
+        forbid_unknown_fields=strict,
+        gc=False,
+    )
+
+
+def _python_type(kind: pa.DataType) -> Any:  # noqa: ANN401  (a type, or an annotated one)
+    """Return what a value of JSON is in Python; `Any` where the reader is not to judge it."""
+    if pa.types.is_struct(kind):
+        return _object_of({field.name: _python_type(field.type) for field in kind}, strict=False)
+    if pa.types.is_list(kind):
+        inside = _python_type(kind.value_type)
+        return list[inside if inside is Any else inside | None]
+    if pa.types.is_int64(kind):
+        return _LONG
+    if pa.types.is_float64(kind):
+        return float
+    if pa.types.is_boolean(kind):
+        return bool
+    return str if pa.types.is_string(kind) else Any
