@@ -15,20 +15,29 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages of a folder where the navigation names it with a `*`."""
-    config.nav = _expanded(config.nav)
+    config.nav = _expanded(config.nav, named=frozenset(_leaves(config.nav)))
     return config
 
 
-def _expanded(entry: Any) -> Any:  # noqa: ANN401  (a tree of lists, mappings and texts)
+def _leaves(entry: Any) -> list[str]:  # noqa: ANN401  (a tree of lists, mappings and texts)
+    if isinstance(entry, str):
+        return [entry]
+    inner = entry.values() if isinstance(entry, dict) else entry
+    return [leaf for each in inner for leaf in _leaves(each)]
+
+
+def _expanded(entry: Any, *, named: frozenset[str]) -> Any:  # noqa: ANN401  (a tree, as above)
     if isinstance(entry, list):
-        return [_expanded(each) for each in entry]
+        return [_expanded(each, named=named) for each in entry]
     if isinstance(entry, dict):
-        return {title: _expanded(each) for title, each in entry.items()}
-    if not entry.endswith("/*"):
+        return {title: _expanded(each, named=named) for title, each in entry.items()}
+    if not entry.endswith("*"):
         return entry
-    folder = ROOT / "docs" / entry.removesuffix("/*")
-    pages = sorted(folder.glob("*.md"), key=lambda page: (page.name != "README.md", page.name))
-    return [page.relative_to(ROOT / "docs").as_posix() for page in pages]
+    pages = sorted(
+        (ROOT / "docs").glob(f"{entry}.md"), key=lambda page: (page.name != "README.md", page.name)
+    )
+    found = (page.relative_to(ROOT / "docs").as_posix() for page in pages)
+    return [page for page in found if page not in named]
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
+from docs.images.known_at import drawn
 from docs.site.links import ROOT_PAGES, relinked, site_path
 from tests.conftest import ROOT
 
@@ -126,3 +128,19 @@ def test_links_between_documents_of_the_repository_become_links_of_the_site() ->
 def test_code_is_no_link() -> None:
     text = "```python\nf[0](a.md)\n```\n"
     assert relinked(text, source="README.md") == text
+
+
+def test_the_glossary_has_the_words_of_the_readme_with_the_same_meaning() -> None:
+    rows = re.compile(r"^\| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+    readme = (ROOT / "README.md").read_text().partition("## Twelve words")[2].partition("\n## ")[0]
+    words = dict(rows.findall((ROOT / "docs" / "glossary.md").read_text()))
+    assert len(words) - 1 == 12  # and the title
+    assert words == dict(rows.findall(readme))
+
+
+def test_the_picture_of_two_times_is_what_its_script_draws() -> None:
+    picture = ROOT / "docs" / "images" / "known-at.svg"
+    assert picture.read_text() == drawn()
+    assert {"title", "desc"} <= {
+        each.tag.rpartition("}")[2] for each in ElementTree.fromstring(drawn())
+    }
