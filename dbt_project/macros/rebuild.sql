@@ -147,3 +147,15 @@
     {%- endif -%}
   {%- endif -%}
 {% endmacro %}
+
+{#- Raises an error if a model rebuilds fewer days than an event reaches: rows of the others would stay as they were.
+  Skipped in unit tests, which have no declarations. -#}
+{% macro check_reach(reach_s) %}
+  {%- if execute and model.resource_type == 'model' -%}
+    {%- set declared = model.config.meta.get('headrace_table', {}).get('reach_days', 0) -%}
+    {%- set needed = (reach_s + 86399) // 86400 -%}
+    {%- if declared < needed and model.config.materialized == 'incremental' -%}
+      {% do exceptions.raise_compiler_error("`" ~ model.name ~ "` declares `reach_days: " ~ declared ~ "` in meta.headrace_table, but its events reach " ~ needed ~ " days ahead") %}
+    {%- endif -%}
+  {%- endif -%}
+{% endmacro %}

@@ -18,6 +18,7 @@
 {%- do headrace.check_delay(delay) -%}
 {%- set delay_us = headrace.seconds(delay) * 1000000 -%}
 {%- set longest = windows.values() | max -%}
+{%- do headrace.check_reach((longest + 1) * 3600) -%}
 {%- set by = entity | join(', ') -%}
 {%- set sums = [] -%}
 {%- for measure in measures -%}{%- for suffix, hours in windows.items() -%}

@@ -72,6 +72,8 @@ READ = {
     "datasets verify",
     "dead-letters list",
     "dead-letters show",
+    "features list",
+    "features show",
     "flink status",
     "ingest audit",
     "ingest status",

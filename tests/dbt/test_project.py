@@ -22,7 +22,10 @@ MODELS = sorted((PROJECT / "models").rglob("*.sql"))
 SHARED_SQL = [
     *MODELS,
     *sorted((PROJECT / "tests").rglob("*.sql")),
-    PROJECT / "macros/trailing_sums.sql",
+    *(
+        PROJECT / "macros" / f"{name}.sql"
+        for name in ("last_n", "trailing_sums", "trailing_values")
+    ),
 ]
 BANNED = {
     r"::": "write cast(… as …)",

@@ -46,6 +46,8 @@ _READS = (
     "ingest audit impressions",
     "dead-letters list impressions",
     "dead-letters show impressions --limit 2",
+    "features list",
+    "features show features.item_ctr",
     "online status",
     "check",
     "lake relocate",

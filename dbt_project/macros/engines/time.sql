@@ -1,4 +1,4 @@
-{#- What both engines spell differently: instants as microseconds or hours since 1970 and back, arrays, ratios. -#}
+{#- What both engines spell differently: instants as microseconds, hours or days since 1970 and back, arrays, ratios. -#}
 
 {#- Whether the SQL is for Trino. A model's is, of the target `cluster`: the lake's engine runs it. Tests and unit tests
   run in the DuckDB of dbt on every target, and code is compared as DuckDB has it, so that it is equal on all targets. -#}
@@ -33,6 +33,13 @@
 {% macro duckdb__whole_hours(us) %}(({{ us }}) // 3600000000){% endmacro %}
 
 {% macro trino__whole_hours(us) %}(({{ us }}) / 3600000000){% endmacro %}
+
+{#- Whole UTC days in a non-negative bigint of microseconds since 1970, rounded down. -#}
+{% macro whole_days(us) %}{{ return(headrace.trino__whole_days(us) if headrace.on_trino() else headrace.duckdb__whole_days(us)) }}{% endmacro %}
+
+{% macro duckdb__whole_days(us) %}(({{ us }}) // 86400000000){% endmacro %}
+
+{% macro trino__whole_days(us) %}(({{ us }}) / 86400000000){% endmacro %}
 
 {#- An instant literal from the ISO date of a UTC day. -#}
 {% macro day_start(date) %}{{ return(headrace.trino__day_start(date) if headrace.on_trino() else headrace.duckdb__day_start(date)) }}{% endmacro %}
