@@ -107,9 +107,9 @@ def show(
 
 
 def _view_named(view: str) -> "ListedView":
-    known = {each.view: each for each in _views()}
+    known, kind = {each.view: each for each in _views()}, "feature view"
     if view not in known:
-        raise NotDeclaredError("feature view", view, known=tuple(known))
+        raise NotDeclaredError(kind, view, known=tuple(known))
     return known[view]
 
 

@@ -262,8 +262,8 @@ class DuplicateExposureError(LakeError):
             f"`{table}` has {ids} exposure ids more than once on {day}, for example `{example}`",
             state="no sample of that day was built",
             remedy=Remedy(
-                advice="remove the duplicates (staging keeps the first arrival of each id) and build "
-                "again"
+                advice="make the id the `key` of its stream, of which the first arrival counts, or "
+                "keep one row of each id in a staging model, and build again"
             ),
         )
 

@@ -16,6 +16,7 @@ from headrace.engines.dialect import Dialect
 from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.samples import labels as label_rules
+from headrace.samples.first_arrivals import first_arrivals_sql
 from headrace.samples.point_in_time import (
     NO_TIES,
     Exposures,
@@ -129,7 +130,7 @@ class PartitionBuilder:
         for number, label in enumerate(recipe.labels):
             window = dt.timedelta(microseconds=label.window_us)
             span = Span(first=start_of(day), end=start_of(day + ONE_DAY) + window)
-            events = _rows_sql(label.table, EVENT_TIME, span, dialect=dialect)
+            events = self._events(label.table, EVENT_TIME, span)
             mark = self._pinned.watermarks.get(label.table)
             sql = label_rules.label_sql(
                 label,
@@ -169,12 +170,19 @@ class PartitionBuilder:
     def _exposures(self, day: dt.date) -> str:
         recipe = self._recipe
         span = Span.of_day(day)
-        rows = _rows_sql(recipe.exposures, recipe.at, span, dialect=self._dialect)
+        rows = self._events(recipe.exposures, recipe.at, span)
         columns = ", ".join(quote(name) for name in (*recipe.entities, *recipe.columns))
         return (
             f"select {quote(recipe.id)} as {SAMPLE_ID}, {quote(recipe.at)} as {EVENT_TIME}, "
             f"{columns} from {rows}"
         )
+
+    def _events(self, table: str, column: str, span: Span) -> str:
+        """Render the rows of a span, each event once if the recipe says that it may be repeated."""
+        for repeats in self._recipe.repeats:
+            if repeats.table == table:
+                return first_arrivals_sql(repeats, span, dialect=self._dialect)
+        return _rows_sql(table, column, span, dialect=self._dialect)
 
     def _refuse_duplicates(self, day: dt.date) -> None:
         sql = (

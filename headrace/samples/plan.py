@@ -9,6 +9,7 @@ from headrace.definitions.sample_set import SampleSet
 from headrace.errors import SnapshotNotFoundError, UnsupportedTableError
 from headrace.iceberg.partitions import Term, key_from_text, key_to_text
 from headrace.registry import Build
+from headrace.samples.first_arrivals import WITHIN
 from headrace.samples.lost_models import lost_models
 from headrace.samples.partition import Pinned, reach, window_reach
 from headrace.samples.resolve import EVENT_TIME, Recipe, ResolvedLabel, pin_heads, resolve
@@ -134,17 +135,23 @@ class _Judge:
             return "new definition"
         if replaced := self._replaced(build):
             return f"other columns in {replaced}"
-        if self._touches(recipe.exposures, recipe.at, build, first=day, last=day):
+        first = self._first_day(recipe.exposures, day)
+        if self._touches(recipe.exposures, recipe.at, build, first=first, last=day):
             return "exposures changed"
         if changed := self._changed_feature(day, build):
             return f"{changed} changed"
         for label in recipe.labels:
-            last = _last_day(label, day)
-            if self._touches(label.table, "event_time", build, first=day, last=last):
+            first, last = self._first_day(label.table, day), _last_day(label, day)
+            if self._touches(label.table, "event_time", build, first=first, last=last):
                 return f"{label.name} events changed"
             if self._may_mature(label, day, build):
                 return "labels matured"
         return None
+
+    def _first_day(self, table: str, day: dt.date) -> dt.date:
+        """Return the first day whose rows matter: an event of the day may repeat one of the day before."""
+        repeated = any(each.table == table for each in self._recipe.repeats)
+        return (start_of(day) - WITHIN).date() if repeated else day
 
     def _changed_feature(self, day: dt.date, build: Build) -> str | None:
         for feature in self._recipe.features:

@@ -17,6 +17,7 @@ from headrace.definitions.stream import Stream, renamed_coordinates
 from headrace.definitions.windows import Windows
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
+from headrace.samples.first_arrivals import Repeats, repeats_of
 from headrace.samples.watermarks import source_tables
 from headrace.samples.window_use import (
     ResolvedWindows,
@@ -84,6 +85,7 @@ class Recipe:
     features: tuple[ResolvedFeature, ...]
     labels: tuple[ResolvedLabel, ...]
     windows: tuple[ResolvedWindows, ...] = ()
+    repeats: tuple[Repeats, ...] = ()
     keep_rate: str = "1"
     keep_salt: str = ""
     code_version: int = _CODE_VERSION
@@ -119,13 +121,16 @@ class Recipe:
             found[each.table].update((each.key, EVENT_TIME, "known_at", *each.order, *value))
         for each in self.windows:
             found[each.windows.events].update(each.reads)
+        for each in self.repeats:
+            found[each.table].update(each.reads)
         return {name: frozenset(columns) for name, columns in found.items()}
 
     def to_json(self) -> str:
-        """Write the recipe as canonical JSON; without window views as before there were any."""
+        """Write the recipe as canonical JSON; what it does not have is left out, as it once was."""
         said = asdict(self)
-        if not self.windows:
-            del said["windows"]
+        for name in ("windows", "repeats"):
+            if not said[name]:
+                del said[name]
         return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @classmethod
@@ -137,7 +142,8 @@ class Recipe:
             ResolvedFeature(**_tuples(feature)) for feature in said["features"]
         )
         said["labels"] = tuple(ResolvedLabel(**_tuples(label)) for label in said["labels"])
-        return cls(**_tuples(said), windows=windows)
+        repeats = tuple(Repeats(**_tuples(each)) for each in said.pop("repeats", ()))
+        return cls(**_tuples(said), windows=windows, repeats=repeats)
 
 
 def _tuples(said: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +172,8 @@ def pin_heads(lake: OpenLake, sample_set: SampleSet) -> dict[str, TableVersion]:
             heads[name] = lake.table(table).head()
         wanted.setdefault(name, set()).update(columns)
     streams = _streams_of(lake, heads.values())
+    for repeats in repeats_of(sample_set, streams, arrival=_arrivals(heads)):
+        wanted[repeats.table].update(repeats.reads)
     for use in sample_set.features:
         if use.view in windows:
             continue
@@ -251,6 +259,7 @@ def resolve(
             _label(lake, label, sample_set.label_key(label), versions[str(label.stream)])
             for label in sample_set.labels
         ),
+        repeats=tuple(repeats_of(sample_set, streams, arrival=_arrivals(versions))),
         keep_rate=str(negatives.rate.normalize()) if negatives else "1",
         keep_salt=negatives.salt if negatives else "",
         code_version=_code_version(sample_set, versions),
@@ -290,6 +299,10 @@ def _feature(use: FeatureUse, version: TableVersion, view: FeatureView) -> Resol
         delay_us=view.delay // ONE_US,
         order=arrival or rest or view.entity,
     )
+
+
+def _arrivals(versions: Mapping[str, TableVersion]) -> dict[str, tuple[str, ...]]:
+    return {name: arrival_order(version.schema.names) for name, version in versions.items()}
 
 
 def arrival_order(names: Sequence[str]) -> tuple[str, ...]:
