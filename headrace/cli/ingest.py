@@ -76,6 +76,12 @@ def run(
     wanted = streams_named(streams, settings)
     gaps = accepted_gaps(accept_gap, wanted)
     if follow:
+        whole = next((stream.name for stream in wanted if stream.full_snapshot), None)
+        if whole is not None:
+            message = (
+                f"`{whole}` has whole snapshots (`full_snapshot`); take them by runs without it"
+            )
+            raise typer.BadParameter(message, param_hint="--follow")
         shown = Following(output_of(output), every_s=every_s, rows=rows, mib=mib)
         shown.run(settings, wanted, metrics_port=metrics_port, gaps=gaps)
         return

@@ -142,7 +142,8 @@ def _source(feature: "InspectedFeature") -> list[tuple[str, object]]:
 
 
 def _moment(row: "Moment") -> str:
-    return f"row of {as_text(row.event_time)}, known {as_text(row.known_at)}"
+    gone = ", which says that it was removed" if row.removed else ""
+    return f"row of {as_text(row.event_time)}, known {as_text(row.known_at)}{gone}"
 
 
 def _outcome(label: "InspectedLabel") -> list[tuple[str, object]]:

@@ -26,6 +26,9 @@ EVOLVED_PREFIX = (
 REPLAY_PREFIX = (
     "headrace.replay."  # and the stream; JSON: replays done, and the one not yet complete
 )
+WHOLE_SNAPSHOT_PREFIX = (
+    "headrace.whole_snapshot."  # and the stream; JSON: the newest file of whole snapshots
+)
 RESET_PREFIX = "headrace.reset."  # and the stream; a reset that is not complete
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries

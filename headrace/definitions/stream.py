@@ -31,6 +31,7 @@ from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.stream_times import (
+    INGESTED,
     Cadence,
     EventTime,
     FixedTime,
@@ -44,6 +45,7 @@ from headrace.identifiers import is_reserved
 
 EVENT_TIME = "event_time"
 KNOWN_AT = "known_at"
+REMOVED = "_removed"  # whether the row says that whole snapshots no longer have its key
 COORDINATES = pa.schema(
     [
         pa.field("_source", pa.string(), nullable=False),
@@ -144,6 +146,9 @@ class Stream(Declaration):
     its id. Example: `2`"""
     feature_view: FeatureDeclaration | None = None
     """Makes the table a feature view, without a dbt model. Example: `{entity: [item_id]}`"""
+    full_snapshot: bool = False
+    """Whether each file is all there is, in the order of their names: a key that a file lacks was
+    removed. Its row gets a revision of nulls, whose `_removed` is true. Example: `true`"""
 
     @field_validator("format")
     @classmethod
@@ -263,6 +268,13 @@ class Stream(Declaration):
             raise ValueError(msg)
         return value
 
+    @field_validator("full_snapshot")
+    @classmethod
+    def _can_be_whole(cls, whole: bool, info: ValidationInfo) -> bool:
+        if whole:
+            _check_whole(info.data)
+        return whole
+
     @property
     def time_field(self) -> str | None:
         """The field that holds the event time; None if records have none."""
@@ -289,7 +301,13 @@ class Stream(Declaration):
     def table_schema(self) -> pa.Schema:
         """Return the schema of the stream's table: fields, times, row coordinates."""
         columns = _columns(self.fields, self.event_time, self.known_at)
-        return pa.schema(list(columns.values()))
+        if not self.full_snapshot:
+            return pa.schema(list(columns.values()))
+        emptied = self.fields.keys() - {self.key}  # a row of a removed key has no values
+        kept = [
+            each.with_nullable(each.name in emptied or each.nullable) for each in columns.values()
+        ]
+        return pa.schema([*kept, pa.field(REMOVED, pa.bool_())])
 
     def view(self) -> FeatureView | None:
         """Return the feature view of the table, if the contract declares one."""
@@ -319,6 +337,34 @@ def _check_topic(topic: Topic, format_: str) -> None:
     if format_ == "protobuf" and topic.message is None:
         msg = "`protobuf` needs the name of the topic's `message`, as in `shop.Impression`"
         raise ValueError(msg)
+
+
+def _check_whole(said: dict[str, Any]) -> None:
+    """Refuse whole snapshots of which it would be unclear what is gone, and since when."""
+    source, view = said.get("source"), said.get("feature_view")
+    if isinstance(source, KafkaSource):
+        msg = "a topic has no whole snapshots; only files have"
+    elif (
+        isinstance(source, FileSource)
+        and not source.are_complete
+        and said.get("format") != "parquet"
+    ):
+        msg = "a file that grows is no whole snapshot; declare `complete_files: true` in `source`"
+    elif "key" in said and said["key"] is None:
+        msg = "the `key` of the stream is missing, which tells the rows of two snapshots apart"
+    elif (
+        said.get("event_time", INGESTED) != INGESTED or not said.get("known_at", KnownAt()).ingested
+    ):
+        msg = (
+            "what is gone has no time of its own; declare `event_time: ingested`, and no `known_at`"
+        )
+    elif view is not None and view.entity != (said.get("key"),):
+        msg = "the `entity` of its feature view must be its `key`, the only value of a row that is gone"
+    elif said.get("unknown_fields") == "evolve" or REMOVED in said.get("fields", {}):
+        msg = f"it does not go with `unknown_fields: evolve`, nor with a field `{REMOVED}`"
+    else:
+        return
+    raise ValueError(msg)
 
 
 def _columns(

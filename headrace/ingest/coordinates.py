@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, REMOVED, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.contract import Checked
 from headrace.ingest.sources.base import Records
@@ -26,7 +26,7 @@ def with_coordinates(checked: Checked, records: Records, stream: Stream) -> pa.T
     values = coordinates_of(records, checked.index)
     for coordinate in COORDINATES:
         rows = rows.append_column(coordinate, values[coordinate.name])
-    return rows
+    return rows.append_column(REMOVED, pa.repeat(False, count)) if stream.full_snapshot else rows
 
 
 def coordinates_of(records: Records, at: np.ndarray) -> dict[str, pa.Array]:

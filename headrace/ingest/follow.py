@@ -55,8 +55,12 @@ def follow(
         RecordsRefusedError: If a share of the newest records that the contract names was refused, and
             was not acknowledged since; they are dead letters.
         LakeError: Others that retrying does not help; what was committed stays.
+        ValueError: If the stream is one of whole snapshots, which runs take.
 
     """
+    if stream.full_snapshot:
+        msg = f"`{stream.name}` has whole snapshots, each of which a run takes at once"
+        raise ValueError(msg)
     source = source or open_source(stream, lake.settings)
     following = _Following(
         lake, stream, source, stop=stop, cadence=cadence, listeners=listeners, run_id=run_id

@@ -62,6 +62,7 @@ class OpenBatch:
         self._dead: TableWriter | None = None
         self._parts: dict[SourcePartition, Part] = {}
         self._use = FieldUse.none()
+        self._note: dict[str, str] = {}  # further properties of the table
         self._handed_over = False
 
     def __enter__(self) -> Self:
@@ -238,14 +239,14 @@ class OpenBatch:
             said = moved.files() | kept.note() | kept.note_times() | field_use.note()
             said |= absent.note() | window.note() | {LATE_ROWS_TOTAL: str(late_rows)}
             said |= self._gaps(now_ms)
-            said |= schemas_note(tables.stream, tables.schemas)
+            said |= schemas_note(tables.stream, tables.schemas) | self._note
             commit = append(
                 tables.table,
                 self._files,
                 provenance=self._provenance(reached.note() | self._lateness()),
                 fence=tables.positions.fence(moved=moved),
                 properties=said,
-                guard=OwnerGuard(tables.stream),
+                guard=tables.guard,
             )
         tables.positions, tables.watermark = moved, kept
         tables.field_use, tables.new_use = field_use, tables.new_use + self._use

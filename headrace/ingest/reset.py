@@ -26,6 +26,7 @@ from headrace.definitions.properties import (
     RESET_PREFIX,
     SOURCE_FILES_PREFIX,
     WATERMARK,
+    WHOLE_SNAPSHOT_PREFIX,
 )
 from headrace.definitions.stream import Stream
 from headrace.dml.copy_on_write import until_it_lands
@@ -50,7 +51,13 @@ _OF_THE_TABLE = (
     REFUSED_WINDOW,
     WATERMARK,
 )
-_OF_THE_STREAM = (ABSENT_PREFIX, EVOLVED_PREFIX, GAPS_PREFIX, SOURCE_FILES_PREFIX)
+_OF_THE_STREAM = (
+    ABSENT_PREFIX,
+    EVOLVED_PREFIX,
+    GAPS_PREFIX,
+    SOURCE_FILES_PREFIX,
+    WHOLE_SNAPSHOT_PREFIX,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from headrace.ingest.sources.base import Batch, Reader, Source, SourcePartition
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.ingest.stream_tables import StreamTables
+from headrace.ingest.whole_snapshots import batch_of
 from headrace.tables.lake import OpenLake
 
 ROWS_PER_COMMIT = 1_000_000
@@ -110,7 +111,7 @@ class _Drain:
 
         """
         while not self._reader.drained:
-            with OpenBatch(self._tables) as batch:
+            with batch_of(self._tables) as batch:
                 ended = self._fill(batch)
                 for partition, taken in self._commit(batch).items():
                     before = self.taken.get(partition)

@@ -21,7 +21,8 @@ from headrace.errors import ContractError, ResetUnfinishedError
 from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
-from headrace.ingest.owner import refuse_other
+from headrace.ingest.newest_snapshot import NewestGuard, NewestSnapshot
+from headrace.ingest.owner import OwnerGuard, refuse_other
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.ingest.sources.base import Position, Records, SourcePartition
@@ -149,6 +150,7 @@ class StreamTables:
     gaps: dict[str, int]
     evolved: int
     schemas: Mapping[int, str]
+    whole: NewestSnapshot
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -190,6 +192,7 @@ class StreamTables:
             late_rows=int(said.get(LATE_ROWS_TOTAL, "0")),
             evolved=evolution.evolved_count(stream, said),
             schemas=known_schemas(stream, said),
+            whole=NewestSnapshot.read(said, stream=name),
             gaps=json.loads(said.get(GAPS_PREFIX + name, "{}")),
         )
 
@@ -236,11 +239,18 @@ class StreamTables:
     def commits_within_a_file(self) -> bool:
         """Whether a part of a partition may be committed before all of it is read.
 
-        False if an undeclared field of a later JSON line can still refuse the file. A partition of a
-        log has no end, so nothing refuses the whole of it.
+        False if an undeclared field of a later JSON line can still refuse the file, and of whole
+        snapshots. A partition of a log has no end, so nothing refuses the whole of it.
         """
         refuses_later = self.stream.unknown_fields == "refuse" and self.stream.format == "json"
-        return self.is_log or not refuses_later
+        return self.is_log or not (refuses_later or self.stream.full_snapshot)
+
+    @property
+    def guard(self) -> OwnerGuard:
+        """What each commit of rows has to find in the table."""
+        if self.stream.full_snapshot:
+            return NewestGuard(self.stream, newest=self.whole)
+        return OwnerGuard(self.stream)
 
     def look_up(self, partitions: Iterable[SourcePartition]) -> None:
         """Look up how far partitions were before this run, in both tables, all at once."""

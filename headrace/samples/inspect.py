@@ -2,10 +2,11 @@
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.properties import RECIPE_PROPERTY
+from headrace.definitions.stream import REMOVED
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import SampleNotFoundError, SnapshotNotFoundError
@@ -27,10 +28,14 @@ from headrace.tables.version import TableVersion
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """When a feature row happened and when serving could have used it."""
+    """When a feature row happened and when serving could have used it.
+
+    `removed` says that the entity was gone from then on, by whole snapshots of its stream.
+    """
 
     event_time: dt.datetime
     known_at: dt.datetime
+    removed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +145,11 @@ class _Inspection:
         used = None
         if used_at is not None and known_at is not None:
             used = Moment(event_time=used_at, known_at=known_at)
+        self._removed = quote(REMOVED) if REMOVED in version.schema.names else "false"
         seen = "f.event_time < s.event_time and f.known < s.event_time"
         newest = self._first(feature, seen, order="f.event_time desc, f.known desc")
+        if used is not None and newest is not None:
+            used = replace(used, removed=newest.removed)
         since = used or newest
         newer = "true"
         if since is not None:
@@ -166,14 +174,19 @@ class _Inspection:
         same = " and ".join(f"f.{quote(name)} = s.{quote(name)}" for name in feature.entity)
         entity = ", ".join(quote(name) for name in feature.entity)
         sql = (
-            f"select f.event_time, f.known from (select {entity}, "
+            f"select f.event_time, f.known, f.removed from (select {entity}, "
+            f"coalesce({self._removed}, false) as removed, "
             f"{dialect.instant(happened)} as event_time, {dialect.instant(known)} as known "
             f"from feature) f join sample s on {same} where {condition} order by {order} limit 1"
         )
         found = self._engine.query(sql).read_all().to_pylist()
         if not found:
             return None
-        return Moment(event_time=found[0]["event_time"], known_at=found[0]["known"])
+        return Moment(
+            event_time=found[0]["event_time"],
+            known_at=found[0]["known"],
+            removed=found[0]["removed"],
+        )
 
     def _label(self, label: ResolvedLabel) -> InspectedLabel:
         mark = None if self._build is None else self._build.watermarks.get(label.table)
