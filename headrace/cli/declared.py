@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from headrace.errors import NotDeclaredError
+from headrace.errors import DefinitionError, NotDeclaredError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
+    from headrace.definitions.broken import BrokenFile
     from headrace.definitions.sample_set import SampleSet
     from headrace.definitions.stream import Stream
     from headrace.definitions.window_rows import WindowRows
@@ -25,6 +26,7 @@ def stream_named(name: str) -> "tuple[Settings, Stream]":
     """Return the settings and the stream of this name.
 
     Raises:
+        DefinitionError: If its declaration cannot be used.
         NotDeclaredError: Listing the streams there are.
 
     """
@@ -36,28 +38,52 @@ def stream_named(name: str) -> "tuple[Settings, Stream]":
 
 
 def streams_named(names: Sequence[str] | None, settings: "Settings") -> "list[Stream]":
-    """Return the streams of these names, each once; all if none is named.
+    """Return the streams of these names, each once; all that can be used if none is named.
+
+    A file that cannot be used stops only the commands that may be about it: warns of the others.
 
     Raises:
+        DefinitionError: If the declaration of a stream that is named cannot be used.
         NotDeclaredError: Listing the streams there are.
 
     """
-    from headrace.definitions.load import load_streams
+    from headrace.definitions.load import inspect_declarations
 
-    known = load_streams(settings)
-    return [_one(known, name, kind="stream") for name in dict.fromkeys(names or known)]
+    found = inspect_declarations(settings)
+    return _chosen(names, found.streams, found.broken_streams, kind="stream")
+
+
+def are_streams_broken(settings: "Settings") -> bool:
+    """Whether the file of a stream cannot be used."""
+    from headrace.definitions.load import inspect_declarations
+
+    return bool(inspect_declarations(settings).broken_streams)
 
 
 def sample_set_named(name: str, settings: "Settings") -> "SampleSet":
-    """Return the sample set of this name.
+    """Return the sample set of this name, and warn of files of others that cannot be used.
 
     Raises:
+        DefinitionError: If its declaration cannot be used.
         NotDeclaredError: Listing the sample sets there are.
 
     """
-    from headrace.definitions.load import load_sample_sets
+    (found,) = sample_sets_named([name], settings)
+    return found
 
-    return _one(load_sample_sets(settings), name, kind="sample set")
+
+def sample_sets_named(names: Sequence[str] | None, settings: "Settings") -> "list[SampleSet]":
+    """Return the sample sets of these names; all that can be used if none is named.
+
+    Raises:
+        DefinitionError: If the declaration of one that is named cannot be used.
+        NotDeclaredError: Listing the sample sets there are.
+
+    """
+    from headrace.definitions.load import inspect_declarations
+
+    found = inspect_declarations(settings)
+    return _chosen(names, found.sample_sets, found.broken_sample_sets, kind="sample set")
 
 
 def window_rows_named(name: str) -> "tuple[Settings, WindowRows]":
@@ -72,13 +98,25 @@ def window_rows_named(name: str) -> "tuple[Settings, WindowRows]":
     from headrace.definitions.window_rows import WindowRows
 
     settings = Settings.load()
-    windows = _one(load_window_views(settings), name, kind="window view")
+    (windows,) = _chosen([name], load_window_views(settings), (), kind="window view")
     streams = load_streams(settings).values()
     stream = next(each for each in streams if str(each.table) == windows.events)
     return settings, WindowRows.of(windows, stream)
 
 
-def _one(known: Mapping[str, _Declared], name: str, *, kind: str) -> _Declared:
-    if name not in known:
-        raise NotDeclaredError(kind, name, known=tuple(known))
-    return known[name]
+def _chosen(
+    names: Sequence[str] | None,
+    known: Mapping[str, _Declared],
+    broken: "Sequence[BrokenFile]",
+    *,
+    kind: str,
+) -> list[_Declared]:
+    for name in names or ():
+        suspects = [each for each in broken if each.may_declare(name)]
+        if name not in known and suspects:
+            raise DefinitionError(tuple(text for each in suspects for text in each.problems))
+        if name not in known:
+            raise NotDeclaredError(kind, name, known=tuple(known))
+    for problem in (text for each in broken for text in each.problems):
+        typer.echo(f"warning: {problem}", err=True)
+    return [known[name] for name in dict.fromkeys(names or known)]

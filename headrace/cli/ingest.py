@@ -8,8 +8,8 @@ import typer
 
 from headrace.cli.acknowledge import acknowledge
 from headrace.cli.audit import audit
-from headrace.cli.declared import StreamNames, streams_named
-from headrace.cli.failures import exit_status, say_error
+from headrace.cli.declared import StreamNames, are_streams_broken, streams_named
+from headrace.cli.failures import EXIT_FAILED, exit_status, say_error
 from headrace.cli.follow import (
     EveryOption,
     Following,
@@ -89,6 +89,8 @@ def run(
         message = "they are for streams that are followed; add `--follow`"
         raise typer.BadParameter(message, param_hint="--every-s, --rows, --mib, --metrics-port")
     _run_once(settings, wanted, gaps=gaps, output=output)
+    if not streams and are_streams_broken(settings):  # every stream was meant
+        raise typer.Exit(EXIT_FAILED)
 
 
 def _run_once(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.declared import sample_set_named
+from headrace.cli.declared import sample_set_named, sample_sets_named
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 
@@ -90,14 +90,11 @@ def inspect(
 ) -> None:
     """Show one sample with the event time and known_at behind every feature value and label."""
     from headrace.config import Settings
-    from headrace.definitions.load import load_sample_sets
     from headrace.samples.inspect import inspect_sample
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    sets = (
-        load_sample_sets(settings).values() if set_ is None else [sample_set_named(set_, settings)]
-    )
+    sets = sample_sets_named(None if set_ is None else [set_], settings)
     tables = [sample_set.table for sample_set in sets]
     with OpenLake.existing(settings) as lake:
         found = inspect_sample(lake, tables, sample_id)

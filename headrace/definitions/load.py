@@ -44,6 +44,16 @@ class Declarations:
         return len(self.streams) + len(self.sample_sets) + len(self.window_views)
 
     @property
+    def broken_streams(self) -> tuple[BrokenFile, ...]:
+        """The files of streams that cannot be used."""
+        return tuple(each for each in self.broken if each.kind == Stream.noun)
+
+    @property
+    def broken_sample_sets(self) -> tuple[BrokenFile, ...]:
+        """The files of sample sets that cannot be used."""
+        return tuple(each for each in self.broken if each.kind == SampleSet.noun)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Every problem, with file and line."""
         return tuple(problem for each in self.broken for problem in each.problems)
