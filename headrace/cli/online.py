@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
         publish,
         "online publish",
         "online publish features.item_ctr",
+        "online publish --plan",
         "online publish features.item_ctr --beside",
     )
     add(noun, "follow", follow, "online follow --every-ms 500")
@@ -69,17 +70,30 @@ BesideOption = Annotated[
 
 
 def publish(
-    views: ViewNames = None, *, beside: BesideOption = False, output: OutputOption = Format.TEXT
+    views: ViewNames = None,
+    *,
+    beside: BesideOption = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show rows and bytes of each view; publish nothing.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
 ) -> None:
     """Bring the online store up to the newest snapshot of each view. Safe to kill and to run again."""
     from headrace.config import Settings
     from headrace.serving.beside import publish_versions
+    from headrace.serving.estimate import estimate
     from headrace.serving.open import open_store
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     with OpenLake.existing(settings) as lake, open_store(settings) as store:
         named, windows = _views(views, settings, lake)
+        if plan:
+            sizes = [estimate(lake, store, name, windows=windows.get(name)) for name in named]
+            output_of(output).table(
+                [asdict(one) for one in sizes], columns=("view", "rows", "bytes")
+            )
+            return
         done = [
             one
             for name in named

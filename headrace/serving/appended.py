@@ -1,13 +1,14 @@
 """Publishes what was appended to a view: reads the new files only, however large the view is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from headrace.engines.base import Engine
+from headrace.serving.encoded import EngineRows
 from headrace.serving.newest import NewestRows
-from headrace.serving.store import Guard, OnlineRow, OnlineStore, ViewState
+from headrace.serving.store import Guard, OnlineStore, ViewState
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
 _RELATION = "appended_rows"
@@ -44,7 +45,7 @@ def put_appended(
     newest = replace(newest, relation=_RELATION)
     waiting = engine.query(newest.held_back_sql(spans=None)).read_all().column("day")
     state = replace(state, held_back=tuple(waiting.to_pylist()))
-    rows = list(EngineRows(engine, state, [newest.sql()]))
+    rows = list(EngineRows(engine, state, [newest.sql()]).decoded())
     stored = store.get(state.view, [row.key for row in rows])
     for row, before in zip(rows, stored, strict=True):
         same = before is not None and row.event_time == before.event_time
@@ -61,24 +62,3 @@ def _rows_of(view: TableVersion, added: Sequence[FileEntry]) -> pa.Table:
     plain = pa.schema([field.remove_metadata() for field in wanted])
     batches = [batch.cast(plain) for batches in found for batch in batches]
     return pa.Table.from_batches(batches, plain)
-
-
-class EngineRows:
-    """Rows of several queries, one batch in memory at a time, counted as they pass."""
-
-    def __init__(self, engine: Engine, state: ViewState, queries: Sequence[str]) -> None:
-        self._engine, self._state, self._queries, self.count = engine, state, queries, 0
-
-    def __iter__(self) -> Iterator[OnlineRow]:
-        width = len(self._state.entity)
-        for query in self._queries:
-            for batch in self._engine.query(query):
-                columns = [column.to_pylist() for column in batch.columns]
-                for event_time, known_at, *rest in zip(*columns, strict=True):
-                    self.count += 1
-                    yield OnlineRow(
-                        key=tuple(rest[:width]),
-                        event_time=event_time,
-                        known_at=known_at,
-                        values=tuple(rest[width:]),
-                    )

@@ -9,7 +9,8 @@ import pyarrow as pa
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
-from headrace.serving.appended import EngineRows, put_appended
+from headrace.serving.appended import put_appended
+from headrace.serving.encoded import EngineRows
 from headrace.serving.keys import refuse_unservable
 from headrace.serving.moved import MovedError, unmoved
 from headrace.serving.newest import NewestRows, Span, spans_of
@@ -112,7 +113,7 @@ def _publish(
     if view.snapshot_id is None:
         return _publish_nothing(lake, store, view, before)
     declared = target.declared
-    state = _state_of(view, target, view.snapshot_id, before=before, as_of=as_of)
+    state = state_of(view, target, view.snapshot_id, before=before, as_of=as_of)
     refuse_unservable(state)
     plan = plan_publication(lake, view, declared, state, before)
     if before is not None and plan.mode in {"unchanged", "superseded"}:
@@ -172,7 +173,7 @@ def _publish_nothing(
     )
 
 
-def _state_of(
+def state_of(
     view: TableVersion,
     target: Target,
     snapshot_id: int,
@@ -180,6 +181,12 @@ def _state_of(
     before: ViewState | None,
     as_of: dt.datetime,
 ) -> ViewState:
+    """Return what the store is to say of a view once `snapshot_id` of it is published.
+
+    Raises:
+        NotAFeatureViewError: If the table lacks a column that the declaration names.
+
+    """
     declared, columns = target.declared, target.columns
     kept = (*declared.entity, declared.event_time, declared.known_at, *columns)
     for name in kept:

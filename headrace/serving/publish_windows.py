@@ -70,6 +70,24 @@ def publish_windows(
     raise PublicationOvertakenError(name)
 
 
+def window_state(
+    windows: Windows, head: TableVersion, *, name: str, snapshot_id: int, as_of: dt.datetime
+) -> ViewState:
+    """Return what the store is to say of a window view once events up to `snapshot_id` are folded."""
+    pinned = head.pinned_schema.pick(windows.entity)
+    return ViewState(
+        view=name,
+        entity=windows.entity,
+        columns=stored_columns(),
+        schema=stored_schema(windows, pinned),
+        ttl=windows.stale_us * ONE_US,
+        delay=windows.delay_us * ONE_US,
+        snapshot_id=snapshot_id,
+        as_of=as_of,
+        published_at=dt.datetime.now(dt.UTC),
+    )
+
+
 class _Publication:
     """One attempt, planned from the state `before`."""
 
@@ -101,17 +119,8 @@ class _Publication:
         return self._follow(plan, self.before)
 
     def _state(self, snapshot_id: int) -> ViewState:
-        pinned = self.head.pinned_schema.pick(self.windows.entity)
-        return ViewState(
-            view=self.name,
-            entity=self.windows.entity,
-            columns=stored_columns(),
-            schema=stored_schema(self.windows, pinned),
-            ttl=self.windows.stale_us * ONE_US,
-            delay=self.windows.delay_us * ONE_US,
-            snapshot_id=snapshot_id,
-            as_of=self.as_of,
-            published_at=dt.datetime.now(dt.UTC),
+        return window_state(
+            self.windows, self.head, name=self.name, snapshot_id=snapshot_id, as_of=self.as_of
         )
 
     def _publish_nothing(self) -> Published:

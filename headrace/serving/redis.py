@@ -9,19 +9,22 @@ from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
 from headrace.serving.redis_client import RedisClient
 from headrace.serving.redis_rows import (
-    STATE,
     found_of,
     moment_of,
     times_us,
 )
 from headrace.serving.redis_write import RowWriter, newest_of
+from headrace.serving.sizes import bytes_on_redis
 from headrace.serving.store import (
+    EncodedRow,
     EntityKey,
     Found,
     Freshness,
     Guard,
     MoveGuard,
     OnlineRow,
+    Rows,
+    StoreSize,
     ViewState,
     epoch_us,
     from_epoch_us,
@@ -91,7 +94,7 @@ class RedisOnlineStore:
     def put(
         self,
         state: ViewState,
-        rows: Iterable[OnlineRow],
+        rows: Rows,
         *,
         without: Iterable[EntityKey] = (),
         guard: Guard | None = None,
@@ -125,9 +128,7 @@ class RedisOnlineStore:
                 state.view, generation, self._writer.write(state, rows, generation, turn, gone=gone)
             )
 
-    def replace(
-        self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
-    ) -> int:
+    def replace(self, state: ViewState, rows: Rows, *, guard: Guard | None = None) -> int:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`. Raises as `put` does."""
         with self._server.turn_of(state.view) as turn:
             if guard is not None:
@@ -161,6 +162,11 @@ class RedisOnlineStore:
             crash_point("serving.before_switch")
             self._server.rename(names, held, moves)
 
+    def bytes_of(self, state: ViewState, sample: Sequence[EncodedRow], *, rows: int) -> int:
+        """Estimate how much more memory the server uses; see `OnlineStore.bytes_of`."""
+        _ = state
+        return bytes_on_redis(sample, rows=rows)
+
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
     ) -> Iterator[OnlineRow]:
@@ -184,14 +190,13 @@ class RedisOnlineStore:
         texts = [[encode_key(key) for key in keys] for _, keys in wanted]
         with self._server.naming():
             while True:
-                # one step: rows of a generation that was replaced in between would be gone
-                step = self._server.commands.pipeline(transaction=True)
                 asked = [self._generations.get(view, b"") for view, _ in wanted]
-                for (view, _), keys, generation in zip(wanted, texts, asked, strict=True):
-                    step.hmget(self._server.key(view), *STATE, "rows", "generation")
-                    step.hmget(self._server.rows_key(view, generation), keys or [""])
-                    step.hlen(self._server.rows_key(view, generation))
-                answers = step.execute()
+                answers = self._server.read(
+                    [
+                        (self._server.key(view), self._server.rows_key(view, generation), keys)
+                        for (view, _), keys, generation in zip(wanted, texts, asked, strict=True)
+                    ]
+                )
                 now = [fields[-1] or b"" for fields in answers[::3]]
                 if now == asked:
                     parts = zip(wanted, answers[::3], answers[1::3], answers[2::3], strict=True)
@@ -238,6 +243,12 @@ class RedisOnlineStore:
             there = step.execute() if named else []
         pairs = zip(named, there, strict=True)
         return tuple(view for view, found in pairs if found and view == view_named(view))
+
+    def size(self) -> StoreSize:
+        """How much memory the server uses, whatever is on it, and its limit."""
+        with self._server.naming():
+            said = self._server.commands.info("memory")
+        return StoreSize(bytes=said["used_memory"], bytes_max=said.get("maxmemory") or None)
 
     def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 from redis.retry import Retry
 
@@ -23,13 +23,16 @@ from headrace.errors import (
     PublicationOvertakenError,
 )
 from headrace.serving import redis_scripts as scripts
+from headrace.serving.redis_rows import STATE
 from headrace.serving.stored_names import view_named
 
+ServerError = RedisError  # whatever the client raises of the server and the way to it
 FORMAT_VERSION = 1
 _DATABASE = "online store"  # its name in errors
 _WAIT_S = 30.0
 _POLL_S = 0.02
 _SCAN_ROWS = 1_000
+_FIELDS = (*STATE, "rows", "generation")
 _TURN_MS = 30_000  # a writer that is silent for longer may be overtaken, and then notices
 
 
@@ -66,7 +69,7 @@ class RedisClient:
         options = self.commands.connection_pool.connection_kwargs
         self.address = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
         named = (scripts.TAKE_TURN, scripts.END_TURN, scripts.BEGIN_GENERATION)
-        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST, scripts.RENAME)
+        named += (scripts.WRITE, scripts.DROP, scripts.SET_NEWEST, scripts.RENAME, scripts.READ)
         self._scripts = {text: self.commands.register_script(text) for text in named}
 
     @property
@@ -121,6 +124,14 @@ class RedisClient:
         held = [turn.token, turn.number, _TURN_MS]
         return self._run(script, view, [self.key(view)], [*held, *arguments])
 
+    def call_of(
+        self, script: str, view: str, turn: Turn, arguments: Sequence[object]
+    ) -> tuple[object, ...]:
+        """Return what `run` sends for a script that the server knows."""
+        sha = self._scripts[script].sha
+        held = (turn.token, turn.number, _TURN_MS)
+        return ("EVALSHA", sha, 1, self.key(view), *held, *arguments)
+
     def rename(
         self, names: Sequence[str], turns: Sequence[Turn], moves: Sequence[tuple[str, str]]
     ) -> None:
@@ -147,6 +158,24 @@ class RedisClient:
                 if "FENCED" in str(error):
                     raise PublicationOvertakenError(view) from error
                 raise
+
+    def read(self, wanted: Sequence[tuple[str, str, Sequence[str]]]) -> list[Any]:
+        """Read states and rows at one moment: three answers for each state's key, rows' key and keys.
+
+        One step: rows of a generation that was replaced in between would be gone. A server that uses
+        more memory than it may takes a script, and no MULTI.
+        """
+        step = self.commands.pipeline(transaction=True)
+        for state, rows, keys in wanted:
+            step.hmget(state, *_FIELDS)
+            step.hmget(rows, keys or [""])
+            step.hlen(rows)
+        try:
+            return step.execute()
+        except (OutOfMemoryError, ExecAbortError):
+            names = [name for state, rows, _ in wanted for name in (state, rows)]
+            asked = [part for _, _, keys in wanted for part in (len(keys), *keys)]
+            return self._scripts[scripts.READ](keys=names, args=[" ".join(_FIELDS), *asked])
 
     def begin_generation(self, view: str, turn: Turn) -> bytes:
         """Make room for rows that become visible together with a state."""
@@ -209,7 +238,8 @@ class RedisClient:
         try:
             yield
         except RedisError as error:
-            if "OOM" in str(error):  # a script's own error says so in its text
+            full = isinstance(error, OutOfMemoryError)
+            if full or "OOM" in str(error):  # a script's own error says so in its text
                 raise OnlineStoreFullError(self.address, str(error)) from error
             raise DatabaseUnavailableError(_DATABASE, f"{self.address}: {error}") from error
 

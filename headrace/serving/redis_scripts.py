@@ -60,10 +60,12 @@ redis.call('unlink', KEYS[1] .. ':rows:' .. ARGV[4], KEYS[1] .. ':newest:' .. AR
 
 # Rows are texts: 20 digits of event time, 20 of known_at, then the values. They are compared as texts
 # because numbers of Lua are doubles. A row that took the place of one known later may lower the
-# newest `known_at` of the view, which `exact` then says.
+# newest `known_at` of the view, which `exact` then says. Rows whose keys are new are written in one
+# call, and nothing of them is looked at: a full publication has no others.
 #
 # token, turn, ms, generation, digits of the times, number of keys to delete, those keys, number of
-# fields of the state, names and values of those, then keys and rows → number of changed keys
+# fields of the state, names and values of those, the newest times of the rows, then keys and rows,
+# each key once → number of changed keys
 WRITE = (
     _FENCE
     + """
@@ -79,19 +81,40 @@ for n = at + 1, at + 2 * fields do
     state[#state + 1] = ARGV[n]
 end
 at = at + 1 + 2 * fields
-for n = at, #ARGV, 2 do
-    local old, new = redis.call('hget', rows, ARGV[n]), ARGV[n + 1]
-    local times = string.sub(new, 1, width)
-    local before = old and string.sub(old, 1, width) or ''
-    if times >= before then
-        if old ~= new then
-            redis.call('hset', rows, ARGV[n], new)
-            changed = changed + 1
+local batch_event, batch_known = ARGV[at], ARGV[at + 1]
+local size = 2000
+local empty = redis.call('exists', rows) == 0
+for from = at + 2, #ARGV, size do
+    local to, keys, stored, held = math.min(from + size - 1, #ARGV), {}, {}, false
+    if not empty then
+        for n = from, to, 2 do keys[#keys + 1] = ARGV[n] end
+        stored = redis.call('hmget', rows, unpack(keys))
+        for n = 1, #keys do held = held or stored[n] end
+    end
+    if not held then
+        redis.call('hset', rows, unpack(ARGV, from, to))
+        changed = changed + (to - from + 1) / 2
+        if batch_event > newest_event then newest_event = batch_event end
+        if batch_known > newest_known then newest_known = batch_known end
+    else
+        local taken = {}
+        for n = from, to, 2 do
+            local old, new = stored[(n - from) / 2 + 1], ARGV[n + 1]
+            local times = string.sub(new, 1, width)
+            local before = old and string.sub(old, 1, width) or ''
+            if times >= before then
+                if old ~= new then
+                    taken[#taken + 1] = ARGV[n]
+                    taken[#taken + 1] = new
+                end
+                local event, known = string.sub(times, 1, width / 2), string.sub(times, width / 2 + 1)
+                if event > newest_event then newest_event = event end
+                if known > newest_known then newest_known = known end
+                if old and string.sub(before, width / 2 + 1) > known then exact = false end
+            end
         end
-        local event, known = string.sub(times, 1, width / 2), string.sub(times, width / 2 + 1)
-        if event > newest_event then newest_event = event end
-        if known > newest_known then newest_known = known end
-        if old and string.sub(before, width / 2 + 1) > known then exact = false end
+        if #taken > 0 then redis.call('hset', rows, unpack(taken)) end
+        changed = changed + #taken / 2
     end
 end
 local newest = KEYS[1] .. ':newest:' .. ARGV[4]
@@ -191,4 +214,23 @@ for old, new in pairs(moved) do
     rename(KEYS[old] .. ':moving:rows', KEYS[new] .. ':rows:' .. number)
     rename(KEYS[old] .. ':moving:newest', KEYS[new] .. ':newest:' .. number)
 end
+"""
+
+# KEYS: state and rows of each view. The fields of a state, separated by spaces, then for each view the
+# number of keys, and those keys → for each view fields, rows and the number of rows. What a look-up
+# asks in MULTI, which a server refuses while it uses more memory than it may.
+READ = """
+local names, answers, at = {}, {}, 2
+for name in string.gmatch(ARGV[1], '%S+') do names[#names + 1] = name end
+for n = 1, #KEYS, 2 do
+    local found = {}
+    answers[#answers + 1] = redis.call('hmget', KEYS[n], unpack(names))
+    for k = at + 1, at + tonumber(ARGV[at]) do
+        found[#found + 1] = redis.call('hget', KEYS[n + 1], ARGV[k])
+    end
+    answers[#answers + 1] = found
+    answers[#answers + 1] = redis.call('hlen', KEYS[n + 1])
+    at = at + tonumber(ARGV[at]) + 1
+end
+return answers
 """

@@ -1,14 +1,36 @@
 """Writes the rows of a view to Redis: in batches, each in one step of the server."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
+from headrace.serving.encoded import encoded
 from headrace.serving.redis_client import RedisClient, Turn
-from headrace.serving.redis_rows import DIGITS, STATE, packed_row
-from headrace.serving.store import OnlineRow, ViewState, epoch_us
+from headrace.serving.redis_rows import DIGITS, STATE, packed
+from headrace.serving.redis_stream import ScriptStream
+from headrace.serving.store import EncodedRow, Rows, ViewState, epoch_us
 from headrace.serving.view_state import shape_text
+
+
+@dataclass
+class _Batch:
+    """Rows of one step by key, and the newest times among them as digits."""
+
+    rows: dict[str, EncodedRow] = field(default_factory=dict[str, EncodedRow])
+
+    def put_newer(self, row: EncodedRow) -> None:
+        """Add a row, unless there is one of its key with later times."""
+        before = self.rows.get(row[0])
+        if before is None or row[1:3] >= before[1:3]:
+            self.rows[row[0]] = row
+
+    def arguments(self) -> list[str]:
+        """Return the newest times, then keys and rows."""
+        texts = [(key, packed(row)) for key, row in self.rows.items()]
+        event = max((text[:DIGITS] for _, text in texts), default="")
+        known = max((text[DIGITS : 2 * DIGITS] for _, text in texts), default="")
+        return [event, known, *(part for pair in texts for part in pair)]
 
 
 class RowWriter:
@@ -20,7 +42,7 @@ class RowWriter:
     def write(
         self,
         state: ViewState,
-        rows: Iterable[OnlineRow],
+        rows: Rows,
         generation: bytes,
         turn: Turn,
         *,
@@ -30,39 +52,28 @@ class RowWriter:
         self._server.refuse_eviction()
         with self._server.naming():
             self._server.commands.sadd(self._server.views_key, state.view)
-        gone, held = frozenset(gone), list[str]()
-        changed, batch = 0, list[str]()
-        for row in rows:
-            key, packed = packed_row(state, row)
-            into = held if key in gone else batch
-            into += (key, packed)
-            if len(batch) == 2 * self.batch_rows:
-                changed += self._write_batch(state.view, turn, generation, batch)
-                batch = []
-                crash_point("serving.between_batches")
+        gone, batch, last = frozenset(gone), _Batch(), _Batch()
+        changed = 0
+        with ScriptStream(self._server, scripts.WRITE, state.view, turn) as stream:
+            for row in rows:
+                one = encoded(state, row)
+                if one[0] in gone:
+                    last.put_newer(one)
+                    continue
+                if len(batch.rows) == self.batch_rows or one[0] in batch.rows:
+                    changed += stream.send(_arguments(generation, batch))
+                    batch = _Batch()
+                    crash_point("serving.between_batches")
+                batch.rows[one[0]] = one
+            changed += stream.ended()
         crash_point("serving.before_commit")
         said = (shape_text(state), str(state.snapshot_id), str(epoch_us(state.published_at)))
         fields: dict[str, str] = dict(zip(STATE, said, strict=True))
-        last, keys = [*batch, *held], sorted(gone)
-        changed += self._write_batch(state.view, turn, generation, last, gone=keys, fields=fields)
+        batch.rows |= last.rows
+        arguments = _arguments(generation, batch, gone=sorted(gone), fields=fields)
+        changed += int(self._server.run(scripts.WRITE, state.view, turn, *arguments))
         self._count_newest(state.view, turn, generation)
         return changed
-
-    def _write_batch(
-        self,
-        view: str,
-        turn: Turn,
-        generation: bytes,
-        batch: Sequence[str],
-        *,
-        gone: Sequence[str] = (),
-        fields: Mapping[str, str] | None = None,
-    ) -> int:
-        said = list(itertools.chain.from_iterable((fields or {}).items()))
-        counted = (len(gone), *gone, len(said) // 2, *said)
-        return int(
-            self._server.run(scripts.WRITE, view, turn, generation, 2 * DIGITS, *counted, *batch)
-        )
 
     def _count_newest(self, view: str, turn: Turn, generation: bytes) -> None:
         """Count the newest times again where a row that had one of them was replaced or deleted."""
@@ -75,13 +86,25 @@ class RowWriter:
             self._server.run(scripts.SET_NEWEST, view, turn, generation, event or b"", known or b"")
 
 
+def _arguments(
+    generation: bytes,
+    batch: _Batch,
+    *,
+    gone: Sequence[str] = (),
+    fields: Mapping[str, str] | None = None,
+) -> list[object]:
+    said = [part for pair in (fields or {}).items() for part in pair]
+    counted = (len(gone), *gone, len(said) // 2, *said)
+    return [generation, 2 * DIGITS, *counted, *batch.arguments()]
+
+
 def newest_of(
     server: RedisClient, view: str, generation: bytes | None
 ) -> tuple[bytes | None, bytes | None]:
     """Look for the newest times among all rows."""
     event = known = None
-    for _, packed in server.scan(view, generation):
-        first, second = packed[:DIGITS], packed[DIGITS : 2 * DIGITS]
+    for _, text in server.scan(view, generation):
+        first, second = text[:DIGITS], text[DIGITS : 2 * DIGITS]
         event = first if event is None else max(event, first)
         known = second if known is None else max(known, second)
     return event, known

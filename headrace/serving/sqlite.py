@@ -11,24 +11,28 @@ from typing import Self, cast
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError, StorageError
 from headrace.registry import error_of
+from headrace.serving.encoded import encoded
+from headrace.serving.sizes import bytes_on_sqlite
 from headrace.serving.sqlite_rows import (
     SCHEMA,
-    UPSERT,
     delete_rows,
     generation_of,
     new_generation,
-    record_of,
     rename_views,
     rows_of,
     state_of,
+    upsert_of,
 )
 from headrace.serving.store import (
+    EncodedRow,
     EntityKey,
     Found,
     Freshness,
     Guard,
     MoveGuard,
     OnlineRow,
+    Rows,
+    StoreSize,
     ViewState,
     epoch_us,
     from_epoch_us,
@@ -96,7 +100,7 @@ class SQLiteOnlineStore:
     def put(
         self,
         state: ViewState,
-        rows: Iterable[OnlineRow],
+        rows: Rows,
         *,
         without: Iterable[EntityKey] = (),
         guard: Guard | None = None,
@@ -121,9 +125,7 @@ class SQLiteOnlineStore:
             # a key that was deleted and written again counts once
             return changed + sum(not _has(cursor, generation, key) for key in gone)
 
-    def replace(
-        self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
-    ) -> int:
+    def replace(self, state: ViewState, rows: Rows, *, guard: Guard | None = None) -> int:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
         with self._transaction(write=True) as cursor:
             _guarded(cursor, state.view, guard)
@@ -152,6 +154,11 @@ class SQLiteOnlineStore:
                 guard({name: state_of(cursor, name) for name in names})
             rename_views(cursor, moves)
             crash_point("serving.before_switch")
+
+    def bytes_of(self, state: ViewState, sample: Sequence[EncodedRow], *, rows: int) -> int:
+        """Estimate how much longer the file gets; see `OnlineStore.bytes_of`."""
+        _ = state
+        return bytes_on_sqlite(sample, rows=rows)
 
     def happened(
         self, view: str, spans: Sequence[tuple[dt.datetime, dt.datetime]]
@@ -216,15 +223,20 @@ class SQLiteOnlineStore:
             query = "select view from views where instr(view, '@') = 0 order by view"
             return tuple(row[0] for row in cursor.execute(query))
 
+    def size(self) -> StoreSize:
+        """How long the file is, without the log beside it."""
+        with self._transaction(write=False) as cursor:
+            (pages,) = cursor.execute("pragma page_count").fetchone()
+            (page_bytes,) = cursor.execute("pragma page_size").fetchone()
+        return StoreSize(bytes=pages * page_bytes)
+
     def close(self) -> None:
         """Release the file."""
         self._connection.close()
 
-    def _write(
-        self, cursor: sqlite3.Cursor, state: ViewState, rows: Iterable[OnlineRow], generation: int
-    ) -> int:
+    def _write(self, cursor: sqlite3.Cursor, state: ViewState, rows: Rows, generation: int) -> int:
         before = self._connection.total_changes
-        cursor.executemany(UPSERT, (record_of(state, row, generation=generation) for row in rows))
+        cursor.executemany(upsert_of(generation), (encoded(state, row) for row in rows))
         changed = self._connection.total_changes - before
         crash_point("serving.before_commit")
         shape = (shape_text(state), state.snapshot_id, epoch_us(state.published_at))

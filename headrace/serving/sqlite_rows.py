@@ -7,8 +7,8 @@ rows, by a change of its own record.
 import sqlite3
 from collections.abc import Sequence
 
-from headrace.serving.store import EntityKey, OnlineRow, ViewState, epoch_us, from_epoch_us
-from headrace.serving.values import decode, encode, encode_key
+from headrace.serving.store import EntityKey, OnlineRow, ViewState, from_epoch_us
+from headrace.serving.values import decode, encode_key
 from headrace.serving.view_state import read_state
 
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
@@ -35,8 +35,8 @@ create table if not exists latest (
     primary key (generation, key)
 ) without rowid;
 """
-UPSERT = """
-insert into latest values (?, ?, ?, ?, ?)
+_UPSERT = """
+insert into latest values ({generation}, ?, ?, ?, ?)
 on conflict (generation, key) do update set
     event_time_us = excluded.event_time_us, known_at_us = excluded.known_at_us, vals = excluded.vals
 where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at_us)
@@ -45,25 +45,9 @@ where (excluded.event_time_us, excluded.known_at_us) >= (event_time_us, known_at
 """
 
 
-def record_of(
-    state: ViewState, row: OnlineRow, *, generation: int
-) -> tuple[int, str, int, int, str]:
-    """Return a row as it is inserted.
-
-    Raises:
-        ValueError: If it does not fit the view, or a time has no zone.
-
-    """
-    if len(row.key) != len(state.entity) or len(row.values) != len(state.columns):
-        msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"
-        raise ValueError(msg)
-    return (
-        generation,
-        encode_key(row.key),
-        epoch_us(row.event_time),
-        epoch_us(row.known_at),
-        encode(row.values),
-    )
+def upsert_of(generation: int) -> str:
+    """Return the statement that inserts an `EncodedRow` into a generation, unless it has a newer one."""
+    return _UPSERT.format(generation=int(generation))
 
 
 def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:

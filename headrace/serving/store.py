@@ -56,6 +56,11 @@ class OnlineRow:
     values: tuple[Value, ...] = field(default=())
 
 
+# A row as stores keep it: key and values as `values.encode` writes them, times in us since 1970.
+EncodedRow: TypeAlias = tuple[str, int, int, str]  # key, event time, known_at, values
+Rows: TypeAlias = Iterable[OnlineRow | EncodedRow]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """The answer of one look-up: rows in the order of the keys, and the state that they belong to.
@@ -77,6 +82,14 @@ class Freshness:
     newest_known_at: dt.datetime | None
     snapshot_id: int
     published_at: dt.datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSize:
+    """How large a store is: its memory or its file, and how large it may get, if there is a limit."""
+
+    bytes: int
+    bytes_max: int | None = None
 
 
 class OnlineStore(Protocol):
@@ -117,7 +130,7 @@ class OnlineStore(Protocol):
     def put(
         self,
         state: ViewState,
-        rows: Iterable[OnlineRow],
+        rows: Rows,
         *,
         without: Iterable[EntityKey] = (),
         guard: Guard | None = None,
@@ -135,9 +148,7 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def replace(
-        self, state: ViewState, rows: Iterable[OnlineRow], *, guard: Guard | None = None
-    ) -> int:
+    def replace(self, state: ViewState, rows: Rows, *, guard: Guard | None = None) -> int:
         """Make the view hold exactly `rows` (the newest per key) and `state`; return how many."""
         ...
 
@@ -156,6 +167,10 @@ class OnlineStore(Protocol):
             ValueError: If a view that is to be moved was never published.
 
         """
+        ...
+
+    def bytes_of(self, state: ViewState, sample: Sequence[EncodedRow], *, rows: int) -> int:
+        """Estimate what so many rows take, from some of them in the order of writing: a pure answer."""
         ...
 
     def happened(
@@ -188,6 +203,10 @@ class OnlineStore(Protocol):
 
     def views(self) -> tuple[str, ...]:
         """The views that are served, by name: without their other versions."""
+        ...
+
+    def size(self) -> StoreSize:
+        """How much the store takes, all views together, and what else its server keeps."""
         ...
 
     def close(self) -> None:

@@ -226,6 +226,12 @@ def test_a_server_that_throws_rows_away_gets_none(tmp_path: Path) -> None:
         with refused(OnlineStoreFullError):
             store.put(LATER, rows(60_000, 2, at=START + ONE_US))
         assert store.state(STATE.view) == STATE
+        with redis.Redis.from_url(url(cluster)) as client:
+            client.config_set("maxmemory", "1")  # more is used: nothing but reads is possible
+        assert store.get(STATE.view, [(3,), (99_999,)]) == [row(3, 2, at=START + ONE_US), None]
+        assert store.state(STATE.view) == STATE
+        with refused(OnlineStoreFullError):
+            store.put(LATER, rows(1, 2, at=START + ONE_US))
 
 
 def test_a_view_that_lost_rows_is_as_never_published_until_it_is_written_again(

@@ -1,6 +1,7 @@
 """Requests that are odd or come at an odd moment: what is refused as what, and what goes on after it."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,10 +20,12 @@ from headrace.errors import (
 )
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.limits import Guard, Workers
+from headrace.serving.server.metrics import ServerMetrics
 from headrace.serving.server.service import Service
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
 from headrace.serving.vectors import lookup_vectors
+from tests.conftest import ROOT
 from tests.raising import refused
 from tests.serving.ranked import AT, START, USERS
 
@@ -227,3 +230,15 @@ def test_work_that_is_too_late_before_it_begins_is_not_begun() -> None:
     assert workers.begun <= 1  # the places of those that never began are free
     workers.close()
     assert done == [0]
+
+
+def test_the_dashboard_shows_every_metric_that_is_exported_and_no_other(
+    store: SQLiteOnlineStore,
+) -> None:
+    metrics = ServerMetrics()
+    text = metrics.text(store).decode()
+    exported = set(re.findall(r"^# TYPE (headrace_serve_\w+) ", text, re.MULTILINE))
+    exported = {name for name in exported if not name.endswith("_created")}
+    board = (ROOT / "infra" / "grafana" / "dashboards" / "serve.json").read_text()
+    shown = {name.removesuffix("_bucket") for name in re.findall(r"headrace_serve_\w+", board)}
+    assert shown == exported

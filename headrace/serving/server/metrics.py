@@ -55,7 +55,18 @@ class ServerMetrics:
             ("view",),
             registry=self._registry,
         )
-
+        self._entities = Gauge(
+            "headrace_serve_view_entities",
+            "Entities of a published view",
+            ("view",),
+            registry=self._registry,
+        )
+        self._store = Gauge(
+            "headrace_serve_store_bytes",
+            "Memory or file of the online store: used, and max where it has a limit",
+            ("kind",),
+            registry=self._registry,
+        )
         self._logged = Gauge(
             "headrace_serve_log_records",
             "Records of the serving log since the start, by outcome: written, dropped",
@@ -86,7 +97,11 @@ class ServerMetrics:
             self._values.labels(view, status).inc(count)
 
     def text(self, store: OnlineStore, log: ServingLog | None = None) -> bytes:
-        """Write all metrics; asks the store how fresh its views are."""
+        """Write all metrics; asks the store how fresh its views are, and how large it is."""
+        size = store.size()
+        self._store.labels("used").set(size.bytes)
+        if size.bytes_max is not None:
+            self._store.labels("max").set(size.bytes_max)
         if log is not None:
             self._logged.labels("written").set(log.written)
             self._logged.labels("dropped").set(log.dropped)
@@ -94,6 +109,7 @@ class ServerMetrics:
             fresh = store.freshness(view)
             if fresh is None:
                 continue
+            self._entities.labels(view).set(fresh.rows)
             self._published.labels(view).set(fresh.published_at.timestamp())
             if fresh.newest_event_time is not None:
                 self._age.labels(view).set(time.time() - fresh.newest_event_time.timestamp())
