@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pyiceberg.manifest import DataFile
 
 from headrace.api import Lake
 from headrace.config import Settings
@@ -18,13 +19,17 @@ from headrace.errors import CorruptFileError, LakeError, LakeMoveError, MoveReas
 from headrace.registry import Registry
 from headrace.registry.schema import METADATA, OWNER, WRITES
 from headrace.storage.locations import local_path
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import OpenLake
 from headrace.tables.move import plan_move
+from headrace.tables.writer import write_batches
 from tests.datasets.conftest import SAMPLE_SET, River
 from tests.processes import CONTEXT
 from tests.raising import refused
 from tests.s3 import S3Place
-from tests.tables.factories import add, events_table, ids_of
+from tests.tables.delete_files import delete_positions
+from tests.tables.factories import add, day_key, events, events_table, ids_of
 from tests.tables.test_relocate import KILLED, NAMES, WHAT, act, bytes_of, reading
 from tests.waiting import WAIT_S
 
@@ -259,3 +264,32 @@ def test_a_lake_that_is_not_there_is_not_made(settings: Settings, there: Setting
     with pytest.raises(LakeError):
         plan_move(settings, there)
     assert not there.state_dir.exists()
+
+
+def test_deleted_rows_stay_deleted_where_files_of_two_folders_have_one_name(
+    settings: Settings, on_s3: Settings
+) -> None:
+    with Lake.open(settings) as lake:
+        table = events_table(lake, NAMES[0])
+        files = [
+            _renamed(file)
+            for day in range(2)
+            for file in write_batches(table, [events([10 * day, 10 * day + 1], day=day)])
+        ]
+        operations.append(table, files, provenance=Provenance())
+        first = table.head().files(partitions=[day_key(0)])[0]
+        delete_positions(table, {first: [0]})
+        left = ids_of(table)
+        assert left == [1, 10, 11]
+    moved(settings, on_s3)
+    with Lake.open(on_s3) as lake:
+        assert ids_of(lake.table(NAMES[0])) == left
+
+
+def _renamed(file: DataFile) -> DataFile:
+    """Give a data file a name that those of other folders have too, as some writers do."""
+    path = Path(local_path(file.file_path))
+    path.rename(path.with_name("part-0.parquet"))
+    at = next(n for n, value in enumerate(file._data) if value == file.file_path)
+    file._data[at] = file.file_path.replace(path.name, "part-0.parquet")
+    return file
