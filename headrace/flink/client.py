@@ -12,7 +12,7 @@ from headrace.errors import FlinkRefusedError, FlinkUnavailableError
 from headrace.flink_access import FlinkAccess
 
 _TIMEOUT_S = 60.0
-_STATEMENT_S_MAX = 180.0  # the first one of a gateway loads its planner
+_STATEMENT_S_MAX = 600.0  # the first one of a gateway loads its planner, and a busy machine is slow
 _POLL_S = 0.2
 _DETAIL_MAX = 600
 # a job that is being cancelled or fails may still be in the middle of its last commit

@@ -147,7 +147,10 @@ class _Text:
         ms = f"(extract(epoch from {happened}) * 1000 + extract(millisecond from {happened}))"
         listed.append(f"{ms} - mod({ms}, {self._rows.hop_ms}) as _tile_ms")
         where = [f"`{name}` is not null" for name in windows.entity]
-        where.append(f"_known_us <= {_later(f'`{EVENT_TIME}`', windows.lateness_us // 1000)}")
+        # known is later than that only if `known_at` is: a delay is no longer than the lateness. A filter
+        # over a `case` keeps the planner of the batch mode busy for ever
+        latest = _later(f"`{EVENT_TIME}`", windows.lateness_us // 1000)
+        where.append(f"`{KNOWN_AT}` <= {latest}")
         where.append(f"`{EVENT_TIME}` >= to_timestamp_ltz({reach_ms}, 3)")
         columns, condition = ",\n    ".join(listed), "\n    and ".join(where)
         parts = (f"select\n    {columns}\nfrom {name}\nwhere {condition}" for name in sources)

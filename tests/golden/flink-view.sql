@@ -35,7 +35,7 @@ select
 from news
 where `small` is not null
     and `day` is not null
-    and _known_us <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
+    and `known_at` <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
     and `event_time` >= to_timestamp_ltz(1767138600000, 3)
 union all
 select
@@ -54,7 +54,7 @@ select
 from history
 where `small` is not null
     and `day` is not null
-    and _known_us <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
+    and `known_at` <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
     and `event_time` >= to_timestamp_ltz(1767138600000, 3);
 
 create temporary view ranked as
