@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     add(noun, "stop", stop, "flink stop views")
     add(noun, "restore", restore, "flink restore views")
     add(noun, "handover", handover, "flink handover views --to headrace")
-    add(noun, "backfill", backfill, "flink backfill features.item_clicks --by flink")
+    add(noun, "backfill", backfill, "flink backfill features.item_clicks")
 
 
 @contextmanager
@@ -218,15 +218,12 @@ def handover(
 def backfill(
     view: View,
     *,
-    by: Annotated[
-        Side, typer.Option("--by", help="What computes them; Flink runs its job's SQL in batch.")
-    ] = Side.HEADRACE,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Add the rows of a window view that are missing up to now, in one commit; its job must not run."""
     out = output_of(output)
     with _view_job(view) as job:
-        missing = job.backfill(history_by=by.value)
+        missing = job.backfill()
         count = job.table.head().row_count - missing.table.row_count
     out.record({"view": view, "rows": count, "until_us": missing.until_us})
     out.say(f"{view}  {count:,} rows added")

@@ -1,10 +1,9 @@
-"""Writes the rows of a window view that are missing up to now, in one commit: by headrace, or by Flink.
+"""Writes the rows of a window view that are missing up to now, in one commit.
 
 The newest row says how far the table is: rows that are known earlier are complete. So a run that was
 interrupted is repeated, and adds what is missing.
 """
 
-import time
 import uuid
 from dataclasses import dataclass
 
@@ -14,12 +13,8 @@ from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
-from headrace.errors import FencedError, FlinkCannotViewError, FlinkRefusedError
+from headrace.errors import FencedError, FlinkCannotViewError
 from headrace.flink.begin import Begin
-from headrace.flink.client import Gateway, JobManager
-from headrace.flink.places import access_of, catalog_of
-from headrace.flink.session import SESSION
-from headrace.flink.window_sql import batch_sql
 from headrace.identifiers import TableName, quote
 from headrace.samples.window_rows import rows_sql
 from headrace.tables.commits.adopt import fresh
@@ -27,7 +22,6 @@ from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
-_POLL_S = 0.5
 _NONE_US = -(1 << 60)  # before all times
 
 
@@ -96,7 +90,7 @@ def _one(engine: Engine, version: TableVersion, value: str) -> int | None:
     return found["found"][0].as_py()
 
 
-def by_headrace(lake: OpenLake, missing: Missing, table: LakeTable) -> int:
+def add_rows(lake: OpenLake, missing: Missing, table: LakeTable) -> int:
     """Compute the missing rows with the lake's engine, and commit them; returns how many.
 
     Raises:
@@ -142,32 +136,3 @@ class _Unchanged:
         if snapshot_id != self._version.snapshot_id:
             expected, now = str(self._version.snapshot_id), str(snapshot_id)
             raise FencedError(str(self._version.name), expected=expected, found=now)
-
-
-def by_flink(lake: OpenLake, missing: Missing) -> str:
-    """Let a job of Flink in batch mode compute and commit the missing rows; returns its id.
-
-    Raises:
-        FlinkRefusedError: If the job does not finish; it commits all rows or none.
-        FlinkUnavailableError: If Flink does not answer.
-
-    """
-    view = missing.rows.windows.view
-    sql = batch_sql(
-        missing.rows,
-        catalog_of(lake.settings, stream=view),
-        snapshot_id=missing.begin.snapshot_id,
-        after_us=max(missing.after_us, 0),
-        until_us=missing.until_us,
-    )
-    access, name = access_of(lake.settings), f"headrace {view} backfill {uuid.uuid4().hex[:8]}"
-    properties = {**SESSION, "pipeline.name": name, "execution.runtime-mode": "batch"}
-    job_id = Gateway(access).submit((*sql.setup, sql.insert), properties=properties)
-    manager = JobManager(access)
-    while (state := str(manager.ask(f"/jobs/{job_id}")["state"])) != "FINISHED":
-        if state in ("FAILED", "CANCELED"):
-            detail = f"job `{job_id}` ended as {state}; see its exceptions at {manager.address}"
-            msg = f"the backfill of `{view}`"
-            raise FlinkRefusedError(msg, detail)
-        time.sleep(_POLL_S)
-    return job_id

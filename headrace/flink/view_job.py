@@ -5,7 +5,7 @@ from dataclasses import replace
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
 from headrace.errors import TwoOwnersError
-from headrace.flink.backfill import Missing, by_flink, by_headrace, missing_rows
+from headrace.flink.backfill import Missing, add_rows, missing_rows
 from headrace.flink.begin import Begin
 from headrace.flink.client import JobOverview
 from headrace.flink.health import Health
@@ -15,7 +15,7 @@ from headrace.flink.places import catalog_of, hidden
 from headrace.flink.recovery import stop_job
 from headrace.flink.statements import JobSql
 from headrace.flink.view_limits import refuse_view
-from headrace.flink.window_sql import stream_sql
+from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.tables.commits.operations import move_properties
@@ -56,9 +56,9 @@ class ViewJob(FlinkJob):
         begin = Begin.read(self.table.head().properties)
         assert begin is not None  # `begin_again` says it before a job starts
         options = catalog_of(self.lake.settings, stream=self.subject)
-        return stream_sql(self.rows, hidden(options) if shown else options, begin=begin)
+        return view_sql(self.rows, hidden(options) if shown else options, begin=begin)
 
-    def submit(self, *, history_by: str = HEADRACE) -> JobStatus:
+    def submit(self) -> JobStatus:
         """Start the job, unless it runs or ran already: after the rows up to now are there.
 
         Raises:
@@ -69,10 +69,10 @@ class ViewJob(FlinkJob):
         """
         self.declared()
         if self.owner.by != FLINK:
-            return self.begin_again(history_by=history_by)
+            return self.begin_again()
         return self.submit_owned()
 
-    def begin_again(self, *, history_by: str = HEADRACE) -> JobStatus:
+    def begin_again(self) -> JobStatus:
         """Add the rows that are missing up to now, and start the job of a new epoch there.
 
         Raises:
@@ -85,7 +85,7 @@ class ViewJob(FlinkJob):
         running = self.running(before)
         if running is not None:
             raise TwoOwnersError(self.subject, owner=before.by, others=(running.name,))
-        missing = self.backfill(history_by=history_by)
+        missing = self.backfill()
         head = self.table.head()
         now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
         move_properties(
@@ -93,14 +93,14 @@ class ViewJob(FlinkJob):
         )
         return self.submit_owned()
 
-    def backfill(self, *, history_by: str = HEADRACE) -> Missing:
+    def backfill(self) -> Missing:
         """Add the rows that are missing up to now; a second run adds nothing.
 
         Raises:
             TwoOwnersError: If a job runs, whose rows would be there twice.
             FlinkCannotViewError: If there are no events yet.
             FencedError: If another run added rows meanwhile; nothing was committed.
-            FlinkUnavailableError, FlinkRefusedError: If Flink does not do it.
+            FlinkUnavailableError: If Flink does not answer.
 
         """
         table, owner = self.declared(), self.owner
@@ -108,10 +108,7 @@ class ViewJob(FlinkJob):
         if running is not None:
             raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
         missing = missing_rows(self.lake, self.rows, table)
-        if history_by == FLINK:
-            by_flink(self.lake, missing)
-        else:
-            by_headrace(self.lake, missing, table)
+        add_rows(self.lake, missing, table)
         return missing
 
     def stop(self) -> Owner:
@@ -158,4 +155,4 @@ def printed(settings: Settings, rows: WindowRows) -> JobSql:
     """
     refuse_view(rows)
     options = hidden(catalog_of(settings, stream=rows.windows.view))
-    return stream_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))
+    return view_sql(rows, options, begin=Begin(after_us=0, snapshot_id=0, history_id=None))

@@ -1,8 +1,8 @@
-"""The statements of a window view's rows by Flink, in stream and in batch; pure.
+"""The statements of a window view's rows by Flink; pure.
 
-Both read the events' table, not its topic: so the rows are those of `samples/window_rows.py`, whoever
-wrote the events. The time of the job is `known`. In stream, what was in the table before is read first
-and moves no watermark; each later snapshot moves it.
+The job reads the events' table, not its topic: so the rows are those of `samples/window_rows.py`, whoever
+wrote the events. Its time is `known`. What was in the table before is read first and moves no watermark;
+each later snapshot moves it.
 
 Events become cells: entity, tile, and the tile in which they were known. A sliding window copies a cell to
 each end of a tile from then on; those of one end that lie in a window are its value.
@@ -24,7 +24,7 @@ _LONG_MAX = (1 << 63) - 1
 _DAYS_DIGITS = 3  # as many as Flink takes
 
 
-def stream_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
+def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
     reach_ms = begin.after_us // 1000 - rows.reach_ms
     sources = [
@@ -51,43 +51,10 @@ def stream_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) ->
                 waits=False,
             )
         )
-    return _job(rows, catalog, sources, reach_ms=reach_ms, kept=f"> {begin.after_us // 1000}")
-
-
-def batch_sql(
-    rows: WindowRows,
-    catalog: Mapping[str, str],
-    *,
-    snapshot_id: int,
-    after_us: int,
-    until_us: int,
-) -> JobSql:
-    """Write the statements of the job that reads one snapshot, and ends.
-
-    It writes the rows that are known after `after_us` and by `until_us`.
-    """
-    source = _source(
-        rows,
-        "history",
-        options={"streaming": "false", "snapshot-id": str(snapshot_id)},
-        waits=False,
-    )
-    kept = f"> {after_us // 1000} and _at_ms <= {until_us // 1000}"
-    return _job(rows, catalog, [source], reach_ms=after_us // 1000 - rows.reach_ms, kept=kept)
-
-
-def _job(
-    rows: WindowRows,
-    catalog: Mapping[str, str],
-    sources: list[str],
-    *,
-    reach_ms: int,
-    kept: str,
-) -> JobSql:
     text = _Text(rows)
     names = [each.split()[3] for each in sources]
     views = (text.events(names, reach_ms=reach_ms), *text.views())
-    insert = text.insert(kept=kept)
+    insert = text.insert(after_ms=begin.after_us // 1000)
     return JobSql(
         setup=(create_catalog(catalog), *sources, *views),
         insert=insert,
@@ -147,8 +114,7 @@ class _Text:
         ms = f"(extract(epoch from {happened}) * 1000 + extract(millisecond from {happened}))"
         listed.append(f"{ms} - mod({ms}, {self._rows.hop_ms}) as _tile_ms")
         where = [f"`{name}` is not null" for name in windows.entity]
-        # known is later than that only if `known_at` is: a delay is no longer than the lateness. A filter
-        # over a `case` keeps the planner of the batch mode busy for ever
+        # known is later than that only if `known_at` is: a delay is no longer than the lateness
         latest = _later(f"`{EVENT_TIME}`", windows.lateness_us // 1000)
         where.append(f"`{KNOWN_AT}` <= {latest}")
         where.append(f"`{EVENT_TIME}` >= to_timestamp_ltz({reach_ms}, 3)")
@@ -198,7 +164,7 @@ from (
 )
 where _at_ms <= {last} and _known_ms < {last}"""
 
-    def insert(self, *, kept: str) -> str:
+    def insert(self, *, after_ms: int) -> str:
         """Write the job: the values at each end of a tile at which something changed."""
         names = [*self._windows.entity, EVENT_TIME, KNOWN_AT]
         values = [f"`{name}`" for name in self._windows.entity]
@@ -223,7 +189,7 @@ from (
     from copies
     group by {self._keys}, window_start, window_end
 )
-where _changes = 1 and _at_ms {kept}"""
+where _changes = 1 and _at_ms > {after_ms}"""
 
     def _wanted(self) -> list[tuple[int, int]]:
         pairs = ((c.slot, c.window_us // 1000) for c in self._windows.columns)

@@ -12,7 +12,7 @@ from headrace.errors import FlinkCannotViewError
 from headrace.flink.begin import Begin
 from headrace.flink.places import HIDDEN, hidden
 from headrace.flink.view_limits import refuse_view
-from headrace.flink.window_sql import batch_sql, interval, stream_sql
+from headrace.flink.window_sql import interval, view_sql
 from tests.flink.contracts import PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused
@@ -41,34 +41,23 @@ def rows(*, known_at: Any = "ingested", key: str | None = "id", **more: Any) -> 
 
 
 def text(begin: Begin = BEGIN, **more: Any) -> str:  # noqa: ANN401
-    return stream_sql(rows(**more), PLACES.catalog, begin=begin).text
+    return view_sql(rows(**more), PLACES.catalog, begin=begin).text
 
 
 def test_the_statements_of_a_view_are_those_of_the_file(golden: Golden) -> None:
-    sql = stream_sql(rows(delay="90s"), hidden(PLACES.catalog), begin=BEGIN)
+    sql = view_sql(rows(delay="90s"), hidden(PLACES.catalog), begin=BEGIN)
     golden.check("flink-view.sql", sql.text)
 
 
-def test_the_statement_of_the_batch_is_that_of_the_stream_but_for_what_it_reads() -> None:
-    streamed = stream_sql(rows(), PLACES.catalog, begin=BEGIN)
-    batch = batch_sql(rows(), PLACES.catalog, snapshot_id=8, after_us=0, until_us=BEGIN.after_us)
-    views = [each for each in streamed.setup if each.startswith("create temporary view")]
-    of_batch = [each for each in batch.setup if each.startswith("create temporary view")]
-    assert views[1:] == of_batch[1:]
-    assert streamed.insert.rpartition("where")[0] == batch.insert.rpartition("where")[0]
-    assert streamed.insert.endswith("_at_ms > 1767225600000")
-    assert batch.insert.endswith("_at_ms > 0 and _at_ms <= 1767225600000")
-
-
 def test_secrets_are_not_in_what_is_shown() -> None:
-    shown = stream_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).text
+    shown = view_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).text
     assert "'tangerine'" in text()
     assert "tangerine" not in shown
     assert f"'{HIDDEN}'" in shown
 
 
 def test_what_was_there_before_moves_no_watermark() -> None:
-    setup = stream_sql(rows(), PLACES.catalog, begin=BEGIN).setup
+    setup = view_sql(rows(), PLACES.catalog, begin=BEGIN).setup
     news, history = (
         next(s for s in setup if f"table {name} (" in s) for name in ("news", "history")
     )
@@ -97,9 +86,9 @@ def test_the_state_ends_by_the_time_of_events_and_never_by_the_clock() -> None:
 
 
 def test_a_plan_is_that_of_the_declaration_and_of_where_it_begins() -> None:
-    first = stream_sql(rows(), PLACES.catalog, begin=BEGIN)
-    assert first.plan == stream_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).plan
-    assert first.plan != stream_sql(rows(lateness="2h"), PLACES.catalog, begin=BEGIN).plan
+    first = view_sql(rows(), PLACES.catalog, begin=BEGIN)
+    assert first.plan == view_sql(rows(), hidden(PLACES.catalog), begin=BEGIN).plan
+    assert first.plan != view_sql(rows(lateness="2h"), PLACES.catalog, begin=BEGIN).plan
 
 
 @pytest.mark.parametrize(
