@@ -1,7 +1,7 @@
 """Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -12,7 +12,7 @@ from headrace.ingest.owner import FLINK, HEADRACE
 from infra.launcher.cluster import Cluster
 from tests.flink.events import Followed, events
 from tests.flink.servers import kill, start
-from tests.flink.streams import settings_of
+from tests.flink.streams import settings_of, until
 from tests.raising import refused
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
@@ -91,8 +91,7 @@ def test_a_job_that_is_lost_begins_again_at_its_rows(followed: Followed) -> None
     job = followed.job
     job.manager.cancel(job.owner.jobs[-1])
     followed.add(sent[200:])
-    while job.running(job.owner) is not None:
-        pass
+    until(lambda: job.running(job.owner) is None)
     assert job.begin_again().epoch == 2
     followed.heartbeat(sent[-1])
     wanted = followed.wanted()
@@ -108,9 +107,13 @@ def test_events_later_than_their_stream_allows_are_a_named_fault(followed: Follo
     followed.wait_for(followed.wanted())
     followed.add([{**late, "id": "late"}])
     followed.heartbeat({**sent[-1], "known_at": sent[-1]["known_at"].replace(hour=13)})
-    while not (found := followed.job.status().health) or not found.faults:
-        pass
-    assert set(found.faults) == {"late-events"}
+    until(lambda: bool(faults_of(followed)), seconds=120)
+    assert set(faults_of(followed)) == {"late-events"}
+
+
+def faults_of(followed: Followed) -> Mapping[str, str]:
+    found = followed.job.status().health
+    return {} if found is None else found.faults
 
 
 def test_a_table_without_events_is_refused(followed: Followed) -> None:
