@@ -37,7 +37,7 @@ def source(cluster: MockKafka, **texts: object) -> KafkaSource:
 def test_a_registry_that_gives_an_id_another_schema_stops_the_stream(
     lake: Lake, cluster: MockKafka
 ) -> None:
-    """Each run has a client of its own, so only the table can know what an id meant."""
+    """Row 40: each run has a client of its own, so only the table can know what an id meant."""
     stream = stream_of("avro")
     value = framed(7, avro(AVRO, GOOD))
     cluster.produce("things", [value])

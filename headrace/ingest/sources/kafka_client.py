@@ -48,6 +48,7 @@ _PASSING = frozenset(
     }
 )
 _RETRY_S = 0.2
+_REFUSED_S = 2.0  # so long another broker of the cluster may still answer
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of brokers without topic ids
 
 
@@ -124,13 +125,22 @@ class KafkaClient:
             TopicAccessError: If the brokers refuse.
 
         """
-        asked = self._asked().describe_topics(
+        admin = self._asked()
+        asked = admin.describe_topics(
             TopicCollection([self.topic]), request_timeout=timeout_s or ANSWER_S_MAX
-        )
-        try:
-            found = asked[self.topic].result()
-        except KafkaException as error:
-            self.fail(error.args[0])
+        )[self.topic]
+        begun_s = time.monotonic()
+        while True:
+            try:
+                found = asked.result(timeout=_RETRY_S)
+                break
+            except TimeoutError:
+                admin.poll(0)  # only this hears a refusal, which the request itself never tells
+                if self.refused is not None and time.monotonic() - begun_s > _REFUSED_S:
+                    self.fail(self.refused)
+            except KafkaException as error:
+                admin.poll(0)
+                self.fail(error.args[0])
         topic_id = str(found.topic_id)
         numbers = tuple(sorted(each.id for each in found.partitions))
         return TopicFacts("" if topic_id == _NO_ID else topic_id, numbers)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Any, cast
 
 import pytest
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Consumer, KafkaError, Message
 
 from headrace.errors import (
     LogTruncatedError,
@@ -330,6 +330,55 @@ def swallowing(offset: int) -> Callable[[dict[str, object]], Consumer]:
     return make
 
 
+class Complaining:
+    """A consumer whose first batch has an error entry among its records, as the client gives them."""
+
+    def __init__(self, inner: Consumer, code: int) -> None:
+        self._inner, self._error = inner, [KafkaError(code)]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def consume(self, count: int, timeout: float) -> list[Message]:
+        found = self._inner.consume(min(count, 50), timeout=timeout)
+        if not self._error or not any(each.error() is None for each in found):
+            return found
+        said = Message(
+            topic=TOPIC, partition=0, offset=1, value=b"text of an error", error=self._error.pop()
+        )
+        return [found[0], said, *found[1:]]
+
+
+def complaining(code: int) -> Callable[[dict[str, object]], Consumer]:
+    return lambda config: cast("Consumer", Complaining(Consumer(config), code))
+
+
+def test_an_error_among_records_is_no_record_and_the_records_beside_it_are_kept(
+    cluster: MockKafka,
+) -> None:
+    """Row 14: the value of such an entry is the text of the error."""
+    cluster.create(TOPIC)
+    cluster.produce(TOPIC, values(100))
+    make = complaining(KafkaError._ALL_BROKERS_DOWN)
+    with closing(open_at(cluster, make_consumer=make)) as reader:
+        parts = drain(reader)
+    assert offsets_of(parts) == list(range(100))
+    assert [line for part in parts for line in part.lines] == values(100)
+
+
+def test_an_error_among_records_is_acted_on_behind_them(cluster: MockKafka) -> None:
+    """Row 14: good records beside it do not hide it, and are not lost by it."""
+    cluster.create(TOPIC)
+    cluster.produce(TOPIC, values(100))
+    make = complaining(KafkaError._BAD_MSG)
+    with closing(open_at(cluster, make_consumer=make)) as reader:
+        first = take_next(reader, 1)
+        with pytest.raises(TopicDamagedError):
+            drain(reader)
+    assert 0 < len(offsets_of(first)) <= 50
+    assert offsets_of(first) == list(range(len(offsets_of(first))))
+
+
 def test_a_record_that_the_client_left_out_stops_the_stream(cluster: MockKafka) -> None:
     """Rows 2 and 3: a second reading finds it, so the gap is none of the log's."""
     cluster.create(TOPIC)
@@ -398,7 +447,7 @@ def test_a_damaged_record_is_named_and_none_is_returned_for_it(cluster: MockKafk
 
 
 def test_a_batch_that_expands_a_thousandfold_is_read(cluster: MockKafka) -> None:
-    """With the client's own limit of 100 MB this partition would stand still for ever."""
+    """Row 38: with the client's own limit of 100 MB this partition would stand still for ever."""
     cluster.create(TOPIC)
     cluster.produce_one_batch(TOPIC, [b"a" * 500_000] * 100)
     with closing(open_at(cluster)) as reader:
