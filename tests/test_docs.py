@@ -16,6 +16,7 @@ from docs.site.keys import keys_of
 from docs.site.reference import reference_pages
 from headrace.definitions.base import Declaration
 from headrace.definitions.feature_view import FeatureView
+from headrace.errors import FindingCode
 from headrace.lake_file import DEFAULTS, ProfileKeys, profile_values
 from orchestration.lib.section import Section
 
@@ -97,3 +98,22 @@ def test_every_command_and_every_code_of_an_error_is_in_the_reference() -> None:
     assert [each for each in every_command() if f"\n{each}" not in commands] == []
     errors = reference_pages()["reference/errors.md"]
     assert [each for each in every_code() if f"\n## {each}\n" not in errors] == []
+
+
+def test_every_finding_has_a_section_in_the_runbook_and_every_section_a_finding() -> None:
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [str(each) for each in FindingCode]
+    both = "".join(
+        (ROOT / file).read_text() for file in ("headrace/cli/findings.py", "ui/findings.py")
+    )
+    assert {each.name for each in FindingCode} == set(re.findall(r"FindingCode\.([A-Z_]+)", both))
+
+
+def test_commands_that_pages_name_are_there() -> None:
+    commands = {tuple(each.split()[1:]) for each in every_command()}
+    nouns = {(words[0],) for words in commands if len(words) > 1}
+    for page in (ROOT / "docs").rglob("*.md"):
+        named = re.findall(r"`headrace ([a-z][a-z-]*)(?: ([a-z][a-z-]+))?", page.read_text())
+        for noun, verb in named:
+            words = (noun, verb) if verb and (noun,) in nouns else (noun,)
+            assert words in commands | nouns, f"{page.name} names `headrace {' '.join(words)}`"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from headrace.errors import Remedy
+from headrace.errors import FindingCode, Remedy
 from ui.causes import Cause, causes
 from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, StreamFacts, TableFacts
 from ui.wording import age, count, listed, moment
@@ -28,10 +28,12 @@ class Finding:
     `concerns` names the tables, streams and stores that suffer from it, `since` says since when, if
     that is known, `remedy` what to do about it, and `table` which table's page shows more. `breaks`
     means that what it concerns does not work, or must not be trusted. `in_order` means that all
-    commands of the remedy are needed, one after the other; else the later ones are other ways.
+    commands of the remedy are needed, one after the other; else the later ones are other ways. The
+    runbook has a section for each `code`.
     """
 
     severity: Severity
+    code: FindingCode
     subject: str
     text: str
     since: dt.datetime | None = None
@@ -87,6 +89,7 @@ def _declarations(lake: LakeFacts) -> Iterator[Finding]:
     more = len(lake.problems) - 1
     yield Finding(
         severity="error",
+        code=FindingCode.DECLARATIONS,
         subject=where,
         text=text + (f"; and {count(more, 'more problem')} in declarations" if more else ""),
         remedy=_CHECK,
@@ -99,6 +102,7 @@ def _unreadable(lake: LakeFacts) -> Iterator[Finding]:
     for each in (*lake.unreadable, *stores):
         yield Finding(
             severity="error",
+            code=FindingCode.UNREADABLE,
             subject=each.name,
             text=f"cannot be read: {each.text}",
             remedy=each.remedy,
@@ -117,6 +121,7 @@ def _services(lake: LakeFacts) -> Iterator[Finding]:
     streams = [each.stream for each in failed]
     yield Finding(
         severity="error",
+        code=FindingCode.SERVICE_FAILED,
         subject=listed([f"stream {each}" for each in streams]),
         text=f"the service that follows {first.stream} has {first.phase}: {said}",
         since=min((each.updated_at for each in failed if each.updated_at), default=None),
@@ -133,6 +138,7 @@ def _checks(lake: LakeFacts) -> Iterator[Finding]:
     named = listed([f"`{each.check}` of {each.subject}" for each in lake.failed_checks])
     yield Finding(
         severity="error",
+        code=FindingCode.FAILED_CHECKS,
         subject=listed(subjects),
         text=f"{count(len(lake.failed_checks), 'check')} failed: {named}",
         since=min(each.at for each in lake.failed_checks),
@@ -156,6 +162,7 @@ def _dead_letters(lake: LakeFacts) -> Iterator[Finding]:
     worst = max(total, key=lambda name: total[name])
     yield Finding(
         severity="warning",
+        code=FindingCode.REFUSED_RECORDS,
         subject=listed([tables.get(name, f"stream {name}") for name in total]),
         text=f"{count(sum(total.values()), 'record')} rejected: {reasons}",
         remedy=Remedy.run("dead-letters", "list", worst),
@@ -170,6 +177,7 @@ def _missing(lake: LakeFacts) -> Iterator[Finding]:
         more = f"; the same for {listed([each.name for each in found[1:]])}" if found[1:] else ""
         yield Finding(
             severity="warning",
+            code=FindingCode.NOTHING_TO_READ,
             subject=listed([f"stream {each.name}" for each in found]),
             text=f"{found[0].missing}{more}",
             remedy=_CHECK,
@@ -183,6 +191,7 @@ def _waiting(lake: LakeFacts) -> Iterator[Finding]:
         files = count(sum(each.waiting for each in found), "file")
         yield Finding(
             severity="warning",
+            code=FindingCode.WAITING_FILES,
             subject=listed([each.table for each in found]),
             text=f"{files} of {listed([f'`{each.source}`' for each in found])} not ingested yet",
             remedy=Remedy.run("ingest", "run", *(each.name for each in found)),
@@ -204,6 +213,7 @@ def _stale(lake: LakeFacts, *, now: dt.datetime) -> Iterator[Finding]:
         oldest, subject = min(found)
         yield Finding(
             severity="warning",
+            code=FindingCode.STALE_WATERMARK,
             subject=listed([name for _, name in sorted(found)]),
             text=f"watermark of {subject} is of {age(oldest, now=now)}, though it is followed",
             since=oldest,
@@ -234,6 +244,7 @@ def _field_finding(streams: Sequence[StreamFacts], text: str) -> Finding:
     names = list(dict.fromkeys(each.name for each in streams))
     return Finding(
         severity="warning",
+        code=FindingCode.UNUSED_FIELDS,
         subject=listed(tables),
         text=text,
         remedy=Remedy.run("ingest", "status", *names),
@@ -254,6 +265,7 @@ def _health(lake: LakeFacts) -> Iterator[Finding]:
         others = f"; {count(len(tables) - 1, 'more table')} like it" if tables[1:] else ""
         yield Finding(
             severity=severity_of(worst) or "warning",
+            code=FindingCode.UNHEALTHY_TABLES,
             subject=listed([each.name for each in tables]),
             text=f"{worst.worst.finding}; expected gain: {worst.worst.gain}{others}",
             remedy=_maintain(part, tables),
@@ -275,6 +287,7 @@ def _behind(lake: LakeFacts) -> Iterator[Finding]:
         at = "" if cause.since is None else f" at {moment(cause.since)} UTC"
         yield Finding(
             severity="warning",
+            code=FindingCode.OUT_OF_DATE,
             subject=listed(list(cause.roots)),
             text=f"moved on{at}; behind: {listed(list(cause.affected))}",
             since=cause.since,

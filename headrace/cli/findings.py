@@ -6,7 +6,7 @@ from typing import Literal
 
 from headrace.cli.flow import ONLINE_STORE, Edge, in_order
 from headrace.cli.standing import Standing
-from headrace.errors import Remedy
+from headrace.errors import FindingCode, Remedy
 
 _NAMED_MAX = 3
 
@@ -16,10 +16,11 @@ class Finding:
     """One cause, and the commands that remove it, in their order.
 
     `kind` is `wrong` where results may be wrong or missing, `behind` where they are old, and `slow`
-    where they cost more than they should.
+    where they cost more than they should. The runbook has a section for each `code`.
     """
 
     kind: Literal["wrong", "behind", "slow"]
+    code: FindingCode
     text: str
     remedies: tuple[Remedy, ...]
 
@@ -33,28 +34,48 @@ def _wrong(standing: Standing) -> Iterator[Finding]:
     if standing.problems:
         first, *more = standing.problems
         others = f"; and {len(more):,} more" if more else ""
-        yield _finding("wrong", f"declarations: {first}{others}", Remedy.run("check"))
+        yield _finding(
+            "wrong", FindingCode.DECLARATIONS, f"declarations: {first}{others}", Remedy.run("check")
+        )
     for each in standing.unreadable:
         remedies = () if each.remedy is None else (each.remedy,)
-        yield Finding(kind="wrong", text=f"{each.subject}: {each.text}", remedies=remedies)
+        yield Finding(
+            kind="wrong",
+            code=FindingCode.UNREADABLE,
+            text=f"{each.subject}: {each.text}",
+            remedies=remedies,
+        )
     for stream in standing.streams:
         again = Remedy.run("ingest", "run", stream.stream, "--follow")
         if stream.trouble:
-            yield _finding("wrong", f"the service of {stream.stream} {stream.trouble}", again)
+            yield _finding(
+                "wrong",
+                FindingCode.SERVICE_FAILED,
+                f"the service of {stream.stream} {stream.trouble}",
+                again,
+            )
     if standing.failed_checks:
         said = _listed([f"{each.subject} {each.check}" for each in standing.failed_checks])
         see = Remedy(advice="see why, and run them again", command=("dagster",))
-        yield _finding("wrong", f"failed checks: {said}", see)
+        yield _finding("wrong", FindingCode.FAILED_CHECKS, f"failed checks: {said}", see)
     refused = [each for each in standing.streams if each.refused]
     if refused:
         said = _listed([f"{each.stream} {each.refused:,}" for each in refused])
         names = [each.stream for each in refused]
         yield _finding(
-            "wrong", f"refused records: {said}", Remedy.run("dead-letters", "list", *names)
+            "wrong",
+            FindingCode.REFUSED_RECORDS,
+            f"refused records: {said}",
+            Remedy.run("dead-letters", "list", *names),
         )
     missing = [each.stream for each in standing.streams if each.missing]
     if missing:
-        yield _finding("wrong", f"nothing to read for {_listed(missing)}", Remedy.run("check"))
+        yield _finding(
+            "wrong",
+            FindingCode.NOTHING_TO_READ,
+            f"nothing to read for {_listed(missing)}",
+            Remedy.run("check"),
+        )
 
 
 def _behind(standing: Standing) -> Iterator[Finding]:
@@ -62,13 +83,19 @@ def _behind(standing: Standing) -> Iterator[Finding]:
     if waiting:
         said = _listed([f"{each.stream} {each.waiting:,}" for each in waiting])
         names = [each.stream for each in waiting]
-        yield _finding("behind", f"files wait: {said}", Remedy.run("ingest", "run", *names))
+        yield _finding(
+            "behind",
+            FindingCode.WAITING_FILES,
+            f"files wait: {said}",
+            Remedy.run("ingest", "run", *names),
+        )
     silent = [each for each in standing.streams if each.stale]
     if silent:
         said = _listed([f"{each.stream} {each.watermark:%Y-%m-%d %H:%M}" for each in silent])
         names = [each.stream for each in silent]
         yield _finding(
             "behind",
+            FindingCode.STALE_WATERMARK,
             f"watermarks are old, though followed: {said}",
             Remedy.run("ingest", "status", *names),
         )
@@ -82,6 +109,7 @@ def _behind(standing: Standing) -> Iterator[Finding]:
         causes = _listed([f"{name} ({count:,})" for name, count in roots.items()])
         yield Finding(
             kind="behind",
+            code=FindingCode.OUT_OF_DATE,
             text=f"without the newest commits of {causes}: {_listed(stale)}",
             remedies=tuple(_rebuilding(stale, standing)),
         )
@@ -109,11 +137,13 @@ def _rebuilding(stale: Sequence[str], standing: Standing) -> Iterator[Remedy]:
 def _slow(standing: Standing) -> Iterator[Finding]:
     if standing.unfit:
         said = _listed([f"{table} ({why})" for table, why in standing.unfit])
-        yield _finding("slow", said, Remedy.run("maintain"))
+        yield _finding("slow", FindingCode.UNHEALTHY_TABLES, said, Remedy.run("maintain"))
 
 
-def _finding(kind: Literal["wrong", "behind", "slow"], text: str, remedy: Remedy) -> Finding:
-    return Finding(kind=kind, text=text, remedies=(remedy,))
+def _finding(
+    kind: Literal["wrong", "behind", "slow"], code: FindingCode, text: str, remedy: Remedy
+) -> Finding:
+    return Finding(kind=kind, code=code, text=text, remedies=(remedy,))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -108,6 +108,7 @@ def _facts(
         "findings": [
             {
                 "kind": each.kind,
+                "code": each.code,
                 "text": each.text,
                 "remedies": [remedy.to_dict() for remedy in each.remedies],
             }

@@ -37,6 +37,7 @@ from headrace.errors.engines import (
     RewriteRefusedError,
     UnsupportedEngineError,
 )
+from headrace.errors.findings import FindingCode
 from headrace.errors.flink import (
     FlinkCannotError,
     FlinkCannotViewError,
@@ -243,6 +244,7 @@ __all__ = [
     "FeatureSpecReason",
     "FencedError",
     "FileReason",
+    "FindingCode",
     "FlinkCannotError",
     "FlinkCannotViewError",
     "FlinkJobLostError",

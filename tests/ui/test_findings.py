@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.cli.main import make_app
+from headrace.errors import FindingCode
 from ui.causes import causes
 from ui.facts import (
     EdgeFacts,
@@ -285,7 +286,7 @@ def version() -> VersionFacts:
 
 
 def test_a_finding_without_a_remedy_advises_nothing() -> None:
-    bare = Finding(severity="error", subject="a", text="b")
+    bare = Finding(severity="error", code=FindingCode.UNREADABLE, subject="a", text="b")
     assert (bare.command, bare.advice) == ("", "")
 
 
