@@ -7,7 +7,7 @@ from docs.images.river import STYLE
 
 WIDTH, HEIGHT = 760, 430
 LEFT, RIGHT, TOP, BOTTOM = 90, 560, 24, 372
-FIRST_MIN, LAST_MIN = 9 * 60 + 30, 12 * 60 + 20  # of the day, on both axes
+FIRST_MIN, LAST_MIN = 8 * 60 + 40, 12 * 60 + 20  # of the day, on both axes
 OWN_STYLE = """
   .seen { fill: #2f6f9f; fill-opacity: 0.09; stroke: #2f6f9f; stroke-dasharray: 4 4; }
   .late { fill: #b7791f; }
