@@ -67,6 +67,13 @@ def test_the_verbs_of_the_command_line_take_names(tmp_path: Path) -> None:
         assert lake.build("feed").rows == 6
         assert lake.publish("feed", allow_pending=True).lock.rows == 6
         assert lake.read("samples.feed").num_rows == 6
+        again, dataset = lake.publish("feed", allow_pending=True), lake.dataset("feed")
+        for shown in (again, dataset, lake, lake.table("samples.feed")):
+            assert len(repr(shown)) < 300
+        for shown in (again, dataset):
+            assert shown.lock.content_hash[:12] in shown._repr_html_()
+            assert "<td>feed v1</td>" in shown._repr_html_()
+        assert "feed v1, 6 rows" in repr(dataset)
         with pytest.raises(DefinitionError):
             lake.ingest("clicks")
         with pytest.raises(DefinitionError):

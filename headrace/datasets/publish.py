@@ -23,6 +23,7 @@ from headrace.datasets.measure import (
     measure_day,
 )
 from headrace.datasets.selection import Selection, select_days
+from headrace.datasets.shown import html_of, line_of
 from headrace.datasets.versions import (
     ABANDONED,
     CLAIMED,
@@ -53,6 +54,12 @@ class Publication:
 
     lock: Lockfile
     outcome: Literal["published", "unchanged"]
+
+    def __repr__(self) -> str:
+        return f"Publication({self.outcome}: {line_of(self.lock)})"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.lock)
 
 
 def publish(

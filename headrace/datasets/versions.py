@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from headrace.config import Settings
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import Lockfile, tag_name
+from headrace.datasets.shown import html_of, line_of
 from headrace.errors import (
     DatasetChangedError,
     DatasetNotFoundError,
@@ -28,6 +29,12 @@ class Dataset:
     lock: Lockfile
     files: FilePlan
     version: TableVersion
+
+    def __repr__(self) -> str:
+        return f"Dataset({line_of(self.lock)})"
+
+    def _repr_html_(self) -> str:
+        return html_of(self.lock)
 
 
 def documents_of(settings: Settings) -> Folders:

@@ -70,6 +70,9 @@ class OpenLake:
         self.foreign = foreign
         self._undo: Callable[[], None] = lambda: None
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.settings.state_dir)!r})"
+
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
         """Open the lake of `settings`, creating its state on first use.
@@ -235,6 +238,9 @@ class LakeTable:
 
     lake: OpenLake
     name: TableName
+
+    def __repr__(self) -> str:
+        return f"LakeTable({str(self.name)!r} of {self.lake!r})"
 
     def iceberg(self) -> Table:
         """Load the table as pyiceberg sees it now.
