@@ -10,6 +10,7 @@ import pyarrow as pa
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     PlainSerializer,
     ValidationInfo,
@@ -28,6 +29,7 @@ from headrace.definitions.base import (
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
+from headrace.definitions.json_form import JsonForm
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.stream_times import (
@@ -77,6 +79,8 @@ class Stream(Declaration):
     then `event_time`, `known_at` and the row coordinates.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     noun: ClassVar[str] = "a stream"
     misnomers: ClassVar[dict[str, str]] = {
         "window": "allowed_lateness",
@@ -102,6 +106,8 @@ class Stream(Declaration):
     `protobuf`. Example: `json`"""
     csv: Annotated[CsvForm, Field(validate_default=True)] = CsvForm()
     """How CSV files are written that are not plain ones. Example: `{delimiter: ";"}`"""
+    json_form: Annotated[JsonForm, Field(alias="json")] = JsonForm()
+    """How JSON files are written where a record is not one line. Example: `{layout: documents}`"""
     fields: Annotated[dict[Name, StreamField], Field(min_length=1)]
     """The fields of a record by name; they are columns of the table, in this order. Example:
     `{user_id: {type: long, required: true}}`"""
@@ -170,6 +176,21 @@ class Stream(Declaration):
         if form != CsvForm() and info.data.get("format", "csv") != "csv":
             msg = f"`csv` is about files of `format: csv`; this stream has `{info.data['format']}`"
             raise ValueError(msg)
+        if form.needs_whole_files:
+            what = "`quoted_newlines`" if form.quoted_newlines else f"`encoding: {form.encoding}`"
+            _check_complete(info.data.get("source"), what)
+        return form
+
+    @field_validator("json_form")
+    @classmethod
+    def _is_json(cls, form: JsonForm, info: ValidationInfo) -> JsonForm:
+        source = info.data.get("source")
+        is_json = info.data.get("format", "json") == "json" and not isinstance(source, KafkaSource)
+        if form != JsonForm() and not is_json:
+            msg = "`json` is about files of `format: json`"
+            raise ValueError(msg)
+        if form.layout == "documents":
+            _check_complete(source, "`layout: documents`")
         return form
 
     @field_validator("key")
@@ -281,6 +302,11 @@ class Stream(Declaration):
         return field_of_time(self.event_time, self.fields)
 
     @property
+    def cuts_whole_files(self) -> bool:
+        """Whether records of files are no lines of bytes, so that files are read from their beginning."""
+        return self.csv.needs_whole_files or self.json_form.layout == "documents"
+
+    @property
     def name(self) -> str:
         """The stream's name."""
         return self.stream
@@ -325,6 +351,12 @@ def _refuse_crossing(sources: tuple[str, ...]) -> None:
             if whole is not None:
                 msg = f"`{source}` is inside of `{whole}`, which is another field"
                 raise ValueError(msg)
+
+
+def _check_complete(source: DeclaredSource | None, what: str) -> None:
+    if isinstance(source, FileSource) and not source.are_complete:
+        msg = f"with {what} a record may go on in what is not written yet; declare `complete_files: true`"
+        raise ValueError(msg)
 
 
 def _check_topic(topic: Topic, format_: str) -> None:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import EVENT_TIME, Stream
+from headrace.definitions.stream_field import StreamField
 from headrace.definitions.stream_times import FixedTime
 from headrace.definitions.types import TIMESTAMP
 from headrace.iceberg.schema import is_wider
@@ -20,6 +21,7 @@ from headrace.ingest.decoding.decoded import (
     refusal,
     unknown,
 )
+from headrace.ingest.number_forms import convert_numbers, is_number
 from headrace.ingest.time_forms import convert_field
 from headrace.ingest.values import Converted
 
@@ -53,7 +55,7 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         column = decoded.columns.get(name)
         if column is None:
             column = pa.nulls(count, field.type.arrow)
-        done = convert_field(column, field)
+        done = _converted(column, field, stream)
         for row, code in done.errors.items():
             found.setdefault(row, refusal(name, code, column[row], declared=field.type.text))
         if field.required:
@@ -75,6 +77,13 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         kept = np.delete(np.arange(count), list(found))
         index, rows = index[kept], rows.take(pa.array(kept))
     return Checked(index=index, rows=rows, violations=violations)
+
+
+def _converted(column: pa.Array, field: StreamField, stream: Stream) -> Converted:
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if stream.csv.plain_numbers or not is_text or not is_number(field.type.arrow):
+        return convert_field(column, field)
+    return convert_numbers(column, field.type.arrow, stream.csv)
 
 
 def _time_of_all(stream: Stream) -> pa.Scalar:

@@ -25,6 +25,7 @@ class Draft:
     compression: str | None = None
     topic: Mapping[str, str] | None = None
     csv: dict[str, Any] = field(default_factory=dict[str, Any])
+    documents: bool = False
     event_time: str = ""
     key: str | None = None
     notes: list[str] = field(default_factory=list[str])
@@ -39,6 +40,8 @@ class Draft:
         }
         if self.csv:
             said["csv"] = self.csv
+        if self.documents:
+            said["json"] = {"layout": "documents"}
         if self.key is not None:
             said["key"] = self.key
         said["event_time"] = self.event_time

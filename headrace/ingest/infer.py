@@ -6,7 +6,6 @@ are comments in the text. No value is looked at by another parser than the one t
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +20,8 @@ from headrace.ingest.decoding.csv_lines import CsvDecoder
 from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.draft import Draft
+from headrace.ingest.draft_csv import LATIN_1, form_of, said_of, with_signs
 from headrace.ingest.draft_types import (
-    NUMBER,
     TIME_NAME,
     DraftField,
     field_of,
@@ -30,11 +29,10 @@ from headrace.ingest.draft_types import (
     take_as_time,
 )
 from headrace.ingest.json_columns import json_columns
+from headrace.ingest.number_forms import plain_texts
 from headrace.ingest.sampling import Sample
-from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+from headrace.ingest.sources.csv_record import split_record
 from headrace.ingest.topic_sampling import remarks, topic_of
-
-_DELIMITERS = (",", "\t", ";", "|", "::")
 
 
 def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
@@ -44,11 +42,19 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
         DraftError: If records cannot be told apart into fields, or values of a topic have no time.
 
     """
-    form, header = _form_of(sample) if sample.format == "csv" else (CsvForm(), ())
+    form, header, remark = CsvForm(), tuple[str, ...](), None
+    if sample.format == "csv":
+        form, header, sample = form_of(sample)
     columns = _columns(sample, form, header)
     names = _names(list(columns))
     words = null_words(columns) if sample.format == "csv" else ()
-    fields = {name: field_of(source, columns[source], words) for source, name in names.items()}
+    if sample.format == "csv":
+        form, remark = with_signs(form, columns, words)
+    plain = {
+        name: column if form.plain_numbers else plain_texts(column, form)
+        for name, column in columns.items()
+    }
+    fields = {name: field_of(source, plain[source], words) for source, name in names.items()}
     draft = Draft(
         stream=stream,
         table=table,
@@ -59,9 +65,11 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
         topic=None if sample.topic is None else topic_of(sample),
     )
     draft.notes += remarks(sample)
-    draft.csv = _csv_said(form, header, words)
-    if form.encoding != "utf-8":
-        draft.notes.append(f"a guess: its texts are not UTF-8, and any bytes are {form.encoding}")
+    draft.notes += [] if remark is None else [remark]
+    draft.csv = said_of(form, header, words)
+    draft.documents = sample.documents
+    if form.encoding == LATIN_1:
+        draft.notes.append("a guess: its texts are not UTF-8, and any bytes are latin-1")
     draft.event_time = _event_time(draft)
     if draft.event_time != INGESTED:
         draft.fields[draft.event_time].required = True
@@ -71,45 +79,6 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
     _settle(draft, sample, header)
     draft.key = _key(draft, columns)
     return draft
-
-
-def _form_of(sample: Sample) -> tuple[CsvForm, tuple[str, ...]]:
-    """Tell encoding, delimiter and header; the header is made up where there is none."""
-    encoding = "utf-8" if _decodes(sample, "utf-8") else "latin-1"
-    lines = [line.decode(encoding) for line in (*sample.heads, *sample.lines[:2_000])]
-    best, width = ",", 1
-    for delimiter in _DELIMITERS:
-        form = CsvForm(delimiter=delimiter)
-        widths = {_width(line, form) for line in lines}
-        if len(widths) == 1 and (found := widths.pop()) > width:
-            best, width = delimiter, found
-    form = CsvForm(delimiter=best, encoding=encoding)
-    first = split_record(lines[0], form)
-    heads = {head.decode(encoding) for head in sample.heads}
-    has_header = (
-        len(heads) == 1
-        and len(set(first)) == len(first)
-        and not any(re.match(NUMBER, value) or not value.strip() for value in first)
-    )
-    if has_header:
-        return form, tuple(first)
-    form = form.model_copy(update={"header": False})
-    return form, tuple(f"column_{number}" for number in range(1, width + 1))
-
-
-def _decodes(sample: Sample, encoding: str) -> bool:
-    try:
-        b"\n".join((*sample.heads, *sample.lines)).decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _width(line: str, form: CsvForm) -> int:
-    try:
-        return len(split_record(line, form))
-    except CsvRecordError:
-        return 0
 
 
 def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str, pa.Array]:
@@ -122,7 +91,7 @@ def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str
         }
     if sample.format == "json":
         return json_columns(sample)
-    rows = [split_record(line.decode(form.encoding), form) for line in _records(sample, form)]
+    rows = [split_record(line.decode(form.line_encoding), form) for line in _records(sample, form)]
     even = [row for row in rows if len(row) == len(header)]
     return {
         name: pa.array([row[at] or None for row in even], pa.string())
@@ -148,19 +117,6 @@ def _names(sources: Sequence[str]) -> dict[str, str]:
         taken.add(unique)
         given[source] = unique
     return given
-
-
-def _csv_said(form: CsvForm, header: tuple[str, ...], words: tuple[str, ...]) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    if form.delimiter != ",":
-        said["delimiter"] = form.delimiter
-    if not form.header:
-        said["header"], said["columns"] = False, list(header)
-    if form.encoding != "utf-8":
-        said["encoding"] = "latin-1"
-    if words:
-        said["null_values"] = list(words)
-    return said
 
 
 def _event_time(draft: Draft) -> str:

@@ -3,16 +3,25 @@
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
 from headrace.errors import DraftError, SourceFileError
 from headrace.ingest.sources.compressed import compression_of, plain_content
-from headrace.ingest.sources.file_formats import BOM, HEAD_BYTES, looks_like_json, other_format
+from headrace.ingest.sources.file_formats import (
+    BOM,
+    HEAD_BYTES,
+    looks_like_json,
+    other_format,
+    wide_encoding,
+)
+from headrace.ingest.sources.json_documents import JsonDocuments, begins_document
 from headrace.ingest.sources.parquet_batches import ParquetBatches
+from headrace.ingest.sources.quoted_records import QuotedRecords
+from headrace.ingest.sources.transcoded import transcoded
 
 FILES_MAX = 20
 _PIECE_BYTES = 256 * 1024  # of each of three places of a file
@@ -25,7 +34,9 @@ class Sample:
     """What was read of some files: lines, or rows of Parquet files; `heads` are first lines.
 
     Of a topic it has `lines`: the values, without the frames that `framed` says they have.
-    `tombstones` counts records without a value, which are left out.
+    `tombstones` counts records without a value, which are left out. `encoding` is given where lines are
+    turned to UTF-8 from it; `documents` are JSON files whose records are no lines, and `quoted` CSV
+    files with newlines in quotes.
     """
 
     format: str
@@ -37,6 +48,9 @@ class Sample:
     topic: str | None = None
     framed: bool = False
     tombstones: int = 0
+    encoding: str | None = None
+    documents: bool = False
+    quoted: bool = False
 
     @property
     def about(self) -> str:
@@ -56,37 +70,68 @@ def sample_of(paths: Sequence[Path]) -> Sample:
         raise DraftError(None, detail=msg)
     step = -(-len(paths) // FILES_MAX)
     chosen = tuple(paths[::step])
-    formats = {path: _format_of(path) for path in chosen}
-    format_, compression = formats[chosen[0]]
-    other = next((path for path, found in formats.items() if found != formats[chosen[0]]), None)
+    kinds = {path: _kind_of(path) for path in chosen}
+    kind = kinds[chosen[0]]
+    other = next((path for path, found in kinds.items() if found != kind), None)
     if other is not None:
-        first = _said(format_, compression)
-        detail = f"it is {_said(*formats[other])}, and `{chosen[0].name}` is {first}"
+        detail = f"it is {kinds[other].said}, and `{chosen[0].name}` is {kind.said}"
         raise DraftError(str(other), detail=detail)
-    if format_ == "parquet":
+    if kind.format == "parquet":
         rows = tuple(batch for path in chosen for batch in _parquet_rows(path))
-        return Sample(format=format_, files=chosen, rows=rows)
+        return Sample(format=kind.format, files=chosen, rows=rows)
     heads, lines = list[bytes](), list[bytes]()
     for path in chosen:
-        found = list(_lines_of(path, compression))
+        found = list(_lines_of(path, kind))
         heads += found[:1]
         lines += found[1:]
     if not heads:
         raise DraftError(str(chosen[0]), detail="the files are empty")
     return Sample(
-        format=format_,
+        format=kind.format,
         files=chosen,
-        compression=compression,
+        compression=kind.compression,
         heads=tuple(heads),
         lines=tuple(lines),
+        encoding=kind.encoding,
+        documents=kind.documents,
     )
 
 
-def _said(format_: str, compression: str | None) -> str:
-    return format_ if compression is None else f"{format_} in {compression}"
+def with_quoted_newlines(sample: Sample, encoding: str, delimiter: str) -> Sample:
+    """Read the beginnings of CSV files again, as records whose quotes may hold newlines.
+
+    Raises:
+        DraftError: If a file cannot be read any more.
+
+    """
+    heads, lines = list[bytes](), list[bytes]()
+    for path in sample.files:
+        joined = QuotedRecords(delimiter=delimiter.encode(), comment=b"")
+        plain = _content(path, _Kind("csv", sample.compression, encoding))
+        found = [each.content for each in joined.add(plain.split(b"\n"), first=0)]
+        found += [each.content for each in joined.end()]
+        found = [each.removesuffix(b"\r") for each in found]
+        heads += found[:1]
+        lines += found[1:]
+    return replace(sample, heads=tuple(heads), lines=tuple(lines), encoding=encoding, quoted=True)
 
 
-def _format_of(path: Path) -> tuple[str, str | None]:
+class _Kind(NamedTuple):
+    """What a file is."""
+
+    format: str
+    compression: str | None = None
+    encoding: str | None = None
+    documents: bool = False
+
+    @property
+    def said(self) -> str:
+        packed = "" if self.compression is None else f" in {self.compression}"
+        coded = "" if self.encoding is None else f" in {self.encoding}"
+        return f"{self.format}{packed}{coded}"
+
+
+def _kind_of(path: Path) -> _Kind:
     try:
         with path.open("rb") as opened:
             compression = compression_of(opened.read(8))
@@ -99,11 +144,17 @@ def _format_of(path: Path) -> tuple[str, str | None]:
     if head.startswith(b"PAR1"):
         if compression is not None:
             raise DraftError(str(path), detail=f"it is a Parquet file in {compression}; unpack it")
-        return "parquet", None
+        return _Kind("parquet")
+    encoding = wide_encoding(head)
+    if encoding is not None:
+        return _Kind("csv", compression, encoding)
     other = other_format(head)
     if other is not None:
         raise DraftError(str(path), detail=f"it {other}, which cannot be read so far")
-    return "json" if looks_like_json(head.removeprefix(BOM)) else "csv", compression
+    head = head.removeprefix(BOM)
+    if begins_document(head):
+        return _Kind("json", compression, documents=True)
+    return _Kind("json" if looks_like_json(head) else "csv", compression)
 
 
 def _parquet_rows(path: Path) -> Iterator[pa.RecordBatch]:
@@ -116,19 +167,46 @@ def _parquet_rows(path: Path) -> Iterator[pa.RecordBatch]:
         raise DraftError(str(path), detail=f"it cannot be read: {error}") from error
 
 
-def _lines_of(path: Path, compression: str | None) -> Iterator[bytes]:
-    if compression is None:
+def _lines_of(path: Path, kind: _Kind) -> Iterator[bytes]:
+    if kind.documents:
+        yield from _documents(path, kind)
+        return
+    if kind.compression is None and kind.encoding is None:
         with path.open("rb") as opened:
             yield from _lines(opened, os.fstat(opened.fileno()).st_size)
         return
+    plain = _content(path, kind)
+    yield from _lines(io.BytesIO(plain), len(plain))
+
+
+def _documents(path: Path, kind: _Kind) -> Iterator[bytes]:
+    left = _PLAIN_BYTES_MAX
     try:
-        with plain_content(path, compression, source=path.name) as opened:
-            plain = opened.read(_PLAIN_BYTES_MAX)
-            if opened.read(1):
-                plain = plain[: plain.rfind(b"\n") + 1]
+        with plain_content(path, kind.compression, source=path.name) as opened:
+            if opened.read(len(BOM)) != BOM:
+                opened.seek(0)
+            cut = JsonDocuments(opened, source=path.name, read_bytes=_PIECE_BYTES)
+            for record in cut.records():
+                yield record.content
+                left -= len(record.content)
+                if left < 0:
+                    return
     except SourceFileError as error:
         raise DraftError(str(path), detail=error.detail) from error
-    yield from _lines(io.BytesIO(plain), len(plain))
+
+
+def _content(path: Path, kind: _Kind) -> bytes:
+    """Read the beginning of a file as UTF-8 without compression, in whole lines."""
+    try:
+        with plain_content(path, kind.compression, source=path.name) as opened:
+            text: BinaryIO = opened
+            if kind.encoding is not None:
+                decoded = transcoded(opened, kind.encoding, source=path.name)
+                text = io.BufferedReader(decoded)  # pyright: ignore[reportArgumentType]
+            plain = text.read(_PLAIN_BYTES_MAX)
+            return plain[: plain.rfind(b"\n") + 1] if text.read(1) else plain
+    except SourceFileError as error:
+        raise DraftError(str(path), detail=error.detail) from error
 
 
 def _lines(opened: BinaryIO, size: int) -> Iterator[bytes]:

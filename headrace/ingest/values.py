@@ -1,6 +1,6 @@
 """Converts values to declared types, whole columns at a time.
 
-Rules, the same for every format: whole numbers have no point or exponent; floats are finite; a time
+Rules, the same for every format: whole numbers have no exponent, and behind a point only zeros; floats are finite; a time
 has `Z` or an offset and is in the years 1 to 9999; digits beyond microseconds are cut off, which keeps the
 order of times. A number with a point or an exponent becomes the nearest
 floating value; a whole number is never rounded: where the type cannot hold it exactly, it is refused.
@@ -129,8 +129,11 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
     if pa.types.is_timestamp(wanted):
         return _parse_times(column)
     if pa.types.is_integer(wanted):
-        shaped = _shaped(column, r"-?[0-9]+")
-        return merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+        shaped = _shaped(column, r"-?[0-9]+(\.0*)?")
+        whole = shaped.values
+        if pc.any(pc.match_substring(whole, ".")).as_py():
+            whole = pc.replace_substring_regex(whole, r"\..*", "")
+        return merged(shaped, _cast(whole, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         shaped = _shaped(column, rf"{_NUMBER}|(?i:[+-]?(nan|inf|infinity))")
         done = _finite(merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))

@@ -362,7 +362,21 @@ def test_a_form_of_times_that_contradicts_itself_is_refused(said: dict[str, Any]
 _WRONG_CSV: list[tuple[dict[str, Any], str]] = [
     ({"csv": {"delimiter": '"'}}, "cannot be a delimiter"),
     ({"csv": {"columns": ["a"]}}, "header: false"),
-    ({"csv": {"encoding": "utf-16"}}, "convert such files"),
+    (
+        {"csv": {"encoding": "utf-16"}, "source": {"files": "ratings/*"}},
+        "declare `complete_files: true`",
+    ),
+    (
+        {"csv": {"quoted_newlines": True}, "source": {"files": "ratings/*"}},
+        "declare `complete_files: true`",
+    ),
+    ({"csv": {"quoted_newlines": True, "quote": False}}, "have none"),
+    ({"csv": {"decimal": ",", "thousands": ","}}, "decimal sign already"),
+    ({"json": {"layout": "documents"}}, "files of `format: json`"),
+    (
+        {"json": {"layout": "documents"}, "format": "json", "source": {"files": "ratings/*"}},
+        "declare `complete_files: true`",
+    ),
     ({"csv": {"encoding": "klingon"}}, "Python knows"),
     ({"csv": {"delimiter": ";"}, "format": "json", "fields": None}, "is about files of"),
 ]
@@ -377,7 +391,8 @@ def test_a_form_of_files_that_cannot_be_is_refused(changes: dict[str, Any], why:
 
 
 def test_a_contract_says_the_same_when_it_is_written_and_read_again() -> None:
-    stream = contract(csv={"delimiter": "\t", "header": False})
+    stream = contract(csv={"delimiter": "\t", "header": False}, json={})
+    assert "json" in stream.model_dump()
     again = Stream.model_validate(stream.model_dump(mode="json") | {"known_at": "ingested"})
     assert again == stream
 

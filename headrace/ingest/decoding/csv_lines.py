@@ -58,15 +58,15 @@ class CsvDecoder(LineDecoder):
 
     def texts(self, lines: Sequence[bytes]) -> tuple[Sequence[bytes], dict[int, Violation]]:
         """Turn lines of another encoding to UTF-8; refuse those that are not of it."""
-        if self._form.encoding == "utf-8":
+        if self._form.line_encoding == "utf-8":
             return lines, {}
         texts, refused = list[bytes](), dict[int, Violation]()
         for at, line in enumerate(lines):
             try:
-                texts.append(line.decode(self._form.encoding).encode())
+                texts.append(line.decode(self._form.line_encoding).encode())
             except UnicodeError as error:
                 place = getattr(error, "start", 0)
-                reason = f"not {self._form.encoding} at byte {place} of the record"
+                reason = f"not {self._form.line_encoding} at byte {place} of the record"
                 refused[at] = Violation(INVALID_ENCODING, reason)
                 texts.append(b"")
         return texts, refused

@@ -13,6 +13,10 @@ _INT64 = range(-(2**63), 2**63)
 _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
 
 
+_EXACT_WHOLE = re.compile(r"(-?[0-9]+)\.0+", re.ASCII)
+_DIGITS_MAX = 400  # beyond every type
+
+
 class Number:
     """A number with a point or an exponent, as written; the contract decides which type it gets."""
 
@@ -30,7 +34,7 @@ class CoercionError(Exception):
         self.code = code
 
 
-def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON value; one case per type)
+def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401  (a JSON value)
     """Return a JSON value as its declared type.
 
     Raises:
@@ -48,11 +52,7 @@ def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON
     if isinstance(value, bool):
         raise CoercionError(WRONG_TYPE)
     if pa.types.is_integer(kind):
-        if not isinstance(value, int):
-            raise CoercionError(WRONG_TYPE)
-        if value not in _INT64:
-            raise CoercionError(OUT_OF_RANGE)
-        return value
+        return _whole(value)
     if pa.types.is_floating(kind):
         return _float(value, kind)
     if pa.types.is_decimal(kind):
@@ -60,6 +60,16 @@ def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401, C901  (a JSON
     if not isinstance(value, list):
         raise CoercionError(WRONG_TYPE)
     return [coerce(element, kind.value_type) for element in value]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, Number) and (exact := _EXACT_WHOLE.fullmatch(value.text)):
+        value = int(exact[1][:_DIGITS_MAX])
+    if not isinstance(value, int):
+        raise CoercionError(WRONG_TYPE)
+    if value not in _INT64:
+        raise CoercionError(OUT_OF_RANGE)
+    return value
 
 
 def _text(value: object) -> str:

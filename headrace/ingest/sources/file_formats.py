@@ -1,5 +1,6 @@
 """Tells what a file is by its first bytes, its header or its schema, and refuses what a contract excludes."""
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from headrace.errors import SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.compressed import MAGIC, compression_of
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
+from headrace.ingest.sources.json_documents import begins_document
+from headrace.ingest.sources.quoted_records import stays_open
 from headrace.ingest.time_forms import holds_field
 from headrace.ingest.values import shown
 
@@ -41,9 +44,7 @@ def refuse_other_formats(source: str, head: bytes, *, claimed: str) -> None:
     """
     other = other_format(head)
     if other is not None:
-        compression = compression_of(head)
-        hint = f"; declare `source: {{compression: {compression}}}`" if compression else ""
-        detail = f"it {other}, not {claimed.upper()}{hint}"
+        detail = f"it {other}, not {claimed.upper()}{_hint(head, claimed)}"
         raise SourceFileError(source, detail)
 
 
@@ -52,12 +53,54 @@ def other_format(head: bytes) -> str | None:
     for magic, what in _MAGIC.items():
         if head.startswith(magic):
             return f"is {what}"
-    return "holds binary data" if b"\x00" in head else None
+    if b"\x00" not in head:
+        return None
+    return "holds binary data" if wide_encoding(head) is None else "is UTF-16 text"
+
+
+def wide_encoding(head: bytes) -> str | None:
+    """Return the encoding of UTF-16 text by its mark or its zero bytes; None for anything else."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    letters = head[:200]
+    for name, zeros, others in (
+        ("utf-16-le", letters[1::2], letters[::2]),
+        ("utf-16-be", letters[::2], letters[1::2]),
+    ):
+        if zeros and not any(zeros) and all(others):
+            return name
+    return None
+
+
+def _hint(head: bytes, claimed: str) -> str:
+    """Say what to declare for a file of another form, where a contract can."""
+    compression, encoding = compression_of(head), wide_encoding(head)
+    if compression:
+        return f"; declare `source: {{compression: {compression}}}`"
+    if encoding and claimed == "csv":
+        return f"; declare `csv: {{encoding: {encoding}}}` and `complete_files: true`"
+    return ""
 
 
 def looks_like_json(head: bytes) -> bool:
     """Whether one of the first lines starts as a JSON object does."""
     return any(line.lstrip().startswith(b"{") for line in head.split(b"\n"))
+
+
+def refuse_no_json_lines(head: bytes, source: str) -> None:
+    """Refuse a file of JSON that is not one object a line.
+
+    Raises:
+        SourceFileError: If so; it says what to declare for whole documents.
+
+    """
+    if not head.strip():
+        return
+    if begins_document(head):
+        detail = "its records are not one a line; declare `json: {layout: documents}`"
+        raise SourceFileError(source, f"{detail} and `complete_files: true`")
+    if not looks_like_json(head):
+        raise SourceFileError(source, "no line of its beginning is a JSON object")
 
 
 def csv_header(
@@ -86,21 +129,36 @@ def csv_header(
         line = handle.readline(RECORD_BYTES_MAX + 1)
         if not line:
             return () if whole else None  # an empty file: no header, and no records either
+    if stream.csv.quoted_newlines:
+        line = _rest_of_header(handle, line, stream)
     if len(line) > RECORD_BYTES_MAX:
         detail = f"its header is longer than {RECORD_BYTES_MAX} bytes"
         raise SourceFileError(source, detail)
     if not whole and not line.endswith(b"\n"):
         return None
     try:
-        text = line.decode(stream.csv.encoding).rstrip("\r\n")
+        text = line.decode(stream.csv.line_encoding).rstrip("\r\n")
         header = tuple(map(stream.field_of, split_record(text, stream.csv)))
     except (UnicodeError, CsvRecordError) as error:
-        detail = f"its first line is not a CSV header ({error})"
+        hint = "; declare its `csv: {encoding: …}`" if isinstance(error, UnicodeError) else ""
+        detail = f"its first line is not a CSV header ({error}){hint}"
         raise SourceFileError(source, detail) from error
-    _refuse_other_delimiter(text, header, stream, source)
+    _refuse_other_form(line, header, stream, source)
     _refuse_repeated(header, source, what="its header")
     _refuse_missing(header, stream, source, what="its header")
     return header
+
+
+def _rest_of_header(handle: BinaryIO, line: bytes, stream: Stream) -> bytes:
+    """Read the lines that a quote of the header's first line holds; without an end it stays as it is."""
+    begun, whole, delimiter = handle.tell(), line, stream.csv.delimiter.encode()
+    while stays_open(whole, delimiter, is_open=False):
+        more = handle.readline(RECORD_BYTES_MAX + 1)
+        if not more or len(whole) > RECORD_BYTES_MAX:
+            handle.seek(begun)
+            return line
+        whole += more
+    return whole
 
 
 def _whole_line(handle: BinaryIO) -> bool:
@@ -111,19 +169,26 @@ def _whole_line(handle: BinaryIO) -> bool:
     return False
 
 
-def _refuse_other_delimiter(
-    text: str, header: tuple[str, ...], stream: Stream, source: str
-) -> None:
-    """Refuse a header that lacks fields, and has them with another delimiter: say so."""
+def _refuse_other_form(line: bytes, header: tuple[str, ...], stream: Stream, source: str) -> None:
+    """Refuse a header that lacks fields, and has them with another delimiter or encoding: say so."""
     required = {name for name, field in stream.fields.items() if field.required}
-    for other in _DELIMITERS:
-        names = {stream.field_of(name) for name in text.split(other)}
-        if not required <= set(header) and required <= names:
-            detail = (
-                f"its header has no column of the contract, unless {other!r} separates them; "
-                f"declare `csv: {{delimiter: {json.dumps(other)}}}`"
-            )
-            raise SourceFileError(source, detail)
+    if required <= set(header):
+        return
+    form = stream.csv
+    for encoding in (form.line_encoding, "utf-8", "latin-1"):
+        try:
+            text = line.decode(encoding).rstrip("\r\n")
+        except UnicodeError:
+            continue
+        for delimiter in (form.delimiter, *_DELIMITERS):
+            said = {"delimiter": delimiter, "encoding": encoding}
+            before = {"delimiter": form.delimiter, "encoding": form.line_encoding}
+            other = {key: value for key, value in said.items() if value != before[key]}
+            names = {stream.field_of(name) for name in text.split(delimiter)}
+            if other and required <= names:
+                declared = ", ".join(f"{key}: {json.dumps(value)}" for key, value in other.items())
+                detail = f"its header has the columns of the contract by `csv: {{{declared}}}` only"
+                raise SourceFileError(source, detail)
 
 
 def check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:

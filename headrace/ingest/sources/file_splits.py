@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from headrace.definitions.sources import FileSource
+from headrace.definitions.stream import Stream
 from headrace.ingest.sources.base import Position, SourcePartition
 
 
@@ -39,3 +41,16 @@ class Look:
         default_factory=dict[SourcePartition, Position]
     )
     missing: str | None = None
+
+
+def files_of(stream: Stream) -> FileSource:
+    """Return what a contract says of its files.
+
+    Raises:
+        TypeError: If the stream reads no files.
+
+    """
+    if not isinstance(stream.source, FileSource):
+        msg = f"stream `{stream.name}` reads no files"
+        raise TypeError(msg)
+    return stream.source

@@ -33,7 +33,8 @@ from headrace.ingest.sources.file_splits import Look, Split
 from headrace.ingest.sources.file_state import FileState, compare
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.parquet_files import read_parquet
-from headrace.ingest.sources.text_files import read_compressed, read_text
+from headrace.ingest.sources.text_files import read_text
+from headrace.ingest.sources.whole_files import read_whole
 
 READ_BYTES = 4 * 1024 * 1024
 _NOTHING = Position()
@@ -107,7 +108,7 @@ class FileSource:
             raise SourceChangedError(split.source, detail)
         if self._stream.format == "parquet":
             return read_parquet(path, split, self._stream, rows_per_commit=rows_per_commit)
-        read = read_text if self._declared.compression is None else read_compressed
+        read = read_whole if self._is_whole else read_text
         return read(path, split, self._stream, read_bytes=self._read_bytes)
 
     @property
@@ -123,7 +124,9 @@ class FileSource:
     @property
     def _is_whole(self) -> bool:
         """Whether a file is read from its beginning, and its size never changes."""
-        return self._declared.compression is not None or self._stream.format == "parquet"
+        form = self._stream
+        is_packed = self._declared.compression is not None
+        return is_packed or form.format == "parquet" or form.cuts_whole_files
 
     def _waits(self, path: Path, start: Position) -> bool:
         """Whether all that a text file has beyond `start` is a line without its newline.

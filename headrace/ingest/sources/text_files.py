@@ -1,12 +1,11 @@
 """Reads CSV and JSON files: cut into lines, in blocks of bounded size.
 
 A newline ends a record, and blank lines are not records. A last line without a newline waits, unless
-the contract says that files are complete when they appear. Compressed files are cut into lines of their
-plain content.
+the contract says that files are complete when they appear.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -14,21 +13,19 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from headrace.definitions.sources import FileSource
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, Seen, consecutive
-from headrace.ingest.sources.compressed import check_content, plain_content
 from headrace.ingest.sources.file_formats import (
     BOM,
     HEAD_BYTES,
     csv_header,
-    looks_like_json,
     reason_of,
+    refuse_no_json_lines,
     refuse_other_formats,
 )
-from headrace.ingest.sources.file_splits import Split
-from headrace.ingest.sources.file_state import refuse_written, seen_of
+from headrace.ingest.sources.file_splits import Split, files_of
+from headrace.ingest.sources.file_state import seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.line_block import LineBlock
 from headrace.ingest.sources.line_numbers import LineNumbers, counter_of
@@ -36,13 +33,17 @@ from headrace.ingest.sources.line_numbers import LineNumbers, counter_of
 _SPACES = np.frombuffer(b" \t\n\r\x0b\x0c", dtype=np.uint8)
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
     """The lines of one block, where they end, and the fingerprint of all bytes before that."""
 
     lines: Sequence[bytes]
     numbers: LineNumbers
     end: int
     fingerprint: str
+
+
+# cuts what follows in an open file into blocks; the function counts the lines before
+Cut = Callable[[BinaryIO, Callable[[], int]], Iterator[Lines]]
 
 
 def read_text(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> Generator[Records]:
@@ -62,7 +63,7 @@ def read_text(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> G
     try:
         with path.open("rb") as handle:
             seen = seen_of(os.fstat(handle.fileno()))
-            yield from _records(
+            yield from records_of(
                 handle,
                 split,
                 stream,
@@ -74,71 +75,7 @@ def read_text(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> G
         raise SourceFileError(split.source, reason_of(error)) from error
 
 
-def read_compressed(
-    path: Path, split: Split, stream: Stream, *, read_bytes: int
-) -> Generator[Records]:
-    """Read the lines of one compressed file, without those taken before; see `read_text`.
-
-    The file is read through once before, so that a damaged one is refused whole. Bytes and fingerprint
-    of positions are those of the file, as of Parquet files: it counts as taken at its end.
-
-    Raises:
-        SourceFileError: If the file cannot be read, is damaged, or is not of the contract's format.
-        SourceChangedError: If what was taken from it is no longer there.
-
-    """
-    compression = _declared(stream).compression
-
-    def opened() -> AbstractContextManager[BinaryIO]:
-        return plain_content(path, compression, source=split.source)
-
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            end = Position(0, status.st_size, seen=seen_of(status))
-            end = replace(end, fingerprint=str(Fingerprint.of(file, status.st_size)))
-            if split.start.fingerprint not in ("", end.fingerprint):
-                detail = "its content is no longer what was taken from it"
-                raise SourceChangedError(split.source, detail)
-            if compression is not None:
-                check_content(path, compression, source=split.source)
-            start = replace(split, start=Position(split.start.offset))
-            with opened() as handle:
-                found = _records(
-                    handle, start, stream, seen=end.seen, opened=opened, read_bytes=read_bytes
-                )
-                for records in _at_ends_of(found, end, split):
-                    refuse_written(file, status, split.source)
-                    yield records
-    except OSError as error:
-        raise SourceFileError(split.source, reason_of(error)) from error
-
-
-def _at_ends_of(found: Iterable[Records], end: Position, split: Split) -> Iterator[Records]:
-    """Give batches positions in the compressed file, which is taken with the last one."""
-    waiting: Records | None = None
-    for records in found:
-        if waiting is not None:
-            yield replace(waiting, end=replace(end, offset=waiting.end.offset, bytes=0))
-        waiting = records
-    if waiting is None:  # of a file without a record: it is empty, or a header
-        waiting = Records(
-            partition=split.partition,
-            offsets=consecutive(split.start.offset, 0),
-            end=split.start,
-            times=split.source_time,
-        )
-    yield replace(waiting, end=replace(end, offset=waiting.end.offset))
-
-
-def _declared(stream: Stream) -> FileSource:
-    if not isinstance(stream.source, FileSource):
-        msg = f"stream `{stream.name}` reads no files"
-        raise TypeError(msg)
-    return stream.source
-
-
-def _records(
+def records_of(
     handle: BinaryIO,
     split: Split,
     stream: Stream,
@@ -146,9 +83,25 @@ def _records(
     seen: Seen,
     opened: Callable[[], AbstractContextManager[BinaryIO]],
     read_bytes: int,
+    cut: Cut | None = None,
 ) -> Iterator[Records]:
-    """Read what an open file has beyond the split's start; `opened` opens it once more."""
-    is_complete = _declared(stream).are_complete
+    """Read what an open file has beyond the split's start.
+
+    Args:
+        handle: The open file.
+        split: How far it is taken.
+        stream: The contract.
+        seen: Of the file, for positions.
+        opened: Opens it once more.
+        read_bytes: The size of a block.
+        cut: Cuts it into records that are no lines.
+
+    Raises:
+        SourceFileError: If the file is not of the contract's format.
+        SourceChangedError: If what was taken from it is no longer there.
+
+    """
+    is_complete = files_of(stream).are_complete
     fingerprint = _taken_part(handle, split)
     header = _open_text(handle, split, stream, is_complete=is_complete)
     if header is None:
@@ -156,13 +109,18 @@ def _records(
     if not split.start.bytes:
         fingerprint = Fingerprint.of(handle, handle.tell())
     begun = replace(split.start, bytes=handle.tell(), seen=seen)
-    blocks = _lines(
-        handle,
-        fingerprint,
-        before=counter_of(opened, begun.bytes, source=split.source),
-        read_bytes=read_bytes,
-        whole=is_complete,
-        comment=stream.csv.comment_bytes,
+    before = counter_of(opened, begun.bytes, source=split.source)
+    blocks = (
+        _lines(
+            handle,
+            fingerprint,
+            before=before,
+            read_bytes=read_bytes,
+            whole=is_complete,
+            comment=stream.csv.comment_bytes,
+        )
+        if cut is None
+        else cut(handle, before)
     )
     yield from _batches(blocks, split, replace(begun, fingerprint=str(fingerprint)), header)
 
@@ -182,8 +140,8 @@ def _open_text(
     header: tuple[str, ...] | None = ()
     if stream.format == "csv":
         header = csv_header(handle, stream, split.source, whole=is_complete)
-    elif not split.start.offset and head.strip() and not looks_like_json(head[body:]):
-        raise SourceFileError(split.source, "no line of its beginning is a JSON object")
+    elif stream.json_form.layout == "lines" and not split.start.offset:
+        refuse_no_json_lines(head[body:], split.source)
     if split.start.bytes:
         handle.seek(split.start.bytes - 1)
         before = handle.read(1)
@@ -204,7 +162,7 @@ def _taken_part(handle: BinaryIO, split: Split) -> Fingerprint:
 
 
 def _batches(
-    blocks: Iterator[_Lines], split: Split, begun: Position, header: tuple[str, ...]
+    blocks: Iterator[Lines], split: Split, begun: Position, header: tuple[str, ...]
 ) -> Iterator[Records]:
     """Number the records of a text file from `begun` on, and leave out those already taken."""
     taken = split.start.offset
@@ -254,7 +212,7 @@ def _lines(
     read_bytes: int,
     whole: bool,
     comment: bytes,
-) -> Iterator[_Lines]:
+) -> Iterator[Lines]:
     """Split into lines that are records, with the byte position after them; the last needs a newline.
 
     A line over `RECORD_BYTES_MAX` is cut one byte beyond it, by which the decoder recognizes it.
@@ -276,11 +234,11 @@ def _lines(
         text = rest + block[:cut]
         rest, rest_bytes = block[cut:][: RECORD_BYTES_MAX + 1], len(block) - cut
         kept, places = _records_in(text, first=seen, comment=comment)
-        yield _Lines(kept, LineNumbers(before, places), position - rest_bytes, so_far)
+        yield Lines(kept, LineNumbers(before, places), position - rest_bytes, so_far)
         seen += text.count(b"\n")
     if rest and whole:
         kept, places = _records_in(rest + b"\n", first=seen, comment=comment)
-        yield _Lines(kept, LineNumbers(before, places), position, str(fingerprint))
+        yield Lines(kept, LineNumbers(before, places), position, str(fingerprint))
 
 
 def _records_in(text: bytes, *, first: int, comment: bytes) -> tuple[Sequence[bytes], np.ndarray]:
