@@ -42,7 +42,7 @@ from headrace.definitions.stream_times import (
     known_at_of,
     known_at_text,
 )
-from headrace.definitions.types import TIMESTAMP
+from headrace.definitions.types import TIMESTAMP, formats_of
 from headrace.identifiers import is_reserved
 
 EVENT_TIME = "event_time"
@@ -241,8 +241,12 @@ class Stream(Declaration):
             if field.source_name is not None and info.data.get("format") not in FROM_FORMATS:
                 msg = f"`from` is for {_listed(FROM_FORMATS)} so far; give `{name}` the name it has there"
                 raise problem_at(name, msg)
-            if info.data.get("format") == "csv" and pa.types.is_list(field.type.arrow):
-                msg = f"`{name}` is a list, which CSV cannot hold; use `json` or `parquet`"
+            formats = formats_of(field.type.arrow)
+            if info.data.get("format", formats[0]) not in formats:
+                msg = (
+                    f"`{name}` is `{field.type.text}`, which {info.data['format']} cannot hold here; "
+                    f"{_listed(formats)} can"
+                )
                 raise problem_at(name, msg)
         sources = tuple(field.source_name or name for name, field in fields.items())
         refuse_repeats(sources)
@@ -259,7 +263,8 @@ class Stream(Declaration):
             if path_of(field.source_name or name) is not None
         )
         name = next(nested, None)
-        if policy != "ignore" and name is not None and info.data.get("format") == "json":
+        nests = info.data.get("format") in ("json", "parquet")
+        if policy != "ignore" and name is not None and nests:
             msg = f"`{name}` is read from inside of an object, whose other keys are ignored"
             raise ValueError(msg)
         return policy

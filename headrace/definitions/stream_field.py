@@ -5,6 +5,7 @@ import re
 import zoneinfo
 from typing import Annotated, ClassVar, Literal
 
+import pyarrow as pa
 from pydantic import (
     BeforeValidator,
     ConfigDict,
@@ -16,7 +17,7 @@ from pydantic import (
 )
 
 from headrace.definitions.base import Declaration
-from headrace.definitions.types import TIMESTAMP, FieldType
+from headrace.definitions.types import TIMESTAMP, FieldType, is_plain_list
 
 _YEARS = frozenset("YyGcx")  # directives of `strptime` that give a year
 
@@ -50,8 +51,8 @@ class StreamField(Declaration):
     doc: str = ""
     """What it means; shown by pages and Dagster. Example: `slot on the page, 1 = left`"""
     source_name: Annotated[str | None, Field(alias="from", min_length=1, max_length=1_000)] = None
-    """Its name in the source, where that is no name of a column; in JSON, `$.user.id` is the key
-    `id` of the object under `user`. Example: `$.user.id`"""
+    """Its name in the source, where that is no name of a column; in JSON and Parquet,
+    `$.user.id` is `id` inside of the object or struct `user`. Example: `$.user.id`"""
     unit: Literal["s", "ms", "us", "ns"] | None = None
     """Of times that are numbers, or texts of them: what they count since 1970. Example: `ms`"""
     timezone: str | None = None
@@ -60,6 +61,11 @@ class StreamField(Declaration):
     time_format: Annotated[str | None, Field(min_length=1, max_length=100)] = None
     """How times are written, in the directives of `strptime`; it needs a `timezone` unless it has
     `%z`. Example: `"%d.%m.%Y %H:%M:%S %z"`"""
+    length: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    """How many values every list has, as of an embedding; none of them is null then. Example: `64`"""
+    rounds: bool = False
+    """Whether decimals and whole numbers of Parquet files that a float or double does not hold become
+    the nearest one; they are dead letters otherwise. Example: `true`"""
 
     @field_validator("unit", "timezone", "time_format")
     @classmethod
@@ -103,6 +109,20 @@ class StreamField(Declaration):
             msg = f"`{text}` has {has}; it needs one of them"
             raise ValueError(msg)
         return text
+
+    @field_validator("length", "rounds")
+    @classmethod
+    def _is_of_its_kind(cls, value: int | bool | None, info: ValidationInfo) -> int | bool | None:
+        kind: FieldType | None = info.data.get("type")
+        if not value or kind is None:
+            return value
+        if info.field_name == "length" and not is_plain_list(kind.arrow):
+            msg = f"only a list has one, and this field is `{kind.text}`"
+            raise ValueError(msg)
+        if info.field_name == "rounds" and not pa.types.is_floating(kind.arrow):
+            msg = f"only a `float` or `double` rounds, and this field is `{kind.text}`"
+            raise ValueError(msg)
+        return value
 
     @property
     def plain_times(self) -> bool:

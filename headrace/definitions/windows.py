@@ -198,4 +198,4 @@ def _fits(take: Take, kind: pa.DataType) -> bool:
         case "distinct":
             return pt.is_integer(kind) or pt.is_string(kind)
         case "last":
-            return not pt.is_list(kind)
+            return not (pt.is_nested(kind) or pt.is_binary(kind) or pt.is_time(kind))

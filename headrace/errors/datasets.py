@@ -124,6 +124,20 @@ class NullValueError(LakeError):
         )
 
 
+class NotAMatrixError(LakeError, ValueError):
+    """Lists of a batch do not all have the number of values that a matrix needs."""
+
+    def __init__(self, row: int, *, values: int, width: int) -> None:
+        self.row, self.values, self.width = row, values, width
+        super().__init__(
+            f"row {row} of the batch has a list of {values} values, and the matrix has {width} columns",
+            remedy=Remedy(
+                advice="declare `length` for the field in its stream's contract, and such records "
+                "become dead letters"
+            ),
+        )
+
+
 class LoaderStateError(LakeError):
     """A saved loader position does not belong to what this loader reads."""
 

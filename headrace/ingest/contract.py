@@ -1,5 +1,6 @@
 """Applies the contract to decoded records: typed rows for the table, violations for the others."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,11 +17,13 @@ from headrace.iceberg.schema import is_wider
 from headrace.ingest.decoding.decoded import (
     FUTURE_TIME,
     MISSING_REQUIRED,
+    WRONG_LENGTH,
     Decoded,
     Violation,
     refusal,
     unknown,
 )
+from headrace.ingest.list_texts import convert_lists, lengths_of
 from headrace.ingest.number_forms import convert_numbers, is_number
 from headrace.ingest.time_forms import convert_field
 from headrace.ingest.values import Converted
@@ -56,12 +59,8 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
         if column is None:
             column = pa.nulls(count, field.type.arrow)
         done = _converted(column, field, stream)
-        for row, code in done.errors.items():
-            found.setdefault(row, refusal(name, code, column[row], declared=field.type.text))
-        if field.required:
-            for row in _missing(done):
-                reason = f"`{name}` is missing, and it is required"
-                found.setdefault(row, Violation(MISSING_REQUIRED, reason, name))
+        for row, violation in _violations(name, field, column, done):
+            found.setdefault(row, violation)
         columns[stream.column_of(name)] = done.values
     if stream.time_field is None:
         columns[EVENT_TIME] = pa.repeat(_time_of_all(stream), count)
@@ -79,8 +78,24 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
     return Checked(index=index, rows=rows, violations=violations)
 
 
+def _violations(
+    name: str, field: StreamField, column: pa.Array, done: Converted
+) -> Iterator[tuple[int, Violation]]:
+    """Yield what is wrong with the values of a field, by row."""
+    for row, code in done.errors.items():
+        yield row, refusal(name, code, column[row], declared=field.type.text)
+    if field.length is not None:
+        for row, why in lengths_of(done.values, field.length).items():
+            yield row, Violation(WRONG_LENGTH, f"`{name}` {why}", name)
+    if field.required:
+        for row in _missing(done):
+            yield row, Violation(MISSING_REQUIRED, f"`{name}` is missing, and it is required", name)
+
+
 def _converted(column: pa.Array, field: StreamField, stream: Stream) -> Converted:
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if is_text and pa.types.is_list(field.type.arrow):
+        return convert_lists(column, field.type.arrow)
     if stream.csv.plain_numbers or not is_text or not is_number(field.type.arrow):
         return convert_field(column, field)
     return convert_numbers(column, field.type.arrow, stream.csv)

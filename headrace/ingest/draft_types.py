@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from headrace.identifiers import is_plain
 from headrace.ingest.values import convert
 
 NULL_WORDS = ("NULL", "null", "\\N", "NA", "N/A", "nan", "NaN", "None")
@@ -114,14 +115,48 @@ def _typed_field(made: DraftField, values: pa.Array) -> None:
         made.type = _SIMPLE[kind]
         if pt.is_integer(kind):
             _as_time(made, values.cast(pa.int64()))
-    elif pt.is_list(kind) or pt.is_large_list(kind):
-        inner = DraftField(source="", type="string")
-        _typed_field(inner, pa.nulls(0, kind.value_type))
-        made.type = f"list<{inner.type}>" if not pt.is_nested(kind.value_type) else ""
     elif not pt.is_string(kind) and not pt.is_large_string(kind):
-        made.type = ""
+        made.type = type_of(kind) or ""
+        if pt.is_fixed_size_list(kind) and not pt.is_nested(kind.value_type):
+            made.options = {"length": kind.list_size}
     if not made.type:
         made.notes.append(f"left out: a contract has no type for {kind}")
+
+
+def type_of(kind: pa.DataType) -> str | None:
+    """Return the type of a contract for a column's type; None if there is none."""
+    if pt.is_dictionary(kind):
+        return type_of(kind.value_type)
+    if pt.is_list(kind) or pt.is_large_list(kind) or pt.is_fixed_size_list(kind):
+        return _around("list<{}>", kind.value_type)
+    if pt.is_map(kind):
+        return _around("map<string, {}>", kind.item_type) if _is_text(kind.key_type) else None
+    if pt.is_struct(kind):
+        parts = [
+            (kind.field(at).name, type_of(kind.field(at).type)) for at in range(kind.num_fields)
+        ]
+        if not parts or not all(is_plain(name) and said for name, said in parts):
+            return None
+        return f"struct<{', '.join(f'{name}: {said}' for name, said in parts)}>"
+    if pt.is_timestamp(kind):
+        return "timestamptz" if kind.tz is not None else None
+    if pt.is_decimal(kind):
+        return f"decimal({kind.precision},{kind.scale})"
+    if pt.is_time(kind):
+        return "time"
+    if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
+        return "binary"
+    is_text = _is_text(kind) or getattr(kind, "extension_name", "") == "arrow.uuid"
+    return "string" if is_text else _SIMPLE.get(kind)
+
+
+def _around(form: str, inner: pa.DataType) -> str | None:
+    said = type_of(inner)
+    return None if said is None else form.format(said)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pt.is_string(kind) or pt.is_large_string(kind)
 
 
 def _as_time(made: DraftField, numbers: pa.Array) -> None:

@@ -30,8 +30,10 @@ from headrace.ingest.draft_types import (
 )
 from headrace.ingest.json_columns import json_columns
 from headrace.ingest.number_forms import plain_texts
+from headrace.ingest.parquet_columns import parquet_columns
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.csv_record import split_record
+from headrace.ingest.sources.parquet_paths import named_columns
 from headrace.ingest.topic_sampling import remarks, topic_of
 
 
@@ -84,11 +86,7 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
 def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str, pa.Array]:
     """Return each column as texts, or as Parquet has it; JSON values that are no texts as JSON."""
     if sample.format == "parquet":
-        table = pa.Table.from_batches(list(sample.rows)).combine_chunks()
-        return {
-            name: column.chunk(0) if column.num_chunks else pa.nulls(0, column.type)
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
+        return parquet_columns(sample.rows)
     if sample.format == "json":
         return json_columns(sample)
     rows = [split_record(line.decode(form.line_encoding), form) for line in _records(sample, form)]
@@ -193,12 +191,10 @@ def _decoded(stream: Stream, sample: Sample, header: tuple[str, ...]) -> list[De
         return [
             Decoded(
                 index=np.arange(batch.num_rows),
-                columns=dict(
-                    zip(map(stream.field_of, batch.schema.names), batch.columns, strict=True)
-                ),
+                columns=dict(zip(batch.schema.names, batch.columns, strict=True)),
                 violations={},
             )
-            for batch in sample.rows
+            for batch in (named_columns(each, stream) for each in sample.rows)
         ]
     if sample.format == "json":
         return [JsonDecoder(stream).decode((*sample.heads, *sample.lines))]

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from headrace.definitions.stream_field import StreamField
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.casts import can_cast, cast
 from headrace.ingest.values import (
     NO_SUCH_TIME,
     OUT_OF_RANGE,
@@ -43,13 +44,13 @@ def holds_field(found: pa.DataType, field: StreamField) -> bool:
         return number or pa.types.is_decimal(found) or holds(found, TIMESTAMP)
     if field.timezone is not None and (pa.types.is_timestamp(found) or pa.types.is_date(found)):
         return True
-    return holds(found, field.type.arrow)
+    return can_cast(found, field.type.arrow)
 
 
 def convert_field(column: pa.Array, field: StreamField) -> Converted:
     """Convert a column to a field's type, its times by the form that the field declares."""
     if field.plain_times or pa.types.is_null(column.type):
-        return convert(column, field.type.arrow)
+        return cast(column, field.type.arrow, rounds=field.rounds)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:

@@ -29,7 +29,8 @@ INTEGER_BITS = {pa.float32(): 24, pa.float64(): 53}
 
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TOO_FINE = r"(\.[0-9]{6})[0-9]+"
 _YEAR_1_US = -62_135_596_800_000_000
@@ -144,6 +145,12 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
     if pa.types.is_decimal(wanted):
         shaped = _shaped(column, _NUMBER)
         return merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE))
+    if pa.types.is_time(wanted):
+        shaped = _shaped(column, _CLOCK)
+        cut = pc.replace_substring_regex(shaped.values, _TOO_FINE, r"\1")
+        moments = pc.binary_join_element_wise(pa.scalar("1970-01-01"), cut, " ")
+        done = merged(shaped, _cast(moments, pa.timestamp("us"), code=OUT_OF_RANGE))
+        return Converted(done.values.cast(wanted), done.errors)
     shaped = _shaped(column, r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
     return bounded(merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE)))
 

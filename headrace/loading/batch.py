@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from headrace.errors import NotAMatrixError
 from headrace.loading.decode import Block, Window
 from headrace.model_inputs.columns import Ragged, as_floats, as_ids, as_ragged
 from headrace.model_inputs.given import inferred, typed
@@ -28,6 +29,26 @@ class RaggedTensor:
 
     values: torch.Tensor
     offsets: torch.Tensor
+
+    def matrix(self, width: int) -> torch.Tensor:
+        """Return lists of `width` values each, such as embeddings, as [B, width]; nothing is copied.
+
+        If some lists are empty, as null ones read, their rows are zeros, and the rest is copied.
+
+        Raises:
+            NotAMatrixError: If a list has another number of values; it says which row.
+
+        """
+        lengths = self.offsets[1:] - self.offsets[:-1]
+        if self.values.numel() == len(lengths) * width and bool((lengths == width).all()):
+            return self.values.view(len(lengths), width)
+        wrong = torch.nonzero((lengths != width) & (lengths != 0)).flatten()
+        if len(wrong):
+            row = int(wrong[0])
+            raise NotAMatrixError(row, values=int(lengths[row]), width=width)
+        whole = self.values.new_zeros(len(lengths), width)
+        whole[lengths != 0] = self.values.view(-1, width)
+        return whole
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Copy to a device."""

@@ -131,6 +131,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.ModelTypeError("marts.items", "at", "it is string in the table and date in the model"),
     errors.ModelValueError("marts.items", "at", "infinity", row="item=1"),
     errors.NotAFeatureViewError("raw.items", "it has no property `headrace.feature_view`"),
+    errors.NotAMatrixError(3, values=63, width=64),
     errors.NotARegistryError("postgresql://me:word@db/other", table="orders"),
     errors.NotAnAncestorError(_TABLE, ancestor="snapshot 11", descendant="`main`"),
     errors.NullKnownAtError("features.users", rows=3, columns=("known_at",)),

@@ -25,6 +25,7 @@ INVALID_ENCODING = "invalid_encoding"
 TOO_LONG = "too_long"
 WRONG_COLUMNS = "wrong_columns"
 MISSING_REQUIRED = "missing_required"
+WRONG_LENGTH = "wrong_length"
 UNKNOWN_FIELD = "unknown_field"
 FUTURE_TIME = "future_time"
 TOMBSTONE = "tombstone"
@@ -49,7 +50,7 @@ def refusal(name: str, code: str, value: object, *, declared: str) -> Violation:
         NOT_FINITE: "is not a finite number",
         INVALID_UTF8: "holds half of a surrogate pair",
         OUT_OF_RANGE: f"does not fit into `{declared}`",
-        NOT_EXACT: f"is a whole number that `{declared}` would round",
+        NOT_EXACT: f"is a number that `{declared}` or its file rounds",
     }.get(code, f"is not of type `{declared}`")
     return Violation(code, f"`{name}` is {shown(value)}, which {why}", name)
 

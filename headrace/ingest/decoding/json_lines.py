@@ -20,6 +20,7 @@ import pyarrow.json as pa_json
 
 from headrace.definitions.stream import Stream
 from headrace.definitions.stream_field import StreamField
+from headrace.definitions.types import is_plain_list
 from headrace.ingest.decoding.decoded import (
     MALFORMED,
     Decoded,
@@ -28,7 +29,7 @@ from headrace.ingest.decoding.decoded import (
     unknown,
 )
 from headrace.ingest.decoding.json_paths import Paths
-from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
+from headrace.ingest.decoding.json_values import CoercionError, Number, Pairs, coerce
 from headrace.ingest.decoding.lines import LineDecoder, Look, Whole
 from headrace.ingest.sources.line_block import LineBlock
 from headrace.ingest.values import (
@@ -58,9 +59,13 @@ class JsonDecoder(LineDecoder):
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
         self._paths = Paths({key: _json_type(kind) for key, kind in self._declared.items()})
         self._nested = [key for key, steps in self._paths.steps.items() if len(steps) > 1]
+        # objects as values: pyarrow reads none as maps, and rounds whole numbers within others
+        self._objects = any(
+            pa.types.is_nested(kind) and not is_plain_list(kind) for kind in self._declared.values()
+        )
         self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=_Pairs, parse_float=Number, parse_int=_whole_number
+            object_pairs_hook=Pairs, parse_float=Number, parse_int=_whole_number
         )
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
@@ -86,6 +91,8 @@ class JsonDecoder(LineDecoder):
 
     def odd(self, lines: LineBlock) -> np.ndarray:
         """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""
+        if self._objects:
+            return np.arange(len(lines))
         codes = lines.codes
         bad = lines.lengths == 0
         bad |= (codes[lines.starts] != _OPEN) | (codes[lines.ends - 1] != _CLOSE)
@@ -143,7 +150,7 @@ class JsonDecoder(LineDecoder):
         """Find rows with a floating value so large that a whole number may have been rounded to it."""
         rows: set[int] = set()
         for name, kind in self._declared.items():
-            inner = kind.value_type if pa.types.is_list(kind) else kind
+            inner = kind.value_type if is_plain_list(kind) else kind
             if inner not in INTEGER_BITS:
                 continue
             column = table.column(name).combine_chunks()
@@ -167,11 +174,11 @@ class JsonDecoder(LineDecoder):
         except (ValueError, RecursionError) as error:
             detail = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
             return Violation(MALFORMED, f"not JSON: {detail}")
-        if not isinstance(pairs, _Pairs):
+        if not isinstance(pairs, Pairs):
             return Violation(MALFORMED, "the line is JSON, but not an object")
         return self._record(pairs)
 
-    def _record(self, pairs: "_Pairs") -> dict[str, Any] | Violation:
+    def _record(self, pairs: Pairs) -> dict[str, Any] | Violation:
         record: dict[str, Any] = {}
         refused: Violation | None = None
         for name, value in pairs.items:
@@ -186,7 +193,7 @@ class JsonDecoder(LineDecoder):
                 refused = unknown(name, self.stream)
         return refused or self._with_nested(pairs, record)
 
-    def _with_nested(self, pairs: "_Pairs", record: dict[str, Any]) -> dict[str, Any] | Violation:
+    def _with_nested(self, pairs: Pairs, record: dict[str, Any]) -> dict[str, Any] | Violation:
         for key in self._nested:
             found = _inside(pairs, self._paths.steps[key])
             if isinstance(found, Violation):
@@ -206,23 +213,13 @@ class JsonDecoder(LineDecoder):
             return refusal(name, error.code, value, declared=declared)
 
 
-class _Pairs:
-    """A JSON object as written, with repeated keys."""
-
-    def __init__(self, items: list[tuple[str, Any]]) -> None:
-        self.items = items
-
-    def __str__(self) -> str:
-        return "{…}"
-
-
-def _inside(pairs: _Pairs, steps: Sequence[str]) -> tuple[Any] | Violation:
+def _inside(pairs: Pairs, steps: Sequence[str]) -> tuple[Any] | Violation:
     """Return the value at the end of a path, None if an object on the way lacks it."""
     at: Any = pairs
     for step in steps:
         if at is None:
             return (None,)
-        if not isinstance(at, _Pairs):
+        if not isinstance(at, Pairs):
             reason = (
                 f"{shown(steps[0])} holds {shown(at)} where `{'.'.join(steps)}` needs an object"
             )
@@ -275,6 +272,11 @@ def _json_type(declared: pa.DataType) -> pa.DataType:
     """The type to read from JSON: times as text, numbers in the widest type; converted later."""
     if pa.types.is_list(declared):
         return pa.list_(_json_type(declared.value_type))
+    if pa.types.is_map(declared):
+        return pa.map_(pa.string(), _json_type(declared.item_type))
+    if pa.types.is_struct(declared):
+        children = (declared.field(at) for at in range(declared.num_fields))
+        return pa.struct([(child.name, _json_type(child.type)) for child in children])
     if pa.types.is_integer(declared):
         return pa.int64()
     if pa.types.is_floating(declared):

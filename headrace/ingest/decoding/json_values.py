@@ -27,6 +27,16 @@ class Number:
         return self.text
 
 
+class Pairs:
+    """A JSON object as written, with repeated keys."""
+
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        self.items = items
+
+    def __str__(self) -> str:
+        return "{…}"
+
+
 class CoercionError(Exception):
     """A value does not have the declared type; `code` says why."""
 
@@ -57,9 +67,28 @@ def coerce(value: Any, kind: pa.DataType) -> Any:  # noqa: ANN401  (a JSON value
         return _float(value, kind)
     if pa.types.is_decimal(kind):
         return _decimal(value, kind)
+    return _nested(value, kind)
+
+
+def _nested(value: object, kind: pa.DataType) -> Any:  # noqa: ANN401  (of a list, a struct or a map)
+    if not pa.types.is_list(kind):
+        return _object(value, kind)
     if not isinstance(value, list):
         raise CoercionError(WRONG_TYPE)
     return [coerce(element, kind.value_type) for element in value]  # pyright: ignore[reportUnknownVariableType]
+
+
+def _object(value: object, kind: pa.DataType) -> Any:  # noqa: ANN401  (of a struct or a map)
+    """Return an object as a dict of its declared keys, or as the pairs of a map."""
+    if not isinstance(value, Pairs):
+        raise CoercionError(WRONG_TYPE)
+    given = dict(value.items)
+    if len(given) < len(value.items):  # a key is there twice
+        raise CoercionError(WRONG_TYPE)
+    if pa.types.is_map(kind):
+        return [(_text(name), coerce(each, kind.item_type)) for name, each in given.items()]
+    children = (kind.field(at) for at in range(kind.num_fields))
+    return {child.name: coerce(given.get(child.name), child.type) for child in children}
 
 
 def _whole(value: object) -> int:

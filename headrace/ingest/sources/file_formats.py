@@ -14,6 +14,7 @@ from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.compressed import MAGIC, compression_of
 from headrace.ingest.sources.csv_record import CsvRecordError, split_record
 from headrace.ingest.sources.json_documents import begins_document
+from headrace.ingest.sources.parquet_paths import named_schema
 from headrace.ingest.sources.quoted_records import stays_open
 from headrace.ingest.time_forms import holds_field
 from headrace.ingest.values import shown
@@ -199,8 +200,9 @@ def check_parquet(schema: pa.Schema, stream: Stream, source: str) -> None:
             converted to the declared one.
 
     """
-    names = [stream.field_of(name) for name in schema.names]
-    _refuse_repeated(names, source, what="its schema")
+    _refuse_repeated(map(stream.field_of, schema.names), source, what="its schema")
+    schema = named_schema(schema, stream)
+    names = schema.names
     _refuse_missing(tuple(names), stream, source, what="it")
     for name, field in stream.fields.items():
         found = names.index(name) if name in names else -1

@@ -15,6 +15,7 @@ from headrace.ingest.sources.file_splits import Split
 from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.parquet_batches import ParquetBatches
+from headrace.ingest.sources.parquet_paths import named_columns
 
 
 def read_parquet(
@@ -67,7 +68,7 @@ def _rows(
                 offsets=consecutive(offset, batch.num_rows),
                 end=Position(end, size if end == rows else 0, fingerprint, seen),
                 times=split.source_time,
-                rows=batch.rename_columns(list(map(stream.field_of, batch.schema.names))),
+                rows=named_columns(batch, stream),
             )
         if rows == start:
             yield Records(

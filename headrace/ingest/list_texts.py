@@ -1,0 +1,60 @@
+"""Lists in the cells of CSV files: JSON, as Python and most programs write lists of numbers."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
+from headrace.ingest.values import NOT_FINITE, WRONG_TYPE, Converted, convert, merged
+
+_DECODER = json.JSONDecoder(parse_float=Number, parse_constant=Number)
+_NOT_JSON = ("NaN", "Infinity", "-Infinity")
+
+
+def convert_lists(texts: pa.Array, wanted: pa.DataType) -> Converted:
+    """Convert texts such as `[0.5, 1.25]` to lists; one that is cut short by `...` is refused."""
+    found: list[list[object] | None] = []
+    errors: dict[int, str] = {}
+    read_as = pa.list_(pa.string()) if pa.types.is_temporal(wanted.value_type) else wanted
+    for row, text in enumerate(texts.to_pylist()):
+        try:
+            value = None if text is None else _DECODER.decode(text)
+            _refuse_constants(value)
+            found.append(coerce(value, read_as))
+        except CoercionError as error:
+            found.append(None)
+            errors[row] = error.code
+        except (ValueError, RecursionError):
+            found.append(None)
+            errors[row] = WRONG_TYPE
+    return merged(Converted(texts, errors), convert(pa.array(found, read_as), wanted))
+
+
+def _refuse_constants(value: object) -> None:
+    """Refuse NaN and the infinities, which are no JSON.
+
+    Raises:
+        CoercionError: If the list has one.
+
+    """
+    for each in value if isinstance(value, list) else ():  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(each, Number) and each.text in _NOT_JSON:
+            raise CoercionError(NOT_FINITE)
+
+
+def lengths_of(column: pa.Array, wanted: int) -> dict[int, str]:
+    """Say of each list that has not `wanted` values how many it has, or that some are null."""
+    reasons: dict[int, str] = {}
+    if not len(column):
+        return reasons
+    lengths = pc.list_value_length(column)
+    for row, length in enumerate(lengths.to_pylist()):
+        if length is not None and length != wanted:
+            reasons[row] = f"has {length} values, and the contract says {wanted}"
+    if column.values.null_count:
+        for row in range(len(column)):
+            nulls = column[row].values.null_count if column[row].is_valid else 0
+            if nulls:
+                reasons.setdefault(row, f"has {nulls} values that are null")
+    return reasons
