@@ -21,6 +21,7 @@ from headrace.cli.gaps import GapOption, accepted_gaps
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_text, output_of, progress
 from headrace.cli.reset import reset
+from headrace.cli.retry import retry, skip
 from headrace.errors import LakeError
 
 if TYPE_CHECKING:
@@ -46,6 +47,14 @@ def register(app: typer.Typer) -> None:
     add(noun, "acknowledge", acknowledge, "ingest acknowledge clicks")
     add(noun, "audit", audit, "ingest audit clicks", "ingest audit clicks --sql")
     add(noun, "reset", reset, "ingest reset clicks", "ingest reset clicks --apply")
+    add(noun, "skip", skip, "ingest skip clicks clicks/a.csv --apply")
+    add(
+        noun,
+        "retry",
+        retry,
+        "ingest retry clicks clicks/a.csv",
+        "ingest retry clicks clicks/a.csv --apply",
+    )
 
 
 def run(
@@ -165,6 +174,8 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
             out.say(f"{stream.name}: {line}")
         for source in row["sources_unfinished"]:
             out.say(f"{stream.name}: the last line of `{source}` waits for its newline")
+        for source in row["sources_skipped"]:
+            out.say(f"{stream.name}: `{source}` is left out; `headrace ingest retry` takes it")
         if row["sources_missing"]:
             out.say(f"{stream.name}: {row['sources_missing']}")
         for line in _about_fields(row["undeclared_fields"], row["absent_fields"], stream):

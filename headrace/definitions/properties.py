@@ -30,6 +30,8 @@ WHOLE_SNAPSHOT_PREFIX = (
     "headrace.whole_snapshot."  # and the stream; JSON: the newest file of whole snapshots
 )
 RESET_PREFIX = "headrace.reset."  # and the stream; a reset that is not complete
+RETRY_PREFIX = "headrace.retry."  # and the stream; the file of a retry that is not complete
+SKIPPED_PREFIX = "headrace.skipped."  # and the stream; JSON: files that are left out
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries
 )

@@ -17,11 +17,11 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import MAIN_BRANCH
 
 from headrace.dml.live_rows import live_rows
-from headrace.errors import CommitConflictError, StorageError
+from headrace.errors import CommitConflictError, FencedError, StorageError
 from headrace.iceberg import partitions, schema
 from headrace.iceberg.delete_files import deleted_positions, only_data_file
 from headrace.iceberg.partitions import PartitionKey
-from headrace.tables.commits.operations import Commit, Provenance, rewrite_files
+from headrace.tables.commits.operations import Commit, Fence, Provenance, rewrite_files
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import FileEntry, TableVersion
 from headrace.tables.writer import TableWriter
@@ -68,14 +68,17 @@ def rewrite(
     properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
+    fence: Fence | None = None,
 ) -> Commit:
     """Replace `files` by their kept rows and the new rows, in one snapshot, and set `properties`.
 
-    A `guard` checks the table that the commit builds upon, and raises to refuse the commit. Kept
+    A `guard` checks the table that the commit builds upon, and raises to refuse the commit; a `fence`
+    moves offsets with it, unless another writer did. Kept
     rows stay in order and come before the new rows of their partition. A file grows to about the
     lake's target size. Memory holds one row group of one partition, besides the new rows.
 
     Raises:
+        FencedError: If another writer moved the offsets; as after a conflict.
         CommitConflictError: If another commit changed what the change was planned from; nothing was
             changed and the new files are removed.
         ContractError: If a new row does not fit the table.
@@ -104,8 +107,9 @@ def rewrite(
             properties=properties,
             branch=branch,
             guard=guard,
+            fence=fence,
         )
-    except (CommitConflictError, StorageError):
+    except (CommitConflictError, FencedError, StorageError):
         writer.discard()
         raise
 

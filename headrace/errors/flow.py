@@ -68,6 +68,31 @@ class ResetUnfinishedError(LakeError):
         )
 
 
+class RetryUnfinishedError(LakeError):
+    """A retry of a file was interrupted: rows and dead letters of it are not of one moment."""
+
+    def __init__(self, stream: str, *, path: str) -> None:
+        self.stream, self.path = stream, path
+        super().__init__(
+            f"a retry of `{path}` of `{stream}` was interrupted before it was complete",
+            state="nothing was ingested",
+            remedy=Remedy.run("ingest", "retry", stream, path, "--apply", advice="complete it"),
+        )
+
+
+class NoSuchSourceFileError(SourceError):
+    """A file is named that the stream does not have, and of which nothing was taken."""
+
+    def __init__(self, stream: str, *, path: str, near: str | None) -> None:
+        self.stream, self.path, self.near = stream, path, near
+        hint = "" if near is None else f"; did you mean `{near}`?"
+        super().__init__(
+            f"`{stream}` has no file `{path}`{hint}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run("ingest", "status", stream, advice="see its files"),
+        )
+
+
 class UnknownSourceError(SourceError):
     """A contract declares a kind of source that this version does not have."""
 

@@ -67,6 +67,11 @@ class Absent:
             kinds[why] = kinds.get(why, Offsets()).plus(offsets)
         return Absent(stream=self.stream, by_key=by_key)
 
+    def without(self, partition: SourcePartition) -> "Absent":
+        """Forget what is known of a partition, which is read again."""
+        left = {key: kinds for key, kinds in self.by_key.items() if key != partition.key}
+        return Absent(stream=self.stream, by_key=left)
+
     def of(self, partition: SourcePartition) -> Offsets:
         """All offsets of a partition without a record, whatever the reason."""
         found = Offsets()

@@ -16,7 +16,12 @@ from typing import Any, Self
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.crash_points import crash_point
-from headrace.definitions.properties import FORMER_SOURCE_BYTES, OFFSETS_PREFIX, SOURCE_FILES_PREFIX
+from headrace.definitions.properties import (
+    FORMER_SOURCE_BYTES,
+    OFFSETS_PREFIX,
+    SKIPPED_PREFIX,
+    SOURCE_FILES_PREFIX,
+)
 from headrace.ingest.sources.base import Position, Seen, SourcePartition
 from headrace.registry import SealedSource
 from headrace.tables.commits.operations import Fence, move_properties
@@ -39,6 +44,7 @@ class Positions:
     is_log: bool = False
     open: Mapping[SourcePartition, Position]
     sealed: int | None
+    skipped: frozenset[str] = frozenset()
 
     @classmethod
     def read(
@@ -52,7 +58,14 @@ class Positions:
             SourcePartition.of_key(key): _position(offset, files.get(key, []))
             for key, offset in offsets.items()
         }
-        return cls(table=table, stream=stream, is_log=is_log, open=found, sealed=sealed)
+        return cls(
+            table=table,
+            stream=stream,
+            is_log=is_log,
+            open=found,
+            sealed=sealed,
+            skipped=skipped_files(properties, stream=stream),
+        )
 
     def of(self, partitions: Collection[SourcePartition]) -> dict[SourcePartition, Position]:
         """Return how far partitions are taken; those of which nothing was taken are left out.
@@ -69,6 +82,9 @@ class Positions:
                 SourcePartition.of_key(key): _of(each)
                 for key, each in ledger.find(self.sealed, rest).items()
             }
+        for each in partitions if self.skipped else ():
+            if each.key in self.skipped:
+                found[each] = replace(found.get(each, Position()), is_skipped=True)
         return found
 
     def alike(self, taken: Mapping[SourcePartition, Position]) -> dict[str, tuple[str, ...]]:
@@ -176,6 +192,11 @@ class Positions:
         rows = [_sealed(each, at) for each, at in unchanged.items() if each not in self.open]
         self.table.lake.registry.sources.note_seen(rows)
         return replace(self, open={each: unchanged.get(each, at) for each, at in self.open.items()})
+
+
+def skipped_files(properties: Mapping[str, str], *, stream: str) -> frozenset[str]:
+    """Name the files that a person said to leave out."""
+    return frozenset(json.loads(properties.get(SKIPPED_PREFIX + stream, "[]")))
 
 
 def seal_former(table: LakeTable, *, stream: str) -> None:

@@ -109,6 +109,7 @@ class StreamStatus:
         sources_taken: How many files or partitions something was taken of.
         sources_waiting: Those with something to take.
         sources_unfinished: Files whose only new line waits for its newline.
+        sources_skipped: Files that a person said to leave out.
         sources_missing: Why there is no source at all, if so.
         undeclared_fields: Fields that the contract does not declare, with the number of records that
             had them (of JSON records: of those sampled).
@@ -124,6 +125,7 @@ class StreamStatus:
     sources_taken: int
     sources_waiting: tuple[str, ...]
     sources_unfinished: tuple[str, ...]
+    sources_skipped: tuple[str, ...]
     sources_missing: str | None
     undeclared_fields: Mapping[str, int]
     absent_fields: tuple[str, ...]
@@ -160,6 +162,7 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
         sources_taken=0 if positions is None else positions.count,
         sources_waiting=tuple(each.key for each in found.waiting),
         sources_unfinished=tuple(each.key for each in found.unfinished),
+        sources_skipped=() if positions is None else tuple(sorted(positions.skipped)),
         sources_missing=found.missing,
         undeclared_fields=use.unknown(stream),
         absent_fields=use.absent(stream),

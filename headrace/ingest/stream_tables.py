@@ -13,11 +13,12 @@ from headrace.definitions.properties import (
     LATE_ROWS_TOTAL,
     LATENESS_S,
     RESET_PREFIX,
+    RETRY_PREFIX,
     SCHEMAS_PREFIX,
     STREAM_PROPERTY,
 )
 from headrace.definitions.stream import Stream
-from headrace.errors import ContractError, ResetUnfinishedError
+from headrace.errors import ContractError, ResetUnfinishedError, RetryUnfinishedError
 from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
@@ -59,7 +60,8 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
 
     Raises:
         ContractError: If a table cannot be brought in line with the contract.
-        ResetUnfinishedError: If a reset of the stream is not complete.
+        ResetUnfinishedError, RetryUnfinishedError: If a reset of the stream, or a retry of one of its
+            files, is not complete.
 
     """
     refuse_unfinished(lake, stream)
@@ -74,16 +76,19 @@ def open_tables(lake: OpenLake, stream: Stream) -> tuple[Stream, LakeTable, Lake
 
 
 def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:
-    """Refuse to go on with a stream of which a reset was interrupted.
+    """Refuse to go on with a stream of which a reset, or a retry of a file, was interrupted.
 
     Raises:
-        ResetUnfinishedError: If one was.
+        ResetUnfinishedError, RetryUnfinishedError: If one was.
 
     """
     if not lake.exists(stream.table):
         return
     if RESET_PREFIX + stream.name in lake.table(stream.table).head().properties:
         raise ResetUnfinishedError(stream.name)
+    file = lake.table(stream.table).head().properties.get(RETRY_PREFIX + stream.name)
+    if file is not None:
+        raise RetryUnfinishedError(stream.name, path=file)
 
 
 def declared(lake: OpenLake, stream: Stream) -> LakeTable:

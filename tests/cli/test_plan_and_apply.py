@@ -19,6 +19,8 @@ pytestmark = pytest.mark.slow
 # what they remove or rewrite is not computed again by the same command
 APPLY = {
     "ingest reset",
+    "ingest retry",
+    "ingest skip",
     "dead-letters drop",
     "lake recover",
     "lake move",

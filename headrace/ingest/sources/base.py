@@ -59,6 +59,7 @@ class Position:
         fingerprint: By which the source recognizes what was taken before `offset`, such as a hash of
             the bytes before `bytes`; empty if not known.
         seen: Of the file, if `offset` is its end.
+        is_skipped: Whether a person said to leave the file out.
 
     """
 
@@ -66,6 +67,7 @@ class Position:
     bytes: int = 0
     fingerprint: str = ""
     seen: Seen = UNSEEN
+    is_skipped: bool = False
 
 
 # Positions of the given partitions. Partitions of which nothing was taken are left out.

@@ -67,6 +67,8 @@ class FileSource:
         unchanged: dict[SourcePartition, Position] = {}
         for partition, path in files.items():
             start = taken.get(partition, _NOTHING)
+            if start.is_skipped:
+                continue
             found = compare(path, start)
             if found.state is FileState.READ_AGAIN and found.seen != UNSEEN:
                 unchanged[partition] = replace(start, seen=found.seen)

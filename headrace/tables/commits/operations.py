@@ -253,13 +253,15 @@ def rewrite_files(
     properties: Mapping[str, str] | None = None,
     branch: str = MAIN_BRANCH,
     guard: Callable[[Table], None] | None = None,
+    fence: Fence | None = None,
 ) -> Commit:
     """Replace files by others with different rows: a copy-on-write merge or row-level delete.
 
     `removed` may include delete files that are applied in `added`. With nothing `removed` it is an
-    append that is refused if rows it should have seen were added. For `guard` see `append`.
+    append that is refused if rows it should have seen were added. For `guard` and `fence` see `append`.
 
     Raises:
+        FencedError: If another writer moved the offsets.
         CommitConflictError: If since `base_snapshot_id` (None: a table without commits) a file of
             `removed` was replaced, rows of it were deleted, or a file that `may_conflict` was added.
 
@@ -278,7 +280,7 @@ def rewrite_files(
         branch=branch,
         guard=guard,
     )
-    return commit_change(table, replace(change, properties=properties or {}))
+    return commit_change(table, replace(change, properties=properties or {}, fence=fence))
 
 
 def rewrite_manifests(
