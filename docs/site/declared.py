@@ -7,6 +7,7 @@ from docs.site.keys import Key, anchor_of, keys_of
 from headrace.definitions import stream_times
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.feature_view import FeatureDeclaration
+from headrace.definitions.json_form import JsonForm
 from headrace.definitions.sample_set import Exposures, FeatureUse, KeepNegatives, Label, SampleSet
 from headrace.definitions.sources import FileSource, KafkaSource, Topic
 from headrace.definitions.stream import Stream
@@ -24,6 +25,7 @@ PAGES: Mapping[str, tuple[type, ...]] = {
         KafkaSource,
         Topic,
         CsvForm,
+        JsonForm,
         StreamField,
         stream_times.FixedTime,
         stream_times.KnownAt,
@@ -59,6 +61,7 @@ _SECTIONS: Mapping[type, str] = {
     KafkaSource: "source: a topic",
     Topic: "source: kafka",
     CsvForm: "csv",
+    JsonForm: "json",
     StreamField: "fields: one field",
     stream_times.FixedTime: "event_time: a constant",
     stream_times.KnownAt: "known_at",

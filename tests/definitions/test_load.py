@@ -68,7 +68,7 @@ def test_a_key_that_does_not_exist_names_the_line_and_the_key_that_was_meant(fol
         ("csv\n", "xml\n", "4  `format` is `xml`, but must be one of `csv`, `json`, `parquet`"),
         ("clicks/*", "../clicks/*", "3  `source.files`: `../clicks/*.csv` must be a pattern below"),
         ("string", "strin", "7  `fields.click_id.type`: `strin` is not a type; allowed are `string`"),
-        ("string", "list<long>", "7  `fields.click_id`: `click_id` is a list, which CSV cannot hold"),
+        ("string", "binary", "7  `fields.click_id`: `click_id` is `binary`, which csv cannot hold here; `parquet` can"),
         ("string", "decimal(40)", "7  `fields.click_id.type`: `decimal(40)` is not a type"),
         ("timestamptz", "string", "5  `event_time`: `clicked_at` is the event time"),
         ("event_time: clicked_at", "event_time: click_at", "did you mean `clicked_at`?"),

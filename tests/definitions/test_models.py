@@ -53,7 +53,7 @@ def test_declared_types_are_arrow_types(text: str, arrow: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["list<list<int>>", "list<>", "decimal(2,3)", "bigint", "", 5, None]
+    "text", ["list<list<int>", "list<>", "decimal(2,3)", "bigint", "", 5, None]
 )
 def test_other_types_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match="is not a type"):
