@@ -155,8 +155,8 @@ def test_parquet_types_are_those_of_the_file(lake: Lake, settings: Settings) -> 
         "price": "decimal(9,2)",
         "ts": "timestamptz",
         "vec": "list<float>",
+        "raw": "binary",
     }
-    assert any("raw" in note for note in draft.notes)
     assert taken(lake, draft).num_rows == 2
 
 

@@ -74,10 +74,7 @@ def _object_of(wanted: Mapping[str, Any], *, strict: bool) -> type[msgspec.Struc
     names = {f"f{number}": key for number, key in enumerate(wanted)}
     return msgspec.defstruct(
         "Record",
-        [
-            (name, wanted[key] | None if wanted[key] is not Any else Any, None)
-            for name, key in names.items()
-        ],
+        [(name, _or_null(wanted[key]), None) for name, key in names.items()],
         rename=names,
         forbid_unknown_fields=strict,
         gc=False,
@@ -89,8 +86,7 @@ def _python_type(kind: pa.DataType) -> Any:  # noqa: ANN401  (a type, or an anno
     if pa.types.is_struct(kind):
         return _object_of({field.name: _python_type(field.type) for field in kind}, strict=False)
     if pa.types.is_list(kind):
-        inside = _python_type(kind.value_type)
-        return list[inside if inside is Any else inside | None]
+        return list[_or_null(_python_type(kind.value_type))]
     if pa.types.is_int64(kind):
         return _LONG
     if pa.types.is_float64(kind):
@@ -98,3 +94,8 @@ def _python_type(kind: pa.DataType) -> Any:  # noqa: ANN401  (a type, or an anno
     if pa.types.is_boolean(kind):
         return bool
     return str if pa.types.is_string(kind) else Any
+
+
+def _or_null(kind: Any) -> Any:  # noqa: ANN401  (as above)
+    """Return a type that takes null as well; keys that are always null have no other."""
+    return kind if kind in (Any, None) else kind | None

@@ -173,7 +173,7 @@ def test_a_damaged_parquet_file_is_refused_before_its_first_row(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("column", "said"),
     [
-        (pa.array([1.5]), "its column `n` is `double`, which cannot become `long`"),
+        (pa.array([0], pa.date32()), "its column `n` is `date32[day]`, which cannot become `long`"),
         (pa.array([[1]]), "its column `n` is `list<element: int64>`, which cannot"),
     ],
 )
