@@ -215,6 +215,7 @@ def test_each_type_travels_as_far_as_the_page_says_and_is_refused_there_by_name(
         delay=dt.timedelta(0),
         snapshot_id=1,
         as_of=AT,
+        published_at=AT,
     )
     if told.online == "refused":
         with refused(UnservableColumnError, column=column(name)):
