@@ -223,7 +223,7 @@ from counted
     {%- if part.kind == 'count' -%}
       {%- do columns.append('count(' ~ (part.column or '*') ~ ') as ' ~ part.inner) -%}
     {%- elif part.kind in ['sum', 'mean'] -%}
-      {%- do columns.append('cast(sum(' ~ part.column ~ ') as bigint) as ' ~ part.inner) -%}
+      {%- do columns.append('cast(sum(' ~ headrace.whole_number(part.column) ~ ') as bigint) as ' ~ part.inner) -%}
       {%- do columns.append('count(' ~ part.column ~ ') as ' ~ part.inner ~ '_n') -%}
     {%- elif part.kind in ['min', 'max'] -%}
       {%- do columns.append(part.kind ~ '(' ~ part.column ~ ') as ' ~ part.inner) -%}

@@ -53,12 +53,13 @@ def retry(
     Its rows and dead letters are removed, so that each of its records is there once after the next
     run. Without --apply it shows what would be removed.
     """
-    from headrace.ingest.retry import apply_retry, plan_file
+    from headrace.ingest.retry import apply_retry, plan_file, refuse_retry
     from headrace.tables.lake import OpenLake
 
     settings, declared = stream_named(stream)
     with OpenLake.open(settings) as lake:
         plan = plan_file(lake, declared, file)
+        refuse_retry(declared, plan)
         if apply:
             apply_retry(lake, declared, file)
     out = output_of(output)

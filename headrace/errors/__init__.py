@@ -85,6 +85,7 @@ from headrace.errors.flow import (
     UnexplainedGapError,
     UnknownFieldsError,
     UnknownSourceError,
+    WholeSnapshotRetryError,
 )
 from headrace.errors.interop import (
     PaimonHistoryChangedError,
@@ -376,6 +377,7 @@ __all__ = [
     "VersionExistsError",
     "VersionNotReadyError",
     "VersionReason",
+    "WholeSnapshotRetryError",
     "WriteLapsedError",
     "advised",
     "code_of",

@@ -80,6 +80,19 @@ class RetryUnfinishedError(LakeError):
         )
 
 
+class WholeSnapshotRetryError(SourceError):
+    """A whole snapshot that was taken is to be taken again, though later ones, and removals, rest on it."""
+
+    def __init__(self, stream: str, *, path: str) -> None:
+        self.stream, self.path = stream, path
+        super().__init__(
+            f"`{path}` is a whole snapshot of `{stream}` that was taken: what it lacked was removed by "
+            "it, so it cannot be taken back alone",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run("ingest", "reset", stream, advice="take all snapshots again"),
+        )
+
+
 class NoSuchSourceFileError(SourceError):
     """A file is named that the stream does not have, and of which nothing was taken."""
 

@@ -137,12 +137,17 @@ def _whole(column: pa.Array, wanted: pa.DataType) -> Converted:
         return Converted(column.cast(wanted), {})
     if pt.is_decimal(column.type):
         part = refuse(column, pc.not_equal(pc.trunc(column), column), WRONG_TYPE)
-        return merged(part, convert(pc.trunc(part.values).cast(pa.string()), wanted))
+        # without digits behind the point: a zero with many is written `0E-18`
+        whole = part.values.cast(pa.decimal256(76, 0))
+        return merged(part, convert(whole.cast(pa.string()), wanted))
     if not pt.is_floating(column.type):
         return convert(column, wanted)
+    exact_max = _WHOLE_MAX[column.type]
+    if pt.is_float16(column.type):
+        column = column.cast(pa.float32())  # pyarrow 26 does not truncate half floats
     finite = refuse(column, pc.invert(pc.is_finite(column)), NOT_FINITE)
     part = refuse(finite.values, pc.not_equal(pc.trunc(finite.values), finite.values), WRONG_TYPE)
-    far = pc.greater(pc.abs(part.values), float(_WHOLE_MAX[column.type]))
+    far = pc.greater_equal(pc.abs(part.values), float(exact_max))
     near = refuse(part.values, far, NOT_EXACT)
     numbers = near.values.cast(pa.float64()).cast(pa.int64())
     return merged(merged(finite, part), merged(near, convert(numbers, wanted)))

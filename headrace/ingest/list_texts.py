@@ -16,7 +16,7 @@ def convert_lists(texts: pa.Array, wanted: pa.DataType) -> Converted:
     """Convert texts such as `[0.5, 1.25]` to lists; one that is cut short by `...` is refused."""
     found: list[list[object] | None] = []
     errors: dict[int, str] = {}
-    read_as = pa.list_(pa.string()) if pa.types.is_temporal(wanted.value_type) else wanted
+    read_as = _read_as(wanted)
     for row, text in enumerate(texts.to_pylist()):
         try:
             value = None if text is None else _DECODER.decode(text)
@@ -29,6 +29,13 @@ def convert_lists(texts: pa.Array, wanted: pa.DataType) -> Converted:
             found.append(None)
             errors[row] = WRONG_TYPE
     return merged(Converted(texts, errors), convert(pa.array(found, read_as), wanted))
+
+
+def _read_as(wanted: pa.DataType) -> pa.DataType:
+    """Return what lists are read as before their values become those of the contract."""
+    if pa.types.is_temporal(wanted.value_type):
+        return pa.list_(pa.string())
+    return pa.list_(pa.int64()) if pa.types.is_integer(wanted.value_type) else wanted
 
 
 def _refuse_constants(value: object) -> None:

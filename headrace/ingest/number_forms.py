@@ -43,5 +43,5 @@ def is_number(kind: pa.DataType) -> bool:
 
 def _pattern(form: CsvForm) -> str:
     decimal, thousands = re.escape(form.decimal), re.escape(form.thousands)
-    grouped = f"[0-9]{{1,3}}(?:{thousands}[0-9]{{3}})+|" if thousands else ""
+    grouped = f"[1-9][0-9]{{0,2}}(?:{thousands}[0-9]{{3}})+|" if thousands else ""
     return f"^[+-]?(?:{grouped}[0-9]*)(?:{decimal}[0-9]*)?(?:[eE][+-]?[0-9]{{1,4}})?$"

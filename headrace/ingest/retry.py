@@ -28,6 +28,7 @@ from headrace.errors import (
     NoSuchSourceFileError,
     RetryUnfinishedError,
     UnknownSourceError,
+    WholeSnapshotRetryError,
 )
 from headrace.ingest import dead_letters
 from headrace.ingest.absent import Absent
@@ -126,11 +127,12 @@ def apply_retry(lake: OpenLake, stream: Stream, file: str) -> None:
 
     Raises:
         UnknownSourceError, NoSuchSourceFileError, StreamOwnedError: As `plan_file`.
+        WholeSnapshotRetryError: If the file is a whole snapshot that was taken.
         RetryUnfinishedError: If a retry of another file is not complete.
         CommitConflictError: If ingesters were faster at every attempt; run it again.
 
     """
-    plan_file(lake, stream, file)
+    refuse_retry(stream, plan_file(lake, stream, file))
     if not lake.exists(stream.table):
         return
     table, run_id, mark = lake.table(stream.table), uuid.uuid4().hex, RETRY_PREFIX + stream.name
@@ -158,6 +160,17 @@ def apply_retry(lake: OpenLake, stream: Stream, file: str) -> None:
     move_properties(table, unmarked)
 
 
+def refuse_retry(stream: Stream, plan: FilePlan) -> None:
+    """Refuse to take a whole snapshot back: what it removed, and the snapshots after it, rest on it.
+
+    Raises:
+        WholeSnapshotRetryError: If the file is one, and was taken.
+
+    """
+    if stream.full_snapshot and plan.records:
+        raise WholeSnapshotRetryError(stream.name, path=plan.file)
+
+
 def _take_back(
     table: LakeTable, stream: Stream, file: str, *, run_id: str, owned: LakeTable | None = None
 ) -> None:
@@ -166,7 +179,7 @@ def _take_back(
     positions = Positions.read(table, head.properties, stream=stream.name)
     only = None if owned is None else [(stream.name,)]
     files = [each for each in head.files(partitions=only) if _rows_of(head, each, file)]
-    if not files and not positions.of([partition]).get(partition, Position()).offset:
+    if not files and positions.of([partition]).get(partition, Position()) == Position():
         return
     moved = positions.moved({partition: Position()})
     fence = Fence(key=stream.name, expected=positions.offsets(), offsets=moved.offsets())

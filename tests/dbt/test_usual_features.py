@@ -200,6 +200,13 @@ def test_a_kind_of_value_that_there_is_not_is_named(models: Project) -> None:
         models.run()
 
 
+def test_a_sum_of_numbers_that_are_not_whole_is_refused(models: Project) -> None:
+    path = models.folder / "models" / "spending.sql"
+    path.write_text(path.read_text().replace("sum price", "sum price/2.0"))
+    (message,) = [said for name, said in models.run().items() if "spending" in name]
+    assert "No function matches" in message
+
+
 def test_the_macros_compile_for_trino(models: Project) -> None:
     models.run("--target", "cluster")  # without a server: it fails after it has compiled
     folder = models.folder / "target" / "compiled" / "headrace" / "models"

@@ -176,6 +176,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         _TABLE, "left 2 of 12 files as they are", query_id="20261129_1_abcde"
     ),
     errors.RetryUnfinishedError("clicks", path="clicks/a.csv"),
+    errors.WholeSnapshotRetryError("items", path="items/b.csv"),
     errors.NoSuchSourceFileError("clicks", path="click/a.csv", near="clicks/a.csv"),
     errors.RecordsRefusedError("clicks", records=10, reasons={"malformed": 6}),
     errors.RefExistsError(

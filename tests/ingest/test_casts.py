@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headrace.api import Lake
+from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.stream import Stream
 from headrace.definitions.types import FieldType
 from headrace.errors import SourceFileError
 from headrace.ingest import dead_letters
 from headrace.ingest.casts import can_cast, cast
 from headrace.ingest.infer import draft_of
+from headrace.ingest.list_texts import convert_lists
+from headrace.ingest.number_forms import convert_numbers
 from headrace.ingest.run import ingest
 from headrace.ingest.sampling import sample_of
 from tests.amounts import examples
@@ -61,8 +64,8 @@ CASES: Mapping[str, tuple[pa.Array, str, list[object], dict[int, str]]] = {
     "floats of a long": (
         pa.array([1.0, -0.0, 2.5, 2.0**53, 2.0**53 + 2, float("nan"), None]),
         "long",
-        [1, 0, None, 2**53, None, None, None],
-        {2: "wrong_type", 4: "not_exact", 5: "not_finite"},
+        [1, 0, None, None, None, None, None],
+        {2: "wrong_type", 3: "not_exact", 4: "not_exact", 5: "not_finite"},
     ),
     "floats of an int": (
         pa.array([1.0, 2.0**31], pa.float64()),
@@ -329,3 +332,30 @@ def test_dead_letters_of_nested_values_can_be_shown(lake: Lake) -> None:
 def test_a_type_that_contradicts_itself_is_refused(said: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         contract({"v": said})
+
+
+def test_zero_with_many_digits_behind_the_point_is_a_whole_number() -> None:
+    done = cast(pa.array([Decimal(0), Decimal(5)], pa.decimal128(38, 18)), pa.int64())
+    assert (done.values.to_pylist(), done.errors) == ([0, 5], {})
+
+
+def test_the_first_float_that_stands_for_two_whole_numbers_is_refused() -> None:
+    done = cast(pa.array([float(2**53 + 1), float(2**53 - 1)]), pa.int64())
+    assert (done.values.to_pylist(), done.errors) == ([None, 2**53 - 1], {0: "not_exact"})
+
+
+def test_a_list_of_numbers_that_are_too_large_is_one_dead_letter_and_no_crash() -> None:
+    done = convert_lists(pa.array(["[3000000000]", "[1]"]), pa.list_(pa.int32()))
+    assert (done.values.to_pylist(), done.errors) == ([None, [1]], {0: "out_of_range"})
+
+
+def test_a_group_of_thousands_does_not_begin_with_zero() -> None:
+    form = CsvForm(decimal=",", thousands=".")
+    done = convert_numbers(pa.array(["0.500", "1.500"]), pa.float64(), form)
+    assert (done.values.to_pylist(), done.errors) == ([None, 1500.0], {0: "wrong_type"})
+
+
+def test_half_floats_become_whole_numbers_as_far_as_they_tell_them_apart() -> None:
+    done = cast(pa.array([2.0, 2.5, 2048.0, None], pa.float16()), pa.int64())
+    assert done.values.to_pylist() == [2, None, None, None]
+    assert done.errors == {1: "wrong_type", 2: "not_exact"}

@@ -251,6 +251,12 @@ def test_a_file_of_documents_that_is_cut_off_or_holds_something_else_is_refused_
     assert rows(lake) == []
 
 
+def test_documents_may_begin_with_a_byte_order_mark(lake: Lake) -> None:
+    text = json.dumps([{"n": 1, "at": AT.isoformat()}, {"n": 2, "at": AT.isoformat()}], indent=1)
+    land(lake, "a", b"\xef\xbb\xbf" + text.encode())
+    assert ingest(lake, contract(format="json", json={"layout": "documents"})).rows == 2
+
+
 def test_a_record_that_is_wrong_in_itself_is_a_dead_letter_and_the_others_are_rows(
     lake: Lake,
 ) -> None:

@@ -15,13 +15,14 @@ from headrace.api import Lake
 from headrace.crash_points import CRASH_POINTS
 from headrace.definitions.properties import WHOLE_SNAPSHOT_PREFIX
 from headrace.definitions.stream import Stream
-from headrace.errors import FencedError, SourceFileError
+from headrace.errors import FencedError, SourceFileError, WholeSnapshotRetryError
 from headrace.identifiers import TableName
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.cadence import Cadence
 from headrace.ingest.follow import follow
 from headrace.ingest.newest_snapshot import NewestGuard, NewestSnapshot
 from headrace.ingest.reset import apply_reset
+from headrace.ingest.retry import apply_retry
 from headrace.ingest.run import ingest
 from headrace.samples.build import build
 from headrace.samples.inspect import inspect_sample
@@ -168,6 +169,16 @@ def test_a_commit_that_was_compared_with_another_snapshot_is_fenced(lake: Lake) 
     for stale in (NewestSnapshot(), replace(newest, source="items/0.csv")):
         with pytest.raises(FencedError):
             NewestGuard(items(), newest=stale)(base)
+
+
+def test_a_snapshot_that_was_taken_is_not_taken_back_alone(lake: Lake) -> None:
+    snapshot(lake, "a", (1, 10.0), (2, 20.0))
+    snapshot(lake, "b", (1, 11.0))
+    before = revisions(lake, 2)
+    with refused(WholeSnapshotRetryError, path="items/b.csv"):
+        apply_retry(lake, items(), "items/b.csv")
+    snapshot(lake, "c", (1, 12.0), (2, 20.0))
+    assert revisions(lake, 2) == [*before, (20.0, False)]
 
 
 def test_a_stream_that_begins_again_compares_with_nothing(lake: Lake) -> None:

@@ -1,4 +1,4 @@
-{#- What both engines spell differently: instants as microseconds, hours or days since 1970 and back, arrays, ratios. -#}
+{#- What both engines spell differently: instants as microseconds, hours or days since 1970 and back, arrays, ratios, whole numbers. -#}
 
 {#- Whether the SQL is for Trino. A model's is, of the target `cluster`: the lake's engine runs it. Tests and unit tests
   run in the DuckDB of dbt on every target, and code is compared as DuckDB has it, so that it is equal on all targets. -#}
@@ -8,6 +8,13 @@
 
 {#- The ratio of two integers as a double. Trino divides integers to integers. -#}
 {% macro ratio(part, whole) %}cast({{ part }} as double) / {{ whole }}{% endmacro %}
+
+{#- A number that both engines refuse if its type is not a whole number: a cast of a sum would round it silently. -#}
+{% macro whole_number(number) %}{{ return(headrace.trino__whole_number(number) if headrace.on_trino() else headrace.duckdb__whole_number(number)) }}{% endmacro %}
+
+{% macro duckdb__whole_number(number) %}(({{ number }}) | 0){% endmacro %}
+
+{% macro trino__whole_number(number) %}bitwise_or({{ number }}, 0){% endmacro %}
 
 {#- Microseconds since 1970 of an instant, as bigint. -#}
 {% macro epoch_us(instant) %}{{ return(headrace.trino__epoch_us(instant) if headrace.on_trino() else headrace.duckdb__epoch_us(instant)) }}{% endmacro %}

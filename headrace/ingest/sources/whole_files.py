@@ -19,7 +19,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, consecutive
 from headrace.ingest.sources.compressed import check_content, plain_content
-from headrace.ingest.sources.file_formats import HEAD_BYTES, reason_of
+from headrace.ingest.sources.file_formats import BOM, HEAD_BYTES, reason_of
 from headrace.ingest.sources.file_splits import Split, files_of
 from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
@@ -99,6 +99,7 @@ def _check(path: Path, stream: Stream, source: str) -> None:
     compression = files_of(stream).compression
     if stream.json_form.layout == "documents":
         with text_content(path, stream, source=source) as handle:
+            handle.seek(len(BOM) if handle.read(len(BOM)) == BOM else 0)
             cut = JsonDocuments(handle, source=source, read_bytes=_CHECK_BYTES)
             deque(cut.records(), maxlen=0)
     elif stream.csv.is_cut_as_utf8:
