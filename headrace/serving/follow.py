@@ -38,10 +38,11 @@ class Failed:
 
 
 class _Rest(NamedTuple):
-    """The snapshot that was published last, and until when nothing held back is looked for."""
+    """Until when nothing held back is looked for, and the versions that the last look had to keep."""
 
     snapshot_id: int | None
     until_s: float
+    kept: frozenset[str]  # names in the store; they stay behind `snapshot_id`
 
 
 def follow(
@@ -109,20 +110,21 @@ def _publish_new(
     notes now and then that it was.
     """
     head = lake.table(view if windows is None else windows.events).head()
-    found = versions_of(store, str(view)).values()
+    found = versions_of(store, str(view))
     rest = rests.get(view)
-    same = [state.snapshot_id == head.snapshot_id for state in found]
-    again = bool(same) and (
-        all(same) or (rest is not None and rest.snapshot_id == head.snapshot_id)
+    kept = rest.kept if rest and rest.snapshot_id == head.snapshot_id else frozenset[str]()
+    again = "served" in found and all(  # a store that lost something is published to again
+        state.snapshot_id == head.snapshot_id or state.view in kept for state in found.values()
     )
-    held_back = any(state.held_back for state in found)
+    held_back = any(state.held_back for state in found.values())
     resting = rest is not None and time.monotonic() < rest.until_s
     if windows is None and again and (not held_back or resting):
         return []
     started_s = time.monotonic()
     published = publish_versions(lake, store, view, windows=windows, beside=beside)
     seconds = time.monotonic() - started_s
-    rests[view] = _Rest(head.snapshot_id, time.monotonic() + seconds / _WORK_SHARE)
+    kept = frozenset(each.view for each in published if each.mode == "kept")
+    rests[view] = _Rest(head.snapshot_id, time.monotonic() + seconds / _WORK_SHARE, kept)
     behind_s = max(0.0, time.time() - (head.committed_at_ms or 0) / 1_000)
     return [
         Followed(published=each, seconds=seconds, behind_s=behind_s)

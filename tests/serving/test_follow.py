@@ -5,13 +5,16 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
@@ -19,8 +22,11 @@ from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.errors import DatabaseUnavailableError
 from headrace.serving import follow as following
+from headrace.serving.beside import publish_versions
 from headrace.serving.follow import Failed, Followed, follow
 from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.versions import versions_of
+from headrace.tables.alter import AddColumn, alter
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable
 from tests.serving.conftest import add, hours, row
@@ -163,3 +169,65 @@ def test_the_command_publishes_until_it_is_told_to_stop(
         assert fresh is not None
         assert (fresh.rows, fresh.newest_event_time) == (2, hours(2))
         assert fresh.published_at - hours(2) > dt.timedelta(0)
+
+
+class Looks(threading.Event):
+    """Stops `follow` after its looks; between two of them it does what it was given."""
+
+    def __init__(self, *between: Callable[[], object]) -> None:
+        super().__init__()
+        self._between = list(between)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        _ = timeout
+        if self._between:
+            self._between.pop(0)()
+        else:
+            self.set()
+        return self.is_set()
+
+
+def test_a_served_version_that_was_lost_is_published_again_beside_its_next(
+    lake: Lake, view: Views, settings: Settings
+) -> None:
+    table, seen = view(), list[Followed | Failed]()
+    add(table, [row(1, at=1)])
+    with SQLiteOnlineStore(settings.online_store) as store:
+        publish_versions(lake, store, table.name)
+        alter(table, AddColumn("seen_2", type=pa.int64()))
+        publish_versions(lake, store, table.name, beside=True)
+        stop = Looks(lambda: store.drop(VIEW))
+        follow(lake, store, [table.name], every_s=0, stop=stop, report=seen.append, beside=True)
+        assert set(versions_of(store, VIEW)) == {"served", "next"}
+        assert store.get(VIEW, [("all", 1)]) != [None]
+
+
+def test_a_store_that_was_restored_from_a_dump_is_brought_up_to_the_head(
+    lake: Lake, view: Views, settings: Settings
+) -> None:
+    table, seen = view(), list[Followed | Failed]()
+    first = add(table, [row(1, at=1)])
+    with (
+        SQLiteOnlineStore(settings.online_store) as store,
+        closing(sqlite3.connect(settings.online_store)) as other,
+        closing(sqlite3.connect(":memory:")) as dump,
+    ):
+        publish_versions(lake, store, table.name)
+        other.backup(dump)
+        head = add(table, [row(2, at=2)])
+        restored: list[int | None] = []
+
+        def restore() -> None:
+            assert online_snapshot(store) == head
+            dump.backup(other)
+            restored.append(online_snapshot(store))
+
+        follow(lake, store, [table.name], every_s=0, stop=Looks(restore), report=seen.append)
+        assert restored == [first]
+        assert online_snapshot(store) == head
+        assert None not in store.get(VIEW, [("all", 1), ("all", 2)])
+
+
+def online_snapshot(store: SQLiteOnlineStore) -> int | None:
+    state = store.state(VIEW)
+    return None if state is None else state.snapshot_id
