@@ -1,6 +1,7 @@
 """What pages are made of, as plain functions."""
 
 import datetime as dt
+import re
 import tomllib
 from itertools import pairwise
 
