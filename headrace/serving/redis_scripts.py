@@ -172,9 +172,20 @@ end
 
 # KEYS: the states of all names that are concerned. ms, then token and turn of each, number of moves,
 # then for each move the places of the old and the new name in KEYS → nothing. A generation gets a
-# number that no writer of its new name has had, as a writer begins its own by deleting it.
+# number that no writer of its new name has had, as a writer begins its own by deleting it. That number
+# is the turn of each name afterwards: a client that lost the answer sends the script once more, and the
+# second run, which finds that turn under its own locks, leaves all as it is.
 RENAME = """
-local held, newest = {}, 0
+local held, newest, done = {}, 0, true
+for n = 1, #KEYS do
+    newest = math.max(newest, tonumber(ARGV[2 * n + 1]))
+end
+local number = string.format('%d', newest + 1)
+for n = 1, #KEYS do
+    local token, turn = redis.call('get', KEYS[n] .. ':lock'), redis.call('get', KEYS[n] .. ':turn')
+    done = done and token == ARGV[2 * n] and turn == number
+end
+if done then return end
 for n = 1, #KEYS do
     local lock, turn = KEYS[n] .. ':lock', redis.call('get', KEYS[n] .. ':turn')
     local token = redis.call('get', lock)
@@ -182,7 +193,6 @@ for n = 1, #KEYS do
         return redis.error_reply('FENCED another writer took its turn')
     end
     redis.call('set', lock, ARGV[2 * n], 'px', ARGV[1])
-    newest = math.max(newest, tonumber(turn))
     held[n] = redis.call('hget', KEYS[n], 'generation')
 end
 local at, moved, taken = 2 * #KEYS + 3, {}, {}
@@ -191,7 +201,6 @@ for n = at, last, 2 do
     local old, new = tonumber(ARGV[n]), tonumber(ARGV[n + 1])
     moved[old], taken[new] = new, true
 end
-local number = string.format('%d', newest)
 local function rename(from, to)
     if redis.call('exists', from) == 1 then redis.call('rename', from, to) end
 end
