@@ -107,7 +107,7 @@ class VersionNotReadyError(LakeError):
             ),
             VersionReason.BEHIND: (
                 "its next version was published as of an earlier moment than the served one",
-                Remedy.run("online", "publish", view),
+                Remedy.run("online", "publish", view, "--beside"),
             ),
             VersionReason.MOVED: (
                 "its versions were moved or defined otherwise since the plan was made",

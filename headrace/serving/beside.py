@@ -29,7 +29,8 @@ def publish_versions(
     A version goes on with the definition it was published by, so that it can be served again at any
     time; its mode is `kept`, and its rows stay as they are, once the table no longer has its columns.
     Where the view is defined otherwise than the served version, that one is replaced in one step; with
-    `beside` it is left alone, and the next version gets the new definition.
+    `beside`, or where the next version has that definition already, it is left alone, and the next
+    version gets the new definition.
 
     Args:
         lake: The lake.
@@ -52,6 +53,7 @@ def publish_versions(
     found = versions_of(store, str(view))
     kind = _Stored if windows is None else _Computed
     one = kind(lake, store, view, windows, as_of=as_of)
+    beside = beside or ("next" in found and one.fits(found["next"]))
     served = found.get("served")
     if served is None or (not beside and not one.fits(served)):
         done = [one.declared("served")]

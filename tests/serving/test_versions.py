@@ -1,5 +1,6 @@
 """Versions side by side: a changed definition is filled beside the served one, switched, rolled back."""
 
+import contextlib
 import json
 import random
 import signal
@@ -137,8 +138,10 @@ def test_what_cannot_be_served_is_refused_with_the_reason_and_changes_nothing(
     assert versions_of(store, VIEW) == before
     newer = replace(before["served"], snapshot_id=1, as_of=before["served"].published_at)
     stale = {"served": newer, "next": before["former"]}
-    with refused(VersionNotReadyError, reason=VersionReason.BEHIND):
+    with refused(VersionNotReadyError, reason=VersionReason.BEHIND) as behind:
         plan_switch(VIEW, stale)  # pyright: ignore[reportArgumentType]
+    assert behind.value.remedy is not None
+    assert behind.value.remedy.command == ("online", "publish", VIEW, "--beside")
 
 
 def test_window_views_of_two_declarations_are_followed_side_by_side(
@@ -243,3 +246,39 @@ def test_the_commands_show_the_plan_and_act_with_apply_alone(
     assert set(versions_of(store, VIEW)) == {"served", "next"}
     assert run("online", "retire", VIEW, "next", "--apply").exit_code == 0
     assert set(versions_of(store, VIEW)) == {"served"}
+
+
+def test_a_plain_publish_leaves_the_served_version_where_the_next_has_the_definition(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    table = redefined(lake, store, view)
+    assert modes(lake, store) == {"": "incremental", "@next": "full"}
+    add(table, [row(1, at=3, ctr=0.25) | {"seen_2": 8}])
+    assert modes(lake, store, beside=False) == {"": "incremental", "@next": "incremental"}
+    assert served(store, 1) == [(0.25, 3)]
+    assert served(store, 1, version="@next") == [(0.25, 3, 8)]
+
+
+def test_a_switch_that_redis_is_sent_twice_is_made_once(
+    lake: Lake, view: Views, tmp_path: Path
+) -> None:
+    with (
+        redis_server(tmp_path, appendonly="no") as cluster,
+        RedisOnlineStore(url(cluster)) as store,
+    ):
+        redefined(lake, store, view)
+        modes(lake, store)
+        before, names = versions_of(store, VIEW), [VIEW, f"{VIEW}@former", f"{VIEW}@next"]
+        moves = [(VIEW, f"{VIEW}@former"), (f"{VIEW}@next", VIEW)]
+        server = store._server  # pyright: ignore[reportPrivateUsage]
+        with contextlib.ExitStack() as turns:
+            held = [turns.enter_context(server.turn_of(name)) for name in names]
+            for _ in range(2):  # as a client does that lost the first answer
+                server.rename(names, held, moves)
+        after = versions_of(store, VIEW)
+        assert set(after) == {"served", "former"}
+        assert after["served"].columns == before["next"].columns
+        assert after["former"].columns == before["served"].columns
+        assert served(store, 1, 2) == [(0.5, 3, None), (0.5, 3, 9)]
+        assert served(store, 1, 2, version="@former") == [(0.5, 3), (0.5, 3)]
+        assert modes(lake, store)[""] == "unchanged"
