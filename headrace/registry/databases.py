@@ -3,6 +3,7 @@
 import functools
 import math
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,7 @@ _NOT_WRITTEN = frozenset(
         sqlite3.SQLITE_IOERR_SHMMAP,
     }
 )
+_WAL_WAIT_S, _WAL_PAUSE_S = 30.0, 0.02  # others make the same change, in milliseconds
 _ROOM_BYTES = 1024 * 1024  # what a transaction needs at most, by far
 _POSTGRES_FULL = "53100"
 _POSTGRES_DENIED = "42501"
@@ -204,14 +206,28 @@ def prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - 
     With less than `full` a power cut may undo the last transactions: a reported commit, or the
     record of a snapshot whose expiry is durable in the catalog already.
     """
-    connection.execute("pragma journal_mode = wal")
+    _use_wal(connection)
     connection.execute("pragma synchronous = full")
 
 
 def _prepare_passing(connection: Any, _record: object) -> None:  # noqa: ANN401 - as above
     """Let a power cut undo the last transactions, which saves waiting for the disk."""
-    connection.execute("pragma journal_mode = wal")
+    _use_wal(connection)
     connection.execute("pragma synchronous = normal")
+
+
+def _use_wal(connection: Any) -> None:  # noqa: ANN401 - as above
+    """Keep a log of changes. SQLite does not wait where another is writing to a database without one."""
+    give_up_at = time.monotonic() + _WAL_WAIT_S
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        else:
+            return
 
 
 def _prepare_postgres(

@@ -1,5 +1,7 @@
 """The registry's schema version: old registries are adopted, newer ones refused, once for all."""
 
+import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from headrace.registry import (
     SealedSource,
     address_of,
     migrations,
+    prepare_sqlite,
 )
 from headrace.registry.migrations import MIGRATIONS, NEWEST, Migration
 from headrace.registry.schema import METADATA
@@ -171,3 +174,20 @@ def test_versions_of_migrations_are_their_order() -> None:
 def test_the_address_of_a_registry_names_the_database_and_no_password(uri: str) -> None:
     assert "there" in address_of(uri)
     assert "s3cret" not in address_of(uri)
+
+
+def test_a_database_that_another_writes_becomes_one_with_a_log_when_that_ends(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "old.db"
+    with closing(sqlite3.connect(path, check_same_thread=False)) as writer:
+        writer.execute("create table kept (value)")
+        writer.execute("begin immediate")
+        writer.execute("insert into kept values (1)")
+        ended = threading.Timer(0.3, writer.rollback)
+        ended.start()
+        with closing(sqlite3.connect(path)) as found:
+            prepare_sqlite(found, None)
+            (mode,) = found.execute("pragma journal_mode").fetchone()
+        ended.join()
+    assert mode == "wal"
