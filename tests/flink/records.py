@@ -17,7 +17,7 @@ GOOD = (
 _BAD_VALUES = (
     '"small": 2147483648',
     '"large": 9223372036854775808',
-    '"large": 1.0',
+    '"large": 1.5',
     '"large": "5"',
     '"large": {"a": 1}',
     '"large": [1]',
