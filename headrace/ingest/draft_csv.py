@@ -101,6 +101,11 @@ def with_signs(
     if len({decimal for decimal, _ in left}) > 1:
         readings = " or ".join(f"decimal {d!r}, thousands {t!r}" for d, t in left)
         return form, f"numbers with signs are left as texts, for they may have {readings}"
+    if left[0][0] == form.delimiter:
+        told = (
+            f"numbers with {form.delimiter!r} are left as texts, for it stands between values too"
+        )
+        return form, f"{told}: `28,7` may be two"
     return _signed(form, left[0]), None
 
 

@@ -9,7 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from headrace.definitions.stream_field import StreamField
+from headrace.definitions.types import FieldType
 from headrace.identifiers import is_plain
+from headrace.ingest.list_texts import list_type
+from headrace.ingest.time_forms import convert_field
 from headrace.ingest.values import convert
 
 NULL_WORDS = ("NULL", "null", "\\N", "NA", "N/A", "nan", "NaN", "None")
@@ -19,6 +23,14 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?$"
 _INSTANT = rf"{_CLOCK[:-1]}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$"
 TIME_NAME = re.compile(r"(^|_)(time|timestamp|ts|at|date|datetime|when)(_|$)")
+_DIGITS_NAME = re.compile(rf"{TIME_NAME.pattern}|(^|_)(hour|day|dt)(_|$)")
+# times written as digits only, by how many they have: `14102100` is 21 October 2014, 0 h
+_DIGITS_FORMS = {
+    8: ("%Y%m%d", "%y%m%d%H"),
+    10: ("%Y%m%d%H",),
+    12: ("%Y%m%d%H%M",),
+    14: ("%Y%m%d%H%M%S",),
+}
 _YEARS_S = (631_152_000, 4_102_444_800)  # 1990 to 2100
 _UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
@@ -48,6 +60,7 @@ class DraftField:
     required: bool = True
     notes: list[str] = field(default_factory=list[str])
     unit: str | None = None  # in which its numbers would be times of these years
+    time_format: str | None = None  # by which its digits would be
 
 
 def null_words(columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
@@ -62,8 +75,10 @@ def null_words(columns: Mapping[str, pa.Array]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def field_of(source: str, column: pa.Array, words: tuple[str, ...]) -> DraftField:
-    """Draft one field by the values of its column."""
+def field_of(
+    source: str, column: pa.Array, words: tuple[str, ...], *, is_csv: bool = False
+) -> DraftField:
+    """Draft one field by the values of its column; texts of CSV files may be lists in JSON."""
     if words and pt.is_string(column.type):
         is_null = pc.is_in(column, value_set=pa.array(words))
         column = pc.if_else(is_null, pa.scalar(None, pa.string()), column)
@@ -74,6 +89,8 @@ def field_of(source: str, column: pa.Array, words: tuple[str, ...]) -> DraftFiel
         made.notes.append("no value in the sample")
     elif pt.is_string(values.type) or pt.is_large_string(values.type):
         _text_field(made, values)
+        if is_csv and made.type == "string" and (lists := list_type(values)) is not None:
+            made.type = lists
     else:
         _typed_field(made, values)
     return made
@@ -91,7 +108,7 @@ def _text_field(made: DraftField, values: pa.Array) -> None:
         numbers = convert(values, pa.int64())  # of 19 digits some are none
         if not numbers.errors:
             made.type = "long"
-            _as_time(made, numbers.values)
+            _as_digits_or_time(made, values, numbers.values)
     elif _all(values, NUMBER) and pc.any(pc.match_substring(values, ".")).as_py():
         made.type = "double"
         if pc.any(pc.match_substring_regex(values, "[eE]")).as_py():
@@ -159,6 +176,14 @@ def _is_text(kind: pa.DataType) -> bool:
     return pt.is_string(kind) or pt.is_large_string(kind)
 
 
+def _as_digits_or_time(made: DraftField, texts: pa.Array, numbers: pa.Array) -> None:
+    """Note by which form digits would be times; else what `_as_time` does."""
+    if _DIGITS_NAME.search(_snake(made.source)):
+        made.time_format = _digits_form(texts)
+    if made.time_format is None:
+        _as_time(made, numbers)
+
+
 def _as_time(made: DraftField, numbers: pa.Array) -> None:
     """Note in which unit whole numbers would be times; take them for times where the name says so."""
     least, most = pc.min_max(numbers).as_py().values()
@@ -178,6 +203,30 @@ def take_as_time(made: DraftField) -> None:
     """Declare a field of whole numbers to be one of times."""
     made.type, made.options = "timestamptz", {"unit": made.unit}
     made.notes.append("a guess, by the size of its numbers")
+
+
+def take_as_digits(made: DraftField) -> None:
+    """Declare a field of digits to be one of times."""
+    made.type, made.options = "timestamptz", {"time_format": made.time_format, "timezone": "UTC"}
+    made.notes.append("a guess, by its digits: its times say no zone")
+
+
+def _digits_form(texts: pa.Array) -> str | None:
+    """Return the form by which all are times of these years; None if none or several do."""
+    shortest, longest = pc.min_max(pc.binary_length(texts)).as_py().values()
+    forms = _DIGITS_FORMS.get(longest, ()) if shortest == longest else ()
+    may = [form for form in forms if _are_times(texts[:1], form)]  # seldom: one costs little
+    fitting = [form for form in may if _are_times(texts.unique(), form)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _are_times(texts: pa.Array, form: str) -> bool:
+    declared = StreamField(type=FieldType.parse("timestamptz"), timezone="UTC", time_format=form)
+    done = convert_field(texts, declared)
+    if done.errors:
+        return False
+    first, last = (each.timestamp() for each in pc.min_max(done.values).as_py().values())
+    return _YEARS_S[0] <= first and last <= _YEARS_S[1]
 
 
 def _snake(name: str) -> str:

@@ -26,6 +26,7 @@ from headrace.ingest.draft_types import (
     DraftField,
     field_of,
     null_words,
+    take_as_digits,
     take_as_time,
 )
 from headrace.ingest.json_columns import json_columns
@@ -56,7 +57,11 @@ def draft_of(sample: Sample, *, stream: str, table: str, files: str) -> Draft:
         name: column if form.plain_numbers else plain_texts(column, form)
         for name, column in columns.items()
     }
-    fields = {name: field_of(source, plain[source], words) for source, name in names.items()}
+    is_csv = sample.format == "csv"
+    fields = {
+        name: field_of(source, plain[source], words, is_csv=is_csv)
+        for source, name in names.items()
+    }
     draft = Draft(
         stream=stream,
         table=table,
@@ -122,6 +127,10 @@ def _event_time(draft: Draft) -> str:
     times = [name for name, each in draft.fields.items() if each.type == "timestamptz"]
     always = [name for name in times if draft.fields[name].required]
     numbers = [name for name, each in draft.fields.items() if each.unit and each.required]
+    digits = [name for name, each in draft.fields.items() if each.time_format and each.required]
+    if not always and len(digits) == 1:
+        take_as_digits(draft.fields[digits[0]])
+        always = digits
     if not always and len(numbers) == 1:
         take_as_time(draft.fields[numbers[0]])
         always = numbers

@@ -9,7 +9,25 @@ from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
 from headrace.ingest.values import NOT_FINITE, WRONG_TYPE, Converted, convert, merged
 
 _DECODER = json.JSONDecoder(parse_float=Number, parse_constant=Number)
+_ELEMENTS = {
+    pa.int64(): "long",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.string(): "string",
+}
 _NOT_JSON = ("NaN", "Infinity", "-Infinity")
+
+
+def list_type(texts: pa.Array) -> str | None:
+    """Return the type of a contract that holds all texts as lists in JSON; None if there is none."""
+    if not pc.all(pc.match_substring_regex(texts, r"^\[.*\]$")).as_py():
+        return None
+    try:
+        lists = pa.array([json.loads(text) for text in texts.to_pylist()])
+    except (ValueError, OverflowError, RecursionError, pa.ArrowException):
+        return None
+    element = _ELEMENTS.get(lists.type.value_type)
+    return None if element is None else f"list<{element}>"
 
 
 def convert_lists(texts: pa.Array, wanted: pa.DataType) -> Converted:

@@ -146,6 +146,7 @@ def test_parquet_types_are_those_of_the_file(lake: Lake, settings: Settings) -> 
             "ts": pa.array([T0 * 10**6, (T0 + 1) * 10**6], pa.timestamp("us")),
             "vec": pa.array([[0.5], [1.5]], pa.list_(pa.float32())),
             "raw": pa.array([b"x", b"y"], pa.binary()),
+            "big": pa.array([1, 2], pa.uint64()),
         }
     )
     pq.write_table(table, path)
@@ -157,6 +158,7 @@ def test_parquet_types_are_those_of_the_file(lake: Lake, settings: Settings) -> 
         "vec": "list<float>",
         "raw": "binary",
     }
+    assert any("big" in note for note in draft.notes)
     assert taken(lake, draft).num_rows == 2
 
 
@@ -251,3 +253,55 @@ def test_an_encoding_that_takes_any_bytes_is_said_to_be_a_guess(
     content = "at,n\n2026-01-01T00:00:00Z,\u20ac\n".encode("cp1252")
     draft = drafted(lake, land(settings, "a.csv", content))
     assert any("not UTF-8" in note for note in draft.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "form"),
+    [
+        ("hour", ["14102100", "14102123"], "%y%m%d%H"),
+        ("hour", ["2014102100", "2014102123"], "%Y%m%d%H"),  # not the year 2033 in seconds
+        ("day", ["20141021", "20141231"], "%Y%m%d"),
+        ("event_date", ["201410212359", "201410220000"], "%Y%m%d%H%M"),
+        ("hour", ["20120112", "20120113"], None),  # of 2012 or of 2020
+        ("hour", ["14102100", "14102124"], None),
+        ("weight", ["14102100", "14102123"], None),  # nothing says that they are times
+        ("hour", ["14102100", ""], None),  # not every record has one
+    ],
+)
+def test_digits_are_times_only_if_a_name_says_so_and_one_form_reads_them_all(
+    lake: Lake, settings: Settings, name: str, days: list[str], form: str | None
+) -> None:
+    text = f"{name},v\n" + "".join(f"{day},x\n" for day in days)
+    draft = drafted(lake, land(settings, "a.csv", text))
+    assert draft.event_time == (name if form else "ingested")
+    assert draft.fields[name].options.get("time_format") == form
+    assert taken(lake, draft).num_rows == len(days)
+
+
+def test_a_time_that_is_one_goes_before_digits(lake: Lake, settings: Settings) -> None:
+    path = land(settings, "a.csv", f"date,time_ms\n20220408,{T0}000\n20220409,{T0}001\n")
+    assert types(drafted(lake, path)) == {"date": "long", "time_ms": "timestamptz"}
+
+
+def test_texts_that_are_lists_are_drafted_as_lists_and_others_are_not(
+    lake: Lake, settings: Settings
+) -> None:
+    """Two tags `28,7` must not become the number 28.7."""
+    lists = ['"[1, 2]","[0.5]","[""a""]","[1]",[x],"28,7"', '[],[1],"[]","[[2]]",[1],"4,65"']
+    text = "whole,parts,words,deep,none,tags,at\n" + "".join(
+        f"{each},2026-01-01T00:00:00Z\n" for each in lists
+    )
+    draft = drafted(lake, land(settings, "a.csv", text))
+    assert types(draft) == {
+        "whole": "list<long>",
+        "parts": "list<double>",
+        "words": "list<string>",
+        "deep": "string",
+        "none": "string",
+        "tags": "string",
+        "at": "timestamptz",
+    }
+    assert any("28,7" in note for note in draft.notes)
+    table = taken(lake, draft)
+    assert table["whole"].to_pylist() == [[1, 2], []]
+    assert table["tags"].to_pylist() == ["28,7", "4,65"]

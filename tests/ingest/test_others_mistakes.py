@@ -12,7 +12,9 @@ import pytest
 
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
-from headrace.errors import SourceFileError
+from headrace.definitions.stream_field import StreamField
+from headrace.definitions.types import FieldType
+from headrace.errors import RecordsRefusedError, SourceFileError
 from headrace.ingest import dead_letters
 from headrace.ingest.infer import draft_of
 from headrace.ingest.run import ingest
@@ -20,6 +22,9 @@ from headrace.ingest.sampling import sample_of
 from tests.raising import refused
 
 AT = "2026-03-01T00:00:00Z"
+
+
+N = {"n": StreamField(type=FieldType.parse("long"))}
 
 
 def contract(format_: str = "csv", **changes: Any) -> Stream:  # noqa: ANN401
@@ -125,3 +130,55 @@ def test_a_file_of_long_ago_that_shows_up_late_is_read(lake: Lake) -> None:
     late = land(lake, "a.csv", f"id,at\n2,{AT}\n")
     os.utime(late, (10**9, 10**9))
     assert ingest(lake, contract()).rows == 1
+
+
+def test_an_empty_value_is_null_with_and_without_quotes(lake: Lake) -> None:
+    land(lake, "a.csv", f'id,at,note\n1,{AT},""\n2,{AT},\n3,{AT}," "\n')
+    fields = contract().fields | {"note": StreamField(type=FieldType.parse("string"))}
+    ingest(lake, contract(fields=fields))
+    assert rows(lake)["note"].to_pylist() == [None, None, " "]
+
+
+def test_names_of_folders_are_text_and_keep_their_zeros(lake: Lake) -> None:
+    for hour in ("06", "6"):
+        land(lake, f"hour={hour}/a.csv", f"id,at\n1,{AT}\n")
+    source = {"files": "things/*/*.csv", "complete_files": True}
+    assert ingest(lake, contract(source=source)).rows == 2
+    found = lake.table("raw.things").head().to_arrow()
+    assert sorted(found["_source"].to_pylist()) == ["things/hour=06/a.csv", "things/hour=6/a.csv"]
+    assert found.schema.names[:1] == ["id"]
+    assert not [name for name in found.schema.names if "hour" in name]
+
+
+@pytest.mark.parametrize("format_", ["csv", "json"])
+def test_a_point_in_a_column_of_whole_numbers_makes_no_second_column(
+    lake: Lake, format_: str
+) -> None:
+    def text(number: str) -> str:
+        if format_ == "csv":
+            return f"id,at,n\n1,{AT},{number}\n"
+        return f'{{"id": 1, "at": "{AT}", "n": {number}}}\n'
+
+    stream = contract(format_, unknown_fields="evolve", fields=contract().fields | N)
+    land(lake, "a", text("7"))
+    ingest(lake, stream)
+    before = rows(lake)
+    land(lake, "b", text("3.7"))
+    done = ingest(lake, stream)
+    assert (done.rows, done.reasons) == (0, {"wrong_type `n`": 1})
+    assert isinstance(done.refusal, RecordsRefusedError)
+    assert rows(lake).equals(before)
+    (letter,) = lake.table(dead_letters.TABLE).head().to_arrow().to_pylist()
+    assert (letter["error_code"], letter["field"]) == ("wrong_type", "n")
+
+
+def test_a_file_of_an_old_set_of_columns_is_no_success_and_is_taken_when_the_contract_is_mended(
+    lake: Lake,
+) -> None:
+    land(lake, "old.csv", "number,at\n" + f"7,{AT}\n" * 5)
+    with refused(SourceFileError, path="things/old.csv"):
+        ingest(lake, contract())
+    assert lake.table(dead_letters.TABLE).head().row_count == 0
+    number = StreamField.model_validate({"type": "long", "required": True, "from": "number"})
+    done = ingest(lake, contract(fields=contract().fields | {"id": number}))
+    assert (done.rows, done.dead_letters, rows(lake)["id"].to_pylist()) == (5, 0, [7] * 5)
