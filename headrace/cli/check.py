@@ -1,5 +1,7 @@
 """`headrace check`: check every declaration of the lake."""
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,6 +12,7 @@ from headrace.cli.output import Format, OutputOption, output_of
 if TYPE_CHECKING:
     from headrace.config import Settings
     from headrace.definitions.load import Declarations
+    from headrace.definitions.problem import Problem
     from headrace.definitions.stream import Stream
 
 
@@ -25,31 +28,31 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     they name, and contracts with the tables that there are.
     """
     from headrace.config import Settings
+    from headrace.definitions.across import stray_problems
     from headrace.definitions.load import inspect_declarations
 
     settings = Settings.load()
     found = inspect_declarations(settings)
     across, warned = _across(settings, found)
-    every = (*found.problems, *across)
-    warnings = [
-        f"warning: stream `{stream.name}`: {missing}"
-        for stream in found.streams.values()
-        if (missing := _missing(stream, settings))
-    ]
-    warnings += [f"warning: {text}" for text in (*_stray(settings), *warned)]
+    every = (*found.found, *across)
+    warnings = (
+        *_unread(settings, found),
+        *stray_problems(settings.declarations, found, root=settings.root),
+        *warned,
+    )
     out = output_of(output)
     if output is Format.JSON:
         out.record(
             {
                 "fine": found.count,
-                "problems": [_place(each) for each in every],
-                "warnings": warnings,
+                "problems": [asdict(each) for each in every],
+                "warnings": [asdict(each) for each in warnings],
             }
         )
     for problem in every:
-        out.show(problem)
+        out.show(str(problem))
     for warning in warnings:
-        out.show(warning)
+        out.show(f"warning: {warning}")
     problems = len(every)
     fine = f"{found.count} declaration{'' if found.count == 1 else 's'} fine"
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
@@ -57,13 +60,23 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
         raise typer.Exit(1)
 
 
-def _place(problem: str) -> dict[str, object]:
-    """Take a problem apart into file, line and message; a file that lacks something has no line."""
-    where, _, message = problem.partition("  ")
-    file, colon, line = where.rpartition(":")
-    if not (colon and line.isdecimal()):
-        return {"file": where, "line": None, "message": message}
-    return {"file": file, "line": int(line), "message": message}
+def _unread(settings: "Settings", found: "Declarations") -> Iterator["Problem"]:
+    """Warn of streams with nothing to read, with the patterns of the files that there are."""
+    from headrace.definitions.problem import Finding, hint, problem_of, shown
+    from headrace.definitions.source_lines import read_document
+    from headrace.definitions.sources import FileSource
+    from headrace.ingest.sources.near_pattern import patterns_there
+
+    for stream in found.streams.values():
+        missing = _missing(stream, settings)
+        if missing is None:
+            continue
+        path, allowed = found.stream_files[stream.name], ()
+        if isinstance(stream.source, FileSource):
+            allowed = patterns_there(settings.data_dir)
+            missing += f"; {hint(stream.source.files, allowed)}" if allowed else ""
+        finding = Finding(("source", "files"), missing, allowed)
+        yield problem_of(finding, read_document(path), file=shown(path, settings.root))
 
 
 def _missing(stream: "Stream", settings: "Settings") -> str | None:
@@ -77,43 +90,31 @@ def _missing(stream: "Stream", settings: "Settings") -> str | None:
         return str(error)
 
 
-def _stray(settings: "Settings") -> list[str]:
-    """Warn of files among the declarations that nothing reads."""
-    from headrace.definitions.across import stray_files
-
-    root = settings.root
-    return [
-        f"`{path.relative_to(root) if path.is_relative_to(root) else path}` is in none of "
-        "`streams`, `samples` and `windows`, so that nothing reads it"
-        for path in stray_files(settings.declarations)
-    ]
-
-
-def _across(settings: "Settings", found: "Declarations") -> tuple[list[str], list[str]]:
+def _across(settings: "Settings", found: "Declarations") -> "tuple[list[Problem], list[Problem]]":
     """Return problems between files, models and tables, and warnings; an absent lake has none."""
     from headrace.definitions.across import problems_across
     from headrace.definitions.dbt_models import models_of
     from headrace.definitions.dbt_project import find_project
+    from headrace.definitions.problem import Problem, shown
 
     project = find_project(settings)
     models = {} if project is None or not found.sample_sets else models_of(project)
     if not settings.state_dir.is_dir():  # the tables' code takes most of the command to load
         return [*problems_across(found, models, root=settings.root)], []
     from headrace.errors import LakeError, LakeNotFoundError
-    from headrace.samples.checked import contradictions, known_tables, merged
-    from headrace.samples.lost_models import lost_models_of
+    from headrace.samples.checked import contradictions, known_tables, lost, merged
     from headrace.tables.lake import OpenLake
 
-    known, problems, warnings = models, list[str](), list[str]()
+    known, problems, warnings = models, list[Problem](), list[Problem]()
     try:
         with OpenLake.existing(settings) as lake:
             known = merged(models, known_tables(lake))
             problems += contradictions(lake, found, settings)
-            for each in found.sample_sets.values():
-                warnings += lost_models_of(lake, each)
+            warnings += lost(lake, found, settings)
     except LakeNotFoundError:
         pass
     except LakeError as error:  # the declarations are no worse for it
-        return [], [f"the tables they read cannot be looked at: {error}"]
+        text = f"the tables they read cannot be looked at: {error}"
+        return [], [Problem(file=shown(settings.declarations, settings.root), message=text)]
     problems += problems_across(found, known, root=settings.root)
-    return problems, list(dict.fromkeys(warnings))
+    return problems, warnings

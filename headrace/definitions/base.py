@@ -64,3 +64,10 @@ def refuse_repeats(names: tuple[str, ...]) -> tuple[str, ...]:
 def problem_at(key: str, message: str) -> PydanticCustomError:
     """Build an error for one key of a mapping, so that it is reported with the line of the key."""
     return PydanticCustomError("problem_at", "{message}", {"message": message, "key": key})
+
+
+def unknown_name(message: str, *, allowed: tuple[str, ...]) -> PydanticCustomError:
+    """Build an error for a name that is none of those that may stand there."""
+    return PydanticCustomError(
+        "unknown_name", "{message}", {"message": message, "allowed": allowed}
+    )

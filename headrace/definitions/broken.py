@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from headrace.definitions.problem import Problem
 from headrace.definitions.source_lines import FILE_BYTES_MAX
 from headrace.errors import InvalidNameError
 from headrace.identifiers import TableName
@@ -22,14 +23,19 @@ class BrokenFile:
         path: The file.
         kind: What it should declare, such as `a stream`.
         table: The table that it declares; None if that cannot be read.
-        problems: Each with file and line.
+        found: What is wrong.
 
     """
 
     path: Path
     kind: str
     table: TableName | None
-    problems: tuple[str, ...]
+    found: tuple[Problem, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Each with file and line."""
+        return tuple(map(str, self.found))
 
     def may_declare(self, name: str) -> bool:
         """Whether the file may be the declaration of this name: by its own, or by its text."""

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from headrace.config import Settings
 from headrace.definitions.broken import BrokenFile, broken_table
 from headrace.definitions.feature_view import FeatureView
-from headrace.definitions.problem_text import place_of, text_of
+from headrace.definitions.problem import Finding, Problem, problem_at_mark, shown
+from headrace.definitions.problem_text import allowed_of, place_of, text_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY, STREAM_PROPERTY
 from headrace.definitions.sample_set import SampleSet
-from headrace.definitions.source_lines import Document, read_document
+from headrace.definitions.source_lines import Document, Fault, read_document
 from headrace.definitions.stream import Stream
 from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import Windows, resolve_windows, window_problems
@@ -54,9 +55,14 @@ class Declarations:
         return tuple(each for each in self.broken if each.kind == SampleSet.noun)
 
     @property
+    def found(self) -> tuple[Problem, ...]:
+        """Every problem."""
+        return tuple(problem for each in self.broken for problem in each.found)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """Every problem, with file and line."""
-        return tuple(problem for each in self.broken for problem in each.problems)
+        return tuple(map(str, self.found))
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def _load_window_views(settings: Settings, streams: "_Folder[Stream]") -> "_Fold
     """Load window views; one whose stream cannot be used is no worse for that itself."""
     unclear = {each.table for each in streams.broken}
 
-    def check(view: WindowView) -> Iterable[tuple[str, str]]:
+    def check(view: WindowView) -> Iterable[Finding]:
         return () if view.events in unclear else window_problems(view, streams.loaded.values())
 
     return _load_folder(settings, "windows", WindowView, check=check)
@@ -196,10 +202,10 @@ def _load_folder(
     folder: str,
     model: type[D],
     *,
-    check: Callable[[D], Iterable[tuple[str, str]]] = lambda _: (),
+    check: Callable[[D], Iterable[Finding]] = lambda _: (),
 ) -> _Folder[D]:
     read: dict[Path, tuple[D | None, Document]] = {}
-    problems: dict[Path, list[tuple[int, str]]] = {}
+    problems: dict[Path, list[Fault]] = {}
     for path in _yaml_files(settings.declarations / folder):
         document = read_document(path)
         declared, found = parse_declaration(document, model)
@@ -207,14 +213,15 @@ def _load_folder(
         problems[path] = list(found)
         if declared is not None:
             problems[path] += [
-                (document.line_of((key,)), f"`{key}`: {text}") for key, text in check(declared)
+                Fault(document.mark_of(place), f"`{place[0]}`: {text}", allowed)
+                for place, text, allowed in check(declared)
             ]
     valid = {path: each for path, (each, _) in read.items() if each is not None}
-    shown = {path: _shown(path, settings.root) for path in read}
+    names = {path: shown(path, settings.root) for path in read}
     for key, path, other in _clashes(valid, model):
         value = str(valid[path].table) if key == "table" else valid[path].name
-        text = f"`{value}` is declared in `{shown[other]}` too, so that neither can be used"
-        problems[path].append((read[path][1].line_of((key,)), text))
+        text = f"`{value}` is declared in `{names[other]}` too, so that neither can be used"
+        problems[path].append(Fault(read[path][1].mark_of((key,)), text))
     fine = {path: each for path, each in valid.items() if not problems[path]}
     return _Folder(
         {each.name: each for each in fine.values()},
@@ -223,7 +230,7 @@ def _load_folder(
                 path=path,
                 kind=model.noun,
                 table=broken_table(path),
-                problems=tuple(f"{shown[path]}:{line}  {text}" for line, text in found),
+                found=tuple(problem_at_mark(fault, file=names[path]) for fault in found),
             )
             for path, found in problems.items()
             if found
@@ -251,14 +258,8 @@ def _yaml_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in {".yaml", ".yml"})
 
 
-def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
-
-
-def parse_declaration(
-    document: Document, model: type[D]
-) -> tuple[D | None, tuple[tuple[int, str], ...]]:
-    """Validate one document: return the declaration if it is valid, else (line, problem) pairs."""
+def parse_declaration(document: Document, model: type[D]) -> tuple[D | None, tuple[Fault, ...]]:
+    """Validate one document: return the declaration if it is valid, else what is wrong."""
     problems = list(document.problems)
     if document.content is None:
         return None, tuple(problems)
@@ -266,6 +267,7 @@ def parse_declaration(
         declared = model.model_validate(document.content)
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            problems.append((document.line_of(place_of(detail)), text_of(detail, model)))
-        return None, tuple(sorted(set(problems)))
+            mark, allowed = document.mark_of(place_of(detail)), allowed_of(detail, model)
+            problems.append(Fault(mark, text_of(detail, model), allowed))
+        return None, tuple(sorted(set(problems), key=lambda each: (each.mark.line, each.text)))
     return (None if problems else declared), tuple(problems)

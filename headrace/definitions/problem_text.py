@@ -1,9 +1,11 @@
 """Say what is wrong with a value of a declaration, in the words of its keys."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from headrace.definitions.base import Declaration
@@ -28,15 +30,34 @@ def text_of(detail: ErrorDetails, model: type[Declaration]) -> str:
         return _unknown_key(name, holder)
     if kind == "missing":
         return f"`{name}` is missing; {holder.noun} must have it"
-    if kind in ("value_error", "problem_at"):
+    if kind in ("value_error", "problem_at", "unknown_name"):
         message = str(detail["msg"]).removeprefix("Value error, ")
         return f"`{_dotted(place)}`: {message}" if place else message
     found = _short(detail["input"])
     return f"`{_dotted(place)}` is {found}, but must be {_wanted(detail)}"
 
 
+def allowed_of(detail: ErrorDetails, model: type[Declaration]) -> tuple[str, ...]:
+    """Return the names that may stand at the place of a problem; none if they cannot be listed."""
+    context: dict[str, Any] = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return tuple(_fields(_model_at(model, place_of(detail)[:-1])))
+        case "literal_error":
+            return tuple(_QUOTED.findall(str(context["expected"])))
+        case "bool_type":
+            return ("true", "false")
+        case _:
+            return tuple(context.get("allowed", ()))
+
+
+def _fields(model: type[Declaration]) -> dict[str, FieldInfo]:
+    """Return the fields by the names that they have in a file."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _unknown_key(name: str, holder: type[Declaration]) -> str:
-    allowed = list(holder.model_fields)
+    allowed = list(_fields(holder))
     guess = holder.misnomers.get(name) or next(
         iter(difflib.get_close_matches(name, allowed, n=1)), None
     )
@@ -48,6 +69,7 @@ def _unknown_key(name: str, holder: type[Declaration]) -> str:
     return f"`{name}` is not a field of {holder.noun}; {hint}"
 
 
+_QUOTED = re.compile(r"'([^']*)'")
 _WANTED = {
     "string_type": "text",
     "bool_type": "`true` or `false`",
@@ -91,10 +113,10 @@ def _dotted(place: Place) -> str:
 def _model_at(model: type[Declaration], place: Place) -> type[Declaration]:
     """Find the model that a place inside a document belongs to."""
     for part, following in zip(place, (*place[1:], None), strict=False):
-        field = model.model_fields.get(str(part))
+        field = _fields(model).get(str(part))
         if field is not None:
             inner = list(_models_in(field.annotation))
-            fitting = (each for each in inner if str(following) in each.model_fields)
+            fitting = (each for each in inner if str(following) in _fields(each))
             model = next(fitting, inner[0] if inner else model)
     return model
 

@@ -1,8 +1,8 @@
-"""Read YAML with the line of every key, so that problems can be reported with their line."""
+"""Read YAML with line and column of every key, so that problems can be reported with their place."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,63 +15,87 @@ _TOO_DEEP = f"is nested more than {DEPTH_MAX} deep"
 _BAD_SCALAR = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 
 
+class Mark(NamedTuple):
+    """Where something begins; both count from 1."""
+
+    line: int
+    column: int
+
+
+_START = Mark(1, 1)
+
+
+class Fault(NamedTuple):
+    """What is wrong at a mark of a file; `allowed` are the names that may stand there, if they are few."""
+
+    mark: Mark
+    text: str
+    allowed: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Document:
-    """The content of one YAML file, the line of each place in it, and its YAML problems."""
+    """The content of one YAML file, where each place in it begins, and its YAML problems."""
 
     content: Any
-    lines: dict[Place, int] = field(default_factory=dict[Place, int])
-    problems: tuple[tuple[int, str], ...] = ()
+    marks: dict[Place, Mark] = field(default_factory=dict[Place, Mark])
+    problems: tuple[Fault, ...] = ()
 
-    def line_of(self, place: Place) -> int:
-        """Return the line of `place`, or of the nearest enclosing place."""
-        while place and place not in self.lines:
+    def mark_of(self, place: Place) -> Mark:
+        """Return where `place` begins, or the nearest enclosing place."""
+        while place and place not in self.marks:
             place = place[:-1]
-        return self.lines.get(place, 1)
+        return self.marks.get(place, _START)
 
 
 def read_document(path: Path) -> Document:
     """Read one YAML file; invalid YAML, repeated keys and anchors become problems, not exceptions."""
     try:
         if not path.is_file():
-            return Document(None, problems=((1, "is not a file"),))
+            return _unread("is not a file")
         if path.stat().st_size > FILE_BYTES_MAX:
-            return Document(None, problems=((1, f"is larger than {FILE_BYTES_MAX} bytes"),))
+            return _unread(f"is larger than {FILE_BYTES_MAX} bytes")
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except OSError as error:
-        return Document(None, problems=((1, f"cannot be read: {error.strerror}"),))
+        return _unread(f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
-        return Document(None, problems=((1, "is not UTF-8 text"),))
+        return _unread("is not UTF-8 text")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        return Document(
-            None, problems=((mark.line + 1 if mark else 1, f"is not YAML: {error.problem}"),)
-        )
+        return _unread(f"is not YAML: {error.problem}", mark=_mark(mark) if mark else _START)
     except yaml.YAMLError as error:
-        return Document(None, problems=((1, f"is not YAML: {error}"),))
+        return _unread(f"is not YAML: {error}")
     except RecursionError:
-        return Document(None, problems=((1, _TOO_DEEP),))
+        return _unread(_TOO_DEEP)
     if node is None:
-        return Document(None, problems=((1, "is empty"),))
+        return _unread("is empty")
     reader = _Reader()
     try:
         content = reader.value(node, ())
     except _TooMuchError as error:
-        return Document(None, problems=((error.line, error.problem),))
-    return Document(content, reader.lines, tuple(reader.problems))
+        return _unread(error.problem, mark=error.mark)
+    return Document(content, reader.marks, tuple(reader.problems))
+
+
+def _unread(problem: str, *, mark: Mark = _START) -> Document:
+    return Document(None, problems=(Fault(mark, problem),))
+
+
+def _mark(at: yaml.Mark) -> Mark:
+    return Mark(at.line + 1, at.column + 1)
 
 
 class _TooMuchError(Exception):
-    def __init__(self, line: int, problem: str) -> None:
-        self.line, self.problem = line, problem
+    def __init__(self, mark: Mark, problem: str) -> None:
+        self.mark, self.problem = mark, problem
         super().__init__(problem)
 
 
 class _Reader:
     def __init__(self) -> None:
-        self.lines: dict[Place, int] = {}
-        self.problems: list[tuple[int, str]] = []
+        self.marks: dict[Place, Mark] = {}
+        self.problems: list[Fault] = []
         self._scalars = yaml.SafeLoader("")
         self._values = 0
         self._open: set[int] = (
@@ -79,15 +103,15 @@ class _Reader:
         )  # nodes being read: an alias to one of them would recurse forever
 
     def value(self, node: yaml.Node, place: Place) -> Any:  # noqa: ANN401  (YAML content)
-        line = node.start_mark.line + 1
-        self.lines.setdefault(place, line)
+        mark = _mark(node.start_mark)
+        self.marks.setdefault(place, mark)
         self._values += 1
         if self._values > VALUES_MAX:
-            raise _TooMuchError(line, f"has more than {VALUES_MAX} values, aliases counted")
+            raise _TooMuchError(mark, f"has more than {VALUES_MAX} values, aliases counted")
         if len(place) > DEPTH_MAX:
-            raise _TooMuchError(line, _TOO_DEEP)
+            raise _TooMuchError(mark, _TOO_DEEP)
         if id(node) in self._open:
-            self.problems.append((node.start_mark.line + 1, "an anchor refers to itself"))
+            self.problems.append(Fault(mark, "an anchor refers to itself"))
             return None
         self._open.add(id(node))
         try:
@@ -103,25 +127,25 @@ class _Reader:
         content: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
-            line = key_node.start_mark.line + 1
+            mark = _mark(key_node.start_mark)
             if not _is_text(key):
-                self.problems.append((line, "a key is not text"))
+                self.problems.append(Fault(mark, "a key is not text"))
                 continue
             if key in content:
-                self.problems.append((line, f"`{key}` occurs twice"))
-            self.lines[*place, key] = line
+                self.problems.append(Fault(mark, f"`{key}` occurs twice"))
+            self.marks[*place, key] = mark
             content[key] = self.value(value_node, (*place, key))
         return content
 
     def _scalar(self, node: yaml.Node) -> Any:  # noqa: ANN401  (YAML content)
-        line = node.start_mark.line + 1
+        mark = _mark(node.start_mark)
         if not _is_text(str(node.value)):
-            self.problems.append((line, "a value is not text"))
+            self.problems.append(Fault(mark, "a value is not text"))
             return None
         try:
             return self._scalars.construct_object(node)
         except _BAD_SCALAR:
-            self.problems.append((line, f"`{node.value}` is not a plain YAML value"))
+            self.problems.append(Fault(mark, f"`{node.value}` is not a plain YAML value"))
             return None
 
 

@@ -25,6 +25,7 @@ from headrace.definitions.base import (
     Table,
     problem_at,
     refuse_repeats,
+    unknown_name,
 )
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
@@ -425,7 +426,7 @@ def _known(name: str, allowed: Any, *, what: str) -> None:  # noqa: ANN401  (any
         near = difflib.get_close_matches(name, list(allowed), n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"allowed are {_listed(allowed)}"
         msg = f"`{name}` is not {what}; {hint}"
-        raise ValueError(msg)
+        raise unknown_name(msg, allowed=tuple(allowed))
 
 
 def _listed(names: Any) -> str:  # noqa: ANN401  (any collection of names)

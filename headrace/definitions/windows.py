@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from headrace.clock import ONE_US
+from headrace.definitions.problem import Finding, hint
+from headrace.definitions.source_lines import Place
 from headrace.definitions.stream import Stream
 from headrace.definitions.types import FieldType
 from headrace.definitions.window_view import Aggregate, Take, WindowView
@@ -111,35 +113,40 @@ class Windows:
         return cls(**said)
 
 
-def window_problems(view: WindowView, streams: Iterable[Stream]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a view's declaration beside the streams: a key of it, and the problem."""
+def window_problems(view: WindowView, streams: Iterable[Stream]) -> Iterator[Finding]:
+    """Yield what is wrong with a view's declaration beside the streams."""
     streams = tuple(streams)
     if owner := next((each.name for each in streams if each.table == view.view), None):
-        yield "view", f"`{view.view}` is the table of stream `{owner}`"
+        yield Finding(("view",), f"`{view.view}` is the table of stream `{owner}`")
     stream = next((each for each in streams if each.table == view.events), None)
     if stream is None:
-        yield "events", f"`{view.events}` is the table of no declared stream"
+        tables = tuple(sorted(str(each.table) for each in streams))
+        near = hint(str(view.events), tables)
+        text = f"`{view.events}` is the table of no declared stream; {near}"
+        yield Finding(("events",), text, tables)
         return
-    for name in view.entity:
-        if problem := _entity_problem(name, stream):
-            yield "entity", problem
-    for each in view.aggregates:
+    for at, name in enumerate(view.entity):
+        place: Place = ("entity", at)
+        if name not in stream.fields:
+            yield _no_field(name, stream, place)
+        elif stream.fields[name].type.text not in _KEYS:
+            text = f"`{name}` is `{stream.fields[name].type.text}`, which cannot be a key"
+            yield Finding(place, text)
+    for at, each in enumerate(view.aggregates):
         if each.of is None:
             continue
+        place = ("aggregates", at, "of")
         if each.of not in stream.fields:
-            yield "aggregates", f"`{each.of}` is not a field of stream `{stream.name}`"
+            yield _no_field(each.of, stream, place)
         elif not _fits(each.take, stream.fields[each.of].type.arrow):
             said = f"`{each.of}`, which is `{stream.fields[each.of].type.text}`"
             allowed = _ALLOWED[each.take]
-            yield "aggregates", f"`{each.take}` is taken of {said}; it takes {allowed}"
+            yield Finding(place, f"`{each.take}` is taken of {said}; it takes {allowed}")
 
 
-def _entity_problem(name: str, stream: Stream) -> str | None:
-    if name not in stream.fields:
-        return f"`{name}` is not a field of stream `{stream.name}`"
-    if stream.fields[name].type.text not in _KEYS:
-        return f"`{name}` is `{stream.fields[name].type.text}`, which cannot be a key"
-    return None
+def _no_field(name: str, stream: Stream, place: Place) -> Finding:
+    text = f"`{name}` is not a field of stream `{stream.name}`; {hint(name, stream.fields)}"
+    return Finding(place, text, tuple(stream.fields))
 
 
 def resolve_windows(view: WindowView, streams: Iterable[Stream]) -> Windows:

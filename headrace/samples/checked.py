@@ -6,9 +6,11 @@ from headrace.config import Settings
 from headrace.definitions.across import KnownTable
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import Declarations
+from headrace.definitions.problem import Finding, Problem, problem_of, shown
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.source_lines import read_document
 from headrace.errors import LakeError, Remedy
+from headrace.samples.lost_models import lost_models_of
 from headrace.tables.declare import contradiction
 from headrace.tables.lake import OpenLake
 from headrace.tables.readable import read_each
@@ -27,8 +29,8 @@ def _known(head: TableVersion) -> KnownTable:
     return KnownTable(columns=frozenset(head.schema.names), entity=entity)
 
 
-def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[str]:
-    """Report each contract that its table cannot be brought in line with, with file and line."""
+def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[Problem]:
+    """Report each contract that its table cannot be brought in line with."""
     for stream in declared.streams.values():
         if not lake.exists(stream.table):
             continue
@@ -41,10 +43,18 @@ def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -
         if error is None:
             continue
         path = declared.stream_files[stream.name]
-        line = read_document(path).line_of(("fields", error.column or ""))
-        shown = path.relative_to(settings.root) if path.is_relative_to(settings.root) else path
         reset = Remedy.run("ingest", "reset", stream.name, advice="or begin the stream again")
-        yield f"{shown}:{line}  {error.detail} in `{stream.table}`; {error.remedy or reset}"
+        text = f"{error.detail} in `{stream.table}`; {error.remedy or reset}"
+        finding = Finding(("fields", error.column or ""), text)
+        yield problem_of(finding, read_document(path), file=shown(path, settings.root))
+
+
+def lost(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[Problem]:
+    """Report what sample sets read and no dbt model builds any more."""
+    for name, sample_set in declared.sample_sets.items():
+        path = declared.sample_set_files[name]
+        for finding in lost_models_of(lake, sample_set):
+            yield problem_of(finding, read_document(path), file=shown(path, settings.root))
 
 
 def merged(

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 
 from headrace.config import Settings
 from headrace.definitions.dbt_project import lost_model
+from headrace.definitions.problem import Finding
 from headrace.definitions.properties import MODEL_PROPERTY
 from headrace.definitions.sample_set import SampleSet
+from headrace.definitions.source_lines import Place
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
@@ -24,12 +26,14 @@ def lost_models(settings: Settings, versions: Mapping[str, TableVersion]) -> Ite
             )
 
 
-def lost_models_of(lake: OpenLake, sample_set: SampleSet) -> tuple[str, ...]:
+def lost_models_of(lake: OpenLake, sample_set: SampleSet) -> Iterator[Finding]:
     """Report the lost models of a sample set's tables; tables that do not exist are left out."""
-    names: list[TableName] = [
-        sample_set.exposures.table,
-        *(use.view for use in sample_set.features),
-        *(label.stream for label in sample_set.labels),
-    ]
-    versions = {str(name): lake.table(name).head() for name in names if lake.exists(name)}
-    return tuple(lost_models(lake.settings, versions))
+    places: dict[TableName, Place] = {sample_set.exposures.table: ("exposures", "table")}
+    for at, use in enumerate(sample_set.features):
+        places.setdefault(use.view, ("features", at, "view"))
+    for at, label in enumerate(sample_set.labels):
+        places.setdefault(label.stream, ("labels", at, "stream"))
+    for name, place in places.items():
+        if lake.exists(name):
+            for text in lost_models(lake.settings, {str(name): lake.table(name).head()}):
+                yield Finding(place, text)

@@ -33,7 +33,7 @@ def checked(*, status: int = 1) -> tuple[list[str], list[str]]:
     assert done.exit_code == status, done.output
     told = json.loads(done.stdout)
     problems = [f"{each['file']}:{each['line']}  {each['message']}" for each in told["problems"]]
-    return problems, told["warnings"]
+    return problems, [f"{each['file']}  {each['message']}" for each in told["warnings"]]
 
 
 def headrace(*arguments: str) -> None:

@@ -61,7 +61,9 @@ def test_check_shows_every_problem_and_fails(folder: Path) -> None:
     told = json.loads(headrace("check", "--output", "json").stdout)
     assert told["fine"] == 1
     (problem,) = told["problems"]
-    assert set(problem) == {"file", "line", "message"}
+    assert set(problem) == {"file", "line", "column", "message", "allowed"}
+    assert "allowed_lateness" in problem["allowed"]
+    assert problem["column"] == 1
     assert problem["file"].endswith(".yaml")
     assert isinstance(problem["line"], int)
 
@@ -149,7 +151,11 @@ def test_a_source_without_a_single_file_is_said(folder: Path, create: bool) -> N
     (status,) = json.loads(headrace("ingest", "status", "--output", "json").stdout)
     checked = json.loads(headrace("check", "--output", "json").stdout)
     named = "things/*.csv" if create else "does not exist"
-    for said in (told["missing"], status["sources_missing"], *checked["warnings"]):
+    for said in (
+        told["missing"],
+        status["sources_missing"],
+        *(each["message"] for each in checked["warnings"]),
+    ):
         assert named in said
     assert len(checked["warnings"]) == 1
     for command in (("ingest", "run"), ("ingest", "status"), ("check",)):

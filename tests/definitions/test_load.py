@@ -183,7 +183,7 @@ def test_no_text_makes_the_reader_raise(
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8", errors="replace", newline="")
     document = read_document(path)
-    assert document.problems or document.content is not None or document.lines
+    assert document.problems or document.content is not None or document.marks
 
 
 @run_settings(max_examples=examples(200, few=60), deadline=None)

@@ -72,8 +72,8 @@ def test_a_view_is_resolved_with_the_contract_of_its_stream(settings_here: Setti
         ("features.recent", "raw.plays", "1  `view`: `raw.plays` is the table of stream `plays`"),
         ("[user_id]", "[user]", "3  `entity`: `user` is not a field of stream `plays`"),
         ("[user_id]", "[score]", "3  `entity`: `score` is `double`, which cannot be a key"),
-        ("of: at", "of: nope", "5  `aggregates`: `nope` is not a field of stream `plays`"),
-        ("take: max, of: at", "take: sum, of: score", "5  `aggregates`: `sum` is taken of `score`"),
+        ("of: at", "of: nope", "7  `aggregates`: `nope` is not a field of stream `plays`"),
+        ("take: max, of: at", "take: sum, of: score", "7  `aggregates`: `sum` is taken of `score`"),
         (
             "take: max, of: at",
             "take: sum, of: price",
