@@ -150,7 +150,7 @@ class RedisClient:
         with self.naming():
             self.commands.sadd(self.views_key, *(new for _, new in moves))
 
-    def _run(self, script: str, view: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401
+    def _run(self, script: str, view: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  (each script has a reply of its own)
         with self.naming():
             try:
                 return self._scripts[script](keys=keys, args=arguments)

@@ -204,7 +204,6 @@ def test_a_file_of_dead_letters_alone_is_taken_again(lake: Lake) -> None:
 def test_a_replaced_file_that_had_only_a_header_is_taken_again(lake: Lake) -> None:
     stream = make_stream("csv")
     path = land(lake, "a", [])
-    header = path.read_bytes()
     ingest(lake, stream)
     land(lake, "a", ["good"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
@@ -212,7 +211,7 @@ def test_a_replaced_file_that_had_only_a_header_is_taken_again(lake: Lake) -> No
         ingest(lake, stream)
     apply_retry(lake, stream, A)
     ingest(lake, stream)
-    assert header and rows_of(lake, stream).num_rows == 1
+    assert rows_of(lake, stream).num_rows == 1
 
 
 def test_the_commands_plan_first(
