@@ -18,6 +18,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from headrace.errors import SourceFileError
+from headrace.ingest.sources.forward_only import ForwardOnly
 
 MAGIC: Mapping[str, bytes] = MappingProxyType(
     {
@@ -78,34 +79,17 @@ def check_content(path: Path, compression: str, *, source: str) -> None:
             pass
 
 
-class _Plain(io.RawIOBase):
+class _Plain(ForwardOnly):
     """The plain content of one file; going back opens it again."""
 
     def __init__(self, path: Path, compression: str, source: str) -> None:
         super().__init__()
         self._path, self._compression, self._source = path, compression, source
-        self._at = 0
         self._opened: BinaryIO | pa.NativeFile = self._open()
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            msg = "a compressed file has no known end"
-            raise io.UnsupportedOperation(msg)
-        if offset < self._at:
-            self._opened.close()
-            self._opened, self._at = self._open(), 0
-        while self._at < offset and (block := self._read(min(_READ_BYTES, offset - self._at))):
-            self._at += len(block)
-        return self._at
+    def _begin(self) -> None:
+        self._opened.close()
+        self._opened, self._at = self._open(), 0
 
     def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         block = self._read(len(buffer))

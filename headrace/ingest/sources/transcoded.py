@@ -5,6 +5,7 @@ import io
 from typing import BinaryIO
 
 from headrace.errors import SourceFileError
+from headrace.ingest.sources.forward_only import ForwardOnly
 
 _READ_BYTES = 256 * 1024
 _WIDE = ("utf-16", "utf-32")  # of which every ASCII character has a zero byte
@@ -22,7 +23,7 @@ def transcoded(handle: BinaryIO, encoding: str, *, source: str) -> io.RawIOBase:
     return _Transcoded(handle, encoding, source)
 
 
-class _Transcoded(io.RawIOBase):
+class _Transcoded(ForwardOnly):
     """The text of a file; going back begins again."""
 
     def __init__(self, handle: BinaryIO, encoding: str, source: str) -> None:
@@ -37,25 +38,6 @@ class _Transcoded(io.RawIOBase):
             "surrogatepass" if wide else "strict"
         )
         self._text, self._at, self._read_bytes, self._is_read = b"", 0, 0, False
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            msg = "the length of the text is not known"
-            raise io.UnsupportedOperation(msg)
-        if offset < self._at:
-            self._begin()
-        while self._at < offset and (skipped := self.read(min(_READ_BYTES, offset - self._at))):
-            _ = skipped
-        return self._at
 
     def readinto(self, buffer: "memoryview") -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         while not self._text and not self._is_read:
