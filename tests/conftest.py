@@ -47,7 +47,7 @@ _SLOW_ROOMS = (
     "simulate",
     "ui",
 )
-_NOT_FAST = ("slow", "proof", "browser", "cluster")
+_NOT_FAST = ("slow", "proof", "browser", "cluster", "flink")
 # the demo, which its tests wait for, is ready when the proofs are through
 _LONGEST_FIRST = (ROOT / "tests" / "proofs", ROOT / "tests" / "demo" / "test_kill.py")
 
