@@ -45,10 +45,10 @@ demo-stream: $(READY) ## simulated traffic through a Kafka that it starts, follo
 
 test: $(READY) ## every test; starts PostgreSQL and Redis from wheels, and an S3 server that Go builds once
 	@$(BIN)/python -m infra.launcher fetch --only s3
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(TODAY)
 
 test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
 
 test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go and Maven
 	@$(BIN)/python -m infra.launcher fetch
