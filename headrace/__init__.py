@@ -8,11 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headrace.api import Lake
+    from headrace.api import Lake, build, publish
     from headrace.config import MIB, Settings
     from headrace.errors import LakeError
+    from headrace.ingest import ingest
     from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle
     from headrace.maintenance.compaction.any_table import compact
+    from headrace.rows import Rows
 
 __all__ = [
     "MIB",
@@ -20,10 +22,14 @@ __all__ = [
     "FeatureSpec",
     "Lake",
     "LakeError",
+    "Rows",
     "SampleLoader",
     "Settings",
     "Shuffle",
+    "build",
     "compact",
+    "ingest",
+    "publish",
 ]
 
 _HOMES = {
@@ -32,10 +38,14 @@ _HOMES = {
     "FeatureSpec": "headrace.loading",
     "Lake": "headrace.api",
     "LakeError": "headrace.errors",
+    "Rows": "headrace.rows",
     "SampleLoader": "headrace.loading",
     "Settings": "headrace.config",
     "Shuffle": "headrace.loading",
+    "build": "headrace.api",
     "compact": "headrace.maintenance.compaction.any_table",
+    "ingest": "headrace.ingest",
+    "publish": "headrace.api",
 }
 
 

@@ -2,11 +2,11 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from headrace.datasets.versions import load_dataset
-from headrace.definitions.load import load_sample_sets, load_streams
-from headrace.errors import DefinitionError
+from headrace.definitions.load import declared_as, load_sample_sets, load_streams
+from headrace.rows import Rows
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import OpenLake
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from headrace.ingest.status import IngestResult
     from headrace.samples.build import BuildResult
     from headrace.tables.lake import LakeTable
-
-
-D = TypeVar("D")
 
 
 class Lake(OpenLake):
@@ -61,8 +58,10 @@ class Lake(OpenLake):
         *,
         columns: Sequence[str] | None = None,
         at: "int | str | dt.datetime | None" = None,
-    ) -> "pa.Table":
-        """Read a table into memory, with times in UTC; `.to_pandas()` and DuckDB take the result.
+    ) -> Rows:
+        """Read a table into memory, with times in UTC.
+
+        The rows are in Arrow; `to_pandas`, `to_polars` and `to_duckdb` of the result hand them on.
 
         Args:
             name: As in `samples.feed`.
@@ -82,7 +81,7 @@ class Lake(OpenLake):
             version = table.at(snapshot_id=at)
         else:
             version = table.at(tag=at) if isinstance(at, str) else table.at(time=at)
-        return version.to_arrow(columns=columns)
+        return Rows(version.to_arrow(columns=columns))
 
     def ingest(self, stream: str) -> "IngestResult":
         """Take everything new of a declared stream; see `headrace.ingest.run.ingest`.
@@ -94,7 +93,7 @@ class Lake(OpenLake):
         """
         from headrace.ingest.run import ingest
 
-        return ingest(self, _declared(stream, load_streams(self.settings), what="stream"))
+        return ingest(self, declared_as(stream, load_streams(self.settings), what="stream"))
 
     def build(self, sample_set: str) -> "BuildResult":
         """Bring the samples of a declared set up to date; see `headrace.samples.build.build`.
@@ -107,7 +106,7 @@ class Lake(OpenLake):
         from headrace.samples.build import build
 
         declared = load_sample_sets(self.settings)
-        return build(self, _declared(sample_set, declared, what="sample set"))
+        return build(self, declared_as(sample_set, declared, what="sample set"))
 
     def publish(self, sample_set: str, *, allow_pending: bool = False) -> "Publication":
         """Publish the samples of a declared set as a version; see `headrace.datasets.publish.publish`.
@@ -119,7 +118,7 @@ class Lake(OpenLake):
         """
         from headrace.datasets.publish import publish
 
-        declared = _declared(sample_set, load_sample_sets(self.settings), what="sample set")
+        declared = declared_as(sample_set, load_sample_sets(self.settings), what="sample set")
         return publish(self, declared, allow_pending=allow_pending)
 
     def dataset(self, name: str, *, version: int | None = None) -> "Dataset":
@@ -136,8 +135,38 @@ class Lake(OpenLake):
         return load_dataset(self, name, version)
 
 
-def _declared(name: str, declared: Mapping[str, D], *, what: str) -> D:
-    if name not in declared:
-        known = ", ".join(f"`{each}`" for each in declared) or "none"
-        raise DefinitionError((f"there is no {what} `{name}`; declared are {known}",))
-    return declared[name]
+def build(sample_set: str, *, lake: Lake | None = None) -> "BuildResult":
+    """Bring the samples of a declared set up to date, as `Lake.build`.
+
+    Args:
+        sample_set: Its name.
+        lake: The one that the command line would take by default.
+
+    Raises:
+        LakeError: See `Lake.open` and `Lake.build`.
+
+    """
+    if lake is not None:
+        return lake.build(sample_set)
+    with Lake.open() as opened:
+        return opened.build(sample_set)
+
+
+def publish(
+    sample_set: str, *, allow_pending: bool = False, lake: Lake | None = None
+) -> "Publication":
+    """Publish the samples of a declared set as a version, as `Lake.publish`.
+
+    Args:
+        sample_set: Its name.
+        allow_pending: Whether days whose labels may still change are taken too.
+        lake: The one that the command line would take by default.
+
+    Raises:
+        LakeError: See `Lake.open` and `Lake.publish`.
+
+    """
+    if lake is not None:
+        return lake.publish(sample_set, allow_pending=allow_pending)
+    with Lake.open() as opened:
+        return opened.publish(sample_set, allow_pending=allow_pending)

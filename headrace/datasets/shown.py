@@ -1,8 +1,7 @@
 """How a published version shows itself: one line in a terminal, a small table in a notebook."""
 
-from html import escape
-
 from headrace.datasets.lockfile import Lockfile
+from headrace.shown import facts_html
 
 _HASH_SHOWN = 12
 
@@ -26,8 +25,4 @@ def line_of(lock: Lockfile) -> str:
 
 def html_of(lock: Lockfile) -> str:
     """Return the facts as a table in HTML; names are escaped."""
-    rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>"
-        for name, text in facts_of(lock).items()
-    )
-    return f"<table>{rows}</table>"
+    return facts_html(facts_of(lock))

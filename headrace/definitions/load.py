@@ -23,6 +23,7 @@ from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 
 D = TypeVar("D", Stream, SampleSet, WindowView)
+Known = TypeVar("Known")
 
 
 @dataclass(frozen=True)
@@ -271,3 +272,16 @@ def parse_declaration(document: Document, model: type[D]) -> tuple[D | None, tup
             problems.append(Fault(mark, text_of(detail, model), allowed))
         return None, tuple(sorted(set(problems), key=lambda each: (each.mark.line, each.text)))
     return (None if problems else declared), tuple(problems)
+
+
+def declared_as(name: str, declared: Mapping[str, Known], *, what: str) -> Known:
+    """Return the declaration of a name.
+
+    Raises:
+        DefinitionError: Listing the names there are, if it is none of them.
+
+    """
+    if name not in declared:
+        known = ", ".join(f"`{each}`" for each in declared) or "none"
+        raise DefinitionError((f"there is no {what} `{name}`; declared are {known}",))
+    return declared[name]

@@ -15,6 +15,7 @@ from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, Source, SourcePartition
 from headrace.ingest.sources.open import open_source
+from headrace.shown import cut, facts_html
 from headrace.tables.lake import OpenLake
 
 
@@ -95,6 +96,29 @@ class IngestResult:
     def late_rows(self) -> int:
         """Rows that were older than the watermark when they were taken."""
         return sum(split.late_rows for split in self.splits)
+
+    def __repr__(self) -> str:
+        return (
+            f"IngestResult({', '.join(f'{name} {text}' for name, text in self._facts().items())})"
+        )
+
+    def _repr_html_(self) -> str:
+        return facts_html(self._facts())
+
+    def _facts(self) -> dict[str, str]:
+        refused = ", ".join(f"{why} {count:,}" for why, count in self.reasons.items())
+        facts = {
+            "stream": self.stream,
+            "table": str(self.table),
+            "sources": f"{len(self.splits):,}",
+            "rows": f"{self.rows:,}",
+            "dead letters": f"{self.dead_letters:,}" + (f" ({refused})" if refused else ""),
+            "late rows": f"{self.late_rows:,}",
+            "watermark": f"{self.watermark:%Y-%m-%d %H:%M:%S} UTC" if self.watermark else "none",
+            "left out": f"{len(self.skipped):,} files" if self.skipped else "",
+            "nothing to read": self.missing or "",
+        }
+        return {name: cut(text) for name, text in facts.items() if text}
 
 
 @dataclass(frozen=True, kw_only=True)

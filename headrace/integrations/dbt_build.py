@@ -10,6 +10,7 @@ from headrace.config import Settings
 from headrace.definitions.dbt_project import find_project, project_places
 from headrace.errors import FeatureBuildError, SettingReason, SettingsError
 from headrace.integrations.dbt_duckdb import session
+from headrace.shown import rows_html
 
 _GOOD = ("success", "pass", "warn", "no-op")
 
@@ -36,6 +37,17 @@ class BuildResult:
     def changed(self) -> bool:
         """Whether any table was committed."""
         return any(model.code not in {"unchanged", "checked"} for model in self.models)
+
+    def __repr__(self) -> str:
+        built = sum(model.code not in {"unchanged", "checked"} for model in self.models)
+        return (
+            f"BuildResult({len(self.models)} models, {built} with a commit, "
+            f"{self.tests_passed} tests passed)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [(each.table, each.message, f"{each.rows:,}") for each in self.models]
+        return rows_html(("table", "outcome", "rows"), rows)
 
 
 def build_features(

@@ -19,6 +19,7 @@ from headrace.samples.partition import PartitionBuilder, refuse_leaks
 from headrace.samples.plan import BuildPlan, day_text, plan_build
 from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID, Recipe
 from headrace.samples.schema import samples_schema
+from headrace.shown import facts_html
 from headrace.tables.commits import operations
 from headrace.tables.commits.adopt import discard, fresh, written_batches
 from headrace.tables.commits.operations import Provenance
@@ -60,6 +61,22 @@ class BuildResult:
     def positives(self) -> int:
         """Samples among them with a label other than 0."""
         return sum(day.positives for day in self.built)
+
+    def __repr__(self) -> str:
+        return f"BuildResult({self.table}: {self})"
+
+    def _repr_html_(self) -> str:
+        reasons = ", ".join(dict.fromkeys(day.reason for day in self.built))
+        return facts_html(
+            {
+                "table": self.table,
+                "days built": f"{len(self.built):,}" + (f" ({reasons})" if reasons else ""),
+                "days unchanged": f"{len(self.unchanged):,}",
+                "samples": f"{self.rows:,}",
+                "positive": f"{self.positives:,}",
+                "leaks": str(self.leaks),
+            }
+        )
 
     def __str__(self) -> str:
         days = len(self.built) + len(self.unchanged)

@@ -40,11 +40,13 @@ from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import STAGING_NAMESPACE, TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
+from headrace.shown import facts_html
 from headrace.tables.catalogs.open import clock_of, locks_of, open_databases, refuse_absent
 from headrace.tables.locks import Locks
 from headrace.tables.version import TableVersion
 
 _FORMAT_VERSION = 2
+_NAMES_SHOWN = 12
 _TABLE_PROPERTIES = {
     "format-version": str(_FORMAT_VERSION),
     standard.METADATA_DELETED: "true",
@@ -72,6 +74,13 @@ class OpenLake:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.settings.state_dir)!r})"
+
+    def _repr_html_(self) -> str:
+        names = [str(name) for name in self.names()]
+        listed = ", ".join(names[:_NAMES_SHOWN]) + (", …" if names[_NAMES_SHOWN:] else "")
+        return facts_html(
+            {"lake": str(self.settings.state_dir), "tables": f"{len(names):,}", "names": listed}
+        )
 
     @classmethod
     def open(cls, settings: Settings | None = None) -> Self:
@@ -241,6 +250,12 @@ class LakeTable:
 
     def __repr__(self) -> str:
         return f"LakeTable({str(self.name)!r} of {self.lake!r})"
+
+    def _repr_html_(self) -> str:
+        try:
+            return self.head().html()
+        except LakeError as error:  # a notebook shows the handle of a lost or damaged table too
+            return facts_html({"table": str(self.name), "cannot be read": str(error)})
 
     def iceberg(self) -> Table:
         """Load the table as pyiceberg sees it now.

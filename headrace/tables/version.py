@@ -29,6 +29,7 @@ from headrace.iceberg.inspected import InspectedFiles, Inspector
 from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.iceberg.projection import Misfit, PinnedSchema, Projection
 from headrace.identifiers import TableName
+from headrace.shown import facts_html, rows_html
 from headrace.storage.footer import read_footer
 from headrace.storage.inputs import open_input, reading
 from headrace.storage.locations import local_path
@@ -353,6 +354,20 @@ class TableVersion:
         names = self.schema.names if columns is None else list(columns)
         read = list(self.batches(columns=columns, partitions=partitions))
         return pa.Table.from_batches(read, pa.schema([self.schema.field(name) for name in names]))
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return what a notebook shows of it: its rows, snapshot and columns as tables in HTML."""
+        facts = {
+            "table": str(self.name),
+            "rows": f"{self.row_count:,}",
+            "snapshot": str(self.snapshot_id or "none"),
+            "partitioned by": ", ".join(self.partition_by) or "nothing",
+        }
+        columns = [(each.name, str(each.type)) for each in self.schema]
+        return facts_html(facts) + rows_html(("column", "type"), columns)
 
     @property
     def snapshot(self) -> Snapshot | None:

@@ -196,7 +196,7 @@ def test_each_type_travels_as_far_as_the_page_says_and_is_refused_there_by_name(
         engine.bind(view, head)
         rows = engine.query(f"select {column(name)} from {view} order by item_id").read_all()
     assert rows.column(0).to_pylist() == values
-    samples = lake.read(f"samples.of_{view}").sort_by("sample_id")
+    samples = lake.read(f"samples.of_{view}").arrow.sort_by("sample_id")
     assert samples[column(name)].to_pylist() == values
     assert told.table == "yes"
     assert roles(lake, f"samples.of_{view}", name) == told.loader
