@@ -16,7 +16,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs lint types imports check dagster docs docs-serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster lint types imports check dagster docs docs-serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -52,7 +52,7 @@ test-fast: $(READY) ## what takes a minute, for while you edit: no processes, fr
 
 test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go and Maven
 	@$(BIN)/python -m infra.launcher fetch
-	@$(BIN)/python -m pytest -m cluster --timeout=1200 tests/cluster
+	@$(BIN)/python -m pytest -m "cluster and not proof" --timeout=1200 tests/cluster
 
 test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts: needs Go and Maven
 	@$(BIN)/python -m pytest -m flink tests/flink
@@ -70,6 +70,10 @@ proofs: $(READY) ## the long forms of the proofs and all random examples: hours;
 	@$(BIN)/python -m pytest -v -n 2 -m 'proof and not cluster and not flink' --timeout=0
 	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof and not cluster and not flink' --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
+
+proofs-cluster: $(READY) ## the long forms on PostgreSQL, S3 and Trino: 2M simulated impressions, all pairs of operations; an hour
+	@$(BIN)/python -m infra.launcher fetch
+	@$(BIN)/python -m pytest -v -m 'cluster and proof' --timeout=0 tests/cluster
 
 lint: $(READY) ## style and formatting
 	@$(BIN)/ruff check .

@@ -30,6 +30,7 @@ from tests.tables.factories import START, day_key, events
 Rows = Mapping[int, tuple[str, int]]
 Steps = Generator[None, None, None]
 DAYS = 3
+BUCKETS = "HEADRACE_TEST_BUCKETS"  # the folder in which the S3 server of a test keeps its objects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +148,16 @@ def _clean_up(table: LakeTable) -> Steps:
 def age_files(table: LakeTable) -> None:
     """Make every file of a table old enough for clean-up, which leaves younger ones alone."""
     long_ago = time.time() - 30 * 86_400
-    for path in Path(local_path(table.iceberg().location())).rglob("*"):
+    for path in folder_of(table).rglob("*"):
         os.utime(path, (long_ago, long_ago))
+
+
+def folder_of(table: LakeTable) -> Path:
+    """Return the folder of this host in which a table's files are, be they objects or not."""
+    location = table.iceberg().location()
+    if location.startswith("s3://"):
+        return Path(os.environ[BUCKETS], location.removeprefix("s3://"))
+    return Path(local_path(location))
 
 
 def tagging(name: str) -> Operation:

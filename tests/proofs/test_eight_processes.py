@@ -19,7 +19,6 @@ from pyiceberg.table.metadata import TableMetadata
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.errors import CatalogBusyError, CommitConflictError, FencedError
-from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Fence, Provenance
 from headrace.tables.lake import LakeTable
@@ -114,7 +113,7 @@ class Worker:
 def _age_data(table: LakeTable) -> None:
     """Make data files old enough for clean-up; what a commit still stages stays young."""
     long_ago = time.time() - 30 * 86_400
-    for path in Path(local_path(table.iceberg().location()), "data").rglob("*.parquet"):
+    for path in (ops.folder_of(table) / "data").rglob("*.parquet"):
         with contextlib.suppress(FileNotFoundError):
             os.utime(path, (long_ago, long_ago))
 
