@@ -13,9 +13,10 @@ from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
-from headrace.errors import FencedError, FlinkCannotViewError
+from headrace.errors import FencedError, FlinkCannotViewError, StreamOwnedError
 from headrace.flink.begin import Begin
 from headrace.identifiers import TableName, quote
+from headrace.ingest.owner import Owner
 from headrace.samples.window_rows import rows_sql
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
@@ -90,11 +91,18 @@ def _one(engine: Engine, version: TableVersion, value: str) -> int | None:
     return found["found"][0].as_py()
 
 
-def add_rows(lake: OpenLake, missing: Missing, table: LakeTable) -> int:
+def add_rows(lake: OpenLake, missing: Missing, table: LakeTable, *, owner: Owner) -> int:
     """Compute the missing rows with the lake's engine, and commit them; returns how many.
+
+    Args:
+        lake: The lake.
+        missing: What is missing.
+        table: The feature table.
+        owner: Who owned it when no job was seen to run.
 
     Raises:
         FencedError: If the table changed since; nothing was committed.
+        StreamOwnedError: If the owner changed since: a job may write these rows. Nothing was committed.
 
     """
     if missing.until_us <= missing.after_us:
@@ -119,18 +127,26 @@ def add_rows(lake: OpenLake, missing: Missing, table: LakeTable) -> int:
                 inputs={events: missing.begin.snapshot_id},
                 run_id=f"backfill-{uuid.uuid4().hex[:8]}",
             ),
-            guard=_Unchanged(missing.table),
+            guard=_Unchanged(missing.table, missing.rows.windows.view, owner),
         )
     return sum(file.record_count for file in files)
 
 
 class _Unchanged:
-    """Refuses a commit to a table that has another snapshot than the one that was looked at."""
+    """Refuses a commit to a table that has another snapshot or owner than those that were looked at.
 
-    def __init__(self, version: TableVersion) -> None:
-        self._version = version
+    A job that has started commits nothing for a while, so the snapshot alone does not tell.
+    """
+
+    def __init__(self, version: TableVersion, view: str, owner: Owner) -> None:
+        self._version, self._view, self._owner = version, view, owner
 
     def __call__(self, base: Table) -> None:
+        owner = Owner.read(base.properties, stream=self._view)
+        if owner != self._owner:
+            raise StreamOwnedError(
+                self._view, owner=owner.by, epoch=owner.epoch, wanted=self._owner.by
+            )
         found = base.current_snapshot()
         snapshot_id = None if found is None else found.snapshot_id
         if snapshot_id != self._version.snapshot_id:

@@ -131,11 +131,21 @@ class FlinkJob(ABC):
         return f"{self.name(owner).replace(' ', '-')}-{attempt}"
 
     def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
-        """Submit a job, and write down its id."""
+        """Submit a job, and write down its id.
+
+        Raises:
+            StreamOwnedError: If the owner changed meanwhile; the job was cancelled.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start.
+
+        """
         properties = {**SESSION, "pipeline.name": self.name(owner), **more}
         job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)
         now = replace(owner, jobs=(*owner.jobs, job_id), plan=sql.plan, savepoint="", checkpoint=0)
-        self.set_owner(owner, now)
+        try:
+            self.set_owner(owner, now)
+        except StreamOwnedError:
+            self.manager.cancel(job_id)
+            raise
 
     def wrote(self, owner: Owner) -> bool:
         """Whether a job of an epoch committed something."""
@@ -147,8 +157,10 @@ class FlinkJob(ABC):
         found = [each for each in self.manager.jobs(name=self.name(owner))]
         return found[0].state if found else "the JobManager does not know it"
 
-    def set_owner(self, before: Owner, now: Owner) -> None:
-        """Write who owns the stream.
+    def set_owner(
+        self, before: Owner, now: Owner, *, more: Mapping[str, str] | None = None
+    ) -> None:
+        """Write who owns the stream, and `more` properties with it.
 
         Raises:
             StreamOwnedError: If the owner changed meanwhile.
@@ -158,9 +170,11 @@ class FlinkJob(ABC):
 
         def changes_of(metadata: TableMetadata) -> dict[str, str | None]:
             found = Owner.read(metadata.properties, stream=name)
-            if (found.by, found.epoch) != (before.by, before.epoch):
+            if found == now:  # the answer of an attempt was lost
+                return {}
+            if found != before:
                 raise StreamOwnedError(name, owner=found.by, epoch=found.epoch, wanted=now.by)
-            return dict(now.note(stream=name))
+            return {**now.note(stream=name), **(more or {})}
 
         move_properties(self.table, changes_of)
 

@@ -1,6 +1,5 @@
 """Stops the job of a stream with a savepoint, and starts it again from one or from a checkpoint."""
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +14,8 @@ from headrace.flink.client import JobOverview
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.jobs import StreamJob
 from headrace.flink.note import Noted, take_note
+from headrace.flink.stopping import stop_with_savepoint
 from headrace.ingest.owner import Owner
-
-STOP_S_MAX = 120.0
-_POLL_S = 0.5
 
 
 def stop(job: StreamJob) -> tuple[Owner, Noted]:
@@ -51,22 +48,11 @@ def stop_job(job: FlinkJob) -> Owner:
 
 
 def _stop(job: FlinkJob, owner: Owner, found: JobOverview) -> Owner:
-    request = job.manager.stop(found.id)
-    deadline_s = time.monotonic() + STOP_S_MAX
-    location: str | None = None
-    why = state = ""
-    while time.monotonic() < deadline_s:
-        location, why = job.manager.savepoint(found.id, request)
-        state = str(job.manager.ask(f"/jobs/{found.id}")["state"])
-        # the savepoint alone is not enough: the last commit follows it
-        if why or (location and state not in ("RUNNING", "FAILING")):
-            break
-        time.sleep(_POLL_S)
-    if not location or state != "FINISHED":
-        detail = why or f"its state is {state}, its savepoint is {location or 'not written'}"
-        raise FlinkStopError(job.subject, job=job.name(owner), detail=detail)
+    ended = stop_with_savepoint(job.manager, found.id)
+    if not ended.savepoint:
+        raise FlinkStopError(job.subject, job=job.name(owner), detail=ended.why)
     number = _number(job, found.id)
-    stopped = replace(owner, savepoint=location, checkpoint=number)
+    stopped = replace(owner, savepoint=ended.savepoint, checkpoint=number)
     job.set_owner(owner, stopped)
     return stopped
 

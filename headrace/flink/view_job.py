@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
-from headrace.errors import TwoOwnersError
+from headrace.errors import StreamOwnedError, TwoOwnersError
 from headrace.flink.backfill import Missing, add_rows, missing_rows
 from headrace.flink.begin import Begin
 from headrace.flink.client import JobOverview
@@ -18,7 +18,6 @@ from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
-from headrace.tables.commits.operations import move_properties
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -77,39 +76,48 @@ class ViewJob(FlinkJob):
 
         Raises:
             TwoOwnersError: If a job runs, whose rows would be there twice.
+            StreamOwnedError: If another run begins a job or adds rows meanwhile; this one did neither.
             What `submit` raises.
 
         """
         self.declared()
         before = self.owner
-        running = self.running(before)
-        if running is not None:
-            raise TwoOwnersError(self.subject, owner=before.by, others=(running.name,))
-        missing = self.backfill()
+        self._refuse_running(before)
+        # nobody's while rows are added: a job that is restored or submitted meanwhile is refused
+        nobody = Owner(by=HEADRACE, epoch=before.epoch + 1)
+        self.set_owner(before, nobody)
+        missing = self._backfill(nobody)
         head = self.table.head()
-        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
-        move_properties(
-            self.table, lambda _: {**missing.begin.note(), **now.note(stream=self.subject)}
-        )
+        now = Owner(by=FLINK, epoch=nobody.epoch, since_snapshot_id=head.snapshot_id)
+        self.set_owner(nobody, now, more=missing.begin.note())
         return self.submit_owned()
 
     def backfill(self) -> Missing:
         """Add the rows that are missing up to now; a second run adds nothing.
 
         Raises:
-            TwoOwnersError: If a job runs, whose rows would be there twice.
+            StreamOwnedError: If a job writes them, or did and may be restored: it would write them again.
+            TwoOwnersError: If a job runs that is not the owner.
             FlinkCannotViewError: If there are no events yet.
             FencedError: If another run added rows meanwhile; nothing was committed.
             FlinkUnavailableError: If Flink does not answer.
 
         """
-        table, owner = self.declared(), self.owner
+        self.declared()
+        return self._backfill(self.owner)
+
+    def _backfill(self, owner: Owner) -> Missing:
+        if owner.by != HEADRACE:
+            raise StreamOwnedError(self.subject, owner=owner.by, epoch=owner.epoch, wanted=HEADRACE)
+        self._refuse_running(owner)
+        missing = missing_rows(self.lake, self.rows, self.table)
+        add_rows(self.lake, missing, self.table, owner=owner)
+        return missing
+
+    def _refuse_running(self, owner: Owner) -> None:
         running = self.running(owner)
         if running is not None:
             raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
-        missing = missing_rows(self.lake, self.rows, table)
-        add_rows(self.lake, missing, table)
-        return missing
 
     def stop(self) -> Owner:
         """Stop the job with a savepoint; idempotent.

@@ -22,15 +22,15 @@ from headrace.identifiers import quote_text
 
 _LONG_MAX = (1 << 63) - 1
 _DAYS_DIGITS = 3  # as many as Flink takes
+_NEWS = "news"
 
 
 def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
-    reach_ms = begin.after_us // 1000 - rows.reach_ms
     sources = [
         _source(
             rows,
-            "news",
+            _NEWS,
             options={
                 "streaming": "true",
                 "monitor-interval": "1s",
@@ -53,7 +53,7 @@ def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> J
         )
     text = _Text(rows)
     names = [each.split()[3] for each in sources]
-    views = (text.events(names, reach_ms=reach_ms), *text.views())
+    views = (text.events(names, begin=begin), *text.views())
     insert = text.insert(after_ms=begin.after_us // 1000)
     return JobSql(
         setup=(create_catalog(catalog), *sources, *views),
@@ -102,8 +102,11 @@ class _Text:
         self._states = ", ".join(f"_s{n}" for n in slots)
         self._merged = ",\n    ".join(f"{self._merge(n, self._state(n))} as _s{n}" for n in slots)
 
-    def events(self, sources: list[str], *, reach_ms: int) -> str:
-        """Write the events that may count; those of the first snapshot only as far back as they matter."""
+    def events(self, sources: list[str], *, begin: Begin) -> str:
+        """Write the events that may count; those of the first snapshots only as far back as they matter.
+
+        Older ones of later snapshots are let through, to be counted with all that came too late.
+        """
         windows = self._windows
         names = dict.fromkeys((*windows.entity, *windows.inputs, EVENT_TIME))
         listed = [*(f"`{name}`" for name in names), "_known", "_known_us"]
@@ -117,9 +120,16 @@ class _Text:
         # known is later than that only if `known_at` is: a delay is no longer than the lateness
         latest = _later(f"`{EVENT_TIME}`", windows.lateness_us // 1000)
         where.append(f"`{KNOWN_AT}` <= {latest}")
-        where.append(f"`{EVENT_TIME}` >= to_timestamp_ltz({reach_ms}, 3)")
-        columns, condition = ",\n    ".join(listed), "\n    and ".join(where)
-        parts = (f"select\n    {columns}\nfrom {name}\nwhere {condition}" for name in sources)
+        after_ms = begin.after_us // 1000
+        recent = f"`{EVENT_TIME}` >= to_timestamp_ltz({after_ms - self._rows.reach_ms}, 3)"
+        # by then something was read that is known after all of the first snapshots
+        passed = f"current_watermark(_known) > to_timestamp_ltz({after_ms + self._rows.hop_ms}, 3)"
+        columns = ",\n    ".join(listed)
+        parts: list[str] = []
+        for name in sources:
+            matters = f"({recent} or {passed})" if name == _NEWS else recent
+            condition = "\n    and ".join((*where, matters))
+            parts.append(f"select\n    {columns}\nfrom {name}\nwhere {condition}")
         return "create temporary view events as\n" + "\nunion all\n".join(parts)
 
     def views(self) -> tuple[str, ...]:

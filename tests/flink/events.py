@@ -119,6 +119,13 @@ def events(count: int, *, seconds: int, seed: int) -> list[Row]:
     return sorted(found, key=lambda each: each["known_at"] + rng.uniform(0, 20) * ONE_US * 10**6)
 
 
+def append_events(lake: Lake, stream: Stream, rows: Sequence[Row]) -> None:
+    """Append rows to the table of a stream in one commit."""
+    table = lake.table(stream.table)
+    batches = pa.Table.from_pylist(list(rows), stream.table_schema()).to_batches()
+    append(table, write_batches(table, batches), provenance=Provenance())
+
+
 @dataclass(frozen=True)
 class Followed:
     """A table of events, and the view whose rows a job writes."""
@@ -145,9 +152,7 @@ class Followed:
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append rows in one commit."""
-        table = self.lake.table(self.stream.table)
-        batches = pa.Table.from_pylist(list(rows), self.stream.table_schema()).to_batches()
-        append(table, write_batches(table, batches), provenance=Provenance())
+        append_events(self.lake, self.stream, rows)
 
     def heartbeat(self, after: Row) -> None:
         """Append a row of no entity, which counts nowhere, known ten minutes after another."""

@@ -36,7 +36,7 @@ from news
 where `small` is not null
     and `day` is not null
     and `known_at` <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
-    and `event_time` >= to_timestamp_ltz(1767138600000, 3)
+    and (`event_time` >= to_timestamp_ltz(1767138600000, 3) or current_watermark(_known) > to_timestamp_ltz(1767225900000, 3))
 union all
 select
     `small`,

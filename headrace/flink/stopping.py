@@ -1,0 +1,86 @@
+"""Stops a job with a savepoint, also one that has just failed and is coming back."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.flink.client import RUNNING, JobManager
+
+STOP_S_MAX = 180.0
+_POLL_S = 0.5
+_READY = ("RUNNING", "FINISHED")  # a task that has read all of a bounded table is finished
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """How a job ended: `savepoint` is empty if it did not stop as asked, and `why` says the reason."""
+
+    savepoint: str
+    why: str
+
+
+def stop_with_savepoint(
+    manager: JobManager, job_id: str, *, seconds: float = STOP_S_MAX
+) -> Stopped:
+    """Ask a job to stop until it does, as long as it comes back from what failed.
+
+    Flink takes a savepoint only while all tasks run, and a job that fails in the middle of it starts again.
+
+    Args:
+        manager: Who knows the job.
+        job_id: Its id.
+        seconds: How long to try.
+
+    Raises:
+        FlinkUnavailableError: If the JobManager does not answer.
+        FlinkRefusedError: If it does not know the job.
+
+    """
+    deadline_s = time.monotonic() + seconds
+    why = ""
+    while True:
+        state, waiting = _look(manager, job_id)
+        if state not in RUNNING:
+            return Stopped(savepoint="", why=why or f"its state is {state}")
+        if not waiting:
+            found = _once(manager, job_id, deadline_s=deadline_s)
+            if found.savepoint:
+                return found
+            why = found.why
+        if time.monotonic() >= deadline_s:
+            said = (why, waiting, f"after {seconds:.0f} s")
+            return Stopped(savepoint="", why="; ".join(each for each in said if each))
+        time.sleep(_POLL_S)
+
+
+def _once(manager: JobManager, job_id: str, *, deadline_s: float) -> Stopped:
+    request = manager.stop(job_id)
+    while True:
+        location, why = manager.savepoint(job_id, request)
+        state, _ = _look(manager, job_id)
+        # the savepoint alone is not enough: the last commit follows it
+        if location and state == "FINISHED":
+            return Stopped(savepoint=location, why="")
+        if why or (location and state != "RUNNING") or time.monotonic() >= deadline_s:
+            wrote = location or "not written"
+            return Stopped(
+                savepoint="", why=why or f"its state is {state}, its savepoint is {wrote}"
+            )
+        time.sleep(_POLL_S)
+
+
+def _look(manager: JobManager, job_id: str) -> tuple[str, str]:
+    """Return a job's state, and which tasks do not run yet; empty if all do."""
+    said = manager.ask(f"/jobs/{job_id}")
+    state = str(said["state"])
+    counts: dict[str, int] = {}
+    for vertex in said.get("vertices") or ():
+        tasks: Mapping[str, Any] = vertex["tasks"]
+        for task_state, count in tasks.items():
+            if count and task_state not in _READY:
+                counts[task_state] = counts.get(task_state, 0) + int(count)
+    if state != "RUNNING":
+        return state, f"its state is {state}"
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+    return state, f"of its tasks, {listed}" if counts else ""

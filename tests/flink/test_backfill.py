@@ -1,0 +1,140 @@
+"""Who adds the rows of a view: one run or one job, also where another takes over in the middle."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from headrace.api import Lake
+from headrace.definitions.window_rows import WindowRows
+from headrace.errors import FencedError, FlinkJobLostError, StreamOwnedError
+from headrace.flink import view_job
+from headrace.flink.backfill import Missing, missing_rows
+from headrace.flink.statements import JobSql
+from headrace.flink.view_job import ViewJob
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.stream_tables import declared
+from headrace.tables.lake import LakeTable, OpenLake
+from tests.flink.events import append_events, events, stream_named, view_of
+from tests.flink.replies import answering
+from tests.raising import refused
+
+STREAM = stream_named("plays")
+VIEW = "features.plays"
+SQL = JobSql(setup=(), insert="insert", plan="p1")
+REPLIES = {
+    "GET /jobs/overview": [(200, {"jobs": []})],
+    "POST /v3/sessions": [(200, {"sessionHandle": "5f"})],
+    "POST /v3/sessions/5f/statements": [(200, {"operationHandle": "7a"})],
+    "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
+    "DELETE /v3/sessions/5f": [(200, {})],
+    "PATCH /jobs/c1?mode=cancel": [(202, {})],
+}
+
+
+@pytest.fixture
+def asked(lake: Lake) -> Iterator[tuple[ViewJob, list[tuple[str, object]]]]:
+    """A view whose events are there, at a Flink without jobs; and what Flink was asked."""
+    declared(lake, STREAM)
+    append_events(lake, STREAM, events(100, seconds=200, seed=1))
+    with answering({key: list(replies) for key, replies in REPLIES.items()}) as (address, said):
+        made = ViewJob(lake, view_of(STREAM), access=FlinkAccess(uri=address, gateway_uri=address))
+        made.declared()
+        yield made, said
+
+
+@pytest.fixture
+def job(asked: tuple[ViewJob, list[tuple[str, object]]]) -> ViewJob:
+    return asked[0]
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Let something happen once, between the look at a table and the commit to it."""
+    left = [what]
+
+    def looked(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
+        found = missing_rows(lake, rows, table)
+        while left:
+            left.pop()()
+        return found
+
+    monkeypatch.setattr(view_job, "missing_rows", looked)
+
+
+def began(job: ViewJob) -> None:
+    """Begin a job; this Flink takes it, and forgets it at once."""
+    with pytest.raises(FlinkJobLostError):
+        job.begin_again()
+
+
+def row_count(job: ViewJob) -> int:
+    return job.table.head().row_count
+
+
+def test_a_job_that_begins_while_rows_are_computed_lets_none_of_them_land(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meanwhile(monkeypatch, lambda: job.set_owner(Owner(), Owner(by=FLINK, epoch=1)))
+    with refused(StreamOwnedError, owner=FLINK, epoch=1, wanted=HEADRACE):
+        job.backfill()
+    assert row_count(job) == 0
+
+
+def test_rows_of_another_run_let_none_land(job: ViewJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    meanwhile(monkeypatch, job.backfill)
+    with pytest.raises(FencedError):
+        job.backfill()
+    assert row_count(job) > 0
+
+
+@pytest.mark.parametrize("stopped", [Owner(by=FLINK, epoch=1, jobs=("c1",), savepoint="s3://s-1")])
+def test_rows_that_a_stopped_job_would_write_again_are_not_added(
+    job: ViewJob, stopped: Owner
+) -> None:
+    job.set_owner(Owner(), stopped)
+    with refused(StreamOwnedError, owner=FLINK, wanted=HEADRACE):
+        job.backfill()
+    job.release()
+    job.backfill()
+    assert row_count(job) > 0
+
+
+def test_nobody_restores_or_submits_a_job_while_another_begins(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = Owner(by=FLINK, epoch=1, jobs=("c0",), savepoint="s3://s-1")
+    job.set_owner(Owner(), stopped)
+
+    def restored() -> None:
+        with refused(StreamOwnedError, owner=HEADRACE, wanted=FLINK):
+            job.owned()
+        with refused(StreamOwnedError, owner=HEADRACE, epoch=2):
+            job.start(stopped, SQL, {})  # it read the owner before
+
+    meanwhile(monkeypatch, restored)
+    monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: SQL)  # no catalog that Flink reaches
+    began(job)
+    assert (job.owner.epoch, job.owner.jobs) == (2, ("c1",))
+
+
+def test_the_later_of_two_runs_that_begin_a_job_goes_on_alone(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: SQL)
+    meanwhile(monkeypatch, lambda: began(job))
+    with refused(StreamOwnedError, owner=FLINK, epoch=2):
+        job.begin_again()
+    assert (job.owner.epoch, job.owner.jobs) == (2, ("c1",))
+
+
+def test_a_job_whose_owner_changed_while_it_was_submitted_is_cancelled(
+    asked: tuple[ViewJob, list[tuple[str, object]]],
+) -> None:
+    job, said = asked
+    before = Owner(by=FLINK, epoch=1)
+    job.set_owner(Owner(), before)
+    job.set_owner(before, Owner(by=FLINK, epoch=1, jobs=("c0",)))  # another submits it
+    with refused(StreamOwnedError, owner=FLINK, epoch=1):
+        job.start(before, SQL, {})
+    assert said[-1][0] == "PATCH /jobs/c1?mode=cancel"
+    assert job.owner.jobs == ("c0",)
