@@ -65,15 +65,16 @@ def retire(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Delete a version of a view that is not served, and free its memory."""
-    from headrace.serving.stored_names import stored_name
+    from headrace.serving.versions import apply_retire, versions_of
 
     if version not in ("next", "former"):
         msg = f"`{version}` is not `next` or `former`"
         raise typer.BadParameter(msg)
     with _store_of(view) as store:
+        planned = versions_of(store, view).get(version)
         rows = [row for row in _rows(store, view) if row["version"] == version]
-        if apply and rows:
-            store.drop(stored_name(view, version))
+        if apply and planned is not None:
+            apply_retire(store, planned)
     out = output_of(output)
     out.table(
         rows, columns=_COLUMNS, spare=("published_at",), empty=f"`{view}` has no such version"

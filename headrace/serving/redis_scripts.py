@@ -11,6 +11,8 @@ All versions of a view have their keys in one slot as well. The one that moves t
 with several `KEYS`.
 """
 
+PIECE_ROWS = 1_000  # Lua takes about 8,000 values in one call
+
 # Every script that writes: its writer still has the turn, or takes it again if nobody came between.
 _FENCE = """
 local lock, turn = KEYS[1] .. ':lock', KEYS[1] .. ':turn'
@@ -64,8 +66,8 @@ redis.call('unlink', KEYS[1] .. ':rows:' .. ARGV[4], KEYS[1] .. ':newest:' .. AR
 # call, and nothing of them is looked at: a full publication has no others.
 #
 # token, turn, ms, generation, digits of the times, number of keys to delete, those keys, number of
-# fields of the state, names and values of those, the newest times of the rows, then keys and rows,
-# each key once → number of changed keys
+# fields of the state, names and values of those, then pieces: the newest times of up to 1,000 rows, and
+# their keys and rows, each key once → number of changed keys
 WRITE = (
     _FENCE
     + """
@@ -81,11 +83,11 @@ for n = at + 1, at + 2 * fields do
     state[#state + 1] = ARGV[n]
 end
 at = at + 1 + 2 * fields
-local batch_event, batch_known = ARGV[at], ARGV[at + 1]
-local size = 2000
+local size = 2 * PIECE_ROWS
 local empty = redis.call('exists', rows) == 0
-for from = at + 2, #ARGV, size do
-    local to, keys, stored, held = math.min(from + size - 1, #ARGV), {}, {}, false
+for piece = at, #ARGV, size + 2 do
+    local from, to = piece + 2, math.min(piece + 1 + size, #ARGV)
+    local keys, stored, held = {}, {}, false
     if not empty then
         for n = from, to, 2 do keys[#keys + 1] = ARGV[n] end
         stored = redis.call('hmget', rows, unpack(keys))
@@ -94,8 +96,8 @@ for from = at + 2, #ARGV, size do
     if not held then
         redis.call('hset', rows, unpack(ARGV, from, to))
         changed = changed + (to - from + 1) / 2
-        if batch_event > newest_event then newest_event = batch_event end
-        if batch_known > newest_known then newest_known = batch_known end
+        if ARGV[piece] > newest_event then newest_event = ARGV[piece] end
+        if ARGV[piece + 1] > newest_known then newest_known = ARGV[piece + 1] end
     else
         local taken = {}
         for n = from, to, 2 do
@@ -141,7 +143,7 @@ if #state > 0 then
     end
 end
 return changed
-"""
+""".replace("PIECE_ROWS", str(PIECE_ROWS))
 )
 
 # token, turn, ms → the number of keys that the view had; it was never published

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
@@ -15,7 +16,7 @@ from headrace.serving.view_state import shape_text
 
 @dataclass
 class _Batch:
-    """Rows of one step by key, and the newest times among them as digits."""
+    """Rows of one step by key."""
 
     rows: dict[str, EncodedRow] = field(default_factory=dict[str, EncodedRow])
 
@@ -26,11 +27,14 @@ class _Batch:
             self.rows[row[0]] = row
 
     def arguments(self) -> list[str]:
-        """Return the newest times, then keys and rows."""
-        texts = [(key, packed(row)) for key, row in self.rows.items()]
-        event = max((text[:DIGITS] for _, text in texts), default="")
-        known = max((text[DIGITS : 2 * DIGITS] for _, text in texts), default="")
-        return [event, known, *(part for pair in texts for part in pair)]
+        """Return pieces: the newest times of some rows as digits, then their keys and rows."""
+        texts = iter([(key, packed(row)) for key, row in self.rows.items()])
+        said: list[str] = []
+        while piece := list(islice(texts, scripts.PIECE_ROWS)):
+            said.append(max(text[:DIGITS] for _, text in piece))
+            said.append(max(text[DIGITS : 2 * DIGITS] for _, text in piece))
+            said += (part for pair in piece for part in pair)
+        return said
 
 
 class RowWriter:

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Self, cast
 
@@ -14,15 +15,19 @@ from headrace.registry import error_of
 from headrace.serving.encoded import encoded
 from headrace.serving.sizes import bytes_on_sqlite
 from headrace.serving.sqlite_rows import (
+    KEYS_PER_QUERY,
     SCHEMA,
     delete_rows,
+    freshness_of,
     generation_of,
+    has_key,
     new_generation,
     rename_views,
     rows_of,
     state_of,
     upsert_of,
 )
+from headrace.serving.sqlite_tally import Tally
 from headrace.serving.store import (
     EncodedRow,
     EntityKey,
@@ -117,20 +122,22 @@ class SQLiteOnlineStore:
             if before is not None and not state.same_shape(before):
                 msg = f"`{state.view}` is published with another shape; replace it"
                 raise ValueError(msg)
+            tally = Tally.of(cursor, state.view)
             generation = generation_of(cursor, state.view) or new_generation(cursor)
             gone = [encode_key(key) for key in without]
-            marks = [(generation, key) for key in gone]
-            cursor.executemany("delete from latest where generation = ? and key = ?", marks)
-            changed = self._write(cursor, state, rows, generation)
+            with tally.touching(cursor, generation, gone):
+                marks = [(generation, key) for key in gone]
+                cursor.executemany("delete from latest where generation = ? and key = ?", marks)
+            changed = self._write(cursor, state, rows, generation, tally)
             # a key that was deleted and written again counts once
-            return changed + sum(not _has(cursor, generation, key) for key in gone)
+            return changed + sum(not has_key(cursor, generation, key) for key in gone)
 
     def replace(self, state: ViewState, rows: Rows, *, guard: Guard | None = None) -> int:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
         with self._transaction(write=True) as cursor:
             _guarded(cursor, state.view, guard)
             delete_rows(cursor, state.view)
-            return self._write(cursor, state, rows, new_generation(cursor))
+            return self._write(cursor, state, rows, new_generation(cursor), None)
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
         """Delete a view; see `OnlineStore.drop`."""
@@ -200,22 +207,7 @@ class SQLiteOnlineStore:
     def freshness(self, view: str) -> Freshness | None:
         """How up to date the view is, or None if it was never published."""
         with self._transaction(write=False) as cursor:
-            query = (
-                "select row_count, newest_event_time_us, newest_known_at_us, snapshot_id, "
-                "published_at_us from views where view = ?"
-            )
-            found = cursor.execute(query, (view,)).fetchone()
-        if found is None:
-            return None
-        rows, event_time_us, known_at_us, snapshot_id, published_at_us = found
-        return Freshness(
-            view=view,
-            rows=rows,
-            newest_event_time=None if event_time_us is None else from_epoch_us(event_time_us),
-            newest_known_at=None if known_at_us is None else from_epoch_us(known_at_us),
-            snapshot_id=snapshot_id,
-            published_at=from_epoch_us(published_at_us),
-        )
+            return freshness_of(cursor, view)
 
     def views(self) -> tuple[str, ...]:
         """The views that are served, by name."""
@@ -234,16 +226,31 @@ class SQLiteOnlineStore:
         """Release the file."""
         self._connection.close()
 
-    def _write(self, cursor: sqlite3.Cursor, state: ViewState, rows: Rows, generation: int) -> int:
-        before = self._connection.total_changes
-        cursor.executemany(upsert_of(generation), (encoded(state, row) for row in rows))
+    def _write(
+        self,
+        cursor: sqlite3.Cursor,
+        state: ViewState,
+        rows: Rows,
+        generation: int,
+        tally: Tally | None,
+    ) -> int:
+        """Write rows and the state; without a tally of what was there, everything is counted."""
+        before, upsert = self._connection.total_changes, upsert_of(generation)
+        texts = (encoded(state, row) for row in rows)
+        if tally is None:
+            cursor.executemany(upsert, texts)
+        else:
+            while part := list(islice(texts, KEYS_PER_QUERY)):
+                with tally.touching(cursor, generation, [row[0] for row in part]):
+                    cursor.executemany(upsert, part)
         changed = self._connection.total_changes - before
         crash_point("serving.before_commit")
+        if tally is None or not tally.exact:
+            tally = Tally.counted(cursor, generation)
         shape = (shape_text(state), state.snapshot_id, epoch_us(state.published_at))
         cursor.execute(
-            "insert or replace into views select ?, ?, ?, ?, ?, count(*), max(event_time_us), "
-            "max(known_at_us) from latest where generation = ?",
-            (state.view, generation, *shape, generation),
+            "insert or replace into views values (?, ?, ?, ?, ?, ?, ?, ?)",
+            (state.view, generation, *shape, tally.rows, tally.event_us, tally.known_us),
         )
         return changed
 
@@ -278,8 +285,3 @@ def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewStat
     if guard is not None:
         guard(before)
     return before
-
-
-def _has(cursor: sqlite3.Cursor, generation: int, key: str) -> bool:
-    query = "select 1 from latest where generation = ? and key = ?"
-    return cursor.execute(query, (generation, key)).fetchone() is not None

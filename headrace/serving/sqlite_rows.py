@@ -7,12 +7,12 @@ rows, by a change of its own record.
 import sqlite3
 from collections.abc import Sequence
 
-from headrace.serving.store import EntityKey, OnlineRow, ViewState, from_epoch_us
+from headrace.serving.store import EntityKey, Freshness, OnlineRow, ViewState, from_epoch_us
 from headrace.serving.values import decode, encode_key
 from headrace.serving.view_state import read_state
 
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
-_KEYS_PER_QUERY = 500
+KEYS_PER_QUERY = 500
 
 
 SCHEMA = """
@@ -55,8 +55,8 @@ def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> lis
     texts = [encode_key(key) for key in keys]
     generation = generation_of(cursor, view)
     found: dict[str, tuple[int, int, str]] = {}
-    for start in range(0, len(texts), _KEYS_PER_QUERY):
-        part = texts[start : start + _KEYS_PER_QUERY]
+    for start in range(0, len(texts), KEYS_PER_QUERY):
+        part = texts[start : start + KEYS_PER_QUERY]
         marks = ", ".join("?" * len(part))
         query = (
             "select key, event_time_us, known_at_us, vals from latest "
@@ -84,6 +84,32 @@ def state_of(cursor: sqlite3.Cursor, view: str) -> ViewState | None:
     query = "select shape, snapshot_id, published_at_us from views where view = ?"
     found = cursor.execute(query, (view,)).fetchone()
     return None if found is None else read_state(view, *found)
+
+
+def freshness_of(cursor: sqlite3.Cursor, view: str) -> Freshness | None:
+    """Read how up to date a view is; None if it was never published."""
+    query = (
+        "select row_count, newest_event_time_us, newest_known_at_us, snapshot_id, "
+        "published_at_us from views where view = ?"
+    )
+    found = cursor.execute(query, (view,)).fetchone()
+    if found is None:
+        return None
+    rows, event_time_us, known_at_us, snapshot_id, published_at_us = found
+    return Freshness(
+        view=view,
+        rows=rows,
+        newest_event_time=None if event_time_us is None else from_epoch_us(event_time_us),
+        newest_known_at=None if known_at_us is None else from_epoch_us(known_at_us),
+        snapshot_id=snapshot_id,
+        published_at=from_epoch_us(published_at_us),
+    )
+
+
+def has_key(cursor: sqlite3.Cursor, generation: int, key: str) -> bool:
+    """Say whether a generation has a row of this key."""
+    query = "select 1 from latest where generation = ? and key = ?"
+    return cursor.execute(query, (generation, key)).fetchone() is not None
 
 
 def generation_of(cursor: sqlite3.Cursor, view: str) -> int | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from headrace.errors import VersionNotReadyError, VersionReason
 from headrace.serving.moved import MovedError
 from headrace.serving.store import MoveGuard, OnlineStore, ViewState
-from headrace.serving.stored_names import VERSIONS, Version, stored_name
+from headrace.serving.stored_names import VERSIONS, Version, stored_name, view_named
 
 
 def versions_of(store: OnlineStore, view: str) -> dict[Version, ViewState]:
@@ -38,8 +38,8 @@ def plan_switch(view: str, found: Mapping[Version, ViewState]) -> VersionMove:
     """Plan to serve the next version; the served one becomes the former one.
 
     Raises:
-        VersionNotReadyError: If there is no next version, or it was looked at for an earlier moment
-            than the served one.
+        VersionNotReadyError: If there is no next version, or the served one is of a later moment and
+            has rows that the next one may lack.
 
     """
     coming, served = found.get("next"), found.get("served")
@@ -47,7 +47,9 @@ def plan_switch(view: str, found: Mapping[Version, ViewState]) -> VersionMove:
         raise VersionNotReadyError(view, reason=VersionReason.NO_NEXT)
     if served is None:
         return VersionMove(view=view, moves=(("next", "served"),), before=found)
-    if coming.as_of < served.as_of:
+    # a version that has every row of the same snapshot keeps its moment: see `plan_publication`
+    whole = coming.snapshot_id == served.snapshot_id and not coming.held_back
+    if coming.as_of < served.as_of and not whole:
         raise VersionNotReadyError(view, reason=VersionReason.BEHIND)
     moves: tuple[tuple[Version, Version], ...] = (("served", "former"), ("next", "served"))
     return VersionMove(view=view, moves=moves, before=found)
@@ -82,6 +84,26 @@ def apply_move(store: OnlineStore, move: VersionMove) -> None:
         store.rename(named, guard=_as_planned(move))
     except MovedError as error:
         raise VersionNotReadyError(move.view, reason=VersionReason.MOVED) from error
+
+
+def apply_retire(store: OnlineStore, state: ViewState) -> None:
+    """Delete the version that has this state, unless another one has its name by now.
+
+    Publications that came since are fine.
+
+    Raises:
+        VersionNotReadyError: If it was moved, removed or defined otherwise; nothing was deleted.
+
+    """
+
+    def guard(found: ViewState | None) -> None:
+        if found is None or not (found.same_shape(state) and found.ttl == state.ttl):
+            raise MovedError
+
+    try:
+        store.drop(state.view, guard=guard)
+    except MovedError as error:
+        raise VersionNotReadyError(view_named(state.view), reason=VersionReason.MOVED) from error
 
 
 def _as_planned(move: VersionMove) -> MoveGuard:

@@ -31,6 +31,13 @@ class Quantiles:
         self.shares = np.array([share for share, _ in points], dtype=np.int64)
         self.values = np.array([value for _, value in points], dtype=np.int64)
 
+    def share_below(self, value: int) -> int:
+        """Return the share of durations below `value`, in ppm; `value` lies below the last point."""
+        part = int(np.searchsorted(self.values, value, side="right")) - 1
+        low, high = (int(each) for each in self.values[part : part + 2])
+        first, last = (int(each) for each in self.shares[part : part + 2])
+        return first + (last - first) * (value - low) // (high - low)
+
 
 class Weights:
     """A distribution over 0..n-1 by integer weights."""

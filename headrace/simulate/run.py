@@ -12,6 +12,7 @@ from headrace.simulate import render
 from headrace.simulate.arrival import ON_TIME, Arrivals, TimeQueue, arrive, lags
 from headrace.simulate.catalogue import write_catalogue
 from headrace.simulate.declarations import declarations
+from headrace.simulate.delays import click_in_window_ppm
 from headrace.simulate.draws import Draws, Ints
 from headrace.simulate.plan import DAY_US, SimulationPlan
 from headrace.simulate.render import Form
@@ -189,6 +190,7 @@ def _questions(traffic: Slice, seen: Arrivals, **label_times: Ints) -> pa.Table:
         "user": traffic.sessions.user[shown.session],
         "event_time": shown.shown_at,
         "known_at": seen.first_received_at,
+        "click_chance": traffic.clicks.chance_ppm * click_in_window_ppm(),  # of 10^12
         **label_times,
     }
     return pa.table({name: column[sound] for name, column in columns.items()})

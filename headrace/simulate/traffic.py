@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headrace.simulate.delays import CLICK_DELAY, CLICK_EDGES, EDGE_PPM, WATCH_DELAY, WATCH_EDGES
 from headrace.simulate.draws import (
     Draws,
     Flags,
@@ -22,9 +23,6 @@ from headrace.simulate.draws import (
 )
 from headrace.simulate.plan import (
     CAMPAIGNS,
-    CLICK_WINDOW_US,
-    HOUR_US,
-    LONG_WATCH_WINDOW_US,
     MINUTE_US,
     PAGE_SIZES,
     SECOND_US,
@@ -45,29 +43,10 @@ _PAGES = np.array([1, 1, 1, 2, 2, 3, 3, 4, 5, 8], dtype=np.int64)
 _GAP = Quantiles(
     (0, 2 * SECOND_US), (500_000, 12 * SECOND_US), (900_000, MINUTE_US), (1_000_000, 5 * MINUTE_US)
 )
-_CLICK_DELAY = Quantiles(
-    (0, SECOND_US // 2),
-    (500_000, 8 * SECOND_US),
-    (850_000, 2 * MINUTE_US),
-    (960_000, 20 * MINUTE_US),
-    (1_000_000, 3 * HOUR_US),
-)
-_WATCH = Quantiles(
-    (0, 30 * SECOND_US),
-    (500_000, 4 * MINUTE_US),
-    (850_000, 40 * MINUTE_US),
-    (960_000, 3 * HOUR_US),
-    (1_000_000, 7 * HOUR_US),
-)
 # Click probability by slot, before item, user and affinity are taken into account.
 _SLOT_PPM = np.array([60, 46, 37, 30, 25, 21, 18, 16], dtype=np.int64) * 1_000
 _WATCH_PPM = 300_000
 _SECOND_CLICK_PPM = 20_000
-# Edge cases of the label windows, to detect off-by-one errors: at the impression, at the end of
-# the window, just inside it, and before the impression because of a skewed clock.
-_EDGE_PPM = 20_000
-_CLICK_EDGES = np.array([0, CLICK_WINDOW_US, CLICK_WINDOW_US - 1, -2 * SECOND_US], dtype=np.int64)
-_WATCH_EDGES = np.array([LONG_WATCH_WINDOW_US, LONG_WATCH_WINDOW_US - 1], dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +88,15 @@ class Impressions:
 
 @dataclass(frozen=True, kw_only=True)
 class Clicks:
-    """One row per click; `row` is the impression's row in the same slice."""
+    """One row per click; `row` is the impression's row in the same slice.
+
+    `chance_ppm` has a row per impression: how likely its first click was, before it was drawn.
+    """
 
     row: Ints
     ordinal: Ints
     clicked_at: Ints
+    chance_ppm: Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,10 +255,11 @@ def _clicks(draws: Draws, sessions: Sessions, *, impressions: Impressions) -> Cl
     eager = (60 + mix(sessions.user, salt=5) % 100)[session]
     liked = (sessions.affinity[session] == item[:, None]).any(axis=1) & sessions.known[session]
     ppm = _SLOT_PPM[impressions.position - 1] * appeal // 100 * eager // 100
-    row = np.flatnonzero(draws.chance(np.where(liked, 3 * ppm, ppm), size=item.size))
-    delay = draws.quantile(_CLICK_DELAY, size=row.size)
-    edge = _CLICK_EDGES[draws.below(_CLICK_EDGES.size, size=row.size)]
-    delay = np.where(draws.chance(_EDGE_PPM, size=row.size), edge, delay)
+    ppm = np.where(liked, 3 * ppm, ppm)
+    row = np.flatnonzero(draws.chance(ppm, size=item.size))
+    delay = draws.quantile(CLICK_DELAY, size=row.size)
+    edge = CLICK_EDGES[draws.below(CLICK_EDGES.size, size=row.size)]
+    delay = np.where(draws.chance(EDGE_PPM, size=row.size), edge, delay)
     clicked_at = impressions.shown_at[row] + delay
     again = np.flatnonzero(draws.chance(_SECOND_CLICK_PPM, size=row.size))
     later = clicked_at[again] + SECOND_US + draws.below(3 * SECOND_US, size=again.size)
@@ -283,13 +267,14 @@ def _clicks(draws: Draws, sessions: Sessions, *, impressions: Impressions) -> Cl
         row=joined((row, row[again])),
         ordinal=joined((np.zeros_like(row), np.ones_like(again))),
         clicked_at=joined((clicked_at, later)),
+        chance_ppm=ppm,
     )
 
 
 def _watches(draws: Draws, clicks: Clicks, *, shown_at: Ints) -> Watches:
     chosen = draws.chance(_WATCH_PPM, size=clicks.row.size) & (clicks.ordinal == 0)
     row, clicked_at = clicks.row[chosen], clicks.clicked_at[chosen]
-    watched_at = clicked_at + draws.quantile(_WATCH, size=row.size)
-    edge = shown_at[row] + _WATCH_EDGES[draws.below(_WATCH_EDGES.size, size=row.size)]
-    watched_at = np.where(draws.chance(_EDGE_PPM, size=row.size), edge, watched_at)
+    watched_at = clicked_at + draws.quantile(WATCH_DELAY, size=row.size)
+    edge = shown_at[row] + WATCH_EDGES[draws.below(WATCH_EDGES.size, size=row.size)]
+    watched_at = np.where(draws.chance(EDGE_PPM, size=row.size), edge, watched_at)
     return Watches(row=row, watched_at=watched_at, seconds=(watched_at - clicked_at) // SECOND_US)

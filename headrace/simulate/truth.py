@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.simulate.arrival import KINDS, Arrivals
-from headrace.simulate.draws import Flags, Ints
+from headrace.simulate.draws import PPM, Flags, Ints
 from headrace.simulate.plan import CLICK_WINDOW_US, LATE_AFTER_US, LONG_WATCH_WINDOW_US
 from headrace.simulate.plan import STATE_TTL_US as TTL_US
 from headrace.simulate.traffic import FIRST_USER, Slice
@@ -33,6 +33,7 @@ _IMPRESSIONS = pa.schema(
         pa.field("user_state__known_at", _TIME),
         pa.field("sessions_7d", pa.int64()),
         pa.field("watch_seconds_7d", pa.int64()),
+        pa.field("click_probability", pa.float64(), nullable=False),
         pa.field("click", pa.int32(), nullable=False),
         pa.field("click_at", _TIME),
         pa.field("long_watch", pa.int32(), nullable=False),
@@ -157,6 +158,7 @@ class Truth:
             pa.array(known["known_at"], _TIME, mask=unknown),
             pa.array(known["s"], mask=unknown),
             pa.array(known["w"], mask=unknown),
+            pa.array(_ints(asked, "click_chance") / (PPM * PPM)),
         ]
         for name in ("click_at", "long_watch_at"):
             moment = _ints(asked, name)

@@ -193,6 +193,36 @@ def test_state_and_freshness_say_how_far_a_view_has_come(store: OnlineStore) -> 
     assert fresh.published_at == STATE.published_at
 
 
+PUTS = st.lists(
+    st.tuples(
+        st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4), st.integers(0, 4)), max_size=4),
+        st.sets(st.integers(1, 4), max_size=2),
+    ),
+    max_size=6,
+)
+
+
+@given(puts=PUTS)
+@settings(
+    deadline=None,
+    max_examples=examples(100, few=15),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_rows_and_newest_times_are_those_of_what_is_there_after_any_puts(
+    store: OnlineStore, puts: list[tuple[list[tuple[int, int, int]], set[int]]]
+) -> None:
+    store.replace(STATE, [row(4, at=2, known=3)])
+    for written, gone in puts:
+        rows = [row(item, at=at, known=at + late) for item, at, late in written]
+        store.put(STATE, rows, without=[("all", item) for item in gone])
+        there = [r for r in store.get(STATE.view, [("all", n) for n in range(5)]) if r is not None]
+        fresh = store.freshness(STATE.view)
+        assert fresh is not None
+        assert fresh.rows == len(there)
+        assert fresh.newest_event_time == max((r.event_time for r in there), default=None)
+        assert fresh.newest_known_at == max((r.known_at for r in there), default=None)
+
+
 def test_an_empty_view_is_published_all_the_same(store: OnlineStore) -> None:
     assert store.put(STATE, []) == 0
     fresh = store.freshness(STATE.view)

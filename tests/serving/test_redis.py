@@ -190,6 +190,16 @@ def test_newest_times_are_right_after_the_newest_row_was_replaced_or_deleted(
         assert fresh(store) == (0, None, None)
 
 
+def test_a_row_that_is_ignored_does_not_count_as_the_newest_of_a_large_batch(
+    cluster: Cluster,
+) -> None:
+    with RedisOnlineStore(url(cluster), batch_rows=3_000) as store:
+        store.put(STATE, [row(1_500, 1, at=START + 2 * ONE_US)])
+        older = OnlineRow(key=(1_500,), event_time=START, known_at=START + 9 * ONE_US, values=(2,))
+        store.put(STATE, [*(row(item, 1) for item in range(1_500)), older])
+        assert fresh(store) == (1_501, START + 2 * ONE_US, START + 2 * ONE_US)
+
+
 def fresh(store: RedisOnlineStore) -> tuple[object, ...]:
     found = store.freshness(STATE.view)
     assert found is not None

@@ -28,6 +28,7 @@ from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.service import Service
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
+from headrace.serving.versions import apply_move, plan_rollback, plan_switch, versions_of
 from headrace.serving.window_state import stored_columns, stored_schema
 from tests.raising import refused
 from tests.samples.window_oracle import windows_of
@@ -303,10 +304,51 @@ def test_a_model_that_cannot_be_used_leaves_the_former_one(
     )
     scorer.model = other
     with refused(ModelMismatchError):
-        service.use(scorer)
+        Service(store, {"feed": SET}).use(scorer)
+    assert not service.use(scorer)
     with TestClient(make_app(service, store, limits=ServerLimits(deadline_s=20))) as opened:
         rows = [{"user_id": 1, "item_id": 1, "position": 1}]
         assert said(opened, "/v1/score", rows=rows)[1]["dataset"] == "feed v3"
+
+
+def test_scores_go_on_through_a_switch_and_a_rollback_by_the_model_of_each_definition(
+    trained: Trained, store: SQLiteOnlineStore
+) -> None:
+    delayed = replace(ITEMS, view=f"{ITEMS.view}@next", delay=dt.timedelta(minutes=1))
+    store.put(delayed, [at((1,), (0.5, "x"))])
+    other = Scorer.open(trained.folder)
+    moved = replace(resolved(ITEMS), delay_us=60_000_000)
+    other.recipe = replace(RECIPE, features=(resolved(USERS, "user_"), moved))
+    other.model = replace(other.model, version=4)
+    service = Service(store, {"feed": SET}, Scorer.open(trained.folder))
+    assert not service.use(other)  # it waits
+    rows = [{"user_id": 1, "item_id": 1, "position": 1}]
+    with TestClient(make_app(service, store, limits=ServerLimits(deadline_s=20))) as opened:
+
+        def scored_by() -> str:
+            assert opened.get("/readyz").status_code == 200
+            return said(opened, "/v1/score", rows=rows)[1]["dataset"]
+
+        assert scored_by() == "feed v3"
+        apply_move(store, plan_switch(ITEMS.view, versions_of(store, ITEMS.view)))
+        assert scored_by() == "feed v4"
+        apply_move(store, plan_rollback(ITEMS.view, versions_of(store, ITEMS.view)))
+        assert scored_by() == "feed v3"
+        store.replace(replace(ITEMS, delay=dt.timedelta(hours=2)), [at((1,), (0.5, "x"))])
+        status, found = said(opened, "/v1/score", rows=rows)
+        assert (status, "2:00:00" in found["message"]) == (409, True)
+        (reason,) = opened.get("/readyz").json()["reasons"]
+        assert reason.startswith(found["message"])
+
+
+def test_a_definition_that_lacks_a_column_of_the_model_is_a_mismatch(
+    store: SQLiteOnlineStore, client: TestClient
+) -> None:
+    other = replace(ITEMS, columns=("ctr",), schema=ITEMS.schema.remove(2))
+    store.replace(other, [at((1,), (0.5,))])
+    rows = [{"user_id": 1, "item_id": 1, "position": 1}]
+    status, found = said(client, "/v1/score", rows=rows)
+    assert (status, found["code"], "`brand`" in found["message"]) == (409, "model-mismatch", True)
 
 
 def test_without_the_token_nothing_is_read_and_a_long_body_is_cut_off(

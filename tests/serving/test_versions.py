@@ -1,6 +1,7 @@
 """Versions side by side: a changed definition is filled beside the served one, switched, rolled back."""
 
 import contextlib
+import datetime as dt
 import json
 import random
 import signal
@@ -22,7 +23,13 @@ from headrace.serving.beside import publish_versions
 from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import OnlineStore
-from headrace.serving.versions import apply_move, plan_rollback, plan_switch, versions_of
+from headrace.serving.versions import (
+    apply_move,
+    apply_retire,
+    plan_rollback,
+    plan_switch,
+    versions_of,
+)
 from headrace.tables.alter import AddColumn, DropColumn, alter
 from headrace.tables.lake import LakeTable
 from infra.launcher.redis import url
@@ -142,6 +149,59 @@ def test_what_cannot_be_served_is_refused_with_the_reason_and_changes_nothing(
         plan_switch(VIEW, stale)  # pyright: ignore[reportArgumentType]
     assert behind.value.remedy is not None
     assert behind.value.remedy.command == ("online", "publish", VIEW, "--beside")
+
+
+def test_a_next_version_that_has_every_row_of_the_snapshot_is_switched_to_whatever_its_moment(
+    lake: Lake, view: Views, store: SQLiteOnlineStore
+) -> None:
+    redefined(lake, store, view)
+    modes(lake, store)
+    found = versions_of(store, VIEW)
+    served, coming = found["served"], found["next"]
+    assert served.snapshot_id == coming.snapshot_id
+    later = replace(served, as_of=coming.as_of + dt.timedelta(minutes=1))
+    assert plan_switch(VIEW, {"served": later, "next": coming}).moves
+    waits = replace(coming, held_back=(dt.date(2019, 11, 24),))
+    with refused(VersionNotReadyError, reason=VersionReason.BEHIND):
+        plan_switch(VIEW, {"served": later, "next": waits})
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_version_that_a_switch_put_there_meanwhile_is_not_retired(
+    kind: str,
+    lake: Lake,
+    view: Views,
+    store: SQLiteOnlineStore,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    if kind == "sqlite":
+        check_retired_beside_a_switch(lake, view, store)
+        return
+    with (
+        redis_server(tmp_path_factory.mktemp("redis"), appendonly="no") as cluster,
+        RedisOnlineStore(url(cluster)) as on_redis,
+    ):
+        check_retired_beside_a_switch(lake, view, on_redis)
+
+
+def check_retired_beside_a_switch(lake: Lake, view: Views, store: OnlineStore) -> None:
+    table = redefined(lake, store, view)
+    modes(lake, store)
+    apply_move(store, plan_switch(VIEW, versions_of(store, VIEW)))
+    planned = versions_of(store, VIEW)["former"]
+    add(table, [row(1, at=4) | {"seen_2": 5}])
+    modes(lake, store)  # a publication in between is fine
+    alter(table, AddColumn("seen_3", type=pa.int64()))
+    modes(lake, store)
+    apply_move(store, plan_switch(VIEW, versions_of(store, VIEW)))  # what was served is the former
+    before = versions_of(store, VIEW)
+    with refused(VersionNotReadyError, reason=VersionReason.MOVED):
+        apply_retire(store, planned)
+    assert versions_of(store, VIEW) == before
+    apply_retire(store, before["former"])
+    assert set(versions_of(store, VIEW)) == {"served"}
+    with refused(VersionNotReadyError, reason=VersionReason.MOVED):
+        apply_retire(store, before["former"])
 
 
 def test_window_views_of_two_declarations_are_followed_side_by_side(

@@ -114,6 +114,19 @@ def test_a_label_is_its_first_event_inside_the_window(
         assert row[f"{label}_at"] == min(inside, default=None)
 
 
+def test_clicks_are_as_frequent_as_their_probabilities_say(folder: Folder) -> None:
+    """In each fifth of the impressions, from the least likely to the most."""
+    rows = sorted(folder.truth, key=lambda row: row["click_probability"])
+    size = len(rows) // 5
+    shares = [rows[start : start + size] for start in range(0, 5 * size, size)]
+    for part in shares:
+        expected = sum(row["click_probability"] for row in part)
+        clicked = sum(row["click"] for row in part)
+        assert abs(clicked - expected) < 4 * expected**0.5
+    least, most = (sum(row["click"] for row in part) for part in (shares[0], shares[-1]))
+    assert most > 5 * least
+
+
 def test_every_edge_of_the_rules_is_there(folder: Folder) -> None:
     """A truth that never meets an edge proves nothing about it."""
     seen: Counter[str] = Counter()

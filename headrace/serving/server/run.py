@@ -39,7 +39,7 @@ def serve(
     request was begun.
 
     SIGHUP reads the model's folder again, without a request lost; if it cannot be used, the former
-    one stays.
+    one stays. One of another definition than the published one waits for a switch: see `Service.use`.
 
     Raises:
         ServerAddressError: If the address is not this host's own, and no token is asked for.
@@ -101,7 +101,8 @@ async def _run(
         if model is None:
             return
         try:
-            service.use(Scorer.open(model, threads=threads))
+            if not service.use(Scorer.open(model, threads=threads)):
+                _LOG.info("the former model stays until the definition of this one is served")
         except LakeError as error:
             _LOG.error("the former model stays: %s", error.text())
 

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +12,12 @@ from headrace.errors import (
     FeatureSpecError,
     FeatureSpecReason,
     LakeError,
-    ModelNotLoadedError,
+    ModelMismatchError,
     NotAFeatureViewError,
 )
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.log import ServingLog
+from headrace.serving.server.models import Models
 from headrace.serving.server.wire import (
     RankRequest,
     ScoreRequest,
@@ -55,23 +55,32 @@ class Service:
         scorer: Scorer | None = None,
         log: ServingLog | None = None,
     ) -> None:
-        self._store, self._sample_sets, self._scorer = store, sample_sets, scorer
+        self._store, self._sample_sets = store, sample_sets
+        self._models = Models(scorer)
         self.log = log
         self._known: dict[str, ViewState] = {}
-        self._lock = threading.Lock()
 
-    def use(self, scorer: Scorer) -> None:
-        """Score with another model from the next request on.
+    def use(self, scorer: Scorer) -> bool:
+        """Score with another model from the next request on, and say so.
+
+        One that knows another definition than the published one waits, and the former one stays: it
+        scores from the moment that its definition is served, and the former one after a rollback.
 
         Raises:
-            ModelMismatchError: If the views are published by another definition than it knows; the
-                former model stays.
+            ModelMismatchError: If the views are published by another definition than it knows, and
+                there is no former model.
             NotAFeatureViewError: If a view of it is not published; the former model stays.
 
         """
-        scorer.refuse_other(self._states([str(use.view) for use in scorer.uses]))
-        with self._lock:
-            self._scorer = scorer
+        try:
+            self._refuse_other(scorer)
+        except ModelMismatchError:
+            if self._models.first is None:
+                raise
+            self._models.add(scorer, fits=False)
+            return False
+        self._models.add(scorer, fits=True)
+        return True
 
     def readiness(self) -> Readiness:
         """Look whether every view is published and the model fits them."""
@@ -80,10 +89,8 @@ class Service:
         names = list(dict.fromkeys(str(view) for view in uses))
         try:
             self._states(names)
-            if self._scorer is not None:
-                self._scorer.refuse_other(
-                    self._states([str(use.view) for use in self._scorer.uses])
-                )
+            if self._models.first is not None:
+                self._models.first_that_fits(self._refuse_other)
         except LakeError as error:
             reasons.append(error.text())
         return Readiness(ready=not reasons, reasons=tuple(reasons))
@@ -154,11 +161,12 @@ class Service:
     def _scored(
         self, rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
     ) -> tuple[Scorer, Vectors, Mapping[str, Sequence[Any]], list[float | None]]:
-        scorer = self._scorer  # one model for the whole request
-        if scorer is None:
-            raise ModelNotLoadedError
-        found = self._look_up(scorer.uses, rows, at)
-        scorer.refuse_other({view.state.view: view.state for view in found.views})
+        def look_up(scorer: Scorer) -> Vectors:
+            found = self._look_up(scorer.uses, rows, at)
+            scorer.refuse_other({view.state.view: view.state for view in found.views})
+            return found
+
+        scorer, found = self._models.first_that_fits(look_up)
         columns: dict[str, Sequence[Any]] = dict(found.columns())
         for name in scorer.given:
             missing = [number for number, row in enumerate(rows) if name not in row]
@@ -174,6 +182,9 @@ class Service:
             name = scorer.recipe.name
             self.log.note(name, rows, found, scores=scores, model=scorer.model.name)
         return scorer, found, columns, scores
+
+    def _refuse_other(self, scorer: Scorer) -> None:
+        scorer.refuse_other(self._states([str(use.view) for use in scorer.uses]))
 
     def _look_up(
         self, wanted: Sequence[Wanted], rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
