@@ -33,12 +33,17 @@ _HEIGHT_PX_MAX = 900  # a larger graph is zoomed and moved
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
 
 
-def per_minute(history: Sequence[MinuteFacts], *, what: Literal["rows", "commits"]) -> Option:
-    """Draw rows or commits of each minute, in UTC; minutes without a commit are left out.
+def per_minute(
+    history: Sequence[MinuteFacts], *, what: Literal["rows", "commits", "late rows"]
+) -> Option:
+    """Draw a count of each minute, in UTC; minutes without a commit are left out.
 
     The axis is ten minutes long at least: around a single value ECharts would draw two days.
     """
-    values = [each.rows if what == "rows" else each.commits for each in history]
+    values = [
+        {"rows": each.rows, "commits": each.commits, "late rows": each.late_rows}[what]
+        for each in history
+    ]
     minutes_ms = [round(each.minute.timestamp() * 1000) for each in history]
     axis = {"type": "time", "minInterval": _MINUTE_MS}
     if minutes_ms:

@@ -120,11 +120,23 @@ class LetterFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class MinuteFacts:
-    """What a stream committed in one minute."""
+    """What a stream committed in one minute.
+
+    `lag_s` is how old the newest event of the slowest partition was at a commit, at most; None
+    without an event. `late_rows` were older than the watermark.
+    """
 
     minute: dt.datetime
     rows: int
     commits: int
+    dead_letters: int = 0
+    late_rows: int = 0
+    lag_s: float | None = None
+
+    @property
+    def refused_share(self) -> float:
+        """Dead letters for each record of the minute."""
+        return self.dead_letters / max(1, self.rows + self.dead_letters)
 
 
 @dataclass(frozen=True, kw_only=True)

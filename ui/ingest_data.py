@@ -1,11 +1,7 @@
 """Read how the ingestion of each stream goes, for the page of that name."""
 
-import datetime as dt
-from collections import Counter
-
 import streamlit as st
 
-from headrace.clock import EPOCH
 from headrace.config import Settings
 from headrace.definitions.load import inspect_declarations
 from headrace.definitions.properties import LATE_ROWS_TOTAL
@@ -15,12 +11,11 @@ from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.letters import groups
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.tables.lake import OpenLake
-from ui.facts import IngestFacts, LetterFacts, MinuteFacts
+from ui.facts import IngestFacts, LetterFacts
+from ui.ingest_history import history
 from ui.reading import FRESH_S, utc_time
 
 __all__ = ["ingest_facts"]
-
-_MINUTE_MS, _HISTORY_MS, _COMMITS_MAX = 60_000, 3_600_000, 20_000
 
 
 def ingest_facts() -> tuple[IngestFacts, ...]:
@@ -66,7 +61,7 @@ def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
         refused_share=window.refused / max(1, window.records),
         slowed_by="" if said is None else said.stretch_reason,
         error="" if said is None else said.error,
-        history=_history(lake, stream),
+        history=history(lake, stream),
         letters=letters,
     )
 
@@ -95,29 +90,4 @@ def _letters_at(
             example=f"{each.example.source}:{each.example.partition}:{each.example.offset}",
         )
         for each in groups(_lake, _stream)
-    )
-
-
-def _history(lake: OpenLake, stream: Stream) -> tuple[MinuteFacts, ...]:
-    """Count rows and commits of each minute, in the hour up to the newest commit."""
-    name = str(stream.table)
-    newest = lake.registry.commits(name, limit=1)
-    if not newest:
-        return ()
-    since_ms = newest[0].committed_at_ms - _HISTORY_MS
-    found = lake.registry.commits_since(name, since_ms, limit=_COMMITS_MAX)
-    rows: Counter[int] = Counter()
-    commits: Counter[int] = Counter()
-    for each in found:
-        if each.operation == "append":
-            minute = each.committed_at_ms // _MINUTE_MS
-            rows[minute] += each.rows_added
-            commits[minute] += 1
-    return tuple(
-        MinuteFacts(
-            minute=EPOCH + dt.timedelta(milliseconds=at * _MINUTE_MS),
-            rows=rows[at],
-            commits=commits[at],
-        )
-        for at in sorted(commits)
     )

@@ -41,6 +41,12 @@ def _span(seconds: float) -> str | None:
     return None
 
 
+def unit_of(seconds_max: float) -> tuple[str, float]:
+    """Return the unit in which durations up to `seconds_max` are drawn, and its length in seconds."""
+    units = (("y", _YEAR_S), ("d", 86_400), ("h", 3_600), ("min", 60))
+    return next(((unit, length) for unit, length in units if seconds_max >= 2 * length), ("s", 1.0))
+
+
 def moment(at: dt.datetime | None) -> str:
     """Format a time in UTC to the minute; `—` for None."""
     return "—" if at is None else f"{at:%Y-%m-%d %H:%M}"

@@ -1,5 +1,6 @@
 """What each commit of a table did and read, kept after its snapshot expires."""
 
+import itertools
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -110,13 +111,34 @@ class Commits:
             .order_by(COMMITS.c.sequence_number.desc())
             .limit(limit)
         )
-        found: list[CommitRecord] = []
+        return [_commit_of(row) for row in self._down_to(since_ms, query)]
+
+    def moves_since(
+        self, table: str, since_ms: int, *, limit: int, chars_max: int
+    ) -> list[tuple[int, str]]:
+        """Return when commits from `since_ms` on were made and what they moved, newest first.
+
+        At most `limit`; those whose moves have more than `chars_max` characters are left out.
+        """
+        query = (
+            sa.select(COMMITS.c.committed_at_ms, COMMITS.c.moves)
+            .where(COMMITS.c.table_name == table, sa.func.length(COMMITS.c.moves) <= chars_max)
+            .order_by(COMMITS.c.sequence_number.desc())
+            .limit(limit)
+        )
+        return [(row["committed_at_ms"], row["moves"]) for row in self._down_to(since_ms, query)]
+
+    def _down_to(
+        self, since_ms: int, newest_first: sa.Select[*tuple[Any, ...]]
+    ) -> list[sa.RowMapping]:
+        """Read rows until one is older; the database does not read on."""
         with self.engine.connect() as connection:
-            for row in connection.execution_options(yield_per=256).execute(query).mappings():
-                if row["committed_at_ms"] < since_ms:
-                    break
-                found.append(_commit_of(row))
-        return found
+            streamed = connection.execution_options(yield_per=256).execute(newest_first)
+            return list(
+                itertools.takewhile(
+                    lambda row: row["committed_at_ms"] >= since_ms, streamed.mappings()
+                )
+            )
 
     def commits_after(self, table: str, sequence_number: int, *, limit: int) -> list[CommitRecord]:
         """Return the commits of `main` after a sequence number, oldest first, at most `limit`.

@@ -64,6 +64,18 @@ def test_commits_since_a_time_are_the_newest_and_at_most_as_many_as_asked_for(
     assert registry.commits_since("raw.a", 9, limit=2) == []
 
 
+def test_moves_since_a_time_are_the_newest_without_those_that_are_too_long(
+    registry: Registry,
+) -> None:
+    for number in range(1, 9):
+        registry.record_commit(commit("raw.a", number, moves="{}" if number % 2 else "{" + " " * 9))
+        registry.record_commit(commit("raw.b", number, moves="other"))
+    found = registry.moves_since("raw.a", 4, limit=100, chars_max=9)
+    assert found == [(7, "{}"), (5, "{}")]
+    assert len(registry.moves_since("raw.a", 4, limit=2, chars_max=10)) == 2
+    assert registry.moves_since("raw.a", 9, limit=2, chars_max=10) == []
+
+
 def test_times_of_commits_are_found_by_sequence_number_however_many(registry: Registry) -> None:
     for number in range(1, 8):
         registry.record_commit(commit("raw.a", number, committed_at_ms=number * 10))

@@ -1,6 +1,7 @@
 """Every page, on an empty lake and on a full one, run by Streamlit itself."""
 
 import contextlib
+import json
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -293,6 +294,17 @@ def test_the_ingest_page_shows_each_stream_and_its_dead_letters_by_reason(
     (facts,) = (each for each in ingest_facts() if each.name == "impressions")
     assert sum(each.rows for each in facts.history) == 7
     assert sum(each.commits for each in facts.history) == 7
+    assert sum(each.dead_letters for each in facts.history) == 6
+    drawn = [json.loads(each.proto.spec)["series"][0] for each in shown.get("echarts_chart")]
+    assert [each["name"] for each in drawn] == ["rows", "commits", "y", "late rows", "%"]
+    assert all(each["data"] for each in drawn)
+
+
+def test_a_stream_without_a_commit_has_no_history(app: Open, full: Lake) -> None:
+    _ = full
+    shown = app("ingest", stream="clicks")
+    assert not shown.get("echarts_chart")
+    assert texts(shown).count("Nothing was committed yet") == 5
 
 
 def test_the_ingest_page_says_what_a_service_says_of_a_stream(app: Open, lake: Lake) -> None:

@@ -41,6 +41,11 @@ def test_ages_are_said_in_one_unit(ago: dt.timedelta, said: str) -> None:
     assert wording.age(NOW - ago, now=NOW) == said
 
 
+def test_durations_are_drawn_in_a_unit_that_keeps_numbers_small() -> None:
+    found = [wording.unit_of(seconds)[0] for seconds in (0, 119, 120, 7_200, 200_000, 9e7)]
+    assert found == ["s", "s", "min", "h", "d", "y"]
+
+
 def test_sizes_keep_a_decimal_only_where_there_is_one() -> None:
     assert [wording.size(count) for count in (0, 1_000, 1_536, 128 * MIB)] == [
         "0 B",

@@ -1,10 +1,12 @@
 """Ingest: how each stream goes, live; `?stream=impressions` opens one in detail."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from ui import charts, data, wording
 from ui.commands import command, commands
-from ui.facts import IngestFacts
+from ui.facts import IngestFacts, MinuteFacts
 from ui.ingest_data import ingest_facts
 from ui.parts import now, say_if_gone, stop_if_empty
 from ui.reading import FRESH_S
@@ -82,23 +84,53 @@ def streams() -> None:
     )
 
 
+def history_charts(
+    history: Sequence[MinuteFacts],
+) -> tuple[tuple[str, str, charts.Option | None], ...]:
+    """Draw the history of a stream: title, explanation and chart, None without anything to draw."""
+    lags = [(each.minute, each.lag_s) for each in history if each.lag_s is not None]
+    unit, unit_s = wording.unit_of(max((lag_s for _, lag_s in lags), default=0.0))
+    lag = [(at, round(lag_s / unit_s, 1)) for at, lag_s in lags]
+    share = [(each.minute, round(each.refused_share * 100, 2)) for each in history]
+    is_there = bool(history)
+    return (
+        ("Rows per minute", "", charts.per_minute(history, what="rows") if is_there else None),
+        (
+            "Commits per minute",
+            "",
+            charts.per_minute(history, what="commits") if is_there else None,
+        ),
+        (
+            f"Lag, {unit}",
+            "How old the newest event of the slowest partition was at a commit: the most of a minute",
+            charts.over_time(lag, name=unit) if lag else None,
+        ),
+        (
+            "Late rows per minute",
+            "Rows older than the watermark when they were taken",
+            charts.per_minute(history, what="late rows") if is_there else None,
+        ),
+        (
+            "Refused, %",
+            "Dead letters for each record of the minute",
+            charts.over_time(share, name="%") if is_there else None,
+        ),
+    )
+
+
 @st.fragment(run_every=FRESH_S)
 def detail(name: str) -> None:
     """Show the history and the dead letters of one stream."""
     facts = next(each for each in ingest_facts() if each.name == name)
-    left, right = st.columns(2)
-    with left:
-        st.subheader("Rows per minute")
-        if facts.history:
-            st.echarts_chart(charts.per_minute(facts.history, what="rows"), height=220)
-        else:
-            st.caption("Nothing was committed yet")
-    with right:
-        st.subheader("Commits per minute")
-        if facts.history:
-            st.echarts_chart(charts.per_minute(facts.history, what="commits"), height=220)
-        else:
-            st.caption("Nothing was committed yet")
+    for column, (title, said, option) in zip(
+        (*st.columns(2), *st.columns(3)), history_charts(facts.history), strict=True
+    ):
+        with column:
+            st.subheader(title, help=said)
+            if option is None:
+                st.caption("Nothing was committed yet" if not facts.history else "No event yet")
+            else:
+                st.echarts_chart(option, height=220)
     st.subheader("Dead letters", help="Grouped by reason; first bytes and place of the newest one")
     if not facts.letters:
         st.caption("No record was refused")
