@@ -1,5 +1,6 @@
 """How a profile reaches Kafka and its schema registry; secrets come from the environment or from files."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,37 @@ class KafkaAccess:
         if self.key_password is not None:
             found["ssl.key.password"] = self.key_password.get_secret_value()
         return found
+
+
+def tls_problems(access: KafkaAccess) -> tuple[str, ...]:
+    """Say what is wrong with the files and the user of a profile, as far as this host can tell.
+
+    Looks whether the files are there, and connects to nothing.
+    """
+    named = {
+        "kafka_ca_file": access.ca_file,
+        "kafka_certificate_file": access.certificate_file,
+        "kafka_key_file": access.key_file,
+    }
+    found = [
+        f"`{name}` names `{file}`, which cannot be read"
+        for name, file in named.items()
+        if file and not (Path(file).is_file() and os.access(file, os.R_OK))
+    ]
+    pair = ("kafka_certificate_file", "kafka_key_file")
+    for name, other in (pair, pair[::-1]):
+        if named[name] and not named[other]:
+            found.append(f"`{name}` is set without `{other}`; set both, or neither")
+    if access.key_password is not None and not access.key_file:
+        found.append("HEADRACE_KAFKA_KEY_PASSWORD is set without `kafka_key_file`")
+    unused = [f"`{name}`" for name, file in named.items() if file and "ssl" not in access.security]
+    if access.user and not access.security.startswith("sasl"):
+        unused.append("HEADRACE_KAFKA_USER")
+    if unused:
+        found.append(
+            f"`kafka_security` is `{access.security}`, which does not use {', '.join(unused)}"
+        )
+    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)

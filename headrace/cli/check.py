@@ -25,7 +25,7 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     """Check every declaration of the lake; all problems are shown, each with its file and line.
 
     Sample sets are compared with the streams, the models of the dbt project and the tables that
-    they name, and contracts with the tables that there are.
+    they name, and contracts with the tables that there are. Files of certificates are looked for.
     """
     from headrace.config import Settings
     from headrace.definitions.across import stray_problems
@@ -34,7 +34,7 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     settings = Settings.load()
     found = inspect_declarations(settings)
     across, warned = _across(settings, found)
-    every = (*found.found, *across)
+    every = (*found.found, *across, *_access(settings))
     warnings = (
         *_unread(settings, found),
         *stray_problems(settings.declarations, found, root=settings.root),
@@ -58,6 +58,16 @@ def check(*, output: OutputOption = Format.TEXT) -> None:
     out.say(f"{problems} problem{'' if problems == 1 else 's'}, {fine}" if problems else fine)
     if problems:
         raise typer.Exit(1)
+
+
+def _access(settings: "Settings") -> Iterator["Problem"]:
+    """Return what is wrong with how the profile reaches Kafka; nothing is connected to."""
+    from headrace.definitions.problem import Problem, shown
+    from headrace.kafka_access import tls_problems
+
+    file = shown(settings.declarations / "lake.toml", settings.root)
+    for text in () if settings.kafka is None else tls_problems(settings.kafka):
+        yield Problem(file=file, message=f"profile `{settings.profile}`: {text}")
 
 
 def _unread(settings: "Settings", found: "Declarations") -> Iterator["Problem"]:

@@ -143,16 +143,15 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
     """Show how far each stream is: rows, dead letters, what waits, watermark, and its service."""
     from headrace.config import Settings
     from headrace.ingest import progress
-    from headrace.ingest.status import status as status_of
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     wanted = streams_named(streams, settings)
     with OpenLake.existing(settings) as lake:
-        rows = [asdict(status_of(lake, stream)) for stream in wanted]
+        rows = [_status_row(lake, stream) for stream in wanted]
     for row, stream in zip(rows, wanted, strict=True):
         row["table"] = str(stream.table)
-        row["waiting"] = len(row["sources_waiting"])
+        row["waiting"] = None if row["unreachable"] else len(row["sources_waiting"])
         row["taken"] = row.pop("sources_taken")
         said = progress.read(settings, stream.name)
         row["service"] = None if said is None else said.phase_now
@@ -176,10 +175,22 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
             out.say(f"{stream.name}: the last line of `{source}` waits for its newline")
         for source in row["sources_skipped"]:
             out.say(f"{stream.name}: `{source}` is left out; `headrace ingest retry` takes it")
-        if row["sources_missing"]:
-            out.say(f"{stream.name}: {row['sources_missing']}")
+        for said in filter(None, (row["sources_missing"], row["unreachable"])):
+            out.say(f"{stream.name}: {said}")
         for line in _about_fields(row["undeclared_fields"], row["absent_fields"], stream):
             out.say(f"{stream.name}: {line}")
+
+
+def _status_row(lake: "OpenLake", stream: "Stream") -> dict[str, Any]:
+    """Read the status of a stream; without an answer of the brokers, what its tables say."""
+    from headrace.errors import TopicUnreachableError
+    from headrace.ingest.status import status as status_of
+    from headrace.ingest.status import table_status
+
+    try:
+        return {**asdict(status_of(lake, stream)), "unreachable": None}
+    except TopicUnreachableError as error:
+        return {**asdict(table_status(lake, stream)), "unreachable": error.message}
 
 
 def _about_service(said: dict[str, Any] | None) -> list[str]:

@@ -13,10 +13,12 @@ from headrace.ingest import dead_letters, watermark
 from headrace.ingest.evolution import effective
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.positions import Positions
-from headrace.ingest.sources.base import Position, Source, SourcePartition
+from headrace.ingest.sources.base import Position, ReaderStatus, Source, SourcePartition
 from headrace.ingest.sources.open import open_source
 from headrace.shown import cut, facts_html
 from headrace.tables.lake import OpenLake
+
+ANSWER_S_MAX = 3.0  # of brokers: who asks for the status waits in front of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,13 +159,32 @@ class StreamStatus:
 
 
 def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
-    """Read how far a stream is ingested; changes nothing.
+    """Read how far a stream is ingested; changes nothing. Waits 3 s for an answer of brokers.
+
+    Args:
+        lake: The lake.
+        stream: The contract.
+        source: The stream's source, which waits for answers as long as it was told.
 
     Raises:
         SourceError: If the source cannot be reached, or the registry lost which files were taken.
 
     """
-    source = source or open_source(stream, lake.settings)
+    source = source or open_source(stream, lake.settings, answer_s_max=ANSWER_S_MAX)
+    return _status(lake, stream, source)
+
+
+def table_status(lake: OpenLake, stream: Stream) -> StreamStatus:
+    """Read what the tables alone say of a stream; what waits at its source stays unknown.
+
+    Raises:
+        SourceError: If the registry lost which files were taken.
+
+    """
+    return _status(lake, stream, None)
+
+
+def _status(lake: OpenLake, stream: Stream, source: Source | None) -> StreamStatus:
     version = lake.table(stream.table).head() if lake.exists(stream.table) else None
     positions = None
     if version is not None:
@@ -171,8 +192,10 @@ def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> S
         table = lake.table(stream.table)
         positions = Positions.read(table, version.properties, stream=stream.name)
     positions_of = _nothing if positions is None else positions.of
-    with closing(source.open(positions_of, rows_per_commit=1)) as reader:
-        found = reader.status()
+    found = ReaderStatus()
+    if source is not None:
+        with closing(source.open(positions_of, rows_per_commit=1)) as reader:
+            found = reader.status()
     use = FieldUse.none() if version is None else FieldUse.read(version, stream)
     dead = 0
     if lake.exists(dead_letters.TABLE):

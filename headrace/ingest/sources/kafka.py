@@ -25,6 +25,7 @@ class KafkaSource:
         schemas: The schemas of its values, for decoders that need them.
         ignore_tombstones: Leave out records without a value.
         stalled_s: After how long a partition without a record, though it has more, stands still.
+        answer_s_max: How long one request may take; 15 s by default.
         make_consumer: Makes a consumer of a configuration.
 
     """
@@ -40,11 +41,13 @@ class KafkaSource:
         schemas: Schemas | None = None,
         ignore_tombstones: bool = False,
         stalled_s: float = STALLED_S,
+        answer_s_max: float | None = None,
         make_consumer: Callable[[dict[str, object]], Consumer] = Consumer,
     ) -> None:
         self._topic, self._settings, self._accepted = topic, settings, accepted
         self._values = ValueRules(schemas=schemas, ignore_tombstones=ignore_tombstones)
         self._stalled_s, self._make_consumer = stalled_s, make_consumer
+        self._answer_s_max = answer_s_max
 
     def missing(self) -> str | None:
         """Return nothing: whether the topic is there is known once it is opened."""
@@ -66,7 +69,10 @@ class KafkaSource:
         """
         _ = rows_per_commit
         client = KafkaClient(
-            topic=self._topic, settings=self._settings, make_consumer=self._make_consumer
+            topic=self._topic,
+            settings=self._settings,
+            make_consumer=self._make_consumer,
+            answer_s_max=self._answer_s_max,
         )
         return KafkaReader(
             client,

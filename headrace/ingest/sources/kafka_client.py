@@ -75,12 +75,14 @@ class KafkaClient:
         topic: The topic.
         settings: How to reach the brokers, in the client's own keys; contains secrets.
         make_consumer: Makes a consumer of a configuration; tests put another one in between.
+        answer_s_max: How long one request may take, with the search for brokers; 15 s by default.
 
     """
 
     topic: str
     settings: Mapping[str, object]
     make_consumer: Callable[[dict[str, object]], Consumer] = Consumer
+    answer_s_max: float | None = None
     refused: KafkaError | None = field(default=None, init=False)
     _admin: AdminClient | None = field(default=None, init=False)
     _asking: Consumer | None = field(default=None, init=False)
@@ -90,6 +92,10 @@ class KafkaClient:
     def servers(self) -> str:
         """The addresses of the brokers."""
         return str(self.settings.get("bootstrap.servers", ""))
+
+    @property
+    def _answer_s(self) -> float:
+        return self.answer_s_max or ANSWER_S_MAX
 
     def consumer(self, *, isolation: str = "read_committed") -> Consumer:
         """Make a consumer whose offsets are ours alone; no setting of a profile changes that.
@@ -127,7 +133,7 @@ class KafkaClient:
         """
         admin = self._asked()
         asked = admin.describe_topics(
-            TopicCollection([self.topic]), request_timeout=timeout_s or ANSWER_S_MAX
+            TopicCollection([self.topic]), request_timeout=timeout_s or self._answer_s
         )[self.topic]
         begun_s = time.monotonic()
         while True:
@@ -161,7 +167,7 @@ class KafkaClient:
         # not the admin client's question for all at once: it often waits for a second or more
         if self._asking is None:
             self._asking = self.consumer()
-        until_s = time.monotonic() + (timeout_s or ANSWER_S_MAX)
+        until_s = time.monotonic() + (timeout_s or self._answer_s)
         if not self._known.issuperset(partitions):
             self.refresh(self._asking, timeout_s=timeout_s)
             self._known |= set(partitions)
@@ -196,7 +202,7 @@ class KafkaClient:
 
         """
         try:
-            consumer.list_topics(self.topic, timeout=timeout_s or ANSWER_S_MAX)
+            consumer.list_topics(self.topic, timeout=timeout_s or self._answer_s)
         except KafkaException as error:
             self.fail(error.args[0])
 

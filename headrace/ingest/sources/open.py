@@ -1,6 +1,7 @@
 """Chooses the source of a stream by what its contract declares; the only importer of the sources."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from headrace.config import Settings
@@ -25,7 +26,11 @@ from headrace.kafka_access import KafkaAccess
 
 
 def open_source(
-    stream: Stream, settings: Settings, *, accepted: Sequence[AcceptedGap] = ()
+    stream: Stream,
+    settings: Settings,
+    *,
+    accepted: Sequence[AcceptedGap] = (),
+    answer_s_max: float | None = None,
 ) -> Source:
     """Return the source that a stream's contract declares; nothing is read or connected yet.
 
@@ -33,6 +38,7 @@ def open_source(
         stream: The contract.
         settings: The lake's settings; topics are read from the brokers of its profile.
         accepted: Missing offsets of a topic that the user accepts.
+        answer_s_max: How long a server may take for one answer; as long as its source waits by default.
 
     Raises:
         UnknownSourceError: If this version has no source of the declared kind.
@@ -44,7 +50,7 @@ def open_source(
     kind = type(stream.source)
     if kind not in _KINDS:
         raise UnknownSourceError(stream.name, kind=kind.__name__)
-    return _KINDS[kind](stream, settings, accepted)
+    return _KINDS[kind](stream, settings, _Options(accepted=accepted, answer_s_max=answer_s_max))
 
 
 def sample_of_topic(topic: str, settings: Settings, *, records_max: int) -> Sequence[Records]:
@@ -64,6 +70,16 @@ def sample_of_topic(topic: str, settings: Settings, *, records_max: int) -> Sequ
     return sample_records(topic, access.client_settings(), records_max=records_max)
 
 
+def schemas_of_topic(topic: str, settings: Settings) -> Schemas:
+    """Return the schemas that framed Avro values of a topic name, from the profile's registry.
+
+    Raises:
+        SettingsError: If the profile does not say where the registry is.
+
+    """
+    return Schemas(topic=topic, framed=True, store=_registry(topic, settings, serialized=False))
+
+
 def schemas_of(stream: Stream, settings: Settings) -> Schemas | None:
     """Return the schemas of a topic's values, to decode records kept from it; None if it has none.
 
@@ -78,12 +94,20 @@ def schemas_of(stream: Stream, settings: Settings) -> Schemas | None:
     return _schemas(stream, declared.kafka, settings)
 
 
-def _files(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) -> Source:
-    _ = accepted
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What a caller says of a source besides the contract."""
+
+    accepted: Sequence[AcceptedGap]
+    answer_s_max: float | None
+
+
+def _files(stream: Stream, settings: Settings, options: _Options) -> Source:
+    _ = options
     return FileSource(stream, data_dir=settings.data_dir)
 
 
-def _topic(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) -> Source:
+def _topic(stream: Stream, settings: Settings, options: _Options) -> Source:
     declared = stream.source
     if not isinstance(declared, DeclaredTopic):
         raise UnknownSourceError(stream.name, kind=type(declared).__name__)
@@ -96,7 +120,8 @@ def _topic(stream: Stream, settings: Settings, accepted: Sequence[AcceptedGap]) 
     return KafkaSource(
         topic.topic,
         access.client_settings(),
-        accepted=accepted,
+        accepted=options.accepted,
+        answer_s_max=options.answer_s_max,
         schemas=_schemas(stream, topic, settings),
         ignore_tombstones=topic.tombstones == "ignore",
     )
@@ -135,9 +160,13 @@ def _store(stream: Stream, topic: Topic, settings: Settings) -> SchemaStore | No
         return SchemaFiles(topic.topic, named)
     if stream.format == "json":  # the frame is taken off, and the contract decides
         return None
+    return _registry(topic.topic, settings, serialized=stream.format == "protobuf")
+
+
+def _registry(topic: str, settings: Settings, *, serialized: bool) -> Registry:
     access = settings.schema_registry
     if access is None:
-        msg = f"values of topic `{topic.topic}` name schemas, and nothing says where these are"
+        msg = f"values of topic `{topic}` name schemas, and nothing says where these are"
         advice = (
             "set `schema_registry_url` in the profile, HEADRACE_SCHEMA_REGISTRY_URL, or `schemas` in "
             "the contract"
@@ -150,14 +179,14 @@ def _store(stream: Stream, topic: Topic, settings: Settings) -> SchemaStore | No
         )
     password = access.password
     return Registry(
-        topic.topic,
+        topic,
         access.url,
         user=access.user,
         password="" if password is None else password.get_secret_value(),
-        serialized=stream.format == "protobuf",
+        serialized=serialized,
     )
 
 
-_KINDS: Mapping[type[Declaration], Callable[[Stream, Settings, Sequence[AcceptedGap]], Source]] = (
+_KINDS: Mapping[type[Declaration], Callable[[Stream, Settings, _Options], Source]] = (
     MappingProxyType({DeclaredFiles: _files, DeclaredTopic: _topic})
 )
