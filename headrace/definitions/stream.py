@@ -60,7 +60,6 @@ COORDINATES = pa.schema(
 # Former names of coordinates: Spark refuses every table with a column `_partition`. The next commit
 # that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
-FROM_FORMATS = ("csv", "json", "parquet")
 FILE_FORMATS, TOPIC_FORMATS = ("csv", "json", "parquet"), ("json", "avro", "protobuf")
 _DAY = re.compile(r"day\((\w+)\)")
 
@@ -239,8 +238,9 @@ class Stream(Declaration):
             if is_reserved(name):
                 msg = f"`{name}` is reserved by Iceberg for a metadata column; rename the field"
                 raise problem_at(name, msg)
-            if field.source_name is not None and info.data.get("format") not in FROM_FORMATS:
-                msg = f"`from` is for {_listed(FROM_FORMATS)} so far; give `{name}` the name it has there"
+            is_flat = info.data.get("format") in ("avro", "protobuf")
+            if is_flat and path_of(field.source_name or "") is not None:
+                msg = f"`{field.source_name}` is a path, which {info.data['format']} has none of so far"
                 raise problem_at(name, msg)
             formats = formats_of(field.type.arrow)
             if info.data.get("format", formats[0]) not in formats:

@@ -17,6 +17,7 @@ from headrace.errors import DraftError
 from headrace.identifiers import is_plain, is_reserved
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.csv_lines import CsvDecoder
+from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.decoding.json_lines import JsonDecoder
 from headrace.ingest.draft import Draft
@@ -94,6 +95,10 @@ def _columns(sample: Sample, form: CsvForm, header: tuple[str, ...]) -> dict[str
         return parquet_columns(sample.rows)
     if sample.format == "json":
         return json_columns(sample)
+    if sample.format == "avro":
+        from headrace.ingest.avro_sampling import avro_columns  # its libraries are an extra
+
+        return avro_columns(sample)
     rows = [split_record(line.decode(form.line_encoding), form) for line in _records(sample, form)]
     even = [row for row in rows if len(row) == len(header)]
     return {
@@ -205,6 +210,8 @@ def _decoded(stream: Stream, sample: Sample, header: tuple[str, ...]) -> list[De
             )
             for batch in (named_columns(each, stream) for each in sample.rows)
         ]
+    if sample.format == "avro":
+        return [decode(each, stream) for each in sample.records]
     if sample.format == "json":
         return [JsonDecoder(stream).decode((*sample.heads, *sample.lines))]
     names = tuple(map(stream.field_of, header))

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from headrace.errors import DraftError, SourceFileError
+from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.compressed import compression_of, plain_content
 from headrace.ingest.sources.file_formats import (
     BOM,
@@ -33,8 +34,8 @@ _PLAIN_BYTES_MAX = 16 * 1024 * 1024  # of a compressed file, whose end is far
 class Sample:
     """What was read of some files: lines, or rows of Parquet files; `heads` are first lines.
 
-    Of a topic it has `lines`: the values, without the frames that `framed` says they have.
-    `tombstones` counts records without a value, which are left out. `encoding` is given where lines are
+    Of a topic it has `lines`: the values, without the frames that `framed` says they have; of Avro
+    values `records`, with their schemas. `tombstones` counts records without a value, which are left out. `encoding` is given where lines are
     turned to UTF-8 from it; `documents` are JSON files whose records are no lines, and `quoted` CSV
     files with newlines in quotes.
     """
@@ -45,6 +46,7 @@ class Sample:
     heads: tuple[bytes, ...] = ()
     lines: tuple[bytes, ...] = ()
     rows: tuple[pa.RecordBatch, ...] = ()
+    records: tuple[Records, ...] = ()
     topic: str | None = None
     framed: bool = False
     tombstones: int = 0

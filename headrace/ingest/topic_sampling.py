@@ -6,22 +6,27 @@ from headrace.config import Settings
 from headrace.errors import DraftError
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.base import Records
-from headrace.ingest.sources.open import sample_of_topic
+from headrace.ingest.sources.open import sample_of_topic, schemas_of_topic
 
 RECORDS_MAX = 30_000
 _HEAD_BYTES = 5  # a zero byte and the id of a schema
 
 
 def topic_sample(topic: str, settings: Settings) -> Sample:
-    """Read a sample of a topic of JSON values, plain or behind the ids of schemas.
+    """Read a sample of a topic of JSON values, plain or behind the ids of schemas, or of Avro ones.
 
     Raises:
         DraftError: If it has no value, or values of another format.
         SourceError: If it cannot be read.
-        SettingsError: If the profile names no brokers.
+        SettingsError: If the profile names no brokers, or no registry for the ids of Avro schemas.
 
     """
-    return sample_of_records(topic, sample_of_topic(topic, settings, records_max=RECORDS_MAX))
+    records = sample_of_topic(topic, settings, records_max=RECORDS_MAX)
+    if _is_framed(values := _values_of(records)) and not _are_json(_bodies(values)):
+        from headrace.ingest.avro_sampling import avro_sample  # its libraries are an extra
+
+        return avro_sample(topic, records, schemas_of_topic(topic, settings))
+    return sample_of_records(topic, records)
 
 
 def sample_of_records(topic: str, records: Sequence[Records]) -> Sample:
@@ -31,21 +36,15 @@ def sample_of_records(topic: str, records: Sequence[Records]) -> Sample:
         DraftError: If none has a value, or their values are of another format than JSON.
 
     """
-    values = [
-        value
-        for each in records
-        for place, value in enumerate(each.lines)
-        if place not in each.tombstones
-    ]
+    values = _values_of(records)
     if not values:
         raise DraftError(topic, detail="it has no record with a value")
-    framed = all(len(value) > _HEAD_BYTES and not value[0] for value in values)
-    bodies = [value[_HEAD_BYTES:] for value in values] if framed else values
-    other = next((each for each in bodies if not each.lstrip().startswith(b"{")), None)
-    if other is not None:
+    framed = _is_framed(values)
+    bodies = _bodies(values) if framed else values
+    if not _are_json(bodies):
         detail = (
-            "not all values are JSON objects; of Avro and Protobuf the schema says more than a sample: "
-            "write the contract by it, with `framing` or `schema_file`"
+            "not all values are JSON objects, nor do all name a schema of the registry; write the "
+            "contract by their schema, with `schema_file`"
         )
         raise DraftError(topic, detail=detail)
     return Sample(
@@ -56,6 +55,27 @@ def sample_of_records(topic: str, records: Sequence[Records]) -> Sample:
         framed=framed,
         tombstones=sum(len(each.tombstones) for each in records),
     )
+
+
+def _values_of(records: Sequence[Records]) -> list[bytes]:
+    return [
+        value
+        for each in records
+        for place, value in enumerate(each.lines)
+        if place not in each.tombstones
+    ]
+
+
+def _is_framed(values: Sequence[bytes]) -> bool:
+    return bool(values) and all(len(value) > _HEAD_BYTES and not value[0] for value in values)
+
+
+def _bodies(values: Sequence[bytes]) -> list[bytes]:
+    return [value[_HEAD_BYTES:] for value in values]
+
+
+def _are_json(bodies: Sequence[bytes]) -> bool:
+    return all(each.lstrip().startswith(b"{") for each in bodies)
 
 
 def topic_of(sample: Sample) -> dict[str, str]:

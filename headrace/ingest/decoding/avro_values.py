@@ -58,6 +58,12 @@ class _Writer:
 
 def decode_avro(records: Records, stream: Stream) -> Decoded:
     """Decode values; a value that is cut short or has bytes left over is a violation."""
+    groups, violations = read_groups(records)
+    return assemble(groups, violations, stream)
+
+
+def read_groups(records: Records) -> tuple[list[Group], dict[int, Violation]]:
+    """Read values by the schemas they were written with, whatever a contract declares."""
     schemas = records.schemas or Schemas(topic=records.partition.source)
     found = unwrap(records, framed=schemas.framed)
     violations = found.refused
@@ -74,7 +80,7 @@ def decode_avro(records: Records, stream: Stream) -> Decoded:
             violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places}
             continue
         groups.append(_read(writer, places, found.values, violations))
-    return assemble(groups, violations, stream)
+    return groups, violations
 
 
 def _read(

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.decoded import Decoded, Violation, refusal
+from headrace.ingest.time_forms import convert_field, holds_field
 from headrace.ingest.values import NAIVE_TIME, WRONG_TYPE, convert, holds
 
 NAIVE = pa.timestamp("us")  # a local time, which is no moment
@@ -32,6 +33,7 @@ class Group:
 def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: Stream) -> Decoded:
     """Convert the fields of the contract, found by name; records in the order of the batch."""
     strict = stream.unknown_fields != "ignore"
+    declared = {field.source_name or name for name, field in stream.fields.items()}
     parts: list[tuple[np.ndarray, dict[str, pa.Array]]] = []
     unknown: dict[int, list[str]] = {}
     for group in groups:
@@ -39,12 +41,11 @@ def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: 
         columns: dict[str, pa.Array] = {}
         bad: set[int] = set()
         for name, field in stream.fields.items():
-            values, kind = group.columns.get(name, ([None] * len(index), pa.null()))
-            columns[name] = _converted(
-                name, values, kind, stream, group.index, violations, bad, field.type.arrow
-            )
+            nothing = [None] * len(index), pa.null()
+            values, kind = group.columns.get(field.source_name or name, nothing)
+            columns[name] = _converted(name, values, kind, stream, group.index, violations, bad)
         if strict:
-            for name in group.columns.keys() - stream.fields.keys():
+            for name in group.columns.keys() - declared:
                 for place, value in zip(group.index, group.columns[name][0], strict=True):
                     if value is not None:
                         unknown.setdefault(place, []).append(name)
@@ -77,11 +78,13 @@ def _converted(
     index: Sequence[int],
     violations: dict[int, Violation],
     bad: set[int],
-    wanted: pa.DataType,
 ) -> pa.Array:
-    declared = stream.fields[name].type.text
-    if kind is not None and kind != NAIVE and holds(kind, wanted):
-        done = convert(pa.array(values, kind), wanted)
+    field = stream.fields[name]
+    declared, wanted = field.type.text, field.type.arrow
+    fits = field.plain_times and kind != NAIVE and kind is not None and holds(kind, wanted)
+    if fits or (kind is not None and not field.plain_times and holds_field(kind, field)):
+        column = pa.array(values, kind)
+        done = convert(column, wanted) if fits else convert_field(column, field)
         errors = done.errors
         found = done.values
     else:

@@ -128,6 +128,44 @@ def test_avro_values_keep_every_bit_and_their_units() -> None:
     assert (found[1]["n"], found[1]["tags"]) == (None, [])
 
 
+def test_avro_fields_have_the_names_and_the_times_that_the_contract_says() -> None:
+    fields = [
+        {"name": "thingId", "type": "string"},
+        {"name": "sentMs", "type": "long"},
+        {"name": "clock", "type": {"type": "long", "logicalType": "local-timestamp-micros"}},
+        {"name": "n", "type": "long"},
+    ]
+    written: dict[str, Any] = {"type": "record", "name": "Thing", "fields": fields}
+    stream = stream_of(
+        "avro",
+        unknown_fields="dead_letter",
+        key="id",
+        fields={
+            "id": {"type": "string", "required": True, "from": "thingId"},
+            "at": {"type": "timestamptz", "required": True, "from": "sentMs", "unit": "ms"},
+            "shown": {"type": "timestamptz", "from": "clock", "timezone": "Europe/Paris"},
+        },
+    )
+    good = {"thingId": "a", "sentMs": TIME_US // 1000, "clock": TIME_US, "n": 1}
+    bodies = [avro(written, good), avro(written, good | {"sentMs": 2**62})]
+    schemas = Schemas(topic="things", framed=True, store=Known(_7=written))
+    records = records_of([framed(7, each) for each in bodies], schemas)
+    _, bad = rows(records, stream)
+    assert bad == {0: "unknown_field", 1: "out_of_range"}  # `n` is not declared
+    (row,), bad = rows(records, stream.model_copy(update={"unknown_fields": "ignore"}))
+    assert bad == {1: "out_of_range"}
+    assert row == {
+        "id": "a",
+        "event_time": TIME.replace(microsecond=123000),
+        "shown": TIME - dt.timedelta(hours=1),  # of a clock in Paris, in winter
+    }
+
+
+def test_a_path_into_an_avro_value_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`\$\.user\.id` is a path"):
+        stream_of("avro", fields=FIELDS | {"n": {"type": "long", "from": "$.user.id"}})
+
+
 @pytest.mark.parametrize(
     ("logical", "stored", "expected"),
     [
