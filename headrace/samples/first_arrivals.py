@@ -21,11 +21,16 @@ WITHIN = timedelta(hours=24)
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """A stream's table in which rows of one `key` may be repeated; `arrival` orders them."""
+    """A stream's table in which rows of one `key` may be repeated; `arrival` orders them.
+
+    With `told`, records say themselves when they were known, so that one that is committed later may
+    be the first to arrive.
+    """
 
     table: str
     key: str
     arrival: tuple[str, ...]
+    told: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -50,7 +55,8 @@ def repeats_of(
         )
         order = arrival.get(str(stream.table), ())
         if key is not None and order and (shown or stream.table in labels - {exposures.table}):
-            yield Repeats(table=str(stream.table), key=key, arrival=order)
+            told = stream.known_at.column is not None
+            yield Repeats(table=str(stream.table), key=key, arrival=order, told=told)
 
 
 def first_arrivals_sql(repeats: Repeats, span: Span, *, dialect: Dialect) -> str:

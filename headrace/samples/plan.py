@@ -20,6 +20,7 @@ from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 _DAYS_TERM = (Term.day("event_time"),)
+_APPEND = "append"  # of the operations of commits the one that removes nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,14 @@ def _exposure_days(exposures: TableVersion) -> frozenset[dt.date]:
     return frozenset(key[0] for key in exposures.partitions if isinstance(key[0], dt.date))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Changed:
+    """The days in which rows changed, and whether some may have been removed."""
+
+    days: frozenset[dt.date]
+    removed: bool
+
+
 class _Judge:
     """Says why a day must be built; looks up each span of each table's history once."""
 
@@ -124,7 +133,7 @@ class _Judge:
         self, lake: OpenLake, recipe: Recipe, pinned: Pinned, versions: Mapping[str, TableVersion]
     ) -> None:
         self._lake, self._recipe, self._pinned, self._versions = lake, recipe, pinned, versions
-        self._changed: dict[tuple[str, int | None, str], frozenset[dt.date] | None] = {}
+        self._changed: dict[tuple[str, int | None, str], _Changed | None] = {}
         self._same: dict[tuple[str, int | None], bool] = {}
 
     def reason(self, day: dt.date, build: Build | None) -> str | None:
@@ -135,23 +144,17 @@ class _Judge:
             return "new definition"
         if replaced := self._replaced(build):
             return f"other columns in {replaced}"
-        first = self._first_day(recipe.exposures, day)
-        if self._touches(recipe.exposures, recipe.at, build, first=first, last=day):
+        if self._touches(recipe.exposures, recipe.at, build, first=day, last=day):
             return "exposures changed"
         if changed := self._changed_feature(day, build):
             return f"{changed} changed"
         for label in recipe.labels:
-            first, last = self._first_day(label.table, day), _last_day(label, day)
-            if self._touches(label.table, "event_time", build, first=first, last=last):
+            last = _last_day(label, day)
+            if self._touches(label.table, "event_time", build, first=day, last=last):
                 return f"{label.name} events changed"
             if self._may_mature(label, day, build):
                 return "labels matured"
         return None
-
-    def _first_day(self, table: str, day: dt.date) -> dt.date:
-        """Return the first day whose rows matter: an event of the day may repeat one of the day before."""
-        repeated = any(each.table == table for each in self._recipe.repeats)
-        return (start_of(day) - WITHIN).date() if repeated else day
 
     def _changed_feature(self, day: dt.date, build: Build) -> str | None:
         for feature in self._recipe.features:
@@ -197,11 +200,27 @@ class _Judge:
         changed = self._changed[key]
         if changed is None:
             return True
-        return any((first is None or first <= day) and day <= last for day in changed)
+        before, behind = self._repeats_within(table, changed)
+        return any(
+            (first is None or first - before <= day) and day <= last + behind
+            for day in changed.days
+        )
+
+    def _repeats_within(self, table: str, changed: "_Changed") -> tuple[dt.timedelta, dt.timedelta]:
+        """Return how far before and behind some days rows matter to them.
+
+        An event may repeat one of the day before. One of the next day may have arrived before it, where
+        records say when they were known; and where it was removed, this one is repeated no longer.
+        """
+        repeats = [each for each in self._recipe.repeats if each.table == table]
+        if not repeats:
+            return dt.timedelta(), dt.timedelta()
+        displaced = changed.removed or any(each.told for each in repeats)
+        return WITHIN, WITHIN if displaced else dt.timedelta()
 
     def _days_changed(
         self, name: str, column: str, *, since: int | None, until: int | None
-    ) -> frozenset[dt.date] | None:
+    ) -> "_Changed | None":
         """Find which days changed; None if that is unknown, so that every day may have changed."""
         if until is None:
             return None
@@ -209,7 +228,10 @@ class _Judge:
             found = changes(self._lake.table(name), since=since, until=until)
         except (SnapshotNotFoundError, UnsupportedTableError):
             return None  # rolled back, recreated or repartitioned: the changes are unknown
-        return changed_days(found, column=column)
+        days = changed_days(found, column=column)
+        if days is None:
+            return None
+        return _Changed(days=days, removed=not set(found.operations) <= {_APPEND})
 
     def _may_mature(self, label: ResolvedLabel, day: dt.date, build: Build) -> bool:
         """Whether the watermark moved within the time in which windows of this day end."""

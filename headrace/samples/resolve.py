@@ -131,6 +131,9 @@ class Recipe:
         for name in ("windows", "repeats"):
             if not said[name]:
                 del said[name]
+        for each in said.get("repeats", ()):
+            if not each["told"]:
+                del each["told"]
         return json.dumps(said, sort_keys=True, separators=(",", ":"))
 
     @classmethod

@@ -20,9 +20,11 @@ from headrace.definitions.stream import Stream
 from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.engines.trino_dialect import TrinoDialect
 from headrace.errors import DuplicateExposureError
+from headrace.ingest.retry import apply_retry
 from headrace.ingest.run import ingest
 from headrace.samples.build import build
 from headrace.samples.first_arrivals import Repeats, first_arrivals_sql
+from headrace.samples.plan import plan_build
 from headrace.samples.resolve import Recipe, resolve
 from headrace.samples.times import Span
 from tests.amounts import examples
@@ -128,6 +130,44 @@ def test_the_first_event_of_the_next_day_is_dropped_when_one_before_it_comes_lat
     take(lake, shown, ("a", "", at(23), at(39)))  # it arrived before, but was committed after
 
     assert built(lake) == {"a": (at(23), 0), "z": (at(2), 0)}
+
+
+def test_an_event_is_dropped_when_one_of_the_next_day_that_arrived_before_comes_late(
+    lake: Lake,
+) -> None:
+    shown, clicks = stream("shown"), stream("clicks")
+    take(lake, clicks, ("z", "c", at(25), at(50)), ("x", "d", at(1), at(1)))
+    take(lake, shown, ("a", "", at(23), at(40)), ("z", "", at(23.5), at(24)))
+    assert built(lake) == {"a": (at(23), 0), "z": (at(23.5), 1)}
+    take(lake, shown, ("a", "", at(1, day=1), at(39)))  # arrived before, but was committed after
+    take(lake, clicks, ("z", "c", at(26), at(49)))  # so did this one, which no window has
+
+    assert built(lake) == {"a": (at(1, day=1), 0), "z": (at(23.5), 0)}
+
+
+def test_an_event_counts_again_when_the_one_of_the_next_day_that_it_repeated_is_removed(
+    lake: Lake,
+) -> None:
+    shown = stream("shown", known_at="ingested")
+    take(lake, stream("clicks"), ("x", "c", at(1), at(1)))
+    take(lake, shown, ("a", "", at(1, day=1), at(1)))
+    take(lake, shown, ("a", "", at(23), at(1)), ("z", "", at(2), at(2)))
+    assert built(lake) == {"a": (at(1, day=1), 0), "z": (at(2), 0)}
+    take(lake, shown, ("b", "", at(2, day=1), at(1)))
+    plan = plan_build(lake, SampleSet.model_validate(SAMPLES))
+    assert list(plan.reasons) == [at(0, day=1).date()]  # what comes later arrived later
+    apply_retry(lake, shown, "shown/0.jsonl")
+
+    assert built(lake) == {"a": (at(23), 0), "b": (at(2, day=1), 0), "z": (at(2), 0)}
+
+
+def test_a_recipe_whose_records_do_not_say_when_they_were_known_is_as_it_was(lake: Lake) -> None:
+    take(lake, stream("clicks", known_at="ingested"), ("x", "c", at(1), at(1)))
+    take(lake, stream("shown"), ("a", "", at(1), at(1)))
+    recipe = resolve(lake, SampleSet.model_validate(SAMPLES))
+    told = {each["table"]: each.get("told") for each in json.loads(recipe.to_json())["repeats"]}
+    assert told == {"raw.clicks": None, "raw.shown": True}
+    assert Recipe.from_json(recipe.to_json()) == recipe
 
 
 def test_copies_further_apart_are_two_events_and_refused_in_one_day_alone(lake: Lake) -> None:
