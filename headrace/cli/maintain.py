@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.cli.failures import exit_status, say_error
+from headrace.cli.follow import MetricsOption
 from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
 from headrace.cli.nouns import add
 from headrace.cli.output import (
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
         maintain,
         "maintain",
         "maintain raw.clicks --budget-mib 2048 --apply",
-        "maintain --apply --follow --every-s 60",
+        "maintain --apply --follow --every-s 60 --metrics-port 9109",
     )
 
 
@@ -84,6 +85,7 @@ def maintain(
             "hour, or how late rows of its stream may come.",
         ),
     ] = None,
+    metrics_port: MetricsOption = None,
     catalog: CatalogOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
@@ -96,12 +98,7 @@ def maintain(
     from headrace.identifiers import TableName
     from headrace.maintenance.queue.maintain import Budget
 
-    if plan and (apply or follow):
-        msg = "it only shows the queue; leave it out to do something"
-        raise typer.BadParameter(msg, param_hint="--plan")
-    if follow and not apply:
-        msg = "it rewrites files, round after round: add `--apply`"
-        raise typer.BadParameter(msg, param_hint="--follow")
+    _refuse_combinations(apply=apply, plan=plan, follow=follow, metrics=metrics_port is not None)
     budget = Budget(bytes=None if budget_mib is None else budget_mib * _MIB, seconds=budget_s)
     names = [TableName.parse(name) for name in dict.fromkeys(tables or ())]
     opened = open_lake if apply else look_at_lake
@@ -115,13 +112,27 @@ def maintain(
             shown.plan()
         elif follow:
             with stopping() as stop:
-                shown.follow(stop, every_s=every_s)
+                shown.follow(stop, every_s=every_s, metrics_port=metrics_port)
         else:
             with stopping() as stop:
                 shown.round(stop)
         if shown.errors:
             shown.say_failed()
             raise typer.Exit(exit_status(*shown.errors))
+
+
+def _refuse_combinations(*, apply: bool, plan: bool, follow: bool, metrics: bool) -> None:
+    for is_wrong, option, why in (
+        (
+            plan and (apply or follow),
+            "--plan",
+            "it only shows the queue; leave it out to do something",
+        ),
+        (follow and not apply, "--follow", "it rewrites files, round after round: add `--apply`"),
+        (metrics and not follow, "--metrics-port", "they are of rounds that go on: add `--follow`"),
+    ):
+        if is_wrong:
+            raise typer.BadParameter(why, param_hint=option)
 
 
 class _Shown:
@@ -191,23 +202,35 @@ class _Shown:
             _say_run(self._out, done)
         return done
 
-    def follow(self, stop: threading.Event, *, every_s: float) -> None:
+    def follow(
+        self, stop: threading.Event, *, every_s: float, metrics_port: int | None = None
+    ) -> None:
         """Do rounds until `stop` is set; what failed in one of them is no reason to end."""
         from headrace.maintenance.queue.maintain import follow
         from headrace.registry.measures import MAINTENANCE_ASKED_MS
 
-        def one_round() -> "MaintenanceRun":
-            done = self.round(stop, idle=False)
-            self.say_failed()
-            return done
+        with contextlib.ExitStack() as stack:
+            note: Callable[[MaintenanceRun], None] = lambda _: None
+            if metrics_port is not None:
+                from headrace.maintenance.queue.metrics import MaintenanceMetrics
 
-        follow(
-            one_round,
-            interval_s=every_s,
-            stop=stop,
-            failed=say_error,
-            asked_ms=lambda: self._lake.registry.greatest_measure(MAINTENANCE_ASKED_MS),
-        )
+                metrics = stack.enter_context(MaintenanceMetrics())
+                self._out.say(f"metrics at http://127.0.0.1:{metrics.serve(metrics_port)}/metrics")
+                note = metrics.done
+
+            def one_round() -> "MaintenanceRun":
+                done = self.round(stop, idle=False)
+                note(done)
+                self.say_failed()
+                return done
+
+            follow(
+                one_round,
+                interval_s=every_s,
+                stop=stop,
+                failed=say_error,
+                asked_ms=lambda: self._lake.registry.greatest_measure(MAINTENANCE_ASKED_MS),
+            )
         self.errors = ()
 
     def say_failed(self) -> None:

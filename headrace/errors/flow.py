@@ -173,7 +173,7 @@ class MetricsPortError(LakeError):
         self.port, self.detail = port, detail
         super().__init__(
             f"metrics cannot be served on port {port} of 127.0.0.1: {detail}",
-            state="nothing was ingested",
+            state=NOTHING_CHANGED,
             remedy=Remedy(advice="name another port, or 0 for a free one"),
         )
 

@@ -4,26 +4,22 @@ Counters begin at 0 with each process, as Prometheus expects; what must outlive 
 """
 
 from collections import Counter as Counts
-from types import TracebackType
-from typing import Self
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from headrace import clock
-from headrace.errors import MetricsPortError
 from headrace.ingest.open_batch import Committed
 from headrace.ingest.progress import Phase, Progress
+from headrace.metrics_server import MetricsServer
 
-LOOPBACK = "127.0.0.1"
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 
-class Metrics:
-    """Listens to streams, and serves what it heard at `/metrics` of a port of this host."""
+class Metrics(MetricsServer):
+    """Listens to streams, and serves what it heard."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._close = lambda: None
+        super().__init__()
         self._progress: dict[str, Progress] = {}
         of_stream = ("stream",)
 
@@ -98,42 +94,6 @@ class Metrics:
     def failed(self, stream: str, code: str) -> None:
         """Count an error."""
         self._errors.labels(stream, code).inc()
-
-    def serve(self, port: int) -> int:
-        """Serve `/metrics` on this host until closed; returns the port, which 0 leaves to the system.
-
-        Raises:
-            MetricsPortError: If the port cannot be used.
-
-        """
-        try:
-            server, thread = start_http_server(port, LOOPBACK, self.registry)
-        except OSError as error:
-            raise MetricsPortError(port, error.strerror or str(error)) from error
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        self._close = close
-        return server.server_port
-
-    def close(self) -> None:
-        """Stop serving; idempotent."""
-        self._close()
-        self._close = lambda: None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _watermark_age_s(self, stream: str) -> float:
         mark = self._progress[stream].watermark_us

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from click.testing import Result
@@ -138,6 +139,7 @@ def test_a_budget_of_seconds_that_is_spent_says_so(untidy: LakeTable, headrace: 
 def test_a_plan_cannot_be_followed(headrace: Headrace) -> None:
     assert headrace("maintain", "--plan", "--apply").exit_code == 2
     assert headrace("maintain", "--follow").exit_code == 2
+    assert headrace("maintain", "--apply", "--metrics-port", "0").exit_code == 2
 
 
 def test_what_failed_is_named_and_the_command_fails_after_the_rest_is_done(
@@ -173,9 +175,9 @@ def test_maintenance_without_room_fails_with_the_status_for_trying_again(
 def test_following_maintains_what_comes_until_it_is_told_to_stop(
     untidy: LakeTable, settings: Settings, number: signal.Signals
 ) -> None:
-    words = ("maintain", "--apply", "--follow", "--every-s", "0.2", *FINISHED)
+    words = ("maintain", "--apply", "--follow", "--every-s", "0.2", "--metrics-port", "0")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from headrace.cli.main import run; run()", *words],
+        [sys.executable, "-c", "from headrace.cli.main import run; run()", *words, *FINISHED],
         cwd=ROOT,
         env=environment(settings),
         stdout=subprocess.PIPE,
@@ -183,10 +185,14 @@ def test_following_maintains_what_comes_until_it_is_told_to_stop(
         text=True,
     )
     try:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("metrics at ").strip()
         wait_until(lambda: len(untidy.head().files()) == 2)
         for at in range(6, 9):
             add(untidy, [at])
         wait_until(lambda: len(untidy.head().files()) == 2)
+        done = 'headrace_maintenance_actions_total{action="major compaction",by="headrace",outcome="done"'
+        wait_until(lambda: f'{done},table="raw.events"}} 3.0' in scraped(address))
         process.send_signal(number)
         printed, complaints = process.communicate(timeout=WAIT_S)
     finally:
@@ -195,6 +201,11 @@ def test_following_maintains_what_comes_until_it_is_told_to_stop(
     assert "3 files → 1" in printed
     assert complaints == ""
     assert ids_of(untidy) == list(range(9))
+
+
+def scraped(address: str) -> str:
+    with urlopen(address, timeout=WAIT_S) as answer:
+        return answer.read().decode()
 
 
 def wait_until(is_so: Callable[[], bool], *, timeout_s: float = 60) -> None:

@@ -26,6 +26,7 @@ OF_HEADRACE = {
     "dagster-webserver": "operator",
     "dagster-daemon": "operator",
     "ingest": "ingest",
+    "maintain": "operator",
     "streamlit": "page",
 }
 LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
@@ -278,10 +279,11 @@ def test_prometheus_scrapes_the_metrics_of_the_services(
 ) -> None:
     scraped = yaml.safe_load((ROOT / "infra/prometheus/prometheus.yml").read_text())
     jobs = {each["job_name"]: each.get("static_configs") for each in scraped["scrape_configs"]}
-    command = services["ingest"]["command"]
-    port = command[command.index("--metrics-port") + 1]
-    assert jobs["headrace-ingest"] == [{"targets": [f"127.0.0.1:{port}"]}]
-    assert services["ingest"]["network_mode"] == "service:prometheus"
+    for name in ("ingest", "maintain"):
+        command = services[name]["command"]
+        port = command[command.index("--metrics-port") + 1]
+        assert jobs[f"headrace-{name}"] == [{"targets": [f"127.0.0.1:{port}"]}]
+        assert services[name]["network_mode"] == "service:prometheus"
 
 
 def test_flink_has_in_containers_what_the_launcher_says_too(tmp_path: Path) -> None:

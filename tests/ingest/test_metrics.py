@@ -11,11 +11,12 @@ from prometheus_client import generate_latest
 
 from headrace.errors import MetricsPortError
 from headrace.identifiers import TableName
-from headrace.ingest.metrics import LOOPBACK, Metrics
+from headrace.ingest.metrics import Metrics
 from headrace.ingest.open_batch import Committed
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.sources.base import SourcePartition
 from headrace.ingest.status import Taken
+from headrace.metrics_server import LOOPBACK
 from headrace.tables.commits.change import Commit
 from tests.conftest import ROOT
 from tests.waiting import WAIT_S
