@@ -1,0 +1,55 @@
+"""A simulated week ends with the same content hash on one disk, on servers with DuckDB, and with Trino."""
+
+import uuid
+
+import pytest
+
+from benchmarks.river import FILES_PER_MILLION
+from benchmarks.river_on_servers import DUCKDB, IMPRESSIONS, LOCAL, TRINO, flow
+from infra.launcher import s3
+from infra.launcher.cluster import write_private
+from tests.cluster.servers import Servers
+
+WEEK_S_MAX = 2_400
+
+
+def week(servers: Servers, impressions: int, *, files: int) -> None:
+    servers.clear()
+    given = servers.environment()
+    shared = {name: value for name, value in given.items() if name.startswith("HEADRACE_")}
+    for name in ("HEADRACE_PROFILE", "HEADRACE_STATE_DIR"):  # of the repository's lake
+        del shared[name]
+    try:
+        with servers.database() as uri:
+            address = servers.cluster.folder / "of_the_week"
+            write_private(address, uri)
+            apart = {
+                "HEADRACE_CATALOG_URI_FILE": str(address),
+                "HEADRACE_WAREHOUSE": f"s3://{s3.BUCKET}/{uuid.uuid4().hex}",
+            }
+            places = {
+                LOCAL: {},
+                DUCKDB: {**shared, **apart, "HEADRACE_ENGINE": "duckdb"},
+                TRINO: {**shared, "HEADRACE_ENGINE": "trino"},
+            }
+            found = flow(impressions, files=files, places=places)
+    finally:
+        servers.clear()
+    assert len(found.hashes) == len(places)
+    assert found.agrees, found.hashes
+    published = {place: each.figure("rows") for place, each in found.stages["publish"].items()}
+    assert len(set(published.values())) == 1
+    assert 0.9 * impressions < published[LOCAL] <= impressions
+
+
+@pytest.mark.timeout(600)
+def test_a_simulated_week_has_one_content_hash_wherever_it_is_computed(servers: Servers) -> None:
+    week(servers, 20_000, files=6)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(WEEK_S_MAX)
+def test_two_million_impressions_have_one_content_hash_wherever_they_are_computed(
+    servers: Servers,
+) -> None:
+    week(servers, IMPRESSIONS, files=FILES_PER_MILLION * IMPRESSIONS // 1_000_000)
