@@ -28,6 +28,7 @@ ROOMS = {
     "scaffold",
     "serving",
     "simulate",
+    "standing",
     "storage",
     "tables",
 }

@@ -9,7 +9,7 @@ import datetime as dt
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 
@@ -20,11 +20,10 @@ from headrace.config import Settings
 from headrace.datasets.models import trained_models
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import Declarations, inspect_declarations
-from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, LakeNotFoundError
-from headrace.ingest import dead_letters, progress, watermark
-from headrace.ingest.field_use import misspelt
-from headrace.ingest.status import status
+from headrace.identifiers import TableName
+from headrace.ingest import dead_letters, watermark
+from headrace.ingest.recent import ACKNOWLEDGED_MS
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.health.health import health_of
 from headrace.maintenance.health.state import TableState, table_state
@@ -32,23 +31,21 @@ from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenanc
 from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
 from headrace.serving.open import published_views
-from headrace.tables.history.lag import lag_of, rows_gained
+from headrace.standing.edges import LagOf, online_edges, table_edges
+from headrace.standing.facts import Unreadable
+from headrace.standing.flow import ONLINE_STORE
+from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
+from headrace.tables.history.lag import Lag, lag_of, rows_gained
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 from ui.facts import (
-    ONLINE_STORE,
-    EdgeFacts,
-    FailedCheck,
     FrameFacts,
     HealthPart,
     LakeFacts,
     ModelFacts,
     OnlineView,
     QueueItem,
-    ServiceFacts,
-    StreamFacts,
     TableFacts,
-    UnreadableFacts,
     WaitingItem,
 )
 from ui.reading import FRESH_S, utc_time
@@ -109,7 +106,7 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
             )
         plan = plan_maintenance((each.state for each in read.found), now=now)
         return replace(
-            _around(lake, declared, tables=tables, now=now),
+            _around(lake, declared, read, tables=tables, now=now),
             tables=tables,
             unreadable=read.unreadable,
             queue=_queue(plan),
@@ -118,20 +115,28 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
 
 
 def _around(
-    lake: OpenLake, declared: Declarations, *, tables: tuple[TableFacts, ...], now: dt.datetime
+    lake: OpenLake,
+    declared: Declarations,
+    read: "_Reading",
+    *,
+    tables: tuple[TableFacts, ...],
+    now: dt.datetime,
 ) -> LakeFacts:
     """Read all that is not of one table alone."""
-    heads = {table.name: table.snapshot_id for table in tables}
-    letters, online = _dead_letters(lake), _online(lake, heads=heads)
+    lag = _lags(lake, heads={table.name: table.snapshot_id for table in tables})
+    letters, online = _dead_letters(lake, read.locations), _online(lake, lag=lag)
+    streams = read_streams(
+        lake, declared.streams, unreadable={each.name for each in read.unreadable}
+    )
+    refused = {} if letters is None else _refused(lake, declared, read.locations)
     locks = list_datasets(lake)
     return LakeFacts(
-        failed_checks=tuple(
-            FailedCheck(subject=each.subject, check=each.check, at=each.at)
-            for each in failed_checks(lake.registry)
-        ),
+        failed_checks=tuple(failed_checks(lake.registry)),
         letters=letters,
-        streams=tuple(_stream(lake, stream, letters or {}) for stream in declared.streams.values()),
-        edges=tuple(_edges(lake, heads=heads)),
+        letters_of_others=of_others(streams.streams, refused),
+        streams=with_refused(streams.streams, refused),
+        broken_streams=streams.unreadable,
+        edges=tuple(table_edges(lake, lag=lag)),
         versions=tuple(version_facts(lock) for lock in locks),
         models=tuple(
             ModelFacts(
@@ -142,11 +147,10 @@ def _around(
             )
             for each in trained_models(lake.settings, locks)
         ),
-        online=() if isinstance(online, UnreadableFacts) else online,
-        no_online=online if isinstance(online, UnreadableFacts) else None,
+        online=() if isinstance(online, Unreadable) else online,
+        no_online=online if isinstance(online, Unreadable) else None,
         problems=declared.problems,
         rows_today=_rows_today(lake, tables, now=now),
-        services=tuple(_services(lake, declared)),
         sample_sets={str(each.table): name for name, each in declared.sample_sets.items()},
         read_at=now,
     )
@@ -172,8 +176,9 @@ class _Shelf:
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
     found: tuple[_Seen, ...]
-    unreadable: tuple[UnreadableFacts, ...]
+    unreadable: tuple[Unreadable, ...]
     unread: tuple[str, ...]
+    locations: Mapping[TableName, str | None]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -185,11 +190,12 @@ def _shelf(state_dir: str) -> _Shelf:
 def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
     until = time.monotonic() + within_s
     found: list[_Seen] = []
-    unreadable: list[UnreadableFacts] = []
+    unreadable: list[Unreadable] = []
     unread: list[str] = []
     opened = 0
     measures = lake.registry.measures_of_all()
-    for table, location in lake.locations().items():
+    locations = lake.locations()
+    for table, location in locations.items():
         name = str(table)
         known_at, known = shelf.seen.get(name, (None, None))
         if known is None or location is None or known_at != location:
@@ -200,13 +206,18 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
             try:
                 known = _see(lake, name)
             except LakeError as error:
-                unreadable.append(_unreadable(name, error))
+                unreadable.append(Unreadable.of(name, error))
                 continue
             shelf.seen[name] = (location, known)
         found.append(_with_measures(known, measures.get(name, {})))
     while len(shelf.seen) > _TABLES_MAX:
         shelf.seen.pop(next(iter(shelf.seen)))
-    return _Reading(found=tuple(found), unreadable=tuple(unreadable), unread=tuple(unread))
+    return _Reading(
+        found=tuple(found),
+        unreadable=tuple(unreadable),
+        unread=tuple(unread),
+        locations=locations,
+    )
 
 
 def _see(lake: OpenLake, name: str) -> _Seen:
@@ -232,46 +243,6 @@ def _with_measures(seen: _Seen, measures: Mapping[str, Measure]) -> _Seen:
         look_due=False,
     )
     return replace(seen, state=state)
-
-
-def _stream(
-    lake: OpenLake, stream: Stream, letters: Mapping[str, Mapping[str, int]]
-) -> StreamFacts:
-    facts = StreamFacts(
-        name=stream.name,
-        table=str(stream.table),
-        source=stream.source.text,
-        dead_letters=sum(letters.get(stream.name, {}).values()),
-        reasons=letters.get(stream.name, {}),
-    )
-    try:
-        found = status(lake, stream)
-    except LakeError:  # its table cannot be read, which is reported separately
-        return facts
-    return replace(
-        facts,
-        waiting=len(found.sources_waiting),
-        missing=found.sources_missing,
-        undeclared=found.undeclared_fields,
-        misspelt=misspelt(found.undeclared_fields, stream),
-        absent=found.absent_fields,
-    )
-
-
-def _services(lake: OpenLake, declared: Declarations) -> Iterator[ServiceFacts]:
-    for stream in declared.streams.values():
-        said = progress.read(lake.settings, stream.name)
-        if said is not None:
-            yield ServiceFacts(
-                stream=stream.name,
-                phase=said.phase_now,
-                lag=sum(said.lag.values()),
-                behind_s=said.behind_s,
-                error=said.error,
-                updated_at=utc_time(said.updated_ms or None),
-                failed=said.needs_person,
-                watermark_lag_s_max=watermark.lag_max(stream.allowed_lateness).total_seconds(),
-            )
 
 
 def _rows_today(
@@ -343,9 +314,11 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
     )
 
 
-def _dead_letters(lake: OpenLake) -> Mapping[str, Mapping[str, int]] | None:
+def _dead_letters(
+    lake: OpenLake, locations: Mapping[TableName, str | None]
+) -> Mapping[str, Mapping[str, int]] | None:
     """Count dead letters by stream and error code, most frequent first; None if unreadable."""
-    if not lake.exists(dead_letters.TABLE):
+    if dead_letters.TABLE not in locations:
         return {}
     try:
         head = lake.table(dead_letters.TABLE).head()
@@ -368,67 +341,68 @@ def _dead_letters_at(
     return {stream: dict(counter.most_common()) for stream, counter in counted.items()}
 
 
-def _edges(lake: OpenLake, *, heads: Mapping[str, int | None]) -> list[EdgeFacts]:
-    found: list[EdgeFacts] = []
-    for edge in lake.registry.edges():
-        behind, since = _behind(lake, edge.source, since=edge.source_snapshot_id, heads=heads)
-        found.append(
-            EdgeFacts(
-                source=edge.source,
-                source_snapshot_id=edge.source_snapshot_id,
-                target=edge.target,
-                target_snapshot_id=edge.target_snapshot_id,
-                behind=behind,
-                since=since,
-            )
-        )
-    return found
+def _refused(
+    lake: OpenLake, declared: Declarations, locations: Mapping[TableName, str | None]
+) -> Mapping[str, Mapping[str, int]]:
+    """Count refused records that need a person, anew after each commit and acknowledgement."""
+    if dead_letters.TABLE not in locations:
+        return {}
+    tables = {name: str(each.table) for name, each in declared.streams.items()}
+    measures = lake.registry.measures_of_all()
+    acknowledged = {
+        name: measures.get(table, {}).get(ACKNOWLEDGED_MS) for name, table in tables.items()
+    }
+    heads = [locations.get(each.table) for each in declared.streams.values()]
+    seen = repr((locations.get(dead_letters.TABLE), heads, acknowledged))
+    return _refused_at(lake, declared, seen=seen)
 
 
-def _behind(
-    lake: OpenLake, source: str, *, since: int, heads: Mapping[str, int | None]
-) -> tuple[int | None, dt.datetime | None]:
-    """Count the commits of `source` after `since`, and say when the oldest of them was made."""
-    if source not in heads:
-        return None, None
-    if heads[source] == since:
-        return 0, None
-    return _lag(lake, str(lake.settings.state_dir), source, since=since, head=heads[source])
+@st.cache_data(max_entries=8, show_spinner=False)
+def _refused_at(
+    _lake: OpenLake, _declared: Declarations, *, seen: str
+) -> Mapping[str, Mapping[str, int]]:
+    _ = seen  # the cache's key
+    return refused_by_stream(_lake, _declared.streams)
+
+
+def _lags(lake: OpenLake, *, heads: Mapping[str, int | None]) -> LagOf:
+    """Count commits up to the heads that were read."""
+
+    def lag(table: str, since: int) -> Lag | None:
+        if table not in heads:
+            return None
+        if heads[table] == since:
+            return Lag(commits=0)
+        key = str(lake.settings.state_dir)
+        return _lag(lake, key, table, since=since, head=heads[table])
+
+    return lag
 
 
 @st.cache_data(max_entries=_LAGS_MAX, show_spinner=False)
 def _lag(
     _lake: OpenLake, state_dir: str, source: str, *, since: int, head: int | None
-) -> tuple[int | None, dt.datetime | None]:
+) -> Lag | None:
     _ = state_dir  # the cache's key
-    found = lag_of(_lake, source, head=head, since=since)
-    return (None, None) if found is None else (found.commits, utc_time(found.since_ms))
+    return lag_of(_lake, source, head=head, since=since)
 
 
-def _unreadable(name: str, error: LakeError) -> UnreadableFacts:
-    return UnreadableFacts(name=name, code=error.code, text=error.message, remedy=error.remedy)
-
-
-def _online(
-    lake: OpenLake, *, heads: Mapping[str, int | None]
-) -> tuple[OnlineView, ...] | UnreadableFacts:
+def _online(lake: OpenLake, *, lag: LagOf) -> tuple[OnlineView, ...] | Unreadable:
     try:
         published = published_views(lake.settings)
     except LakeError as error:  # the tables remain readable
-        return _unreadable(ONLINE_STORE, error)
-    found: list[OnlineView] = []
-    for each in published:
-        view = each.fresh
-        behind, since = _behind(lake, each.table, since=view.snapshot_id, heads=heads)
-        found.append(
-            OnlineView(
-                view=view.view,
-                rows=view.rows,
-                newest_event_time=view.newest_event_time,
-                snapshot_id=view.snapshot_id,
-                published_at=view.published_at,
-                behind=behind,
-                since=since,
-            )
+        return Unreadable.of(ONLINE_STORE, error)
+    edges = online_edges(lake, published, lag=lag)
+    return tuple(
+        OnlineView(
+            view=each.fresh.view,
+            table=each.table,
+            rows=each.fresh.rows,
+            newest_event_time=each.fresh.newest_event_time,
+            snapshot_id=each.fresh.snapshot_id,
+            published_at=each.fresh.published_at,
+            behind=edge.commits,
+            since=edge.since,
         )
-    return tuple(found)
+        for each, edge in zip(published, edges, strict=True)
+    )

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headrace.errors import Remedy
+from headrace.maintenance.health.health import is_fit
+from headrace.registry.checks import FailedCheck
+from headrace.standing.facts import Standing, StreamStanding, UnfitTable, Unreadable
+from headrace.standing.flow import ONLINE_STORE, Edge, between
 
 DEAD_LETTERS = "dead_letters.records"
-ONLINE_STORE = "online store"
 
 NodeKind = Literal[
     "raw",
@@ -77,31 +79,14 @@ class TableFacts:
     watermark: dt.datetime | None
 
     @property
+    def is_fit(self) -> bool:
+        """Whether its health needs no attention."""
+        return is_fit(self.score)
+
+    @property
     def worst(self) -> HealthPart | None:
         """The part with the highest penalty; None if no part has one."""
         return self.parts[0] if self.parts and self.parts[0].penalty else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamFacts:
-    """One declared stream: its source, its dead letters by reason, and its fields.
-
-    `waiting` counts source files that are not ingested, or only in part; `missing` says why there
-    are no source files at all. `undeclared` counts records per field that the contract does not
-    declare, `misspelt` maps such a field to the declared one that it probably means, and `absent`
-    lists declared fields that no record has.
-    """
-
-    name: str
-    table: str
-    source: str
-    dead_letters: int
-    reasons: Mapping[str, int]
-    waiting: int = 0
-    missing: str | None = None
-    undeclared: Mapping[str, int] = field(default_factory=dict)
-    misspelt: Mapping[str, str] = field(default_factory=dict)
-    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,26 +152,11 @@ class IngestFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EdgeFacts:
-    """`target` at `target_snapshot_id` was computed from `source` at `source_snapshot_id`.
-
-    `behind` counts newer commits of the source, compactions excluded; None if the source no longer
-    has that snapshot. `since` is when the oldest of them was made, if that is on record.
-    """
-
-    source: str
-    source_snapshot_id: int
-    target: str
-    target_snapshot_id: int
-    behind: int | None
-    since: dt.datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class OnlineView:
-    """One feature view in the online store; `behind` and `since` as in `EdgeFacts`."""
+    """One feature view in the online store, and its table; `behind` and `since` as of an `Edge`."""
 
     view: str
+    table: str
     rows: int
     newest_event_time: dt.datetime | None
     snapshot_id: int
@@ -360,43 +330,6 @@ class TableDetail:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnreadableFacts:
-    """A table or store that cannot be read: what the error says, and what to do about it."""
-
-    name: str
-    code: str
-    text: str
-    remedy: Remedy | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailedCheck:
-    """A check whose latest run failed; `subject` is a table or a dataset (`datasets.ctr`)."""
-
-    subject: str
-    check: str
-    at: dt.datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceFacts:
-    """What the service that follows a stream said last; `lag` counts records, `behind_s` seconds.
-
-    `failed` means that it needs a person, `watermark_lag_s_max` is how far behind the clock the
-    watermark may be.
-    """
-
-    stream: str
-    phase: str
-    lag: int
-    behind_s: float
-    error: str
-    updated_at: dt.datetime | None
-    failed: bool
-    watermark_lag_s_max: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class ModelFacts:
     """A trained model; `version` is the dataset version of the same content, if one is published."""
 
@@ -429,31 +362,74 @@ class LakeFacts:
     gained since midnight UTC, where that is not zero. `sample_sets` maps tables to sample sets.
 
     `letters` counts dead letters by stream and error code, including streams that are no longer
-    declared; None if they cannot be read. `unreadable` lists tables; `no_online` is set if the
-    online store exists but cannot be read.
+    declared; None if they cannot be read. `letters_of_others` counts those of the latter only.
+    `unreadable` lists tables, `broken_streams` streams that cannot be read though their tables can;
+    `no_online` is set if the online store exists but cannot be read.
     """
 
     tables: tuple[TableFacts, ...] = ()
-    unreadable: tuple[UnreadableFacts, ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
+    broken_streams: tuple[Unreadable, ...] = ()
     failed_checks: tuple[FailedCheck, ...] = ()
     letters: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
-    streams: tuple[StreamFacts, ...] = ()
-    edges: tuple[EdgeFacts, ...] = ()
+    letters_of_others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    streams: tuple[StreamStanding, ...] = ()
+    edges: tuple[Edge, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     online: tuple[OnlineView, ...] = ()
-    no_online: UnreadableFacts | None = None
+    no_online: Unreadable | None = None
     queue: tuple[QueueItem, ...] = ()
     waiting: tuple[WaitingItem, ...] = ()
     problems: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     rows_today: Mapping[str, int] = field(default_factory=dict)
-    services: tuple[ServiceFacts, ...] = ()
     models: tuple[ModelFacts, ...] = ()
     sample_sets: Mapping[str, str] = field(default_factory=dict)
     read_at: dt.datetime | None = None
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.unreadable or self.versions)
+
+    @property
+    def flow(self) -> tuple[Edge, ...]:
+        """The recorded edges between what still exists, those to the online store included."""
+        known = {table.name for table in (*self.tables, *self.unreadable)}
+        online = (
+            Edge(
+                source=view.table,
+                target=ONLINE_STORE,
+                snapshot=view.snapshot_id,
+                commits=view.behind,
+                since=view.since,
+            )
+            for view in self.online
+        )
+        return between((*self.edges, *online), known)
+
+    @property
+    def standing(self) -> Standing:
+        """That by which the library judges the lake."""
+        stores = () if self.no_online is None else (self.no_online,)
+        return Standing(
+            problems=self.problems,
+            unreadable=(*self.unreadable, *stores, *self.broken_streams),
+            streams=self.streams,
+            letters=self.letters_of_others,
+            failed_checks=self.failed_checks,
+            edges=self.flow,
+            sample_sets=self.sample_sets,
+            unfit=tuple(
+                UnfitTable(
+                    name=table.name,
+                    score=table.score,
+                    part=table.worst.name,
+                    finding=table.worst.finding,
+                    gain=table.worst.gain,
+                )
+                for table in sorted(self.tables, key=lambda table: table.score)
+                if not table.is_fit and table.worst is not None
+            ),
+        )
 
     @property
     def dead_letters(self) -> int | None:

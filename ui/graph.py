@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, NodeKind, VersionFacts
+from headrace.standing.flow import ONLINE_STORE
+from ui.facts import DEAD_LETTERS, LakeFacts, NodeKind, VersionFacts
 from ui.wording import count, moment
 
 _SWEEPS = 6
@@ -194,8 +195,8 @@ def graph_of(lake: LakeFacts) -> Graph:
             Arrow(
                 source=edge.source,
                 target=edge.target,
-                snapshot_id=edge.source_snapshot_id,
-                behind=edge.behind,
+                snapshot_id=edge.snapshot,
+                behind=edge.commits,
             )
         )
     for version in lake.versions:
@@ -221,7 +222,7 @@ def graph_of(lake: LakeFacts) -> Graph:
         )
         arrows += [
             Arrow(
-                source=view.view,
+                source=view.table,
                 target=ONLINE_STORE,
                 snapshot_id=view.snapshot_id,
                 behind=view.behind,

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ui.causes import causes, direct_lags
-from ui.facts import DEAD_LETTERS, ONLINE_STORE, LakeFacts, TableFacts
-from ui.findings import Finding
+from headrace.standing.causes import causes, direct_lags
+from headrace.standing.findings import Finding
+from headrace.standing.flow import ONLINE_STORE
+from ui.facts import DEAD_LETTERS, LakeFacts, TableFacts
 from ui.wording import age, count, rows_text
 
 State = Literal["failed", "behind", "fresh"]
@@ -97,8 +98,8 @@ class _Painter:
 
     def __init__(self, lake: LakeFacts, found: Sequence[Finding], *, now: dt.datetime) -> None:
         self._lake, self._now = lake, now
-        self._lags = direct_lags(lake)
-        self._behind = {name for cause in causes(lake) for name in cause.affected}
+        self._lags = direct_lags(lake.flow)
+        self._behind = {name for cause in causes(lake.flow) for name in cause.affected}
         self._failed: dict[str, Finding] = {}
         self._warned: dict[str, Finding] = {}
         for each in reversed(found):  # the first of several findings stays
@@ -106,18 +107,17 @@ class _Painter:
                 (self._failed if each.breaks else self._warned)[name] = each
 
     def sources(self) -> Iterator[tuple[StageName, Stop]]:
-        services = {each.stream: each for each in self._lake.services}
         for stream in self._lake.streams:
-            service, failure = services.get(stream.name), self._failed.get(stream.name)
+            failure = self._failed.get(stream.stream)
             state: State = "fresh"
             lag = "all taken"
-            if service is not None and service.lag:
-                state, lag = "behind", f"{count(service.lag, 'record')} behind"
-            if stream.waiting:
+            if stream.lag:
+                state, lag = "behind", f"{count(stream.lag, 'record')} behind"
+            elif stream.waiting and stream.lag is None:
                 state, lag = "behind", f"{count(stream.waiting, 'file')} waiting"
             if stream.missing:
                 state, lag = "behind", "no files"
-            fault = failure or self._warned.get(stream.name)
+            fault = failure or self._warned.get(stream.stream)
             yield (
                 "sources",
                 Stop(
@@ -126,7 +126,7 @@ class _Painter:
                     state="failed" if failure else state,
                     lag=lag,
                     page="ingest",
-                    query={"stream": stream.name},
+                    query={"stream": stream.stream},
                     fault=fault.text if fault and not stream.missing else "",
                 ),
             )
@@ -203,7 +203,7 @@ class _Painter:
                 ),
             )
         for view in self._lake.online:
-            is_behind = bool(view.behind) or view.view in self._behind
+            is_behind = bool(view.behind) or view.table in self._behind
             lag = self._age(view.published_at)
             if is_behind:
                 lag = count(view.behind, "commit") + " behind" if view.behind else "waits upstream"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ui.sample_facts import SampleDayFacts
+from headrace.samples.by_day import SampleDay
 from ui.timeline import Kind, Timeline
 
 Option = dict[str, Any]
@@ -105,7 +105,7 @@ def timeline_height_px(found: Timeline) -> int:
     return 120 + _ROW_PX * len(found.rows)
 
 
-def rows_by_day(days: Sequence[SampleDayFacts]) -> Option:
+def rows_by_day(days: Sequence[SampleDay]) -> Option:
     """Draw the samples of each day, those with a pending label apart."""
     pending = [max(each.pending.values(), default=0) for each in days]
     settled = [each.rows - open_ for each, open_ in zip(days, pending, strict=True)]
@@ -118,19 +118,17 @@ def rows_by_day(days: Sequence[SampleDayFacts]) -> Option:
     )
 
 
-def positive_rate(days: Sequence[SampleDayFacts]) -> Option:
+def positive_rate(days: Sequence[SampleDay]) -> Option:
     """Draw the share of positive samples of each day, in percent, by label."""
     return _shares(days, lambda each: each.positives)
 
 
-def without_row(days: Sequence[SampleDayFacts]) -> Option:
+def without_row(days: Sequence[SampleDay]) -> Option:
     """Draw the share of samples without a feature row of each day, in percent, by view."""
     return _shares(days, lambda each: each.without_row)
 
 
-def _shares(
-    days: Sequence[SampleDayFacts], counts: Callable[[SampleDayFacts], Mapping[str, int]]
-) -> Option:
+def _shares(days: Sequence[SampleDay], counts: Callable[[SampleDay], Mapping[str, int]]) -> Option:
     names = list(dict.fromkeys(name for each in days for name in counts(each)))
     return _by_day(
         days,
@@ -149,9 +147,7 @@ def _shares(
     )
 
 
-def _by_day(
-    days: Sequence[SampleDayFacts], series: list[Option], *, percent: bool = False
-) -> Option:
+def _by_day(days: Sequence[SampleDay], series: list[Option], *, percent: bool = False) -> Option:
     return {
         "grid": {"left": 8, "right": 16, "top": 40, "bottom": 8, "containLabel": True},
         "legend": {"top": 0, "left": "center", "type": "scroll"},

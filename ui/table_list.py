@@ -2,10 +2,9 @@
 
 import streamlit as st
 
+from headrace.standing.causes import causes
 from ui import wording
-from ui.causes import causes
 from ui.facts import LakeFacts, TableFacts
-from ui.findings import severity_of
 from ui.parts import now
 
 _STATES = ("needs attention", "behind", "gained rows today")
@@ -14,7 +13,7 @@ TABLES_IN_FULL = 30  # a longer list scrolls in itself
 
 def table_list(lake: LakeFacts) -> None:
     """Draw the tables that the filters leave, worst first; choosing a row opens its page."""
-    behind = {name for cause in causes(lake) for name in cause.affected}
+    behind = {name for cause in causes(lake.flow) for name in cause.affected}
     spaces = sorted({_space(table.name) for table in lake.tables})
     with st.container(horizontal=True, vertical_alignment="bottom"):
         found = st.text_input(
@@ -84,7 +83,7 @@ def _space(table: str) -> str:
 
 def _is(table: TableFacts, state: str | None, lake: LakeFacts, behind: set[str]) -> bool:
     if state == "needs attention":
-        return severity_of(table) is not None or table.name in behind
+        return not table.is_fit or table.name in behind
     if state == "behind":
         return table.name in behind
     return state is None or lake.rows_today.get(table.name, 0) > 0

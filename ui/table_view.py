@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from headrace.standing.causes import causes, direct_lags
 from ui import charts, wording
-from ui.causes import causes, direct_lags
 from ui.commands import command
 from ui.facts import LakeFacts, TableDetail, TableFacts
 from ui.parts import health, now, queue, say_if_gone
@@ -32,8 +32,8 @@ def table_view(lake: LakeFacts, facts: TableFacts) -> None:
 
 
 def _head(lake: LakeFacts, facts: TableFacts) -> None:
-    lags = direct_lags(lake).get(facts.name, {})
-    waits = any(facts.name in cause.affected for cause in causes(lake))
+    lags = direct_lags(lake.flow).get(facts.name, {})
+    waits = any(facts.name in cause.affected for cause in causes(lake.flow))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(facts.name, width="content")
         if waits:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ui.sample_facts import InspectedFacts, MomentFacts
+from headrace.samples.inspect import InspectedSample, Moment
 
 Kind = Literal["used", "expired", "too late", "window", "event"]
 _TICKS_S: tuple[tuple[float, str], ...] = (
@@ -56,7 +56,7 @@ def position(at: dt.datetime, *, around: dt.datetime) -> float:
     return math.copysign(math.log10(1 + abs(seconds)), seconds) if seconds else 0.0
 
 
-def timeline(sample: InspectedFacts) -> Timeline:
+def timeline(sample: InspectedSample) -> Timeline:
     """Lay out what serving knew of a sample, and what came later and was rightly not used."""
     spans = (*_features(sample), *_labels(sample))
     rows = (*(each.view for each in sample.features), *(each.name for each in sample.labels))
@@ -69,7 +69,7 @@ def timeline(sample: InspectedFacts) -> Timeline:
     return Timeline(rows=rows, spans=spans, ticks=tuple(sorted(ticks, key=lambda tick: tick.at)))
 
 
-def why_not_used(moment: MomentFacts, *, at: dt.datetime) -> str:
+def why_not_used(moment: Moment, *, at: dt.datetime) -> str:
     """Say why a row was not used for an exposure at `at`."""
     if moment.event_time >= at:
         return f"happened {apart(moment.event_time - at)} after the exposure"
@@ -93,9 +93,9 @@ def apart(span: dt.timedelta) -> str:
     raise AssertionError(span)
 
 
-def _features(sample: InspectedFacts) -> Iterator[Span]:
+def _features(sample: InspectedSample) -> Iterator[Span]:
     for feature in sample.features:
-        moments: tuple[tuple[Kind, MomentFacts | None], ...] = (
+        moments: tuple[tuple[Kind, Moment | None], ...] = (
             ("used", feature.used),
             ("expired", feature.expired),
             ("too late", feature.not_used),
@@ -115,7 +115,7 @@ def _features(sample: InspectedFacts) -> Iterator[Span]:
             )
 
 
-def _labels(sample: InspectedFacts) -> Iterator[Span]:
+def _labels(sample: InspectedSample) -> Iterator[Span]:
     for label in sample.labels:
         yield Span(
             row=label.name,

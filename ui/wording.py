@@ -1,7 +1,24 @@
 """Format numbers, ages and sizes for people."""
 
 import datetime as dt
-from collections.abc import Sequence
+
+from headrace.standing.wording import listed, moment
+
+__all__ = [
+    "age",
+    "compact",
+    "count",
+    "listed",
+    "moment",
+    "rows_text",
+    "second",
+    "share",
+    "signed",
+    "size",
+    "snapshot",
+    "unit_for",
+    "unit_of",
+]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
@@ -21,11 +38,11 @@ def size(count_bytes: float) -> str:
     return f"{count_bytes:,.{0 if whole else 1}f} {_UNITS[unit]}"
 
 
-def age(moment: dt.datetime | None, *, now: dt.datetime) -> str:
-    """Format the age of `moment`: `3 min ago`; a moment in the future gives `in 2 h`."""
-    if moment is None:
+def age(at: dt.datetime | None, *, now: dt.datetime) -> str:
+    """Format the age of `at`: `3 min ago`; a moment in the future gives `in 2 h`."""
+    if at is None:
         return "never"
-    seconds = (now - moment).total_seconds()
+    seconds = (now - at).total_seconds()
     spoken = _span(abs(seconds))
     if spoken is None:
         return "just now"
@@ -47,11 +64,6 @@ def unit_of(seconds_max: float) -> tuple[str, float]:
     return next(((unit, length) for unit, length in units if seconds_max >= 2 * length), ("s", 1.0))
 
 
-def moment(at: dt.datetime | None) -> str:
-    """Format a time in UTC to the minute; `—` for None."""
-    return "—" if at is None else f"{at:%Y-%m-%d %H:%M}"
-
-
 def count(number: int, noun: str, *, plural: str = "") -> str:
     """Format a count with its noun: `1 file`, `2 files`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
@@ -60,14 +72,6 @@ def count(number: int, noun: str, *, plural: str = "") -> str:
 def snapshot(snapshot_id: int | None) -> str:
     """Format a snapshot id as its last six digits, the short form used on pages."""
     return "—" if snapshot_id is None else f"…{str(snapshot_id)[-6:]}"
-
-
-def listed(names: Sequence[str], *, shown_max: int = 3) -> str:
-    """List names, the first few by name: `a`, `a and b`, `a, b, c and 4 more`."""
-    if len(names) > shown_max:
-        return f"{', '.join(names[:shown_max])} and {len(names) - shown_max:,} more"
-    *before, last = names
-    return f"{', '.join(before)} and {last}" if before else last
 
 
 def rows_text(rows: int) -> str:

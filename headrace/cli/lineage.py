@@ -10,7 +10,7 @@ from headrace.cli.output import Format, OutputOption, output_of
 from headrace.errors import NotDeclaredError
 
 if TYPE_CHECKING:
-    from headrace.cli.flow import Edge
+    from headrace.standing.flow import Edge
 
 Name = Annotated[
     str | None,
@@ -36,24 +36,20 @@ def lineage(name: Name = None, *, output: OutputOption = Format.TEXT) -> None:
     a name it shows what leads to it and what comes of it. Nothing is inferred: it is what commits,
     lockfiles and the online store recorded. `—` is not known.
     """
-    from headrace.cli.flow import (
-        in_order,
-        online_edges,
-        source_edges,
-        table_edges,
-        version_edges,
-    )
     from headrace.config import Settings
     from headrace.definitions.load import inspect_declarations
     from headrace.serving.open import published_views
+    from headrace.standing.edges import online_edges, source_edges, table_edges, version_edges
+    from headrace.standing.flow import in_order
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
     streams = list(inspect_declarations(settings).streams.values())
     with OpenLake.existing(settings) as lake:
+        known = {str(each) for each in lake.names()}
         edges = [
             *source_edges(lake, streams),
-            *table_edges(lake),
+            *(each for each in table_edges(lake) if each.target in known),
             *version_edges(lake),
             *online_edges(lake, published_views(settings)),
         ]
@@ -74,7 +70,7 @@ def lineage(name: Name = None, *, output: OutputOption = Format.TEXT) -> None:
 
 
 def _about(name: str, edges: "Sequence[Edge]") -> "list[Edge]":
-    from headrace.cli.flow import reached
+    from headrace.standing.flow import reached
 
     known = tuple(dict.fromkeys(at for each in edges for at in (each.target, each.source)))
     if name not in known:

@@ -180,9 +180,9 @@ def get(
 
 def status(*, output: OutputOption = Format.TEXT) -> None:
     """Show each published view: entities, newest event, and the commits of its table since then."""
-    from headrace.cli.flow import online_edges
     from headrace.config import Settings
     from headrace.serving.open import published_views
+    from headrace.standing.edges import online_edges
     from headrace.tables.lake import OpenLake
 
     settings, out = Settings.load(), output_of(output)

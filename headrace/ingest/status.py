@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from headrace.clock import EPOCH
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError, SourceError
 from headrace.identifiers import TableName
@@ -17,6 +18,7 @@ from headrace.ingest.sources.base import Position, ReaderStatus, Source, SourceP
 from headrace.ingest.sources.open import open_source
 from headrace.shown import cut, facts_html
 from headrace.tables.lake import OpenLake
+from headrace.tables.version import TableVersion
 
 ANSWER_S_MAX = 3.0  # of brokers: who asks for the status waits in front of it
 
@@ -141,6 +143,7 @@ class StreamStatus:
             had them (of JSON records: of those sampled).
         absent_fields: Declared fields that no record had so far.
         watermark: The time up to which the stream is complete.
+        committed_at: When its table was last committed to; None before the first time.
 
     """
 
@@ -156,6 +159,7 @@ class StreamStatus:
     undeclared_fields: Mapping[str, int]
     absent_fields: tuple[str, ...]
     watermark: datetime | None
+    committed_at: datetime | None
 
 
 def status(lake: OpenLake, stream: Stream, *, source: Source | None = None) -> StreamStatus:
@@ -214,6 +218,7 @@ def _status(lake: OpenLake, stream: Stream, source: Source | None) -> StreamStat
         undeclared_fields=use.unknown(stream),
         absent_fields=use.absent(stream),
         watermark=watermark.as_time(watermark.read(version.properties) if version else None),
+        committed_at=_committed_at(version),
     )
 
 
@@ -223,6 +228,11 @@ def most_first(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for each in counts:
         total.update(each)
     return dict(total.most_common())
+
+
+def _committed_at(version: TableVersion | None) -> datetime | None:
+    at_ms = None if version is None else version.committed_at_ms
+    return None if at_ms is None else EPOCH + timedelta(milliseconds=at_ms)
 
 
 def _nothing(_: Collection[SourcePartition]) -> Mapping[SourcePartition, Position]:

@@ -6,11 +6,11 @@ from streamlit.testing.v1 import AppTest
 from headrace.api import Lake
 from headrace.datasets.versions import find_lockfile
 from headrace.engines.extensions import load_iceberg_extension, open_in_memory
+from headrace.standing.findings import findings
+from headrace.standing.flow import ONLINE_STORE
 from tests.conftest import DemoLake
 from tests.ui.conftest import Open
 from ui import charts, data
-from ui.facts import ONLINE_STORE
-from ui.findings import findings
 from ui.graph import graph_of
 from ui.parts import now
 from ui.river import STAGES, river
@@ -32,7 +32,7 @@ def test_the_overview_finds_only_unused_fields_in_the_demo(demo: Open, demo_lake
     demo()
     facts = data.lake_facts()
     # the log has neither sessions nor users, which its contract allows
-    assert [each.text for each in findings(facts, now=now())] == [
+    assert [each.text for each in findings(facts.standing)] == [
         "no record has `session_id` and `user_id`"
     ]
     with Lake.open(demo_lake.settings) as lake:

@@ -18,6 +18,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.definitions.load import load_streams
 from headrace.engines.extensions import load_iceberg_extension, open_in_memory
+from headrace.errors import FindingCode
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.identifiers import TableName
 from headrace.ingest import progress
@@ -25,6 +26,9 @@ from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
 from headrace.maintenance.compaction.compact import compact
 from headrace.registry.checks import record_check
+from headrace.standing.causes import causes
+from headrace.standing.findings import findings
+from headrace.standing.read import read_lake
 from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import OpenLake
 from headrace.tables.writer import write_batches
@@ -32,11 +36,8 @@ from tests.conftest import ROOT
 from tests.ui.conftest import Open
 from tests.ui.factories import derive, fill, impression, write_impressions
 from ui import data
-from ui.causes import causes
-from ui.findings import findings
 from ui.graph import Arrow
 from ui.ingest_data import ingest_facts
-from ui.parts import now
 from ui.snippets import table_snippets
 
 CATALOG_CALLS_MAX = 24  # however many tables there are
@@ -69,15 +70,30 @@ def links(app: AppTest) -> list[str]:
 def test_the_overview_says_what_is_unhealthy_and_why(app: Open, full: Lake) -> None:
     _ = full
     shown = app()
-    assert len(findings(data.lake_facts(), now=now())) == 5
+    assert len(findings(data.lake_facts().standing)) == 5
     assert "5 findings need attention" in shown.error[0].value
     assert metrics(shown)["Complete up to"].endswith("y ago")
     everything = texts(shown)
     assert "6 records rejected: wrong_type (6)" in everything
     assert "6 of 6 files are small; expected gain: 5 fewer files" in everything
     assert "headrace maintain" in everything
-    assert "behind: features.item_ctr, online store, samples.ctr and 1 more" in everything
+    assert "behind: staging.impressions, features.item_ctr, online store and 1 more" in everything
     assert metrics(shown)["Dead letters"] == "6"
+
+
+def test_the_pages_find_what_the_command_line_finds(app: Open, lake: Lake) -> None:
+    fill(lake)
+    write_impressions(lake.settings, "waiting", impression(31))
+    record_check(lake.registry, "samples.ctr", "no_leaks", passed=False)
+    location = lake.table("staging.impressions").head().metadata_location
+    damaged = Path(location.removeprefix("file://"))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    _ = app  # its environment is what `data` reads
+    found = findings(data.lake_facts().standing)
+    assert found == findings(read_lake(lake.settings).standing)
+    assert len({each.code for each in found}) >= 5
+    unreadable = [each.subject for each in found if each.code == FindingCode.UNREADABLE]
+    assert unreadable == ["staging.impressions"]
 
 
 def test_the_overview_draws_the_river_with_links_to_every_stop(app: Open, full: Lake) -> None:
@@ -237,7 +253,7 @@ def test_a_view_that_moved_on_is_behind_in_the_online_store(app: Open, lake: Lak
     view = lake.table("features.item_ctr")
     append(view, write_batches(view, view.head().batches()), provenance=Provenance())
     app()
-    (cause,) = causes(data.lake_facts())
+    (cause,) = causes(data.lake_facts().flow)
     assert "online store" in cause.affected
     assert "features.item_ctr" in cause.affected  # itself behind what it is computed from
     outputs = app("lineage", node="features.item_ctr").dataframe[1].value.set_index("to")
@@ -269,7 +285,7 @@ def test_a_dropped_table_is_history_and_nothing_to_look_at(app: Open, lake: Lake
     lake.catalog.drop_table(("staging", "impressions"))
     shown = app()
     assert "4 tables, read at" in texts(shown)
-    assert causes(data.lake_facts()) == ()
+    assert causes(data.lake_facts().flow) == ()
     lineage = app("lineage", node="staging.impressions")
     assert "dropped" in texts(lineage)
     assert list(lineage.dataframe[0].value["from"]) == ["raw.impressions"]

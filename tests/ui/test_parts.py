@@ -162,7 +162,10 @@ def test_pages_inject_one_style_and_only_what_reads_facts_calls_the_library() ->
         # no parameter of Streamlit lets the label of a link wrap, and a name is never cut
         assert text.count("st.html") == (path.name == "river_view.py"), path
         if not path.stem.endswith("data"):  # what to do about a finding is data, and calls nothing
-            named = re.sub(r"from headrace\.errors import (FindingCode, )?Remedy\n", "", text)
+            pure = r"from headrace\.(errors|standing\.\w+|samples\.\w+|registry\.checks) import "
+            named = re.sub(
+                rf"{pure}|from headrace.maintenance.health.health import is_fit", "", text
+            )
             assert "from headrace" not in named, path
 
 

@@ -7,33 +7,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.samples.inspect import InspectedFeature, InspectedLabel, InspectedSample, Moment
 from ui.sample_charts import timeline_chart
-from ui.sample_facts import FeatureUse, InspectedFacts, LabelUse, MomentFacts
 from ui.timeline import apart, position, timeline, why_not_used
 
 AT = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 
 
-def moment(happened_s: float, known_s: float) -> MomentFacts:
-    return MomentFacts(
+def moment(happened_s: float, known_s: float) -> Moment:
+    return Moment(
         event_time=AT + dt.timedelta(seconds=happened_s),
         known_at=AT + dt.timedelta(seconds=known_s),
     )
 
 
-def feature(view: str, **moments: MomentFacts) -> FeatureUse:
-    return FeatureUse(
+def feature(view: str, **moments: Moment) -> InspectedFeature:
+    return InspectedFeature(
         view=view, snapshot_id=1, values=(("x", "1"),), used=moments.get("used"),
         expired=moments.get("expired"), not_used=moments.get("not_used"),
     )  # fmt: skip
 
 
-SAMPLE = InspectedFacts(
+SAMPLE = InspectedSample(
     sample_set="ctr",
     sample_id="a",
     event_time=AT,
     label_state="mature",
     keep_rate=1.0,
+    snapshot_id=1,
     columns=(),
     features=(
         feature("features.a", used=moment(-3600, -3300), not_used=moment(-60, 240)),
@@ -41,7 +42,7 @@ SAMPLE = InspectedFacts(
         feature("features.c"),
     ),
     labels=(
-        LabelUse(
+        InspectedLabel(
             name="click", table="staging.clicks", value="1", state="mature",
             at=AT + dt.timedelta(seconds=30), window_ends=AT + dt.timedelta(minutes=30),
             watermark=None,

@@ -31,7 +31,7 @@ def behind(facts: IngestFacts) -> str:
 
 def declared(name: str) -> dict[str, object]:
     """Say what a stream's source holds besides what was taken, and which fields do not fit."""
-    facts = next((each for each in lake.streams if each.name == name), None)
+    facts = next((each for each in lake.streams if each.stream == name), None)
     return {
         "source": facts.source if facts else "—",
         "waiting files": facts.waiting if facts else 0,

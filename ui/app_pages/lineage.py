@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from headrace.standing.flow import ONLINE_STORE
 from ui import charts, data
-from ui.facts import ONLINE_STORE
 from ui.graph import graph_of, graph_of_version
 from ui.parts import now, online_views, say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S

@@ -2,15 +2,16 @@
 
 import streamlit as st
 
+from headrace.standing.findings import Finding, findings
 from ui import data, wording
 from ui.commands import command
 from ui.facts import LakeFacts
-from ui.findings import SHOWN_MAX, Finding, findings
 from ui.parts import go_on_reading, now, online_views, stop_if_empty
 from ui.reading import READ_S, REFRESH_S
 from ui.river import river
 from ui.river_view import draw_river
 
+SHOWN_MAX = 5
 QUEUE_SHOWN = 100
 _JUDGED = (
     "declarations, checks, services that follow streams, dead letters, source files, watermarks, "
@@ -26,7 +27,7 @@ def headline(found: tuple[Finding, ...]) -> None:
             icon=":material/check_circle:",
         )
         return
-    errors = sum(finding.severity == "error" for finding in found)
+    errors = sum(finding.kind == "wrong" for finding in found)
     verb = "needs" if len(found) == 1 else "need"
     (st.error if errors else st.warning)(
         f"**{wording.count(len(found), 'finding')} {verb} attention**. "
@@ -37,12 +38,12 @@ def headline(found: tuple[Finding, ...]) -> None:
 
 def card(finding: Finding, *, since: str) -> None:
     """Show one finding: what, since when, and the command against it."""
-    bad = finding.severity == "error"
+    bad = finding.kind == "wrong"
     with st.container(border=True):
         kind, what, fix, link = st.columns([1.2, 5, 4.3, 1.5], vertical_alignment="center")
     with kind:
         st.badge(
-            "error" if bad else "warning",
+            finding.kind,
             icon=":material/error:" if bad else ":material/warning:",
             color="red" if bad else "orange",
         )
@@ -101,7 +102,7 @@ def overview() -> None:
     lake = data.lake_facts(within_s=READ_S)
     stop_if_empty(lake, what="tables")
     moment = now()
-    found = () if lake.unread else findings(lake, now=moment)
+    found = () if lake.unread else findings(lake.standing)
     if lake.unread:
         st.info(
             f"Reading {wording.count(len(lake.unread), 'more table')}; findings follow",

@@ -1,13 +1,16 @@
 """Samples: what serving knew at an exposure's time; `?sample=…` opens one, `?set=…` a sample set."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
+from headrace.samples.by_day import SampleDay
+from headrace.samples.inspect import InspectedSample
 from ui import data, sample_charts, wording
 from ui.commands import command
 from ui.parts import say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
-from ui.sample_data import inspected, sample_set_facts
-from ui.sample_facts import InspectedFacts, SampleSetFacts
+from ui.sample_data import inspected, sample_set_facts, value_text
 from ui.timeline import apart, timeline, why_not_used
 
 lake = data.lake_facts(within_s=READ_S)
@@ -23,19 +26,19 @@ if not sets:
     st.stop()
 
 
-def shape(facts: SampleSetFacts) -> None:
+def shape(days: Sequence[SampleDay]) -> None:
     """Show the set by day: rows, label maturity, positive rate, samples without a feature row."""
-    rows = sum(each.rows for each in facts.days)
+    rows = sum(each.rows for each in days)
     if not rows:
         st.caption("The table has no samples yet")
         return
-    first, last = facts.days[0].day, facts.days[-1].day
-    labels = list(facts.days[0].positives)
+    first, last = days[0].day, days[-1].day
+    labels = list(days[0].positives)
     with st.grid(4, min_column_width=170):
         st.metric("Samples", f"{rows:,}", border=True, help=f"From {first} to {last}")
         for label in labels:
-            positives = sum(each.positives[label] for each in facts.days)
-            pending = sum(each.pending[label] for each in facts.days)
+            positives = sum(each.positives[label] for each in days)
+            pending = sum(each.pending[label] for each in days)
             st.metric(
                 f"Positive, {label}", wording.share(positives / rows), border=True,
                 help=f"{positives:,} of {rows:,} samples",
@@ -44,9 +47,9 @@ def shape(facts: SampleSetFacts) -> None:
                 f"Pending, {label}", wording.share(pending / rows), border=True,
                 help="The watermark has not passed the window: the label may still change",
             )  # fmt: skip
-        without = max((sum(d.without_row.values()) for d in facts.days), default=0)
-        missing = sum(sum(each.without_row.values()) for each in facts.days)
-        views = max(1, len(facts.days[0].without_row))
+        without = max((sum(d.without_row.values()) for d in days), default=0)
+        missing = sum(sum(each.without_row.values()) for each in days)
+        views = max(1, len(days[0].without_row))
         st.metric(
             "Without a feature row", wording.share(missing / rows / views), border=True,
             help="No row was known, or the newest known one had expired; over all views. "
@@ -54,16 +57,16 @@ def shape(facts: SampleSetFacts) -> None:
         )  # fmt: skip
     left, middle, right = st.columns(3)
     for place, title, option in (
-        (left, "Samples by day", sample_charts.rows_by_day(facts.days)),
-        (middle, "Positive rate by day", sample_charts.positive_rate(facts.days)),
-        (right, "Without a feature row by day", sample_charts.without_row(facts.days)),
+        (left, "Samples by day", sample_charts.rows_by_day(days)),
+        (middle, "Positive rate by day", sample_charts.positive_rate(days)),
+        (right, "Without a feature row by day", sample_charts.without_row(days)),
     ):
         with place:
             st.markdown(f"**{title}**")
             st.echarts_chart(option, height=230, key=title, alt=f"{title}, {first} to {last}")
 
 
-def sample(found: InspectedFacts) -> None:
+def sample(found: InspectedSample) -> None:
     """Show one sample: its time line, and every value with its times."""
     exposure = found.event_time
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -71,7 +74,7 @@ def sample(found: InspectedFacts) -> None:
         st.badge(found.label_state, color="green" if found.label_state == "mature" else "orange")
     st.caption(
         f"Exposure at {exposure:%Y-%m-%d %H:%M:%S.%f} UTC · kept with rate {found.keep_rate:g} · "
-        + " · ".join(f"{name} {value}" for name, value in found.columns)
+        + " · ".join(f"{name} {value_text(value)}" for name, value in found.columns)
     )
     line = timeline(found)
     st.echarts_chart(
@@ -88,7 +91,7 @@ def sample(found: InspectedFacts) -> None:
         [
             {
                 "feature": f"{feature.view}.{name}",
-                "value": value,
+                "value": value_text(value),
                 "event_time, UTC": wording.second(row.event_time) if row else "—",
                 "known_at, UTC": wording.second(row.known_at) if row else "—",
                 "used": "used" if feature.used else "expired" if feature.expired else "no row",
@@ -117,7 +120,7 @@ def sample(found: InspectedFacts) -> None:
         [
             {
                 "label": label.name,
-                "value": label.value,
+                "value": value_text(label.value),
                 "state": label.state,
                 "event": wording.second(label.at) if label.at else "none",
                 "window closes": wording.second(label.window_ends),
@@ -141,7 +144,7 @@ facts = sample_set_facts(table)
 if facts.error:
     st.error(facts.error, icon=":material/broken_image:")
 else:
-    shape(facts)
+    shape(facts.found.days)
 
 st.subheader(
     "What serving knew",
@@ -151,7 +154,7 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     asked = st.text_input("Sample id", key="sample", bind="query-params", width=320)
     examples = {
         f"{each.sample_id}{' · positive' if each.positive else ''}": each.sample_id
-        for each in facts.examples
+        for each in facts.found.examples
     }
     picked = st.selectbox("Or one of these", list(examples), width=320) if examples else None
 wanted = asked.strip() or examples.get(picked or "", "")

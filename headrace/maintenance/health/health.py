@@ -10,6 +10,8 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.health.wording import counted, size_text, time_text
 from headrace.tables.lake import LakeTable
 
+FIT_SCORE_MIN = 80  # below it, readers or commits are noticeably slower than they need to be
+
 # maximum penalty of each part; they sum to more than 100, as one problem can make a table useless
 _FILES_WEIGHT = 60
 _DELETES_WEIGHT = 40
@@ -61,9 +63,19 @@ class TableHealth:
     committed_at_ms: int | None
 
     @property
+    def is_fit(self) -> bool:
+        """Whether the table needs no attention."""
+        return is_fit(self.score)
+
+    @property
     def worst(self) -> HealthPart | None:
         """The part with the highest penalty; None if no part has one."""
         return self.parts[0] if self.parts and self.parts[0].penalty else None
+
+
+def is_fit(score: int) -> bool:
+    """Judge a health score."""
+    return score >= FIT_SCORE_MIN
 
 
 def health(table: LakeTable, *, target_bytes: int | None = None) -> TableHealth:

@@ -5,13 +5,11 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.errors import Remedy
 from headrace.identifiers import TableName
-from headrace.maintenance.health.health import TableHealth, health
+from headrace.maintenance.health.health import FIT_SCORE_MIN, TableHealth, health
 from orchestration.lib.declared import read_declared
 from orchestration.lib.keys import compaction_key, table_key
 from orchestration.lib.links import PAGE, page_of
 from orchestration.lib.resource import LakeResource
-
-HEALTHY_SCORE = 70  # below this, small files or snapshots slow readers noticeably
 
 
 @dg.definitions
@@ -25,15 +23,15 @@ def _check(name: TableName) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=compaction_key(name),
         name="few_small_files",
-        description=f"The health score of `{name}` is at least {HEALTHY_SCORE} of 100.",
+        description=f"The health score of `{name}` is at least {FIT_SCORE_MIN} of 100.",
     )
     def few_small_files(lake: LakeResource) -> dg.AssetCheckResult:
         with lake.open() as opened:
             found = health(opened.table(name))
         return dg.AssetCheckResult(
-            passed=found.score >= HEALTHY_SCORE,
+            passed=found.is_fit,
             severity=dg.AssetCheckSeverity.WARN,
-            description=None if found.score >= HEALTHY_SCORE else _failure(found, name),
+            description=None if found.is_fit else _failure(found, name),
             metadata={
                 "score": found.score,
                 "files": found.files,

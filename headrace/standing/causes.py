@@ -2,10 +2,10 @@
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ui.facts import ONLINE_STORE, LakeFacts
+from headrace.standing.flow import Edge, in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,7 +13,7 @@ class Cause:
     """Tables that moved on, and all that is behind because of them, directly or further down.
 
     `roots` are not behind themselves. `since` is when the oldest commit was made that something has
-    not read; None if that is not on record. `affected` is in the order of names.
+    not read; None if that is not on record. `affected` is in the order of the flow.
     """
 
     roots: tuple[str, ...]
@@ -21,21 +21,25 @@ class Cause:
     since: dt.datetime | None
 
 
-def direct_lags(lake: LakeFacts) -> dict[str, dict[str, int]]:
+def direct_lags(edges: Sequence[Edge]) -> dict[str, dict[str, int]]:
     """Map each reader that is behind to the commits it lacks, by source."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    for source, target, behind, _ in _steps(lake):
-        if behind:
-            found[target][source] = behind
+    for edge in edges:
+        if edge.commits:
+            found[edge.target][edge.source] = edge.commits
     return dict(found)
 
 
-def causes(lake: LakeFacts) -> tuple[Cause, ...]:
+def out_of_date(edges: Sequence[Edge]) -> tuple[str, ...]:
+    """List what was computed from older commits, and all that was computed from that, in order."""
+    stale = _reach(set(direct_lags(edges)), _below(edges))
+    return tuple(dict.fromkeys(each.target for each in in_order(edges) if each.target in stale))
+
+
+def causes(edges: Sequence[Edge]) -> tuple[Cause, ...]:
     """Group what is behind by what moved; causes that meet further down are one, largest first."""
-    below: dict[str, set[str]] = defaultdict(set)
-    for source, target, _, _ in _steps(lake):
-        below[source].add(target)
-    lags = direct_lags(lake)
+    below = _below(edges)
+    lags = direct_lags(edges)
     groups: list[tuple[set[str], set[str]]] = []
     for root in _roots(lags, below):
         affected = _affected(root, lags, below) - {root}
@@ -46,23 +50,32 @@ def causes(lake: LakeFacts) -> tuple[Cause, ...]:
         # what moved on and is itself behind something else is no cause, unless in a circle
         causing = moved_all - affected or moved_all
         groups.append((causing, affected - causing))
-    times = {(source, target): since for source, target, _, since in _steps(lake)}
+    order = tuple(dict.fromkeys(each.target for each in in_order(edges)))
     found = [
         Cause(
             roots=tuple(sorted(roots)),
-            affected=tuple(sorted(affected)),
-            since=min(
-                (
-                    at
-                    for (source, target), at in times.items()
-                    if at and source in roots and target in affected
-                ),
-                default=None,
-            ),
+            affected=tuple(name for name in order if name in affected),
+            since=_since(edges, roots, affected),
         )
         for roots, affected in groups
     ]
     return tuple(sorted(found, key=lambda each: (-len(each.affected), each.roots)))
+
+
+def _since(edges: Sequence[Edge], roots: set[str], affected: set[str]) -> dt.datetime | None:
+    times = (
+        each.since
+        for each in edges
+        if each.since and each.source in roots and each.target in affected
+    )
+    return min(times, default=None)
+
+
+def _below(edges: Sequence[Edge]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for edge in edges:
+        found[edge.source].add(edge.target)
+    return found
 
 
 def _roots(lags: Mapping[str, Mapping[str, int]], below: Mapping[str, set[str]]) -> list[str]:
@@ -82,19 +95,6 @@ def _affected(
 ) -> set[str]:
     """Collect what lacks commits of `root`, and all further down."""
     return _reach({target for target, sources in lags.items() if root in sources}, below)
-
-
-def _steps(
-    lake: LakeFacts,
-) -> Iterable[tuple[str, str, int | None, dt.datetime | None]]:
-    """Yield every edge between things that still exist: source, reader, its lag, since when."""
-    known = {table.name for table in (*lake.tables, *lake.unreadable)}
-    for edge in lake.edges:
-        if edge.source in known and edge.target in known:
-            yield edge.source, edge.target, edge.behind, edge.since
-    for view in lake.online:
-        if view.view in known:
-            yield view.view, ONLINE_STORE, view.behind, view.since
 
 
 def _reach(starts: set[str], below: Mapping[str, set[str]]) -> set[str]:

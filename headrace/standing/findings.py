@@ -1,0 +1,299 @@
+"""What needs a person in a lake, one finding for each cause: pure rules over how the lake stands."""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from headrace.errors import FindingCode, Remedy
+from headrace.ingest.dead_letters import TABLE as DEAD_LETTERS
+from headrace.maintenance.health.wording import counted
+from headrace.standing.causes import Cause, causes
+from headrace.standing.facts import Standing, StreamStanding, UnfitTable
+from headrace.standing.flow import ONLINE_STORE
+from headrace.standing.wording import listed, moment
+
+Kind = Literal["wrong", "behind", "slow", "unused"]
+_KINDS: tuple[Kind, ...] = get_args(Kind)
+_COMPACTABLE = ("small files", "deletes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One cause that needs attention, and the commands that remove it, in their order.
+
+    `kind` is `wrong` where results may be wrong or missing, `behind` where they are old, `slow` where
+    they cost more than they should, and `unused` where a declaration has nothing to apply to.
+    `concerns` names the tables, streams and stores that
+    suffer from it, `since` says since when, if that is known, and `table` which table shows more of
+    it. `breaks` means that what it concerns does not work, or must not be trusted. The runbook has a
+    section for each `code`.
+    """
+
+    kind: Kind
+    code: FindingCode
+    subject: str
+    text: str
+    remedies: tuple[Remedy, ...] = ()
+    since: dt.datetime | None = None
+    table: str = ""
+    concerns: tuple[str, ...] = ()
+    breaks: bool = False
+
+    @property
+    def command(self) -> str:
+        """The line that fixes it, as a shell takes it; empty if no command does."""
+        return " && \\\n".join(each.line for each in self.remedies if each.command)
+
+    @property
+    def advice(self) -> str:
+        """What else the remedy says; empty if the commands are all."""
+        if len(self.remedies) != 1:
+            return ""
+        (only,) = self.remedies
+        return str(only) if only.otherwise else only.advice
+
+
+def findings(standing: Standing) -> tuple[Finding, ...]:
+    """Apply every rule, one finding for each cause.
+
+    What is wrong comes first, then what is behind, slow and unused; within each, what concerns most.
+    """
+    found = (
+        *_declarations(standing),
+        *_unreadable(standing),
+        *_services(standing),
+        *_checks(standing),
+        *_refused(standing),
+        *_missing(standing),
+        *_fields(standing),
+        *_waiting(standing),
+        *_stale(standing),
+        *_behind(standing),
+        *_health(standing),
+    )
+    return tuple(sorted(found, key=lambda each: (_KINDS.index(each.kind), -len(each.concerns))))
+
+
+def _declarations(standing: Standing) -> Iterator[Finding]:
+    if not standing.problems:
+        return
+    where, _, text = standing.problems[0].partition("  ")
+    more = len(standing.problems) - 1
+    yield Finding(
+        kind="wrong",
+        code=FindingCode.DECLARATIONS,
+        subject=where,
+        text=text + (f"; and {counted(more, 'more problem')} in declarations" if more else ""),
+        remedies=(Remedy.run("check"),),
+        concerns=tuple(dict.fromkeys(each.partition(":")[0] for each in standing.problems)),
+    )
+
+
+def _unreadable(standing: Standing) -> Iterator[Finding]:
+    for each in standing.unreadable:
+        yield Finding(
+            kind="wrong",
+            code=FindingCode.UNREADABLE,
+            subject=each.name,
+            text=f"cannot be read: {each.text}",
+            remedies=() if each.remedy is None else (each.remedy,),
+            concerns=(each.name,),
+            breaks=True,
+        )
+
+
+def _services(standing: Standing) -> Iterator[Finding]:
+    failed = [each for each in standing.streams if each.trouble]
+    if not failed:
+        return
+    first, *others = failed
+    more = f"; the same for {listed([each.stream for each in others])}" if others else ""
+    yield Finding(
+        kind="wrong",
+        code=FindingCode.SERVICE_FAILED,
+        subject=listed([f"stream {each.stream}" for each in failed]),
+        text=f"the service that follows {first.stream} has {first.trouble}{more}",
+        since=min((each.trouble_at for each in failed if each.trouble_at), default=None),
+        remedies=(Remedy.run("ingest", "run", *(each.stream for each in failed), "--follow"),),
+        concerns=tuple(name for each in failed for name in (each.stream, each.table)),
+        breaks=True,
+    )
+
+
+def _checks(standing: Standing) -> Iterator[Finding]:
+    if not standing.failed_checks:
+        return
+    subjects = list(dict.fromkeys(each.subject for each in standing.failed_checks))
+    named = listed([f"`{each.check}` of {each.subject}" for each in standing.failed_checks])
+    yield Finding(
+        kind="wrong",
+        code=FindingCode.FAILED_CHECKS,
+        subject=listed(subjects),
+        text=f"{counted(len(standing.failed_checks), 'check')} failed: {named}",
+        since=min(each.at for each in standing.failed_checks),
+        remedies=(Remedy.run("dagster", advice="see why, and run them again"),),
+        table=next((each for each in subjects if not each.startswith("datasets.")), ""),
+        concerns=tuple(subjects),
+        breaks=True,
+    )
+
+
+def _refused(standing: Standing) -> Iterator[Finding]:
+    tables = {each.stream: each.table for each in standing.streams}
+    by_stream = {each.stream: each.reasons for each in standing.streams if each.refused}
+    by_stream |= standing.letters
+    if not by_stream:
+        return
+    by_code: dict[str, int] = defaultdict(int)
+    for reasons in by_stream.values():
+        for code, rows in reasons.items():
+            by_code[code] += rows
+    said = ", ".join(f"{code} ({rows:,})" for code, rows in by_code.items())
+    named = () if standing.letters else tuple(by_stream)  # only declared ones can be named
+    yield Finding(
+        kind="wrong",
+        code=FindingCode.REFUSED_RECORDS,
+        subject=listed([tables.get(name, f"stream {name}") for name in by_stream]),
+        text=f"{counted(sum(by_code.values()), 'record')} rejected: {said}",
+        remedies=(Remedy.run("dead-letters", "list", *named),),
+        table=str(DEAD_LETTERS),
+        concerns=(*(tables.get(name, name) for name in by_stream), str(DEAD_LETTERS)),
+    )
+
+
+def _missing(standing: Standing) -> Iterator[Finding]:
+    found = [stream for stream in standing.streams if stream.missing]
+    if found:
+        more = f"; the same for {listed([each.stream for each in found[1:]])}" if found[1:] else ""
+        yield Finding(
+            kind="wrong",
+            code=FindingCode.NOTHING_TO_READ,
+            subject=listed([f"stream {each.stream}" for each in found]),
+            text=f"{found[0].missing}{more}",
+            remedies=(Remedy.run("check"),),
+            concerns=tuple(each.stream for each in found),
+        )
+
+
+def _fields(standing: Standing) -> Iterator[Finding]:
+    misspelt = [(stream, name) for stream in standing.streams for name in stream.misspelt]
+    if misspelt:
+        stream, name = misspelt[0]
+        records = counted(stream.undeclared.get(name, 0), "record")
+        more = f"; {counted(len(misspelt) - 1, 'more field')} like it" if misspelt[1:] else ""
+        yield _field_finding(
+            "wrong",
+            [each for each, _ in misspelt],
+            f"undeclared field `{name}` in {records}; did you mean `{stream.misspelt[name]}`?{more}",
+        )
+    absent = [stream for stream in standing.streams if stream.absent]
+    if absent:
+        fields = [f"`{name}`" for stream in absent for name in stream.absent]
+        yield _field_finding("unused", absent, f"no record has {listed(fields)}")
+
+
+def _field_finding(kind: Kind, streams: Sequence[StreamStanding], text: str) -> Finding:
+    tables = list(dict.fromkeys(each.table for each in streams))
+    names = list(dict.fromkeys(each.stream for each in streams))
+    return Finding(
+        kind=kind,
+        code=FindingCode.UNUSED_FIELDS,
+        subject=listed(tables),
+        text=text,
+        remedies=(Remedy.run("ingest", "status", *names),),
+        concerns=tuple(tables),
+    )
+
+
+def _waiting(standing: Standing) -> Iterator[Finding]:
+    # what a live service follows, it takes
+    found = [each for each in standing.streams if each.waiting and each.lag is None]
+    if found:
+        files = counted(sum(each.waiting for each in found), "file")
+        yield Finding(
+            kind="behind",
+            code=FindingCode.WAITING_FILES,
+            subject=listed([each.table for each in found]),
+            text=f"{files} of {listed([f'`{each.source}`' for each in found])} not ingested yet",
+            remedies=(Remedy.run("ingest", "run", *(each.stream for each in found)),),
+            concerns=tuple(name for each in found for name in (each.stream, each.table)),
+        )
+
+
+def _stale(standing: Standing) -> Iterator[Finding]:
+    """Find streams that are followed, but whose events stopped: history loads are not judged."""
+    found = sorted(
+        (each for each in standing.streams if each.stale),
+        key=lambda each: (each.watermark is None, each.watermark, each.stream),
+    )
+    if found:
+        names = [each.stream for each in found]
+        yield Finding(
+            kind="behind",
+            code=FindingCode.STALE_WATERMARK,
+            subject=listed([each.table for each in found]),
+            text=f"watermark of {found[0].table} is of {moment(found[0].watermark)} UTC, "
+            "though it is followed",
+            since=found[0].watermark,
+            remedies=(Remedy.run("ingest", "status", *names),),
+            table=found[0].table,
+            concerns=tuple(each.table for each in found),
+        )
+
+
+def _behind(standing: Standing) -> Iterator[Finding]:
+    for cause in causes(standing.edges):
+        at = "" if cause.since is None else f" at {moment(cause.since)} UTC"
+        tables = [each for each in (*cause.affected, *cause.roots) if each != ONLINE_STORE]
+        yield Finding(
+            kind="behind",
+            code=FindingCode.OUT_OF_DATE,
+            subject=listed(list(cause.roots)),
+            text=f"moved on{at}; behind: {listed(list(cause.affected))}",
+            since=cause.since,
+            remedies=tuple(_rebuilding(standing, cause)),
+            table=next(iter(tables), ""),
+            concerns=cause.affected,
+        )
+
+
+def _rebuilding(standing: Standing, cause: Cause) -> Iterator[Remedy]:
+    """Advise to rebuild all that is behind, in the order of the flow."""
+    tables = [each for each in cause.affected if each != ONLINE_STORE]
+    if any(each not in standing.sample_sets for each in tables):
+        yield Remedy.run("features", "build")
+    for each in tables:
+        if each in standing.sample_sets:
+            yield Remedy.run("samples", "build", standing.sample_sets[each])
+    if ONLINE_STORE in cause.affected:
+        yield Remedy.run("online", "publish")
+
+
+def _health(standing: Standing) -> Iterator[Finding]:
+    """Group unfit tables by what is worst of them."""
+    groups: dict[str, list[UnfitTable]] = defaultdict(list)
+    for each in standing.unfit:
+        groups[each.part].append(each)
+    for part, tables in groups.items():
+        worst, *others = tables
+        gain = f"; expected gain: {worst.gain}" if worst.gain else ""
+        more = f"; {counted(len(others), 'more table')} like it" if others else ""
+        yield Finding(
+            kind="slow",
+            code=FindingCode.UNHEALTHY_TABLES,
+            subject=listed([each.name for each in tables]),
+            text=f"{worst.finding}{gain}{more}",
+            remedies=(_maintain(part, tables),),
+            table=worst.name,
+            concerns=tuple(each.name for each in tables),
+        )
+
+
+def _maintain(part: str, tables: Sequence[UnfitTable]) -> Remedy:
+    if tables[1:]:
+        return Remedy.run_on_catalog("maintain", "--apply")
+    if part in _COMPACTABLE:
+        return Remedy.compact(tables[0].name, advice="")
+    return Remedy.run_on_catalog("maintain", tables[0].name, "--apply")

@@ -1,0 +1,95 @@
+"""Read how a whole lake stands, once and in full."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from headrace.config import Settings
+from headrace.datasets.versions import list_datasets
+from headrace.definitions.load import inspect_declarations
+from headrace.errors import LakeError
+from headrace.ingest import dead_letters
+from headrace.maintenance.health.health import TableHealth, health_of
+from headrace.maintenance.queue.maintain import survey
+from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
+from headrace.registry.checks import failed_checks
+from headrace.serving.open import PublishedView, published_views
+from headrace.standing.edges import lags, online_edges, table_edges
+from headrace.standing.facts import Standing, UnfitTable, Unreadable
+from headrace.standing.flow import ONLINE_STORE, between
+from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
+from headrace.tables.lake import OpenLake
+
+
+@dataclass(frozen=True, kw_only=True)
+class LakeRead:
+    """How a lake stands, and what else of it is worth telling.
+
+    `plan` is what maintenance would do now, `versions` are the newest of each dataset: `ctr v3`.
+    """
+
+    standing: Standing
+    plan: MaintenancePlan
+    online: tuple[PublishedView, ...]
+    versions: tuple[str, ...]
+
+
+def read_lake(settings: Settings) -> LakeRead:
+    """Read how a lake stands; one table or store that cannot be read does not hide the others.
+
+    Raises:
+        LakeNotFoundError: If there is no lake yet; nothing is created.
+
+    """
+    declared = inspect_declarations(settings)
+    with OpenLake.existing(settings) as lake:
+        found = survey(lake)
+        unreadable = [Unreadable.of(str(name), error) for name, error in found.unreadable.items()]
+        streams = read_streams(
+            lake, declared.streams, unreadable={each.name for each in unreadable}
+        )
+        try:
+            refused = refused_by_stream(lake, declared.streams)
+        except LakeError as error:
+            refused: Mapping[str, Mapping[str, int]] = {}
+            if dead_letters.TABLE not in found.unreadable:
+                unreadable.append(Unreadable.of(str(dead_letters.TABLE), error))
+        online: tuple[PublishedView, ...] = ()
+        try:
+            online = published_views(settings)
+        except LakeError as error:
+            unreadable.append(Unreadable.of(ONLINE_STORE, error))
+        lag = lags(lake)
+        edges = (*table_edges(lake, lag=lag), *online_edges(lake, online, lag=lag))
+        newest = {lock.name: lock.version for lock in list_datasets(lake)}
+        standing = Standing(
+            problems=declared.problems,
+            unreadable=(*unreadable, *streams.unreadable),
+            streams=with_refused(streams.streams, refused),
+            letters=of_others(streams.streams, refused),
+            failed_checks=tuple(failed_checks(lake.registry)),
+            edges=between(edges, {str(name) for name in lake.names()}),
+            sample_sets={str(each.table): each.name for each in declared.sample_sets.values()},
+            unfit=unfit(health_of(state) for state in found.states),
+        )
+        return LakeRead(
+            standing=standing,
+            plan=plan_maintenance(found.states, now=dt.datetime.now(dt.UTC)),
+            online=online,
+            versions=tuple(f"{name} v{version}" for name, version in newest.items()),
+        )
+
+
+def unfit(scored: Iterable[TableHealth]) -> tuple[UnfitTable, ...]:
+    """Keep the tables that need attention, worst first."""
+    return tuple(
+        UnfitTable(
+            name=str(each.table),
+            score=each.score,
+            part=each.worst.name,
+            finding=each.worst.finding,
+            gain=each.worst.gain,
+        )
+        for each in sorted(scored, key=lambda each: each.score)
+        if not each.is_fit and each.worst is not None
+    )

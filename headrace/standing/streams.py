@@ -1,0 +1,141 @@
+"""Read how far streams are: their tables, sources, services, and records that were refused."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from headrace.clock import EPOCH
+from headrace.definitions.stream import Stream
+from headrace.errors import LakeError, TopicUnreachableError
+from headrace.ingest import dead_letters, progress, watermark
+from headrace.ingest.field_use import misspelt
+from headrace.ingest.letters import streams_with_letters
+from headrace.ingest.recent import recent
+from headrace.ingest.status import StreamStatus, status, table_status
+from headrace.standing.facts import StreamStanding, Unreadable
+from headrace.tables.lake import OpenLake
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamsRead:
+    """How far streams are, and those of them that could not be read."""
+
+    streams: tuple[StreamStanding, ...]
+    unreadable: tuple[Unreadable, ...]
+
+
+def read_streams(
+    lake: OpenLake, streams: Mapping[str, Stream], *, unreadable: Collection[str]
+) -> StreamsRead:
+    """Read how far each stream is; one that cannot be read does not hide the others.
+
+    A stream whose table is among the `unreadable` ones has no trouble of its own.
+    """
+    now = dt.datetime.now(dt.UTC)
+    found: list[StreamStanding] = []
+    troubled: list[Unreadable] = []
+    for stream in streams.values():
+        facts = StreamStanding(
+            stream=stream.name, table=str(stream.table), source=stream.source.text
+        )
+        facts = _with_service(lake, stream, facts)
+        try:
+            facts = _with_status(facts, _status(lake, stream, troubled), stream, now=now)
+        except LakeError as error:
+            if facts.table not in unreadable:
+                troubled.append(Unreadable.of(f"stream {stream.name}", error))
+        found.append(facts)
+    return StreamsRead(streams=tuple(found), unreadable=tuple(troubled))
+
+
+def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> StreamStanding:
+    said = progress.read(lake.settings, stream.name)
+    if said is None:
+        return facts
+    return replace(
+        facts,
+        lag=sum(said.lag.values()) if said.is_live else None,
+        service=said.phase_now,
+        trouble=f"{said.phase_now} {said.error}".strip() if said.needs_person else "",
+        trouble_at=_time(said.updated_ms or None),
+    )
+
+
+def _status(lake: OpenLake, stream: Stream, troubled: list[Unreadable]) -> StreamStatus:
+    try:
+        return status(lake, stream)
+    except TopicUnreachableError as error:
+        troubled.append(Unreadable.of(f"stream {stream.name}", error))
+        return table_status(lake, stream)
+
+
+def _with_status(
+    facts: StreamStanding, found: StreamStatus, stream: Stream, *, now: dt.datetime
+) -> StreamStanding:
+    lag_max = watermark.lag_max(stream.allowed_lateness)
+    is_late = found.watermark is not None and now - found.watermark > lag_max
+    return replace(
+        facts,
+        rows=found.rows,
+        committed_at=found.committed_at,
+        watermark=found.watermark,
+        waiting=len(found.sources_waiting),
+        missing=found.sources_missing or "",
+        dead_letters=found.dead_letters,
+        stale=facts.service is not None and is_late,
+        undeclared=found.undeclared_fields,
+        misspelt=misspelt(found.undeclared_fields, stream),
+        absent=found.absent_fields,
+    )
+
+
+def refused_by_stream(
+    lake: OpenLake, streams: Mapping[str, Stream]
+) -> Mapping[str, Mapping[str, int]]:
+    """Count refused records that need a person, by stream and error code, most frequent first.
+
+    Of a declared stream those of its newest day that nobody acknowledged; of one that is no longer
+    declared, and so cannot be acknowledged, all.
+
+    Raises:
+        LakeError: If the dead letters cannot be read.
+
+    """
+    found: dict[str, Mapping[str, int]] = {}
+    for name in sorted(streams_with_letters(lake)):
+        if name in streams:
+            found[name] = recent(lake, streams[name]).reasons
+            continue
+        head = lake.table(dead_letters.TABLE).head()
+        counted: Counter[str] = Counter()
+        for batch in head.batches(columns=("error_code",), partitions=[(name,)]):
+            counted.update(pa.table(batch).column("error_code").to_pylist())
+        found[name] = dict(counted.most_common())
+    return {name: reasons for name, reasons in found.items() if reasons}
+
+
+def with_refused(
+    streams: tuple[StreamStanding, ...], refused: Mapping[str, Mapping[str, int]]
+) -> tuple[StreamStanding, ...]:
+    """Add to streams what of them was refused."""
+    return tuple(
+        replace(each, refused=sum(reasons.values()), reasons=reasons)
+        if (reasons := refused.get(each.stream))
+        else each
+        for each in streams
+    )
+
+
+def of_others(
+    streams: tuple[StreamStanding, ...], refused: Mapping[str, Mapping[str, int]]
+) -> Mapping[str, Mapping[str, int]]:
+    """Keep what was refused of streams that are not declared."""
+    declared = {each.stream for each in streams}
+    return {name: reasons for name, reasons in refused.items() if name not in declared}
+
+
+def _time(at_ms: int | None) -> dt.datetime | None:
+    return None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms)
