@@ -1,9 +1,6 @@
 """What every source promises, and what `ingest` makes of it, whatever the source."""
 
-import atexit
-import functools
 import random
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -24,145 +21,13 @@ from headrace.ingest.sources.base import (
     Source,
     SourcePartition,
 )
-from headrace.ingest.sources.files import FileSource
-from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.status import status
 from headrace.tables.commits import operations
+from tests.contract.source_worlds import STREAM, WORLDS, Pair, World, log_of
 from tests.ingest.factories import dead_of, json_line, make_stream, rows_of
 from tests.ingest.log_source import Entry, Log, LogReader, LogSource
-from tests.mock_kafka import MockKafka
 
-STREAM = make_stream("json")
-Pair = tuple[int, bytes]
 _FIRST_S_MAX = 10.0
-
-
-class World(ABC):
-    """A source with records in it, to which more can be added."""
-
-    unit_rows: int  # the most records that are read at once, above the wanted number
-
-    @abstractmethod
-    def source(self) -> Source:
-        """Make the source, as another process would."""
-
-    @abstractmethod
-    def records(self) -> dict[SourcePartition, list[Pair]]:
-        """Everything that is in it, with offsets."""
-
-    @abstractmethod
-    def grow(self) -> None:
-        """Add a record to some partitions."""
-
-
-class Files(World):
-    """Three files of JSON lines, one of them without a record."""
-
-    unit_rows = 4
-
-    def __init__(self, data_dir: Path) -> None:
-        self._data_dir = data_dir
-        (data_dir / "things").mkdir(parents=True)
-        self._lines = {"a": _lines("a", 7), "b": [], "c": _lines("c", 5)}
-        self._write()
-
-    def _write(self) -> None:
-        for name, lines in self._lines.items():
-            path = self._data_dir / "things" / f"{name}.jsonl"
-            path.write_bytes(b"".join(line + b"\n" for line in lines))
-
-    def source(self) -> Source:
-        size = min(len(line) for line in _lines("a", 7))
-        return FileSource(STREAM, data_dir=self._data_dir, read_bytes=self.unit_rows * size - 1)
-
-    def records(self) -> dict[SourcePartition, list[Pair]]:
-        named = {f"things/{name}.jsonl": lines for name, lines in self._lines.items()}
-        return {SourcePartition(name): list(enumerate(of)) for name, of in named.items() if of}
-
-    def grow(self) -> None:
-        self._lines["c"] = _lines("c", 6)
-        self._lines["d"] = _lines("d", 1)
-        self._write()
-
-
-class Topic(World):
-    """Four partitions: with gaps, with an end behind a marker, of markers only, and empty."""
-
-    unit_rows = 0
-
-    def __init__(self, _: Path) -> None:
-        self._logs = {
-            0: _log("p", [0, 1, 2, 5, 6, 9, 10], end=11),
-            1: _log("q", [3, 4, 8, 9, 12], end=20),
-            2: Log(entries=(), end=3),
-            3: Log(entries=(), end=0),
-        }
-        self._source = LogSource(self._logs)
-
-    def source(self) -> Source:
-        return LogSource(self._logs)
-
-    def records(self) -> dict[SourcePartition, list[Pair]]:
-        logs = ((SourcePartition("things", at), log) for at, log in self._logs.items())
-        return {
-            each: [(entry.offset, entry.value) for entry in log.entries]
-            for each, log in logs
-            if log.entries
-        }
-
-    def grow(self) -> None:
-        self._logs[1] = _log("q", [3, 4, 8, 9, 12, 21], end=23)
-        self._logs[4] = _log("r", [0], end=1)
-
-
-class Kafka(World):
-    """Three partitions of a real client's topic, one of them empty."""
-
-    unit_rows = 0
-    made = 0
-
-    def __init__(self, _: Path) -> None:
-        type(self).made += 1
-        self._topic = f"things-{self.made}"
-        self._values = {0: _lines("p", 7), 1: _lines("q", 5), 2: []}
-        _cluster().create(self._topic, len(self._values))
-        for partition, values in self._values.items():
-            _cluster().produce(self._topic, values, partition=partition)
-
-    def source(self) -> Source:
-        return KafkaSource(self._topic, {"bootstrap.servers": _cluster().servers})
-
-    def records(self) -> dict[SourcePartition, list[Pair]]:
-        named = ((SourcePartition(self._topic, at), each) for at, each in self._values.items())
-        return {partition: list(enumerate(values)) for partition, values in named if values}
-
-    def grow(self) -> None:
-        for partition, value in ((1, _value("q", 5)), (2, _value("r", 0))):
-            self._values[partition].append(value)
-            _cluster().produce(self._topic, [value], partition=partition)
-
-
-@functools.cache
-def _cluster() -> MockKafka:
-    made = MockKafka()
-    atexit.register(made.close)
-    return made
-
-
-def _lines(name: str, count: int) -> list[bytes]:
-    """Good records, and a bad one as every third."""
-    return [_value(name, at) for at in range(count)]
-
-
-def _value(name: str, at: int) -> bytes:
-    return json_line(id=f"{name}{at:03}") if at % 3 else json_line(n="wrong")
-
-
-def _log(name: str, offsets: list[int], *, end: int) -> Log:
-    return Log(entries=[Entry(at, _value(name, at)) for at in offsets], end=end)
-
-
-WORLDS: dict[str, Callable[[Path], World]] = {"files": Files, "log": Topic, "kafka": Kafka}
 
 
 @pytest.fixture(params=sorted(WORLDS))
@@ -376,7 +241,7 @@ def test_status_tells_what_waits_and_commits_nothing(
 
 
 def test_sixteen_partitions_are_one_commit_with_the_times_of_their_records(lake: Lake) -> None:
-    logs = {number: _log(f"p{number}-", [1, 2, 40], end=50) for number in range(16)}
+    logs = {number: log_of(f"p{number}-", [1, 2, 40], end=50) for number in range(16)}
     done = ingest(lake, STREAM, source=LogSource(logs))
     assert (done.commits, len(done.splits), done.rows) == (1, 16, 16 * 3)
     assert len(lake.registry.commits(str(STREAM.table))) == 1
@@ -465,9 +330,9 @@ class _Scripted:
 def test_a_reader_that_breaks_the_order_is_refused_before_anything_is_committed(
     lake: Lake, second: list[int], due: int, found: int
 ) -> None:
-    log = LogSource({0: _log("p", [1, 2, 3], end=4)})
+    log = LogSource({0: log_of("p", [1, 2, 3], end=4)})
     (first,) = drain(open_at(log, {}), max_rows=10)
-    wrong = LogSource({0: _log("p", second, end=max(second) + 1)})
+    wrong = LogSource({0: log_of("p", second, end=max(second) + 1)})
     (again,) = drain(open_at(wrong, {}), max_rows=10)
     if second == [7]:
         again = Records(
@@ -485,7 +350,7 @@ def test_a_source_that_stays_silent_before_its_end_stops_the_run_by_name(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "STALLED_S_MAX", 0.0)
-    log = LogSource({0: _log("p", [1, 2, 3], end=4)})
+    log = LogSource({0: log_of("p", [1, 2, 3], end=4)})
     (first,) = drain(open_at(log, {}), max_rows=10)
     with pytest.raises(SourceStalledError) as raised:
         ingest(lake, STREAM, source=_Scripted(Batch(parts=(first,)), None), rows_per_commit=1)
