@@ -25,7 +25,9 @@ from headrace.ingest.infer import draft_of
 from headrace.ingest.open_batch import Committed, OpenBatch
 from headrace.ingest.run import ingest
 from headrace.ingest.sampling import sample_of
+from headrace.ingest.sources import whole_files
 from headrace.ingest.sources.base import Position
+from headrace.ingest.sources.compressed import plain_content
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
 from tests.amounts import examples
@@ -105,6 +107,24 @@ def test_every_record_has_the_offset_that_it_has_in_the_plain_file(
     assert (letter["_source_offset"], letter["source_line"]) == (7, 9)
     assert ingest(lake, contract(compression)).commits == 0
     assert status(lake, contract(compression)).sources_waiting == ()
+
+
+@pytest.mark.parametrize(("kept_bytes_max", "times"), [(64 * 2**20, 1), (10_000, 2)])
+def test_a_short_file_is_decompressed_once_and_a_long_one_is_not_kept(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, kept_bytes_max: int, times: int
+) -> None:
+    opened: list[Path] = []
+
+    def counting(path: Path, compression: str | None, *, source: str) -> Any:  # noqa: ANN401
+        opened.append(path)
+        return plain_content(path, compression, source=source)
+
+    monkeypatch.setattr(whole_files, "plain_content", counting)
+    monkeypatch.setattr(whole_files, "KEPT_BYTES_MAX", kept_bytes_max)
+    land(lake, "a", gzip.compress(plain(2_000)))
+    ingest(lake, contract())
+    assert rows(lake) == [(n, n) for n in range(2_000)]
+    assert len(opened) == times
 
 
 @pytest.mark.parametrize("compression", PACK)

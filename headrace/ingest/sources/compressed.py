@@ -67,18 +67,6 @@ def plain_content(path: Path, compression: str | None, *, source: str) -> Genera
         yield handle
 
 
-def check_content(path: Path, compression: str, *, source: str) -> None:
-    """Read a compressed file to its end, so that a damaged one is refused before its first row is taken.
-
-    Raises:
-        SourceFileError: If its content is damaged or cut off.
-
-    """
-    with plain_content(path, compression, source=source) as handle:
-        while handle.read(_READ_BYTES):
-            pass
-
-
 class _Plain(ForwardOnly):
     """The plain content of one file; going back opens it again."""
 

@@ -7,9 +7,9 @@ its end: bytes and fingerprint of positions are those of the file, as of Parquet
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +18,7 @@ import numpy as np
 from headrace.definitions.stream import Stream
 from headrace.errors import SourceChangedError, SourceFileError
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Position, Records, consecutive
-from headrace.ingest.sources.compressed import check_content, plain_content
+from headrace.ingest.sources.compressed import plain_content
 from headrace.ingest.sources.file_formats import BOM, HEAD_BYTES, reason_of
 from headrace.ingest.sources.file_splits import Split, files_of
 from headrace.ingest.sources.file_state import refuse_written, seen_of
@@ -30,6 +30,7 @@ from headrace.ingest.sources.text_files import Cut, Lines, records_of
 from headrace.ingest.sources.transcoded import refuse_narrow, transcoded
 
 _CHECK_BYTES = 1024 * 1024
+KEPT_BYTES_MAX = 64 * 1024 * 1024
 
 
 @contextmanager
@@ -54,7 +55,8 @@ def text_content(path: Path, stream: Stream, *, source: str) -> Generator[Binary
 def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> Generator[Records]:
     """Read the records of one file, without those taken before; see `read_text`.
 
-    The file is read through once before, so that a damaged one is refused whole.
+    The file is read through once before, so that a damaged one is refused whole. Up to 64 MiB of text
+    are kept from then; of a larger file nothing is.
 
     Raises:
         SourceFileError: If the file cannot be read, is damaged, or is not of the contract's format.
@@ -70,15 +72,15 @@ def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> 
             if split.start.fingerprint not in ("", end.fingerprint):
                 detail = "its content is no longer what was taken from it"
                 raise SourceChangedError(split.source, detail)
-            _check(path, stream, split.source)
+            opened = _checked(path, stream, split.source)
             start = replace(split, start=Position(split.start.offset))
-            with text_content(path, stream, source=split.source) as handle:
+            with opened() as handle:
                 found = records_of(
                     handle,
                     start,
                     stream,
                     seen=end.seen,
-                    opened=lambda: text_content(path, stream, source=split.source),
+                    opened=opened,
                     read_bytes=read_bytes,
                     cut=cut,
                 )
@@ -89,25 +91,38 @@ def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> 
         raise SourceFileError(split.source, reason_of(error)) from error
 
 
-def _check(path: Path, stream: Stream, source: str) -> None:
-    """Read a file to its end, if that can tell that it is damaged.
+def _checked(
+    path: Path, stream: Stream, source: str
+) -> Callable[[], AbstractContextManager[BinaryIO]]:
+    """Read a file to its end, if that can tell that it is damaged; return what opens its text.
 
     Raises:
         SourceFileError: If it is.
 
     """
-    compression = files_of(stream).compression
     if stream.json_form.layout == "documents":
         with text_content(path, stream, source=source) as handle:
             handle.seek(len(BOM) if handle.read(len(BOM)) == BOM else 0)
             cut = JsonDocuments(handle, source=source, read_bytes=_CHECK_BYTES)
             deque(cut.records(), maxlen=0)
-    elif stream.csv.is_cut_as_utf8:
+    elif stream.csv.is_cut_as_utf8 or files_of(stream).compression is not None:
         with text_content(path, stream, source=source) as handle:
-            while handle.read(_CHECK_BYTES):
-                pass
-    elif compression is not None:
-        check_content(path, compression, source=source)
+            text = _text_of(handle)
+        if text is not None:
+            return lambda: BytesIO(text)
+    return lambda: text_content(path, stream, source=source)
+
+
+def _text_of(handle: BinaryIO) -> bytes | None:
+    """Read to the end; return the text if it is short enough to be kept."""
+    blocks, size = list[bytes](), 0
+    while block := handle.read(_CHECK_BYTES):
+        size += len(block)
+        if size <= KEPT_BYTES_MAX:
+            blocks.append(block)
+        else:
+            blocks.clear()
+    return b"".join(blocks) if size <= KEPT_BYTES_MAX else None
 
 
 def cut_of(stream: Stream, *, source: str, read_bytes: int) -> Cut | None:
