@@ -22,6 +22,7 @@ from headrace.errors import (
     DatabaseUnavailableError,
     disk_of,
 )
+from headrace.registry.closed_connections import notice_closed
 
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 # SQLite does not say why these failed; a failed sync is not among them: it may have been done
@@ -57,8 +58,6 @@ def name_errors(engine: sa.Engine, database: str) -> Callable[[], None]:
     """
 
     def name_error(context: sa.ExceptionContext) -> None:
-        if context.is_pre_ping:
-            return  # the pool opens another connection
         error = context.sqlalchemy_exception
         if getattr(context.original_exception, "pgcode", "") == _POSTGRES_DENIED:
             raise DatabaseDeniedError(database, str(context.original_exception).splitlines()[0])
@@ -124,8 +123,8 @@ def open_postgres(uri: str, *, database: str, wait_s: float, durable: bool = Tru
         pool_size=_KEPT_CONNECTIONS,
         max_overflow=_CONNECTIONS_MAX - _KEPT_CONNECTIONS,
         pool_timeout=wait_s,
-        pool_pre_ping=True,
     )
+    notice_closed(engine)
     prepare = functools.partial(_prepare_postgres, wait_s=wait_s, durable=durable)
     sqlalchemy.event.listen(engine, "connect", prepare)
     name_errors(engine, database)
@@ -137,13 +136,14 @@ def open_sessions(engine: sa.Engine, *, wait_s: float) -> sa.Engine:
 
     As many connections as threads need, each closed after its use but a few.
     """
-    return sa.create_engine(
+    sessions = sa.create_engine(
         engine.url,
         connect_args=_connect_arguments(wait_s),
         isolation_level="AUTOCOMMIT",
         max_overflow=-1,
-        pool_pre_ping=True,
     )
+    notice_closed(sessions)
+    return sessions
 
 
 def _connect_arguments(wait_s: float) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from headrace.errors import (
     TablesElsewhereError,
     WriteLapsedError,
 )
+from headrace.registry import closed_connections
 from headrace.tables import intents
 from headrace.tables.commits import attempt, operations
 from headrace.tables.commits.operations import Provenance
@@ -217,6 +218,29 @@ def test_what_the_server_closed_is_opened_again(
         assert ids_of(table) == [1]
         add(table, [2])
         assert [each.rows_added for each in lake.registry.commits(NAME)] == [1, 1]
+
+
+def test_only_connections_that_were_closed_or_long_idle_are_asked_whether_they_are_there(
+    host: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ask = closed_connections.ask
+
+    def counting(connection: object) -> None:
+        asked.append(1)
+        ask(connection)
+
+    monkeypatch.setattr(closed_connections, "ask", counting)
+    with Lake.open(host("one")) as lake:
+        table = events_table(lake)
+        add(table, [1])
+        asked.clear()
+        add(table, [2])
+        assert asked == []
+        monkeypatch.setattr(closed_connections, "IDLE_S_MAX", 0.0)
+        add(table, [3])
+        assert asked
+        assert ids_of(table) == [1, 2, 3]
 
 
 def test_a_pooler_that_shares_sessions_is_refused_by_name(
