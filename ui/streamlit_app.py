@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from ui.access import visitor
 from ui.data import LakeError, frame_facts
 from ui.parts import now
 
@@ -64,11 +65,15 @@ def frame() -> None:
     found = frame_facts()
     st.set_page_config(page_title=f"{page.title} · {found.lake} · headrace")
     st.title(page.title, icon=page.icon)
+    who = visitor()
     st.caption(
         f"Lake **{found.lake}** · profile {found.profile} · headrace {found.version} · "
         f"refreshed at {now():%Y-%m-%d %H:%M:%S} UTC · "
         f"[Dagster]({os.environ.get('HEADRACE_DAGSTER_URL', DAGSTER)})"
+        + (f" · {who.name}, {who.role}" if who.name else "")
     )
+    if who.name and st.button("Log out", icon=":material/logout:", type="tertiary"):
+        st.logout()
 
 
 try:

@@ -10,6 +10,8 @@ from headrace.config import Settings
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError
 from headrace.iceberg.partitions import PartitionKey
+from headrace.identifiers import TableName
+from headrace.maintenance.queue.maintain import Budget, maintain
 from headrace.registry import CommitRecord
 from headrace.tables.history.commit_log import record_of
 from headrace.tables.lake import LakeTable, OpenLake
@@ -29,7 +31,9 @@ from ui.facts import (
 )
 from ui.reading import utc_time
 
-__all__ = ["partition_text", "table_detail", "table_preview", "writes_now"]
+__all__ = ["maintain_now", "partition_text", "table_detail", "table_preview", "writes_now"]
+
+MAINTAIN_S_MAX = 120.0  # no action starts later: a person waits in front of the page
 
 SNAPSHOTS_MAX, PREVIEW_ROWS = 200, 50
 
@@ -43,6 +47,23 @@ def table_detail(facts: TableFacts) -> TableDetail:
     """
     settings = Settings.load()
     return _table_detail(settings, name=facts.name, metadata_location=facts.metadata_location)
+
+
+def maintain_now(facts: TableFacts) -> tuple[str, ...]:
+    """Apply what maintenance plans for one table now, and say what became of each action.
+
+    Plans again first: what others did meanwhile is not done twice. No action starts after 120 s.
+
+    Raises:
+        LakeError: If the table is gone, or the lake cannot be opened.
+
+    """
+    name = TableName.parse(facts.name)
+    with OpenLake.existing(Settings.load()) as lake:
+        done = maintain(lake, [name], budget=Budget(seconds=MAINTAIN_S_MAX))
+    failed = tuple(error.message for error in done.unreadable.values())
+    said = tuple(f"{each.action.kind.value}: {each.text()}" for each in done.results)
+    return (*failed, *said) or ("nothing was left to do",)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -4,12 +4,13 @@ import streamlit as st
 
 from headrace.standing.causes import causes, direct_lags
 from ui import charts, wording
+from ui.access import visitor
 from ui.commands import command
 from ui.facts import LakeFacts, TableDetail, TableFacts
 from ui.parts import health, now, queue, say_if_gone
 from ui.snapshots import by_build, maintenance
 from ui.snippets import table_snippets
-from ui.table_data import table_detail, table_preview, writes_now
+from ui.table_data import maintain_now, table_detail, table_preview, writes_now
 
 
 def table_view(lake: LakeFacts, facts: TableFacts) -> None:
@@ -201,6 +202,30 @@ def _files(facts: TableFacts, detail: TableDetail) -> None:
         )
 
 
+def _apply(facts: TableFacts) -> None:
+    """Let an operator apply the plan; the table's name is typed, so that no click does it alone."""
+    if visitor().role != "operator":
+        return
+    with st.form("apply", border=False):
+        typed = st.text_input(
+            "Type the table's name to apply its plan",
+            key="confirm",
+            placeholder=facts.name,
+            width=360,
+        )
+        pressed = st.form_submit_button("Apply", icon=":material/play_arrow:")
+    if not pressed:
+        return
+    if typed.strip() != facts.name:
+        st.warning(f"Nothing was done: type `{facts.name}`", icon=":material/edit_note:")
+        return
+    with st.spinner(f"Maintaining {facts.name}"):
+        done = maintain_now(facts)
+    st.cache_data.clear()
+    for line in done:
+        st.text(line)
+
+
 def _upkeep(lake: LakeFacts, facts: TableFacts, detail: TableDetail) -> None:
     health(facts)
     st.markdown("**Planned**")
@@ -210,6 +235,8 @@ def _upkeep(lake: LakeFacts, facts: TableFacts, detail: TableDetail) -> None:
         table=facts.name,
         places=len(lake.queue),
     )
+    if any(each.table == facts.name for each in lake.queue):
+        _apply(facts)
     for each in writes_now(facts):
         st.caption(
             f"Being written by process {each.pid} of {each.host}, "

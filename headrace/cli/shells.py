@@ -14,29 +14,64 @@ from headrace.cli.nouns import add
 from headrace.errors import SettingReason, SettingsError
 from headrace.extras import need
 
-_HOST = "127.0.0.1"  # neither has a login
+_HOST = "127.0.0.1"  # Dagster has no login
 _MIN, _MAX = 1, 65_535
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    add(app, "ui", ui, "ui", "ui --port 8502")
+    add(
+        app,
+        "ui",
+        ui,
+        "ui",
+        "ui --port 8502 --operator local",
+        "ui --address 0.0.0.0 --login login.toml --operator ann@example.com",
+    )
     add(app, "dagster", dagster, "dagster", "dagster --port 3001")
 
 
 def ui(
     *,
-    port: Annotated[
-        int, typer.Option(help="The port to listen on, at 127.0.0.1.", min=_MIN, max=_MAX)
-    ] = 8501,
+    port: Annotated[int, typer.Option(help="The port to listen on.", min=_MIN, max=_MAX)] = 8501,
+    address: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; other than here with --login.")
+    ] = _HOST,
+    login: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A TOML file with the OpenID Connect provider, `[auth]`."
+        ),
+    ] = None,
+    operator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="An e-mail address that may apply plans on the pages; `local` is whoever opens "
+            "them without a login.",
+        ),
+    ] = None,
 ) -> None:
-    """Serve the pages of this lake until stopped."""
+    """Serve the pages of this lake until stopped.
+
+    Pages show and change nothing, except for operators, who may apply a table's maintenance. From
+    other machines they are reached with a login only.
+    """
+    from headrace.cli.pages_login import read_login, refuse_open_pages
     from headrace.scaffold.shells import shell_folder
 
     need("ui", "streamlit")
     script = shell_folder() / "ui" / "streamlit_app.py"
-    listen = ("--server.address", _HOST, "--server.port", str(port), "--server.headless", "true")
-    _become(("streamlit", "run", str(script), *listen), env=_environment())
+    listen = ["--server.address", address, "--server.port", str(port), "--server.headless", "true"]
+    if login is None:
+        refuse_open_pages(address, operators=operator or [])
+    else:
+        host = read_login(login)
+        listen += ["--secrets.files", str(login.absolute())]
+        for each in ("127.0.0.1", "localhost", host):
+            listen += ["--server.allowedHosts", each]
+    env = {**_environment(), "HEADRACE_PAGES_OPERATORS": ",".join(operator or [])}
+    _become(("streamlit", "run", str(script), *listen), env=env)
 
 
 def dagster(

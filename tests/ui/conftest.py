@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import streamlit as st
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from headrace.api import Lake
@@ -28,13 +29,16 @@ def app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(settings.state_dir))
     monkeypatch.delenv("HEADRACE_DATA_DIR", raising=False)
     st.cache_data.clear()
+    config.set_option("server.address", "127.0.0.1")  # as its configuration says
     yield open_page
+    config.set_option("server.address", None)
     st.cache_data.clear()
 
 
-def open_page(page: str = "", **query: str) -> AppTest:
-    """Run the app at one page; a page that raised fails the test here."""
+def open_page(page: str = "", *, user: dict[str, object] | None = None, **query: str) -> AppTest:
+    """Run the app at one page, as a user of a login if given; a page that raised fails the test."""
     found = AppTest.from_file(str(ROOT / "ui" / "streamlit_app.py"), default_timeout=60)
+    found.user = user or {}
     for name, value in query.items():
         found.query_params[name] = value
     found.run()
