@@ -124,8 +124,9 @@ def test_values_that_their_schemas_cannot_read_are_refused_by_name(
     cluster: MockKafka, values: Sequence[bytes], said: str
 ) -> None:
     cluster.produce(TOPIC, values)
-    with pytest.raises(DraftError, match=said):
+    with pytest.raises(DraftError) as refused:
         drafted(cluster)
+    assert said in refused.value.detail
 
 
 def test_without_a_registry_the_setting_is_named(
