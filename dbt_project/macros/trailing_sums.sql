@@ -11,14 +11,12 @@
   Cost: on-time values are one running sum over +/- deltas; only late inputs are expanded to the hours they missed.
 
   Arguments: `events`, a relation with the `entity` columns (never null), event_time, known_at and the integer
-  `measures`; `windows`, {suffix: hours}. Returns the entity columns, event_time, known_at and one
+  `measures`, of which numbers that are not whole are refused; `windows`, {suffix: hours}. Returns the entity columns, event_time, known_at and one
   bigint `<measure>_<suffix>` each. An incremental run returns only the days being rebuilt; `events` must start
   at least the longest window plus one hour before them (`reach_days` of the model, see rebuild.sql). -#}
 {% macro trailing_sums(events, entity, measures, windows, delay) %}
-{%- do headrace.check_delay(delay) -%}
-{%- set delay_us = headrace.seconds(delay) * 1000000 -%}
+{%- set delay_us = headrace.trailing_delay_us(windows, delay) -%}
 {%- set longest = windows.values() | max -%}
-{%- do headrace.check_reach((longest + 1) * 3600) -%}
 {%- set by = entity | join(', ') -%}
 {%- set sums = [] -%}
 {%- for measure in measures -%}{%- for suffix, hours in windows.items() -%}
@@ -28,8 +26,7 @@ with stamped as (
 
     select
         {{ by }},
-        {{ headrace.whole_hours(headrace.epoch_us('event_time')) }} + 1 as first_hour,
-        {{ headrace.epoch_us('known_at') }} as known_us
+        {{ headrace.trailing_times() }}
         {%- for measure in measures %},
         {{ measure }}
         {%- endfor %}
@@ -42,7 +39,7 @@ arrivals as (
     select
         {{ by }},
         first_hour,
-        case when known_us > first_hour * 3600000000 then known_us end as late_us
+        {{ headrace.trailing_late_us() }} as late_us
         {%- for measure in measures %},
         {{ measure }}
         {%- endfor %}
@@ -56,13 +53,9 @@ inputs as (
         {{ by }},
         first_hour,
         late_us,
-        coalesce(late_us, 0) as seen_us,
-        case
-            when late_us is null then first_hour
-            else {{ headrace.whole_hours('late_us + 3599999999') }}
-        end as entry_hour
+        {{ headrace.trailing_entry() }}
         {%- for measure in measures %},
-        cast(sum({{ measure }}) as bigint) as {{ measure }}
+        cast(sum({{ headrace.whole_number(measure) }}) as bigint) as {{ measure }}
         {%- endfor %}
     from arrivals
     group by {{ by }}, first_hour, late_us
@@ -174,9 +167,7 @@ late_inputs as (
 missed as (
 
     select
-        {%- for column in entity %}
-        late_inputs.{{ column }},
-        {%- endfor %}
+        {{ headrace.trailing_entity_of('late_inputs', entity) }}
         hours.hour_number,
         late_inputs.late_us
         {%- for sum in sums %},
@@ -191,28 +182,23 @@ missed as (
         {%- endfor %}
     from late_inputs
     cross join
-        unnest({{ headrace.integers(
-            'late_inputs.first_hour',
-            'least(late_inputs.first_hour + ' ~ longest ~ ', ' ~ headrace.whole_hours('late_inputs.late_us - 1') ~ ')'
-        ) }}) as hours (hour_number)
+        {{ headrace.trailing_hours_missed('late_inputs', longest) }}
     where {{ headrace.write_range_hours('hours.hour_number') }}
-    group by {% for column in entity %}late_inputs.{{ column }}, {% endfor %}hours.hour_number, late_inputs.late_us
+    group by {{ headrace.trailing_entity_of('late_inputs', entity) }} hours.hour_number, late_inputs.late_us
 
 ),
 
 revisions as (
 
     select
-        {%- for column in entity %}
-        on_time.{{ column }},
-        {%- endfor %}
+        {{ headrace.trailing_entity_of('on_time', entity) }}
         on_time.hour_number,
         on_time.seen_us,
         missed.late_us
         {%- for sum in sums %},
         on_time.{{ sum.name }} + cast(
             sum(missed.{{ sum.name }}) over (
-                partition by {% for column in entity %}on_time.{{ column }}, {% endfor %}on_time.hour_number
+                partition by {{ headrace.trailing_entity_of('on_time', entity) }} on_time.hour_number
                 order by missed.late_us rows between unbounded preceding and current row
             ) as bigint
         ) as {{ sum.name }}
@@ -220,17 +206,14 @@ revisions as (
     from missed
     inner join on_time
         on
-            {%- for column in entity %}
-            missed.{{ column }} = on_time.{{ column }} and
-            {%- endfor %}
+            {{ headrace.trailing_same_entity('missed', 'on_time', entity) }}
             missed.hour_number = on_time.hour_number
 
 )
 
 select
     {{ by }},
-    {{ headrace.instant('hour_number * 3600000000') }} as event_time,
-    {{ headrace.instant('hour_number * 3600000000 + ' ~ delay_us) }} as known_at
+    {{ headrace.trailing_row_times('hour_number * 3600000000', delay_us) }}
     {%- for sum in sums %},
     {{ sum.name }}
     {%- endfor %}
@@ -241,8 +224,7 @@ union all
 
 select
     {{ by }},
-    {{ headrace.instant('hour_number * 3600000000') }} as event_time,
-    {{ headrace.instant('late_us + ' ~ delay_us) }} as known_at
+    {{ headrace.trailing_row_times('late_us', delay_us) }}
     {%- for sum in sums %},
     {{ sum.name }}
     {%- endfor %}

@@ -11,10 +11,8 @@
   the time since it is its distance to the sample's time. Returns the entity columns, event_time, known_at and one
   `<name>_<suffix>` for each value and window. -#}
 {% macro trailing_values(events, entity, values, windows, delay) %}
-{%- do headrace.check_delay(delay) -%}
-{%- set delay_us = headrace.seconds(delay) * 1000000 -%}
+{%- set delay_us = headrace.trailing_delay_us(windows, delay) -%}
 {%- set longest = windows.values() | max -%}
-{%- do headrace.check_reach((longest + 1) * 3600) -%}
 {%- set by = entity | join(', ') -%}
 {%- set parts = headrace.value_parts(values) -%}
 {%- set distinct = parts | selectattr('kind', 'equalto', 'distinct') | map(attribute='column') | unique | list -%}
@@ -22,8 +20,7 @@ with stamped as (
 
     select
         *,
-        {{ headrace.whole_hours(headrace.epoch_us('event_time')) }} + 1 as first_hour,
-        {{ headrace.epoch_us('known_at') }} as known_us
+        {{ headrace.trailing_times() }}
     from {{ events }}
 
 ),
@@ -33,7 +30,7 @@ inputs as (
     select
         {{ by }},
         first_hour,
-        case when known_us > first_hour * 3600000000 then known_us end as late_us
+        {{ headrace.trailing_late_us() }} as late_us
         {%- for column in distinct %},
         {{ column }} as distinct_{{ loop.index }}
         {%- endfor %},
@@ -42,7 +39,7 @@ inputs as (
     group by
         {{ by }},
         first_hour,
-        case when known_us > first_hour * 3600000000 then known_us end
+        {{ headrace.trailing_late_us() }}
         {%- for column in distinct %},
         {{ column }}
         {%- endfor %}
@@ -55,11 +52,7 @@ arrivals as (
         {{ by }},
         first_hour,
         late_us,
-        coalesce(late_us, 0) as seen_us,
-        case
-            when late_us is null then first_hour
-            else {{ headrace.whole_hours('late_us + 3599999999') }}
-        end as entry_hour
+        {{ headrace.trailing_entry() }}
     from inputs
 
 ),
@@ -108,15 +101,12 @@ change_points as (
 missed as (
 
     select distinct
-        {% for column in entity %}arrivals.{{ column }}, {% endfor %}
+        {{ headrace.trailing_entity_of('arrivals', entity) }}
         hours.hour_number,
         arrivals.late_us
     from (select * from arrivals where late_us is not null) as arrivals
     cross join
-        unnest({{ headrace.integers(
-            'arrivals.first_hour',
-            'least(arrivals.first_hour + ' ~ longest ~ ', ' ~ headrace.whole_hours('arrivals.late_us - 1') ~ ')'
-        ) }}) as hours (hour_number)
+        {{ headrace.trailing_hours_missed('arrivals', longest) }}
 
 ),
 
@@ -132,13 +122,13 @@ moments as (
     union all
 
     select
-        {% for column in entity %}missed.{{ column }}, {% endfor %}
+        {{ headrace.trailing_entity_of('missed', entity) }}
         missed.hour_number,
         missed.late_us as as_of_us
     from missed
     inner join change_points
         on
-            {% for column in entity %}missed.{{ column }} = change_points.{{ column }} and {% endfor %}
+            {{ headrace.trailing_same_entity('missed', 'change_points', entity) }}
             missed.hour_number = change_points.hour_number
     where change_points.seen_us <= missed.late_us
 
@@ -170,7 +160,7 @@ reaching as (
 counted as (
 
     select
-        {% for column in entity %}days.{{ column }}, {% endfor %}
+        {{ headrace.trailing_entity_of('days', entity) }}
         days.hour_number,
         days.as_of_us
         {%- for suffix, hours in windows.items() %},
@@ -179,19 +169,18 @@ counted as (
     from days
     left join reaching
         on
-            {% for column in entity %}days.{{ column }} = reaching.{{ column }} and {% endfor %}
+            {{ headrace.trailing_same_entity('days', 'reaching', entity) }}
             days.day_number = reaching.day_number
             and reaching.first_hour <= days.hour_number
             and reaching.first_hour > days.hour_number - {{ longest }}
             and coalesce(reaching.late_us, 0) <= days.as_of_us
-    group by {% for column in entity %}days.{{ column }}, {% endfor %}days.hour_number, days.as_of_us
+    group by {{ headrace.trailing_entity_of('days', entity) }} days.hour_number, days.as_of_us
 
 )
 
 select
     {{ by }},
-    {{ headrace.instant('hour_number * 3600000000') }} as event_time,
-    {{ headrace.instant('as_of_us + ' ~ delay_us) }} as known_at
+    {{ headrace.trailing_row_times('as_of_us', delay_us) }}
     {%- for suffix in windows %}{% for part in parts %},
     {% if part.kind == 'mean' -%}
     case when {{ part.inner }}_n_{{ suffix }} > 0 then {{ headrace.ratio(part.inner ~ '_' ~ suffix, part.inner ~ '_n_' ~ suffix) }} end as {{ part.name }}_{{ suffix }}

@@ -24,7 +24,7 @@ SHARED_SQL = [
     *sorted((PROJECT / "tests").rglob("*.sql")),
     *(
         PROJECT / "macros" / f"{name}.sql"
-        for name in ("last_n", "trailing_sums", "trailing_values")
+        for name in ("last_n", "trailing_parts", "trailing_sums", "trailing_values")
     ),
 ]
 BANNED = {

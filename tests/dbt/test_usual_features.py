@@ -207,6 +207,25 @@ def test_a_sum_of_numbers_that_are_not_whole_is_refused(models: Project) -> None
     assert "No function matches" in message
 
 
+_CHEAP = """
+with events as (
+    select user_id, event_time, known_at, price / 2.0 as half from {{ source('raw', 'log') }}
+)
+
+select * from ({{ headrace.trailing_sums(
+    events='events', entity=['user_id'], measures=['half'], windows={'1d': 24}, delay='5m'
+) }}) as sums
+"""
+
+
+def test_trailing_sums_refuse_numbers_that_are_not_whole(models: Project, lake: Lake) -> None:
+    models.model(
+        "recent", _CHEAP, "    config: {meta: {headrace: {entity: [user_id], delay: 5m}}}\n"
+    )
+    assert "No function matches" in models.run("--select", "recent")["recent"]
+    assert not lake.exists("out.recent")
+
+
 def test_the_macros_compile_for_trino(models: Project) -> None:
     models.run("--target", "cluster")  # without a server: it fails after it has compiled
     folder = models.folder / "target" / "compiled" / "headrace" / "models"
