@@ -155,6 +155,9 @@ class Stream(Declaration):
     full_snapshot: bool = False
     """Whether each file is all there is, in the order of their names: a key that a file lacks was
     removed. Its row gets a revision of nulls, whose `_removed` is true. Example: `true`"""
+    allow_empty: bool = False
+    """Whether a whole snapshot without a record says that every key was removed. Such a file is
+    refused otherwise, as an upload that failed leaves one too. Example: `true`"""
 
     @field_validator("format")
     @classmethod
@@ -301,6 +304,14 @@ class Stream(Declaration):
         if whole:
             _check_whole(info.data)
         return whole
+
+    @field_validator("allow_empty")
+    @classmethod
+    def _can_be_empty(cls, allowed: bool, info: ValidationInfo) -> bool:
+        if allowed and not info.data.get("full_snapshot", True):
+            msg = "it is about whole snapshots; declare `full_snapshot: true`, or leave it out"
+            raise ValueError(msg)
+        return allowed
 
     @property
     def time_field(self) -> str | None:

@@ -18,6 +18,8 @@ from headrace.iceberg.standard_properties import METRICS_COLUMN, METRICS_DEFAULT
 
 BOUNDED_MAX = 32  # leaf columns with bounds; columns known to prune always have them
 _BOUNDS, _COUNTS = "truncate(16)", "counts"
+# names of files often differ behind their first 16 characters
+WHOLE_SOURCES = {f"{METRICS_COLUMN}{COORDINATES.names[0]}": "full"}
 # source coordinates and times of rows, in every table of a stream or feature view
 _ALWAYS = (EVENT_TIME, KNOWN_AT, *COORDINATES.names)
 
@@ -33,7 +35,8 @@ def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -
     """
     if properties.get(METRICS_DEFAULT, _BOUNDS) != _BOUNDS:
         return {}
-    if any(name.startswith(METRICS_COLUMN) for name in properties):
+    said = {name for name in properties if name.startswith(METRICS_COLUMN)}
+    if said - WHOLE_SOURCES.keys():
         return {}
     leaves = [f.name for f in schema.fields if isinstance(f.field_type, PrimitiveType)]
     first = [name for name in dict.fromkeys(_pruning(schema, spec, properties)) if name in leaves]
@@ -41,7 +44,10 @@ def limits(schema: Schema, spec: PartitionSpec, properties: Mapping[str, str]) -
     bounded = [*first, *others[: max(0, BOUNDED_MAX - len(first))]]
     if len(bounded) == len(leaves):
         return {}
-    return {METRICS_DEFAULT: _COUNTS} | {f"{METRICS_COLUMN}{name}": _BOUNDS for name in bounded}
+    bounds = {f"{METRICS_COLUMN}{name}": _BOUNDS for name in bounded}
+    return {METRICS_DEFAULT: _COUNTS} | {
+        name: value for name, value in bounds.items() if name not in said
+    }
 
 
 def renamed(properties: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
+from headrace.iceberg.column_metrics import WHOLE_SOURCES
 from headrace.identifiers import TableName
 from headrace.ingest.coordinates import coordinates_of
 from headrace.ingest.decoding.decoded import Violation
@@ -35,7 +36,7 @@ SCHEMA = pa.schema(
 
 def open_table(lake: OpenLake) -> LakeTable:
     """Return the dead-letter table, partitioned by stream; it is created or gains new columns."""
-    return declare_table(lake, TABLE, SCHEMA, partition_by=("stream",))
+    return declare_table(lake, TABLE, SCHEMA, partition_by=("stream",), defaults=WHOLE_SOURCES)
 
 
 def rows_of(

@@ -42,6 +42,7 @@ _SIMPLE = {
     pa.uint16(): "int",
     pa.int64(): "long",
     pa.uint32(): "long",
+    pa.uint64(): "long",
     pa.float16(): "float",
     pa.float32(): "float",
     pa.float64(): "double",
@@ -131,13 +132,22 @@ def _typed_field(made: DraftField, values: pa.Array) -> None:
     elif kind in _SIMPLE:
         made.type = _SIMPLE[kind]
         if pt.is_integer(kind):
-            _as_time(made, values.cast(pa.int64()))
+            _as_time(made, _longs(made, values))
     elif not pt.is_string(kind) and not pt.is_large_string(kind):
         made.type = type_of(kind) or ""
         if pt.is_fixed_size_list(kind) and not pt.is_nested(kind.value_type):
             made.options = {"length": kind.list_size}
     if not made.type:
         made.notes.append(f"left out: a contract has no type for {kind}")
+
+
+def _longs(made: DraftField, values: pa.Array) -> pa.Array:
+    """Return whole numbers as longs; where one is beyond them, all of the field are texts."""
+    done = convert(values, pa.int64())
+    if done.errors:
+        made.type = "string"
+        made.notes.append("some are beyond the numbers of a `long`")
+    return done.values
 
 
 def type_of(kind: pa.DataType) -> str | None:
@@ -187,7 +197,7 @@ def _as_digits_or_time(made: DraftField, texts: pa.Array, numbers: pa.Array) -> 
 def _as_time(made: DraftField, numbers: pa.Array) -> None:
     """Note in which unit whole numbers would be times; take them for times where the name says so."""
     least, most = pc.min_max(numbers).as_py().values()
-    if least is None:
+    if least is None or made.type == "string":
         return
     fits = (
         u

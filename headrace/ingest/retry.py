@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pyiceberg.expressions import EqualTo, Reference
+from pyiceberg.expressions.literals import literal
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import ABSENT_PREFIX, RETRY_PREFIX, SKIPPED_PREFIX
 from headrace.definitions.sources import FileSource
 from headrace.definitions.stream import COORDINATES, Stream
+from headrace.dml.condition import Condition
 from headrace.dml.copy_on_write import rewrite, until_it_lands, wanted_columns
 from headrace.dml.live_rows import live_rows
 from headrace.errors import (
@@ -93,11 +96,11 @@ def plan_file(lake: OpenLake, stream: Stream, file: str) -> FilePlan:
     letters = 0
     if lake.exists(dead_letters.TABLE):
         dead = lake.table(dead_letters.TABLE).head()
-        letters = _count(dead, file, partitions=[(stream.name,)])
+        letters = sum(rows for _, rows in _holding(dead, file, only=[(stream.name,)]))
     return FilePlan(
         stream=stream.name,
         file=file,
-        rows=_count(head, file),
+        rows=sum(rows for _, rows in _holding(head, file)),
         dead_letters=letters,
         records=0 if taken is None else taken.offset,
         is_skipped=file in positions.skipped,
@@ -178,7 +181,7 @@ def _take_back(
     head, partition = table.head(), SourcePartition(file)
     positions = Positions.read(table, head.properties, stream=stream.name)
     only = None if owned is None else [(stream.name,)]
-    files = [each for each in head.files(partitions=only) if _rows_of(head, each, file)]
+    files = [entry for entry, _ in _holding(head, file, only=only)]
     if not files and positions.of([partition]).get(partition, Position()) == Position():
         return
     moved = positions.moved({partition: Position()})
@@ -223,13 +226,26 @@ def _take_back(
         ) from error
 
 
-def _count(head: TableVersion, file: str, *, partitions: list[tuple[str]] | None = None) -> int:
-    return sum(_rows_of(head, each, file) for each in head.files(partitions=partitions))
-
-
-def _rows_of(head: TableVersion, entry: FileEntry, file: str) -> int:
-    batches = live_rows(head, entry, wanted_columns(head, [_SOURCE]))
-    return sum(pc.sum(pc.equal(each.column(0), file)).as_py() or 0 for each in batches)
+def _holding(
+    head: TableVersion, file: str, *, only: list[tuple[str]] | None = None
+) -> Iterator[tuple[FileEntry, int]]:
+    """Yield the data files with rows of a source file, and how many; opens only those that bounds leave."""
+    test = Condition(
+        EqualTo(term=Reference(_SOURCE), value=literal(file)),
+        head.metadata,
+        table=str(head.name),
+        inspector=head.inspector,
+    )
+    for entry in head.files(partitions=only):
+        if not test.may_match(entry.data_file):
+            continue
+        if test.must_match(entry.data_file) and not entry.deletes:
+            yield entry, entry.rows
+            continue
+        batches = live_rows(head, entry, wanted_columns(head, [_SOURCE]))
+        rows = sum(pc.sum(pc.equal(each.column(0), file)).as_py() or 0 for each in batches)
+        if rows:
+            yield entry, rows
 
 
 def _skipping(

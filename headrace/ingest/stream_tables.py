@@ -19,6 +19,7 @@ from headrace.definitions.properties import (
 )
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, ResetUnfinishedError, RetryUnfinishedError
+from headrace.iceberg.column_metrics import WHOLE_SOURCES
 from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
@@ -104,6 +105,7 @@ def declared(lake: OpenLake, stream: Stream) -> LakeTable:
         stream.table_schema(),
         partition_by=stream.partition_by,
         properties=table_properties(stream),
+        defaults=WHOLE_SOURCES,
     )
 
 

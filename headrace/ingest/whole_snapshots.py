@@ -67,6 +67,7 @@ class SnapshotBatch(OpenBatch):
 
         Raises:
             FencedError: If another ingester of the stream was faster; nothing of it is visible.
+            SourceFileError: If no key is left, and the contract does not allow that.
 
         """
         tables, last = self._tables, self._last
@@ -74,6 +75,13 @@ class SnapshotBatch(OpenBatch):
             return super().commit(active=active)
         part = self._parts[last.partition]
         gone = self._gone()
+        if len(gone) and not part.rows and not tables.stream.allow_empty:
+            detail = (
+                f"it has no record, so that all {len(gone):,} keys of `{tables.whole.source}` would "
+                "seem to be gone; if they are, declare `allow_empty: true` in the contract of "
+                f"`{tables.stream.name}`"
+            )
+            raise SourceFileError(last.partition.source, detail)
         if len(gone):
             for each in self._removals(gone, last, first=part.end.offset).to_batches():
                 self._rows.write(each)

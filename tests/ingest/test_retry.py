@@ -10,6 +10,7 @@ from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
+from headrace.dml.delete import delete_where
 from headrace.errors import (
     FencedError,
     NoSuchSourceFileError,
@@ -24,6 +25,8 @@ from headrace.ingest.retry import apply_retry, apply_skip, plan_file
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
+from headrace.maintenance.compaction.compact import compact
+from headrace.tables.commits.operations import Provenance
 from tests.ingest.factories import audit, dead_of, make_stream, rows_of, write_things
 from tests.processes import exit_code, start
 from tests.raising import refused
@@ -74,6 +77,33 @@ def test_a_bad_file_is_left_out_and_taken_when_it_is_mended(lake: Lake) -> None:
     assert ingest(lake, stream).rows == 3
     assert audit(lake, stream) == {A: 5, B: 5}
     assert is_exact(lake, stream)
+
+
+def test_a_plan_opens_no_data_file_of_other_files(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make_stream("csv")
+    names = [f"of_the_year_2026_part_{number}" for number in range(4)]
+    for name in names:
+        land(lake, name)
+    ingest(lake, stream)
+    opened = list[str]()
+    monkeypatch.setattr(retry, "live_rows", lambda _, entry, __: opened.append(entry.path) or ())
+    plan = plan_file(lake, stream, f"things/{names[2]}.csv")
+    assert (plan.rows, plan.dead_letters, opened) == (3, 2, [])
+
+
+def test_rows_are_counted_where_data_files_hold_several_files(lake: Lake) -> None:
+    stream = make_stream("csv")
+    for at, name in enumerate(("a", "b")):
+        land(lake, name, first=10 * at)
+        ingest(lake, stream)
+    table = lake.table(stream.table)
+    compact(table)
+    assert len(table.head().files()) == 1
+    assert [plan_file(lake, stream, each).rows for each in (A, B)] == [3, 3]
+    delete_where(table, "id = 't0'", provenance=Provenance())
+    assert [plan_file(lake, stream, each).rows for each in (A, B)] == [2, 3]
 
 
 def half_taken(lake: Lake, stream: Stream, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -151,6 +153,36 @@ def test_a_snapshot_with_a_record_that_is_refused_removes_nothing(lake: Lake) ->
     land(lake, "items/b.csv", "item_id,price\n2,20\n")  # mended
     ingest(lake, items())
     assert revisions(lake) == [(10.0, False), (None, True)]
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_snapshot_without_a_record_removes_everything_only_where_that_is_allowed(
+    lake: Lake, format_: str
+) -> None:
+    snapshot(lake, "a", (1, 10.0), (2, 20.0))
+    stream, empty = items(), lake.settings.data_dir / "items" / f"b.{format_}"
+    if format_ == "parquet":
+        kinds = {"item_id": pa.int64(), "price": pa.float64()}
+        pq.write_table(pa.schema(list(kinds.items())).empty_table(), empty)
+        (lake.settings.data_dir / "items" / "a.csv").unlink()
+        stream = items(format="parquet", source={"files": "items/*"})
+    else:
+        empty.write_text("item_id,price\n")
+    with refused(SourceFileError, path=f"items/b.{format_}") as error:
+        ingest(lake, stream)
+    assert "all 2 keys of `items/a.csv`" in str(error.value)
+    assert "`allow_empty: true`" in str(error.value)
+    assert revisions(lake) == [(10.0, False)]
+    allowing = stream.model_copy(update={"allow_empty": True})
+    assert ingest(lake, allowing).rows == 2
+    assert revisions(lake) == [(10.0, False), (None, True)]
+    assert revisions(lake, 2) == [(20.0, False), (None, True)]
+
+
+def test_only_whole_snapshots_may_be_allowed_to_be_empty() -> None:
+    assert items(allow_empty=True).allow_empty
+    with pytest.raises(ValidationError, match="full_snapshot: true"):
+        items(full_snapshot=False, allow_empty=True)
 
 
 def test_a_snapshot_that_comes_late_is_refused_by_name(lake: Lake) -> None:
