@@ -50,4 +50,4 @@ def test_both_mergers_leave_the_same_rows() -> None:
 
 def test_helpers_of_a_benchmark_are_no_claims() -> None:
     assert {"river", "file_writer"} <= set(claims())
-    assert not {"harness", "run", "river_limits", "river_stages"} & set(claims())
+    assert not {"harness", "kafka_topics", "run", "river_limits", "river_stages"} & set(claims())

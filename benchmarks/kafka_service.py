@@ -1,0 +1,336 @@
+"""Claim: a followed topic is committed in seconds, after SIGKILL and after an outage of the broker too.
+
+A producer writes events at a steady rate while `headrace ingest run --follow` takes them at a cadence of
+5 s; broker, producer and service share the cores. The service is killed and started again; then the
+broker is stopped for a minute, in which events at half the rate pile up in the producer. In the end an
+audit compares every offset of the topic with rows and dead letters.
+"""
+
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from benchmarks.harness import ROOT, Result, declare_lake, show
+from benchmarks.kafka_topics import FIELDS, PARTITIONS, broker, create, json_event
+
+if TYPE_CHECKING:
+    from headrace.api import Lake
+    from headrace.config import Settings
+    from headrace.tables.lake import LakeTable
+    from infra.launcher.cluster import Cluster
+
+RATE = 60_000  # events a second: what broker, producer and service bear together on two cores
+CADENCE_S = 5
+FRESH_S_MAX, RECOVERY_S_MAX, CAUGHT_UP_S_MAX = 7.0, 5.0, 30.0
+COMMIT_S_MAX, RSS_MIB_MAX = 1.0, 1_200.0
+_TOPIC = "service"
+_KILLS = 3
+_TICK_S = 0.05
+_WAIT_S_MAX = 120.0
+_COMMIT = re.compile(r"of \d+ partitions in ([0-9.]+) s$")
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What was measured, in seconds and MiB; `sent` and `consumed` count events."""
+
+    fresh_s: list[float] = field(default_factory=list[float])
+    commits_s: list[float] = field(default_factory=list[float])
+    recovered_s: list[float] = field(default_factory=list[float])
+    caught_up_s: float = 0.0
+    rss_mib: float = 0.0
+    rate: float = 0.0
+    sent: int = 0
+    consumed: int = 0
+    exact: bool = False
+
+
+def run(*, quick: bool = False) -> list[Result]:
+    """Measure all phases on a broker that this starts; `quick` takes seconds of each."""
+    from headrace.config import Settings
+    from infra.launcher import kafka
+
+    steady_s, outage_s = (6, 10) if quick else (60, 60)
+    found = Found()
+    with TemporaryDirectory(prefix="headrace-service-") as made, broker() as cluster:
+        servers = kafka.servers(cluster)
+        create(servers, _TOPIC)
+        file = _declare(Path(made), servers)
+        settings = Settings.load(env={}, path=file)
+        log = Path(made) / "service.log"
+        service = _start(file, log)
+        try:
+            _steady(found, settings, service, servers, seconds=steady_s)
+            service = _kills(found, settings, service, servers, file=file, log=log)
+            _outage(found, settings, cluster, servers, seconds=outage_s)
+        finally:
+            service.send_signal(signal.SIGTERM)
+            service.wait(30)
+        found.commits_s = [float(each[1]) for each in map(_COMMIT.search, _lines(log)) if each]
+        _audit(found, settings)
+    if not found.exact or found.consumed != found.sent:
+        msg = f"{found.sent:,} events were sent, {found.consumed:,} consumed; exact: {found.exact}"
+        raise RuntimeError(msg)
+    return results_of(found)
+
+
+def results_of(found: Found) -> list[Result]:
+    """Compare with the limits, and show them."""
+    fresh, commit = _percentile(found.fresh_s, 95), _percentile(found.commits_s, 99)
+    figures = [
+        ("kafka_freshness", fresh, f"s from event to commit, p95 at {CADENCE_S} s", FRESH_S_MAX),
+        ("kafka_commit", commit, f"s, p99 of {len(found.commits_s)} commits", COMMIT_S_MAX),
+        ("kafka_recovery", max(found.recovered_s), "s from SIGKILL to a commit", RECOVERY_S_MAX),
+        ("kafka_outage", found.caught_up_s, "s from broker up to caught up", CAUGHT_UP_S_MAX),
+        ("kafka_memory", found.rss_mib, "MiB, the most of the service", RSS_MIB_MAX),
+    ]
+    about = f"at {found.rate:,.0f} events/s beside broker and producer"
+    show(
+        f"a followed topic {about}",
+        [{"": claim, "value": value, "limit": limit} for claim, value, _, limit in figures],
+    )
+    return [
+        Result(
+            claim=claim,
+            value=value,
+            unit=f"{unit}, {about}",
+            peer="the limit",
+            ratio=value / limit,
+            target=f"value <= {limit:g}",
+            holds=value <= limit,
+        )
+        for claim, value, unit, limit in figures
+    ]
+
+
+def _steady(
+    found: Found,
+    settings: "Settings",
+    service: "subprocess.Popen[bytes]",
+    servers: str,
+    *,
+    seconds: int,
+) -> None:
+    """Write and take at the full rate; events are as old as their commit says."""
+    begun_s = time.monotonic()
+    with _producing(servers, rate=RATE, seconds=seconds) as producer:
+        while producer.poll() is None:
+            found.rss_mib = max(found.rss_mib, _rss_mib(service.pid))
+            time.sleep(0.5)
+    sent = _sent(producer)
+    found.sent += sent
+    _wait_for(settings, found.sent)
+    found.rate = sent / (time.monotonic() - begun_s)
+    found.fresh_s = _ages(settings)
+
+
+def _kills(
+    found: Found,
+    settings: "Settings",
+    service: "subprocess.Popen[bytes]",
+    servers: str,
+    *,
+    file: Path,
+    log: Path,
+) -> "subprocess.Popen[bytes]":
+    """Kill the service while events come, start it again, and time its first commit."""
+    with _producing(servers, rate=RATE // 2, seconds=_KILLS * (CADENCE_S + 3)) as producer:
+        for _ in range(_KILLS):
+            time.sleep(CADENCE_S - 1)
+            service.send_signal(signal.SIGKILL)
+            service.wait()
+            killed_s, before = time.monotonic(), _head(settings)
+            service = _start(file, log)
+            while _head(settings) == before:
+                time.sleep(0.02)
+            found.recovered_s.append(time.monotonic() - killed_s)
+    found.sent += _sent(producer)
+    _wait_for(settings, found.sent)
+    return service
+
+
+def _outage(
+    found: Found, settings: "Settings", cluster: "Cluster", servers: str, *, seconds: int
+) -> None:
+    """Stop the broker; what is sent waits in the producer, and comes at once with it."""
+    from infra.launcher import run as launcher
+
+    down, rate = launcher.by_name("kafka"), RATE // 2
+    with _producing(servers, rate=rate, seconds=seconds + 40) as producer:
+        begun_s = time.monotonic()
+        time.sleep(CADENCE_S)
+        launcher.stop(cluster, down)
+        time.sleep(seconds)
+        launcher.up(cluster, [down], say=lambda _: None)
+        up_s = time.monotonic()
+        while producer.poll() is None:
+            found.caught_up_s = time.monotonic() - up_s
+            due = (time.monotonic() - begun_s) * rate
+            # what is behind is no more than the service takes between two commits
+            if _rows(settings) - found.sent >= due - rate * (CADENCE_S + 2):
+                break
+            time.sleep(0.1)
+    found.sent += _sent(producer)
+    _wait_for(settings, found.sent)
+
+
+def _audit(found: Found, settings: "Settings") -> None:
+    from headrace.api import Lake
+    from headrace.definitions.load import load_streams
+    from headrace.ingest.audit import plan_audit, run_audit
+
+    with Lake.open(settings) as lake:
+        audited = run_audit(lake, plan_audit(lake, load_streams(settings)[_TOPIC]))
+    found.exact = audited.error() is None
+    found.consumed = sum(each.rows + each.dead_letters for each in audited.partitions)
+
+
+def _ages(settings: "Settings") -> list[float]:
+    """Return how old rows were when they were committed, in seconds: every hundredth one."""
+    import pyarrow.parquet as pq
+
+    from headrace.api import Lake
+
+    ages: list[float] = []
+    with Lake.open(settings) as lake:
+        table = _table(lake)
+        loaded = table.iceberg()
+        times = {each.snapshot_id: each.timestamp_ms for each in loaded.metadata.snapshots}
+        current = loaded.current_snapshot()
+        assert current is not None
+        for manifest in current.manifests(loaded.io):
+            for entry in manifest.fetch_manifest_entry(loaded.io):
+                file = entry.data_file.file_path.removeprefix("file://")
+                column = pq.read_table(file, columns=["_source_time"]).column(0)[::100]
+                at_ms = times[entry.snapshot_id or 0]
+                ages += [at_ms / 1e3 - each.timestamp() for each in column.to_pylist()]
+    return ages
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def _table(lake: "Lake") -> "LakeTable":
+    from headrace.identifiers import TableName
+
+    return lake.table(TableName("raw", _TOPIC))
+
+
+def _head(settings: "Settings") -> int | None:
+    from headrace.api import Lake
+
+    with Lake.open(settings) as lake:
+        return _table(lake).head().snapshot_id
+
+
+def _rows(settings: "Settings") -> int:
+    from headrace.api import Lake
+
+    with Lake.open(settings) as lake:
+        return _table(lake).head().row_count
+
+
+def _wait_for(settings: "Settings", rows: int) -> None:
+    deadline_s = time.monotonic() + _WAIT_S_MAX
+    while (found := _rows(settings)) < rows:
+        if time.monotonic() > deadline_s:
+            msg = f"{found:,} of {rows:,} events were taken"
+            raise RuntimeError(msg)
+        time.sleep(0.2)
+
+
+def _declare(folder: Path, servers: str) -> Path:
+    file = declare_lake(str(folder), profile=f'kafka_servers = "{servers}"\n')
+    stream = {
+        "stream": _TOPIC,
+        "table": f"raw.{_TOPIC}",
+        "source": {"kafka": {"topic": _TOPIC}},
+        "format": "json",
+        "event_time": "at",
+        "allowed_lateness": "24h",
+        "commit": {"every": f"{CADENCE_S}s"},
+        "fields": FIELDS,
+    }
+    (file.parent / "streams").mkdir()
+    (file.parent / "streams" / f"{_TOPIC}.yaml").write_text(json.dumps(stream))  # is YAML too
+    return file
+
+
+def _start(file: Path, log: Path) -> "subprocess.Popen[bytes]":
+    command = (str(Path(sys.executable).with_name("headrace")), "ingest", "run", _TOPIC, "--follow")
+    with log.open("ab") as out:
+        environment = {**os.environ, "HEADRACE_LAKE": str(file)}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text().splitlines()
+
+
+def _rss_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+@contextmanager
+def _producing(servers: str, *, rate: int, seconds: int) -> "Generator[subprocess.Popen[bytes]]":
+    """Produce in a process of its own; it has ended when the block has."""
+    command = [sys.executable, "-m", "benchmarks.kafka_service", servers, str(rate), str(seconds)]
+    producer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        yield producer
+        producer.wait(_WAIT_S_MAX)
+    finally:
+        producer.kill()
+        producer.wait()
+
+
+def _sent(producer: "subprocess.Popen[bytes]") -> int:
+    assert producer.stdout is not None
+    return int(producer.stdout.read())
+
+
+def produce(servers: str, *, rate: int, seconds: int) -> int:
+    """Send events at a rate, however the broker is; return how many it has."""
+    from confluent_kafka import Producer
+
+    producer = Producer(
+        {
+            "bootstrap.servers": servers,
+            "linger.ms": 20,
+            "compression.type": "zstd",
+            "enable.idempotence": True,
+            "queue.buffering.max.messages": 10_000_000,
+            "queue.buffering.max.kbytes": 1_500_000,
+            "message.timeout.ms": 300_000,
+            "log_level": 0,
+        }
+    )
+    values = [json_event(at) for at in range(10_000)]
+    begun_s, sent = time.monotonic(), 0
+    while (now_s := time.monotonic() - begun_s) < seconds:
+        due = int(now_s * rate)
+        for at in range(sent, due):
+            producer.produce(_TOPIC, values[at % len(values)], partition=at // 500 % PARTITIONS)
+        sent = due
+        producer.poll(0)
+        time.sleep(_TICK_S)
+    left = producer.flush(60)
+    return sent - left
+
+
+if __name__ == "__main__":
+    print(produce(sys.argv[1], rate=int(sys.argv[2]), seconds=int(sys.argv[3])))
