@@ -55,7 +55,7 @@ def infer(
     """Draft a contract from files or a topic: format, names, types, event time and key, with what was guessed.
 
     Every record of the sample is a row under it: the beginning, middle and end of up to 20 files, or of
-    each partition of a topic of JSON values.
+    each partition of a topic of JSON or Avro values.
     """
     from headrace.config import Settings
     from headrace.ingest.draft import text_of
@@ -91,8 +91,8 @@ def diff(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     """Show what a contract as declared now would do to its table and to records; changes nothing.
 
     Columns that a commit would add, widen or make optional, and changes that no commit can make; which
-    committed rows it would refuse if they came again, and which dead letters it would take. Reads all
-    rows. Ends with status 1 if the table cannot follow the contract.
+    committed rows it would refuse if they came again, and which dead letters it would take; of a topic,
+    which records of a sample it would refuse, and which fields it does not declare. Reads all rows. Ends with status 1 if the table cannot follow the contract.
     """
     from headrace.ingest.difference import difference, lines_of
     from headrace.tables.lake import OpenLake

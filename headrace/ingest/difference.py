@@ -19,11 +19,13 @@ from headrace.iceberg import partitions, schema
 from headrace.ingest import dead_letters, letters
 from headrace.ingest.contract import check
 from headrace.ingest.decoding.decode import decode
-from headrace.ingest.decoding.decoded import Decoded, Violation
+from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.letter_removal import taken_by
 from headrace.ingest.letters import Coordinates
+from headrace.ingest.refusals import Refusal, Refusals
 from headrace.ingest.sources.open import schemas_of
 from headrace.ingest.stream_tables import effective_contract, known_schemas
+from headrace.ingest.topic_difference import TopicDifference, topic_difference
 from headrace.tables.evolution.declare import compare_columns, refuse_other_partitions
 from headrace.tables.evolution.steps import AddColumn, MakeOptional, RenameColumn, WidenColumn
 from headrace.tables.lake import OpenLake
@@ -58,22 +60,11 @@ class ColumnChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """Records that the contract refuses for one reason; `example` is the first of them."""
-
-    code: str
-    field: str | None
-    count: int
-    reason: str
-    example: Coordinates
-
-
-@dataclass(frozen=True, kw_only=True)
 class Difference:
     """A contract against its table: what changes, and what it says of records that are there.
 
     Committed rows stay whatever it says of them: they are not read again. Dead letters that would be
-    rows wait for a replay.
+    rows wait for a replay. `topic` compares with a sample of the topic, if the source is one.
     """
 
     stream: str
@@ -84,6 +75,7 @@ class Difference:
     refused_rows: tuple[Refusal, ...]
     letters: int
     refused_letters: tuple[Refusal, ...]
+    topic: TopicDifference | None = None
 
     @property
     def impossible(self) -> tuple[ColumnChange, ...]:
@@ -94,11 +86,13 @@ class Difference:
 def difference(lake: OpenLake, stream: Stream) -> Difference:
     """Compare a contract with its table and with every committed row and dead letter.
 
-    Reads the columns of the contract of all rows; memory holds one batch.
+    Reads the columns of the contract of all rows, and up to 3,000 records of a topic, for whose brokers
+    it waits 3 s; memory holds one batch.
 
     Raises:
         StorageError: If a file cannot be read.
         SchemaUnavailableError: If dead letters need a schema that cannot be had.
+        SourceError: If the brokers refuse the topic, or have none of that name.
 
     """
     wanted = effective_contract(lake, stream)
@@ -107,7 +101,7 @@ def difference(lake: OpenLake, stream: Stream) -> Difference:
             ColumnChange(column=each.name, change=Change.CREATED, after=str(each.type))
             for each in wanted.table_schema()
         )
-        rows, head = _Refusals(), None
+        rows, head = Refusals(), None
     else:
         table = lake.table(stream.table)
         head = table.head()
@@ -123,6 +117,7 @@ def difference(lake: OpenLake, stream: Stream) -> Difference:
         refused_rows=rows.most_first(),
         letters=kept.records,
         refused_letters=kept.most_first(),
+        topic=topic_difference(lake.settings, wanted),
     )
 
 
@@ -173,37 +168,9 @@ _CHANGES: Mapping[type, Change] = {
 }
 
 
-class _Refusals:
-    """Counts records, and those that a contract refuses by code and field."""
-
-    def __init__(self) -> None:
-        self.records = 0
-        self._found: dict[tuple[str, str | None], Refusal] = {}
-
-    def add(self, violation: Violation, at: Coordinates) -> None:
-        key = (violation.code, violation.field)
-        before = self._found.get(key)
-        self._found[key] = (
-            Refusal(
-                code=violation.code,
-                field=violation.field,
-                count=1,
-                reason=violation.reason,
-                example=at,
-            )
-            if before is None
-            else replace(before, count=before.count + 1)
-        )
-
-    def most_first(self) -> tuple[Refusal, ...]:
-        return tuple(
-            sorted(self._found.values(), key=lambda each: (-each.count, each.code, str(each.field)))
-        )
-
-
-def _refused_rows(head: TableVersion, stream: Stream) -> _Refusals:
+def _refused_rows(head: TableVersion, stream: Stream) -> Refusals:
     """Check the committed values of declared fields as if they came again."""
-    found = _Refusals()
+    found = Refusals()
     columns = {
         name: stream.column_of(name)
         for name in stream.fields
@@ -236,9 +203,9 @@ def _as_stored(stream: Stream, columns: Mapping[str, str], have: pa.Schema) -> S
     return stream.model_copy(update={"fields": fields})
 
 
-def _refused_letters(lake: OpenLake, stream: Stream, head: TableVersion | None) -> _Refusals:
+def _refused_letters(lake: OpenLake, stream: Stream, head: TableVersion | None) -> Refusals:
     """Check the dead letters of complete commits as a replay would."""
-    found = _Refusals()
+    found = Refusals()
     if head is None or not lake.exists(dead_letters.TABLE):
         return found
     schemas = schemas_of(stream, lake.settings)
@@ -265,6 +232,18 @@ def lines_of(found: Difference) -> Iterator[str]:
         yield f"`{each.column}` {each.change}{f' ({types})' if types else ''}{detail}"
     yield from _said(found.rows, found.refused_rows, "committed rows", "would be refused")
     yield from _said(found.letters, found.refused_letters, "dead letters", "would stay refused")
+    if found.topic is not None:
+        yield from _of_topic(found.topic)
+
+
+def _of_topic(found: TopicDifference) -> Iterator[str]:
+    if found.unreachable:
+        yield found.unreachable
+    yield from _said(
+        found.records, found.refused, "sampled records of the topic", "would be refused"
+    )
+    for name, count in found.undeclared.items():
+        yield f"`{name}` is not declared, and {count:,} sampled records of the topic have it"
 
 
 def _said(count: int, refusals: Sequence[Refusal], what: str, verdict: str) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -12,13 +13,16 @@ from headrace.cli.main import make_app
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.errors import DraftError, TopicNotFoundError
+from headrace.ingest.difference import Difference, lines_of
 from headrace.ingest.draft import Draft, text_of
 from headrace.ingest.infer import draft_of
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.kafka import KafkaSource
 from headrace.ingest.sources.kafka_sample import sample_records
 from headrace.ingest.sources.schemas import Schemas
+from headrace.ingest.topic_difference import topic_difference
 from headrace.ingest.topic_sampling import sample_of_records, topic_sample
+from headrace.kafka_access import KafkaAccess
 from tests.mock_kafka import MockKafka
 
 pytestmark = pytest.mark.slow
@@ -123,3 +127,36 @@ def test_the_command_drafts_a_topic_where_no_file_matches(
     monkeypatch.delenv("HEADRACE_KAFKA_SERVERS")
     without = CliRunner().invoke(make_app(), ["streams", "infer", TOPIC])
     assert without.exit_code == 1
+
+
+def test_the_difference_of_a_contract_to_its_topic_names_records_and_fields(
+    lake: Lake, cluster: MockKafka
+) -> None:
+    cluster.produce(TOPIC, [value(at) for at in range(20)])
+    stream = Stream.model_validate(yaml.safe_load(text_of(drafted(cluster))))
+    access = KafkaAccess(servers=cluster.servers)
+    settings = replace(lake.settings, kafka=access)
+    cluster.produce(TOPIC, [value(1, n="seven"), b"{", value(2, more=1), None], partition=1)
+    found = topic_difference(settings, stream)
+    assert found is not None
+    assert (found.topic, found.records, found.undeclared) == (TOPIC, 24, {"more": 1})
+    assert sorted((each.code, each.field, each.count) for each in found.refused if each.field) == [
+        ("wrong_type", "n", 1)
+    ]
+    assert {each.code for each in found.refused} == {"wrong_type", "malformed", "tombstone"}
+    assert not lake.exists(stream.table)
+    cluster.close()
+    without = topic_difference(settings, stream)
+    assert without is not None
+    assert without.records == 0
+    assert without.unreachable.startswith(f"topic `{TOPIC}` cannot be reached")
+    assert list(lines_of(replace(_NOTHING, topic=found)))[:1] == [
+        "3 of 24 sampled records of the topic would be refused"
+    ]
+    assert list(lines_of(replace(_NOTHING, topic=without))) == [without.unreachable]
+
+
+_NOTHING = Difference(
+    stream="shown", table="raw.shown", snapshot_id=None, columns=(), rows=0, refused_rows=(),
+    letters=0, refused_letters=(),
+)  # fmt: skip

@@ -19,6 +19,7 @@ def sample_records(
     settings: Mapping[str, object],
     *,
     records_max: int,
+    answer_s_max: float | None = None,
     make_consumer: Callable[[dict[str, object]], Consumer] = Consumer,
 ) -> list[Records]:
     """Read up to about `records_max` committed records, spread over all partitions; takes nothing.
@@ -31,7 +32,9 @@ def sample_records(
         TopicAccessError: If they refuse.
 
     """
-    client = KafkaClient(topic=topic, settings=settings, make_consumer=make_consumer)
+    client = KafkaClient(
+        topic=topic, settings=settings, make_consumer=make_consumer, answer_s_max=answer_s_max
+    )
     try:
         held = client.ranges(client.facts().partitions)
         each_max = max(1, records_max // (_PLACES * max(1, len(held))))

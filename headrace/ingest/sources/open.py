@@ -53,8 +53,16 @@ def open_source(
     return _KINDS[kind](stream, settings, _Options(accepted=accepted, answer_s_max=answer_s_max))
 
 
-def sample_of_topic(topic: str, settings: Settings, *, records_max: int) -> Sequence[Records]:
+def sample_of_topic(
+    topic: str, settings: Settings, *, records_max: int, answer_s_max: float | None = None
+) -> Sequence[Records]:
     """Read records of the beginning, the middle and the end of each partition of a topic.
+
+    Args:
+        topic: The topic.
+        settings: The lake's settings.
+        records_max: About how many records.
+        answer_s_max: How long the brokers may take for one answer; 15 s by default.
 
     Raises:
         SettingsError: If the profile names no brokers.
@@ -67,7 +75,9 @@ def sample_of_topic(topic: str, settings: Settings, *, records_max: int) -> Sequ
         from headrace.ingest.sources.kafka_sample import sample_records
     except ImportError as error:
         raise KafkaMissingError(topic, error.name or "confluent_kafka") from error
-    return sample_records(topic, access.client_settings(), records_max=records_max)
+    return sample_records(
+        topic, access.client_settings(), records_max=records_max, answer_s_max=answer_s_max
+    )
 
 
 def schemas_of_topic(topic: str, settings: Settings) -> Schemas:
