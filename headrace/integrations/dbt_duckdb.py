@@ -8,6 +8,7 @@ starts, and a model's own view moves when it is committed. The macros talk to th
 import contextlib
 import os
 import threading
+import uuid
 import weakref
 from collections.abc import Generator
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_
 from headrace.integrations.model_engine import DuckDBModels, ServerModels
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
+from headrace.integrations.unit_test import rows_under_test
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -100,7 +102,7 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
 
     def store(self, target_config: "TargetConfig") -> None:
-        """Answer a macro: `plan` what to rebuild, or `commit` a model's rows.
+        """Answer a macro: `plan` what to rebuild, `commit` a model's rows, or `compute` those of a unit test.
 
         Raises:
             DbtRuntimeError: If the lake refuses; its message is that of the `LakeError`.
@@ -111,6 +113,8 @@ class Plugin(BasePlugin):
         try:
             if verb == "plan":
                 sent["plan"] = self._plan(sent)[1].to_json()
+            elif verb == "compute":
+                sent["rows"], sent["types"] = self._compute(sent)
             else:
                 outcome = self._commit(sent)
                 sent["outcome"] = {
@@ -200,6 +204,23 @@ class Plugin(BasePlugin):
         with self._lock:
             self._pin(request.target)
         return outcome
+
+    def _compute(self, sent: dict[str, Any]) -> tuple[str, dict[str, str]]:
+        """Let the server compute a unit test; return a table of the rows, and its columns' types."""
+        server = open_engine(replace(_settings(), engine=self._computes))
+        name = f"headrace_unit_test_{uuid.uuid4().hex}"
+        with self._engine.session(reads=list) as here, server:
+            rows = rows_under_test(server, here.connection, sql=sent["sql"], given=sent["given"])
+            here.connection.register("computed", rows)
+            here.connection.execute(f"create table {name} as from computed")
+            found = here.connection.table(name)
+            types = {
+                column.lower(): str(kind)
+                for column, kind in zip(found.columns, found.types, strict=True)
+            }
+        adapter: Any = get_adapter_by_type("duckdb")
+        adapter.clear_transaction()  # one that dbt began before does not see the table
+        return name, types
 
     def _read_by(self, request: ModelRequest) -> list[TableVersion]:
         """The versions that a model's SQL reads, including its own table's."""

@@ -54,15 +54,18 @@ class Project:
         operations.append(handle, files, provenance=Provenance())
 
     def run(
-        self, *arguments: str, on_event: Callable[[EventMsg], None] = lambda _: None
+        self,
+        *arguments: str,
+        verb: str = "run",
+        on_event: Callable[[EventMsg], None] = lambda _: None,
     ) -> dict[str, str]:
-        """Run all models; what each did, or how it failed."""
+        """Run all models, or another verb of dbt; what each node did, or how it failed."""
         folder = str(self.folder)
         common = ["--project-dir", folder, "--profiles-dir", folder, "--quiet"]
         common += ["--target-path", f"{folder}/target", "--log-path", f"{folder}/logs"]
         common += ["--log-level", "none", "--log-level-file", "none"]
         with session(self.lake.settings, run_id="test"):
-            ran = dbtRunner(callbacks=[on_event]).invoke(["run", *common, *arguments])
+            ran = dbtRunner(callbacks=[on_event]).invoke([verb, *common, *arguments])
         if ran.exception is not None:
             raise ran.exception
         return {

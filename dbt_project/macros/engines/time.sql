@@ -1,9 +1,10 @@
 {#- What both engines spell differently: instants as microseconds, hours or days since 1970 and back, arrays, ratios, whole numbers. -#}
 
-{#- Whether the SQL is for Trino. A model's is, of the target `cluster`: the lake's engine runs it. Tests and unit tests
-  run in the DuckDB of dbt on every target, and code is compared as DuckDB has it, so that it is equal on all targets. -#}
+{#- Whether the SQL is for Trino. A model's is, of the target `cluster`, and so is its unit tests': the lake's engine runs
+  it. Data tests run in the DuckDB of dbt on every target, and code is compared as DuckDB has it, so that it is equal on
+  all targets. -#}
 {% macro on_trino() %}
-  {{ return(target.type == 'trino' or (target.name == 'cluster' and model.resource_type == 'model' and headrace_canonical is not defined)) }}
+  {{ return(target.type == 'trino' or (target.name == 'cluster' and model.resource_type in ['model', 'unit_test'] and headrace_canonical is not defined)) }}
 {% endmacro %}
 
 {#- The ratio of two integers as a double. Trino divides integers to integers. -#}

@@ -1,5 +1,5 @@
-{#- `table` and `incremental` on DuckDB are headrace's: the rows of a model become an Iceberg table. dbt lets no package
-  replace its own materializations, so they stand in the project itself. -#}
+{#- `table`, `incremental` and `unit` on DuckDB are headrace's: the rows of a model become an Iceberg table, and unit tests
+  run on the engine of the target. dbt lets no package replace its own materializations, so they stand in the project. -#}
 
 {% materialization table, adapter="duckdb", supported_languages=["sql"] %}
   {{ return(headrace.commit_model()) }}
@@ -7,4 +7,8 @@
 
 {% materialization incremental, adapter="duckdb", supported_languages=["sql"] %}
   {{ return(headrace.commit_model()) }}
+{% endmaterialization %}
+
+{% materialization unit, adapter="duckdb", supported_languages=["sql"] %}
+  {{ return(headrace.unit_test()) }}
 {% endmaterialization %}
