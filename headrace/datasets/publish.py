@@ -266,10 +266,10 @@ def _complete(lake: OpenLake, lock: Lockfile) -> None:
     pinned = lake.table(lock.table).at(snapshot_id=lock.snapshot_id)
     plan = FilePlan.of(pinned, partitions=[(day.day,) for day in lock.days])
     store = documents_of(lake.settings)
-    plan.write(file_plan_path(lake.settings, lock.name, lock.version), store=store)
-    path = lockfile_path(lake.settings, lock.name, lock.version)
     # the registry let one publisher claim the number; the store does so once more, as a lake with
-    # another registry may share the warehouse
+    # another registry may share the warehouse: its file plan stays too
+    path = lockfile_path(lake.settings, lock.name, lock.version)
     store.create(path, lock.to_json().encode())
     crash_point("datasets.after_lockfile")
+    plan.write(file_plan_path(lake.settings, lock.name, lock.version), store=store)
     lake.registry.settle_dataset(lock.name, lock.version, state=PUBLISHED)

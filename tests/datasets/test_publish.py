@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from dataclasses import replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -25,7 +26,16 @@ from headrace.errors import (
 from headrace.registry import Registry
 from headrace.tables import alter
 from headrace.tables.refs.refs import tag, tags
-from tests.datasets.conftest import INPUT, SAMPLE_SET, SAMPLES, River, day_of, sample
+from tests.datasets.conftest import (
+    INPUT,
+    SAMPLE_SET,
+    SAMPLES,
+    River,
+    day_of,
+    river_in,
+    sample,
+    with_three_days,
+)
 from tests.processes import CONTEXT, exit_code, start
 from tests.raising import refused
 
@@ -129,6 +139,22 @@ def test_a_version_with_other_content_is_refused(three_days: River) -> None:
     assert publish(three_days.lake, SAMPLE_SET, version=7).lock.version == 7
     with pytest.raises(ValueError, match="version"):
         publish(three_days.lake, SAMPLE_SET, version=0)
+
+
+def test_a_version_of_a_lake_that_shares_the_warehouse_keeps_its_file_plan(
+    lake: Lake, tmp_path: Path
+) -> None:
+    shared = replace(lake.settings, declared_warehouse=f"file://{tmp_path / 'warehouse'}")
+    here, there = (replace(shared, state_dir=tmp_path / name) for name in ("here", "there"))
+    with Lake.open(here) as mine, Lake.open(there) as other:
+        theirs = with_three_days(river_in(other))
+        publish(with_three_days(river_in(mine)).lake, SAMPLE_SET)
+        before = load_dataset(mine, "ctr").files
+        theirs.build(0, [sample(0, n + 100) for n in range(5)])
+        with refused(VersionExistsError, dataset="ctr", version=1):
+            publish(other, SAMPLE_SET)
+        assert load_dataset(mine, "ctr").files == before
+        assert verify(mine, "ctr").rows == 9
 
 
 def test_an_explicit_range_with_pending_labels_is_refused_unless_allowed(three_days: River) -> None:
