@@ -33,6 +33,7 @@ _CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 _TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TOO_FINE = r"(\.[0-9]{6})[0-9]+"
+_ANY_WHOLE = pa.decimal256(76, 0)
 _YEAR_1_US = -62_135_596_800_000_000
 _YEAR_10000_US = 253_402_300_800_000_000
 _YEAR_1_DAYS = -719_162
@@ -112,11 +113,15 @@ def _convert_list(column: pa.Array, wanted: pa.DataType) -> Converted:
 def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
     if pa.types.is_timestamp(wanted):
         if column.type.unit == "ns":
+            # in UTC: by the clocks of a zone an hour that they show twice cannot be rounded
+            column = column.cast(pa.timestamp("ns", tz="UTC"))
             column = pc.floor_temporal(column, unit="microsecond")
         return bounded(_cast(column, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         done = _finite(Converted(column.cast(wanted, safe=False), {}))
         return _exact(done, column) if pa.types.is_integer(column.type) else done
+    if pa.types.is_decimal(wanted) and pa.types.is_integer(column.type):
+        column = column.cast(_ANY_WHOLE)  # arrow asks for room for every value of the type
     done = _cast(column, wanted, code=OUT_OF_RANGE)
     return bounded(done) if pa.types.is_date(wanted) else done
 

@@ -14,7 +14,7 @@ integer of their digits.
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -28,6 +28,7 @@ State = Any  # as the table says; JSON holds every one
 
 HASH_DIGITS, HASH_BITS = 15, 60  # hexadecimal digits of MD5
 _LONG_MAX = (1 << 63) - 1
+_EXACTLY = Context(prec=76)  # else results have 28 digits
 
 
 class Event(NamedTuple):
@@ -125,7 +126,7 @@ def plain_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     values = column.to_pylist()
     if pt.is_decimal(column.type):
         scale = column.type.scale
-        return [None if value is None else int(value.scaleb(scale)) for value in values]
+        return [None if value is None else int(value.scaleb(scale, _EXACTLY)) for value in values]
     return values
 
 

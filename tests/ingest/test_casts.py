@@ -135,6 +135,18 @@ CASES: Mapping[str, tuple[pa.Array, str, list[object], dict[int, str]]] = {
         [dt.time(1, 2, 3, 4)],
         {},
     ),
+    "nanoseconds in the hour that clocks show twice": (
+        pa.array([1_730_611_800_000_000_999, None], pa.timestamp("ns", tz="America/New_York")),
+        "timestamptz",
+        [dt.datetime(2024, 11, 3, 5, 30, tzinfo=dt.UTC), None],
+        {},
+    ),
+    "whole numbers of a decimal": (
+        pa.array([7, 2**62, -100, None]),
+        "decimal(4,2)",
+        [Decimal("7.00"), None, None, None],
+        {1: "out_of_range", 2: "out_of_range"},
+    ),
     "bytes of one size": (pa.array([b"ab", None], pa.binary(2)), "binary", [b"ab", None], {}),
 }
 

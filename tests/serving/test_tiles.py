@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from headrace.serving.store import EntityKey
 from headrace.serving.tile_text import parse_tiles, read_tiles, values_at, write_tiles
 from headrace.serving.tiles import EntityTiles, RepeatUnclearError, folded
 from headrace.serving.window_events import events_of
-from headrace.serving.window_slots import Event
+from headrace.serving.window_slots import Event, plain_of, value_of
 from tests.amounts import examples
 from tests.samples.window_oracle import (
     PLACE,
@@ -29,6 +30,12 @@ from tests.samples.window_oracle import (
 )
 
 KEYS = [(1, "a"), (1, "b"), (2, "a"), (2, "b")]
+
+
+def test_a_decimal_of_more_digits_than_python_computes_with_is_kept_exactly() -> None:
+    kind, values = pa.decimal128(38, 2), [Decimal("9" * 36 + ".99"), Decimal("-0.01"), None]
+    plain = plain_of(pa.array(values, kind))
+    assert [value_of(each, kind) for each in plain] == values
 
 
 def us(moment: dt.datetime) -> int:

@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import fastavro
@@ -35,7 +35,9 @@ _INSTANTS: Mapping[str, int | None] = {
     "timestamp-micros": 1,
     "timestamp-nanos": None,
 }
+_CLOCKS = {f"local-{name}": unit_us for name, unit_us in _INSTANTS.items()}
 _NANOS_PER_MICRO = 1000
+_EXACTLY = Context(prec=76)  # else results have 28 digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ class _Field:
     name: str
     kind: pa.DataType | None
     unit_us: int | None = 1
-    is_instant: bool = False
+    is_time: bool = False
     scale: int | None = None
 
 
@@ -115,10 +117,11 @@ def _read(
 def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any type)
     if value is None or field.kind is None:
         return value
-    if field.is_instant:
+    if field.is_time:
         return value // _NANOS_PER_MICRO if field.unit_us is None else value * field.unit_us
     if field.scale is not None:
-        return Decimal(int.from_bytes(value, "big", signed=True)).scaleb(-field.scale)
+        number = Decimal(int.from_bytes(value, "big", signed=True))
+        return number.scaleb(-field.scale, _EXACTLY)
     return value
 
 
@@ -180,9 +183,9 @@ def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> _Field:
     if isinstance(plain, dict):  # {"type": {"type": …}}
         return _field({"name": name, "type": plain}, names)
     if isinstance(logical, str) and logical in _INSTANTS and plain == "long":
-        return _Field(name=name, kind=TIMESTAMP, unit_us=_INSTANTS[logical], is_instant=True)
-    if isinstance(logical, str) and logical.startswith("local-timestamp"):
-        return _Field(name=name, kind=NAIVE)
+        return _Field(name=name, kind=TIMESTAMP, unit_us=_INSTANTS[logical], is_time=True)
+    if isinstance(logical, str) and logical in _CLOCKS and plain == "long":
+        return _Field(name=name, kind=NAIVE, unit_us=_CLOCKS[logical], is_time=True)
     if logical == "date" and plain == "int":
         return _Field(name=name, kind=pa.date32())
     if logical == "decimal" and plain in ("bytes", "fixed"):
@@ -191,6 +194,6 @@ def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> _Field:
         return _Field(name=name, kind=pa.decimal128(38, scale) if fits else None, scale=scale)
     if plain == "array":
         inner = _field({"name": name, "type": more["items"]}, names)
-        is_plain = inner.kind is not None and not inner.is_instant and inner.scale is None
+        is_plain = inner.kind is not None and not inner.is_time and inner.scale is None
         return _Field(name=name, kind=pa.list_(inner.kind) if is_plain else None)
     return _Field(name=name, kind=_SIMPLE.get(plain) if isinstance(plain, str) else None)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from headrace.definitions.stream import Stream
 from headrace.ingest.decoding.decoded import Decoded, Violation, refusal
 from headrace.ingest.time_forms import convert_field, holds_field
-from headrace.ingest.values import NAIVE_TIME, WRONG_TYPE, convert, holds
+from headrace.ingest.values import NAIVE_TIME, OUT_OF_RANGE, WRONG_TYPE, convert, holds
 
 NAIVE = pa.timestamp("us")  # a local time, which is no moment
 
@@ -83,9 +83,9 @@ def _converted(
     declared, wanted = field.type.text, field.type.arrow
     fits = field.plain_times and kind != NAIVE and kind is not None and holds(kind, wanted)
     if fits or (kind is not None and not field.plain_times and holds_field(kind, field)):
-        column = pa.array(values, kind)
+        column, errors = _column(values, kind)
         done = convert(column, wanted) if fits else convert_field(column, field)
-        errors = done.errors
+        errors |= done.errors
         found = done.values
     else:
         code = NAIVE_TIME if kind == NAIVE and pa.types.is_timestamp(wanted) else WRONG_TYPE
@@ -95,3 +95,21 @@ def _converted(
         bad.add(at)
         violations.setdefault(index[at], refusal(name, code, values[at], declared=declared))
     return found
+
+
+def _column(values: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
+    """Make a column; a value that its type cannot hold, as a far time, becomes null and an error."""
+    try:
+        return pa.array(values, kind), {}
+    except (pa.ArrowInvalid, OverflowError):
+        pass
+    held: list[Any] = []
+    errors: dict[int, str] = {}
+    for at, value in enumerate(values):
+        try:
+            pa.scalar(value, kind)
+            held.append(value)
+        except (pa.ArrowInvalid, OverflowError):
+            held.append(None)
+            errors[at] = OUT_OF_RANGE
+    return pa.array(held, kind), errors

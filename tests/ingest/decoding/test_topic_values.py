@@ -161,6 +161,59 @@ def test_avro_fields_have_the_names_and_the_times_that_the_contract_says() -> No
     }
 
 
+@pytest.mark.parametrize(
+    ("logical", "stored"),
+    [
+        ("local-timestamp-millis", TIME_US // 1000),
+        ("local-timestamp-micros", TIME_US // 1000 * 1000),
+        ("local-timestamp-nanos", TIME_US // 1000 * 1_000_000 + 999),
+    ],
+)
+def test_a_clock_of_an_avro_value_counts_in_its_own_unit(logical: str, stored: int) -> None:
+    kind = {"type": "long", "logicalType": logical}
+    fields = [{"name": "id", "type": "string"}, {"name": "at", "type": kind}]
+    schema = {"type": "record", "name": "T", "fields": fields}
+    declared = {"type": "timestamptz", "required": True, "timezone": "Europe/Paris"}
+    stream = stream_of("avro", fields={"id": FIELDS["id"], "at": declared})
+    schemas = Schemas(topic="things", framed=True, store=Known(_1=schema))
+    value = framed(1, avro(schema, {"id": "a", "at": stored}))
+    (row,), bad = rows(records_of([value], schemas), stream)
+    assert not bad
+    assert row["event_time"] == TIME.replace(microsecond=123000) - dt.timedelta(hours=1)
+
+
+def test_an_avro_decimal_keeps_all_its_digits_and_one_of_too_many_is_a_violation() -> None:
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 38, "scale": 2}
+    fields = [*(each for each in AVRO["fields"] if each["name"] != "price")]
+    schema = AVRO | {"fields": [*fields, {"name": "price", "type": kind}]}
+    declared = FIELDS | {"price": {"type": "decimal(38,2)"}}
+    schemas = Schemas(topic="things", framed=True, store=Known(_1=schema))
+    numbers = [10**38 - 1, -(10**37) - 1, 10**38, 10**100 + 1]
+    values = [
+        framed(1, avro(schema, GOOD | {"price": number.to_bytes(60, "big", signed=True)}))
+        for number in numbers
+    ]
+    found, bad = rows(records_of(values, schemas), stream_of("avro", fields=declared))
+    assert [int(row["price"].as_tuple().digits[-1]) for row in found] == [9, 1]
+    assert [str(row["price"]) for row in found] == [f"{'9' * 36}.99", f"-1{'0' * 35}.01"]
+    assert bad == {2: "out_of_range", 3: "out_of_range"}
+
+
+def test_a_time_beyond_all_years_is_a_violation_in_its_own_record() -> None:
+    kind = {"type": "long", "logicalType": "timestamp-millis"}
+    fields = [{"name": "id", "type": "string"}, {"name": "at", "type": kind}]
+    schema = {"type": "record", "name": "T", "fields": fields}
+    schemas = Schemas(topic="things", framed=True, store=Known(_1=schema))
+    written = [avro(schema, {"id": "a", "at": at}) for at in (2**62, TIME_US // 1000, -(2**62))]
+    found, bad = rows(records_of([framed(1, each) for each in written], schemas), stream_of("avro"))
+    assert (len(found), bad) == (1, {0: "out_of_range", 2: "out_of_range"})
+
+    schemas, thing = protobuf()
+    far = b"\x12\x0a\x08" + b"\x80" * 8 + b"\x40"  # `at`, whose seconds are 2**62
+    found, bad = rows(records_of([thing() + far, thing()], schemas), stream_of("protobuf"))
+    assert (len(found), bad) == (1, {0: "out_of_range"})
+
+
 def test_a_path_into_an_avro_value_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`\$\.user\.id` is a path"):
         stream_of("avro", fields=FIELDS | {"n": {"type": "long", "from": "$.user.id"}})
