@@ -7,7 +7,9 @@ on this machine and share its cores, so wall time is compared, which counts thei
 three must publish the same content hash.
 """
 
+import os
 import tempfile
+import uuid
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from benchmarks import river_stages
 from benchmarks.harness import Contender, Measured, Result, measure, show
 from benchmarks.river import FILES_PER_MILLION, STAGES
 
-IMPRESSIONS = 2_000_000
+IMPRESSIONS = 400_000
 LOCAL, DUCKDB, TRINO = "local", "servers, DuckDB", "servers, Trino"
 _QUICK, _QUICK_FILES = 20_000, 6
 _SERVERS = ("postgres", "s3", "trino")
@@ -41,7 +43,7 @@ class Flow:
 
 
 def run(*, quick: bool) -> list[Result]:
-    """Measure 2M impressions; `quick` takes 20,000."""
+    """Measure 400,000 impressions; `quick` takes 20,000."""
     size = _QUICK if quick else IMPRESSIONS
     files = _QUICK_FILES if quick else FILES_PER_MILLION * size // 1_000_000
     with _servers() as places:
@@ -105,20 +107,22 @@ def _servers() -> Generator[dict[str, dict[str, str]]]:
     from infra.launcher.exports import environment
 
     with tempfile.TemporaryDirectory(prefix="headrace-bench-servers-") as made:
-        cluster = Cluster(Path(made) / "cluster")
+        runs = "HEADRACE_CLUSTER_DIR" in os.environ
+        cluster = Cluster.of_checkout() if runs else Cluster(Path(made) / "cluster")
         servers = [each for each in run.SERVERS if each.name in _SERVERS]
+        other = f"other_{uuid.uuid4().hex[:12]}"
         run.up(cluster, servers, say=lambda _: None)
         try:
             found = environment(cluster)
             engine = sa.create_engine(postgres.url(cluster), isolation_level="AUTOCOMMIT")
             with engine.connect() as connection:
-                connection.exec_driver_sql("create database other")
+                connection.exec_driver_sql(f"create database {other}")
             engine.dispose()
-            uri = postgres.url(cluster, database="other").render_as_string(hide_password=False)
+            uri = postgres.url(cluster, database=other).render_as_string(hide_password=False)
             write_private(Path(made) / "other", uri)
             apart = {
                 "HEADRACE_CATALOG_URI_FILE": str(Path(made) / "other"),
-                "HEADRACE_WAREHOUSE": f"s3://{s3.BUCKET}/other",
+                "HEADRACE_WAREHOUSE": f"s3://{s3.BUCKET}/{other}",
                 "HEADRACE_ENGINE": "duckdb",
             }
             yield {
@@ -127,7 +131,7 @@ def _servers() -> Generator[dict[str, dict[str, str]]]:
                 TRINO: {**found, "HEADRACE_ENGINE": "trino"},
             }
         finally:
-            for each in reversed(servers):
+            for each in () if runs else reversed(servers):
                 run.stop(cluster, each)
 
 
