@@ -1,9 +1,12 @@
 """The demo: from the raw logs in a wheel to a trained model and an online score, in one command.
 
+Then, in a lake of its own, a simulated feed with known click probabilities, which is served and ranked.
+
 Safe to kill at any moment and to run again; a run that finds everything done changes nothing.
 """
 
 import fcntl
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -22,9 +25,11 @@ from headrace.errors import LakeError
 # Dagster, dbt and torch take seconds to import, so they are imported when they are needed, after the
 # first line of output.
 if TYPE_CHECKING:
+    from demo.feed import FeedOutcome
     from demo.screen import Outcome
 
 SAMPLE_SET = "ctr"
+FEED_SIZE = "HEADRACE_FEED_IMPRESSIONS"  # how large the second act is; 0 leaves it out
 
 
 class DemoRunningError(LakeError):
@@ -83,7 +88,9 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
             with progress.stage("serve", "one feature vector and its score"):
                 served = facts.serve_one(lake, sample_set, judged.model)
             changed = changes_since(before, lake)
+            feed = _second_act(settings, progress)
             return Outcome(
+                feed=feed,
                 tables=facts.table_facts(lake),
                 labels=facts.label_counts(lake, sample_set),
                 lock=dataset.lock,
@@ -96,8 +103,19 @@ def run(settings: Settings, progress: Progress) -> "Outcome":
                     *([f"{landed.written} landing files"] if landed.written else []),
                     *changed,
                     *(["the model"] if judged.trained else []),
+                    *(() if feed is None else feed.changed),
                 ],
             )
+
+
+def _second_act(settings: Settings, progress: Progress) -> "FeedOutcome | None":
+    from demo.feed import run_feed
+    from demo.feed_lake import IMPRESSIONS
+
+    impressions = int(os.environ.get(FEED_SIZE, IMPRESSIONS))
+    if not impressions:
+        return None
+    return run_feed(settings.state_dir / "feed", progress, impressions=impressions)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.facts import DEAD_LETTERS, Judged, Served, TableFacts
-from demo.train import Score
+from demo.feed import FeedOutcome
+from demo.lines import auc_text, line, range_text, value_text
 from headrace.datasets.lockfile import Lockfile
 
 _NAMES_SHOWN = 6
@@ -28,13 +29,14 @@ class Outcome:
     stage_s: Mapping[str, float]
     total_s: float
     changed: Sequence[str]
+    feed: FeedOutcome | None = None
 
 
 def show(console: Console, outcome: Outcome) -> None:
-    """Print the screen; fits 100 columns and about 50 lines."""
+    """Print the screen; fits 100 columns and about 70 lines."""
     console.print()
     console.print(_tables(outcome.tables))
-    console.print(_line("dead letters", _dead_letters(outcome.tables)))
+    console.print(line("dead letters", _dead_letters(outcome.tables)))
     for text in _label_lines(outcome.labels):
         console.print(text)
     for text in _dataset_lines(outcome):
@@ -43,9 +45,16 @@ def show(console: Console, outcome: Outcome) -> None:
         console.print(text)
     for text in _serving_lines(outcome.served):
         console.print(text)
-    console.print(_line("time", _times(outcome.stage_s, outcome.total_s)))
-    console.print(_line("changes", _changes(outcome.changed)))
-    console.print(_line("next", "`make dagster` shows every run, `make ui` shows the lake"))
+    if outcome.feed is not None:
+        from demo.feed_screen import feed_lines
+
+        console.print()
+        for text in feed_lines(outcome.feed):
+            console.print(text)
+        console.print()
+    console.print(line("time", _times(outcome.stage_s, outcome.total_s)))
+    console.print(line("changes", _changes(outcome.changed)))
+    console.print(line("next", "`make dagster` shows every run, `make ui` shows the lake"))
 
 
 def _tables(tables: Sequence[TableFacts]) -> Table:
@@ -58,10 +67,6 @@ def _tables(tables: Sequence[TableFacts]) -> Table:
             counts = (one.rows, one.snapshots, one.files_added, one.files, one.bytes // 1024)
             shown.add_row(one.table, *(f"{count:,}" for count in counts))
     return shown
-
-
-def _line(name: str, text: str) -> str:
-    return f"[bold]{name:<13}[/bold] {text}"
 
 
 def _dead_letters(tables: Sequence[TableFacts]) -> str:
@@ -79,7 +84,7 @@ def _label_lines(labels: Counter[tuple[str, str, int]]) -> list[str]:
             of_state = {v: rows for (n, s, v), rows in labels.items() if (n, s) == (name, state)}
             positive = sum(rows for value, rows in of_state.items() if value)
             parts.append(f"{state} {sum(of_state.values()):,} ({positive:,} positive)")
-        lines.append(_line(f"label {name}", ", ".join(parts)))
+        lines.append(line(f"label {name}", ", ".join(parts)))
     return lines
 
 
@@ -87,49 +92,49 @@ def _dataset_lines(outcome: Outcome) -> list[str]:
     lock = outcome.lock
     left_out = "".join(f"; {day} left out, labels pending" for day in lock.left_out)
     return [
-        _line(
+        line(
             "dataset",
             f"{lock.name} v{lock.version}: {lock.rows:,} rows, {lock.positives:,} positive, "
             f"{lock.days[0].day} to {lock.days[-1].day}{left_out}",
         ),
-        _line("content hash", lock.content_hash),
-        _line("lockfile", _path(outcome.lockfile)),
+        line("content hash", lock.content_hash),
+        line("lockfile", _path(outcome.lockfile)),
     ]
 
 
 def _model_lines(judged: Judged) -> list[str]:
     how = "trained" if judged.trained else "kept (trained on this very content before), was trained"
     return [
-        _line(
+        line(
             "model",
-            f"{how} on {_range(judged.train_days)}, "
+            f"{how} on {range_text(judged.train_days)}, "
             f"{judged.train_rows:,} rows, {judged.train_positives:,} clicks",
         ),
-        _line(
+        line(
             "judged",
-            f"on {_range(judged.test_days)}, {judged.test.rows:,} rows, "
+            f"on {range_text(judged.test_days)}, {judged.test.rows:,} rows, "
             f"{judged.test.positives:,} clicks",
         ),
-        _line("", f"model      AUC {_auc(judged.test)}   log loss {judged.test.log_loss:.5f}"),
-        _line("", f"base rate  AUC {_auc(judged.base)}   log loss {judged.base.log_loss:.5f}"),
+        line("", f"model      AUC {auc_text(judged.test)}   log loss {judged.test.log_loss:.5f}"),
+        line("", f"base rate  AUC {auc_text(judged.base)}   log loss {judged.base.log_loss:.5f}"),
     ]
 
 
 def _serving_lines(served: Served) -> list[str]:
     who = ", ".join(f"{name} {value}" for name, value in served.entities.items())
-    lines = [_line("online", f"{who}"), _line("", f"asked at {served.vector.at:%Y-%m-%d %H:%M:%S}")]
+    lines = [line("online", f"{who}"), line("", f"asked at {served.vector.at:%Y-%m-%d %H:%M:%S}")]
     views = dict.fromkeys(feature.view for feature in served.vector.features)
     for view in views:
         features = [each for each in served.vector.features if each.view == view]
         values = ", ".join(
-            f"{each.name} {_value(each.value)}"
+            f"{each.name} {value_text(each.value)}"
             + ("" if each.status == "fresh" else f" ({each.status.replace('_', ' ')})")
             for each in features
         )
         as_of = features[0].event_time
         when = f"as of {as_of:%m-%d %H:%M}" if as_of else "no row"
-        lines.append(_line("", f"{view.split('.')[1]:<17} {when}: {values}"))
-    lines.append(_line("score", f"{served.score:.5f} chance of a click"))
+        lines.append(line("", f"{view.split('.')[1]:<17} {when}: {values}"))
+    lines.append(line("score", f"{served.score:.5f} chance of a click"))
     return lines
 
 
@@ -148,18 +153,3 @@ def _changes(changed: Sequence[str]) -> str:
 def _path(location: str) -> str:
     """Shorten a path below this folder; other locations stay."""
     return location.removeprefix(f"{Path.cwd()}/")
-
-
-def _range(days: Sequence[str]) -> str:
-    return days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-
-
-def _auc(found: Score) -> str:
-    return "n/a  " if found.auc is None else f"{found.auc:.3f}"
-
-
-def _value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return f"{text[:8]}…" if len(text) > 9 else text

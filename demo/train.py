@@ -80,7 +80,7 @@ def train(
         msg = "all training days must be before all test days, and neither may be empty"
         raise ValueError(msg)
     started = time.perf_counter()
-    with _repeatable(seed):
+    with repeatable(seed):
         rows, positives, base_rate = _base_rate(dataset, train_days)
         model = ClickModel(base_rate=base_rate)
         rows_per_s = _fit(model, dataset, train_days, seed=seed)
@@ -193,7 +193,7 @@ def _predict(
 
 
 @contextmanager
-def _repeatable(seed: int) -> Generator[None]:
+def repeatable(seed: int) -> Generator[None]:
     """Set torch's seed and number of threads, and restore them afterwards."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):

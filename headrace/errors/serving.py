@@ -223,3 +223,29 @@ class ModelMismatchError(LakeError):
                 "model knows it"
             ),
         )
+
+
+class ServerAnswerError(LakeError):
+    """The feature server refused a request, or could not be reached.
+
+    `status` is that of HTTP, None without an answer; `kind` is the code of the server's own error.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        detail: str,
+        *,
+        status: int | None = None,
+        kind: str = "",
+        remedy: str | None = None,
+    ) -> None:
+        self.url, self.detail, self.status, self.kind = url, detail, status, kind
+        self.retryable = status in (None, 408, 503, 504)
+        answered = "did not answer" if status is None else f"answered {status} ({kind})"
+        again = "ask again a moment later; `/readyz` says whether the server can answer"
+        usual = again if self.retryable else "change the request as the answer says"
+        super().__init__(
+            f"the feature server at `{url}` {answered}: {detail}",
+            remedy=Remedy(advice=remedy or usual),
+        )

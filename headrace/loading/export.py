@@ -1,9 +1,11 @@
 """Exports a trained model as an ONNX graph that is scored without torch, and checks what it computes."""
 
+import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +142,7 @@ def _write_graph(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -
     rows = {0: torch.export.Dim.DYNAMIC}
     shapes = (rows, tuple(rows for _ in spec.sparse), tuple((rows, rows) for _ in spec.sequence))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's, about itself
+        with _quietly():
             program = torch.onnx.export(
                 flat,
                 _random_inputs(spec, types, rows=3, seed=0),
@@ -155,6 +156,22 @@ def _write_graph(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -
         raise ModelNotExportedError(detail) from error
     assert program is not None  # only `f`, which is not given, makes it None
     program.save(path, external_data=False)
+
+
+@contextmanager
+def _quietly() -> Generator[None]:
+    """Keep back what the exporter says about itself, which no user can act on."""
+    talkers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [each.level for each in talkers]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for each in talkers:
+                each.setLevel(logging.ERROR)
+            yield
+    finally:
+        for each, level in zip(talkers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _compare(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -> None:

@@ -6,10 +6,11 @@ newest of the table at the moment of the request.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from headrace.definitions.sample_set import SampleSet
 from headrace.engines.open import open_engine
@@ -72,34 +73,50 @@ def measure_skew(
         DefinitionError: If the sample set contradicts its tables.
 
     """
-    recipe = resolve(lake, sample_set)
-    logged = list(parsed(log, sample_set.name))
-    keys = [*(each.entity for each in recipe.features)]
-    keys += [each.windows.entity for each in recipe.windows]
-    entities = tuple(dict.fromkeys(name for key in keys for name in key))
-    asked = asked_rows(log, sample_set.name, entities)
+    rows = log.filter(pc.equal(log.column("sample_set"), sample_set.name)).num_rows
     verdicts: dict[str, Counter[Verdict]] = {}
     causes: dict[str, Counter[Cause]] = {}
     examples: list[Mismatch] = []
-    with open_engine(lake.settings) as engine:
-        replays: list[StoredReplay | WindowReplay] = [
-            StoredReplay(lake, engine, feature, asked) for feature in recipe.features
-        ]
-        replays += [WindowReplay(lake, engine, used, asked) for used in recipe.windows]
-        for replay in replays:
-            for found in replay.compare(logged):
-                verdicts.setdefault(found.feature, Counter())[found.verdict] += 1
-                if found.verdict == "equal":
-                    continue
-                causes.setdefault(found.feature, Counter())[found.cause] += 1
-                if len(examples) < examples_max:
-                    examples.append(found)
+    for found in replayed(lake, sample_set, log):
+        verdicts.setdefault(found.feature, Counter())[found.verdict] += 1
+        if found.verdict == "equal":
+            continue
+        causes.setdefault(found.feature, Counter())[found.cause] += 1
+        if len(examples) < examples_max:
+            examples.append(found)
     return SkewReport(
         sample_set=sample_set.name,
-        rows=len(logged),
+        rows=rows,
         features=tuple(
             FeatureSkew(feature=name, verdicts=dict(counts), causes=dict(causes.get(name, {})))
             for name, counts in verdicts.items()
         ),
         examples=tuple(examples),
     )
+
+
+def replayed(lake: OpenLake, sample_set: SampleSet, log: pa.Table) -> Iterator[Mismatch]:
+    """Yield every value of a log beside the one of training, also those that are equal.
+
+    Args:
+        lake: The lake.
+        sample_set: As the log was written for.
+        log: Rows of the log's table.
+
+    Raises:
+        DefinitionError: If the sample set contradicts its tables.
+
+    """
+    recipe = resolve(lake, sample_set)
+    logged = list(parsed(log, sample_set.name))
+    keys = [*(each.entity for each in recipe.features)]
+    keys += [each.windows.entity for each in recipe.windows]
+    entities = tuple(dict.fromkeys(name for key in keys for name in key))
+    asked = asked_rows(log, sample_set.name, entities)
+    with open_engine(lake.settings) as engine:
+        replays: list[StoredReplay | WindowReplay] = [
+            StoredReplay(lake, engine, feature, asked) for feature in recipe.features
+        ]
+        replays += [WindowReplay(lake, engine, used, asked) for used in recipe.windows]
+        for replay in replays:
+            yield from replay.compare(logged)

@@ -64,12 +64,14 @@ class FeatureVector:
 class ViewRows:
     """The rows of one view for several sets of entities.
 
-    `rows[i]` and `statuses[i]` are those of set i; `state` is that of all of them. `definition` names
-    the declaration of a window view.
+    `rows[i]` and `statuses[i]` are those of set i; `state` is that of all of them. Of a window view it
+    has the columns that are computed, `stored` is what the store has, and `definition` names its
+    declaration.
     """
 
     use: FeatureUse
     state: ViewState
+    stored: ViewState
     rows: Sequence[OnlineRow | None]
     statuses: Sequence[Status]
     definition: str | None = None
@@ -244,6 +246,7 @@ def _view_rows(
     return ViewRows(
         use=use,
         state=state,
+        stored=found.state,
         rows=[row for row, _ in answered],
         statuses=[status for _, status in answered],
         definition=None if windows is None else definition_of(windows),

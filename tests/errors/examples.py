@@ -150,6 +150,10 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.OverloadedError(begun_max=64),
     errors.DeadlineError(deadline_s=0.5),
     errors.ServerAddressError("0.0.0.0"),
+    errors.ServerAnswerError(
+        "http://127.0.0.1:8200", "row 0 does not give `position`", status=422, kind="feature-spec"
+    ),
+    errors.ServerAnswerError("http://127.0.0.1:8200", "connection refused"),
     errors.OnlineStoreEvictsError("127.0.0.1:6379", policy="allkeys-lru"),
     errors.OnlineStoreFullError("127.0.0.1:6379", "OOM command not allowed"),
     errors.CherryPickRefusedError(

@@ -291,6 +291,26 @@ def test_a_model_knows_how_its_window_views_were_declared(trained: Trained) -> N
         scorer.refuse_other({**published(windows), windows.view: USERS})
 
 
+def test_rows_are_scored_by_a_model_that_reads_a_window_view(
+    store: SQLiteOnlineStore, trained: Trained
+) -> None:
+    windows = windows_of()
+    entity = pa.schema([("u", pa.int64()), ("c", pa.string())])
+    shown = {"columns": stored_columns(), "schema": stored_schema(windows, entity), "as_of": AT}
+    recent = replace(USERS, view=windows.view, entity=windows.entity, **shown)  # pyright: ignore[reportArgumentType]
+    store.put(recent, [])
+    used = ResolvedWindows(
+        windows=windows, columns=(("plays_1m", "w_plays_1m"),), coordinate=("_source",)
+    )
+    scorer = Scorer.open(trained.folder)
+    scorer.recipe = replace(RECIPE, windows=(used,))
+    service = Service(store, {"feed": SET}, scorer)
+    with TestClient(make_app(service, store, limits=ServerLimits(deadline_s=20))) as opened:
+        rows = [{"user_id": 1, "item_id": 1, "position": 1, "u": 1, "c": "x"}]
+        status, found = said(opened, "/v1/score", rows=rows, explain=True)
+    assert (status, found["inputs"][0]["w_plays_1m"]) == (200, 0)
+
+
 def test_a_model_that_cannot_be_used_leaves_the_former_one(
     store: SQLiteOnlineStore, trained: Trained
 ) -> None:

@@ -53,6 +53,7 @@ LOG = Stream.model_validate(
             "item": {"type": "long"},
             "score": {"type": "double"},
             "model": {"type": "string"},
+            "took_ms": {"type": "double"},
             "values": {"type": "string", "required": True},
             "views": {"type": "string", "required": True},
         },
@@ -108,7 +109,7 @@ class Served:
     def ask(self, *items: int) -> None:
         entities = [{"item": item} for item in items]
         found = lookup_vectors(self.store, self.set.features, entities)
-        self.log.note(self.set.name, entities, found)
+        self.log.note(self.set.name, entities, found, took_s=0.004)
 
     def logged(self) -> pa.Table:
         self.log.close()

@@ -76,8 +76,9 @@ class ServingLog:
         *,
         scores: Sequence[float | None] | None = None,
         model: str | None = None,
+        took_s: float | None = None,
     ) -> None:
-        """Note one answer; returns at once."""
+        """Note one answer, and how long it took to find; returns at once."""
         request_id, served_at = uuid.uuid4().hex, dt.datetime.now(dt.UTC).isoformat()
         columns = found.columns()
         for row, given in enumerate(entities):
@@ -90,6 +91,7 @@ class ServingLog:
                 "sample_set": sample_set,
                 "score": None if scores is None else scores[row],
                 "model": model,
+                "took_ms": None if took_s is None else round(took_s * 1_000, 3),
                 "values": json.dumps({name: plain(each[row]) for name, each in columns.items()}),
                 "views": json.dumps(_rows_used(found, row)),
             }

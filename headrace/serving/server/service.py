@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,10 +105,12 @@ class Service:
             NotAFeatureViewError, EntityKeyError: See `lookup_vectors`.
 
         """
+        begun_s = time.perf_counter()
         found = self._look_up(self._wanted(request), request.entities, request.at)
         columns = found.columns()
         if self.log is not None and request.sample_set is not None:
-            self.log.note(request.sample_set, request.entities, found)
+            took_s = time.perf_counter() - begun_s
+            self.log.note(request.sample_set, request.entities, found, took_s=took_s)
         rows = zip(*columns.values(), strict=True) if columns else [()] * len(request.entities)
         return {
             "at": found.at.isoformat(),
@@ -161,9 +164,11 @@ class Service:
     def _scored(
         self, rows: Sequence[Mapping[str, Any]], at: dt.datetime | None
     ) -> tuple[Scorer, Vectors, Mapping[str, Sequence[Any]], list[float | None]]:
+        begun_s = time.perf_counter()
+
         def look_up(scorer: Scorer) -> Vectors:
             found = self._look_up(scorer.uses, rows, at)
-            scorer.refuse_other({view.state.view: view.state for view in found.views})
+            scorer.refuse_other({view.state.view: view.stored for view in found.views})
             return found
 
         scorer, found = self._models.first_that_fits(look_up)
@@ -179,8 +184,8 @@ class Service:
         found_scores: list[float] = scorer.score(columns).tolist()
         scores = [score if math.isfinite(score) else None for score in found_scores]
         if self.log is not None:
-            name = scorer.recipe.name
-            self.log.note(name, rows, found, scores=scores, model=scorer.model.name)
+            name, took_s = scorer.recipe.name, time.perf_counter() - begun_s
+            self.log.note(name, rows, found, scores=scores, model=scorer.model.name, took_s=took_s)
         return scorer, found, columns, scores
 
     def _refuse_other(self, scorer: Scorer) -> None:
