@@ -151,7 +151,8 @@ class _Following:
 
     def _one_commit(self, tables: StreamTables, reader: Reader) -> None:
         with OpenBatch(tables) as batch:
-            self._fill(batch, reader)
+            if not self._fill(batch, reader):
+                return  # what was read of the file is read again
             if batch.partitions or self._moves_watermark(tables, reader):
                 reader.confirm()
                 started_s = time.monotonic()
@@ -159,13 +160,18 @@ class _Following:
                 self._committed(tables, done, seconds=time.monotonic() - started_s)
             self._since.commit_s = time.monotonic()
 
-    def _fill(self, batch: OpenBatch, reader: Reader) -> None:
-        """Poll until a commit is due, a file ended, or a stop is asked for."""
+    def _fill(self, batch: OpenBatch, reader: Reader) -> bool:
+        """Poll until a commit is due, a file ended, or a stop is asked for.
+
+        Returns whether what was read may be committed: not a part of a file that may still be refused.
+        """
         while not self._stop.is_set():
             waited_s = time.monotonic() - self._since.commit_s
             due = self._cadence.is_due(seconds=waited_s, records=batch.records, bytes_=batch.bytes)
-            if due or (not self._source.is_log and reader.drained):
-                return
+            if not self._source.is_log and reader.drained:
+                return True
+            if due and batch.may_be_committed:
+                return True
             room = max(1, self._cadence.rows - batch.records)
             wait_s = max(0.0, min(_POLL_S, self._cadence.seconds - waited_s))
             polled = reader.poll(min(_ROWS_PER_POLL, room), max_s=wait_s)
@@ -177,7 +183,8 @@ class _Following:
             for records in polled.parts:
                 batch.add(records)
             if polled.ended and batch.partitions:
-                return
+                return True
+        return batch.may_be_committed
 
     def _moves_watermark(self, tables: StreamTables, reader: Reader) -> bool:
         """Whether a commit without records would move the watermark: a partition became idle."""

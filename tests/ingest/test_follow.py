@@ -11,7 +11,7 @@ import pytest
 
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
-from headrace.errors import CatalogBusyError, FencedError, RecordsRefusedError
+from headrace.errors import CatalogBusyError, FencedError, RecordsRefusedError, UnknownFieldsError
 from headrace.ingest import follow as following
 from headrace.ingest import progress as reports
 from headrace.ingest import refused_window
@@ -123,6 +123,24 @@ def test_a_stop_commits_what_was_read_and_not_yet_due(lake: Lake) -> None:
         assert count(lake) == 0
         assert running.end().commits == 1
     assert count(lake) == 5
+
+
+def test_a_file_that_the_contract_may_still_refuse_is_committed_whole_or_not_at_all(
+    lake: Lake,
+) -> None:
+    stream = make_stream("json", unknown_fields="refuse")
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True, exist_ok=True)
+    long = [json_line(id=f"{at:0900000}") for at in range(40)]  # more than is read at once
+    (folder / "a.jsonl").write_bytes(b"\n".join(long) + b"\n")
+    (folder / "b.jsonl").write_bytes(b"\n".join([*long, json_line(new=1)]) + b"\n")
+    often = Cadence(seconds=3600, rows=1)
+    with (
+        followed(lake, None, stream=stream, cadence=often) as running,
+        pytest.raises(UnknownFieldsError),
+    ):
+        running.future.result(timeout=WAIT_S)
+    assert (count(lake, stream), len(running.heard.commits)) == (40, 1)
 
 
 @pytest.mark.parametrize(
