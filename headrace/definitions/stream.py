@@ -61,6 +61,7 @@ COORDINATES = pa.schema(
 # that declares a table renames them; remove this when no table has the old names.
 FORMER_COORDINATES = {"_partition": "_source_partition", "_offset": "_source_offset"}
 FILE_FORMATS, TOPIC_FORMATS = ("csv", "json", "parquet"), ("json", "avro", "protobuf")
+_NO_FIELD = " of the source"  # behind a column's name that is the name of another field
 _DAY = re.compile(r"day\((\w+)\)")
 
 
@@ -329,11 +330,18 @@ class Stream(Declaration):
         return self.stream
 
     def field_of(self, source_name: str) -> str:
-        """Return the field that a column of a source is; its own name if it is none."""
+        """Return the field that a column of a source is; else its own name, which is that of no field."""
         for name, field in self.fields.items():
             if (field.source_name or name) == source_name:
                 return name
-        return source_name
+        return f"{source_name}{_NO_FIELD}" if source_name in self.fields else source_name
+
+    def source_of(self, name: str) -> str:
+        """Return the column of a source of which `field_of` is this."""
+        field = self.fields.get(name)
+        if field is None:
+            return name.removesuffix(_NO_FIELD)
+        return field.source_name or name
 
     def column_of(self, field: str) -> str:
         """Return the table column that stores `field`."""

@@ -51,7 +51,7 @@ def rows_of(
 
     """
     order = sorted(violations)
-    kept = values_of(records, order)
+    kept = values_of(records, order, stream=stream)
     found = [violations[at] for at in order]
     count = len(order)
     columns = {

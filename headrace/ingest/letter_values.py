@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.definitions.stream import Stream
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records, TimeType
+from headrace.ingest.sources.parquet_paths import named_columns
 
 SHOWN_BYTES_MAX = 1024 * 1024  # of a columnar record as JSON; `row_ipc` holds all of it
 ROW_BYTES_MAX = 64 * 1024 * 1024  # a columnar record beyond it is not kept whole
@@ -28,12 +30,19 @@ COLUMNS = pa.schema(
 )
 
 
-def values_of(records: Records, order: Sequence[int]) -> dict[str, pa.Array]:
-    """Return `raw` and the columns of `COLUMNS` for the records at these places of a batch."""
+def values_of(records: Records, order: Sequence[int], *, stream: Stream) -> dict[str, pa.Array]:
+    """Return `raw` and the columns of `COLUMNS` for the records at these places of a batch.
+
+    Columns keep their names in the source: the contract of a replay may name others.
+    """
     count = len(order)
     raw = _raw(records, order)
-    rows = [None] * count if records.rows is None else [_as_ipc(records.rows, at) for at in order]
-    header, tombstones = list(records.header) or None, frozenset(records.tombstones)
+    rows: list[bytes | None] = [None] * count
+    if records.rows is not None:
+        found = records.rows.rename_columns(list(map(stream.source_of, records.rows.schema.names)))
+        rows = [_as_ipc(found, at) for at in order]
+    header = list(map(stream.source_of, records.header)) or None
+    tombstones = frozenset(records.tombstones)
     keys, headers = records.keys, records.headers
     return {
         "raw": pa.array(raw, pa.binary()),
@@ -53,6 +62,25 @@ def values_of(records: Records, order: Sequence[int]) -> dict[str, pa.Array]:
         ),
         "is_tombstone": pa.array([at in tombstones for at in order], pa.bool_()),
     }
+
+
+def named_now(names: Sequence[str], stream: Stream) -> list[str]:
+    """Return the fields that kept columns are by the contract of now, or their own names.
+
+    Older letters have the names of fields, which hold where the source has no column of the field.
+    """
+    found = list(map(stream.field_of, names))
+    return [
+        name if name in stream.fields and name not in found else field
+        for name, field in zip(names, found, strict=True)
+    ]
+
+
+def rows_now(kept: pa.RecordBatch, stream: Stream) -> pa.RecordBatch:
+    """Return columnar records with the columns that the contract of now reads from them."""
+    names = kept.schema.names
+    sources = [stream.source_of(name) for name in named_now(names, stream)]
+    return named_columns(kept.rename_columns(sources), stream)
 
 
 def row_of(ipc: bytes) -> pa.RecordBatch:

@@ -14,7 +14,7 @@ from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import TableNotFoundError
 from headrace.ingest import dead_letters
-from headrace.ingest.letter_values import row_of
+from headrace.ingest.letter_values import named_now, row_of, rows_now
 from headrace.ingest.sources.base import (
     RECORD_BYTES_MAX,
     Position,
@@ -206,7 +206,7 @@ def records(
         ]
         rows.sort(key=lambda row: (*_alike(row), row["_source_offset"]))
         for _, alike in groupby(rows, key=_alike):
-            yield from _as_records(list(alike))
+            yield from _as_records(list(alike), stream)
 
 
 def _whole(letters: pa.RecordBatch, stream: Stream) -> pa.Array:
@@ -226,19 +226,19 @@ def _alike(row: dict[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _as_records(rows: list[dict[str, Any]]) -> Iterator[Records]:
+def _as_records(rows: list[dict[str, Any]], stream: Stream) -> Iterator[Records]:
     first = rows[0]
     if first["row_ipc"] is not None:
         whole = [row_of(row["row_ipc"]) for row in rows]
         for _, pairs in groupby(zip(rows, whole, strict=True), key=lambda pair: pair[1].schema):
             of, parts = zip(*pairs, strict=True)
             table = pa.Table.from_batches(parts).combine_chunks()
-            yield _records(list(of), rows=table.to_batches()[0])
+            yield _records(list(of), stream, rows=rows_now(table.to_batches()[0], stream))
         return
-    yield _records(rows, lines=[row["raw"] for row in rows])
+    yield _records(rows, stream, lines=[row["raw"] for row in rows])
 
 
-def _records(found: list[dict[str, Any]], **values: Any) -> Records:  # noqa: ANN401  (of `Records`)
+def _records(found: list[dict[str, Any]], stream: Stream, **values: Any) -> Records:  # noqa: ANN401  (of `Records`)
     first = found[0]
     headers = None
     if first["headers"] is not None:
@@ -252,7 +252,7 @@ def _records(found: list[dict[str, Any]], **values: Any) -> Records:  # noqa: AN
         end=Position(int(offsets[-1]) + 1),
         times=pa.array([row["_source_time"] for row in found], TIMESTAMP),
         time_type=TimeType(first["source_time_type"] or TimeType.MODIFIED.value),
-        header=tuple(first["csv_header"] or ()),
+        header=tuple(named_now(first["csv_header"] or (), stream)),
         tombstones=[at for at, row in enumerate(found) if row["is_tombstone"]],
         keys=[row["key"] for row in found],
         headers=headers,

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from headrace.api import Lake
@@ -78,6 +80,51 @@ def test_a_replayed_row_is_the_row_of_direct_ingestion(
     again = replay(lake, now)
     assert (again.rows, again.commits) == (0, 0)
     assert rows_of(lake, now).num_rows == 4
+
+
+NAMES = {
+    "a field for a column of then": ({}, {"cost": {"from": "Price"}}),
+    "a field of another name": ({"price": {"from": "Price"}}, {"cost": {"from": "Price"}}),
+    "the name of another column": ({"price": {}}, {"price": {"from": "Price"}}),
+    "two that are exchanged": (
+        {"price": {}, "cost": {"from": "Price"}},
+        {"cost": {"from": "price"}, "price": {"from": "Price"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize("case", NAMES)
+def test_columns_are_found_by_their_names_in_the_source_in_a_replay_too(
+    lake: Lake, tmp_path: Path, case: str, format_: str
+) -> None:
+    base: dict[str, Any] = {"id": {"type": "string", "required": True}}
+
+    def contract(fields: dict[str, Any], at: dict[str, Any], version: int) -> Stream:
+        named = {name: {"type": "double"} | said for name, said in fields.items()}
+        own = {"type": "timestamptz", "required": True} | at
+        told = make_stream("csv").model_dump(mode="json", exclude_none=True)
+        told |= {"format": format_, "source": {"files": "things/*", "complete_files": True}}
+        return Stream.model_validate(
+            told | {"version": version, "fields": named | base | {"at": own}}
+        )
+
+    columns = {"id": ["a"], "at": ["2026-03-01T00:00:00"], "Price": [9.5], "price": [1.5]}
+    folder = lake.settings.data_dir / "things"
+    folder.mkdir(parents=True, exist_ok=True)
+    if format_ == "csv":
+        (folder / "a").write_text("id,at,Price,price\na,2026-03-01T00:00:00,9.5,1.5\n")
+    else:
+        pq.write_table(pa.table(columns), folder / "a")
+    then, now = NAMES[case]
+    ingest(lake, contract(then, {}, 1))
+    fixed = contract(now, {"timezone": "UTC"}, 2)
+    assert replay(lake, fixed).rows == 1
+    with Lake.open(replace(lake.settings, state_dir=tmp_path / "direct")) as other:
+        ingest(other, fixed)
+        (direct,), (replayed,) = (rows_of(each, fixed).to_pylist() for each in (other, lake))
+    assert {name: replayed[name] for name in direct} == direct
+    assert {replayed[name] for name in now} <= {9.5, 1.5}
 
 
 class _Keyed(LogSource):
