@@ -16,7 +16,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster lint types imports check dagster docs docs-serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -95,6 +95,9 @@ docs: $(READY) ## the documentation as a site in .headrace/site; docs-serve show
 
 docs-serve: $(READY)
 	@$(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8000
+
+serve: $(READY) ## the feature server at http://127.0.0.1:8200; MODEL=folder of an exported model
+	@$(BIN)/headrace serve $(if $(MODEL),--model $(MODEL))
 
 ui: $(READY) ## the pages at http://127.0.0.1:8501
 	@$(BIN)/headrace ui

@@ -18,6 +18,7 @@ NAMES = (
     "TRINO_SHARED_SECRET",
     *(f"TRINO_{role.upper()}_PASSWORD" for role in ROLES),
     "REDIS_PASSWORD",
+    "SERVE_TOKEN",
     "GRAFANA_PASSWORD",
 )
 

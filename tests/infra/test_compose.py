@@ -27,6 +27,7 @@ OF_HEADRACE = {
     "dagster-daemon": "operator",
     "ingest": "ingest",
     "maintain": "operator",
+    "serve": "page",
     "streamlit": "page",
 }
 LOOPBACK = re.compile(r"127\.0\.0\.1:\d+:\d+")
@@ -237,6 +238,23 @@ def test_headrace_finds_the_servers_by_what_its_services_are_given(
     assert found.trino is not None
     assert (found.trino.user, found.trino.ca_file) == (role, "/run/trino/certificate.pem")
     assert (found.online_store_server is None) == (role == "ingest")
+
+
+def test_prometheus_scrapes_the_feature_server_with_its_token_and_the_store(
+    services: Mapping[str, dict[str, Any]],
+) -> None:
+    said = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())
+    jobs = {each["job_name"]: each for each in said["scrape_configs"]}
+    serve = services["serve"]
+    token = jobs["headrace-serve"]["authorization"]["credentials_file"]
+    assert serve["command"][-1].endswith(f"--token-file {token}")
+    assert serve["environment"]["SERVE_TOKEN"] == secrets()["SERVE_TOKEN"]
+    assert "serve-token:/run/serve" in serve["volumes"]
+    assert "serve-token:/run/serve:ro" in services["prometheus"]["volumes"]
+    assert jobs["headrace-serve"]["static_configs"] == [{"targets": ["serve:8200"]}]
+    assert jobs["redis"]["static_configs"] == [{"targets": ["redis-exporter:9121"]}]
+    exporter = services["redis-exporter"]["environment"]
+    assert exporter["REDIS_PASSWORD"] == services["redis"]["environment"]["REDISCLI_AUTH"]
 
 
 def test_the_image_is_built_from_pinned_parts_and_runs_as_no_root() -> None:
