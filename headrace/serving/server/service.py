@@ -84,11 +84,12 @@ class Service:
         return True
 
     def readiness(self) -> Readiness:
-        """Look whether every view is published and the model fits them."""
+        """Look whether the store answers, every view is published and the model fits them."""
         reasons: list[str] = []
         uses = [use.view for each in self._sample_sets.values() for use in each.features]
         names = list(dict.fromkeys(str(view) for view in uses))
         try:
+            self._store.views()  # also where no sample set names a view
             self._states(names)
             if self._models.first is not None:
                 self._models.first_that_fits(self._refuse_other)
