@@ -114,11 +114,7 @@ def _table(lake: Lake, files: int, partitions: int) -> LakeTable:
         pa.schema([at, *columns]),
         partition_by=["day(event_time)"],
     )
-    entries = list(_entries(table, files, partitions))
-    for entry in entries:  # a commit refuses files that do not exist
-        path = Path(local_path(entry.file_path))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+    entries = files_of(table, files=files, partitions=partitions, columns=COLUMNS)
     append(table, entries, provenance=Provenance())
     rewrite_manifests(table, provenance=Provenance())
     del entries
@@ -127,9 +123,20 @@ def _table(lake: Lake, files: int, partitions: int) -> LakeTable:
     return table
 
 
-def _entries(table: LakeTable, files: int, partitions: int) -> Iterator[DataFile]:
+def files_of(table: LakeTable, *, files: int, partitions: int, columns: int) -> list[DataFile]:
+    """Make files of holes and their entries, spread over days, for a table of that many columns."""
+    entries = list(_entries(table, files, partitions, columns))
+    for entry in entries:  # a commit refuses files that do not exist or have another size
+        path = Path(local_path(entry.file_path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.truncate(entry.file_size_in_bytes)
+    return entries
+
+
+def _entries(table: LakeTable, files: int, partitions: int, columns: int) -> Iterator[DataFile]:
     loaded = table.iceberg()
-    ids = range(1, COLUMNS + 1)
+    ids = range(1, columns + 1)
     for number in range(files):
         day = (_FIRST_DAY - _EPOCH).days + number % partitions
         micros = day * 86_400_000_000

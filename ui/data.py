@@ -20,6 +20,7 @@ from headrace.config import Settings
 from headrace.datasets.models import trained_models
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import Declarations, inspect_declarations
+from headrace.definitions.properties import RECIPE_PROPERTY
 from headrace.errors import LakeError, LakeNotFoundError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
@@ -30,6 +31,7 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
+from headrace.samples.column_sources import ColumnSource
 from headrace.serving.open import published_views
 from headrace.standing.edges import LagOf, online_edges, table_edges
 from headrace.standing.facts import Unreadable
@@ -50,7 +52,7 @@ from ui.facts import (
 )
 from ui.reading import FRESH_S, utc_time
 from ui.table_data import partition_text
-from ui.version_data import version_facts
+from ui.version_data import sources_in, version_facts
 
 __all__ = ["LakeError", "frame_facts", "lake_facts"]
 
@@ -164,6 +166,7 @@ class _Seen:
     metadata_location: str
     watermark: dt.datetime | None
     state: TableState
+    sources: tuple[ColumnSource, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +231,7 @@ def _see(lake: OpenLake, name: str) -> _Seen:
         metadata_location=head.metadata_location,
         watermark=watermark.as_time(watermark.read(head.properties)),
         state=table_state(table),
+        sources=sources_in(head.properties.get(RECIPE_PROPERTY, "{}")),
     )
 
 
@@ -282,6 +286,7 @@ def _table_facts(seen: _Seen) -> TableFacts:
         snapshots=found.snapshots,
         committed_at=utc_time(found.committed_at_ms),
         watermark=seen.watermark,
+        sources=seen.sources,
     )
 
 

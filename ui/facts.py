@@ -7,6 +7,7 @@ from typing import Literal
 
 from headrace.maintenance.health.health import is_fit
 from headrace.registry.checks import FailedCheck
+from headrace.samples.column_sources import ColumnSource
 from headrace.standing.facts import Standing, StreamStanding, UnfitTable, Unreadable
 from headrace.standing.flow import ONLINE_STORE, Edge, between
 
@@ -63,7 +64,7 @@ class WaitingItem:
 
 @dataclass(frozen=True, kw_only=True)
 class TableFacts:
-    """One table at its current snapshot."""
+    """One table at its current snapshot; `sources` are those of its columns, as far as recorded."""
 
     name: str
     snapshot_id: int | None
@@ -77,6 +78,7 @@ class TableFacts:
     snapshots: int
     committed_at: dt.datetime | None
     watermark: dt.datetime | None
+    sources: tuple[ColumnSource, ...] = ()
 
     @property
     def is_fit(self) -> bool:
@@ -230,6 +232,7 @@ class VersionFacts:
     sequence: tuple[str, ...]
     label_names: tuple[str, ...]
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    sources: tuple[ColumnSource, ...] = ()
     definition: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
+from headrace.samples.column_sources import ColumnSource
 from headrace.standing.flow import ONLINE_STORE
 from ui.facts import DEAD_LETTERS, LakeFacts, NodeKind, VersionFacts
 from ui.wording import count, moment
@@ -231,6 +232,16 @@ def graph_of(lake: LakeFacts) -> Graph:
         ]
     known = tuple(arrow for arrow in arrows if arrow.source in nodes and arrow.target in nodes)
     return Graph(nodes=tuple(nodes[name] for name in sorted(nodes)), arrows=known)
+
+
+def column_lineage(lake: LakeFacts, name: str) -> tuple[tuple[str, ColumnSource], ...]:
+    """List what the columns of a node come from, then what columns of others are made of it."""
+    known = (
+        *((table.name, each) for table in lake.tables for each in table.sources),
+        *((version.title, each) for version in lake.versions for each in version.sources),
+    )
+    own = tuple((of, each) for of, each in known if of == name)
+    return own + tuple((of, each) for of, each in known if each.table == name and of != name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,11 +76,15 @@ def _stop(stop: Stop) -> None:
         help=stop.name,
         query_params=dict(stop.query),
     )
-    lag = stop.lag if stop.state == "fresh" else f":{_COLORS[stop.state]}[{stop.lag}]"
-    st.caption(lag if stop.rows is None else f"{rows_text(stop.rows)} · {lag}")
+    rows = "" if stop.rows is None else f"{rows_text(stop.rows)} · "
+    if stop.state == "fresh":
+        st.caption(rows + stop.lag)
+    else:  # a caption would fade the color
+        st.markdown(f":small[{rows}:{_COLORS[stop.state]}[{stop.lag}]]")
     if stop.fault:
         color = "red" if stop.state == "failed" else "orange"
-        st.caption(f":{color}[:material/warning: {_short(stop.fault)}]", help=stop.fault)
+        fault = f":small[:{color}[:material/warning: {_short(stop.fault)}]]"
+        st.markdown(fault, help=stop.fault)
 
 
 def _short(text: str) -> str:

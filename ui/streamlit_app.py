@@ -6,8 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.access import visitor
+from ui.access import Visitor, visitor
 from ui.data import LakeError, frame_facts
+from ui.facts import FrameFacts
 from ui.parts import now
 
 # a local file: for a named icon Streamlit makes the browser load a font from a remote host
@@ -66,14 +67,25 @@ def frame() -> None:
     st.set_page_config(page_title=f"{page.title} · {found.lake} · headrace")
     st.title(page.title, icon=page.icon)
     who = visitor()
-    st.caption(
-        f"Lake **{found.lake}** · profile {found.profile} · headrace {found.version} · "
-        f"refreshed at {now():%Y-%m-%d %H:%M:%S} UTC · "
-        f"[Dagster]({os.environ.get('HEADRACE_DAGSTER_URL', DAGSTER)})"
-        + (f" · {who.name}, {who.role}" if who.name else "")
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _names(found, who)
     if who.name and st.button("Log out", icon=":material/logout:", type="tertiary"):
         st.logout()
+
+
+def _names(found: FrameFacts, who: Visitor) -> None:
+    st.caption(
+        f"Lake **{found.lake}** · profile {found.profile} · headrace {found.version} · "
+        f"refreshed at {now():%Y-%m-%d %H:%M:%S} UTC"
+        + (f" · `{who.name}`, {who.role}" if who.name else ""),
+        width="content",
+    )
+    st.page_link(
+        os.environ.get("HEADRACE_DAGSTER_URL", DAGSTER),
+        label="Dagster",
+        icon=":material/open_in_new:",
+        width="content",
+    )
 
 
 try:

@@ -6,6 +6,7 @@ from headrace.standing.causes import causes
 from ui import wording
 from ui.facts import LakeFacts, TableFacts
 from ui.parts import now
+from ui.words import meaning
 
 _STATES = ("needs attention", "behind", "gained rows today")
 TABLES_IN_FULL = 30  # a longer list scrolls in itself
@@ -68,6 +69,7 @@ def table_list(lake: LakeFacts) -> None:
             ),
             f"size, {unit}": st.column_config.NumberColumn(format="%.2f"),
             "files": st.column_config.NumberColumn(format="localized"),
+            "watermark, UTC": st.column_config.TextColumn(help=meaning("watermark")),
         },
         height="content" if len(shown) <= TABLES_IN_FULL else "auto",
         alt="Health, freshness and size of every table, worst score first",

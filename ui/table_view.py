@@ -11,6 +11,7 @@ from ui.parts import health, now, queue, say_if_gone
 from ui.snapshots import by_build, maintenance
 from ui.snippets import table_snippets
 from ui.table_data import maintain_now, table_detail, table_preview, writes_now
+from ui.words import meaning
 
 
 def table_view(lake: LakeFacts, facts: TableFacts) -> None:
@@ -113,7 +114,7 @@ def _schema(facts: TableFacts, detail: TableDetail) -> None:
         height="content",
         alt=f"Columns of {facts.name}",
     )
-    st.markdown("**Branches, tags and leases**")
+    st.markdown("**Branches, tags and leases**", help=meaning("lease"))
     st.dataframe(
         [
             {

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from headrace.datasets.lockfile import Lockfile
 from headrace.ingest import watermark
+from headrace.samples.column_sources import ColumnSource, column_sources
 from headrace.samples.resolve import Recipe
 from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
 
-__all__ = ["flattened", "version_facts"]
+__all__ = ["flattened", "sources_in", "version_facts"]
 
 
 def version_facts(lock: Lockfile) -> VersionFacts:
@@ -52,8 +53,22 @@ def version_facts(lock: Lockfile) -> VersionFacts:
         sequence=tuple(name for name, role in roles.items() if role == "sequence"),
         label_names=labels,
         columns=dict(lock.columns),
+        sources=sources_in(json.dumps(lock.definition)),
         definition=dict(flattened(lock.definition)),
     )
+
+
+def sources_in(recipe: str) -> tuple[ColumnSource, ...]:
+    """Read where the columns of samples come from; nothing of a recipe of another format."""
+    found = _recipe(recipe)
+    return () if found is None else column_sources(found)
+
+
+def _recipe(text: str) -> Recipe | None:
+    try:
+        return Recipe.from_json(text)
+    except (KeyError, TypeError, ValueError):
+        return None  # written by a version of headrace with another recipe format
 
 
 def flattened(value: object, path: str = "") -> Iterator[tuple[str, str]]:
@@ -75,10 +90,9 @@ def _roles(lock: Lockfile) -> dict[str, str]:
     Only entity keys and feature columns get a role. Other exposure columns, such as the logging
     policy's probability, describe how the exposure came about and do not exist at serving time.
     """
-    try:
-        recipe = Recipe.from_json(json.dumps(lock.definition))
-    except (KeyError, TypeError, ValueError):
-        return {}  # published by a version of headrace with another recipe format
+    recipe = _recipe(json.dumps(lock.definition))
+    if recipe is None:
+        return {}
     features = [name for feature in recipe.features for _, name in feature.columns]
     roles: dict[str, str] = {}
     for name in (*recipe.entities, *features):

@@ -1,5 +1,6 @@
 """A headless Chromium, driven over its DevTools protocol: what a page asked for, and what it says."""
 
+import base64
 import contextlib
 import json
 import os
@@ -66,6 +67,44 @@ class Page:
             assert time.monotonic() < until, f"not within {seconds} s: {condition}\n{self.text()}"
             time.sleep(0.2)
         return self.text()
+
+    def address(self) -> str:
+        """Give the address of the page."""
+        return self.evaluate("location.href")
+
+    def click(self, text: str, *, within: str = "") -> None:
+        """Click the link or button that shows `text`, as soon as there is one."""
+        root = f"document.querySelector('[data-testid={within}]')" if within else "document"
+        find = (
+            f"[...({root} || document).querySelectorAll('a, button')].find("
+            f"each => each.checkVisibility() && each.innerText.trim().endsWith({json.dumps(text)}))"
+        )
+        self.wait_until(find)
+        self.evaluate(f"{find}.click()")
+
+    def press(self, key: str) -> None:
+        """Press a key and let it go."""
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=9)
+
+    def resize(self, width: int, *, scheme: str) -> None:
+        """Be a window of this width, of a person who likes light or dark colors."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=1600,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[feature])
+
+    def picture(self, file: Path) -> None:
+        """Keep what the window shows, once nothing of it is a placeholder."""
+        waits = "[data-testid=stSkeleton], [data-testid=stAppSkeleton]"
+        self.wait_until(f"!document.querySelector('{waits}')")
+        shot = self._call("Page.captureScreenshot", format="png")
+        file.write_bytes(base64.b64decode(shot["data"]))
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
         self._calls += 1

@@ -70,7 +70,7 @@ def test_who_has_not_logged_in_sees_a_button_and_nothing_of_the_lake(app: Open, 
     assert [each.label for each in shown.button] == ["Log in"]
     assert (len(shown.dataframe), len(shown.metric), len(shown.caption)) == (0, 0, 0)
     inside = app(user=ANN)
-    assert "ann@example.com, page" in inside.caption[0].value
+    assert "`ann@example.com`, page" in inside.caption[0].value
     assert inside.metric
 
 

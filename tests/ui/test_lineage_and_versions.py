@@ -18,7 +18,7 @@ def test_selecting_a_node_shows_its_inputs_and_outputs(app: Open, full: Lake) ->
     shown = app("lineage")
     shown.selectbox(key="node").select("staging.impressions").run()
     assert not shown.exception
-    inputs, outputs = (each.value for each in shown.dataframe)
+    inputs, outputs, *_ = (each.value for each in shown.dataframe)
     assert list(inputs["from"]) == ["raw.impressions"]
     assert list(inputs["behind"]) == ["1 newer commit"]
     assert set(outputs["to"]) == {"features.item_ctr", "samples.ctr"}
@@ -39,9 +39,20 @@ def test_lineage_of_a_version_is_what_it_pins(app: Open, full: Lake) -> None:
 def test_the_online_store_is_a_node_with_its_views(app: Open, full: Lake) -> None:
     _ = full
     shown = app("lineage", node="online store")
-    inputs, views = (each.value for each in shown.dataframe)
+    inputs, *_, views = (each.value for each in shown.dataframe)
     assert list(inputs["from"]) == ["features.item_ctr"]
     assert list(views["view"]) == ["features.item_ctr"]
+
+
+def test_columns_lead_to_the_columns_they_come_from_and_back(app: Open, full: Lake) -> None:
+    _ = full
+    of_version = app("lineage", node="ctr v2").dataframe[-1].value
+    found = dict(zip(of_version["column"], of_version["comes from"], strict=True))
+    assert found["ctr v2.ctr_1d"] == "features.item_ctr.ctr_1d"
+    assert found["ctr v2.sample_id"] == "staging.impressions.impression_id"
+    of_view = app("lineage", node="features.item_ctr").dataframe[-1].value
+    assert list(of_view["column"]) == ["ctr v1.ctr_1d", "ctr v2.ctr_1d"]
+    assert len(app("lineage", node="raw.impressions").dataframe) == 2  # nothing is recorded
 
 
 def test_versions_show_what_differs_first_and_then_the_newest(app: Open, full: Lake) -> None:

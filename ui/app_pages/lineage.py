@@ -4,12 +4,13 @@ import streamlit as st
 
 from headrace.standing.flow import ONLINE_STORE
 from ui import charts, data
-from ui.graph import graph_of, graph_of_version
+from ui.graph import column_lineage, graph_of, graph_of_version
 from ui.parts import now, online_views, say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 
 NODES_MAX = 60
 HOPS = 2
+COLUMNS_IN_FULL = 30  # a longer list scrolls in itself
 NOW = "now"
 
 lake = data.lake_facts(within_s=READ_S)
@@ -124,6 +125,24 @@ for side, title, arrows in (
             hide_index=True,
             alt=f"{title} of {node.id}",
         )
+
+read = column_lineage(lake, node.id)
+if read:
+    st.markdown("**Columns**")
+    st.caption("As the recipes of samples and versions recorded it, at their last build")
+    st.dataframe(
+        [
+            {
+                "column": f"{name}.{each.column}",
+                "comes from": f"{each.table}.{each.of}",
+                "how": each.how,
+            }
+            for name, each in read
+        ],
+        hide_index=True,
+        height="content" if len(read) <= COLUMNS_IN_FULL else "auto",
+        alt=f"Columns of {node.id}, or made of it, and where their values come from",
+    )
 
 if node.id == ONLINE_STORE:
     st.markdown("**Published views**")

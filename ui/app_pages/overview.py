@@ -10,9 +10,16 @@ from ui.parts import go_on_reading, now, online_views, stop_if_empty
 from ui.reading import READ_S, REFRESH_S
 from ui.river import river
 from ui.river_view import draw_river
+from ui.words import meaning
 
 SHOWN_MAX = 5
 QUEUE_SHOWN = 100
+_KINDS = {
+    "wrong": "Results may be wrong or missing",
+    "behind": "Results are old",
+    "slow": "Results cost more than they should",
+    "unused": "A declaration has nothing to apply to",
+}
 _JUDGED = (
     "declarations, checks, services that follow streams, dead letters, source files, watermarks, "
     "lag from raw tables to the online store, table health and fields"
@@ -46,6 +53,7 @@ def card(finding: Finding, *, since: str) -> None:
             finding.kind,
             icon=":material/error:" if bad else ":material/warning:",
             color="red" if bad else "orange",
+            help=_KINDS[finding.kind],
         )
         if since:
             st.caption(since, help="Since when")
@@ -125,19 +133,25 @@ def overview() -> None:
         size = wording.size(sum(table.bytes for table in lake.tables))
         st.metric("On disk", size, border=True)
         letters = lake.dead_letters
-        st.metric("Dead letters", "unknown" if letters is None else f"{letters:,}", border=True)
+        st.metric(
+            "Dead letters",
+            "unknown" if letters is None else f"{letters:,}",
+            border=True,
+            help=meaning("dead letter"),
+        )
         st.metric(
             "Complete up to",
             wording.age(lake.watermark, now=moment) if lake.watermark else "—",
             border=True,
-            help="The oldest watermark of all streams: earlier events have arrived in every stream",
+            help="The oldest watermark of all streams: earlier events have arrived in every stream. "
+            + meaning("watermark"),
         )
         st.metric("Last commit", wording.age(newest, now=moment), border=True)
     maintenance(lake)
     if lake.read_at:
         tables = wording.count(len(lake.tables) + len(lake.unreadable), "table")
         st.caption(f"{tables}, read at {lake.read_at:%H:%M:%S} UTC; again every {REFRESH_S} s")
-    st.subheader("Online store")
+    st.subheader("Online store", help=meaning("feature view"))
     online_views(lake, now=moment)
     go_on_reading(lake)
 

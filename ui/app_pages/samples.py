@@ -12,6 +12,7 @@ from ui.parts import say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 from ui.sample_data import inspected, sample_set_facts, value_text
 from ui.timeline import apart, timeline, why_not_used
+from ui.words import meaning
 
 lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="samples")
@@ -35,7 +36,9 @@ def shape(days: Sequence[SampleDay]) -> None:
     first, last = days[0].day, days[-1].day
     labels = list(days[0].positives)
     with st.grid(4, min_column_width=170):
-        st.metric("Samples", f"{rows:,}", border=True, help=f"From {first} to {last}")
+        st.metric(
+            "Samples", f"{rows:,}", border=True, help=f"From {first} to {last}. {meaning('sample')}"
+        )
         for label in labels:
             positives = sum(each.positives[label] for each in days)
             pending = sum(each.pending[label] for each in days)
@@ -111,7 +114,9 @@ def sample(found: InspectedSample) -> None:
         column_config={
             "feature": st.column_config.TextColumn(pinned=True),
             "value": st.column_config.TextColumn(width=150),
-            "came later": st.column_config.TextColumn(width=430),
+            "event_time, UTC": st.column_config.TextColumn(help=meaning("event time")),
+            "known_at, UTC": st.column_config.TextColumn(help=meaning("`known_at`")),
+            "came later": st.column_config.TextColumn(width=430, help=meaning("revision")),
         },
         height="content",
         alt=f"Feature values of {found.sample_id} with their times",
@@ -130,6 +135,7 @@ def sample(found: InspectedSample) -> None:
             for label in found.labels
         ],
         hide_index=True,
+        column_config={"state": st.column_config.TextColumn(help=meaning("mature"))},
         alt=f"Labels of {found.sample_id}",
     )
     st.code(command("samples", "inspect", found.sample_id), language="bash")

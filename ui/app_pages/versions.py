@@ -9,6 +9,7 @@ from ui.facts import VersionFacts
 from ui.parts import now, say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 from ui.snippets import version_snippets
+from ui.words import meaning
 
 lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="dataset versions")
@@ -135,7 +136,7 @@ if others:
     other = others.get(other_title or "", next(iter(others.values())))
     older, newer = sorted((version, other), key=lambda each: each.version)
     compare(older, newer, difference(older, newer))
-    st.subheader(f"Contents of {version.title}")
+    st.subheader(f"Contents of {version.title}", help=meaning("version"))
 else:
     with st.grid(5, min_column_width=150):
         st.metric("Rows", f"{version.rows:,}", border=True)
