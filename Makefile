@@ -16,7 +16,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster proofs-flink lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -55,7 +55,7 @@ test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetche
 	@$(BIN)/python -m pytest -m "cluster and not proof" --timeout=1200 tests/cluster
 
 test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts: needs Go and Maven
-	@$(BIN)/python -m pytest -m flink tests/flink
+	@$(BIN)/python -m pytest -m "flink and not proof" tests/flink
 
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
@@ -74,6 +74,9 @@ proofs: $(READY) ## the long forms of the proofs and all random examples: hours;
 proofs-cluster: $(READY) ## the long forms on PostgreSQL, S3 and Trino: 2M simulated impressions, all pairs of operations; an hour
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -v -m 'cluster and proof' --timeout=0 tests/cluster
+
+proofs-flink: $(READY) ## the long forms on Flink: each process killed five times, 20 handovers; half an hour
+	@$(BIN)/python -m pytest -v -m 'flink and proof' --timeout=0 tests/flink
 
 lint: $(READY) ## style and formatting
 	@$(BIN)/ruff check .

@@ -300,6 +300,7 @@ def _queue(plan: MaintenancePlan) -> tuple[QueueItem, ...]:
             reason=action.reason,
             gain=action.gain,
             cost_bytes=action.cost_bytes,
+            by=action.executor.value,
         )
         for place, action in enumerate(plan.actions, start=1)
     )

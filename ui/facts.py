@@ -39,7 +39,10 @@ class HealthPart:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueItem:
-    """One planned maintenance action; `place` counts from 1 over the queue of the whole lake."""
+    """One planned maintenance action; `place` counts from 1 over the queue of the whole lake.
+
+    `by` says who rewrites the files: headrace, or the server of an engine.
+    """
 
     place: int
     table: str
@@ -48,6 +51,7 @@ class QueueItem:
     reason: str
     gain: str
     cost_bytes: int
+    by: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +134,7 @@ class MinuteFacts:
 class IngestFacts:
     """How the ingestion of one stream goes.
 
+    `owner` is who writes it, headrace or a job of Flink, and `epoch` how often that changed.
     `service` says what the service that follows it does, or did last; None if none ever did. `lag`
     counts offsets behind the end of all partitions, `behind_s` for how long; both are None without a
     service. `refused_share` is that of the newest records. `history` holds the minutes with commits
@@ -138,6 +143,8 @@ class IngestFacts:
 
     name: str
     table: str
+    owner: str
+    epoch: int
     rows: int
     dead_letters: int
     service: str | None

@@ -9,6 +9,7 @@ from headrace.definitions.stream import Stream
 from headrace.errors import LakeNotFoundError
 from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.letters import groups
+from headrace.ingest.owner import Owner
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.tables.lake import OpenLake
 from ui.facts import IngestFacts, LetterFacts
@@ -47,9 +48,12 @@ def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
     properties = {} if head is None else head.properties
     window = RefusedWindow.read(properties)
     letters = _letters(lake, stream)
+    owner = Owner.read(properties, stream=stream.name)
     return IngestFacts(
         name=stream.name,
         table=str(stream.table),
+        owner=owner.by,
+        epoch=owner.epoch,
         rows=0 if head is None else head.row_count,
         dead_letters=sum(each.count for each in letters),
         service=None if said is None else said.phase_now,

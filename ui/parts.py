@@ -127,6 +127,7 @@ def queue(
                     "reason": each.reason,
                     "gain": each.gain,
                     "rewrites": size(each.cost_bytes),
+                    "by": each.by,
                 }
                 for each in items
             ],

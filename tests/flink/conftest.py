@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from headrace.api import Lake
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
 from tests.flink.servers import flink_servers
+from tests.flink.streams import Written, settings_of
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,21 @@ def cluster() -> Iterator[Cluster]:
             yield running
     except LauncherError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def flink_lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """An empty lake on the servers."""
+    with Lake.open(settings_of(cluster, tmp_path_factory.mktemp("lake"))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def written(flink_lake: Lake, cluster: Cluster) -> Iterator[Written]:
+    """A stream of a topic; its job is cancelled afterwards."""
+    made = Written.make(flink_lake, cluster)
+    yield made
+    job = made.job
+    for each in job.manager.jobs(name=f"headrace {made.stream.name} "):
+        if each.is_running:
+            job.manager.cancel(each.id)

@@ -1,7 +1,5 @@
 """Flink writes a stream: the same rows and dead letters as headrace, handed over, killed, never twice."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from headrace.api import Lake
@@ -15,34 +13,18 @@ from headrace.flink.checkpoints import newest_checkpoint
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.recovery import restore, stop
 from headrace.ingest.owner import FLINK, HEADRACE
+from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import contract
 from tests.flink.records import BAD, GOOD
 from tests.flink.servers import kill, start
-from tests.flink.streams import Written, settings_of, until
+from tests.flink.streams import Written, until
 from tests.raising import refused
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    with Lake.open(settings_of(cluster, tmp_path_factory.mktemp("lake"))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def written(lake: Lake, cluster: Cluster) -> Iterator[Written]:
-    """A stream of a topic; its job is cancelled afterwards."""
-    made = Written.make(lake, cluster)
-    yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace {made.stream.name} "):
-        if each.is_running:
-            job.manager.cancel(each.id)
-
-
-def test_rows_and_dead_letters_are_those_of_headrace(lake: Lake, written: Written) -> None:
+def test_rows_and_dead_letters_are_those_of_headrace(flink_lake: Lake, written: Written) -> None:
     producer = written.topic.producer()
     written.topic.send(producer, [*GOOD, *BAD], key=b"k")
     producer.produce(written.topic.name, None, key=b"gone", headers=[("h", b"1")], partition=1)
@@ -51,7 +33,7 @@ def test_rows_and_dead_letters_are_those_of_headrace(lake: Lake, written: Writte
     assert (done.owner, done.epoch) == (FLINK, 1)
     written.note_until(len(GOOD) + len(BAD) + 1)
     by_headrace = Written(
-        lake,
+        flink_lake,
         written.topic,
         contract(
             f"p_{written.stream.name}",
@@ -127,6 +109,25 @@ def test_killed_processes_lose_and_double_nothing(
     assert written.counts() == (1800, 300)
     to_headrace(written.job)
     assert written.counts() == (1800, 300)
+
+
+def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
+    written: Written, cluster: Cluster
+) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    job, manager = written.job.owner.jobs[-1], written.job.manager
+    committed = written.job.committed(written.job.owner)
+    run.stop(cluster, run.by_name("postgres"))  # the catalog: a commit fails
+    written.send(700, first=70)
+    until(lambda: bool(manager.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]))
+    done = manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]["id"]
+    assert done > committed
+    kill(cluster, "flink_worker")
+    start(cluster, "postgres", "flink_worker")
+    written.note_until(770, seconds=150)
+    assert written.counts() == (660, 110)
 
 
 def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:

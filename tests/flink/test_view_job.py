@@ -12,22 +12,16 @@ from headrace.ingest.owner import FLINK, HEADRACE
 from infra.launcher.cluster import Cluster
 from tests.flink.events import Followed, events
 from tests.flink.servers import kill, start
-from tests.flink.streams import settings_of, until
+from tests.flink.streams import until
 from tests.raising import refused
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def lake(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    with Lake.open(settings_of(cluster, tmp_path_factory.mktemp("lake"))) as opened:
-        yield opened
-
-
-@pytest.fixture
-def followed(lake: Lake, cluster: Cluster) -> Iterator[Followed]:
+def followed(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
     """A table of events and a view of it; its jobs are cancelled afterwards."""
-    made = Followed.make(lake, cluster, f"p{uuid.uuid4().hex[:10]}")
+    made = Followed.make(flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}")
     yield made
     job = made.job
     for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):

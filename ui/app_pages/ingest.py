@@ -57,6 +57,7 @@ def streams() -> None:
         [
             {
                 "stream": each.name,
+                "owner": f"{each.owner}, epoch {each.epoch}" if each.epoch else each.owner,
                 "service": service(each),
                 "behind": behind(each),
                 "watermark": wording.moment(each.watermark),
@@ -73,6 +74,9 @@ def streams() -> None:
         hide_index=True,
         column_config={
             "stream": st.column_config.TextColumn(pinned=True),
+            "owner": st.column_config.TextColumn(
+                help="Who writes it: headrace, or a job of Flink; an epoch begins with each change"
+            ),
             "rows": st.column_config.NumberColumn(format="localized"),
             "late rows": st.column_config.NumberColumn(format="localized"),
             "dead letters": st.column_config.NumberColumn(format="localized"),

@@ -89,6 +89,7 @@ def maintenance(lake: LakeFacts) -> None:
                     "gain": each.gain,
                     "reason": each.reason,
                     "rewrites": wording.size(each.cost_bytes),
+                    "by": each.by,
                 }
                 for each in lake.queue[:QUEUE_SHOWN]
             ],
