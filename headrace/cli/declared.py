@@ -72,6 +72,14 @@ def sample_set_named(name: str, settings: "Settings") -> "SampleSet":
     return found
 
 
+def sample_set_of(table: str, settings: "Settings") -> "SampleSet | None":
+    """Return the sample set that is built into a table; None if there is none."""
+    from headrace.definitions.load import inspect_declarations
+
+    found = inspect_declarations(settings).sample_sets.values()
+    return next((each for each in found if str(each.table) == table), None)
+
+
 def sample_sets_named(names: Sequence[str] | None, settings: "Settings") -> "list[SampleSet]":
     """Return the sample sets of these names; all that can be used if none is named.
 

@@ -1,4 +1,4 @@
-"""`headrace flink`: streams and rows of window views that a job of Flink writes."""
+"""`headrace flink`: streams, rows of window views and live samples that a job of Flink writes."""
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,10 +15,14 @@ from headrace.cli.output import Format, Output, OutputOption, output_of
 if TYPE_CHECKING:
     from headrace.flink.job import FlinkJob, JobStatus
     from headrace.flink.jobs import StreamJob
+    from headrace.flink.table_job import TableJob
     from headrace.flink.view_job import ViewJob
 
 Subject = Annotated[
-    str, typer.Argument(metavar="NAME", help="A declared stream, or a window view as `a.b`.")
+    str,
+    typer.Argument(
+        metavar="NAME", help="A declared stream, or a window view or a table of samples as `a.b`."
+    ),
 ]
 View = Annotated[str, typer.Argument(metavar="VIEW", help="A declared window view.")]
 
@@ -35,7 +39,7 @@ def register(app: typer.Typer) -> None:
     noun = add_noun(
         app,
         "flink",
-        help="Let Flink write streams and rows of window views: jobs from declarations.",
+        help="Let Flink write streams, rows of window views and live samples: jobs from declarations.",
     )
     add(noun, "submit", submit, "flink submit views --print", "flink submit features.item_clicks")
     add(noun, "status", status, "flink status views")
@@ -66,12 +70,31 @@ def _view_job(name: str) -> "Generator[ViewJob]":
         yield ViewJob(lake, rows)
 
 
+@contextmanager
+def _table_job(name: str) -> "Generator[TableJob]":
+    """Open the job of a sample set, by the name of its table, or else of a view."""
+    from headrace.cli.declared import sample_set_of
+    from headrace.config import Settings
+    from headrace.flink.live_samples import live_samples
+    from headrace.flink.sample_job import SampleJob
+    from headrace.tables.lake import OpenLake
+
+    settings = Settings.load()
+    samples = sample_set_of(name, settings)
+    if samples is None:
+        with _view_job(name) as job:
+            yield job
+        return
+    with OpenLake.open(settings) as lake:
+        yield SampleJob(lake, live_samples(lake, samples))
+
+
 def _job(name: str) -> "AbstractContextManager[FlinkJob]":
-    """Open the job of a stream, or of a view, whose name has a namespace."""
-    return _view_job(name) if _is_view(name) else _stream_job(name)
+    """Open the job of a stream, or of a table, whose name has a namespace."""
+    return _table_job(name) if _is_table(name) else _stream_job(name)
 
 
-def _is_view(name: str) -> bool:
+def _is_table(name: str) -> bool:
     return "." in name
 
 
@@ -83,16 +106,17 @@ def submit(
     ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Start the job of a stream that Flink owns, or of a window view, unless it runs.
+    """Start the job of a stream that Flink owns, of a window view or of samples, unless it runs.
 
     Give a stream to Flink by `headrace flink handover STREAM --to flink`, which starts the job too. For
-    a view the rows up to now are added first, and its job goes on from there.
+    a view the rows up to now are added first, and its job goes on from there. That of samples writes
+    `<table>_live`, from what matures after now.
     """
     out = output_of(output)
     if show:
         _print(name, out)
-    elif _is_view(name):
-        with _view_job(name) as job:
+    elif _is_table(name):
+        with _table_job(name) as job:
             _show(out, job.submit())
     else:
         with _stream_job(name) as job:
@@ -100,12 +124,20 @@ def submit(
 
 
 def _print(name: str, out: Output) -> None:
+    from headrace.cli.declared import sample_set_of
+    from headrace.config import Settings
+    from headrace.flink import sample_job, view_job
     from headrace.flink.ingest_sql import ingest_sql
+    from headrace.flink.live_samples import live_samples
     from headrace.flink.places import places_of
-    from headrace.flink.view_job import printed
+    from headrace.tables.lake import OpenLake
 
-    if _is_view(name):
-        sql = printed(*window_rows_named(name))
+    samples = sample_set_of(name, Settings.load()) if _is_table(name) else None
+    if samples is not None:
+        with OpenLake.open(Settings.load()) as lake:
+            sql = sample_job.printed(lake.settings, live_samples(lake, samples))
+    elif _is_table(name):
+        sql = view_job.printed(*window_rows_named(name))
     else:
         settings, declared = stream_named(name)
         places = places_of(settings, stream=name).shown()
@@ -151,8 +183,8 @@ def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
 
     out = output_of(output)
     facts: dict[str, object] = {"stream": name}
-    if _is_view(name):
-        with _view_job(name) as job:
+    if _is_table(name):
+        with _table_job(name) as job:
             owner = job.stop()
     else:
         with _stream_job(name) as job:
@@ -190,17 +222,17 @@ def handover(
     to: Annotated[Side, typer.Option("--to", help="The new owner.")],
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Hand a stream over at the offsets in its table, after an audit of it; or a view, at its rows.
+    """Hand a stream over at the offsets in its table, after an audit of it; or a view or samples.
 
     To Flink: headrace commits nothing more, and a job starts. To headrace: the job stops with a
-    savepoint, and `headrace ingest run` goes on; nobody goes on with the rows of a view. If the job of
-    a view is lost, `--to flink` adds the rows that are missing up to now, and begins there.
+    savepoint, and `headrace ingest run` goes on; nobody goes on with the rows of a view, or with live
+    samples. If their job is lost, `--to flink` begins another at what is there.
     """
     from headrace.flink.handover import to_flink, to_headrace
 
     out = output_of(output)
-    if _is_view(name):
-        with _view_job(name) as job:
+    if _is_table(name):
+        with _table_job(name) as job:
             if to is Side.FLINK:
                 job.begin_again()
             else:

@@ -42,6 +42,9 @@ OWNER_PREFIX = (
 # properties of the feature table of a window view
 VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes it begins
 
+# properties of the live table of a sample set
+SAMPLES_BEGIN = "headrace.samples_begin"  # JSON: where the job begins, by table that it reads
+
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns

@@ -27,6 +27,11 @@ _INGESTED_DISORDER = timedelta(seconds=10)
 _MS = 1000
 
 
+def disorder_of(stream: Stream) -> timedelta:
+    """Return by how much an event may be known before others that came into the table earlier."""
+    return _INGESTED_DISORDER if stream.known_at.ingested else stream.allowed_lateness
+
+
 @dataclass(frozen=True, kw_only=True)
 class WindowRows:
     """A window view with what its rows take from the stream of its events.
@@ -47,8 +52,7 @@ class WindowRows:
         """Take from a stream what it says of its events."""
         schema = stream.table_schema()
         types = tuple(schema.field(name).type for name in windows.entity)
-        disorder = _INGESTED_DISORDER if stream.known_at.ingested else stream.allowed_lateness
-        return cls(windows=windows, entity_types=types, disorder=disorder)
+        return cls(windows=windows, entity_types=types, disorder=disorder_of(stream))
 
     @property
     def table(self) -> TableName:

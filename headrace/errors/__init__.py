@@ -41,6 +41,7 @@ from headrace.errors.engines import (
 from headrace.errors.findings import FindingCode
 from headrace.errors.flink import (
     FlinkCannotError,
+    FlinkCannotSamplesError,
     FlinkCannotViewError,
     FlinkJobLostError,
     FlinkJobUnwellError,
@@ -251,6 +252,7 @@ __all__ = [
     "FileReason",
     "FindingCode",
     "FlinkCannotError",
+    "FlinkCannotSamplesError",
     "FlinkCannotViewError",
     "FlinkJobLostError",
     "FlinkJobUnwellError",

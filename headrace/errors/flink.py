@@ -9,8 +9,8 @@ _LEFT = "rows that were committed stay, and nothing is lost: the source still ha
 
 
 def _shown(subject: str) -> str:
-    """Name what a job writes: a view is named with its namespace, which a stream has not."""
-    return f"{'view' if '.' in subject else 'stream'} `{subject}`"
+    """Name what a job writes: a view or samples are named with a namespace, which a stream has not."""
+    return f"`{subject}`" if "." in subject else f"stream `{subject}`"
 
 
 class FlinkCannotError(LakeError):
@@ -206,6 +206,18 @@ class HandoverError(LakeError):
             f"stream `{stream}` cannot be handed over: {detail}",
             state="its owner is the one before",
             remedy=Remedy.run("ingest", "run", stream, advice="let headrace take what is left"),
+        )
+
+
+class FlinkCannotSamplesError(LakeError):
+    """A sample set has no revisions that Flink SQL can write."""
+
+    def __init__(self, samples: str, what: str, *, key: str) -> None:
+        self.samples, self.what, self.key = samples, what, key
+        super().__init__(
+            f"Flink SQL cannot express sample set `{samples}`, by its `{key}`: {what}",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run("samples", "build", samples, advice="build it by day with"),
         )
 
 

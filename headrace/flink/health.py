@@ -12,6 +12,7 @@ FAILED_MAX = 3  # checkpoints in a row
 # the sink commits an empty snapshot after ten checkpoints without a record
 UNCOMMITTED_MAX = 12
 RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
+CHANGED = "declaration-changed"
 
 
 @dataclass(frozen=True, kw_only=True)

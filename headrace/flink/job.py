@@ -15,7 +15,7 @@ from headrace.errors import (
 )
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_since
-from headrace.flink.health import Health, health
+from headrace.flink.health import CHANGED, Health, health
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
@@ -202,7 +202,8 @@ class FlinkJob(ABC):
         found = self.running(owner)
         self._refuse_others(owner)
         if found is not None:
-            return self._status(owner, found.id, self.health_of(found, owner))
+            judged = self._with_change(self.health_of(found, owner), owner)
+            return self._status(owner, found.id, judged)
         if owner.savepoint:
             stopped = Health(
                 state="STOPPED",
@@ -214,6 +215,14 @@ class FlinkJob(ABC):
             )
             return self._status(owner, owner.jobs[-1] if owner.jobs else "", stopped)
         raise FlinkJobLostError(self.subject, job=self.name(owner), found=self.ended(owner))
+
+    def _with_change(self, found: Health, owner: Owner) -> Health:
+        """Name a job that goes on by an older declaration, as its sink does with older columns."""
+        plan = self.sql(group="", shown=True).plan
+        if not owner.plan or plan == owner.plan:
+            return found
+        what = f"it runs by plan `{owner.plan}`, and its declaration is now `{plan}`"
+        return replace(found, faults={**found.faults, CHANGED: what})
 
     def _refuse_others(self, owner: Owner) -> None:
         metadata = self.table.iceberg().metadata

@@ -1,19 +1,14 @@
 """The job of a window view, which follows the table of its events and writes its feature table."""
 
-from dataclasses import replace
-
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
-from headrace.errors import StreamOwnedError, TwoOwnersError
+from headrace.errors import StreamOwnedError
 from headrace.flink.backfill import Missing, add_rows, missing_rows
 from headrace.flink.begin import Begin
-from headrace.flink.client import JobOverview
-from headrace.flink.health import Health
-from headrace.flink.job import FlinkJob, JobStatus
-from headrace.flink.late import late_rows
+from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
-from headrace.flink.recovery import stop_job
 from headrace.flink.statements import JobSql
+from headrace.flink.table_job import TableJob
 from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
@@ -21,10 +16,8 @@ from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
-LATE = "late-events"
 
-
-class ViewJob(FlinkJob):
+class ViewJob(TableJob):
     """The job of one window view at one Flink, by default that of the lake's profile.
 
     Raises:
@@ -57,32 +50,19 @@ class ViewJob(FlinkJob):
         options = catalog_of(self.lake.settings, stream=self.subject)
         return view_sql(self.rows, hidden(options) if shown else options, begin=begin)
 
-    def submit(self) -> JobStatus:
-        """Start the job, unless it runs or ran already: after the rows up to now are there.
-
-        Raises:
-            FlinkCannotViewError: If there are no events yet.
-            FlinkJobLostError: If the job started once, and does not run now.
-            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
-
-        """
-        self.declared()
-        if self.owner.by != FLINK:
-            return self.begin_again()
-        return self.submit_owned()
-
     def begin_again(self) -> JobStatus:
         """Add the rows that are missing up to now, and start the job of a new epoch there.
 
         Raises:
             TwoOwnersError: If a job runs, whose rows would be there twice.
             StreamOwnedError: If another run begins a job or adds rows meanwhile; this one did neither.
-            What `submit` raises.
+            FlinkCannotViewError: If there are no events yet.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
         self.declared()
         before = self.owner
-        self._refuse_running(before)
+        self.refuse_running(before)
         # nobody's while rows are added: a job that is restored or submitted meanwhile is refused
         nobody = Owner(by=HEADRACE, epoch=before.epoch + 1)
         self.set_owner(before, nobody)
@@ -109,48 +89,10 @@ class ViewJob(FlinkJob):
     def _backfill(self, owner: Owner) -> Missing:
         if owner.by != HEADRACE:
             raise StreamOwnedError(self.subject, owner=owner.by, epoch=owner.epoch, wanted=HEADRACE)
-        self._refuse_running(owner)
+        self.refuse_running(owner)
         missing = missing_rows(self.lake, self.rows, self.table)
         add_rows(self.lake, missing, self.table, owner=owner)
         return missing
-
-    def _refuse_running(self, owner: Owner) -> None:
-        running = self.running(owner)
-        if running is not None:
-            raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
-
-    def stop(self) -> Owner:
-        """Stop the job with a savepoint; idempotent.
-
-        Raises:
-            FlinkJobLostError: If it does not run, and was not stopped.
-            FlinkStopError: If it ended otherwise than by its savepoint.
-
-        """
-        return stop_job(self)
-
-    def release(self) -> None:
-        """Stop the job if it runs, and let nobody write the rows until a job begins again.
-
-        Raises:
-            FlinkStopError: If it ended otherwise than by its savepoint; it is still the writer.
-
-        """
-        owner = self.owner
-        if owner.by == HEADRACE:
-            return
-        if self.running(owner) is not None:
-            owner = self.stop()
-        self.set_owner(owner, Owner(by=HEADRACE, epoch=owner.epoch + 1))
-
-    def health_of(self, job: JobOverview, owner: Owner) -> Health:
-        """Judge a job that runs: also by the events that it left out."""
-        found = super().health_of(job, owner)
-        late = late_rows(self.manager, job.id)
-        if not late:
-            return found
-        what = f"{late} came into the table later than its stream allows, and are in no row"
-        return replace(found, faults={**found.faults, LATE: what})
 
 
 def printed(settings: Settings, rows: WindowRows) -> JobSql:

@@ -17,40 +17,21 @@ from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.windows import Slot, WindowColumn
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
+from headrace.flink.following import history, interval, later, news, place_of
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
-from headrace.identifiers import quote_text
 
 _LONG_MAX = (1 << 63) - 1
-_DAYS_DIGITS = 3  # as many as Flink takes
 _NEWS = "news"
 
 
 def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
-    sources = [
-        _source(
-            rows,
-            _NEWS,
-            options={
-                "streaming": "true",
-                "monitor-interval": "1s",
-                # one after the other: later ones are known later
-                "max-planning-snapshot-count": "1",
-                "starting-strategy": "INCREMENTAL_FROM_SNAPSHOT_ID",
-                "start-snapshot-id": str(begin.snapshot_id),
-            },
-            waits=True,
-        ),
-    ]
-    if begin.history_id is not None:
-        sources.append(
-            _source(
-                rows,
-                "history",
-                options={"streaming": "false", "snapshot-id": str(begin.history_id)},
-                waits=False,
-            )
-        )
+    table, computed = rows.windows.events, _times(rows)
+    mark = later("_known", -rows.disorder_ms)
+    sources = [news(_NEWS, table, begin, computed=computed, time="_known", mark=mark)]
+    before = history("history", table, begin, computed=computed, time="_known")
+    if before is not None:
+        sources.append(before)
     text = _Text(rows)
     names = [each.split()[3] for each in sources]
     views = (text.events(names, begin=begin), *text.views())
@@ -62,35 +43,11 @@ def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> J
     )
 
 
-def _source(rows: WindowRows, name: str, *, options: Mapping[str, str], waits: bool) -> str:
-    windows = rows.windows
-    delayed = _later(f"`{EVENT_TIME}`", windows.delay_us // 1000)
+def _times(rows: WindowRows) -> tuple[str, str]:
+    """Write when an event was known, to the microsecond and as the time of the job."""
+    delayed = later(f"`{EVENT_TIME}`", rows.windows.delay_us // 1000)
     known = f"case when `{KNOWN_AT}` < {delayed} then {delayed} else `{KNOWN_AT}` end"
-    # what was there before is read in any order, so it moves no watermark
-    mark = _later("_known", -rows.disorder_ms) if waits else "to_timestamp_ltz(0, 3)"
-    said = ", ".join(f"{quote_text(key)} = {quote_text(value)}" for key, value in options.items())
-    return f"""create temporary table {name} (
-    _known_us as {known},
-    _known as cast({known} as timestamp_ltz(3)),
-    watermark for _known as {mark}
-) with ({said})
-like {named(windows.events)}"""
-
-
-def _later(instant: str, ms: int) -> str:
-    if not ms:
-        return instant
-    sign, ms = ("-" if ms < 0 else "+"), abs(ms)
-    return f"({instant} {sign} {interval(ms)})"
-
-
-def interval(ms: int) -> str:
-    """Write a duration."""
-    days, rest = divmod(ms, 86_400_000)
-    hours, rest = divmod(rest, 3_600_000)
-    minutes, rest = divmod(rest, 60_000)
-    clock = f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
-    return f"interval '{days} {clock}' day({_DAYS_DIGITS}) to second(3)"
+    return f"_known_us as {known}", f"_known as cast({known} as timestamp_ltz(3))"
 
 
 class _Text:
@@ -112,13 +69,13 @@ class _Text:
         listed = [*(f"`{name}`" for name in names), "_known", "_known_us"]
         if windows.key is not None:
             listed.append(f"`{windows.key}` as _key")
-            listed.append(f"{_PLACE} as _place")
+            listed.append(f"{place_of('_known_us')} as _place")
         happened = f"cast(cast(`{EVENT_TIME}` as timestamp_ltz(3)) as timestamp(3))"
         ms = f"(extract(epoch from {happened}) * 1000 + extract(millisecond from {happened}))"
         listed.append(f"{ms} - mod({ms}, {self._rows.hop_ms}) as _tile_ms")
         where = [f"`{name}` is not null" for name in windows.entity]
         # known is later than that only if `known_at` is: a delay is no longer than the lateness
-        latest = _later(f"`{EVENT_TIME}`", windows.lateness_us // 1000)
+        latest = later(f"`{EVENT_TIME}`", windows.lateness_us // 1000)
         where.append(f"`{KNOWN_AT}` <= {latest}")
         after_ms = begin.after_us // 1000
         recent = f"`{EVENT_TIME}` >= to_timestamp_ltz({after_ms - self._rows.reach_ms}, 3)"
@@ -238,13 +195,6 @@ where _changes = 1 and _at_ms > {after_ms}"""
     def _merge(self, number: int, state: str) -> str:
         take = self._windows.slots[number].take
         return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
-
-
-# the order of arrival, as text: a source ends before all characters, and numbers are of one width
-_PLACE = (
-    "concat(cast(cast(_known_us as timestamp(6)) as string), `_source`, u&'\\0000', "
-    "lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))"
-)
 
 
 def _sum(slot: int, window_ms: int) -> str:

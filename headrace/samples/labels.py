@@ -26,7 +26,7 @@ from headrace.identifiers import quote, quote_text
 from headrace.samples.resolve import ResolvedLabel
 
 PENDING, MATURE, CORRECTED = "pending", "mature", "corrected"
-_HEX_DIGITS = 15  # 60 bits of MD5, compared as text of equal length, as every engine can
+HEX_DIGITS = 15  # 60 bits of MD5, compared as text of equal length, as every engine can
 _TYPES = {"exists": "integer", "count": "bigint"}
 
 
@@ -75,20 +75,21 @@ from {exposures} e left join first f on f.sample_id = e.sample_id"""
 
 def kept_sql(column: str, *, rate: Decimal, salt: str, dialect: Dialect) -> str:
     """Render the condition under which a negative is kept: `is_kept` in SQL."""
-    threshold = _threshold(rate)
+    threshold = threshold_of(rate)
     if threshold is None:
         return "true"
     hashed = dialect.md5_hex(f"{quote_text(salt + ':')} || cast({column} as varchar)")
-    return f"substr({hashed}, 1, {_HEX_DIGITS}) < {quote_text(threshold)}"
+    return f"substr({hashed}, 1, {HEX_DIGITS}) < {quote_text(threshold)}"
 
 
 def is_kept(sample_id: str, *, rate: Decimal, salt: str) -> bool:
     """Decide whether a negative is kept, as `kept_sql` does."""
-    threshold = _threshold(rate)
+    threshold = threshold_of(rate)
     hashed = hashlib.md5(f"{salt}:{sample_id}".encode(), usedforsecurity=False).hexdigest()
-    return threshold is None or hashed[:_HEX_DIGITS] < threshold
+    return threshold is None or hashed[:HEX_DIGITS] < threshold
 
 
-def _threshold(rate: Decimal) -> str | None:
-    limit = int(rate * 16**_HEX_DIGITS)
-    return None if limit >= 16**_HEX_DIGITS else f"{limit:0{_HEX_DIGITS}x}"
+def threshold_of(rate: Decimal) -> str | None:
+    """Return the digits below which a hash is kept; None if all are."""
+    limit = int(rate * 16**HEX_DIGITS)
+    return None if limit >= 16**HEX_DIGITS else f"{limit:0{HEX_DIGITS}x}"

@@ -6,6 +6,9 @@ _TABLE, _FILE = "raw.events", "/lake/warehouse/raw/events/data/1.parquet"
 
 EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.FlinkCannotError("clicks", "lists of `double`", field="scores"),
+    errors.FlinkCannotSamplesError(
+        "ctr", "a look-up of features as they were then", key="features"
+    ),
     errors.FlinkCannotViewError(
         "features.recent",
         "`take: last`: it keeps several values",

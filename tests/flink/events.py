@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from headrace.api import Lake
 from headrace.clock import EPOCH, ONE_US
+from headrace.definitions.properties import WATERMARK
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.window_view import WindowView
@@ -119,11 +120,15 @@ def events(count: int, *, seconds: int, seed: int) -> list[Row]:
     return sorted(found, key=lambda each: each["known_at"] + rng.uniform(0, 20) * ONE_US * 10**6)
 
 
-def append_events(lake: Lake, stream: Stream, rows: Sequence[Row]) -> None:
-    """Append rows to the table of a stream in one commit."""
+def append_events(
+    lake: Lake, stream: Stream, rows: Sequence[Row], *, watermark: dt.datetime | None = None
+) -> None:
+    """Append rows to the table of a stream in one commit, which may move its watermark."""
     table = lake.table(stream.table)
+    notes = {} if watermark is None else {WATERMARK: str(microseconds(watermark))}
     batches = pa.Table.from_pylist(list(rows), stream.table_schema()).to_batches()
-    append(table, write_batches(table, batches), provenance=Provenance())
+    provenance = Provenance(notes=notes)
+    append(table, write_batches(table, batches), provenance=provenance, properties=notes)
 
 
 @dataclass(frozen=True)

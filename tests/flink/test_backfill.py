@@ -1,14 +1,17 @@
 """Who adds the rows of a view: one run or one job, also where another takes over in the middle."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from headrace.api import Lake
 from headrace.definitions.window_rows import WindowRows
-from headrace.errors import FencedError, FlinkJobLostError, StreamOwnedError
+from headrace.errors import FencedError, FlinkJobLostError, FlinkJobUnwellError, StreamOwnedError
 from headrace.flink import view_job
 from headrace.flink.backfill import Missing, missing_rows
+from headrace.flink.client import JobOverview
+from headrace.flink.health import CHANGED, Health
 from headrace.flink.statements import JobSql
 from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
@@ -21,6 +24,8 @@ from tests.raising import refused
 
 STREAM = stream_named("plays")
 VIEW = "features.plays"
+WELL = Health(state="RUNNING", restarts=0, checkpoint=1, committed=1, root="", faults={})
+RUNS = JobOverview(id="c1", name="n", state="RUNNING", started_ms=0)
 SQL = JobSql(setup=(), insert="insert", plan="p1")
 REPLIES = {
     "GET /jobs/overview": [(200, {"jobs": []})],
@@ -125,6 +130,20 @@ def test_the_later_of_two_runs_that_begin_a_job_goes_on_alone(
     with refused(StreamOwnedError, owner=FLINK, epoch=2):
         job.begin_again()
     assert (job.owner.epoch, job.owner.jobs) == (2, ("c1",))
+
+
+def test_a_job_that_runs_by_an_older_declaration_is_named(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ViewJob, "sql", lambda *_, **__: SQL)
+    monkeypatch.setattr(ViewJob, "health_of", lambda *_: WELL)
+    monkeypatch.setattr(ViewJob, "running", lambda *_: RUNS)
+    job.set_owner(Owner(), Owner(by=FLINK, epoch=1, jobs=("c1",), plan=SQL.plan))
+    assert job.check().health == WELL
+    job.set_owner(job.owner, replace(job.owner, plan="p0"))
+    with pytest.raises(FlinkJobUnwellError) as caught:
+        job.check()
+    assert set(caught.value.faults) == {CHANGED}
 
 
 def test_a_job_whose_owner_changed_while_it_was_submitted_is_cancelled(

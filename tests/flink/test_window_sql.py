@@ -10,9 +10,10 @@ from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import resolve_windows
 from headrace.errors import FlinkCannotViewError
 from headrace.flink.begin import Begin
+from headrace.flink.following import interval
 from headrace.flink.places import HIDDEN, hidden
 from headrace.flink.view_limits import refuse_view
-from headrace.flink.window_sql import interval, view_sql
+from headrace.flink.window_sql import view_sql
 from tests.flink.contracts import PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused

@@ -1,0 +1,85 @@
+"""A table that a job follows, as SQL: what is there when the job begins, and each later snapshot; pure.
+
+Time is when rows became known. What was there before is read in any order, so it moves no watermark; each
+later snapshot moves it.
+"""
+
+from collections.abc import Sequence
+
+from headrace.flink.begin import Begin
+from headrace.flink.statements import named
+from headrace.identifiers import quote_text
+
+_DAYS_DIGITS = 3  # as many as Flink takes
+_NO_TIME = "to_timestamp_ltz(0, 3)"
+
+
+def news(
+    name: str, table: str, begin: Begin, *, computed: Sequence[str], time: str, mark: str
+) -> str:
+    """Write the source of the snapshots from that with which a job begins.
+
+    Args:
+        name: Of the source.
+        table: Of the lake.
+        begin: Where the job begins.
+        computed: Columns beside those of the table, `<name> as <expression>`.
+        time: Which of them is the time of rows.
+        mark: The watermark after a row.
+
+    """
+    options = {
+        "streaming": "true",
+        "monitor-interval": "1s",
+        # one after the other: later ones are known later
+        "max-planning-snapshot-count": "1",
+        "starting-strategy": "INCREMENTAL_FROM_SNAPSHOT_ID",
+        "start-snapshot-id": str(begin.snapshot_id),
+    }
+    return _source(name, table, options, (*computed, f"watermark for {time} as {mark}"))
+
+
+def history(
+    name: str, table: str, begin: Begin, *, computed: Sequence[str], time: str
+) -> str | None:
+    """Write the source of what was there before; None if there was nothing."""
+    if begin.history_id is None:
+        return None
+    options = {"streaming": "false", "snapshot-id": str(begin.history_id)}
+    return _source(name, table, options, (*computed, f"watermark for {time} as {_NO_TIME}"))
+
+
+def _source(name: str, table: str, options: dict[str, str], columns: Sequence[str]) -> str:
+    said = ", ".join(f"{quote_text(key)} = {quote_text(value)}" for key, value in options.items())
+    listed = ",\n    ".join(columns)
+    return f"create temporary table {name} (\n    {listed}\n) with ({said})\nlike {named(table)}"
+
+
+def interval(ms: int) -> str:
+    """Write a duration."""
+    days, rest = divmod(ms, 86_400_000)
+    hours, rest = divmod(rest, 3_600_000)
+    minutes, rest = divmod(rest, 60_000)
+    clock = f"{hours:02}:{minutes:02}:{rest // 1000:02}.{rest % 1000:03}"
+    return f"interval '{days} {clock}' day({_DAYS_DIGITS}) to second(3)"
+
+
+def later(instant: str, ms: int) -> str:
+    """Write an instant so much later, or earlier if it is negative."""
+    if not ms:
+        return instant
+    sign, ms = ("-" if ms < 0 else "+"), abs(ms)
+    return f"({instant} {sign} {interval(ms)})"
+
+
+def text_of(instant: str) -> str:
+    """Write an instant as text of one width, whose order is that of time."""
+    return f"cast(cast({instant} as timestamp(6)) as string)"
+
+
+def place_of(known: str) -> str:
+    """Write the order of arrival as text: a source ends before all characters, numbers are of one width."""
+    return (
+        f"concat({text_of(known)}, `_source`, u&'\\0000', lpad(cast(`_source_partition` as string), "
+        "11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))"
+    )

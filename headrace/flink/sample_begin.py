@@ -1,0 +1,77 @@
+"""Where the job of a sample set begins: at the heads of its tables, after what is known by all of them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from headrace.clock import ONE_US
+from headrace.definitions.properties import SAMPLES_BEGIN
+from headrace.definitions.stream import KNOWN_AT
+from headrace.definitions.window_rows import disorder_of
+from headrace.engines.open import open_engine
+from headrace.errors import FlinkCannotSamplesError
+from headrace.flink.begin import Begin
+from headrace.flink.live_samples import LiveSamples
+from headrace.identifiers import quote
+from headrace.tables.lake import OpenLake
+from headrace.tables.version import TableVersion
+
+
+def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
+    """Look at the tables: the job follows their heads, and writes what the live table lacks.
+
+    Raises:
+        FlinkCannotSamplesError: If a table has no rows yet, whose times the revisions would follow.
+
+    """
+    streams = {str(each.table): each for each in (live.exposures, *live.labels)}
+    heads = {name: lake.table(name).head() for name in streams}
+    done = _newest(lake, [lake.table(live.table).head()])
+    settled = [
+        newest - disorder_of(streams[name]) // ONE_US
+        for name, newest in zip(heads, _newest(lake, heads.values()), strict=True)
+        if newest is not None
+    ]
+    if len(settled) < len(heads):
+        empty = next(name for name, head in heads.items() if not head.row_count)
+        what = f"`{empty}` has no rows yet; ingest some first"
+        key = "exposures" if empty == live.recipe.exposures else "labels"
+        raise FlinkCannotSamplesError(live.recipe.name, what, key=key)
+    after_us = done[0] if done[0] is not None else min(settled)
+    return {name: _begin(head, after_us) for name, head in heads.items()}
+
+
+def _begin(head: TableVersion, after_us: int) -> Begin:
+    assert head.snapshot is not None  # it has rows
+    return Begin(
+        after_us=after_us,
+        snapshot_id=head.snapshot.snapshot_id,
+        history_id=head.snapshot.parent_snapshot_id,
+    )
+
+
+def _newest(lake: OpenLake, versions: Iterable[TableVersion]) -> list[int | None]:
+    found: list[int | None] = []
+    with open_engine(lake.settings) as engine:
+        for version in versions:
+            if not version.row_count:
+                found.append(None)
+                continue
+            engine.bind(str(version.name), version)
+            relation = ".".join(map(quote, str(version.name).split(".")))
+            newest = f"max({engine.dialect.epoch_us(KNOWN_AT)})"
+            rows = engine.query(f"select {newest} as found from {relation}").read_all()
+            found.append(rows["found"][0].as_py())
+    return found
+
+
+def noted(begins: Mapping[str, Begin]) -> dict[str, str]:
+    """Return it as an entry of table properties."""
+    said = {name: asdict(each) for name, each in begins.items()}
+    return {SAMPLES_BEGIN: json.dumps(said, sort_keys=True)}
+
+
+def begins_of(properties: Mapping[str, str]) -> dict[str, Begin]:
+    """Read what a version of the live table says."""
+    said = json.loads(properties.get(SAMPLES_BEGIN, "{}"))
+    return {name: Begin(**each) for name, each in said.items()}

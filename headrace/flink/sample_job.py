@@ -1,0 +1,70 @@
+"""The job of a sample set, which follows the tables of exposures and actions and writes its live table."""
+
+from headrace.config import Settings
+from headrace.flink.begin import Begin
+from headrace.flink.job import JobStatus
+from headrace.flink.live_samples import LiveSamples
+from headrace.flink.places import catalog_of, hidden
+from headrace.flink.sample_begin import begins_now, begins_of, noted
+from headrace.flink.sample_sql import samples_sql
+from headrace.flink.statements import JobSql
+from headrace.flink.table_job import TableJob
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, Owner
+from headrace.tables.declare import declare_table
+from headrace.tables.lake import LakeTable, OpenLake
+
+
+class SampleJob(TableJob):
+    """The job of one sample set at one Flink, by default that of the lake's profile."""
+
+    def __init__(
+        self, lake: OpenLake, live: LiveSamples, *, access: FlinkAccess | None = None
+    ) -> None:
+        super().__init__(lake, access=access)
+        self.live, self.subject, self.table_name = live, live.recipe.table, live.table
+
+    def declared(self) -> LakeTable:
+        """Create the live table, or bring it in line."""
+        return declare_table(
+            self.lake, self.live.table, self.live.schema, partition_by=("day(event_time)",)
+        )
+
+    def sql(self, *, group: str, shown: bool = False) -> JobSql:
+        """Write the statements, from where the job of this epoch began."""
+        _ = group  # it reads no topic
+        begins = begins_of(self.table.head().properties)
+        options = catalog_of(self.lake.settings, stream=self.subject)
+        return samples_sql(self.live, hidden(options) if shown else options, begins=begins)
+
+    def begin_again(self) -> JobStatus:
+        """Start the job of a new epoch after the newest revision that is there.
+
+        Raises:
+            TwoOwnersError: If a job runs.
+            FlinkCannotSamplesError: If a table has no rows yet.
+            StreamOwnedError: If another run begins a job meanwhile; this one did not.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
+
+        """
+        self.declared()
+        before = self.owner
+        self.refuse_running(before)
+        begins = begins_now(self.lake, self.live)
+        since = self.table.head().snapshot_id
+        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=since)
+        self.set_owner(before, now, more=noted(begins))
+        return self.submit_owned()
+
+
+def printed(settings: Settings, live: LiveSamples) -> JobSql:
+    """Write the statements of a job without secrets, as if the tables had one snapshot.
+
+    Raises:
+        FlinkCannotError: If Flink cannot reach the catalog.
+
+    """
+    options = hidden(catalog_of(settings, stream=live.recipe.table))
+    nothing = Begin(after_us=0, snapshot_id=0, history_id=None)
+    tables = (live.recipe.exposures, *(each.table for each in live.recipe.labels))
+    return samples_sql(live, options, begins=dict.fromkeys(tables, nothing))

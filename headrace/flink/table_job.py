@@ -1,0 +1,84 @@
+"""A job that follows tables of the lake and writes one: begun, stopped, watched for rows that it left out."""
+
+from abc import abstractmethod
+from dataclasses import replace
+
+from headrace.errors import TwoOwnersError
+from headrace.flink.client import JobOverview
+from headrace.flink.health import Health
+from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.late import late_rows
+from headrace.flink.recovery import stop_job
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.tables.lake import LakeTable
+
+LATE = "late-events"
+
+
+class TableJob(FlinkJob):
+    """A job whose table nobody writes while it does not run."""
+
+    @abstractmethod
+    def declared(self) -> LakeTable:
+        """Create the table, or bring it in line."""
+
+    @abstractmethod
+    def begin_again(self) -> JobStatus:
+        """Start the job of a new epoch at what is in its table."""
+
+    def submit(self) -> JobStatus:
+        """Start the job, unless it runs or ran already; raises what `begin_again` does.
+
+        Raises:
+            FlinkJobLostError: If the job started once, and does not run now.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
+
+        """
+        self.declared()
+        if self.owner.by != FLINK:
+            return self.begin_again()
+        return self.submit_owned()
+
+    def stop(self) -> Owner:
+        """Stop the job with a savepoint; idempotent.
+
+        Raises:
+            FlinkJobLostError: If it does not run, and was not stopped.
+            FlinkStopError: If it ended otherwise than by its savepoint.
+
+        """
+        return stop_job(self)
+
+    def release(self) -> None:
+        """Stop the job if it runs, and let nobody write the rows until a job begins again.
+
+        Raises:
+            FlinkStopError: If it ended otherwise than by its savepoint; it is still the writer.
+
+        """
+        owner = self.owner
+        if owner.by == HEADRACE:
+            return
+        if self.running(owner) is not None:
+            owner = self.stop()
+        self.set_owner(owner, Owner(by=HEADRACE, epoch=owner.epoch + 1))
+
+    def refuse_running(self, owner: Owner) -> None:
+        """Refuse to begin beside a job.
+
+        Raises:
+            TwoOwnersError: If one runs.
+
+        """
+        running = self.running(owner)
+        if running is not None:
+            raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
+
+    def health_of(self, job: JobOverview, owner: Owner) -> Health:
+        """Judge a job that runs: also by the events that it left out."""
+        found = super().health_of(job, owner)
+        late = late_rows(self.manager, job.id)
+        if not late:
+            return found
+        what = f"{late} came into the table later than its stream allows, and are in no row"
+        return replace(found, faults={**found.faults, LATE: what})

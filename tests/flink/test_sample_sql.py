@@ -1,0 +1,133 @@
+"""The SQL of live samples: one golden file, what holds for every sample set, and what is refused by name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.api import Lake
+from headrace.errors import FlinkCannotSamplesError
+from headrace.flink.begin import Begin
+from headrace.flink.live_samples import live_samples
+from headrace.flink.places import hidden
+from headrace.flink.sample_begin import begins_now, begins_of, noted
+from headrace.flink.sample_sql import samples_sql
+from headrace.flink.session import SESSION
+from headrace.identifiers import TableName
+from headrace.tables.declare import declare_table
+from infra.launcher.cluster import Cluster
+from tests.flink.contracts import PLACES
+from tests.flink.events import microseconds
+from tests.flink.sample_events import Sampled, happened
+from tests.golden.golden import Golden
+from tests.raising import refused
+from tests.samples.factories import settings_in
+
+BEGIN = Begin(after_us=1_767_225_600_000_000, snapshot_id=8, history_id=7)
+TAPS: dict[str, Any] = {"stream": "raw.things_taps", "key": "shown_id", "window": "30s"}
+
+
+@pytest.fixture
+def sampled(tmp_path: Path) -> Iterator[Sampled]:
+    """Two streams in a lake of this host; no job is started."""
+    with Lake.open(settings_in(tmp_path)) as lake:
+        yield Sampled.make(lake, Cluster(tmp_path / "none"), "things")
+
+
+def text(sampled: Sampled, begin: Begin = BEGIN, **changes: Any) -> str:  # noqa: ANN401
+    live = live_samples(sampled.lake, sampled.sample_set("clicked", **changes))
+    begins = dict.fromkeys(("raw.things_shown", "raw.things_taps"), begin)
+    return samples_sql(live, hidden(PLACES.catalog), begins=begins).text
+
+
+def test_the_statements_are_those_of_the_file(sampled: Sampled, golden: Golden) -> None:
+    golden.check("flink-samples.sql", text(sampled, keep_negatives={"rate": 0.25, "salt": "v1"}))
+
+
+def test_secrets_are_not_in_what_is_shown(sampled: Sampled) -> None:
+    assert "tangerine" in str(PLACES.catalog)
+    assert "tangerine" not in text(sampled)
+
+
+def test_the_state_ends_by_the_time_of_events_and_never_by_the_clock(sampled: Sampled) -> None:
+    said = text(sampled)
+    assert "unbounded" not in said
+    assert "state.ttl" not in said
+
+
+def test_no_source_is_ever_taken_for_idle(sampled: Sampled) -> None:
+    assert "idle" not in text(sampled)
+    assert not [key for key in SESSION if "idle" in key]
+
+
+def test_every_session_is_in_utc() -> None:
+    assert SESSION["table.local-time-zone"] == "UTC"
+
+
+def test_every_sample_is_kept_unless_negatives_are_thinned(sampled: Sampled) -> None:
+    assert "md5" not in text(sampled)
+    assert "md5" in text(sampled, keep_negatives={"rate": 0.25, "salt": "v1"})
+
+
+def test_what_has_no_history_is_read_from_its_first_snapshot(sampled: Sampled) -> None:
+    first = Begin(after_us=0, snapshot_id=8, history_id=None)
+    assert "_before" in text(sampled)
+    assert "_before" not in text(sampled, first)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"features": [{"view": "features.any", "columns": ["a"]}]}, "features"),
+        ({"labels": []}, "labels"),
+        (
+            {
+                "labels": [{"name": "force", "value": "force", **TAPS}],
+                "keep_negatives": {"rate": 0.5, "salt": "s"},
+            },
+            "keep_negatives",
+        ),
+        ({"labels": [{"name": "tap", **TAPS, "window": "300d"}]}, None),
+        ({"labels": [{"name": "tap", **TAPS, "window": "1000d"}]}, "labels"),
+        (
+            {"exposures": {"table": "raw.things_taps", "id": "shown_id", "entities": ["force"]}},
+            "exposures",
+        ),
+    ],
+)
+def test_what_sql_cannot_say_is_refused_by_its_key(
+    sampled: Sampled, changes: dict[str, Any], key: str | None
+) -> None:
+    declared = sampled.sample_set("clicked", **changes)
+    if key is None:
+        live_samples(sampled.lake, declared)
+        return
+    with refused(FlinkCannotSamplesError, samples="clicked", key=key):
+        live_samples(sampled.lake, declared)
+
+
+def test_a_table_of_no_stream_is_refused(sampled: Sampled) -> None:
+    schema = sampled.taps.table_schema()
+    declare_table(sampled.lake, TableName.parse("staging.taps"), schema)
+    label = {"name": "tap", **TAPS, "stream": "staging.taps"}
+    with refused(FlinkCannotSamplesError, key="labels"):
+        live_samples(sampled.lake, sampled.sample_set("clicked", labels=[label]))
+
+
+def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_revision(
+    sampled: Sampled,
+) -> None:
+    live = live_samples(sampled.lake, sampled.sample_set("clicked"))
+    declare_table(sampled.lake, live.table, live.schema, partition_by=("day(event_time)",))
+    shown, taps = happened(20, seconds=60, seed=1)
+    sampled.add(shown, [])
+    with refused(FlinkCannotSamplesError, samples="clicked", key="labels"):
+        begins_now(sampled.lake, live)
+    sampled.add([], taps)
+    found = begins_now(sampled.lake, live)
+    assert begins_of(noted(found)) == found
+    newest = min(max(each["known_at"] for each in rows) for rows in (shown, taps))
+    for each in found.values():
+        assert each.after_us == microseconds(newest) - 30_000_000
+        assert each.history_id is None
