@@ -20,13 +20,18 @@ from headrace.tables.version import TableVersion
 def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
     """Look at the tables: the job follows their heads, and writes what the live table lacks.
 
+    That is what matures after its newest revision; without any, after the last job began, else from now.
+
     Raises:
         FlinkCannotSamplesError: If a table has no rows yet, whose times the revisions would follow.
 
     """
     streams = {str(each.table): each for each in (live.exposures, *live.labels)}
     heads = {name: lake.table(name).head() for name in streams}
-    done = _newest(lake, [lake.table(live.table).head()])
+    table = lake.table(live.table).head()
+    (done_us,) = _newest(lake, [table])
+    for each in begins_of(table.properties).values():
+        done_us = each.after_us if done_us is None else done_us
     settled = [
         newest - disorder_of(streams[name]) // ONE_US
         for name, newest in zip(heads, _newest(lake, heads.values()), strict=True)
@@ -37,7 +42,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
         what = f"`{empty}` has no rows yet; ingest some first"
         key = "exposures" if empty == live.recipe.exposures else "labels"
         raise FlinkCannotSamplesError(live.recipe.name, what, key=key)
-    after_us = done[0] if done[0] is not None else min(settled)
+    after_us = min(settled) if done_us is None else done_us
     return {name: _begin(head, after_us) for name, head in heads.items()}
 
 

@@ -1,5 +1,6 @@
 """The SQL of live samples: one golden file, what holds for every sample set, and what is refused by name."""
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from headrace.flink.sample_begin import begins_now, begins_of, noted
 from headrace.flink.sample_sql import samples_sql
 from headrace.flink.session import SESSION
 from headrace.identifiers import TableName
+from headrace.tables.commits.operations import move_properties
 from headrace.tables.declare import declare_table
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import PLACES
@@ -131,3 +133,10 @@ def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_rev
     for each in found.values():
         assert each.after_us == microseconds(newest) - 30_000_000
         assert each.history_id is None
+    # a job that wrote nothing is followed by one that begins where it did
+    move_properties(sampled.lake.table(live.table), lambda _: noted(found))
+    late = {"event_time": newest, "known_at": newest + dt.timedelta(hours=1)}
+    sampled.add([{**shown[0], **late, "id": "later"}], [{**taps[0], **late, "tap_id": "later"}])
+    again = begins_now(sampled.lake, live)
+    assert {each.after_us for each in again.values()} == {microseconds(newest) - 30_000_000}
+    assert again["raw.things_taps"].history_id == found["raw.things_taps"].snapshot_id
