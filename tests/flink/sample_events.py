@@ -154,8 +154,12 @@ class Sampled:
         return cls(lake, cluster, shown, taps)
 
     def sample_set(self, name: str, **changes: Any) -> SampleSet:  # noqa: ANN401
+        return SampleSet.model_validate(self.said(name) | changes)
+
+    def said(self, name: str) -> dict[str, Any]:
+        """Return the declaration of a sample set."""
         tapped = {"stream": str(self.taps.table), "key": "shown_id"}
-        said = {
+        return {
             "samples": name,
             "table": f"samples.{self.shown.name}_{name}",
             "exposures": {
@@ -169,7 +173,6 @@ class Sampled:
                 {"name": "taps", "window": "20s", "value": "count", **tapped},
             ],
         }
-        return SampleSet.model_validate(said | changes)
 
     def job(self, sample_set: SampleSet) -> SampleJob:
         # a JobManager that starts again may have another port

@@ -1,14 +1,17 @@
 """The SQL of live samples: one golden file, what holds for every sample set, and what is refused by name."""
 
 import datetime as dt
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from headrace.api import Lake
-from headrace.errors import FlinkCannotSamplesError
+from headrace.cli.main import make_app
+from headrace.errors import FlinkCannotSamplesError, LakeError
 from headrace.flink.begin import Begin
 from headrace.flink.live_samples import live_samples
 from headrace.flink.places import hidden
@@ -39,7 +42,8 @@ def sampled(tmp_path: Path) -> Iterator[Sampled]:
 
 def text(sampled: Sampled, begin: Begin = BEGIN, **changes: Any) -> str:  # noqa: ANN401
     live = live_samples(sampled.lake, sampled.sample_set("clicked", **changes))
-    begins = dict.fromkeys(("raw.things_shown", "raw.things_taps"), begin)
+    tables: list[str] = ["raw.things_shown", "raw.things_taps"]
+    begins = dict.fromkeys(tables, begin)
     return samples_sql(live, hidden(PLACES.catalog), begins=begins).text
 
 
@@ -140,3 +144,19 @@ def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_rev
     again = begins_now(sampled.lake, live)
     assert {each.after_us for each in again.values()} == {microseconds(newest) - 30_000_000}
     assert again["raw.things_taps"].history_id == found["raw.things_taps"].snapshot_id
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("samples.things_shown_clicked", "flink-cannot"), ("samples.other", "not-declared")],
+)
+def test_commands_know_a_sample_set_by_its_table(
+    sampled: Sampled, monkeypatch: pytest.MonkeyPatch, name: str, code: str
+) -> None:
+    folder = sampled.lake.settings.declarations / "samples"
+    folder.mkdir()
+    (folder / "clicked.yaml").write_text(json.dumps(sampled.said("clicked")))
+    monkeypatch.setenv("HEADRACE_LAKE", str(folder.parent / "lake.toml"))
+    done = CliRunner().invoke(make_app(), ["flink", "submit", name, "--print", "--output", "json"])
+    assert isinstance(done.exception, LakeError | SystemExit)
+    assert code in (done.output + str(getattr(done.exception, "code", "")))

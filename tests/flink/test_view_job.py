@@ -1,5 +1,6 @@
 """Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
 
+import datetime as dt
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +15,7 @@ from tests.flink.events import Followed, events
 from tests.flink.servers import kill, start
 from tests.flink.streams import until
 from tests.raising import refused
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
 
@@ -100,8 +102,11 @@ def test_events_later_than_their_stream_allows_are_a_named_fault(followed: Follo
     followed.heartbeat(sent[-1])
     followed.wait_for(followed.wanted())
     followed.add([{**late, "id": "late"}])
-    followed.heartbeat({**sent[-1], "known_at": sent[-1]["known_at"].replace(hour=13)})
-    until(lambda: bool(faults_of(followed)), seconds=120)
+    for hours in range(1, 13):  # events go on
+        known_at = sent[-1]["known_at"] + dt.timedelta(hours=hours)
+        followed.heartbeat({**sent[-1], "known_at": known_at})
+        if wait_until(lambda: bool(faults_of(followed)), seconds=10):
+            break
     assert set(faults_of(followed)) == {"late-events"}
 
 
