@@ -1,13 +1,10 @@
 """Every page, on an empty lake and on a full one, run by Streamlit itself."""
 
 import contextlib
-import datetime as dt
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +22,14 @@ from headrace.errors import FindingCode
 from headrace.iceberg.memo_catalog import MemoCatalog
 from headrace.identifiers import TableName
 from headrace.ingest import progress
-from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.progress import Phase, Progress
 from headrace.ingest.run import ingest
 from headrace.maintenance.compaction.compact import compact
-from headrace.maintenance.health.state import TableState
-from headrace.maintenance.queue.actions import Executor
-from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry.checks import record_check
 from headrace.standing.causes import causes
 from headrace.standing.findings import findings
 from headrace.standing.read import read_lake
-from headrace.tables.commits.operations import Provenance, append, move_properties
+from headrace.tables.commits.operations import Provenance, append
 from headrace.tables.lake import OpenLake
 from headrace.tables.writer import write_batches
 from tests.conftest import ROOT
@@ -122,25 +115,6 @@ def test_the_overview_shows_the_queue_and_the_online_store(app: Open, full: Lake
     assert list(queue["table"]) == ["dead_letters.records"]
     assert list(queue["action"]) == ["rewrite manifests"]  # all others are still written to
     assert list(online["entities"]) == [3]
-
-
-def test_the_queue_says_who_rewrites_the_files(
-    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _ = full
-
-    def by_server(states: Iterable[TableState], *, now: dt.datetime) -> MaintenancePlan:
-        plan = plan_maintenance(states, now=now)
-        actions = (replace(each, executor=Executor.SERVER) for each in plan.actions)
-        return replace(plan, actions=tuple(actions))
-
-    assert set(app().dataframe[0].value["by"]) == {"headrace"}
-    monkeypatch.setattr(data, "plan_maintenance", by_server)
-    st.cache_data.clear()
-    assert set(app().dataframe[0].value["by"]) == {"trino"}
-    detail = app("tables", table="dead_letters.records").dataframe
-    queues = [each.value for each in detail if "by" in each.value.columns]
-    assert [set(each["by"]) for each in queues] == [{"trino"}]
 
 
 def test_the_icon_is_set_before_the_navigation_which_would_load_one_from_elsewhere() -> None:
@@ -347,15 +321,6 @@ def test_a_stream_without_a_commit_has_no_history(app: Open, full: Lake) -> None
     shown = app("ingest", stream="clicks")
     assert not shown.get("echarts_chart")
     assert texts(shown).count("Nothing was committed yet") == 5
-
-
-def test_the_ingest_page_shows_who_writes_each_stream(app: Open, lake: Lake) -> None:
-    fill(lake)
-    owner = Owner(by=FLINK, epoch=3)
-    move_properties(lake.table("raw.impressions"), lambda _: owner.note(stream="impressions"))
-    streams = app("ingest").dataframe[0].value.set_index("stream")
-    assert streams.loc["impressions", "owner"] == "flink, epoch 3"
-    assert streams.loc["clicks", "owner"] == "headrace"
 
 
 def test_the_ingest_page_says_what_a_service_says_of_a_stream(app: Open, lake: Lake) -> None:
