@@ -26,6 +26,7 @@ from headrace.registry.measures import MAINTENANCE_ASKED_MS
 from headrace.tables.lake import OpenLake
 
 STALLED_S_MAX = 60.0
+FIRST_COMMIT_S = 1.0  # of a service whose table had no commit for longer than its cadence
 _ROWS_PER_POLL = 100_000
 _POLL_S = 0.2  # also how long a stop waits at most before the final commit
 _REPORT_S = 1.0
@@ -126,6 +127,8 @@ class _Following:
             self._lake, self._stream, run_id=self._run_id, is_log=self._source.is_log
         )
         self._refuse_flood(tables)
+        if not self.progress.commits:
+            self._since.commit_s = time.monotonic() - self._waiting_s(tables)
         reader = self._source.open(
             tables.positions.of, rows_per_commit=self._cadence.rows, follow=True
         )
@@ -139,6 +142,12 @@ class _Following:
                 self._note(reader.status().skipped)
         if not self._source.is_log:
             self._stop.wait(_LOOK_AGAIN_S)
+
+    def _waiting_s(self, tables: StreamTables) -> float:
+        """How long the cadence counts already: from the last commit on, as of a service that was killed."""
+        at_ms = tables.table.head().committed_at_ms
+        age_s = 0.0 if at_ms is None else (clock.now_ms() - at_ms) / 1e3
+        return max(0.0, min(age_s, self._cadence.seconds - FIRST_COMMIT_S))
 
     def _note(self, skipped: Sequence[SourceError]) -> None:
         """Show the first of the files that were left out, as long as they are."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from headrace import clock
 from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.errors import CatalogBusyError, FencedError, RecordsRefusedError, UnknownFieldsError
@@ -141,6 +142,24 @@ def test_a_file_that_the_contract_may_still_refuse_is_committed_whole_or_not_at_
     ):
         running.future.result(timeout=WAIT_S)
     assert (count(lake, stream), len(running.heard.commits)) == (40, 1)
+
+
+def test_what_waited_for_a_service_that_was_killed_is_committed_soon_after_its_start(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = LogSource({0: Log(entries=[], end=0)})
+    log.grow(0, things(0, 5))
+    ingest(lake, STREAM, source=log)
+    log.grow(0, things(5, 5))
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as running:  # its commit is of now
+        assert not wait_until(lambda: count(lake) > 5, seconds=2 * following.FIRST_COMMIT_S)
+        running.stop.set()
+    log.grow(0, things(10, 5))
+    real = clock.now_ms
+    monkeypatch.setattr(clock, "now_ms", lambda: real() + 7_200_000)
+    with followed(lake, log, cadence=Cadence(seconds=3600)) as running:
+        running.until(lambda: count(lake) == 15)
+        assert running.end().commits == 1
 
 
 @pytest.mark.parametrize(
