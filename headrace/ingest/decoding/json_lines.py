@@ -41,7 +41,10 @@ from headrace.ingest.values import (
 SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
 DEPTH_MAX = 256  # the standard library's parser fails at a depth that depends on its caller's
 _OPEN, _CLOSE, _NEWLINE = ord("{"), ord("}"), ord("\n")
-_OPENING, _CLOSING = (np.frombuffer(text, dtype=np.uint8) for text in (b"[{", b"]}"))
+# by the code of a character; a look-up in a table is several times as fast as a search
+_STEP = np.zeros(256, dtype=np.int8)
+_STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
+_OPENS = _STEP > 0
 _MAY_FOLLOW = np.isin(np.arange(256), np.frombuffer(b"\n,}]", dtype=np.uint8))  # a closing brace
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
@@ -249,7 +252,7 @@ def _whole_number(text: str) -> int:
 
 def _many_opened(lines: LineBlock) -> list[int]:
     """Find lines with more than `DEPTH_MAX` opening brackets, also those inside of texts."""
-    opening = np.flatnonzero(np.isin(lines.codes, _OPENING))
+    opening = np.flatnonzero(_OPENS[lines.codes])
     before = np.searchsorted(opening, lines.starts), np.searchsorted(opening, lines.ends)
     return np.flatnonzero(before[1] - before[0] > DEPTH_MAX).tolist()
 
@@ -259,8 +262,7 @@ def _is_deep(line: bytes) -> bool:
     if line.count(b"[") + line.count(b"{") <= DEPTH_MAX:
         return False
     bare = np.frombuffer(_STRING.sub(b"", line), dtype=np.uint8)
-    steps = np.isin(bare, _OPENING).astype(np.int32) - np.isin(bare, _CLOSING)
-    return bool(np.cumsum(steps).max(initial=0) > DEPTH_MAX)
+    return bool(np.cumsum(_STEP[bare], dtype=np.int32).max(initial=0) > DEPTH_MAX)
 
 
 def _read_as(field: StreamField) -> pa.DataType:
