@@ -30,5 +30,11 @@ def model_key(name: str) -> dg.AssetKey:
     return dg.AssetKey([MODELS, name])
 
 
+def job_key(subject: str) -> dg.AssetKey:
+    """Return the asset key of a job of Flink, by the stream, view or table that it writes."""
+    return dg.AssetKey([FLINK, *subject.split(".")])
+
+
+FLINK = "flink"  # first part of the keys of jobs
 MODELS = "models"  # first part of the keys of trained models
 ONLINE_STORE = dg.AssetKey(["serving", "online_store"])

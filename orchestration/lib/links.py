@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
-from orchestration.lib.keys import MODELS, ONLINE_STORE
+from orchestration.lib.keys import FLINK, MODELS, ONLINE_STORE
 
 PAGE = "page"  # the metadata with the address
 _PAGES = "http://127.0.0.1:8501"
@@ -19,6 +19,8 @@ def page_of(key: dg.AssetKey) -> str:
         return f"{base}/lineage?{urlencode({'node': 'online store'})}"
     if first in {"datasets", MODELS}:
         return f"{base}/versions"
+    if first == FLINK:
+        return f"{base}/ingest"
     if first == "declarations":
         return base
     if first == "maintenance":

@@ -29,6 +29,7 @@ _TABLES = frozenset({"ingest", "staging", "features", "samples"})  # groups
 _CODE = {
     "datasets": _HERE / "defs/datasets/assets.py",
     "serving": _HERE / "defs/serving/assets.py",
+    "flink": _HERE / "defs/flink/jobs.py",
     "ingest": _HERE / "defs/ingest/assets.py",
     "maintenance": _HERE / "defs/maintenance/assets.py",
 }

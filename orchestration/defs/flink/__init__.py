@@ -1,0 +1,1 @@
+"""Jobs of Flink: what Dagster sees of them."""

@@ -1,0 +1,123 @@
+"""Jobs of Flink as external assets: what each is now, and a check that it is well."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from headrace.config import Settings
+from headrace.definitions.sources import KafkaSource
+from headrace.errors import LakeError
+from headrace.flink.every import owned_jobs
+from headrace.flink.job import JobStatus
+from headrace.identifiers import TableName
+from headrace.tables.lake import OpenLake
+from orchestration.lib.declared import Declared, read_declared
+from orchestration.lib.keys import job_key, table_key
+from orchestration.lib.recorded import recorded
+from orchestration.lib.resource import LakeResource
+
+CHECK = "job_is_well"
+
+
+@dg.definitions
+def flink_jobs() -> dg.Definitions:
+    """Define an asset for each job that Flink may run, where the profile says where Flink is."""
+    settings = Settings.load()
+    if settings.flink is None:
+        return dg.Definitions()
+    found = dict(_subjects(read_declared(settings)))
+    return dg.Definitions(
+        assets=[
+            dg.AssetSpec(
+                key=job_key(subject),
+                deps=[table_key(each) for each in dict.fromkeys(reads)],
+                group_name="flink",
+                kinds={"flink"},
+                description=(
+                    f"The job of Flink that writes `{subject}`, while it belongs to Flink. Dagster does "
+                    "not run it: `headrace flink` does."
+                ),
+            )
+            for subject, reads in found.items()
+        ],
+        asset_checks=[_check(subject) for subject in found],
+        sensors=[flink_jobs_now],
+    )
+
+
+def _subjects(declared: Declared) -> Iterator[tuple[str, tuple[TableName, ...]]]:
+    """Yield what a job may write, with the tables that the job reads."""
+    for stream in declared.streams:
+        if isinstance(stream.source, KafkaSource):
+            yield stream.name, ()
+    for view, windows in declared.window_views.items():
+        yield str(view), (TableName.parse(windows.events),)
+    for samples in declared.sample_sets:
+        if not samples.features:
+            labels = (each.stream for each in samples.labels)
+            yield str(samples.table), (samples.exposures.table, *labels)
+
+
+def _check(subject: str) -> dg.AssetChecksDefinition:
+    key = job_key(subject)
+
+    @dg.asset_check(
+        asset=key,
+        name=CHECK,
+        description=(
+            f"If `{subject}` belongs to Flink, its job runs, completes checkpoints, commits them, and "
+            "leaves nothing out; nobody else writes it."
+        ),
+    )
+    def job_is_well(lake: LakeResource) -> dg.AssetCheckResult:
+        with lake.open() as opened:
+            return recorded(opened, _result(opened, subject), key=key, check=CHECK)
+
+    return job_is_well
+
+
+def _result(lake: OpenLake, subject: str) -> dg.AssetCheckResult:
+    job = next((each for each in owned_jobs(lake) if each.subject == subject), None)
+    if job is None:
+        return dg.AssetCheckResult(passed=True, metadata={"owner": "headrace"})
+    try:
+        return dg.AssetCheckResult(passed=True, metadata=_metadata(job.check()))
+    except LakeError as error:
+        return dg.AssetCheckResult(
+            passed=False, description=str(error), metadata={"owner": "flink"}
+        )
+
+
+def _metadata(status: JobStatus) -> dict[str, Any]:
+    found: dict[str, Any] = {"owner": status.owner, "epoch": status.epoch}
+    if status.health is not None:
+        found |= {
+            "job": status.job,
+            "job_id": status.job_id,
+            "state": status.health.state,
+            "checkpoint": status.health.checkpoint,
+            "committed_checkpoint": status.health.committed,
+            "checkpoints_behind": max(0, status.health.checkpoint - status.health.committed),
+            "restarts": status.health.restarts,
+            **{f"fault/{name}": what for name, what in status.health.faults.items()},
+        }
+    return found
+
+
+@dg.sensor(
+    name="flink_jobs",
+    minimum_interval_seconds=60,
+    description="What each job of Flink is now: its id, its checkpoints, and its faults.",
+)
+def flink_jobs_now(lake: LakeResource) -> dg.SensorResult:
+    """Observe each job; one that cannot be looked at does not hold up the others."""
+    seen: list[dg.AssetObservation] = []
+    with lake.open() as opened:
+        for job in owned_jobs(opened):
+            try:
+                metadata = _metadata(job.status())
+            except LakeError as error:
+                metadata = {"owner": "flink", f"fault/{error.code}": str(error)}
+            seen.append(dg.AssetObservation(job_key(job.subject), metadata=metadata))
+    return dg.SensorResult(asset_events=seen)

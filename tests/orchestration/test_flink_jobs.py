@@ -1,0 +1,153 @@
+"""Jobs of Flink in the asset graph: defined where Flink is named, checked and observed as they are now."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from headrace.definitions.stream import Stream
+from headrace.flink.jobs import StreamJob
+from headrace.flink.statements import JobSql
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.stream_tables import declared
+from headrace.tables.lake import OpenLake
+from orchestration.defs.flink.jobs import flink_jobs, flink_jobs_now
+from orchestration.lib.resource import LakeResource
+from tests.flink.replies import answering
+from tests.orchestration.conftest import use_lake
+
+KEY = dg.AssetKey(["flink", "clicks"])
+SQL = JobSql(setup=(), insert="insert", plan="p1")
+STREAM = {
+    "stream": "clicks",
+    "table": "raw.clicks",
+    "source": {"kafka": {"topic": "clicks"}},
+    "format": "json",
+    "key": "id",
+    "event_time": "at",
+    "fields": {
+        "id": {"type": "string", "required": True},
+        "at": {"type": "timestamptz", "required": True},
+    },
+}
+RUNNING: dict[str, list[tuple[int, Any]]] = {
+    "GET /jobs/c1/exceptions": [(200, {})],
+    "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 3}}})],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A lake that declares one stream of a topic."""
+    made = tmp_path / "lake"
+    (made / "streams").mkdir(parents=True)
+    (made / "lake.toml").write_text('profile = "local"\n[profiles.local]\nstate_dir = "state"\n')
+    (made / "streams" / "clicks.yaml").write_text(json.dumps(STREAM))
+    return made
+
+
+@pytest.fixture
+def opened(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[OpenLake, dict[str, list[tuple[int, Any]]]]]:
+    """The lake, beside a Flink whose replies a test chooses."""
+    replies = dict(RUNNING)
+    with answering(replies) as (address, _):
+        use_lake(monkeypatch, state_dir=tmp_path / "state", lake=folder)
+        monkeypatch.setenv("HEADRACE_FLINK_URI", address)
+        monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", address)
+        monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: SQL)  # no catalog that Flink reaches
+        with LakeResource().open() as lake:
+            declared(lake, Stream.model_validate(STREAM))
+            yield lake, replies
+
+
+def runs(lake: OpenLake, replies: dict[str, list[tuple[int, Any]]], *, state: str) -> None:
+    """Let Flink own the stream, and its job be in a state."""
+    job = StreamJob(lake, Stream.model_validate(STREAM))
+    job.set_owner(Owner(), Owner(by=FLINK, epoch=1, jobs=("c1",), plan=SQL.plan))
+    found = {"jid": "c1", "name": job.name(job.owner), "state": state, "start-time": 1}
+    replies["GET /jobs/overview"] = [(200, {"jobs": [found]})]
+
+
+def graph() -> dg.Definitions:
+    """What the folder defines, with the lake that all of it works on."""
+    job = dg.define_asset_job("check", selection=dg.AssetSelection.checks_for_assets(KEY))
+    around = dg.Definitions(jobs=[job], resources={"lake": LakeResource()})
+    return dg.Definitions.merge(flink_jobs(), around)
+
+
+def checked() -> dg.AssetCheckEvaluation:
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = graph().resolve_job_def("check").execute_in_process(instance=instance)
+    (found,) = done.get_asset_check_evaluations()
+    return found
+
+
+def observed() -> list[dg.AssetObservation]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources={"lake": LakeResource()})
+        found: Any = flink_jobs_now.evaluate_tick(context)
+    return list(found.asset_events)
+
+
+def test_jobs_are_assets_only_where_the_profile_says_where_flink_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_lake(monkeypatch, state_dir=tmp_path / "state", lake=folder)
+    assert not flink_jobs().assets
+    monkeypatch.setenv("HEADRACE_FLINK_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", "http://127.0.0.1:2")
+    assert {each.key for each in graph().resolve_all_asset_specs()} == {KEY}
+    checks = graph().resolve_asset_graph().asset_check_keys
+    assert {each.name for each in checks} == {"job_is_well"}
+
+
+def test_a_stream_of_headrace_has_no_job_to_look_at(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
+) -> None:
+    _ = opened
+    found = checked()
+    assert found.passed
+    assert found.metadata["owner"].value == HEADRACE
+    assert observed() == []
+
+
+def test_a_job_that_is_well_is_shown_with_its_id_and_checkpoints(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
+) -> None:
+    runs(*opened, state="RUNNING")
+    found = checked()
+    assert (found.passed, found.asset_key) == (True, KEY)
+    (seen,) = observed()
+    assert seen.asset_key == KEY
+    for metadata in (found.metadata, seen.metadata):
+        assert metadata["job_id"].value == "c1"
+        assert metadata["checkpoints_behind"].value == 3
+
+
+def test_a_job_that_is_lost_fails_its_check_and_is_observed_with_its_fault(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
+) -> None:
+    runs(*opened, state="FAILED")
+    found = checked()
+    assert not found.passed
+    assert "does not run: FAILED" in str(found.description)
+    (seen,) = observed()
+    assert "does not run: FAILED" in str(seen.metadata["fault/flink-job-lost"].value)
+
+
+def test_a_job_that_is_unwell_fails_its_check_by_name(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
+) -> None:
+    lake, replies = opened
+    runs(lake, replies, state="RUNNING")
+    replies["GET /jobs/c1/checkpoints"] = [(200, {"latest": {"completed": {"id": 90}}})]
+    found = checked()
+    assert not found.passed
+    assert "nothing-commits" in str(found.description)
+    (seen,) = observed()
+    assert "fault/nothing-commits" in seen.metadata
