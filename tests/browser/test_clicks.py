@@ -19,6 +19,25 @@ def page(tmp_path: Path) -> Iterator[Page]:
     assert asked == {"127.0.0.1"}
 
 
+def test_from_the_link_of_an_asset_to_its_samples_lineage_and_version(
+    pages: str, page: Page, screenshots: Path
+) -> None:
+    page.open(f"{pages}/tables?table=samples.ctr")  # what Dagster links to
+    page.wait_for("The first 50 of")
+    page.picture(screenshots / "table.png")
+    page.click("Lineage", within="stMainBlockContainer")
+    page.wait_for("Inputs")
+    page.wait_for("As the recipes of samples and versions recorded it")  # the columns
+    page.picture(screenshots / "lineage.png")
+    page.click("Samples")
+    page.wait_for("What serving knew")
+    page.wait_for("Exposure at")
+    page.picture(screenshots / "inspector.png")
+    page.click("Versions")
+    page.wait_for("Content hash")
+    page.picture(screenshots / "version.png")
+
+
 def test_from_the_picture_of_the_lake_to_the_page_of_a_stop(
     pages: str, page: Page, screenshots: Path
 ) -> None:
@@ -66,6 +85,17 @@ def test_text_has_the_contrast_that_accessibility_asks_for(
     page.open(pages)
     page.wait_for("Last commit")
     assert page.evaluate(_LOW_CONTRAST) == []
+
+
+def test_the_links_of_the_picture_are_reached_by_keyboard(pages: str, page: Page) -> None:
+    page.open(pages)
+    page.wait_for("Last commit")
+    reached = set[str]()
+    for _ in range(60):
+        page.press("Tab")
+        reached.add(page.evaluate("document.activeElement.innerText || ''").strip())
+    names = {each.split("\n")[-1] for each in reached}  # an icon is text before its link
+    assert {"Tables", "impressions/*.jsonl", "item_ctr"} <= names
 
 
 # WCAG 2.2 AA: 4.5 to 1, and 3 to 1 for large text; of text on a plain background

@@ -74,6 +74,19 @@ def test_every_node_of_the_demo_opens(demo: Open) -> None:
         assert not shown.exception, name
 
 
+def test_columns_of_samples_of_the_demo_come_from_columns_that_exist(
+    demo: Open, demo_lake: DemoLake
+) -> None:
+    _ = demo
+    (samples,) = [each for each in data.lake_facts().tables if each.sources]
+    assert samples.name == "samples.ctr"
+    with Lake.open(demo_lake.settings) as lake:
+        own = set(lake.table("samples.ctr").head().schema.names)
+        for each in samples.sources:
+            assert each.column in own, each
+            assert each.of in lake.table(each.table).head().schema.names, each
+
+
 def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: DemoLake) -> None:
     shown = demo("versions")
     with Lake.open(demo_lake.settings) as lake:
