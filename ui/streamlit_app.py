@@ -45,6 +45,12 @@ page = st.navigation(
             help="What serving knew at an exposure; positives, label maturity, missing features.",
         ),
         st.Page(
+            "app_pages/serving.py",
+            title="Serving",
+            icon=":material/bolt:",
+            help="Freshness of the online store, times of requests, skew by cause, one request in full.",
+        ),
+        st.Page(
             "app_pages/lineage.py",
             title="Lineage",
             icon=":material/account_tree:",

@@ -41,7 +41,7 @@ from ui.ingest_data import ingest_facts
 from ui.snippets import table_snippets
 
 CATALOG_CALLS_MAX = 24  # however many tables there are
-PAGES = ("overview", "ingest", "tables", "samples", "lineage", "versions")
+PAGES = ("overview", "ingest", "tables", "samples", "serving", "lineage", "versions")
 
 
 def texts(app: AppTest) -> str:
