@@ -31,6 +31,9 @@ WHOLE_SNAPSHOT_PREFIX = (
 )
 RESET_PREFIX = "headrace.reset."  # and the stream; a reset that is not complete
 RETRY_PREFIX = "headrace.retry."  # and the stream; the file of a retry that is not complete
+BEGUN_PREFIX = (
+    "headrace.begun."  # and the stream; how often something of it was taken back, to begin again
+)
 SKIPPED_PREFIX = "headrace.skipped."  # and the stream; JSON: files that are left out
 OFFSETS_PREFIX = (
     "headrace.offsets."  # and the stream; JSON: next record by source; also in summaries

@@ -36,15 +36,15 @@ class NewestSnapshot:
 class NewestGuard(OwnerGuard):
     """Refuses a snapshot that was compared with another one than the newest: what is gone would differ."""
 
-    def __init__(self, stream: Stream, *, newest: NewestSnapshot) -> None:
-        super().__init__(stream)
+    def __init__(self, stream: Stream, *, newest: NewestSnapshot, begun: int | None = None) -> None:
+        super().__init__(stream, begun=begun)
         self._name, self._newest = stream.name, newest
 
     def __call__(self, base: Table) -> None:
         """Look at the table that a commit is about to replace.
 
         Raises:
-            FencedError: If another ingester took a snapshot since.
+            FencedError: If another ingester took a snapshot since, or the stream was reset.
             StreamOwnedError: If the stream belongs to Flink.
 
         """

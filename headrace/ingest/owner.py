@@ -11,9 +11,9 @@ from typing import Any, Self
 
 from pyiceberg.table import Table
 
-from headrace.definitions.properties import OWNER_PREFIX
+from headrace.definitions.properties import BEGUN_PREFIX, OWNER_PREFIX
 from headrace.definitions.stream import Stream
-from headrace.errors import StreamOwnedError
+from headrace.errors import FencedError, StreamOwnedError
 from headrace.tables.lake import LakeTable
 
 HEADRACE, FLINK = "headrace", "flink"
@@ -66,6 +66,20 @@ def refuse_other(stream: Stream, properties: Mapping[str, str]) -> None:
         raise StreamOwnedError(stream.name, owner=owner.by, epoch=owner.epoch, wanted=HEADRACE)
 
 
+def begun_count(properties: Mapping[str, str], stream: Stream) -> int:
+    """Return how often a reset or a retry of the stream was begun.
+
+    Offsets alone do not tell an ingester of one: they are the same before and after where nothing was
+    taken yet, and dead letters that it committed are gone.
+    """
+    return int(properties.get(BEGUN_PREFIX + stream.name, "0"))
+
+
+def begun_again(properties: Mapping[str, str], stream: Stream) -> dict[str, str | None]:
+    """Return the entry of table properties that says of one more reset or retry."""
+    return {BEGUN_PREFIX + stream.name: str(begun_count(properties, stream) + 1)}
+
+
 class OwnerGuard:
     """Refuses a commit of headrace in the swap itself: the owner may have changed since the last one.
 
@@ -73,17 +87,34 @@ class OwnerGuard:
         stream: The contract.
         table: The stream's table, if the commit is to another one, as that of dead letters.
         epoch: Of the writer whose work the commit takes note of; None if headrace wrote.
+        begun: What `begun_count` was when an ingester began; None for other writers.
 
     """
 
     def __init__(
-        self, stream: Stream, *, table: LakeTable | None = None, epoch: int | None = None
+        self,
+        stream: Stream,
+        *,
+        table: LakeTable | None = None,
+        epoch: int | None = None,
+        begun: int | None = None,
     ) -> None:
-        self._stream, self._table, self._epoch = stream, table, epoch
+        self._stream, self._table, self._epoch, self._begun = stream, table, epoch, begun
 
     def __call__(self, base: Table) -> None:
-        """Look at the table that a commit is about to replace; see `refuse_other`."""
+        """Look at the table that a commit is about to replace; see `refuse_other`.
+
+        Raises:
+            FencedError: If something of the stream was taken back since `begun`.
+            StreamOwnedError: If the stream belongs to another writer.
+
+        """
         said = base.properties if self._table is None else self._table.head().properties
+        begun = begun_count(said, self._stream)
+        if self._begun not in (None, begun):
+            table = str(self._stream.table)
+            expected, found = (f"those since reset {number}" for number in (self._begun, begun))
+            raise FencedError(table, expected=expected, found=found)
         if self._epoch is None:
             refuse_other(self._stream, said)
             return

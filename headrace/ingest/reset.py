@@ -37,7 +37,7 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.ingest import dead_letters
 from headrace.ingest.letter_removal import provenance_of
 from headrace.ingest.letters import groups
-from headrace.ingest.owner import OwnerGuard, refuse_other
+from headrace.ingest.owner import OwnerGuard, begun_again, refuse_other
 from headrace.ingest.positions import Positions
 from headrace.ingest.replay import begun_anew
 from headrace.tables.commits.operations import Fence, move_properties, start_over
@@ -140,7 +140,7 @@ def apply_reset(lake: OpenLake, stream: Stream) -> None:
         refuse_other(
             stream, found.properties
         )  # Flink's job would go on behind the rows that are gone
-        return {mark: run_id}
+        return {**begun_again(found.properties, stream), mark: run_id}
 
     move_properties(table, marked)
     crash_point("reset.after_mark")

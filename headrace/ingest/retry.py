@@ -36,7 +36,7 @@ from headrace.errors import (
 from headrace.ingest import dead_letters
 from headrace.ingest.absent import Absent
 from headrace.ingest.letter_removal import provenance_of
-from headrace.ingest.owner import OwnerGuard, refuse_other
+from headrace.ingest.owner import OwnerGuard, begun_again, refuse_other
 from headrace.ingest.positions import Positions, skipped_files
 from headrace.ingest.replay import begun_anew
 from headrace.ingest.sources.base import Position, SourcePartition
@@ -145,7 +145,7 @@ def apply_retry(lake: OpenLake, stream: Stream, file: str) -> None:
         open_ = found.properties.get(mark, file)
         if open_ != file:
             raise RetryUnfinishedError(stream.name, path=open_)
-        return {mark: file}
+        return {**begun_again(found.properties, stream), mark: file}
 
     move_properties(table, marked)
     crash_point("retry.after_mark")

@@ -24,7 +24,7 @@ from headrace.ingest import dead_letters, evolution
 from headrace.ingest.absent import Absent
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.newest_snapshot import NewestGuard, NewestSnapshot
-from headrace.ingest.owner import OwnerGuard, refuse_other
+from headrace.ingest.owner import OwnerGuard, begun_count, refuse_other
 from headrace.ingest.positions import Positions, seal_former
 from headrace.ingest.refused_window import RefusedWindow
 from headrace.ingest.sources.base import Position, Records, SourcePartition
@@ -83,11 +83,14 @@ def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:
         ResetUnfinishedError, RetryUnfinishedError: If one was.
 
     """
-    if not lake.exists(stream.table):
-        return
-    if RESET_PREFIX + stream.name in lake.table(stream.table).head().properties:
+    if lake.exists(stream.table):
+        _refuse_open(stream, lake.table(stream.table).head().properties)
+
+
+def _refuse_open(stream: Stream, properties: Mapping[str, str]) -> None:
+    if RESET_PREFIX + stream.name in properties:
         raise ResetUnfinishedError(stream.name)
-    file = lake.table(stream.table).head().properties.get(RETRY_PREFIX + stream.name)
+    file = properties.get(RETRY_PREFIX + stream.name)
     if file is not None:
         raise RetryUnfinishedError(stream.name, path=file)
 
@@ -158,6 +161,7 @@ class StreamTables:
     evolved: int
     schemas: Mapping[int, str]
     whole: NewestSnapshot
+    begun: int
     new_use: FieldUse = field(default_factory=FieldUse.none)
     ends: dict[SourcePartition, Position] = field(default_factory=dict[SourcePartition, Position])
     _before: dict[SourcePartition, tuple[Position, int]] = field(
@@ -174,6 +178,7 @@ class StreamTables:
 
         Raises:
             ContractError: If a table cannot be brought in line with the contract.
+            ResetUnfinishedError, RetryUnfinishedError: If one is not complete.
             StreamOwnedError: If the stream belongs to Flink.
 
         """
@@ -185,6 +190,7 @@ class StreamTables:
         dead_head, head = dead.head(), table.head()
         name, said = stream.name, head.properties
         refuse_other(stream, said)
+        _refuse_open(stream, said)  # one that began since may remove dead letters of this run
         return cls(
             stream=stream,
             table=table,
@@ -200,6 +206,7 @@ class StreamTables:
             evolved=evolution.evolved_count(stream, said),
             schemas=known_schemas(stream, said),
             whole=NewestSnapshot.read(said, stream=name),
+            begun=begun_count(said, stream),
             gaps=json.loads(said.get(GAPS_PREFIX + name, "{}")),
         )
 
@@ -256,8 +263,8 @@ class StreamTables:
     def guard(self) -> OwnerGuard:
         """What each commit of rows has to find in the table."""
         if self.stream.full_snapshot:
-            return NewestGuard(self.stream, newest=self.whole)
-        return OwnerGuard(self.stream)
+            return NewestGuard(self.stream, newest=self.whole, begun=self.begun)
+        return OwnerGuard(self.stream, begun=self.begun)
 
     def look_up(self, partitions: Iterable[SourcePartition]) -> None:
         """Look up how far partitions were before this run, in both tables, all at once."""

@@ -219,6 +219,27 @@ def test_an_ingester_at_work_is_fenced_off_by_a_retry(
     assert is_exact(lake, stream)
 
 
+def test_letters_of_an_ingester_at_work_are_not_lost_by_a_retry_of_what_was_not_taken(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = make_stream("csv")
+    land(lake, "b")
+    ingest(lake, stream)
+    land(lake, "a")
+
+    def beside(point: str) -> None:
+        if point == "ingest.after_dead_letters":
+            apply_retry(lake, stream, A)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headrace.ingest.open_batch.crash_point", beside)
+        with refused(FencedError):
+            ingest(lake, stream)
+    ingest(lake, stream)
+    assert audit(lake, stream) == {A: 5, B: 5}
+    assert is_exact(lake, stream)
+
+
 def test_a_file_of_dead_letters_alone_is_taken_again(lake: Lake) -> None:
     stream = make_stream("csv")
     land(lake, "a", ["missing", "yes"])

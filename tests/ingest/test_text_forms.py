@@ -28,6 +28,7 @@ from headrace.ingest.sampling import sample_of
 from headrace.ingest.sources import quoted_records
 from headrace.ingest.sources.files import FileSource
 from tests.amounts import examples
+from tests.ingest.test_compressed import PACK
 from tests.raising import refused
 
 AT = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -159,6 +160,72 @@ def test_csv_files_hold_what_was_written_with_any_options(
     columns = [found[name].to_pylist() for name in ("n", "text", "price")] if records else []
     assert list(zip(*columns, strict=True)) == expected
     assert numbers == lines
+
+
+PLAIN = st.text(st.sampled_from("ab é0.~"), max_size=6)
+
+
+@pytest.mark.slow
+@given(
+    records=st.lists(st.tuples(st.integers(-9, 10**12), PLAIN), max_size=6),
+    order=st.permutations(["n", "text", "at"]),
+    delimiter=st.sampled_from([",", "|", "::", "<->"]),
+    quote=st.booleans(),
+    header=st.booleans(),
+    null=st.sampled_from(["", "NULL", "-"]),
+    before=st.lists(st.sampled_from(["", "made by hand", "# a", '"']), max_size=3),
+    remarks=st.booleans(),
+    compression=st.sampled_from([None, *PACK]),
+    block=st.integers(1, 60),
+)
+@settings(max_examples=examples(1_000, few=25))
+def test_lines_around_records_their_order_and_compression_change_no_record(
+    records: list[tuple[int, str]],
+    order: list[str],
+    delimiter: str,
+    quote: bool,
+    header: bool,
+    null: str,
+    before: list[str],
+    remarks: bool,
+    compression: str | None,
+    block: int,
+) -> None:
+    quote = quote and len(delimiter) == 1
+    lines = list(before)
+    lines += ["# what follows is data"] if remarks else []
+    lines += [delimiter.join(order)] if header else []
+    first = len(lines) + 1
+    for n, text in records:
+        values = {"n": str(n), "text": text or null, "at": AT.isoformat()}
+        line = [f'"{value}"' if quote and value else value for value in map(values.get, order)]
+        lines += [delimiter.join(str(value) for value in line)]
+        lines += ["#"] if remarks else []
+    content = "".join(f"{line}\n" for line in lines).encode()
+    form = {
+        "delimiter": delimiter,
+        "quote": quote,
+        "header": header,
+        "columns": [] if header else order,
+        "null_values": [null] if null else [],
+        "skip_rows": len(before),
+        "comment": "#" if remarks else "",
+    }
+    source: dict[str, Any] = {"files": "things/*", "complete_files": True}
+    if compression is not None:
+        source, content = (
+            {"files": "things/*", "compression": compression},
+            PACK[compression](content),
+        )
+    fields = {name: FIELDS[name] for name in ("n", "text", "at")}
+    found, numbers = read(content, contract(csv=form, source=source, fields=fields), block=block)
+    texts = found["text"].to_pylist() if len(found) else []
+    expected = [None if text in ("", null) else text for _, text in records]
+    assert (found["n"].to_pylist() if len(found) else [], texts) == (
+        [n for n, _ in records],
+        expected,
+    )
+    assert numbers == [first + at * (2 if remarks else 1) for at in range(len(records))]
 
 
 JSON_TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
