@@ -16,7 +16,7 @@
   {%- set unique_key = config.get('unique_key') or [] -%}
   {%- set materialized = model.config.materialized -%}
   {%- set upstream = {'inputs': [], 'built': [], 'behind': []} -%}
-  {%- do headrace.add_upstream(model.depends_on.nodes, upstream) -%}
+  {%- do headrace.add_upstream(model.depends_on.nodes or [], upstream) -%}
   {%- set not_obeyed = [] -%}
   {%- for name in ['merge_update_columns', 'merge_exclude_columns', 'merge_clauses', 'incremental_predicates'] -%}
     {%- if config.get(name) -%}{%- do not_obeyed.append(name) -%}{%- endif -%}

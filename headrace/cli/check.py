@@ -108,11 +108,15 @@ def _across(settings: "Settings", found: "Declarations") -> "tuple[list[Problem]
     from headrace.definitions.problem import Problem, shown
 
     project = find_project(settings)
-    models = {} if project is None or not found.sample_sets else models_of(project)
+    models = (
+        {}
+        if project is None or not found.sample_sets
+        else models_of(project, state_dir=settings.state_dir)
+    )
     if not settings.state_dir.is_dir():  # the tables' code takes most of the command to load
         return [*problems_across(found, models, root=settings.root)], []
     from headrace.errors import LakeError, LakeNotFoundError
-    from headrace.samples.checked import contradictions, known_tables, lost, merged
+    from headrace.samples.checked import contradictions, doubts, known_tables, lost, merged
     from headrace.tables.lake import OpenLake
 
     known, problems, warnings = models, list[Problem](), list[Problem]()
@@ -121,6 +125,7 @@ def _across(settings: "Settings", found: "Declarations") -> "tuple[list[Problem]
             known = merged(models, known_tables(lake))
             problems += contradictions(lake, found, settings)
             warnings += lost(lake, found, settings)
+            warnings += doubts(lake, found, settings)
     except LakeNotFoundError:
         pass
     except LakeError as error:  # the declarations are no worse for it

@@ -124,7 +124,7 @@ def _views() -> "tuple[ListedView, ...]":
 
     settings = Settings.load()
     project, declared = find_project(settings), inspect_declarations(settings)
-    models = {} if project is None else models_of(project)
+    models = {} if project is None else models_of(project, state_dir=settings.state_dir)
     try:
         with OpenLake.existing(settings) as lake:
             return list_feature_views(declared, models, lake)

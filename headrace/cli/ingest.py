@@ -213,6 +213,8 @@ def _about_service(said: dict[str, Any] | None) -> list[str]:
 
 def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
     """What one should know of a run beside its numbers."""
+    from headrace.definitions.stream_times import doubt_of
+
     lines: list[str] = []
     if result.reasons:
         why = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.items())
@@ -221,6 +223,8 @@ def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
         lines.append(f"warning: {result.missing}")
     if result.commits:
         lines += _about_fields(result.undeclared_fields, result.absent_fields, stream)
+        doubt = doubt_of(result.watermark, time_field=stream.time_field)
+        lines += [f"warning: {doubt}"] if doubt and result.rows else []
     for source, others in result.same_content.items():
         same = ", ".join(f"`{other}`" for other in others)
         lines.append(f"warning: `{source}` has the content of {same}; its rows are there again")

@@ -11,6 +11,7 @@ from headrace.definitions.sample_set import Label, SampleSet
 from headrace.definitions.source_lines import Place, read_document
 from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
+from headrace.definitions.window_rows import SUFFIX
 from headrace.identifiers import TableName
 
 _NO_COLUMN = frozenset({"exists", "count"})  # values of a label that no column holds
@@ -58,7 +59,10 @@ def problems_across(
     """
     known = dict(tables) | {str(each.table): table_of(each) for each in declared.streams.values()}
     for view in declared.window_views.values():
-        known[str(view.view)] = KnownTable(columns=frozenset(view.columns), entity=view.entity)
+        values = frozenset(view.columns)
+        known[str(view.view)] = KnownTable(columns=values, entity=view.entity)
+        rows = KnownTable(columns=values | {*view.entity, EVENT_TIME, KNOWN_AT}, entity=view.entity)
+        known.setdefault(f"{view.view}{SUFFIX}", rows)
     found: list[Problem] = []
     for name, sample_set in declared.sample_sets.items():
         path = declared.sample_set_files[name]

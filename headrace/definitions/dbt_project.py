@@ -39,6 +39,7 @@ def lost_model(settings: Settings, recorded: str) -> Path | None:
     if not isinstance(said, dict) or said.get("name") != project:
         return None
     folders = said.get("model-paths") or ["models"]
-    files = (f"{model}{version}.{kind}" for version in ("", "_v*") for kind in ("sql", "py"))
-    found = ((place / folder).rglob(file) for file in files for folder in folders)
-    return None if any(any(each) for each in found) else place
+    files = [f"{model}{version}.{kind}" for version in ("", "_v*") for kind in ("sql", "py")]
+    places = [(folder, file) for folder in folders for file in files]
+    places += [(folder, f"{model}.csv") for folder in said.get("seed-paths") or ["seeds"]]
+    return None if any(any((place / folder).rglob(file)) for folder, file in places) else place

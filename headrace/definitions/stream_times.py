@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from headrace.definitions.base import Declaration, Name
 from headrace.definitions.durations import Duration
 
+_DOUBTFUL_BEFORE = datetime(1990, 1, 1, tzinfo=UTC)
 INGESTED = "ingested"  # of a time: when a record was taken
 
 
@@ -105,3 +106,16 @@ def field_of_time(event_time: str | FixedTime, fields: Collection[str]) -> str |
     if isinstance(event_time, FixedTime) or (event_time == INGESTED and INGESTED not in fields):
         return None
     return event_time
+
+
+def doubt_of(newest: datetime | None, *, time_field: str | None) -> str | None:
+    """Return why the unit of event times is doubtful; None if it is not.
+
+    Seconds that are taken for milliseconds all lie in January 1970. Few logs end before 1990.
+    """
+    if newest is None or time_field is None or newest >= _DOUBTFUL_BEFORE:
+        return None
+    return (
+        f"no event is newer than {newest:%Y-%m-%d %H:%M}: `{time_field}` may have another `unit` "
+        "than its records"
+    )

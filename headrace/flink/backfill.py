@@ -15,11 +15,13 @@ from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import FencedError, FlinkCannotViewError, StreamOwnedError
 from headrace.flink.begin import Begin
+from headrace.flink.view_limits import refuse_view
 from headrace.identifiers import TableName, quote
-from headrace.ingest.owner import Owner
+from headrace.ingest.owner import FLINK, Owner
 from headrace.samples.window_rows import rows_sql
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
@@ -52,6 +54,36 @@ class Missing:
             snapshot_id=head.snapshot_id,
             history_id=head.parent_snapshot_id,
         )
+
+
+def feature_table(lake: OpenLake, rows: WindowRows) -> LakeTable:
+    """Create the feature table of a window view, or bring it in line."""
+    return declare_table(
+        lake,
+        rows.table,
+        rows.schema(),
+        partition_by=("day(event_time)",),
+        properties=rows.properties(),
+    )
+
+
+def bring_up(lake: OpenLake, rows: WindowRows) -> int:
+    """Add the rows that are missing up to now, unless a job of Flink writes them; returns how many.
+
+    A second run adds nothing.
+
+    Raises:
+        FlinkCannotViewError: If SQL cannot write the view's rows, or there are no events yet.
+        FencedError: If another run added rows meanwhile; nothing was committed.
+        StreamOwnedError: If a job began meanwhile; nothing was committed.
+
+    """
+    refuse_view(rows)
+    table = feature_table(lake, rows)
+    owner = Owner.read(table.head().properties, stream=rows.windows.view)
+    if owner.by == FLINK:
+        return 0
+    return add_rows(lake, missing_rows(lake, rows, table), table, owner=owner)
 
 
 def missing_rows(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:

@@ -3,7 +3,7 @@
 from headrace.config import Settings
 from headrace.definitions.window_rows import WindowRows
 from headrace.errors import StreamOwnedError
-from headrace.flink.backfill import Missing, add_rows, missing_rows
+from headrace.flink.backfill import Missing, add_rows, feature_table, missing_rows
 from headrace.flink.begin import Begin
 from headrace.flink.job import JobStatus
 from headrace.flink.places import catalog_of, hidden
@@ -13,7 +13,6 @@ from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
 from headrace.ingest.owner import FLINK, HEADRACE, Owner
-from headrace.tables.declare import declare_table
 from headrace.tables.lake import LakeTable, OpenLake
 
 
@@ -34,13 +33,7 @@ class ViewJob(TableJob):
 
     def declared(self) -> LakeTable:
         """Create the feature table, or bring it in line."""
-        return declare_table(
-            self.lake,
-            self.rows.table,
-            self.rows.schema(),
-            partition_by=("day(event_time)",),
-            properties=self.rows.properties(),
-        )
+        return feature_table(self.lake, self.rows)
 
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from where the job of this epoch began."""

@@ -12,6 +12,7 @@ from headrace.errors import FeatureBuildError, SettingReason, SettingsError
 from headrace.integrations.dbt_duckdb import session
 from headrace.shown import rows_html
 
+_BUILT = ("model", "seed")
 _GOOD = ("success", "pass", "warn", "no-op")
 
 
@@ -28,7 +29,7 @@ class ModelResult:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildResult:
-    """One successful run of dbt: its models in the order they were built."""
+    """One successful run of dbt: its models and seeds in the order they were built."""
 
     models: tuple[ModelResult, ...]
     tests_passed: int
@@ -93,8 +94,8 @@ def build_features(
     if failures or not ran.success:
         raise FeatureBuildError(tuple(failures) or ("dbt failed without a message",))
     return BuildResult(
-        models=tuple(_model(found) for found in results if found.node.resource_type == "model"),
-        tests_passed=sum(found.node.resource_type != "model" for found in results),
+        models=tuple(_model(each) for each in results if each.node.resource_type in _BUILT),
+        tests_passed=sum(each.node.resource_type not in _BUILT for each in results),
     )
 
 

@@ -34,6 +34,7 @@ from headrace.integrations.model_commit import ModelBuild, Outcome, build_until_
 from headrace.integrations.model_engine import DuckDBModels, ServerModels
 from headrace.integrations.model_request import ModelRequest, refuse_former_macros
 from headrace.integrations.rebuild import RebuildPlan, plan_rebuild
+from headrace.integrations.seed_commit import Seed
 from headrace.integrations.unit_test import rows_under_test
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
 
 _LOG = AdapterLogger("headrace")
 _COMMITTED = ("table", "incremental")
-_INSTEAD = {
-    "seed": Remedy.run("ingest", "run", advice="declare a stream for its file and ingest it"),
-    "snapshot": Remedy(advice="use an incremental model with `incremental_strategy: append`"),
-}
+_COMMITTING = ("commit_model", "commit_seed")
+_NO_SNAPSHOT = Remedy(advice="use an incremental model with `incremental_strategy: append`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +101,7 @@ class Plugin(BasePlugin):
             raise DbtRuntimeError(str(error)) from error
 
     def store(self, target_config: "TargetConfig") -> None:
-        """Answer a macro: `plan` what to rebuild, `commit` a model's rows, or `compute` those of a unit test.
+        """Answer a macro: `plan` what to rebuild, commit the rows of a model or `seed`, or `compute` a unit test's.
 
         Raises:
             DbtRuntimeError: If the lake refuses; its message is that of the `LakeError`.
@@ -116,7 +115,7 @@ class Plugin(BasePlugin):
             elif verb == "compute":
                 sent["rows"], sent["types"] = self._compute(sent)
             else:
-                outcome = self._commit(sent)
+                outcome = self._commit_seed(sent) if verb == "seed" else self._commit(sent)
                 sent["outcome"] = {
                     "message": outcome.message,
                     "code": outcome.code,
@@ -222,6 +221,18 @@ class Plugin(BasePlugin):
         adapter.clear_transaction()  # one that dbt began before does not see the table
         return name, types
 
+    def _commit_seed(self, sent: dict[str, Any]) -> Outcome:
+        refuse_former_macros(sent)
+        seed, lake, run_id = Seed.of(sent), self._open(), _run_id()
+        build = seed.build(lake, run_id=run_id)
+        if limit := limited_by():
+            self._show_empty(seed.request, build)
+            return build.check(why=limit)
+        outcome = build_until_it_lands(build, plan_again=lambda: seed.build(lake, run_id=run_id))
+        with self._lock:
+            self._pin(seed.request.target)
+        return outcome
+
     def _read_by(self, request: ModelRequest) -> list[TableVersion]:
         """The versions that a model's SQL reads, including its own table's."""
         with self._lock:
@@ -308,34 +319,30 @@ def refuse_uncommitted(unique_id: str) -> None:
     """Refuse nodes whose rows would stay in DuckDB's memory: a successful run has committed.
 
     Raises:
-        ModelNotCommittedError: For a seed, a snapshot, and a `table` or `incremental` model that
-            a materialization other than headrace's would build, or that calls an
+        ModelNotCommittedError: For a snapshot, and for a seed or a `table` or `incremental` model
+            that a materialization other than headrace's would build, or that calls an
             `is_incremental()` other than headrace's.
 
     """
     kind, _, name = unique_id.partition(".")
-    if kind in {"seed", "snapshot"}:
-        raise ModelNotCommittedError(name, f"a {kind} is not kept", remedy=_INSTEAD[kind])
-    if kind != "model":
+    if kind == "snapshot":
+        raise ModelNotCommittedError(name, "a snapshot is not kept", remedy=_NO_SNAPSHOT)
+    if kind not in {"model", "seed"}:
         return
     adapter: Any = get_adapter_by_type("duckdb")
     manifest = adapter.get_macro_resolver()
     node = manifest.nodes.get(unique_id)
-    if node is None or node.config.materialized not in _COMMITTED:
+    if node is None or (kind == "model" and node.config.materialized not in _COMMITTED):
         return
-    found = manifest.find_materialization_macro_by_name(
-        adapter.config.project_name, node.config.materialized, "duckdb"
-    )
+    how = node.config.materialized
+    found = manifest.find_materialization_macro_by_name(adapter.config.project_name, how, "duckdb")
     if found is None or not _commits(found, manifest):
+        package = found.package_name if found else "dbt"
+        advice = "in the lake's folder, to give its dbt project headrace's macros"
         raise ModelNotCommittedError(
             name,
-            f"the materialization `{node.config.materialized}` of package "
-            f"`{found.package_name if found else 'dbt'}` does not commit to the lake",
-            remedy=Remedy.run(
-                "init",
-                ".",
-                advice="in the lake's folder, to give its dbt project headrace's macros",
-            ),
+            f"the materialization `{how}` of package `{package}` does not commit to the lake",
+            remedy=Remedy.run("init", ".", advice=advice),
         )
     if "macro.dbt.is_incremental" in node.depends_on.macros:
         raise ModelNotCommittedError(
@@ -354,7 +361,7 @@ def _commits(macro: Any, manifest: Any) -> bool:  # noqa: ANN401 - dbt's macro a
         if name in seen or name not in manifest.macros:
             continue
         seen.add(name)
-        if manifest.macros[name].name == "commit_model":
+        if manifest.macros[name].name in _COMMITTING:
             return True
         waiting.extend(manifest.macros[name].depends_on.macros)
     return False

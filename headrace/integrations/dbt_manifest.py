@@ -13,8 +13,8 @@ from headrace.config import Settings
 from headrace.errors import FeatureBuildError
 from headrace.integrations.dbt_build import project_dir
 
-_PARTS = ("models", "macros", "tests", "dbt_packages")
-_SUFFIXES = {".sql", ".yml", ".yaml"}
+_PARTS = ("models", "seeds", "macros", "tests", "dbt_packages")
+_SUFFIXES = {".sql", ".csv", ".yml", ".yaml"}
 
 
 def load_manifest(settings: Settings) -> dict[str, Any]:

@@ -99,8 +99,9 @@ def plan_rebuild(
     """
     inputs = {str(name): head for name in request.inputs if (head := pinned[name]) is not None}
     last = None if own is None else _build_of(lake, own.name, own.metadata)
+    if last is None or STREAM_PROPERTY in (own.properties if own else {}):
+        _refuse_foreign_rows(lake, request)  # ingestion records builds of its own
     if last is None:
-        _refuse_foreign_rows(lake, request)
         return RebuildPlan(mode="all", reason="first build", inputs=inputs)
     plan = _plan_from(lake, request, last, inputs=inputs, pinned=pinned)
     if plan.mode == "all" and request.keeps_history:

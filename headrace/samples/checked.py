@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from headrace.clock import EPOCH, ONE_US
 from headrace.config import Settings
 from headrace.definitions.across import KnownTable
 from headrace.definitions.feature_view import FeatureView
@@ -9,8 +10,10 @@ from headrace.definitions.load import Declarations
 from headrace.definitions.problem import Finding, Problem, problem_of, shown
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
 from headrace.definitions.source_lines import read_document
+from headrace.definitions.stream_times import doubt_of
 from headrace.errors import LakeError, Remedy
 from headrace.samples.lost_models import lost_models_of
+from headrace.samples.watermarks import watermark_us
 from headrace.tables.declare import contradiction
 from headrace.tables.lake import OpenLake
 from headrace.tables.readable import read_each
@@ -47,6 +50,23 @@ def contradictions(lake: OpenLake, declared: Declarations, settings: Settings) -
         text = f"{error.detail} in `{stream.table}`; {error.remedy or reset}"
         finding = Finding(("fields", error.column or ""), text)
         yield problem_of(finding, read_document(path), file=shown(path, settings.root))
+
+
+def doubts(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[Problem]:
+    """Report streams whose events all seem to be of another century."""
+    for stream in declared.streams.values():
+        if stream.time_field is None or not lake.exists(stream.table):
+            continue
+        try:
+            reached_us = watermark_us(lake, lake.table(stream.table).head())
+        except LakeError:  # `headrace tables health` names it
+            continue
+        newest = None if reached_us is None else EPOCH + reached_us * ONE_US
+        text = doubt_of(newest, time_field=stream.time_field)
+        if text is not None:
+            path = declared.stream_files[stream.name]
+            finding = Finding(("fields", stream.time_field), text)
+            yield problem_of(finding, read_document(path), file=shown(path, settings.root))
 
 
 def lost(lake: OpenLake, declared: Declarations, settings: Settings) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ import dagster as dg
 from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.definitions.type_text import text_of_type
+from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.windows import Windows
 from headrace.identifiers import TableName
 from orchestration.lib.keys import table_key
@@ -25,6 +26,9 @@ _COORDINATES = {
     "_source_time": "Time that the source gave the record; null without one.",
 }
 _LABEL_TYPES = {"exists": "int", "count": "long"}
+
+
+BUILT = frozenset({"model", "seed"})  # nodes of dbt that are tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +51,17 @@ def columns_of(
     manifest: Mapping[str, Any] | None,
     *,
     window_views: Mapping[TableName, Windows],
+    window_rows: Iterable[WindowRows] = (),
 ) -> Tables:
     """Describe the columns of raw, staging, feature and sample tables."""
     known = {stream.table: tuple(_stream_columns(stream)) for stream in streams}
     nodes: Iterable[Mapping[str, Any]] = (manifest or {"nodes": {}})["nodes"].values()
     for node in nodes:
-        if node["resource_type"] == "model":
+        if node["resource_type"] in BUILT:
             table = TableName(node["schema"], node.get("alias") or node["name"])
             known[table] = tuple(_model_columns(node))
+    for each in window_rows:
+        known[each.table] = tuple(_row_columns(each, known))
     for each in sample_sets:
         known[each.table] = tuple(_sample_columns(each, known, window_views))
     return known
@@ -180,6 +187,23 @@ def _window_columns(use: FeatureUse, windows: Windows) -> Iterable[ColumnFacts]:
             description=f"{what} over the events of `{events}` in the {length} before.",
             sources=((events, slot.of or EVENT_TIME),),
         )
+
+
+def _row_columns(rows: WindowRows, known: Tables) -> Iterable[ColumnFacts]:
+    windows, events = rows.windows, TableName.parse(rows.windows.events)
+    for name in windows.entity:
+        yield _copied(name, events, name, known)
+    for name, source in ((EVENT_TIME, EVENT_TIME), (KNOWN_AT, KNOWN_AT)):
+        yield ColumnFacts(
+            name=name,
+            type=_TIME,
+            description="The end of a tile, at which the values held and were known.",
+            nullable=False,
+            sources=((events, source),),
+        )
+    names = tuple(column.name for column in windows.columns)
+    use = FeatureUse(view=TableName.parse(windows.view), columns=names)
+    yield from _window_columns(use, windows)
 
 
 def _label_columns(sample_set: SampleSet, label: Label, known: Tables) -> Iterable[ColumnFacts]:

@@ -14,7 +14,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject
 from headrace.errors import InvalidNameError
 from headrace.identifiers import TableName
 from headrace.integrations.column_lineage import column_lineage
-from orchestration.lib.columns import lineage_of
+from orchestration.lib.columns import BUILT, lineage_of
 from orchestration.lib.keys import table_key
 
 UNIQUE_ID = "dagster_dbt/unique_id"
@@ -62,9 +62,9 @@ def model_tables(manifest: Mapping[str, Any]) -> dict[str, TableName]:
     """Map each model to its table, in topological order."""
     nodes = manifest["nodes"]
     reads = {
-        unique_id: node["depends_on"]["nodes"]
+        unique_id: node["depends_on"].get("nodes", [])
         for unique_id, node in nodes.items()
-        if node["resource_type"] == "model"
+        if node["resource_type"] in BUILT
     }
     order = TopologicalSorter(reads).static_order()
     return {nodes[each]["name"]: table_of(nodes[each]) for each in order if each in reads}
@@ -77,9 +77,9 @@ def model_groups(manifest: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     wait for each other.
     """
     parents = {
-        unique_id: node["depends_on"]["nodes"]
+        unique_id: node["depends_on"].get("nodes", [])
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] == "model"
+        if node["resource_type"] in BUILT
     }
     sources: dict[str, frozenset[str]] = {}
     for each in TopologicalSorter(parents).static_order():

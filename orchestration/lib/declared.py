@@ -16,6 +16,7 @@ from headrace.definitions.dbt_project import find_project
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.stream import Stream
+from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.windows import Windows, resolve_windows
 from headrace.errors import FeatureBuildError, SettingsError
 from headrace.identifiers import TableName
@@ -44,12 +45,14 @@ class Declared:
     """The declarations of a lake that can be used, with the file of each table's.
 
     `manifest` is dbt's, None without models; `section` and `days` are None if they are wrong.
-    `window_views` are no tables, but are computed from those of streams.
+    `window_views` are no tables, but are computed from those of streams; `window_rows` are the tables
+    of those whose rows sample sets read.
     """
 
     streams: tuple[Stream, ...] = ()
     sample_sets: tuple[SampleSet, ...] = ()
     window_views: Mapping[TableName, Windows] = field(default_factory=dict[TableName, Windows])
+    window_rows: tuple[WindowRows, ...] = ()
     manifest: Mapping[str, Any] | None = None
     models: Mapping[str, TableName] = field(default_factory=dict[str, TableName])
     section: Section | None = None
@@ -93,15 +96,22 @@ def read_declared(settings: Settings) -> Declared:
     entries = _without_clashes([*entries, *bad_project], reserved, root=settings.root)
     usable = [each for each in entries if each.declares is not None]
     streams = tuple(each.declares for each in usable if isinstance(each.declares, Stream))
-    tables = {stream.table for stream in streams}
+    tables = {stream.table: stream for stream in streams}
+    window_views = {
+        each.view: resolve_windows(each, streams)
+        for each in found.window_views.values()
+        if each.events in tables
+    }
+    sample_sets = tuple(each.declares for each in usable if isinstance(each.declares, SampleSet))
+    rows = (
+        WindowRows.of(each, tables[TableName.parse(each.events)]) for each in window_views.values()
+    )
+    read = {use.view for each in sample_sets for use in each.features} - set(models.values())
     return Declared(
         streams=streams,
-        window_views={
-            each.view: resolve_windows(each, streams)
-            for each in found.window_views.values()
-            if each.events in tables
-        },
-        sample_sets=tuple(each.declares for each in usable if isinstance(each.declares, SampleSet)),
+        window_views=window_views,
+        window_rows=tuple(each for each in rows if each.table in read),
+        sample_sets=sample_sets,
         manifest=manifest,
         models=models,
         section=section,

@@ -13,6 +13,7 @@ from headrace.definitions.dbt_project import find_project
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters
 from orchestration.lib.columns import (
+    BUILT,
     DEAD_LETTERS,
     column_schema,
     columns_of,
@@ -26,6 +27,7 @@ from orchestration.lib.section import Section
 
 _HERE = Path(__file__).parents[1]
 _TABLES = frozenset({"ingest", "staging", "features", "samples"})  # groups
+_ROWS = _HERE / "defs/features/window_rows.py"
 _CODE = {
     "datasets": _HERE / "defs/datasets/assets.py",
     "serving": _HERE / "defs/serving/assets.py",
@@ -48,10 +50,12 @@ class Shown:
                 declared.sample_sets,
                 declared.manifest,
                 window_views=declared.window_views,
+                window_rows=declared.window_rows,
             ).items()
         }
         self._columns[table_key(dead_letters.TABLE)] = DEAD_LETTERS
         self._files = {table_key(table): file for table, file in declared.files.items()}
+        self._files |= {table_key(each.table): _ROWS for each in declared.window_rows}
         self._files |= {each.key: each.file for each in declared.broken}
         project = find_project(settings)
         if project is not None and declared.manifest is not None:
@@ -114,5 +118,5 @@ def _model_files(manifest: Mapping[str, Any], project: Path) -> dict[dg.AssetKey
         dg.AssetKey([node["schema"], node.get("alias") or node["name"]]): project
         / node["original_file_path"]
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "model"
+        if node["resource_type"] in BUILT
     }

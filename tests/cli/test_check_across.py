@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
+from headrace.config import Settings
+from headrace.integrations.dbt_manifest import load_manifest
 from headrace.scaffold.lake import apply_lake, plan_lake
 
 SAMPLES, STREAM = Path("lake/samples/feed.yaml"), Path("lake/streams/impressions.yaml")
@@ -113,3 +115,67 @@ def test_a_model_is_known_by_the_schema_and_name_that_it_has(
     change(folder / SAMPLES, "features.user_activity", name)
     if act is move:
         assert checked(status=0) == ([], [])
+
+
+def test_rows_of_a_window_view_are_a_table_that_samples_may_name(folder: Path) -> None:
+    (folder / "lake" / "windows").mkdir()
+    view = (
+        "view: features.shown\nevents: raw.impressions\nentity: [item_id]\nhop: 5m\nlateness: 1h\n"
+    )
+    values = "aggregates: [{name: shown, take: count, windows: [1h]}]\n"
+    (folder / "lake" / "windows" / "shown.yaml").write_text(view + values)
+    use = "features.user_activity, columns: [impressions_7d, clicks_7d]"
+    change(folder / SAMPLES, use, "features.shown_rows, columns: [shown_1h]")
+    assert checked(status=0) == ([], [])
+    change(folder / SAMPLES, "[shown_1h]", "[shown_2h]")
+    problems, _ = checked()
+    assert "did you mean `shown_1h`" in problems[0]
+
+
+@pytest.mark.slow
+def test_samples_are_compared_with_what_dbt_calls_its_models(folder: Path) -> None:
+    model = folder / "dbt_project" / "models" / "features" / "user_activity.sql"
+    named = "{{ config(alias=var('called', 'busy')) }}"  # the files alone do not say it
+    model.write_text(f"{named}\n{model.read_text()}")
+    (folder / "dbt_project" / "seeds").mkdir()
+    seeds = (
+        "seeds: [{name: brands, config: {schema: static, meta: {headrace: {entity: [item_id]}}}}]"
+    )
+    (folder / "dbt_project" / "seeds" / "brands.yml").write_text(seeds)
+    (folder / "dbt_project" / "seeds" / "brands.csv").write_text("item_id,brand\n1,x\n")
+    assert checked(status=0) == ([], [])  # by what the files say
+    load_manifest(Settings.load())
+    problems, _ = checked()
+    assert "`features.user_activity`" in problems[0]
+    change(folder / SAMPLES, "features.user_activity", "features.busy")
+    use = "labels:"
+    change(folder / SAMPLES, use, f"  - {{view: static.brands, columns: [brand]}}\n{use}")
+    assert checked(status=0) == ([], [])
+    change(folder / SAMPLES, "static.brands", "static.brand")
+    problems, _ = checked()
+    assert "did you mean `static.brands`" in problems[0]
+    change(folder / SAMPLES, "static.brand,", "static.brands,")
+    change(model, named, "")  # newer than the manifest, so that the files count again
+    problems, _ = checked()
+    assert "`features.busy`" in problems[0]
+
+
+@pytest.mark.slow
+def test_times_of_another_unit_are_doubted_by_ingestion_and_by_check(folder: Path) -> None:
+    change(
+        folder / STREAM,
+        "shown_at:      {type: timestamptz,",
+        "shown_at:      {type: timestamptz, unit: ms,",
+    )
+    data = folder / "data" / "impressions" / "example.csv"
+    rows = "".join(f"i{n},{n},{n},{1_700_000_000 + n},0\n" for n in range(4))
+    data.write_text("impression_id,user_id,item_id,shown_at,clicked\n" + rows)
+    done = CliRunner().invoke(make_app(), ["ingest", "run"])
+    assert "1970-01-20" in done.output and "`shown_at` may have another `unit`" in done.output
+    _, warnings = checked(status=0)
+    assert [each for each in warnings if str(STREAM) in each and "another `unit`" in each]
+    headrace("ingest", "reset", "impressions", "--apply")
+    change(folder / STREAM, "unit: ms", "unit: s")
+    done = CliRunner().invoke(make_app(), ["ingest", "run"])
+    assert "another `unit`" not in done.output
+    assert checked(status=0) == ([], [])

@@ -36,7 +36,9 @@ _DOCUMENT = ROOT / "docs" / "features.md"
 
 def _shown(name: str) -> str:
     """The text of a code block of the document, which users copy."""
-    (text,) = re.findall(rf"```\w+ model={name}\n(.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+    (text,) = re.findall(
+        rf'```\w+ title="models/{name}\.\w+"\n(.*?)```', _DOCUMENT.read_text(), re.DOTALL
+    )
     return text
 
 

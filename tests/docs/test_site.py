@@ -62,6 +62,15 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.mark.slow
+def test_every_block_of_code_is_shown_as_one(site: Path) -> None:
+    # an option of a fence that is none leaves all up to the next one as text
+    wrong = [
+        str(path.relative_to(site)) for path in site.rglob("*.html") if "```" in path.read_text()
+    ]
+    assert wrong == []
+
+
+@pytest.mark.slow
 def test_no_page_loads_anything_from_another_host(site: Path, pages: dict[Path, Page]) -> None:
     assert len(pages) > 50
     loaded = {link for page in pages.values() for link in page.loads}

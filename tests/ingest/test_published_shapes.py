@@ -247,3 +247,88 @@ def test_avazu_has_hours_of_digits_and_ids_beyond_every_integer(
     read["event_time"] = pd.to_datetime(read.pop("hour").astype(str), format="%y%m%d%H", utc=True)
     read = read.rename(columns={"C1": "c1", "C20": "c20", "C21": "c21"})
     is_same(samples_of(lake, stream, ["site_id"]), read)
+
+
+def movielens(rng: random.Random) -> pd.DataFrame:
+    """Ratings as MovieLens has them, by epoch seconds, and in the order of their times."""
+    return pd.DataFrame(
+        {
+            "userId": [rng.randrange(1, 944) for _ in range(ROWS)],
+            "movieId": [rng.randrange(1, 1683) for _ in range(ROWS)],
+            "rating": [rng.randrange(1, 6) for _ in range(ROWS)],
+            "timestamp": [874_724_710 + 61 * n for n in range(ROWS)],
+        }
+    )
+
+
+def _lines(frame: pd.DataFrame, delimiter: str, header: str = "") -> str:
+    rows = (delimiter.join(map(str, row)) for row in frame.itertuples(index=False))
+    return "\n".join([*filter(None, [header]), *rows]) + "\n"
+
+
+# how the same ratings are published: the file, its text, and the columns of user and item in a draft
+MOVIELENS = {
+    "100k, u.data": ("u.data", lambda f: _lines(f, "\t"), ("column_1", "column_2")),
+    "1M, ratings.dat": ("ratings.dat", lambda f: _lines(f, "::"), ("column_1", "column_2")),
+    "20M and later, ratings.csv": (
+        "ratings.csv",
+        lambda f: _lines(f, ",", "userId,movieId,rating,timestamp"),
+        ("user_id", "movie_id"),
+    ),
+    "RecBole, ml-100k.inter": (
+        "ml-100k.inter",
+        lambda f: _lines(f, "\t", "user_id:token\titem_id:token\trating:float\ttimestamp:float"),
+        ("user_id", "item_id"),
+    ),
+    "JSON lines": (
+        "ratings.json",
+        lambda f: f.to_json(orient="records", lines=True),
+        ("user_id", "movie_id"),
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", MOVIELENS)
+def test_movielens_is_read_in_each_layout_in_which_it_is_published(
+    lake: Lake, rng: random.Random, layout: str
+) -> None:
+    name, text, (user, item) = MOVIELENS[layout]
+    frame = movielens(rng)
+    path = file_of(lake, f"ratings/{name}")
+    path.write_text(text(frame))
+    stream = taken(lake, path)
+    found = samples_of(lake, stream, [user, item])
+    rating = next(each for each in stream.fields if each not in (user, item, stream.time_field))
+    read = pd.DataFrame(
+        {
+            user: frame["userId"],
+            item: frame["movieId"],
+            rating: frame["rating"],
+            "event_time": pd.to_datetime(frame["timestamp"], unit="s", utc=True),
+        }
+    )
+    for column in (user, item):  # RecBole's tokens are numbers too
+        assert stream.fields[column].type.text == "long"
+    is_same(found, read.astype({rating: "int64"}))
+
+
+def test_movielens_items_are_latin_1_texts_between_bars(lake: Lake, rng: random.Random) -> None:
+    titles = ["Toy Story (1995)", "Misérables, Les (1995)", "Cité des enfants perdus, La (1995)"]
+    lines = []
+    for n in range(ROWS):
+        flags = "|".join(str(rng.randrange(2)) for _ in range(19))
+        date = "" if n == 7 else f"{1 + n % 28:02d}-Jan-1995"
+        lines.append(
+            f"{n + 1}|{titles[n % 3]}|{date}||http://us.imdb.com/M/title-exact?{n}|{flags}"
+        )
+    path = file_of(lake, "items/u.item")
+    path.write_bytes(("\n".join(lines) + "\n").encode("latin-1"))
+    stream = taken(lake, path)
+    assert stream.csv.encoding.replace("_", "-") in ("latin-1", "iso8859-1")
+    names = [f"column_{n}" for n in range(1, 25)]
+    read = pd.read_csv(
+        path, sep="|", header=None, names=names, encoding="latin-1", dtype_backend="pyarrow"
+    )
+    is_same(samples_of(lake, stream, ["column_1"]), read.drop(columns="column_4"))
+    empty = lake.table("raw.items").head().to_arrow()["column_4"]
+    assert empty.null_count == ROWS

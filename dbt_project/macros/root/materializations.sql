@@ -1,5 +1,5 @@
-{#- `table`, `incremental` and `unit` on DuckDB are headrace's: the rows of a model become an Iceberg table, and unit tests
-  run on the engine of the target. dbt lets no package replace its own materializations, so they stand in the project. -#}
+{#- `table`, `incremental`, `seed` and `unit` on DuckDB are headrace's: rows become an Iceberg table, and unit tests run on
+  the engine of the target. dbt lets no package replace its own materializations, so they stand in the project. -#}
 
 {% materialization table, adapter="duckdb", supported_languages=["sql"] %}
   {{ return(headrace.commit_model()) }}
@@ -11,4 +11,8 @@
 
 {% materialization unit, adapter="duckdb", supported_languages=["sql"] %}
   {{ return(headrace.unit_test()) }}
+{% endmaterialization %}
+
+{% materialization seed, adapter="duckdb" %}
+  {{ return(headrace.commit_seed()) }}
 {% endmaterialization %}
