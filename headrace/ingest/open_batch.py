@@ -208,11 +208,8 @@ class OpenBatch:
         }
         with fresh(tables.dead, dead.files), fresh(tables.table, self._files):
             moved = tables.dead_positions.moved(ends)
-            fence = tables.dead_positions.fence(moved=moved)
-            note, guard = (
-                self._provenance({}),
-                OwnerGuard(tables.stream, table=tables.table, begun=tables.begun),
-            )
+            note, fence = self._provenance({}), tables.dead_positions.fence(moved=moved)
+            guard = OwnerGuard(tables.stream, table=tables.table, begun=tables.begun)
             commit = append(tables.dead, dead.files, provenance=note, fence=fence, guard=guard)
         tables.dead_positions = moved
         return commit
