@@ -8,8 +8,6 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
-from headrace.config import Settings
-from headrace.integrations.dbt_manifest import load_manifest
 from headrace.scaffold.lake import apply_lake, plan_lake
 
 SAMPLES, STREAM = Path("lake/samples/feed.yaml"), Path("lake/streams/impressions.yaml")
@@ -130,34 +128,6 @@ def test_rows_of_a_window_view_are_a_table_that_samples_may_name(folder: Path) -
     change(folder / SAMPLES, "[shown_1h]", "[shown_2h]")
     problems, _ = checked()
     assert "did you mean `shown_1h`" in problems[0]
-
-
-@pytest.mark.slow
-def test_samples_are_compared_with_what_dbt_calls_its_models(folder: Path) -> None:
-    model = folder / "dbt_project" / "models" / "features" / "user_activity.sql"
-    named = "{{ config(alias=var('called', 'busy')) }}"  # the files alone do not say it
-    model.write_text(f"{named}\n{model.read_text()}")
-    (folder / "dbt_project" / "seeds").mkdir()
-    seeds = (
-        "seeds: [{name: brands, config: {schema: static, meta: {headrace: {entity: [item_id]}}}}]"
-    )
-    (folder / "dbt_project" / "seeds" / "brands.yml").write_text(seeds)
-    (folder / "dbt_project" / "seeds" / "brands.csv").write_text("item_id,brand\n1,x\n")
-    assert checked(status=0) == ([], [])  # by what the files say
-    load_manifest(Settings.load())
-    problems, _ = checked()
-    assert "`features.user_activity`" in problems[0]
-    change(folder / SAMPLES, "features.user_activity", "features.busy")
-    use = "labels:"
-    change(folder / SAMPLES, use, f"  - {{view: static.brands, columns: [brand]}}\n{use}")
-    assert checked(status=0) == ([], [])
-    change(folder / SAMPLES, "static.brands", "static.brand")
-    problems, _ = checked()
-    assert "did you mean `static.brands`" in problems[0]
-    change(folder / SAMPLES, "static.brand,", "static.brands,")
-    change(model, named, "")  # newer than the manifest, so that the files count again
-    problems, _ = checked()
-    assert "`features.busy`" in problems[0]
 
 
 @pytest.mark.slow

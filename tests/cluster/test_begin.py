@@ -15,7 +15,7 @@ from tests.cluster.trino_lakes import on_servers
 
 def test_a_run_begins_without_what_a_killed_one_left(servers: Servers, settings: Settings) -> None:
     catalog = servers.catalog()
-    catalog.create_namespace(STAGING_NAMESPACE)
+    catalog.create_namespace_if_not_exists(STAGING_NAMESPACE)
     left = catalog.create_table(f"{STAGING_NAMESPACE}.left", pa.schema([("n", pa.int64())]))
     left.append(pa.table({"n": [1]}))
     catalog.close()
