@@ -1,15 +1,19 @@
 """The demo's second act on fewer impressions: it learns what was planted, serves it, and repeats nothing."""
 
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from demo.feed import FeedOutcome, run_feed
 from demo.feed_screen import feed_lines
 from demo.feed_serve import CANDIDATES, LATER_PEOPLE, PEOPLE, TOP
 from demo.progress import Progress
+from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 IMPRESSIONS = 40_000
@@ -68,6 +72,18 @@ def test_the_screen_has_metrics_side_by_side_and_the_values_behind_each_score(
         assert f"item {inputs['item_id']}, {score:.4f} chance of a click" in text
         assert f"item_shown_1d {inputs['item_shown_1d']}" in text
     assert "differ: staleness" in text
+
+
+def test_the_readme_shows_what_the_screen_says(outcome: FeedOutcome) -> None:
+    def forms(lines: Iterable[str]) -> list[str]:  # another size of feed has other numbers
+        masked = (re.sub(r" in \w+ ", " in _ ", line) for line in lines)
+        return [re.sub(r"\d[\d,.:-]*", "_", line).strip() for line in masked]
+
+    shown = (ROOT / "README.md").read_text().split("```text\n")[2].split("```")[0]
+    wanted = [line for line in shown.splitlines() if not line.startswith(" " * 17)]  # no values
+    assert len(wanted) > 9
+    printed = forms(Text.from_markup(line).plain for line in feed_lines(outcome))
+    assert [line for line in forms(wanted) if line not in printed] == []
 
 
 def test_a_second_run_changes_nothing(folder: Path, outcome: FeedOutcome) -> None:
