@@ -113,9 +113,12 @@ class Worker:
 def _age_data(table: LakeTable) -> None:
     """Make data files old enough for clean-up; what a commit still stages stays young."""
     long_ago = time.time() - 30 * 86_400
-    for path in (ops.folder_of(table) / "data").rglob("*.parquet"):
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(path, (long_ago, long_ago))
+    # not `rglob`: it fails where a folder goes away, as those of an S3 server do with their last file
+    for folder, _, names in os.walk(ops.folder_of(table) / "data"):
+        for name in names:
+            if name.endswith(".parquet"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(Path(folder, name), (long_ago, long_ago))
 
 
 def _work(
