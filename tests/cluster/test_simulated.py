@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Collection
 
 import pytest
 
@@ -16,7 +17,7 @@ WEEK_S_MAX = 7_200  # two cores that do other work took 20 minutes for two of th
 MANY = 2_000_000
 
 
-def week(servers: Servers, impressions: int, *, files: int) -> None:
+def week(servers: Servers, impressions: int, *, files: int, wanted: Collection[str]) -> None:
     servers.clear()
     given = servers.environment()
     shared = {name: value for name, value in given.items() if name.startswith("HEADRACE_")}
@@ -35,6 +36,7 @@ def week(servers: Servers, impressions: int, *, files: int) -> None:
                 DUCKDB: {**shared, **apart, "HEADRACE_ENGINE": "duckdb"},
                 TRINO: {**shared, "HEADRACE_ENGINE": "trino"},
             }
+            places = {place: places[place] for place in wanted}
             found = flow(impressions, files=files, places=places)
     finally:
         servers.clear()
@@ -44,7 +46,7 @@ def week(servers: Servers, impressions: int, *, files: int) -> None:
             "%s: %s", stage, {place: round(each.wall_s, 1) for place, each in measured.items()}
         )
     _LOG.info("%s", found.hashes)
-    assert len(found.hashes) == len(places)
+    assert len(found.hashes) == len(wanted)
     assert found.agrees, found.hashes
     published = {place: each.figure("rows") for place, each in found.stages["publish"].items()}
     assert len(set(published.values())) == 1
@@ -53,7 +55,8 @@ def week(servers: Servers, impressions: int, *, files: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_simulated_week_has_one_content_hash_wherever_it_is_computed(servers: Servers) -> None:
-    week(servers, 20_000, files=6)
+    # the demo is the short form of servers with DuckDB
+    week(servers, 20_000, files=6, wanted=[LOCAL, TRINO])
 
 
 @pytest.mark.proof
@@ -61,4 +64,4 @@ def test_a_simulated_week_has_one_content_hash_wherever_it_is_computed(servers: 
 def test_two_million_impressions_have_one_content_hash_wherever_they_are_computed(
     servers: Servers,
 ) -> None:
-    week(servers, MANY, files=FILES_PER_MILLION * MANY // 1_000_000)
+    week(servers, MANY, files=FILES_PER_MILLION * MANY // 1_000_000, wanted=[LOCAL, DUCKDB, TRINO])
