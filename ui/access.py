@@ -1,12 +1,13 @@
 """Who looks at the pages, and what they may do: roles, and the login that other machines need."""
 
-import ipaddress
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
+
+from headrace.loopback import is_loopback
 
 Role = Literal["page", "operator"]
 OPERATORS = "HEADRACE_PAGES_OPERATORS"  # e-mail addresses, separated by commas
@@ -34,16 +35,6 @@ def visitor_of(user: Mapping[str, object], *, operators: Collection[str]) -> Vis
     email = str(user.get("email") or "").lower()
     is_operator = "@" in email and email in operators and user.get("email_verified") is not False
     return Visitor(role="operator" if is_operator else "page", name=email or str(user.get("name")))
-
-
-def is_loopback(address: str | None) -> bool:
-    """Whether a server at this address is reached from its own machine only."""
-    if address == "localhost":
-        return True
-    try:
-        return address is not None and ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def operators(value: str) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """What `headrace ui` checks before pages are reachable from other machines: a login, whole and safe."""
 
-import ipaddress
 import tomllib
 from collections.abc import Collection, Mapping
 from importlib.util import find_spec
@@ -9,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.errors import Remedy, SettingReason, SettingsError
+from headrace.loopback import is_loopback
 
 _KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 _COOKIE_SECRET_MIN = 32  # characters: it signs who is logged in
@@ -22,7 +22,7 @@ def refuse_open_pages(address: str, *, operators: Collection[str]) -> None:
         SettingsError: If other machines would reach them, or an operator could never log in.
 
     """
-    if not _is_loopback(address):
+    if not is_loopback(address):
         msg = f"pages at `{address}` are reachable from other machines, and would have no login"
         remedy = Remedy(advice=f"give `{_OPTION} FILE`, or listen at 127.0.0.1")
         raise SettingsError(msg, setting=_OPTION, reason=SettingReason.MISSING, remedy=remedy)
@@ -57,7 +57,7 @@ def read_login(file: Path) -> str:
         raise _wrong(msg, "cookie_secret", SettingReason.NOT_ALLOWED)
     for key in ("redirect_uri", "server_metadata_url"):
         url = urlsplit(said[key])
-        if url.scheme != "https" and not _is_loopback(url.hostname or ""):
+        if url.scheme != "https" and not is_loopback(url.hostname):
             msg = f"`{key}` of `{file}` is not an address of https"
             raise _wrong(msg, key, SettingReason.NOT_ALLOWED)
     return urlsplit(said["redirect_uri"]).hostname or ""
@@ -73,15 +73,6 @@ def _auth(file: Path) -> Mapping[str, Any]:
         raise _wrong(msg, _OPTION, SettingReason.UNREADABLE) from None
     found = content.get("auth")
     return found if isinstance(found, dict) else {}  # pyright: ignore[reportUnknownVariableType]
-
-
-def _is_loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _wrong(msg: str, setting: str, reason: SettingReason) -> SettingsError:

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from streamlit import config
 
 from headrace.api import Lake
+from headrace.loopback import is_loopback
 from tests.ui.conftest import Open
 from tests.ui.factories import fill
-from ui.access import OPERATORS, is_loopback, operators, visitor_of
+from ui.access import OPERATORS, operators, visitor_of
 
 ANN: dict[str, object] = {
     "is_logged_in": True, "email": "Ann@example.com", "email_verified": True,

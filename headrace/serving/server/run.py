@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import signal
 from collections.abc import Generator
@@ -14,6 +13,7 @@ import uvicorn
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets, load_streams
 from headrace.errors import LakeError, ServerAddressError, ServingLogError
+from headrace.loopback import is_loopback
 from headrace.serving.open import open_store
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
@@ -47,7 +47,7 @@ def serve(
         ServingLogError: If `log_stream` is not declared as a serving log.
 
     """
-    if limits.token is None and not _is_loopback(host):
+    if limits.token is None and not is_loopback(host):
         raise ServerAddressError(host)
     log = None if log_stream is None else _open_log(settings, log_stream)
     with contextlib.ExitStack() as stack:
@@ -111,10 +111,3 @@ async def _run(
     with ThreadPoolExecutor(1, thread_name_prefix="reload") as one:
         loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(one, reload))
         await server.serve()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
