@@ -16,6 +16,7 @@ from importlib import metadata
 import pyarrow as pa
 import streamlit as st
 
+from headrace.clock import time_at
 from headrace.config import Settings
 from headrace.datasets.models import trained_models
 from headrace.datasets.versions import list_datasets
@@ -50,7 +51,7 @@ from ui.facts import (
     TableFacts,
     WaitingItem,
 )
-from ui.reading import FRESH_S, utc_time
+from ui.reading import FRESH_S
 from ui.table_data import partition_text
 from ui.version_data import sources_in, version_facts
 
@@ -284,7 +285,7 @@ def _table_facts(seen: _Seen) -> TableFacts:
         small_files=found.small_files,
         bytes=found.bytes,
         snapshots=found.snapshots,
-        committed_at=utc_time(found.committed_at_ms),
+        committed_at=time_at(found.committed_at_ms),
         watermark=seen.watermark,
         sources=seen.sources,
     )
@@ -314,7 +315,7 @@ def _waiting(plan: MaintenancePlan) -> tuple[WaitingItem, ...]:
             action=each.kind.value,
             reason=each.text(),
             cost_bytes=each.cost_bytes,
-            until=utc_time(each.until_ms),
+            until=time_at(each.until_ms),
         )
         for each in plan.waiting
     )

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headrace.clock import time_at
 from headrace.config import Settings
 from headrace.definitions.load import inspect_declarations
 from headrace.definitions.properties import LATE_ROWS_TOTAL
@@ -14,7 +15,7 @@ from headrace.ingest.refused_window import RefusedWindow
 from headrace.tables.lake import OpenLake
 from ui.facts import IngestFacts, LetterFacts
 from ui.ingest_history import history
-from ui.reading import FRESH_S, utc_time
+from ui.reading import FRESH_S
 
 __all__ = ["ingest_facts"]
 
@@ -60,7 +61,7 @@ def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
         lag=None if said is None else sum(said.lag.values()),
         behind_s=None if said is None else said.behind_s,
         watermark=watermark.as_time(watermark.read(properties)),
-        committed_at=utc_time(None if head is None else head.committed_at_ms),
+        committed_at=time_at(None if head is None else head.committed_at_ms),
         late_rows=int(properties.get(LATE_ROWS_TOTAL, "0")),
         refused_share=window.refused / max(1, window.records),
         slowed_by="" if said is None else said.stretch_reason,

@@ -1,12 +1,11 @@
 """What a stream committed minute by minute, from what the registry keeps of each commit."""
 
-import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.definitions.properties import LATE_ROWS_TOTAL, WATERMARK
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
@@ -94,7 +93,7 @@ def minutes(
             lags[minute] = max(0.0, lags.get(minute, 0.0), each.at_ms / 1e3 - newest_s)
     return tuple(
         MinuteFacts(
-            minute=EPOCH + dt.timedelta(milliseconds=at * _MINUTE_MS),
+            minute=time_at(at * _MINUTE_MS),
             rows=rows[at],
             commits=commits[at],
             dead_letters=dead[at],

@@ -1,11 +1,11 @@
 """Read one table in detail, for the page of that name; cached by its metadata file."""
 
-import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Mapping
 
 import streamlit as st
 
+from headrace.clock import time_at
 from headrace.config import Settings
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError
@@ -29,7 +29,6 @@ from ui.facts import (
     TableFacts,
     WriteFacts,
 )
-from ui.reading import utc_time
 
 __all__ = ["maintain_now", "partition_text", "table_detail", "table_preview", "writes_now"]
 
@@ -95,7 +94,7 @@ def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> 
                     name=each.name,
                     kind=each.kind,
                     snapshot_id=each.snapshot_id,
-                    ends_at=utc_time(each.ends_at_ms),
+                    ends_at=time_at(each.ends_at_ms),
                 )
                 for each in named
             ),
@@ -126,9 +125,7 @@ def writes_now(facts: TableFacts) -> tuple[WriteFacts, ...]:
     """List who is writing files of a table now, maintenance included."""
     with OpenLake.existing(Settings.load()) as lake:
         return tuple(
-            WriteFacts(
-                host=each.host, pid=each.pid, started_at=utc_time(each.started_at_ms or None)
-            )
+            WriteFacts(host=each.host, pid=each.pid, started_at=time_at(each.started_at_ms or None))
             for each in lake.registry.writes(facts.name)
         )
 
@@ -163,7 +160,7 @@ def _snapshot(
 ) -> SnapshotFacts:
     return SnapshotFacts(
         snapshot_id=record.snapshot_id,
-        committed_at=dt.datetime.fromtimestamp(record.committed_at_ms / 1000, dt.UTC),
+        committed_at=time_at(record.committed_at_ms),
         operation=record.operation,
         rows_added=record.rows_added,
         rows_removed=record.rows_removed,

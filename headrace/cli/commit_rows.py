@@ -1,11 +1,10 @@
 """How commits are shown, by every command that tells what it adds or gives up."""
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from headrace.cli.output import Output, TextOutput
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 
 if TYPE_CHECKING:
     from headrace.registry import CommitRecord
@@ -25,13 +24,8 @@ def commit_row(record: "CommitRecord") -> dict[str, object]:
     """Return what a table of commits shows of one."""
     return {
         "snapshot": str(record.snapshot_id),
-        "committed": time_of(record.committed_at_ms),
+        "committed": time_at(record.committed_at_ms),
         "operation": record.operation,
         "rows_added": record.rows_added,
         "rows_removed": record.rows_removed,
     }
-
-
-def time_of(at_ms: int | None) -> dt.datetime | None:
-    """Turn epoch milliseconds into a time."""
-    return None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms)

@@ -22,7 +22,7 @@ from headrace.cli.output import (
     progress,
 )
 from headrace.cli.stopping import stopping
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
@@ -361,7 +361,7 @@ def _waiting_facts(each: "Waiting") -> dict[str, Any]:
         "rewrites": _size(each.cost_bytes),
         "reason": each.reason,
         "remedy": each.remedy,
-        "until": None if until is None else EPOCH + dt.timedelta(milliseconds=until),
+        "until": time_at(until),
         "cost_bytes": each.cost_bytes,
     }
 

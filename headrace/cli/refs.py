@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.commit_rows import NOT_APPLIED, commit_row, say_commits, time_of
+from headrace.cli.commit_rows import NOT_APPLIED, commit_row, say_commits
 from headrace.cli.lakes import CatalogOption, look_at_lake, open_lake
 from headrace.cli.nouns import add
 from headrace.cli.output import Format, OutputOption, output_of
+from headrace.clock import time_at
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable, OpenLake
@@ -173,9 +174,9 @@ def _ref_row(table: "LakeTable", ref: "Ref", holders: dict[str, str]) -> dict[st
         "name": ref.name,
         "kind": ref.kind,
         "snapshot": str(ref.snapshot_id),
-        "committed": time_of(ref.committed_at_ms),
+        "committed": time_at(ref.committed_at_ms),
         "rows": version.row_count,
-        "ends": time_of(ref.ends_at_ms),
+        "ends": time_at(ref.ends_at_ms),
         "note": f"held by {note}" if ref.kind == "lease" else _distance(table, ref),
     }
 

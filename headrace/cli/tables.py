@@ -1,6 +1,5 @@
 """`headrace tables`: which tables there are, how healthy they are, and compacting them."""
 
-import datetime as dt
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.preview import preview
 from headrace.cli.rows import delete
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.errors import Remedy
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def _facts(head: "TableVersion") -> dict[str, object]:
         "bytes": count_bytes,
         "size": as_size(count_bytes),
         "snapshot": None if head.snapshot_id is None else str(head.snapshot_id),
-        "committed": None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms),
+        "committed": time_at(at_ms),
     }
 
 
@@ -219,7 +218,7 @@ def _commits(table: "LakeTable", *, limit: int) -> list[dict[str, object]]:
 def _commit(record: "CommitRecord", *, alive: bool) -> dict[str, object]:
     return {
         "snapshot": str(record.snapshot_id),
-        "committed": EPOCH + dt.timedelta(milliseconds=record.committed_at_ms),
+        "committed": time_at(record.committed_at_ms),
         "operation": record.operation,
         "rows_added": record.rows_added,
         "rows_removed": record.rows_removed,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.clock import EPOCH
+from headrace.clock import EPOCH, now_ms, time_at
 from headrace.definitions.stream import Stream
 from headrace.ingest import dead_letters
 from headrace.tables.lake import OpenLake
@@ -51,10 +51,10 @@ def recent(lake: OpenLake, stream: Stream, *, window: dt.timedelta = WINDOW) -> 
     Rows count by the time of their commit, dead letters by the time they were recorded.
     """
     acknowledged = lake.registry.measures(str(stream.table)).get(ACKNOWLEDGED_MS)
-    acknowledged_at = None if acknowledged is None else _time(acknowledged.value)
+    acknowledged_at = None if acknowledged is None else time_at(acknowledged.value)
     letters = _letters(lake, stream)
     newest_commit = lake.registry.commits(str(stream.table), limit=1)
-    ends = [_time(commit.committed_at_ms) for commit in newest_commit]
+    ends = [time_at(commit.committed_at_ms) for commit in newest_commit]
     if letters.num_rows:
         ends.append(pc.max(letters.column("recorded_at")).as_py())
     since = max(ends, default=EPOCH + window) - window
@@ -78,7 +78,7 @@ def acknowledge(lake: OpenLake, stream: Stream) -> RecentRecords:
     They stay in the table; `recent` counts from this moment on.
     """
     # first: dead letters that arrive while the others are read were not reviewed
-    epoch_ms = int((dt.datetime.now(dt.UTC) - EPOCH) / dt.timedelta(milliseconds=1))
+    epoch_ms = now_ms()
     before = recent(lake, stream)
     lake.registry.record_measure(
         str(stream.table), ACKNOWLEDGED_MS, epoch_ms, measured_at_ms=epoch_ms
@@ -100,7 +100,3 @@ def _rows(lake: OpenLake, stream: Stream, *, since: dt.datetime) -> int:
     since_ms = int((since - EPOCH) / dt.timedelta(milliseconds=1))
     commits = lake.registry.commits_since(str(stream.table), since_ms, limit=_COMMITS_MAX)
     return sum(each.rows_added for each in commits if each.operation == "append")
-
-
-def _time(epoch_ms: int) -> dt.datetime:
-    return EPOCH + dt.timedelta(milliseconds=epoch_ms)

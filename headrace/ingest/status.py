@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError, SourceError
 from headrace.identifiers import TableName
@@ -18,7 +18,6 @@ from headrace.ingest.sources.base import Position, ReaderStatus, Source, SourceP
 from headrace.ingest.sources.open import open_source
 from headrace.shown import cut, facts_html
 from headrace.tables.lake import OpenLake
-from headrace.tables.version import TableVersion
 
 ANSWER_S_MAX = 3.0  # of brokers: who asks for the status waits in front of it
 
@@ -218,7 +217,7 @@ def _status(lake: OpenLake, stream: Stream, source: Source | None) -> StreamStat
         undeclared_fields=use.unknown(stream),
         absent_fields=use.absent(stream),
         watermark=watermark.as_time(watermark.read(version.properties) if version else None),
-        committed_at=_committed_at(version),
+        committed_at=None if version is None else time_at(version.committed_at_ms),
     )
 
 
@@ -228,11 +227,6 @@ def most_first(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     for each in counts:
         total.update(each)
     return dict(total.most_common())
-
-
-def _committed_at(version: TableVersion | None) -> datetime | None:
-    at_ms = None if version is None else version.committed_at_ms
-    return None if at_ms is None else EPOCH + timedelta(milliseconds=at_ms)
 
 
 def _nothing(_: Collection[SourcePartition]) -> Mapping[SourcePartition, Position]:

@@ -1,9 +1,8 @@
 """Read what was read to compute what, as commits, lockfiles and the online store recorded it."""
 
-import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError
@@ -64,11 +63,10 @@ def lags(lake: OpenLake) -> LagOf:
 
 def _edge(source: str, target: str, snapshot: int, *, lag: LagOf) -> Edge:
     found = lag(source, snapshot)
-    since_ms = None if found is None else found.since_ms
     return Edge(
         source=source,
         target=target,
         snapshot=snapshot,
         commits=None if found is None else found.commits,
-        since=None if since_ms is None else EPOCH + dt.timedelta(milliseconds=since_ms),
+        since=None if found is None else time_at(found.since_ms),
     )

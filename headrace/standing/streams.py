@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.definitions.stream import Stream
 from headrace.errors import LakeError, TopicUnreachableError
 from headrace.ingest import dead_letters, progress, watermark
@@ -60,7 +60,7 @@ def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> Stre
         lag=sum(said.lag.values()) if said.is_live else None,
         service=said.phase_now,
         trouble=f"{said.phase_now} {said.error}".strip() if said.needs_person else "",
-        trouble_at=_time(said.updated_ms or None),
+        trouble_at=time_at(said.updated_ms or None),
     )
 
 
@@ -135,7 +135,3 @@ def of_others(
     """Keep what was refused of streams that are not declared."""
     declared = {each.stream for each in streams}
     return {name: reasons for name, reasons in refused.items() if name not in declared}
-
-
-def _time(at_ms: int | None) -> dt.datetime | None:
-    return None if at_ms is None else EPOCH + dt.timedelta(milliseconds=at_ms)

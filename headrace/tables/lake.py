@@ -160,7 +160,7 @@ class OpenLake:
 
     def now(self) -> dt.datetime:
         """Return the time of `now_ms` in UTC; raises as it does."""
-        return clock.EPOCH + dt.timedelta(milliseconds=self.now_ms())
+        return clock.time_at(self.now_ms())
 
     @property
     def default_retention(self) -> Retention:

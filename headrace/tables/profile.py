@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyiceberg.table.snapshots import Snapshot
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.tables.version import TableVersion
 
 _EXACT_MAX = 2**53  # greater integers are not exact in a browser
@@ -99,5 +99,5 @@ def _sizes(snapshots: list[Snapshot]) -> Iterator[Size]:
         totals = [said.get(name, "") for name in names]
         if all(each.isdecimal() for each in totals):
             rows, files, size = map(int, totals)
-            at = EPOCH + dt.timedelta(milliseconds=snapshot.timestamp_ms)
+            at = time_at(snapshot.timestamp_ms)
             yield Size(at=at, rows=rows, files=files, bytes=size)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 
 
 class Changes(StrEnum):
@@ -42,7 +42,7 @@ class PaimonSnapshot:
     @property
     def committed_at(self) -> dt.datetime:
         """When it was committed, in UTC, by the clock of its writer."""
-        return EPOCH + dt.timedelta(milliseconds=self.committed_at_ms)
+        return time_at(self.committed_at_ms)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,5 @@
 """One import of one Paimon table into one table of the lake: what it reads, and its commits."""
 
-import datetime as dt
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyiceberg.table import Table
 
-from headrace.clock import EPOCH
+from headrace.clock import time_at
 from headrace.crash_points import crash_point
 from headrace.errors import FencedError, PaimonSnapshotNotFoundError
 from headrace.identifiers import TableName
@@ -216,7 +215,7 @@ class Importer:
             state_features if step.is_state else as_features
         )
         keys = table.definition.keys
-        at = EPOCH + dt.timedelta(milliseconds=self._reached_ms(snapshot))
+        at = time_at(self._reached_ms(snapshot))
         return reduce(numbered, keys=keys, committed_at=at, event_time=shape.event_time)
 
     def _write(self, writer: TableWriter, batches: Iterator[pa.RecordBatch]) -> int:

@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRef, SnapshotRefType
 from pyiceberg.table.update import TableUpdate
 
-from headrace.clock import EPOCH
+from headrace.clock import EPOCH, time_at
 from headrace.errors import (
     CatalogBusyError,
     DatabaseUnavailableError,
@@ -106,7 +106,7 @@ def lease(table: LakeTable, *, holder: str, ttl_s: float, snapshot_id: int | Non
         table=table.name,
         snapshot_id=found,
         holder=holder,
-        expires_at=_time(ends_at_ms),
+        expires_at=time_at(ends_at_ms),
         tag=name,
     )
     _note(table, taken)
@@ -140,7 +140,7 @@ def renew(table: LakeTable, held: Lease, *, ttl_s: float) -> Lease:
         return (set_ref(name, ref), drop_ref(held.tag))
 
     commit_updates(table, updates_of)
-    renewed = replace(held, expires_at=_time(ends[0]), tag=name)
+    renewed = replace(held, expires_at=time_at(ends[0]), tag=name)
     _note(table, renewed)
     return renewed
 
@@ -202,7 +202,7 @@ def leases(table: LakeTable) -> tuple[Lease, ...]:
             table=table.name,
             snapshot_id=ref.snapshot_id,
             holder=holders.get(_id_of(name), _UNKNOWN_HOLDER),
-            expires_at=_time(retention.ends_at_ms(metadata, ref) or 0),
+            expires_at=time_at(retention.ends_at_ms(metadata, ref) or 0),
             tag=name,
         )
         for name, ref in metadata.refs.items()
@@ -245,7 +245,3 @@ def _check(ttl_s: float, holder: str) -> None:
     if not holder or len(holder) > _HOLDER_MAX:
         msg = f"`holder` must be 1 to {_HOLDER_MAX} characters, not {len(holder)}"
         raise ValueError(msg)
-
-
-def _time(at_ms: int) -> dt.datetime:
-    return EPOCH + dt.timedelta(milliseconds=at_ms)
