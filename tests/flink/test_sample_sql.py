@@ -40,7 +40,7 @@ def sampled(tmp_path: Path) -> Iterator[Sampled]:
         yield Sampled.make(lake, Cluster(tmp_path / "none"), "things")
 
 
-def text(sampled: Sampled, begin: Begin = BEGIN, **changes: Any) -> str:  # noqa: ANN401
+def text(sampled: Sampled, begin: Begin = BEGIN, **changes: object) -> str:
     live = live_samples(sampled.lake, sampled.sample_set("clicked", **changes))
     tables: list[str] = ["raw.things_shown", "raw.things_taps"]
     begins = dict.fromkeys(tables, begin)

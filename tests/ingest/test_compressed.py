@@ -7,8 +7,9 @@ import random
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -115,7 +116,9 @@ def test_a_short_file_is_decompressed_once_and_a_long_one_is_not_kept(
 ) -> None:
     opened: list[Path] = []
 
-    def counting(path: Path, compression: str | None, *, source: str) -> Any:  # noqa: ANN401
+    def counting(
+        path: Path, compression: str | None, *, source: str
+    ) -> AbstractContextManager[BinaryIO]:
         opened.append(path)
         return plain_content(path, compression, source=source)
 

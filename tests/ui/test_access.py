@@ -9,7 +9,7 @@ from headrace.api import Lake
 from headrace.loopback import is_loopback
 from tests.ui.conftest import Open
 from tests.ui.factories import fill
-from ui.access import OPERATORS, operators, visitor_of
+from ui.access import OPERATORS, Visitor, operators, visitor_of
 
 ANN: dict[str, object] = {
     "is_logged_in": True, "email": "Ann@example.com", "email_verified": True,
@@ -30,8 +30,8 @@ def test_only_addresses_of_this_machine_are_loopback(address: str | None, loopba
 
 def test_an_operator_is_one_whose_verified_address_is_listed() -> None:
     listed = operators("ann@example.com, local")
-    assert visitor_of({}, operators=frozenset()).role == "page"  # type: ignore[union-attr]
-    assert visitor_of({}, operators=listed).role == "operator"  # type: ignore[union-attr]
+    assert visitor_of({}, operators=frozenset()) == Visitor(role="page")
+    assert visitor_of({}, operators=listed) == Visitor(role="operator")
     assert visitor_of({"is_logged_in": False}, operators=listed) is None
     for user, role in (
         (ANN, "operator"),
