@@ -132,10 +132,11 @@ def _print(name: str, out: Output) -> None:
     from headrace.flink.places import places_of
     from headrace.tables.lake import OpenLake
 
-    samples = sample_set_of(name, Settings.load()) if _is_table(name) else None
+    settings = Settings.load()
+    samples = sample_set_of(name, settings) if _is_table(name) else None
     if samples is not None:
-        with OpenLake.open(Settings.load()) as lake:
-            sql = sample_job.printed(lake.settings, live_samples(lake, samples))
+        with OpenLake.open(settings) as lake:
+            sql = sample_job.printed(settings, live_samples(lake, samples))
     elif _is_table(name):
         sql = view_job.printed(*window_rows_named(name))
     else:

@@ -16,8 +16,12 @@ from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.lake import OpenLake
 
 
-def owned_jobs(lake: OpenLake) -> Iterator[FlinkJob]:
+def owned_jobs(lake: OpenLake, *, only: str | None = None) -> Iterator[FlinkJob]:
     """Yield the job of each declared stream, window view and sample set that belongs to Flink.
+
+    Args:
+        lake: The lake.
+        only: The stream, view or table of samples to look at; all by default.
 
     Raises:
         SettingsError: If one does, and the profile does not say where Flink is.
@@ -25,18 +29,22 @@ def owned_jobs(lake: OpenLake) -> Iterator[FlinkJob]:
     """
     declared = inspect_declarations(lake.settings)
     streams = declared.streams
+
+    def is_owned(table: TableName, subject: str) -> bool:
+        return only in (None, subject) and _is_owned(lake, table, subject)
+
     for stream in streams.values():
-        if _is_owned(lake, stream.table, stream.name):
+        if is_owned(stream.table, stream.name):
             yield StreamJob(lake, stream)
     by_table: dict[TableName, Stream] = {each.table: each for each in streams.values()}
     for view in declared.window_views.values():
         if view.events in by_table:
             windows = resolve_windows(view, tuple(streams.values()))
             rows = WindowRows.of(windows, by_table[view.events])
-            if _is_owned(lake, rows.table, windows.view):
+            if is_owned(rows.table, windows.view):
                 yield ViewJob(lake, rows)
     for samples in declared.sample_sets.values():
-        if _is_owned(lake, TableName.parse(f"{samples.table}{SUFFIX}"), str(samples.table)):
+        if is_owned(TableName.parse(f"{samples.table}{SUFFIX}"), str(samples.table)):
             yield SampleJob(lake, live_samples(lake, samples))
 
 

@@ -21,23 +21,22 @@ from headrace.flink.following import history, interval, later, news, place_of
 from headrace.flink.statements import JobSql, create_catalog, named, plan_of
 
 _LONG_MAX = (1 << 63) - 1
-_NEWS = "news"
+_NEWS, _HISTORY = "news", "history"
 
 
 def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> JobSql:
     """Write the statements of the job that follows the events' table."""
     table, computed = rows.windows.events, _times(rows)
     mark = later("_known", -rows.disorder_ms)
-    sources = [news(_NEWS, table, begin, computed=computed, time="_known", mark=mark)]
-    before = history("history", table, begin, computed=computed, time="_known")
+    sources = {_NEWS: news(_NEWS, table, begin, computed=computed, time="_known", mark=mark)}
+    before = history(_HISTORY, table, begin, computed=computed, time="_known")
     if before is not None:
-        sources.append(before)
+        sources[_HISTORY] = before
     text = _Text(rows)
-    names = [each.split()[3] for each in sources]
-    views = (text.events(names, begin=begin), *text.views())
+    views = (text.events(list(sources), begin=begin), *text.views())
     insert = text.insert(after_ms=begin.after_us // 1000)
     return JobSql(
-        setup=(create_catalog(catalog), *sources, *views),
+        setup=(create_catalog(catalog), *sources.values(), *views),
         insert=insert,
         plan=plan_of((*views, insert)),
     )

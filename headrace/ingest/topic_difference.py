@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from headrace.config import Settings
-from headrace.definitions.sources import KafkaSource
+from headrace.definitions.sources import KafkaSource, Topic
 from headrace.definitions.stream import Stream
 from headrace.errors import TopicUnreachableError
 from headrace.ingest.contract import check
@@ -15,9 +15,9 @@ from headrace.ingest.letters import Coordinates
 from headrace.ingest.refusals import Refusal, Refusals
 from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.open import sample_of_topic, schemas_of
+from headrace.ingest.status import ANSWER_S_MAX
 
 RECORDS_MAX = 3_000
-_ANSWER_S_MAX = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,25 +49,22 @@ def topic_difference(settings: Settings, stream: Stream) -> TopicDifference | No
     topic = stream.source.kafka
     try:
         sample = sample_of_topic(
-            topic.topic, settings, records_max=RECORDS_MAX, answer_s_max=_ANSWER_S_MAX
+            topic.topic, settings, records_max=RECORDS_MAX, answer_s_max=ANSWER_S_MAX
         )
     except TopicUnreachableError as error:
         return TopicDifference(topic=topic.topic, unreachable=error.message)
     schemas = schemas_of(stream, settings)
     known = [replace(each, schemas=schemas) for each in sample]
-    return compared(known, stream, leave_out_tombstones=topic.tombstones == "ignore")
+    return _compared(known, stream, topic)
 
 
-def compared(
-    sample: Sequence[Records], stream: Stream, *, leave_out_tombstones: bool
-) -> TopicDifference:
+def _compared(sample: Sequence[Records], stream: Stream, topic: Topic) -> TopicDifference:
     """Check sampled records as ingestion would. Pure but for schemas, which are fetched as they are met."""
     found, use = Refusals(), FieldUse.none()
     not_after = datetime.now(UTC) + stream.allowed_clock_skew
-    topic = stream.source.text.removeprefix("topic ")
     for records in sample:
         decoded = decode(records, stream)
-        left_out = set(records.tombstones) if leave_out_tombstones else set[int]()
+        left_out = set(records.tombstones) if topic.tombstones == "ignore" else set[int]()
         found.records += records.count - len(left_out)
         use += FieldUse.of(records, decoded, stream)
         offsets = records.offsets.tolist()
@@ -75,7 +72,7 @@ def compared(
             if place not in left_out:
                 found.add(violation, Coordinates(*records.partition, offsets[place]))
     return TopicDifference(
-        topic=topic,
+        topic=topic.topic,
         records=found.records,
         refused=found.most_first(),
         undeclared=use.unknown(stream),

@@ -78,7 +78,7 @@ def _check(subject: str) -> dg.AssetChecksDefinition:
 
 
 def _result(lake: OpenLake, subject: str) -> dg.AssetCheckResult:
-    job = next((each for each in owned_jobs(lake) if each.subject == subject), None)
+    job = next(owned_jobs(lake, only=subject), None)
     if job is None:
         return dg.AssetCheckResult(passed=True, metadata={"owner": "headrace"})
     try:
