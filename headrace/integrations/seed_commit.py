@@ -26,7 +26,7 @@ from headrace.identifiers import TableName
 from headrace.integrations.model_commit import ModelBuild
 from headrace.integrations.model_request import ColumnRule, ModelRequest
 from headrace.integrations.rebuild import plan_rebuild
-from headrace.integrations.seed_rows import read_seed
+from headrace.integrations.seed_rows import read_file, rows_of
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -52,10 +52,12 @@ class Seed:
 
         """
         name, times = str(sent["model"]), _times(sent)
-        content = hashlib.sha256(Path(sent["path"]).read_bytes()).hexdigest()
+        content = read_file(Path(sent["path"]), seed=name)
         how = json.dumps([sent["delimiter"], sent["column_types"], str(times)], sort_keys=True)
         strategy = "append" if times == INGESTED else "table"
-        request = ModelRequest.of({**sent, "strategy": strategy}, rendered=[content, how])
+        request = ModelRequest.of(
+            {**sent, "strategy": strategy}, rendered=[hashlib.sha256(content).hexdigest(), how]
+        )
         # rows that were there are not in the file any more, and cannot be computed again
         request = replace(
             request,
@@ -63,9 +65,7 @@ class Seed:
             full_refresh=request.full_refresh and not times,
         )
         rules = {**_column_types(sent, name), **request.columns}
-        rows = read_seed(
-            Path(sent["path"]), seed=name, delimiter=str(sent["delimiter"]), rules=rules
-        )
+        rows = rows_of(content, seed=name, delimiter=str(sent["delimiter"]), rules=rules)
         view = sent["feature_view"] or {}
         key = request.unique_key or tuple(view.get("entity", ()))
         found = cls(request=request, rows=rows, times=times, key=key)

@@ -24,13 +24,26 @@ from headrace.integrations.model_request import ColumnRule
 _SHOWN_MAX = 3
 
 
-def read_seed(
-    path: Path, *, seed: str, delimiter: str, rules: Mapping[str, ColumnRule]
+def read_file(path: Path, *, seed: str) -> bytes:
+    """Read the file of a seed.
+
+    Raises:
+        ModelRowsError: If it cannot be read.
+
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelRowsError(seed, f"its file `{path.name}` cannot be read: {error}") from error
+
+
+def rows_of(
+    content: bytes, *, seed: str, delimiter: str, rules: Mapping[str, ColumnRule]
 ) -> pa.Table:
-    """Read the rows of a seed's file, in its order and with its columns.
+    """Return the rows of a seed's file, in its order and with its columns.
 
     Args:
-        path: The file, which is UTF-8 text with a header.
+        content: Of the file, which is UTF-8 text with a header.
         seed: What to call it in errors.
         delimiter: What stands between values.
         rules: What is declared of columns.
@@ -40,7 +53,7 @@ def read_seed(
         ModelRowsError: If a line has another number of values, or a value is none of its type.
 
     """
-    header, lines = _lines(path, seed=seed, delimiter=delimiter)
+    header, lines = _lines(content, seed=seed, delimiter=delimiter)
     unknown = [name for name in rules if name not in header]
     if unknown:
         what = f"`{unknown[0]}` is declared, but the file has only {', '.join(header)}"
@@ -64,11 +77,11 @@ def read_seed(
     return pa.table(columns, schema=pa.schema(fields))
 
 
-def _lines(path: Path, *, seed: str, delimiter: str) -> tuple[list[str], list[list[str]]]:
+def _lines(content: bytes, *, seed: str, delimiter: str) -> tuple[list[str], list[list[str]]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelRowsError(seed, f"its file `{path.name}` cannot be read: {error}") from error
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelRowsError(seed, f"its file is not UTF-8: {error}") from error
     read = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         lines = [line for line in read if line]
