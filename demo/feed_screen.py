@@ -63,4 +63,4 @@ def _skew_lines(served: FeedServed) -> Iterator[str]:
     equal = values - report.mismatches
     yield line("skew", f"{values:,} values served, {equal:,} as in training")
     for cause, count in served.causes.most_common():
-        yield line("", f"{count:,} differ: {cause}, of people who were asked for six hours later")
+        yield line("", f"{count:,} differ: {cause}")
