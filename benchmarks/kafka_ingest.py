@@ -23,6 +23,7 @@ from benchmarks.kafka_topics import (
     json_event,
     poisoned_event,
     stream_of,
+    write_schema,
 )
 
 EVENTS = 600_000
@@ -96,13 +97,11 @@ def headrace(*, folder: str, servers: str, topic: str) -> Rounds:
     from headrace.kafka_access import KafkaAccess
 
     with open_lake(folder) as lake:
-        lake_dir = lake.settings.declarations
         settings = replace(lake.settings, kafka=KafkaAccess(servers=servers))
-        plain = stream_of(TOPICS["avro"], number=0, folder=lake_dir)  # writes the schema
-        assert plain.format == "avro"
+        write_schema(settings.declarations)
         yield {}
         for number in range(1_000):
-            stream = stream_of(TOPICS[topic], number=number, folder=lake_dir)
+            stream = stream_of(TOPICS[topic], number=number)
             spent = Spent()
             done = ingest(lake, stream, source=open_source(stream, settings))
             yield {**spent.figures(), "rows": done.rows, "dead_letters": done.dead_letters}

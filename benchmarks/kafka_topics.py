@@ -1,5 +1,6 @@
 """Topics for benchmarks: a broker, events of one shape as JSON and as Avro, and 12 kinds of poison."""
 
+import functools
 import io
 import json
 import os
@@ -43,6 +44,7 @@ SCHEMA: dict[str, Any] = {
 }
 _FIRST_US = 1_772_323_200_000_000  # 2026-03-01
 _POISON_EVERY = 100
+_SCHEMA_FILE = "event.avsc"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,16 +57,20 @@ class Topic:
     framed: bool = False
 
 
-def stream_of(topic: Topic, *, number: int, folder: Path) -> "Stream":
-    """Return the contract of a topic, for a table of its own; the schema lies in `folder`."""
+def write_schema(folder: Path) -> None:
+    """Write the schema of Avro events where contracts look for it."""
+    (folder / _SCHEMA_FILE).write_text(json.dumps(SCHEMA))
+
+
+def stream_of(topic: Topic, *, number: int) -> "Stream":
+    """Return the contract of a topic, for a table of its own."""
     from headrace.definitions.stream import Stream
 
     source: dict[str, Any] = {"topic": topic.name}
     if topic.framed:
-        source |= {"framing": "registry", "schemas": {SCHEMA_ID: "event.avsc"}}
+        source |= {"framing": "registry", "schemas": {SCHEMA_ID: _SCHEMA_FILE}}
     elif topic.format == "avro":
-        source["schema_file"] = "event.avsc"
-        (folder / "event.avsc").write_text(json.dumps(SCHEMA))
+        source["schema_file"] = _SCHEMA_FILE
     return Stream.model_validate(
         {
             "stream": f"events_{number}",
@@ -143,17 +149,14 @@ def moment_of(at: int) -> str:
     return f"2026-03-01T{clock}Z"
 
 
+@functools.cache
 def _written() -> Any:  # noqa: ANN401  (fastavro's)
-    if not _parsed:
-        import fastavro
+    """Parse the schema without its logical type: events have their times as numbers already."""
+    import fastavro
 
-        bare = {k: v["type"] if isinstance(v, dict) else v for k, v in _AVRO.items()}
-        fields = [{"name": name, "type": kind} for name, kind in bare.items()]
-        _parsed.append(fastavro.parse_schema(SCHEMA | {"fields": fields}))
-    return _parsed[0]
-
-
-_parsed: list[Any] = []
+    bare = {k: v["type"] if isinstance(v, dict) else v for k, v in _AVRO.items()}
+    fields = [{"name": name, "type": kind} for name, kind in bare.items()]
+    return fastavro.parse_schema(SCHEMA | {"fields": fields})
 
 
 def fill(servers: str, topic: Topic, *, events: int) -> None:
