@@ -36,25 +36,17 @@ _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color f
 def per_minute(
     history: Sequence[MinuteFacts], *, what: Literal["rows", "commits", "late rows"]
 ) -> Option:
-    """Draw a count of each minute, in UTC; minutes without a commit are left out.
-
-    The axis is ten minutes long at least: around a single value ECharts would draw two days.
-    """
+    """Draw a count of each minute, in UTC; minutes without a commit are left out."""
     values = [
         {"rows": each.rows, "commits": each.commits, "late rows": each.late_rows}[what]
         for each in history
     ]
     minutes_ms = [round(each.minute.timestamp() * 1000) for each in history]
-    axis = {"type": "time", "minInterval": _MINUTE_MS}
-    if minutes_ms:
-        last_ms = max(minutes_ms)
-        first_ms = min(*minutes_ms, last_ms - _MINUTES_MIN * _MINUTE_MS)
-        axis |= {"min": first_ms - _MINUTE_MS // 2, "max": last_ms + _MINUTE_MS // 2}
     return {
         "grid": {"left": 8, "right": 16, "top": 16, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "useUTC": True,
-        "xAxis": axis,
+        "xAxis": _time_axis(minutes_ms),
         "yAxis": {"type": "value", "minInterval": 1},
         "series": [
             {
@@ -69,11 +61,12 @@ def per_minute(
 
 def over_time(points: Sequence[tuple[dt.datetime, float]], *, name: str) -> Option:
     """Draw a number after each commit as a line of steps, in UTC."""
+    times_ms = [round(at.timestamp() * 1000) for at, _ in points]
     return {
         "grid": {"left": 8, "right": 16, "top": 12, "bottom": 8, "containLabel": True},
         "tooltip": {"trigger": "axis"},
         "useUTC": True,
-        "xAxis": {"type": "time", "axisLabel": {"hideOverlap": True}},
+        "xAxis": _time_axis(times_ms) | {"axisLabel": {"hideOverlap": True}},
         "yAxis": {"type": "value"},
         "series": [
             {
@@ -82,10 +75,20 @@ def over_time(points: Sequence[tuple[dt.datetime, float]], *, name: str) -> Opti
                 "step": "end",
                 "symbolSize": 4,
                 "areaStyle": {"opacity": 0.15},
-                "data": [[round(at.timestamp() * 1000), value] for at, value in points],
+                "data": [[at, value] for at, (_, value) in zip(times_ms, points, strict=True)],
             }
         ],
     }
+
+
+def _time_axis(times_ms: Sequence[int]) -> Option:
+    """Make an axis of at least ten minutes: around a single value ECharts would draw two days."""
+    axis: Option = {"type": "time", "minInterval": _MINUTE_MS}
+    if not times_ms:
+        return axis
+    last_ms = max(times_ms)
+    first_ms = min(*times_ms, last_ms - _MINUTES_MIN * _MINUTE_MS)
+    return axis | {"min": first_ms - _MINUTE_MS // 2, "max": last_ms + _MINUTE_MS // 2}
 
 
 def file_sizes(file_bytes: Sequence[int], *, target_bytes: int) -> Option:

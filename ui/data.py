@@ -43,7 +43,6 @@ from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 from ui.facts import (
     FrameFacts,
-    HealthPart,
     LakeFacts,
     ModelFacts,
     OnlineView,
@@ -276,10 +275,7 @@ def _table_facts(seen: _Seen) -> TableFacts:
         snapshot_id=found.snapshot_id,
         metadata_location=seen.metadata_location,
         score=found.score,
-        parts=tuple(
-            HealthPart(name=part.name, finding=part.finding, penalty=part.penalty, gain=part.gain)
-            for part in found.parts
-        ),
+        parts=found.parts,
         rows=found.rows,
         files=found.files,
         small_files=found.small_files,

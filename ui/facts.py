@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headrace.maintenance.health.health import is_fit
+from headrace.maintenance.health.health import HealthPart, is_fit
 from headrace.registry.checks import FailedCheck
 from headrace.samples.column_sources import ColumnSource
-from headrace.standing.facts import Standing, StreamStanding, UnfitTable, Unreadable
+from headrace.standing.facts import Standing, StreamStanding, Unreadable, unfit
 from headrace.standing.flow import ONLINE_STORE, Edge, between
 
 DEAD_LETTERS = "dead_letters.records"
@@ -25,16 +25,6 @@ NodeKind = Literal[
     "table",
     "model",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class HealthPart:
-    """One part of a table's health: the finding, the points it costs and the gain of fixing it."""
-
-    name: str
-    finding: str
-    penalty: int
-    gain: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,17 +418,7 @@ class LakeFacts:
             failed_checks=self.failed_checks,
             edges=self.flow,
             sample_sets=self.sample_sets,
-            unfit=tuple(
-                UnfitTable(
-                    name=table.name,
-                    score=table.score,
-                    part=table.worst.name,
-                    finding=table.worst.finding,
-                    gain=table.worst.gain,
-                )
-                for table in sorted(self.tables, key=lambda table: table.score)
-                if not table.is_fit and table.worst is not None
-            ),
+            unfit=unfit((each.name, each.score, each.worst) for each in self.tables),
         )
 
     @property

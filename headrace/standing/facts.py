@@ -1,10 +1,11 @@
 """The facts by which a lake is judged, as plain records: streams, edges, checks, health."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, Remedy
+from headrace.maintenance.health.health import HealthPart, is_fit
 from headrace.registry.checks import FailedCheck
 from headrace.standing.flow import Edge
 
@@ -68,6 +69,15 @@ class UnfitTable:
     part: str
     finding: str
     gain: str
+
+
+def unfit(scored: Iterable[tuple[str, int, HealthPart | None]]) -> tuple[UnfitTable, ...]:
+    """Keep the tables that need attention, worst first, of names, scores and worst parts."""
+    return tuple(
+        UnfitTable(name=name, score=score, part=part.name, finding=part.finding, gain=part.gain)
+        for name, score, part in sorted(scored, key=lambda each: each[1])
+        if not is_fit(score) and part is not None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

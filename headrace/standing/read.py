@@ -1,7 +1,7 @@
 """Read how a whole lake stands, once and in full."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.config import Settings
@@ -9,13 +9,13 @@ from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError
 from headrace.ingest import dead_letters
-from headrace.maintenance.health.health import TableHealth, health_of
+from headrace.maintenance.health.health import health_of
 from headrace.maintenance.queue.maintain import survey
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry.checks import failed_checks
 from headrace.serving.open import PublishedView, published_views
 from headrace.standing.edges import lags, online_edges, table_edges
-from headrace.standing.facts import Standing, UnfitTable, Unreadable
+from headrace.standing.facts import Standing, Unreadable, unfit
 from headrace.standing.flow import ONLINE_STORE, between
 from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
 from headrace.tables.lake import OpenLake
@@ -62,6 +62,7 @@ def read_lake(settings: Settings) -> LakeRead:
         lag = lags(lake)
         edges = (*table_edges(lake, lag=lag), *online_edges(lake, online, lag=lag))
         newest = {lock.name: lock.version for lock in list_datasets(lake)}
+        scored = map(health_of, found.states)
         standing = Standing(
             problems=declared.problems,
             unreadable=(*unreadable, *streams.unreadable),
@@ -70,7 +71,7 @@ def read_lake(settings: Settings) -> LakeRead:
             failed_checks=tuple(failed_checks(lake.registry)),
             edges=between(edges, {str(name) for name in lake.names()}),
             sample_sets={str(each.table): each.name for each in declared.sample_sets.values()},
-            unfit=unfit(health_of(state) for state in found.states),
+            unfit=unfit((str(each.table), each.score, each.worst) for each in scored),
         )
         return LakeRead(
             standing=standing,
@@ -78,18 +79,3 @@ def read_lake(settings: Settings) -> LakeRead:
             online=online,
             versions=tuple(f"{name} v{version}" for name, version in newest.items()),
         )
-
-
-def unfit(scored: Iterable[TableHealth]) -> tuple[UnfitTable, ...]:
-    """Keep the tables that need attention, worst first."""
-    return tuple(
-        UnfitTable(
-            name=str(each.table),
-            score=each.score,
-            part=each.worst.name,
-            finding=each.worst.finding,
-            gain=each.worst.gain,
-        )
-        for each in sorted(scored, key=lambda each: each.score)
-        if not each.is_fit and each.worst is not None
-    )

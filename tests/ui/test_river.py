@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.maintenance.health.health import HealthPart
 from headrace.registry.checks import FailedCheck
 from headrace.standing.facts import StreamStanding, Unreadable
 from headrace.standing.findings import findings
 from headrace.standing.flow import Edge
-from ui.facts import HealthPart, LakeFacts, ModelFacts, OnlineView, TableFacts, VersionFacts
+from ui.facts import LakeFacts, ModelFacts, OnlineView, TableFacts, VersionFacts
 from ui.river import STAGES, river, stage_text, today_text
 from ui.wording import compact
 
