@@ -17,9 +17,9 @@ from fastapi.testclient import TestClient
 
 from headrace.definitions.sample_set import FeatureUse
 from headrace.definitions.windows import Windows
-from headrace.errors import ModelFilesError, ModelMismatchError, ModelNotExportedError
+from headrace.errors import ModelFilesError, ModelMismatchError
 from headrace.identifiers import TableName
-from headrace.loading import Batch, FeatureSpec, batch_of
+from headrace.loading import batch_of
 from headrace.loading.export import export_model
 from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel
 from headrace.samples.window_use import ResolvedWindows
@@ -234,38 +234,6 @@ def test_files_of_a_model_that_do_not_belong_together_are_refused(
             Scorer.open(tmp_path)
     with refused(ModelFilesError):
         Scorer.open(tmp_path / "none")
-
-
-def test_a_model_whose_graph_would_compute_otherwise_is_not_exported(tmp_path: Path) -> None:
-    class Baked(torch.nn.Module):
-        def forward(self, batch: Batch) -> torch.Tensor:
-            return batch.dense.sum(1) + torch.rand(1).item()
-
-    spec = FeatureSpec(dense=["ctr"])
-    with refused(ModelNotExportedError):
-        export_model(Baked(), spec=spec, types=TYPES, lock=lockfile(), folder=tmp_path / "baked")
-    assert not list(tmp_path.iterdir())
-
-
-class Summed(torch.nn.Module):
-    def forward(self, batch: Batch) -> torch.Tensor:
-        assert batch.dense is not None
-        return batch.dense.sum(1)
-
-
-def test_an_export_replaces_an_exported_model_and_nothing_else(tmp_path: Path) -> None:
-    spec, folder = FeatureSpec(dense=["ctr"]), tmp_path / "mine"
-    for version in (3, 4):
-        lock = replace(lockfile(), version=version)
-        export_model(Summed(), spec=spec, types=TYPES, lock=lock, folder=folder)
-        assert ExportedModel.load(folder).version == version
-    assert [each.name for each in tmp_path.iterdir()] == ["mine"]
-    (folder / "notes.txt").write_text("mine")
-    with refused(ModelNotExportedError):
-        export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder)
-    assert sorted(each.name for each in folder.iterdir()) == [FACTS, GRAPH, "notes.txt"]
-    with refused(ModelNotExportedError):
-        export_model(Summed(), spec=spec, types=TYPES, lock=lockfile(), folder=folder / FACTS)
 
 
 def test_a_model_knows_how_its_window_views_were_declared(trained: Trained) -> None:

@@ -1,0 +1,187 @@
+"""What a reader of any online store sees while others write, and while versions change names."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from headrace.serving.store import Found, OnlineStore, ViewState
+from tests.amounts import examples
+from tests.contract.online_stores import STATE, Factory, minutes, row
+
+
+def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
+    first = reopen()
+    first.put(STATE, [row(1, at=5)])
+    first.close()
+    second = reopen()
+    assert second.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
+    assert second.state(STATE.view) == STATE
+    second.close()
+
+
+def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
+    reader, writer = reopen(), reopen()
+    writer.put(STATE, [row(1, at=0), row(2, at=0)])
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for at in range(1, 60):
+                writer.put(STATE, [row(1, at=at), row(2, at=at)])
+        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+            failures.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        one, two = reader.get(STATE.view, [("all", 1), ("all", 2)])
+        assert one is not None
+        assert two is not None
+        assert one.event_time == two.event_time
+    thread.join()
+    reader.close()
+    writer.close()
+    assert not failures
+
+
+def test_several_views_are_looked_up_at_one_moment_with_their_states(reopen: Factory) -> None:
+    """A writer moves two views one after the other: the second is never ahead of the first."""
+    reader, writer = reopen(), reopen()
+    other = replace(STATE, view="features.other")
+    assert reader.look_up([(STATE.view, [("all", 1)]), (other.view, [])]) == [
+        Found(state=None, rows=[None]),
+        Found(state=None, rows=[]),
+    ]
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(60):
+            for state in (STATE, other):
+                moved = replace(state, snapshot_id=number)
+                kind = writer.put if number % 2 else writer.replace
+                kind(moved, [row(1, at=number)])
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    while not done.is_set():
+        wanted = [(other.view, [("all", 1), ("all", 2)]), (STATE.view, [("all", 1)])]
+        second, first = reader.look_up(wanted)
+        assert second.rows[1:] == [None] or second.state is None
+        snapshots = [
+            -1 if each.state is None else each.state.snapshot_id for each in (first, second)
+        ]
+        assert 0 <= snapshots[0] - snapshots[1] <= 1
+        for found, number in zip((first, second), snapshots, strict=True):
+            if found.state is not None:
+                assert found.rows[0] == row(1, at=number)
+    thread.join()
+    reader.close()
+    writer.close()
+
+
+NEXT, FORMER = f"{STATE.view}@next", f"{STATE.view}@former"
+SWITCH = [(STATE.view, FORMER), (NEXT, STATE.view)]
+
+
+def version(name: str, snapshot: int) -> ViewState:
+    return replace(STATE, view=name, snapshot_id=snapshot)
+
+
+def test_views_change_names_with_all_they_have(store: OnlineStore) -> None:
+    store.put(version(STATE.view, 1), [row(1, at=5), row(2, at=5)])
+    store.put(version(NEXT, 2), [row(1, at=6)])
+    store.put(version(FORMER, 3), [row(7, at=7)])
+    store.rename(SWITCH)
+    assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [row(1, at=6), None]
+    assert store.get(FORMER, [("all", 1), ("all", 7)]) == [row(1, at=5), None]
+    assert store.state(STATE.view) == version(STATE.view, 2)
+    assert store.state(FORMER) == version(FORMER, 1)
+    assert store.state(NEXT) is None
+    assert store.views() == (STATE.view,)
+    fresh = store.freshness(FORMER)
+    assert fresh is not None
+    assert (fresh.rows, fresh.newest_event_time) == (2, minutes(5))
+
+
+def test_two_views_exchange_their_names_and_can_be_written_after_it(store: OnlineStore) -> None:
+    store.put(version(STATE.view, 1), [row(1, at=5)])
+    store.put(version(FORMER, 2), [])
+    for number in range(4):
+        store.rename([(STATE.view, FORMER), (FORMER, STATE.view)])
+        served, other = (2, 1) if number % 2 == 0 else (1, 2)
+        assert store.state(STATE.view) == version(STATE.view, served)
+        assert store.state(FORMER) == version(FORMER, other)
+    store.put(version(STATE.view, 1), [row(2, at=6)])
+    store.replace(version(FORMER, 2), [row(3, at=6)])
+    assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [row(1, at=5), row(2, at=6)]
+    assert store.get(FORMER, [("all", 1), ("all", 3)]) == [None, row(3, at=6)]
+
+
+def test_a_guard_refuses_other_names_and_what_is_not_there_has_none(store: OnlineStore) -> None:
+    store.put(version(STATE.view, 1), [row(1, at=5)])
+    seen: list[object] = []
+
+    def refuse(found: object) -> None:
+        seen.append(found)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        store.rename([(STATE.view, FORMER)], guard=refuse)
+    assert seen == [{STATE.view: version(STATE.view, 1), FORMER: None}]
+    with pytest.raises(ValueError, match="never published"):
+        store.rename(SWITCH)
+    assert store.get(STATE.view, [("all", 1)]) == [row(1, at=5)]
+    assert store.state(FORMER) is None
+
+
+VIEWS = [f"features.v{number}" for number in range(3)]
+
+
+def read_versions(reopen: Factory, done: threading.Event, seen: set[int]) -> None:
+    """Read three views until `done`; note the versions that were seen, each whole."""
+    keys = [("all", item) for item in range(4)]
+    with reopen() as reader:
+        while not done.is_set():
+            for found in reader.look_up([(view, keys) for view in VIEWS]):
+                assert found.state is not None
+                number = found.state.snapshot_id
+                assert [each and each.values[0] for each in found.rows] == [number] * 4
+                seen.add(number)
+
+
+def test_a_reader_of_three_views_sees_one_version_of_each_while_they_flip(
+    reopen: Factory,
+) -> None:
+    """Every value says its version: rows of one view are never of two, nor of another's state."""
+    writer = reopen()
+    for view in VIEWS:
+        for name, number in ((view, 1), (f"{view}@former", 2)):
+            rows = [replace(row(item, at=5), values=(float(number), 3)) for item in range(4)]
+            writer.put(replace(STATE, view=name, snapshot_id=number), rows)
+    done, seen, failures = threading.Event(), set[int](), list[BaseException]()
+
+    def carried() -> None:
+        try:
+            read_versions(reopen, done, seen)
+        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
+            failures.append(error)
+
+    readers = [threading.Thread(target=carried) for _ in range(2)]
+    for each in readers:
+        each.start()
+    number, until_s = 0, time.monotonic() + 60
+    while number < examples(1_000, few=60) or (len(seen) < 2 and time.monotonic() < until_s):
+        number, view = number + 1, VIEWS[number % 3]
+        writer.rename([(view, f"{view}@former"), (f"{view}@former", view)])
+    done.set()
+    for each in readers:
+        each.join()
+    writer.close()
+    assert not failures
+    assert seen == {1, 2}
