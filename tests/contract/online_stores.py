@@ -27,6 +27,7 @@ STATE = ViewState(
     as_of=START + dt.timedelta(days=8),
     published_at=START + dt.timedelta(days=8, microseconds=1),
 )
+NEXT, FORMER = f"{STATE.view}@next", f"{STATE.view}@former"
 
 
 def minutes(count: float) -> dt.datetime:

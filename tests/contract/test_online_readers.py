@@ -8,7 +8,7 @@ import pytest
 
 from headrace.serving.store import Found, OnlineStore, ViewState
 from tests.amounts import examples
-from tests.contract.online_stores import STATE, Factory, minutes, row
+from tests.contract.online_stores import FORMER, NEXT, STATE, Factory, minutes, row
 
 
 def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
@@ -85,7 +85,6 @@ def test_several_views_are_looked_up_at_one_moment_with_their_states(reopen: Fac
     writer.close()
 
 
-NEXT, FORMER = f"{STATE.view}@next", f"{STATE.view}@former"
 SWITCH = [(STATE.view, FORMER), (NEXT, STATE.view)]
 
 

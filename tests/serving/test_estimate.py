@@ -23,7 +23,7 @@ from headrace.serving.store import OnlineRow
 from headrace.tables.lake import LakeTable
 from infra.launcher.redis import url
 from tests.amounts import examples
-from tests.contract.test_online_store import START, STATE
+from tests.contract.online_stores import START, STATE
 from tests.redis_server import redis_server
 from tests.serving.conftest import add, hours
 

@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from headrace.errors import OnlineStoreClusterError
 from headrace.serving.redis import RedisOnlineStore
 from infra.launcher.redis import program, url
-from tests.contract.test_online_store import FORMER, NEXT, STATE, row
+from tests.contract.online_stores import FORMER, NEXT, STATE, row
 from tests.raising import refused
 from tests.redis_server import redis_server
 
