@@ -34,8 +34,6 @@ _STREAMS = {
         "position": "int!",
         "propensity": "double",
         "user_segment": "string!",
-        "session_id": "string",
-        "user_id": "long",
         "affinity_items": "longs",
     },
     "clicks": {
