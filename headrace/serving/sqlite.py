@@ -2,18 +2,16 @@
 
 import datetime as dt
 import sqlite3
-import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Self, cast
 
 from headrace.crash_points import crash_point
 from headrace.errors import OnlineStoreError, StorageError
-from headrace.registry import error_of
 from headrace.serving.encoded import encoded
 from headrace.serving.sizes import bytes_on_sqlite
+from headrace.serving.sqlite_connections import Connections
 from headrace.serving.sqlite_rows import (
     KEYS_PER_QUERY,
     SCHEMA,
@@ -47,15 +45,13 @@ from headrace.serving.view_state import shape_text
 
 # 1 stored no types, so type changes went unnoticed; 2 had one version of a view
 FORMAT_VERSION = 3
-_DATABASE = "online store"  # its name in errors
-_WAIT_S = 30
 
 
 class SQLiteOnlineStore:
     """The online store of the local profile. One writer at a time, any number of readers.
 
-    Every write is one transaction. Safe to share between threads and to open from several
-    processes.
+    Every write is one transaction. Look-ups never wait for it, in this process or another: they see
+    what was committed before. Safe to share between threads and to open from several processes.
 
     Raises:
         OnlineStoreError: If the file was written in another format.
@@ -69,15 +65,12 @@ class SQLiteOnlineStore:
     without_max: int | None = None
 
     def __init__(self, path: Path) -> None:
-        self._lock, self._path = threading.RLock(), path
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError.of(str(path), error) from error
-        with self._naming():
-            self._connection = sqlite3.connect(
-                path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
+        self._connections = Connections(path)
         try:
             self._prepare()
         except BaseException:
@@ -85,16 +78,20 @@ class SQLiteOnlineStore:
             raise
 
     def _prepare(self) -> None:
-        with self._naming():
-            self._connection.execute("pragma journal_mode = wal")
-            self._connection.execute("pragma synchronous = full")
-        with self._transaction(write=True) as cursor:
-            found = cursor.execute("pragma user_version").fetchone()[0]
-            if found not in (0, FORMAT_VERSION):
-                raise OnlineStoreError(str(self._path), found=found, allowed=FORMAT_VERSION)
-            for statement in SCHEMA.split(";"):
-                cursor.execute(statement)
-            cursor.execute(f"pragma user_version = {FORMAT_VERSION}")
+        with self._connections.reading() as cursor:
+            if self._format(cursor) == FORMAT_VERSION:
+                return  # without a wait for who writes
+        with self._connections.writing() as cursor:
+            if self._format(cursor) == 0:
+                for statement in SCHEMA.split(";"):
+                    cursor.execute(statement)
+                cursor.execute(f"pragma user_version = {FORMAT_VERSION}")
+
+    def _format(self, cursor: sqlite3.Cursor) -> int:
+        found = int(cursor.execute("pragma user_version").fetchone()[0])
+        if found not in (0, FORMAT_VERSION):
+            raise OnlineStoreError(str(self._path), found=found, allowed=FORMAT_VERSION)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +114,7 @@ class SQLiteOnlineStore:
             DatabaseUnavailableError: If the store cannot be used; it is as it was.
 
         """
-        with self._transaction(write=True) as cursor:
+        with self._connections.writing() as cursor:
             before = _guarded(cursor, state.view, guard)
             if before is not None and not state.same_shape(before):
                 msg = f"`{state.view}` is published with another shape; replace it"
@@ -134,14 +131,14 @@ class SQLiteOnlineStore:
 
     def replace(self, state: ViewState, rows: Rows, *, guard: Guard | None = None) -> int:
         """Make the view hold exactly `rows`; see `OnlineStore.replace`."""
-        with self._transaction(write=True) as cursor:
+        with self._connections.writing() as cursor:
             _guarded(cursor, state.view, guard)
             delete_rows(cursor, state.view)
             return self._write(cursor, state, rows, new_generation(cursor), None)
 
     def drop(self, view: str, *, guard: Guard | None = None) -> int:
         """Delete a view; see `OnlineStore.drop`."""
-        with self._transaction(write=True) as cursor:
+        with self._connections.writing() as cursor:
             _guarded(cursor, view, guard)
             gone = delete_rows(cursor, view)
             cursor.execute("delete from views where view = ?", (view,))
@@ -155,7 +152,7 @@ class SQLiteOnlineStore:
             DatabaseUnavailableError: If the store cannot be used; it is as it was.
 
         """
-        with self._transaction(write=True) as cursor:
+        with self._connections.writing() as cursor:
             if guard is not None:
                 names = dict.fromkeys(name for move in moves for name in move)
                 guard({name: state_of(cursor, name) for name in names})
@@ -175,7 +172,7 @@ class SQLiteOnlineStore:
             "select key, event_time_us, known_at_us from latest "
             "where generation = ? and event_time_us >= ? and event_time_us < ?"
         )
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             generation = generation_of(cursor, view)
             for first, end in spans:
                 for key, *times in cursor.execute(
@@ -188,12 +185,12 @@ class SQLiteOnlineStore:
 
     def get(self, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
         """Look up many keys of one view at one moment, in the order of `keys`."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             return rows_of(cursor, view, keys)
 
     def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
         """Look up keys of several views at one moment; see `OnlineStore.look_up`."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             return [
                 Found(state=state_of(cursor, view), rows=rows_of(cursor, view, keys))
                 for view, keys in wanted
@@ -201,30 +198,30 @@ class SQLiteOnlineStore:
 
     def state(self, view: str) -> ViewState | None:
         """The view's shape and snapshot, or None if it was never published."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             return state_of(cursor, view)
 
     def freshness(self, view: str) -> Freshness | None:
         """How up to date the view is, or None if it was never published."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             return freshness_of(cursor, view)
 
     def views(self) -> tuple[str, ...]:
         """The views that are served, by name."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             query = "select view from views where instr(view, '@') = 0 order by view"
             return tuple(row[0] for row in cursor.execute(query))
 
     def size(self) -> StoreSize:
         """How long the file is, without the log beside it."""
-        with self._transaction(write=False) as cursor:
+        with self._connections.reading() as cursor:
             (pages,) = cursor.execute("pragma page_count").fetchone()
             (page_bytes,) = cursor.execute("pragma page_size").fetchone()
         return StoreSize(bytes=pages * page_bytes)
 
     def close(self) -> None:
         """Release the file."""
-        self._connection.close()
+        self._connections.close()
 
     def _write(
         self,
@@ -235,7 +232,7 @@ class SQLiteOnlineStore:
         tally: Tally | None,
     ) -> int:
         """Write rows and the state; without a tally of what was there, everything is counted."""
-        before, upsert = self._connection.total_changes, upsert_of(generation)
+        before, upsert = self._connections.writer.total_changes, upsert_of(generation)
         texts = (encoded(state, row) for row in rows)
         if tally is None:
             cursor.executemany(upsert, texts)
@@ -243,7 +240,7 @@ class SQLiteOnlineStore:
             while part := list(islice(texts, KEYS_PER_QUERY)):
                 with tally.touching(cursor, generation, [row[0] for row in part]):
                     cursor.executemany(upsert, part)
-        changed = self._connection.total_changes - before
+        changed = self._connections.writer.total_changes - before
         crash_point("serving.before_commit")
         if tally is None or not tally.exact:
             tally = Tally.counted(cursor, generation)
@@ -253,31 +250,6 @@ class SQLiteOnlineStore:
             (state.view, generation, *shape, tally.rows, tally.event_us, tally.known_us),
         )
         return changed
-
-    @contextmanager
-    def _transaction(self, *, write: bool) -> Generator[sqlite3.Cursor]:
-        with self._lock, self._naming():
-            cursor = self._connection.cursor()
-            cursor.execute("begin immediate" if write else "begin")
-            try:
-                yield cursor
-                cursor.execute("commit")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk ends it
-                    cursor.execute("rollback")
-                raise
-            finally:
-                cursor.close()
-
-    @contextmanager
-    def _naming(self) -> Generator[None]:
-        """Name the database's errors; wrong SQL and violated constraints are raised as they are."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            if isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError:
-                raise error_of(_DATABASE, error, path=str(self._path)) from error
-            raise
 
 
 def _guarded(cursor: sqlite3.Cursor, view: str, guard: Guard | None) -> ViewState | None:

@@ -2,13 +2,15 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from headrace.serving.store import Found, OnlineStore, ViewState
+from headrace.serving.store import Found, OnlineRow, OnlineStore, ViewState
 from tests.amounts import examples
 from tests.contract.online_stores import FORMER, NEXT, STATE, Factory, minutes, row
+from tests.waiting import WAIT_S
 
 
 def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
@@ -47,6 +49,39 @@ def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
     reader.close()
     writer.close()
     assert not failures
+
+
+def test_look_ups_of_the_same_process_do_not_wait_for_a_write(reopen: Factory) -> None:
+    begun, go_on, answers = threading.Event(), threading.Event(), list[object]()
+    with reopen() as store:
+        store.put(STATE, [row(1, at=0)])
+
+        def slow() -> Iterator[OnlineRow]:
+            yield row(1, at=1)
+            begun.set()
+            assert go_on.wait(WAIT_S)
+            yield row(2, at=1)
+
+        def read() -> None:
+            answers.append(store.look_up([(STATE.view, [("all", 1), ("all", 2)])])[0].rows)
+            fresh, known = store.freshness(STATE.view), store.state(STATE.view)
+            answers.append((store.views(), fresh and fresh.rows, known, store.size().bytes > 0))
+            with reopen() as other:
+                answers.append(other.get(STATE.view, [("all", 1)]))
+
+        writer = threading.Thread(target=lambda: store.put(STATE, slow()))
+        reader = threading.Thread(target=read)
+        writer.start()
+        assert begun.wait(WAIT_S)
+        reader.start()
+        reader.join(timeout=10)
+        waited = reader.is_alive()
+        go_on.set()
+        writer.join()
+        reader.join()
+        assert not waited
+        assert answers == [[row(1, at=0), None], ((STATE.view,), 1, STATE, True), [row(1, at=0)]]
+        assert store.get(STATE.view, [("all", 2)]) == [row(2, at=1)]
 
 
 def test_several_views_are_looked_up_at_one_moment_with_their_states(reopen: Factory) -> None:

@@ -86,15 +86,15 @@ def test_a_store_without_room_says_so_and_is_as_it_was(
     add(table, [row(1, at=1, ctr=0.1)])
     publish_view(lake, store, table.head())
     before = store.state(VIEW)
-    (pages,) = store._connection.execute("pragma page_count").fetchone()
-    store._connection.execute(f"pragma max_page_count = {pages}")
+    (pages,) = store._connections.writer.execute("pragma page_count").fetchone()
+    store._connections.writer.execute(f"pragma max_page_count = {pages}")
     add(table, [row(item, at=2) for item in range(1, 3_000)])
     with pytest.raises(DatabaseFullError) as caught:
         publish_view(lake, store, table.head())
     assert caught.value.path == str(lake.settings.online_store)
     assert store.state(VIEW) == before
     assert latest(store, 1, 2) == [(hours(1), hours(1), 0.1, 3), None]
-    store._connection.execute("pragma max_page_count = 1000000")
+    store._connections.writer.execute("pragma max_page_count = 1000000")
     publish_view(lake, store, table.head())
     assert latest(store, 2) != [None]
 
@@ -115,10 +115,10 @@ def test_a_commit_that_fails_leaves_the_store_usable_and_as_it_was(
     def refuse(_: int, what: str | None, *_rest: object) -> int:
         return sqlite3.SQLITE_DENY if what == "COMMIT" else sqlite3.SQLITE_OK
 
-    store._connection.set_authorizer(refuse)
+    store._connections.writer.set_authorizer(refuse)
     with pytest.raises(LakeError):
         publish_view(lake, store, table.head())
-    store._connection.set_authorizer(None)
+    store._connections.writer.set_authorizer(None)
     assert store.state(VIEW) is None
     assert outcome(publish_view(lake, store, table.head())) == ("full", 1, 1)
 

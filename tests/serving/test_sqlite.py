@@ -1,8 +1,11 @@
-"""What the embedded store does not do: work that grows with the view where a write is small."""
+"""What the embedded store does not do: work or files that grow without need."""
 
+import threading
+import time
 from pathlib import Path
 
 from headrace.serving.sqlite import SQLiteOnlineStore
+from headrace.serving.sqlite_connections import Connections
 from tests.serving.ranked import ITEMS, item
 
 ROWS = 20_000
@@ -12,12 +15,38 @@ def test_a_small_put_does_not_count_the_rows_of_the_view(tmp_path: Path) -> None
     with SQLiteOnlineStore(tmp_path / "online.db") as store:
         store.replace(ITEMS, (item(number) for number in range(ROWS)))
         steps: list[None] = []
-        store._connection.set_progress_handler(  # pyright: ignore[reportPrivateUsage]
+        store._connections.writer.set_progress_handler(  # pyright: ignore[reportPrivateUsage]
             lambda: steps.append(None), 1_000
         )
         store.put(ITEMS, [item(number) for number in (1, ROWS, ROWS + 1)])
-        store._connection.set_progress_handler(None, 0)  # pyright: ignore[reportPrivateUsage]
+        store._connections.writer.set_progress_handler(None, 0)  # pyright: ignore[reportPrivateUsage]
         fresh = store.freshness(ITEMS.view)
     assert fresh is not None
     assert fresh.rows == ROWS + 2
     assert len(steps) < 5  # counting takes several steps a row
+
+
+def test_the_log_stays_short_though_readers_overlap_without_a_gap(tmp_path: Path) -> None:
+    connections = Connections(tmp_path / "online.db", log_bytes_max=100_000)
+    with connections.writing() as cursor:
+        cursor.execute("create table numbers (number integer, text text)")
+    done, longest = threading.Event(), 0
+
+    def read() -> None:
+        while not done.is_set():
+            with connections.reading() as cursor:
+                cursor.execute("select max(number) from numbers").fetchone()
+                time.sleep(0.002)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for each in readers:
+        each.start()
+    for number in range(300):
+        with connections.writing() as cursor:
+            cursor.execute("insert into numbers values (?, ?)", (number, "x" * 3_000))
+        longest = max(longest, (tmp_path / "online.db-wal").stat().st_size)
+    done.set()
+    for each in readers:
+        each.join()
+    connections.close()
+    assert longest < 1_000_000  # without that it is above 3 MB
