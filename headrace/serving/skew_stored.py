@@ -87,7 +87,7 @@ class StoredReplay:
             snapshot_id = int(said["snapshot_id"])
             held = self._then_at(self._table.at(snapshot_id=snapshot_id), number)
             if held == now:
-                return "missing" if said.get("status") == "missing" else "staleness"
+                return "missing" if _was_to_be_there(said, now) else "staleness"
             there = self._then_at(self._table.at(time=logged.served_at), number)
         except (SnapshotNotFoundError, TimeGapError, KeyError, ValueError):
             return "unknown"
@@ -143,6 +143,15 @@ class StoredReplay:
 
 def _without_ttl(feature: ResolvedFeature) -> ResolvedFeature:
     return replace(feature, ttl_us=None)
+
+
+def _was_to_be_there(said: Mapping[str, Any], row: _Row) -> bool:
+    """Whether the publication that was served from must have had a row that the store lacked.
+
+    Rows that were not known when the view was published are held back until the next publication.
+    """
+    published = _time(said.get("as_of"))
+    return said.get("status") == "missing" and (published is None or row.known_at < published)
 
 
 def _time(text: str | None) -> dt.datetime | None:

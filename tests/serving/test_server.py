@@ -102,6 +102,17 @@ def test_vectors_hold_every_value_exactly_and_say_why_one_is_missing(client: Tes
     assert found["views"][0]["snapshot_id"] == str(LARGE)
 
 
+def test_an_answer_says_which_days_were_held_back(
+    client: TestClient, store: SQLiteOnlineStore
+) -> None:
+    day = START.date()
+    store.put(replace(USERS, held_back=(day,)), [])
+    status, found = said(client, "/v1/vectors", views=[USERS.view], entities=[{"user_id": 5}])
+    assert (status, found["views"][0]["status"]) == (200, ["missing"])
+    about = (found["views"][0]["held_back"], found["views"][0]["as_of"])
+    assert about == ([day.isoformat()], USERS.as_of.isoformat())
+
+
 def test_a_value_is_served_by_the_training_rule_at_the_moment_asked_for(client: TestClient) -> None:
     hour = dt.timedelta(hours=1)
     us = dt.timedelta(microseconds=1)

@@ -195,6 +195,23 @@ def test_each_planted_cause_is_named(served: Served) -> None:
     assert Counter(rate.causes) == Counter(causes.values())
 
 
+def test_a_row_that_was_held_back_is_staleness_and_no_fault_of_the_store(served: Served) -> None:
+    happened = ago(30)
+    row = {"item": 1, "event_time": happened, "known_at": now() + dt.timedelta(seconds=1)}
+    add(served.rates, [{**row, "rate": 0.5}])
+    served.publish()
+    state = served.store.state(str(served.rates.name))
+    assert state is not None
+    assert state.held_back == (happened.date(),)
+    served.ask(1)  # not known yet: missing is right
+    time.sleep(1.1)
+    served.ask(1)  # known, and nobody has published since
+    report = served.skew(served.logged())
+    (rate,) = report.features
+    assert rate.verdicts == {"equal": 1, "missing": 1}
+    assert rate.causes == {"staleness": 1}
+
+
 def test_equal_numbers_of_other_types_are_told_apart_from_other_values(served: Served) -> None:
     served.rate(1, 2.0, happened=ago(10))
     served.publish()

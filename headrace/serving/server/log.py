@@ -168,6 +168,7 @@ def _rows_used(found: Vectors, row: int) -> dict[str, Any]:
     return {
         view.state.view: {
             "snapshot_id": str(view.state.snapshot_id),
+            "as_of": view.state.as_of.isoformat(),
             "status": view.statuses[row],
             "event_time": None if (used := view.rows[row]) is None else used.event_time.isoformat(),
             "known_at": None if used is None else used.known_at.isoformat(),

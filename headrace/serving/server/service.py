@@ -100,6 +100,9 @@ class Service:
     def vectors(self, request: VectorsRequest) -> dict[str, Any]:
         """Look up vectors: values by row, and for each view why a row has none.
 
+        A view's `as_of` and `held_back` say what its publication could not know: an entity is
+        `missing` too if all its rows, of those days, were to be known later than `as_of`.
+
         Raises:
             FeatureSpecError: If the request names neither a sample set nor views, or both, or views
                 with columns of the same name.
@@ -121,6 +124,8 @@ class Service:
                 {
                     "view": view.state.view,
                     "snapshot_id": str(view.state.snapshot_id),
+                    "as_of": view.state.as_of.isoformat(),
+                    "held_back": [day.isoformat() for day in view.state.held_back],
                     "names": list(view.use.column_names),
                     "status": list(view.statuses),
                     "event_time": [
