@@ -6,7 +6,7 @@ for deletes: here a value has the type of its column, or the condition is refuse
 """
 
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, cast
 
 import numpy as np
@@ -69,6 +69,7 @@ from pyparsing import ParseBaseException
 from headrace.errors import ConditionError, ConditionReason, Remedy
 
 TEXT_CHARS_MAX = 10_000  # parsing 2,000 terms takes seconds
+_EXACT = Context(prec=76)
 DEPTH_MAX = 64  # each level uses several of Python's 1,000 stack frames, here and in pyiceberg
 _FITTING: Mapping[type[IcebergType], tuple[type[Literal[Any]], ...]] = {
     BooleanType: (BooleanLiteral,),
@@ -227,8 +228,8 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
     if not isinstance(literal, _FITTING.get(type(kind), ())) or not isinstance(kind, PrimitiveType):
         msg = f"{literal.value!r} is of another type"
         raise TypeError(msg)
-    if isinstance(kind, DecimalType) and isinstance(literal, DecimalLiteral):
-        literal = DecimalLiteral(_rescaled(literal.value, kind))
+    if isinstance(kind, DecimalType):
+        return DecimalLiteral(_rescaled(Decimal(literal.value), kind))
     if isinstance(literal, StringLiteral) and isinstance(kind, TimestampType | TimestamptzType):
         literal = StringLiteral(literal.value.replace(" ", "T", 1).replace("Z", "+00:00"))
     found = cast("Literal[Any]", literal.to(kind))
@@ -242,8 +243,12 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
 
 
 def _rescaled(value: Decimal, kind: DecimalType) -> Decimal:
-    found = value.quantize(Decimal(1).scaleb(-kind.scale))
-    if found != value or len(found.as_tuple().digits) > kind.precision:
+    try:
+        # Python's own context keeps 28 digits, and columns may have 38
+        found = value.quantize(Decimal(1).scaleb(-kind.scale), context=_EXACT)
+    except InvalidOperation:  # even more digits
+        found = None
+    if found is None or found != value or len(found.as_tuple().digits) > kind.precision:
         msg = f"{value} does not fit"
         raise ValueError(msg)
     return found

@@ -147,6 +147,28 @@ def test_a_value_of_every_type_finds_its_row_in_files_and_in_memory(
             assert not ours.must_match(file)
 
 
+def test_a_decimal_of_38_digits_is_found_and_one_of_more_is_refused(lake: Lake) -> None:
+    digits = "123456789012345678901234567890123456"
+    schema = pa.schema([("n", pa.decimal128(38, 2))])
+    table = lake.create(TableName("raw", "wide"), schema)
+    values = [Decimal(f"{digits}.78"), Decimal(f"{digits}.79"), Decimal(1), None]
+    batch = pa.record_batch([pa.array(values, schema.field("n").type)], schema=schema)
+    (file,) = write_batches(table, [batch])
+    for text, matching in (
+        (f"n = {digits}.78", [True, False, False, False]),
+        (f"n in ({digits}.79, 1.0)", [False, True, True, False]),
+        (f"n > {digits}", [True, True, False, False]),
+        (f"n != {digits}.78", [False, True, True, False]),
+    ):
+        ours = checked(table, text)
+        assert ours.matches(batch).to_pylist() == matching
+        assert ours.may_match(file)
+    assert not checked(table, f"n > {digits}.79").may_match(file)
+    for beyond in (f"{digits}9", f"{digits}9.5", "9" * 60, "9" * 100 + ".5", f"{digits}.789"):
+        with refused(ConditionError, table="raw.typed", column="n"):
+            checked(table, f"n = {beyond}")
+
+
 def test_zero_is_zero_whatever_its_sign(typed: LakeTable) -> None:
     for condition in ("d = 0.0", "d in (0.0, 5.0)"):
         assert checked(typed, condition).matches(BATCH).to_pylist() == [False, True, False]
@@ -201,6 +223,7 @@ _REFUSED: tuple[tuple[object, str | None], ...] = (
     ("i in (1, 3000000000)", "i"),
     ("n = 1.555", "n"),
     ("n = 12345678.5", "n"),
+    ("n = 12345678", "n"),
     ("s = 5", "s"),
     ("s is nan", "s"),
     ("i like '1%'", "i"),
