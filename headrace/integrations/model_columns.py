@@ -184,24 +184,40 @@ def _was_altered(table: str, name: str, *, now: str | None) -> ContractError:
 
 
 def _refreshed(metadata: TableMetadata, found: _Difference, *, table: str) -> tuple[Step, ...]:
-    gone = tuple(each for each in found.removed if _may_go(metadata, each.name, table=table))
+    # what is added comes before what goes: a table is never without a column
+    added = tuple(AddColumn(each.name, type=each.type) for each in found.added)
+    gone = tuple(each for each in found.removed if _may_go(metadata, each.name, added, table=table))
     kept = (each for each in found.removed if each not in gone)
+    is_alone = len(metadata.schema().fields) == len(found.retyped) == 1 and not added
+    retype = _retyped_alone if is_alone else _retyped
     return (
-        *(DropColumn(each.name) for each in (*gone, *found.retyped)),
-        *(AddColumn(each.name, type=each.type) for each in (*found.added, *found.retyped)),
+        *added,
+        *(DropColumn(each.name) for each in gone),
+        *(step for each in found.retyped for step in retype(each)),
         *(WidenColumn(each.name, type=each.type) for each in found.widened),
         *(MakeOptional(name) for name in found.relaxed if name not in _names(found.retyped)),
         *(MakeOptional(each.name) for each in kept if not each.nullable),
     )
 
 
+def _retyped(column: pa.Field) -> tuple[Step, ...]:
+    return DropColumn(column.name), AddColumn(column.name, type=column.type)
+
+
+def _retyped_alone(column: pa.Field) -> tuple[Step, ...]:
+    """Replace a table's only column, which cannot be dropped before there is another."""
+    former = f"former_{column.name}"
+    added = AddColumn(column.name, type=column.type)
+    return RenameColumn(column.name, to=former), added, DropColumn(former)
+
+
 def _names(fields: tuple[pa.Field, ...]) -> frozenset[str]:
     return frozenset(each.name for each in fields)
 
 
-def _may_go(metadata: TableMetadata, name: str, *, table: str) -> bool:
+def _may_go(metadata: TableMetadata, name: str, added: tuple[Step, ...], *, table: str) -> bool:
     try:
-        plan_alter(metadata, (DropColumn(name),), table=table)
+        plan_alter(metadata, (*added, DropColumn(name)), table=table)
     except AlterRefusedError:
         return False
     return True

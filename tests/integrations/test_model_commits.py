@@ -416,6 +416,27 @@ def test_only_a_full_refresh_changes_a_type_and_gives_the_column_a_new_id(driven
     assert driven.run(text).code == "replaced"
 
 
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ("seq", "seq::varchar as seq"),
+        ("seq, n", "seq::varchar as seq, n::varchar as n"),
+        ("seq", "seq as other"),
+        ("seq, n", "seq::varchar as one, n as two"),
+        ("seq", "n as other, seq::varchar as seq"),
+    ],
+)
+def test_a_full_refresh_may_replace_every_column(driven: Driven, was: str, now: str) -> None:
+    driven.add((1, 7, 10, 0))
+    driven.run(table(f"select {was} from raw.events"))
+    model = table(f"select {now} from raw.events", code="r-2")
+    assert driven.run(model, full_refresh=True).code == "replaced"
+    found = driven.lake.table("out.m").head().to_arrow()
+    wanted = driven.connection.sql(f"select {now} from raw.events").to_arrow_table()
+    assert sorted(found.column_names) == sorted(wanted.column_names)
+    assert found.select(wanted.column_names).to_pylist() == wanted.to_pylist()
+
+
 def test_a_full_refresh_brings_a_column_back_that_was_dropped_by_hand(driven: Driven) -> None:
     model = table("select seq, n from raw.events")
     driven.add((1, 7, 10, 0))

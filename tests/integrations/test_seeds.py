@@ -94,10 +94,10 @@ def test_a_seed_is_a_table_that_models_read_and_an_equal_file_commits_nothing(
     ]
     assert seeds.project.rows("named") == [("007", 0.5), ("E76565", 1.25)]
     assert seeds.build() == {"codes": "unchanged", "named": "unchanged"}
-    seeds.write("codes", "code,share,note", "7,2,x")
+    seeds.write("codes", "code,share,note", "7,2,3")  # all of them have other types
     assert seeds.build() == {"codes": "replaced", "named": "replaced"}
     assert seeds.project.rows("named") == [("7", 2.0)]
-    assert seeds.rows("codes") == [{"code": 7, "share": 2, "note": "x"}]
+    assert seeds.rows("codes") == [{"code": 7, "share": 2, "note": 3}]
     recorded = lake.table("raw.codes").head().properties["headrace.model"]
     monkeypatch.setenv("HEADRACE_DBT_PROJECT", str(seeds.project.folder))
     assert lost_model(lake.settings, recorded) is None
