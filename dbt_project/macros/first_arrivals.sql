@@ -4,8 +4,12 @@
   A row is compared with every earlier arrival of its key, dropped ones too: a chain of copies that are each within the
   window of the one before is one event. Copies further apart are two events, and both stay. A copy may have another
   event time, also across midnight: a model that uses this declares `reach_days` of at least the window, and reads
-  its source with `read_range_beyond` by as many days, since the first copy may be of a later day. Copies of different
-  days must be committed in the order of their known_at, as they are where `known_at` is stamped or follows event_time.
+  its source with `read_range_beyond` by as many days, since the first copy may be of a later day.
+
+  Where a copy of a later day may be committed after this one and have arrived before it, the model also declares
+  `reach_back_days` of the window: of sources whose records say when they were known (`known_at: {column: …}`), and of
+  which files are taken again. Without it the later copy displaces nothing, and one event is two rows. Where `known_at`
+  follows event_time this cannot be, and where it is stamped only if rows are removed.
 
   Only keys that come more than once are joined, so the cost is that of one window function over the days read.
 

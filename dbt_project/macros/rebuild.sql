@@ -3,7 +3,8 @@
 
   A model declares in `meta.headrace_table`: `partition_by`, `sort_by` and, if a row depends on inputs of earlier days,
   `reach_days`. With reach r an input row of day D influences rows of days D to D + r, so these days are rebuilt, and
-  the inputs are read from r days earlier. -#}
+  the inputs are read from r days earlier. Where a row depends on inputs of later days too, `reach_back_days` b does the
+  same backwards: rows of D - b to D are rebuilt, and inputs are read up to b days later. -#}
 
 {#- The build request of this model for the plugin, as a dict. -#}
 {% macro model_request() %}
@@ -30,6 +31,7 @@
     'partition_by': declared.get('partition_by', []),
     'sort_by': declared.get('sort_by', []),
     'reach_days': declared.get('reach_days', 0),
+    'reach_back_days': declared.get('reach_back_days', 0),
     'feature_view': model.config.meta.get('headrace'),
     'columns': columns,
     'inputs': upstream.inputs,

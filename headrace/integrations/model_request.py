@@ -70,6 +70,7 @@ class ModelRequest:
     properties: Mapping[str, str]
     code: str
     full_refresh: bool
+    reach_back_days: int = 0
     on_schema_change: str = ""
     keeps_history: bool = False
     built: frozenset[TableName] = frozenset()
@@ -109,6 +110,7 @@ class ModelRequest:
             partition_by=partition_by,
             sort_by=tuple(sent["sort_by"]),
             reach_days=int(sent["reach_days"]),
+            reach_back_days=int(sent.get("reach_back_days", 0)),
             columns=_column_rules(sent["columns"], problems),
             properties={
                 MODEL_PROPERTY: sent["model"],
@@ -167,5 +169,7 @@ def _code_hash(sent: Mapping[str, Any], rendered: Sequence[str]) -> str:
     """Hash the code: equal as long as neither the rendered model nor its shape changes."""
     keys = ("strategy", "unique_key", "partition_by", "sort_by", "reach_days", "columns")
     content = {key: sent[key] for key in (*keys, "feature_view", "inputs")}
+    if sent.get("reach_back_days"):  # models without it are as they were
+        content["reach_back_days"] = sent["reach_back_days"]
     text = json.dumps({**content, "rendered": list(rendered)}, sort_keys=True)
     return _RENDERED + hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -243,7 +243,9 @@ def _plan_days(
         return RebuildPlan(mode="all", reason=reason, inputs=inputs)
     if not dirty:
         return RebuildPlan(mode="none", reason="inputs hold the same rows", inputs=inputs)
-    write, read = spread(dirty, reach_days=request.reach_days)
+    write, read = spread(
+        dirty, reach_days=request.reach_days, reach_back_days=request.reach_back_days
+    )
     return RebuildPlan(
         mode="days",
         reason=f"{len(dirty)} input days changed",
@@ -254,15 +256,16 @@ def _plan_days(
 
 
 def spread(
-    dirty: Collection[dt.date], *, reach_days: int
+    dirty: Collection[dt.date], *, reach_days: int, reach_back_days: int = 0
 ) -> tuple[tuple[DayRange, ...], tuple[DayRange, ...]]:
     """Return the days that rows of `dirty` influence, and the days these depend on. Pure.
 
-    Ranges are disjoint, not adjacent, and in order.
+    Rows influence `reach_days` after their own and `reach_back_days` before it. Ranges are disjoint, not
+    adjacent, and in order.
     """
-    reach = ONE_DAY * reach_days
-    write = _join(DayRange(day, day + reach + ONE_DAY) for day in dirty)
-    return write, _join(DayRange(found.first - reach, found.end) for found in write)
+    reach, back = ONE_DAY * reach_days, ONE_DAY * reach_back_days
+    write = _join(DayRange(day - back, day + reach + ONE_DAY) for day in dirty)
+    return write, _join(DayRange(found.first - reach, found.end + back) for found in write)
 
 
 def _join(ranges: Iterable[DayRange]) -> tuple[DayRange, ...]:
