@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.datasets.measure import pending_rows
@@ -10,17 +10,16 @@ from headrace.definitions.properties import APPROXIMATE_PROPERTY
 from headrace.definitions.sample_set import SampleSet
 from headrace.errors import PublishReason, PublishRefusedError, Remedy
 from headrace.iceberg.partitions import key_to_text
-from headrace.registry import Build, CommitRecord
+from headrace.registry import Build
 from headrace.samples.partition import Pinned
 from headrace.samples.plan import BuildPlan, plan_build
 from headrace.samples.resolve import Recipe
-from headrace.tables.history.changes import changes
+from headrace.samples.standing_builds import standing_builds
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
 # Columns whose values may differ between two runs or engines; they stay out of content hashes.
 _DAYS_SHOWN = 5
-_COMMITS_READ = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,15 +115,11 @@ def _builds_of(
     """Find each day's recorded build, of this recipe, and that nothing touched the day after it."""
     recorded = lake.registry.builds(str(samples.name))
     keys = {day: key_to_text((day,)) for day in days}
-    touched = _last_touched(lake, samples, keys.values())
-    found: dict[dt.date, Build] = {}
-    unproven: list[dt.date] = []
-    for day, key in keys.items():
-        build = recorded.get(key)
-        if build is None or touched.get(key, build.snapshot_id) != build.snapshot_id:
-            unproven.append(day)
-        else:
-            found[day] = build
+    standing = standing_builds(
+        lake, samples, {key: recorded[key] for key in keys.values() if key in recorded}
+    )
+    found = {day: standing[key] for day, key in keys.items() if key in standing}
+    unproven = [day for day in days if day not in found]
     other = [day for day, build in found.items() if build.code != recipe.code]
     if unproven:
         why = f"it is not on record what {_named(unproven)} of `{samples.name}` came from"
@@ -145,33 +140,6 @@ def _unfit_days(
         days=tuple(map(str, days)),
         remedy=Remedy.run("samples", "build", recipe.name),
     )
-
-
-def _last_touched(lake: OpenLake, samples: TableVersion, wanted: Collection[str]) -> dict[str, int]:
-    """Tell, per partition, which snapshot last changed its rows; compaction does not.
-
-    Reads as far back as it must to have met every wanted partition.
-    """
-    # asking for no changes still brings the registry up to the head
-    changes(lake.table(samples.name), since=samples.snapshot_id, until=samples.snapshot_id)
-    limit = _COMMITS_READ
-    while True:
-        records = lake.registry.commits(str(samples.name), limit=limit)
-        touched = _touched_by(records, until=samples.snapshot_id)
-        if len(records) < limit or touched.keys() >= set(wanted):
-            return touched
-        limit *= 10
-
-
-def _touched_by(records: Sequence[CommitRecord], *, until: int | None) -> dict[str, int]:
-    touched: dict[str, int] = {}
-    reached = False
-    for record in records:
-        reached = reached or record.snapshot_id == until
-        if reached and record.operation != "replace":
-            for partition in record.partitions:
-                touched.setdefault(partition, record.snapshot_id)
-    return touched
 
 
 def _named(days: Sequence[dt.date]) -> str:

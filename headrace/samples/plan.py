@@ -13,6 +13,7 @@ from headrace.samples.first_arrivals import WITHIN
 from headrace.samples.lost_models import lost_models
 from headrace.samples.partition import Pinned, reach, window_reach
 from headrace.samples.resolve import EVENT_TIME, Recipe, ResolvedLabel, pin_heads, resolve
+from headrace.samples.standing_builds import standing_builds
 from headrace.samples.times import start_of
 from headrace.samples.watermarks import watermark_us
 from headrace.tables.history.changes import changed_days, changes
@@ -52,9 +53,10 @@ def plan_build(
 ) -> BuildPlan:
     """Compare every day's last build with the tables as they are now.
 
-    A day is built if it was never built, if the recipe changed, if a column that it reads was
-    replaced by another one of the same name, if its exposures changed, if a feature or label table
-    changed in days that it reads, or if a label may have matured since. `days` limits the plan to
+    A day is built if it was never built, if something else than its last recorded build changed its
+    samples, if the recipe changed, if a column that it reads was replaced by another one of the same
+    name, if its exposures changed, if a feature or label table changed in days that it reads, or if a
+    label may have matured since. `days` limits the plan to
     some days; those without exposures that were never built are left out.
 
     Raises:
@@ -74,7 +76,8 @@ def plan_build(
     for day in candidates:
         if day not in wanted:
             continue
-        reason = judge.reason(day, built.get(day))
+        build = built.get(day)
+        reason = "samples changed" if day in built and not build else judge.reason(day, build)
         if reason is None:
             unchanged.append(day)
         else:
@@ -103,15 +106,15 @@ def day_text(day: dt.date) -> str:
     return key_to_text((day,))
 
 
-def _builds(lake: OpenLake, recipe: Recipe) -> dict[dt.date, Build]:
-    if not lake.exists(recipe.table) or lake.table(recipe.table).head().snapshot_id is None:
+def _builds(lake: OpenLake, recipe: Recipe) -> dict[dt.date, Build | None]:
+    """Find the build of every day; None if the samples of a day are not those of its build."""
+    samples = lake.table(recipe.table).head() if lake.exists(recipe.table) else None
+    if samples is None or samples.snapshot_id is None:
         return {}  # recorded builds are of a table that no longer exists
-    found: dict[dt.date, Build] = {}
-    for text, build in lake.registry.builds(recipe.table).items():
-        day = key_from_text(text, _DAYS_TERM)[0]
-        if isinstance(day, dt.date):
-            found[day] = build
-    return found
+    recorded = lake.registry.builds(recipe.table)
+    standing = standing_builds(lake, samples, recorded)
+    days = {text: key_from_text(text, _DAYS_TERM)[0] for text in recorded}
+    return {day: standing.get(text) for text, day in days.items() if isinstance(day, dt.date)}
 
 
 def _exposure_days(exposures: TableVersion) -> frozenset[dt.date]:
