@@ -8,10 +8,14 @@ from headrace.servers import Sayings, http_address
 
 @dataclass(frozen=True, kw_only=True)
 class FlinkAccess:
-    """How to reach Flink: its JobManager and its SQL gateway, which ask for no password."""
+    """How to reach Flink: its JobManager and its SQL gateway, which ask for no password.
+
+    `answer_s_max` is how long to wait for an answer of one of them.
+    """
 
     uri: str
     gateway_uri: str
+    answer_s_max: float = 60.0
 
 
 def flink_access(sayings: Sayings) -> FlinkAccess | None:

@@ -23,6 +23,7 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
     "dataset",
     "model",
     "online",
+    "job",
     "table",
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4

@@ -26,6 +26,7 @@ from headrace.errors import LakeError, LakeNotFoundError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.recent import ACKNOWLEDGED_MS
+from headrace.interop.paimon.token import Token
 from headrace.maintenance.cleanup.orphans import ORPHAN_BYTES, ORPHAN_FILES
 from headrace.maintenance.health.health import health_of
 from headrace.maintenance.health.state import TableState, table_state
@@ -37,6 +38,8 @@ from headrace.serving.open import published_views
 from headrace.standing.edges import LagOf, online_edges, table_edges
 from headrace.standing.facts import Unreadable
 from headrace.standing.flow import ONLINE_STORE
+from headrace.standing.jobs import read_jobs
+from headrace.standing.paimon import read_paimon
 from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
 from headrace.tables.history.lag import Lag, lag_of, rows_gained
 from headrace.tables.lake import OpenLake
@@ -130,6 +133,10 @@ def _around(
     streams = read_streams(
         lake, declared.streams, unreadable={each.name for each in read.unreadable}
     )
+    jobs = read_jobs(lake, declared)
+    paimon = read_paimon(
+        lake.settings, {each.name: each.token for each in read.found if each.token is not None}
+    )
     refused = {} if letters is None else _refused(lake, declared, read.locations)
     locks = list_datasets(lake)
     return LakeFacts(
@@ -137,7 +144,10 @@ def _around(
         letters=letters,
         letters_of_others=of_others(streams.streams, refused),
         streams=with_refused(streams.streams, refused),
-        broken_streams=streams.unreadable,
+        broken_streams=(*streams.unreadable, *jobs.unreadable, *paimon.unreadable),
+        jobs=jobs.jobs,
+        paimon=paimon.tables,
+        imports=paimon.imports,
         edges=tuple(table_edges(lake, lag=lag)),
         versions=tuple(version_facts(lock) for lock in locks),
         models=tuple(
@@ -167,6 +177,7 @@ class _Seen:
     watermark: dt.datetime | None
     state: TableState
     sources: tuple[ColumnSource, ...]
+    token: Token | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +242,7 @@ def _see(lake: OpenLake, name: str) -> _Seen:
         metadata_location=head.metadata_location,
         watermark=watermark.as_time(watermark.read(head.properties)),
         state=table_state(table),
+        token=Token.of(head.properties),
         sources=sources_in(head.properties.get(RECIPE_PROPERTY, "{}")),
     )
 

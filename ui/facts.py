@@ -8,8 +8,16 @@ from typing import Literal
 from headrace.maintenance.health.health import HealthPart, is_fit
 from headrace.registry.checks import FailedCheck
 from headrace.samples.column_sources import ColumnSource
-from headrace.standing.facts import Standing, StreamStanding, Unreadable, unfit
-from headrace.standing.flow import ONLINE_STORE, Edge, between
+from headrace.standing.facts import (
+    JobStanding,
+    PaimonImport,
+    PaimonSummary,
+    Standing,
+    StreamStanding,
+    Unreadable,
+    unfit,
+)
+from headrace.standing.flow import ONLINE_STORE, Edge, between, followed
 
 DEAD_LETTERS = "dead_letters.records"
 
@@ -24,6 +32,7 @@ NodeKind = Literal[
     "source",
     "table",
     "model",
+    "job",
 ]
 
 
@@ -363,7 +372,8 @@ class LakeFacts:
 
     `letters` counts dead letters by stream and error code, including streams that are no longer
     declared; None if they cannot be read. `letters_of_others` counts those of the latter only.
-    `unreadable` lists tables, `broken_streams` streams that cannot be read though their tables can;
+    `unreadable` lists tables, `broken_streams` streams that cannot be read though their tables can,
+    and servers that do not answer;
     `no_online` is set if the online store exists but cannot be read.
     """
 
@@ -374,6 +384,9 @@ class LakeFacts:
     letters: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
     letters_of_others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     streams: tuple[StreamStanding, ...] = ()
+    jobs: tuple[JobStanding, ...] = ()
+    paimon: tuple[PaimonSummary, ...] = ()
+    imports: tuple[PaimonImport, ...] = ()
     edges: tuple[Edge, ...] = ()
     versions: tuple[VersionFacts, ...] = ()
     online: tuple[OnlineView, ...] = ()
@@ -404,7 +417,8 @@ class LakeFacts:
             )
             for view in self.online
         )
-        return between((*self.edges, *online), known)
+        jobs = {job.table for job in self.jobs}
+        return between((*followed(self.edges, jobs), *online), known)
 
     @property
     def standing(self) -> Standing:
@@ -414,6 +428,9 @@ class LakeFacts:
             problems=self.problems,
             unreadable=(*self.unreadable, *stores, *self.broken_streams),
             streams=self.streams,
+            jobs=self.jobs,
+            paimon=self.paimon,
+            imports=self.imports,
             letters=self.letters_of_others,
             failed_checks=self.failed_checks,
             edges=self.flow,

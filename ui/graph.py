@@ -1,7 +1,7 @@
 """The lineage graph and its layout: pure functions of a lake's facts."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -43,7 +43,7 @@ class Arrow:
     target: str
     snapshot_id: int | None = None
     behind: int | None = None
-    of: Literal["newer commit", "waiting file"] = "newer commit"
+    of: Literal["newer commit", "newer snapshot", "waiting file"] = "newer commit"
     pinned: bool = False
 
     @property
@@ -175,21 +175,28 @@ def graph_of(lake: LakeFacts) -> Graph:
         for table in lake.tables
         if table.rows or table.name != DEAD_LETTERS
     }
-    arrows: list[Arrow] = []
-    for stream in lake.streams:
-        if stream.table in nodes:
-            nodes[stream.source] = Node(id=stream.source, kind="source", detail="files")
-            arrows.append(
-                Arrow(
-                    source=stream.source,
-                    target=stream.table,
-                    behind=stream.waiting,
-                    of="waiting file",
-                )
+    arrows = list(_from_sources(lake, nodes))
+    for job in lake.jobs:
+        name = f"Flink job of {job.subject}"
+        nodes[name] = Node(id=name, kind="job", detail=(job.state or "unknown").lower())
+        arrows += [Arrow(source=each, target=name) for each in job.reads]
+        arrows.append(Arrow(source=name, target=job.table))
+    for taken in lake.imports:
+        name = f"paimon:{taken.table}"
+        nodes[name] = Node(id=name, kind="source", detail="Paimon table")
+        arrows.append(
+            Arrow(
+                source=name,
+                target=taken.target,
+                snapshot_id=taken.snapshot_id,
+                behind=taken.lacks,
+                of="newer snapshot",
             )
-            if stream.dead_letters and DEAD_LETTERS in nodes:
-                arrows.append(Arrow(source=stream.source, target=DEAD_LETTERS))
+        )
+    through = {(source, job.table) for job in lake.jobs for source in job.reads}
     for edge in lake.edges:
+        if (edge.source, edge.target) in through:
+            continue
         for name in (edge.source, edge.target):  # a dropped table still has recorded lineage
             nodes.setdefault(name, Node(id=name, kind=_kind(name), detail="dropped"))
         arrows.append(
@@ -232,6 +239,23 @@ def graph_of(lake: LakeFacts) -> Graph:
         ]
     known = tuple(arrow for arrow in arrows if arrow.source in nodes and arrow.target in nodes)
     return Graph(nodes=tuple(nodes[name] for name in sorted(nodes)), arrows=known)
+
+
+def _from_sources(lake: LakeFacts, nodes: dict[str, Node]) -> Iterator[Arrow]:
+    """Add the sources of streams to the nodes, and yield the arrows from them."""
+    for stream in lake.streams:
+        if stream.table not in nodes:
+            continue
+        nodes[stream.source] = Node(id=stream.source, kind="source", detail="files")
+        if not stream.is_of_flink:  # else a job is between the two
+            yield Arrow(
+                source=stream.source,
+                target=stream.table,
+                behind=stream.waiting,
+                of="waiting file",
+            )
+        if stream.dead_letters and DEAD_LETTERS in nodes:
+            yield Arrow(source=stream.source, target=DEAD_LETTERS)
 
 
 def column_lineage(lake: LakeFacts, name: str) -> tuple[tuple[str, ColumnSource], ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from headrace.standing.causes import causes, direct_lags
-from headrace.standing.findings import Finding
+from headrace.standing.finding import Finding
 from headrace.standing.flow import ONLINE_STORE
 from ui.facts import DEAD_LETTERS, LakeFacts, TableFacts
 from ui.wording import age, count, rows_text
@@ -111,7 +111,9 @@ class _Painter:
             failure = self._failed.get(stream.stream)
             state: State = "fresh"
             lag = "all taken"
-            if stream.lag:
+            if stream.is_of_flink:
+                lag = "taken by Flink"
+            elif stream.lag:
                 state, lag = "behind", f"{count(stream.lag, 'record')} behind"
             elif stream.waiting and stream.lag is None:
                 state, lag = "behind", f"{count(stream.waiting, 'file')} waiting"

@@ -9,11 +9,12 @@ from headrace.cli import paimon_moves
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.paimon_options import PaimonTableArgument, WarehouseOption, open_warehouse
-from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
+from headrace.errors import LakeError
 
 if TYPE_CHECKING:
-    from headrace.interop.paimon.client import PaimonWarehouse
+    from headrace.config import Settings
     from headrace.interop.paimon.facts import PaimonSnapshot
+    from headrace.interop.paimon.summary import PaimonSummary
     from headrace.interop.paimon.table import PaimonTable
 
 SNAPSHOTS_SHOWN = 10
@@ -40,14 +41,34 @@ def register(app: typer.Typer) -> None:
 
 def list_tables(*, warehouse: WarehouseOption = None, output: OutputOption = Format.TEXT) -> None:
     """List the Paimon tables: records before a merge, files, snapshots and tags, and what stands against an import."""
+    from headrace.interop.paimon.summary import summaries
+
     found = open_warehouse(warehouse)
-    rows = [_listed(found, name) for name in found.names()]
+    rows = [_row(each) for each in summaries(found)]
     out = output_of(output)
     if rows or output is Format.JSON:
         columns = ("table", "key", "records", "files", "size", "snapshots", "tags", "health")
         out.table(rows, columns=columns)
     else:
         out.say(f"{found.uri} has no tables")
+
+
+def listed_tables(settings: "Settings") -> "tuple[list[dict[str, object]], LakeError | None]":
+    """Return the tables of the settings' warehouse as `tables list` shows them, or why it cannot be read."""
+    from headrace.interop.paimon.client import PaimonWarehouse
+    from headrace.interop.paimon.summary import summaries
+
+    if not settings.paimon_warehouse:
+        return [], None
+    try:
+        found = summaries(PaimonWarehouse.open(settings))
+    except LakeError as error:
+        return [], error
+    rows = [_row(each) for each in found]
+    return [
+        {**row, "table": f"paimon:{row['table']}", "rows": row.get("records"), "format": "paimon"}
+        for row in rows
+    ], None
 
 
 def show(
@@ -60,9 +81,11 @@ def show(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Show one Paimon table: columns, options, tags, snapshots, and whether it can be imported."""
+    from headrace.interop.paimon.summary import summary
+
     opened = open_warehouse(warehouse)
     found = opened.table(table)
-    facts = _listed(opened, table)
+    facts = _row(summary(opened, table))
     there = found.snapshots()
     newest = [_snapshot_row(each) for each in reversed(there)][:snapshots]
     tagged = [
@@ -143,47 +166,27 @@ def _newest(table: "PaimonTable") -> int:
     return found.id
 
 
-def _listed(warehouse: "PaimonWarehouse", name: str) -> dict[str, object]:
+def _row(found: "PaimonSummary") -> dict[str, object]:
     """Return the facts of a table; one that cannot be read is listed with its error."""
-    try:
-        table = warehouse.table(name)
-        snapshots, tags = table.snapshots(), table.tags()
-        newest = next(reversed(snapshots), None)
-        files = None if newest is None else table.statistics(newest.id)
-        health, remedy = _health(table)
-    except LakeError as error:
-        return {"table": name, "health": error.code, "message": error.message}
+    if found.error:
+        return {"table": found.table, "health": found.health, "message": found.message}
     return {
-        "table": name,
-        "key": ", ".join(table.definition.keys) or None,
-        "records": None if newest is None else newest.rows,
-        "files": 0 if files is None else files.files,
-        "size": as_size(0 if files is None else files.bytes),
-        "bytes": 0 if files is None else files.bytes,
-        "unmerged_files": 0 if files is None else files.unmerged,
-        "files_per_bucket_max": 0 if files is None else files.per_bucket_max,
-        "snapshots": len(snapshots),
-        "oldest_snapshot": snapshots[0].id if snapshots else None,
-        "snapshot": None if newest is None else newest.id,
-        "committed": None if newest is None else newest.committed_at,
-        "tags": sorted(tags),
-        "health": health,
-        "remedy": remedy,
+        "table": found.table,
+        "key": ", ".join(found.keys) or None,
+        "records": found.records,
+        "files": found.files.files,
+        "size": as_size(found.files.bytes),
+        "bytes": found.files.bytes,
+        "unmerged_files": found.files.unmerged,
+        "files_per_bucket_max": found.files.per_bucket_max,
+        "snapshots": found.snapshots,
+        "oldest_snapshot": found.oldest_snapshot_id,
+        "snapshot": found.snapshot_id,
+        "committed": found.committed_at,
+        "tags": sorted(found.tags),
+        "health": found.health,
+        "remedy": found.remedy,
     }
-
-
-def _health(table: "PaimonTable") -> "tuple[str, Remedy | None]":
-    """Say whether a table can be imported: by changes, by state alone, or not at all."""
-    from headrace.interop.paimon.support import changes_of, refuse_unknown
-
-    try:
-        refuse_unknown(table.definition, version=table.version)
-    except PaimonUnsupportedError as error:
-        return f"cannot be read: {error.reason}", error.remedy
-    try:
-        return f"reads {changes_of(table.definition)}", None
-    except PaimonUnsupportedError as error:
-        return f"reads state only: {error.reason}", error.remedy
 
 
 def _snapshot_row(snapshot: "PaimonSnapshot") -> Mapping[str, object]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.cli.output import Output
     from headrace.config import Settings
     from headrace.standing.facts import Standing
-    from headrace.standing.findings import Finding
+    from headrace.standing.finding import Finding
     from headrace.standing.read import LakeRead
 
 
@@ -47,6 +47,12 @@ def status(*, output: OutputOption = Format.TEXT) -> None:
     _show_findings(out, found)
     out.show("")
     _show_streams(out, read.standing, now=now)
+    if read.standing.jobs:
+        out.show("")
+        _show_jobs(out, read.standing)
+    if read.standing.paimon:
+        out.show("")
+        _show_paimon(out, read.standing)
     out.show("")
     out.record(_rest(read, now=now))
 
@@ -75,6 +81,32 @@ def _show_streams(out: "Output", standing: "Standing", *, now: dt.datetime) -> N
         spare=("dead_letters", "watermark", "rows"),
         empty="no stream is declared",
     )
+
+
+def _show_jobs(out: "Output", standing: "Standing") -> None:
+    rows: list[dict[str, Any]] = [
+        {**vars(each), "job": each.subject, "state": each.state or "unknown"}
+        for each in standing.jobs
+    ]
+    out.table(rows, columns=("job", "table", "state", "checkpoint", "committed", "job_id"))
+
+
+def _show_paimon(out: "Output", standing: "Standing") -> None:
+    taken = {each.table: each for each in standing.imports}
+    rows: list[dict[str, Any]] = [
+        {
+            "paimon": each.table,
+            "records": each.records,
+            "files": each.files.files,
+            "snapshots": each.snapshots,
+            "tags": ", ".join(each.tags),
+            "health": each.health,
+            "taken_by": taken[each.table].target if each.table in taken else None,
+            "lacks": taken[each.table].lacks if each.table in taken else None,
+        }
+        for each in standing.paimon
+    ]
+    out.table(rows, columns=tuple(rows[0]))
 
 
 def _rest(read: "LakeRead", *, now: dt.datetime) -> Mapping[str, object]:
@@ -115,6 +147,15 @@ def _facts(
             for each in found
         ],
         "streams": [asdict(each) for each in read.standing.streams],
+        "jobs": [
+            asdict(each) | {"remedy": None if each.remedy is None else each.remedy.to_dict()}
+            for each in read.standing.jobs
+        ],
+        "paimon": [
+            asdict(each) | {"remedy": None if each.remedy is None else each.remedy.to_dict()}
+            for each in read.standing.paimon
+        ],
+        "imports": [asdict(each) for each in read.standing.imports],
         "edges": [
             asdict(each) | {"snapshot": None if each.snapshot is None else str(each.snapshot)}
             for each in read.standing.edges

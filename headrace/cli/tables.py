@@ -76,16 +76,24 @@ def register(app: typer.Typer) -> None:
 
 
 def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.TEXT) -> None:
-    """List every table with its rows, files, size and newest commit.
+    """List every table with its rows, files, size and newest commit, and those of Paimon after them.
 
     One that cannot be read is listed with the error; the others are shown, and the exit status says so.
     """
+    from headrace.cli.paimon import listed_tables
     from headrace.tables.readable import read_each
 
     with look_at_lake(catalog) as lake:
         read = read_each(lake, lambda table: _facts(table.head()))
+        others, absent = ([], None) if catalog else listed_tables(lake.settings)
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
-    _show_all(read.found, read.unreadable, columns=columns, output=output, catalog=catalog)
+    if others:
+        columns = (*columns, "tags", "health")
+    rows = [*read.found, *others]
+    _show_all(rows, read.unreadable, columns=columns, output=output, catalog=catalog)
+    if absent is not None:
+        say_error(absent)
+        raise typer.Exit(exit_status(absent))
 
 
 def show(

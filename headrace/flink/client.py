@@ -11,7 +11,6 @@ from typing import Any
 from headrace.errors import FlinkRefusedError, FlinkUnavailableError
 from headrace.flink_access import FlinkAccess
 
-_TIMEOUT_S = 60.0
 _STATEMENT_S_MAX = 600.0  # the first one of a gateway loads its planner, and a busy machine is slow
 _POLL_S = 0.2
 _DETAIL_MAX = 600
@@ -39,7 +38,7 @@ class Gateway:
     """The SQL gateway."""
 
     def __init__(self, access: FlinkAccess) -> None:
-        self._address = access.gateway_uri
+        self._address, self._answer_s_max = access.gateway_uri, access.answer_s_max
 
     def submit(self, statements: Sequence[str], *, properties: Mapping[str, str]) -> str:
         """Run statements in a session of their own; return the id of the job that the last one starts.
@@ -78,14 +77,14 @@ class Gateway:
             time.sleep(_POLL_S)
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        return _ask(self._address, method, path, body)
+        return _ask(self._address, method, path, body, answer_s_max=self._answer_s_max)
 
 
 class JobManager:
     """The JobManager."""
 
     def __init__(self, access: FlinkAccess) -> None:
-        self.address = access.uri
+        self.address, self._answer_s_max = access.uri, access.answer_s_max
 
     def jobs(self, *, name: str) -> tuple[JobOverview, ...]:
         """Return the jobs of a name, the newest first; those that ended long ago are forgotten.
@@ -114,12 +113,12 @@ class JobManager:
             FlinkRefusedError: If it does not know it.
 
         """
-        return _ask(self.address, "GET", path, None)
+        return self._send("GET", path, None)
 
     def stop(self, job_id: str) -> str:
         """Ask a job to stop with a savepoint; return the id of the request."""
         body = {"drain": False}
-        return str(_ask(self.address, "POST", f"/jobs/{job_id}/stop", body)["request-id"])
+        return str(self._send("POST", f"/jobs/{job_id}/stop", body)["request-id"])
 
     def savepoint(self, job_id: str, request_id: str) -> tuple[str | None, str]:
         """Return the location of a requested savepoint once it is written, and why it failed if so."""
@@ -130,7 +129,10 @@ class JobManager:
 
     def cancel(self, job_id: str) -> None:
         """Cancel a job; its checkpoints stay."""
-        _ask(self.address, "PATCH", f"/jobs/{job_id}?mode=cancel", None)
+        self._send("PATCH", f"/jobs/{job_id}?mode=cancel", None)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        return _ask(self.address, method, path, body, answer_s_max=self._answer_s_max)
 
 
 def root_exception(exceptions: Mapping[str, Any]) -> str:
@@ -151,12 +153,14 @@ def _root(trace: str) -> str:
     return (causes or first or [""])[-1][:_DETAIL_MAX]
 
 
-def _ask(address: str, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+def _ask(
+    address: str, method: str, path: str, body: Mapping[str, Any] | None, *, answer_s_max: float
+) -> dict[str, Any]:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}{path}", data=data, method=method)
     request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(request, timeout=answer_s_max) as answer:
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         msg = f"{method} {path.split('?')[0]}"

@@ -1,54 +1,105 @@
 """All jobs that Flink should run, as the tables of the lake say."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from headrace.definitions.load import inspect_declarations
+from headrace.definitions.load import Declarations, inspect_declarations
+from headrace.definitions.sample_set import SampleSet
 from headrace.definitions.stream import Stream
 from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import resolve_windows
 from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
 from headrace.flink.live_samples import SUFFIX, live_samples
 from headrace.flink.sample_job import SampleJob
 from headrace.flink.view_job import ViewJob
+from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import FLINK, Owner
 from headrace.tables.lake import OpenLake
 
 
-def owned_jobs(lake: OpenLake, *, only: str | None = None) -> Iterator[FlinkJob]:
+@dataclass(frozen=True, kw_only=True)
+class OwnedJob:
+    """A job that should run: the stream, view or table of samples that it is of, and what it writes.
+
+    `reads` names the topic or the tables that it follows. `open` gives the job itself, and raises what
+    it raises: `SettingsError` if the profile does not say where Flink is, `FlinkCannotError` and its
+    like if a changed declaration says what SQL cannot.
+    """
+
+    subject: str
+    table: TableName
+    reads: tuple[str, ...]
+    open: Callable[[], FlinkJob]
+
+
+def owned_jobs(
+    lake: OpenLake,
+    *,
+    only: str | None = None,
+    declared: Declarations | None = None,
+    access: FlinkAccess | None = None,
+) -> Iterator[OwnedJob]:
     """Yield the job of each declared stream, window view and sample set that belongs to Flink.
 
     Args:
         lake: The lake.
         only: The stream, view or table of samples to look at; all by default.
-
-    Raises:
-        SettingsError: If one does, and the profile does not say where Flink is.
+        declared: The declarations, if they were read already.
+        access: How to reach Flink, by default that of the lake's profile.
 
     """
-    declared = inspect_declarations(lake.settings)
-    streams = declared.streams
+    for each in _jobs(lake, declared or inspect_declarations(lake.settings), access):
+        if only in (None, each.subject) and _is_owned(lake, each):
+            yield each
 
-    def is_owned(table: TableName, subject: str) -> bool:
-        return only in (None, subject) and _is_owned(lake, table, subject)
 
-    for stream in streams.values():
-        if is_owned(stream.table, stream.name):
-            yield StreamJob(lake, stream)
-    by_table: dict[TableName, Stream] = {each.table: each for each in streams.values()}
+def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) -> Iterator[OwnedJob]:
+    by_table: dict[TableName, Stream] = {each.table: each for each in declared.streams.values()}
+    for stream in by_table.values():
+        yield _of_stream(lake, stream, access)
     for view in declared.window_views.values():
         if view.events in by_table:
-            windows = resolve_windows(view, tuple(streams.values()))
-            rows = WindowRows.of(windows, by_table[view.events])
-            if is_owned(rows.table, windows.view):
-                yield ViewJob(lake, rows)
+            yield _of_view(lake, view, by_table, access)
     for samples in declared.sample_sets.values():
-        if is_owned(TableName.parse(f"{samples.table}{SUFFIX}"), str(samples.table)):
-            yield SampleJob(lake, live_samples(lake, samples))
+        yield _of_samples(lake, samples, access)
 
 
-def _is_owned(lake: OpenLake, table: TableName, subject: str) -> bool:
-    if not lake.exists(table):
+def _of_stream(lake: OpenLake, stream: Stream, access: FlinkAccess | None) -> OwnedJob:
+    return OwnedJob(
+        subject=stream.name,
+        table=stream.table,
+        reads=(stream.source.text,),
+        open=lambda: StreamJob(lake, stream, access=access),
+    )
+
+
+def _of_view(
+    lake: OpenLake, view: WindowView, streams: dict[TableName, Stream], access: FlinkAccess | None
+) -> OwnedJob:
+    windows = resolve_windows(view, tuple(streams.values()))
+    rows = WindowRows.of(windows, streams[view.events])
+    return OwnedJob(
+        subject=windows.view,
+        table=rows.table,
+        reads=(str(view.events),),
+        open=lambda: ViewJob(lake, rows, access=access),
+    )
+
+
+def _of_samples(lake: OpenLake, samples: SampleSet, access: FlinkAccess | None) -> OwnedJob:
+    reads = (samples.exposures.table, *(each.stream for each in samples.labels))
+    return OwnedJob(
+        subject=str(samples.table),
+        table=TableName.parse(f"{samples.table}{SUFFIX}"),
+        reads=tuple(dict.fromkeys(map(str, reads))),
+        open=lambda: SampleJob(lake, live_samples(lake, samples), access=access),
+    )
+
+
+def _is_owned(lake: OpenLake, job: OwnedJob) -> bool:
+    if not lake.exists(job.table):
         return False
-    return Owner.read(lake.table(table).head().properties, stream=subject).by == FLINK
+    return Owner.read(lake.table(job.table).head().properties, stream=job.subject).by == FLINK

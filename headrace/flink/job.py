@@ -259,6 +259,15 @@ class FlinkJob(ABC):
 
         """
         found = self.status()
+        self.refuse_unwell(found)
+        return found
+
+    def refuse_unwell(self, found: JobStatus) -> None:
+        """Refuse a job with faults.
+
+        Raises:
+            FlinkJobUnwellError: Naming each fault and the root exception.
+
+        """
         if found.health is not None and found.health.faults:
             raise FlinkJobUnwellError(self.subject, job=found.job, faults=found.health.faults)
-        return found

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, Remedy
+from headrace.interop.paimon.summary import PaimonSummary
 from headrace.maintenance.health.health import HealthPart, is_fit
 from headrace.registry.checks import FailedCheck
 from headrace.standing.flow import Edge
@@ -19,6 +20,7 @@ class StreamStanding:
     nobody acknowledged, by error code in `reasons`. `lag` counts offsets that its service has not
     read, None without one. `trouble` says why its service needs a person, since `trouble_at`.
     `stale` means that it was followed, and its watermark is further behind the clock than it may be.
+    `is_of_flink` means that a job of Flink writes it.
     `undeclared` counts records per field that the contract does not declare, `misspelt` maps such a
     field to the declared one that it probably means, and `absent` lists declared fields that no
     record has.
@@ -43,6 +45,42 @@ class StreamStanding:
     undeclared: Mapping[str, int] = field(default_factory=dict[str, int])
     misspelt: Mapping[str, str] = field(default_factory=dict[str, str])
     absent: tuple[str, ...] = ()
+    is_of_flink: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobStanding:
+    """One job that Flink should run: the stream, view or table of samples that it is of.
+
+    It writes `table`, and `reads` a topic or tables. `state` is Flink's word, empty if it was not
+    heard. `trouble` says why it needs a person, and `remedy` what to do; `committed` is the newest
+    checkpoint whose rows are in the table, of `checkpoint`.
+    """
+
+    subject: str
+    table: str
+    reads: tuple[str, ...] = ()
+    state: str = ""
+    job_id: str = ""
+    checkpoint: int = 0
+    committed: int = 0
+    trouble: str = ""
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonImport:
+    """A table of the lake that takes a Paimon table, as `taken_as`, and has `snapshot_id` of it.
+
+    `lacks` counts newer snapshots. `is_lost` means that some of them expired before they were taken.
+    """
+
+    table: str
+    target: str
+    taken_as: str
+    snapshot_id: int
+    lacks: int
+    is_lost: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +123,15 @@ class Standing:
     """All by which a lake is judged.
 
     `letters` counts, by stream and error code, dead letters of streams that are no longer declared.
-    `unfit` is worst first. `sample_sets` maps sample tables to their sample sets.
+    `paimon` are the tables of the Paimon warehouse, `imports` what takes them. `unfit` is worst first. `sample_sets` maps sample tables to their sample sets.
     """
 
     problems: tuple[str, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     streams: tuple[StreamStanding, ...] = ()
+    jobs: tuple[JobStanding, ...] = ()
+    paimon: tuple[PaimonSummary, ...] = ()
+    imports: tuple[PaimonImport, ...] = ()
     letters: Mapping[str, Mapping[str, int]] = field(default_factory=dict[str, Mapping[str, int]])
     failed_checks: tuple[FailedCheck, ...] = ()
     edges: tuple[Edge, ...] = ()

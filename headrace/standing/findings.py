@@ -1,58 +1,19 @@
 """What needs a person in a lake, one finding for each cause: pure rules over how the lake stands."""
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 from headrace.errors import FindingCode, Remedy
 from headrace.ingest.dead_letters import TABLE as DEAD_LETTERS
 from headrace.maintenance.health.wording import counted
 from headrace.standing.causes import Cause, causes
 from headrace.standing.facts import Standing, StreamStanding, UnfitTable
+from headrace.standing.finding import KINDS, Finding, Kind
 from headrace.standing.flow import ONLINE_STORE
+from headrace.standing.paimon_rules import paimon_findings
 from headrace.standing.wording import listed, moment
 
-Kind = Literal["wrong", "behind", "slow", "unused"]
-_KINDS: tuple[Kind, ...] = get_args(Kind)
 _COMPACTABLE = ("small files", "deletes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One cause that needs attention, and the commands that remove it, in their order.
-
-    `kind` is `wrong` where results may be wrong or missing, `behind` where they are old, `slow` where
-    they cost more than they should, and `unused` where a declaration has nothing to apply to.
-    `concerns` names the tables, streams and stores that
-    suffer from it, `since` says since when, if that is known, and `table` which table shows more of
-    it. `breaks` means that what it concerns does not work, or must not be trusted. The runbook has a
-    section for each `code`.
-    """
-
-    kind: Kind
-    code: FindingCode
-    subject: str
-    text: str
-    remedies: tuple[Remedy, ...] = ()
-    since: dt.datetime | None = None
-    table: str = ""
-    concerns: tuple[str, ...] = ()
-    breaks: bool = False
-
-    @property
-    def command(self) -> str:
-        """The line that fixes it, as a shell takes it; empty if no command does."""
-        return " && \\\n".join(each.line for each in self.remedies if each.command)
-
-    @property
-    def advice(self) -> str:
-        """What else the remedy says; empty if the commands are all."""
-        if len(self.remedies) != 1:
-            return ""
-        (only,) = self.remedies
-        return str(only) if only.otherwise else only.advice
 
 
 def findings(standing: Standing) -> tuple[Finding, ...]:
@@ -64,6 +25,7 @@ def findings(standing: Standing) -> tuple[Finding, ...]:
         *_declarations(standing),
         *_unreadable(standing),
         *_services(standing),
+        *_jobs(standing),
         *_checks(standing),
         *_refused(standing),
         *_missing(standing),
@@ -72,8 +34,9 @@ def findings(standing: Standing) -> tuple[Finding, ...]:
         *_stale(standing),
         *_behind(standing),
         *_health(standing),
+        *paimon_findings(standing),
     )
-    return tuple(sorted(found, key=lambda each: (_KINDS.index(each.kind), -len(each.concerns))))
+    return tuple(sorted(found, key=lambda each: (KINDS.index(each.kind), -len(each.concerns))))
 
 
 def _declarations(standing: Standing) -> Iterator[Finding]:
@@ -120,6 +83,21 @@ def _services(standing: Standing) -> Iterator[Finding]:
         concerns=tuple(name for each in failed for name in (each.stream, each.table)),
         breaks=True,
     )
+
+
+def _jobs(standing: Standing) -> Iterator[Finding]:
+    for each in standing.jobs:
+        if each.trouble:
+            yield Finding(
+                kind="wrong",
+                code=FindingCode.FLINK_JOB,
+                subject=f"Flink job of {each.subject}",
+                text=each.trouble,
+                remedies=() if each.remedy is None else (each.remedy,),
+                table=each.table,
+                concerns=(each.subject, each.table),
+                breaks=True,
+            )
 
 
 def _checks(standing: Standing) -> Iterator[Finding]:
@@ -208,8 +186,12 @@ def _field_finding(kind: Kind, streams: Sequence[StreamStanding], text: str) -> 
 
 
 def _waiting(standing: Standing) -> Iterator[Finding]:
-    # what a live service follows, it takes
-    found = [each for each in standing.streams if each.waiting and each.lag is None]
+    # what a live service or a job of Flink follows, it takes
+    found = [
+        each
+        for each in standing.streams
+        if each.waiting and each.lag is None and not each.is_of_flink
+    ]
     if found:
         files = counted(sum(each.waiting for each in found), "file")
         yield Finding(
@@ -230,6 +212,8 @@ def _stale(standing: Standing) -> Iterator[Finding]:
     )
     if found:
         names = [each.stream for each in found]
+        # a watermark moves over what a job wrote once that is noted
+        notes = [Remedy.run("flink", "note", each.stream) for each in found if each.is_of_flink]
         yield Finding(
             kind="behind",
             code=FindingCode.STALE_WATERMARK,
@@ -237,7 +221,7 @@ def _stale(standing: Standing) -> Iterator[Finding]:
             text=f"watermark of {found[0].table} is of {moment(found[0].watermark)} UTC, "
             "though it is followed",
             since=found[0].watermark,
-            remedies=(Remedy.run("ingest", "status", *names),),
+            remedies=(*notes, Remedy.run("ingest", "status", *names)),
             table=found[0].table,
             concerns=tuple(each.table for each in found),
         )

@@ -1,8 +1,8 @@
 """What was computed from what, as a graph of recorded edges: pure."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 ONLINE_STORE = "online store"
 
@@ -29,6 +29,13 @@ def between(edges: Iterable[Edge], known: Collection[str]) -> tuple[Edge, ...]:
         for each in edges
         if each.source in known and (each.target in known or each.target == ONLINE_STORE)
     )
+
+
+def followed(edges: Iterable[Edge], tables: Collection[str]) -> Iterator[Edge]:
+    """Forget how many commits lack in tables that a job of Flink writes: its commits record no inputs."""
+    for each in edges:
+        is_followed = each.target in tables
+        yield replace(each, commits=None, since=None) if is_followed else each
 
 
 def reached(name: str, edges: Sequence[Edge]) -> frozenset[str]:

@@ -16,7 +16,9 @@ from headrace.registry.checks import failed_checks
 from headrace.serving.open import PublishedView, published_views
 from headrace.standing.edges import lags, online_edges, table_edges
 from headrace.standing.facts import Standing, Unreadable, unfit
-from headrace.standing.flow import ONLINE_STORE, between
+from headrace.standing.flow import ONLINE_STORE, between, followed
+from headrace.standing.jobs import read_jobs
+from headrace.standing.paimon import read_paimon, tokens_of
 from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
 from headrace.tables.lake import OpenLake
 
@@ -48,6 +50,8 @@ def read_lake(settings: Settings) -> LakeRead:
         streams = read_streams(
             lake, declared.streams, unreadable={each.name for each in unreadable}
         )
+        jobs = read_jobs(lake, declared)
+        paimon = read_paimon(settings, tokens_of(lake))
         try:
             refused = refused_by_stream(lake, declared.streams)
         except LakeError as error:
@@ -65,11 +69,22 @@ def read_lake(settings: Settings) -> LakeRead:
         scored = map(health_of, found.states)
         standing = Standing(
             problems=declared.problems,
-            unreadable=(*unreadable, *streams.unreadable),
+            unreadable=(
+                *unreadable,
+                *streams.unreadable,
+                *jobs.unreadable,
+                *paimon.unreadable,
+            ),
             streams=with_refused(streams.streams, refused),
+            jobs=jobs.jobs,
+            paimon=paimon.tables,
+            imports=paimon.imports,
             letters=of_others(streams.streams, refused),
             failed_checks=tuple(failed_checks(lake.registry)),
-            edges=between(edges, {str(name) for name in lake.names()}),
+            edges=between(
+                followed(edges, {each.table for each in jobs.jobs}),
+                {str(name) for name in lake.names()},
+            ),
             sample_sets={str(each.table): each.name for each in declared.sample_sets.values()},
             unfit=unfit((str(each.table), each.score, each.worst) for each in scored),
         )

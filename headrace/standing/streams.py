@@ -13,6 +13,7 @@ from headrace.errors import LakeError, TopicUnreachableError
 from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.letters import streams_with_letters
+from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.recent import recent
 from headrace.ingest.status import StreamStatus, status, table_status
 from headrace.standing.facts import StreamStanding, Unreadable
@@ -43,6 +44,7 @@ def read_streams(
         )
         facts = _with_service(lake, stream, facts)
         try:
+            facts = replace(facts, is_of_flink=_is_of_flink(lake, stream))
             facts = _with_status(facts, _status(lake, stream, troubled), stream, now=now)
         except LakeError as error:
             if facts.table not in unreadable:
@@ -64,6 +66,13 @@ def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> Stre
     )
 
 
+def _is_of_flink(lake: OpenLake, stream: Stream) -> bool:
+    if not lake.exists(stream.table):
+        return False
+    properties = lake.table(stream.table).head().properties
+    return Owner.read(properties, stream=stream.name).by == FLINK
+
+
 def _status(lake: OpenLake, stream: Stream, troubled: list[Unreadable]) -> StreamStatus:
     try:
         return status(lake, stream)
@@ -76,6 +85,7 @@ def _with_status(
     facts: StreamStanding, found: StreamStatus, stream: Stream, *, now: dt.datetime
 ) -> StreamStanding:
     lag_max = watermark.lag_max(stream.allowed_lateness)
+    is_followed = facts.service is not None or facts.is_of_flink
     is_late = found.watermark is not None and now - found.watermark > lag_max
     return replace(
         facts,
@@ -85,7 +95,7 @@ def _with_status(
         waiting=len(found.sources_waiting),
         missing=found.sources_missing or "",
         dead_letters=found.dead_letters,
-        stale=facts.service is not None and is_late,
+        stale=is_followed and is_late,
         undeclared=found.undeclared_fields,
         misspelt=misspelt(found.undeclared_fields, stream),
         absent=found.absent_fields,

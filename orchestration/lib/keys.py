@@ -35,6 +35,12 @@ def job_key(subject: str) -> dg.AssetKey:
     return dg.AssetKey([FLINK, *subject.split(".")])
 
 
+def paimon_key(table: str) -> dg.AssetKey:
+    """Return the asset key of a Paimon table, `database.table`."""
+    return dg.AssetKey([PAIMON, *table.split(".")])
+
+
 FLINK = "flink"  # first part of the keys of jobs
+PAIMON = "paimon"  # first part of the keys of Paimon tables
 MODELS = "models"  # first part of the keys of trained models
 ONLINE_STORE = dg.AssetKey(["serving", "online_store"])

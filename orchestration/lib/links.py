@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import dagster as dg
 
-from orchestration.lib.keys import FLINK, MODELS, ONLINE_STORE
+from orchestration.lib.keys import FLINK, MODELS, ONLINE_STORE, PAIMON
 
 PAGE = "page"  # the metadata with the address
 _PAGES = "http://127.0.0.1:8501"
@@ -23,6 +23,6 @@ def page_of(key: dg.AssetKey) -> str:
         return f"{base}/ingest"
     if first == "declarations":
         return base
-    if first == "maintenance":
+    if first in {"maintenance", PAIMON}:
         return f"{base}/tables"
     return f"{base}/tables?{urlencode({'table': f'{first}.{name}'})}"

@@ -32,6 +32,7 @@ _CODE = {
     "datasets": _HERE / "defs/datasets/assets.py",
     "serving": _HERE / "defs/serving/assets.py",
     "flink": _HERE / "defs/flink/jobs.py",
+    "paimon": _HERE / "defs/paimon/tables.py",
     "ingest": _HERE / "defs/ingest/assets.py",
     "maintenance": _HERE / "defs/maintenance/assets.py",
 }

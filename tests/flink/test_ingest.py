@@ -3,6 +3,7 @@
 import pytest
 
 from headrace.api import Lake
+from headrace.definitions.load import Declarations
 from headrace.errors import (
     FlinkJobLostError,
     OldCheckpointError,
@@ -10,9 +11,14 @@ from headrace.errors import (
     TwoOwnersError,
 )
 from headrace.flink.checkpoints import newest_checkpoint
+from headrace.flink.client import JobManager
 from headrace.flink.handover import to_flink, to_headrace
+from headrace.flink.health import RESTARTS, RESTARTS_MAX
 from headrace.flink.recovery import restore, stop
 from headrace.ingest.owner import FLINK, HEADRACE
+from headrace.standing.facts import Standing
+from headrace.standing.findings import findings
+from headrace.standing.jobs import read_jobs
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import contract
@@ -128,6 +134,35 @@ def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
     start(cluster, "postgres", "flink_worker")
     written.note_until(770, seconds=150)
     assert written.counts() == (660, 110)
+
+
+def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is_lost(
+    written: Written, cluster: Cluster
+) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    declared = Declarations({written.stream.name: written.stream}, {}, ())
+    (well,) = read_jobs(written.lake, declared).jobs
+    assert (well.state, well.trouble, well.committed > 0) == ("RUNNING", "", True)
+    job, manager = written.job.owner.jobs[-1], written.job.manager
+    run.stop(cluster, run.by_name("postgres"))  # the catalog: each commit fails
+    written.send(70, first=70)
+    until(lambda: failures(manager, job) >= RESTARTS_MAX, seconds=240)
+    start(cluster, "postgres")
+    (restarts,) = read_jobs(written.lake, declared).jobs
+    assert f"{RESTARTS}: " in restarts.trouble
+    assert "java.net.ConnectException: Connection refused" in restarts.trouble
+    written.note_until(140, seconds=150)
+    manager.cancel(job)
+    until(lambda: written.job.running(written.job.owner) is None)
+    (lost,) = read_jobs(written.lake, declared).jobs
+    (finding,) = findings(Standing(jobs=(lost,)))
+    assert finding.command == f"headrace flink restore {written.stream.name}"
+
+
+def failures(manager: JobManager, job: str) -> int:
+    return len(manager.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"])
 
 
 def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:

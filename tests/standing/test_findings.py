@@ -13,11 +13,21 @@ from hypothesis import strategies as st
 
 from headrace.cli.main import make_app
 from headrace.errors import FindingCode, Remedy
+from headrace.interop.paimon.facts import PaimonFiles
 from headrace.registry.checks import FailedCheck
 from headrace.standing.causes import causes, out_of_date
-from headrace.standing.facts import Standing, StreamStanding, UnfitTable, Unreadable
-from headrace.standing.findings import Finding, findings
-from headrace.standing.flow import ONLINE_STORE, Edge, in_order, reached
+from headrace.standing.facts import (
+    JobStanding,
+    PaimonImport,
+    PaimonSummary,
+    Standing,
+    StreamStanding,
+    UnfitTable,
+    Unreadable,
+)
+from headrace.standing.finding import Finding
+from headrace.standing.findings import findings
+from headrace.standing.flow import ONLINE_STORE, Edge, followed, in_order, reached
 from headrace.standing.wording import listed
 
 NOW = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
@@ -160,6 +170,30 @@ def test_files_that_a_live_service_takes_do_not_wait() -> None:
     assert judged(streams=(stream("clicks", waiting=4, lag=0, service="following"),)) == ()
 
 
+def test_what_a_job_of_flink_takes_does_not_wait_and_its_watermark_moves_by_notes() -> None:
+    taken = stream("views", waiting=4, is_of_flink=True)
+    assert judged(streams=(taken,)) == ()
+    (stale,) = judged(streams=(dataclasses.replace(taken, stale=True, watermark=NOW),))
+    assert lines((stale,)) == [["headrace flink note views", "headrace ingest status views"]]
+
+
+def test_each_job_that_is_not_well_is_a_finding_with_its_command() -> None:
+    well = JobStanding(subject="clicks", table="raw.clicks", state="RUNNING")
+    restore = Remedy.run("flink", "restore", "views")
+    lost = JobStanding(subject="views", table="raw.views", trouble="is gone", remedy=restore)
+    (only,) = judged(jobs=(well, lost))
+    assert (only.kind, only.code, only.breaks) == ("wrong", FindingCode.FLINK_JOB, True)
+    assert (only.subject, only.text) == ("Flink job of views", "is gone")
+    assert (only.command, only.concerns) == ("headrace flink restore views", ("views", "raw.views"))
+
+
+def test_a_table_that_a_job_follows_lacks_no_commits_of_what_it_follows() -> None:
+    edges = (edge("raw.a", "features.a_rows", 3), edge("features.a_rows", "samples.a", 1))
+    kept = tuple(followed(edges, {"features.a_rows"}))
+    assert [each.commits for each in kept] == [None, 1]
+    assert [each.affected for each in causes(kept)] == [("samples.a",)]
+
+
 def test_refused_records_of_declared_streams_and_of_others_are_one_finding() -> None:
     clicks = stream("clicks", refused=3, reasons={"wrong_type": 3}, dead_letters=9)
     (alone,) = judged(streams=(clicks,))
@@ -185,6 +219,20 @@ EVERYTHING = Standing(
         ),
         stream("b", missing="no"),
     ),
+    jobs=(
+        JobStanding(
+            subject="c", table="raw.c", trouble="lost", remedy=Remedy.run("flink", "restore", "c")
+        ),
+    ),
+    paimon=(
+        PaimonSummary(table="k.u", snapshot_id=5, files=PaimonFiles(unmerged_per_bucket_max=9)),
+    ),
+    imports=(
+        PaimonImport(table="k.u", target="raw.u", taken_as="changes", snapshot_id=4, lacks=1),
+        PaimonImport(
+            table="k.u", target="f.u", taken_as="features", snapshot_id=1, lacks=4, is_lost=True
+        ),
+    ),
     failed_checks=(FailedCheck(subject="samples.ctr", check="no_leaks", at=NOW),),
     edges=(edge("raw.a", "features.f", 1), edge("features.f", "samples.ctr", 1)),
     sample_sets={"samples.ctr": "ctr"},
@@ -205,7 +253,9 @@ def test_every_kind_of_finding_is_found_and_what_is_wrong_comes_first() -> None:
 
 def test_every_command_that_findings_advise_exists() -> None:
     app = typer.main.get_command(make_app())
-    advised = [remedy.line for each in findings(EVERYTHING) for remedy in each.remedies]
+    remedies = [remedy for each in findings(EVERYTHING) for remedy in each.remedies]
+    assert all(remedy.command or remedy.advice for remedy in remedies)
+    advised = [remedy.line for remedy in remedies if remedy.command]
     assert len(advised) >= 10
     for line in advised:
         _, *words = shlex.split(line)

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from headrace.maintenance.health.health import HealthPart
 from headrace.registry.checks import FailedCheck
-from headrace.standing.facts import StreamStanding, Unreadable
+from headrace.standing.facts import JobStanding, StreamStanding, Unreadable
 from headrace.standing.findings import findings
 from headrace.standing.flow import Edge
 from ui.facts import LakeFacts, ModelFacts, OnlineView, TableFacts, VersionFacts
+from ui.graph import graph_of
 from ui.river import STAGES, river, stage_text, today_text
 from ui.wording import compact
 
@@ -110,6 +111,39 @@ def test_the_river_has_every_stage_and_paints_faults_on_it() -> None:
     assert stages["online"].state == "behind"
     assert stages["versions"].state is None
     assert stage_text(stages["versions"]) == "none"
+
+
+def test_a_job_of_flink_lies_between_what_it_reads_and_what_it_writes() -> None:
+    rows = JobStanding(
+        subject="features.i", table="features.i_rows", reads=("raw.a",), state="RUNNING"
+    )
+    topic = JobStanding(subject="a", table="raw.a", reads=("topic a",), trouble="is lost")
+    lake = LakeFacts(
+        tables=(table("raw.a"), table("features.i_rows")),
+        streams=(
+            StreamStanding(
+                stream="a", table="raw.a", source="topic a", waiting=2, is_of_flink=True
+            ),
+        ),
+        jobs=(topic, rows),
+        edges=(edge("raw.a", "features.i_rows", behind=5),),
+    )
+    graph = graph_of(lake)
+    assert [(each.source, each.target) for each in graph.arrows] == [
+        ("topic a", "Flink job of a"),
+        ("Flink job of a", "raw.a"),
+        ("raw.a", "Flink job of features.i"),
+        ("Flink job of features.i", "features.i_rows"),
+    ]
+    node = graph.node("Flink job of features.i")
+    assert node is not None
+    assert (node.kind, node.detail) == ("job", "running")
+    found = findings(lake.standing)
+    assert [each.subject for each in found] == ["Flink job of a"]
+    stages = {each.name: each for each in river(lake, found, now=NOW)}
+    (source,) = stages["sources"].stops
+    assert (source.state, source.lag, source.fault) == ("failed", "taken by Flink", "is lost")
+    assert [each.state for each in stages["features"].stops] == ["fresh"]
 
 
 def test_what_waits_for_something_further_up_is_behind_too() -> None:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from headrace.standing.findings import Finding, findings
+from headrace.standing.finding import Finding
+from headrace.standing.findings import findings
 from ui import data, wording
 from ui.commands import command
 from ui.facts import LakeFacts

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ui import data
+from ui.paimon_list import paimon_list
 from ui.parts import go_on_reading, say_if_gone, stop_if_empty, unreadable
 from ui.reading import READ_S
 from ui.table_list import table_list
@@ -24,4 +25,5 @@ elif broken:
 else:
     unreadable(lake)
     table_list(lake)
+    paimon_list(lake)
 go_on_reading(lake)

@@ -63,9 +63,13 @@ class PaimonDefinition:
 
 @dataclass(frozen=True, kw_only=True)
 class PaimonFiles:
-    """The live files of one snapshot; `unmerged` are of level 0, which some readers leave out."""
+    """The live files of one snapshot; `unmerged` are of level 0, which some readers leave out.
 
-    files: int
-    bytes: int
-    unmerged: int
-    per_bucket_max: int
+    `per_bucket_max` counts the files of the fullest bucket, `unmerged_per_bucket_max` the unmerged ones.
+    """
+
+    files: int = 0
+    bytes: int = 0
+    unmerged: int = 0
+    per_bucket_max: int = 0
+    unmerged_per_bucket_max: int = 0

@@ -4,6 +4,7 @@ pypaimon plans, and merges rows of tables with a key; the files of changes are r
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -110,14 +111,13 @@ class PaimonTable:
     def statistics(self, snapshot_id: int) -> PaimonFiles:
         """Count the live files of a snapshot."""
         files = self.files_of(snapshot_id)
-        buckets: dict[str, int] = {}
-        for file in files:
-            buckets[file.bucket_key] = buckets.get(file.bucket_key, 0) + 1
+        unmerged = [file for file in files if file.level == 0] if self.definition.keys else []
         return PaimonFiles(
             files=len(files),
             bytes=sum(file.bytes for file in files),
-            unmerged=sum(file.level == 0 for file in files) if self.definition.keys else 0,
-            per_bucket_max=max(buckets.values(), default=0),
+            unmerged=len(unmerged),
+            per_bucket_max=_most(files),
+            unmerged_per_bucket_max=_most(unmerged),
         )
 
     def columns_of(self, schema_id: int) -> FileColumns:
@@ -236,6 +236,11 @@ def _data_file(table: Any, entry: Any) -> DataFile:  # noqa: ANN401  (untyped)
         bucket_key=f"{partition}/{entry.bucket}",
         first_sequence=file.min_sequence_number,
     )
+
+
+def _most(files: Sequence[DataFile]) -> int:
+    """Count the files of the fullest bucket."""
+    return max(Counter(file.bucket_key for file in files).values(), default=0)
 
 
 def _by_age(file: DataFile) -> tuple[str, int, str]:

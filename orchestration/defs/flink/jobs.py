@@ -78,11 +78,11 @@ def _check(subject: str) -> dg.AssetChecksDefinition:
 
 
 def _result(lake: OpenLake, subject: str) -> dg.AssetCheckResult:
-    job = next(owned_jobs(lake, only=subject), None)
-    if job is None:
+    owned = next(owned_jobs(lake, only=subject), None)
+    if owned is None:
         return dg.AssetCheckResult(passed=True, metadata={"owner": "headrace"})
     try:
-        return dg.AssetCheckResult(passed=True, metadata=_metadata(job.check()))
+        return dg.AssetCheckResult(passed=True, metadata=_metadata(owned.open().check()))
     except LakeError as error:
         return dg.AssetCheckResult(
             passed=False, description=str(error), metadata={"owner": "flink"}
@@ -114,10 +114,10 @@ def flink_jobs_now(lake: LakeResource) -> dg.SensorResult:
     """Observe each job; one that cannot be looked at does not hold up the others."""
     seen: list[dg.AssetObservation] = []
     with lake.open() as opened:
-        for job in owned_jobs(opened):
+        for owned in owned_jobs(opened):
             try:
-                metadata = _metadata(job.status())
+                metadata = _metadata(owned.open().status())
             except LakeError as error:
                 metadata = {"owner": "flink", f"fault/{error.code}": str(error)}
-            seen.append(dg.AssetObservation(job_key(job.subject), metadata=metadata))
+            seen.append(dg.AssetObservation(job_key(owned.subject), metadata=metadata))
     return dg.SensorResult(asset_events=seen)

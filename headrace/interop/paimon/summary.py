@@ -1,0 +1,98 @@
+"""What is worth knowing of each table of a warehouse: snapshots, tags, files, and how it can be read."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
+from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.facts import PaimonFiles
+from headrace.interop.paimon.support import changes_of, refuse_unknown
+from headrace.interop.paimon.table import PaimonTable
+
+# from so many on, Paimon's own writers wait for a compaction (`num-sorted-run.stop-trigger`)
+UNMERGED_MAX = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonSummary:
+    """One table at its newest snapshot.
+
+    `records` counts rows before a merge. `tags` maps names to snapshot ids. `health` says how it can be
+    read, and `remedy` what makes more possible. `error` is the code of what keeps it from being read at
+    all, and `message` says more; the rest is empty then.
+    """
+
+    table: str
+    keys: tuple[str, ...] = ()
+    records: int | None = None
+    files: PaimonFiles = field(default_factory=PaimonFiles)
+    snapshots: int = 0
+    oldest_snapshot_id: int | None = None
+    snapshot_id: int | None = None
+    committed_at: dt.datetime | None = None
+    tags: Mapping[str, int] = field(default_factory=dict[str, int])
+    health: str = ""
+    remedy: Remedy | None = None
+    error: str = ""
+    message: str = ""
+
+    @property
+    def is_unmerged(self) -> bool:
+        """Whether nobody compacts it: each read merges many files."""
+        return self.files.unmerged_per_bucket_max > UNMERGED_MAX
+
+
+def summaries(warehouse: PaimonWarehouse) -> tuple[PaimonSummary, ...]:
+    """Look at every table; one that cannot be read has its error, and hides no other.
+
+    Raises:
+        PaimonWarehouseError: If the warehouse cannot be read.
+
+    """
+    return tuple(summary(warehouse, name) for name in warehouse.names())
+
+
+def summary(warehouse: PaimonWarehouse, name: str) -> PaimonSummary:
+    """Look at one table; one that cannot be read has its error."""
+    try:
+        return _summary(warehouse.table(name))
+    except LakeError as error:
+        return PaimonSummary(
+            table=name,
+            health=error.code,
+            error=error.code,
+            message=error.message,
+            remedy=error.remedy,
+        )
+
+
+def _summary(table: PaimonTable) -> PaimonSummary:
+    snapshots, tags = table.snapshots(), table.tags()
+    newest = next(reversed(snapshots), None)
+    health, remedy = _health(table)
+    return PaimonSummary(
+        table=table.name,
+        keys=table.definition.keys,
+        records=None if newest is None else newest.rows,
+        files=PaimonFiles() if newest is None else table.statistics(newest.id),
+        snapshots=len(snapshots),
+        oldest_snapshot_id=snapshots[0].id if snapshots else None,
+        snapshot_id=None if newest is None else newest.id,
+        committed_at=None if newest is None else newest.committed_at,
+        tags={name: each.id for name, each in tags.items()},
+        health=health,
+        remedy=remedy,
+    )
+
+
+def _health(table: PaimonTable) -> tuple[str, Remedy | None]:
+    """Say whether a table can be imported: by changes, by state alone, or not at all."""
+    try:
+        refuse_unknown(table.definition, version=table.version)
+    except PaimonUnsupportedError as error:
+        return f"cannot be read: {error.reason}", error.remedy
+    try:
+        return f"reads {changes_of(table.definition)}", None
+    except PaimonUnsupportedError as error:
+        return f"reads state only: {error.reason}", error.remedy

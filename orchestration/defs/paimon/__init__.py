@@ -1,0 +1,1 @@
+"""Tables of Paimon: what Dagster sees of them."""

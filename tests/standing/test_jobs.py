@@ -1,0 +1,113 @@
+"""Jobs of Flink that status asks for; Flink's answers are recorded ones."""
+
+import dataclasses
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from headrace import clock
+from headrace.api import Lake
+from headrace.config import Settings
+from headrace.definitions.load import Declarations
+from headrace.flink.jobs import StreamJob
+from headrace.flink.statements import JobSql
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.stream_tables import open_tables
+from headrace.standing.jobs import JobsRead, read_jobs
+from headrace.tables.commits.operations import move_properties
+from tests.flink.contracts import contract
+from tests.flink.replies import answering
+
+Replies = Mapping[str, list[tuple[int, Any]]]
+SQL = JobSql(setup=(), insert="insert", plan="p1")
+
+
+@contextmanager
+def reading(
+    settings: Settings, replies: Replies, *, streams: tuple[str, ...] = ("things",)
+) -> Generator[tuple[JobsRead, list[str]]]:
+    """Read the jobs of streams that Flink owns, at a Flink that answers so; and what it was asked."""
+    declared = {name: contract(name) for name in streams}
+    with answering(replies) as (address, asked):
+        flink = FlinkAccess(uri=address, gateway_uri=address)
+        with Lake.open(dataclasses.replace(settings, flink=flink)) as lake:
+            for stream in declared.values():
+                open_tables(lake, stream)
+                owner = Owner(by=FLINK, epoch=1, jobs=("c1",), plan="p1")
+                note = owner.note(stream=stream.name)
+                move_properties(lake.table(stream.table), lambda _, note=note: dict(note))
+            found = read_jobs(lake, Declarations(declared, {}, ()))
+        yield found, [key for key, _ in asked]
+
+
+def job_names(settings: Settings) -> str:
+    """Return the name of the job of `things`, in a lake that has its table."""
+    with Lake.open(settings) as lake:
+        open_tables(lake, contract())
+        table = lake.table("raw.things")
+        return f"headrace things {str(table.iceberg().metadata.table_uuid)[:8]} epoch 1"
+
+
+def test_a_job_that_restarts_again_and_again_is_named_with_its_root_exception(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a catalog that Flink can reach is on PostgreSQL
+    monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: SQL)
+    job = {"jid": "c1", "name": job_names(settings), "state": "RESTARTING", "start-time": 0}
+    failure = {
+        "timestamp": clock.now_ms() - 10_000,
+        "stacktrace": "job failed\nCaused by: no such topic\n",
+    }
+    replies: Replies = {
+        "GET /jobs/overview": [(200, {"jobs": [job]})],
+        "GET /jobs/c1/exceptions": [(200, {"exceptionHistory": {"entries": [failure] * 3}})],
+        "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 4}}})],
+    }
+    with reading(settings, replies) as (found, _):
+        (only,) = found.jobs
+    assert (only.subject, only.table, only.state) == ("things", "raw.things", "RESTARTING")
+    assert (only.job_id, only.checkpoint, only.committed) == ("c1", 4, 0)
+    assert "no such topic" in only.trouble
+    assert only.remedy is not None
+    assert only.remedy.line == "headrace flink handover things --to headrace"
+
+
+def test_a_job_that_flink_does_not_know_is_lost(settings: Settings) -> None:
+    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}) as (found, _):
+        (only,) = found.jobs
+    assert "does not run" in only.trouble
+    assert only.remedy is not None
+    assert only.remedy.line == "headrace flink restore things"
+    assert found.unreadable == ()
+
+
+def test_a_flink_that_does_not_answer_is_asked_once_and_hides_no_job(settings: Settings) -> None:
+    streams = ("others", "things")
+    replies: Replies = {"GET /jobs/overview": [(200, {"jobs": []})]}
+    silent = dataclasses.replace(
+        settings, flink=FlinkAccess(uri="http://127.0.0.1:9", gateway_uri="http://127.0.0.1:9")
+    )
+    with reading(settings, replies, streams=streams):
+        pass  # the tables say that Flink owns them
+    with Lake.open(silent) as lake:
+        found = read_jobs(lake, Declarations({each: contract(each) for each in streams}, {}, ()))
+    assert [(each.subject, each.state, each.trouble) for each in found.jobs] == [
+        ("others", "", ""),
+        ("things", "", ""),
+    ]
+    (only,) = found.unreadable
+    assert (only.name, only.code) == ("Flink", "flink-unavailable")
+    assert "127.0.0.1:9" in only.text
+
+
+def test_a_profile_that_does_not_say_where_flink_is_has_trouble_and_goes_on(
+    settings: Settings,
+) -> None:
+    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}):
+        pass
+    with Lake.open(settings) as lake:
+        (only,) = read_jobs(lake, Declarations({"things": contract()}, {}, ())).jobs
+    assert "does not say where Flink is" in only.trouble
