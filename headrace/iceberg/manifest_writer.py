@@ -25,9 +25,10 @@ from typing_extensions import override
 from headrace.iceberg import partitions
 from headrace.iceberg.manifests import has_live_files, live_entries
 from headrace.iceberg.partition_types import TypedSpec, typed_spec
+from headrace.iceberg.recent_writes import RecentWrites
 from headrace.iceberg.standard_properties import metadata_folder
 from headrace.storage.checksums import NamedOutput
-from headrace.storage.locations import sync_file
+from headrace.storage.writing import write_all
 
 MANIFESTS_PER_TIER = 8  # each entry is then rewritten O(log n) times in the life of a table
 ENTRIES_PER_MANIFEST = 1_000  # planning one partition then reads about this many entries
@@ -106,10 +107,24 @@ class _Writer(ManifestWriterV2):
 
 
 class ManifestSet:
-    """Builds the manifests of one commit attempt from those of its parent."""
+    """Builds the manifests of one commit attempt from those of its parent.
 
-    def __init__(self, metadata: TableMetadata, io: FileIO, *, snapshot_id: int) -> None:
-        self._metadata, self._io, self._snapshot_id = metadata, io, snapshot_id
+    They are in the store once their list is, which `write_list` writes with them. `recent` is asked
+    before the store is read, and keeps what is written.
+    """
+
+    def __init__(
+        self,
+        metadata: TableMetadata,
+        io: FileIO,
+        *,
+        snapshot_id: int,
+        recent: RecentWrites | None = None,
+    ) -> None:
+        self._metadata, self._snapshot_id = metadata, snapshot_id
+        self._recent = recent or RecentWrites()
+        self._pending: dict[str, bytes] = {}
+        self._io = self._recent.over(io, pending=self._pending)
         self._specs: dict[int, TypedSpec] = {}
         self._parent: Sequence[ManifestFile] = ()
         self._commit_id = uuid.uuid4()
@@ -196,7 +211,7 @@ class ManifestSet:
         parent_id: int | None,
         sequence_number: int | None = None,
     ) -> str:
-        """Write the manifest list of the snapshot, fsynced; return its location.
+        """Write the manifest list of the snapshot and all manifests, fsynced; return its location.
 
         The sequence number defaults to the next one of the table.
         """
@@ -212,7 +227,12 @@ class ManifestSet:
             avro_compression=CODEC,
         ) as writer:
             writer.add_manifests(list(manifests))
-        return self._store(output, f"snap-{self._snapshot_id}-{self._commit_id}.avro")
+        location = self._place(output, f"snap-{self._snapshot_id}-{self._commit_id}.avro")
+        write_all(self._io, self._pending)
+        for each, content in self._pending.items():
+            self._recent.keep(each, content)
+        self._pending.clear()
+        return location
 
     def _drop(
         self,
@@ -313,7 +333,7 @@ class ManifestSet:
         with _Writer(spec, schema, output, self._snapshot_id, content=content) as writer:
             for entry in entries:
                 writer.add_entry(entry)
-        self._store(output, f"{self._commit_id}-m{len(self.written)}.avro")
+        self._place(output, f"{self._commit_id}-m{len(self.written)}.avro")
         return writer.to_manifest_file()
 
     def _spec(self, spec_id: int) -> TypedSpec:
@@ -323,14 +343,12 @@ class ManifestSet:
             )
         return self._specs[spec_id]
 
-    def _store(self, output: NamedOutput, name: str) -> str:
-        """Write a finished file, fsynced; return its location."""
+    def _place(self, output: NamedOutput, name: str) -> str:
+        """Give a finished file its place, where the next list writes it; return its location."""
         folder = metadata_folder(self._metadata.location, self._metadata.properties)
         location = output.place(f"{folder}/{name}")
         self.written.append(location)
-        with self._io.new_output(location).create(overwrite=True) as stream:
-            stream.write(output.content)
-        sync_file(location)
+        self._pending[location] = output.content
         return location
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from pyiceberg.io import FileIO, load_file_io
+from pyiceberg.io import PY_IO_IMPL, FileIO, load_file_io
 
 from headrace.errors import UnsupportedReason, UnsupportedTableError
 from headrace.storage.folders import Folders
 from headrace.storage.local_folders import LocalFolders
 from headrace.storage.locations import local_path
 from headrace.storage.s3_client import SCHEMES as S3_SCHEMES
+from headrace.storage.s3_connection import FILE_IO as S3_FILE_IO
 from headrace.storage.s3_folders import S3Folders
 
 # by the scheme of a location; a form gets the table's FileIO for its credentials
@@ -22,6 +23,11 @@ FORMS: Mapping[str, Callable[[FileIO], Folders]] = {
 def has_folders(location: str) -> bool:
     """Whether there is a form for the store of a location."""
     return _scheme(location) in FORMS
+
+
+def is_patient(io: FileIO) -> bool:
+    """Whether a FileIO asks a store again that does not answer, as `Folders` do."""
+    return io.properties.get(PY_IO_IMPL) == S3_FILE_IO
 
 
 def folders_of(location: str, io: FileIO, *, table: str) -> Folders:

@@ -4,13 +4,13 @@ import os
 from functools import lru_cache
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
+from pyiceberg.io import InputFile, OutputFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import EMPTY_DICT, Properties
+from typing_extensions import override
 
-from headrace.storage.s3_client import SCHEMES
+from headrace.storage.s3_client import SCHEMES, Key, S3Client
 from headrace.storage.s3_connection import S3Options
-
-NAME = f"{__name__}.S3FileIO"
 
 
 class S3FileIO(PyArrowFileIO):
@@ -31,6 +31,25 @@ class S3FileIO(PyArrowFileIO):
             return others(scheme, netloc)
 
         self.fs_by_scheme = store_of
+        self._client = S3Client(options)
+
+    @override
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Delete an object; one that is not there is no error.
+
+        One request. pyarrow asks whether it is there, and afterwards for its folder, which it marks
+        by an empty object if nothing is left in it.
+
+        Raises:
+            OSError: If the store refuses or does not answer.
+
+        """
+        where = location if isinstance(location, str) else location.location
+        key = Key.of(where)
+        if key is None:
+            super().delete(location)
+        else:
+            self._client.delete(key)
 
 
 @lru_cache(maxsize=16)

@@ -37,6 +37,7 @@ from headrace.iceberg import column_metrics, partitions, schema, snapshot_log
 from headrace.iceberg import standard_properties as standard
 from headrace.iceberg.inspected import InspectedFiles
 from headrace.iceberg.memo_catalog import CATALOG, MemoCatalog
+from headrace.iceberg.recent_writes import RecentWrites
 from headrace.iceberg.standard_properties import FORMAT_RETENTION, Retention
 from headrace.identifiers import STAGING_NAMESPACE, TableName, is_plain
 from headrace.registry import Registry, in_memory, name_errors
@@ -69,6 +70,7 @@ class OpenLake:
         self.settings, self.catalog, self.registry = settings, catalog, registry
         self.locks: Locks = locks_of(catalog, settings)
         self._clock = clock_of(catalog)
+        self.recent = RecentWrites()
         self.foreign = foreign
         self._undo: Callable[[], None] = lambda: None
 

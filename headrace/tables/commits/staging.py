@@ -81,7 +81,8 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     metadata = current.metadata
     properties = _checked_properties(str(table.name), metadata, change)
     parent = _parent(table, metadata, change.branch)
-    builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id)
+    recent = table.lake.recent
+    builder = ManifestSet(metadata, current.io, snapshot_id=snapshot_id, recent=recent)
     parent_id = parent.snapshot_id if parent else None
     with _removing_on_failure(current, builder):
         rewritten = _rewrite(table, current, change, parent, builder)
@@ -172,7 +173,7 @@ def _parent(table: LakeTable, metadata: TableMetadata, branch: str) -> Snapshot 
 def _rewrite(
     table: LakeTable, current: Table, change: Change, parent: Snapshot | None, builder: ManifestSet
 ) -> Rewritten:
-    metadata, io = current.metadata, current.io
+    metadata, io = current.metadata, table.lake.recent.over(current.io)
     before = manifests.manifests_of(parent, io)
     if change.entries_max is not None:
         return builder.cluster(before, entries_max=change.entries_max)
