@@ -34,7 +34,7 @@ from headrace.iceberg import remedy
 from headrace.iceberg.applied import not_ahead, refuse_races, updated
 from headrace.iceberg.catalog_database import creating, open_database
 from headrace.iceberg.standard_properties import metadata_folder
-from headrace.registry import ServerClock, name_errors, prepare_sqlite
+from headrace.registry import ServerClock, name_errors, prepare_sqlite, reading
 from headrace.storage.checksums import NamedOutput, checking
 from headrace.storage.failures import unreadable
 from headrace.storage.locations import remove, sync_file
@@ -97,7 +97,7 @@ class MemoCatalog(SqlCatalog):
         *spaces, name = self.identifier_to_tuple(identifier)
         namespace = self.namespace_to_string(tuple(spaces))
         query = _LOCATION_OF_TABLE if self._schema_version == "v1" else _LOCATION
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             location = connection.execute(
                 query, {"of": self.name, "namespace": namespace, "name": name}
             ).scalar()

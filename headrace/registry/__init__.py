@@ -15,6 +15,7 @@ from headrace.registry.databases import (
     prepare_sqlite,
 )
 from headrace.registry.migrations import is_registry
+from headrace.registry.one_statement import reading
 from headrace.registry.records import (
     Build,
     CommitRecord,
@@ -48,4 +49,5 @@ __all__ = [
     "open_postgres",
     "open_sessions",
     "prepare_sqlite",
+    "reading",
 ]

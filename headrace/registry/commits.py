@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from headrace.registry.one_statement import changing, reading
 from headrace.registry.records import CommitRecord, Edge
 from headrace.registry.schema import COMMITS, OFF_MAIN, ORIGINS, is_on_main
 from headrace.registry.upsert import insert_missing
@@ -33,7 +34,8 @@ class Commits:
         key = {"table_name": record.table, "snapshot_id": record.snapshot_id}
         rows: list[tuple[sa.Table, dict[str, Any]]] = [(COMMITS, row)]
         rows += [(ORIGINS, key | {"origin": origin}) for origin in record.origins]
-        with self.engine.begin() as connection:
+        is_one = on_main and len(rows) == 1
+        with (changing if is_one else sa.Engine.begin)(self.engine) as connection:
             made = [
                 connection.execute(insert_missing(self.engine, table), values).rowcount
                 for table, values in rows
@@ -58,7 +60,7 @@ class Commits:
         query = _select_commit(table, snapshot_id)
         if on_main:
             query = query.where(is_on_main(COMMITS))
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return connection.execute(query).first() is not None
 
     def commit(self, table: str, snapshot_id: int) -> CommitRecord | None:

@@ -118,7 +118,6 @@ def open_postgres(uri: str, *, database: str, wait_s: float, durable: bool = Tru
     engine = sa.create_engine(
         sa.make_url(uri).set(drivername=_DRIVER),
         connect_args=_connect_arguments(wait_s),
-        isolation_level="READ COMMITTED",
         poolclass=_POOLS[database],
         pool_size=_KEPT_CONNECTIONS,
         max_overflow=_CONNECTIONS_MAX - _KEPT_CONNECTIONS,
@@ -237,9 +236,17 @@ def _prepare_postgres(
     wait_s: float,
     durable: bool,
 ) -> None:
-    """Bound the wait for locks; a server that does not sync by default does so for what is durable."""
+    """Bound the wait for locks; a server that does not sync by default does so for what is durable.
+
+    The isolation is that of the session: one that the driver sets is set again by each statement that
+    is sent alone.
+    """
     with connection.cursor() as cursor:
-        cursor.execute("select set_config('lock_timeout', %s, false)", (f"{wait_s * 1000:.0f}ms",))
+        cursor.execute(
+            "select set_config('lock_timeout', %s, false),"
+            " set_config('default_transaction_isolation', 'read committed', false)",
+            (f"{wait_s * 1000:.0f}ms",),
+        )
         if durable:
             cursor.execute(
                 "select set_config('synchronous_commit', 'on', false)"

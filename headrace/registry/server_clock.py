@@ -5,9 +5,13 @@ import time
 import sqlalchemy as sa
 
 from headrace import clock
+from headrace.registry.one_statement import reading
 
 _ASK_EVERY_S = 30.0  # in between, the host's monotonic clock counts on
-_SERVER_MS = sa.text("select floor(extract(epoch from clock_timestamp()) * 1000)::bigint")
+_SERVER_MS = sa.literal_column(
+    "floor(extract(epoch from statement_timestamp()) * 1000)::bigint", sa.BigInteger
+)
+_ASKED_MS = sa.select(_SERVER_MS)
 
 
 class ServerClock:
@@ -49,5 +53,11 @@ class ServerClock:
         """
         if self._engine.dialect.name != "postgresql":
             return clock.now_ms()
-        with self._engine.connect() as connection:
-            return int(connection.execute(_SERVER_MS).scalar_one())
+        with reading(self._engine) as connection:
+            return int(connection.execute(_ASKED_MS).scalar_one())
+
+    def told_ms(self) -> sa.ColumnElement[int]:
+        """Return the time for use in a statement, as the server tells it when it gets that."""
+        if self._engine.dialect.name != "postgresql":
+            return sa.literal(clock.now_ms(), sa.BigInteger)
+        return _SERVER_MS

@@ -6,6 +6,7 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from headrace.registry.heartbeat import Heartbeat
+from headrace.registry.one_statement import changing
 from headrace.registry.records import WriteRecord
 from headrace.registry.schema import WRITES
 from headrace.registry.server_clock import ServerClock
@@ -31,7 +32,7 @@ class Writes:
         row = {**asdict(record), "table_name": record.table}
         del row["table"]
         row["started_at_ms"] = row["renewed_at_ms"] = self.clock.now_ms()
-        with self.passing.begin() as connection:
+        with changing(self.passing) as connection:
             connection.execute(sa.insert(WRITES), row)
         self.heartbeat.keep(record.write_id)
 
@@ -40,7 +41,7 @@ class Writes:
         held: set[str] = set()
         wanted = sorted(write_ids)
         for at in range(0, len(wanted), _ASKED_IDS_MAX):
-            now_ms = self.clock.asked_ms()
+            now_ms = self.clock.told_ms()
             statement = (
                 sa.update(WRITES)
                 .where(WRITES.c.write_id.in_(wanted[at : at + _ASKED_IDS_MAX]))
@@ -48,7 +49,7 @@ class Writes:
                 .values(renewed_at_ms=now_ms)
                 .returning(WRITES.c.write_id)
             )
-            with self.passing.begin() as connection:
+            with changing(self.passing) as connection:
                 held.update(connection.execute(statement).scalars())
         return frozenset(held)
 
@@ -56,8 +57,9 @@ class Writes:
         """Delete the records of writes; unknown ids are ignored."""
         self.heartbeat.drop(write_ids)
         statement = sa.delete(WRITES).where(WRITES.c.write_id == sa.bindparam("ended"))
-        with self.passing.begin() as connection:
-            connection.execute(statement, [{"ended": write_id} for write_id in sorted(write_ids)])
+        ended = [{"ended": write_id} for write_id in sorted(write_ids)]
+        with (changing if len(ended) == 1 else sa.Engine.begin)(self.passing) as connection:
+            connection.execute(statement, ended)
 
     def writes(self, table: str | None = None) -> list[WriteRecord]:
         """Return the writes of one table, or of all, that have not ended."""
