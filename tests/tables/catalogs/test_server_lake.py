@@ -212,7 +212,7 @@ def test_what_the_server_closed_is_opened_again(
         add(table, [1])
         sql(
             database,
-            "select pg_terminate_backend(pid) from pg_stat_activity"
+            "select pg_terminate_backend(pid, 30000) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()",
         )
         assert ids_of(table) == [1]
