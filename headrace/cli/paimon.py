@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli import paimon_moves
+from headrace.cli import paimon_moves, paimon_pins
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.paimon_options import PaimonTableArgument, WarehouseOption, open_warehouse
@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
         "paimon tag shop.orders before_june --drop --apply",
     )
     paimon_moves.register(noun)
+    paimon_pins.register(noun)
 
 
 def list_tables(*, warehouse: WarehouseOption = None, output: OutputOption = Format.TEXT) -> None:

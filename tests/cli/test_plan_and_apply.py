@@ -60,6 +60,7 @@ ACT = {
     "online publish",
     "paimon export",
     "paimon import",
+    "paimon pin",
     "samples build",
     "simulate",
     "streams infer",

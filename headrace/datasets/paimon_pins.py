@@ -1,0 +1,63 @@
+"""Pins what a version's tables were taken from in Paimon: a tag of its name keeps each such snapshot there."""
+
+from dataclasses import dataclass
+
+from headrace.datasets.lockfile import Lockfile
+from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.token import Token
+from headrace.tables.lake import OpenLake
+from headrace.tables.version import TableVersion
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaimonPin:
+    """A tag of a Paimon table that keeps what `table` of the lake had taken when a version pinned it."""
+
+    table: str
+    paimon: str
+    snapshot_id: int
+    tag: str
+
+
+def plan_pins(lake: OpenLake, lock: Lockfile) -> tuple[PaimonPin, ...]:
+    """List the tags that a version needs in Paimon: of each pinned snapshot that has rows of an import.
+
+    Raises:
+        SnapshotNotFoundError, TableNotFoundError: If a pinned snapshot is gone.
+
+    """
+    found: list[PaimonPin] = []
+    for pin in lock.pins:
+        token = _token_of(lake.table(pin.table).at(snapshot_id=pin.snapshot_id))
+        if token is not None:
+            found.append(
+                PaimonPin(
+                    table=pin.table, paimon=token.table, snapshot_id=token.snapshot_id, tag=pin.tag
+                )
+            )
+    return tuple(found)
+
+
+def apply_pins(warehouse: PaimonWarehouse, pins: tuple[PaimonPin, ...]) -> None:
+    """Set the tags; those that are there stay.
+
+    Raises:
+        PaimonTableNotFoundError: If the warehouse does not have a table.
+        PaimonSnapshotNotFoundError: If a snapshot expired in Paimon; tags before it are set.
+        PaimonTagExistsError: If a tag names another snapshot.
+
+    """
+    for pin in pins:
+        warehouse.table(pin.paimon).create_tag(pin.tag, snapshot_id=pin.snapshot_id)
+
+
+def _token_of(version: TableVersion) -> Token | None:
+    """Return what the newest import up to a version had taken; a compaction since then changed no rows."""
+    snapshot = version.snapshot
+    while snapshot is not None:
+        said = snapshot.summary.additional_properties if snapshot.summary else {}
+        token = Token.of(said)
+        if token is not None or snapshot.parent_snapshot_id is None:
+            return token
+        snapshot = version.metadata.snapshot_by_id(snapshot.parent_snapshot_id)
+    return None
