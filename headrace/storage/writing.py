@@ -25,8 +25,10 @@ def write_all(io: FileIO, files: Mapping[str, bytes]) -> None:
         for location, content in files.items():
             _write(io, location, content)
         return
-    with ThreadPoolExecutor(min(len(files), _AT_ONCE)) as pool:
-        begun = [pool.submit(_write, io, location, files[location]) for location in files]
+    *others, own = files
+    with ThreadPoolExecutor(min(len(others), _AT_ONCE)) as pool:
+        begun = [pool.submit(_write, io, location, files[location]) for location in others]
+        _write(io, own, files[own])
     for each in begun:
         each.result()
 
