@@ -52,7 +52,7 @@ test-fast: $(READY) ## what takes a minute, for while you edit: no processes, fr
 
 test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go and Maven
 	@$(BIN)/python -m infra.launcher fetch
-	@$(BIN)/python -m pytest -m "cluster and not proof" --timeout=1200 tests/cluster
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "cluster and not proof" --timeout=1200 tests/cluster
 
 test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts: needs Go and Maven
 	@$(BIN)/python -m pytest -m "flink and not proof" tests/flink

@@ -5,13 +5,17 @@ import os
 import tempfile
 import uuid
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
+from typing_extensions import override
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from infra.launcher import run
-from infra.launcher.cluster import Cluster
+from infra.launcher.cluster import ROOT, Cluster
 from infra.launcher.errors import LauncherError
 from tests.cluster.servers import Servers
 from tests.cluster.trino_lakes import reading_files
@@ -23,6 +27,25 @@ RUNNING = "HEADRACE_TEST_CLUSTER"
 # Kafka's tests start it alone: they need none of the others
 _APART = ("kafka", "schemas")
 TESTED = tuple(each.name for each in run.wanted(_APART))
+
+
+class _OneCluster(LoadFileScheduling):
+    """Gives one worker all files that need the cluster: each that has some would start its own."""
+
+    @override
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "cluster" if _needs_cluster(file) else file
+
+
+@cache
+def _needs_cluster(file: str) -> bool:
+    return Servers.__module__ in (ROOT / file).read_text()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _OneCluster:
+    """Choose how tests come to workers."""
+    return _OneCluster(config, log)
 
 
 @pytest.fixture(scope="session")

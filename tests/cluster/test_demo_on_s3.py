@@ -44,7 +44,7 @@ def demo(environment: dict[str, str]) -> str:
     return done.stdout
 
 
-@pytest.mark.timeout(2 * DEMO_S_MAX)
+@pytest.mark.timeout(DEMO_S_MAX + 120)  # `test_move.py` runs one again where there is all it makes
 def test_the_demo_ends_with_the_content_hash_of_a_local_lake(environment: dict[str, str]) -> None:
     # the README shows what the local demo prints, which `tests/test_readme.py` holds it to
     said = re.search(r"content hash +([0-9a-f]{32})", (ROOT / "README.md").read_text())
@@ -60,4 +60,3 @@ def test_the_demo_ends_with_the_content_hash_of_a_local_lake(environment: dict[s
             files = lake.table(name).head().files()
             assert all(file.path.startswith(settings.warehouse_uri) for file in files), name
     assert not list(Path(settings.state_dir).rglob("*.lock.json"))
-    assert "nothing changed" in demo(environment)

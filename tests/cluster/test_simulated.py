@@ -53,9 +53,10 @@ def week(servers: Servers, impressions: int, *, files: int, wanted: Collection[s
     assert 0.9 * impressions < published[LOCAL] <= impressions
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_a_simulated_week_has_one_content_hash_wherever_it_is_computed(servers: Servers) -> None:
-    # the demo is the short form of servers with DuckDB
+    # short forms: four days by Trino in `test_trino_killed.py`, the demo on servers with DuckDB
     week(servers, 20_000, files=6, wanted=[LOCAL, TRINO])
 
 
