@@ -126,14 +126,6 @@ class Dialect(Protocol):
         ...
 
 
-def joined(join: NewestBefore, *, left: str, right: str) -> tuple[str, str]:
-    """Render the select list of a `NewestBefore` and the equality of its keys."""
-    columns = [f"{left}.{name} as {name}" for name in join.carried]
-    columns += [f"{right}.{name} as {output}" for name, output in join.taken]
-    same = " and ".join(f"{left}.{key} = {right}.{key}" for key in join.keys)
-    return ", ".join(columns), same
-
-
 def first_over(rows: FirstOfKey) -> str:
     """Render the window function that numbers the rows of each key from 1."""
     return (

@@ -9,7 +9,6 @@ from headrace.engines.dialect import (
     NewestBefore,
     columns_as,
     first_over,
-    joined,
     utc_text,
 )
 
@@ -67,9 +66,11 @@ class DuckDBDialect:
 
     def newest_before(self, join: NewestBefore) -> str:
         """Render an `asof left join`."""
-        columns, same = joined(join, left="e", right="r")
+        columns = [f"e.{name} as {name}" for name in join.carried]
+        columns += [f"r.{name} as {output}" for name, output in join.taken]
+        same = " and ".join(f"e.{key} = r.{key}" for key in join.keys)
         return (
-            f"select {columns} from {join.probes} e"
+            f"select {', '.join(columns)} from {join.probes} e"
             f" asof left join {join.rows} r on {same} and {join.at} > r.{join.clock}"
         )
 

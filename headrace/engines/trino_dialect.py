@@ -9,7 +9,6 @@ from headrace.engines.dialect import (
     NewestBefore,
     columns_as,
     first_over,
-    joined,
     utc_text,
 )
 
@@ -84,22 +83,25 @@ class TrinoDialect:
     def newest_before(self, join: NewestBefore) -> str:
         """Render one time line of probes and rows, of each key.
 
-        A probe sorts before a row of the same instant, which keeps the comparison strict. Only the
-        row's clock travels through the window; its columns are fetched once at the end.
+        A probe sorts before a row of the same instant, which keeps the comparison strict. What is
+        taken of a row travels through the window as one value: a join would compute the rows again.
         """
-        columns, same = joined(join, left="s", right="r")
         keys = ", ".join(join.keys)
         probe = list(dict.fromkeys((*join.carried, *join.keys)))
-        carried = ", ".join(probe)
         empty = ", ".join(name if name in join.keys else f"null as {name}" for name in probe)
+        columns = [f"s.{name} as {name}" for name in join.carried]
+        columns += [f"s.newest[{n}] as {name}" for n, (_, name) in enumerate(join.taken, start=1)]
+        row = ", ".join(name for name, _ in join.taken)
+        present = " and ".join(f"{key} is not null" for key in join.keys)
         return (
-            f"select {columns} from (select {carried}, kind,"
-            f" last_value(case when kind = 1 then moment end) ignore nulls over"
+            f"select {', '.join(columns)} from (select {', '.join(probe)}, kind,"
+            f" case when {present} then last_value(held) ignore nulls over"
             f" (partition by {keys} order by moment asc, kind asc"
-            " rows between unbounded preceding and current row) as newest"
-            f" from (select {carried}, {join.at} as moment, 0 as kind from {join.probes} e"
-            f" union all select {empty}, {join.clock}, 1 from {join.rows})) s"
-            f" left join {join.rows} r on {same} and s.newest = r.{join.clock} where s.kind = 0"
+            " rows between unbounded preceding and current row) end as newest"
+            f" from (select {', '.join(probe)}, {join.at} as moment, 0 as kind, null as held"
+            f" from {join.probes} e"
+            f" union all select {empty}, {join.clock}, 1, row({row}) from {join.rows})) s"
+            " where s.kind = 0"
         )
 
     def step_once(self, name: str, sql: str) -> str:

@@ -149,7 +149,7 @@ class PartitionBuilder:
 
     def _feature_sql(self, number: int, feature: ResolvedFeature, day: dt.date) -> str:
         dialect, span = self._dialect, reach(feature, day)
-        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME)
+        exposures = Exposures(relation="kept", id=SAMPLE_ID, at=EVENT_TIME, begin=start_of(day))
         rows = _rows_sql(feature.view, feature.event_time, span, dialect=dialect)
         join = feature_join(feature, relation=rows)
         if dialect.has_asof_join:

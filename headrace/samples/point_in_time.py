@@ -21,7 +21,7 @@ and checks the other.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from headrace.engines.dialect import Dialect, FirstOfKey, NewestBefore
 from headrace.identifiers import quote
@@ -31,11 +31,15 @@ NO_TIES = ""
 
 @dataclass(frozen=True, kw_only=True)
 class Exposures:
-    """The rows to enrich: `relation` is SQL for a relation, `id` is unique in it."""
+    """The rows to enrich: `relation` is SQL for a relation, `id` is unique in it.
+
+    `begin`, if it is given, is a moment that none of them is earlier than.
+    """
 
     relation: str
     id: str
     at: str
+    begin: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +130,10 @@ def split_sql(
 def record_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
     """Render the one-pass form: only rows that set a record can be the newest known.
 
-    In order of `known`, a row whose event time is less than an earlier one's is never chosen.
-    Where the engine has an ASOF join, `split_sql` costs several times less.
+    In order of `known`, a row whose event time is less than an earlier one's is never chosen. Of
+    the rows known before all exposures only the newest of each key can be chosen, so that what is
+    sorted does not grow with the history of the features. Where the engine has an ASOF join,
+    `split_sql` costs several times less.
     """
     keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
     chosen = NewestBefore(
@@ -142,7 +148,8 @@ def record_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> 
     steps = [
         f"exposure as ({_exposure_sql(exposures, join)})",
         f"feature as ({_feature_sql(join, dialect=dialect)})",
-        f"record as ({_records_sql(join, keys, relation='feature')})",
+        *_usable_steps(join, exposures.begin, keys=keys, dialect=dialect),
+        f"record as ({_records_sql(join, keys, relation='usable')})",
         f"chosen as ({dialect.newest_before(chosen)})",
     ]
     return _with(steps, _result_sql(exposures, join, dialect=dialect))
@@ -241,6 +248,29 @@ def _settled_steps(
     return [
         f"tied as ({found if tied is None else f'select h from {tied}'})",
         f"settled as ({alone} union all {dialect.first_of_key(last)})",
+    ]
+
+
+def _usable_steps(
+    join: FeatureJoin, begin: datetime | None, *, keys: Sequence[str], dialect: Dialect
+) -> list[str]:
+    """Render the rows that an exposure at `begin` or later can use."""
+    if begin is None:
+        return ["usable as (select * from feature)"]
+    order = _order(join)
+    values = _aliases("v", join.columns)
+    names = dict.fromkeys((*keys, "et", "known", *values, *order))
+    standing = FirstOfKey(
+        columns=[(name, name) for name in names],
+        relation="feature",
+        where=f"known < {dialect.literal(begin)}",
+        keys=keys,
+        order=["et desc", "known desc", *(f"{column} desc nulls last" for column in order)],
+    )
+    rest = f"select {', '.join(names)} from feature where known >= {dialect.literal(begin)}"
+    return [
+        f"standing as ({dialect.first_of_key(standing)})",
+        f"usable as ({rest} union all select * from standing)",
     ]
 
 

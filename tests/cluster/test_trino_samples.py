@@ -54,10 +54,10 @@ from tests.samples.test_labels import (
 )
 from tests.samples.test_point_in_time import (
     EXPOSURE,
-    EXPOSURES,
     FEATURE,
     MANY_JOIN,
     at,
+    begun,
     join_of,
     many,
     numbered,
@@ -149,7 +149,7 @@ def test_the_join_gives_what_looking_at_every_row_gives(engine: TrinoEngine) -> 
             exposures, features = numbered(exposures, features, join)
         engine.bind_arrow("exposures", pa.Table.from_pylist(exposures, EXPOSURE))
         engine.bind_arrow("features", pa.Table.from_pylist(features, FEATURE))
-        sql = record_sql(EXPOSURES, join, dialect=DIALECT)
+        sql = record_sql(begun(exposures), join, dialect=DIALECT)
         rows = engine.query(sql).read_all().to_pylist()
         assert len(rows) == len(exposures)
         found = {row.pop("id"): row for row in rows}

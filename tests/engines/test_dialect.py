@@ -12,6 +12,7 @@ from headrace.engines.dialect import Dialect, FirstOfKey, NewestBefore
 from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.engines.trino_dialect import TrinoDialect
 from tests.conftest import ROOT
+from tests.engines.trino_on_duckdb import on_duckdb
 
 DIALECTS: dict[str, Dialect] = {"duckdb": DuckDBDialect(), "trino": TrinoDialect()}
 NOON = dt.datetime(2026, 3, 1, 12, 0, 0, 123_457, tzinfo=dt.UTC)
@@ -50,7 +51,7 @@ def run(
 ) -> list[tuple[object, ...]]:
     """Run SQL of any dialect on DuckDB; Trino's is parsed as Trino's first."""
     if dialect.name == "trino":
-        sql = sqlglot.transpile(sql, read="trino", write="duckdb")[0]
+        sql = on_duckdb(sql)
     return sorted(connection.sql(sql).fetchall(), key=repr)
 
 

@@ -1,7 +1,9 @@
 """The point-in-time join against a brute-force oracle: ties, late rows, nulls, TTL edges."""
 
 import datetime as dt
+import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import duckdb
 import pyarrow as pa
@@ -21,6 +23,7 @@ from headrace.samples.point_in_time import (
     split_sql,
 )
 from tests.amounts import examples
+from tests.engines.trino_on_duckdb import on_duckdb
 from tests.samples.oracle import Row, newest_known
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -133,10 +136,6 @@ def trino_on_duckdb(exposures: Exposures, join: FeatureJoin) -> str:
     return on_duckdb(trino_sql(exposures, join))
 
 
-def on_duckdb(sql: str) -> str:
-    return sqlglot.transpile(sql, read="trino", write="duckdb")[0]
-
-
 FORMS: dict[str, Callable[[Exposures, FeatureJoin], str]] = {
     "split": split,
     "split, tied keys given": split_with_tied_keys,
@@ -170,19 +169,32 @@ def numbered(
 
 @pytest.mark.parametrize("form", FORMS)
 @settings(max_examples=examples(80, few=15), deadline=None)
-@given(exposures=exposure_rows, features=feature_rows, join=joins)
-@example(exposures=[], features=[], join=join_of())
+@given(
+    exposures=exposure_rows,
+    features=feature_rows,
+    join=joins,
+    before=st.none() | st.sampled_from([dt.timedelta(0), dt.timedelta(seconds=1)]),
+)
+@example(exposures=[], features=[], join=join_of(), before=None)
 def test_every_form_gives_what_looking_at_every_row_gives(
     connections: tuple[duckdb.DuckDBPyConnection, ...],
     form: str,
     exposures: list[Row],
     features: list[Row],
     join: FeatureJoin,
+    before: dt.timedelta | None,
 ) -> None:
     exposures, features = numbered(exposures, features, join)
     expected = {e["id"]: newest_known(e, features, join) for e in exposures}
+    shown = EXPOSURES if before is None else begun(exposures, before)
     for connection in connections:
-        assert answer(connection, FORMS[form](EXPOSURES, join), exposures, features) == expected
+        assert answer(connection, FORMS[form](shown, join), exposures, features) == expected
+
+
+def begun(exposures: Sequence[Row], before: dt.timedelta = dt.timedelta(0)) -> Exposures:
+    """Say that no exposure is earlier than the earliest less a duration."""
+    earliest = min((row["t"] for row in exposures), default=NOON)
+    return replace(EXPOSURES, begin=earliest - before)
 
 
 def many(seed: int) -> tuple[list[Row], list[Row]]:
@@ -215,6 +227,50 @@ def test_every_form_is_exact_on_a_thousand_rows_and_two_threads(form: str) -> No
         connection.execute("set timezone = 'UTC'; set threads = 2")
         found = answer(connection, FORMS[form](EXPOSURES, MANY_JOIN), exposures, features)
     assert found == {e["id"]: newest_known(e, features, MANY_JOIN) for e in exposures}
+
+
+def after_most_features() -> tuple[list[Row], list[Row], Exposures]:
+    """Exposures after the last feature happened; half of the features come late, some beside them."""
+    draw = random.Random(11)
+    exposures: list[Row] = [
+        {"id": f"e{n}", "u": n % 16, "c": "a", "t": at(60 + n // 64)} for n in range(640)
+    ]
+    features: list[Row] = []
+    for n in range(1200):
+        happened = draw.randrange(60)
+        known = draw.randrange(happened, 70) if n % 2 else happened
+        times = {"happened": at(happened), "known": at(known)}
+        features.append({"u": n % 16, "c": "a", "v": n, "w": "x", "seq": n} | times)
+    return exposures, features, begun(exposures)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_of_rows_known_before_all_exposures_the_newest_is_enough(form: str) -> None:
+    exposures, features, shown = after_most_features()
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        found = answer(connection, FORMS[form](shown, MANY_JOIN), exposures, features)
+    assert found == {e["id"]: newest_known(e, features, MANY_JOIN) for e in exposures}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("et desc, known desc", "known desc, et desc"),
+        ("where known < ", "where known <= "),
+        ("where known < ", "where et < "),
+        ("union all select * from standing", ""),
+    ],
+)
+def test_the_oracle_notices_a_wrong_row_that_stands_before(right: str, wrong: str) -> None:
+    exposures, features, shown = after_most_features()
+    join = join_of()
+    with duckdb.connect() as connection:
+        connection.execute("set timezone = 'UTC'")
+        sql = records(shown, join)
+        assert right in sql
+        found = answer(connection, sql.replace(right, wrong, 1), exposures, features)
+    assert found != {e["id"]: newest_known(e, features, join) for e in exposures}
 
 
 def plain_asof_sql(column: str) -> str:

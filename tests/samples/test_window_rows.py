@@ -8,7 +8,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-import sqlglot
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.engines.trino_dialect import TrinoDialect
 from headrace.samples.window_rows import rows_sql
 from tests.amounts import examples
+from tests.engines.trino_on_duckdb import on_duckdb
 from tests.samples.window_oracle import (
     NOON,
     PLACE,
@@ -54,7 +54,7 @@ def in_duckdb(rows: WindowRows, after_us: int, until_us: int) -> str:
 
 def in_trino(rows: WindowRows, after_us: int, until_us: int) -> str:
     sql = _sql(rows, after_us, until_us, TrinoDialect())
-    return sqlglot.transpile(sql, read="trino", write="duckdb")[0]
+    return on_duckdb(sql)
 
 
 def _sql(rows: WindowRows, after_us: int, until_us: int, dialect: Dialect) -> str:

@@ -14,6 +14,7 @@ from headrace.engines.trino_dialect import TrinoDialect
 from headrace.samples.point_in_time import Exposures
 from headrace.samples.windows import WindowJoin, window_sql
 from tests.amounts import examples
+from tests.engines.trino_on_duckdb import on_duckdb
 from tests.samples.window_oracle import (
     PLACE,
     SCHEMA,
@@ -45,7 +46,7 @@ def trino_sql(windows: Windows) -> str:
 
 
 def trino_on_duckdb(windows: Windows) -> str:
-    return sqlglot.transpile(trino_sql(windows), read="trino", write="duckdb")[0]
+    return on_duckdb(trino_sql(windows))
 
 
 FORMS: dict[str, Callable[[Windows], str]] = {"duckdb": duckdb_sql, "trino": trino_on_duckdb}
