@@ -16,7 +16,9 @@ Edge cases, the same in every form:
 
 Everything here is pure text, in the dialect of the engine that runs it. Two forms have one meaning:
 `split_sql` is fast where the engine has an ASOF join; `record_sql` is simple, runs on every engine
-and checks the other.
+and checks the other. Both leave out, where `Exposures.begin` is given, what none of the exposures
+can use: of the rows known before, all but the newest of each key. What is joined then does not grow
+with the history of the features.
 """
 
 from collections.abc import Sequence
@@ -115,9 +117,10 @@ def split_sql(
     steps = [
         f"exposure as ({_exposure_sql(exposures, join)})",
         dialect.step_inlined("feature", _feature_sql(join, dialect=dialect)),
-        dialect.step_inlined("ontime", f"select * from feature where known = {on_time}"),
+        *_usable_steps(join, exposures.begin, keys=keys, dialect=dialect),
+        dialect.step_inlined("ontime", f"select * from usable where known = {on_time}"),
         *_settled_steps(join, (*keys, "et", *values), keys=keys, tied=tied, dialect=dialect),
-        f"late as (select * from feature where known > {on_time})",
+        f"late as (select * from usable where known > {on_time})",
         f"lasting as ({_records_sql(join, keys, relation='late')})",
         f"passed as ({dialect.newest_before(passed)})",
         f"found as ({dialect.newest_before(found)})",
@@ -130,10 +133,8 @@ def split_sql(
 def record_sql(exposures: Exposures, join: FeatureJoin, *, dialect: Dialect) -> str:
     """Render the one-pass form: only rows that set a record can be the newest known.
 
-    In order of `known`, a row whose event time is less than an earlier one's is never chosen. Of
-    the rows known before all exposures only the newest of each key can be chosen, so that what is
-    sorted does not grow with the history of the features. Where the engine has an ASOF join,
-    `split_sql` costs several times less.
+    In order of `known`, a row whose event time is less than an earlier one's is never chosen.
+    Where the engine has an ASOF join, `split_sql` costs several times less.
     """
     keys, values = _aliases("k", join.entity), _aliases("v", join.columns)
     chosen = NewestBefore(
@@ -254,23 +255,33 @@ def _settled_steps(
 def _usable_steps(
     join: FeatureJoin, begin: datetime | None, *, keys: Sequence[str], dialect: Dialect
 ) -> list[str]:
-    """Render the rows that an exposure at `begin` or later can use."""
+    """Render the rows of `feature` that an exposure at `begin` or later can use as `usable`.
+
+    Of the rows known before, that is the newest of each key that an exposure has. Its event time is
+    found first, because a maximum costs less than an order of whole rows.
+    """
     if begin is None:
-        return ["usable as (select * from feature)"]
-    order = _order(join)
-    values = _aliases("v", join.columns)
-    names = dict.fromkeys((*keys, "et", "known", *values, *order))
-    standing = FirstOfKey(
-        columns=[(name, name) for name in names],
-        relation="feature",
-        where=f"known < {dialect.literal(begin)}",
-        keys=keys,
-        order=["et desc", "known desc", *(f"{column} desc nulls last" for column in order)],
+        return [dialect.step_inlined("usable", "select * from feature")]
+    order, moment = _order(join), dialect.literal(begin)
+    names = tuple(dict.fromkeys((*keys, "et", "known", *_aliases("v", join.columns), *order)))
+    same = " and ".join(f"f.{key} = o.{key}" for key in keys)
+    listed = ", ".join(keys)
+    newest = FirstOfKey(
+        columns=[(f"f.{name}", name) for name in names],
+        relation=f"wanted f join lately o on {same} and f.et = o.et",
+        where=f"f.known < {moment}",
+        keys=[f"f.{key}" for key in keys],
+        order=["f.known desc", *(f"f.{column} desc nulls last" for column in order)],
     )
-    rest = f"select {', '.join(names)} from feature where known >= {dialect.literal(begin)}"
+    later = f"select {', '.join(names)} from wanted where known >= {moment}"
+    lately = f"select {listed}, max(et) as et from wanted where known < {moment} group by {listed}"
+    asked = f"(select distinct {listed} from exposure) o"
     return [
-        f"standing as ({dialect.first_of_key(standing)})",
-        f"usable as ({rest} union all select * from standing)",
+        dialect.step_inlined("wanted", f"select f.* from feature f join {asked} on {same}"),
+        f"lately as ({lately})",
+        dialect.step_once(
+            "usable", f"{later} union all select * from ({dialect.first_of_key(newest)})"
+        ),
     ]
 
 

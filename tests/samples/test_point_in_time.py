@@ -256,10 +256,11 @@ def test_of_rows_known_before_all_exposures_the_newest_is_enough(form: str) -> N
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("et desc, known desc", "known desc, et desc"),
-        ("where known < ", "where known <= "),
-        ("where known < ", "where et < "),
-        ("union all select * from standing", ""),
+        ("max(et)", "min(et)"),
+        ("f.known desc", "f.known asc"),
+        ("f.s0 desc", "f.s0 asc"),
+        ("where f.known < ", "where f.et < "),
+        ("where known >= ", "where known > "),
     ],
 )
 def test_the_oracle_notices_a_wrong_row_that_stands_before(right: str, wrong: str) -> None:
