@@ -16,9 +16,8 @@ Edge cases, the same in every form:
 
 Everything here is pure text, in the dialect of the engine that runs it. Two forms have one meaning:
 `split_sql` is fast where the engine has an ASOF join; `record_sql` is simple, runs on every engine
-and checks the other. Both leave out, where `Exposures.begin` is given, what none of the exposures
-can use: of the rows known before, all but the newest of each key. What is joined then does not grow
-with the history of the features.
+and checks the other. Both leave out what no exposure can use: of the rows known before
+`Exposures.begin` all but the newest of each key, so that what is joined does not grow with history.
 """
 
 from collections.abc import Sequence
@@ -169,8 +168,7 @@ def key_hash_sql(join: FeatureJoin, *, dialect: Dialect) -> str:
 
 
 def _with(steps: Sequence[str], last: str) -> str:
-    listed = ",\n".join(steps)
-    return f"with {listed}\n{last}"
+    return "with " + ",\n".join(steps) + f"\n{last}"
 
 
 def _exposure_sql(exposures: Exposures, join: FeatureJoin) -> str:
@@ -257,15 +255,13 @@ def _usable_steps(
 ) -> list[str]:
     """Render the rows of `feature` that an exposure at `begin` or later can use as `usable`.
 
-    Of the rows known before, that is the newest of each key that an exposure has. Its event time is
-    found first, because a maximum costs less than an order of whole rows.
+    Of those known before: the newest of each key asked for. A maximum costs less than an order.
     """
     if begin is None:
         return [dialect.step_inlined("usable", "select * from feature")]
-    order, moment = _order(join), dialect.literal(begin)
+    order, moment, listed = _order(join), dialect.literal(begin), ", ".join(keys)
     names = tuple(dict.fromkeys((*keys, "et", "known", *_aliases("v", join.columns), *order)))
     same = " and ".join(f"f.{key} = o.{key}" for key in keys)
-    listed = ", ".join(keys)
     newest = FirstOfKey(
         columns=[(f"f.{name}", name) for name in names],
         relation=f"wanted f join lately o on {same} and f.et = o.et",
@@ -276,13 +272,10 @@ def _usable_steps(
     later = f"select {', '.join(names)} from wanted where known >= {moment}"
     lately = f"select {listed}, max(et) as et from wanted where known < {moment} group by {listed}"
     asked = f"(select distinct {listed} from exposure) o"
-    return [
-        dialect.step_inlined("wanted", f"select f.* from feature f join {asked} on {same}"),
-        f"lately as ({lately})",
-        dialect.step_once(
-            "usable", f"{later} union all select * from ({dialect.first_of_key(newest)})"
-        ),
-    ]
+    usable = f"{later} union all select * from ({dialect.first_of_key(newest)})"
+    wanted = f"select f.* from feature f join {asked} on {same}"
+    first = dialect.step_inlined("wanted", wanted)
+    return [first, f"lately as ({lately})", dialect.step_once("usable", usable)]
 
 
 def _records_sql(join: FeatureJoin, keys: Sequence[str], *, relation: str) -> str:
