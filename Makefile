@@ -16,7 +16,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: kafka-up flink-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster proofs-flink lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
+.PHONY: kafka-up flink-up serve-up help setup demo demo-cluster demo-stream test test-fast test-cluster test-flink test-browser test-versions proofs proofs-cluster proofs-flink lint types imports check dagster docs docs-serve serve ui cluster-up cluster-env cluster-status cluster-logs cluster-down bench requirements clean
 
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -50,7 +50,7 @@ test: $(READY) ## every test; starts PostgreSQL and Redis from wheels, and an S3
 test-fast: $(READY) ## what takes a minute, for while you edit: no processes, frameworks, torch or pages
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m fast --hypothesis-seed=$(TODAY)
 
-test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go and Maven
+test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetches and starts: needs Go, Maven and Debian's prometheus-redis-exporter
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "cluster and not proof" --timeout=1200 tests/cluster
 
@@ -113,6 +113,9 @@ kafka-up: $(READY) ## start Kafka and a schema registry alone
 
 flink-up: $(READY) ## start Flink with what it needs: PostgreSQL, S3, Kafka and a schema registry
 	@$(BIN)/python -m infra.launcher up $(foreach server,postgres s3 kafka schemas flink flink_worker flink_gateway,--only $(server))
+
+serve-up: $(READY) ## start the feature server on Redis; WITH=redis_exporter adds metrics of Redis, if that is installed
+	@$(BIN)/python -m infra.launcher up $(foreach server,postgres s3 redis serve $(WITH),--only $(server))
 
 cluster-env: $(READY) ## the variables by which headrace finds them: eval "$$(make -s cluster-env ROLE=operator)"
 	@$(BIN)/python -m infra.launcher env --role $(or $(ROLE),operator)

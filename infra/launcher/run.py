@@ -14,15 +14,19 @@ from infra.launcher.flink import Gateway, JobManager, TaskManager
 from infra.launcher.kafka import Kafka, SchemaRegistry
 from infra.launcher.postgres import Postgres
 from infra.launcher.redis import Redis
+from infra.launcher.redis_exporter import RedisExporter
 from infra.launcher.s3 import S3
+from infra.launcher.serve import Serve
 from infra.launcher.server import Server
 from infra.launcher.trino import Trino
 
 SERVERS: tuple[Server, ...] = (
     *(Postgres(), S3(), Redis(), Trino(), Kafka(), SchemaRegistry()),
     *(JobManager(), TaskManager(), Gateway()),
+    *(RedisExporter(), Serve()),
 )
-ON_DEMAND = frozenset({"flink", "flink_worker", "flink_gateway"})  # 3 GB that few need
+OF_FLINK = frozenset({"flink", "flink_worker", "flink_gateway"})  # 3 GB that few need
+ON_DEMAND = OF_FLINK | {"redis_exporter", "serve"}
 _POLL_S = 0.25
 _LOG_LINES = 25
 

