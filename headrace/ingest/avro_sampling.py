@@ -1,12 +1,12 @@
 """A sample of a topic of Avro values for a draft: read by the schemas that its values name."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyarrow as pa
 
 from headrace.errors import DraftError
 from headrace.ingest.decoding.avro_values import read_groups
+from headrace.ingest.decoding.typed import Values
 from headrace.ingest.parquet_columns import parquet_columns
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.base import Records
@@ -51,7 +51,7 @@ def avro_columns(sample: Sample) -> dict[str, pa.Array]:
     return parquet_columns(batches)
 
 
-def _column(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
+def _column(values: Values, kind: pa.DataType | None) -> pa.Array:
     if kind is None:
         return pa.array([{}] * len(values), pa.struct([]))
-    return pa.array(values, kind)
+    return pa.array(values, kind) if isinstance(values, list) else values.cast(kind)

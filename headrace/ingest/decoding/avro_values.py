@@ -1,22 +1,28 @@
 """Avro: values are read by the schema they were written with, and fields are found by name."""
 
-import io
 import json
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from typing import Any
 
 import fastavro
+import numpy as np
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
 from headrace.definitions.stream import Stream
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.arrow_arrays import array_of
+from headrace.ingest.decoding.avro_columns import DATA_BYTES_MAX, read_columns
+from headrace.ingest.decoding.avro_one import Read, reader_of
+from headrace.ingest.decoding.avro_types import Node, Types
 from headrace.ingest.decoding.decoded import MALFORMED, UNKNOWN_SCHEMA, Decoded, Violation
 from headrace.ingest.decoding.frames import PLAIN, unwrap
-from headrace.ingest.decoding.typed import NAIVE, Group, assemble
+from headrace.ingest.decoding.typed import NAIVE, Group, Values, assemble
 from headrace.ingest.sources.base import Records
+from headrace.ingest.sources.line_block import LineBlock
 from headrace.ingest.sources.schemas import Schemas, SchemaText
 
 _SIMPLE: Mapping[str, pa.DataType] = {
@@ -51,38 +57,115 @@ class _Field:
 
 @dataclass(frozen=True, kw_only=True)
 class _Writer:
-    """A schema that values were written with; `problem` says why it cannot be used, if so."""
+    """A schema that values were written with.
 
-    parsed: Any = None
-    fields: tuple[_Field, ...] = ()
-    problem: str = ""
+    Args:
+        fields: Of its record.
+        node: Its types.
+        read: Reads one value.
+        at_once: Whether many values can be read at once.
+
+    """
+
+    fields: tuple[_Field, ...]
+    node: Node
+    read: Read
+    at_once: bool
 
 
 def decode_avro(records: Records, stream: Stream) -> Decoded:
     """Decode values; a value that is cut short or has bytes left over is a violation."""
-    groups, violations = read_groups(records)
+    wanted = {field.source_name or name for name, field in stream.fields.items()}
+    groups, violations = read_groups(records, wanted=wanted)
     return assemble(groups, violations, stream)
 
 
-def read_groups(records: Records) -> tuple[list[Group], dict[int, Violation]]:
-    """Read values by the schemas they were written with, whatever a contract declares."""
+def read_groups(
+    records: Records, *, wanted: Collection[str] | None = None
+) -> tuple[list[Group], dict[int, Violation]]:
+    """Read values by the schemas they were written with, whatever a contract declares.
+
+    Of fields that are not wanted, columns say only where there is a value.
+    """
     schemas = records.schemas or Schemas(topic=records.partition.source)
     found = unwrap(records, framed=schemas.framed)
     violations = found.refused
+    block = LineBlock.of(found.values)
     groups: list[Group] = []
     for schema_id, places in found.by_schema.items():
-        writer: _Writer | None = (
+        writer: _Writer | str | None = (
             schemas.once(lambda text: _compile(SchemaText(text=text.decode())))
             if schema_id == PLAIN
             else schemas.compiled(schema_id, _compile)
         )
-        if writer is None or writer.problem:
-            why = "is not known" if writer is None else f"cannot be used: {writer.problem}"
+        if not isinstance(writer, _Writer):
+            why = "is not known" if writer is None else f"cannot be used: {writer}"
             reason = f"schema {schema_id} {why}" if schema_id != PLAIN else f"the schema {why}"
-            violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places}
+            violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places.tolist()}
             continue
-        groups.append(_read(writer, places, found.values, violations))
+        at = places
+        if writer.at_once and len(block.data) <= DATA_BYTES_MAX:
+            at = _read_at_once(writer, at, block, wanted, groups)
+        if len(at):
+            groups.append(_read(writer, at.tolist(), block, violations))
     return groups, violations
+
+
+def _read_at_once(
+    writer: _Writer,
+    at: np.ndarray,
+    block: LineBlock,
+    wanted: Collection[str] | None,
+    groups: list[Group],
+) -> np.ndarray:
+    """Read values column by column; return the places of those that must be read one by one."""
+    are_wanted = [
+        each.kind is not None and (wanted is None or each.name in wanted) for each in writer.fields
+    ]
+    starts, ends = block.starts[at], block.ends[at]
+    done = read_columns(block.data, starts, ends, writer.node, are_wanted)
+    doubtful = done.doubtful
+    columns: dict[str, tuple[Values, pa.DataType | None]] = {}
+    for field, is_wanted, column in zip(writer.fields, are_wanted, done.columns, strict=True):
+        if is_wanted:
+            values, far = _values(column, field)
+            doubtful = doubtful if far is None else doubtful | far
+            columns[field.name] = values, field.kind
+            continue
+        if wanted is not None and field.name in wanted:  # of no type: to be shown where it is
+            doubtful = doubtful | column.is_valid().to_numpy(zero_copy_only=False)
+        columns[field.name] = column, None
+    if doubtful.any():
+        kept = np.flatnonzero(~doubtful)
+        taken = array_of(kept, pa.int64())
+        columns = {name: (_taken(each, taken), kind) for name, (each, kind) in columns.items()}
+        at, rest = at[kept], at[doubtful]
+    else:
+        rest = at[:0]
+    groups.append(Group(index=at, columns=columns))
+    return rest
+
+
+def _taken(values: Values, at: pa.Array) -> Values:
+    return [values[i] for i in at.to_pylist()] if isinstance(values, list) else values.take(at)
+
+
+def _values(column: pa.Array, field: _Field) -> tuple[Values, np.ndarray | None]:
+    """Return what `_value` gives of each value, and which of them are too large to be counted."""
+    if field.scale is not None:
+        return [_value(each, field) for each in column.to_pylist()], None
+    is_date = field.kind == pa.date32()
+    if not (is_date or field.is_time) or field.unit_us == 1 and not is_date:
+        return column, None
+    valid = column.is_valid().to_numpy(zero_copy_only=False) if column.null_count else None
+    numbers = column.fill_null(0).to_numpy(zero_copy_only=False)
+    if field.unit_us is None:
+        return array_of(numbers // _NANOS_PER_MICRO, pa.int64(), valid), None
+    limit = 2**31 if is_date else 2**63 // field.unit_us
+    far = (numbers >= limit) | (numbers < -limit)
+    if is_date:
+        return array_of(numbers.astype(np.int32), pa.int32(), valid), far
+    return array_of(numbers * field.unit_us, pa.int64(), valid), far
 
 
 def _read(
@@ -94,24 +177,24 @@ def _read(
     index: list[int] = []
     rows: list[dict[str, Any]] = []
     for at in places:
-        body = io.BytesIO(values[at])
+        body = values[at]
         try:
-            row = fastavro.schemaless_reader(body, writer.parsed, None)
-        except (EOFError, ValueError, IndexError, OverflowError, TypeError, KeyError) as error:
+            row, end = writer.read(body, 0)
+        except (ValueError, IndexError, struct.error, RecursionError) as error:
             reason = f"not of its schema: {type(error).__name__}"
             violations[at] = Violation(MALFORMED, reason)
             continue
-        left = len(values[at]) - body.tell()
-        if left:
-            violations[at] = Violation(MALFORMED, f"{left} bytes are left over behind the value")
+        if end < len(body):
+            reason = f"{len(body) - end} bytes are left over behind the value"
+            violations[at] = Violation(MALFORMED, reason)
             continue
         index.append(at)
-        rows.append(row)  # pyright: ignore[reportArgumentType]
+        rows.append(row)
     columns = {
         field.name: ([_value(row[field.name], field) for row in rows], field.kind)
         for field in writer.fields
     }
-    return Group(index=index, columns=columns)
+    return Group(index=np.array(index, dtype=np.int64), columns=columns)
 
 
 def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any type)
@@ -125,7 +208,7 @@ def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any t
     return value
 
 
-def _compile(schema: SchemaText) -> _Writer:
+def _compile(schema: SchemaText) -> _Writer | str:
     """Parse a schema with names of its own: two versions of a record may share one name."""
     named: dict[str, Any] = {}
     try:
@@ -133,14 +216,21 @@ def _compile(schema: SchemaText) -> _Writer:
             fastavro.parse_schema(_bare(json.loads(each)), named_schemas=named)
         written = json.loads(schema.text)
         parsed = fastavro.parse_schema(_bare(written), named_schemas=named)
+        types = Types(parsed=named)
+        node = types.tree(parsed)
     except (ValueError, SchemaParseException, UnknownType, KeyError, TypeError) as error:
-        return _Writer(problem=f"{type(error).__name__}: {error}")
+        return f"{type(error).__name__}: {error}"
     if not isinstance(written, dict) or written.get("type") != "record":
-        return _Writer(problem="it is no record")
+        return "it is no record"
     names: dict[str, Any] = {}
     for each in (*map(json.loads, schema.references), written):
         _collect(each, names, space="")
-    return _Writer(parsed=parsed, fields=tuple(_field(each, names) for each in written["fields"]))
+    return _Writer(
+        fields=tuple(_field(each, names) for each in written["fields"]),
+        node=node,
+        read=reader_of(node, types.made),
+        at_once=not types.is_recursive,
+    )
 
 
 def _collect(schema: Any, names: dict[str, Any], *, space: str) -> None:  # noqa: ANN401  (JSON)

@@ -32,14 +32,10 @@ def _decode_json(records: Records, stream: Stream) -> Decoded:
     if not (framed or records.tombstones):
         return JsonDecoder(stream).decode(records.lines)
     found = unwrap(records, framed=framed)
-    places = sorted(at for each in found.by_schema.values() for at in each)
-    done = JsonDecoder(stream).decode([found.values[at] for at in places])
-    index = np.array(places, dtype=np.int64)
-    return replace(
-        done,
-        index=index[done.index],
-        violations=found.refused | {places[at]: each for at, each in done.violations.items()},
-    )
+    places = np.sort(np.concatenate([*found.by_schema.values(), np.empty(0, np.int64)]))
+    done = JsonDecoder(stream).decode([found.values[at] for at in places.tolist()])
+    refused = {int(places[at]): each for at, each in done.violations.items()}
+    return replace(done, index=places[done.index], violations=found.refused | refused)
 
 
 def _decode_avro(records: Records, stream: Stream) -> Decoded:

@@ -1,11 +1,13 @@
 """What surrounds a value of a topic: it may be null, too long, or begin with the id of its schema."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from headrace.ingest.decoding.decoded import TOMBSTONE, TOO_LONG, UNFRAMED, Violation
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records
+from headrace.ingest.sources.line_block import LineBlock
 
 PLAIN = -1  # the place of an id where values have none
 _HEAD_BYTES = 5
@@ -15,10 +17,10 @@ _HEAD_BYTES = 5
 class Unwrapped:
     """The values of a batch: their places by the id of their schema, and what cannot be a value.
 
-    `values` has one entry a record; those of refused records are empty.
+    `values` has one entry a record; those of refused records mean nothing.
     """
 
-    by_schema: dict[int, list[int]]
+    by_schema: dict[int, np.ndarray]
     values: Sequence[bytes]
     refused: dict[int, Violation]
 
@@ -29,24 +31,33 @@ def unwrap(records: Records, *, framed: bool) -> Unwrapped:
         at: Violation(TOMBSTONE, "the value is null, which deletes the record's key")
         for at in records.tombstones
     }
-    values = records.lines
-    if max(map(len, values), default=0) > RECORD_BYTES_MAX:
-        reason = f"longer than {RECORD_BYTES_MAX} bytes"
-        for at, value in enumerate(values):
-            if len(value) > RECORD_BYTES_MAX:
-                refused.setdefault(at, Violation(TOO_LONG, reason))
-    if not framed:
-        places = [at for at in range(len(values)) if at not in refused]
-        return Unwrapped(by_schema={PLAIN: places}, values=values, refused=refused)
-    by_schema: dict[int, list[int]] = defaultdict(list)
-    bodies: list[bytes] = []
-    for at, value in enumerate(values):
-        bodies.append(value[_HEAD_BYTES:])
-        if at in refused:
-            continue
-        if len(value) < _HEAD_BYTES or value[0]:
+    block = LineBlock.of(records.lines)
+    for at in np.flatnonzero(block.lengths > RECORD_BYTES_MAX).tolist():
+        refused.setdefault(at, Violation(TOO_LONG, f"longer than {RECORD_BYTES_MAX} bytes"))
+    values = block
+    if framed:
+        has_head = block.lengths >= _HEAD_BYTES
+        heads = np.where(has_head, block.starts, 0)
+        has_head &= block.codes[heads] == 0 if len(block) else has_head
+        for at in np.flatnonzero(~has_head).tolist():
             reason = "the value does not begin with a zero byte and the id of a schema"
-            refused[at] = Violation(UNFRAMED, reason)
-            continue
-        by_schema[int.from_bytes(value[1:_HEAD_BYTES], "big")].append(at)
-    return Unwrapped(by_schema=dict(by_schema), values=bodies, refused=refused)
+            refused.setdefault(at, Violation(UNFRAMED, reason))
+        values = LineBlock(
+            block.data, np.minimum(block.starts + _HEAD_BYTES, block.ends), block.ends
+        )
+    is_value = np.ones(len(block), dtype=bool)
+    is_value[list(refused)] = False
+    places = np.flatnonzero(is_value)
+    if not framed:
+        return Unwrapped(by_schema={PLAIN: places}, values=values, refused=refused)
+    ids = _ids(block.codes, block.starts[places])
+    by_schema = {number: places[ids == number] for number in np.unique(ids).tolist()}
+    return Unwrapped(by_schema=by_schema, values=values, refused=refused)
+
+
+def _ids(codes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the ids of schemas, whose four bytes follow a zero."""
+    ids = np.zeros(len(starts), dtype=np.int64)
+    for place in range(1, _HEAD_BYTES):
+        ids = ids << 8 | codes[starts + place]
+    return ids

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import FieldDescriptor
@@ -56,11 +57,11 @@ def decode_protobuf(records: Records, stream: Stream) -> Decoded:
         if kind is None or isinstance(kind, str):
             why = "is not known" if kind is None else f"cannot be used: {kind}"
             reason = f"schema {schema_id} {why}" if schema_id != PLAIN else f"the schema {why}"
-            violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places}
+            violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places.tolist()}
             continue
         skip = _after_indexes if schema_id != PLAIN else bytes
         bodies = [skip(found.values[at]) for at in places]
-        groups.append(_read(kind, places, bodies, violations, stream))
+        groups.append(_read(kind, places.tolist(), bodies, violations, stream))
     return assemble(groups, violations, stream)
 
 
@@ -72,6 +73,7 @@ def _read(
     stream: Stream,
 ) -> Group:
     strict = stream.unknown_fields != "ignore"
+    declared = {field.source_name or name for name, field in stream.fields.items()}
     index: list[int] = []
     messages: list[Message] = []
     for at, body in zip(places, bodies, strict=True):
@@ -91,11 +93,11 @@ def _read(
         messages.append(message)
     columns: dict[str, tuple[Sequence[Any], pa.DataType | None]] = {}
     for field in kind.DESCRIPTOR.fields:
-        if field.name in stream.fields:
+        if field.name in declared:
             columns[field.name] = ([_value(each, field) for each in messages], _kind_of(field))
         elif strict:  # zero without presence is not there
             columns[field.name] = ([_is_set(each, field) for each in messages], pa.bool_())
-    return Group(index=index, columns=columns)
+    return Group(index=np.array(index, dtype=np.int64), columns=columns)
 
 
 def _is_set(message: Message, field: Any) -> bool | None:  # noqa: ANN401  (of either implementation)

@@ -8,11 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.stream import Stream
+from headrace.ingest.arrow_arrays import array_of
 from headrace.ingest.decoding.decoded import Decoded, Violation, refusal
 from headrace.ingest.time_forms import convert_field, holds_field
 from headrace.ingest.values import NAIVE_TIME, OUT_OF_RANGE, WRONG_TYPE, convert, holds
 
 NAIVE = pa.timestamp("us")  # a local time, which is no moment
+
+
+Values = list[Any] | pa.Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +26,12 @@ class Group:
     Args:
         index: The place of each record in its batch.
         columns: The values of each field of the writer, and their type; None where they have one
-            that no contract can declare, such as a map.
+            that no contract can declare, such as a map. Times and dates are numbers.
 
     """
 
-    index: Sequence[int]
-    columns: Mapping[str, tuple[Sequence[Any], pa.DataType | None]]
+    index: np.ndarray
+    columns: Mapping[str, tuple[Values, pa.DataType | None]]
 
 
 def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: Stream) -> Decoded:
@@ -37,45 +41,52 @@ def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: 
     parts: list[tuple[np.ndarray, dict[str, pa.Array]]] = []
     unknown: dict[int, list[str]] = {}
     for group in groups:
-        index = np.array(group.index, dtype=np.int64)
+        index = group.index
         columns: dict[str, pa.Array] = {}
         bad: set[int] = set()
         for name, field in stream.fields.items():
-            nothing = [None] * len(index), pa.null()
+            nothing = pa.nulls(len(index)), pa.null()
             values, kind = group.columns.get(field.source_name or name, nothing)
-            columns[name] = _converted(name, values, kind, stream, group.index, violations, bad)
+            columns[name] = _converted(name, values, kind, stream, index, violations, bad)
         if strict:
             for name in group.columns.keys() - declared:
-                for place, value in zip(group.index, group.columns[name][0], strict=True):
-                    if value is not None:
-                        unknown.setdefault(place, []).append(name)
-        kept = np.array([at for at in range(len(index)) if at not in bad], dtype=np.int64)
-        if len(kept) < len(index):
-            taken = pa.array(kept.tolist(), pa.int64())
+                for at in _there(group.columns[name][0]):
+                    unknown.setdefault(int(index[at]), []).append(name)
+        if bad:
+            kept = np.delete(np.arange(len(index)), list(bad))
+            taken = array_of(kept, pa.int64())
+            index = index[kept]
             columns = {name: column.take(taken) for name, column in columns.items()}
-        parts.append((index[kept], columns))
+        parts.append((index, columns))
     if not parts:
         return Decoded(index=np.empty(0, np.int64), columns={}, violations=violations)
     index = np.concatenate([at for at, _ in parts])
-    order = np.argsort(index, kind="stable")
-    ordered = pa.array(order.tolist(), pa.int64())
-    columns = {
-        name: pa.concat_arrays([part[name] for _, part in parts]).take(ordered)
-        for name in stream.fields
-    }
-    index = index[order]
+    columns = {name: pa.concat_arrays([part[name] for _, part in parts]) for name in stream.fields}
+    if (np.diff(index) < 0).any():
+        order = np.argsort(index, kind="stable")
+        ordered = array_of(order, pa.int64())
+        index = index[order]
+        columns = {name: column.take(ordered) for name, column in columns.items()}
     for name in sorted({name for names in unknown.values() for name in names}):
         there = [True if name in unknown.get(at, ()) else None for at in index.tolist()]
         columns[name] = pa.array(there, pa.bool_())
     return Decoded(index=index, columns=columns, violations=violations)
 
 
+def _there(values: Values) -> Sequence[int]:
+    if isinstance(values, list):
+        return [at for at, value in enumerate(values) if value is not None]
+    if not values.null_count:
+        return range(len(values))
+    return np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False)).tolist()
+
+
 def _converted(
     name: str,
-    values: Sequence[Any],
+    values: Values,
     kind: pa.DataType | None,
     stream: Stream,
-    index: Sequence[int],
+    index: np.ndarray,
     violations: dict[int, Violation],
     bad: set[int],
 ) -> pa.Array:
@@ -89,16 +100,18 @@ def _converted(
         found = done.values
     else:
         code = NAIVE_TIME if kind == NAIVE and pa.types.is_timestamp(wanted) else WRONG_TYPE
-        errors = {at: code for at, value in enumerate(values) if value is not None}
+        errors = dict.fromkeys(_there(values), code)
         found = pa.nulls(len(values), wanted)
     for at, code in errors.items():
         bad.add(at)
-        violations.setdefault(index[at], refusal(name, code, values[at], declared=declared))
+        violations.setdefault(int(index[at]), refusal(name, code, values[at], declared=declared))
     return found
 
 
-def _column(values: Sequence[Any], kind: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
+def _column(values: Values, kind: pa.DataType) -> tuple[pa.Array, dict[int, str]]:
     """Make a column; a value that its type cannot hold, as a far time, becomes null and an error."""
+    if not isinstance(values, list):
+        return values.cast(kind), {}
     try:
         return pa.array(values, kind), {}
     except (pa.ArrowInvalid, OverflowError):

@@ -417,6 +417,18 @@ def test_presence_tells_null_from_zero_and_numbers_are_exact() -> None:
     assert (found[0]["event_time"], found[0]["tags"]) == (TIME, [1, 2**62])
 
 
+@pytest.mark.parametrize("unknown", ["ignore", "dead_letter"])
+def test_protobuf_fields_have_the_names_that_the_contract_says(unknown: str) -> None:
+    schemas, thing = protobuf()
+    renamed = {"count": {"type": "long", "from": "n"}, "n": {"type": "double", "from": "x"}}
+    fields = {name: each for name, each in FIELDS.items() if name not in ("x", "price")} | renamed
+    more = {"kind": {"type": "string"}, "big": {"type": "long"}}
+    stream = stream_of("protobuf", fields=fields | more, unknown_fields=unknown)
+    found, bad = rows(records_of([thing(n=7, x=0.5)], schemas), stream)
+    assert not bad
+    assert (found[0]["count"], found[0]["n"]) == (7, 0.5)
+
+
 def test_bytes_are_never_text() -> None:
     schemas, thing = protobuf()
     stream = stream_of("protobuf", fields=FIELDS | {"raw": {"type": "string"}})
