@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import file_writer, merge, river_limits, river_stages
+from benchmarks import file_gzip, file_writer, merge, river_limits, river_stages
 from benchmarks.harness import Contender, measure
 from benchmarks.run import claims
 from headrace.simulate.plan import SimulationPlan
@@ -19,6 +19,22 @@ def test_both_file_writers_write_every_row_into_two_days() -> None:
     for measured in measure(contenders, rounds=1).values():
         assert measured.figure("rows") == ROWS
         assert measured.figure("files") == 2
+
+
+def test_both_readers_of_a_gzip_take_every_row(tmp_path: Path) -> None:
+    file = tmp_path / "impressions.csv.gz"
+    file_gzip.write(file, rows=ROWS)
+    contenders = [
+        Contender(
+            name=name,
+            module=file_gzip.__name__,
+            function=name,
+            arguments={"rows": ROWS, "file": str(file)},
+        )
+        for name in ("headrace", "pyarrow_csv")
+    ]
+    for measured in measure(contenders, rounds=2).values():
+        assert measured.figure("rows") == ROWS
 
 
 def test_a_stage_and_its_limit_take_the_same_rows_from_the_same_files(tmp_path: Path) -> None:

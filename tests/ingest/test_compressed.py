@@ -26,7 +26,7 @@ from headrace.ingest.infer import draft_of
 from headrace.ingest.open_batch import Committed, OpenBatch
 from headrace.ingest.run import ingest
 from headrace.ingest.sampling import sample_of
-from headrace.ingest.sources import whole_files
+from headrace.ingest.sources import kept_text, whole_files
 from headrace.ingest.sources.base import Position
 from headrace.ingest.sources.compressed import plain_content
 from headrace.ingest.sources.files import FileSource
@@ -110,10 +110,24 @@ def test_every_record_has_the_offset_that_it_has_in_the_plain_file(
     assert status(lake, contract(compression)).sources_waiting == ()
 
 
-@pytest.mark.parametrize(("kept_bytes_max", "times"), [(64 * 2**20, 1), (10_000, 2)])
-def test_a_short_file_is_decompressed_once_and_a_long_one_is_not_kept(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, kept_bytes_max: int, times: int
+@pytest.mark.parametrize(
+    ("layout", "room_bytes", "times"),
+    [
+        ("lines", 2**30, 1),
+        ("documents", 2**30, 1),
+        ("lines", 2_000, 3),  # to find damage, for records, and for the number of a line
+        ("documents", 2_000, 4),
+    ],
+)
+def test_a_file_is_decompressed_once_and_nothing_of_its_text_is_left_on_disk(
+    lake: Lake,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    layout: str,
+    room_bytes: int,
+    times: int,
 ) -> None:
+    """Unless the text has no room: then nothing of it is kept."""
     opened: list[Path] = []
 
     def counting(
@@ -123,11 +137,19 @@ def test_a_short_file_is_decompressed_once_and_a_long_one_is_not_kept(
         return plain_content(path, compression, source=source)
 
     monkeypatch.setattr(whole_files, "plain_content", counting)
-    monkeypatch.setattr(whole_files, "KEPT_BYTES_MAX", kept_bytes_max)
-    land(lake, "a", gzip.compress(plain(2_000)))
-    ingest(lake, contract())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(kept_text, "_free_bytes", lambda _: room_bytes)
+    (tmp_path / "temporary").mkdir()
+    bad = b'{"id": "x", "at": "2026-03-01T00:00:00Z"}\n'  # its line number is counted from the text
+    lines = [b'{"id": %d, "at": "2026-03-01T00:00:00Z"}\n' % n for n in range(2_000)]
+    land(lake, "a", gzip.compress(b"".join([*lines, bad])))
+    done = ingest(lake, contract(format="json", json={"layout": layout}))
+    assert done.dead_letters == 1
     assert rows(lake) == [(n, n) for n in range(2_000)]
+    (letter,) = lake.table(dead_letters.TABLE).head().to_arrow().to_pylist()
+    assert letter["source_line"] == 2_001
     assert len(opened) == times
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize("compression", PACK)
@@ -182,6 +204,12 @@ def test_a_file_that_is_cut_off_or_damaged_is_refused_before_its_first_row(
 def test_members_of_one_gzip_are_read_one_after_the_other(lake: Lake) -> None:
     whole = plain(100)
     land(lake, "a", gzip.compress(whole[:500]) + gzip.compress(whole[500:]))
+    ingest(lake, contract())
+    assert rows(lake) == [(n, n) for n in range(100)]
+
+
+def test_zeros_behind_a_gzip_are_no_damage(lake: Lake) -> None:
+    land(lake, "a", gzip.compress(plain(100)) + bytes(512))
     ingest(lake, contract())
     assert rows(lake) == [(n, n) for n in range(100)]
 

@@ -5,7 +5,6 @@ time: a place of the plain content is no place of the file.
 """
 
 import bz2
-import gzip
 import io
 import zipfile
 import zlib
@@ -29,6 +28,7 @@ MAGIC: Mapping[str, bytes] = MappingProxyType(
     }
 )
 _READ_BYTES = 1024 * 1024
+_GZIP = 16 + zlib.MAX_WBITS  # what zlib calls its header and checksum
 # what programs add to archives beside the data
 _NO_DATA = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 # what the four decompressors raise for damage; zipfile raises RuntimeError for a password
@@ -73,7 +73,7 @@ class _Plain(ForwardOnly):
     def __init__(self, path: Path, compression: str, source: str) -> None:
         super().__init__()
         self._path, self._compression, self._source = path, compression, source
-        self._opened: BinaryIO | pa.NativeFile = self._open()
+        self._opened: Opened = self._open()
 
     def _begin(self) -> None:
         self._opened.close()
@@ -94,7 +94,7 @@ class _Plain(ForwardOnly):
         with self._naming_damage():
             return self._opened.read(size)
 
-    def _open(self) -> "BinaryIO | pa.NativeFile":
+    def _open(self) -> "Opened":
         with self._naming_damage():
             return _OPEN[self._compression](self._path, self._source)
 
@@ -110,9 +110,46 @@ class _Plain(ForwardOnly):
             raise SourceFileError(self._source, detail) from error
 
 
-def _open_gzip(path: Path, source: str) -> BinaryIO:
+class _Gunzip:
+    """Reads the members of a gzip file, one after the other; zeros behind one are no damage.
+
+    Python's own reader takes a third more CPU: it takes 8 KiB at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._packed = path.open("rb"), b""
+        self._member = None if self._is_read() else zlib.decompressobj(wbits=_GZIP)
+
+    def read(self, size: int) -> bytes:
+        while (member := self._member) is not None:
+            found = member.decompress(self._packed, size)
+            self._packed = member.unconsumed_tail
+            if member.eof:
+                self._packed = member.unused_data
+                self._member = None if self._is_read() else zlib.decompressobj(wbits=_GZIP)
+            elif not self._packed:
+                self._packed = self._file.read(_READ_BYTES)
+                if not (self._packed or found):
+                    msg = "it ends before its last member does"
+                    raise EOFError(msg)
+            if found:
+                return found
+        return b""
+
+    def _is_read(self) -> bool:
+        """Whether there is no further member."""
+        self._packed = self._packed.lstrip(b"\0")
+        while not self._packed and (block := self._file.read(_READ_BYTES)):
+            self._packed = block.lstrip(b"\0")
+        return not self._packed
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _open_gzip(path: Path, source: str) -> _Gunzip:
     _ = source
-    return gzip.open(path, "rb")  # pyright: ignore[reportReturnType]
+    return _Gunzip(path)
 
 
 def _open_bz2(path: Path, source: str) -> BinaryIO:
@@ -142,7 +179,8 @@ def _open_zip(path: Path, source: str) -> BinaryIO:
     return archive.open(members[0])  # pyright: ignore[reportReturnType]
 
 
-_OPEN: Mapping[str, Callable[[Path, str], "BinaryIO | pa.NativeFile"]] = MappingProxyType(
+Opened = BinaryIO | pa.NativeFile | _Gunzip
+_OPEN: Mapping[str, Callable[[Path, str], Opened]] = MappingProxyType(
     {"gzip": _open_gzip, "bz2": _open_bz2, "zstd": _open_zstd, "zip": _open_zip}
 )
 

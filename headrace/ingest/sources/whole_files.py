@@ -7,9 +7,10 @@ its end: bytes and fingerprint of positions are those of the file, as of Parquet
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from io import BufferedReader, BytesIO
+from functools import partial
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +25,13 @@ from headrace.ingest.sources.file_splits import Split, files_of
 from headrace.ingest.sources.file_state import refuse_written, seen_of
 from headrace.ingest.sources.fingerprint import Fingerprint
 from headrace.ingest.sources.json_documents import JsonDocuments
+from headrace.ingest.sources.kept_text import KeptText
 from headrace.ingest.sources.line_numbers import LineNumbers
 from headrace.ingest.sources.quoted_records import Numbered, QuotedRecords
 from headrace.ingest.sources.text_files import Cut, Lines, records_of
 from headrace.ingest.sources.transcoded import refuse_narrow, transcoded
 
 _CHECK_BYTES = 1024 * 1024
-KEPT_BYTES_MAX = 64 * 1024 * 1024
 
 
 @contextmanager
@@ -55,8 +56,8 @@ def text_content(path: Path, stream: Stream, *, source: str) -> Generator[Binary
 def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> Generator[Records]:
     """Read the records of one file, without those taken before; see `read_text`.
 
-    The file is read through once before, so that a damaged one is refused whole. Up to 64 MiB of text
-    are kept from then; of a larger file nothing is.
+    The file is read through once before, so that a damaged one is refused whole. A text that has to be
+    made, by decompression or from another encoding, is kept from then on disk if it has room.
 
     Raises:
         SourceFileError: If the file cannot be read, is damaged, or is not of the contract's format.
@@ -72,9 +73,8 @@ def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> 
             if split.start.fingerprint not in ("", end.fingerprint):
                 detail = "its content is no longer what was taken from it"
                 raise SourceChangedError(split.source, detail)
-            opened = _checked(path, stream, split.source)
             start = replace(split, start=Position(split.start.offset))
-            with opened() as handle:
+            with _checked(path, stream, split.source) as opened, opened() as handle:
                 found = records_of(
                     handle,
                     start,
@@ -91,38 +91,29 @@ def read_whole(path: Path, split: Split, stream: Stream, *, read_bytes: int) -> 
         raise SourceFileError(split.source, reason_of(error)) from error
 
 
+@contextmanager
 def _checked(
     path: Path, stream: Stream, source: str
-) -> Callable[[], AbstractContextManager[BinaryIO]]:
-    """Read a file to its end, if that can tell that it is damaged; return what opens its text.
+) -> Generator[Callable[[], AbstractContextManager[BinaryIO]]]:
+    """Read a file to its end, if that can tell that it is damaged; give what opens its text.
 
     Raises:
         SourceFileError: If it is.
 
     """
-    if stream.json_form.layout == "documents":
-        with text_content(path, stream, source=source) as handle:
-            handle.seek(len(BOM) if handle.read(len(BOM)) == BOM else 0)
-            cut = JsonDocuments(handle, source=source, read_bytes=_CHECK_BYTES)
-            deque(cut.records(), maxlen=0)
-    elif stream.csv.is_cut_as_utf8 or files_of(stream).compression is not None:
-        with text_content(path, stream, source=source) as handle:
-            text = _text_of(handle)
-        if text is not None:
-            return lambda: BytesIO(text)
-    return lambda: text_content(path, stream, source=source)
-
-
-def _text_of(handle: BinaryIO) -> bytes | None:
-    """Read to the end; return the text if it is short enough to be kept."""
-    blocks, size = list[bytes](), 0
-    while block := handle.read(_CHECK_BYTES):
-        size += len(block)
-        if size <= KEPT_BYTES_MAX:
-            blocks.append(block)
-        else:
-            blocks.clear()
-    return b"".join(blocks) if size <= KEPT_BYTES_MAX else None
+    with ExitStack() as kept:
+        opened: Callable[[], AbstractContextManager[BinaryIO]] = partial(path.open, "rb")
+        if stream.csv.is_cut_as_utf8 or files_of(stream).compression is not None:
+            opened = partial(text_content, path, stream, source=source)
+            with opened() as handle:
+                text = kept.enter_context(KeptText.of(handle))
+            opened = opened if text is None else text.opened
+        if stream.json_form.layout == "documents":
+            with opened() as handle:
+                handle.seek(len(BOM) if handle.read(len(BOM)) == BOM else 0)
+                cut = JsonDocuments(handle, source=source, read_bytes=_CHECK_BYTES)
+                deque(cut.records(), maxlen=0)
+        yield opened
 
 
 def cut_of(stream: Stream, *, source: str, read_bytes: int) -> Cut | None:
