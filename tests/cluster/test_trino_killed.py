@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.publish import publish
 from headrace.definitions.load import load_sample_sets, load_streams
+from headrace.engines.trino_client import Page, TrinoClient
 from headrace.errors import EngineUnavailableError, FeatureBuildError
 from headrace.ingest.run import ingest
 from headrace.integrations.dbt_build import build_features
@@ -23,7 +25,7 @@ from tests.samples.test_truth import simulated
 __all__ = ["simulated"]
 
 WAIT_S = 300
-SOON_S = 0.3  # into the statements of the next day
+SOON_S = 0.1  # a statement that writes takes several times as long
 FIRST, LAST = "staging.clicks", "features.item_ctr"
 
 
@@ -49,9 +51,24 @@ def kill_after_first_model(servers: Servers, settings: Settings) -> None:
     servers.kill("trino")
 
 
+def kill_in_the_next_insert(servers: Servers, patch: pytest.MonkeyPatch) -> None:
+    """Let Trino end soon after it has taken a statement that writes, however fast it is."""
+    pages = TrinoClient.pages
+
+    def and_kill(
+        self: TrinoClient, sql: str, *, session: Mapping[str, str] | None = None
+    ) -> Generator[Page]:
+        for number, page in enumerate(pages(self, sql, session=session)):
+            if number == 0 and sql.startswith("insert"):
+                threading.Timer(SOON_S, servers.kill, ["trino"]).start()
+            yield page
+
+    patch.setattr(TrinoClient, "pages", and_kill)
+
+
 @pytest.mark.timeout(1_800)  # it starts Trino twice
 def test_builds_that_trino_did_not_live_to_finish_are_finished_by_the_next(
-    servers: Servers, simulated: Path, tmp_path: Path
+    servers: Servers, simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared = Settings.load(env={}, path=simulated / "lake" / "lake.toml")
     with Lake.open(replace(declared, state_dir=tmp_path / "local")) as local:
@@ -73,12 +90,12 @@ def test_builds_that_trino_did_not_live_to_finish_are_finished_by_the_next(
         assert build_features(settings).changed
         assert not build_features(settings).changed
 
-        def kill_soon(_: object) -> None:
-            threading.Timer(SOON_S, servers.kill, ["trino"]).start()
-
         watch = load_sample_sets(settings)["watch"]
-        with pytest.raises(EngineUnavailableError) as of_samples:
-            build(lake, watch, progress=kill_soon)
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(EngineUnavailableError) as of_samples,
+        ):
+            build(lake, watch, progress=lambda _: kill_in_the_next_insert(servers, patch))
         assert of_samples.value.query_id
         samples = lake.table(watch.table)
         assert len(lake.registry.commits(str(samples.name))) == 1
