@@ -6,6 +6,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+from ui.arrows import NODE_PX, bends
 from ui.facts import MinuteFacts, NodeKind, PartitionFacts, VersionFacts
 from ui.graph import Arrow, Graph, layout
 from ui.wording import count, size, snapshot
@@ -28,7 +29,7 @@ _LEGEND: tuple[NodeKind, ...] = (  # in the order of the data flow
 )
 _BIN_FIRST_BYTES, _BIN_STEP = 4 * 1024, 4
 _MINUTE_MS, _MINUTES_MIN = 60_000, 10
-_WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX, _NODE_PX = 1060, 170, 82, 26
+_WIDTH_PX, _COLUMN_PX_MIN, _ROW_PX = 1060, 170, 82
 _PHONE_PX = 300  # as much of the width is in sight on a phone
 _HEIGHT_PX_MAX = 900  # a larger graph is zoomed and moved
 _BEHIND_COLOR = "#D9822B"  # legible on light and dark; the theme has no color for links
@@ -182,6 +183,14 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
     place = {
         name: (column * column_px, row * _ROW_PX) for name, (column, row) in laid.places.items()
     }
+    bent = bends(
+        place,
+        {node.id: max(node.id, node.detail, key=len) for node in graph.nodes},
+        {
+            (each.source, each.target): laid.bends.get((each.source, each.target), 0) * _ROW_PX
+            for each in graph.arrows
+        },
+    )
     present = {node.kind for node in graph.nodes}
     data = [
         {
@@ -207,7 +216,7 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                 "curveness": _curveness(
                     place[arrow.source],
                     place[arrow.target],
-                    bend_px=laid.bends.get((arrow.source, arrow.target), 0) * _ROW_PX,
+                    bend_px=bent[arrow.source, arrow.target],
                 ),
                 "opacity": 0.8 if {arrow.source, arrow.target} <= set(lit) else 0.12,
                 "width": 2.5 if arrow.behind else 1.5,
@@ -240,7 +249,7 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                 "roam": True,
                 "nodeScaleRatio": 0,
                 "symbol": "circle",
-                "symbolSize": _NODE_PX,
+                "symbolSize": NODE_PX,
                 "selectedMode": "single",
                 "categories": [{"name": kind} for kind in _KINDS],
                 "edgeSymbol": ["none", "arrow"],
@@ -249,6 +258,9 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
                     "show": True,
                     "position": "bottom",
                     "distance": 4,
+                    # drawn above arrows: one that finds no way around passes behind the name
+                    "backgroundColor": "#10171D" if dark else "#FFFFFF",
+                    "padding": [0, 2],
                     "rich": {
                         "name": {
                             "fontSize": 12,
@@ -266,7 +278,9 @@ def lineage(graph: Graph, *, selected: str | None, dark: bool) -> Option:
     }
     # on a phone the whole would be a heap: show what is around the selected node, to be moved
     zoom = max(1.0, wide / _PHONE_PX)
-    phone = {"series": [{"zoom": zoom, "center": list(lies), "symbolSize": _NODE_PX / zoom}]}
+    around: Option = {"zoom": zoom, "center": list(lies), "symbolSize": NODE_PX / zoom}
+    around["label"] = {"backgroundColor": "transparent"}  # rows are so near that it hides nodes
+    phone = {"series": [around]}
     return {"baseOption": option, "media": [{"query": {"maxWidth": 700}, "option": phone}]}
 
 

@@ -21,7 +21,7 @@ from headrace.config import Settings
 from headrace.datasets.models import trained_models
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import Declarations, inspect_declarations
-from headrace.definitions.properties import RECIPE_PROPERTY
+from headrace.definitions.properties import MODEL_COLUMNS, RECIPE_PROPERTY
 from headrace.errors import LakeError, LakeNotFoundError
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
@@ -33,7 +33,7 @@ from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
-from headrace.samples.column_sources import ColumnSource
+from headrace.samples.column_sources import ColumnSource, model_column_sources
 from headrace.serving.open import published_views
 from headrace.standing.edges import LagOf, online_edges, table_edges
 from headrace.standing.facts import Unreadable
@@ -243,7 +243,10 @@ def _see(lake: OpenLake, name: str) -> _Seen:
         watermark=watermark.as_time(watermark.read(head.properties)),
         state=table_state(table),
         token=Token.of(head.properties),
-        sources=sources_in(head.properties.get(RECIPE_PROPERTY, "{}")),
+        sources=(
+            *sources_in(head.properties.get(RECIPE_PROPERTY, "{}")),
+            *model_column_sources(head.properties.get(MODEL_COLUMNS, "{}")),
+        ),
     )
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from headrace.datasets.drift import ColumnDrift, drift
 from ui.facts import DayFacts, VersionFacts
 from ui.wording import count, signed
 
@@ -41,12 +42,13 @@ class LabelDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What differs between two versions, and a one-line summary."""
+    """What differs between two versions, and a one-line summary; no drift if it is not known."""
 
     days: tuple[DayDifference, ...]
     columns: tuple[Change, ...]
     definition: tuple[Change, ...]
     labels: tuple[LabelDifference, ...]
+    drift: tuple[ColumnDrift, ...] | None
     summary: str
 
 
@@ -61,11 +63,14 @@ def difference(before: VersionFacts, after: VersionFacts) -> Difference:
         if (found := _of_day(day, first.get(day), second.get(day), redefined=redefined))
     )
     columns = _changes(before.columns, after.columns)
+    moves = drift(before.profiles, after.profiles)
+    moved = sum(each.moved for each in moves or ())
     parts = [
         f"{signed(after.rows - before.rows)} rows",
         f"{count(len(days), 'day')} differ" if len(days) != 1 else "1 day differs",
         f"{count(len(columns), 'column')} differ" if len(columns) > 1 else "",
         "1 column differs" if len(columns) == 1 else "",
+        f"values of {count(moved, 'column')} moved" if moved else "",
         "definition changed" if redefined else "definition unchanged",
     ]
     return Difference(
@@ -73,6 +78,7 @@ def difference(before: VersionFacts, after: VersionFacts) -> Difference:
         columns=columns,
         definition=_changes(before.definition, after.definition),
         labels=_labels(before, after),
+        drift=moves,
         summary=", ".join(part for part in parts if part),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from headrace.datasets.profile import ColumnProfile
 from headrace.maintenance.health.health import HealthPart, is_fit
 from headrace.registry.checks import FailedCheck
 from headrace.samples.column_sources import ColumnSource
@@ -213,7 +214,8 @@ class VersionFacts:
     """One published dataset version, from its lockfile.
 
     `columns` maps names to types. `definition` is the recipe of the samples, flattened: a path such
-    as `features.item_ctr.ttl_us` and what it says.
+    as `features.item_ctr.ttl_us` and what it says. `profiles` say what features and exposure
+    columns look like; none if it was published by an earlier release.
     """
 
     name: str
@@ -240,6 +242,7 @@ class VersionFacts:
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     sources: tuple[ColumnSource, ...] = ()
     definition: Mapping[str, str] = field(default_factory=dict[str, str])
+    profiles: Mapping[str, ColumnProfile] = field(default_factory=dict[str, ColumnProfile])
 
     @property
     def title(self) -> str:

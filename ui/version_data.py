@@ -55,6 +55,7 @@ def version_facts(lock: Lockfile) -> VersionFacts:
         columns=dict(lock.columns),
         sources=sources_in(json.dumps(lock.definition)),
         definition=dict(flattened(lock.definition)),
+        profiles=lock.profiles,
     )
 
 

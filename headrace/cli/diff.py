@@ -21,10 +21,11 @@ def diff(
     *,
     output: OutputOption = Format.TEXT,
 ) -> None:
-    """Show what changed between two versions, and why: days, rows, labels, columns, definition.
+    """Show what changed between two versions, and why: days, rows, labels, columns, values.
 
     Read from the two lockfiles: fast at any size. A cause names what decided the rows of that day
-    anew: the definition, or the tables that were read at another snapshot.
+    anew: the definition, or the tables that were read at another snapshot. `psi` is the population
+    stability index of a feature's values.
     """
     from headrace.config import Settings
     from headrace.datasets.diff import diff as diff_of
@@ -73,6 +74,39 @@ def _show(out: Output, found: "VersionDiff") -> None:
         out.show("")
         labels = [asdict(each) for each in found.labels]
         out.table(labels, columns=("label", "state", "value", "before", "after"))
+    out.show("")
+    _show_drift(out, found)
+
+
+def _show_drift(out: Output, found: "VersionDiff") -> None:
+    if found.drift is None:
+        out.show("values were not recorded when one of them was published: drift is unknown")
+        return
+    still = sum(not each.psi for each in found.drift)
+    rows = [
+        {
+            "column": each.column,
+            "moved": each.moved,
+            "psi": round(each.psi, 3),
+            "nulls_before": _share(each.null_share_before),
+            "nulls_after": _share(each.null_share_after),
+            "mean_before": each.mean_before,
+            "mean_after": each.mean_after,
+            "shift": None if each.shift is None else f"{each.shift:+.2f} σ",
+        }
+        for each in found.drift
+        if each.psi
+    ]
+    means = ("mean_before", "mean_after")
+    columns = ("column", "moved", "psi", "nulls_before", "nulls_after", *means, "shift")
+    if rows:
+        out.table(rows, columns=columns, spare=means)
+    if still:
+        out.show(f"{still} {'column has' if still == 1 else 'columns have'} the same values")
+
+
+def _share(value: float | None) -> str:
+    return "—" if value is None else f"{value:.1%}"
 
 
 def _day(found: "VersionDiff", at: int) -> dict[str, object]:

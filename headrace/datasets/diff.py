@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from headrace.datasets.drift import ColumnDrift, drift
 from headrace.datasets.lockfile import LockedDay, Lockfile
 
 Change = Literal["added", "removed", "changed"]
@@ -43,7 +44,8 @@ class VersionDiff:
     """The difference of two versions; falsy if they publish the same rows under one definition.
 
     `definition` names the parts of the recipe that differ, `columns` those that were added (`+`),
-    removed (`-`) or have another type (`~`).
+    removed (`-`) or have another type (`~`). `drift` compares the values of features and exposure
+    columns; None where a lockfile of an earlier release does not say what they look like.
     """
 
     name: str
@@ -57,6 +59,7 @@ class VersionDiff:
     columns: tuple[str, ...]
     days: tuple[DayDiff, ...]
     labels: tuple[LabelDiff, ...]
+    drift: tuple[ColumnDrift, ...] | None
 
     def __bool__(self) -> bool:
         return bool(self.days or self.definition or self.columns)
@@ -84,6 +87,7 @@ def diff(before: Lockfile, after: Lockfile) -> VersionDiff:
         columns=tuple(_columns(before.columns, after.columns)),
         days=tuple(day for day in days if day is not None),
         labels=tuple(_labels(before, after)),
+        drift=drift(before.profiles, after.profiles),
     )
 
 

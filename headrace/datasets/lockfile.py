@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from headrace.datasets.profile import ColumnProfile
 from headrace.errors import LockfileError, LockfileReason
 
 FORMAT_VERSION = 1
@@ -48,7 +49,8 @@ class Lockfile:
     `filter_labels` is `mature` if days with a pending label were left out, `any` if allowed;
     `left_out` lists the days of the sample table that were left out for it. `definition` is the
     full recipe of the samples and `code` its hash. Watermarks are epoch microseconds; the version's is the least of
-    its days'.
+    its days'. `profiles` say what entities, exposure columns and features look like; lockfiles of
+    earlier releases have none.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Lockfile:
     pins: tuple[Pin, ...]
     created_at: dt.datetime
     headrace_version: str
+    profiles: Mapping[str, ColumnProfile] = field(default_factory=dict[str, ColumnProfile])
     format_version: int = field(default=FORMAT_VERSION)
 
     @property
@@ -93,7 +96,10 @@ class Lockfile:
 
     def to_json(self) -> str:
         """Write the lockfile: sorted keys, two spaces, ISO dates, one newline at the end."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True, default=_text) + "\n"
+        said = asdict(self)
+        if not self.profiles:  # so that one of an earlier release is written as it was read
+            del said["profiles"]
+        return json.dumps(said, indent=2, sort_keys=True, default=_text) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str) -> "Lockfile":
@@ -134,6 +140,9 @@ def _typed(said: Mapping[str, Any]) -> dict[str, Any]:
         "labels": tuple(LabelCount(**count) for count in said["labels"]),
         "days": tuple(_day(day) for day in said["days"]),
         "pins": tuple(Pin(**pin) for pin in said["pins"]),
+        "profiles": {
+            name: ColumnProfile(**each) for name, each in said.get("profiles", {}).items()
+        },
         "created_at": dt.datetime.fromisoformat(said["created_at"]),
     }
 

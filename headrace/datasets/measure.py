@@ -1,9 +1,9 @@
-"""What one day of a sample table holds: its rows, its content hash, its labels by state and value."""
+"""What one day of a sample table holds: rows, content hash, labels by state and value, profiles."""
 
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from headrace.datasets.canonical import kind_of
 from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.lockfile import LabelCount
+from headrace.datasets.profile import ColumnProfile, Profiling
 from headrace.tables.version import TableVersion
 
 STATE_COLUMN = "label_state"
@@ -20,10 +21,11 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class Measure:
-    """What to count: the columns that make the content, and the labels to tally."""
+    """What to count: the columns that make the content, labels to tally, columns to profile."""
 
     columns: tuple[str, ...]
     labels: tuple[str, ...]
+    profiled: tuple[str, ...] = ()
 
     def schema_of(self, schema: pa.Schema) -> pa.Schema:
         """Pick the counted columns out of a table's schema."""
@@ -37,6 +39,7 @@ class DayContent:
     day: dt.date
     content: ContentHash
     tally: Mapping[tuple[str, str, str], int]
+    profiles: Mapping[str, Profiling] = field(default_factory=dict[str, Profiling])
 
 
 def measure_day(version: TableVersion, day: dt.date, measure: Measure) -> DayContent:
@@ -56,11 +59,14 @@ def measure_batches(
     """Measure rows from anywhere as the content of `day`."""
     content = ContentHash(measure.schema_of(schema))
     tally: Counter[tuple[str, str, str]] = Counter()
+    profiles = {name: Profiling() for name in measure.profiled}
     for batch in batches:
         content.update(batch)
         for label in measure.labels:
             _tally(batch, label, tally)
-    return DayContent(day, content, tally)
+        for name, profile in profiles.items():
+            profile.update(batch.column(name))
+    return DayContent(day, content, tally, profiles)
 
 
 def pending_rows(version: TableVersion, day: dt.date) -> int:
@@ -87,6 +93,15 @@ def label_counts(days: Iterable[DayContent]) -> tuple[LabelCount, ...]:
         LabelCount(label=label, state=state, value=value, rows=rows)
         for (label, state, value), rows in sorted(total.items())
     )
+
+
+def profiles_of(days: Sequence[DayContent], measure: Measure) -> dict[str, ColumnProfile]:
+    """Say what the profiled columns look like over several days."""
+    found = {name: Profiling() for name in measure.profiled}
+    for day in days:
+        for name, profile in found.items():
+            profile.merge(day.profiles[name])
+    return {name: profile.done() for name, profile in found.items()}
 
 
 def _tally(batch: pa.RecordBatch, label: str, tally: Counter[tuple[str, str, str]]) -> None:

@@ -21,6 +21,7 @@ from headrace.datasets.measure import (
     kinds_of,
     label_counts,
     measure_day,
+    profiles_of,
 )
 from headrace.datasets.selection import Selection, select_days
 from headrace.datasets.shown import html_of, line_of
@@ -43,6 +44,7 @@ from headrace.errors import (
     VersionExistsError,
 )
 from headrace.registry import DatasetRecord
+from headrace.samples.resolve import Recipe
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tag
 from headrace.tables.version import TableVersion
@@ -139,7 +141,11 @@ def _draft(
 ) -> Lockfile:
     """Read every chosen day and write down what it is; version 0 until the number is known."""
     columns = [name for name in samples.schema.names if name not in selection.approximate]
-    measure = Measure(tuple(columns), tuple(label.name for label in sample_set.labels))
+    measure = Measure(
+        tuple(columns),
+        labels=tuple(label.name for label in sample_set.labels),
+        profiled=_inputs_of_models(selection.recipe, columns),
+    )
     contents = [measure_day(samples, day, measure) for day in selection.days]
     whole = ContentHash(measure.schema_of(samples.schema))
     for content in contents:
@@ -169,7 +175,14 @@ def _draft(
         pins=(),
         created_at=dt.datetime.now(dt.UTC),
         headrace_version=installed_version("headrace"),
+        profiles=profiles_of(contents, measure),
     )
+
+
+def _inputs_of_models(recipe: Recipe, columns: Sequence[str]) -> tuple[str, ...]:
+    read = (each.columns for each in (*recipe.features, *recipe.windows))
+    wanted = {*recipe.entities, *recipe.columns, *(name for each in read for _, name in each)}
+    return tuple(name for name in columns if name in wanted)
 
 
 def _locked_day(content: DayContent, selection: Selection) -> LockedDay:

@@ -53,6 +53,7 @@ KEY = "headrace.key"  # a JSON list of columns
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns
 FEATURE_VIEW_PROPERTY = "headrace.feature_view"  # JSON: entity, times, TTL, delay
 MODEL_PROPERTY = "headrace.model"  # the dbt model that builds the table, `<project>.<model>`
+MODEL_COLUMNS = "headrace.model_columns"  # JSON: the columns that each column of a model comes from
 APPROXIMATE_PROPERTY = "headrace.approximate"  # a JSON list of columns that no content hash covers
 RECIPE_PROPERTY = "headrace.recipe"  # JSON: how a sample table is built
 PAIMON = "headrace.paimon"  # JSON: the Paimon table whose rows it has, and the snapshot taken last

@@ -1,4 +1,4 @@
-"""Counts why a contract refuses records: by code and field, with the first record of each."""
+"""Counts why a contract refuses records: by code and field, with the least record of each, whatever order they come in."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from headrace.ingest.letters import Coordinates
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """Records that the contract refuses for one reason; `example` is the first of them."""
+    """Records that the contract refuses for one reason; `example` is the least of them."""
 
     code: str
     field: str | None
@@ -27,18 +27,17 @@ class Refusals:
     def add(self, violation: Violation, at: Coordinates) -> None:
         """Count a record that is refused."""
         key = (violation.code, violation.field)
-        before = self._found.get(key)
-        self._found[key] = (
-            Refusal(
-                code=violation.code,
-                field=violation.field,
-                count=1,
-                reason=violation.reason,
-                example=at,
-            )
-            if before is None
-            else replace(before, count=before.count + 1)
+        found = Refusal(
+            code=violation.code,
+            field=violation.field,
+            count=1,
+            reason=violation.reason,
+            example=at,
         )
+        before = self._found.get(key)
+        if before is not None:
+            found = replace(found if at < before.example else before, count=before.count + 1)
+        self._found[key] = found
 
     def most_first(self) -> tuple[Refusal, ...]:
         """Return the reasons, the most frequent first."""

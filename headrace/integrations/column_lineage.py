@@ -57,7 +57,7 @@ def column_lineage(
             name: _sources(name, query, scope=scope, schema=schema, dialect=dialect)
             for name in query.named_selects
         }
-    except (SqlglotError, ValueError):
+    except (SqlglotError, ValueError, RecursionError):
         return {}
 
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,11 +12,12 @@ from pyiceberg.table import Table
 from headrace.dml.merge import NewRows, merge_into
 from headrace.errors import CommitConflictError, ModelRowsError, StorageError
 from headrace.iceberg.partitions import Term
-from headrace.identifiers import quote
+from headrace.identifiers import TableName, quote
 from headrace.integrations.model_columns import plan_columns
 from headrace.integrations.model_engine import ModelEngine, duplicate_key
 from headrace.integrations.model_request import ModelRequest
 from headrace.integrations.model_rows import checked_rows
+from headrace.integrations.model_sources import model_sources
 from headrace.integrations.rebuild import RebuildPlan, only_after
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
@@ -127,6 +128,13 @@ class ModelBuild:
             inputs=self.plan.inputs, code=self.request.code, run_id=self.run_id, notes={}
         )
 
+    @property
+    def _properties(self) -> Mapping[str, str]:
+        names = [TableName.parse(name) for name in self.plan.inputs]
+        read = {name: self.lake.table(name).head().schema.names for name in names}
+        traced = model_sources(self.sql, read, dialect=self.lake.settings.engine)
+        return {**self.request.properties, **traced}
+
     def _refuse_other_inputs(self) -> None:
         """Refuse SQL that reads undeclared tables: their changes would go unnoticed."""
         known = {*self.request.inputs, self.request.target}
@@ -147,13 +155,13 @@ class ModelBuild:
                 target,
                 wanted,
                 partition_by=request.partition_by,
-                properties=request.properties,
+                properties=self._properties,
             )
             return staged, wanted.names
         current = self.lake.table(target)
         all_rows = self.plan.mode == "all"
         columns = plan_columns(current.iceberg(), wanted, request=request, all_rows=all_rows)
-        planned = PlannedTable(self.lake, target, plan=columns.alter, properties=request.properties)
+        planned = PlannedTable(self.lake, target, plan=columns.alter, properties=self._properties)
         return planned, columns.names
 
     def _commit(self, table: LakeTable, files: tuple[DataFile, ...]) -> Outcome:

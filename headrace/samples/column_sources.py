@@ -1,6 +1,7 @@
-"""Which columns of which tables the columns of a sample come from, as its recipe recorded it; pure."""
+"""Which columns of which tables a column comes from, as recipes and dbt models recorded it; pure."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID, Recipe
@@ -8,12 +9,22 @@ from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID, Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSource:
-    """A column of a sample, and a column of a table that its values come from; `how` in a word."""
+    """A column, and a column of a table that its values come from; `how` in a word."""
 
     column: str
     table: str
     of: str
     how: str
+
+
+def model_column_sources(recorded: str) -> tuple[ColumnSource, ...]:
+    """Read what the build of a dbt model recorded in its table's `MODEL_COLUMNS`."""
+    said: Mapping[str, Sequence[tuple[str, str]]] = json.loads(recorded)
+    return tuple(
+        ColumnSource(column=column, table=table, of=of, how="dbt model")
+        for column, found in said.items()
+        for table, of in found
+    )
 
 
 def column_sources(recipe: Recipe) -> tuple[ColumnSource, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject
 
-from headrace.errors import InvalidNameError
+from headrace.definitions.properties import MODEL_COLUMNS
 from headrace.identifiers import TableName
-from headrace.integrations.column_lineage import column_lineage
+from headrace.samples.column_sources import model_column_sources
+from headrace.tables.version import TableVersion
 from orchestration.lib.columns import BUILT, lineage_of
 from orchestration.lib.keys import table_key
 
@@ -134,30 +135,12 @@ def check_results(
     ]
 
 
-def lineage_of_models(
-    run_results: Path, *, dialect: str, columns: Mapping[TableName, Sequence[str]]
-) -> dict[TableName, dg.TableColumnLineage]:
-    """Trace the columns of the models that a build compiled; empty if there was none."""
-    if not run_results.is_file():
-        return {}
-    found: dict[TableName, dg.TableColumnLineage] = {}
-    for each in json.loads(run_results.read_text())["results"]:
-        if not each["unique_id"].startswith("model.") or not each.get("compiled_code"):
-            continue
-        traced = column_lineage(each["compiled_code"], columns, dialect=dialect)
-        table = _relation(each.get("relation_name") or "")
-        if table is not None and traced:
-            found[table] = lineage_of(traced)
-    return found
-
-
-def _relation(text: str) -> TableName | None:
-    """Read the table of a relation such as `"memory"."features"."item_ctr"`."""
-    parts = [part.strip('"') for part in text.split(".")]
-    try:
-        return TableName.parse(".".join(parts[-2:]))
-    except InvalidNameError:
-        return None
+def lineage_recorded(version: TableVersion) -> dict[str, dg.TableColumnLineage]:
+    """Return the lineage of a model's columns, as metadata; empty if its build recorded none."""
+    found: dict[str, list[tuple[TableName, str]]] = {}
+    for each in model_column_sources(version.properties.get(MODEL_COLUMNS, "{}")):
+        found.setdefault(each.column, []).append((TableName.parse(each.table), each.of))
+    return {"dagster/column_lineage": lineage_of(found)} if found else {}
 
 
 def _failure(found: Mapping[str, Any]) -> str:

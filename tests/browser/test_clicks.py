@@ -27,7 +27,7 @@ def test_from_the_link_of_an_asset_to_its_samples_lineage_and_version(
     page.picture(screenshots / "table.png")
     page.click("Lineage", within="stMainBlockContainer")
     page.wait_for("Inputs")
-    page.wait_for("As the recipes of samples and versions recorded it")  # the columns
+    page.wait_for("As builds of dbt models, samples and versions recorded it")  # the columns
     page.picture(screenshots / "lineage.png")
     page.click("Samples")
     page.wait_for("What serving knew")

@@ -12,8 +12,10 @@ from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError
+from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.difference import Change, Difference, difference
 from headrace.ingest.letters import Coordinates
+from headrace.ingest.refusals import Refusal, Refusals
 from headrace.ingest.replay import replay
 from headrace.ingest.run import ingest
 from tests.ingest.factories import FIELDS, json_line, make_stream
@@ -159,3 +161,15 @@ def test_the_command_shows_the_same_and_fails_where_no_commit_can_follow(
     assert [each["change"] for each in found["columns"]] == ["impossible"] * status
     text = CliRunner().invoke(make_app(), ["streams", "diff", "things"])
     assert (text.exit_code, bool(text.output)) == (status, True)
+
+
+def test_the_example_of_a_refusal_does_not_depend_on_the_order_that_records_are_read_in() -> None:
+    wrong = Violation(code="wrong_type", field="n", reason="it is no number")
+    places = [Coordinates(f"{name}.jsonl", 0, 1) for name in "bac"]
+    found: list[Refusal] = []
+    for order in (places, places[::-1]):
+        refusals = Refusals()
+        for at in order:
+            refusals.add(wrong, at)
+        found += refusals.most_first()
+    assert {(each.count, each.example) for each in found} == {(3, places[1])}

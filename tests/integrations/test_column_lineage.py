@@ -2,8 +2,12 @@
 
 import pytest
 
+from headrace.definitions.properties import MODEL_COLUMNS
 from headrace.identifiers import TableName
+from headrace.integrations import model_sources as model_sources_module
 from headrace.integrations.column_lineage import Column, column_lineage
+from headrace.integrations.model_sources import model_sources
+from headrace.samples.column_sources import model_column_sources
 
 CLICKS = TableName("raw", "clicks")
 COLUMNS = {CLICKS: ("click_id", "item_id", "event_time")}
@@ -44,3 +48,21 @@ def test_what_is_no_query_has_no_lineage(sql: str) -> None:
 def test_columns_name_their_table() -> None:
     found = column_lineage("select c.item_id from raw.clicks c", COLUMNS, dialect="duckdb")
     assert found == {"item_id": (Column(CLICKS, "item_id"),)}
+
+
+def test_a_build_records_what_it_traced_and_a_page_reads_it_back() -> None:
+    sql = "select item_id as item, count(click_id) as clicks from raw.clicks group by 1"
+    recorded = model_sources(sql, COLUMNS, dialect="duckdb")
+    assert [
+        (each.column, each.table, each.of) for each in model_column_sources(recorded[MODEL_COLUMNS])
+    ] == [
+        ("item", "raw.clicks", "item_id"),
+        ("clicks", "raw.clicks", "click_id"),
+    ]
+    # what an earlier build recorded does not stay
+    assert model_sources("select from", COLUMNS, dialect="duckdb") == {MODEL_COLUMNS: "{}"}
+
+
+def test_without_the_package_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_sources_module, "find_spec", lambda _: None)
+    assert model_sources("select click_id from raw.clicks", COLUMNS, dialect="duckdb") == {}

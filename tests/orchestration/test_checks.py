@@ -47,6 +47,11 @@ def run(
     )
 
 
+def failures(ran: dg.ExecuteInProcessResult) -> list[str]:
+    """Say why steps failed, for the message of a test."""
+    return [str(each.step_failure_data.error) for each in ran.all_events if each.is_step_failure]
+
+
 def materialized(ran: dg.ExecuteInProcessResult) -> set[str]:
     events = ran.get_asset_materialization_events()
     return {event.asset_key.to_user_string() for event in events if event.asset_key}
@@ -157,7 +162,7 @@ def test_a_blocking_check_of_one_stream_stops_nothing_of_another(
     ran = run(graph, dg.AssetSelection.assets(*keys))
     assert not ran.success
     done = {"raw/clicks", "raw/items", "staging/items", "features/item_profile"}
-    assert materialized(ran) == {*done, "dead_letters/records"}
+    assert materialized(ran) == {*done, "dead_letters/records"}, failures(ran)
     profile = reported(ran)["features/item_profile"]
     assert profile["dagster/uri"].value == lake.table("features.item_profile").iceberg().location()
     traced = profile["dagster/column_lineage"].value.deps_by_column["brand"]

@@ -2,13 +2,16 @@
 
 import datetime as dt
 import json
+from collections.abc import Mapping
 
 import pyarrow as pa
 
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.lockfile import LabelCount, LockedDay, Lockfile, Pin
+from headrace.datasets.profile import ColumnProfile
 from headrace.definitions.load import load_streams
+from headrace.definitions.properties import MODEL_COLUMNS
 from headrace.identifiers import TableName
 from headrace.ingest.run import ingest
 from headrace.samples.resolve import Recipe, ResolvedFeature
@@ -76,9 +79,17 @@ def write_impressions(settings: Settings, name: str, *records: object) -> None:
     (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def derive(lake: Lake, name: str, *inputs: LakeTable, hours: int = 30) -> LakeTable:
+def derive(
+    lake: Lake,
+    name: str,
+    *inputs: LakeTable,
+    hours: int = 30,
+    properties: Mapping[str, str] | None = None,
+) -> LakeTable:
     """Commit a table that says it was computed from the heads of `inputs`."""
-    table = lake.create(TableName.parse(name), FEATURE, partition_by=["day(event_time)"])
+    table = lake.create(
+        TableName.parse(name), FEATURE, partition_by=["day(event_time)"], properties=properties
+    )
     times = [START + dt.timedelta(hours=hour) for hour in range(hours)]
     rows = pa.record_batch(
         {
@@ -112,7 +123,9 @@ def fill(lake: Lake, *, dataset_versions: int = 2) -> None:
     ingest(lake, streams["impressions"])
     raw = lake.table("raw.impressions")
     staging = derive(lake, "staging.impressions", raw)
-    features = derive(lake, "features.item_ctr", staging)
+    traced = {"ctr_1d": [("staging.impressions", "item_id")]}
+    recorded = {MODEL_COLUMNS: json.dumps(traced)}
+    features = derive(lake, "features.item_ctr", staging, properties=recorded)
     samples = derive(lake, "samples.ctr", staging, features)
     write_impressions(settings, "late", impression(30))
     ingest(lake, streams["impressions"])
@@ -166,6 +179,18 @@ def publish(lake: Lake, samples: LakeTable, features: LakeTable, *, version: int
         ),
         created_at=START,
         headrace_version="0.1.0",
+        profiles={
+            "ctr_1d": ColumnProfile(
+                rows=24 * version,
+                nulls=0,
+                mean=float(version),
+                deviation=0.5,
+                buckets={f"{version}": 24 * version},
+            ),
+            "item_id": ColumnProfile(
+                rows=24 * version, nulls=0, mean=1.0, deviation=0.8, buckets={"0": 24 * version}
+            ),
+        },
     )
     assert lake.registry.claim_dataset("ctr", version, lockfile=lock.to_json())
     lake.registry.settle_dataset("ctr", version, state="published")

@@ -3,6 +3,7 @@
 import datetime as dt
 from dataclasses import replace
 
+from headrace.datasets.profile import ColumnProfile
 from ui.differences import difference
 from ui.facts import DayFacts, LabelRows, VersionFacts
 from ui.snippets import load_snippet, version_snippets
@@ -68,6 +69,16 @@ def test_columns_definitions_and_labels_are_compared_by_name() -> None:
     ]
     assert [each.name for each in found.definition] == ["features.item.ttl_us"]
     assert [(each.rows_before, each.rows_after) for each in found.labels] == [(3, 0), (0, 7)]
+
+
+def test_drift_is_unknown_where_a_version_does_not_say_what_its_values_look_like() -> None:
+    looks = {"x": ColumnProfile(rows=50, nulls=0, mean=1.0, deviation=0.5, buckets={"0": 50})}
+    moved = {"x": ColumnProfile(rows=50, nulls=50, mean=None, deviation=None, buckets={})}
+    first, second = replace(BEFORE, profiles=looks), replace(BEFORE, version=2, profiles=moved)
+    assert difference(BEFORE, second).drift is difference(first, BEFORE).drift is None
+    found = difference(first, second)
+    assert [each.moved for each in found.drift or ()] == [True]
+    assert "values of 1 column moved" in found.summary
 
 
 def test_a_definition_is_flat_by_the_names_of_its_parts() -> None:

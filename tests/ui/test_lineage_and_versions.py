@@ -51,7 +51,10 @@ def test_columns_lead_to_the_columns_they_come_from_and_back(app: Open, full: La
     assert found["ctr v2.ctr_1d"] == "features.item_ctr.ctr_1d"
     assert found["ctr v2.sample_id"] == "staging.impressions.impression_id"
     of_view = app("lineage", node="features.item_ctr").dataframe[-1].value
-    assert list(of_view["column"]) == ["ctr v1.ctr_1d", "ctr v2.ctr_1d"]
+    own = "features.item_ctr.ctr_1d"
+    assert list(of_view["column"]) == [own, "ctr v1.ctr_1d", "ctr v2.ctr_1d"]
+    assert dict(zip(of_view["column"], of_view["how"], strict=True))[own] == "dbt model"
+    assert next(iter(of_view["comes from"])) == "staging.impressions.item_id"
     assert len(app("lineage", node="raw.impressions").dataframe) == 2  # nothing is recorded
 
 
@@ -63,9 +66,13 @@ def test_versions_show_what_differs_first_and_then_the_newest(app: Open, full: L
     assert metrics(shown)["Rows"] == "48"
     assert metrics(shown)["Positives"] == "2"
     assert 'lake.dataset("ctr", version=2)' in texts(shown)
-    days, compared, labels, pins = (each.value for each in shown.dataframe)
+    days, moves, compared, labels, pins = (each.value for each in shown.dataframe)
     assert list(days["change"]) == ["changed", "added"]
     assert next(iter(days["cause"])) == "late input of features.item_ctr"
+    assert list(moves["column"]) == ["ctr_1d", "item_id"]
+    assert list(moves["state"]) == ["moved", "as before"]
+    assert list(moves["shift, σ"]) == [2.0, 0.0]
+    assert "values of 1 column moved" in texts(shown)
     assert list(compared["±"]) == ["+1", "+23"]
     assert list(labels["rows"]) == [2, 46]
     assert list(pins["tag"]) == ["ctr-v2", "ctr-v2"]

@@ -164,7 +164,7 @@ def test_pages_inject_one_style_and_only_what_reads_facts_calls_the_library() ->
         if not path.stem.endswith(
             ("data", "history")
         ):  # what to do about a finding is data, and calls nothing
-            pure = r"from headrace\.(errors|loopback|standing\.\w+|samples\.\w+|registry\.checks) import "
+            pure = r"from headrace\.(errors|loopback|standing\.\w+|samples\.\w+|registry\.checks|datasets\.(?:drift|profile)) import "
             named = re.sub(
                 rf"{pure}|from headrace.maintenance.health.health import HealthPart, is_fit",
                 "",
@@ -178,6 +178,16 @@ def test_times_and_sizes_are_written_by_one_module_and_never_by_the_browser() ->
     own_forms = ("DatetimeColumn", "DateColumn", 'format="bytes"', 'format="distance"')
     for path in (ROOT / "ui").rglob("*.py"):
         assert [form for form in own_forms if form in path.read_text()] == [], path
+
+
+def test_every_cache_has_a_greatest_number_of_entries() -> None:
+    # one without keeps what reloads left behind, also once it is too old to be shown
+    found = 0
+    for path in (ROOT / "ui").rglob("*.py"):
+        for kept in re.findall(r"@st\.cache_\w+(.*)", path.read_text()):
+            found += 1
+            assert "max_entries=" in kept, path
+    assert found > 5
 
 
 def test_every_chart_over_time_is_in_utc() -> None:

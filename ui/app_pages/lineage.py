@@ -129,7 +129,7 @@ for side, title, arrows in (
 read = column_lineage(lake, node.id)
 if read:
     st.markdown("**Columns**")
-    st.caption("As the recipes of samples and versions recorded it, at their last build")
+    st.caption("As builds of dbt models, samples and versions recorded it")
     st.dataframe(
         [
             {

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headrace.datasets.drift import NOTABLE_PSI
 from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.differences import Difference, difference
@@ -25,6 +26,48 @@ if not lake.versions:
     st.stop()
 
 
+def show_drift(before: VersionFacts, after: VersionFacts, differs: Difference) -> None:
+    """Show how far the values of each column moved."""
+    if differs.drift is None:
+        older = after if not after.profiles else before
+        st.caption(f"{older.title} was published before lockfiles recorded what values look like")
+        return
+    st.dataframe(
+        [
+            {
+                "column": each.column,
+                "state": "moved" if each.moved else "as before",
+                "PSI": each.psi,
+                "null before": wording.share(each.null_share_before),
+                "null after": wording.share(each.null_share_after),
+                "mean before": each.mean_before,
+                "mean after": each.mean_after,
+                "shift, σ": each.shift,
+            }
+            for each in differs.drift
+        ],
+        hide_index=True,
+        column_config={
+            "PSI": st.column_config.NumberColumn(
+                format="%.3f",
+                help="Population stability index over buckets of values, nulls included. Moved: "
+                f"{NOTABLE_PSI} or more, and more than chance explains with so few rows",
+            ),
+            "mean before": st.column_config.NumberColumn(
+                format="%.5g", help="Of lists: mean length"
+            ),
+            "mean after": st.column_config.NumberColumn(format="%.5g"),
+            "shift, σ": st.column_config.NumberColumn(
+                format="%+.2f",
+                help="How far the mean moved, in standard deviations of the earlier version",
+            ),
+        },
+        placeholder="—",
+        alt=f"How far values moved from {before.title} to {after.title}, by column",
+    )
+    st.caption("Recorded when the versions were published; nothing is read again")
+
+
 def compare(before: VersionFacts, after: VersionFacts, differs: Difference) -> None:
     """Show what differs, with the causes."""
     st.markdown(f"From **{before.title}** to **{after.title}**: {differs.summary}")
@@ -34,16 +77,24 @@ def compare(before: VersionFacts, after: VersionFacts, differs: Difference) -> N
             ("Positives", before.positives, after.positives),
             ("Days", len(before.days), len(after.days)),
         ):
-            st.metric(label, f"{new:,}", delta=new - old, delta_color="off", border=True)
+            st.metric(
+                label, f"{new:,}", delta=wording.signed(new - old), delta_arrow="off",
+                delta_color="off", border=True,
+            )  # fmt: skip
         rates = before.positive_rate, after.positive_rate
-        moved = None if None in rates else f"{100 * ((rates[1] or 0) - (rates[0] or 0)):+.3f} pp"
+        moved = (
+            None
+            if None in rates
+            else f"{100 * ((rates[1] or 0) - (rates[0] or 0)):+.3f} pp".replace("-", "−")
+        )
         st.metric(
-            "Positive rate", wording.share(rates[1]), delta=moved, delta_color="off", border=True,
-            help="Positive labels for each sample",
+            "Positive rate", wording.share(rates[1]), delta=moved, delta_arrow="off",
+            delta_color="off", border=True, help="Positive labels for each sample",
         )  # fmt: skip
-    days, columns, definition, labels = st.tabs(
+    days, drift, columns, definition, labels = st.tabs(
         [
             f"Days ({len(differs.days)})",
+            f"Drift ({sum(each.moved for each in differs.drift or ())})",
             f"Columns ({len(differs.columns)})",
             f"Definition ({len(differs.definition)})",
             "Labels",
@@ -73,6 +124,8 @@ def compare(before: VersionFacts, after: VersionFacts, differs: Difference) -> N
                 placeholder="—",
                 alt=f"Days that differ between {before.title} and {after.title}",
             )
+    with drift:
+        show_drift(before, after, differs)
     for place, changes, what in (
         (columns, differs.columns, "column"),
         (definition, differs.definition, "part"),

@@ -6,7 +6,7 @@ computed from the same streams, so that a stream whose checks fail stops those a
 model would start dbt, 0.3 s of CPU, as often as there are models.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,11 @@ from headrace.errors import FeatureBuildError
 from headrace.identifiers import TableName
 from headrace.integrations.dbt_build import build_features
 from headrace.tables.lake import OpenLake
-from headrace.tables.readable import read_each
 from orchestration.lib.dbt import (
     UNIQUE_ID,
     TableTranslator,
     check_results,
-    lineage_of_models,
+    lineage_recorded,
     model_groups,
 )
 from orchestration.lib.declared import read_declared
@@ -97,25 +96,19 @@ def _build(
         build_features(lake.settings, select=" ".join(sorted(wanted)), run_id=context.run.run_id)
     except FeatureBuildError as error:
         failure = error
-    lineages = lineage_of_models(results, dialect=lake.settings.engine, columns=_columns_of(lake))
     for name in wanted.values():
         now = pin(lake, name)
         if now is not None and now.snapshot_id is not None:
             spec = context.assets_def.get_asset_spec(table_key(name))
-            traced = {"dagster/column_lineage": lineages[name]} if name in lineages else {}
-            yield table_result(lake, name, before=before[name], spec=spec, metadata=traced)
+            yield table_result(
+                lake, name, before=before[name], spec=spec, metadata=lineage_recorded(now)
+            )
     for each in _tested(context, results):
         yield recorded(
             lake, each, key=each.asset_key or dg.AssetKey([]), check=each.check_name or ""
         )
     if failure is not None:
         raise failure
-
-
-def _columns_of(lake: OpenLake) -> dict[TableName, Sequence[str]]:
-    """List the columns of every table that can be read."""
-    read = read_each(lake, lambda table: table.head())
-    return {head.name: head.schema.names for head in read.found}
 
 
 def _tested(context: dg.AssetExecutionContext, results: Path) -> Iterator[dg.AssetCheckResult]:
