@@ -135,6 +135,7 @@ def replay(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Take dead letters again under the current contract; those that it accepts become rows, once."""
+    from headrace.cli.ingest import about_fields
     from headrace.ingest.replay import replay as replay_letters
     from headrace.tables.lake import OpenLake
 
@@ -150,6 +151,9 @@ def replay(
         f"{stream}: {done.rows:,} dead letters became rows in {done.commits:,} commits"
         + (f"; still refused: {left}" if left else "")
     )
+    if done.undeclared_fields and done.absent_fields:  # a field may have had another name
+        for line in about_fields(done.undeclared_fields, done.absent_fields, declared):
+            out.say(line)
 
 
 def drop(

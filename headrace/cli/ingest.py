@@ -1,6 +1,6 @@
 """`headrace ingest`: take new records of streams into their tables, and show how far each is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -177,7 +177,7 @@ def status(streams: StreamNames = None, *, output: OutputOption = Format.TEXT) -
             out.say(f"{stream.name}: `{source}` is left out; `headrace ingest retry` takes it")
         for said in filter(None, (row["sources_missing"], row["unreachable"])):
             out.say(f"{stream.name}: {said}")
-        for line in _about_fields(row["undeclared_fields"], row["absent_fields"], stream):
+        for line in about_fields(row["undeclared_fields"], row["absent_fields"], stream):
             out.say(f"{stream.name}: {line}")
 
 
@@ -222,7 +222,7 @@ def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
     if result.missing:
         lines.append(f"warning: {result.missing}")
     if result.commits:
-        lines += _about_fields(result.undeclared_fields, result.absent_fields, stream)
+        lines += about_fields(result.undeclared_fields, result.absent_fields, stream)
         doubt = doubt_of(result.watermark, time_field=stream.time_field)
         lines += [f"warning: {doubt}"] if doubt and result.rows else []
     for source, others in result.same_content.items():
@@ -231,9 +231,8 @@ def _remarks(result: "IngestResult", stream: "Stream") -> list[str]:
     return lines
 
 
-def _about_fields(
-    undeclared: Mapping[str, int], absent: Sequence[str], stream: "Stream"
-) -> list[str]:
+def about_fields(undeclared: Collection[str], absent: Sequence[str], stream: "Stream") -> list[str]:
+    """Say which fields of records are not declared, and which declared ones no record has."""
     from headrace.ingest.field_use import misspelt, named
 
     lines: list[str] = []

@@ -27,6 +27,7 @@ from headrace.ingest import letters, watermark
 from headrace.ingest.contract import check
 from headrace.ingest.coordinates import with_coordinates
 from headrace.ingest.decoding.decode import decode
+from headrace.ingest.field_use import FieldUse
 from headrace.ingest.letter_removal import provenance_of, remove, taken_by
 from headrace.ingest.letters import EVERY, Choice, Coordinates
 from headrace.ingest.parts import Part
@@ -43,12 +44,24 @@ ROWS_PER_COMMIT = 100_000
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """What a replay did: how many letters became rows, how many stay and why, and its commits."""
+    """What a replay did.
+
+    Args:
+        stream: The stream.
+        rows: How many letters became rows.
+        refused: How many stay, by the reason.
+        commits: How many commits it made.
+        undeclared_fields: Fields of the letters that the contract does not declare.
+        absent_fields: Declared fields that no letter has.
+
+    """
 
     stream: str
     rows: int
     refused: Mapping[str, int]
     commits: int
+    undeclared_fields: tuple[str, ...]
+    absent_fields: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +94,7 @@ class _Chunk:
     writer: TableWriter
     part: Part
     taken: set[Coordinates] = field(default_factory=set[Coordinates])
+    use: FieldUse = field(default_factory=FieldUse.none)
 
 
 def is_open(properties: Mapping[str, str], stream: Stream) -> bool:
@@ -109,13 +123,22 @@ def replay(
     run_id = run_id or uuid.uuid4().hex
     refused: dict[str, int] = {}
     rows = commits = 0
+    use = FieldUse.none()
     while True:
-        done = until_it_lands(
+        chunk = until_it_lands(
             table, lambda _: _one_commit(table, dead, stream, choice, run_id, refused)
         )
-        if not done:
-            return Replayed(stream=stream.name, rows=rows, refused=refused, commits=commits)
-        rows, commits = rows + done, commits + 1
+        use += chunk.use
+        if not chunk.taken:
+            return Replayed(
+                stream=stream.name,
+                rows=rows,
+                refused=refused,
+                commits=commits,
+                undeclared_fields=tuple(use.unknown(stream)),
+                absent_fields=use.absent(stream),
+            )
+        rows, commits = rows + len(chunk.taken), commits + 1
 
 
 def _one_commit(
@@ -125,8 +148,8 @@ def _one_commit(
     choice: Choice,
     run_id: str,
     refused: dict[str, int],
-) -> int:
-    """Move as many letters as fit one commit; return how many."""
+) -> _Chunk:
+    """Move as many letters as fit one commit; return what was taken, nothing at the end."""
     refused.clear()
     head = table.head()
     before = _Replays.read(head.properties, stream)
@@ -140,7 +163,7 @@ def _one_commit(
         chunk = _Chunk(settings=table.lake.settings, writer=writer, part=part)
         _fill(chunk, dead.head(), head, stream, choice=choice, is_taken=taken, refused=refused)
         if not chunk.taken:
-            return 0
+            return chunk
     now = _Replays(begun=before.begun + 1, is_open=True)
 
     def guard(base: Table) -> None:
@@ -167,7 +190,7 @@ def _one_commit(
     remove(dead, stream, chunk.taken, run_id=run_id)
     crash_point("replay.after_letters")
     _close(table, stream, begun=now.begun)
-    return len(chunk.taken)
+    return chunk
 
 
 def _fill(
@@ -187,7 +210,9 @@ def _fill(
         schemas.expect(known_schemas(stream, head.properties))
     for kept in letters.records(dead, stream, choice=choice, is_taken=is_taken):
         records = replace(kept, schemas=schemas)
-        checked = check(decode(records, stream), stream, not_after=not_after)
+        decoded = decode(records, stream)
+        chunk.use += FieldUse.of(records, decoded, stream)
+        checked = check(decoded, stream, not_after=not_after)
         for violation in checked.violations.values():
             refused[violation.code] = refused.get(violation.code, 0) + 1
         if len(checked.index):

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from headrace.ingest.sources.line_block import LineBlock
 
+_LINES_READ = 16  # at once, before each by itself
 _READERS_MAX = 64  # one for each contract, and each set of undeclared keys that it accepts
 _LONG = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _REFUSED = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -38,14 +39,28 @@ def reader_of(
 
 def misfitting(reader: Decoder, lines: LineBlock, at: np.ndarray) -> list[int]:
     """Return the places in `at` of lines that the reader refuses."""
-    read, data, found = reader.decode, lines.data, list[int]()
-    places = zip(lines.starts[at].tolist(), lines.ends[at].tolist(), strict=True)
-    for place, (start, end) in enumerate(places):
-        try:
-            read(data[start:end])
-        except _REFUSED:
-            found.append(place)
+    data, found = lines.data, list[int]()
+    starts, ends = lines.starts[at].tolist(), lines.ends[at].tolist()
+    for first in range(0, len(starts), _LINES_READ):
+        last = min(first + _LINES_READ, len(starts)) - 1
+        if at[last] - at[first] == last - first and _are_read(
+            reader, data[starts[first] : ends[last]]
+        ):
+            continue
+        for place in range(first, last + 1):
+            try:
+                reader.decode(data[starts[place] : ends[place]])
+            except _REFUSED:
+                found.append(place)
     return found
+
+
+def _are_read(reader: Decoder, text: bytes) -> bool:
+    try:
+        reader.decode_lines(text)
+    except _REFUSED:
+        return False
+    return True
 
 
 def repeating(lines: LineBlock, at: np.ndarray) -> list[int]:

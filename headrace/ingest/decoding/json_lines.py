@@ -48,6 +48,7 @@ _OPENS = _STEP > 0
 _MAY_FOLLOW = np.isin(np.arange(256), np.frombuffer(b"\n,}]", dtype=np.uint8))  # a closing brace
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
+_COUNTED_SINGLY_MAX = 0.1  # of the lines; beyond it the brackets of all are looked up at once
 _ROW = re.compile(r" in row ([0-9]+)")  # of the parser's message, from 0
 _DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 
@@ -251,7 +252,10 @@ def _whole_number(text: str) -> int:
 
 
 def _many_opened(lines: LineBlock) -> list[int]:
-    """Find lines with more than `DEPTH_MAX` opening brackets, also those inside of texts."""
+    """Find lines that may have more than `DEPTH_MAX` opening brackets, also those inside of texts."""
+    long = np.flatnonzero(lines.lengths > DEPTH_MAX)
+    if len(long) <= len(lines) * _COUNTED_SINGLY_MAX:
+        return long.tolist()
     opening = np.flatnonzero(_OPENS[lines.codes])
     before = np.searchsorted(opening, lines.starts), np.searchsorted(opening, lines.ends)
     return np.flatnonzero(before[1] - before[0] > DEPTH_MAX).tolist()

@@ -3,11 +3,10 @@
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
 from confluent_kafka import Message
 
 from headrace.ingest.sources.holes import Hole
-from headrace.ingest.sources.kafka_records import Fetched
+from headrace.ingest.sources.kafka_records import Fetched, Messages
 from headrace.ingest.sources.kafka_start import Mark, check_same_record
 
 
@@ -36,9 +35,7 @@ class Progress:
     seen: int = 0
     moved_s: float = field(default_factory=time.monotonic)
 
-    def keep(
-        self, messages: list[Message], offsets: np.ndarray, so_far: Fetched, *, follow: bool
-    ) -> int:
+    def keep(self, found: Messages, so_far: Fetched, *, follow: bool) -> int:
         """Add the messages that are due to `so_far`, and return their number.
 
         The record that was taken last is compared and left out; in a drain those beyond the end are
@@ -49,19 +46,18 @@ class Progress:
 
         """
         self.moved_s = time.monotonic()
+        offsets = found.offsets
         self.seen = max(self.seen, int(offsets[-1]) + 1)
         if self.compare is not None:
             same, self.compare = self.compare, None
             if offsets[0] == same.offset:
-                check_same_record(self.topic, same, time_ms=messages[0].timestamp()[1])
-        due_from = int(so_far.offsets[-1][-1]) + 1 if so_far.offsets else self.expected
+                check_same_record(self.topic, same, time_ms=int(found.stamps[0, 1]))
+        due_from = int(so_far.parts[-1].offsets[-1]) + 1 if so_far.parts else self.expected
         if offsets[0] < due_from or (not follow and offsets[-1] >= self.end):
-            is_due = (offsets >= due_from) & (follow | (offsets < self.end))
-            messages = [messages[place] for place in np.flatnonzero(is_due).tolist()]
-            offsets = offsets[is_due]
-        if messages:
-            so_far.add(messages, offsets)
-        return len(messages)
+            found = found.only((offsets >= due_from) & (follow | (offsets < self.end)))
+        if len(found):
+            so_far.parts.append(found)
+        return len(found)
 
 
 def mark_of(message: Message, *, topic_id: str) -> Mark:

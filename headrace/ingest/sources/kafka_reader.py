@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from headrace.errors import (
@@ -33,11 +32,11 @@ from headrace.ingest.sources.kafka_gaps import DAMAGED, explain, gaps_of
 from headrace.ingest.sources.kafka_progress import Progress, mark_of
 from headrace.ingest.sources.kafka_records import (
     Fetched,
+    Messages,
     ValueRules,
     by_partition,
     one_type,
     records_of,
-    split_at,
 )
 from headrace.ingest.sources.kafka_start import (
     Mark,
@@ -171,21 +170,21 @@ class KafkaReader:
         until_s: float,
     ) -> None:
         """Fetch until there are enough rows or bytes, every end is reached, or the time is over."""
-        rows, size = sum(len(each.messages) for each in fetched.values()), 0
+        rows, size = sum(map(len, fetched.values())), 0
         while rows < max_rows and size < _BYTES_MAX and not failed:
             left_s = until_s - time.monotonic()
             messages = self._consumer.consume(
                 min(_MESSAGES, max_rows - rows), timeout=min(_WAIT_S, max(left_s, 0.0))
             )
-            good = [each for each in messages if each.error() is None]
-            if len(good) < len(messages):
+            good = messages
+            if any(map(Message.error, messages)):
+                good = [each for each in messages if each.error() is None]
                 failed += [each for each in messages if not self._is_end(each)]
-            for number, some, offsets in by_partition(good) if good else ():
+            for number, some in by_partition(good) if good else ():
                 self._rebuilt = False
-                rows += self._progress[number].keep(
-                    some, offsets, fetched.setdefault(number, Fetched()), follow=self._follow
-                )
-                size += sum(len(each.value() or b"") for each in some)
+                so_far = fetched.setdefault(number, Fetched())
+                rows += self._progress[number].keep(some, so_far, follow=self._follow)
+                size += some.bytes
             if not messages:
                 self._note_positions()
             if left_s <= 0 or self._at_ends(fetched):
@@ -214,7 +213,7 @@ class KafkaReader:
     def _at_ends(self, fetched: Mapping[int, Fetched]) -> bool:
         """Whether the consumer has passed every end; in a follower only once there is something."""
         at_ends = all(each.seen >= each.end for each in self._progress.values())
-        return at_ends and (any(each.messages for each in fetched.values()) or not self._follow)
+        return at_ends and (any(map(len, fetched.values())) or not self._follow)
 
     # what was read
 
@@ -222,13 +221,15 @@ class KafkaReader:
         """Make records of messages, with every gap explained."""
         ends: dict[int, int] = {}
         gaps: dict[int, list[tuple[int, int]]] = {}
+        found = {number: Messages.joined(each.parts) for number, each in fetched.items()}
+        nothing = Messages.of([])
         for number, each in self._progress.items():
-            some = fetched.get(number, Fetched())
+            some = found.get(number, nothing)
             count = one_type(some)
-            if count < len(some.messages):
-                some, self._held[number] = split_at(some, count)
-                fetched[number] = some
-            offsets = np.concatenate(some.offsets) if some.messages else np.empty(0, np.int64)
+            if count < len(some):
+                self._held[number] = Fetched([some.between(count, len(some))])
+                some = found[number] = some.between(0, count)
+            offsets = some.offsets
             last = int(offsets[-1]) + 1 if len(offsets) else each.expected
             seen = each.seen if self._follow else min(each.seen, each.end)
             end = last if number in self._held else max(last, seen)
@@ -239,16 +240,16 @@ class KafkaReader:
         parts: list[Records] = []
         for number, end in ends.items():
             each = self._progress[number]
-            some = fetched.get(number, Fetched())
+            some = found.get(number, nothing)
             holes = merged([*each.holes, *explained.get(number, ())])
             each.holes = []
             each.expected = end
             each.end = max(each.end, end)
-            if some.messages:
+            if len(some):
                 each.mark = mark_of(some.messages[-1], topic_id=self._facts.id)
             position = Position(end, fingerprint=each.mark.text)
-            found = records_of(self._named(number), some, end=position, holes=holes)
-            parts.append(self._values.applied(found))
+            records = records_of(self._named(number), some, end=position, holes=holes)
+            parts.append(self._values.applied(records))
         return parts
 
     def _explained(self, gaps: Mapping[int, Sequence[tuple[int, int]]]) -> dict[int, list[Hole]]:
@@ -412,7 +413,7 @@ class KafkaReader:
         for number, each in self._progress.items():
             each.moved_s = now_s
             held = self._held.get(number)
-            due = int(held.offsets[-1][-1]) + 1 if held is not None else each.expected
+            due = int(held.parts[-1].offsets[-1]) + 1 if held is not None else each.expected
             each.seen = due
             starts[number] = Start(expected=due, read_from=due, mark=each.mark)
         self._assign(starts)

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from itertools import chain
+from typing import Self, overload
 
 import numpy as np
 import pyarrow as pa
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TIMESTAMP_NOT_AVAILABLE, Message
 
 from headrace.definitions.types import TIMESTAMP
+from headrace.ingest.arrow_arrays import array_of
 from headrace.ingest.sources.base import Position, Records, SourcePartition, TimeType
 from headrace.ingest.sources.holes import Hole, HoleKind, merged
 from headrace.ingest.sources.schemas import Schemas
@@ -18,17 +20,83 @@ _FIRST_MS, _END_MS = -62_135_596_800_000, 253_402_300_800_000
 Headers = Sequence[tuple[str, bytes | None]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Messages:
+    """Messages of one partition in the order of their offsets; each is asked once for what it holds.
+
+    Args:
+        messages: As the client gave them.
+        offsets: Of each.
+        stamps: The kind of its time and the time in milliseconds; one row each.
+        values: Of each; None where it is null.
+
+    """
+
+    messages: list[Message]
+    offsets: np.ndarray
+    stamps: np.ndarray
+    values: list[bytes | None]
+
+    @classmethod
+    def of(cls, messages: list[Message]) -> Self:
+        """Ask messages without errors, of any partitions, for what they hold."""
+        count = len(messages)
+        stamps = chain.from_iterable(map(Message.timestamp, messages))
+        return cls(
+            messages=messages,
+            offsets=np.fromiter(map(Message.offset, messages), np.int64, count),  # pyright: ignore[reportArgumentType]
+            stamps=np.fromiter(stamps, np.int64, 2 * count).reshape(-1, 2),
+            values=list(map(Message.value, messages)),  # pyright: ignore[reportArgumentType]
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Messages"]) -> "Messages":
+        """Put messages of one partition one behind the other."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            messages=[each for part in parts for each in part.messages],
+            offsets=np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)]),
+            stamps=np.concatenate([np.empty((0, 2), np.int64), *(part.stamps for part in parts)]),
+            values=[each for part in parts for each in part.values],
+        )
+
+    def between(self, first: int, end: int) -> "Messages":
+        """Return those from one place to another."""
+        return Messages(
+            messages=self.messages[first:end],
+            offsets=self.offsets[first:end],
+            stamps=self.stamps[first:end],
+            values=self.values[first:end],
+        )
+
+    def only(self, kept: np.ndarray) -> "Messages":
+        """Return those for which `kept` is true."""
+        places = np.flatnonzero(kept).tolist()
+        return Messages(
+            messages=[self.messages[place] for place in places],
+            offsets=self.offsets[kept],
+            stamps=self.stamps[kept],
+            values=[self.values[place] for place in places],
+        )
+
+    @property
+    def bytes(self) -> int:
+        """The size of all values."""
+        return sum(map(len, filter(None, self.values)))
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+
 @dataclass
 class Fetched:
-    """Messages of one partition in the order of their offsets."""
+    """What was fetched of one partition, in the order of the offsets."""
 
-    messages: list[Message] = field(default_factory=list[Message])
-    offsets: list[np.ndarray] = field(default_factory=list[np.ndarray])
+    parts: list[Messages] = field(default_factory=list[Messages])
 
-    def add(self, messages: list[Message], offsets: np.ndarray) -> None:
-        """Append messages."""
-        self.messages += messages
-        self.offsets.append(offsets)
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,41 +113,39 @@ class ValueRules:
         return without_tombstones(records) if self.ignore_tombstones else records
 
 
-def by_partition(messages: Sequence[Message]) -> Iterator[tuple[int, list[Message], np.ndarray]]:
+def by_partition(messages: list[Message]) -> Iterator[tuple[int, Messages]]:
     """Group messages without errors by partition; keeps their order."""
-    numbers = np.array([each.partition() for each in messages], dtype=np.int64)
-    offsets = np.array([each.offset() for each in messages], dtype=np.int64)
+    numbers = np.fromiter(map(Message.partition, messages), np.int64, len(messages))  # pyright: ignore[reportArgumentType]
+    found = Messages.of(messages)
     # answers of brokers are of one partition, so there are few runs
     starts: list[int] = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
     for first, end in zip(starts, [*starts[1:], len(messages)], strict=True):
-        yield int(numbers[first]), list(messages[first:end]), offsets[first:end]
+        yield int(numbers[first]), found.between(first, end)
 
 
 def records_of(
     partition: SourcePartition,
-    fetched: Fetched,
+    found: Messages,
     *,
     end: Position,
     holes: tuple[Hole, ...],
 ) -> Records:
     """Make records of messages whose times are of one type."""
-    messages = fetched.messages
-    values = [each.value() for each in messages]
+    values = found.values
     tombstones: tuple[int, ...] = ()
     if None in values:
         tombstones = tuple(at for at, value in enumerate(values) if value is None)
         values = [b"" if value is None else value for value in values]
-    stamps = [each.timestamp() for each in messages]
     return Records(
         partition=partition,
-        offsets=np.concatenate(fetched.offsets) if messages else np.empty(0, np.int64),
+        offsets=found.offsets,
         end=end,
-        times=_times(stamps),
-        time_type=_type_of(stamps[0][0]) if stamps else TimeType.CREATED,
+        times=_times(found.stamps),
+        time_type=_type_of(found.stamps[0, 0]) if len(found) else TimeType.CREATED,
         lines=values,  # pyright: ignore[reportArgumentType]
         tombstones=tombstones,
-        keys=_Keys(messages),
-        headers=_Headers(messages),
+        keys=_Keys(found.messages),
+        headers=_Headers(found.messages),
         holes=holes,
     )
 
@@ -104,38 +170,28 @@ def without_tombstones(records: Records) -> Records:
     )
 
 
-def one_type(fetched: Fetched) -> int:
+def one_type(found: Messages) -> int:
     """Count the first messages whose times are of the same type."""
-    kinds = [each.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME for each in fetched.messages]
-    return kinds.index(not kinds[0]) if kinds and (not kinds[0]) in kinds else len(kinds)
-
-
-def split_at(fetched: Fetched, count: int) -> tuple[Fetched, Fetched]:
-    """Divide messages in two."""
-    offsets = np.concatenate(fetched.offsets)
-    return (
-        Fetched(fetched.messages[:count], [offsets[:count]]),
-        Fetched(fetched.messages[count:], [offsets[count:]]),
-    )
+    if not len(found):
+        return 0
+    are_appended = found.stamps[:, 0] == TIMESTAMP_LOG_APPEND_TIME
+    others = np.flatnonzero(are_appended != are_appended[0])
+    return int(others[0]) if len(others) else len(found)
 
 
 def _type_of(kind: int) -> TimeType:
     return TimeType.APPENDED if kind == TIMESTAMP_LOG_APPEND_TIME else TimeType.CREATED
 
 
-def _times(stamps: Sequence[tuple[int, int]]) -> pa.Array:
-    pairs = np.array(stamps, dtype=np.int64).reshape(-1, 2)
-    kinds, times_ms = pairs[:, 0], pairs[:, 1]
+def _times(stamps: np.ndarray) -> pa.Array:
+    kinds, times_ms = stamps[:, 0], stamps[:, 1]
     known = (
         (kinds != TIMESTAMP_NOT_AVAILABLE)
         & (times_ms != -1)
         & (times_ms >= _FIRST_MS)
         & (times_ms < _END_MS)
     )
-    times_us = np.where(known, times_ms, 0) * 1000
-    valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
-    # not `pa.array`: it imports pandas, where that is installed, which takes a second
-    return pa.Array.from_buffers(TIMESTAMP, len(known), [valid, pa.py_buffer(times_us)])
+    return array_of(np.where(known, times_ms, 0) * 1000, TIMESTAMP, known)
 
 
 class _Keys(Sequence[bytes | None]):

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message
 
 from headrace.errors import TopicUnreachableError
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.kafka_client import ANSWER_S_MAX, KafkaClient, Range, at
-from headrace.ingest.sources.kafka_records import Fetched, records_of
+from headrace.ingest.sources.kafka_records import Messages, records_of
 
 _PLACES = 3
 
@@ -110,6 +109,6 @@ def _keep(
 
 def _records(topic: str, number: int, messages: Mapping[int, Message]) -> Records:
     offsets: Sequence[int] = sorted(messages)
-    fetched = Fetched([messages[offset] for offset in offsets], [np.array(offsets, dtype=np.int64)])
+    found = Messages.of([messages[offset] for offset in offsets])
     end = Position(offsets[-1] + 1)
-    return records_of(SourcePartition(topic, number), fetched, end=end, holes=())
+    return records_of(SourcePartition(topic, number), found, end=end, holes=())
