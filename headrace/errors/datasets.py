@@ -101,7 +101,7 @@ class ColumnsUnclearError(LakeError):
         self.column, self.path = column, path
         super().__init__(
             f"`{column}` is another column in `{path}` than in the plan's last file: it was renamed, "
-            "or dropped and added again",
+            "dropped and added again, or is text in one of them only",
             state="nothing of that file was read",
             remedy=Remedy(
                 advice="open the version with `lake.dataset(NAME)`, or plan its files with "

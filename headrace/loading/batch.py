@@ -158,7 +158,7 @@ def batch_of(
     given = inferred(columns, inputs) if types is None else typed(columns, inputs, types)
     floats = [as_floats(given[name], missing=spec.missing_number(name)) for name in spec.dense]
     ids = [as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse]
-    ragged = [as_ragged(given[name], missing=spec.missing_id(name)) for name in spec.sequence]
+    ragged = [as_ragged(given[name], missing=spec.missing_element(name)) for name in spec.sequence]
     overflows = Counter(
         {name: lists.overflows for name, lists in zip(spec.sequence, ragged, strict=True)}
     )

@@ -152,7 +152,8 @@ class WindowReader:
             ],
             ids=[as_ids(columns[name], missing=spec.missing_id(name)) for name in spec.sparse],
             ragged=[
-                as_ragged(columns[name], missing=spec.missing_id(name)) for name in spec.sequence
+                as_ragged(columns[name], missing=spec.missing_element(name))
+                for name in spec.sequence
             ],
             keys=key,
         )

@@ -13,6 +13,7 @@ from headrace.errors import ColumnsUnclearError, CorruptFileError, Remedy
 from headrace.iceberg.projection import Absent, PinnedSchema, Projection, Same, Step
 from headrace.iceberg.remedy import advising
 from headrace.iceberg.schema import field_id
+from headrace.model_inputs.spec import is_text
 from headrace.storage.failures import unreadable
 from headrace.storage.inputs import open_input
 
@@ -31,7 +32,7 @@ class PlanColumns:
 
     Columns of a table version are resolved by Iceberg field id, so neither a rename nor a reused
     name leads to wrong values. Files without a version are read by name; they are refused if their
-    field ids contradict the names.
+    field ids contradict the names, or if a column is text in some only.
     """
 
     schema: pa.Schema
@@ -81,7 +82,16 @@ class PlanColumns:
                 raise ColumnsUnclearError(name, path=path)
         if name not in found.names:
             return Found(None, Absent(wanted.type))
+        if {_is_hashed(found.field(name).type), _is_hashed(wanted.type)} == {True, False}:
+            raise ColumnsUnclearError(name, path=path)  # 42 would be another id than "42"
         return Found(name, Same(wanted.type))
+
+
+def _is_hashed(kind: pa.DataType) -> bool | None:
+    """Whether values of a column, or of its lists, are texts; None if it holds nothing but nulls."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_hashed(kind.value_type)
+    return None if pa.types.is_null(kind) else is_text(kind)
 
 
 def _schema_of(files: Sequence[PlannedFile], io: FileIO) -> pa.Schema:

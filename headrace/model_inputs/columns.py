@@ -87,7 +87,7 @@ def as_ids(array: pa.Array, *, missing: int) -> NDArray[np.int64]:
     return _ids(array, missing=missing).to_numpy(zero_copy_only=False)
 
 
-def as_ragged(array: pa.Array, *, missing: int) -> Ragged:
+def as_ragged(array: pa.Array, *, missing: float) -> Ragged:
     """Convert lists to (values, offsets); a null list becomes an empty one."""
     flat: pa.Array = array.flatten()  # skips values under null lists
     if array.null_count:
@@ -97,7 +97,7 @@ def as_ragged(array: pa.Array, *, missing: int) -> Ragged:
         offsets = array.offsets.to_numpy().astype(np.int64)
         offsets -= offsets[0]
     if not pt.is_floating(flat.type):
-        return Ragged(_ids(flat, missing=missing), offsets)
+        return Ragged(_ids(flat, missing=int(missing)), offsets)
     if flat.null_count:
         flat = pc.fill_null(flat, pa.scalar(float(missing), flat.type))
     if pt.is_float32(flat.type):

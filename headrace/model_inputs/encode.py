@@ -43,6 +43,6 @@ def encode(
         dense[:, at] = as_floats(given[name], missing=spec.missing_number(name))
     arrays = [dense, *(as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse)]
     for name in spec.sequence:
-        lists = as_ragged(given[name], missing=spec.missing_id(name))
+        lists = as_ragged(given[name], missing=spec.missing_element(name))
         arrays += [lists.values.to_numpy(zero_copy_only=False), lists.offsets]
     return dict(zip(input_names(spec), arrays, strict=True))

@@ -88,8 +88,12 @@ class FeatureSpec:
         return self.missing.get(name, MISSING_DENSE)
 
     def missing_id(self, name: str) -> int:
-        """Return the replacement of a null id, alone or inside a list."""
+        """Return the replacement of a null id; `check` has refused one that is no whole number."""
         return int(self.missing.get(name, MISSING_ID))
+
+    def missing_element(self, name: str) -> float:
+        """Return the replacement of a null inside a list, of numbers or of ids."""
+        return self.missing.get(name, MISSING_ID)
 
     def check(self, schema: pa.Schema, *, source: str) -> None:
         """Check the spec against the columns of a table; reads no data.
@@ -118,6 +122,17 @@ class FeatureSpec:
                     msg = f"column `{name}` of {source} is {found}; here it must be {allowed}"
                     reason = FeatureSpecReason.WRONG_TYPE
                     raise FeatureSpecError(msg, reason=reason, column=name)
+        self._check_missing(schema, source=source)
+
+    def _check_missing(self, schema: pa.Schema, *, source: str) -> None:
+        """Refuse a fraction in place of an id: ids of other rows would stand for nulls."""
+        lists = (n for n in self.sequence if not pt.is_floating(schema.field(n).type.value_type))
+        for name in (*self.sparse, *lists):
+            stand_in = self.missing.get(name, MISSING_ID)
+            if not isinstance(stand_in, int) and not stand_in.is_integer():
+                msg = f"`missing` of `{name}` is {stand_in}, but {source} has whole ids there"
+                reason = FeatureSpecReason.WRONG_TYPE
+                raise FeatureSpecError(msg, reason=reason, column=name)
 
 
 def is_text(data_type: pa.DataType) -> bool:

@@ -104,7 +104,7 @@ def build(
 
     Raises:
         DefinitionError: If the declaration contradicts the tables.
-        DuplicateExposureError, LeakError, NullKnownAtError: Days built before are kept; the
+        ContractError, DuplicateExposureError, LeakError, NullKnownAtError: Days built before are kept; the
             failing day and later ones are unchanged.
 
     """
@@ -130,6 +130,7 @@ def apply_build(
             write = _write_rows if engine.is_embedded else _let_write
             for day in sorted(plan.reasons):
                 counts = _Counts(recipe)
+                builder.refuse_null_ids(day)
                 files = write(table, builder, day, counts)
                 done = _commit(table, plan, day, files=files, counts=counts, run_id=run_id)
                 crash_point("samples.after_partition")

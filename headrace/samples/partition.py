@@ -13,7 +13,13 @@ from headrace.clock import ONE_DAY
 from headrace.definitions.windows import Windows
 from headrace.engines.base import Engine
 from headrace.engines.dialect import Dialect
-from headrace.errors import DuplicateExposureError, LeakError, NullKnownAtError
+from headrace.errors import (
+    ColumnReason,
+    ContractError,
+    DuplicateExposureError,
+    LeakError,
+    NullKnownAtError,
+)
 from headrace.identifiers import TableName, quote, quote_text
 from headrace.samples import labels as label_rules
 from headrace.samples.first_arrivals import first_arrivals_sql
@@ -183,6 +189,22 @@ class PartitionBuilder:
             if repeats.table == table:
                 return first_arrivals_sql(repeats, span, dialect=self._dialect)
         return _rows_sql(table, column, span, dialect=self._dialect)
+
+    def refuse_null_ids(self, day: dt.date) -> None:
+        """Refuse exposures without an id: no label and no feature is joined to them, so they were lost.
+
+        Raises:
+            ContractError: If an exposure of the day has none.
+
+        """
+        table, name = self._recipe.exposures, self._recipe.id
+        if not self._versions[table].schema.field(name).nullable:
+            return
+        sql = f"select count(*) as n from ({self._exposures(day)}) e where {SAMPLE_ID} is null"
+        rows = self._engine.query(sql).read_all().column("n")[0].as_py()
+        if rows:
+            detail = f"`{name}`, the id of exposures, is null in {rows:,} rows of {day.isoformat()}"
+            raise ContractError(table, detail, reason=ColumnReason.NULL_VALUE, column=name)
 
     def _refuse_duplicates(self, day: dt.date) -> None:
         sql = (

@@ -18,6 +18,7 @@ from headrace.definitions.windows import Windows
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.first_arrivals import Repeats, repeats_of
+from headrace.samples.key_types import key_type_problems
 from headrace.samples.watermarks import source_tables
 from headrace.samples.window_use import (
     ResolvedWindows,
@@ -351,9 +352,12 @@ def _problems(
             continue  # a window view
         version, view = versions[str(use.view)], views[str(use.view)]
         yield from _feature_problems(where, use, sample_set, version, view)
+        for name in () if view is None else view.entity:
+            yield from key_type_problems(where, seen, name, version, name)
     for label in sample_set.labels:
-        version = versions[str(label.stream)]
-        yield from _missing(where, version, (sample_set.label_key(label), "event_time", "known_at"))
+        version, key = versions[str(label.stream)], sample_set.label_key(label)
+        yield from _missing(where, version, (key, "event_time", "known_at"))
+        yield from key_type_problems(where, seen, exposures.id, version, key)
         if label.value not in _NO_COLUMN:
             yield from _missing(where, version, (label.value,))
             kind = (

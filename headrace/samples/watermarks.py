@@ -3,6 +3,7 @@
 import json
 
 from headrace.definitions.properties import INPUTS, WATERMARK
+from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
@@ -37,15 +38,26 @@ def _watermark(lake: OpenLake, name: str, snapshot_id: int | None, *, depth: int
 
 
 def _own_watermark(table: LakeTable, snapshot_id: int) -> int | None:
-    # a compaction records no watermark: that of the commit before it holds
+    """Find what the commits up to a snapshot said last; a compaction says nothing.
+
+    A reset takes the watermark back, and those before it say nothing of the new rows. Of commits whose
+    snapshots have expired the registry knows how they moved it.
+    """
     metadata = table.iceberg().metadata
-    snapshot = metadata.snapshot_by_id(snapshot_id)
-    while snapshot is not None:
-        said = snapshot.summary.additional_properties if snapshot.summary else {}
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    at: int | None = snapshot_id
+    while at is not None:
+        snapshot = metadata.snapshot_by_id(at)
+        said = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
         if WATERMARK in said:
             return int(said[WATERMARK])
-        parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else metadata.snapshot_by_id(parent)
+        if snapshot is None and WATERMARK not in metadata.properties:
+            break  # most tables never had one, and their history may be long
+        commit = history.commit(at)
+        moved = json.loads(commit.moves or "{}").get(WATERMARK) if commit else None
+        if moved:
+            return None if moved[1] is None else int(moved[1])
+        at = None if commit is None else commit.parent_id
     head = metadata.current_snapshot()
     if head is not None and head.snapshot_id == snapshot_id and WATERMARK in metadata.properties:
         return int(metadata.properties[WATERMARK])

@@ -10,6 +10,7 @@ from headrace.definitions.sample_set import FeatureUse, SampleSet
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.windows import Windows
 from headrace.identifiers import TableName
+from headrace.samples.key_types import key_type_problems
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
@@ -70,7 +71,11 @@ def window_use_problems(
     for use in sample_set.features:
         if use.view in windows:
             used = windows[use.view]
-            yield from _problems(use, used, sample_set, versions[used.events])
+            seen, events = versions[str(sample_set.exposures.table)], versions[used.events]
+            yield from _problems(use, used, sample_set, events)
+            for name in used.entity:
+                where = f"sample set `{sample_set.name}`"
+                yield from key_type_problems(where, seen, name, events, name)
 
 
 def _problems(

@@ -24,6 +24,7 @@ from headrace.storage.footer import SealingSink
 from headrace.storage.locations import remove, sync_file
 from headrace.tables import intents
 from headrace.tables.encoding import dictionary_columns
+from headrace.tables.exact import is_changed, unfit_part
 
 if TYPE_CHECKING:
     from headrace.tables.lake import LakeTable
@@ -411,22 +412,29 @@ def _cast(column: pa.Array, field: pa.Field, *, table: str) -> pa.Array:
         raise ContractError(table, detail, reason=reason, column=field.name)
     if pa.types.is_integer(field.type) and pa.types.is_floating(column.type):
         raise _wrong_type(column, field, table=table)
-    if pa.types.is_floating(field.type) and pa.types.is_decimal(column.type):
-        # a HUGEINT sum arrives as decimal(38, 0); storing it as double would silently lose digits
-        raise _wrong_type(column, field, table=table)
+    # a HUGEINT sum arrives as decimal(38, 0); storing it as double would silently lose digits
+    if part := unfit_part(column.type, field.type):
+        raise _wrong_type(column, field, table=table, part=part)
     try:
-        return column.cast(field.type)
+        found = column.cast(field.type)
     except pa.ArrowInvalid as error:
         detail, reason = f"`{field.name}` is {field.type}: {error}", ColumnReason.WRONG_VALUE
         raise ContractError(table, detail, reason=reason, column=field.name) from error
     except pa.ArrowNotImplementedError as error:
         raise _wrong_type(column, field, table=table) from error
+    if is_changed(column, found):
+        detail = (
+            f"`{field.name}` is {field.type}, and a value of {column.type} would become another"
+        )
+        reason = ColumnReason.WRONG_VALUE
+        raise ContractError(table, detail, reason=reason, column=field.name)
+    return found
 
 
-def _wrong_type(column: pa.Array, field: pa.Field, *, table: str) -> ContractError:
+def _wrong_type(column: pa.Array, field: pa.Field, *, table: str, part: str = "") -> ContractError:
     return ContractError(
         table,
-        f"`{field.name}` is {field.type}, got {column.type}",
+        f"`{field.name}` is {field.type}, got {part or column.type}",
         reason=ColumnReason.WRONG_TYPE,
         column=field.name,
         remedy=Remedy(advice="cast it"),

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.datasets.files import FilePlan
-from headrace.errors import FeatureSpecError
+from headrace.errors import FeatureSpecError, FeatureSpecReason
 from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, batch_of
 from tests.amounts import examples
 from tests.loading.factories import write_file
@@ -101,6 +101,18 @@ def test_any_number_stands_in_for_a_null_of_any_type(kind: pa.DataType, missing:
     rows = [{"x": pa.scalar(1).cast(kind).as_py()}, {"x": None}]
     found = batch_of(rows, spec=spec, types=pa.schema([("x", kind)])).dense.numpy()
     np.testing.assert_array_equal(found, np.array([[1.0], [missing]], np.float32))
+
+
+def test_a_fraction_stands_in_for_a_null_in_a_list_of_numbers_but_not_for_an_id() -> None:
+    kinds = {"scores": pa.list_(pa.float32()), "ids": pa.list_(pa.int64()), "id": pa.int64()}
+    types = pa.schema(list(kinds.items()))
+    spec = FeatureSpec(sequence=["scores"], missing={"scores": 0.25})
+    found = batch_of([{"scores": [0.5, None]}], spec=spec, types=types)
+    assert found.sequence["scores"].values.tolist() == [0.5, 0.25]
+    for role, name in (("sparse", "id"), ("sequence", "ids")):
+        spec = FeatureSpec(**{role: [name]}, missing={name: 1.5})
+        with refused(FeatureSpecError, reason=FeatureSpecReason.WRONG_TYPE, column=name):
+            batch_of([{name: None}], spec=spec, types=types)
 
 
 def test_types_are_told_from_values_where_none_are_given() -> None:

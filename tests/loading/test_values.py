@@ -11,7 +11,13 @@ import pytest
 import torch
 
 from headrace.datasets.files import FilePlan, PlannedFile
-from headrace.errors import CorruptFileError, FeatureSpecError, FeatureSpecReason, NullValueError
+from headrace.errors import (
+    ColumnsUnclearError,
+    CorruptFileError,
+    FeatureSpecError,
+    FeatureSpecReason,
+    NullValueError,
+)
 from headrace.loading import Batch, FeatureSpec, SampleLoader, Shuffle, batch_of, hash_text
 from tests.loading.factories import write_file, write_plan
 from tests.raising import refused
@@ -219,6 +225,20 @@ def test_a_file_older_than_a_column_reads_it_as_missing(tmp_path: Path) -> None:
     with pytest.raises(NullValueError) as refusal:
         only_batch(plan, FeatureSpec(sparse=["a"], label=["b"]))
     assert (refusal.value.column, refusal.value.path) == ("b", old.path)
+
+
+@pytest.mark.parametrize("role", ["sparse", "sequence"])
+def test_files_with_texts_and_files_with_numbers_are_no_one_column(
+    tmp_path: Path, role: str
+) -> None:
+    values: tuple[Any, Any] = ([[42]], [["42"]]) if role == "sequence" else ([42], ["42"])
+    files = [
+        write_file(tmp_path / f"{n}.parquet", pa.table({"id": each}), row_groups=[1], day=n)
+        for n, each in enumerate(values)
+    ]
+    with pytest.raises(ColumnsUnclearError) as refusal:
+        only_batch(FilePlan(tuple(files)), FeatureSpec(**{role: ["id"]}))
+    assert refusal.value.column == "id"
 
 
 def test_a_flipped_byte_is_a_named_error_and_never_a_wrong_value(tmp_path: Path) -> None:
