@@ -16,7 +16,7 @@ from headrace.tables.lake import LakeTable
 from tests.tables.upserted import FORMS, Form, beside_nulls, in_one_partition, rows_of
 
 pytestmark = pytest.mark.slow
-REFUSED = {
+REFUSED: dict[Form, UnsupportedReason] = {
     beside_nulls: UnsupportedReason.EQUALITY_DELETES_BESIDE_NULLS,
     in_one_partition: UnsupportedReason.EQUALITY_DELETES_IN_ONE_PARTITION,
 }

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
+from headrace.api import Lake
 from headrace.identifiers import TableName
 from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.lake import LakeTable, OpenLake
+from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.tables.delete_files import delete_values
 
@@ -21,10 +22,10 @@ _SCHEMA = pa.schema(
 )
 _FIRST = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 Row = tuple[int | None, str]
-Form = Callable[[OpenLake], tuple[LakeTable, list[Row]]]
+Form = Callable[[Lake], tuple[LakeTable, list[Row]]]
 
 
-def _table(lake: OpenLake, name: str, *, partition_by: tuple[str, ...] = ()) -> LakeTable:
+def _table(lake: Lake, name: str, *, partition_by: tuple[str, ...] = ()) -> LakeTable:
     return lake.create(TableName("raw", name), _SCHEMA, partition_by=partition_by)
 
 
@@ -42,7 +43,7 @@ def _ids(*ids: int | None) -> pa.Table:
     return pa.table({"id": pa.array(ids, pa.int64())})
 
 
-def of_one_key(lake: OpenLake) -> tuple[LakeTable, list[Row]]:
+def of_one_key(lake: Lake) -> tuple[LakeTable, list[Row]]:
     """Two commits of upserts; the second replaces a key and deletes one."""
     table = _table(lake, "of_one_key")
     _put(table, (1, "old"), (2, "gone"), (3, "kept"))
@@ -51,7 +52,7 @@ def of_one_key(lake: OpenLake) -> tuple[LakeTable, list[Row]]:
     return table, [(1, "new"), (3, "kept")]
 
 
-def beside_nulls(lake: OpenLake) -> tuple[LakeTable, list[Row]]:
+def beside_nulls(lake: Lake) -> tuple[LakeTable, list[Row]]:
     """A key is null in another row of a file with deleted rows."""
     table = _table(lake, "beside_nulls")
     _put(table, (1, "gone"), (None, "kept"))
@@ -59,7 +60,7 @@ def beside_nulls(lake: OpenLake) -> tuple[LakeTable, list[Row]]:
     return table, [(None, "kept")]
 
 
-def in_one_partition(lake: OpenLake) -> tuple[LakeTable, list[Row]]:
+def in_one_partition(lake: Lake) -> tuple[LakeTable, list[Row]]:
     """A key is deleted in one day of two that have it."""
     table = _table(lake, "in_one_partition", partition_by=("day(at)",))
     _put(table, (1, "gone"))
