@@ -8,7 +8,14 @@ from headrace.definitions import stream_times
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.feature_view import FeatureDeclaration
 from headrace.definitions.json_form import JsonForm
-from headrace.definitions.sample_set import Exposures, FeatureUse, KeepNegatives, Label, SampleSet
+from headrace.definitions.sample_set import (
+    Exposures,
+    FeatureUse,
+    KeepNegatives,
+    Label,
+    Logged,
+    SampleSet,
+)
 from headrace.definitions.sources import FileSource, KafkaSource, Topic
 from headrace.definitions.stream import Stream
 from headrace.definitions.stream_field import StreamField
@@ -34,7 +41,7 @@ PAGES: Mapping[str, tuple[type, ...]] = {
     ),
     "feature-views": (FeatureDeclaration,),
     "window-views": (WindowView, Aggregate),
-    "sample-sets": (SampleSet, Exposures, FeatureUse, Label, KeepNegatives),
+    "sample-sets": (SampleSet, Exposures, FeatureUse, Label, Logged, KeepNegatives),
     "lake-toml": (ProfileKeys, Section),
 }
 _TITLES = {
@@ -71,6 +78,7 @@ _SECTIONS: Mapping[type, str] = {
     Exposures: "exposures",
     FeatureUse: "features: one feature",
     Label: "labels: one label",
+    Logged: "logged",
     KeepNegatives: "keep_negatives",
     ProfileKeys: "[profiles.NAME]",
     Section: "[orchestration]",

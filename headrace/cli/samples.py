@@ -127,6 +127,9 @@ def _pairs(pairs: "Sequence[tuple[str, object]]") -> list[str]:
 
 
 def _source(feature: "InspectedFeature") -> list[tuple[str, object]]:
+    if feature.logged:
+        row = "no row" if feature.used is None else _moment(feature.used)
+        return [("as served, of", row)]
     if feature.used is not None:
         found: list[tuple[str, object]] = [("used", _moment(feature.used))]
     elif feature.expired is not None:

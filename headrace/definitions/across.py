@@ -7,7 +7,7 @@ from pathlib import Path
 
 from headrace.definitions.load import Declarations
 from headrace.definitions.problem import Finding, Problem, hint, problem_of, shown
-from headrace.definitions.sample_set import Label, SampleSet
+from headrace.definitions.sample_set import LOG_COLUMNS, Label, SampleSet
 from headrace.definitions.source_lines import Place, read_document
 from headrace.definitions.sources import KafkaSource
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
@@ -126,6 +126,14 @@ def _of_sample_set(sample_set: SampleSet, known: Mapping[str, KnownTable]) -> It
             if name not in exposures.entities:
                 text = f"`{use.view}` is about `{name}`, which `entities` does not list"
                 yield Finding(("exposures", "entities"), text)
+    if sample_set.logged is not None:
+        table = known.get(str(sample_set.logged.log))
+        if table is None:
+            yield _unknown(sample_set.logged.log, known, ("logged", "log"))
+        wanted = [(("logged", "log"), name) for name in LOG_COLUMNS]
+        yield from _missing(
+            sample_set.logged.log, table, [*wanted, (("logged", "id"), sample_set.log_key)]
+        )
     for at, label in enumerate(sample_set.labels):
         yield from _of_label(sample_set, label, ("labels", at), known)
 

@@ -16,6 +16,11 @@ from pydantic import (
 from headrace.definitions.base import TUPLE, Declaration, Name, Names, Table, refuse_repeats
 from headrace.definitions.durations import Duration
 
+# a sample's columns about the feature row used, after the view's name and `__`; `logged` is there only
+# in sample sets with `logged`
+ABOUT_ROW = ("event_time", "known_at", "logged")
+LOG_COLUMNS = ("event_time", "at", "sample_set", "values", "views")  # of the table of a serving log
+
 
 class Exposures(Declaration):
     """The rows that become samples: one table, its key, its time, its entities."""
@@ -102,6 +107,29 @@ class Label(Declaration):
         return window
 
 
+class Logged(Declaration):
+    """Features as they were served: the serving log's values before those of the tables."""
+
+    noun: ClassVar[str] = "`logged`"
+    misnomers: ClassVar[dict[str, str]] = {"table": "log", "stream": "log", "key": "id"}
+
+    log: Table
+    """The table of a serving log. Example: `raw.served`"""
+    id: Name | None = None
+    """The column of the log that holds the exposure's id; by default it has the same name.
+    Example: `impression_id`"""
+    within: Duration = timedelta(hours=1)
+    """How long before the exposure an answer may have been given. Example: `1h`"""
+
+    @field_validator("within")
+    @classmethod
+    def _positive(cls, within: timedelta) -> timedelta:
+        if not within:
+            msg = "answers are given before exposures: `within` must be longer than `0s`"
+            raise ValueError(msg)
+        return within
+
+
 def _rate(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         msg = f"`{value}` must be a number above 0, up to 1"
@@ -150,6 +178,8 @@ class SampleSet(Declaration):
     features: Annotated[tuple[FeatureUse, ...], TUPLE] = ()
     """What a sample knows of its entities. Example: `[{view: features.item_ctr, columns: [ctr_1d]}]`
     """
+    logged: Logged | None = None
+    """Take features as they were served, where a serving log has them. Example: `{log: raw.served}`"""
     labels: Annotated[tuple[Label, ...], TUPLE] = ()
     """What happened afterwards. Example: `[{name: click, stream: raw.clicks, window: 30m}]`"""
     keep_negatives: KeepNegatives | None = None
@@ -168,8 +198,8 @@ class SampleSet(Declaration):
             owner |= dict.fromkeys((*exposures.entities, *exposures.columns), "an exposure column")
         refuse_repeats(tuple(str(feature.view) for feature in features))
         for feature in features:
-            times = (f"{feature.name}__event_time", f"{feature.name}__known_at")
-            for column in (*feature.column_names, *times):
+            about = tuple(f"{feature.name}__{what}" for what in ABOUT_ROW)
+            for column in (*feature.column_names, *about):
                 if column in owner:
                     msg = (
                         f"column `{column}` of `{feature.view}` has the name of "
@@ -189,6 +219,11 @@ class SampleSet(Declaration):
     def name(self) -> str:
         """The sample set's name."""
         return self.samples
+
+    @property
+    def log_key(self) -> str:
+        """The column of the serving log that holds the exposure id."""
+        return (self.logged and self.logged.id) or self.exposures.id
 
     def label_key(self, label: Label) -> str:
         """Return the column of the label's table that holds the exposure id."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import pyarrow as pa
+
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -106,6 +108,18 @@ class Dialect(Protocol):
         """Render a 64-bit integer; equal values give equal hashes, different values may collide.
 
         No value is null or a floating-point number. The hash is the engine's own: do not store it.
+        """
+        ...
+
+    def has_json(self, text: str, path: Sequence[str]) -> str:
+        """Render whether a JSON text has something at a path of keys, be it null; null without text."""
+        ...
+
+    def json_as(self, text: str, path: Sequence[str], kind: pa.DataType) -> str:
+        """Render what a JSON text has at a path of keys, as a value of a type; null if it has nothing.
+
+        Numbers that JSON has not are texts (`NaN`, `Infinity`), as are times, dates and decimals; bytes
+        are base64. Lists are of such values, but for times and bytes.
         """
         ...
 

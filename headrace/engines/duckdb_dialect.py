@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import pyarrow as pa
+
 from headrace.engines.dialect import (
     MICROSECOND,
     FirstOfKey,
@@ -11,6 +13,42 @@ from headrace.engines.dialect import (
     first_over,
     utc_text,
 )
+from headrace.identifiers import quote, quote_text
+
+_NAMES = {
+    pa.string(): "varchar",
+    pa.binary(): "blob",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+    pa.time64("us"): "time",
+    pa.uuid(): "uuid",
+}
+
+
+def sql_type(kind: pa.DataType) -> str:
+    """Render the DuckDB type that a table's column of an Arrow type has."""
+    if pa.types.is_list(kind):
+        return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_map(kind):
+        return f"map({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(position) for position in range(kind.num_fields))
+        return f"struct({', '.join(f'{quote(f.name)} {sql_type(f.type)}' for f in fields)})"
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "timestamp" if kind.tz is None else "timestamptz"
+    if pa.types.is_fixed_size_binary(kind):
+        return "blob"
+    return _NAMES[kind]
+
+
+def _path(keys: Sequence[str]) -> str:
+    return quote_text("$" + "".join(f'."{key}"' for key in keys))
 
 
 class DuckDBDialect:
@@ -56,6 +94,19 @@ class DuckDBDialect:
     def tie_hash(self, values: Sequence[str]) -> str:
         """Render a hash of values, an unsigned bigint."""
         return f"hash({', '.join(values)})"
+
+    def has_json(self, text: str, path: Sequence[str]) -> str:
+        """Render whether something is at a path."""
+        return f"json_exists({text}, {_path(path)})"
+
+    def json_as(self, text: str, path: Sequence[str], kind: pa.DataType) -> str:
+        """Render a value of a type."""
+        if pa.types.is_list(kind):
+            return f"cast(json_extract({text}, {_path(path)}) as {sql_type(kind)})"
+        found = f"json_extract_string({text}, {_path(path)})"
+        if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            return f"from_base64({found})"
+        return f"cast({found} as {sql_type(kind)})"
 
     def first_of_key(self, rows: FirstOfKey) -> str:
         """Render the choice of one row of each key, by `qualify`."""

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from headrace.engines.duckdb_dialect import sql_type
 from headrace.engines.lost_columns import refuse_lost_columns
 from headrace.engines.misread_deletes import refuse_misread_deletes
 from headrace.engines.misread_files import (
@@ -72,9 +73,9 @@ def _has_files(version: TableVersion) -> bool:
 
 def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:
     """Render what a step does to a value; None stands for a column that did not exist."""
-    sql_type = _sql_type(step.target)
+    kind = sql_type(step.target)
     if value is None:
-        return f"cast(null as {sql_type})"
+        return f"cast(null as {kind})"
     each = f"e{depth}"
     match step:
         case Fields():
@@ -94,7 +95,7 @@ def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:
                 f"map_from_entries(list_transform(map_entries({value}), lambda {each}: {entry}))"
             )
         case Absent() | Cast():
-            return f"cast({value} as {sql_type})"
+            return f"cast({value} as {kind})"
         case Same():
             return value
     return f"case when {value} is null then null else {changed} end"
@@ -105,33 +106,4 @@ def _part(value: str, name: str | None) -> str | None:
 
 
 def _null(field: pa.Field) -> str:
-    return f"cast(null as {_sql_type(field.type)}) as {quote(field.name)}"
-
-
-def _sql_type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"{_sql_type(kind.value_type)}[]"
-    if pa.types.is_map(kind):
-        return f"map({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
-    if pa.types.is_struct(kind):
-        fields = (kind.field(position) for position in range(kind.num_fields))
-        return f"struct({', '.join(f'{quote(f.name)} {_sql_type(f.type)}' for f in fields)})"
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision}, {kind.scale})"
-    if pa.types.is_timestamp(kind):
-        return "timestamp" if kind.tz is None else "timestamptz"
-    if pa.types.is_fixed_size_binary(kind):
-        return "blob"
-    names = {
-        pa.string(): "varchar",
-        pa.binary(): "blob",
-        pa.int32(): "integer",
-        pa.int64(): "bigint",
-        pa.float32(): "real",
-        pa.float64(): "double",
-        pa.bool_(): "boolean",
-        pa.date32(): "date",
-        pa.time64("us"): "time",
-        pa.uuid(): "uuid",
-    }
-    return names[kind]
+    return f"cast(null as {sql_type(field.type)}) as {quote(field.name)}"

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import pyarrow as pa
+
 from headrace.engines.dialect import (
     MICROSECOND,
     FirstOfKey,
@@ -11,8 +13,43 @@ from headrace.engines.dialect import (
     first_over,
     utc_text,
 )
+from headrace.identifiers import quote, quote_text
 
+_NAMES = {
+    pa.string(): "varchar",
+    pa.binary(): "varbinary",
+    pa.int32(): "integer",
+    pa.int64(): "bigint",
+    pa.float32(): "real",
+    pa.float64(): "double",
+    pa.bool_(): "boolean",
+    pa.date32(): "date",
+    pa.time64("us"): "time(6)",
+    pa.uuid(): "uuid",
+}
 _MILLISECOND_US, _SECOND_US = 1_000, 1_000_000
+
+
+def type_sql(kind: pa.DataType) -> str:
+    """Render the Trino type that a table's column of an Arrow type has."""
+    if pa.types.is_list(kind):
+        return f"array({type_sql(kind.value_type)})"
+    if pa.types.is_map(kind):
+        return f"map({type_sql(kind.key_type)}, {type_sql(kind.item_type)})"
+    if pa.types.is_struct(kind):
+        fields = (kind.field(position) for position in range(kind.num_fields))
+        return f"row({', '.join(f'{quote(f.name)} {type_sql(f.type)}' for f in fields)})"
+    if pa.types.is_decimal(kind):
+        return f"decimal({kind.precision}, {kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "timestamp(6)" if kind.tz is None else "timestamp(6) with time zone"
+    if pa.types.is_fixed_size_binary(kind):
+        return "varbinary"
+    return _NAMES[kind]
+
+
+def _path(keys: Sequence[str]) -> str:
+    return quote_text("$" + "".join(f'["{key}"]' for key in keys))
 
 
 class TrinoDialect:
@@ -71,6 +108,21 @@ class TrinoDialect:
         """Render a hash of values by their texts, a bigint."""
         texts = ", ".join(f"cast({value} as varchar)" for value in values)
         return f"from_big_endian_64(xxhash64(to_utf8(concat_ws(chr(31), {texts}))))"
+
+    def has_json(self, text: str, path: Sequence[str]) -> str:
+        """Render whether something is at a path: a null of JSON is no null of SQL."""
+        return f"json_extract({text}, {_path(path)}) is not null"
+
+    def json_as(self, text: str, path: Sequence[str], kind: pa.DataType) -> str:
+        """Render a value of a type."""
+        if pa.types.is_list(kind):
+            return f"cast(json_extract({text}, {_path(path)}) as {type_sql(kind)})"
+        found = f"json_extract_scalar({text}, {_path(path)})"
+        if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            return f"from_base64({found})"
+        if pa.types.is_timestamp(kind):
+            return f"cast(from_iso8601_timestamp_nanos({found}) as {type_sql(kind)})"
+        return f"cast({found} as {type_sql(kind)})"
 
     def first_of_key(self, rows: FirstOfKey) -> str:
         """Render the choice of one row of each key, by a number in a sub-select."""

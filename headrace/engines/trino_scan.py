@@ -3,22 +3,10 @@
 import pyarrow as pa
 
 from headrace.engines.misread_files import refuse_folded_names
+from headrace.engines.trino_dialect import type_sql
 from headrace.iceberg.projection import Absent, Cast, Elements, Entries, Fields, Same, Step
 from headrace.identifiers import TableName, quote
 from headrace.tables.version import TableVersion
-
-_NAMES = {
-    pa.string(): "varchar",
-    pa.binary(): "varbinary",
-    pa.int32(): "integer",
-    pa.int64(): "bigint",
-    pa.float32(): "real",
-    pa.float64(): "double",
-    pa.bool_(): "boolean",
-    pa.date32(): "date",
-    pa.time64("us"): "time(6)",
-    pa.uuid(): "uuid",
-}
 
 
 def scan_sql(version: TableVersion, *, catalog: str) -> str:
@@ -49,24 +37,6 @@ def scan_sql(version: TableVersion, *, catalog: str) -> str:
 def table_sql(name: TableName, *, catalog: str) -> str:
     """Render a table's full name."""
     return f"{quote(catalog)}.{name.sql}"
-
-
-def type_sql(kind: pa.DataType) -> str:
-    """Render the Trino type that a table's column of an Arrow type has."""
-    if pa.types.is_list(kind):
-        return f"array({type_sql(kind.value_type)})"
-    if pa.types.is_map(kind):
-        return f"map({type_sql(kind.key_type)}, {type_sql(kind.item_type)})"
-    if pa.types.is_struct(kind):
-        fields = (kind.field(position) for position in range(kind.num_fields))
-        return f"row({', '.join(f'{quote(f.name)} {type_sql(f.type)}' for f in fields)})"
-    if pa.types.is_decimal(kind):
-        return f"decimal({kind.precision}, {kind.scale})"
-    if pa.types.is_timestamp(kind):
-        return "timestamp(6)" if kind.tz is None else "timestamp(6) with time zone"
-    if pa.types.is_fixed_size_binary(kind):
-        return "varbinary"
-    return _NAMES[kind]
 
 
 def _stepped(value: str | None, step: Step, *, depth: int = 0) -> str:

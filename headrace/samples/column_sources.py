@@ -1,7 +1,7 @@
 """Which columns of which tables a column comes from, as recipes and dbt models recorded it; pure."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.samples.resolve import EVENT_TIME, SAMPLE_ID, Recipe
@@ -32,7 +32,8 @@ def column_sources(recipe: Recipe) -> tuple[ColumnSource, ...]:
 
     An aggregate without a column, such as a count, comes from the event times of what it counts.
     """
-    return (*_exposure(recipe), *_features(recipe), *_windows(recipe), *_labels(recipe))
+    found = (*_features(recipe), *_windows(recipe))
+    return (*_exposure(recipe), *found, *_served(recipe, found), *_labels(recipe))
 
 
 def _exposure(recipe: Recipe) -> Iterator[ColumnSource]:
@@ -59,6 +60,15 @@ def _windows(recipe: Recipe) -> Iterator[ColumnSource]:
                 of=slot.of or EVENT_TIME,
                 how=f"window: {slot.take}",
             )
+
+
+def _served(recipe: Recipe, joined: Iterable[ColumnSource]) -> Iterator[ColumnSource]:
+    if recipe.served is None:
+        return
+    for each in joined:
+        yield ColumnSource(
+            column=each.column, table=recipe.served.table, of="values", how="as served"
+        )
 
 
 def _labels(recipe: Recipe) -> Iterator[ColumnSource]:

@@ -43,7 +43,8 @@ class InspectedFeature:
     """Values from one feature view.
 
     `used` is None if no row was known, or if the newest known row was older than the TTL; that row
-    is then `expired`. `not_used` is the first newer row that was not known in time.
+    is then `expired`. `not_used` is the first newer row that was not known in time. `logged` says that
+    the values are those that were served, of the row that serving used.
     """
 
     view: str
@@ -52,6 +53,7 @@ class InspectedFeature:
     used: Moment | None
     expired: Moment | None
     not_used: Moment | None
+    logged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,7 @@ class _Inspection:
             not_used=self._first(
                 feature, f"not ({seen}) and {newer}", order="f.known, f.event_time"
             ),
+            logged=bool(row.get(f"{feature.name}__logged")),
         )
 
     def _first(self, feature: ResolvedFeature, condition: str, *, order: str) -> Moment | None:

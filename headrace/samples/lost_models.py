@@ -33,6 +33,8 @@ def lost_models_of(lake: OpenLake, sample_set: SampleSet) -> Iterator[Finding]:
         places.setdefault(use.view, ("features", at, "view"))
     for at, label in enumerate(sample_set.labels):
         places.setdefault(label.stream, ("labels", at, "stream"))
+    if sample_set.logged is not None:
+        places.setdefault(sample_set.logged.log, ("logged", "log"))
     for name, place in places.items():
         if lake.exists(name):
             for text in lost_models(lake.settings, {str(name): lake.table(name).head()}):

@@ -3,7 +3,6 @@
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +19,7 @@ from headrace.errors import (
     LeakError,
     NullKnownAtError,
 )
-from headrace.identifiers import TableName, quote, quote_text
+from headrace.identifiers import TableName, quote
 from headrace.samples import labels as label_rules
 from headrace.samples.first_arrivals import first_arrivals_sql
 from headrace.samples.point_in_time import (
@@ -32,14 +31,13 @@ from headrace.samples.point_in_time import (
 )
 from headrace.samples.resolve import (
     EVENT_TIME,
-    KEEP_RATE,
-    LABEL_STATE,
-    MATURE_AT,
     SAMPLE_ID,
     Recipe,
     ResolvedFeature,
-    ResolvedLabel,
 )
+from headrace.samples.sample_rows import kept_rows_sql, samples_sql
+from headrace.samples.schema import samples_schema
+from headrace.samples.served_log import ServedLog, answers_sql
 from headrace.samples.ties import TiedKeys
 from headrace.samples.times import Span, start_of
 from headrace.samples.window_use import ResolvedWindows
@@ -75,6 +73,7 @@ class PartitionBuilder:
     ) -> None:
         self._engine, self._recipe, self._pinned, self._versions = engine, recipe, pinned, versions
         self._dialect = engine.dialect
+        self._kinds = samples_schema(recipe, versions)
         for name, version in versions.items():
             engine.bind(name, version)
         self._ties = TiedKeys(engine)
@@ -146,12 +145,14 @@ class PartitionBuilder:
                 dialect=dialect,
             )
             steps.append(f"label_{number} as ({sql})")
-        steps.append(dialect.step_once("kept", _kept_sql(recipe, dialect=dialect)))
+        steps.append(dialect.step_once("kept", kept_rows_sql(recipe, dialect=dialect)))
         for number, feature in enumerate(recipe.features):
             steps.append(f"feature_{number} as ({self._feature_sql(number, feature, day)})")
         for number, used in enumerate(recipe.windows):
             steps.append(f"window_{number} as ({self._window_sql(used, day)})")
-        return f"with {', '.join(steps)}\n{_samples_sql(recipe)}"
+        if recipe.served is not None:
+            steps.append(f"answer as ({self._answers_sql(recipe.served, day)})")
+        return f"with {', '.join(steps)}\n{samples_sql(recipe, self._kinds, dialect=dialect)}"
 
     def _feature_sql(self, number: int, feature: ResolvedFeature, day: dt.date) -> str:
         dialect, span = self._dialect, reach(feature, day)
@@ -172,6 +173,14 @@ class PartitionBuilder:
             columns=used.columns,
         )
         return window_sql(exposures, join, dialect=self._dialect)
+
+    def _answers_sql(self, log: ServedLog, day: dt.date) -> str:
+        first = start_of(day) - dt.timedelta(microseconds=log.within_us)
+        span = Span(first=first, end=start_of(day + ONE_DAY))
+        rows = _rows_sql(log.table, EVENT_TIME, span, dialect=self._dialect)
+        return answers_sql(
+            log, rows, exposures="kept", sample_set=self._recipe.name, dialect=self._dialect
+        )
 
     def _exposures(self, day: dt.date) -> str:
         recipe = self._recipe
@@ -302,77 +311,3 @@ def _at(table: LakeTable, snapshot_id: int | None) -> TableVersion:
 def _rows_sql(table: str, column: str, span: Span, *, dialect: Dialect) -> str:
     condition = span.condition_sql(quote(column), dialect=dialect)
     return f"(select * from {TableName.parse(table).sql} where {condition})"
-
-
-def _kept_sql(recipe: Recipe, *, dialect: Dialect) -> str:
-    shown = dialect.epoch_us(f"e.{EVENT_TIME}")
-    labels, last = [], [shown]
-    for number, label in enumerate(recipe.labels):
-        labels += [
-            f"label_{number}.value as {quote(label.name)}",
-            f"label_{number}.at as {quote(f'{label.name}_at')}",
-            f"label_{number}.state as {quote(f'{label.name}_state')}",
-        ]
-        ends = label.window_us + label.lateness_us
-        last.append(f"{shown} + {ends}")
-    states = [f"label_{number}.state" for number in range(len(recipe.labels))]
-    positive = " or ".join(
-        f"coalesce({_positive(recipe, label, f'label_{number}.value', dialect=dialect)}, false)"
-        for number, label in enumerate(recipe.labels)
-    )
-    positive = positive or "false"
-    mature = f"greatest({', '.join(last)})" if len(last) > 1 else shown
-    rate = Decimal(recipe.keep_rate)
-    salt = recipe.keep_salt
-    stays = label_rules.kept_sql(f"e.{SAMPLE_ID}", rate=rate, salt=salt, dialect=dialect)
-    joins = " ".join(
-        f"join label_{number} on label_{number}.{SAMPLE_ID} = e.{SAMPLE_ID}"
-        for number in range(len(recipe.labels))
-    )
-    columns = [
-        "e.*",
-        *labels,
-        f"{_worst(states)} as {LABEL_STATE}",
-        f"{dialect.instant(mature)} as {MATURE_AT}",
-        f"cast(case when {positive} then 1.0 else {rate:f} end as double) as {KEEP_RATE}",
-    ]
-    return f"select {', '.join(columns)} from exposure e {joins} where {positive} or {stays}"
-
-
-def _positive(recipe: Recipe, label: ResolvedLabel, value: str, *, dialect: Dialect) -> str:
-    if recipe.nan_is_positive or not label.has_column:
-        return f"{value} <> 0"
-    is_nan = dialect.is_nan(f"cast({value} as double)")
-    return f"({value} <> 0 and not {is_nan})"
-
-
-def _worst(states: list[str]) -> str:
-    for_each = [
-        f"when {quote_text(state)} in ({', '.join(states)}) then {quote_text(state)}"
-        for state in (label_rules.PENDING, label_rules.CORRECTED)
-        if states
-    ]
-    mature = quote_text(label_rules.MATURE)
-    return f"case {' '.join(for_each)} else {mature} end" if for_each else mature
-
-
-def _samples_sql(recipe: Recipe) -> str:
-    columns = [f"kept.{quote(name)} as {quote(name)}" for name in (SAMPLE_ID, EVENT_TIME)]
-    columns += [f"kept.{quote(name)}" for name in (*recipe.entities, *recipe.columns)]
-    for number, feature in enumerate(recipe.features):
-        outputs = feature_join(feature, relation="").outputs
-        columns += [f"feature_{number}.{quote(name)}" for name in outputs]
-    for number, used in enumerate(recipe.windows):
-        columns += [f"window_{number}.{quote(name)}" for _, name in used.columns]
-    for label in recipe.labels:
-        names = (label.name, f"{label.name}_at", f"{label.name}_state")
-        columns += [f"kept.{quote(name)}" for name in names]
-    columns += [f"kept.{name}" for name in (LABEL_STATE, MATURE_AT, KEEP_RATE)]
-    joins = " ".join(
-        f"join {step} on {step}.{SAMPLE_ID} = kept.{SAMPLE_ID}"
-        for step in (
-            *(f"feature_{number}" for number in range(len(recipe.features))),
-            *(f"window_{number}" for number in range(len(recipe.windows))),
-        )
-    )
-    return f"select {', '.join(columns)} from kept {joins} order by {EVENT_TIME}, {SAMPLE_ID}"

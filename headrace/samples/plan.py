@@ -55,8 +55,8 @@ def plan_build(
 
     A day is built if it was never built, if something else than its last recorded build changed its
     samples, if the recipe changed, if a column that it reads was replaced by another one of the same
-    name, if its exposures changed, if a feature or label table changed in days that it reads, or if a
-    label may have matured since. `days` limits the plan to
+    name, if its exposures changed, if a feature or label table or the serving log changed in days that
+    it reads, or if a label may have matured since. `days` limits the plan to
     some days; those without exposures that were never built are left out.
 
     Raises:
@@ -169,6 +169,11 @@ class _Judge:
             first = (window_reach(used.windows, day).first or start_of(day)).date()
             if self._touches(used.windows.events, EVENT_TIME, build, first=first, last=day):
                 return f"events of {used.windows.view}"
+        served = self._recipe.served
+        if served is not None:
+            first = (start_of(day) - served.within_us * ONE_US).date()
+            if self._touches(served.table, EVENT_TIME, build, first=first, last=day):
+                return "the serving log"
         return None
 
     def _replaced(self, build: Build) -> str | None:

@@ -12,13 +12,14 @@ from headrace.clock import ONE_US
 from headrace.definitions.feature_view import FeatureView
 from headrace.definitions.load import read_streams, view_of
 from headrace.definitions.properties import FEATURE_VIEW_PROPERTY
-from headrace.definitions.sample_set import FeatureUse, Label, SampleSet
+from headrace.definitions.sample_set import ABOUT_ROW, LOG_COLUMNS, FeatureUse, Label, SampleSet
 from headrace.definitions.stream import Stream, renamed_coordinates
 from headrace.definitions.windows import Windows
 from headrace.errors import DefinitionError
 from headrace.identifiers import TableName
 from headrace.samples.first_arrivals import Repeats, repeats_of
 from headrace.samples.key_types import key_type_problems
+from headrace.samples.served_log import ServedLog, log_problems, served_log_of
 from headrace.samples.watermarks import source_tables
 from headrace.samples.window_use import (
     ResolvedWindows,
@@ -87,6 +88,7 @@ class Recipe:
     labels: tuple[ResolvedLabel, ...]
     windows: tuple[ResolvedWindows, ...] = ()
     repeats: tuple[Repeats, ...] = ()
+    served: ServedLog | None = None
     keep_rate: str = "1"
     keep_salt: str = ""
     code_version: int = _CODE_VERSION
@@ -105,6 +107,7 @@ class Recipe:
     def inputs(self) -> tuple[str, ...]:
         """The tables that it reads, without repetition."""
         names = (self.exposures, *(f.view for f in self.features), *(x.table for x in self.labels))
+        names += () if self.served is None else (self.served.table,)
         return tuple(dict.fromkeys((*names, *(each.windows.events for each in self.windows))))
 
     @property
@@ -124,12 +127,14 @@ class Recipe:
             found[each.windows.events].update(each.reads)
         for each in self.repeats:
             found[each.table].update(each.reads)
+        if self.served is not None:
+            found[self.served.table].update(self.served.reads)
         return {name: frozenset(columns) for name, columns in found.items()}
 
     def to_json(self) -> str:
         """Write the recipe as canonical JSON; what it does not have is left out, as it once was."""
         said = asdict(self)
-        for name in ("windows", "repeats"):
+        for name in ("windows", "repeats", "served"):
             if not said[name]:
                 del said[name]
         for each in said.get("repeats", ()):
@@ -147,7 +152,9 @@ class Recipe:
         )
         said["labels"] = tuple(ResolvedLabel(**_tuples(label)) for label in said["labels"])
         repeats = tuple(Repeats(**_tuples(each)) for each in said.pop("repeats", ()))
-        return cls(**_tuples(said), windows=windows, repeats=repeats)
+        served = said.pop("served", None)
+        log = None if served is None else ServedLog(**_tuples(served))
+        return cls(**_tuples(said), windows=windows, repeats=repeats, served=log)
 
 
 def _tuples(said: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +220,8 @@ def _named(
     for label in sample_set.labels:
         value = () if label.value in _NO_COLUMN else (label.value,)
         yield label.stream, (sample_set.label_key(label), EVENT_TIME, "known_at", *value)
+    if sample_set.logged is not None:
+        yield sample_set.logged.log, (sample_set.log_key, *LOG_COLUMNS)
 
 
 def resolve(
@@ -238,6 +247,7 @@ def resolve(
     }
     problems = tuple(_problems(sample_set, versions, views))
     problems += tuple(window_use_problems(sample_set, windows, versions))
+    problems += tuple(log_problems(sample_set, versions))
     if problems:
         raise DefinitionError(problems)
     negatives = sample_set.keep_negatives
@@ -264,6 +274,7 @@ def resolve(
             for label in sample_set.labels
         ),
         repeats=tuple(repeats_of(sample_set, streams, arrival=_arrivals(versions))),
+        served=served_log_of(sample_set, arrival=_arrivals(versions)),
         keep_rate=str(negatives.rate.normalize()) if negatives else "1",
         keep_salt=negatives.salt if negatives else "",
         code_version=_code_version(sample_set, versions),
@@ -406,7 +417,7 @@ def _clashes(where: str, sample_set: SampleSet) -> Iterator[str]:
     exposures = sample_set.exposures
     owned = [(name, "the exposures") for name in (*exposures.entities, *exposures.columns)]
     for use in sample_set.features:
-        names = (*use.column_names, f"{use.name}__event_time", f"{use.name}__known_at")
+        names = (*use.column_names, *(f"{use.name}__{what}" for what in ABOUT_ROW))
         owned += [(name, f"`{use.view}`") for name in names]
     for label in sample_set.labels:
         names = (label.name, f"{label.name}_at", f"{label.name}_state")

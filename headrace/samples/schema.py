@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
+from headrace.identifiers import TableName
 from headrace.samples.resolve import (
     EVENT_TIME,
     KEEP_RATE,
@@ -37,15 +38,21 @@ def samples_schema(recipe: Recipe, versions: Mapping[str, TableVersion]) -> pa.S
         fields += [pa.field(name, view.field(column).type) for column, name in feature.columns]
         fields.append(pa.field(f"{feature.name}__event_time", TIME))
         fields.append(pa.field(f"{feature.name}__known_at", TIME))
+        fields += _mark(recipe, feature.name)
     for used in recipe.windows:
         kinds = used.windows.schema()
         fields += [pa.field(name, kinds.field(column).type) for column, name in used.columns]
+        fields += _mark(recipe, TableName.parse(used.windows.view).name)
     for label in recipe.labels:
         fields += _label_fields(label, versions[label.table].schema)
     fields.append(pa.field(LABEL_STATE, pa.string(), nullable=False))
     fields.append(pa.field(MATURE_AT, TIME, nullable=False))
     fields.append(pa.field(KEEP_RATE, pa.float64(), nullable=False))
     return pa.schema(fields)
+
+
+def _mark(recipe: Recipe, view: str) -> tuple[pa.Field, ...]:
+    return () if recipe.served is None else (pa.field(f"{view}__logged", pa.bool_()),)
 
 
 def _label_fields(label: ResolvedLabel, events: pa.Schema) -> Iterator[pa.Field]:

@@ -161,6 +161,9 @@ def _sample_columns(
         for column, what in ((EVENT_TIME, "Event time"), (KNOWN_AT, "`known_at`")):
             text = f"{what} of the row of `{use.view}` that was used; null without one."
             yield _copied(f"{use.name}__{column}", use.view, column, known, text=text)
+    for use in sample_set.features if sample_set.logged else ():
+        text = f"Whether the values of `{use.view}` are those of the serving log."
+        yield ColumnFacts(name=f"{use.name}__logged", type="boolean", description=text)
     for label in sample_set.labels:
         yield from _label_columns(sample_set, label, known)
     fixed = (

@@ -51,6 +51,7 @@ def _sample_asset(
         sample_set.exposures.table,
         *(declared.table_of(feature.view) for feature in sample_set.features),
         *(label.stream for label in sample_set.labels),
+        *(() if sample_set.logged is None else (sample_set.logged.log,)),
     )
 
     @dg.asset(
