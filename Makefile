@@ -139,6 +139,8 @@ requirements: $(READY) ## resolve requirements/*.in again
 	    $$([ $$pair = server:server ] && echo --constraints requirements/dev.txt pyproject.toml \
 	      $(IMAGE_EXTRAS:%=--extra %)) \
 	    requirements/$${pair%%:*}.in -o requirements/$${pair##*:}.txt; done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate requirements/feast.in -o requirements/feast.txt  # a benchmark's peer, apart
 
 clean: ## remove what the demo made; the environment stays
 	@rm -rf .headrace dbt_project/target dbt_project/logs

@@ -7,54 +7,41 @@ not. The peer is the call of the model alone on the same rows in one process.
 
 import http.client
 import json
-import os
-import random
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+from benchmarks.feature_server import headrace_serve, prepare, ranking
+from benchmarks.feature_server import served as served_by
 from benchmarks.harness import Contender, Result, Rounds, measure, show
 
 CANDIDATES = 200
 REQUESTS_PER_S = 50
 SECONDS = 20
 P99_MS_MAX = 20.0
-_USERS, _ITEMS = 2_000, 5_000
 _THREADS = 4
 
 
 def served(*, folder: str, seconds: int) -> Rounds:
     """Rank over HTTP at a fixed rate."""
     home = Path(folder)
-    _prepare(home)
-    port = _free_port()
-    server = subprocess.Popen(
-        [str(Path(sys.executable).with_name("headrace")), "serve", "--port", str(port)]
-        + ["--model", str(home / "model")],
-        cwd=home,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _wait(port)
+    prepare(home)
+    command = headrace_serve("--model", str(home / "model"))
+    with served_by(command, home=home, alive="/healthz") as server:
         for number in range(20):
-            _ask(http.client.HTTPConnection("127.0.0.1", port), number)
+            _ask(http.client.HTTPConnection("127.0.0.1", server.port), number)
         yield {}
         while True:
-            before_s = _cpu_s(server.pid)
-            took_ms = _load(port, seconds)
-            spent_s = _cpu_s(server.pid) - before_s
+            before_s = server.cpu_s
+            took_ms = _load(server.port, seconds)
+            spent_s = server.cpu_s - before_s
             yield {
                 "p50_ms": statistics.median(took_ms),
                 "p99_ms": statistics.quantiles(took_ms, n=100)[98],
                 "server_cpu_ms": spent_s * 1_000 / len(took_ms),
                 "requests": len(took_ms),
             }
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def model_alone(*, folder: str, seconds: int) -> Rounds:
@@ -62,7 +49,7 @@ def model_alone(*, folder: str, seconds: int) -> Rounds:
     from headrace.serving.scorer import Scorer
 
     home = Path(folder)
-    _prepare(home)
+    prepare(home)
     scorer = Scorer.open(home / "model")
     columns = {
         "user_clicks": [3] * CANDIDATES,
@@ -115,25 +102,6 @@ def run(*, quick: bool) -> list[Result]:
     ]
 
 
-def _prepare(home: Path) -> None:
-    from headrace.loading.export import export_model
-    from headrace.serving.sqlite import SQLiteOnlineStore
-    from tests.serving import ranked
-
-    (home / "lake").mkdir()
-    (home / "lake" / "lake.toml").write_text("[profiles.local]\n")
-    with SQLiteOnlineStore(home / ".headrace" / "online.db") as store:
-        store.replace(ranked.USERS, (ranked.user(number) for number in range(_USERS)))
-        store.replace(ranked.ITEMS, (ranked.item(number) for number in range(_ITEMS)))
-    export_model(
-        ranked.Model(),
-        spec=ranked.SPEC,
-        types=ranked.TYPES,
-        lock=ranked.lockfile(),
-        folder=home / "model",
-    )
-
-
 def _load(port: int, seconds: int) -> list[float]:
     """Send requests at their times from a few connections; return how long each took, in ms."""
     times = [number / REQUESTS_PER_S for number in range(REQUESTS_PER_S * seconds)]
@@ -158,42 +126,9 @@ def _load(port: int, seconds: int) -> list[float]:
 
 
 def _ask(connection: http.client.HTTPConnection, number: int) -> None:
-    draw = random.Random(number)
-    body = {
-        "context": {"user_id": draw.randrange(_USERS), "position": 1},
-        "candidates": [{"item_id": draw.randrange(_ITEMS)} for _ in range(CANDIDATES)],
-        "top": 20,
-    }
+    body = ranking(number, candidates=CANDIDATES)
     connection.request("POST", "/v1/rank", json.dumps(body), {"content-type": "application/json"})
     answer = connection.getresponse()
     content = answer.read()
     if answer.status != 200:
         raise AssertionError(content)
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from benchmarks.harness import Result, record
 
-_NOT_CLAIMS = {"__init__", "harness", "kafka_topics", "river_limits", "river_stages", "run"}
+_NOT_CLAIMS = {
+    *("__init__", "harness", "kafka_topics", "river_limits", "river_stages", "run"),
+    *("feature_server", "feast_server", "wrk"),
+}
 
 
 def claims() -> list[str]:
