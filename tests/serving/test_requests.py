@@ -1,10 +1,12 @@
 """Requests that are odd or come at an odd moment: what is refused as what, and what goes on after it."""
 
 import asyncio
+import datetime as dt
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +244,37 @@ def test_the_dashboard_shows_every_metric_that_is_exported_and_no_other(
     board = (ROOT / "infra" / "grafana" / "dashboards" / "serve.json").read_text()
     shown = {name.removesuffix("_bucket") for name in re.findall(r"headrace_serve_\w+", board)}
     assert shown == exported
+
+
+def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> None:
+    kinds = {
+        "moment": (pa.timestamp("us", tz="UTC"), AT, AT.isoformat()),
+        "day": (pa.date32(), dt.date(2026, 1, 5), "2026-01-05"),
+        "price": (pa.decimal128(10, 2), Decimal("1.50"), "1.5"),
+        "raw": (pa.binary(), b"\x00\xff", "AP8="),
+    }
+    state = ViewState(
+        view="features.odd",
+        entity=tuple(kinds),
+        columns=("value",),
+        schema=pa.schema(
+            [*((name, kind) for name, (kind, _, _) in kinds.items()), ("value", "f8")]
+        ),
+        ttl=None,
+        delay=dt.timedelta(0),
+        snapshot_id=1,
+        as_of=START,
+        published_at=START,
+    )
+    with SQLiteOnlineStore(tmp_path / "odd.db") as store:
+        key = tuple(value for _, value, _ in kinds.values())
+        store.put(
+            state, [OnlineRow(key=key, event_time=START, known_at=START, values=(float("nan"),))]
+        )
+        with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
+            texts = {name: text for name, (_, _, text) in kinds.items()}
+            body = {"views": [state.view], "entities": [texts]}
+            assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]
+            body["entities"] = [{**texts, "day": "yesterday"}]
+            answer = opened.post("/v1/vectors", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (422, "entity-key")

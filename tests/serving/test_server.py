@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -415,38 +414,32 @@ def test_metrics_count_requests_rows_and_reasons(client: TestClient) -> None:
     assert 'headrace_serve_view_age_seconds{view="features.items"}' in text
 
 
-def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> None:
-    kinds = {
-        "moment": (pa.timestamp("us", tz="UTC"), AT, AT.isoformat()),
-        "day": (pa.date32(), dt.date(2026, 1, 5), "2026-01-05"),
-        "price": (pa.decimal128(10, 2), Decimal("1.50"), "1.5"),
-        "raw": (pa.binary(), b"\x00\xff", "AP8="),
+def columns_of(rows: int) -> dict[str, list[Any]]:
+    draw = random.Random(7)
+    return {
+        "user_clicks": [draw.randrange(100) for _ in range(rows)],
+        "ctr": [draw.random() for _ in range(rows)],
+        "item_id": [draw.randrange(10_000) for _ in range(rows)],
+        "brand": [draw.choice("abc") for _ in range(rows)],
+        "position": [draw.randrange(20) for _ in range(rows)],
+        "user_liked": [[draw.randrange(99) for _ in range(number % 5)] for number in range(rows)],
     }
-    state = ViewState(
-        view="features.odd",
-        entity=tuple(kinds),
-        columns=("value",),
-        schema=pa.schema(
-            [*((name, kind) for name, (kind, _, _) in kinds.items()), ("value", "f8")]
-        ),
-        ttl=None,
-        delay=dt.timedelta(0),
-        snapshot_id=1,
-        as_of=START,
-        published_at=START,
-    )
-    with SQLiteOnlineStore(tmp_path / "odd.db") as store:
-        key = tuple(value for _, value, _ in kinds.values())
-        store.put(
-            state, [OnlineRow(key=key, event_time=START, known_at=START, values=(float("nan"),))]
-        )
-        with TestClient(make_app(Service(store, {}), store, limits=ServerLimits())) as opened:
-            texts = {name: text for name, (_, _, text) in kinds.items()}
-            body = {"views": [state.view], "entities": [texts]}
-            assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]
-            body["entities"] = [{**texts, "day": "yesterday"}]
-            answer = opened.post("/v1/vectors", json=body)
-            assert (answer.status_code, answer.json()["code"]) == (422, "entity-key")
+
+
+def test_a_score_hangs_on_no_order_of_columns_and_on_no_other_column(trained: Trained) -> None:
+    named, scorer = columns_of(200), Scorer.open(trained.folder)
+    found = scorer.score(named).tolist()
+    turned = {name: named[name] for name in reversed(named)}
+    more = {"another": ["x"] * 200, **turned, "last": [None] * 200}
+    assert scorer.score(turned).tolist() == found == scorer.score(more).tolist()
+    assert len(set(found)) > 100
+
+
+def test_rows_of_one_call_have_the_scores_that_each_has_alone(trained: Trained) -> None:
+    named, scorer = columns_of(200), Scorer.open(trained.folder)
+    for number, score in enumerate(scorer.score(named)):
+        alone = scorer.score({name: [values[number]] for name, values in named.items()})
+        assert alone[0] == pytest.approx(score, rel=0, abs=1e-6)
 
 
 def test_uses_of_a_recipe_are_those_of_the_sample_set(trained: Trained) -> None:
