@@ -25,6 +25,7 @@ from tests.samples.factories import sample_set, settings_in
 from tests.serving.conftest import SCHEMA, UTC_US, add, row
 from tests.serving.test_skew import Served, ago
 
+pytestmark = pytest.mark.slow
 SMALL = pa.schema(
     [
         pa.field("item", pa.int64()),
@@ -47,7 +48,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield Served(lake, store)
 
 
-@pytest.mark.slow
 def test_floats_of_32_bits_are_served_and_logged_as_they_are(served: Served) -> None:
     count, draw = examples(10_000, few=2_000), random.Random(seed_of_today())
     view = FeatureView(view=TableName("shop", "small"), entity=("item",))
