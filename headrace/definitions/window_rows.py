@@ -21,7 +21,6 @@ from headrace.identifiers import TableName
 
 SUFFIX = "_rows"
 TILES_MAX = 1024  # of the longest window: an entity's events of one tile are copied to each
-TAKES = ("count", "sum", "min", "max")
 # how far apart rows of one snapshot may be known, where they are known when they are ingested
 _INGESTED_DISORDER = timedelta(seconds=10)
 _MS = 1000

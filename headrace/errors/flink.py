@@ -224,11 +224,10 @@ class FlinkCannotSamplesError(LakeError):
 class FlinkCannotViewError(LakeError):
     """A window view has no rows that Flink SQL can write."""
 
-    def __init__(self, view: str, what: str, *, key: str, column: str | None = None) -> None:
-        self.view, self.what, self.key, self.column = view, what, key, column
-        where = f"column `{column}` of view `{view}`" if column else f"view `{view}`"
+    def __init__(self, view: str, what: str, *, key: str) -> None:
+        self.view, self.what, self.key = view, what, key
         super().__init__(
-            f"Flink SQL cannot express {where}, by its `{key}`: {what}",
+            f"Flink SQL cannot express view `{view}`, by its `{key}`: {what}",
             state=NOTHING_CHANGED,
             remedy=Remedy.run(
                 "online",

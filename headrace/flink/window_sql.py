@@ -12,9 +12,10 @@ from collections.abc import Mapping
 
 import pyarrow.types as pt
 
-from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
+from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.windows import Slot, WindowColumn
+from headrace.flink import kept_values
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
 from headrace.flink.following import history, interval, later, news, place_of
@@ -55,8 +56,10 @@ class _Text:
         self._keys = ", ".join(f"`{name}`" for name in self._windows.entity)
         self._hop = interval(rows.hop_ms)
         slots = range(len(self._windows.slots))
+        ordered = any(slot.take == "last" for slot in self._windows.slots)
+        self._places = COORDINATES.names[:3] if ordered else ()
         self._states = ", ".join(f"_s{n}" for n in slots)
-        self._merged = ",\n    ".join(f"{self._merge(n, self._state(n))} as _s{n}" for n in slots)
+        self._merged = ",\n    ".join(f"{self._cell(n)} as _s{n}" for n in slots)
 
     def events(self, sources: list[str], *, begin: Begin) -> str:
         """Write the events that may count; those of the first snapshots only as far back as they matter.
@@ -64,7 +67,7 @@ class _Text:
         Older ones of later snapshots are let through, to be counted with all that came too late.
         """
         windows = self._windows
-        names = dict.fromkeys((*windows.entity, *windows.inputs, EVENT_TIME))
+        names = dict.fromkeys((*windows.entity, *windows.inputs, EVENT_TIME, *self._places))
         listed = [*(f"`{name}`" for name in names), "_known", "_known_us"]
         if windows.key is not None:
             listed.append(f"`{windows.key}` as _key")
@@ -166,6 +169,8 @@ where _changes = 1 and _at_ms > {after_ms}"""
 
     def _value(self, column: WindowColumn) -> str:
         slot, value = self._slot(column), _sum(column.slot, column.window_us // 1000)
+        if slot.take in kept_values.KEPT:
+            return kept_values.value(slot, value)
         if pt.is_floating(slot.output):  # 0 has one sign
             return f"case when {value} = 0 then cast(0 as {sql_type(slot.output)}) else {value} end"
         if slot.take not in ("count", "sum"):
@@ -176,9 +181,16 @@ where _changes = 1 and _at_ms > {after_ms}"""
             return f"case when {fits} then cast({value} as bigint) end"
         return value
 
+    def _cell(self, number: int) -> str:
+        """Write what the events of a cell add to a slot."""
+        slot, merged = self._windows.slots[number], self._merge(number, self._state(number))
+        return kept_values.kept(slot, merged) if slot.take in kept_values.KEPT else merged
+
     def _state(self, number: int) -> str:
         """Write what one event adds to a slot."""
         slot = self._windows.slots[number]
+        if slot.take in kept_values.KEPT:
+            return kept_values.item(slot)
         if slot.of is None:
             return "1"
         value = f"`{slot.of}`"
@@ -193,6 +205,8 @@ where _changes = 1 and _at_ms > {after_ms}"""
 
     def _merge(self, number: int, state: str) -> str:
         take = self._windows.slots[number].take
+        if take in kept_values.KEPT:
+            return kept_values.gathered(state)
         return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
 
 

@@ -22,8 +22,15 @@ from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote
 from headrace.samples.point_in_time import Exposures
 from headrace.samples.window_events import WindowEvents
-
-HASH_BITS = 60
+from headrace.samples.window_kept import (
+    KEPT,
+    item_of,
+    keep_of,
+    kept_sql,
+    order_of,
+    payload_of,
+    value_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +63,7 @@ class _Query:
         self._keys, self._places = self._events.keys, self._events.places
 
     def sql(self) -> str:
-        plain = {c.slot for c, _ in self._wanted if self._slot(c).take not in ("distinct", "last")}
+        plain = {c.slot for c, _ in self._wanted if self._slot(c).take not in KEPT}
         steps = [
             self._dialect.step_once("exposure", self._exposure()),
             self._dialect.step_once("event", self._events.sql()),
@@ -68,7 +75,7 @@ class _Query:
         for number, (column, output) in enumerate(self._wanted):
             slot = self._slot(column)
             value = f"m.s{column.slot}_{column.window_us}"
-            if slot.take in ("distinct", "last"):
+            if slot.take in KEPT:
                 steps += self._kept_steps(number, column)
                 joins.append(f"left join found{number} on found{number}.id = m.id")
                 value = f"found{number}.value"
@@ -152,26 +159,19 @@ class _Query:
 
     def _kept_steps(self, number: int, column: WindowColumn) -> list[str]:
         """Render `foundN`: `id` and the value of a column that keeps several values."""
-        slot = self._slot(column)
-        value = self._events.inputs[slot.of or ""]
-        distinct = slot.take == "distinct"
-        item = self._dialect.hash60(f"cast({value} as varchar)") if distinct else value
-        keep = slot.keep + 1 if distinct else slot.keep
-        payload = ["h"] if distinct else ["h", "e_us", *self._places]
-        order = "h" if distinct else ", ".join(f"{name} desc" for name in payload[1:])
+        slot, places = self._slot(column), self._places
+        item = item_of(slot, self._events.inputs[slot.of or ""], self._dialect)
+        payload, order = payload_of(slot, places), order_of(slot, places)
+        keep = keep_of(slot)
         keys = ", ".join(self._keys)
         columns = ", ".join(
             (keys, "tile_us", "known_us", "is_late", *dict.fromkeys((*payload[1:], "e_us")))
         )
-        events = f"(select {columns}, {item} as h from event where {value} is not null)"
-        once = "distinct " if distinct else ""
+        events = f"(select * from (select {columns}, {item} as h from event) where h is not null)"
+        once = "distinct " if slot.take == "distinct" else ""
         listed = ", ".join(payload)
-        ranked = f"row_number() over (partition by {keys}, tile_us order by {order}) as nth"
-        tiles = (
-            f"select {keys}, tile_us, {listed} from (select *, {ranked} from"
-            f" (select {once}{keys}, tile_us, {listed} from {events} where not is_late))"
-            f" where nth <= {keep}"
-        )
+        on_time = "(select * from event where not is_late)"
+        tiles = kept_sql(slot, on_time, item=item, by=(*self._keys, "tile_us"), places=places)
         met = self._met(f"kept{number}", events, payload)
         within = f"tile_us >= head_us - {column.window_us}"
         all_ranked = f"row_number() over (partition by id order by {order}) as nth"
@@ -179,16 +179,8 @@ class _Query:
             f"select id, {listed}, {all_ranked} from"
             f" (select {once}id, {listed} from ({met}) where {within})"
         )
-        found = f"select id, {self._found(slot, payload)} as value from ({rows})"
+        found = f"select id, {value_of(slot, places)} as value from ({rows})"
         return [
             f"kept{number} as ({tiles})",
             f"found{number} as ({found} where nth <= {keep} group by id)",
         ]
-
-    @staticmethod
-    def _found(slot: Slot, payload: Sequence[str]) -> str:
-        if slot.take == "last":
-            return f"array_agg(h order by {', '.join(payload[1:])})"
-        density = f"cast({slot.keep << HASH_BITS} as double) / cast(max(h) as double)"
-        estimate = f"cast(floor({density}) as bigint)"
-        return f"case when count(*) <= {slot.keep} then count(*) else {estimate} end"

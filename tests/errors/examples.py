@@ -10,10 +10,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
         "ctr", "a look-up of features as they were then", key="features"
     ),
     errors.FlinkCannotViewError(
-        "features.recent",
-        "`take: last`: it keeps several values",
-        key="aggregates",
-        column="last_items_1d",
+        "features.recent", "an interval of Flink has at most 999 days", key="aggregates"
     ),
     errors.FlinkJobLostError(
         "clicks", job="headrace clicks epoch 3", found="the JobManager does not know it"

@@ -39,6 +39,9 @@ _TYPES = {
     "item": {"type": "long"},
     "price": {"type": "decimal(9,2)"},
     "score": {"type": "double"},
+    "name": {"type": "string"},
+    "flag": {"type": "boolean"},
+    "day": {"type": "date"},
 }
 _AGGREGATES = [
     {"name": "plays", "take": "count", "windows": ["10s", "30s", "1m"]},
@@ -48,7 +51,17 @@ _AGGREGATES = [
     {"name": "least", "take": "min", "of": "score", "windows": ["30s", "1m"]},
     {"name": "most", "take": "max", "of": "price", "windows": ["30s"]},
     {"name": "newest", "take": "max", "of": "known_at", "windows": ["1m"]},
+    {"name": "items", "take": "distinct", "of": "item", "windows": ["10s"], "keep": 2},
+    {"name": "ids", "take": "distinct", "of": "id", "windows": ["1m"], "keep": 8},
+    {"name": "recent", "take": "last", "of": "item", "windows": ["10s", "1m"], "keep": 4},
+    {"name": "names", "take": "last", "of": "name", "windows": ["1m"], "keep": 3},
+    {"name": "scores", "take": "last", "of": "score", "windows": ["30s"], "keep": 5},
+    {"name": "prices", "take": "last", "of": "price", "windows": ["1m"], "keep": 5},
+    {"name": "times", "take": "last", "of": "known_at", "windows": ["1m"], "keep": 2},
+    {"name": "flags", "take": "last", "of": "flag", "windows": ["1m"], "keep": 3},
+    {"name": "days", "take": "last", "of": "day", "windows": ["1m"], "keep": 3},
 ]
+_NAMES = ("", "a|b", 'say "so"', "\\", "a,b]\n\x01[", "\u00e9\u4e2d\U0001f600", "null", None)
 
 Row = dict[str, Any]
 
@@ -104,7 +117,10 @@ def events(count: int, *, seconds: int, seed: int) -> list[Row]:
             "c": rng.choice(["a", "b"]),
             "item": rng.choice([0, 1, -4, None, 2**62]),
             "price": rng.choice([None, Decimal("0.10"), Decimal("-1.25")]),
-            "score": rng.choice([None, 0.5, -0.0, 0.0, -1.0]),
+            "score": rng.choice([None, 0.5, -0.0, 0.0, -1.0, 1e300]),
+            "name": rng.choice(_NAMES),
+            "flag": rng.choice([True, False, None]),
+            "day": rng.choice([None, happened.date(), dt.date(1969, 12, 31)]),
             "_source": rng.choice(["one", "two"]),
             "_source_partition": rng.randint(0, 1),
             "_source_offset": number,
