@@ -266,8 +266,9 @@ def _show(out: Output, found: "JobStatus") -> None:
     facts = asdict(found)
     health = facts.pop("health") or {}
     out.record({**facts, **health})
-    state = health.get("state", "-")
+    state, repeats = health.get("state", "-"), health.get("late_repeats", 0)
+    late = f", {repeats:,} late repeats left out" if repeats else ""
     out.say(
         f"{found.stream}  {found.owner}, epoch {found.epoch}  {state}  "
-        f"checkpoint {health.get('checkpoint', '-')}, committed {health.get('committed', '-')}"
+        f"checkpoint {health.get('checkpoint', '-')}, committed {health.get('committed', '-')}{late}"
     )

@@ -26,6 +26,7 @@ class Health:
         committed: The number of the newest checkpoint whose rows are in the table.
         root: The root exception of its newest failure; empty if there was none.
         faults: What is wrong, by name.
+        late_repeats: How many rows of a key that came before were left out because they came late.
 
     """
 
@@ -35,6 +36,7 @@ class Health:
     committed: int
     root: str
     faults: Mapping[str, str]
+    late_repeats: int = 0
 
 
 def health(

@@ -1,13 +1,32 @@
 """How many rows a job left out because they came after the moment to which they belong was over."""
 
+import re
+from dataclasses import dataclass
 from urllib.parse import quote as in_url
 
 from headrace.flink.client import JobManager
 
 _METRIC = "numLateRecordsDropped"
+# the least place of rows of one key, and nothing else, tells which is the first; its column may have no name.
+# What is late there repeats one that came before
+_REPEATS = re.compile(r"\[([0-9]+)\]:OverAggregate\(.*, MIN\([^()]*\) AS w0\$o0\]\)")
 
 
-def late_rows(manager: JobManager, job_id: str) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Late:
+    """Rows that a job left out.
+
+    Args:
+        rows: Those that would have counted.
+        repeats: Those of a key that came before, known no later by their own word.
+
+    """
+
+    rows: int
+    repeats: int
+
+
+def late_rows(manager: JobManager, job_id: str) -> Late:
     """Ask a job's tasks; what a task counted before it failed is forgotten.
 
     Raises:
@@ -15,12 +34,23 @@ def late_rows(manager: JobManager, job_id: str) -> int:
         FlinkRefusedError: If it does not know the job.
 
     """
-    found = 0
-    for vertex in manager.ask(f"/jobs/{job_id}")["vertices"]:
+    job = manager.ask(f"/jobs/{job_id}")
+    told_apart = {
+        number
+        for node in job["plan"]["nodes"]
+        for line in str(node["description"]).split("<br/>")
+        for number in _REPEATS.findall(line)
+    }
+    rows = repeats = 0
+    for vertex in job["vertices"]:
         path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
         listed: object = manager.ask(path)
         names = [str(each["id"]) for each in list(listed) if _METRIC in str(each["id"])]  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
         for name in names:
             values: object = manager.ask(f"{path}?get={in_url(name, safe='')}")
-            found += sum(int(each["sum"]) for each in list(values))  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
-    return found
+            found = sum(int(each["sum"]) for each in list(values))  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+            if told_apart.isdisjoint(re.findall(r"[0-9]+", name)):
+                rows += found
+            else:
+                repeats += found
+    return Late(rows=rows, repeats=repeats)

@@ -78,7 +78,8 @@ class TableJob(FlinkJob):
         """Judge a job that runs: also by the events that it left out."""
         found = super().health_of(job, owner)
         late = late_rows(self.manager, job.id)
-        if not late:
+        found = replace(found, late_repeats=late.repeats)
+        if not late.rows:
             return found
-        what = f"{late} came into the table later than its stream allows, and are in no row"
+        what = f"{late.rows} came into the table later than its stream allows, and are in no row"
         return replace(found, faults={**found.faults, LATE: what})

@@ -2,12 +2,13 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pytest
 
 from headrace.api import Lake
 from headrace.errors import FlinkCannotViewError, TwoOwnersError
+from headrace.flink.health import Health
 from headrace.flink.recovery import restore
 from headrace.ingest.owner import FLINK, HEADRACE
 from infra.launcher.cluster import Cluster
@@ -94,25 +95,39 @@ def test_a_job_that_is_lost_begins_again_at_its_rows(followed: Followed) -> None
     assert followed.wait_for(wanted) == wanted
 
 
-def test_events_later_than_their_stream_allows_are_a_named_fault(followed: Followed) -> None:
+def test_events_later_than_their_stream_allows_are_a_named_fault_and_late_repeats_are_not(
+    followed: Followed,
+) -> None:
     sent = events(200, seconds=300, seed=8)
-    late = [each for each in sent if each["u"] is not None][50]
+    newest = max(each["known_at"] for each in sent)
+    late = next(  # its moment is over, and it is not forgotten yet
+        each
+        for each in sent
+        if each["u"] is not None
+        and each["known_at"] - each["event_time"] < dt.timedelta(seconds=5)
+        and 50 < (newest - each["known_at"]).total_seconds() < 80
+    )
     followed.add(sent)
     followed.job.submit()
+    followed.add([{**late, "_source_offset": 10**8}])  # once more, as it was
+    until(lambda: health_of(followed).late_repeats == 1, seconds=240)
+    assert not health_of(followed).faults
     followed.heartbeat(sent[-1])
-    followed.wait_for(followed.wanted())
+    wanted = followed.wanted()
+    assert followed.wait_for(wanted) == wanted
     followed.add([{**late, "id": "late"}])
     for hours in range(1, 13):  # events go on
         known_at = sent[-1]["known_at"] + dt.timedelta(hours=hours)
         followed.heartbeat({**sent[-1], "known_at": known_at})
-        if wait_until(lambda: bool(faults_of(followed)), seconds=10):
+        if wait_until(lambda: bool(health_of(followed).faults), seconds=10):
             break
-    assert set(faults_of(followed)) == {"late-events"}
+    assert set(health_of(followed).faults) == {"late-events"}
 
 
-def faults_of(followed: Followed) -> Mapping[str, str]:
+def health_of(followed: Followed) -> Health:
     found = followed.job.status().health
-    return {} if found is None else found.faults
+    assert found is not None
+    return found
 
 
 def test_a_table_without_events_is_refused(followed: Followed) -> None:
