@@ -110,7 +110,8 @@ def test_a_fraction_stands_in_for_a_null_in_a_list_of_numbers_but_not_for_an_id(
     found = batch_of([{"scores": [0.5, None]}], spec=spec, types=types)
     assert found.sequence["scores"].values.tolist() == [0.5, 0.25]
     for role, name in (("sparse", "id"), ("sequence", "ids")):
-        spec = FeatureSpec(**{role: [name]}, missing={name: 1.5})
+        named: dict[str, Any] = {role: [name]}
+        spec = FeatureSpec(**named, missing={name: 1.5})
         with refused(FeatureSpecError, reason=FeatureSpecReason.WRONG_TYPE, column=name):
             batch_of([{name: None}], spec=spec, types=types)
 

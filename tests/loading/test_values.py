@@ -236,8 +236,9 @@ def test_files_with_texts_and_files_with_numbers_are_no_one_column(
         write_file(tmp_path / f"{n}.parquet", pa.table({"id": each}), row_groups=[1], day=n)
         for n, each in enumerate(values)
     ]
+    named: dict[str, Any] = {role: ["id"]}
     with pytest.raises(ColumnsUnclearError) as refusal:
-        only_batch(FilePlan(tuple(files)), FeatureSpec(**{role: ["id"]}))
+        only_batch(FilePlan(tuple(files)), FeatureSpec(**named))
     assert refusal.value.column == "id"
 
 
