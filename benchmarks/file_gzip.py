@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.harness import Contender, Measured, Result, Rounds, declare_lake, measure, show
 
-ROWS = 14_000_000
+ROWS = 15_000_000
 RATIO_MAX = 1 / 0.7
 MEMORY_MIB_MAX = 300.0
 _BLOCK_ROWS = 500_000
