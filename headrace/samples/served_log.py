@@ -19,6 +19,7 @@ from headrace.definitions.sample_set import LOG_COLUMNS, SampleSet
 from headrace.definitions.stream import COORDINATES
 from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote, quote_text
+from headrace.samples.key_types import key_type_problems
 from headrace.tables.version import TableVersion
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -83,6 +84,8 @@ def log_problems(sample_set: SampleSet, versions: Mapping[str, TableVersion]) ->
             yield f"{where}: the log `{logged.log}` has no column `{name}`; it has {there}"
         elif name in _TEXTS and schema.field(name).type != pa.string():
             yield f"{where}: `{name}` of the log `{logged.log}` is {schema.field(name).type}, no text"
+    seen, log = versions[str(sample_set.exposures.table)], versions[str(logged.log)]
+    yield from key_type_problems(where, seen, sample_set.exposures.id, log, sample_set.log_key)
 
 
 def answers_sql(

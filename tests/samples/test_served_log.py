@@ -203,3 +203,6 @@ def test_a_table_that_is_no_serving_log_is_refused(shop: Shop) -> None:
         build(shop.lake, sample_set(logged={"log": "shop.shown", "id": "nothing"}))
     text = str(caught.value)
     assert all(f"`{name}`" in text for name in ("values", "views", "at", "sample_set", "nothing"))
+    with refused(DefinitionError) as caught:
+        build(shop.lake, sample_set(logged={"log": "raw.served", "id": "_source_offset"}))
+    assert "`_source_offset` is int64" in str(caught.value)
