@@ -160,12 +160,16 @@ def _watched(
     count: int,
     per_file: int,
 ) -> Lags:
-    written: dict[int, float] = {}
+    written = {1: write(home, number=1, per_file=per_file)}
+    ready = (
+        threading.Event()
+    )  # the first value is online: the start of the services is not measured
 
     def produce() -> None:
+        ready.wait()
         begun = time.perf_counter()
-        for number in range(1, count + 1):
-            time.sleep(max(0.0, begun + number / FILES_PER_S - time.perf_counter()))
+        for number in range(2, count + 1):
+            time.sleep(max(0.0, begun + (number - 1) / FILES_PER_S - time.perf_counter()))
             written[number] = write(home, number=number, per_file=per_file)
 
     producer = threading.Thread(target=produce)
@@ -180,12 +184,17 @@ def _watched(
         for number in range(seen + 1, value + 1):
             lags[number] = now - written[number]
         seen = max(seen, value)
+        if seen:
+            ready.set()
         if time.monotonic() > deadline or any(each.poll() is not None for each in services):
+            ready.set()
             msg = f"{seen} of {count} values are online"
             raise AssertionError(msg)
         time.sleep(0.005)
     producer.join()
-    return Lags(seconds=tuple(lags[number] for number in sorted(lags)), events=count * per_file)
+    return Lags(
+        seconds=tuple(lags[number] for number in range(2, count + 1)), events=count * per_file
+    )
 
 
 def write(home: Path, *, number: int, per_file: int) -> float:
