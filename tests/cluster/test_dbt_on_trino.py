@@ -15,26 +15,21 @@ from tests.cluster.servers import Servers
 from tests.cluster.trino_lakes import on_servers, shared_lake
 from tests.dbt.raw_lake import RawLake
 from tests.dbt.test_incremental import traffic
-from tests.integrations.conftest import project, project_folder
+from tests.integrations.conftest import Project, project, project_folder
 from tests.integrations.test_dbt_duckdb import (
-    test_a_model_is_refused_that_reads_a_file_with_a_flipped_bit,
-    test_a_null_in_a_required_column_is_refused,
+    day,
     test_append_adds_what_the_model_calls_new,
     test_insert_overwrite_replaces_the_days_its_input_touched,
     test_merge_replaces_rows_of_equal_keys_and_null_is_a_key,
-    test_two_new_rows_of_one_key_are_refused,
 )
 
 pytestmark = pytest.mark.cluster
 __all__ = [
     "project",
     "project_folder",
-    "test_a_model_is_refused_that_reads_a_file_with_a_flipped_bit",
-    "test_a_null_in_a_required_column_is_refused",
     "test_append_adds_what_the_model_calls_new",
     "test_insert_overwrite_replaces_the_days_its_input_touched",
     "test_merge_replaces_rows_of_equal_keys_and_null_is_a_key",
-    "test_two_new_rows_of_one_key_are_refused",
 ]
 
 MODELS = (
@@ -101,3 +96,48 @@ def test_models_built_bit_by_bit_on_trino_are_those_built_at_once_on_duckdb(
         assert (
             raw.rows("features.item_ctr", without="_source_offset") == expected["features.item_ctr"]
         )
+
+
+def test_a_model_is_refused_that_reads_a_file_with_a_flipped_bit(project: Project) -> None:
+    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}"
+    project.model("plain", sql)
+    project.events({"id": 1, "name": None, "event_time": day(1)})
+    path = Path(project.lake.table("raw.events").head().files()[0].path)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 1
+    path.write_bytes(content)
+    assert path.name in project.run()["plain"]
+    assert not project.lake.exists("out.plain")
+
+
+def test_a_null_in_a_required_column_is_refused(project: Project) -> None:
+    project.model(
+        "strict",
+        "{{ config(materialized='table') }} select id, name from {{ source('raw', 'events') }}",
+        "    columns: [{name: name, data_type: string, constraints: [{type: not_null}]}]\n",
+    )
+    project.events({"id": 1, "name": "a", "event_time": day(1)})
+    assert project.run() == {"strict": "replaced"}
+    assert not project.lake.table("out.strict").head().schema.field("name").nullable
+    project.events({"id": 2, "name": None, "event_time": day(1)})
+
+    assert "required column `name` is null" in project.run()["strict"]
+    assert project.rows("strict") == [(1, "a")]
+
+
+def test_two_new_rows_of_one_key_are_refused(project: Project) -> None:
+    project.model(
+        "twice",
+        """
+        {{ config(materialized='incremental', incremental_strategy='merge', unique_key='id') }}
+        select id, name from {{ source('raw', 'events') }}
+        """,
+    )
+    project.events(
+        {"id": 7, "name": "a", "event_time": day(1)}, {"id": 7, "name": "b", "event_time": day(1)}
+    )
+
+    message = project.run()["twice"]
+
+    assert "id=7" in message
+    assert not project.lake.exists("out.twice")

@@ -11,6 +11,9 @@ from headrace.config import Settings
 from headrace.integrations.dbt_build import project_dir
 from headrace.integrations.dbt_duckdb import session
 from tests.dbt.raw_lake import RawLake
+from tests.quick_dbt import quick_dbt
+
+__all__ = ["quick_dbt"]
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def dbt(dbt_target: Path) -> Callable[..., dbtRunnerResult]:
             "--log-path",
             str(target / "logs"),
         ]
-        common += ["--quiet", "--log-level", "none", "--log-level-file", "none"]
+        common += ["--quiet", "--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         with session(settings, run_id="test"):
             return dbtRunner().invoke([arguments[0], *common, *arguments[1:]])
 

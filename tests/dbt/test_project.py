@@ -83,9 +83,12 @@ def test_every_model_says_what_a_row_is(dbt: Callable[..., Any], settings: Setti
             assert "headrace" in model.config.meta
 
 
-def test_dbt_build_works_by_itself_and_writes_only_below_target(raw: RawLake) -> None:
+def test_dbt_build_works_by_itself_and_writes_only_below_target(
+    raw: RawLake, parsed: Callable[[Settings], None]
+) -> None:
     raw.append("items", [{"event_time": START}])
-    target = raw.settings.state_dir / "elsewhere"
+    parsed(raw.settings)
+    target = raw.settings.state_dir / "dbt" / "target"
     env = {
         **os.environ,
         "HEADRACE_LAKE": str(raw.settings.declarations / "lake.toml"),

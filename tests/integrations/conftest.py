@@ -16,6 +16,9 @@ from headrace.integrations.dbt_duckdb import session
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.writer import write_batches
+from tests.quick_dbt import quick_dbt
+
+__all__ = ["quick_dbt"]
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _PROJECT = """
@@ -27,6 +30,7 @@ models:
     +schema: out
     +contract: {alias_types: false}
 """
+PACKAGE = Path("dbt_packages") / "other"
 _SOURCES = """
 sources:
   - name: raw
@@ -39,6 +43,9 @@ class Project:
 
     def __init__(self, folder: Path, lake: Lake) -> None:
         self.folder, self.lake = folder, lake
+        self.package = (
+            folder / PACKAGE
+        )  # of other macros; dbt parses everything again for a new one
 
     def model(self, name: str, sql: str, yaml: str = "") -> None:
         """Write one model, in place of an earlier one of the name."""
@@ -63,7 +70,7 @@ class Project:
         folder = str(self.folder)
         common = ["--project-dir", folder, "--profiles-dir", folder, "--quiet"]
         common += ["--target-path", f"{folder}/target", "--log-path", f"{folder}/logs"]
-        common += ["--log-level", "none", "--log-level-file", "none"]
+        common += ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
         with session(self.lake.settings, run_id="test"):
             ran = dbtRunner(callbacks=[on_event]).invoke([verb, *common, *arguments])
         if ran.exception is not None:
@@ -85,6 +92,9 @@ def project_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     shutil.copy(_REPOSITORY / "dbt_project" / "profiles.yml", folder)
     (folder / "dbt_project.yml").write_text(_PROJECT)
+    package = folder / PACKAGE
+    (package / "macros").mkdir(parents=True)
+    (package / "dbt_project.yml").write_text("name: other\nconfig-version: 2\n")
     return folder
 
 

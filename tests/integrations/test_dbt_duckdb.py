@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
 from headrace.storage.locations import local_path
 from tests.integrations.conftest import Project
@@ -38,21 +39,6 @@ def test_a_table_is_replaced_in_one_snapshot_and_only_when_something_changed(
     project.model("plain", sql + " where id > 1")
     assert project.run() == {"plain": "replaced"}
     assert project.rows("plain") == [(2, "b")]
-
-
-def test_a_changed_macro_rebuilds_the_models_that_use_it(project: Project) -> None:
-    macro = project.folder / "macros" / "bonus.sql"
-    macro.write_text("{% macro bonus() %}1{% endmacro %}")
-    sql = "{{ config(materialized='table') }} select id %s as v from {{ source('raw', 'events') }}"
-    project.model("uses", sql % "+ {{ headrace.bonus() }}")
-    project.model("ignores", sql % "+ 0")
-    project.events({"id": 1, "event_time": day(1)})
-    project.run()
-
-    macro.write_text("{% macro bonus() %}2{% endmacro %}")
-
-    assert project.run() == {"uses": "replaced", "ignores": "unchanged"}
-    assert project.rows("uses") == [(3,)]
 
 
 def test_append_adds_what_the_model_calls_new(project: Project) -> None:
@@ -130,24 +116,6 @@ def test_merge_replaces_rows_of_equal_keys_and_null_is_a_key(project: Project) -
     assert kept == untouched
 
 
-def test_two_new_rows_of_one_key_are_refused(project: Project) -> None:
-    project.model(
-        "twice",
-        """
-        {{ config(materialized='incremental', incremental_strategy='merge', unique_key='id') }}
-        select id, name from {{ source('raw', 'events') }}
-        """,
-    )
-    project.events(
-        {"id": 7, "name": "a", "event_time": day(1)}, {"id": 7, "name": "b", "event_time": day(1)}
-    )
-
-    message = project.run()["twice"]
-
-    assert "id=7" in message
-    assert not project.lake.exists("out.twice")
-
-
 DAILY = """
 {{ config(materialized='incremental', incremental_strategy='insert_overwrite',
           meta={'headrace_table': {'partition_by': ['day(event_time)']}}) }}
@@ -177,114 +145,6 @@ def test_insert_overwrite_replaces_the_days_its_input_touched(project: Project) 
     assert [row[0] for row in project.rows("daily")] == [1, 2, 4, 5]
     commits = project.lake.registry.commits("out.daily")
     assert sorted(commits[0].partitions) == ['["2026-03-03"]', '["2026-03-09"]']
-
-
-def test_a_model_that_gives_rows_of_other_days_is_refused(project: Project) -> None:
-    project.model("daily", DAILY.replace("{{ headrace.read_range('event_time') }}", "true"))
-    project.events({"id": 1, "name": "a", "event_time": day(1)})
-    project.run()
-    project.events({"id": 2, "name": "b", "event_time": day(2)})
-
-    assert "headrace.write_range" in project.run()["daily"]
-    assert project.rows("daily") == [(1, "a", day(1))]
-
-
-def test_an_input_without_days_rebuilds_everything(project: Project) -> None:
-    project.model("daily", DAILY.replace("'events'", "'loose'"))
-    project.events({"id": 1, "name": "a", "event_time": day(1)}, table="raw.loose")
-    project.run()
-    project.events({"id": 2, "name": "b", "event_time": day(2)}, table="raw.loose")
-
-    assert project.run() == {"daily": "replaced"}
-    assert [row[0] for row in project.rows("daily")] == [1, 2]
-
-
-def test_new_columns_are_added_and_old_ones_stay(project: Project) -> None:
-    project.model("daily", DAILY)
-    project.events({"id": 1, "name": "a", "n": 5, "event_time": day(1)})
-    project.run()
-
-    project.model("daily", DAILY.replace("select id, name, event_time", "select id, event_time, n"))
-    project.run()
-
-    assert project.lake.table("out.daily").head().schema.names == ["id", "name", "event_time", "n"]
-    assert project.rows("daily") == [(1, None, day(1), 5)]
-
-
-def test_types_that_a_table_would_change_silently_are_refused(project: Project) -> None:
-    table = "{{ config(materialized='table') }} select %s as x from {{ source('raw', 'events') }}"
-    project.model("huge", table % "sum(n)")
-    project.model("naive", table % "cast(event_time as timestamp)")
-    project.model("odd", table % "interval '1' day")
-    project.model(
-        "declared",
-        table % "n",
-        "    columns: [{name: x, data_type: long}]\n",
-    )
-    project.model(
-        "absent",
-        table % "n",
-        "    columns: [{name: y, data_type: int}]\n",
-    )
-
-    messages = project.run()
-
-    for name in ("huge", "naive", "odd", "declared", "absent"):
-        assert f"model `out.{name}`, column `" in messages[name]
-        assert not project.lake.exists(f"out.{name}")
-    assert "cast(sum(…) as bigint)" in messages["huge"]
-    assert "declared long, the SQL gives INTEGER" in messages["declared"]
-
-
-def test_a_null_in_a_required_column_is_refused(project: Project) -> None:
-    project.model(
-        "strict",
-        "{{ config(materialized='table') }} select id, name from {{ source('raw', 'events') }}",
-        "    columns: [{name: name, data_type: string, constraints: [{type: not_null}]}]\n",
-    )
-    project.events({"id": 1, "name": "a", "event_time": day(1)})
-    assert project.run() == {"strict": "replaced"}
-    assert not project.lake.table("out.strict").head().schema.field("name").nullable
-    project.events({"id": 2, "name": None, "event_time": day(1)})
-
-    assert "required column `name` is null" in project.run()["strict"]
-    assert project.rows("strict") == [(1, "a")]
-
-
-def test_declarations_that_make_no_sense_are_named(project: Project) -> None:
-    project.model(
-        "view",
-        "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}",
-        "    config: {meta: {headrace: {entity: [id], ttl: soon}}}\n",
-    )
-    project.model(
-        "keyless",
-        "{{ config(materialized='incremental', incremental_strategy='merge') }}"
-        " select id from {{ source('raw', 'events') }}",
-    )
-
-    messages = project.run()
-
-    assert "`soon` is not a duration" in messages["view"]
-    assert "needs a `unique_key`" in messages["keyless"]
-
-
-def test_models_see_through_ephemeral_models_to_their_inputs(project: Project) -> None:
-    project.model(
-        "between",
-        "{{ config(materialized='ephemeral') }} select id from {{ source('raw', 'events') }}",
-    )
-    project.model("end", "{{ config(materialized='table') }} select id from {{ ref('between') }}")
-    project.events({"id": 1, "event_time": day(1)})
-    project.run()
-    (record,) = project.lake.registry.commits("out.end")
-    assert set(record.inputs) == {"raw.events"}
-
-    between = project.folder / "models" / "between.sql"
-    between.write_text(between.read_text().replace("select id", "select id + 1 as id"))
-
-    assert project.run()["end"] == "replaced"
-    assert project.rows("end") == [(2,)]
 
 
 def test_a_run_reads_what_was_there_when_it_started(project: Project) -> None:
@@ -330,40 +190,147 @@ def test_only_models_that_read_a_table_duckdb_reads_wrong_are_refused(project: P
     assert project.rows("plain") == [(1,)]
 
 
-def test_a_model_that_reads_a_table_with_damaged_metadata_is_refused(project: Project) -> None:
-    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}"
-    project.model("plain", sql)
-    project.events({"id": 1, "name": None, "event_time": day(1)})
-    (manifest,) = (Path(local_path(project.lake.table("raw.events").iceberg().location()))).glob(
-        "metadata/*-m0.*avro"
+TABLE = "{{ config(materialized='table') }} select %s from {{ source('raw', 'events') }}"
+NO_TABLES = {
+    "huge": ("sum(n) as x", "", "cast(sum(…) as bigint)"),
+    "naive": ("cast(event_time as timestamp) as x", "", "column `x`"),
+    "odd": ("interval '1' day as x", "", "column `x`"),
+    "declared": (
+        "n as x",
+        "    columns: [{name: x, data_type: long}]\n",
+        "declared long, the SQL gives INTEGER",
+    ),
+    "absent": ("n as x", "    columns: [{name: y, data_type: int}]\n", "column `y`"),
+    "shown": (
+        "id",
+        "    config: {meta: {headrace: {entity: [id], ttl: soon}}}\n",
+        "`soon` is not a duration",
+    ),
+}
+NO_KEYS = {
+    "twice": (", unique_key='id'", "id=7"),
+    "keyless": ("", "needs a `unique_key`"),
+    "some": (
+        ", unique_key='id', merge_update_columns=['name']",
+        "`merge_update_columns` is not supported",
+    ),
+    "never": (
+        ", unique_key='id', on_schema_change='perhaps'",
+        "on_schema_change `perhaps` is unknown",
+    ),
+}
+
+
+def test_what_makes_no_sense_or_would_change_silently_is_refused_by_name(project: Project) -> None:
+    for name, (columns, yaml, _) in NO_TABLES.items():
+        project.model(name, TABLE % columns, yaml)
+    for name, (said, _) in NO_KEYS.items():
+        config = "materialized='incremental', incremental_strategy='merge'" + said
+        sql = "{{ config(%s) }} select id, name from {{ source('raw', 'events') }}"
+        project.model(name, sql % config)
+    project.events(
+        {"id": 7, "name": "a", "event_time": day(1)}, {"id": 7, "name": "b", "event_time": day(1)}
     )
-    content = bytearray(manifest.read_bytes())
-    content[-20] ^= 1
-    manifest.write_bytes(content)
-    found = project.run()["plain"]
-    assert manifest.name in found
-    assert "checksum" in found
+
+    messages = project.run()
+
+    why = {name: text for name, (*_, text) in (NO_TABLES | NO_KEYS).items()}
+    assert {name: messages[name] for name, text in why.items() if text not in messages[name]} == {}
+    for name in ("huge", "naive", "odd", "declared", "absent"):
+        assert f"model `out.{name}`, column `" in messages[name]
+    assert not [name for name in project.lake.names() if name.namespace == "out"]
 
 
-def test_a_model_is_refused_that_reads_a_file_with_a_flipped_bit(project: Project) -> None:
-    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'events') }}"
-    project.model("plain", sql)
-    project.events({"id": 1, "name": None, "event_time": day(1)})
-    path = Path(project.lake.table("raw.events").head().files()[0].path)
-    content = bytearray(path.read_bytes())
-    content[60] ^= 1
-    path.write_bytes(content)
-    assert path.name in project.run()["plain"]
-    assert not project.lake.exists("out.plain")
+def test_code_that_changes_rebuilds_what_depends_on_it_and_columns_are_added(
+    project: Project,
+) -> None:
+    macro = project.folder / "macros" / "bonus.sql"
+    macro.write_text("{% macro bonus() %}1{% endmacro %}")
+    project.model("uses", TABLE % "id + {{ headrace.bonus() }} as v")
+    project.model("ignores", TABLE % "id + 0 as v")
+    project.model("daily", DAILY)
+    project.model("between", (TABLE % "id").replace("'table'", "'ephemeral'"))
+    project.model("end", "{{ config(materialized='table') }} select id from {{ ref('between') }}")
+    project.events({"id": 1, "name": "a", "n": 5, "event_time": day(1)})
+    project.run()
+    (record,) = project.lake.registry.commits("out.end")
+    assert set(record.inputs) == {"raw.events"}
 
+    macro.write_text("{% macro bonus() %}2{% endmacro %}")
+    project.model("daily", DAILY.replace("select id, name, event_time", "select id, event_time, n"))
+    between = project.folder / "models" / "between.sql"
+    between.write_text(between.read_text().replace("select id", "select id + 1 as id"))
 
-def test_one_damaged_table_fails_only_the_models_that_read_it(project: Project) -> None:
-    sql = "{{ config(materialized='table') }} select id from {{ source('raw', 'TABLE') }}"
-    project.model("plain", sql.replace("TABLE", "events"))
-    project.model("other", sql.replace("TABLE", "loose"))
-    project.events({"id": 1, "name": None, "event_time": day(1)})
-    Path(project.lake.table("raw.events").head().metadata_location).unlink()
-    project.lake.catalog._remembered.clear()  # pyright: ignore  (as another process would not know it)
     found = project.run()
-    assert "metadata.json" in found["plain"]
-    assert found["other"] == "replaced"
+    assert (found["uses"], found["ignores"], found["end"]) == ("replaced", "unchanged", "replaced")
+    assert project.rows("uses") == [(3,)]
+    assert project.rows("end") == [(2,)]
+    # new columns are added, and those that the model has no more stay
+    assert project.lake.table("out.daily").head().schema.names == ["id", "name", "event_time", "n"]
+    assert project.rows("daily") == [(1, None, day(1), 5)]
+
+
+def test_rows_that_a_model_may_not_give_are_refused_and_an_input_without_days_rebuilds_everything(
+    project: Project,
+) -> None:
+    project.model("beyond", DAILY.replace("{{ headrace.read_range('event_time') }}", "true"))
+    project.model("daily", DAILY.replace("'events'", "'loose'"))
+    required = "    columns: [{name: name, data_type: string, constraints: [{type: not_null}]}]\n"
+    project.model("strict", TABLE % "id, name", required)
+    project.events({"id": 1, "name": "a", "event_time": day(1)})
+    project.events({"id": 1, "name": "a", "event_time": day(1)}, table="raw.loose")
+    assert set(project.run().values()) == {"replaced"}
+    assert not project.lake.table("out.strict").head().schema.field("name").nullable
+    project.events(
+        {"id": 2, "name": "b", "event_time": day(2)}, {"id": 3, "name": None, "event_time": day(2)}
+    )
+    project.events({"id": 2, "name": "b", "event_time": day(2)}, table="raw.loose")
+
+    found = project.run()
+
+    assert "headrace.write_range" in found["beyond"]
+    assert project.rows("beyond") == [(1, "a", day(1))]
+    assert found["daily"] == "replaced"
+    assert [row[0] for row in project.rows("daily")] == [1, 2]
+    assert "required column `name` is null" in found["strict"]
+    assert project.rows("strict") == [(1, "a")]
+
+
+def test_damaged_tables_fail_only_the_models_that_read_them_and_name_what_is_damaged(
+    project: Project,
+) -> None:
+    names = ("events", "loose", "listed", "flipped", "gone")
+    schema = project.lake.table("raw.events").head().schema
+    for name in names[2:]:
+        project.lake.create(TableName("raw", name), schema)
+    tables = ", ".join(f"{{name: {name}}}" for name in names)
+    sources = f"sources:\n  - name: raw\n    tables: [{tables}]\n"
+    (project.folder / "models" / "sources.yml").write_text(sources)
+    for name in names:
+        project.model(f"of_{name}", (TABLE % "id").replace("'events'", f"'{name}'"))
+        project.events({"id": 1, "name": None, "event_time": day(1)}, table=f"raw.{name}")
+
+    listed = Path(local_path(project.lake.table("raw.listed").iceberg().location()))
+    (manifest,) = listed.glob("metadata/*-m0.*avro")
+    flip_bit(manifest, at=-20)
+    data = Path(project.lake.table("raw.flipped").head().files()[0].path)
+    flip_bit(data, at=60)
+    Path(project.lake.table("raw.gone").head().metadata_location).unlink()
+    project.lake.catalog._remembered.clear()  # pyright: ignore  (as another process would not know it)
+
+    found = project.run()
+
+    assert (found["of_events"], found["of_loose"]) == ("replaced", "replaced")
+    assert manifest.name in found["of_listed"]
+    assert "checksum" in found["of_listed"]
+    assert data.name in found["of_flipped"]
+    assert "metadata.json" in found["of_gone"]
+    assert not [
+        name for name in ("listed", "flipped", "gone") if project.lake.exists(f"out.of_{name}")
+    ]
+
+
+def flip_bit(path: Path, *, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
