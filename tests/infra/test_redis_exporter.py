@@ -14,7 +14,7 @@ def test_a_missing_exporter_is_named_with_its_package(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingProgramError) as caught:
         RedisExporter().check()
-    assert caught.value.package == "prometheus-redis-exporter"
+    assert caught.value.package == "Debian's prometheus-redis-exporter"
     assert caught.value.server == "redis_exporter"
     (tmp_path / "redis_exporter").touch(mode=0o755)
     RedisExporter().check()
