@@ -12,7 +12,7 @@ from headrace.errors import PublishReason, PublishRefusedError, Remedy
 from headrace.iceberg.partitions import key_to_text
 from headrace.registry import Build
 from headrace.samples.partition import Pinned
-from headrace.samples.plan import BuildPlan, plan_build
+from headrace.samples.plan import NEVER_BUILT, BuildPlan, plan_build
 from headrace.samples.resolve import Recipe
 from headrace.samples.standing_builds import standing_builds
 from headrace.tables.lake import OpenLake
@@ -47,8 +47,8 @@ def select_days(
     """Choose the days of the range that may be published.
 
     Raises:
-        PublishRefusedError: If there is none, if a day of an explicit range has pending labels, or
-            if a day was not built from `sample_set` by a build on record.
+        PublishRefusedError: If there is none, if a day of an explicit range has pending labels or
+            was never built, or if a day was not built from `sample_set` by a build on record.
         DefinitionError: If the declaration contradicts the tables.
 
     """
@@ -77,6 +77,8 @@ def select_days(
             days=tuple(map(str, left_out)),
         )
     plan = plan_build(lake, sample_set)
+    if first_day is not None or last_day is not None:
+        _refuse_unbuilt(plan, first_day or kept[0], last_day or kept[-1])
     builds = _builds_of(lake, plan.recipe, samples, kept)
     return Selection(
         days=tuple(kept),
@@ -128,6 +130,16 @@ def _builds_of(
         why = f"{_named(other)} came from another definition than the declared one"
         raise _unfit_days(recipe, other, why, PublishReason.OTHER_DEFINITION)
     return found
+
+
+def _refuse_unbuilt(plan: BuildPlan, first: dt.date, last: dt.date) -> None:
+    """Refuse a range with a day that has exposures, but no samples yet: the version would lack it."""
+    never = [day for day, why in plan.reasons.items() if why == NEVER_BUILT]
+    days = sorted(day for day in never if first <= day <= last)
+    if days:
+        verb = "was" if len(days) == 1 else "were"
+        why = f"{_named(days)} {verb} never built"
+        raise _unfit_days(plan.recipe, days, why, PublishReason.BUILD_UNKNOWN)
 
 
 def _unfit_days(

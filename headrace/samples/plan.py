@@ -20,6 +20,7 @@ from headrace.tables.history.changes import changed_days, changes
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
+NEVER_BUILT = "never built"
 _DAYS_TERM = (Term.day("event_time"),)
 _APPEND = "append"  # of the operations of commits the one that removes nothing
 
@@ -142,7 +143,7 @@ class _Judge:
     def reason(self, day: dt.date, build: Build | None) -> str | None:
         recipe = self._recipe
         if build is None:
-            return "never built"
+            return NEVER_BUILT
         if build.code != recipe.code:
             return "new definition"
         if replaced := self._replaced(build):

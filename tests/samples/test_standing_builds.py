@@ -2,9 +2,11 @@
 
 from headrace.datasets.publish import publish
 from headrace.dml.delete import delete_where
+from headrace.errors import PublishReason, PublishRefusedError
 from headrace.samples.build import apply_build, build
 from headrace.samples.plan import day_text, plan_build
 from headrace.tables.commits.operations import Provenance
+from tests.raising import refused
 from tests.samples.factories import Shop, at, day, sample_set
 
 
@@ -48,3 +50,11 @@ def test_rows_that_were_deleted_from_samples_come_back_and_can_be_published(shop
 
     assert shop.samples() == before
     assert publish(shop.lake, sample_set()).lock.rows == len(before)
+
+
+def test_a_range_with_a_day_that_was_never_built_is_not_published_without_it(shop: Shop) -> None:
+    shop.tap(watermark=at(0, day=9))
+    build(shop.lake, sample_set(), days=[day(0), day(2)])
+    with refused(PublishRefusedError, reason=PublishReason.BUILD_UNKNOWN, days=(str(day(1)),)):
+        publish(shop.lake, sample_set(), first_day=day(0), last_day=day(2))
+    assert publish(shop.lake, sample_set(), first_day=day(2)).lock.rows == 2
