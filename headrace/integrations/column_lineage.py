@@ -13,6 +13,9 @@ from sqlglot.schema import MappingSchema
 from headrace.errors import InvalidNameError
 from headrace.identifiers import TableName
 
+# what sqlglot raises of queries that it does not know well enough; a build is not to fail by it
+_UNREADABLE = (SqlglotError, ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
 
 class Column(NamedTuple):
     """A column of a table."""
@@ -57,7 +60,7 @@ def column_lineage(
             name: _sources(name, query, scope=scope, schema=schema, dialect=dialect)
             for name in query.named_selects
         }
-    except (SqlglotError, ValueError, RecursionError):
+    except _UNREADABLE:
         return {}
 
 
@@ -72,7 +75,7 @@ def _sources(
     node = lineage(name, query, schema, scope=scope, dialect=dialect, trim_selects=False)  # pyright: ignore[reportArgumentType]
     found: set[Column] = set()
     for each in node.walk():
-        if isinstance(each.source, exp.Table):
+        if isinstance(each.source, exp.Table) and each.name != "*":  # of a table not in `columns`
             try:
                 table = TableName(each.source.db, each.source.name)
             except InvalidNameError:

@@ -45,6 +45,11 @@ def test_what_is_no_query_has_no_lineage(sql: str) -> None:
     assert column_lineage(sql, COLUMNS, dialect="duckdb") == {}
 
 
+def test_a_star_over_a_table_of_unknown_columns_has_no_lineage() -> None:
+    sql = "with all_of as (select * from raw.others) select a, count(*) as b from all_of group by a"
+    assert column_lineage(sql, COLUMNS, dialect="duckdb") == {"a": (), "b": ()}
+
+
 def test_columns_name_their_table() -> None:
     found = column_lineage("select c.item_id from raw.clicks c", COLUMNS, dialect="duckdb")
     assert found == {"item_id": (Column(CLICKS, "item_id"),)}
