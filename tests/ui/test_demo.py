@@ -71,17 +71,18 @@ def test_every_node_of_the_demo_opens(demo: Open) -> None:
         assert not shown.exception, name
 
 
-def test_columns_of_samples_of_the_demo_come_from_columns_that_exist(
+def test_columns_of_samples_and_models_of_the_demo_come_from_columns_that_exist(
     demo: Open, demo_lake: DemoLake
 ) -> None:
     _ = demo
-    (samples,) = [each for each in data.lake_facts().tables if each.sources]
-    assert samples.name == "samples.ctr"
+    traced = {each.name: each.sources for each in data.lake_facts().tables if each.sources}
+    assert {"samples.ctr", "features.item_ctr", "staging.clicks"} <= set(traced)
     with Lake.open(demo_lake.settings) as lake:
-        own = set(lake.table("samples.ctr").head().schema.names)
-        for each in samples.sources:
-            assert each.column in own, each
-            assert each.of in lake.table(each.table).head().schema.names, each
+        names = {str(name): set(lake.table(name).head().schema.names) for name in lake.names()}
+    for table, sources in traced.items():
+        for each in sources:
+            assert each.column in names[table], (table, each)
+            assert each.of in names[str(each.table)], (table, each)
 
 
 def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: DemoLake) -> None:
