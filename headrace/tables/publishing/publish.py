@@ -190,6 +190,8 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
         judged = _judge(table, table.iceberg(), plan.branch)
         _refuse_moved(table, plan, judged.head_id)
         if judged.refusal is not None:
+            if _main_id(table, table.iceberg()) != judged.main_id:
+                continue  # judged by two states of `main`: the registry said more than the table had
             raise BranchDivergedError(
                 str(table.name), plan.branch, judged.refusal.detail, reason=judged.refusal.reason
             )
@@ -210,7 +212,7 @@ def apply_publish(table: LakeTable, plan: PublishPlan) -> Published:
 def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     metadata = current.metadata
     head_id = branch_of(metadata, branch, table=table.name).snapshot_id
-    main_id = branch_of(metadata, MAIN_BRANCH, table=table.name).snapshot_id
+    main_id = _main_id(table, current)
     history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
     base_id = history.common(head_id, main_id)
     commits = () if base_id == head_id else history.only_in(head_id, others=[main_id])
@@ -234,6 +236,10 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
         commits=commits,
         refusal=refusal,
     )
+
+
+def _main_id(table: LakeTable, current: Table) -> int:
+    return branch_of(current.metadata, MAIN_BRANCH, table=table.name).snapshot_id
 
 
 def _refusal_of(

@@ -24,11 +24,13 @@ from headrace.errors import (
     SnapshotNotFoundError,
 )
 from headrace.identifiers import TableName
+from headrace.registry import CommitRecord
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Commit, Provenance
 from headrace.tables.history.changes import changes
 from headrace.tables.lake import LakeTable
 from headrace.tables.publishing import checks, write_audit_publish
+from headrace.tables.publishing.cherry_pick import Holdings
 from headrace.tables.publishing.publish import Check, Draft, Way, apply_publish, plan_publish
 from headrace.tables.publishing.write_audit_publish import AuditBranch
 from headrace.tables.refs import refs
@@ -377,6 +379,29 @@ def test_of_processes_that_publish_one_branch_one_does(settings: Settings) -> No
         draft_of(table, 2, 3)
         add(table, [10])
         assert _race(settings, ["audit_nightly"] * 2) == ["cherry-pick", "nothing"]
+        assert ids_of(table) == [1, 2, 3, 10]
+
+
+def test_a_branch_that_is_published_while_it_is_judged_is_found_done(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry already knows of the commit that the table, as it was read, does not have."""
+    with Lake.open(settings) as lake, Lake.open(settings) as other:
+        table = events_table(lake)
+        add(table, [1])
+        draft_of(table, 2, 3)
+        add(table, [10])
+        plan = plan_publish(table, "audit_nightly")
+        held = Holdings.of
+
+        def meanwhile(self: Holdings, picked: CommitRecord) -> dict[int, int]:
+            found = held(self, picked)
+            monkeypatch.undo()
+            apply_publish(other.table(table.name), plan)
+            return found
+
+        monkeypatch.setattr(Holdings, "of", meanwhile)
+        assert apply_publish(table, plan).way is Way.NOTHING
         assert ids_of(table) == [1, 2, 3, 10]
 
 
