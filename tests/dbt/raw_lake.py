@@ -34,6 +34,8 @@ _STREAMS = {
         "position": "int!",
         "propensity": "double",
         "user_segment": "string!",
+        "session_id": "string",
+        "user_id": "long",
         "affinity_items": "longs",
     },
     "clicks": {

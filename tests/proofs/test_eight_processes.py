@@ -122,8 +122,15 @@ def _age_data(table: LakeTable) -> None:
 
 
 def _work(
-    settings: Settings, number: int, log: Path, start: Barrier, seconds: float, apart: bool
+    settings: Settings,
+    number: int,
+    log: Path,
+    start: Barrier,
+    seconds: float,
+    apart: bool,
+    buckets: str,
 ) -> None:
+    os.environ[ops.BUCKETS] = buckets  # what forks workers may have begun before it was set
     opened = elsewhere(settings, host=f"host-{number}") if apart else Lake.open(settings)
     with opened as lake:
         worker = Worker(number=number, table=lake.table(TABLE), log=log)
@@ -151,10 +158,11 @@ def run_workers(settings: Settings, folder: Path, *, seconds: float, apart: bool
     few = dataclasses.replace(settings, snapshots_kept=_SNAPSHOTS_KEPT)
     logs = [folder / f"worker-{number}.jsonl" for number in range(_WORKERS)]
     start = CONTEXT.Barrier(_WORKERS + 1)
+    buckets = os.environ.get(ops.BUCKETS, "")
     with Lake.open(few) as lake:
         table = events_table(lake, str(TABLE))
         workers = [
-            CONTEXT.Process(target=_work, args=(few, number, log, start, seconds, apart))
+            CONTEXT.Process(target=_work, args=(few, number, log, start, seconds, apart, buckets))
             for number, log in enumerate(logs)
         ]
         for worker in workers:

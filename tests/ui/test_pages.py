@@ -210,18 +210,16 @@ def test_files_that_wait_and_checks_that_failed_are_found(app: Open, lake: Lake)
 
 
 def test_fields_that_do_not_fit_and_missing_sources_are_found(app: Open, lake: Lake) -> None:
-    misspelt = impression(1, affinityItems=[1], affinity_items=None, shelf="b")
+    misspelt = impression(1, sessionId="s1", session_id=None, shelf="b")
     write_impressions(lake.settings, "a", misspelt)
     ingest(lake, load_streams(lake.settings)["impressions"])
     shown = app()
     everything = texts(shown)
-    assert (
-        "undeclared field `affinityItems` in 1 record; did you mean `affinity_items`?" in everything
-    )
-    assert "no record has `propensity`" in everything
+    assert "undeclared field `sessionId` in 1 record; did you mean `session_id`?" in everything
+    assert "no record has `propensity`, `user_id` and `affinity_items`" in everything
     assert "matches `clicks/*.csv`" in everything
     streams = app("ingest").dataframe[0].value.set_index("stream")
-    assert streams.loc["impressions", "undeclared fields"] == "affinityItems, shelf"
+    assert streams.loc["impressions", "undeclared fields"] == "sessionId, shelf"
     assert "propensity" in streams.loc["impressions", "missing fields"]
     assert streams.loc["clicks", "missing fields"] == "—"
 
@@ -393,7 +391,7 @@ def test_a_deep_link_opens_a_table(app: Open, full: Lake) -> None:
     columns = schema.set_index("column")
     assert columns.loc["event_time", "type"] == "timestamptz"
     assert columns.loc["item_id", "null"] == "0 %"
-    assert columns.loc["propensity", "null"] == "100 %"
+    assert columns.loc["session_id", "null"] == "100 %"
     assert list(refs["ref"]) == ["main"]
     assert list(snapshots["rows"]) == ["+1", "+6"]  # one line for each of two runs
     assert list(snapshots["operation"]) == ["append", "6 × append"]

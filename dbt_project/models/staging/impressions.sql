@@ -16,6 +16,8 @@ select
     position,
     propensity,
     user_segment,
+    session_id,
+    user_id,
     affinity_items,
     event_time,
     known_at,
