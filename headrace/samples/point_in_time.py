@@ -183,10 +183,7 @@ def _feature_sql(join: FeatureJoin, *, dialect: Dialect, ordered: bool = True) -
     happened, known_at = quote(join.event_time), quote(join.known_at)
     on_time = dialect.shifted(happened, join.delay)
     columns = [f"{quote(column)} as k{n}" for n, column in enumerate(join.entity)]
-    columns += [
-        f"{happened} as et",
-        f"greatest({known_at}, {on_time}) as known",
-    ]
+    columns += [f"{happened} as et", f"greatest({known_at}, {on_time}) as known"]
     if ordered:
         columns += [f"{quote(column)} as v{n}" for n, (column, _) in enumerate(join.columns)]
         columns += [
@@ -253,29 +250,31 @@ def _settled_steps(
 def _usable_steps(
     join: FeatureJoin, begin: datetime | None, *, keys: Sequence[str], dialect: Dialect
 ) -> list[str]:
-    """Render the rows of `feature` that an exposure at `begin` or later can use as `usable`.
-
-    Of those known before: the newest of each key asked for. A maximum costs less than an order.
-    """
+    """Render the rows of `feature` that an exposure at `begin` or later can use as `usable`."""
     if begin is None:
         return [dialect.step_inlined("usable", "select * from feature")]
     order, moment, listed = _order(join), dialect.literal(begin), ", ".join(keys)
     names = tuple(dict.fromkeys((*keys, "et", "known", *_aliases("v", join.columns), *order)))
     same = " and ".join(f"f.{key} = o.{key}" for key in keys)
+    rows, source, steps = "feature", "feature f", list[str]()
+    if (
+        dialect.has_asof_join
+    ):  # and steps computed once: for keys asked for, by a maximum, not an order
+        asked = f"(select distinct {listed} from exposure) o"
+        wanted = dialect.step_inlined("wanted", f"select f.* from feature f join {asked} on {same}")
+        lately = f"select {listed}, max(et) as et from wanted where known < {moment}"
+        steps = [wanted, f"lately as ({lately} group by {listed})"]
+        rows, source = "wanted", f"wanted f join lately o on {same} and f.et = o.et"
     newest = FirstOfKey(
         columns=[(f"f.{name}", name) for name in names],
-        relation=f"wanted f join lately o on {same} and f.et = o.et",
+        relation=source,
         where=f"f.known < {moment}",
         keys=[f"f.{key}" for key in keys],
-        order=["f.known desc", *(f"f.{column} desc nulls last" for column in order)],
+        order=["f.et desc", "f.known desc", *(f"f.{name} desc nulls last" for name in order)],
     )
-    later = f"select {', '.join(names)} from wanted where known >= {moment}"
-    lately = f"select {listed}, max(et) as et from wanted where known < {moment} group by {listed}"
-    asked = f"(select distinct {listed} from exposure) o"
+    later = f"select {', '.join(names)} from {rows} where known >= {moment}"
     usable = f"{later} union all select * from ({dialect.first_of_key(newest)})"
-    wanted = f"select f.* from feature f join {asked} on {same}"
-    first = dialect.step_inlined("wanted", wanted)
-    return [first, f"lately as ({lately})", dialect.step_once("usable", usable)]
+    return [*steps, dialect.step_once("usable", usable)]
 
 
 def _records_sql(join: FeatureJoin, keys: Sequence[str], *, relation: str) -> str:
