@@ -10,7 +10,7 @@ from headrace.definitions.windows import Slot
 from headrace.engines.dialect import Dialect
 
 KEPT = ("distinct", "last")
-HASH_BITS = 60
+_HASH_BITS = 60
 
 
 def item_of(slot: Slot, value: str, dialect: Dialect) -> str:
@@ -23,7 +23,7 @@ def payload_of(slot: Slot, places: Sequence[str]) -> tuple[str, ...]:
     return ("h",) if slot.take == "distinct" else ("h", "e_us", *places)
 
 
-def order_of(slot: Slot, places: Sequence[str]) -> str:
+def _order_of(slot: Slot, places: Sequence[str]) -> str:
     """Render the order in which items are kept."""
     if slot.take == "distinct":
         return "h"
@@ -42,15 +42,15 @@ def kept_sql(
     rest = "".join(f", {name}" for name in payload_of(slot, places)[1:])
     items = f"(select {keys}, {item} as h{rest} from {relation})"
     once = "distinct " if slot.take == "distinct" else ""
-    ranked = f"row_number() over (partition by {keys} order by {order_of(slot, places)}) as nth"
+    ranked = f"row_number() over (partition by {keys} order by {_order_of(slot, places)}) as nth"
     return (
         f"select {keys}, {listed} from (select *, {ranked} from"
         f" (select {once}{keys}, {listed} from {items} where h is not null))"
-        f" where nth <= {keep_of(slot)}"
+        f" where nth <= {_keep_of(slot)}"
     )
 
 
-def keep_of(slot: Slot) -> int:
+def _keep_of(slot: Slot) -> int:
     """Return how many items are kept: one more hash than is exact says that there are more."""
     return slot.keep + 1 if slot.take == "distinct" else slot.keep
 
@@ -59,13 +59,13 @@ def found_sql(slot: Slot, relation: str, *, by: Sequence[str], places: Sequence[
     """Render the value of each group of kept items: `by` and `value`."""
     keys = ", ".join(by)
     items = kept_sql(slot, relation, item="h", by=by, places=places)
-    return f"select {keys}, {value_of(slot, places)} as value from ({items}) group by {keys}"
+    return f"select {keys}, {_value_of(slot, places)} as value from ({items}) group by {keys}"
 
 
-def value_of(slot: Slot, places: Sequence[str]) -> str:
+def _value_of(slot: Slot, places: Sequence[str]) -> str:
     """Render the value of items."""
     if slot.take == "last":
         return f"array_agg(h order by {', '.join(payload_of(slot, places)[1:])})"
-    density = f"cast({slot.keep << HASH_BITS} as double) / cast(max(h) as double)"
+    density = f"cast({slot.keep << _HASH_BITS} as double) / cast(max(h) as double)"
     estimate = f"cast(floor({density}) as bigint)"
     return f"case when count(*) <= {slot.keep} then count(*) else {estimate} end"

@@ -22,15 +22,7 @@ from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote
 from headrace.samples.point_in_time import Exposures
 from headrace.samples.window_events import WindowEvents
-from headrace.samples.window_kept import (
-    KEPT,
-    item_of,
-    keep_of,
-    kept_sql,
-    order_of,
-    payload_of,
-    value_of,
-)
+from headrace.samples.window_kept import KEPT, found_sql, item_of, kept_sql, payload_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,26 +153,15 @@ class _Query:
         """Render `foundN`: `id` and the value of a column that keeps several values."""
         slot, places = self._slot(column), self._places
         item = item_of(slot, self._events.inputs[slot.of or ""], self._dialect)
-        payload, order = payload_of(slot, places), order_of(slot, places)
-        keep = keep_of(slot)
+        payload = payload_of(slot, places)
         keys = ", ".join(self._keys)
         columns = ", ".join(
             (keys, "tile_us", "known_us", "is_late", *dict.fromkeys((*payload[1:], "e_us")))
         )
         events = f"(select * from (select {columns}, {item} as h from event) where h is not null)"
-        once = "distinct " if slot.take == "distinct" else ""
-        listed = ", ".join(payload)
         on_time = "(select * from event where not is_late)"
         tiles = kept_sql(slot, on_time, item=item, by=(*self._keys, "tile_us"), places=places)
         met = self._met(f"kept{number}", events, payload)
-        within = f"tile_us >= head_us - {column.window_us}"
-        all_ranked = f"row_number() over (partition by id order by {order}) as nth"
-        rows = (
-            f"select id, {listed}, {all_ranked} from"
-            f" (select {once}id, {listed} from ({met}) where {within})"
-        )
-        found = f"select id, {value_of(slot, places)} as value from ({rows})"
-        return [
-            f"kept{number} as ({tiles})",
-            f"found{number} as ({found} where nth <= {keep} group by id)",
-        ]
+        within = f"(select * from ({met}) where tile_us >= head_us - {column.window_us})"
+        found = found_sql(slot, within, by=("id",), places=places)
+        return [f"kept{number} as ({tiles})", f"found{number} as ({found})"]
