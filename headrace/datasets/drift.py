@@ -64,7 +64,10 @@ def _shift(before: ColumnProfile, after: ColumnProfile) -> float | None:
 
 
 def _counts(profile: ColumnProfile) -> dict[str, int]:
-    return {**profile.buckets, "null": profile.nulls} if profile.nulls else dict(profile.buckets)
+    # those without a bucket, as times have none: nulls are a share only beside them
+    other = profile.rows - profile.nulls - sum(profile.buckets.values())
+    counts = {**profile.buckets, "null": profile.nulls, "other": other}
+    return {bucket: rows for bucket, rows in counts.items() if rows}
 
 
 def _psi(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[float, float]:

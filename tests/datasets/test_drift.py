@@ -93,6 +93,14 @@ def test_planted_drift_is_found_in_the_mean_the_nulls_and_the_shares_of_texts() 
     assert (texts.moved, texts.shift) == (True, None)
 
 
+def test_nulls_of_a_type_without_buckets_are_drift_too() -> None:
+    days = pa.array([0] * 1_000, pa.date32())
+    mostly = pa.array([0] * 10 + [None] * 990, pa.date32())
+    assert drift_of(days, mostly).moved
+    assert drift_of(mostly, days).moved
+    assert drift_of(days, days).psi == 0
+
+
 def test_what_moved_furthest_comes_first_and_equal_columns_have_an_index_of_zero() -> None:
     still = profile(numbers(1))
     found = drift(
