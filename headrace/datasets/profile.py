@@ -4,6 +4,7 @@ Buckets are the same for all versions, so that two profiles are compared without
 `docs/formats/dataset-lockfile.md` says which there are.
 """
 
+import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ class ColumnProfile:
     """A column of a version: `buckets` count the values that are not null.
 
     `mean` and `deviation` (of the population) are those of finite numbers, and of lists those of
-    their lengths; None without any.
+    their lengths; None without any, and where they are too large to be squared and added.
     """
 
     rows: int
@@ -80,7 +81,7 @@ class Profiling:
 
     def done(self) -> ColumnProfile:
         """Say what the values look like."""
-        known = self.numbers > 0
+        known = self.numbers > 0 and math.isfinite(self.squares)  # JSON has no infinity
         return ColumnProfile(
             rows=self.rows,
             nulls=self.nulls,
@@ -111,8 +112,10 @@ class Profiling:
             for half, rows in zip(*np.unique(halves, return_counts=True), strict=True):
                 self.buckets[f"{sign}{half / 2:g}"] += int(rows)
         if len(finite):
-            mean = float(finite.mean())
-            self._combine(len(finite), mean, float(((finite - mean) ** 2).sum()))
+            with np.errstate(over="ignore", invalid="ignore"):  # `done` tells
+                mean = float(finite.mean())
+                squares = float(((finite - mean) ** 2).sum())
+            self._combine(len(finite), mean, squares)
 
     def _combine(self, numbers: int, mean: float, squares: float) -> None:
         """Combine two means and spreads without losing digits to large sums (Chan et al.)."""

@@ -74,6 +74,14 @@ def test_buckets_are_those_of_the_format() -> None:
     assert not {"home", "cart"} & set(profile(texts).buckets)  # a lockfile holds no value
 
 
+def test_numbers_too_large_to_be_added_have_buckets_and_no_mean() -> None:
+    sentinel = pa.array([1.7976931348623157e308] * 3 + [1.0])
+    for days in ((sentinel,), (sentinel, pa.array([1.0])), (pa.array([1.0]), sentinel)):
+        found = profile(*days)
+        assert found.mean is found.deviation is None
+        assert found.buckets["1023.5"] == 3
+
+
 def test_two_draws_of_one_population_have_not_moved() -> None:
     for rows in (ROWS, 50):
         found = drift_of(numbers(1).slice(0, rows), numbers(2).slice(0, rows))
