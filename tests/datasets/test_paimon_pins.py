@@ -21,14 +21,17 @@ VIEW = TableName.parse("features.item_ctr")
 
 @pytest.fixture
 def written(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Written:
-    """A Paimon table of whose two snapshots one was taken, compacted here, and pinned by a version."""
+    """A Paimon table of whose three snapshots two were taken, compacted here, and pinned by a version."""
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(lake.settings.state_dir))
     monkeypatch.setenv("HEADRACE_PAIMON_WAREHOUSE", str(tmp_path / "paimon"))
     made = users(tmp_path / "paimon")
     made.put(1, 2, name="a")
-    take_features(lake, made.table(), FeatureView(view=VIEW, entity=("id",), ttl=None))
+    view = FeatureView(view=VIEW, entity=("id",), ttl=None)
+    take_features(lake, made.table(), view)
+    made.put(3, name="a")
+    take_features(lake, made.table(), view)
     features = lake.table(VIEW)
-    compact(features)
+    assert compact(features).commit is not None
     publish(lake, derive(lake, "samples.ctr", features), features, version=1)
     made.put(1, name="b")
     return made
@@ -46,13 +49,13 @@ def test_the_snapshot_that_was_taken_gets_the_version_s_tag_once(written: Writte
         assert pinned == {
             "table": "features.item_ctr",
             "paimon": "k.users",
-            "snapshot_id": 1,
+            "snapshot_id": 2,
             "tag": "ctr-v1",
         }
-    assert {name: each.id for name, each in written.table().tags().items()} == {"ctr-v1": 1}
+    assert {name: each.id for name, each in written.table().tags().items()} == {"ctr-v1": 2}
 
 
 def test_a_snapshot_that_expired_is_named_and_nothing_is_tagged(written: Written) -> None:
-    written.expire(1)
+    written.expire(1, 2)
     assert run("ctr", ends=1)["code"] == "paimon-snapshot-not-found"
     assert written.table().tags() == {}
