@@ -18,7 +18,6 @@ from headrace.samples.standing_builds import standing_builds
 from headrace.tables.lake import OpenLake
 from headrace.tables.version import TableVersion
 
-# Columns whose values may differ between two runs or engines; they stay out of content hashes.
 _DAYS_SHOWN = 5
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from headrace.engines.trino_scan import type_sql
+from headrace.engines.trino_dialect import type_sql
 from headrace.engines.trino_sql import OrderTerm
 from headrace.errors import ColumnReason, ContractError, QueryFailedError, Remedy
 from headrace.identifiers import quote

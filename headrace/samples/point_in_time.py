@@ -257,9 +257,8 @@ def _usable_steps(
     names = tuple(dict.fromkeys((*keys, "et", "known", *_aliases("v", join.columns), *order)))
     same = " and ".join(f"f.{key} = o.{key}" for key in keys)
     rows, source, steps = "feature", "feature f", list[str]()
-    if (
-        dialect.has_asof_join
-    ):  # and steps computed once: for keys asked for, by a maximum, not an order
+    if dialect.has_asof_join:
+        # and steps computed once: for keys asked for, by a maximum, not an order
         asked = f"(select distinct {listed} from exposure) o"
         wanted = dialect.step_inlined("wanted", f"select f.* from feature f join {asked} on {same}")
         lately = f"select {listed}, max(et) as et from wanted where known < {moment}"
