@@ -1,16 +1,20 @@
 """SQL in the dialects of engines: each rendering parses, and means the same in both."""
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 
 import duckdb
+import pyarrow as pa
 import pytest
 import sqlglot
 
 from headrace.engines.dialect import Dialect, FirstOfKey, NewestBefore
 from headrace.engines.duckdb_dialect import DuckDBDialect
 from headrace.engines.trino_dialect import TrinoDialect
+from headrace.identifiers import quote_text
 from tests.conftest import ROOT
 from tests.engines.trino_on_duckdb import on_duckdb
 
@@ -30,6 +34,8 @@ WORDS_OF_ONE_ENGINE = re.compile(
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as opened:
         opened.execute("set timezone = 'UTC'; set threads = 1")
+        # Trino's, which DuckDB lacks
+        opened.execute("create macro from_iso8601_timestamp_nanos(t) as cast(t as timestamptz)")
         opened.execute(
             "create table probe as select * from (values"
             " (1, 'a', timestamptz '2026-03-01 12:00:02+00'),"
@@ -68,10 +74,34 @@ def test_every_rendering_parses_in_its_dialect(name: str) -> None:
         dialect.md5_hex("'a' || b"),
         dialect.hash60("'a' || b"),
         dialect.tie_hash(("k", "t")),
+        dialect.has_json("x", ("shop.rates", "status")),
     ):
         assert sqlglot.parse_one(f"select {expression}", read=name)
     steps = f"{dialect.step_once('a', 'select 1')}, {dialect.step_inlined('b', 'select 2')}"
     assert sqlglot.parse_one(f"with {steps} select * from a, b", read=name)
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_what_a_json_text_has_is_a_value_of_its_type(
+    connection: duckdb.DuckDBPyConnection, name: str
+) -> None:
+    dialect = DIALECTS[name]
+    said = {"n": None, "b": True, "f": "NaN", "d": "1.50", "z": "AAE=", "t": NOON.isoformat()}
+    text = quote_text(json.dumps({"a.b": said | {"l": [1.5, None, "Infinity"]}}))
+    for key, kind, value in (
+        ("n", pa.int64(), None),
+        ("b", pa.bool_(), True),
+        ("f", pa.float32(), pytest.approx(float("nan"), nan_ok=True)),
+        ("d", pa.decimal128(9, 2), Decimal("1.50")),
+        ("z", pa.binary(), b"\0\1"),
+        ("t", pa.timestamp("us", tz="UTC"), NOON),
+        ("l", pa.list_(pa.float64()), [1.5, None, float("inf")]),
+    ):
+        path = ("a.b", key)
+        found = f"select {dialect.has_json(text, path)}, {dialect.json_as(text, path, kind)}"
+        assert run(connection, dialect, found) == [(True, value)], key
+    missing = f"{dialect.has_json(text, ('a',))}, {dialect.json_as(text, ('a',), pa.int64())}"
+    assert run(connection, dialect, f"select {missing}") == [(False, None)]
 
 
 @pytest.mark.parametrize(
