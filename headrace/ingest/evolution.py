@@ -208,7 +208,8 @@ def _of_columns(
     narrow = {each.field for each in violations.values() if each.code in _TOO_NARROW}
     found: dict[str, str] = {}
     for name, column in decoded.columns.items():
-        text = _text_of(column.type)
+        kind = decoded.types.get(name, column.type)
+        text = None if kind is None else _text_of(kind)
         if column.null_count == len(column) or text is None:
             continue
         declared = stream.fields.get(name)

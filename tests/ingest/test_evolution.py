@@ -1,7 +1,7 @@
 """`unknown_fields: evolve`: what records add becomes columns once; what no column can hold stays a dead letter."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
@@ -13,11 +13,13 @@ from headrace.config import Settings
 from headrace.definitions.stream import Stream
 from headrace.ingest import evolution
 from headrace.ingest.decoding.decode import decode
-from headrace.ingest.evolution import EVOLVED_MAX, growth
+from headrace.ingest.evolution import EVOLVED_MAX, growth, with_fields
 from headrace.ingest.replay import replay
 from headrace.ingest.run import ingest
+from headrace.ingest.sources.schemas import Schemas
 from headrace.ingest.status import status
 from headrace.tables.version import TableVersion
+from tests.ingest.decoding import test_topic_values as topics
 from tests.ingest.factories import dead_of, json_line, make_stream, records_of, rows_of
 from tests.ingest.log_source import Entry, Log, LogSource
 
@@ -52,6 +54,29 @@ def test_a_new_field_becomes_a_column_and_its_records_rows(lake: Lake) -> None:
     before = lake.table(STREAM.table).iceberg().metadata.current_schema_id
     assert ingest(lake, STREAM, source=more).rows == 1
     assert lake.table(STREAM.table).iceberg().metadata.current_schema_id == before
+
+
+@pytest.mark.parametrize(
+    ("format_", "types"),
+    [
+        ("avro", {"n": "long", "x": "double", "price": "decimal(38,2)", "tags": "list<long>"}),
+        ("protobuf", {"n": "long", "x": "double", "tags": "list<long>", "kind": "string"}),
+    ],
+)
+def test_a_field_of_a_schema_becomes_a_column_of_its_type(
+    format_: str, types: Mapping[str, str]
+) -> None:
+    fields = {name: topics.FIELDS[name] for name in ("id", "at")}
+    stream = topics.stream_of(format_, fields=fields, unknown_fields="evolve")
+    schemas, thing = topics.protobuf()
+    value = thing(n=7, x=0.5, kind=1)
+    if format_ == "avro":
+        schemas = Schemas(topic="things", single=json.dumps(topics.AVRO).encode())
+        value = topics.avro(topics.AVRO, topics.GOOD | {"n": 7})
+    records = topics.records_of([value], schemas)
+    assert growth(records, decode(records, stream), {}, stream) == types
+    (row,), bad = topics.rows(records, with_fields(stream, types))
+    assert (row["n"], row["x"], row["tags"], bad) == (7, 0.5, [1, 2**62], {})
 
 
 def test_the_contract_may_grow_within_a_commit_after_rows_of_the_old_columns(lake: Lake) -> None:

@@ -134,7 +134,7 @@ def _read_at_once(
             continue
         if wanted is not None and field.name in wanted:  # of no type: to be shown where it is
             doubtful = doubtful | column.is_valid().to_numpy(zero_copy_only=False)
-        columns[field.name] = column, None
+        columns[field.name] = column, field.kind
     if doubtful.any():
         kept = np.flatnonzero(~doubtful)
         taken = array_of(kept, pa.int64())

@@ -81,10 +81,12 @@ class Decoded:
 
     `index` is the place in the batch of each row; rows and violations together are all records.
     Columns have types that `values.convert` accepts. Undeclared columns are included only if the
-    contract asks about them. `keys` are those of the sampled JSON lines, with their counts.
+    contract asks about them. `keys` are those of the sampled JSON lines, with their counts. `types` are
+    those of undeclared columns that only say where a value is; None where no contract can declare it.
     """
 
     index: np.ndarray
     columns: dict[str, pa.Array]
     violations: dict[int, Violation]
     keys: Mapping[str, int] = field(default_factory=dict[str, int])
+    types: Mapping[str, pa.DataType | None] = field(default_factory=dict[str, pa.DataType | None])

@@ -96,7 +96,7 @@ def _read(
         if field.name in declared:
             columns[field.name] = ([_value(each, field) for each in messages], _kind_of(field))
         elif strict:  # zero without presence is not there
-            columns[field.name] = ([_is_set(each, field) for each in messages], pa.bool_())
+            columns[field.name] = ([_is_set(each, field) for each in messages], _kind_of(field))
     return Group(index=np.array(index, dtype=np.int64), columns=columns)
 
 

@@ -26,7 +26,8 @@ class Group:
     Args:
         index: The place of each record in its batch.
         columns: The values of each field of the writer, and their type; None where they have one
-            that no contract can declare, such as a map. Times and dates are numbers.
+            that no contract can declare, such as a map. Times and dates are numbers; of undeclared
+            fields it matters only where there is a value.
 
     """
 
@@ -67,10 +68,18 @@ def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: 
         ordered = array_of(order, pa.int64())
         index = index[order]
         columns = {name: column.take(ordered) for name, column in columns.items()}
+    types: dict[str, pa.DataType | None] = {}
     for name in sorted({name for names in unknown.values() for name in names}):
+        types[name] = _type_of(name, groups)
         there = [True if name in unknown.get(at, ()) else None for at in index.tolist()]
         columns[name] = pa.array(there, pa.bool_())
-    return Decoded(index=index, columns=columns, violations=violations)
+    return Decoded(index=index, columns=columns, violations=violations, types=types)
+
+
+def _type_of(name: str, groups: Sequence[Group]) -> pa.DataType | None:
+    """Return the type that all writers give a field; None if they differ."""
+    kinds = {group.columns[name][1] for group in groups if name in group.columns}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _there(values: Values) -> Sequence[int]:
