@@ -152,6 +152,15 @@ def test_a_file_is_decompressed_once_and_nothing_of_its_text_is_left_on_disk(
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_a_file_is_read_where_there_is_no_folder_to_keep_its_text_in(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    land(lake, "a", gzip.compress(plain(100)))
+    ingest(lake, contract())
+    assert rows(lake) == [(n, n) for n in range(100)]
+
+
 @pytest.mark.parametrize("compression", PACK)
 def test_a_run_that_ended_within_a_file_goes_on_at_its_record(
     lake: Lake, compression: str, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO, Self
 
 _BLOCK_BYTES = 1024 * 1024
@@ -24,15 +24,18 @@ class KeptText:
     @classmethod
     @contextmanager
     def of(cls, handle: BinaryIO) -> Generator[Self | None]:
-        """Read an open file to its end, and keep that until left; None if the disk has too little room."""
-        left = _free_bytes(tempfile.gettempdir()) // ROOM_SHARE
-        with tempfile.TemporaryFile(buffering=0) as file:
+        """Read an open file to its end, and keep that until left; None if there is no folder, or no room."""
+        file, left = None, 0
+        with ExitStack() as kept:
+            with suppress(OSError):  # a container may have no folder that it can write
+                left = _free_bytes(tempfile.gettempdir()) // ROOM_SHARE
+                file = kept.enter_context(tempfile.TemporaryFile(buffering=0))
             while block := handle.read(_BLOCK_BYTES):
                 left -= len(block)
-                if left < 0 or not _is_written(file, block):
-                    left = -1
-                    file.truncate(0)
-            yield cls(file) if left >= 0 else None
+                if file is not None and (left < 0 or not _is_written(file, block)):
+                    file.close()
+                    file = None
+            yield None if file is None else cls(file)
 
     @contextmanager
     def opened(self) -> Generator[BinaryIO]:
