@@ -28,6 +28,7 @@ MAGIC: Mapping[str, bytes] = MappingProxyType(
     }
 )
 _READ_BYTES = 1024 * 1024
+_PACKED_BYTES = 64 * 1024  # what follows a member is copied for each, and some have a hundred bytes
 _GZIP = 16 + zlib.MAX_WBITS  # what zlib calls its header and checksum
 # what programs add to archives beside the data
 _NO_DATA = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
@@ -128,7 +129,7 @@ class _Gunzip:
                 self._packed = member.unused_data
                 self._member = None if self._is_read() else zlib.decompressobj(wbits=_GZIP)
             elif not self._packed:
-                self._packed = self._file.read(_READ_BYTES)
+                self._packed = self._file.read(_PACKED_BYTES)
                 if not (self._packed or found):
                     msg = "it ends before its last member does"
                     raise EOFError(msg)
@@ -139,7 +140,7 @@ class _Gunzip:
     def _is_read(self) -> bool:
         """Whether there is no further member."""
         self._packed = self._packed.lstrip(b"\0")
-        while not self._packed and (block := self._file.read(_READ_BYTES)):
+        while not self._packed and (block := self._file.read(_PACKED_BYTES)):
             self._packed = block.lstrip(b"\0")
         return not self._packed
 
