@@ -1,7 +1,6 @@
 """What Arrow casts without a word, and a table refuses: rows of it would say something else."""
 
 import datetime as dt
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -17,7 +16,7 @@ MIDNIGHT = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 PAIR = pa.struct([("a", LONG), ("b", LONG)])
 
 
-def fitted(value: object, have: pa.DataType, wanted: pa.DataType) -> Any:  # noqa: ANN401
+def fitted(value: object, have: pa.DataType, wanted: pa.DataType) -> object:
     batch = pa.record_batch([pa.array([None, value], have)], names=["c"])
     return fit(batch, pa.schema([pa.field("c", wanted)]), table="raw.t").column(0)[1].as_py()
 
