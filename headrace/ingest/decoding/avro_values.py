@@ -90,7 +90,6 @@ def read_groups(
     schemas = records.schemas or Schemas(topic=records.partition.source)
     found = unwrap(records, framed=schemas.framed)
     violations = found.refused
-    block = LineBlock.of(found.values)
     groups: list[Group] = []
     for schema_id, places in found.by_schema.items():
         writer: _Writer | str | None = (
@@ -104,10 +103,10 @@ def read_groups(
             violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places.tolist()}
             continue
         at = places
-        if writer.at_once and len(block.data) <= DATA_BYTES_MAX:
-            at = _read_at_once(writer, at, block, wanted, groups)
+        if writer.at_once and len(found.values.data) <= DATA_BYTES_MAX:
+            at = _read_at_once(writer, at, found.values, wanted, groups)
         if len(at):
-            groups.append(_read(writer, at.tolist(), block, violations))
+            groups.append(_read(writer, at.tolist(), found.values, violations))
     return groups, violations
 
 

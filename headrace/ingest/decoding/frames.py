@@ -1,6 +1,5 @@
 """What surrounds a value of a topic: it may be null, too long, or begin with the id of its schema."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,7 @@ class Unwrapped:
     """
 
     by_schema: dict[int, np.ndarray]
-    values: Sequence[bytes]
+    values: LineBlock
     refused: dict[int, Violation]
 
 
