@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.ingest.decoding.avro_types import Node
+from headrace.ingest.sources.base import RECORD_BYTES_MAX
 
 Read = Callable[
     [bytes, int], tuple[Any, int]
 ]  # of a value and a place in it: what is there, what follows
 _BYTES_OF_LONG = 10
-_ITEMS_MAX = 1024 * 1024  # of one block; a record has no more bytes, but null takes none
+_ITEMS_MAX = RECORD_BYTES_MAX  # of one array; a record has no more bytes, but null takes none
 
 
 def reader_of(node: Node, named: Mapping[str, Node | None]) -> Read:
