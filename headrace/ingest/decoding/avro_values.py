@@ -43,6 +43,8 @@ _INSTANTS: Mapping[str, int | None] = {
 }
 _CLOCKS = {f"local-{name}": unit_us for name, unit_us in _INSTANTS.items()}
 _NANOS_PER_MICRO = 1000
+_LOGICAL = "headrace.logicalType"  # to the parser of schemas an attribute like any other
+_RENAMED = {"logicalType": _LOGICAL}
 _EXACTLY = Context(prec=76)  # else results have 28 digits
 
 
@@ -214,45 +216,28 @@ def _compile(schema: SchemaText) -> _Writer | str:
         for each in schema.references:
             fastavro.parse_schema(_bare(json.loads(each)), named_schemas=named)
         written = json.loads(schema.text)
-        parsed = fastavro.parse_schema(_bare(written), named_schemas=named)
+        parsed: Any = fastavro.parse_schema(_bare(written), named_schemas=named)
         types = Types(parsed=named)
         node = types.tree(parsed)
     except (ValueError, SchemaParseException, UnknownType, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     if not isinstance(written, dict) or written.get("type") != "record":
         return "it is no record"
-    names: dict[str, Any] = {}
-    for each in (*map(json.loads, schema.references), written):
-        _collect(each, names, space="")
     return _Writer(
-        fields=tuple(_field(each, names) for each in written["fields"]),
+        fields=tuple(_field(each, named) for each in parsed["fields"]),
         node=node,
         read=reader_of(node, types.made),
         at_once=not types.is_recursive,
     )
 
 
-def _collect(schema: Any, names: dict[str, Any], *, space: str) -> None:  # noqa: ANN401  (JSON)
-    """Note the definitions of named types, by their short and their full names."""
-    if isinstance(schema, list):
-        for each in schema:  # pyright: ignore[reportUnknownVariableType]
-            _collect(each, names, space=space)
-    elif isinstance(schema, dict):
-        space = str(schema.get("namespace", space))
-        if schema.get("type") in ("enum", "fixed", "record"):
-            name = str(schema["name"])
-            for known in (name, f"{space}.{name}", name.rpartition(".")[2]):
-                names.setdefault(known, schema)
-        for part in ("type", "items", "values", "fields"):
-            _collect(schema.get(part), names, space=space)
-
-
 def _bare(schema: Any) -> Any:  # noqa: ANN401  (JSON)
-    """Leave out logical types: their values are read as they are stored, without rounding."""
+    """Rename logical types: what one says is never a reason to refuse a schema."""
     if isinstance(schema, list):
         return [_bare(each) for each in schema]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(schema, dict):
-        return {key: _bare(each) for key, each in schema.items() if key != "logicalType"}  # pyright: ignore[reportUnknownVariableType]
+        pairs: dict[str, Any] = schema  # pyright: ignore[reportUnknownVariableType]
+        return {_RENAMED.get(key, key): _bare(each) for key, each in pairs.items()}
     return schema
 
 
@@ -266,7 +251,7 @@ def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> _Field:
         kind = branches[0]
     if isinstance(kind, str) and kind not in _SIMPLE:
         kind = names.get(kind, kind)
-    logical = kind.get("logicalType") if isinstance(kind, dict) else None
+    logical = kind.get(_LOGICAL) if isinstance(kind, dict) else None
     more: dict[str, Any] = kind if isinstance(kind, dict) else {}
     plain = more["type"] if more else kind
     if isinstance(plain, dict):  # {"type": {"type": …}}

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -224,6 +225,24 @@ def test_an_index_or_a_number_out_of_range_is_never_taken_for_another(
     records = records_of([framed(7, good + written)], schemas)
     _, bad = rows(records, stream_of("avro", fields=declared))
     assert bad == {0: "malformed"}
+
+
+def test_a_short_name_is_that_of_its_own_namespace() -> None:
+    price = {"type": "fixed", "name": "Kind", "size": 4, "precision": 9, "scale": 2}
+    fields = [
+        *AVRO["fields"],
+        {"name": "other", "type": KIND | {"namespace": "elsewhere"}},
+        {"name": "first", "type": price | {"logicalType": "decimal"}},
+        {"name": "second", "type": "Kind"},
+    ]
+    schema = AVRO | {"namespace": "here", "fields": fields}
+    value = avro(schema, GOOD | {"other": "A", "first": bytes(4), "second": b"\0\0\1\2"})
+    records = records_of(
+        [framed(7, value)], Schemas(topic="x", framed=True, store=Known(_7=schema))
+    )
+    declared = FIELDS | {"second": {"type": "decimal(9,2)"}}
+    (row,), bad = rows(records, stream_of("avro", fields=declared))
+    assert (row["second"], bad) == (Decimal("2.58"), {})
 
 
 def test_long_lists_and_values_within_themselves_are_read() -> None:
