@@ -188,7 +188,8 @@ def _refreshed(metadata: TableMetadata, found: _Difference, *, table: str) -> tu
     added = tuple(AddColumn(each.name, type=each.type) for each in found.added)
     gone = tuple(each for each in found.removed if _may_go(metadata, each.name, added, table=table))
     kept = (each for each in found.removed if each not in gone)
-    is_alone = len(metadata.schema().fields) == len(found.retyped) == 1 and not added
+    stay = len(metadata.schema().fields) - len(gone)
+    is_alone = stay == len(found.retyped) == 1 and not added
     retype = _retyped_alone if is_alone else _retyped
     return (
         *added,

@@ -423,6 +423,7 @@ def test_only_a_full_refresh_changes_a_type_and_gives_the_column_a_new_id(driven
         ("seq, n", "seq::varchar as seq, n::varchar as n"),
         ("seq", "seq as other"),
         ("seq, n", "seq::varchar as one, n as two"),
+        ("seq, n", "seq::varchar as seq"),
         ("seq", "n as other, seq::varchar as seq"),
     ],
 )
