@@ -10,7 +10,8 @@ from headrace.tables.writer import fit
 from tests.raising import refused
 
 LONG, DOUBLE, FLOAT = pa.int64(), pa.float64(), pa.float32()
-TIME = pa.timestamp("us", tz="UTC")
+TEXT = pa.string()
+NAIVE, TIME = pa.timestamp("us"), pa.timestamp("us", tz="UTC")
 NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 MIDNIGHT = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 PAIR = pa.struct([("a", LONG), ("b", LONG)])
@@ -32,7 +33,11 @@ def fitted(value: object, have: pa.DataType, wanted: pa.DataType) -> object:
             pa.struct([("a", FLOAT)]),
             ColumnReason.WRONG_VALUE,
         ),
+        ([("k", 1e300)], pa.map_(TEXT, DOUBLE), pa.map_(TEXT, FLOAT), ColumnReason.WRONG_VALUE),
+        (1e300, pa.dictionary(pa.int8(), DOUBLE), FLOAT, ColumnReason.WRONG_VALUE),
         (5, LONG, pa.bool_(), ColumnReason.WRONG_VALUE),  # true
+        (0.5, DOUBLE, pa.bool_(), ColumnReason.WRONG_VALUE),  # true
+        ([MIDNIGHT], pa.list_(NAIVE), pa.list_(TIME), ColumnReason.WRONG_TYPE),  # of any zone
         (0.15, DOUBLE, pa.decimal128(9, 1), ColumnReason.WRONG_VALUE),  # 0.1
         (NOON, TIME, pa.date32(), ColumnReason.WRONG_VALUE),  # midnight
         (NOON, TIME, pa.time64("us"), ColumnReason.WRONG_TYPE),  # of any day
@@ -65,6 +70,8 @@ def test_a_value_that_would_become_another_one_is_refused_by_name(
         (0.5, DOUBLE, FLOAT, 0.5),
         (float("inf"), DOUBLE, FLOAT, float("inf")),
         (1, LONG, pa.bool_(), True),
+        (1.0, DOUBLE, pa.bool_(), True),
+        ([("k", 0.5)], pa.map_(TEXT, DOUBLE), pa.map_(TEXT, FLOAT), [("k", 0.5)]),
         (MIDNIGHT, TIME, pa.date32(), dt.date(2024, 5, 1)),
         ({"b": 1, "a": 2}, pa.struct([("b", pa.int32()), ("a", LONG)]), PAIR, {"a": 2, "b": 1}),
         ({"a": 2}, pa.struct([("a", LONG)]), PAIR, {"a": 2, "b": None}),
