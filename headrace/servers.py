@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
 REGISTRY_SCHEMA = "headrace"
+# loaded by name, as it starts pyarrow's access to S3
+S3_FILE_IO = "headrace.storage.s3_io.S3FileIO"
 _DATABASES = frozenset({"postgresql", "postgresql+psycopg2"})
 _HTTP = frozenset({"http", "https"})
 _REDIS = frozenset({"redis", "rediss"})
@@ -48,7 +50,7 @@ class S3Access:
     def file_io(self) -> dict[str, str]:
         """Return the properties that PyIceberg's FileIO takes, secrets in clear text."""
         found = {
-            "py-io-impl": "headrace.storage.s3_io.S3FileIO",
+            "py-io-impl": S3_FILE_IO,
             "s3.region": self.region,
             "s3.connect-timeout": str(self.connect_timeout_s),
             "s3.request-timeout": str(self.request_timeout_s),

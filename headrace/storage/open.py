@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pyiceberg.io import PY_IO_IMPL, FileIO, load_file_io
 
 from headrace.errors import UnsupportedReason, UnsupportedTableError
+from headrace.servers import S3_FILE_IO
 from headrace.storage.folders import Folders
 from headrace.storage.local_folders import LocalFolders
 from headrace.storage.locations import local_path
 from headrace.storage.s3_client import SCHEMES as S3_SCHEMES
-from headrace.storage.s3_connection import FILE_IO as S3_FILE_IO
 from headrace.storage.s3_folders import S3Folders
 
 # by the scheme of a location; a form gets the table's FileIO for its credentials

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-FILE_IO = "headrace.storage.s3_io.S3FileIO"  # loaded by name, as it starts pyarrow's access to S3
 CONNECT_TIMEOUT_S = 10.0
 REQUEST_TIMEOUT_S = 60.0
 # with the pauses of botocore's standard mode, on average 30 s without an answer
