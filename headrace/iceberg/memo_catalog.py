@@ -15,7 +15,7 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
     ValidationError,
 )
-from pyiceberg.io import FileIO, InputFile, OutputFile
+from pyiceberg.io import FileIO
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.serializers import FromInputFile, ToOutputFile
@@ -38,6 +38,7 @@ from headrace.registry import ServerClock, name_errors, prepare_sqlite, reading
 from headrace.storage.checksums import NamedOutput, checking
 from headrace.storage.failures import unreadable
 from headrace.storage.locations import remove, sync_file
+from headrace.storage.passing_io import PassingIO
 
 CATALOG = "catalog"  # name of its database in errors
 _REMEMBERED_MAX = 256
@@ -273,21 +274,9 @@ def read_metadata(location: str, io: FileIO) -> TableMetadata:
         raise unreadable(location, error) from error
 
 
-class _StagedIO(FileIO):
+class _StagedIO(PassingIO):
     """Passes the bytes of a metadata file to its writer: its name has its checksum, so they exist."""
 
     def __init__(self, inner: FileIO, content: bytes) -> None:
-        super().__init__(inner.properties)
-        self._inner, self.content = inner, content
-
-    @override
-    def new_input(self, location: str) -> InputFile:
-        return self._inner.new_input(location)
-
-    @override
-    def new_output(self, location: str) -> OutputFile:
-        return self._inner.new_output(location)
-
-    @override
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        self._inner.delete(location)
+        super().__init__(inner)
+        self.content = content

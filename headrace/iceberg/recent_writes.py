@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import cast
 
-from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile
+from pyiceberg.io import FileIO, InputFile, InputStream
 from typing_extensions import override
+
+from headrace.storage.passing_io import PassingIO
 
 BYTES_MAX = 16 * 1024 * 1024
 _ONE_MAX = BYTES_MAX // 4
@@ -49,23 +51,15 @@ class RecentWrites:
         return _RecentIO(store, self, {} if pending is None else pending)
 
 
-class _RecentIO(FileIO):
+class _RecentIO(PassingIO):
     def __init__(self, inner: FileIO, recent: RecentWrites, pending: Mapping[str, bytes]) -> None:
-        super().__init__(inner.properties)
-        self._inner, self._recent, self._pending = inner, recent, pending
+        super().__init__(inner)
+        self._recent, self._pending = recent, pending
 
     @override
     def new_input(self, location: str) -> InputFile:
         content = self._pending.get(location) or self._recent.find(location)
         return self._inner.new_input(location) if content is None else _Kept(location, content)
-
-    @override
-    def new_output(self, location: str) -> OutputFile:
-        return self._inner.new_output(location)
-
-    @override
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        self._inner.delete(location)
 
 
 class _Kept(InputFile):

@@ -13,6 +13,7 @@ from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStrea
 from typing_extensions import override
 
 from headrace.errors import CorruptFileError
+from headrace.storage.passing_io import PassingIO
 
 _SUFFIXES = (".metadata.json", ".avro")
 _NAMED = re.compile(r"\.crc([0-9a-f]{8})(?:\.metadata\.json|\.avro)$")
@@ -111,20 +112,8 @@ class _CheckedInput(InputFile):
         return cast("InputStream", io.BytesIO(content))
 
 
-class _CheckingIO(FileIO):
-    def __init__(self, inner: FileIO) -> None:
-        super().__init__(inner.properties)
-        self._inner = inner
-
+class _CheckingIO(PassingIO):
     @override
     def new_input(self, location: str) -> InputFile:
         found, checksum = self._inner.new_input(location), checksum_of(location)
         return found if checksum is None else _CheckedInput(found, checksum)
-
-    @override
-    def new_output(self, location: str) -> OutputFile:
-        return self._inner.new_output(location)
-
-    @override
-    def delete(self, location: str | InputFile | OutputFile) -> None:
-        self._inner.delete(location)
