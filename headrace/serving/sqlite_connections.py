@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headrace.registry import error_of
@@ -81,10 +81,14 @@ class Connections:
         self._close_idle()
 
     def _shorten_log(self) -> None:
-        """Wait for the readers of what was before the last commit, a moment at most; new ones go on."""
+        """Wait for the readers of what was before the last commit, a moment at most; new ones go on.
+
+        A disk without room for it fails no write: that is committed, and the next one tries again.
+        """
         if self._log.exists() and self._log.stat().st_size > self._log_bytes_max:
             self.writer.execute(f"pragma busy_timeout = {_SHORTEN_MS_MAX}")
-            self.writer.execute("pragma wal_checkpoint(truncate)")
+            with suppress(sqlite3.OperationalError):
+                self.writer.execute("pragma wal_checkpoint(truncate)")
             self.writer.execute(f"pragma busy_timeout = {_WAIT_S * 1_000}")
 
     def _reader(self) -> sqlite3.Connection:

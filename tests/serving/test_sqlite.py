@@ -1,11 +1,14 @@
 """What the embedded store does not do: work or files that grow without need."""
 
+import resource
 import threading
 import time
 from pathlib import Path
 
+from headrace.errors import DatabaseUnavailableError
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.sqlite_connections import Connections
+from tests.raising import refused
 from tests.serving.ranked import ITEMS, item
 
 ROWS = 20_000
@@ -50,3 +53,24 @@ def test_the_log_stays_short_though_readers_overlap_without_a_gap(tmp_path: Path
         each.join()
     connections.close()
     assert longest < 1_000_000  # without that it is above 3 MB
+
+
+def test_a_log_that_cannot_be_shortened_fails_no_write_that_was_committed(tmp_path: Path) -> None:
+    connections, written = Connections(tmp_path / "online.db", log_bytes_max=150_000), 0
+    with connections.writing() as cursor:
+        cursor.execute("create table numbers (number integer, text text)")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
+    try:
+        with refused(DatabaseUnavailableError):
+            while True:
+                with connections.writing() as cursor:
+                    cursor.execute("insert into numbers values (?, ?)", (written, "x" * 3_000))
+                written += 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with connections.writing() as cursor:
+        assert cursor.execute("select count(*) from numbers").fetchone() == (written,)
+    waits_ms = connections.writer.execute("pragma busy_timeout").fetchone()
+    connections.close()
+    assert waits_ms == (30_000,)
