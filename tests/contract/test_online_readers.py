@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
@@ -24,36 +25,25 @@ def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
 
 
 def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
-    reader, writer = reopen(), reopen()
-    writer.put(STATE, [row(1, at=0), row(2, at=0)])
-    done = threading.Event()
-    failures: list[BaseException] = []
+    with reopen() as reader, reopen() as writer, ThreadPoolExecutor(1) as thread:
+        writer.put(STATE, [row(1, at=0), row(2, at=0)])
 
-    def write() -> None:
-        try:
+        def write() -> None:
             for at in range(1, 60):
                 writer.put(STATE, [row(1, at=at), row(2, at=at)])
-        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
-            failures.append(error)
-        finally:
-            done.set()
 
-    thread = threading.Thread(target=write)
-    thread.start()
-    while not done.is_set():
-        one, two = reader.get(STATE.view, [("all", 1), ("all", 2)])
-        assert one is not None
-        assert two is not None
-        assert one.event_time == two.event_time
-    thread.join()
-    reader.close()
-    writer.close()
-    assert not failures
+        writing = thread.submit(write)
+        while not writing.done():
+            one, two = reader.get(STATE.view, [("all", 1), ("all", 2)])
+            assert one is not None
+            assert two is not None
+            assert one.event_time == two.event_time
+        writing.result()
 
 
 def test_look_ups_of_the_same_process_do_not_wait_for_a_write(reopen: Factory) -> None:
     begun, go_on, answers = threading.Event(), threading.Event(), list[object]()
-    with reopen() as store:
+    with reopen() as store, ThreadPoolExecutor(2) as threads:
         store.put(STATE, [row(1, at=0)])
 
         def slow() -> Iterator[OnlineRow]:
@@ -69,16 +59,13 @@ def test_look_ups_of_the_same_process_do_not_wait_for_a_write(reopen: Factory) -
             with reopen() as other:
                 answers.append(other.get(STATE.view, [("all", 1)]))
 
-        writer = threading.Thread(target=lambda: store.put(STATE, slow()))
-        reader = threading.Thread(target=read)
-        writer.start()
+        writing = threads.submit(store.put, STATE, slow())
         assert begun.wait(WAIT_S)
-        reader.start()
-        reader.join(timeout=10)
-        waited = reader.is_alive()
+        reading = threads.submit(read)
+        waited = wait([reading], timeout=10).not_done
         go_on.set()
-        writer.join()
-        reader.join()
+        writing.result()
+        reading.result()
         assert not waited
         assert answers == [[row(1, at=0), None], ((STATE.view,), 1, STATE, True), [row(1, at=0)]]
         assert store.get(STATE.view, [("all", 2)]) == [row(2, at=1)]
@@ -86,38 +73,33 @@ def test_look_ups_of_the_same_process_do_not_wait_for_a_write(reopen: Factory) -
 
 def test_several_views_are_looked_up_at_one_moment_with_their_states(reopen: Factory) -> None:
     """A writer moves two views one after the other: the second is never ahead of the first."""
-    reader, writer = reopen(), reopen()
     other = replace(STATE, view="features.other")
-    assert reader.look_up([(STATE.view, [("all", 1)]), (other.view, [])]) == [
-        Found(state=None, rows=[None]),
-        Found(state=None, rows=[]),
-    ]
-    done = threading.Event()
-
-    def write() -> None:
-        for number in range(60):
-            for state in (STATE, other):
-                moved = replace(state, snapshot_id=number)
-                kind = writer.put if number % 2 else writer.replace
-                kind(moved, [row(1, at=number)])
-        done.set()
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    while not done.is_set():
-        wanted = [(other.view, [("all", 1), ("all", 2)]), (STATE.view, [("all", 1)])]
-        second, first = reader.look_up(wanted)
-        assert second.rows[1:] == [None] or second.state is None
-        snapshots = [
-            -1 if each.state is None else each.state.snapshot_id for each in (first, second)
+    with reopen() as reader, reopen() as writer, ThreadPoolExecutor(1) as thread:
+        assert reader.look_up([(STATE.view, [("all", 1)]), (other.view, [])]) == [
+            Found(state=None, rows=[None]),
+            Found(state=None, rows=[]),
         ]
-        assert 0 <= snapshots[0] - snapshots[1] <= 1
-        for found, number in zip((first, second), snapshots, strict=True):
-            if found.state is not None:
-                assert found.rows[0] == row(1, at=number)
-    thread.join()
-    reader.close()
-    writer.close()
+
+        def write() -> None:
+            for number in range(60):
+                for state in (STATE, other):
+                    moved = replace(state, snapshot_id=number)
+                    kind = writer.put if number % 2 else writer.replace
+                    kind(moved, [row(1, at=number)])
+
+        writing = thread.submit(write)
+        while not writing.done():
+            wanted = [(other.view, [("all", 1), ("all", 2)]), (STATE.view, [("all", 1)])]
+            second, first = reader.look_up(wanted)
+            assert second.rows[1:] == [None] or second.state is None
+            snapshots = [
+                -1 if each.state is None else each.state.snapshot_id for each in (first, second)
+            ]
+            assert 0 <= snapshots[0] - snapshots[1] <= 1
+            for found, number in zip((first, second), snapshots, strict=True):
+                if found.state is not None:
+                    assert found.rows[0] == row(1, at=number)
+        writing.result()
 
 
 SWITCH = [(STATE.view, FORMER), (NEXT, STATE.view)]
@@ -193,29 +175,22 @@ def test_a_reader_of_three_views_sees_one_version_of_each_while_they_flip(
     reopen: Factory,
 ) -> None:
     """Every value says its version: rows of one view are never of two, nor of another's state."""
-    writer = reopen()
-    for view in VIEWS:
-        for name, number in ((view, 1), (f"{view}@former", 2)):
-            rows = [replace(row(item, at=5), values=(float(number), 3)) for item in range(4)]
-            writer.put(replace(STATE, view=name, snapshot_id=number), rows)
-    done, seen, failures = threading.Event(), set[int](), list[BaseException]()
-
-    def carried() -> None:
+    done, seen = threading.Event(), set[int]()
+    with reopen() as writer, ThreadPoolExecutor(2) as threads:
+        for view in VIEWS:
+            for name, number in ((view, 1), (f"{view}@former", 2)):
+                rows = [replace(row(item, at=5), values=(float(number), 3)) for item in range(4)]
+                writer.put(replace(STATE, view=name, snapshot_id=number), rows)
+        readings = [threads.submit(read_versions, reopen, done, seen) for _ in range(2)]
+        number, until_s = 0, time.monotonic() + 60
         try:
-            read_versions(reopen, done, seen)
-        except BaseException as error:  # noqa: BLE001 - carried to the test's own thread
-            failures.append(error)
-
-    readers = [threading.Thread(target=carried) for _ in range(2)]
-    for each in readers:
-        each.start()
-    number, until_s = 0, time.monotonic() + 60
-    while number < examples(1_000, few=60) or (len(seen) < 2 and time.monotonic() < until_s):
-        number, view = number + 1, VIEWS[number % 3]
-        writer.rename([(view, f"{view}@former"), (f"{view}@former", view)])
-    done.set()
-    for each in readers:
-        each.join()
-    writer.close()
-    assert not failures
+            while number < examples(1_000, few=60) or (
+                len(seen) < 2 and time.monotonic() < until_s
+            ):
+                number, view = number + 1, VIEWS[number % 3]
+                writer.rename([(view, f"{view}@former"), (f"{view}@former", view)])
+        finally:
+            done.set()
+        for each in readings:
+            each.result()
     assert seen == {1, 2}
