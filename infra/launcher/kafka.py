@@ -5,7 +5,6 @@ import os
 import secrets
 import signal
 import subprocess
-import urllib.request
 from pathlib import Path
 
 from infra.launcher.artifacts import (
@@ -19,6 +18,7 @@ from infra.launcher.artifacts import (
 )
 from infra.launcher.cluster import INFRA, ROOT, Cluster, write_private
 from infra.launcher.errors import LauncherError
+from infra.launcher.http import text_of
 from infra.launcher.server import Launch
 
 VERSION, REGISTRY_VERSION = "4.4.0", "3.3.3"
@@ -167,9 +167,7 @@ class SchemaRegistry:
 
     def probe(self, cluster: Cluster) -> None:
         """List the subjects."""
-        url = f"{self.address(cluster)}/subjects"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            answer.read()
+        text_of(f"{self.address(cluster)}/subjects")
 
     def set_up(self, cluster: Cluster) -> None:
         """Nothing to do: it has no users."""
