@@ -7,8 +7,9 @@ import datetime as dt
 import sys
 from pathlib import Path
 
-VIEW, FEATURES = "items", 8
-NAMES = tuple(f"value_{number}" for number in range(FEATURES))
+from benchmarks.online_store import COLUMNS, values
+
+VIEW = "items"
 _STORE = """
 project: beside
 provider: local
@@ -20,11 +21,6 @@ offline_store:
   type: file
 entity_key_serialization_version: 3
 """
-
-
-def value(item: int, number: int) -> float:
-    """One value of one item, the same in both stores."""
-    return (item * 7919 + number) % 1_000 / 64
 
 
 def main(folder: str, address: str, entities: str) -> None:
@@ -39,15 +35,18 @@ def main(folder: str, address: str, entities: str) -> None:
     (home / "feature_store.yaml").write_text(_STORE.format(address=address))
     items = range(int(entities))
     frame = pd.DataFrame({"item_id": list(items), "happened_at": now})
-    for number, name in enumerate(NAMES):
-        frame[name] = [value(item, number) for item in items]
+    for name, column in zip(COLUMNS, zip(*map(values, items), strict=True), strict=True):
+        frame[name] = list(column)
     frame.head(1).to_parquet(home / "items.parquet")
     entity = Entity(name="item", join_keys=["item_id"], value_type=ValueType.INT64)
     view = FeatureView(
         name=VIEW,
         entities=[entity],
         ttl=dt.timedelta(days=1),
-        schema=[Field(name="item_id", dtype=Int64), *(Field(name=n, dtype=Float64) for n in NAMES)],
+        schema=[
+            Field(name="item_id", dtype=Int64),
+            *(Field(name=n, dtype=Float64) for n in COLUMNS),
+        ],
         source=FileSource(path=str(home / "items.parquet"), timestamp_field="happened_at"),
     )
     store = FeatureStore(repo_path=folder)

@@ -4,7 +4,6 @@ import http.client
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.harness import declare_lake
+from infra.launcher.cluster import Cluster
 
 USERS, ITEMS = 2_000, 5_000
 _WAIT_S = 60
@@ -44,8 +46,7 @@ def prepare(home: Path) -> None:
     from headrace.serving.sqlite import SQLiteOnlineStore
     from tests.serving import ranked
 
-    (home / "lake").mkdir()
-    (home / "lake" / "lake.toml").write_text("[profiles.local]\n")
+    declare_lake(str(home))
     with SQLiteOnlineStore(home / ".headrace" / "online.db") as store:
         store.replace(ranked.USERS, (ranked.user(number) for number in range(USERS)))
         store.replace(ranked.ITEMS, (ranked.item(number) for number in range(ITEMS)))
@@ -81,7 +82,7 @@ def served(
         environment: Of its process; this one's by default.
 
     """
-    port = _free_port()
+    port = Cluster(home / "ports").port("serve")
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [part.replace("PORT", str(port)) for part in command],
@@ -121,9 +122,3 @@ def _wait(port: int, alive: str, process: "subprocess.Popen[bytes]") -> None:
             msg = "the server does not answer"
             raise AssertionError(msg)
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

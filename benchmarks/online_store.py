@@ -28,7 +28,9 @@ LOOKUPS = 300
 KEYS = 100
 RATIO_MAX = 1.3
 ROWS_PER_S_MIN = 100_000
-_VALUES, _BATCH_ROWS = 8, 10_000
+VIEW = "features.items"
+COLUMNS = tuple(f"value_{number}" for number in range(8))
+_BATCH_ROWS = 10_000
 _START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
 
 
@@ -36,12 +38,11 @@ def state() -> "ViewState":
     """The published view."""
     from headrace.serving.store import ViewState
 
-    columns = tuple(f"value_{number}" for number in range(_VALUES))
-    kinds = [("item_id", pa.int64()), *((name, pa.float64()) for name in columns)]
+    kinds = [("item_id", pa.int64()), *((name, pa.float64()) for name in COLUMNS)]
     return ViewState(
-        view="features.items",
+        view=VIEW,
         entity=("item_id",),
-        columns=columns,
+        columns=COLUMNS,
         schema=pa.schema(kinds),
         ttl=None,
         delay=dt.timedelta(0),
@@ -53,7 +54,7 @@ def state() -> "ViewState":
 
 def values(item: int) -> tuple[float, ...]:
     """The values of one item."""
-    return tuple((item * 7919 + number) % 1_000 / 64 for number in range(_VALUES))
+    return tuple((item * 7919 + number) % 1_000 / 64 for number in range(len(COLUMNS)))
 
 
 def rows(count: int) -> "Iterator[OnlineRow]":
@@ -73,9 +74,9 @@ def engine_rows(count: int) -> "Iterator[EncodedRow]":
     for first in range(0, count, _BATCH_ROWS):
         items = np.arange(first, min(count, first + _BATCH_ROWS))
         times = pa.array([_START] * len(items), pa.timestamp("us", tz="UTC"))
-        columns = [(items * 7919 + number) % 1_000 / 64 for number in range(_VALUES)]
         named = {"event_time": times, "known_at": times, "item_id": pa.array(items)}
-        named |= {f"value_{number}": pa.array(each) for number, each in enumerate(columns)}
+        for number, name in enumerate(COLUMNS):
+            named[name] = pa.array((items * 7919 + number) % 1_000 / 64)
         yield from encoded_batch(pa.RecordBatch.from_pydict(named), entity=1)
 
 

@@ -5,7 +5,6 @@ Both servers are one process each and read the same values from the same Redis: 
 own, of the hash-checked `requirements/feast.txt`, which is made below `.headrace` on the first run.
 """
 
-import datetime as dt
 import json
 import os
 import random
@@ -18,19 +17,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-
-from benchmarks.feast_server import NAMES, VIEW, value
+from benchmarks import feast_server, online_store
 from benchmarks.feature_server import Served, headrace_serve, served
-from benchmarks.harness import ROOT, Result, show
+from benchmarks.harness import ROOT, Result, declare_lake, show
+from benchmarks.online_store import COLUMNS
 from benchmarks.wrk import Load, load
 
 ENTITIES, KEYS = 20_000, 100
 SECONDS, ROUNDS = 15, 3
 RATIO_MIN = 10.0
 _BODIES = 100
-_START = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
-_VIEW = "features.items"
 _ENVIRONMENT = ROOT / ".headrace" / "feast"
 _PINNED = ROOT / "requirements" / "feast.txt"
 
@@ -85,41 +81,19 @@ def _feast(home: Path, python: Path, address: str, entities: int) -> list[str]:
 
 def _headrace(home: Path, address: str, entities: int) -> list[str]:
     from headrace.serving.redis import RedisOnlineStore
-    from headrace.serving.store import OnlineRow, ViewState
 
-    kinds = [("item_id", pa.int64()), *((name, pa.float64()) for name in NAMES)]
-    state = ViewState(
-        view=_VIEW,
-        entity=("item_id",),
-        columns=NAMES,
-        schema=pa.schema(kinds),
-        ttl=None,
-        delay=dt.timedelta(0),
-        snapshot_id=1,
-        as_of=_START,
-        published_at=_START,
-    )
     with RedisOnlineStore(address) as store:
-        rows = (
-            OnlineRow(
-                key=(item,),
-                event_time=_START,
-                known_at=_START,
-                values=tuple(value(item, number) for number in range(len(NAMES))),
-            )
-            for item in range(entities)
-        )
-        store.replace(state, rows)
-    (home / "lake").mkdir(parents=True)
-    (home / "lake" / "lake.toml").write_text("[profiles.local]\n")
+        store.replace(online_store.state(), online_store.rows(entities))
+    home.mkdir()
+    declare_lake(str(home))
     return headrace_serve()
 
 
 def _bodies(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return one request as each server takes it."""
     items = random.Random(number).sample(range(ENTITIES // 10), KEYS)
-    ours = {"views": [_VIEW], "entities": [{"item_id": item} for item in items]}
-    named = [f"{VIEW}:{name}" for name in NAMES]
+    ours = {"views": [online_store.VIEW], "entities": [{"item_id": item} for item in items]}
+    named = [f"{feast_server.VIEW}:{name}" for name in COLUMNS]
     return ours, {"features": named, "entities": {"item_id": items}}
 
 
@@ -134,7 +108,7 @@ def _refuse_other_values(mine: Served, peer: Served) -> None:
         )
         names = theirs["metadata"]["feature_names"]
         columns = {n: each["values"] for n, each in zip(names, theirs["results"], strict=True)}
-        rows = [list(row) for row in zip(*(columns[name] for name in NAMES), strict=True)]
+        rows = [list(row) for row in zip(*(columns[name] for name in COLUMNS), strict=True)]
         if rows != ours["values"] or len(rows) != KEYS:
             msg = "the servers answer with other values"
             raise AssertionError(msg)
@@ -171,7 +145,7 @@ def _results(found: Mapping[str, tuple[Load, ...]]) -> list[Result]:
     p50 = {name: statistics.median(one.p50_ms for one in each) for name, each in found.items()}
     p99 = {name: statistics.median(one.p99_ms for one in each) for name, each in found.items()}
     show(
-        f"vectors of {KEYS} items with {len(NAMES)} values each, two connections",
+        f"vectors of {KEYS} items with {len(COLUMNS)} values each, two connections",
         [
             {"": name, "requests/s": per_s[name], "p50 ms": p50[name], "p99 ms": p99[name]}
             for name in found
