@@ -3,7 +3,6 @@
 import http.client
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import declare_lake
+from benchmarks.harness import declare_lake, status_mib
 from infra.launcher.cluster import Cluster
 
 USERS, ITEMS = 2_000, 5_000
@@ -35,9 +34,7 @@ class Served:
     @property
     def rss_mib(self) -> float:
         """The memory that its process has now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return int(found[1]) / 1024 if found else 0.0
+        return status_mib(self.pid, "VmRSS")
 
 
 def prepare(home: Path) -> None:

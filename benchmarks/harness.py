@@ -200,13 +200,18 @@ def peak_rss_mib() -> float:
 
     Avoids `ru_maxrss` where possible: on Linux it starts with the peak of the parent process.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) / 1024
+    told = status_mib("self", "VmHWM")
+    if told:
+        return told
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MIB if sys.platform == "darwin" else peak / 1024
+
+
+def status_mib(pid: int | str, size: str) -> float:
+    """Return a size that Linux tells of a process, such as `VmRSS`, in MiB; 0 where it tells none."""
+    status = Path(f"/proc/{pid}/status")
+    found = re.search(rf"{size}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    return int(found[1]) / 1024 if found else 0.0
 
 
 class _Process:

@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import ROOT, Result, declare_lake, show
+from benchmarks.harness import ROOT, Result, declare_lake, show, status_mib
 from benchmarks.kafka_topics import FIELDS, PARTITIONS, broker, create, json_event
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _steady(
     begun_s = time.monotonic()
     with _producing(servers, rate=RATE, seconds=seconds) as producer:
         while producer.poll() is None:
-            found.rss_mib = max(found.rss_mib, _rss_mib(service.pid))
+            found.rss_mib = max(found.rss_mib, status_mib(service.pid, "VmRSS"))
             time.sleep(0.5)
     sent = _sent(producer)
     found.sent += sent
@@ -277,12 +277,6 @@ def _start(file: Path, log: Path) -> "subprocess.Popen[bytes]":
 
 def _lines(log: Path) -> list[str]:
     return log.read_text().splitlines()
-
-
-def _rss_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) / 1024 if found else 0.0
 
 
 @contextmanager

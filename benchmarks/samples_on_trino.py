@@ -18,7 +18,16 @@ from unittest import mock
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.harness import Contender, Result, Rounds, Spent, declare_lake, measure, show
+from benchmarks.harness import (
+    Contender,
+    Result,
+    Rounds,
+    Spent,
+    declare_lake,
+    measure,
+    show,
+    status_mib,
+)
 
 if TYPE_CHECKING:
     from headrace.api import Lake
@@ -174,9 +183,7 @@ def _open(folder: str, *, engine: str) -> "Lake":
 
 def _server_mib() -> float:
     """Return the most memory that the launcher's Trino ever held; 0 if another one is used."""
-    status = Path(f"/proc/{os.environ.get('BENCH_TRINO_PID', '')}/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    return status_mib(os.environ.get("BENCH_TRINO_PID", ""), "VmHWM")
 
 
 @contextmanager
