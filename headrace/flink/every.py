@@ -9,6 +9,7 @@ from headrace.definitions.stream import Stream
 from headrace.definitions.window_rows import WindowRows
 from headrace.definitions.window_view import WindowView
 from headrace.definitions.windows import resolve_windows
+from headrace.errors import LakeError
 from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
 from headrace.flink.live_samples import SUFFIX, live_samples
@@ -44,16 +45,25 @@ def owned_jobs(
 ) -> Iterator[OwnedJob]:
     """Yield the job of each declared stream, window view and sample set that belongs to Flink.
 
+    A table that cannot be read hides no job of another: it is left out.
+
     Args:
         lake: The lake.
         only: The stream, view or table of samples to look at; all by default.
         declared: The declarations, if they were read already.
         access: How to reach Flink, by default that of the lake's profile.
 
+    Raises:
+        LakeError: If the table of `only` cannot be read.
+
     """
     for each in _jobs(lake, declared or inspect_declarations(lake.settings), access):
-        if only in (None, each.subject) and _is_owned(lake, each):
-            yield each
+        try:
+            if only in (None, each.subject) and _is_owned(lake, each):
+                yield each
+        except LakeError:  # whoever reads the table meets it
+            if only is not None:
+                raise
 
 
 def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) -> Iterator[OwnedJob]:

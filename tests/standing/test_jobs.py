@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,6 +102,20 @@ def test_a_flink_that_does_not_answer_is_asked_once_and_hides_no_job(settings: S
     (only,) = found.unreadable
     assert (only.name, only.code) == ("Flink", "flink-unavailable")
     assert "127.0.0.1:9" in only.text
+
+
+def test_a_table_that_cannot_be_read_hides_no_job_of_another(settings: Settings) -> None:
+    streams = ("others", "things")
+    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}, streams=streams):
+        pass
+    with Lake.open(settings) as lake:
+        location = lake.table("raw.others").head().metadata_location
+    Path(location.removeprefix("file://")).write_text("{")
+    with Lake.open(settings) as lake:
+        (only,) = read_jobs(
+            lake, Declarations({each: contract(each) for each in streams}, {}, ())
+        ).jobs
+    assert only.subject == "things"
 
 
 def test_a_profile_that_does_not_say_where_flink_is_has_trouble_and_goes_on(
