@@ -110,6 +110,5 @@ def _of_samples(lake: OpenLake, samples: SampleSet, access: FlinkAccess | None) 
 
 
 def _is_owned(lake: OpenLake, job: OwnedJob) -> bool:
-    if not lake.exists(job.table):
-        return False
-    return Owner.read(lake.table(job.table).head().properties, stream=job.subject).by == FLINK
+    head = lake.head_of(job.table)
+    return head is not None and Owner.read(head.properties, stream=job.subject).by == FLINK

@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.definitions.types import TIMESTAMP
-from headrace.errors import TableNotFoundError
 from headrace.ingest import dead_letters
 from headrace.ingest.letter_values import named_now, row_of, rows_now
 from headrace.ingest.sources.base import (
@@ -81,9 +80,8 @@ class LetterGroup:
 
 def streams_with_letters(lake: OpenLake) -> tuple[str, ...]:
     """Name the streams that have dead letters, declared or not; none if no record was ever refused."""
-    if not lake.exists(dead_letters.TABLE):
-        return ()
-    return tuple(sorted(str(key[0]) for key in head(lake).partitions))
+    found = lake.head_of(dead_letters.TABLE)
+    return () if found is None else tuple(sorted(str(key[0]) for key in found.partitions))
 
 
 def groups(lake: OpenLake, stream: Stream, *, choice: Choice = EVERY) -> tuple[LetterGroup, ...]:
@@ -166,9 +164,6 @@ def head(lake: OpenLake) -> TableVersion:
         TableNotFoundError: If no record was ever refused.
 
     """
-    if not lake.exists(dead_letters.TABLE):
-        known = tuple(str(name) for name in lake.names())
-        raise TableNotFoundError(str(dead_letters.TABLE), known=known)
     return lake.table(dead_letters.TABLE).head()
 
 

@@ -88,9 +88,9 @@ def acknowledge(lake: OpenLake, stream: Stream) -> RecentRecords:
 
 def _letters(lake: OpenLake, stream: Stream) -> pa.Table:
     schema = pa.schema([dead_letters.SCHEMA.field(name) for name in _COLUMNS])
-    if not lake.exists(dead_letters.TABLE):
+    head = lake.head_of(dead_letters.TABLE)
+    if head is None:
         return schema.empty_table()
-    head = lake.table(dead_letters.TABLE).head()
     batches = head.batches(columns=_COLUMNS, partitions=[(stream.name,)])
     tables = [pa.Table.from_batches([batch]).cast(schema) for batch in batches]
     return pa.concat_tables(tables) if tables else schema.empty_table()

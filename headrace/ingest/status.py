@@ -17,7 +17,7 @@ from headrace.ingest.positions import Positions
 from headrace.ingest.sources.base import Position, ReaderStatus, Source, SourcePartition
 from headrace.ingest.sources.open import open_source
 from headrace.shown import cut, facts_html
-from headrace.tables.lake import OpenLake
+from headrace.tables.lake import LakeTable, OpenLake
 
 ANSWER_S_MAX = 3.0  # of brokers: who asks for the status waits in front of it
 
@@ -188,27 +188,26 @@ def table_status(lake: OpenLake, stream: Stream) -> StreamStatus:
 
 
 def _status(lake: OpenLake, stream: Stream, source: Source | None) -> StreamStatus:
-    version = lake.table(stream.table).head() if lake.exists(stream.table) else None
+    version = lake.head_of(stream.table)
     positions = None
     if version is not None:
         stream = effective(stream, version)
-        table = lake.table(stream.table)
-        positions = Positions.read(table, version.properties, stream=stream.name)
+        positions = Positions.read(
+            LakeTable(lake, stream.table), version.properties, stream=stream.name
+        )
     positions_of = _nothing if positions is None else positions.of
     found = ReaderStatus()
     if source is not None:
         with closing(source.open(positions_of, rows_per_commit=1)) as reader:
             found = reader.status()
     use = FieldUse.none() if version is None else FieldUse.read(version, stream)
-    dead = 0
-    if lake.exists(dead_letters.TABLE):
-        head = lake.table(dead_letters.TABLE).head()
-        dead = sum(entry.rows for entry in head.files(partitions=[(stream.name,)]))
+    letters = lake.head_of(dead_letters.TABLE)
+    refused = () if letters is None else letters.files(partitions=[(stream.name,)])
     return StreamStatus(
         stream=stream.name,
         table=stream.table,
         rows=0 if version is None else version.row_count,
-        dead_letters=dead,
+        dead_letters=sum(each.rows for each in refused),
         sources_taken=0 if positions is None else positions.count,
         sources_waiting=tuple(each.key for each in found.waiting),
         sources_unfinished=tuple(each.key for each in found.unfinished),

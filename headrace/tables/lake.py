@@ -214,6 +214,11 @@ class OpenLake:
         with _naming_metadata(name):
             return self.catalog.table_exists((name.namespace, name.name))
 
+    def head_of(self, name: TableName | str) -> TableVersion | None:
+        """Pin the newest snapshot of a table; None if there is no such table. Asks the catalog once."""
+        name = TableName.parse(name) if isinstance(name, str) else name
+        return LakeTable(self, name).head_if_any()
+
     def locations(self) -> dict[TableName, str | None]:
         """Map every table of `names` to its metadata file, which is a new one after each commit.
 
@@ -268,12 +273,18 @@ class LakeTable:
                 or is partitioned in a way whose keys are unknown here.
 
         """
+        table = self._iceberg_if_any()
+        if table is None:
+            known = tuple(str(name) for name in self.lake.names())
+            raise TableNotFoundError(str(self.name), known=known)
+        return table
+
+    def _iceberg_if_any(self) -> Table | None:
         try:
             with _naming_metadata(self.name):
                 table = self.lake.catalog.load_table((self.name.namespace, self.name.name))
         except NoSuchTableError:
-            known = tuple(str(name) for name in self.lake.names())
-            raise TableNotFoundError(str(self.name), known=known) from None
+            return None
         version = table.metadata.format_version
         if version != _FORMAT_VERSION:
             detail = f"it is of format version {version}, and only {_FORMAT_VERSION} is handled"
@@ -307,8 +318,15 @@ class LakeTable:
         """
         if branch != MAIN_BRANCH:
             return self.at(branch=branch)
-        table = self.iceberg()
-        snapshot = table.metadata.snapshot_by_name(branch)
+        return self._newest(self.iceberg())
+
+    def head_if_any(self) -> TableVersion | None:
+        """Pin the newest snapshot as `head` does; None if there is no such table."""
+        table = self._iceberg_if_any()
+        return None if table is None else self._newest(table)
+
+    def _newest(self, table: Table) -> TableVersion:
+        snapshot = table.metadata.snapshot_by_name(MAIN_BRANCH)
         return self._version(table, None if snapshot is None else snapshot.snapshot_id)
 
     def at(
