@@ -45,7 +45,7 @@ def _ingest_facts(_settings: Settings, *, state_dir: str) -> tuple[IngestFacts, 
 
 def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
     said = progress.read(lake.settings, stream.name)
-    head = lake.table(stream.table).head() if lake.exists(stream.table) else None
+    head = lake.head_of(stream.table)
     properties = {} if head is None else head.properties
     window = RefusedWindow.read(properties)
     letters = _letters(lake, stream)
@@ -72,9 +72,9 @@ def _ingest(lake: OpenLake, stream: Stream) -> IngestFacts:
 
 
 def _letters(lake: OpenLake, stream: Stream) -> tuple[LetterFacts, ...]:
-    if not lake.exists(dead_letters.TABLE):
+    head = lake.head_of(dead_letters.TABLE)
+    if head is None:
         return ()
-    head = lake.table(dead_letters.TABLE).head()
     return _letters_at(lake, stream, name=stream.name, metadata_location=head.metadata_location)
 
 

@@ -94,7 +94,7 @@ def missing_rows(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
 
     """
     name = TableName.parse(rows.windows.events)
-    events = lake.table(name).head() if lake.exists(name) else None
+    events = lake.head_of(name)
     if events is None or events.snapshot is None or not events.row_count:
         what = f"`{name}` has no rows yet; ingest some first"
         raise FlinkCannotViewError(rows.windows.view, what, key="events")

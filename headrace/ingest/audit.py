@@ -98,7 +98,7 @@ def _pinned(lake: OpenLake, stream: Stream) -> tuple[TableVersion, TableVersion 
     table, key = lake.table(stream.table), REPLAY_PREFIX + stream.name
     for _ in range(_READS_MAX):
         head = table.head()
-        dead = lake.table(dead_letters.TABLE).head() if lake.exists(dead_letters.TABLE) else None
+        dead = lake.head_of(dead_letters.TABLE)
         if table.head().properties.get(key) == head.properties.get(key):
             return head, dead
     detail = "replays moved its dead letters at every reading"

@@ -102,7 +102,7 @@ class Seed:
 
         """
         target = self.request.target
-        own = lake.table(target).head() if lake.exists(target) else None
+        own = lake.head_of(target)
         plan, rows = plan_rebuild(lake, self.request, pinned={}, own=own), self.rows
         # a table that is replaced has the columns of the file, and no others
         request = replace(self.request, full_refresh=self.times != INGESTED)

@@ -109,7 +109,7 @@ def day_text(day: dt.date) -> str:
 
 def _builds(lake: OpenLake, recipe: Recipe) -> dict[dt.date, Build | None]:
     """Find the build of every day; None if the samples of a day are not those of its build."""
-    samples = lake.table(recipe.table).head() if lake.exists(recipe.table) else None
+    samples = lake.head_of(recipe.table)
     if samples is None or samples.snapshot_id is None:
         return {}  # recorded builds are of a table that no longer exists
     recorded = lake.registry.builds(recipe.table)

@@ -20,7 +20,7 @@ COLUMN_SCHEMA = "dagster/column_schema"
 
 def pin(lake: OpenLake, name: TableName) -> TableVersion | None:
     """Pin a table before it is written; None if it does not exist yet."""
-    return lake.table(name).head() if lake.exists(name) else None
+    return lake.head_of(name)
 
 
 def table_result(
