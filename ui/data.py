@@ -130,10 +130,13 @@ def _around(
     """Read all that is not of one table alone."""
     lag = _lags(lake, heads={table.name: table.snapshot_id for table in tables})
     letters, online = _dead_letters(lake, read.locations), _online(lake, lag=lag)
-    streams = read_streams(
-        lake, declared.streams, unreadable={each.name for each in read.unreadable}
-    )
     jobs = read_jobs(lake, declared)
+    streams = read_streams(
+        lake,
+        declared.streams,
+        unreadable={each.name for each in read.unreadable},
+        of_flink=jobs.tables,
+    )
     paimon = read_paimon(
         lake.settings, {each.name: each.token for each in read.found if each.token is not None}
     )

@@ -19,6 +19,11 @@ class JobsRead:
     jobs: tuple[JobStanding, ...]
     unreadable: tuple[Unreadable, ...]
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that they write."""
+        return frozenset(each.table for each in self.jobs)
+
 
 def read_jobs(lake: OpenLake, declared: Declarations) -> JobsRead:
     """Read how each job is; changes nothing. Waits 3 s for an answer, and asks only once without one."""

@@ -47,10 +47,13 @@ def read_lake(settings: Settings) -> LakeRead:
     with OpenLake.existing(settings) as lake:
         found = survey(lake)
         unreadable = [Unreadable.of(str(name), error) for name, error in found.unreadable.items()]
-        streams = read_streams(
-            lake, declared.streams, unreadable={each.name for each in unreadable}
-        )
         jobs = read_jobs(lake, declared)
+        streams = read_streams(
+            lake,
+            declared.streams,
+            unreadable={each.name for each in unreadable},
+            of_flink=jobs.tables,
+        )
         paimon = read_paimon(settings, tokens_of(lake))
         try:
             refused = refused_by_stream(lake, declared.streams)
@@ -82,7 +85,7 @@ def read_lake(settings: Settings) -> LakeRead:
             letters=of_others(streams.streams, refused),
             failed_checks=tuple(failed_checks(lake.registry)),
             edges=between(
-                followed(edges, {each.table for each in jobs.jobs}),
+                followed(edges, jobs.tables),
                 {str(name) for name in lake.names()},
             ),
             sample_sets={str(each.table): each.name for each in declared.sample_sets.values()},

@@ -13,7 +13,6 @@ from headrace.errors import LakeError, TopicUnreachableError
 from headrace.ingest import dead_letters, progress, watermark
 from headrace.ingest.field_use import misspelt
 from headrace.ingest.letters import streams_with_letters
-from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.recent import recent
 from headrace.ingest.status import StreamStatus, status, table_status
 from headrace.standing.facts import StreamStanding, Unreadable
@@ -29,22 +28,30 @@ class StreamsRead:
 
 
 def read_streams(
-    lake: OpenLake, streams: Mapping[str, Stream], *, unreadable: Collection[str]
+    lake: OpenLake,
+    streams: Mapping[str, Stream],
+    *,
+    unreadable: Collection[str],
+    of_flink: Collection[str],
 ) -> StreamsRead:
     """Read how far each stream is; one that cannot be read does not hide the others.
 
-    A stream whose table is among the `unreadable` ones has no trouble of its own.
+    A stream whose table is among the `unreadable` ones has no trouble of its own. Tables of
+    `of_flink` are written by jobs.
     """
     now = dt.datetime.now(dt.UTC)
     found: list[StreamStanding] = []
     troubled: list[Unreadable] = []
     for stream in streams.values():
+        table = str(stream.table)
         facts = StreamStanding(
-            stream=stream.name, table=str(stream.table), source=stream.source.text
+            stream=stream.name,
+            table=table,
+            source=stream.source.text,
+            is_of_flink=table in of_flink,
         )
         facts = _with_service(lake, stream, facts)
         try:
-            facts = replace(facts, is_of_flink=_is_of_flink(lake, stream))
             facts = _with_status(facts, _status(lake, stream, troubled), stream, now=now)
         except LakeError as error:
             if facts.table not in unreadable:
@@ -64,13 +71,6 @@ def _with_service(lake: OpenLake, stream: Stream, facts: StreamStanding) -> Stre
         trouble=f"{said.phase_now} {said.error}".strip() if said.needs_person else "",
         trouble_at=time_at(said.updated_ms or None),
     )
-
-
-def _is_of_flink(lake: OpenLake, stream: Stream) -> bool:
-    if not lake.exists(stream.table):
-        return False
-    properties = lake.table(stream.table).head().properties
-    return Owner.read(properties, stream=stream.name).by == FLINK
 
 
 def _status(lake: OpenLake, stream: Stream, troubled: list[Unreadable]) -> StreamStatus:

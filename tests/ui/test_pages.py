@@ -40,7 +40,7 @@ from ui.graph import Arrow
 from ui.ingest_data import ingest_facts
 from ui.snippets import table_snippets
 
-CATALOG_CALLS_MAX = 24  # of three streams, however many tables there are
+CATALOG_CALLS_MAX = 18  # of three streams, however many tables there are
 PAGES = ("overview", "ingest", "tables", "samples", "serving", "lineage", "versions")
 
 
