@@ -1,6 +1,6 @@
 """Read how the tables of the Paimon warehouse are, and how far the lake has taken them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.config import Settings
@@ -11,6 +11,7 @@ from headrace.interop.paimon.summary import PaimonSummary, summaries
 from headrace.interop.paimon.token import Token
 from headrace.standing.facts import PaimonImport, Unreadable
 from headrace.tables.lake import OpenLake
+from headrace.tables.readable import read_each
 
 WAREHOUSE = "Paimon"
 
@@ -58,17 +59,10 @@ def read_paimon(settings: Settings, tokens: Mapping[str, Token]) -> PaimonRead:
 
 def tokens_of(lake: OpenLake) -> dict[str, Token]:
     """Return what each table of the lake took of a Paimon table; those that cannot be read are left out."""
-    return dict(_tokens(lake)) if lake.settings.paimon_warehouse else {}
-
-
-def _tokens(lake: OpenLake) -> Iterator[tuple[str, Token]]:
-    for name in lake.names():
-        try:
-            token = Token.of(lake.table(name).head().properties)
-        except LakeError:  # it is listed as unreadable
-            continue
-        if token is not None:
-            yield str(name), token
+    if not lake.settings.paimon_warehouse:
+        return {}
+    read = read_each(lake, lambda table: (str(table.name), Token.of(table.head().properties)))
+    return {name: token for name, token in read.found if token is not None}
 
 
 def _import(target: str, token: Token, table: PaimonSummary) -> PaimonImport:
