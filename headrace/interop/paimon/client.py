@@ -77,6 +77,10 @@ class PaimonWarehouse:
         known = self.names()
         if name not in known:
             raise PaimonTableNotFoundError(name, known=tuple(known))
+        return self.listed(name)
+
+    def listed(self, name: str) -> PaimonTable:
+        """Open a table that is among the `names`, without listing all again; raises as `table` does."""
         with naming(name):
             return PaimonTable(name, self._catalog.get_table(name), version=self.version)
 

@@ -1,7 +1,7 @@
 """What is worth knowing of each table of a warehouse: snapshots, tags, files, and how it can be read."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
@@ -50,13 +50,17 @@ def summaries(warehouse: PaimonWarehouse) -> tuple[PaimonSummary, ...]:
         PaimonWarehouseError: If the warehouse cannot be read.
 
     """
-    return tuple(summary(warehouse, name) for name in warehouse.names())
+    return tuple(_looked_at(name, warehouse.listed) for name in warehouse.names())
 
 
 def summary(warehouse: PaimonWarehouse, name: str) -> PaimonSummary:
     """Look at one table; one that cannot be read has its error."""
+    return _looked_at(name, warehouse.table)
+
+
+def _looked_at(name: str, open_table: Callable[[str], PaimonTable]) -> PaimonSummary:
     try:
-        return _summary(warehouse.table(name))
+        return _summary(open_table(name))
     except LakeError as error:
         return PaimonSummary(
             table=name,
