@@ -25,18 +25,21 @@ class PaimonRead:
     unreadable: tuple[Unreadable, ...] = ()
 
 
-def read_paimon(settings: Settings, tokens: Mapping[str, Token]) -> PaimonRead:
+def read_paimon(
+    settings: Settings, tokens: Mapping[str, Token], *, only: str | None = None
+) -> PaimonRead:
     """Read every table of the settings' warehouse; nothing without one.
 
     Args:
         settings: Of the lake.
         tokens: What tables of the lake took of Paimon tables, by their names.
+        only: The Paimon table to look at; all by default.
 
     """
     if not settings.paimon_warehouse:
         return PaimonRead()
     try:
-        tables = summaries(PaimonWarehouse.open(settings))
+        tables = summaries(PaimonWarehouse.open(settings), only=only)
     except LakeError as error:
         return PaimonRead(unreadable=(Unreadable.of(WAREHOUSE, error),))
     by_name = {each.table: each for each in tables}

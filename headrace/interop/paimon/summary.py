@@ -43,14 +43,15 @@ class PaimonSummary:
         return self.files.unmerged_per_bucket_max > UNMERGED_MAX
 
 
-def summaries(warehouse: PaimonWarehouse) -> tuple[PaimonSummary, ...]:
-    """Look at every table; one that cannot be read has its error, and hides no other.
+def summaries(warehouse: PaimonWarehouse, *, only: str | None = None) -> tuple[PaimonSummary, ...]:
+    """Look at every table, or at `only` one if it is there; one that cannot be read has its error, and hides no other.
 
     Raises:
         PaimonWarehouseError: If the warehouse cannot be read.
 
     """
-    return tuple(_looked_at(name, warehouse.listed) for name in warehouse.names())
+    names = [name for name in warehouse.names() if only in (None, name)]
+    return tuple(_looked_at(name, warehouse.listed) for name in names)
 
 
 def summary(warehouse: PaimonWarehouse, name: str) -> PaimonSummary:
