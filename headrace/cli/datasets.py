@@ -76,7 +76,7 @@ def publish(
             sample_set,
             first_day=None if first is None else first.date(),
             last_day=None if last is None else last.date(),
-            version=None if version is None else version_number(version),
+            version=version_number(version),
             allow_pending=allow_pending,
         )
     lock, out = done.lock, output_of(output)
@@ -142,7 +142,7 @@ def show(
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        lock = find_lockfile(lake, name, None if version is None else version_number(version))
+        lock = find_lockfile(lake, name, version_number(version))
     out = output_of(output)
     if output is Format.JSON:
         out.record(json.loads(lock.to_json()))
@@ -182,7 +182,7 @@ def verify(
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        done = verify_version(lake, name, None if version is None else version_number(version))
+        done = verify_version(lake, name, version_number(version))
     out = output_of(output)
     lock = done.lock
     if output is Format.JSON:
@@ -201,7 +201,7 @@ def rebuild(
     from headrace.tables.lake import OpenLake
 
     with OpenLake.existing(Settings.load()) as lake:
-        lock = find_lockfile(lake, name, None if version is None else version_number(version))
+        lock = find_lockfile(lake, name, version_number(version))
         with progress(f"{lock.name} v{lock.version}", steps=len(lock.days)) as step:
             done = rebuild_version(
                 lake, name, lock.version, progress=lambda each: step(each.day.isoformat())

@@ -34,7 +34,7 @@ def diff(
 
     with OpenLake.existing(Settings.load()) as lake:
         first = find_lockfile(lake, name, version_number(before))
-        second = find_lockfile(lake, name, None if after is None else version_number(after))
+        second = find_lockfile(lake, name, version_number(after))
     found = diff_of(first, second)
     out = output_of(output)
     if output is Format.JSON:

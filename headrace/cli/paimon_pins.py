@@ -31,7 +31,7 @@ def pin(
     from headrace.datasets.versions import find_lockfile
 
     with look_at_lake() as lake:
-        lock = find_lockfile(lake, name, None if version is None else version_number(version))
+        lock = find_lockfile(lake, name, version_number(version))
         pins = plan_pins(lake, lock)
     if pins:
         apply_pins(open_warehouse(warehouse), pins)

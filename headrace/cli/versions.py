@@ -12,13 +12,15 @@ DatasetVersion = Annotated[
 ]
 
 
-def version_number(version: str) -> int:
-    """Read a version as it is shown, `v1`, or as a number.
+def version_number(version: str | None) -> int | None:
+    """Read a version as it is shown, `v1`, or as a number; None, for the newest, stays None.
 
     Raises:
         typer.BadParameter: If it is neither.
 
     """
+    if version is None:
+        return None
     digits = version.removeprefix("v")
     if not (digits.isascii() and digits.isdigit() and int(digits)):
         message = f"`{version}` is not a version; write it as `v1` or `1`"
