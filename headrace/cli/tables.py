@@ -14,7 +14,7 @@ from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.preview import preview
 from headrace.cli.rows import delete
 from headrace.clock import time_at
-from headrace.errors import Remedy
+from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,10 +90,7 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
     if others:
         columns = (*columns, "tags", "health")
     rows = [*read.found, *others]
-    _show_all(rows, read.unreadable, columns=columns, output=output, catalog=catalog)
-    if absent is not None:
-        say_error(absent)
-        raise typer.Exit(exit_status(absent))
+    _show_all(rows, read.unreadable, columns=columns, output=output, catalog=catalog, absent=absent)
 
 
 def show(
@@ -174,8 +171,12 @@ def _show_all(
     columns: "Sequence[str]",
     output: Format,
     catalog: str | None,
+    absent: LakeError | None = None,
 ) -> None:
-    """Show tables, those that cannot be read first; any such ends the command with its status."""
+    """Show tables, those that cannot be read first; any such ends the command with its status.
+
+    So does `absent`: why a warehouse beside the lake is not shown.
+    """
     damaged = [
         {
             "table": str(each.table),
@@ -192,10 +193,11 @@ def _show_all(
         out.table([*damaged, *rows], columns=shown, spare=("snapshot",))
     else:
         out.say("no tables yet", remedy=_FIRST_TABLES)
-    for each in unreadable:
-        say_error(each.error)
-    if unreadable:
-        raise typer.Exit(exit_status(*(each.error for each in unreadable)))
+    errors = [*(each.error for each in unreadable), *([] if absent is None else [absent])]
+    for each in errors:
+        say_error(each)
+    if errors:
+        raise typer.Exit(exit_status(*errors))
 
 
 def _facts(head: "TableVersion") -> dict[str, object]:
