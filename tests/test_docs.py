@@ -58,6 +58,25 @@ def test_every_relative_link_in_the_documents_leads_somewhere() -> None:
             assert path.exists() or path in made, f"{page.name} links to {target}"
 
 
+def test_tests_that_documents_name_are_there() -> None:
+    tests = {
+        path.relative_to(ROOT).as_posix(): path.read_text()
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    named = re.compile(r"\b(tests/[\w/]+\w(?:\.py)?)|\b(test_\w+\.py)|\b(test_\w+)")
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for cell in (cell for each in documents for cell in re.split(r"[|\n]", each.read_text())):
+        files = list(tests)
+        for whole, file, function in named.findall(cell):
+            if function:
+                assert any(f"def {function}(" in tests[path] for path in files), cell
+                continue
+            folders = {path.rpartition("/")[0] for path in files}  # of what was named before it
+            wanted = {whole} if whole else {f"{folder}/{file}" for folder in folders}
+            files = [path for path in tests if path in wanted or path.startswith(f"{whole}/")]
+            assert files or (ROOT / whole).is_file(), cell
+
+
 def test_every_kind_of_declaration_has_a_page_with_each_of_its_keys() -> None:
     listed = {declared for classes in PAGES.values() for declared in classes}
     # a view is what a table's property says; its keys are those of the declaration
