@@ -88,14 +88,19 @@ def run(*, quick: bool = False) -> list[Result]:
 def results_of(found: Found) -> list[Result]:
     """Compare with the limits, and show them."""
     fresh, commit = _percentile(found.fresh_s, 95), _percentile(found.commits_s, 99)
+    about, half = (
+        f"at {rate:,.0f} events/s beside broker and producer" for rate in (found.rate, RATE / 2)
+    )
+    fresh_is = f"s from event to commit, p95 at {CADENCE_S} s, {about}"
+    commit_is = f"s, p99 of {len(found.commits_s)} commits, {about}"
+    killed_s, up_s = max(found.recovered_s), found.caught_up_s
     figures = [
-        ("kafka_freshness", fresh, f"s from event to commit, p95 at {CADENCE_S} s", FRESH_S_MAX),
-        ("kafka_commit", commit, f"s, p99 of {len(found.commits_s)} commits", COMMIT_S_MAX),
-        ("kafka_recovery", max(found.recovered_s), "s from SIGKILL to a commit", RECOVERY_S_MAX),
-        ("kafka_outage", found.caught_up_s, "s from broker up to caught up", CAUGHT_UP_S_MAX),
-        ("kafka_memory", found.rss_mib, "MiB, the most of the service", RSS_MIB_MAX),
+        ("kafka_freshness", fresh, fresh_is, FRESH_S_MAX),
+        ("kafka_commit", commit, commit_is, COMMIT_S_MAX),
+        ("kafka_recovery", killed_s, f"s from SIGKILL to a commit, {half}", RECOVERY_S_MAX),
+        ("kafka_outage", up_s, f"s from broker up to caught up, {half}", CAUGHT_UP_S_MAX),
+        ("kafka_memory", found.rss_mib, f"MiB, the most of the service, {about}", RSS_MIB_MAX),
     ]
-    about = f"at {found.rate:,.0f} events/s beside broker and producer"
     show(
         f"a followed topic {about}",
         [{"": claim, "value": value, "limit": limit} for claim, value, _, limit in figures],
@@ -104,7 +109,7 @@ def results_of(found: Found) -> list[Result]:
         Result(
             claim=claim,
             value=value,
-            unit=f"{unit}, {about}",
+            unit=unit,
             peer="the limit",
             ratio=value / limit,
             target=f"value <= {limit:g}",
