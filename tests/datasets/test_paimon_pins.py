@@ -1,18 +1,15 @@
 """A dataset version keeps in Paimon what its tables were taken from."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 from headrace.api import Lake
-from headrace.cli.main import make_app
 from headrace.definitions.feature_view import FeatureView
 from headrace.identifiers import TableName
 from headrace.interop.paimon.take import take_features
 from headrace.maintenance.compaction.compact import compact
+from tests.interop.commands import run
 from tests.interop.warehouses import Written, users
 from tests.ui.factories import derive, publish
 
@@ -37,15 +34,9 @@ def written(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Writ
     return made
 
 
-def run(*words: str, ends: int = 0) -> Any:  # noqa: ANN401  (any JSON)
-    done = CliRunner().invoke(make_app(), ["paimon", "pin", *words, "--output", "json"])
-    assert done.exit_code == ends, done.output
-    return json.loads(done.stdout if ends == 0 else done.stderr)
-
-
 def test_the_snapshot_that_was_taken_gets_the_version_s_tag_once(written: Written) -> None:
     for _ in range(2):
-        (pinned,) = run("ctr", "v1")
+        (pinned,) = run("pin", "ctr", "v1")
         assert pinned == {
             "table": "features.item_ctr",
             "paimon": "k.users",
@@ -57,5 +48,5 @@ def test_the_snapshot_that_was_taken_gets_the_version_s_tag_once(written: Writte
 
 def test_a_snapshot_that_expired_is_named_and_nothing_is_tagged(written: Written) -> None:
     written.expire(1, 2)
-    assert run("ctr", ends=1)["code"] == "paimon-snapshot-not-found"
+    assert run("pin", "ctr", ends=1)["code"] == "paimon-snapshot-not-found"
     assert written.table().tags() == {}

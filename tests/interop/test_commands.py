@@ -1,15 +1,14 @@
 """`headrace paimon`: what the commands show, and that they do what the library does."""
 
-import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from headrace.api import Lake
 from headrace.cli.main import make_app
+from tests.interop.commands import run
 from tests.interop.warehouses import Written, replayed, rows_of, users
 
 
@@ -18,12 +17,6 @@ def written(tmp_path: Path, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Writ
     monkeypatch.setenv("HEADRACE_STATE_DIR", str(lake.settings.state_dir))
     monkeypatch.setenv("HEADRACE_PAIMON_WAREHOUSE", str(tmp_path / "paimon"))
     return users(tmp_path / "paimon")
-
-
-def run(*words: str, ends: int = 0) -> Any:  # noqa: ANN401  (any JSON)
-    done = CliRunner().invoke(make_app(), ["paimon", *words, "--output", "json"])
-    assert done.exit_code == ends, done.output
-    return json.loads(done.stdout if ends == 0 else done.stderr)
 
 
 def test_tables_are_listed_with_snapshots_tags_files_and_health(
