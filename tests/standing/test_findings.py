@@ -3,7 +3,6 @@
 import dataclasses
 import datetime as dt
 import shlex
-from typing import Any
 
 import click
 import pytest
@@ -40,7 +39,7 @@ def edge(source: str, target: str, commits: int | None = 0, *, hours: int = 1) -
     return Edge(source=source, target=target, snapshot=1, commits=commits, since=since)
 
 
-def stream(name: str, **changes: Any) -> StreamStanding:  # noqa: ANN401  (of `StreamStanding`)
+def stream(name: str, **changes: object) -> StreamStanding:
     facts = StreamStanding(stream=name, table=f"raw.{name}", source=f"{name}/*.csv")
     return dataclasses.replace(facts, **changes)
 
@@ -49,7 +48,7 @@ def unfit(name: str, *, part: str = "small files") -> UnfitTable:
     return UnfitTable(name=name, score=60, part=part, finding="many", gain="speed")
 
 
-def judged(**facts: Any) -> tuple[Finding, ...]:  # noqa: ANN401  (of `Standing`)
+def judged(**facts: object) -> tuple[Finding, ...]:
     return findings(dataclasses.replace(FINE, **facts))
 
 
