@@ -14,6 +14,7 @@ def answering(
 ) -> Generator[tuple[str, list[tuple[str, Any]]]]:
     """Answer each path, with its method before it, by its replies in turn; the last one stays.
 
+    Bytes are sent as they are, everything else as JSON.
     Yields the address, and a list of what was asked.
     """
     asked: list[tuple[str, Any]] = []
@@ -25,7 +26,7 @@ def answering(
             asked.append((key, json.loads(self.rfile.read(size) or b"null")))
             left = replies.get(key) or [(404, {"errors": ["no such path"]})]
             status, body = left.pop(0) if len(left) > 1 else left[0]
-            content = json.dumps(body).encode()
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

@@ -85,20 +85,13 @@ def test_a_job_that_flink_does_not_know_is_lost(settings: Settings) -> None:
     assert found.unreadable == ()
 
 
-def test_a_flink_that_does_not_answer_is_asked_once_and_hides_no_job(settings: Settings) -> None:
-    streams = ("others", "things")
-    replies: Replies = {"GET /jobs/overview": [(200, {"jobs": []})]}
-    silent = dataclasses.replace(
-        settings, flink=FlinkAccess(uri="http://127.0.0.1:9", gateway_uri="http://127.0.0.1:9")
-    )
-    with reading(settings, replies, streams=streams):
-        pass  # the tables say that Flink owns them
-    with Lake.open(silent) as lake:
-        found = read_jobs(lake, Declarations({each: contract(each) for each in streams}, {}, ()))
-    assert [(each.subject, each.state, each.trouble) for each in found.jobs] == [
-        ("others", "", ""),
-        ("things", "", ""),
-    ]
+def test_a_flink_that_does_not_answer_hides_no_job(settings: Settings) -> None:
+    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}):
+        pass  # the table says that Flink owns it
+    silent = FlinkAccess(uri="http://127.0.0.1:9", gateway_uri="http://127.0.0.1:9")
+    with Lake.open(dataclasses.replace(settings, flink=silent)) as lake:
+        found = read_jobs(lake, Declarations({"things": contract()}, {}, ()))
+    assert [(each.subject, each.state, each.trouble) for each in found.jobs] == [("things", "", "")]
     (only,) = found.unreadable
     assert (only.name, only.code) == ("Flink", "flink-unavailable")
     assert "127.0.0.1:9" in only.text
@@ -116,6 +109,17 @@ def test_a_table_that_cannot_be_read_hides_no_job_of_another(settings: Settings)
             lake, Declarations({each: contract(each) for each in streams}, {}, ())
         ).jobs
     assert only.subject == "things"
+
+
+def test_a_flink_that_answers_something_else_is_asked_once_for_all_jobs(settings: Settings) -> None:
+    replies: Replies = {"GET /jobs/overview": [(200, b"<html>")]}
+    with reading(settings, replies, streams=("others", "things")) as (found, asked):
+        assert [(each.subject, each.state, each.trouble) for each in found.jobs] == [
+            ("others", "", ""),
+            ("things", "", ""),
+        ]
+    assert [each.code for each in found.unreadable] == ["flink-unavailable"]
+    assert asked == ["GET /jobs/overview"]
 
 
 def test_a_profile_that_does_not_say_where_flink_is_has_trouble_and_goes_on(
