@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from headrace.datasets.lockfile import Lockfile
+from headrace.definitions.properties import PAIMON
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.interop.paimon.token import Token
-from headrace.tables.lake import OpenLake
-from headrace.tables.version import TableVersion
+from headrace.tables.history.ancestry import Ancestry
+from headrace.tables.history.property_log import value_after
+from headrace.tables.lake import LakeTable, OpenLake
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ def plan_pins(lake: OpenLake, lock: Lockfile) -> tuple[PaimonPin, ...]:
     """
     found: list[PaimonPin] = []
     for pin in lock.pins:
-        token = _token_of(lake.table(pin.table).at(snapshot_id=pin.snapshot_id))
+        token = _token_of(lake.table(pin.table), pin.snapshot_id)
         if token is not None:
             found.append(
                 PaimonPin(
@@ -51,13 +53,9 @@ def apply_pins(warehouse: PaimonWarehouse, pins: tuple[PaimonPin, ...]) -> None:
         warehouse.table(pin.paimon).create_tag(pin.tag, snapshot_id=pin.snapshot_id)
 
 
-def _token_of(version: TableVersion) -> Token | None:
-    """Return what the newest import up to a version had taken; a compaction since then changed no rows."""
-    snapshot = version.snapshot
-    while snapshot is not None:
-        said = snapshot.summary.additional_properties if snapshot.summary else {}
-        token = Token.of(said)
-        if token is not None or snapshot.parent_snapshot_id is None:
-            return token
-        snapshot = version.metadata.snapshot_by_id(snapshot.parent_snapshot_id)
-    return None
+def _token_of(table: LakeTable, snapshot_id: int) -> Token | None:
+    """Return what the newest import up to a snapshot had taken; a compaction since then changed no rows."""
+    metadata = table.at(snapshot_id=snapshot_id).metadata
+    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    said = value_after(history.back_from(snapshot_id), PAIMON)
+    return None if said is None else Token.of({PAIMON: said})

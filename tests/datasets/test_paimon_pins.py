@@ -9,6 +9,7 @@ from headrace.definitions.feature_view import FeatureView
 from headrace.identifiers import TableName
 from headrace.interop.paimon.take import take_features
 from headrace.maintenance.compaction.compact import compact
+from headrace.tables.commits import operations
 from tests.interop.commands import run
 from tests.interop.warehouses import Written, users
 from tests.ui.factories import derive, publish
@@ -44,6 +45,15 @@ def test_the_snapshot_that_was_taken_gets_the_version_s_tag_once(written: Writte
             "tag": "ctr-v1",
         }
     assert {name: each.id for name, each in written.table().tags().items()} == {"ctr-v1": 2}
+
+
+def test_a_compaction_is_of_the_import_before_it_also_once_that_has_expired(
+    written: Written, lake: Lake
+) -> None:
+    features = lake.table(VIEW)
+    assert operations.expire(features, keep=0, before_ms=lake.now_ms() + 60_000)
+    assert [each["snapshot_id"] for each in run("pin", "ctr")] == [2]
+    assert set(written.table().tags()) == {"ctr-v1"}
 
 
 def test_a_snapshot_that_expired_is_named_and_nothing_is_tagged(written: Written) -> None:

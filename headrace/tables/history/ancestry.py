@@ -1,7 +1,7 @@
 """The commits between two snapshots, also where snapshots between them have expired."""
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 
 from pyiceberg.table.metadata import TableMetadata
@@ -35,6 +35,13 @@ class Ancestry:
         # expiry removes the parent of the oldest remaining snapshot
         known = self.registry.commit(str(self.table), snapshot_id)
         return facts if known is None else replace(facts, parent_id=known.parent_id)
+
+    def back_from(self, snapshot_id: int) -> Iterator[CommitRecord]:
+        """Yield a commit and those before it, newest first, as far back as table and registry know."""
+        commit = self.commit(snapshot_id)
+        while commit is not None:
+            yield commit
+            commit = None if commit.parent_id is None else self.commit(commit.parent_id)
 
     def path(self, snapshot_id: int, *, back_to: int) -> tuple[CommitRecord, ...] | None:
         """Return the commits after `back_to` up to `snapshot_id`, newest first.

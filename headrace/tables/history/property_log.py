@@ -42,6 +42,19 @@ def _move(old: str | None, new: str | None) -> _Move:
     }
 
 
+def value_after(commits: Iterable[CommitRecord], name: str) -> str | None:
+    """Return what commits, newest first, leave a property at; None if they do not say or removed it."""
+    later: dict[str, Any] = {}
+    for commit in commits:
+        move: _Move | None = json.loads(commit.moves or "{}").get(name)
+        if isinstance(move, list):
+            whole = _object(move[1]) if later else None
+            return move[1] if whole is None else _text(whole | later)
+        if move:
+            later = {key: pair[1] for key, pair in move.items()} | later
+    return None
+
+
 def undo_moves(
     properties: Mapping[str, str], moves: Iterable[str], *, table: str
 ) -> dict[str, str | None]:
@@ -100,8 +113,11 @@ def _apply(now: str | None, move: _Move, *, to: int) -> tuple[bool, str | None]:
     found = _object(now)
     if found is None or any(found.get(key) != pair[1 - to] for key, pair in move.items()):
         return False, now
-    moved = found | {key: pair[to] for key, pair in move.items()}
-    return True, json.dumps({k: v for k, v in moved.items() if v is not None}, sort_keys=True)
+    return True, _text(found | {key: pair[to] for key, pair in move.items()})
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps({k: v for k, v in value.items() if v is not None}, sort_keys=True)
 
 
 def _object(text: str | None) -> dict[str, Any] | None:
