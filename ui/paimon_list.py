@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from headrace.standing.facts import taken_by
 from ui import wording
 from ui.facts import LakeFacts
 from ui.parts import now
@@ -12,7 +13,7 @@ def paimon_list(lake: LakeFacts) -> None:
     if not lake.paimon:
         return
     moment = now()
-    taken = {each.table: each for each in lake.imports}
+    taken = {each.table: taken_by(lake.imports, each.table) for each in lake.paimon}
     st.subheader("Paimon")
     st.dataframe(
         [
@@ -26,8 +27,8 @@ def paimon_list(lake: LakeFacts) -> None:
                 "snapshots": each.snapshots,
                 "tags": ", ".join(f"{name} ({at})" for name, at in each.tags.items()) or "—",
                 "last commit": wording.age(each.committed_at, now=moment),
-                "taken by": taken[each.table].target if each.table in taken else "—",
-                "not taken": taken[each.table].lacks if each.table in taken else None,
+                "taken by": taken[each.table][0] or "—",
+                "not taken": taken[each.table][1],
             }
             for each in lake.paimon
         ],

@@ -92,7 +92,9 @@ def _show_jobs(out: "Output", standing: "Standing") -> None:
 
 
 def _show_paimon(out: "Output", standing: "Standing") -> None:
-    taken = {each.table: each for each in standing.imports}
+    from headrace.standing.facts import taken_by
+
+    taken = {each.table: taken_by(standing.imports, each.table) for each in standing.paimon}
     rows: list[dict[str, Any]] = [
         {
             "paimon": each.table,
@@ -101,8 +103,8 @@ def _show_paimon(out: "Output", standing: "Standing") -> None:
             "snapshots": each.snapshots,
             "tags": ", ".join(each.tags),
             "health": each.health,
-            "taken_by": taken[each.table].target if each.table in taken else None,
-            "lacks": taken[each.table].lacks if each.table in taken else None,
+            "taken_by": taken[each.table][0] or None,
+            "lacks": taken[each.table][1],
         }
         for each in standing.paimon
     ]

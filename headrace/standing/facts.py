@@ -83,6 +83,14 @@ class PaimonImport:
     is_lost: bool = False
 
 
+def taken_by(imports: Iterable[PaimonImport], table: str) -> tuple[str, int | None]:
+    """Name the tables that take a Paimon table, and count what the one furthest behind lacks."""
+    found = [each for each in imports if each.table == table]
+    return ", ".join(each.target for each in found), max(
+        (each.lacks for each in found), default=None
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
     """A table, stream or store that cannot be read: what the error says, and what to do about it."""

@@ -12,7 +12,7 @@ from headrace.cli.main import make_app
 from headrace.identifiers import TableName
 from headrace.interop.paimon.summary import UNMERGED_MAX
 from headrace.interop.paimon.take import take_changes
-from headrace.standing.facts import Standing
+from headrace.standing.facts import PaimonImport, Standing, taken_by
 from headrace.standing.finding import Finding
 from headrace.standing.findings import findings
 from headrace.standing.paimon import PaimonRead, read_paimon, tokens_of
@@ -119,3 +119,12 @@ def test_tables_of_paimon_are_listed_after_those_of_the_lake(
     assert done.exit_code == 1
     assert [each["table"] for each in json.loads(done.stdout)] == ["raw.users"]
     assert json.loads(done.stderr)["code"] == "paimon-warehouse"
+
+
+def test_every_table_that_takes_a_paimon_table_is_named_with_the_most_that_one_lacks() -> None:
+    imports = [
+        PaimonImport(table="k.users", target=target, taken_as="rows", snapshot_id=1, lacks=lacks)
+        for target, lacks in (("raw.users", 3), ("raw.users_2", 0))
+    ]
+    assert taken_by(imports, "k.users") == ("raw.users, raw.users_2", 3)
+    assert taken_by(imports, "k.others") == ("", None)
