@@ -59,7 +59,7 @@ class _RecentIO(PassingIO):
     @override
     def new_input(self, location: str) -> InputFile:
         content = self._pending.get(location) or self._recent.find(location)
-        return self._inner.new_input(location) if content is None else _Kept(location, content)
+        return self.inner.new_input(location) if content is None else _Kept(location, content)
 
 
 class _Kept(InputFile):

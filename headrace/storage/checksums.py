@@ -115,5 +115,5 @@ class _CheckedInput(InputFile):
 class _CheckingIO(PassingIO):
     @override
     def new_input(self, location: str) -> InputFile:
-        found, checksum = self._inner.new_input(location), checksum_of(location)
+        found, checksum = self.inner.new_input(location), checksum_of(location)
         return found if checksum is None else _CheckedInput(found, checksum)

@@ -9,16 +9,16 @@ class PassingIO(FileIO):
 
     def __init__(self, inner: FileIO) -> None:
         super().__init__(inner.properties)
-        self._inner = inner
+        self.inner = inner
 
     @override
     def new_input(self, location: str) -> InputFile:
-        return self._inner.new_input(location)
+        return self.inner.new_input(location)
 
     @override
     def new_output(self, location: str) -> OutputFile:
-        return self._inner.new_output(location)
+        return self.inner.new_output(location)
 
     @override
     def delete(self, location: str | InputFile | OutputFile) -> None:
-        self._inner.delete(location)
+        self.inner.delete(location)

@@ -12,7 +12,12 @@ from tests.conftest import ROOT
 HOME = ROOT / "headrace" / "definitions" / "properties.py"
 MODULE_NAMES = ROOT / "headrace" / "__init__.py"  # the homes of its public names
 # neither a name of a format is a key, nor what is told to a FileIO, which is kept in no table
-FORMATS = {"headrace.content.1", "headrace.s3.attempts-max", "headrace.storage.s3_io.S3FileIO"}
+FORMATS = {
+    "headrace.content.1",
+    "headrace.logicalType",
+    "headrace.s3.attempts-max",
+    "headrace.storage.s3_io.S3FileIO",
+}
 
 
 def spelled(path: Path) -> Iterator[str]:
