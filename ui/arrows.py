@@ -1,6 +1,6 @@
 """Bend arrows around nodes and names; pure. All in pixels of the drawing, y points down."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -43,24 +43,6 @@ def bends(
         crossings = _crossed(lines, boxes).sum(axis=1) + over_nodes.sum(axis=1)
         cost = crossings + np.abs(tried - wished) / _DETOUR_PX
         found[start, end] = float(tried[np.argmin(cost)])
-    return found
-
-
-def crossed(
-    start: str,
-    end: str,
-    *,
-    bend_px: float,
-    places: Mapping[str, Place],
-    names: Mapping[str, str],
-) -> Collection[str]:
-    """Name the nodes, other than its ends, whose name or circle an arrow crosses."""
-    drawn = line(places[start], places[end], bend_px=bend_px)[None]
-    found: list[str] = []
-    for each, place in places.items():
-        boxes = np.array([_box(place, names.get(each, "")), *_around(np.array([place]))])
-        if each not in (start, end) and _crossed(drawn, boxes).any():
-            found.append(each)
     return found
 
 

@@ -34,12 +34,9 @@ from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenanc
 from headrace.registry import Measure
 from headrace.registry.checks import failed_checks
 from headrace.samples.column_sources import ColumnSource, model_column_sources
-from headrace.serving.open import published_views
+from headrace.serving.open import PublishedView
 from headrace.standing.edges import LagOf, online_edges, table_edges
 from headrace.standing.facts import Unreadable
-from headrace.standing.flow import ONLINE_STORE
-from headrace.standing.jobs import read_jobs
-from headrace.standing.paimon import read_paimon
 from headrace.standing.streams import of_others, read_streams, refused_by_stream, with_refused
 from headrace.tables.history.lag import Lag, lag_of, rows_gained
 from headrace.tables.lake import OpenLake
@@ -54,7 +51,8 @@ from ui.facts import (
     WaitingItem,
 )
 from ui.reading import FRESH_S
-from ui.table_data import partition_text
+from ui.server_data import ANSWER_S, Asking
+from ui.table_data import partition_text, unreadable_rows
 from ui.version_data import sources_in, version_facts
 
 __all__ = ["LakeError", "frame_facts", "lake_facts"]
@@ -80,7 +78,8 @@ def lake_facts(*, within_s: float = math.inf) -> LakeFacts:
     """Read the state of the whole lake; if there is no lake, return empty facts and create nothing.
 
     After `within_s` seconds no further table is opened: those left are `unread`, and the next call
-    goes on with them. At least one is read by each call.
+    goes on with them. At least one is read by each call. Without it every table is read, and every
+    server waited for.
 
     Raises:
         LakeError: If the settings or the lake cannot be read.
@@ -89,7 +88,7 @@ def lake_facts(*, within_s: float = math.inf) -> LakeFacts:
     settings = Settings.load()
     key = str(settings.state_dir)
     facts = _lake_facts(settings, within_s, state_dir=key)
-    if facts.unread:
+    if facts.unread or facts.awaited:
         _lake_facts.clear(settings, within_s, state_dir=key)
     return facts
 
@@ -102,6 +101,9 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
         opened = OpenLake.existing(_settings)
     except LakeNotFoundError:
         return LakeFacts(problems=declared.problems, read_at=now)
+    asking = Asking(
+        settings=_settings, wait_s=None if math.isinf(_within_s) else min(_within_s, ANSWER_S)
+    )
     with opened as lake:
         read = _read_tables(lake, _shelf(state_dir), within_s=_within_s)
         tables = tuple(_table_facts(each) for each in read.found)
@@ -111,11 +113,12 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
             )
         plan = plan_maintenance((each.state for each in read.found), now=now)
         return replace(
-            _around(lake, declared, read, tables=tables, now=now),
+            _around(lake, declared, read, tables=tables, asking=asking, now=now),
             tables=tables,
             unreadable=read.unreadable,
             queue=_queue(plan),
             waiting=_waiting(plan),
+            awaited=asking.awaited,
         )
 
 
@@ -125,21 +128,21 @@ def _around(
     read: "_Reading",
     *,
     tables: tuple[TableFacts, ...],
+    asking: Asking,
     now: dt.datetime,
 ) -> LakeFacts:
     """Read all that is not of one table alone."""
     lag = _lags(lake, heads={table.name: table.snapshot_id for table in tables})
-    letters, online = _dead_letters(lake, read.locations), _online(lake, lag=lag)
-    jobs = read_jobs(lake, declared)
+    letters = _dead_letters(lake, read.locations)
+    online = _online(lake, asking.online(), lag=lag)
+    jobs = asking.jobs(lake, declared)
     streams = read_streams(
         lake,
         declared.streams,
         unreadable={each.name for each in read.unreadable},
         of_flink=jobs.tables,
     )
-    paimon = read_paimon(
-        lake.settings, {each.name: each.token for each in read.found if each.token is not None}
-    )
+    paimon = asking.paimon({each.name: each.token for each in read.found if each.token is not None})
     refused = {} if letters is None else _refused(lake, declared, read.locations)
     locks = list_datasets(lake)
     return LakeFacts(
@@ -148,6 +151,7 @@ def _around(
         letters_of_others=of_others(streams.streams, refused),
         streams=with_refused(streams.streams, refused),
         broken_streams=(*streams.unreadable, *jobs.unreadable, *paimon.unreadable),
+        unreadable_rows=unreadable_rows(tables),
         jobs=jobs.jobs,
         paimon=paimon.tables,
         imports=paimon.imports,
@@ -223,7 +227,7 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
             try:
                 known = _see(lake, name)
             except LakeError as error:
-                unreadable.append(Unreadable.of(name, error))
+                unreadable.append(Unreadable.of(name, error, is_table=True))
                 continue
             shelf.seen[name] = (location, known)
         found.append(_with_measures(known, measures.get(name, {})))
@@ -408,11 +412,11 @@ def _lag(
     return lag_of(_lake, source, head=head, since=since)
 
 
-def _online(lake: OpenLake, *, lag: LagOf) -> tuple[OnlineView, ...] | Unreadable:
-    try:
-        published = published_views(lake.settings)
-    except LakeError as error:  # the tables remain readable
-        return Unreadable.of(ONLINE_STORE, error)
+def _online(
+    lake: OpenLake, published: tuple[PublishedView, ...] | Unreadable, *, lag: LagOf
+) -> tuple[OnlineView, ...] | Unreadable:
+    if isinstance(published, Unreadable):
+        return published
     edges = online_edges(lake, published, lag=lag)
     return tuple(
         OnlineView(

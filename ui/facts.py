@@ -325,7 +325,7 @@ class PreviewFacts:
     """The first rows of a table, as a browser shows them exactly; `error` says why there are none."""
 
     rows: tuple[Mapping[str, object], ...] = ()
-    error: str = ""
+    error: Unreadable | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -369,6 +369,7 @@ class FrameFacts:
 class LakeFacts:
     """The whole lake at one moment; falsy if nothing was ever written.
 
+    `awaited` names servers and warehouses that have not answered yet: what they say is missing.
     `unread` names tables that were not read in the time that the page had; all that needs every
     table, such as the queue, is empty until they are. `rows_today` counts the rows that tables
     gained since midnight UTC, where that is not zero. `sample_sets` maps tables to sample sets.
@@ -376,13 +377,15 @@ class LakeFacts:
     `letters` counts dead letters by stream and error code, including streams that are no longer
     declared; None if they cannot be read. `letters_of_others` counts those of the latter only.
     `unreadable` lists tables, `broken_streams` streams that cannot be read though their tables can,
-    and servers that do not answer;
+    and servers that do not answer; `unreadable_rows` lists tables of which only rows cannot be read,
+    as a page of theirs has found;
     `no_online` is set if the online store exists but cannot be read.
     """
 
     tables: tuple[TableFacts, ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
     broken_streams: tuple[Unreadable, ...] = ()
+    unreadable_rows: tuple[Unreadable, ...] = ()
     failed_checks: tuple[FailedCheck, ...] = ()
     letters: Mapping[str, Mapping[str, int]] | None = field(default_factory=dict)
     letters_of_others: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -398,6 +401,7 @@ class LakeFacts:
     waiting: tuple[WaitingItem, ...] = ()
     problems: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
     rows_today: Mapping[str, int] = field(default_factory=dict)
     models: tuple[ModelFacts, ...] = ()
     sample_sets: Mapping[str, str] = field(default_factory=dict)
@@ -429,7 +433,12 @@ class LakeFacts:
         stores = () if self.no_online is None else (self.no_online,)
         return Standing(
             problems=self.problems,
-            unreadable=(*self.unreadable, *stores, *self.broken_streams),
+            unreadable=(
+                *self.unreadable,
+                *self.unreadable_rows,
+                *stores,
+                *self.broken_streams,
+            ),
             streams=self.streams,
             jobs=self.jobs,
             paimon=self.paimon,

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
+from headrace.errors import Remedy
+from headrace.standing.facts import Unreadable
 from ui.commands import command, commands
 from ui.facts import HealthPart, LakeFacts, QueueItem, TableFacts, WaitingItem
 from ui.wording import age, count, moment, size
@@ -34,8 +36,8 @@ def stop_if_empty(lake: LakeFacts, *, what: str) -> None:
 
 
 def go_on_reading(lake: LakeFacts) -> None:
-    """Run the page again if some tables are not read yet; call it after the last element."""
-    if lake.unread:
+    """Run the page again if something is not read yet; call it after the last element."""
+    if lake.unread or lake.awaited:
         st.rerun()
 
 
@@ -95,10 +97,25 @@ def unreadable(lake: LakeFacts, *, only: str = "") -> None:
             continue
         with st.container(border=True):
             st.subheader(f"{each.name} cannot be read", icon=":material/broken_image:")
-            st.text(f"{each.code}: {each.text}")
-            if each.remedy is not None:
-                for line in each.remedy.lines:
-                    st.code(line, language="bash")
+            what_failed(each)
+
+
+def what_failed(found: Unreadable) -> None:
+    """Show what happened and where, and what helps in the order to try it: advice, commands to copy."""
+    st.markdown(f"`{found.code}`")
+    st.text(found.text)
+    if found.remedy is not None:
+        st.markdown("**What helps**")
+        _remedy(found.remedy)
+
+
+def _remedy(remedy: Remedy) -> None:
+    if remedy.advice:
+        st.markdown(f"- {remedy.advice}")
+    if remedy.line:
+        st.code(remedy.line, language="bash")
+    for each in remedy.otherwise:
+        _remedy(each)
 
 
 def queue(

@@ -1,7 +1,7 @@
 """Read one table in detail, for the page of that name; cached by its metadata file."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import streamlit as st
 
@@ -13,6 +13,7 @@ from headrace.iceberg.partitions import PartitionKey
 from headrace.identifiers import TableName
 from headrace.maintenance.queue.maintain import Budget, maintain
 from headrace.registry import CommitRecord
+from headrace.standing.facts import Unreadable
 from headrace.tables.history.commit_log import record_of
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.profile import columns_of, first_rows, sizes_over_time
@@ -30,7 +31,14 @@ from ui.facts import (
     WriteFacts,
 )
 
-__all__ = ["maintain_now", "partition_text", "table_detail", "table_preview", "writes_now"]
+__all__ = [
+    "maintain_now",
+    "partition_text",
+    "table_detail",
+    "table_preview",
+    "unreadable_rows",
+    "writes_now",
+]
 
 MAINTAIN_S_MAX = 120.0  # no action starts later: a person waits in front of the page
 
@@ -106,19 +114,42 @@ def _table_detail(_settings: Settings, *, name: str, metadata_location: str) -> 
 
 
 def table_preview(facts: TableFacts) -> PreviewFacts:
-    """Read the first rows of a table at its newest snapshot."""
+    """Read the first rows of a table at its newest snapshot; remembers that they cannot be read."""
     settings = Settings.load()
-    return _preview(settings, name=facts.name, metadata_location=facts.metadata_location)
+    damaged = _damaged(str(settings.state_dir))
+    try:
+        rows = _preview(settings, name=facts.name, metadata_location=facts.metadata_location)
+    except LakeError as error:  # all that needs no data files is shown nevertheless
+        damaged.add(facts.name)
+        return PreviewFacts(error=Unreadable.of(facts.name, error, is_table=True))
+    damaged.discard(facts.name)
+    return PreviewFacts(rows=rows)
+
+
+def unreadable_rows(tables: Iterable[TableFacts]) -> tuple[Unreadable, ...]:
+    """Say why rows cannot be read that a page could not read, by reading these anew: no other.
+
+    Pages read the metadata of every table, and data files only where rows are shown.
+    """
+    damaged = sorted(_damaged(str(Settings.load().state_dir)))
+    found = (table_preview(each).error for each in tables if each.name in damaged)
+    return tuple(each for each in found if each is not None)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _damaged(state_dir: str) -> set[str]:
+    """Return the names of the tables of one lake whose rows could not be read when last shown."""
+    _ = state_dir  # the cache's key
+    return set()
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def _preview(_settings: Settings, *, name: str, metadata_location: str) -> PreviewFacts:
+def _preview(
+    _settings: Settings, *, name: str, metadata_location: str
+) -> tuple[dict[str, object], ...]:
     _ = metadata_location  # the cache's key
-    try:
-        with OpenLake.existing(_settings) as lake:
-            return PreviewFacts(rows=tuple(first_rows(lake.table(name).head(), limit=PREVIEW_ROWS)))
-    except LakeError as error:  # all that needs no data files is shown nevertheless
-        return PreviewFacts(error=str(error))
+    with OpenLake.existing(_settings) as lake:
+        return tuple(first_rows(lake.table(name).head(), limit=PREVIEW_ROWS))
 
 
 def writes_now(facts: TableFacts) -> tuple[WriteFacts, ...]:

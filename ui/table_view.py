@@ -7,7 +7,7 @@ from ui import charts, wording
 from ui.access import visitor
 from ui.commands import command
 from ui.facts import LakeFacts, TableDetail, TableFacts
-from ui.parts import health, now, queue, say_if_gone
+from ui.parts import health, now, queue, say_if_gone, what_failed
 from ui.snapshots import by_build, maintenance
 from ui.snippets import table_snippets
 from ui.table_data import maintain_now, table_detail, table_preview, writes_now
@@ -66,7 +66,8 @@ def _head(lake: LakeFacts, facts: TableFacts) -> None:
 def _rows(facts: TableFacts, detail: TableDetail) -> None:
     preview = table_preview(facts)
     if preview.error:
-        st.warning(preview.error, icon=":material/broken_image:")
+        st.error(f"The rows of {facts.name} cannot be read", icon=":material/broken_image:")
+        what_failed(preview.error)
     elif not preview.rows:
         st.caption("The table has no rows")
     else:

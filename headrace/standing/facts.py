@@ -99,11 +99,18 @@ class Unreadable:
     code: str
     text: str
     remedy: Remedy | None = None
+    is_table: bool = False
 
     @classmethod
-    def of(cls, name: str, error: LakeError) -> "Unreadable":
+    def of(cls, name: str, error: LakeError, *, is_table: bool = False) -> "Unreadable":
         """Take from an error what it says."""
-        return cls(name=name, code=error.code, text=error.message, remedy=error.remedy)
+        return cls(
+            name=name,
+            code=error.code,
+            text=error.message,
+            remedy=error.remedy,
+            is_table=is_table,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

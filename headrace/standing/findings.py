@@ -62,6 +62,7 @@ def _unreadable(standing: Standing) -> Iterator[Finding]:
             subject=each.name,
             text=f"cannot be read: {each.text}",
             remedies=() if each.remedy is None else (each.remedy,),
+            table=each.name if each.is_table else "",
             concerns=(each.name,),
             breaks=True,
         )

@@ -25,15 +25,18 @@ class JobsRead:
         return frozenset(each.table for each in self.jobs)
 
 
-def read_jobs(lake: OpenLake, declared: Declarations) -> JobsRead:
-    """Read how each job is; changes nothing. Waits 3 s for an answer, and asks only once without one."""
+def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> JobsRead:
+    """Read how each job is; changes nothing. Waits 3 s for an answer, and asks only once without one.
+
+    Without `ask` it lists the jobs, and asks Flink nothing.
+    """
     flink = lake.settings.flink
     access = None if flink is None else replace(flink, answer_s_max=ANSWER_S_MAX)
     found: list[JobStanding] = []
     silent: Unreadable | None = None
     for owned in owned_jobs(lake, declared=declared, access=access):
         standing = JobStanding(subject=owned.subject, table=str(owned.table), reads=owned.reads)
-        if silent is None:
+        if ask and silent is None:
             try:
                 standing = _asked(owned, standing)
             except FlinkUnavailableError as error:

@@ -1,6 +1,6 @@
 """Read how the tables of the Paimon warehouse are, and how far the lake has taken them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from headrace.config import Settings
@@ -26,7 +26,11 @@ class PaimonRead:
 
 
 def read_paimon(
-    settings: Settings, tokens: Mapping[str, Token], *, only: str | None = None
+    settings: Settings,
+    tokens: Mapping[str, Token],
+    *,
+    only: str | None = None,
+    known: Iterable[PaimonSummary] = (),
 ) -> PaimonRead:
     """Read every table of the settings' warehouse; nothing without one.
 
@@ -34,12 +38,14 @@ def read_paimon(
         settings: Of the lake.
         tokens: What tables of the lake took of Paimon tables, by their names.
         only: The Paimon table to look at; all by default.
+        known: What was read before: the files of a snapshot that is still the newest are not counted
+            again.
 
     """
     if not settings.paimon_warehouse:
         return PaimonRead()
     try:
-        tables = summaries(PaimonWarehouse.open(settings), only=only)
+        tables = summaries(PaimonWarehouse.open(settings), only=only, known=known)
     except LakeError as error:
         return PaimonRead(unreadable=(Unreadable.of(WAREHOUSE, error),))
     by_name = {each.table: each for each in tables}

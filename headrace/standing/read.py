@@ -46,7 +46,10 @@ def read_lake(settings: Settings) -> LakeRead:
     declared = inspect_declarations(settings)
     with OpenLake.existing(settings) as lake:
         found = survey(lake)
-        unreadable = [Unreadable.of(str(name), error) for name, error in found.unreadable.items()]
+        unreadable = [
+            Unreadable.of(str(name), error, is_table=True)
+            for name, error in found.unreadable.items()
+        ]
         jobs = read_jobs(lake, declared)
         streams = read_streams(
             lake,
@@ -60,7 +63,7 @@ def read_lake(settings: Settings) -> LakeRead:
         except LakeError as error:
             refused: Mapping[str, Mapping[str, int]] = {}
             if dead_letters.TABLE not in found.unreadable:
-                unreadable.append(Unreadable.of(str(dead_letters.TABLE), error))
+                unreadable.append(Unreadable.of(str(dead_letters.TABLE), error, is_table=True))
         online: tuple[PublishedView, ...] = ()
         try:
             online = published_views(settings)

@@ -1,7 +1,7 @@
 """No arrow of the lineage page runs through a name: the geometry that ECharts draws by."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from tests.ui.test_parts import graph
 from ui import charts
-from ui.arrows import bends, crossed
+from ui.arrows import NODE_PX, bends, line
 from ui.graph import Graph
 
 _STREAMS, _VIEWS = (
@@ -52,6 +52,27 @@ def through_names(drawn: Graph) -> Iterator[tuple[str, str, str]]:
                 if abs(px - x) < half and 18 < py - y < 48:
                     yield link["source"], link["target"], name
                     break
+
+
+def crossed(
+    start: str,
+    end: str,
+    *,
+    bend_px: float,
+    places: Mapping[str, tuple[float, float]],
+    names: Mapping[str, str],
+) -> list[str]:
+    """Name the nodes, other than its ends, whose name or circle an arrow comes near."""
+    found: list[str] = []
+    for each, (x, y) in places.items():
+        half, reach = 3.6 * len(names[each]) + 4, NODE_PX / 2 + 4
+        for px, py in line(places[start], places[end], bend_px=bend_px).tolist():
+            on_name = abs(px - x) < half and 17 < py - y < 50
+            on_circle = abs(px - x) < reach and abs(py - y) < reach
+            if each not in (start, end) and (on_name or on_circle):
+                found.append(each)
+                break
+    return found
 
 
 def test_arrows_of_the_demo_go_around_names_and_where_there_is_no_way_behind_them() -> None:

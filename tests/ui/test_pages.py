@@ -45,7 +45,7 @@ PAGES = ("overview", "ingest", "tables", "samples", "serving", "lineage", "versi
 
 
 def texts(app: AppTest) -> str:
-    shown = (*app.markdown, *app.caption, *app.subheader, *app.code)
+    shown = (*app.markdown, *app.text, *app.caption, *app.subheader, *app.code)
     return "\n".join(str(each.value) for each in shown)
 
 
@@ -413,7 +413,7 @@ def test_rows_that_cannot_be_read_leave_the_rest_of_the_page(app: Open, lake: La
     for file in lake.table("samples.ctr").head().files():
         Path(file.path).write_bytes(b"no Parquet")
     shown = app("tables", table="samples.ctr")
-    assert "samples" in shown.warning[0].value
+    assert shown.error[0].value == "The rows of samples.ctr cannot be read"
     assert metrics(shown)["Rows"] == "30"
 
 

@@ -8,11 +8,12 @@ from ui import charts, data, wording
 from ui.commands import command, commands
 from ui.facts import IngestFacts, MinuteFacts
 from ui.ingest_data import ingest_facts
-from ui.parts import now, say_if_gone, stop_if_empty
-from ui.reading import FRESH_S
+from ui.parts import now, say_if_gone, stop_if_empty, wait_until_read
+from ui.reading import FRESH_S, READ_S
 
-lake = data.lake_facts()
+lake = data.lake_facts(within_s=READ_S)
 stop_if_empty(lake, what="streams")
+wait_until_read(lake)
 
 
 def service(facts: IngestFacts) -> str:

@@ -5,7 +5,7 @@ import streamlit as st
 from headrace.standing.flow import ONLINE_STORE
 from ui import charts, data
 from ui.graph import column_lineage, graph_of, graph_of_version
-from ui.parts import now, online_views, say_if_gone, stop_if_empty, wait_until_read
+from ui.parts import go_on_reading, now, online_views, say_if_gone, stop_if_empty, wait_until_read
 from ui.reading import READ_S
 
 NODES_MAX = 60
@@ -147,3 +147,4 @@ if read:
 if node.id == ONLINE_STORE:
     st.markdown("**Published views**")
     online_views(lake, now=now())
+go_on_reading(lake)

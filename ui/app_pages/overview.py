@@ -27,8 +27,15 @@ _JUDGED = (
 )
 
 
-def headline(found: tuple[Finding, ...]) -> None:
-    """Say whether the lake is healthy, and what that covers."""
+def headline(found: tuple[Finding, ...], *, awaited: tuple[str, ...]) -> None:
+    """Say whether the lake is healthy, and what that covers; not before every server has answered."""
+    if awaited:
+        st.info(
+            f"{wording.listed(awaited)}: not answered yet; what they say follows",
+            icon=":material/hourglass_top:",
+        )
+    if not found and awaited:
+        return
     if not found:
         st.success(
             f"**Healthy**: no findings in {_JUDGED}. Runs of Dagster are shown there",
@@ -119,7 +126,7 @@ def overview() -> None:
             icon=":material/hourglass_top:",
         )
     else:
-        headline(found)
+        headline(found, awaited=lake.awaited)
     draw_river(river(lake, found, now=moment))
     for finding in found[:SHOWN_MAX]:
         since = wording.age(finding.since, now=moment) if finding.since else ""

@@ -1,12 +1,12 @@
 """What is worth knowing of each table of a warehouse: snapshots, tags, files, and how it can be read."""
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
 from headrace.interop.paimon.client import PaimonWarehouse
-from headrace.interop.paimon.facts import PaimonFiles
+from headrace.interop.paimon.facts import PaimonFiles, PaimonSnapshot
 from headrace.interop.paimon.support import changes_of, refuse_unknown
 from headrace.interop.paimon.table import PaimonTable
 
@@ -43,36 +43,67 @@ class PaimonSummary:
         return self.files.unmerged_per_bucket_max > UNMERGED_MAX
 
 
-def summaries(warehouse: PaimonWarehouse, *, only: str | None = None) -> tuple[PaimonSummary, ...]:
-    """Look at every table, or at `only` one if it is there; one that cannot be read has its error, and hides no other.
+def summaries(
+    warehouse: PaimonWarehouse, *, only: str | None = None, known: Iterable[PaimonSummary] = ()
+) -> tuple[PaimonSummary, ...]:
+    """Look at every table; one that cannot be read has its error, and hides no other.
+
+    Args:
+        warehouse: Where they are.
+        only: The table to look at, if it is there; all by default.
+        known: What was read before: the files of a snapshot that is still the newest are not counted
+            again.
+
+    Raises:
+        PaimonWarehouseError: If the warehouse cannot be read.
+
+    """
+    return tuple(
+        found if isinstance(found, PaimonSummary) else _of_error(name, found)
+        for name, found in look_at_each(warehouse, only=only, known=known).items()
+    )
+
+
+def look_at_each(
+    warehouse: PaimonWarehouse, *, only: str | None = None, known: Iterable[PaimonSummary] = ()
+) -> dict[str, PaimonSummary | LakeError]:
+    """Look at every table as `summaries` does: its facts, or why it cannot be read, in order of names.
 
     Raises:
         PaimonWarehouseError: If the warehouse cannot be read.
 
     """
     names = [name for name in warehouse.names() if only in (None, name)]
-    return tuple(_looked_at(name, warehouse.listed) for name in names)
+    before = {each.table: each for each in known}
+    return {name: _looked_at(name, warehouse.listed, known=before.get(name)) for name in names}
 
 
 def summary(warehouse: PaimonWarehouse, name: str) -> PaimonSummary:
     """Look at one table; one that cannot be read has its error."""
-    return _looked_at(name, warehouse.table)
+    found = _looked_at(name, warehouse.table)
+    return found if isinstance(found, PaimonSummary) else _of_error(name, found)
 
 
-def _looked_at(name: str, open_table: Callable[[str], PaimonTable]) -> PaimonSummary:
+def _looked_at(
+    name: str, open_table: Callable[[str], PaimonTable], *, known: PaimonSummary | None = None
+) -> PaimonSummary | LakeError:
     try:
-        return _summary(open_table(name))
+        return _summary(open_table(name), known)
     except LakeError as error:
-        return PaimonSummary(
-            table=name,
-            health=error.code,
-            error=error.code,
-            message=error.message,
-            remedy=error.remedy,
-        )
+        return error
 
 
-def _summary(table: PaimonTable) -> PaimonSummary:
+def _of_error(name: str, error: LakeError) -> PaimonSummary:
+    return PaimonSummary(
+        table=name,
+        health=error.code,
+        error=error.code,
+        message=error.message,
+        remedy=error.remedy,
+    )
+
+
+def _summary(table: PaimonTable, known: PaimonSummary | None) -> PaimonSummary:
     snapshots, tags = table.snapshots(), table.tags()
     newest = next(reversed(snapshots), None)
     health, remedy = _health(table)
@@ -80,7 +111,7 @@ def _summary(table: PaimonTable) -> PaimonSummary:
         table=table.name,
         keys=table.definition.keys,
         records=None if newest is None else newest.rows,
-        files=PaimonFiles() if newest is None else table.statistics(newest.id),
+        files=PaimonFiles() if newest is None else _files(table, newest, known),
         snapshots=len(snapshots),
         oldest_snapshot_id=snapshots[0].id if snapshots else None,
         snapshot_id=None if newest is None else newest.id,
@@ -89,6 +120,14 @@ def _summary(table: PaimonTable) -> PaimonSummary:
         health=health,
         remedy=remedy,
     )
+
+
+def _files(table: PaimonTable, newest: PaimonSnapshot, known: PaimonSummary | None) -> PaimonFiles:
+    """Count the live files, unless that is known; a table made anew begins with snapshot 1 again."""
+    of = None if known is None or known.error else (known.snapshot_id, known.committed_at)
+    if known is not None and of == (newest.id, newest.committed_at):
+        return known.files
+    return table.statistics(newest.id)
 
 
 def _health(table: PaimonTable) -> tuple[str, Remedy | None]:

@@ -1,0 +1,89 @@
+"""A page goes on where a server is silent, and does not count anew what it knows."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+
+from headrace.api import Lake
+from headrace.ingest.owner import FLINK, Owner
+from headrace.interop.paimon.facts import PaimonFiles
+from headrace.interop.paimon.table import PaimonTable
+from headrace.standing import jobs
+from headrace.tables.commits.operations import move_properties
+from tests.interop.warehouses import users
+from tests.ui.conftest import Open
+from tests.ui.factories import fill
+from tests.ui.test_pages import texts
+from ui import data
+
+ANSWER_S_MAX = 2.0  # of Flink, in these tests
+
+
+@pytest.fixture
+def silent_flink(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server that takes connections and never answers; a stream of the lake is of Flink."""
+    fill(lake)
+    owner = Owner(by=FLINK, epoch=3)
+    move_properties(lake.table("raw.impressions"), lambda _: owner.note(stream="impressions"))
+    monkeypatch.setattr(jobs, "ANSWER_S_MAX", ANSWER_S_MAX)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("HEADRACE_FLINK_URI", address)
+        monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", address)
+        yield
+
+
+@pytest.mark.usefixtures("silent_flink")
+def test_a_page_does_not_wait_for_a_server_that_is_silent(app: Open) -> None:
+    _ = app  # its environment is what `data` reads
+    began = time.monotonic()
+    first = data.lake_facts(within_s=60)
+    assert time.monotonic() - began < ANSWER_S_MAX / 2
+    assert (first.awaited, len(first.tables)) == (("Flink",), 5)
+    assert [(each.subject, each.state) for each in first.jobs] == [("impressions", "")]
+    assert first.standing.unreadable == ()
+    later = data.lake_facts()  # waits, and asks nothing twice at once
+    assert later.awaited == ()
+    assert [each.name for each in later.standing.unreadable] == ["Flink"]
+    st.cache_data.clear()
+    began = time.monotonic()
+    again = data.lake_facts(within_s=60)
+    assert time.monotonic() - began < ANSWER_S_MAX / 2
+    assert [each.name for each in again.standing.unreadable] == ["Flink"]  # its last answer
+
+
+@pytest.mark.usefixtures("silent_flink")
+def test_the_overview_ends_with_the_finding_that_the_server_is_silent(app: Open) -> None:
+    shown = app()
+    assert "**Flink**  \ncannot be read" in texts(shown)
+    assert not shown.info
+
+
+def test_files_of_a_paimon_snapshot_are_counted_once(
+    app: Open, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = app, lake
+    written = users(tmp_path / "paimon")
+    written.put(1, 2, name="a")
+    monkeypatch.setenv("HEADRACE_PAIMON_WAREHOUSE", str(written.folder))
+    counted: list[int] = []
+
+    def count(table: PaimonTable, snapshot_id: int) -> PaimonFiles:
+        counted.append(snapshot_id)
+        return statistics(table, snapshot_id)
+
+    statistics = PaimonTable.statistics
+    monkeypatch.setattr(PaimonTable, "statistics", count)
+    for _each in range(3):
+        (found,) = data.lake_facts().paimon
+        assert (found.files.files, found.snapshot_id) == (1, 1)
+        st.cache_data.clear()
+    assert counted == [1]
+    written.put(1, name="b")
+    (found,) = data.lake_facts().paimon
+    assert (found.files.files, found.snapshot_id) == (2, 2)
+    assert counted == [1, 2]
