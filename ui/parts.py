@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
-from headrace.errors import Remedy
 from headrace.standing.facts import Unreadable
 from ui.commands import command, commands
 from ui.facts import HealthPart, LakeFacts, QueueItem, TableFacts, WaitingItem
@@ -106,16 +105,11 @@ def what_failed(found: Unreadable) -> None:
     st.text(found.text)
     if found.remedy is not None:
         st.markdown("**What helps**")
-        _remedy(found.remedy)
-
-
-def _remedy(remedy: Remedy) -> None:
-    if remedy.advice:
-        st.markdown(f"- {remedy.advice}")
-    if remedy.line:
-        st.code(remedy.line, language="bash")
-    for each in remedy.otherwise:
-        _remedy(each)
+        for step in found.remedy.steps:
+            if step.advice:
+                st.markdown(f"- {step.advice}")
+            if step.line:
+                st.code(step.line, language="bash")
 
 
 def queue(

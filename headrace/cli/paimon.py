@@ -1,11 +1,13 @@
 """`headrace paimon tables|show|tag`: the tables of a Paimon warehouse."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headrace.cli import paimon_moves, paimon_pins
+from headrace.cli.listed import show_tables
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.paimon_options import PaimonTableArgument, WarehouseOption, open_warehouse
@@ -13,6 +15,7 @@ from headrace.errors import LakeError
 
 if TYPE_CHECKING:
     from headrace.config import Settings
+    from headrace.interop.paimon.client import PaimonWarehouse
     from headrace.interop.paimon.facts import PaimonSnapshot
     from headrace.interop.paimon.summary import PaimonSummary
     from headrace.interop.paimon.table import PaimonTable
@@ -41,35 +44,62 @@ def register(app: typer.Typer) -> None:
 
 
 def list_tables(*, warehouse: WarehouseOption = None, output: OutputOption = Format.TEXT) -> None:
-    """List the Paimon tables: records before a merge, files, snapshots and tags, and what stands against an import."""
-    from headrace.interop.paimon.summary import summaries
+    """List the Paimon tables: records before a merge, files, snapshots and tags, and what stands against an import.
 
+    One that cannot be read is listed with the error; the others are shown, and the exit status says so.
+    """
     found = open_warehouse(warehouse)
-    rows = [_row(each) for each in summaries(found)]
-    out = output_of(output)
-    if rows or output is Format.JSON:
-        columns = ("table", "key", "records", "files", "size", "snapshots", "tags", "health")
-        out.table(rows, columns=columns)
-    else:
-        out.say(f"{found.uri} has no tables")
+    rows, unreadable = _rows_of(found)
+    columns = ("table", "key", "records", "files", "size", "snapshots", "tags", "health")
+    show_tables(
+        rows, unreadable, columns=columns, output=output, empty=f"{found.uri} has no tables"
+    )
 
 
-def listed_tables(settings: "Settings") -> "tuple[list[dict[str, object]], LakeError | None]":
-    """Return the tables of the settings' warehouse as `tables list` shows them, or why it cannot be read."""
+@dataclass(frozen=True, kw_only=True)
+class OtherTables:
+    """Tables of another format as `tables list` shows them, and by name why others cannot be read.
+
+    `absent` says why none of them is shown.
+    """
+
+    rows: Sequence[Mapping[str, object]] = ()
+    unreadable: Mapping[str, LakeError] = field(default_factory=dict[str, LakeError])
+    absent: LakeError | None = None
+
+
+def listed_tables(settings: "Settings") -> OtherTables:
+    """Return the tables of the settings' warehouse; none without one."""
     from headrace.interop.paimon.client import PaimonWarehouse
-    from headrace.interop.paimon.summary import summaries
 
     if not settings.paimon_warehouse:
-        return [], None
+        return OtherTables()
     try:
-        found = summaries(PaimonWarehouse.open(settings))
+        rows, unreadable = _rows_of(PaimonWarehouse.open(settings))
     except LakeError as error:
-        return [], error
-    rows = [_row(each) for each in found]
-    return [
-        {**row, "table": f"paimon:{row['table']}", "rows": row.get("records"), "format": "paimon"}
-        for row in rows
-    ], None
+        return OtherTables(absent=error)
+    return OtherTables(
+        rows=[
+            {**row, "table": f"paimon:{row['table']}", "rows": row["records"], "format": "paimon"}
+            for row in rows
+        ],
+        unreadable={f"paimon:{name}": error for name, error in unreadable.items()},
+    )
+
+
+def _rows_of(
+    warehouse: "PaimonWarehouse",
+) -> "tuple[list[dict[str, object]], dict[str, LakeError]]":
+    from headrace.interop.paimon.summary import look_at_each
+
+    rows: list[dict[str, object]] = []
+    unreadable: dict[str, LakeError] = {}
+    for name, found in look_at_each(warehouse).items():
+        if isinstance(found, LakeError):
+            unreadable[name] = found
+        else:
+            rows.append(_row(found))
+    return rows, unreadable
 
 
 def show(

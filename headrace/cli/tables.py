@@ -7,8 +7,8 @@ import typer
 
 from headrace.cli import cleanup, compaction, move_main, refs
 from headrace.cli.alter import alter
-from headrace.cli.failures import exit_status, say_error
 from headrace.cli.lakes import CatalogOption, TableArgument, TargetOption, look_at_lake
+from headrace.cli.listed import show_tables
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, OutputOption, as_size, output_of
 from headrace.cli.preview import preview
@@ -17,7 +17,7 @@ from headrace.clock import time_at
 from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from headrace.maintenance.health.health import TableHealth
     from headrace.registry import CommitRecord
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SNAPSHOTS_SHOWN = 10
 _SPARE = ("inputs", "files_removed", "files_added", "snapshot")
+_NO_TABLES = "no tables yet"
 _FIRST_TABLES = Remedy.run("ingest", "run", advice="make the first ones")
 _MIB = 1024 * 1024
 
@@ -80,17 +81,25 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
 
     One that cannot be read is listed with the error; the others are shown, and the exit status says so.
     """
-    from headrace.cli.paimon import listed_tables
+    from headrace.cli.paimon import OtherTables, listed_tables
     from headrace.tables.readable import read_each
 
     with look_at_lake(catalog) as lake:
         read = read_each(lake, lambda table: _facts(table.head()))
-        others, absent = ([], None) if catalog else listed_tables(lake.settings)
+        others = OtherTables() if catalog else listed_tables(lake.settings)
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
-    if others:
+    if others.rows:
         columns = (*columns, "tags", "health")
-    rows = [*read.found, *others]
-    _show_all(rows, read.unreadable, columns=columns, output=output, catalog=catalog, absent=absent)
+    show_tables(
+        [*read.found, *others.rows],
+        {**_by_name(read.unreadable), **others.unreadable},
+        absent=others.absent,
+        columns=columns,
+        output=output,
+        catalog=catalog,
+        empty=_NO_TABLES,
+        remedy=_FIRST_TABLES,
+    )
 
 
 def show(
@@ -161,43 +170,19 @@ def health(
         return
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
     columns = ("table", "score", "worst_part", "fixing_it_gains")
-    _show_all(rows, unreadable, columns=columns, output=output, catalog=catalog)
+    show_tables(
+        rows,
+        _by_name(unreadable),
+        columns=columns,
+        output=output,
+        catalog=catalog,
+        empty=_NO_TABLES,
+        remedy=_FIRST_TABLES,
+    )
 
 
-def _show_all(
-    rows: "Sequence[Mapping[str, object]]",
-    unreadable: "Sequence[UnreadableTable]",
-    *,
-    columns: "Sequence[str]",
-    output: Format,
-    catalog: str | None,
-    absent: LakeError | None = None,
-) -> None:
-    """Show tables, those that cannot be read first; any such ends the command with its status.
-
-    So does `absent`: why a warehouse beside the lake is not shown.
-    """
-    damaged = [
-        {
-            "table": str(each.table),
-            "error": each.error.code,
-            "message": each.error.message,
-            "facts": each.error.facts,
-            "remedy": each.error.remedy,
-        }
-        for each in unreadable
-    ]
-    out = output_of(output, catalog=catalog)
-    if damaged or rows or output is Format.JSON:
-        shown = (*columns, "error") if damaged else columns
-        out.table([*damaged, *rows], columns=shown, spare=("snapshot",))
-    else:
-        out.say("no tables yet", remedy=_FIRST_TABLES)
-    errors = [*(each.error for each in unreadable), *([] if absent is None else [absent])]
-    for each in errors:
-        say_error(each)
-    if errors:
-        raise typer.Exit(exit_status(*errors))
+def _by_name(unreadable: "Sequence[UnreadableTable]") -> dict[str, LakeError]:
+    return {str(each.table): each.error for each in unreadable}
 
 
 def _facts(head: "TableVersion") -> dict[str, object]:

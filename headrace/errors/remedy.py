@@ -41,10 +41,14 @@ class Remedy:
         return shlex.join(("headrace", *self.command)) if self.command else ""
 
     @property
+    def steps(self) -> tuple["Remedy", ...]:
+        """This and all that else helps, in the order to try it."""
+        return (self, *(step for other in self.otherwise for step in other.steps))
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """All commands as a shell takes them, in the order to try them."""
-        others = (line for other in self.otherwise for line in other.lines)
-        return (self.line, *others) if self.command else tuple(others)
+        return tuple(step.line for step in self.steps if step.command)
 
     def on(self, catalog: str | None) -> "Remedy":
         """Name the catalog in every command that takes one; None is the lake's own."""

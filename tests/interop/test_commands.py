@@ -1,5 +1,6 @@
 """`headrace paimon`: what the commands show, and that they do what the library does."""
 
+import json
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -44,12 +45,23 @@ def test_tables_are_listed_with_snapshots_tags_files_and_health(
     assert [each["column"] for each in shown["columns"]] == written.schema.names
 
 
-def test_a_damaged_table_does_not_hide_the_others(written: Written) -> None:
+def test_a_damaged_table_does_not_hide_the_others_and_the_exit_status_says_so(
+    lake: Lake, written: Written
+) -> None:
+    _ = lake
     written.put(1, name="a")
     broken = Written(written.folder, "k.broken", written.schema, ("id",), {"bucket": "1"})
     (broken.path / "schema" / "schema-0").write_text("{")
-    listed = {each["table"]: each["health"] for each in run("tables")}
-    assert listed == {"k.broken": "paimon-read", "k.users": "reads upserts"}
+    for words, prefix in ((["paimon", "tables"], ""), (["tables", "list"], "paimon:")):
+        done = CliRunner().invoke(make_app(), [*words, "--output", "json"])
+        assert done.exit_code == 1
+        damaged, sound = json.loads(done.stdout)
+        assert (damaged["table"], damaged["error"]) == (f"{prefix}k.broken", "paimon-read")
+        assert (sound["table"], sound["health"]) == (f"{prefix}k.users", "reads upserts")
+        assert json.loads(done.stderr)["facts"]["table"] == "k.broken"
+        shown = CliRunner().invoke(make_app(), words).stdout.splitlines()
+        assert shown[1].split()[0] == f"{prefix}k.broken"
+        assert shown[1].split()[-1] == "paimon-read"
 
 
 def test_an_import_goes_on_and_an_export_comes_back(lake: Lake, written: Written) -> None:
