@@ -73,14 +73,22 @@ class Page:
         return self.evaluate("location.href")
 
     def click(self, text: str, *, within: str = "") -> None:
-        """Click the link or button that shows `text`, as soon as there is one."""
+        """Click the link, button or tab that shows `text`, as soon as there is one, and stay in this tab."""
         root = f"document.querySelector('[data-testid={within}]')" if within else "document"
         find = (
-            f"[...({root} || document).querySelectorAll('a, button')].find("
+            f"[...({root} || document).querySelectorAll('a, button, [role=tab]')].find("
             f"each => each.checkVisibility() && each.innerText.trim().endsWith({json.dumps(text)}))"
         )
         self.wait_until(find)
-        self.evaluate(f"{find}.click()")
+        self.evaluate(f"(at => {{ at.target = ''; at.click(); }})({find})")
+
+    def type(self, text: str, *, into: str) -> None:
+        """Replace what the field of this label holds, as soon as there is one."""
+        field = f"input[aria-label={json.dumps(into)}]"
+        find = f"document.querySelector({json.dumps(field)})"
+        self.wait_until(find)
+        self.evaluate(f"(at => {{ at.focus(); at.select(); }})({find})")
+        self._call("Input.insertText", text=text)
 
     def press(self, key: str) -> None:
         """Press a key and let it go."""

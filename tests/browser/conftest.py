@@ -1,12 +1,17 @@
 """Every test of this folder needs an installed Chromium, so that all carry the marker `browser`."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from headrace.api import Lake
+from headrace.config import Settings
 from tests.browser.servers import free_port, serving
 from tests.conftest import ROOT, DemoLake
+from tests.ui.factories import fill
+from ui.access import LOCAL, OPERATORS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,11 +32,36 @@ def screenshots() -> Path:
 @pytest.fixture(scope="session")
 def pages(demo_lake: DemoLake, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the pages of the demo's lake, served as `headrace ui` serves them."""
+    with _pages_of(demo_lake.environment, tmp_path_factory.mktemp("streamlit") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """The environment of a small lake with dead letters, planned maintenance and two versions."""
+    environment = {"HEADRACE_STATE_DIR": str(tmp_path_factory.mktemp("troubled") / "state")}
+    with Lake.open(Settings.load(env=environment, path=ROOT / "lake" / "lake.toml")) as lake:
+        fill(lake)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def troubled_pages(
+    troubled: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of the pages of that lake, whose visitors are operators."""
+    environment = {**troubled, OPERATORS: LOCAL}
+    with _pages_of(environment, tmp_path_factory.mktemp("streamlit") / "log") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _pages_of(environment: Mapping[str, str], log: Path) -> Generator[str]:
     port = free_port()
     with serving(
         ["streamlit", "run", "ui/streamlit_app.py", "--server.port", str(port)],
-        log=tmp_path_factory.mktemp("streamlit") / "log",
+        log=log,
         ready=f"http://127.0.0.1:{port}/_stcore/health",
-        environment=demo_lake.environment,
+        environment=environment,
     ):
         yield f"http://127.0.0.1:{port}"

@@ -50,6 +50,49 @@ def test_from_the_picture_of_the_lake_to_the_page_of_a_stop(
     assert "stream=impressions" in page.address()
 
 
+def test_from_refused_records_to_their_dead_letters(
+    troubled_pages: str, page: Page, screenshots: Path
+) -> None:
+    page.open(troubled_pages)
+    assert "6 records rejected" in page.wait_for("Last commit")
+    page.picture(screenshots / "troubled-overview.png")
+    page.click("impressions/*.jsonl")
+    shown = page.wait_for("headrace dead-letters replay impressions")
+    assert "headrace dead-letters show impressions" in shown
+    page.picture(screenshots / "troubled-dead-letters.png")
+
+
+def test_a_plan_that_removes_files_is_shown_first_and_applied_for_its_name(
+    troubled_pages: str, page: Page, screenshots: Path
+) -> None:
+    table = "dead_letters.records"
+    page.open(f"{troubled_pages}/tables?table={table}")
+    page.click("Health and maintenance")
+    page.wait_for(f"headrace maintain {table} --apply")
+    page.picture(screenshots / "troubled-plan.png")
+    field = "Type the table's name to apply its plan"
+    page.type("raw.impressions", into=field)
+    page.click("Apply")
+    page.wait_for(f"Nothing was done: type {table}")
+    page.type(table, into=field)
+    page.click("Apply")
+    page.wait_for("rewrite manifests: ")
+    page.picture(screenshots / "troubled-applied.png")
+
+
+def test_from_a_version_to_what_differs_and_which_values_moved(
+    troubled_pages: str, page: Page, screenshots: Path
+) -> None:
+    page.open(troubled_pages)
+    page.click("Versions")
+    shown = page.wait_for("Contents of ctr v2")
+    assert "From ctr v1 to ctr v2: +24 rows, 2 days differ" in shown
+    page.picture(screenshots / "troubled-versions.png")
+    page.click("Drift (1)")
+    page.wait_for("Recorded when the versions were published")
+    page.picture(screenshots / "troubled-drift.png")
+
+
 @pytest.mark.parametrize("width", _WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_is_wider_than_its_window_and_every_picture_is_described(
