@@ -6,7 +6,7 @@ for deletes: here a value has the type of its column, or the condition is refuse
 """
 
 from collections.abc import Callable, Collection, Mapping
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, cast
 
 import numpy as np
@@ -66,10 +66,10 @@ from pyiceberg.types import (
 )
 from pyparsing import ParseBaseException
 
+from headrace.decimals import rescaled
 from headrace.errors import ConditionError, ConditionReason, Remedy
 
 TEXT_CHARS_MAX = 10_000  # parsing 2,000 terms takes seconds
-_EXACT = Context(prec=76)
 DEPTH_MAX = 64  # each level uses several of Python's 1,000 stack frames, here and in pyiceberg
 _FITTING: Mapping[type[IcebergType], tuple[type[Literal[Any]], ...]] = {
     BooleanType: (BooleanLiteral,),
@@ -229,7 +229,11 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
         msg = f"{literal.value!r} is of another type"
         raise TypeError(msg)
     if isinstance(kind, DecimalType):
-        return DecimalLiteral(_rescaled(Decimal(literal.value), kind))
+        exact = rescaled(Decimal(literal.value), precision=kind.precision, scale=kind.scale)
+        if exact is None:
+            msg = f"{literal.value} does not fit"
+            raise ValueError(msg)
+        return DecimalLiteral(exact)
     if isinstance(literal, StringLiteral) and isinstance(kind, TimestampType | TimestamptzType):
         literal = StringLiteral(literal.value.replace(" ", "T", 1).replace("Z", "+00:00"))
     found = cast("Literal[Any]", literal.to(kind))
@@ -239,16 +243,4 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
     if isinstance(kind, FloatType):
         # the column's values are rounded to 32 bits: without rounding, 0.3 never matches
         return FloatLiteral(float(np.float32(found.value)))
-    return found
-
-
-def _rescaled(value: Decimal, kind: DecimalType) -> Decimal:
-    try:
-        # Python's own context keeps 28 digits, and columns may have 38
-        found = value.quantize(Decimal(1).scaleb(-kind.scale), context=_EXACT)
-    except InvalidOperation:  # even more digits
-        found = None
-    if found is None or found != value or len(found.as_tuple().digits) > kind.precision:
-        msg = f"{value} does not fit"
-        raise ValueError(msg)
     return found

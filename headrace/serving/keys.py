@@ -1,18 +1,19 @@
 """Which column types the online store keeps, and entity keys exactly as the view has them."""
 
 import datetime as dt
-import decimal
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
+from headrace.decimals import rescaled
 from headrace.errors import EntityKeyError, UnservableColumnError
 from headrace.serving.store import EntityKey, Scalar, ViewState
 
-_DIGITS_MAX = 76  # of a decimal that Arrow holds
+_READERS_KEPT = 256
 
 
 def refuse_unservable(state: ViewState) -> None:
@@ -34,8 +35,8 @@ def refuse_unservable(state: ViewState) -> None:
             raise UnservableColumnError(state.view, name, kind=str(kind), allowed=allowed)
 
 
-def exact_key(state: ViewState, entities: Mapping[str, object]) -> EntityKey:
-    """Take a view's key from entity values, each as the type of its column.
+def exact_keys(state: ViewState, entities: Sequence[Mapping[str, object]]) -> list[EntityKey]:
+    """Take a view's key from each set of entity values, each value as the type of its column.
 
     Equal values in another form are converted: a numpy integer, a time in another zone, a decimal
     of another scale. Conversions that would guess are refused: `"1"`, `1.0` and `True` are not 1.
@@ -44,68 +45,79 @@ def exact_key(state: ViewState, entities: Mapping[str, object]) -> EntityKey:
         EntityKeyError: Naming view and column.
 
     """
-    return tuple(_part(state, name, entities) for name in state.entity)
+    return list(zip(*(_parts(state, name, entities) for name in state.entity), strict=True))
 
 
-def _part(state: ViewState, name: str, entities: Mapping[str, object]) -> Scalar:
-    if name not in entities:
-        raise EntityKeyError(state.view, name, detail="which is not given")
+def _parts(state: ViewState, name: str, entities: Sequence[Mapping[str, object]]) -> list[Scalar]:
     kind: pa.DataType = state.schema.field(name).type
+    read, found = _reader(kind), list[Scalar]()
+    for each in entities:
+        value = each.get(name)
+        exact = read(value)
+        if exact is None and isinstance(value, np.generic):
+            exact = read(value.item())
+        if exact is None:
+            raise _refused(state.view, name, kind, each)
+        found.append(exact)
+    return found
+
+
+def _refused(
+    view: str, name: str, kind: pa.DataType, entities: Mapping[str, object]
+) -> EntityKeyError:
+    if name not in entities:
+        return EntityKeyError(view, name, detail="which is not given")
     value = entities[name]
-    plain = value.item() if isinstance(value, np.generic) else value
-    exact = _exact(plain, kind)
-    if exact is None:
-        said = "null" if value is None else f"`{value!r}` of type {type(value).__name__}"
-        detail = f"a column of type {kind}: {said} would be a guess, give it exactly"
-        raise EntityKeyError(state.view, name, detail=detail)
-    return exact
+    said = "null" if value is None else f"`{value!r}` of type {type(value).__name__}"
+    detail = f"a column of type {kind}: {said} would be a guess, give it exactly"
+    return EntityKeyError(view, name, detail=detail)
 
 
-def _exact(value: object, kind: pa.DataType) -> Scalar:
-    """Return the value as the store keeps it, or None if its type is another."""
+@functools.lru_cache(maxsize=_READERS_KEPT)
+def _reader(kind: pa.DataType) -> Callable[[object], Scalar]:
+    """Return what makes of a value the one that the store keeps, or None if its type is another."""
     if pt.is_decimal(kind):
-        return _decimal(value, kind)
+        return functools.partial(_decimal, precision=kind.precision, scale=kind.scale)
     if pt.is_timestamp(kind):
-        return _moment(value)
-    if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
-        return _bytes(value, kind)
+        return _moment
+    if pt.is_fixed_size_binary(kind):
+        return functools.partial(_bytes, length=kind.byte_width)
+    if pt.is_binary(kind) or pt.is_large_binary(kind):
+        return _bytes
     if pt.is_integer(kind):
-        return _integer(value, kind)
+        bits = kind.bit_width - pt.is_signed_integer(kind)
+        least = -(1 << bits) if pt.is_signed_integer(kind) else 0
+        return functools.partial(_integer, least=least, end=1 << bits)
     if pt.is_string(kind) or pt.is_large_string(kind):
-        return str(value) if isinstance(value, str) else None
+        return lambda value: str(value) if isinstance(value, str) else None
     if pt.is_boolean(kind):
-        return value if isinstance(value, bool) else None
-    if pt.is_date(kind) and isinstance(value, dt.date):
-        return None if isinstance(value, dt.datetime) else value
-    return None
+        return lambda value: value if isinstance(value, bool) else None
+    if pt.is_date(kind):
+        return _day
+    return lambda _: None
 
 
-def _bytes(value: object, kind: pa.DataType) -> bytes | None:
+def _bytes(value: object, *, length: int | None = None) -> bytes | None:
     if not isinstance(value, bytes | bytearray | memoryview):
         return None
     exact = bytes(value)
-    return None if pt.is_fixed_size_binary(kind) and len(exact) != kind.byte_width else exact
+    return exact if length is None or len(exact) == length else None
 
 
-def _integer(value: object, kind: pa.DataType) -> int | None:
+def _integer(value: object, *, least: int, end: int) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         return None
-    bits = kind.bit_width - pt.is_signed_integer(kind)
-    least = -(1 << bits) if pt.is_signed_integer(kind) else 0
-    return value if least <= value < 1 << bits else None
+    return value if least <= value < end else None
 
 
-def _decimal(value: object, kind: pa.DataType) -> Decimal | None:
+def _decimal(value: object, *, precision: int, scale: int) -> Decimal | None:
     if not isinstance(value, Decimal | int) or isinstance(value, bool):
         return None
-    if not Decimal(value).is_finite():
-        return None
-    exactly = decimal.Context(prec=_DIGITS_MAX, traps=[decimal.Inexact, decimal.InvalidOperation])
-    try:
-        exact = Decimal(value).quantize(Decimal(1).scaleb(-kind.scale), context=exactly)
-        return exact if len(exact.as_tuple().digits) <= kind.precision else None
-    except (decimal.Inexact, decimal.InvalidOperation):
-        return None
+    return rescaled(value, precision=precision, scale=scale)
+
+
+def _day(value: object) -> dt.date | None:
+    return value if isinstance(value, dt.date) and not isinstance(value, dt.datetime) else None
 
 
 def _moment(value: object) -> dt.datetime | None:

@@ -30,7 +30,7 @@ from headrace.serving.store import (
     from_epoch_us,
 )
 from headrace.serving.stored_names import view_named
-from headrace.serving.values import decode, encode_key
+from headrace.serving.values import decode, encode_key, encode_keys
 
 BATCH_ROWS = 1_000  # of one script: the server answers nobody else for about 2 ms
 ANSWER_S = 5.0
@@ -187,7 +187,7 @@ class RedisOnlineStore:
 
     def look_up(self, wanted: Sequence[tuple[str, Sequence[EntityKey]]]) -> list[Found]:
         """Look up keys of several views at one moment; see `OnlineStore.look_up`."""
-        texts = [[encode_key(key) for key in keys] for _, keys in wanted]
+        texts = [encode_keys(keys) for _, keys in wanted]
         with self._server.naming():
             while True:
                 asked = [self._generations.get(view, b"") for view, _ in wanted]

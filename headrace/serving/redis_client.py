@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import ExecAbortError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 from redis.retry import Retry
 
@@ -162,20 +162,12 @@ class RedisClient:
     def read(self, wanted: Sequence[tuple[str, str, Sequence[str]]]) -> list[Any]:
         """Read states and rows at one moment: three answers for each state's key, rows' key and keys.
 
-        One step: rows of a generation that was replaced in between would be gone. A server that uses
-        more memory than it may takes a script, and no MULTI.
+        The rows are one text. One step: rows of a generation that was replaced in between would be gone.
+        A script, and no MULTI, which a server refuses while it uses more memory than it may.
         """
-        step = self.commands.pipeline(transaction=True)
-        for state, rows, keys in wanted:
-            step.hmget(state, *_FIELDS)
-            step.hmget(rows, keys or [""])
-            step.hlen(rows)
-        try:
-            return step.execute()
-        except (OutOfMemoryError, ExecAbortError):
-            names = [name for state, rows, _ in wanted for name in (state, rows)]
-            asked = [part for _, _, keys in wanted for part in (len(keys), *keys)]
-            return self._scripts[scripts.READ](keys=names, args=[" ".join(_FIELDS), *asked])
+        names = [name for state, rows, _ in wanted for name in (state, rows)]
+        asked = ["\n".join(keys) for _, _, keys in wanted]
+        return self._scripts[scripts.READ](keys=names, args=[" ".join(_FIELDS), *asked])
 
     def begin_generation(self, view: str, turn: Turn) -> bytes:
         """Make room for rows that become visible together with a state."""

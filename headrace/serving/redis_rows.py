@@ -15,6 +15,7 @@ from headrace.serving.values import decode
 from headrace.serving.view_state import read_state
 
 DIGITS = 20
+_TIMES = 2 * DIGITS
 STATE = ("shape", "snapshot_id", "published_at_us")  # fields of a view's state
 _BIAS = 1 << 63  # makes times before 1970 positive, so that their digits sort
 
@@ -32,17 +33,29 @@ def times_us(packed: bytes) -> tuple[int, int]:
     return int(packed[:DIGITS]) - _BIAS, int(packed[DIGITS : 2 * DIGITS]) - _BIAS
 
 
-def row_of(key: EntityKey, packed: bytes | None) -> OnlineRow | None:
-    """Read a row that is there."""
-    if packed is None:
-        return None
-    event_us, known_us = times_us(packed)
-    return OnlineRow(
-        key=tuple(key),
-        event_time=from_epoch_us(event_us),
-        known_at=from_epoch_us(known_us),
-        values=decode(packed[2 * DIGITS :]),
-    )
+def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
+    """Read rows, one a line, in the order of their keys; an empty line is a row that is not there."""
+    if not keys:
+        return []
+    moments: dict[bytes, dt.datetime] = {}  # rows have few different ones, or a publication has
+
+    def moment(digits: bytes) -> dt.datetime:
+        found = moments.get(digits)
+        if found is None:
+            found = moments[digits] = from_epoch_us(int(digits) - _BIAS)
+        return found
+
+    return [
+        OnlineRow(
+            key=key,
+            event_time=moment(packed[:DIGITS]),
+            known_at=moment(packed[DIGITS:_TIMES]),
+            values=decode(packed[_TIMES:]),
+        )
+        if packed
+        else None
+        for key, packed in zip(keys, text.split(b"\n"), strict=True)
+    ]
 
 
 def moment_of(digits: bytes | None) -> dt.datetime | None:
@@ -54,7 +67,7 @@ def found_of(
     view: str,
     keys: Sequence[EntityKey],
     fields: Sequence[bytes | None],
-    packed: Sequence[bytes | None],
+    rows: bytes,
     *,
     held: int,
 ) -> Found:
@@ -66,8 +79,7 @@ def found_of(
     state, wrote = state_of(view, fields[: len(STATE)]), fields[len(STATE)]
     if state is None or held < int(wrote or 0):
         return Found(state=None, rows=[None] * len(keys))
-    # no keys are asked for as one that no row has
-    return Found(state=state, rows=[row_of(key, each) for key, each in zip(keys, packed)])
+    return Found(state=state, rows=rows_of(keys, rows))
 
 
 def state_of(view: str, fields: Sequence[bytes | None]) -> ViewState | None:

@@ -228,20 +228,24 @@ end
 """
 
 # KEYS: state and rows of each view. The fields of a state, separated by spaces, then for each view the
-# number of keys, and those keys → for each view fields, rows and the number of rows. What a look-up
-# asks in MULTI, which a server refuses while it uses more memory than it may.
+# keys asked for, one a line → for each view its fields, the rows in the order of the keys, one a line and
+# empty where there is none, and the number of rows. A client packs and parses one text for each view,
+# and not one for each key; neither keys nor rows have a line's end, which JSON escapes.
 READ = """
-local names, answers, at = {}, {}, 2
+local names, answers = {}, {}
 for name in string.gmatch(ARGV[1], '%S+') do names[#names + 1] = name end
 for n = 1, #KEYS, 2 do
-    local found = {}
-    answers[#answers + 1] = redis.call('hmget', KEYS[n], unpack(names))
-    for k = at + 1, at + tonumber(ARGV[at]) do
-        found[#found + 1] = redis.call('hget', KEYS[n + 1], ARGV[k])
+    local asked, found = {}, {}
+    for key in string.gmatch(ARGV[(n + 3) / 2], '[^\\n]+') do asked[#asked + 1] = key end
+    for first = 1, #asked, 1000 do
+        local last = math.min(#asked, first + 999)
+        for _, row in ipairs(redis.call('hmget', KEYS[n + 1], unpack(asked, first, last))) do
+            found[#found + 1] = row or ''
+        end
     end
-    answers[#answers + 1] = found
+    answers[#answers + 1] = redis.call('hmget', KEYS[n], unpack(names))
+    answers[#answers + 1] = table.concat(found, '\\n')
     answers[#answers + 1] = redis.call('hlen', KEYS[n + 1])
-    at = at + tonumber(ARGV[at]) + 1
 end
 return answers
 """

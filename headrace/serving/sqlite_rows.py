@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from headrace.serving.store import EntityKey, Freshness, OnlineRow, ViewState, from_epoch_us
-from headrace.serving.values import decode, encode_key
+from headrace.serving.values import decode, encode_keys
 from headrace.serving.view_state import read_state
 
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
@@ -52,7 +52,7 @@ def upsert_of(generation: int) -> str:
 
 def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> list[OnlineRow | None]:
     """Look up keys, in their order."""
-    texts = [encode_key(key) for key in keys]
+    texts = encode_keys(keys)
     generation = generation_of(cursor, view)
     found: dict[str, tuple[int, int, str]] = {}
     for start in range(0, len(texts), KEYS_PER_QUERY):

@@ -2,15 +2,19 @@
 
 import base64
 import datetime as dt
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from headrace.serving.store import EntityKey, Value, epoch_us, from_epoch_us
 
+_NESTED: frozenset[type] = frozenset({list, dict})
+_AS_THEY_ARE: frozenset[type] = frozenset({int, str, bool, type(None)})
+_KEY_PARTS: frozenset[type] = frozenset({int, str, bool})
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -30,7 +34,18 @@ def encode(values: Iterable[Value]) -> str:
 
 def decode(text: str | bytes) -> tuple[Value, ...]:
     """Read what `encode` wrote; lists come back as tuples."""
-    return tuple([_value(item) for item in orjson.loads(text)])
+    items: list[Any] = orjson.loads(text)
+    if _NESTED.isdisjoint(map(type, items)):  # most rows: what JSON has a type for is itself
+        return tuple(items)
+    return tuple([_value(item) for item in items])
+
+
+def plain_column(values: Sequence[Value]) -> Sequence[Any]:
+    """Write the values of one column as JSON: as `plain`, but without a call for each where none is odd."""
+    kinds = set(map(type, values))
+    if kinds == {float} and all(map(math.isfinite, cast("Sequence[float]", values))):
+        return values
+    return values if kinds <= _AS_THEY_ARE else [plain(value) for value in values]
 
 
 def plain(value: Value) -> Any:  # noqa: ANN401  (JSON)
@@ -63,6 +78,13 @@ def encode_key(key: EntityKey) -> str:
             msg = f"{part!r} cannot be part of an entity key"
             raise ValueError(msg)
     return encode(key)
+
+
+def encode_keys(keys: Sequence[EntityKey]) -> list[str]:
+    """Write keys as `encode_key` does. Raises as it does."""
+    if _KEY_PARTS.issuperset(map(type, itertools.chain.from_iterable(keys))):  # as most are
+        return [orjson.dumps(key).decode() for key in keys]
+    return [encode_key(key) for key in keys]
 
 
 def json_form(value: Value) -> Any:  # noqa: ANN401 - whatever JSON takes

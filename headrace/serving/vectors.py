@@ -14,7 +14,7 @@ from headrace.errors import (
     NotAFeatureViewError,
 )
 from headrace.identifiers import TableName
-from headrace.serving.keys import exact_key
+from headrace.serving.keys import exact_keys
 from headrace.serving.status import Status, status_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
 from headrace.serving.stored_names import view_named
@@ -76,14 +76,18 @@ class ViewRows:
     statuses: Sequence[Status]
     definition: str | None = None
 
-    def column(self, name: str) -> list[Value]:
-        """Return the values of one column, by set; None where the row is not `fresh`."""
-        at = self.state.columns.index(name)
-        pairs = zip(self.rows, self.statuses, strict=True)
-        return [
-            row.values[at] if row is not None and status == "fresh" else None
-            for row, status in pairs
+    def columns(self) -> dict[str, list[Value]]:
+        """Return the values of its columns by their names in training, by set; None where not `fresh`."""
+        nothing = (None,) * len(self.state.columns)
+        used = [
+            row.values if row is not None and status == "fresh" else nothing
+            for row, status in zip(self.rows, self.statuses, strict=True)
         ]
+        found = list(zip(*used, strict=True)) if used else [()] * len(nothing)
+        places = [self.state.columns.index(column) for column in self.use.columns]
+        return {
+            name: list(found[at]) for name, at in zip(self.use.column_names, places, strict=True)
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +105,7 @@ class Vectors:
 
         """
         _refuse_repeated([name for view in self.views for name in view.use.column_names])
-        return {
-            name: view.column(column)
-            for view in self.views
-            for name, column in zip(view.use.column_names, view.use.columns, strict=True)
-        }
+        return {name: values for view in self.views for name, values in view.columns().items()}
 
     def vector(self, number: int) -> FeatureVector:
         """Return the vector of one set, with a reason for each value."""
@@ -136,7 +136,7 @@ def lookup_vectors(
         store: Where the views were published.
         views: A view's name for all its columns, or a sample set's use of it for those columns,
             under their names there, with its TTL.
-        entities: Values by entity column name, of the column's type: see `exact_key`. Names that no
+        entities: Values by entity column name, of the column's type: see `exact_keys`. Names that no
             view needs are ignored.
         at: The moment to answer for.
         known: States of views as they were last seen; kept up to date. With it a look-up is one
@@ -161,7 +161,7 @@ def lookup_vectors(
         used |= _note(store.look_up([(name, ()) for name in missing]), missing, known)
     while True:
         try:
-            keys = [[exact_key(used[name], each) for each in entities] for name in names]
+            keys = [exact_keys(used[name], entities) for name in names]
         except EntityKeyError:
             now = _note(store.look_up([(name, ()) for name in names]), names, known)
             if _same_shapes(used, now):

@@ -14,13 +14,14 @@ integer of their digits.
 import hashlib
 import heapq
 from collections.abc import Iterable, Sequence
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.types as pt
 
 from headrace.clock import EPOCH_DAY, ONE_DAY
+from headrace.decimals import EXACTLY
 from headrace.definitions.windows import Slot
 from headrace.serving.store import Value, from_epoch_us
 
@@ -28,7 +29,6 @@ State = Any  # as the table says; JSON holds every one
 
 HASH_DIGITS, HASH_BITS = 15, 60  # hexadecimal digits of MD5
 _LONG_MAX = (1 << 63) - 1
-_EXACTLY = Context(prec=76)  # else results have 28 digits
 
 
 class Event(NamedTuple):
@@ -126,7 +126,7 @@ def plain_of(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     values = column.to_pylist()
     if pt.is_decimal(column.type):
         scale = column.type.scale
-        return [None if value is None else int(value.scaleb(scale, _EXACTLY)) for value in values]
+        return [None if value is None else int(value.scaleb(scale, EXACTLY)) for value in values]
     return values
 
 

@@ -24,6 +24,19 @@ def test_what_was_written_is_there_after_reopening(reopen: Factory) -> None:
     second.close()
 
 
+def test_many_keys_are_answered_in_their_order_with_what_is_missing_between(
+    reopen: Factory,
+) -> None:
+    there = [number for number in range(2_500) if number % 3]
+    with reopen() as store:
+        store.put(STATE, [row(number, at=number, known=number + 1) for number in there])
+        asked = [*reversed(range(2_500)), 7, 9_999]
+        found = store.get(STATE.view, [("all", number) for number in asked])
+    known = set(there)
+    wanted = [row(n, at=n, known=n + 1) if n in known else None for n in asked]
+    assert found == wanted
+
+
 def test_a_reader_sees_a_write_whole_or_not_at_all(reopen: Factory) -> None:
     with reopen() as reader, reopen() as writer, ThreadPoolExecutor(1) as thread:
         writer.put(STATE, [row(1, at=0), row(2, at=0)])

@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -24,8 +25,10 @@ from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.limits import Guard, Workers
 from headrace.serving.server.metrics import ServerMetrics
 from headrace.serving.server.service import Service
+from headrace.serving.server.wire import json_of
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
+from headrace.serving.values import plain, plain_column
 from headrace.serving.vectors import lookup_vectors
 from tests.conftest import ROOT
 from tests.raising import refused
@@ -139,6 +142,24 @@ def test_what_json_does_not_mean_is_refused_with_the_place(client: TestClient, b
     assert 400 <= answer.status_code < 500
     assert answer.json()["detail"]
     assert "input" not in answer.text  # a long body is not sent back
+
+
+def test_an_answer_has_times_with_their_offset_and_integers_of_any_size() -> None:
+    said: dict[str, Any] = {"at": AT, "rows": ((1, None),), "values": [0.1, True]}
+    plain = {"at": AT.isoformat(), "rows": [[1, None]], "values": [0.1, True]}
+    assert json.loads(json_of(said)) == plain
+    assert json.loads(json_of({**said, "position": 2**64})) == {**plain, "position": 2**64}
+
+
+def test_a_column_is_written_as_each_of_its_values_is() -> None:
+    for column in (
+        [0.5, float("nan"), float("-inf")],
+        [0.5, None, 2],
+        [1, "a", True, None],
+        [(1.5, float("inf")), ()],
+        [Decimal("1.50"), b"\x00\xff", AT, START.date()],
+    ):
+        assert list(plain_column(column)) == [plain(value) for value in column]
 
 
 def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> None:

@@ -99,6 +99,7 @@ def test_vectors_hold_every_value_exactly_and_say_why_one_is_missing(client: Tes
     ]
     assert [view["status"] for view in found["views"]] == [["fresh", "missing"], ["fresh"] * 2]
     assert found["views"][0]["snapshot_id"] == str(LARGE)
+    assert found["views"][0]["event_time"] == [START.isoformat(), None]
 
 
 def test_an_answer_says_which_days_were_held_back(

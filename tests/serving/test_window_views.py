@@ -1,6 +1,7 @@
 """Window views end to end: what serving answered is what training computes, whatever happened between."""
 
 import datetime as dt
+import json
 import random
 import signal
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from headrace.serving import window_plan
 from headrace.serving.publish_windows import publish_windows
 from headrace.serving.redis import RedisOnlineStore
 from headrace.serving.server.service import Service
-from headrace.serving.server.wire import VectorsRequest
+from headrace.serving.server.wire import VectorsRequest, json_of
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Guard, OnlineRow, OnlineStore, ViewState
 from headrace.serving.values import plain
@@ -118,7 +119,8 @@ def test_the_server_answers_with_the_same_values(world: World) -> None:
         world.lake, world.table, world.windows, [{**each, "t": world.clock} for each in ENTITIES]
     )
     assert answer["names"] == list(wanted[0])
-    assert answer["values"] == [[plain(value) for value in row.values()] for row in wanted]
+    said = json.loads(json_of(answer))["values"]
+    assert said == [[plain(value) for value in row.values()] for row in wanted]
 
 
 def test_a_moment_before_what_the_tiles_can_tell_has_no_value(world: World) -> None:

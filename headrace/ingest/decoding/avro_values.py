@@ -4,7 +4,7 @@ import json
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Context, Decimal
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from fastavro.schema import SchemaParseException, UnknownType
 
+from headrace.decimals import EXACTLY
 from headrace.definitions.stream import Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.arrow_arrays import array_of
@@ -45,7 +46,6 @@ _CLOCKS = {f"local-{name}": unit_us for name, unit_us in _INSTANTS.items()}
 _NANOS_PER_MICRO = 1000
 _LOGICAL = "headrace.logicalType"  # to the parser of schemas an attribute like any other
 _RENAMED = {"logicalType": _LOGICAL}
-_EXACTLY = Context(prec=76)  # else results have 28 digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +205,7 @@ def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any t
         return value // _NANOS_PER_MICRO if field.unit_us is None else value * field.unit_us
     if field.scale is not None:
         number = Decimal(int.from_bytes(value, "big", signed=True))
-        return number.scaleb(-field.scale, _EXACTLY)
+        return number.scaleb(-field.scale, EXACTLY)
     return value
 
 

@@ -24,7 +24,7 @@ from headrace.errors import (
 from headrace.serving.server.limits import Guard, Workers
 from headrace.serving.server.metrics import CONTENT_TYPE, ServerMetrics
 from headrace.serving.server.service import Service
-from headrace.serving.server.wire import RankRequest, ScoreRequest, VectorsRequest
+from headrace.serving.server.wire import RankRequest, ScoreRequest, VectorsRequest, json_of
 from headrace.serving.store import OnlineStore
 
 _STATUS: tuple[tuple[type[LakeError], int], ...] = (
@@ -66,13 +66,20 @@ class _Answers:
 
     async def give(
         self, path: str, act: Callable[[], dict[str, Any]], *, rows: int, deadline_ms: int | None
-    ) -> dict[str, Any]:
-        """Answer one request."""
+    ) -> Response:
+        """Answer one request; a thread writes the answer too."""
         deadline_s = self._limits.deadline_s if deadline_ms is None else deadline_ms / 1_000
+
+        def written() -> tuple[dict[str, Any], bytes]:
+            found = act()
+            return found, json_of(found)
+
         with self.metrics.timed(path):
-            found = await self.workers.run(act, deadline_s=deadline_s)
+            found, content = await self.workers.run(written, deadline_s=deadline_s)
         self.metrics.rows_answered(path, rows)
-        return found
+        for view in found.get("views", ()):
+            self.metrics.looked_up(view["view"], Counter(view["status"]))
+        return Response(content, media_type="application/json")
 
     async def refuse(self, _: Request, error: Exception) -> JSONResponse:
         """Answer a request that failed."""
@@ -129,27 +136,24 @@ def _shown(part: str | int) -> str | int:
 def _questions(service: Service, answers: _Answers) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
-    @router.post("/vectors")
-    async def vectors(request: VectorsRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.post("/vectors", response_model=dict[str, Any])
+    async def vectors(request: VectorsRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Look up the features of some sets of entities, at one moment."""
         rows = len(request.entities)
-        found = await answers.give(
+        return await answers.give(
             "/v1/vectors", lambda: service.vectors(request), rows=rows, deadline_ms=deadline_ms
         )
-        for view in found["views"]:
-            answers.metrics.looked_up(view["view"], Counter(view["status"]))
-        return found
 
-    @router.post("/score")
-    async def score(request: ScoreRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.post("/score", response_model=dict[str, Any])
+    async def score(request: ScoreRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Score rows with the server's model."""
         rows = len(request.rows)
         return await answers.give(
             "/v1/score", lambda: service.score(request), rows=rows, deadline_ms=deadline_ms
         )
 
-    @router.post("/rank")
-    async def rank(request: RankRequest, deadline_ms: Deadline = None) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
+    @router.post("/rank", response_model=dict[str, Any])
+    async def rank(request: RankRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Order candidates by their score."""
         rows = len(request.candidates)
         return await answers.give(

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
+import uvloop
 
 from headrace.config import Settings
 from headrace.definitions.load import load_sample_sets, load_streams
@@ -60,6 +61,7 @@ def serve(
         app = make_app(service, store, limits=limits)
         config = uvicorn.Config(
             app,
+            http="httptools",
             host=host,
             port=port,
             log_level="warning",
@@ -67,7 +69,8 @@ def serve(
             timeout_graceful_shutdown=_STOP_S_MAX,
             server_header=False,
         )
-        asyncio.run(_run(_Server(config), service, model, threads=settings.threads))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(_Server(config), service, model, threads=settings.threads))
 
 
 def _open_log(settings: Settings, name: str) -> ServingLog:

@@ -26,7 +26,7 @@ from headrace.serving.server.wire import (
     entity_values,
 )
 from headrace.serving.store import OnlineStore, ViewState
-from headrace.serving.values import plain
+from headrace.serving.values import plain, plain_column
 from headrace.serving.vectors import Vectors, Wanted, lookup_vectors
 
 
@@ -115,11 +115,11 @@ class Service:
         if self.log is not None and request.sample_set is not None:
             took_s = time.perf_counter() - begun_s
             self.log.note(request.sample_set, request.entities, found, took_s=took_s)
-        rows = zip(*columns.values(), strict=True) if columns else [()] * len(request.entities)
+        said = [plain_column(values) for values in columns.values()]
         return {
             "at": found.at.isoformat(),
             "names": list(columns),
-            "values": [[plain(value) for value in row] for row in rows],
+            "values": list(zip(*said, strict=True)) if said else [()] * len(request.entities),
             "views": [
                 {
                     "view": view.state.view,
@@ -128,9 +128,7 @@ class Service:
                     "held_back": [day.isoformat() for day in view.state.held_back],
                     "names": list(view.use.column_names),
                     "status": list(view.statuses),
-                    "event_time": [
-                        None if row is None else row.event_time.isoformat() for row in view.rows
-                    ],
+                    "event_time": [None if row is None else row.event_time for row in view.rows],
                 }
                 for view in found.views
             ],
@@ -204,7 +202,7 @@ class Service:
         states = self._known_states(names)
         while True:
             try:
-                entities = [entity_values(states, row) for row in rows]
+                entities = entity_values(states, rows)
                 return lookup_vectors(self._store, wanted, entities, at=at, known=self._known)
             except EntityKeyError:
                 # texts may have been read as of a type that a key has no longer

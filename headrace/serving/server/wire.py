@@ -3,11 +3,13 @@
 import base64
 import binascii
 import datetime as dt
+import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.types as pt
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,8 +20,24 @@ from headrace.serving.store import ViewState
 ROWS_MAX = 1_000
 
 
+def json_of(answer: Mapping[str, Any]) -> bytes:
+    """Write an answer; a time is a text with its offset."""
+    try:
+        return orjson.dumps(answer)
+    except orjson.JSONEncodeError:  # an integer of the request beyond 64 bits, which it gets back
+        return json.dumps(answer, allow_nan=False, default=dt.datetime.isoformat).encode()
+
+
 def _refuse_odd(row: dict[str, Any]) -> dict[str, Any]:
     """Refuse what Python's JSON takes beyond the standard: NaN, infinities, halves of characters."""
+    for name, value in row.items():
+        kind = type(value)
+        if not (name.isascii() and (kind is int or (kind is str and value.isascii()))):
+            return _refuse_nested(row)
+    return row  # as most are
+
+
+def _refuse_nested(row: dict[str, Any]) -> dict[str, Any]:
     left: list[Any] = [row]
     while left:
         value = left.pop()
@@ -88,20 +106,34 @@ class RankRequest(_Request):
     explain: bool = False
 
 
-def entity_values(states: Sequence[ViewState], row: Mapping[str, Any]) -> dict[str, object]:
-    """Read the entities of a row as the types of their columns, where JSON has only texts for them.
+def entity_values(
+    states: Sequence[ViewState], rows: Sequence[Mapping[str, Any]]
+) -> Sequence[Mapping[str, object]]:
+    """Read the entities of rows as the types of their columns, where JSON has only texts for them.
 
     Raises:
         EntityKeyError: If a text is none of its column's type.
 
     """
-    found: dict[str, object] = dict(row)
-    for state in states:
-        for name in state.entity:
-            if isinstance(row.get(name), str):
-                kind: pa.DataType = state.schema.field(name).type
-                found[name] = _of_text(state.view, name, str(row[name]), kind)
+    texts = [
+        (state.view, name, kind)
+        for state in states
+        for name in state.entity
+        if _is_written_as_text(kind := state.schema.field(name).type)
+    ]
+    if not texts:
+        return rows
+    found: list[dict[str, object]] = [dict(row) for row in rows]
+    for view, name, kind in texts:
+        for row, given in zip(found, rows, strict=True):
+            if isinstance(text := given.get(name), str):
+                row[name] = _of_text(view, name, text, kind)
     return found
+
+
+def _is_written_as_text(kind: pa.DataType) -> bool:
+    is_bytes = pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind)
+    return is_bytes or pt.is_timestamp(kind) or pt.is_date(kind) or pt.is_decimal(kind)
 
 
 def _of_text(view: str, name: str, text: str, kind: pa.DataType) -> object:
@@ -112,9 +144,7 @@ def _of_text(view: str, name: str, text: str, kind: pa.DataType) -> object:
             return dt.date.fromisoformat(text)
         if pt.is_decimal(kind):
             return Decimal(text)
-        if pt.is_binary(kind) or pt.is_large_binary(kind) or pt.is_fixed_size_binary(kind):
-            return base64.b64decode(text, validate=True)
+        return base64.b64decode(text, validate=True)
     except (ValueError, InvalidOperation, binascii.Error) as error:
         detail = f"a column of type {kind}: `{text[:80]}` is no text of one"
         raise EntityKeyError(view, name, detail=detail) from error
-    return text
