@@ -12,7 +12,7 @@
   {%- set columns = {} -%}
   {%- for name, column in model.columns.items() -%}
     {%- set required = column.constraints | map(attribute='type') | map('string') | select('in', ['not_null', 'primary_key', 'ConstraintType.not_null', 'ConstraintType.primary_key']) | list | length > 0 -%}
-    {%- do columns.update({name: {'required': required, 'data_type': column.data_type}}) -%}
+    {%- do columns.update({name: {'required': required, 'data_type': column.data_type or none}}) -%}
   {%- endfor -%}
   {%- set unique_key = config.get('unique_key') or [] -%}
   {%- set materialized = model.config.materialized -%}

@@ -10,7 +10,7 @@ from headrace.config import Settings
 from headrace.scaffold.lake import apply_lake, plan_lake
 from orchestration.definitions import defs
 from tests.orchestration.conftest import use_lake
-from tests.orchestration.test_checks import materialized, run
+from tests.orchestration.test_checks import failures, materialized, run
 
 pytestmark = pytest.mark.slow
 
@@ -45,3 +45,25 @@ def test_a_seed_is_an_asset_that_models_depend_on_and_runs_build(lake: Settings)
     assert materialized(ran) == {"static/brands", "main/loud"}
     with Lake.open(lake) as opened:
         assert list(opened.read("main.loud")) == [{"item_id": 1, "brand": "ACME"}]
+
+
+def test_a_test_of_dbt_that_fails_stops_what_is_computed_from_its_model(
+    lake: Settings, tmp_path: Path
+) -> None:
+    _ = lake
+    test = "{accepted_values: {arguments: {values: [zenith]}}}"
+    (tmp_path / "dbt_project" / "models" / "loud.yml").write_text(
+        f"models: [{{name: loud, columns: [{{name: brand, data_tests: [{test}]}}]}}]\n"
+    )
+
+    @dg.asset(deps=[MODEL])
+    def after() -> None:
+        """An asset in Python, as samples are."""
+
+    graph = dg.Definitions.merge(defs(), dg.Definitions(assets=[after]))
+    ran = run(graph, dg.AssetSelection.assets(SEED, MODEL, after))
+    assert not ran.success
+    assert "after" not in materialized(ran)
+    found = [each for each in ran.get_asset_check_evaluations() if not each.passed]
+    assert len(found) == 1, failures(ran)
+    assert (found[0].asset_key, found[0].blocking) == (MODEL, True)
