@@ -1,5 +1,7 @@
 """What asks for runs: new source files and unhealthy tables, each once."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,20 @@ def test_another_new_file_is_another_request(lake: Lake) -> None:
     write_clicks(lake.settings.data_dir, file="b")
     (second,) = evaluate(new_source_files)[0]
     assert second.run_key != first.run_key
+
+
+def test_a_tick_over_many_files_is_short_and_asks_for_one_run(lake: Lake) -> None:
+    files = 3_000
+    write_clicks(lake.settings.data_dir, file="a")
+    first = lake.settings.data_dir / "clicks" / "a.csv"
+    for number in range(files - 1):
+        os.link(first, first.with_name(f"{number}.csv"))
+    began = time.process_time()
+    (request,) = evaluate(new_source_files)[0]
+    # Dagster ends a tick after 60 s: that has to be enough for 100,000 files
+    assert time.process_time() - began < 60 * files / 100_000
+    assert request.tags["headrace/files_waiting"] == str(files)
+    assert len(request.run_key or "") < 100
 
 
 def small_commits(lake: Lake, count: int) -> None:
