@@ -57,7 +57,7 @@ class OpenBatch:
 
     def __init__(self, tables: StreamTables) -> None:
         self._tables = tables
-        self._rows = TableWriter(tables.table)
+        self._rows = TableWriter(tables.table, beside=True)
         self._before: list[TableWriter] = []  # complete, in the schema before the contract grew
         self._dead: TableWriter | None = None
         self._parts: dict[SourcePartition, Part] = {}
@@ -144,7 +144,7 @@ class OpenBatch:
                 break
             self._rows.close()
             self._before.append(self._rows)
-            self._rows = TableWriter(tables.table)
+            self._rows = TableWriter(tables.table, beside=True)
             decoded = decode(records, tables.stream)
             checked = check(decoded, tables.stream, not_after=not_after)
         return decoded, checked

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Generator, Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +24,7 @@ from headrace.iceberg.standard_properties import ParquetRecipe, parquet_recipe
 from headrace.storage.footer import SealingSink
 from headrace.storage.locations import remove, sync_file
 from headrace.tables import intents
+from headrace.tables.beside import Beside
 from headrace.tables.encoding import dictionary_columns
 from headrace.tables.exact import is_changed, unfit_part
 
@@ -64,6 +66,8 @@ class TableWriter:
             exceed it by one row group. By default the table's property; without one, a partition
             gets a single file.
         sort_order_id: The id of the sort order of the rows, recorded with each file.
+        beside: Whether to encode and write a row group in a thread, while the next one is filled. It
+            holds one row group more in memory, and a file may exceed `target_bytes` by two.
 
     """
 
@@ -73,6 +77,7 @@ class TableWriter:
         *,
         target_bytes: int | None = None,
         sort_order_id: int | None = None,
+        beside: bool = False,
     ) -> None:
         self._table = table.iceberg()
         self._name, self._lake = str(table.name), table.lake
@@ -84,6 +89,7 @@ class TableWriter:
         self._recipe = parquet_recipe(self._table.properties, table=self._name)
         self._schema = schema.to_arrow(iceberg_schema, field_ids=True)
         self._open: dict[partitions.PartitionKey, _PartitionFile] = {}
+        self._beside = Beside() if beside else None
         self.files: tuple[DataFile, ...] = ()
 
     def __enter__(self) -> Self:
@@ -143,9 +149,13 @@ class TableWriter:
         except BaseException:
             self.discard()
             raise
+        if self._beside is not None:
+            self._beside.end()
 
     def discard(self) -> None:
         """Remove every file of this writer, complete ones too: no commit will name them; idempotent."""
+        if self._beside is not None:
+            self._beside.end()
         for key in list(self._open):
             self._open.pop(key).discard()
         for file in self.files:
@@ -167,6 +177,7 @@ class TableWriter:
                 self._terms,
                 recipe=self._recipe,
                 name=self._next_name(),
+                beside=self._beside,
             )
         return self._open[key]
 
@@ -221,6 +232,7 @@ class _PartitionFile:
         *,
         recipe: ParquetRecipe,
         name: str,
+        beside: Beside | None,
     ) -> None:
         self._location = standard.data_location(
             table.location(),
@@ -229,7 +241,7 @@ class _PartitionFile:
             name=name,
         )
         self._table, self._key, self._schema = table, key, arrow_schema
-        self._recipe = recipe
+        self._recipe, self._beside = recipe, beside
         self._pending: list[pa.RecordBatch] = []
         self._pending_rows = 0
         self.pending_bytes = 0
@@ -237,6 +249,7 @@ class _PartitionFile:
         self._stream = table.io.new_output(self._location).create(overwrite=True)
         self._sink = SealingSink(self._stream)
         self._writer: pq.ParquetWriter | None = None
+        self.bytes_written = 0  # on disk so far, without buffered rows
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._pending.append(batch)
@@ -253,11 +266,6 @@ class _PartitionFile:
             return rows
         return min(rows, max(1, limit * self._pending_rows // self.pending_bytes))
 
-    @property
-    def bytes_written(self) -> int:
-        """Bytes on disk so far, without buffered rows."""
-        return self._stream.tell()
-
     def flush(self) -> None:
         """Write the buffered rows as a row group, even if it is not full."""
         self._flush(keep_tail=False)
@@ -268,13 +276,18 @@ class _PartitionFile:
         if keep_tail:
             whole -= rows.num_rows % row_group_rows
         if whole:
-            writer = self._writer = self._writer or self._start(rows)
-            writer.write_table(rows.slice(0, whole), row_group_size=row_group_rows)
+            work = partial(self._encode, rows, whole, row_group_rows)
+            work() if self._beside is None else self._beside.run(work)
         tail = rows.slice(whole)
         # a slice would keep its whole batch in memory until the next flush
         self._pending = tail.combine_chunks().to_batches() if tail.num_rows else []
         self._pending_rows = tail.num_rows
         self.pending_bytes = sum(batch.nbytes for batch in self._pending)
+
+    def _encode(self, rows: pa.Table, whole: int, row_group_rows: int) -> None:
+        writer = self._writer = self._writer or self._start(rows)
+        writer.write_table(rows.slice(0, whole), row_group_size=row_group_rows)
+        self.bytes_written = self._stream.tell()
 
     def _start(self, rows: pa.Table) -> pq.ParquetWriter:
         recipe = self._recipe
@@ -293,6 +306,8 @@ class _PartitionFile:
 
     def close(self, *, sort_order_id: int | None) -> DataFile:
         self.flush()
+        if self._beside is not None:
+            self._beside.wait()
         writer = self._writer or self._start(self._schema.empty_table())
         self._sink.finish(writer)
         self._stream.close()

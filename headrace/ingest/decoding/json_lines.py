@@ -8,7 +8,7 @@ into nested values, and makes a column of every key.
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from headrace.ingest.decoding.decoded import (
     refusal,
     unknown,
 )
+from headrace.ingest.decoding.json_alike import read_alike
 from headrace.ingest.decoding.json_paths import Paths
 from headrace.ingest.decoding.json_values import CoercionError, Number, Pairs, coerce
 from headrace.ingest.decoding.lines import LineDecoder, Look, Whole
@@ -61,7 +62,8 @@ class JsonDecoder(LineDecoder):
         # by the key in the source; the result has the names of the fields
         self._names = {field.source_name or name: name for name, field in stream.fields.items()}
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
-        self._paths = Paths({key: _json_type(kind) for key, kind in self._declared.items()})
+        self._read_as = {key: _json_type(kind) for key, kind in self._declared.items()}
+        self._paths = Paths(self._read_as)
         self._nested = [key for key, steps in self._paths.steps.items() if len(steps) > 1]
         # objects as values: pyarrow reads none as maps, and rounds whole numbers within others
         self._objects = any(
@@ -92,6 +94,12 @@ class JsonDecoder(LineDecoder):
     def schema(self) -> pa.Schema:
         """The declared fields, in types that are converted later."""
         return pa.schema([(name, _json_type(kind)) for name, kind in self._declared.items()])
+
+    def alike(self, lines: Sequence[bytes]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """Decode lines that are written as one of them is."""
+        if self._nested or self._objects:
+            return iter(())
+        return read_alike(lines, self._read_as, strict=self.strict)
 
     def odd(self, lines: LineBlock) -> np.ndarray:
         """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""

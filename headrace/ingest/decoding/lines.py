@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.stream import Stream
+from headrace.ingest.arrow_arrays import array_of
 from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.line_block import LineBlock
@@ -19,6 +20,7 @@ _PARTS_PER_RETRY = 8
 _PIECE_LINES = 2_048  # where the parser says which line it fails at, only so many are parsed again
 _FAILURES_MAX = 64  # of one piece, before the rest is read singly
 _LINES_READ_SINGLY = 16
+_LEFT_MAX, _LEFT_SHARE_MAX = 64, 0.03  # read singly, where the others needed no parser
 _LINES_DECODED = 32  # at once, where some of a batch are not UTF-8
 _AT_FAULT_MAX = 0.25  # of the lines; decoding one singly costs as much as eight at once
 Look = Callable[[LineBlock, np.ndarray], Sequence[int]]  # gives places in the array
@@ -49,10 +51,28 @@ class LineDecoder(ABC):
     def decode(self, lines: Sequence[bytes]) -> Decoded:
         """Decode lines; never raises for what one holds."""
         lines, refused = self.texts(lines)
-        block = LineBlock.of(lines)
-        violations = _unreadable(block) | refused
-        alone = np.zeros(len(block), dtype=bool)
-        alone[self.odd(block)] = True
+        parts: list[tuple[np.ndarray, pa.Table]] = []
+        left = np.ones(len(lines), dtype=bool)
+        for found, table in self.alike(lines):
+            parts.append((found, table))
+            left[found] = False
+        if not parts:
+            return _assemble(*self._others(LineBlock.of(lines), refused))
+        at = np.flatnonzero(left)
+        few = len(at) <= max(_LEFT_MAX, len(lines) * _LEFT_SHARE_MAX)
+        rest = LineBlock.of([lines[place] for place in at.tolist()])
+        others, violations = self._others(rest, {}, singly=few)
+        parts += [(at[found], table) for found, table in others]
+        return _assemble(parts, {int(at[place]): each for place, each in violations.items()})
+
+    def _others(
+        self, block: LineBlock, refused: dict[int, Violation], *, singly: bool = False
+    ) -> tuple[list[tuple[np.ndarray, pa.Table]], dict[int, Violation]]:
+        """Decode lines that are not alike."""
+        violations = unreadable(block) | refused
+        alone = np.full(len(block), fill_value=singly)
+        if not singly:
+            alone[self.odd(block)] = True
         alone[list(violations)] = False
         plain = ~alone
         plain[list(violations)] = False
@@ -61,7 +81,7 @@ class LineDecoder(ABC):
             alone[piece] = True
         if alone.any():
             parts.append(self._slow(np.flatnonzero(alone).tolist(), block, violations))
-        return _assemble(parts, violations)
+        return parts, violations
 
     def _at_once(
         self,
@@ -131,6 +151,11 @@ class LineDecoder(ABC):
         """Return the lines as UTF-8, and which of them cannot be."""
         return lines, {}
 
+    def alike(self, lines: Sequence[bytes]) -> Iterator[tuple[np.ndarray, pa.Table]]:
+        """Decode lines of a form that needs no parser, if there are any; yield their places and rows."""
+        del lines
+        yield from ()
+
     @abstractmethod
     def odd(self, lines: LineBlock) -> np.ndarray:
         """Return the lines that cannot be decoded at once with others."""
@@ -181,7 +206,7 @@ def _taken(
     return at[np.array(done.singly, dtype=np.int64)]
 
 
-def _unreadable(lines: LineBlock) -> dict[int, Violation]:
+def unreadable(lines: LineBlock) -> dict[int, Violation]:
     """Find lines that are too long or not UTF-8; a clean block is scanned once."""
     too_long = f"longer than {RECORD_BYTES_MAX} bytes; `raw` is its beginning"
     refused = {
@@ -220,13 +245,14 @@ def _assemble(
         return Decoded(index=np.empty(0, np.int64), columns={}, violations=violations)
     index = np.concatenate([at for at, _ in parts])
     table = pa.concat_tables([table for _, table in parts], promote_options="default")
-    if len(index) and (np.diff(index) < 0).any():
-        order = np.argsort(index, kind="stable")
-        index, table = index[order], table.take(pa.array(order))
     # by position: a look-up by name scans all names, and there may be many
     columns = {
         name: _flat(column) for name, column in zip(table.column_names, table.columns, strict=True)
     }
+    if len(index) and (np.diff(index) < 0).any():
+        order = np.argsort(index, kind="stable")
+        index, places = index[order], array_of(order, pa.int64())
+        columns = {name: column.take(places) for name, column in columns.items()}
     return Decoded(index=index, columns=columns, violations=violations)
 
 

@@ -55,10 +55,10 @@ class Messages:
         if len(parts) == 1:
             return parts[0]
         return cls(
-            messages=[each for part in parts for each in part.messages],
+            messages=list(chain.from_iterable(part.messages for part in parts)),
             offsets=np.concatenate([np.empty(0, np.int64), *(part.offsets for part in parts)]),
             stamps=np.concatenate([np.empty((0, 2), np.int64), *(part.stamps for part in parts)]),
-            values=[each for part in parts for each in part.values],
+            values=list(chain.from_iterable(part.values for part in parts)),
         )
 
     def between(self, first: int, end: int) -> "Messages":

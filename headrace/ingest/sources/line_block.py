@@ -6,6 +6,7 @@ from typing import Self, overload
 
 import numpy as np
 
+WORD_BYTES = 8
 _NEWLINE = ord("\n")
 
 
@@ -45,6 +46,12 @@ class LineBlock(Sequence[bytes]):
         return np.frombuffer(self.data, dtype=np.uint8)
 
     @cached_property
+    def words(self) -> np.ndarray:
+        """The eight bytes from each place on, as a number; none where fewer are left."""
+        count = max(0, len(self.data) - WORD_BYTES + 1)
+        return np.ndarray((count,), "<u8", self.data, strides=(1,))
+
+    @cached_property
     def lengths(self) -> np.ndarray:
         """How many bytes each line has."""
         return self.ends - self.starts
@@ -65,6 +72,14 @@ class LineBlock(Sequence[bytes]):
         return b"".join(
             [self.data[first : last + 1] for first, last in zip(firsts, lasts, strict=True)]
         )
+
+    def only(self, at: np.ndarray) -> "LineBlock":
+        """Return some of the lines, in their order."""
+        if len(at) == len(self):
+            return self
+        lengths = self.lengths[at]
+        ends = np.cumsum(lengths + 1) - 1
+        return LineBlock(self.joined(at), ends - lengths, ends)
 
     def __len__(self) -> int:
         return len(self.starts)

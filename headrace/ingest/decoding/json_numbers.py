@@ -1,0 +1,50 @@
+"""Which parts of lines are plain numbers of JSON, for many at once."""
+
+import numpy as np
+
+from headrace.ingest.sources.line_block import WORD_BYTES, LineBlock
+
+_WHOLE_BYTES_MAX = 18  # digits of a number that surely has 64 bits
+_BYTES_MAX = 32
+_MINUS, _POINT, _ZERO = b"-.0"
+_DIGITS = 10
+# by how many of the last bytes of a word count
+_ENDS = np.array([(2**64 - 1) << 8 * (WORD_BYTES - n) & 2**64 - 1 for n in range(9)], np.uint64)
+
+
+def find_odd(
+    lines: LineBlock, first: np.ndarray, last: np.ndarray, *, is_whole: bool
+) -> np.ndarray:
+    """Return which parts, given by their bounds, are not digits with a sign and at most one point.
+
+    Numbers with an exponent and very long ones are odd too, though they may be sound, and so is a part
+    that ends before it begins.
+    """
+    codes, end = lines.codes, len(lines.codes) - 1
+    first, last = np.minimum(first, end), np.maximum(last, 1)
+    begin = first + (codes[first] == _MINUS)
+    length = last - begin
+    odd = (length < 1) | (length > (_WHOLE_BYTES_MAX if is_whole else _BYTES_MAX))
+    odd |= last < WORD_BYTES
+    lead, second = codes[np.minimum(begin, end)], codes[np.minimum(begin + 1, end)]
+    odd |= (lead == _ZERO) & (length > 1) & (second != _POINT)
+    odd |= ~_are_digits(lead)
+    points = np.zeros(len(first), dtype=np.uint8)
+    longest = int(length[~odd].max(initial=0))
+    for behind in range(0, longest, WORD_BYTES):
+        counted = _ENDS[np.minimum(np.maximum(length - behind, 0), WORD_BYTES)]
+        found = lines.words[np.maximum(last - behind - WORD_BYTES, 0)]
+        each = found.view(np.uint8)
+        others = (~_are_digits(each)).view(np.uint64) & counted
+        if others.any():
+            are_points = (each == _POINT).view(np.uint64) & counted
+            odd |= others != are_points
+            points += np.bitwise_count(are_points)
+    if points.any():
+        final = codes[last - 1]
+        odd |= (points > (0 if is_whole else 1)) | (final == _POINT)
+    return odd
+
+
+def _are_digits(codes: np.ndarray) -> np.ndarray:
+    return codes - np.uint8(_ZERO) < _DIGITS

@@ -1,0 +1,221 @@
+"""JSON objects that are written alike, as those of one program: their values are found without a parser.
+
+The shape of a line is the text around its values: keys, quotes and signs. A line has it if that text
+is at its places, byte by byte; its values are then what lies between. Every byte of such a line is
+looked at: a text has no escape and no control character, a number the form of JSON. What is not plainly
+of a shape is not judged here, but left to the parser.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+
+from headrace.ingest.arrow_arrays import spans
+from headrace.ingest.decoding.json_numbers import find_odd
+from headrace.ingest.sources.line_block import WORD_BYTES, LineBlock
+
+_LINE_BYTES_MAX = 16 * 1024  # of one that a shape is taken from
+_VALUES_MAX = 256
+_PAIR = re.compile(
+    rb' *"([^"\\\x00-\x1f]*)" *: *'
+    rb'(?:"([^"\\\x00-\x1f]*)"|(-?[0-9][0-9.]*)|(true|false|null)) *([,}])'
+)
+_TEXT, _NUMBER, _WORD, _SIGN = 2, 3, 4, 5  # groups of a pair
+_WORDS: Mapping[bytes, bool | None] = {b"true": True, b"false": False, b"null": None}
+_QUOTE, _ESCAPE, _SPACE = ord('"'), ord("\\"), ord(" ")
+Declared = Mapping[str, pa.DataType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Value:
+    """A value that differs from line to line.
+
+    Args:
+        key: Its key; None if the contract does not have it.
+        kind: What it is read as.
+        before: The text between the value before it and this one.
+        quote: Which quote of the line ends a text, or is the next one behind a number.
+        behind: How many bytes lie between a number and that quote.
+
+    """
+
+    key: str | None
+    kind: pa.DataType
+    before: bytes
+    quote: int
+    behind: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What lines have in common; keys that are `true`, `false` or null in one are so in all."""
+
+    declared: Declared
+    values: Sequence[_Value]
+    words: Mapping[str, bool | None]
+    tail: bytes
+    quotes: int
+
+    @classmethod
+    def of(cls, line: bytes, declared: Declared, *, strict: bool) -> Self | None:
+        """Take the shape of a line; None if it is no flat object of plain values of declared types.
+
+        With `strict`, a line with a value that the contract does not have is of no shape.
+        """
+        if len(line) > _LINE_BYTES_MAX or line[:1] != b"{":
+            return None
+        values: list[_Value] = []
+        words: dict[str, bool | None] = {}
+        at, taken, sign = 1, 0, b","
+        while sign == b",":
+            pair = _PAIR.match(line, at)
+            if pair is None or len(values) == _VALUES_MAX:
+                return None
+            at, sign = pair.end(), pair[_SIGN]
+            key = pair[1].decode()
+            wanted = declared.get(key)
+            if wanted is not None and (key in words or any(key == each.key for each in values)):
+                return None
+            if pair[_WORD] is not None:
+                word = _WORDS[pair[_WORD]]
+                if word is not None and (strict if wanted is None else wanted != pa.bool_()):
+                    return None
+                if wanted is not None:
+                    words[key] = word
+                continue
+            kind = _kind(wanted, is_text=pair[_TEXT] is not None)
+            if kind is None or (strict and wanted is None):
+                return None
+            group = _NUMBER if pair[_TEXT] is None else _TEXT
+            first, end = pair.span(group)
+            quote = line.count(b'"', 0, end)
+            behind = 0 if group == _TEXT else max(0, line.find(b'"', end) - end)
+            values.append(
+                _Value(
+                    key=None if wanted is None else key,
+                    kind=kind,
+                    before=line[taken:first],
+                    quote=quote,
+                    behind=behind,
+                )
+            )
+            taken = end
+        if at != len(line) or not values:
+            return None
+        return cls(
+            declared=declared,
+            values=values,
+            words=words,
+            tail=line[taken:],
+            quotes=line.count(b'"'),
+        )
+
+    def read(self, lines: LineBlock) -> tuple[np.ndarray, pa.Table]:
+        """Return which lines have this shape, and their declared keys.
+
+        Lines are UTF-8, of less than 2 GiB in all.
+        """
+        at, quotes = self._quotes(lines, np.flatnonzero(~_uneasy(lines)))
+        bounds, wrong = self._bounds(lines, at, quotes)
+        for value, (first, last) in zip(self.values, bounds, strict=True):
+            if value.kind != pa.string():
+                wrong |= find_odd(lines, first, last, is_whole=value.kind == pa.int64())
+        fit = np.flatnonzero(~wrong) if wrong.any() else slice(None)
+        kept = at[fit]
+        buffer = pa.py_buffer(lines.data)
+        found: dict[str, pa.Array] = {}
+        rounded = np.zeros(len(kept), dtype=bool)
+        for value, (first, last) in zip(self.values, bounds, strict=True):
+            if value.key is None:
+                continue
+            column = spans(buffer, first[fit], last[fit]).view(pa.string()).cast(value.kind)
+            found[value.key] = column
+            if value.kind == pa.float64():
+                rounded |= np.abs(column.to_numpy()) >= 2.0**53  # a whole number may be rounded
+        count = len(kept)
+        columns = [self._column(key, kind, found, count) for key, kind in self.declared.items()]
+        table = pa.Table.from_arrays(columns, names=list(self.declared))
+        if rounded.any():
+            exact = np.flatnonzero(~rounded)
+            kept, table = kept[exact], table.take(pa.array(exact))
+        return kept, table
+
+    def _column(
+        self, key: str, kind: pa.DataType, found: Mapping[str, pa.Array], count: int
+    ) -> pa.Array:
+        if key in found:
+            return found[key]
+        word = self.words.get(key)
+        return pa.nulls(count, kind) if word is None else pa.repeat(pa.scalar(word, kind), count)
+
+    def _quotes(self, lines: LineBlock, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of the lines have as many quotes as the shape, and where these are."""
+        quotes = np.flatnonzero(lines.codes == _QUOTE)
+        if len(at) == len(lines) and len(quotes) == len(lines) * self.quotes:
+            rows = quotes.reshape(len(lines), self.quotes)
+            if (rows[:, 0] > lines.starts).all() and (rows[:, -1] < lines.ends).all():
+                return at, rows
+        first = np.searchsorted(quotes, lines.starts)
+        counts = np.diff(first, append=len(quotes))[at]
+        at = at[counts == self.quotes]
+        return at, quotes[first[at][:, None] + np.arange(self.quotes)]
+
+    def _bounds(
+        self, lines: LineBlock, rows: np.ndarray, quotes: np.ndarray
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """Return where each value begins and ends, and which lines have other text around them."""
+        at, ends = lines.starts[rows], lines.ends[rows]
+        wrong = np.zeros(len(rows), dtype=bool)
+        bounds: list[tuple[np.ndarray, np.ndarray]] = []
+        for value in self.values:
+            wrong |= _differ(lines, at, value.before)
+            first = at + len(value.before)
+            if value.quote < self.quotes:
+                at = np.maximum(quotes[:, value.quote] - value.behind, 0)
+            else:
+                at = ends - len(self.tail)
+            wrong |= at < first
+            bounds.append((first, at))
+        wrong |= _differ(lines, at, self.tail) | (at + len(self.tail) != ends)
+        return bounds, wrong
+
+
+def _kind(wanted: pa.DataType | None, *, is_text: bool) -> pa.DataType | None:
+    """Return as what a value is read; None if it is not of the declared type."""
+    if wanted is None:
+        return pa.string() if is_text else pa.float64()
+    if is_text:
+        return wanted if wanted == pa.string() else None
+    return wanted if wanted in (pa.int64(), pa.float64()) else None
+
+
+def _uneasy(lines: LineBlock) -> np.ndarray:
+    """Find lines with escapes or control characters; all, where there is next to nothing."""
+    found = np.full(len(lines), fill_value=len(lines.data) < WORD_BYTES)
+    if b"\\" in lines.data:
+        found[lines.holding(np.flatnonzero(lines.codes == _ESCAPE))] = True
+    controls = lines.codes < _SPACE
+    if np.count_nonzero(controls) > len(lines):
+        controls[lines.ends] = False
+        found[lines.holding(np.flatnonzero(controls))] = True
+    return found
+
+
+def _differ(lines: LineBlock, at: np.ndarray, text: bytes) -> np.ndarray:
+    """Return where another text than this lies; a place may be anywhere."""
+    wrong = np.zeros(len(at), dtype=bool)
+    if len(text) < WORD_BYTES:
+        end = len(lines.codes) - 1
+        for place, code in enumerate(text):
+            wrong |= lines.codes[np.minimum(at + place, end)] != code
+        return wrong
+    end = len(lines.words) - 1
+    places = {*range(0, len(text) - WORD_BYTES + 1, WORD_BYTES), len(text) - WORD_BYTES}
+    for place in sorted(places):
+        word = np.uint64(int.from_bytes(text[place : place + WORD_BYTES], "little"))
+        wrong |= lines.words[np.minimum(at + place, end)] != word
+    return wrong
