@@ -1,11 +1,13 @@
 """An app on a lake of the test's own; caches are process-wide, so each test clears them first."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 import streamlit as st
 from streamlit import config
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from headrace.api import Lake
@@ -14,6 +16,19 @@ from tests.conftest import ROOT
 from tests.ui.factories import fill
 
 Open = Callable[..., AppTest]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_streamlit() -> Iterator[None]:
+    """Look for components of other packages once.
+
+    Each start of the app reads what all installed packages say of themselves: half of what tests of
+    pages took.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        found = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", found)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +56,9 @@ def open_page(page: str = "", *, user: dict[str, object] | None = None, **query:
     found.user = user or {}
     for name, value in query.items():
         found.query_params[name] = value
+    if page:  # named as its file, so that it is known before the first run
+        found.switch_page(f"app_pages/{page}.py")
     found.run()
-    if page:
-        found.switch_page(f"app_pages/{page}.py").run()
     assert not found.exception, found.exception
     return found
 
