@@ -1,6 +1,7 @@
 """Jobs of Flink in the asset graph: defined where Flink is named, checked and observed as they are now."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,9 @@ RUNNING: dict[str, list[tuple[int, Any]]] = {
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A lake that declares one stream of a topic."""
+def folder(tmp_path: Path, parsed: Path) -> Path:
+    """A lake that declares one stream of a topic, and beside it what dbt has parsed."""
+    shutil.copytree(parsed, tmp_path / "state" / "dbt")
     made = tmp_path / "lake"
     (made / "streams").mkdir(parents=True)
     (made / "lake.toml").write_text('profile = "local"\n[profiles.local]\nstate_dir = "state"\n')

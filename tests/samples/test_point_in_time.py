@@ -1,6 +1,7 @@
 """The point-in-time join against a brute-force oracle: ties, late rows, nulls, TTL edges."""
 
 import datetime as dt
+import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -197,6 +198,7 @@ def begun(exposures: Sequence[Row], before: dt.timedelta = dt.timedelta(0)) -> E
     return replace(EXPOSURES, begin=earliest - before)
 
 
+@functools.cache
 def many(seed: int) -> tuple[list[Row], list[Row]]:
     """Enough rows for the parallel plans, few enough instants for ties and late rows."""
     draw = duckdb.sql(
@@ -220,15 +222,22 @@ def many(seed: int) -> tuple[list[Row], list[Row]]:
 MANY_JOIN = join_of(ttl=dt.timedelta(seconds=40), delay=dt.timedelta(seconds=3))
 
 
+@functools.cache
+def right_of_many(seed: int, join: FeatureJoin) -> dict[object, Row]:
+    exposures, features = many(seed)
+    return {e["id"]: newest_known(e, features, join) for e in exposures}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_exact_on_a_thousand_rows_and_two_threads(form: str) -> None:
     exposures, features = many(7)
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'; set threads = 2")
         found = answer(connection, FORMS[form](EXPOSURES, MANY_JOIN), exposures, features)
-    assert found == {e["id"]: newest_known(e, features, MANY_JOIN) for e in exposures}
+    assert found == right_of_many(7, MANY_JOIN)
 
 
+@functools.cache
 def after_most_features() -> tuple[list[Row], list[Row], Exposures]:
     """Exposures after the last feature happened; half of the features come late, some beside them."""
     draw = random.Random(11)
@@ -244,13 +253,19 @@ def after_most_features() -> tuple[list[Row], list[Row], Exposures]:
     return exposures, features, begun(exposures)
 
 
+@functools.cache
+def right_after_most_features(join: FeatureJoin) -> dict[object, Row]:
+    exposures, features, _ = after_most_features()
+    return {e["id"]: newest_known(e, features, join) for e in exposures}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_of_rows_known_before_all_exposures_the_newest_is_enough(form: str) -> None:
     exposures, features, shown = after_most_features()
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'")
         found = answer(connection, FORMS[form](shown, MANY_JOIN), exposures, features)
-    assert found == {e["id"]: newest_known(e, features, MANY_JOIN) for e in exposures}
+    assert found == right_after_most_features(MANY_JOIN)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +286,7 @@ def test_the_oracle_notices_a_wrong_row_that_stands_before(right: str, wrong: st
         sql = records(shown, join)
         assert right in sql
         found = answer(connection, sql.replace(right, wrong, 1), exposures, features)
-    assert found != {e["id"]: newest_known(e, features, join) for e in exposures}
+    assert found != right_after_most_features(join)
 
 
 def plain_asof_sql(column: str) -> str:
@@ -307,7 +322,7 @@ def test_the_oracle_notices_each_way_to_get_it_wrong(wrong: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("set timezone = 'UTC'; set threads = 1")
         found = answer(connection, wrong, exposures, features)
-    assert found != {e["id"]: newest_known(e, features, join) for e in exposures}
+    assert found != right_of_many(7, join)
 
 
 @pytest.mark.parametrize("form", FORMS)
