@@ -1,5 +1,6 @@
 """Read YAML with line and column of every key, so that problems can be reported with their place."""
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import yaml
 Place = tuple[str | int, ...]
 FILE_BYTES_MAX = 256 * 1024
 DEPTH_MAX = 32
+_FILES_KEPT = 128
 VALUES_MAX = 100_000  # an alias counts as its expansion: aliases of aliases multiply
 _TOO_DEEP = f"is nested more than {DEPTH_MAX} deep"
 # what PyYAML raises for a scalar that does not have the type of its tag
@@ -56,7 +58,7 @@ def read_document(path: Path) -> Document:
         if path.stat().st_size > FILE_BYTES_MAX:
             return _unread(f"is larger than {FILE_BYTES_MAX} bytes")
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = _compose(text)
     except OSError as error:
         return _unread(f"cannot be read: {error.strerror}")
     except UnicodeDecodeError:
@@ -76,6 +78,12 @@ def read_document(path: Path) -> Document:
     except _TooMuchError as error:
         return _unread(error.problem, mark=error.mark)
     return Document(content, reader.marks, tuple(reader.problems))
+
+
+@functools.lru_cache(_FILES_KEPT)
+def _compose(text: str) -> yaml.Node | None:
+    """Compose nodes, which nothing changes, once for each text: a service reads its files often."""
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 def _unread(problem: str, *, mark: Mark = _START) -> Document:

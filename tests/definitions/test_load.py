@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
@@ -196,3 +197,18 @@ def test_no_slip_in_a_stream_makes_loading_raise_anything_but_problems(
     (root / "lake" / "lake.toml").write_text('profile = "p"\n[profiles.p]\n')
     (root / "lake" / "streams" / "it.yaml").write_text(GOOD[:at] + slip + GOOD[at:])
     inspect_declarations(Settings.load(env={}, path=root / "lake" / "lake.toml"))
+
+
+def test_a_text_that_was_read_is_composed_no_more_and_a_changed_file_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text := f"a: [1, {tmp_path}]\n")
+    first = read_document(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(yaml, "compose", None)
+        again = read_document(file)
+    assert first == again
+    assert first.content is not again.content  # a reader may change what it got
+    file.write_text(text.replace("1", "2"))  # as long as before, and at the same time
+    assert read_document(file).content == {"a": [2, str(tmp_path)]}
