@@ -18,7 +18,10 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from tests.golden.golden import Golden
+from tests.quick_libraries import quick_libraries
 from tests.s3 import S3Place, s3_server
+
+__all__ = ["quick_libraries"]
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 8 * 1024**3  # a run takes half of it
+_ALLOCATIONS = 50_000  # between collections of garbage: what tests make is in few cycles
 # they import a framework or torch, start processes, or take 0.2 s of CPU a test and more
 _SLOW_ROOMS = (
     "benchmarks",
@@ -92,6 +96,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
         gc.enable()
 
 

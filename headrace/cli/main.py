@@ -1,5 +1,6 @@
 """The entry point: one app of all nouns, and the one place where errors become exit codes."""
 
+import functools
 import importlib.metadata
 import os
 import sys
@@ -145,8 +146,9 @@ def _say_version(value: bool) -> None:
         raise typer.Exit
 
 
+@functools.cache
 def make_app() -> typer.Typer:
-    """Build the app from the nouns."""
+    """Build the app from the nouns, once."""
     app = typer.Typer(
         cls=_Edge,
         help="A streaming lakehouse that feeds recommender training.",
