@@ -203,12 +203,12 @@ def test_a_text_that_was_read_is_composed_no_more_and_a_changed_file_is_read_ane
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text(text := f"a: [1, {tmp_path}]\n")
+    file.write_text("a: [1, 2]\n")
     first = read_document(file)
     with monkeypatch.context() as patch:
         patch.setattr(yaml, "compose", None)
         again = read_document(file)
     assert first == again
     assert first.content is not again.content  # a reader may change what it got
-    file.write_text(text.replace("1", "2"))  # as long as before, and at the same time
-    assert read_document(file).content == {"a": [2, str(tmp_path)]}
+    file.write_text("a: [2, 2]\n")  # as long as before
+    assert read_document(file).content == {"a": [2, 2]}
