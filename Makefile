@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH ?= all
 KILLS ?= 12
 TODAY := $(shell date -u +%Y%m%d)
-IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui frames
+IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui login frames
 
 # processes import thousands of modules, which compile in 2 to 4 s of CPU: once for all of them, even
 # where the environment asks for no bytecode, and beside the environment instead of the sources

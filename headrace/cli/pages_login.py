@@ -2,12 +2,12 @@
 
 import tomllib
 from collections.abc import Collection, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.errors import Remedy, SettingReason, SettingsError
+from headrace.extras import need
 from headrace.loopback import is_loopback
 
 _KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
@@ -39,14 +39,11 @@ def read_login(file: Path) -> str:
     """Check the file of a login, and return the host that browsers know the pages by.
 
     Raises:
-        SettingsError: If it cannot be read, lacks a key, or would send secrets in the clear; or if
-            the package that logs in is not installed.
+        SettingsError: If it cannot be read, lacks a key, or would send secrets in the clear.
+        ExtraMissingError: If the package that logs in is not installed.
 
     """
-    if find_spec("authlib") is None:
-        remedy = Remedy(advice="install `streamlit[auth]`")
-        msg = "a login needs the package `authlib`, which is not installed"
-        raise SettingsError(msg, setting=_OPTION, reason=SettingReason.MISSING, remedy=remedy)
+    need("login", "authlib", "httpx")
     said = _auth(file)
     for key in _KEYS:
         if not isinstance(said.get(key), str) or not said[key]:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli import pages_login
 from headrace.cli.pages_login import read_login, refuse_open_pages
 from headrace.errors import SettingReason, SettingsError
 from tests.cli.test_help import headrace
@@ -18,12 +17,6 @@ LOGIN = {
     "client_secret": "not-to-be-repeated-either",
     "server_metadata_url": "https://id.example.com/.well-known/openid-configuration",
 }
-
-
-@pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look for a package that is there: the one that logs in is not needed to check a file."""
-    monkeypatch.setattr(pages_login, "find_spec", lambda _: object())
 
 
 def write(folder: Path, **changes: str) -> Path:
@@ -46,21 +39,18 @@ def test_this_machine_needs_no_login_and_has_local_operators_only() -> None:
         refuse_open_pages("127.0.0.1", operators=["local", "ann@example.com"])
 
 
-@pytest.mark.usefixtures("installed")
 def test_a_whole_login_gives_the_host_that_browsers_know(tmp_path: Path) -> None:
     assert read_login(write(tmp_path)) == "lake.example.com"
     local = write(tmp_path, redirect_uri="http://localhost:8501/oauth2callback")
     assert read_login(local) == "localhost"
 
 
-@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("key", LOGIN)
 def test_a_login_that_lacks_a_key_is_refused_by_its_name(tmp_path: Path, key: str) -> None:
     with refused(SettingsError, setting=key, reason=SettingReason.MISSING):
         read_login(write(tmp_path, **{key: ""}))
 
 
-@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -74,7 +64,6 @@ def test_a_login_that_is_not_safe_is_refused(tmp_path: Path, key: str, value: st
         read_login(write(tmp_path, **{key: value}))
 
 
-@pytest.mark.usefixtures("installed")
 def test_no_message_repeats_what_the_file_holds(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text('[auth]\ncookie_secret = "not-to-be-repeated')
