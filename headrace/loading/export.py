@@ -142,6 +142,8 @@ def _write_graph(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -
     rows = {0: torch.export.Dim.DYNAMIC}
     shapes = (rows, tuple(rows for _ in spec.sparse), tuple((rows, rows) for _ in spec.sequence))
     try:
+        from headrace.loading.bags import without_loops  # its library is an extra
+
         with _quietly():
             program = torch.onnx.export(
                 flat,
@@ -150,6 +152,7 @@ def _write_graph(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -
                 dynamic_shapes=shapes,
                 input_names=list(input_names(spec)),
                 verbose=False,
+                custom_translation_table=dict(without_loops()),
             )
     except Exception as error:  # torch's errors of exporting have no base but this
         detail = f"torch cannot make a graph of it: {str(error).splitlines()[0]}"

@@ -53,7 +53,7 @@ def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pt.is_integer(element):
         lists = (each for each in values if each is not None)
         flat = values if element is kind else itertools.chain.from_iterable(lists)
-        if any(isinstance(each, float | np.floating) for each in flat):
+        if any(issubclass(each, float | np.floating) for each in set(map(type, flat))):
             return pa.array(values).cast(kind)
     return pa.array(values, kind)
 

@@ -7,6 +7,7 @@ from headrace.serving.store import (
     EncodedRow,
     EntityKey,
     Found,
+    Moments,
     OnlineRow,
     ViewState,
     from_epoch_us,
@@ -37,19 +38,12 @@ def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
     """Read rows, one a line, in the order of their keys; an empty line is a row that is not there."""
     if not keys:
         return []
-    moments: dict[bytes, dt.datetime] = {}  # rows have few different ones, or a publication has
-
-    def moment(digits: bytes) -> dt.datetime:
-        found = moments.get(digits)
-        if found is None:
-            found = moments[digits] = from_epoch_us(int(digits) - _BIAS)
-        return found
-
+    moments = Moments()
     return [
         OnlineRow(
             key=key,
-            event_time=moment(packed[:DIGITS]),
-            known_at=moment(packed[DIGITS:_TIMES]),
+            event_time=moments[int(packed[:DIGITS]) - _BIAS],
+            known_at=moments[int(packed[DIGITS:_TIMES]) - _BIAS],
             values=decode(packed[_TIMES:]),
         )
         if packed

@@ -7,7 +7,14 @@ rows, by a change of its own record.
 import sqlite3
 from collections.abc import Sequence
 
-from headrace.serving.store import EntityKey, Freshness, OnlineRow, ViewState, from_epoch_us
+from headrace.serving.store import (
+    EntityKey,
+    Freshness,
+    Moments,
+    OnlineRow,
+    ViewState,
+    from_epoch_us,
+)
 from headrace.serving.values import decode, encode_keys
 from headrace.serving.view_state import read_state
 
@@ -62,21 +69,17 @@ def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> lis
             "select key, event_time_us, known_at_us, vals from latest "
             f"where generation = ? and key in ({marks})"
         )
-        for key, *rest in cursor.execute(query, (generation, *part)):
-            found[key] = tuple(rest)
-    return [_row(key, found.get(text)) for key, text in zip(keys, texts, strict=True)]
-
-
-def _row(key: EntityKey, found: tuple[int, int, str] | None) -> OnlineRow | None:
-    if found is None:
-        return None
-    event_time_us, known_at_us, values = found
-    return OnlineRow(
-        key=tuple(key),
-        event_time=from_epoch_us(event_time_us),
-        known_at=from_epoch_us(known_at_us),
-        values=decode(values),
-    )
+        for key, event_us, known_us, values in cursor.execute(query, (generation, *part)):
+            found[key] = event_us, known_us, values
+    moments = Moments()
+    return [
+        None
+        if (row := found.get(text)) is None
+        else OnlineRow(
+            key=key, event_time=moments[row[0]], known_at=moments[row[1]], values=decode(row[2])
+        )
+        for key, text in zip(keys, texts, strict=True)
+    ]
 
 
 def state_of(cursor: sqlite3.Cursor, view: str) -> ViewState | None:

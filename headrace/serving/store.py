@@ -232,6 +232,14 @@ def from_epoch_us(count: int) -> dt.datetime:
     return EPOCH + count * ONE_US
 
 
+class Moments(dict[int, dt.datetime]):
+    """Times by their count of microseconds, each made once: the rows of a look-up have few different ones."""
+
+    def __missing__(self, count: int) -> dt.datetime:
+        self[count] = found = from_epoch_us(count)
+        return found
+
+
 def column_values(state: ViewState, row: OnlineRow) -> Mapping[str, Value]:
     """Name a row's values by their columns."""
     return dict(zip(state.columns, row.values, strict=True))

@@ -3,13 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
 from headrace.errors import ModelNotExportedError
-from headrace.loading import Batch, FeatureSpec
+from headrace.loading import Batch, FeatureSpec, batch_of
 from headrace.loading.export import export_model
 from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel
+from headrace.serving.scorer import Scorer
 from tests.raising import refused
 from tests.serving.ranked import TYPES, lockfile
 
@@ -25,6 +27,46 @@ def test_a_model_whose_graph_would_compute_otherwise_is_not_exported(tmp_path: P
     with refused(ModelNotExportedError):
         export_model(Baked(), spec=spec, types=TYPES, lock=lockfile(), folder=tmp_path / "baked")
     assert not list(tmp_path.iterdir())
+
+
+class Bags(torch.nn.Module):
+    """Lists as bags of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(32, 4))
+        self.bags = torch.nn.ModuleList(
+            torch.nn.EmbeddingBag(32, 4, mode=mode, padding_idx=padding, include_last_offset=True)
+            for mode, padding in (("sum", None), ("mean", 7), ("max", None), ("max", 7))
+        )
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        liked = batch.sequence["user_liked"]
+        whole = torch.nn.functional.embedding_bag(
+            liked.values % 32,
+            self.weight,
+            liked.offsets[:-1],
+            mode="sum",
+            per_sample_weights=torch.sin(liked.values.float()),
+        )
+        found = [bag(liked.values % 32, liked.offsets) for bag in self.bags]
+        return torch.stack([whole, *found]).sum((0, 2)) + batch.dense.sum(1)
+
+
+def test_bags_of_embeddings_are_no_loop_over_the_rows(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    model, spec = Bags(), FeatureSpec(dense=["ctr"], sequence=["user_liked"])
+    export_model(model, spec=spec, types=TYPES, lock=lockfile(), folder=tmp_path / "bags")
+    graph = onnx.load(tmp_path / "bags" / GRAPH).graph
+    assert not {"Loop", "If", "Scan"} & {node.op_type for node in graph.node}
+    scorer = Scorer.open(tmp_path / "bags")
+    cases: list[list[list[int] | None]] = [[[7, 39], None, [7], [1, 2, 2, 40]], [[], None], [[3]]]
+    for lists in cases:
+        rows = [{"ctr": 0.5, "user_liked": each} for each in lists]
+        with torch.inference_mode():
+            wanted = torch.sigmoid(model(batch_of(rows, spec=spec, types=TYPES)))
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        assert scorer.score(columns) == pytest.approx(wanted.numpy(), abs=1e-5)
 
 
 class Summed(torch.nn.Module):

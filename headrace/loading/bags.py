@@ -1,0 +1,91 @@
+"""Bags of embeddings as one step of a graph: torch's own export makes a loop over the rows of a request.
+
+A loop costs some microseconds for each row and list: 1.7 ms for 200 rows with one list each, whose sums
+take a tenth of that.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import onnxscript
+import torch
+
+_SUM, _MEAN, _MAX = 0, 1, 2
+_REDUCTIONS = {_SUM: "add", _MEAN: "add", _MAX: "max"}
+_INT64 = 7  # of ONNX
+op: Any = onnxscript.opset18  # its types know no values of a graph
+
+
+def without_loops() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+    """Return how to translate operations, for `torch.onnx.export`."""
+    return {torch.ops.aten.embedding_bag.padding_idx: _bags}
+
+
+def _bags(
+    weight: Any,  # noqa: ANN401  (values of a graph)
+    indices: Any,  # noqa: ANN401
+    offsets: Any,  # noqa: ANN401
+    scale_grad_by_freq: bool = False,
+    mode: int = _SUM,
+    sparse: bool = False,
+    per_sample_weights: Any = None,  # noqa: ANN401
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> tuple[Any, ...]:
+    """Compute what `torch.nn.functional.embedding_bag` returns first; the rest is for gradients."""
+    _ = scale_grad_by_freq, sparse  # of gradients
+    offsets = op.Cast(offsets, to=_INT64)
+    bag = _bag_of_each(indices, offsets)
+    rows = op.Gather(weight, indices)
+    if per_sample_weights is not None:
+        rows = op.Mul(rows, op.Unsqueeze(per_sample_weights, _ints(1)))
+    counted = op.CastLike(op.Expand(_ints(1), op.Shape(bag)), weight)
+    if padding_idx is not None and padding_idx >= 0:
+        is_value = op.Not(op.Equal(op.Unsqueeze(indices, _ints(1)), _ints(padding_idx)))
+        counted = op.CastLike(is_value, weight)
+        left_out = op.CastLike(op.Constant(value_float=_start(mode)), weight)
+        rows = op.Where(is_value, rows, left_out)
+    count = op.Shape(offsets)
+    shape = op.Concat(count, op.Slice(op.Shape(weight), _ints(1), _ints(2)), axis=0)
+    start = op.CastLike(op.Constant(value_float=_start(mode)), weight)
+    found = op.ScatterElements(
+        op.Expand(start, shape),
+        op.Expand(bag, op.Shape(rows)),
+        rows,
+        axis=0,
+        reduction=_REDUCTIONS[mode],
+    )
+    if mode != _SUM:
+        none = op.CastLike(op.Constant(value_float=0.0), weight)
+        nothing = op.Expand(none, op.Concat(count, _ints(1), axis=0))
+        sizes = op.ScatterElements(nothing, bag, counted, axis=0, reduction="add")
+        one = op.CastLike(op.Constant(value_float=1.0), weight)
+        if mode == _MEAN:
+            found = op.Div(found, op.Max(sizes, one))
+        else:
+            found = op.Where(op.Equal(sizes, none), none, found)
+    if include_last_offset:  # what comes after the last bag, which is nothing
+        found = op.Slice(found, _ints(0), _ints(-1), _ints(0))
+    return found, *(op.Identity(bag) for _ in range(3))  # which nothing reads
+
+
+def _bag_of_each(indices: Any, offsets: Any) -> Any:  # noqa: ANN401
+    """Return the bag of each element, [N, 1]: the last one that begins before it or there."""
+    ends = op.Add(op.Shape(indices), _ints(1))  # empty bags may begin after the last element
+    begins = op.ScatterElements(
+        op.Expand(_ints(0), ends),
+        offsets,
+        op.Expand(_ints(1), op.Shape(offsets)),
+        axis=0,
+        reduction="add",
+    )
+    begun = op.Slice(op.CumSum(begins, _ints(0)), _ints(0), _ints(-1), _ints(0))
+    return op.Unsqueeze(op.Sub(begun, _ints(1)), _ints(1))
+
+
+def _start(mode: int) -> float:
+    return float("-inf") if mode == _MAX else 0.0
+
+
+def _ints(value: int) -> Any:  # noqa: ANN401
+    return op.Constant(value_ints=[value])
