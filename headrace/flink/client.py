@@ -115,6 +115,16 @@ class JobManager:
         """
         return self._send("GET", path, None)
 
+    def settings(self) -> dict[str, str]:
+        """Return what the JobManager was configured with.
+
+        Raises:
+            FlinkUnavailableError: If it does not answer.
+
+        """
+        listed: Any = self.ask("/jobmanager/config")
+        return {str(each["key"]): str(each["value"]) for each in listed}
+
     def stop(self, job_id: str) -> str:
         """Ask a job to stop with a savepoint; return the id of the request."""
         body = {"drain": False}

@@ -13,6 +13,10 @@ FAILED_MAX = 3  # checkpoints in a row
 UNCOMMITTED_MAX = 12
 RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
 CHANGED = "declaration-changed"
+NO_SLOTS = "no-slots"
+ORDER = "tables-out-of-order"
+_SCHEDULER = "jobmanager.scheduler"
+WAITING = "CREATED"  # Flink's word for a job to which no worker was given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,22 @@ def health(
         root=root,
         faults=faults,
     )
+
+
+def no_slots(overview: Mapping[str, Any]) -> dict[str, str]:
+    """Name why a job waits for workers, from what the JobManager says of them; nothing if it soon has one."""
+    if overview["slots-available"]:
+        return {}
+    workers, slots = overview["taskmanagers"], overview["slots-total"]
+    return {NO_SLOTS: f"it waits for a slot; none is free, of {slots} of {workers} TaskManagers"}
+
+
+def out_of_order(settings: Mapping[str, str]) -> dict[str, str]:
+    """Name why a job that lost a worker may read files of its tables after later ones, if it may."""
+    if settings.get(_SCHEDULER, "").lower() == "adaptive":
+        return {}
+    what = "once a worker died, files may be read after later ones, whose rows are then late"
+    return {ORDER: f"its JobManager does not run with `{_SCHEDULER}: adaptive`: {what}"}
 
 
 def _failed(checkpoints: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ from headrace.errors import (
 )
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_since
-from headrace.flink.health import CHANGED, Health, health
+from headrace.flink.health import CHANGED, WAITING, Health, health, no_slots
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
@@ -242,14 +242,17 @@ class FlinkJob(ABC):
         )
 
     def health_of(self, job: JobOverview, owner: Owner) -> Health:
-        """Judge a job that runs."""
-        return health(
+        """Judge a job that runs, or waits for a worker to do so."""
+        found = health(
             job.state,
             exceptions=self.manager.ask(f"/jobs/{job.id}/exceptions"),
             checkpoints=self.manager.ask(f"/jobs/{job.id}/checkpoints"),
             committed=self.committed(owner),
             now_ms=clock.now_ms(),
         )
+        if job.state != WAITING:
+            return found
+        return replace(found, faults={**found.faults, **no_slots(self.manager.ask("/overview"))})
 
     def check(self) -> JobStatus:
         """Look at the job, and refuse one that is not well; raises what `status` does.

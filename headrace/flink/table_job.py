@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from headrace.errors import TwoOwnersError
 from headrace.flink.client import JobOverview
-from headrace.flink.health import Health
+from headrace.flink.health import Health, out_of_order
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.late import late_rows
 from headrace.flink.recovery import stop_job
@@ -75,11 +75,13 @@ class TableJob(FlinkJob):
             raise TwoOwnersError(self.subject, owner=owner.by, others=(running.name,))
 
     def health_of(self, job: JobOverview, owner: Owner) -> Health:
-        """Judge a job that runs: also by the events that it left out."""
+        """Judge a job that runs: also by the events that it left out, and by how it recovers."""
         found = super().health_of(job, owner)
         late = late_rows(self.manager, job.id)
-        found = replace(found, late_repeats=late.repeats)
-        if not late.rows:
-            return found
-        what = f"{late.rows} came into the table later than its stream allows, and are in no row"
-        return replace(found, faults={**found.faults, LATE: what})
+        faults = dict(found.faults)
+        if late.rows:
+            faults[LATE] = (
+                f"{late.rows} came into the table later than its stream allows, and are in no row"
+            )
+        faults |= out_of_order(self.manager.settings())
+        return replace(found, faults=faults, late_repeats=late.repeats)

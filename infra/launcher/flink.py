@@ -106,6 +106,14 @@ class TaskManager(_BesideJobManager):
     ports: tuple[str, ...] = ("flink_worker", _DATA)
     after: tuple[str, ...] = ("flink",)
 
+    def prepare(self, cluster: Cluster) -> None:
+        """Write the configuration, with another port than before.
+
+        At the port of one that was killed the JobManager knows that one: it may never hear of another.
+        """
+        cluster.release_port(self.name)
+        super().prepare(cluster)
+
     def launch(self, cluster: Cluster) -> Launch:
         """Start it."""
         heap, settings = _resources(cluster, "GET_TM_RESOURCE_PARAMS")

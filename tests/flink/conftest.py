@@ -5,10 +5,19 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.api import Lake
+from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
 from tests.flink.servers import flink_servers
 from tests.flink.streams import Written, settings_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_checkpoints() -> Iterator[None]:
+    """Let jobs commit every two seconds: tests wait for their commits, dozens of times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SESSION, "execution.checkpointing.interval", "2 s")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from headrace.flink.health import CHECKPOINTS, NO_COMMIT, RESTARTS, Health, health
+from headrace.flink.health import (
+    CHECKPOINTS,
+    NO_COMMIT,
+    NO_SLOTS,
+    RESTARTS,
+    Health,
+    health,
+    no_slots,
+)
 
 NOW_MS = 1_800_000_000_000
 TRACE = """org.apache.flink.runtime.JobException: Recovery is suppressed
@@ -68,3 +76,11 @@ def test_checkpoints_that_complete_and_are_not_committed_are_named() -> None:
     assert set(judged(completed=30, committed=7).faults) == {NO_COMMIT}
     # an idle job commits after ten checkpoints only
     assert judged(completed=18, committed=7).faults == {}
+
+
+def test_a_job_for_which_no_slot_is_free_is_named() -> None:
+    full = {"taskmanagers": 1, "slots-total": 4, "slots-available": 0}
+    found = no_slots(full)
+    assert set(found) == {NO_SLOTS}
+    assert "of 4 of 1 TaskManagers" in found[NO_SLOTS]
+    assert no_slots({**full, "slots-available": 1}) == {}

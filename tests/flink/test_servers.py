@@ -59,11 +59,24 @@ def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster
     assert cluster.secret("s3-operator") not in str(said)
 
 
+def test_a_worker_that_died_hides_the_numbers_of_others_for_a_minute_at_most(
+    cluster: Cluster,
+) -> None:
+    """The JobManager waits for its answer before it asks again, and for ten minutes by default."""
+    url = f"{flink.JobManager().address(cluster)}/jobmanager/config"
+    said = {each["key"]: each["value"] for each in flink.ask(url)}  # pyright: ignore[reportArgumentType]
+    assert said["web.timeout"] == "60 s"
+    assert said["jobmanager.scheduler"] == "adaptive"
+
+
 def test_a_killed_worker_is_started_again_and_known_to_the_job_manager(cluster: Cluster) -> None:
-    kill(cluster, "flink_worker")
-    assert cluster.pid("flink_worker") is None
-    start(cluster, "flink_worker")
-    run.by_name("flink_worker").probe(cluster)
+    for _ in range(3):  # the JobManager still knows the one before
+        before = flink.TaskManager().address(cluster)
+        kill(cluster, "flink_worker")
+        assert cluster.pid("flink_worker") is None
+        start(cluster, "flink_worker")
+        run.by_name("flink_worker").probe(cluster)
+        assert flink.TaskManager().address(cluster) != before
 
 
 def test_a_job_with_checkpoints_on_s3_runs(cluster: Cluster) -> None:

@@ -76,6 +76,24 @@ def test_a_job_that_restarts_again_and_again_is_named_with_its_root_exception(
     assert only.remedy.line == "headrace flink handover things --to headrace"
 
 
+def test_a_job_that_waits_for_a_worker_is_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StreamJob, "sql", lambda *_, **__: SQL)
+    job = {"jid": "c1", "name": job_names(settings), "state": "CREATED", "start-time": 0}
+    workers = {"taskmanagers": 0, "slots-total": 0, "slots-available": 0}
+    replies: Replies = {
+        "GET /jobs/overview": [(200, {"jobs": [job]})],
+        "GET /jobs/c1/exceptions": [(200, {})],
+        "GET /jobs/c1/checkpoints": [(200, {})],
+        "GET /overview": [(200, workers)],
+    }
+    with reading(settings, replies) as (found, _):
+        (only,) = found.jobs
+    assert only.state == "CREATED"
+    assert "no-slots: it waits for a slot" in only.trouble
+
+
 def test_a_job_that_flink_does_not_know_is_lost(settings: Settings) -> None:
     with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}) as (found, _):
         (only,) = found.jobs
