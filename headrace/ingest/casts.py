@@ -25,6 +25,7 @@ from headrace.ingest.values import (
     convert,
     holds,
     merged,
+    only_finite,
     refuse,
 )
 
@@ -108,7 +109,7 @@ def _float(column: pa.Array, wanted: pa.DataType, *, rounds: bool) -> Converted:
     if pt.is_decimal(column.type):
         # by its text: pyarrow 26 casts one decimal in eight to a float beside the nearest one
         done = Converted(column.cast(pa.string()).cast(wanted), {})
-        return done if rounds else merged(done, _same_digits(column, done.values))
+        return only_finite(done) if rounds else merged(done, _same_digits(column, done.values))
     if pt.is_integer(column.type) and rounds:
         return Converted(column.cast(wanted, safe=False), {})
     return convert(column, wanted)

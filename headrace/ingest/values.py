@@ -118,7 +118,7 @@ def _convert_typed(column: pa.Array, wanted: pa.DataType) -> Converted:
             column = pc.floor_temporal(column, unit="microsecond")
         return bounded(_cast(column, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
-        done = _finite(Converted(column.cast(wanted, safe=False), {}))
+        done = only_finite(Converted(column.cast(wanted, safe=False), {}))
         return _exact(done, column) if pa.types.is_integer(column.type) else done
     if pa.types.is_decimal(wanted) and pa.types.is_integer(column.type):
         column = column.cast(_ANY_WHOLE)  # arrow asks for room for every value of the type
@@ -142,7 +142,7 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
         return merged(shaped, _cast(whole, wanted, code=OUT_OF_RANGE))
     if pa.types.is_floating(wanted):
         shaped = _shaped(column, rf"{_NUMBER}|(?i:[+-]?(nan|inf|infinity))")
-        done = _finite(merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
+        done = only_finite(merged(shaped, _cast(shaped.values, wanted, code=WRONG_TYPE)))
         return _exact(done, column)
     if pa.types.is_boolean(wanted):
         shaped = _shaped(column, r"(?i:true|false)|0|1")
@@ -184,7 +184,8 @@ def _shaped(column: pa.Array, pattern: str) -> Converted:
     return refuse(column, pc.invert(fits), WRONG_TYPE)
 
 
-def _finite(done: Converted) -> Converted:
+def only_finite(done: Converted) -> Converted:
+    """Refuse NaN and the infinities."""
     return merged(done, refuse(done.values, pc.invert(pc.is_finite(done.values)), NOT_FINITE))
 
 

@@ -1,11 +1,13 @@
 """Values that a caller gives, such as those of a request, as the columns that training read."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from headrace.errors import FeatureSpecError, FeatureSpecReason
@@ -55,7 +57,29 @@ def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         flat = values if element is kind else itertools.chain.from_iterable(lists)
         if any(issubclass(each, float | np.floating) for each in set(map(type, flat))):
             return pa.array(values).cast(kind)
-    return pa.array(values, kind)
+    found = pa.array(values, kind)
+    if pt.is_float32(element) or pt.is_float16(element):
+        _refuse_overflow(found, values)
+    return found
+
+
+def _refuse_overflow(found: pa.Array, values: Sequence[Any]) -> None:
+    """Refuse finite numbers that became infinite.
+
+    Raises:
+        ValueError: Naming one.
+
+    """
+    is_list = not pt.is_floating(found.type)
+    flat = found.flatten() if is_list else found
+    if not pc.any(pc.is_inf(flat)).as_py():
+        return
+    lists = (each for each in values if each is not None)
+    written = itertools.chain.from_iterable(lists) if is_list else values
+    for narrow, wide in zip(flat.to_pylist(), written, strict=True):
+        if narrow is not None and math.isinf(narrow) and not math.isinf(wide):
+            msg = f"{wide!r} is beyond numbers of type {flat.type}"
+            raise ValueError(msg)
 
 
 def _is_untold(kind: pa.DataType) -> bool:

@@ -200,6 +200,13 @@ def test_a_decimal_becomes_a_float_that_says_its_digits_or_rounds_as_declared(
     assert (rounded.errors, rounded.values.to_pylist()) == ({}, nearest)
 
 
+def test_a_decimal_beyond_a_float_is_refused_and_not_infinite() -> None:
+    column = pa.array([Decimal("1e60"), Decimal("1.5")], pa.decimal256(76, 2))
+    done = cast(column, pa.float32(), rounds=True)
+    assert (done.values.to_pylist(), done.errors) == ([None, 1.5], {0: "not_finite"})
+    assert cast(column, pa.float64(), rounds=True).values.to_pylist() == [1e60, 1.5]
+
+
 def test_columns_and_fields_of_structs_are_found_by_name_in_each_file(lake: Lake) -> None:
     person = [("name", pa.string()), ("id", pa.int64())]
     land(

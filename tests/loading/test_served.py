@@ -134,6 +134,8 @@ def test_types_are_told_from_values_where_none_are_given() -> None:
         ("x", 2**70, None),
         ("x", 1, pa.schema([("y", pa.int64())])),
         ("x", "a", pa.schema([("x", pa.string())])),
+        ("x", "1e400", pa.schema([("x", pa.float64())])),
+        ("x", 1e39, pa.schema([("x", pa.float32())])),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(
@@ -141,6 +143,14 @@ def test_a_value_of_another_type_is_refused_by_name(
 ) -> None:
     with refused(FeatureSpecError, column=name):
         batch_of([{name: value}], spec=FeatureSpec(dense=[name]), types=types)
+
+
+def test_a_list_with_a_number_beyond_its_type_is_refused_and_an_infinite_one_is_kept() -> None:
+    spec, types = FeatureSpec(sequence=["x"]), pa.schema([("x", pa.list_(pa.float32()))])
+    with refused(FeatureSpecError, column="x"):
+        batch_of([{"x": [0.5, None]}, {"x": None}, {"x": [-1e39]}], spec=spec, types=types)
+    kept = batch_of([{"x": [float("inf"), 1.5]}], spec=spec, types=types)
+    assert kept.sequence["x"].values.tolist() == [float("inf"), 1.5]
 
 
 @pytest.mark.parametrize("shuffle", [None, Shuffle()])
