@@ -51,7 +51,7 @@ def test_blocks_of_many_objects_overlap_and_the_last_one_restores() -> None:
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
-        assert gc.get_threshold() == (10_000, 10, 10)
+        assert gc.get_threshold() == (500_000, 10, 10)
         with pytest.raises(KeyError), many_objects():
             raise KeyError
         second.__exit__(None, None, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from headrace.allocator import give_back
 from headrace.errors import (
     LogTruncatedError,
     OffsetGapError,
@@ -407,6 +408,7 @@ class KafkaReader:
     def _rebuild(self) -> None:
         """Make a new consumer, which goes on where this reader is."""
         self._consumer.close()
+        give_back()
         self._consumer = self._client.consumer()
         now_s = time.monotonic()
         starts: dict[int, Start] = {}
@@ -485,3 +487,4 @@ class KafkaReader:
             except (KafkaException, RuntimeError):
                 return
             self._client.close()
+            give_back()

@@ -118,6 +118,26 @@ def test_reading_headers_without_a_value_loses_no_reference_that_matters(
         assert len(offsets_of(drain(reader))) == 20_000
 
 
+def test_what_a_client_fetched_ahead_is_given_back_once_it_is_closed(
+    cluster: MockKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The C library keeps it for each thread, and each client has threads of its own."""
+    done: list[str] = []
+
+    class Told(Consumer):
+        def close(self) -> None:
+            super().close()
+            done.append("closed")
+
+    cluster.create(TOPIC)
+    cluster.produce(TOPIC, values(10))
+    monkeypatch.setattr(kafka_reader, "give_back", lambda: done.append("given back"))
+    with closing(open_at(cluster, make_consumer=Told)) as reader:
+        assert len(offsets_of(drain(reader))) == 10
+    assert done[-1] == "given back"
+    assert done.count("closed") == 2  # that which reads, and that which asks
+
+
 def test_batches_are_filled_by_our_own_loop(cluster: MockKafka) -> None:
     """Row 36: the client returns what it has after 200 ms; a poll goes on until it has enough."""
     cluster.create(TOPIC, 4)
