@@ -119,6 +119,7 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
             queue=_queue(plan),
             waiting=_waiting(plan),
             awaited=asking.awaited,
+            trino_catalog="" if _settings.trino is None else _settings.trino.catalog,
         )
 
 
@@ -144,7 +145,7 @@ def _around(
     )
     paimon = asking.paimon({each.name: each.token for each in read.found if each.token is not None})
     refused = {} if letters is None else _refused(lake, declared, read.locations)
-    locks = list_datasets(lake)
+    locks, measures = list_datasets(lake), lake.registry.measures_of_all()
     return LakeFacts(
         failed_checks=tuple(failed_checks(lake.registry)),
         letters=letters,
@@ -156,7 +157,7 @@ def _around(
         paimon=paimon.tables,
         imports=paimon.imports,
         edges=tuple(table_edges(lake, lag=lag)),
-        versions=tuple(version_facts(lock) for lock in locks),
+        versions=tuple(version_facts(lock, measures) for lock in locks),
         models=tuple(
             ModelFacts(
                 dataset=each.dataset,

@@ -242,6 +242,7 @@ class VersionFacts:
     columns: Mapping[str, str] = field(default_factory=dict[str, str])
     sources: tuple[ColumnSource, ...] = ()
     definition: Mapping[str, str] = field(default_factory=dict[str, str])
+    verified_at: dt.datetime | None = None
     profiles: Mapping[str, ColumnProfile] = field(default_factory=dict[str, ColumnProfile])
 
     @property
@@ -374,6 +375,8 @@ class LakeFacts:
     table, such as the queue, is empty until they are. `rows_today` counts the rows that tables
     gained since midnight UTC, where that is not zero. `sample_sets` maps tables to sample sets.
 
+    `trino_catalog` is the catalog in which Trino reads the lake, empty without one.
+
     `letters` counts dead letters by stream and error code, including streams that are no longer
     declared; None if they cannot be read. `letters_of_others` counts those of the latter only.
     `unreadable` lists tables, `broken_streams` streams that cannot be read though their tables can,
@@ -405,6 +408,7 @@ class LakeFacts:
     rows_today: Mapping[str, int] = field(default_factory=dict)
     models: tuple[ModelFacts, ...] = ()
     sample_sets: Mapping[str, str] = field(default_factory=dict)
+    trino_catalog: str = ""
     read_at: dt.datetime | None = None
 
     def __bool__(self) -> bool:

@@ -101,8 +101,7 @@ def unreadable(lake: LakeFacts, *, only: str = "") -> None:
 
 def what_failed(found: Unreadable) -> None:
     """Show what happened and where, and what helps in the order to try it: advice, commands to copy."""
-    st.markdown(f"`{found.code}`")
-    st.text(found.text)
+    st.markdown(f"`{found.code}`  \n{found.text}")
     if found.remedy is not None:
         st.markdown("**What helps**")
         for step in found.remedy.steps:

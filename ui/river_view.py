@@ -1,5 +1,6 @@
 """Draw the river: one card for each stage, whose stops are links to their pages."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -10,6 +11,8 @@ from ui.wording import rows_text
 
 STOPS_MAX = 5
 _COLUMN_PX = 126
+_FAULT_MAX = 90  # letters, in a column as narrow as that
+_FOLDERS = re.compile(r"`(?:\w+:/)?/(?:[^`/]*/)*")
 _TITLES: dict[StageName, str] = {
     "sources": "Sources",
     "raw": "Raw",
@@ -88,6 +91,7 @@ def _stop(stop: Stop) -> None:
 
 
 def _short(text: str) -> str:
-    """Take the first clause: what happened. The whole is one hover away."""
-    clause = text.partition("\n")[0].partition("; ")[0]
+    """Take the first clause: what happened, without the folders of a path. The whole is one hover away."""
+    clause = _FOLDERS.sub("`…/", text.partition("\n")[0].partition("; ")[0])
+    clause = clause if len(clause) <= _FAULT_MAX else f"{clause[: _FAULT_MAX - 1]}…"
     return clause.replace("`", "").replace("[", "(").replace("]", ")")

@@ -39,13 +39,15 @@ def _argument(role: str, names: Iterable[str]) -> str:
 
 
 def table_snippets(
-    table: str, metadata_location: str, snapshot_id: str
+    table: str, metadata_location: str, snapshot_id: str, *, trino_catalog: str = ""
 ) -> dict[str, tuple[str, str]]:
     """Render code that reads one snapshot of a table: name of the tool, language and code.
 
-    DuckDB reads by the metadata file alone, without the catalog; the file is the newest one.
+    DuckDB reads by the metadata file alone, without the catalog; the file is the newest one. Trino
+    reads in its catalog of the lake, where there is one.
     """
     where = metadata_location.replace("'", "''")
+    trino = {"Trino": ("sql", f"select * from {_in_trino(table, snapshot_id, trino_catalog)}")}
     return {
         "headrace": (
             "python",
@@ -63,6 +65,7 @@ def table_snippets(
                 f"    '{where}', snapshot_from_id = {snapshot_id}\n)"
             ),
         ),
+        **(trino if trino_catalog else {}),
         "Polars": (
             "python",
             (
@@ -74,15 +77,22 @@ def table_snippets(
     }
 
 
-def version_snippets(version: VersionFacts, metadata_location: str) -> dict[str, tuple[str, str]]:
+def version_snippets(
+    version: VersionFacts, metadata_location: str, *, trino_catalog: str = ""
+) -> dict[str, tuple[str, str]]:
     """Render code that reads the rows of a version: name of the tool, language and code.
 
-    DuckDB and Polars read the pinned snapshot of the sample table, limited to the version's days;
-    without `metadata_location` they are left out.
+    DuckDB, Trino and Polars read the pinned snapshot of the sample table, limited to the version's
+    days; without `metadata_location` or a catalog of Trino they are left out.
     """
     found = {"PyTorch": ("python", load_snippet(version))}
+    if metadata_location and trino_catalog:
+        table = _in_trino(version.table, str(version.snapshot_id), trino_catalog)
+        found["Trino"] = ("sql", _of_days(version, table))
     if metadata_location:
-        select = _select(version, metadata_location)
+        where = metadata_location.replace("'", "''")
+        scan = f"iceberg_scan(\n    '{where}',\n    snapshot_from_id = {version.snapshot_id}\n)"
+        select = _of_days(version, scan)
         found["DuckDB"] = ("sql", f"load iceberg;\n{select}")
         polars = (
             "import duckdb  # with the extension iceberg; its result becomes a Polars frame\n\n"
@@ -93,13 +103,16 @@ def version_snippets(version: VersionFacts, metadata_location: str) -> dict[str,
     return found
 
 
-def _select(version: VersionFacts, metadata_location: str) -> str:
-    where = metadata_location.replace("'", "''")
+def _of_days(version: VersionFacts, table: str) -> str:
     days = ", ".join(f"date '{day.day}'" for day in version.days)
     return (
-        f"select * from iceberg_scan(\n    '{where}',\n"
-        f"    snapshot_from_id = {version.snapshot_id}\n)\n"
-        f"where cast(event_time at time zone 'UTC' as date) in (\n"
+        f"select * from {table}\n"
+        "where cast(event_time at time zone 'UTC' as date) in (\n"
         + textwrap.fill(days, _LINE_MAX, initial_indent="    ", subsequent_indent="    ")
         + "\n)"
     )
+
+
+def _in_trino(table: str, snapshot_id: str, catalog: str) -> str:
+    name = ".".join(f'"{part}"' for part in (catalog, *table.split(".")))
+    return f"{name} for version as of {snapshot_id}"

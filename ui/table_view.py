@@ -22,7 +22,7 @@ def table_view(lake: LakeFacts, facts: TableFacts) -> None:
         ["Rows", "Schema", "Snapshots", "Files", "Health and maintenance"]
     )
     with rows:
-        _rows(facts, detail)
+        _rows(lake, facts, detail)
     with schema:
         _schema(facts, detail)
     with snapshots:
@@ -63,7 +63,7 @@ def _head(lake: LakeFacts, facts: TableFacts) -> None:
         st.metric("Last commit", wording.age(facts.committed_at, now=now()), border=True)
 
 
-def _rows(facts: TableFacts, detail: TableDetail) -> None:
+def _rows(lake: LakeFacts, facts: TableFacts, detail: TableDetail) -> None:
     preview = table_preview(facts)
     if preview.error:
         st.error(f"The rows of {facts.name} cannot be read", icon=":material/broken_image:")
@@ -84,7 +84,12 @@ def _rows(facts: TableFacts, detail: TableDetail) -> None:
     say_if_gone("snapshot", alive)
     if alive:
         picked = st.selectbox("Read a snapshot", alive, key="snapshot", bind="query-params")
-        snippets = table_snippets(facts.name, facts.metadata_location, picked or alive[0])
+        snippets = table_snippets(
+            facts.name,
+            facts.metadata_location,
+            picked or alive[0],
+            trino_catalog=lake.trino_catalog,
+        )
         for tab, (language, code) in zip(st.tabs(list(snippets)), snippets.values(), strict=True):
             with tab:
                 st.code(code, language=language)

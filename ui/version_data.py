@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from headrace.datasets.lockfile import Lockfile
+from headrace.datasets.verify import verified_at
 from headrace.ingest import watermark
+from headrace.registry import Measure
 from headrace.samples.column_sources import ColumnSource, column_sources
 from headrace.samples.resolve import Recipe
 from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
@@ -12,8 +14,10 @@ from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
 __all__ = ["flattened", "sources_in", "version_facts"]
 
 
-def version_facts(lock: Lockfile) -> VersionFacts:
-    """Read one version."""
+def version_facts(
+    lock: Lockfile, measures: Mapping[str, Mapping[str, Measure]] | None = None
+) -> VersionFacts:
+    """Read one version; `measures` of the registry say when it was verified."""
     labels = tuple(dict.fromkeys(count.label for count in lock.labels))
     roles = _roles(lock)
     return VersionFacts(
@@ -30,6 +34,7 @@ def version_facts(lock: Lockfile) -> VersionFacts:
         content_hash=lock.content_hash,
         code=lock.code,
         created_at=lock.created_at,
+        verified_at=verified_at(measures or {}, lock.name, lock.version),
         watermarks={table: watermark.as_time(us) for table, us in lock.watermarks.items()},
         labels=tuple(
             LabelRows(label=each.label, state=each.state, value=each.value, rows=each.rows)

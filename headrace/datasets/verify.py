@@ -1,7 +1,11 @@
 """Verifying a dataset version: read what it pins and compare with its lockfile."""
 
+import contextlib
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from headrace.clock import time_at
 from headrace.datasets.content_hash import ContentHash
 from headrace.datasets.files import FilePlan
 from headrace.datasets.lockfile import LockedDay, Lockfile
@@ -13,7 +17,14 @@ from headrace.datasets.versions import (
     lockfile_path,
     pinned_samples,
 )
-from headrace.errors import CorruptFileError, DatasetChangedError, DatasetReason, UnfitFileError
+from headrace.errors import (
+    CorruptFileError,
+    DatabaseDeniedError,
+    DatasetChangedError,
+    DatasetReason,
+    UnfitFileError,
+)
+from headrace.registry import Measure as Recorded
 from headrace.storage.failures import unreadable
 from headrace.tables.lake import OpenLake
 from headrace.tables.refs.refs import tags
@@ -34,7 +45,8 @@ class Verification:
 def verify(lake: OpenLake, name: str, version: int | None = None) -> Verification:
     """Read every pinned row again; returns only if all of it is as it was locked.
 
-    Checks the lockfile and file plan on disk, the tags, and rows and content hash per day.
+    Checks the lockfile and file plan on disk, the tags, and rows and content hash per day. The time is
+    recorded, unless this process may only read the registry.
 
     Raises:
         DatasetNotFoundError: If it is not published.
@@ -55,7 +67,30 @@ def verify(lake: OpenLake, name: str, version: int | None = None) -> Verificatio
         detail = "its file plan lists other files than its snapshot"
         reason = DatasetReason.FILE_PLAN_CHANGED
         raise DatasetChangedError(lock.name, lock.version, detail, reason=reason)
+    with contextlib.suppress(DatabaseDeniedError):  # whoever may read only may verify too
+        lake.registry.record_measure(
+            _subject(lock.name), _measure(lock.version), whole.rows, measured_at_ms=lake.now_ms()
+        )
     return Verification(lock, whole.rows, len(dataset.files.files))
+
+
+def verified_at(
+    measures: Mapping[str, Mapping[str, Recorded]], name: str, version: int
+) -> dt.datetime | None:
+    """Say when a version was last found to read as published; None if that is not on record.
+
+    `measures` are those of the registry, by subject and name.
+    """
+    found = measures.get(_subject(name), {}).get(_measure(version))
+    return None if found is None else time_at(found.measured_at_ms)
+
+
+def _subject(name: str) -> str:
+    return f"datasets.{name}"
+
+
+def _measure(version: int) -> str:
+    return f"verified:v{version}"
 
 
 def _check_lockfile(lake: OpenLake, lock: Lockfile) -> None:

@@ -13,7 +13,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.lockfile import LabelCount
 from headrace.datasets.publish import Publication, publish
-from headrace.datasets.verify import verify
+from headrace.datasets.verify import verified_at, verify
 from headrace.datasets.versions import list_datasets, load_dataset, lockfile_path
 from headrace.errors import (
     DatasetChangedError,
@@ -128,6 +128,9 @@ def test_changed_content_is_the_next_version(three_days: River) -> None:
     ]
     assert [lock.version for lock in list_datasets(three_days.lake)] == [1, 2]
     assert verify(three_days.lake, "ctr", 1).rows == 9
+    measures = three_days.lake.registry.measures_of_all()
+    assert verified_at(measures, "ctr", 1) is not None
+    assert verified_at(measures, "ctr", 2) is None  # nobody read it again yet
 
 
 def test_a_version_with_other_content_is_refused(three_days: River) -> None:

@@ -54,6 +54,11 @@ def test_damaged_rows_are_told_with_what_helps_until_they_can_be_read(
         everything = texts(page)
         assert local_path(path) in everything
         assert f"headrace tables rollback {TABLE} {sound}" in everything
+    # the river says it in short: its columns are narrow
+    faults = [each.value for each in page.markdown if ":red[:material/warning:" in each.value]
+    assert len(faults) == 1
+    assert f"…/{file.name[:20]}" in faults[0]
+    assert "warehouse" not in faults[0]
     file.write_bytes(content)
     assert local_path(path) not in texts(fresh(app))
     assert not app("tables", table=TABLE).error

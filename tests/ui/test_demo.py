@@ -93,6 +93,8 @@ def test_the_load_snippet_of_the_demo_loads_every_row(demo: Open, demo_lake: Dem
     with Lake.open(demo_lake.settings) as lake:
         lock = find_lockfile(lake, "ctr")
     assert metrics(shown)["Rows"] == f"{lock.rows:,}"
+    facts = dict(shown.table[0].value.to_dict("split")["data"])
+    assert facts["Verified"].endswith(" UTC")  # by the check of its asset
     (snippet,) = [each.value for each in shown.code if "SampleLoader" in each.value]
     seen: list[int] = []
     # what a reader copies, with a body in the loop

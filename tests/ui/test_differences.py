@@ -91,5 +91,14 @@ def test_a_definition_is_flat_by_the_names_of_its_parts() -> None:
     }
 
 
+def test_the_snippet_for_trino_reads_the_pinned_snapshot_in_its_catalog() -> None:
+    snippets = version_snippets(BEFORE, "file:///lake/metadata.json", trino_catalog="lake")
+    assert list(snippets) == ["PyTorch", "Trino", "DuckDB", "Polars"]
+    language, select = snippets["Trino"]
+    assert language == "sql"
+    assert select.startswith('select * from "lake"."samples"."ctr" for version as of 1\nwhere ')
+    assert "date '2024-05-03'" in select
+
+
 def test_snippets_without_a_table_are_those_of_the_loader() -> None:
     assert version_snippets(BEFORE, "") == {"PyTorch": ("python", load_snippet(BEFORE))}

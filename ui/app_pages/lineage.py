@@ -80,6 +80,7 @@ if node is None:
         "Arrows follow the data. A dashed arrow is behind: its source has newer commits or files. "
         "Scroll to zoom, drag to move."
     )
+    go_on_reading(lake)
     st.stop()
 
 with st.container(horizontal=True, vertical_alignment="center"):

@@ -199,7 +199,9 @@ else:
         st.metric("Published", wording.age(version.created_at, now=now()), border=True)
 
 table = lake.table(version.table)
-snippets = version_snippets(version, table.metadata_location if table else "")
+snippets = version_snippets(
+    version, table.metadata_location if table else "", trino_catalog=lake.trino_catalog
+)
 for tab, (language, code) in zip(st.tabs(list(snippets)), snippets.values(), strict=True):
     with tab:
         st.code(code, language=language)
@@ -219,6 +221,9 @@ with left:
         "Excluded days": left_out or "none",
         "Rows": f"{version.rows:,}, {version.positives:,} positive",
         "Published": f"{wording.moment(version.created_at)} UTC",
+        "Verified": f"{wording.moment(version.verified_at)} UTC"
+        if version.verified_at
+        else "not on record",
         "Trained on it": ", ".join(
             f"{each.folder} ({wording.moment(each.trained_at)} UTC)" for each in trained
         )
