@@ -33,6 +33,7 @@ _CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
 _TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TOO_FINE = r"(\.[0-9]{6})[0-9]+"
+_OTHERS_SHARE_MAX = 0.25  # of the texts of a column, which are then parsed apart
 _ANY_WHOLE = pa.decimal256(76, 0)
 _YEAR_1_US = -62_135_596_800_000_000
 _YEAR_10000_US = 253_402_300_800_000_000
@@ -133,7 +134,7 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
         done = Converted(plain, {})
         return bounded(done) if pa.types.is_timestamp(wanted) else done
     if pa.types.is_timestamp(wanted):
-        return _parse_times(column)
+        return _parse_some_times(column)
     if pa.types.is_integer(wanted):
         shaped = _shaped(column, r"-?[0-9]+(\.0*)?")
         whole = shaped.values
@@ -158,6 +159,23 @@ def _parse(column: pa.Array, wanted: pa.DataType) -> Converted:
         return Converted(done.values.cast(wanted), done.errors)
     shaped = _shaped(column, r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
     return bounded(merged(shaped, _cast(shaped.values, wanted, code=OUT_OF_RANGE)))
+
+
+def _parse_some_times(column: pa.Array) -> Converted:
+    """Parse those in UTC all at once if they are plain, and then only the others by their form."""
+    others = pc.invert(pc.fill_null(pc.ends_with(column, "Z"), True))
+    rows = pc.indices_nonzero(others)
+    if not 0 < len(rows) < len(column) * _OTHERS_SHARE_MAX:
+        return _parse_times(column)
+    plain = cast_plain(pc.if_else(others, pa.scalar(None, column.type), column), TIMESTAMP)
+    if plain is None:
+        return _parse_times(column)
+    done = bounded(Converted(plain, {}))
+    rest = _parse_times(column.take(rows))
+    places = rows.to_pylist()
+    errors = {places[row]: code for row, code in rest.errors.items()}
+    values = pc.replace_with_mask(done.values, others, rest.values)
+    return Converted(values, done.errors | errors)
 
 
 def _parse_times(column: pa.Array) -> Converted:

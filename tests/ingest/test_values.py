@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import settings as run_settings
@@ -190,6 +191,37 @@ def test_texts_that_are_cast_at_once_are_what_each_is_by_its_form(
     assert done.errors == looked_at.errors
     assert done.values.to_pylist() == looked_at.values.to_pylist()
     assert done.values.type == wanted
+
+
+@given(st.lists(st.none() | TIMES, min_size=1, max_size=3), st.integers(0, 12))
+@run_settings(max_examples=examples(2_000, few=100))
+def test_a_few_odd_times_among_plain_ones_are_what_each_is_by_its_form(
+    odd: list[str | None], at: int
+) -> None:
+    plain = [f"2026-03-01T12:34:{second:02d}.5Z" for second in range(12)]
+    texts = [*plain[:at], *odd, *plain[at:]]
+    done = convert(pa.array(texts, pa.string()), TIMESTAMP)
+    singly = [convert(pa.array([text], pa.string()), TIMESTAMP) for text in texts]
+    assert done.values.to_pylist() == [each.values[0].as_py() for each in singly]
+    assert done.errors == {row: each.errors[0] for row, each in enumerate(singly) if each.errors}
+    assert done.values.type == TIMESTAMP
+
+
+def test_only_the_odd_ones_among_plain_times_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[int] = []
+    matches = pc.match_substring_regex
+
+    def counted(column: pa.Array, pattern: str) -> pa.Array:
+        looked_at.append(len(column))
+        return matches(column, pattern)
+
+    monkeypatch.setattr(pc, "match_substring_regex", counted)
+    texts = ["2026-03-01T12:34:56.123456Z"] * 100
+    texts[7], texts[70] = "2026-03-01T12:34:56.123456", "2026-03-01T12:34:56+01:00"
+    done = convert(pa.array(texts), TIMESTAMP)
+    assert 0 < max(looked_at) <= 2
+    assert done.errors == {7: "naive_time"}
+    assert done.values.null_count == 1
 
 
 @pytest.mark.parametrize(

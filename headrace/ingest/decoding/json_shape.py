@@ -119,8 +119,9 @@ class Shape:
 
         Lines are UTF-8, of less than 2 GiB in all.
         """
-        at, quotes = self._quotes(lines, np.flatnonzero(~_uneasy(lines)))
-        bounds, wrong = self._bounds(lines, at, quotes)
+        quotes = np.flatnonzero(lines.codes == _QUOTE)
+        at, first_quotes = self._alike(lines, quotes, np.flatnonzero(~_uneasy(lines)))
+        bounds, wrong = self._bounds(lines, at, quotes, first_quotes)
         for value, (first, last) in zip(self.values, bounds, strict=True):
             if value.kind != pa.string():
                 wrong |= find_odd(lines, first, last, is_whole=value.kind == pa.int64())
@@ -152,20 +153,22 @@ class Shape:
         word = self.words.get(key)
         return pa.nulls(count, kind) if word is None else pa.repeat(pa.scalar(word, kind), count)
 
-    def _quotes(self, lines: LineBlock, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of the lines have as many quotes as the shape, and where these are."""
-        quotes = np.flatnonzero(lines.codes == _QUOTE)
+    def _alike(
+        self, lines: LineBlock, quotes: np.ndarray, at: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which lines have as many quotes as the shape, and the number of the first of each."""
         if len(at) == len(lines) and len(quotes) == len(lines) * self.quotes:
-            rows = quotes.reshape(len(lines), self.quotes)
-            if (rows[:, 0] > lines.starts).all() and (rows[:, -1] < lines.ends).all():
-                return at, rows
+            first = np.arange(0, len(quotes), self.quotes)
+            last = first + self.quotes - 1
+            if (quotes[first] > lines.starts).all() and (quotes[last] < lines.ends).all():
+                return at, first
         first = np.searchsorted(quotes, lines.starts)
-        counts = np.diff(first, append=len(quotes))[at]
-        at = at[counts == self.quotes]
-        return at, quotes[first[at][:, None] + np.arange(self.quotes)]
+        counts = np.diff(first, append=len(quotes))
+        at = at[counts[at] == self.quotes]
+        return at, first[at]
 
     def _bounds(
-        self, lines: LineBlock, rows: np.ndarray, quotes: np.ndarray
+        self, lines: LineBlock, rows: np.ndarray, quotes: np.ndarray, first_quotes: np.ndarray
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
         """Return where each value begins and ends, and which lines have other text around them."""
         at, ends = lines.starts[rows], lines.ends[rows]
@@ -175,7 +178,7 @@ class Shape:
             wrong |= _differ(lines, at, value.before)
             first = at + len(value.before)
             if value.quote < self.quotes:
-                at = np.maximum(quotes[:, value.quote] - value.behind, 0)
+                at = np.maximum(quotes[first_quotes + value.quote] - value.behind, 0)
             else:
                 at = ends - len(self.tail)
             wrong |= at < first

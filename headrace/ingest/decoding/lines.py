@@ -21,7 +21,7 @@ _PIECE_LINES = 2_048  # where the parser says which line it fails at, only so ma
 _FAILURES_MAX = 64  # of one piece, before the rest is read singly
 _LINES_READ_SINGLY = 16
 _LEFT_MAX, _LEFT_SHARE_MAX = 64, 0.03  # read singly, where the others needed no parser
-_LINES_DECODED = 32  # at once, where some of a batch are not UTF-8
+_ASCII_END = 0x80
 _AT_FAULT_MAX = 0.25  # of the lines; decoding one singly costs as much as eight at once
 Look = Callable[[LineBlock, np.ndarray], Sequence[int]]  # gives places in the array
 # of a large batch so many are tried first: some errors are found only when all is parsed
@@ -213,29 +213,23 @@ def unreadable(lines: LineBlock) -> dict[int, Violation]:
         at: Violation(TOO_LONG, too_long)
         for at in np.flatnonzero(lines.lengths > RECORD_BYTES_MAX).tolist()
     }
-    if lines.data.isascii():
+    if lines.data.isascii() or _is_utf8(lines.data):
         return refused
-    try:
-        lines.data.decode()
-    except UnicodeDecodeError:
-        for at, start in _not_utf8(lines):
-            reason = f"not UTF-8 at byte {start} of the record"
+    for at in lines.holding(np.flatnonzero(lines.codes >= _ASCII_END)).tolist():
+        try:
+            lines[at].decode()
+        except UnicodeDecodeError as error:
+            reason = f"not UTF-8 at byte {error.start} of the record"
             refused.setdefault(at, Violation(INVALID_UTF8, reason))
     return refused
 
 
-def _not_utf8(lines: LineBlock) -> Iterator[tuple[int, int]]:
-    """Yield lines that are not UTF-8, and at which byte; others are decoded several at once."""
-    for first in range(0, len(lines), _LINES_DECODED):
-        last = min(first + _LINES_DECODED, len(lines)) - 1
-        try:
-            lines.data[int(lines.starts[first]) : int(lines.ends[last])].decode()
-        except UnicodeDecodeError:
-            for at in range(first, last + 1):
-                try:
-                    lines[at].decode()
-                except UnicodeDecodeError as error:
-                    yield at, error.start
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _assemble(
