@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from headrace.standing.facts import Unreadable
+from headrace.standing.flow import ONLINE_STORE
 from ui.commands import command, commands
 from ui.facts import HealthPart, LakeFacts, QueueItem, TableFacts, WaitingItem
 from ui.wording import age, count, moment, size
@@ -70,6 +71,8 @@ def online_views(lake: LakeFacts, *, now: dt.datetime) -> None:
         )
     elif lake.no_online is not None:
         st.caption("The online store cannot be read; see the error above")
+    elif ONLINE_STORE in lake.awaited:
+        st.caption("The online store has not answered yet")
     else:
         st.caption("No feature view is published yet")
 

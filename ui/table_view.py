@@ -13,6 +13,8 @@ from ui.snippets import table_snippets
 from ui.table_data import maintain_now, table_detail, table_preview, writes_now
 from ui.words import meaning
 
+_APPLIED = "applied"  # of the session: what became of the plan that was just applied
+
 
 def table_view(lake: LakeFacts, facts: TableFacts) -> None:
     """Draw the page of one table."""
@@ -227,14 +229,15 @@ def _apply(facts: TableFacts) -> None:
         st.warning(f"Nothing was done: type `{facts.name}`", icon=":material/edit_note:")
         return
     with st.spinner(f"Maintaining {facts.name}"):
-        done = maintain_now(facts)
+        st.session_state[_APPLIED] = maintain_now(facts)
     st.cache_data.clear()
-    for line in done:
-        st.text(line)
+    st.rerun()  # what was planned is done now
 
 
 def _upkeep(lake: LakeFacts, facts: TableFacts, detail: TableDetail) -> None:
     health(facts)
+    for line in st.session_state.pop(_APPLIED, ()):
+        st.success(line, icon=":material/check_circle:")
     st.markdown("**Planned**")
     queue(
         [each for each in lake.queue if each.table == facts.name],

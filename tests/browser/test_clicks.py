@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.chromium import Page, browser
 
-_WIDTHS = (1280, 420)
+_WINDOWS = ((1920, "light"), (1280, "light"), (1280, "dark"), (420, "light"), (420, "dark"))
 
 
 @pytest.fixture
@@ -93,16 +93,17 @@ def test_from_a_version_to_what_differs_and_which_values_moved(
     page.picture(screenshots / "troubled-drift.png")
 
 
-@pytest.mark.parametrize("width", _WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), _WINDOWS)
 def test_no_page_is_wider_than_its_window_and_every_picture_is_described(
     pages: str, page: Page, screenshots: Path, width: int, scheme: str
 ) -> None:
     page.resize(width, scheme=scheme)
     for path, shown in {
         "": "Last commit",
+        "ingest": "Rows per minute",
         "tables": "worst score first",
         "samples": "Exposure at",
+        "serving": "Online store",
         "lineage": "Arrows follow the data",
         "versions": "Content hash",
     }.items():

@@ -10,6 +10,7 @@ PAGES = {
     "ingest": "Rows per minute",
     "tables?table=raw.clicks": "The first 50 of",
     "samples": "What serving knew",
+    "serving": "Online store",
     "lineage": "Lineage",
     "versions": "Content hash",
 }

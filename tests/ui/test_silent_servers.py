@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from pydantic import SecretStr
 
 from headrace.api import Lake
 from headrace.ingest.owner import FLINK, Owner
 from headrace.interop.paimon.facts import PaimonFiles
 from headrace.interop.paimon.table import PaimonTable
+from headrace.serving import open as opening
+from headrace.serving.redis import RedisOnlineStore
 from headrace.standing import jobs
 from headrace.tables.commits.operations import move_properties
 from tests.interop.warehouses import users
@@ -61,6 +64,24 @@ def test_the_overview_ends_with_the_finding_that_the_server_is_silent(app: Open)
     shown = app()
     assert "**Flink**  \ncannot be read" in texts(shown)
     assert not shown.info
+
+
+def impatient(server: SecretStr) -> RedisOnlineStore:
+    """Open the store on Redis as the library does, but wait for less than half a minute."""
+    return RedisOnlineStore(server.get_secret_value(), answer_s=ANSWER_S_MAX, retries=0)
+
+
+def test_an_online_store_that_is_silent_is_not_called_empty(
+    app: Open, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(lake)
+    monkeypatch.setattr(opening, "_on_redis", impatient)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        monkeypatch.setenv("HEADRACE_ONLINE_STORE_URI", address)
+        first = data.lake_facts(within_s=60)
+        assert (first.awaited, first.online, first.no_online) == (("online store",), (), None)
+        assert "cannot be read" in texts(app("serving"))
 
 
 def test_files_of_a_paimon_snapshot_are_counted_once(

@@ -4,7 +4,14 @@ import streamlit as st
 
 from ui import data, wording
 from ui.commands import command
-from ui.parts import now, online_views, say_if_gone, stop_if_empty, wait_until_read
+from ui.parts import (
+    go_on_reading,
+    now,
+    online_views,
+    say_if_gone,
+    stop_if_empty,
+    wait_until_read,
+)
 from ui.reading import READ_S
 from ui.serving_data import request_values, serving_facts
 from ui.serving_facts import RequestFacts, ServingFacts, percentile
@@ -96,6 +103,7 @@ if not any(each.requests or each.error for each in logs):
         name = logs[0].stream if logs else "NAME"
         st.code(command("serve", "--log-stream", name), language="bash")
         st.code(command("ingest", "run", name), language="bash")
+    go_on_reading(lake)
     st.stop()
 by_name = {each.stream: each for each in logs if each.requests or each.error}
 say_if_gone("log", by_name)
@@ -103,6 +111,7 @@ name = st.selectbox("Serving log", list(by_name), key="log", bind="query-params"
 facts = by_name[name or next(iter(by_name))]
 if facts.error:
     st.error(facts.error, icon=":material/broken_image:")
+    go_on_reading(lake)
     st.stop()
 shape(facts)
 st.subheader("Skew", help="Served values that the point-in-time rule does not give, by cause")
@@ -112,3 +121,4 @@ known = {each.request_id: each for each in facts.requests}
 say_if_gone("request", known)
 chosen = st.selectbox("Request", list(known), key="request", bind="query-params")
 request(facts, known[chosen or next(iter(known))])
+go_on_reading(lake)
