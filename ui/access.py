@@ -9,36 +9,47 @@ import streamlit as st
 
 from headrace.loopback import is_loopback
 
-Role = Literal["page", "operator"]
+Role = Literal["stranger", "page", "operator"]
 OPERATORS = "HEADRACE_PAGES_OPERATORS"  # e-mail addresses, separated by commas
+READERS = "HEADRACE_PAGES_READERS"  # the same, and `@example.com` for all of a domain; all if empty
 LOCAL = "local"  # an operator by this name: whoever reaches the pages without a login
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visitor:
-    """Who looks at the pages. `page` reads; `operator` may also apply plans. `name` may be empty."""
+    """Who looks at the pages. `page` reads; `operator` may also apply plans; `stranger` sees nothing.
+
+    `name` may be empty.
+    """
 
     role: Role
     name: str = ""
 
 
-def visitor_of(user: Mapping[str, object], *, operators: Collection[str]) -> Visitor | None:
+def visitor_of(
+    user: Mapping[str, object], *, operators: Collection[str], readers: Collection[str] = ()
+) -> Visitor | None:
     """Judge what the identity provider said of a user; None if they have yet to log in.
 
-    Without a login everyone is `local`. An address that the provider says is not verified makes
-    nobody an operator.
+    Without a login everyone is `local`. Where readers are listed, whoever is neither one nor an
+    operator is a stranger. An address that the provider says is not verified is on no list.
     """
     if "is_logged_in" not in user:
         return Visitor(role="operator" if LOCAL in operators else "page")
     if user["is_logged_in"] is not True:
         return None
     email = str(user.get("email") or "").lower()
-    is_operator = "@" in email and email in operators and user.get("email_verified") is not False
-    return Visitor(role="operator" if is_operator else "page", name=email or str(user.get("name")))
+    name = email or str(user.get("name"))
+    person, _, domain = email.rpartition("@")
+    is_known = bool(person) and user.get("email_verified") is not False
+    if is_known and email in operators:
+        return Visitor(role="operator", name=name)
+    is_reader = not readers or (is_known and (email in readers or f"@{domain}" in readers))
+    return Visitor(role="page" if is_reader else "stranger", name=name)
 
 
-def operators(value: str) -> frozenset[str]:
-    """Read the list of operators."""
+def listed(value: str) -> frozenset[str]:
+    """Read a list of people."""
     return frozenset(each.strip().lower() for each in value.split(",") if each.strip())
 
 
@@ -56,10 +67,28 @@ def visitor() -> Visitor:
             icon=":material/lock:",
         )
         st.stop()
-    found = visitor_of(user, operators=operators(os.environ.get(OPERATORS, "")))
+    found = visitor_of(
+        user,
+        operators=listed(os.environ.get(OPERATORS, "")),
+        readers=listed(os.environ.get(READERS, "")),
+    )
     if found is None:
         st.markdown("Log in to see the lake.")
         if st.button("Log in", icon=":material/login:", type="primary"):
             st.login()
         st.stop()
+    if found.role == "stranger":
+        st.error(
+            f"**not-a-reader**  \n`{found.name}` may not see this lake. Whoever serves these pages "
+            "names its readers: `headrace ui --reader NAME`",
+            icon=":material/lock:",
+        )
+        log_out()
+        st.stop()
     return found
+
+
+def log_out() -> None:
+    """Offer to log out."""
+    if st.button("Log out", icon=":material/logout:", type="tertiary"):
+        st.logout()

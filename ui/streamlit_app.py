@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from ui.access import Visitor, visitor
+from ui.access import Visitor, log_out, visitor
 from ui.data import LakeError, frame_facts
 from ui.facts import FrameFacts
 from ui.parts import now
@@ -75,8 +75,8 @@ def frame() -> None:
     who = visitor()
     with st.container(horizontal=True, vertical_alignment="center"):
         _names(found, who)
-    if who.name and st.button("Log out", icon=":material/logout:", type="tertiary"):
-        st.logout()
+    if who.name:
+        log_out()
 
 
 def _names(found: FrameFacts, who: Visitor) -> None:

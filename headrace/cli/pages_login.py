@@ -15,24 +15,25 @@ _COOKIE_SECRET_MIN = 32  # characters: it signs who is logged in
 _OPTION = "--login"
 
 
-def refuse_open_pages(address: str, *, operators: Collection[str]) -> None:
+def refuse_open_pages(
+    address: str, *, operators: Collection[str], readers: Collection[str] = ()
+) -> None:
     """Allow pages without a login on this machine only, and only `local` as their operator.
 
     Raises:
-        SettingsError: If other machines would reach them, or an operator could never log in.
+        SettingsError: If other machines would reach them, or an operator or reader could never log in.
 
     """
     if not is_loopback(address):
         msg = f"pages at `{address}` are reachable from other machines, and would have no login"
         remedy = Remedy(advice=f"give `{_OPTION} FILE`, or listen at 127.0.0.1")
         raise SettingsError(msg, setting=_OPTION, reason=SettingReason.MISSING, remedy=remedy)
-    named = [each for each in operators if each != "local"]
-    if named:
-        msg = f"`--operator {named[0]}` never applies: without a login nobody has an e-mail address"
-        remedy = Remedy(advice=f"give `{_OPTION} FILE`, or `--operator local`")
-        raise SettingsError(
-            msg, setting="--operator", reason=SettingReason.NEEDS_ANOTHER, remedy=remedy
-        )
+    named = [("--operator", each) for each in operators if each != "local"]
+    named += [("--reader", each) for each in readers]
+    for option, name in named:
+        msg = f"`{option} {name}` never applies: without a login nobody has an e-mail address"
+        remedy = Remedy(advice=f"give `{_OPTION} FILE`, or `--operator local` alone")
+        raise SettingsError(msg, setting=option, reason=SettingReason.NEEDS_ANOTHER, remedy=remedy)
 
 
 def read_login(file: Path) -> str:

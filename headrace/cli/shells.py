@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
         ui,
         "ui",
         "ui --port 8502 --operator local",
-        "ui --address 0.0.0.0 --login login.toml --operator ann@example.com",
+        "ui --address 0.0.0.0 --login login.toml --operator ann@example.com --reader @example.com",
     )
     add(app, "dagster", dagster, "dagster", "dagster --port 3001")
 
@@ -51,6 +51,14 @@ def ui(
             "them without a login.",
         ),
     ] = None,
+    reader: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="An e-mail address, or `@example.com`, that may see the pages besides operators; "
+            "everyone whom the provider logs in if none is given.",
+        ),
+    ] = None,
 ) -> None:
     """Serve the pages of this lake until stopped.
 
@@ -64,13 +72,17 @@ def ui(
     script = shell_folder() / "ui" / "streamlit_app.py"
     listen = ["--server.address", address, "--server.port", str(port), "--server.headless", "true"]
     if login is None:
-        refuse_open_pages(address, operators=operator or [])
+        refuse_open_pages(address, operators=operator or [], readers=reader or [])
     else:
         host = read_login(login)
         listen += ["--secrets.files", str(login.absolute())]
         for each in ("127.0.0.1", "localhost", host):
             listen += ["--server.allowedHosts", each]
-    env = {**_environment(), "HEADRACE_PAGES_OPERATORS": ",".join(operator or [])}
+    env = {
+        **_environment(),
+        "HEADRACE_PAGES_OPERATORS": ",".join(operator or []),
+        "HEADRACE_PAGES_READERS": ",".join(reader or []),
+    }
     _become(("streamlit", "run", str(script), *listen), env=env)
 
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-PEOPLE = ("ann@example.com", "bob@example.com")
+PEOPLE = ("ann@example.com", "bob@example.com", "eve@elsewhere.org")
 
 
 @dataclass

@@ -35,12 +35,26 @@ def guarded(troubled: Mapping[str, str], tmp_path: Path) -> Iterator[str]:
         file.chmod(0o600)
         words = ["ui", "--address", "0.0.0.0", "--port", str(port), "--login", str(file)]
         with serving(
-            ["headrace", *words, "--operator", "ann@example.com"],
+            ["headrace", *words, "--operator", "ann@example.com", "--reader", "@example.com"],
             log=tmp_path / "log",
             ready=f"http://127.0.0.1:{port}/_stcore/health",
             environment=troubled,
         ):
             yield f"http://localhost:{port}"
+
+
+def test_whoever_is_no_reader_logs_in_sees_nothing_and_may_log_out(
+    guarded: str, tmp_path: Path
+) -> None:
+    with browser(tmp_path) as page:
+        page.open(f"{guarded}/tables?table=raw.impressions")
+        page.click("Log in", within="stMainBlockContainer")
+        page.click("eve@elsewhere.org")
+        shown = page.wait_for("may not see this lake")
+        assert "Last commit" not in shown
+        assert "raw.impressions" not in shown
+        page.click("Log out")
+        page.wait_for("Log in to see the lake")
 
 
 def test_a_person_logs_in_sees_the_lake_by_their_role_and_logs_out(

@@ -37,6 +37,8 @@ def test_this_machine_needs_no_login_and_has_local_operators_only() -> None:
         refuse_open_pages(address, operators=["local"])
     with refused(SettingsError, setting="--operator", reason=SettingReason.NEEDS_ANOTHER):
         refuse_open_pages("127.0.0.1", operators=["local", "ann@example.com"])
+    with refused(SettingsError, setting="--reader", reason=SettingReason.NEEDS_ANOTHER):
+        refuse_open_pages("127.0.0.1", operators=[], readers=["@example.com"])
 
 
 def test_a_whole_login_gives_the_host_that_browsers_know(tmp_path: Path) -> None:

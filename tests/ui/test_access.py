@@ -9,7 +9,7 @@ from headrace.api import Lake
 from headrace.loopback import is_loopback
 from tests.ui.conftest import Open
 from tests.ui.factories import fill
-from ui.access import OPERATORS, Visitor, operators, visitor_of
+from ui.access import OPERATORS, READERS, Visitor, listed, visitor_of
 
 ANN: dict[str, object] = {
     "is_logged_in": True, "email": "Ann@example.com", "email_verified": True,
@@ -29,10 +29,10 @@ def test_only_addresses_of_this_machine_are_loopback(address: str | None, loopba
 
 
 def test_an_operator_is_one_whose_verified_address_is_listed() -> None:
-    listed = operators("ann@example.com, local")
+    names = listed("ann@example.com, local")
     assert visitor_of({}, operators=frozenset()) == Visitor(role="page")
-    assert visitor_of({}, operators=listed) == Visitor(role="operator")
-    assert visitor_of({"is_logged_in": False}, operators=listed) is None
+    assert visitor_of({}, operators=names) == Visitor(role="operator")
+    assert visitor_of({"is_logged_in": False}, operators=names) is None
     for user, role in (
         (ANN, "operator"),
         ({**ANN, "email_verified": False}, "page"),
@@ -41,16 +41,53 @@ def test_an_operator_is_one_whose_verified_address_is_listed() -> None:
         ({"is_logged_in": True, "email": ""}, "page"),
         ({"is_logged_in": True, "email": "local"}, "page"),
     ):
-        found = visitor_of(user, operators=listed)
+        found = visitor_of(user, operators=names)
         assert found is not None
         assert found.role == role, user
 
 
 @given(st.dictionaries(st.sampled_from(["email", "name", "email_verified"]), st.text()))
 def test_nobody_is_an_operator_where_none_is_listed(claims: dict[str, str]) -> None:
-    found = visitor_of({"is_logged_in": True, **claims}, operators=operators(" , "))
+    found = visitor_of({"is_logged_in": True, **claims}, operators=listed(" , "))
     assert found is not None
     assert found.role == "page"
+
+
+def test_readers_are_listed_by_verified_address_or_domain() -> None:
+    readers = listed("bob@example.com, @shop.example.org")
+    for email, role in (
+        ("Bob@example.com", "page"),
+        ("eve@example.com", "stranger"),
+        ("eve@shop.example.org", "page"),
+        ("eve@evil.shop.example.org", "stranger"),
+        ("eve@shop.example.org.evil.com", "stranger"),
+        ("@shop.example.org", "stranger"),
+        ("bob", "stranger"),
+        ("", "stranger"),
+        ("ann@example.com", "operator"),
+    ):
+        user = {"is_logged_in": True, "email": email, "email_verified": True}
+        found = visitor_of(user, operators=listed("ann@example.com"), readers=readers)
+        assert found is not None
+        assert found.role == role, email
+        unsure = visitor_of({**user, "email_verified": False}, operators=(), readers=readers)
+        assert unsure is not None
+        assert unsure.role == "stranger", email
+    assert visitor_of({}, operators=(), readers=readers) == Visitor(role="page")  # no login
+
+
+def test_where_readers_are_listed_whoever_else_logs_in_sees_nothing(
+    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = full
+    config.set_option("server.address", "0.0.0.0")
+    monkeypatch.setenv(READERS, "@example.com")
+    for page in ("overview", "tables"):
+        shown = app(page, user={**ANN, "email": "eve@elsewhere.org"})
+        assert "`eve@elsewhere.org` may not see this lake" in shown.error[0].value
+        assert [each.label for each in shown.button] == ["Log out"]
+        assert (len(shown.dataframe), len(shown.metric), len(shown.caption)) == (0, 0, 0)
+    assert app(user=ANN).metric
 
 
 def test_pages_that_other_machines_reach_without_a_login_show_nothing(
