@@ -1,19 +1,30 @@
-"""How tests are given to workers: each file to one of them, and some rooms as a whole."""
+"""How tests are given to workers: each file to one of them, and some rooms and files together."""
 
 from xdist.scheduler import LoadFileScheduling
 
-# what dbt parsed, Dagster loaded or pypaimon imported serves all files of such a room, and takes a
-# worker seconds
-WHOLE = ("tests/dbt", "tests/integrations", "tests/interop", "tests/orchestration")
+# what one worker runs as a whole: what dbt parsed, Dagster loaded, or pypaimon and torch's exporter
+# imported serves all of it, and takes a worker seconds
+TOGETHER = {
+    "dbt": ("tests/dbt/", "tests/integrations/", "tests/orchestration/"),
+    "exporter": (
+        "tests/demo/test_feed.py",
+        "tests/serving/test_export.py",
+        "tests/serving/test_server.py",
+    ),
+    "interop": ("tests/interop/",),
+}
 
 
-def room_of(nodeid: str) -> str | None:
-    """Name the room that one worker runs as a whole, if the test is of such a one."""
-    return next((room for room in WHOLE if nodeid.startswith(f"{room}/")), None)
+def together(nodeid: str) -> str | None:
+    """Name what one worker runs as a whole, if the test is of it."""
+    return next(
+        (name for name, places in TOGETHER.items() if nodeid.startswith(places)),
+        None,
+    )
 
 
 class ByRoom(LoadFileScheduling):
     """As `--dist loadfile`, except that one worker runs all files of some rooms."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return room_of(nodeid) or super()._split_scope(nodeid)
+        return together(nodeid) or super()._split_scope(nodeid)

@@ -1,10 +1,13 @@
-"""Rooms whose fixtures or imports take seconds are run by one worker."""
+"""Rooms and files whose fixtures or imports take seconds are run by one worker."""
 
-from tests.by_room import WHOLE, room_of
+from tests.by_room import TOGETHER, together
 from tests.conftest import ROOT
 
 
-def test_files_of_a_room_that_is_slow_to_load_go_to_one_worker() -> None:
-    assert all((ROOT / room).is_dir() for room in WHOLE)
-    assert {room_of(f"tests/dbt/{file}.py::test_it") for file in "ab"} == {"tests/dbt"}
-    assert room_of("tests/dbt_else/test_a.py::test_it") is None
+def test_what_is_slow_to_load_goes_to_one_worker() -> None:
+    assert all((ROOT / place).exists() for places in TOGETHER.values() for place in places)
+    assert {together(f"tests/{room}/test_it.py::test_it") for room in ("dbt", "orchestration")} == {
+        "dbt"
+    }
+    assert together("tests/serving/test_server.py::test_it") == "exporter"
+    assert together("tests/dbt_else/test_a.py::test_it") is None
