@@ -10,6 +10,9 @@ from headrace.config import Settings
 from headrace.integrations.dbt_manifest import load_manifest
 from orchestration.definitions import defs
 from tests.conftest import ROOT
+from tests.quick_dbt import quick_dbt
+
+__all__ = ["quick_dbt"]
 
 
 @pytest.fixture(scope="session")
