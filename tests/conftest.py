@@ -191,6 +191,10 @@ class DemoLake:
     environment: Mapping[str, str]
     printed: str
 
+    def enter(self, patch: pytest.MonkeyPatch) -> None:
+        """Let what runs in this process work on it, where a process of its own is not the claim."""
+        enter(self.environment, patch)
+
 
 @pytest.fixture(scope="session")
 def demo_lake(tmp_path_factory: pytest.TempPathFactory) -> DemoLake:
@@ -232,6 +236,16 @@ def _run_demo_once(shared: Path) -> Path:
             assert done.returncode == 0, done.stdout + done.stderr
             printed.write_text(done.stdout)
     return printed
+
+
+def enter(environment: Mapping[str, str], patch: pytest.MonkeyPatch) -> None:
+    """Give this process what `demo_environment` says to another one."""
+    for name in [name for name in os.environ if name.startswith("HEADRACE_")]:
+        patch.delenv(name)
+    for name, value in environment.items():
+        if name.startswith("HEADRACE_") or name == "COLUMNS":
+            patch.setenv(name, value)
+    patch.chdir(ROOT)
 
 
 def quick_start() -> list[str]:

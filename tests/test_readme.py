@@ -7,13 +7,12 @@ import os
 import re
 import runpy
 import subprocess
-import sys
-from pathlib import Path
 from xml.etree import ElementTree
 
 import click
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from headrace.cli.main import make_app
 from tests.conftest import ROOT, DemoLake, quick_start
@@ -44,16 +43,13 @@ def test_the_quick_start_is_two_commands_that_make_knows() -> None:
         assert wanted in shown.stdout
 
 
-def test_the_python_example_reads_every_sample_of_the_version(demo_lake: DemoLake) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", python_block()],
-        cwd=ROOT,
-        env=dict(demo_lake.environment),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    shapes = [line for line in done.stdout.splitlines() if line.startswith("torch.Size")]
+def test_the_python_example_reads_every_sample_of_the_version(
+    demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo_lake.enter(monkeypatch)
+    exec(python_block(), {})  # noqa: S102 - our own example
+    printed = capsys.readouterr().out.splitlines()
+    shapes = [line for line in printed if line.startswith("torch.Size")]
     assert shapes[0] == "torch.Size([512, 2]) torch.Size([513])"
     rows = sum(int(line.split("[")[1].split(",")[0]) for line in shapes)
     assert f"ctr v1: {rows:,} rows" in demo_lake.printed
@@ -84,19 +80,14 @@ def test_the_screen_in_the_readme_is_what_the_demo_prints(demo_lake: DemoLake) -
 
 
 def test_the_inspected_sample_in_the_readme_is_what_the_command_prints(
-    demo_lake: DemoLake,
+    demo_lake: DemoLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     block = (ROOT / "README.md").read_text().split("```console\n")[1].split("```")[0]
     command, *shown = block.splitlines()
     words, said = command.removeprefix("$ ").split("#")
-    done = subprocess.run(
-        [Path(sys.executable).with_name("headrace"), *words.split()[1:]],
-        cwd=ROOT,
-        env=dict(demo_lake.environment),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    demo_lake.enter(monkeypatch)
+    done = CliRunner().invoke(make_app(), words.split()[1:])
+    assert done.exit_code == 0
     # snapshots are ids of a run, and columns are as wide as what stands in them
     printed = [
         re.sub(r" at snapshot \d+", "", " ".join(line.split())) for line in done.stdout.splitlines()

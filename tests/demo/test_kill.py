@@ -19,7 +19,7 @@ from demo import run as demo
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.datasets.versions import find_lockfile
-from tests.conftest import ROOT, DemoLake, demo_environment
+from tests.conftest import ROOT, DemoLake, demo_environment, enter
 
 KILLS = int(os.environ.get("HEADRACE_KILLS", "1"))
 SEED = int(os.environ.get("HEADRACE_KILL_SEED", "7"))
@@ -66,8 +66,7 @@ def test_a_demo_killed_at_random_moments_completes_to_the_same_content(
         process = start(environment)
         if kill_after(process, lines=moment[0], delay_s=moment[1]):
             moments.append(moment)
-    for name in ("HEADRACE_FEED_IMPRESSIONS", "HEADRACE_STATE_DIR", "COLUMNS"):
-        monkeypatch.setenv(name, environment[name])
+    enter(environment, monkeypatch)
     assert demo.main() == 0, f"killed at {moments}"  # here: a start imports for 6 s of CPU
     settings = Settings.load(env=environment, path=ROOT / "lake" / "lake.toml")
     with Lake.open(settings) as lake, Lake.open(demo_lake.settings) as undisturbed:

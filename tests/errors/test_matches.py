@@ -30,7 +30,8 @@ def test_errors_of_the_lake_are_not_told_apart_by_their_wording() -> None:
     found = [
         (str(path.relative_to(ROOT)), line, kind)
         for path in sorted((ROOT / "tests").rglob("*.py"))
-        for line, kind in _matches(ast.parse(path.read_text()))
+        if "match" in (text := path.read_text())  # to parse all of them takes seconds
+        for line, kind in _matches(ast.parse(text))
     ]
     assert not [each for each in found if each[2] not in _WITHOUT_FACTS]
 

@@ -118,7 +118,10 @@ def privates_of(path: Path) -> Iterator[str]:
 
 def imported(path: Path) -> Iterator[str]:
     """Yield the private names that a file imports from PyIceberg."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    text = path.read_text()
+    if "pyiceberg" not in text:
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pyiceberg"):
             yield from (each.name for each in node.names if is_private(each.name))
 
