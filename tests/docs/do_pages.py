@@ -1,15 +1,9 @@
-"""Does what pages show, in one process and one lake: `python -m tests.docs.do_pages FOLDER PAGE …`.
-
-One process, as each start of a command imports the same libraries for seconds. Prints JSON: for each page what
-each of its blocks printed, and the status that it ended with.
-"""
+"""Does what pages show, in this process and in one lake: each start of a command imports for seconds."""
 
 import contextlib
 import io
-import json
 import os
 import subprocess
-import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +17,10 @@ LAKE = "shop"  # that the first page makes; the others go on in it
 
 
 def do_pages(folder: Path, pages: list[str]) -> Iterator[list[tuple[str, int]]]:
-    """Do page after page; each starts in the lake, the first one beside it."""
+    """Do page after page; each starts in the lake, the first one beside it.
+
+    Yields for each what each of its blocks printed, and the status that it ended with.
+    """
     for page in pages:
         os.chdir(folder / LAKE if (folder / LAKE).exists() else folder)
         yield [_done(block) for block in blocks_of(Path(page).read_text())]
@@ -62,8 +59,3 @@ def _python(program: str) -> tuple[str, int]:
         except Exception:  # noqa: BLE001  (the test shows whatever it is)
             return printed.getvalue() + traceback.format_exc(), 1
     return printed.getvalue(), 0
-
-
-if __name__ == "__main__":
-    done = list(do_pages(Path(sys.argv[1]), sys.argv[2:]))
-    sys.stdout.write(json.dumps(done))

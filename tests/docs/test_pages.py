@@ -1,16 +1,13 @@
 """The pages that show something done: it is done, in their order and in one lake, and comes out as shown."""
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, enter
 from tests.docs.blocks import Block, blocks_of, fits
+from tests.docs.do_pages import do_pages
 
 _FIRST = "tutorial.md"
 
@@ -41,22 +38,11 @@ def _leaves(entry: object) -> list[str]:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[tuple[str, int]]]:
     """What each block of each page printed, and its status."""
     pages = _pages()
-    mine = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE")}
-    ran = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "tests.docs.do_pages",
-            str(tmp_path_factory.mktemp("pages")),
-            *(str(ROOT / "docs" / page) for page in pages),
-        ],
-        cwd=ROOT,
-        env=mine | {"COLUMNS": "100", "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return dict(zip(pages, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        enter({"COLUMNS": "100"}, patch)  # and come back from the lake
+        folder = tmp_path_factory.mktemp("pages")
+        shown = list(do_pages(folder, [str(ROOT / "docs" / page) for page in pages]))
+    return dict(zip(pages, shown, strict=True))
 
 
 @pytest.mark.slow
