@@ -20,12 +20,13 @@ from headrace.definitions.stream import Stream
 from headrace.errors import SourceFileError
 from headrace.ingest import dead_letters
 from headrace.ingest.contract import check
+from headrace.ingest.decoding import lines as line_decoding
 from headrace.ingest.decoding.decode import decode
 from headrace.ingest.draft import text_of
 from headrace.ingest.infer import draft_of
 from headrace.ingest.run import ingest
 from headrace.ingest.sampling import sample_of
-from headrace.ingest.sources import quoted_records
+from headrace.ingest.sources import quoted_records, whole_files
 from headrace.ingest.sources.files import FileSource
 from tests.amounts import examples
 from tests.ingest.test_compressed import PACK
@@ -278,6 +279,19 @@ def test_a_record_of_several_lines_is_one_and_a_stray_quote_swallows_no_other(
     assert (letter["error_code"], letter["source_line"]) == ("malformed", 4)
     assert letter["raw"] == lines[3].encode()
     assert len("\n".join(lines)) > 2_000
+
+
+def test_a_quoted_record_that_is_cut_at_a_carriage_return_is_too_long(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_files, "RECORD_BYTES_MAX", 100)
+    monkeypatch.setattr(line_decoding, "RECORD_BYTES_MAX", 100)
+    begin = "1,2026-03-01T00:00:00Z,"
+    text = begin + "x" * (100 - len(begin)) + "\rmore"
+    land(lake, "a", f"n,at,text\n{text}\n2,2026-03-01T00:00:00Z,y\r\n".encode())
+    fields = {name: FIELDS[name] for name in ("n", "text", "at")}
+    done = ingest(lake, contract(csv={"quoted_newlines": True}, fields=fields))
+    assert (done.rows, done.reasons) == (1, {"too_long": 1})
 
 
 def test_half_of_a_character_refuses_its_record_and_a_file_that_ends_in_one_is_refused(

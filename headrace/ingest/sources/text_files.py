@@ -215,7 +215,8 @@ def _lines(
 ) -> Iterator[Lines]:
     """Split into lines that are records, with the byte position after them; the last needs a newline.
 
-    A line over `RECORD_BYTES_MAX` is cut one byte beyond it, by which the decoder recognizes it.
+    A line over `RECORD_BYTES_MAX` is cut one byte beyond it, by which the decoder recognizes it. While
+    its newline is not found, one more is held: the last may be a carriage return that is no part of it.
     `fingerprint` is that of all bytes before; the last line of a `whole` file needs no newline.
     """
     rest, rest_bytes, position = b"", 0, handle.tell()
@@ -226,33 +227,39 @@ def _lines(
         cut = block.rfind(b"\n") + 1
         if not cut:
             fingerprint.update(block)
-            rest, rest_bytes = (rest + block)[: RECORD_BYTES_MAX + 1], rest_bytes + len(block)
+            rest, rest_bytes = (rest + block)[: RECORD_BYTES_MAX + 2], rest_bytes + len(block)
             continue
         fingerprint.update(memoryview(block)[:cut])
         so_far = str(fingerprint)
         fingerprint.update(memoryview(block)[cut:])
-        text = rest + block[:cut]
-        rest, rest_bytes = block[cut:][: RECORD_BYTES_MAX + 1], len(block) - cut
-        kept, places = _records_in(text, first=seen, comment=comment)
+        lines = _cut(rest + block[:cut])
+        rest, rest_bytes = block[cut:][: RECORD_BYTES_MAX + 2], len(block) - cut
+        kept, places = _records_in(lines, first=seen, comment=comment)
         yield Lines(kept, LineNumbers(before, places), position - rest_bytes, so_far)
-        seen += text.count(b"\n")
+        seen += len(lines)
     if rest and whole:
-        kept, places = _records_in(rest + b"\n", first=seen, comment=comment)
+        kept, places = _records_in(_cut(rest + b"\n"), first=seen, comment=comment)
         yield Lines(kept, LineNumbers(before, places), position, str(fingerprint))
 
 
-def _records_in(text: bytes, *, first: int, comment: bytes) -> tuple[Sequence[bytes], np.ndarray]:
-    """Return the lines of a text that are records, and their numbers from `first` on."""
-    lines = LineBlock.of_text(text.replace(b"\r\n", b"\n") if b"\r" in text else text)
+def _cut(text: bytes) -> LineBlock:
+    """Cut text into lines, without the carriage returns before newlines."""
+    return LineBlock.of_text(text.replace(b"\r\n", b"\n") if b"\r" in text else text)
+
+
+def _records_in(
+    lines: LineBlock, *, first: int, comment: bytes
+) -> tuple[Sequence[bytes], np.ndarray]:
+    """Return the lines that are records, and their numbers from `first` on."""
     begin = lines.codes[lines.starts]
     may_be_none = np.isin(begin, _SPACES) | (begin == comment[0] if comment else False)
     if lines.lengths.max() <= RECORD_BYTES_MAX and not may_be_none.any():
         return lines, np.arange(first, first + len(lines))
-    pieces = text[:-1].split(b"\n")
+    pieces = list(lines)
     kept = [
         at
         for at, piece in enumerate(pieces)
         if piece and not piece.isspace() and not (comment and piece.startswith(comment))
     ]
-    records = [pieces[at][: RECORD_BYTES_MAX + 1].removesuffix(b"\r") for at in kept]
+    records = [pieces[at][: RECORD_BYTES_MAX + 1] for at in kept]
     return records, np.array(kept, dtype=np.int64) + first

@@ -157,7 +157,7 @@ def _in_blocks(
     """Group records to blocks of about `read_bytes`. Places in the file are not known, and not needed."""
     lines, numbers, size = list[bytes](), list[int](), 0
     for number, record in records:
-        lines.append(record[: RECORD_BYTES_MAX + 1].removesuffix(b"\r"))
+        lines.append(record.removesuffix(b"\r")[: RECORD_BYTES_MAX + 1])
         numbers.append(number)
         size += len(record) + 1
         if size >= read_bytes:

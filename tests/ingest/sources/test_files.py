@@ -99,6 +99,17 @@ def test_a_record_of_any_length_is_read_in_bounded_memory(
         assert [(at, len(line)) for at, line in found] == [(0, 7), (1, 101), (2, 7)]
 
 
+@pytest.mark.parametrize("beyond", [b"", b"y", b"y" * 20, b"\r" * 20])
+def test_a_record_that_is_cut_at_a_carriage_return_is_still_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: bytes
+) -> None:
+    monkeypatch.setattr(text_files, "RECORD_BYTES_MAX", 20)
+    put(tmp_path, "a.jsonl", b"{" + b"x" * 19 + b"\r" + beyond + b"\n{}\r\n")
+    for read_bytes in (*range(1, 50), 1000):
+        found = records(make_stream("json"), tmp_path, read_bytes=read_bytes)
+        assert [(at, len(line)) for at, line in found] == [(0, 21 if beyond else 20), (1, 2)]
+
+
 def test_files_are_taken_by_name_and_unfinished_ones_left_alone(tmp_path: Path) -> None:
     for name in ("b.jsonl", "a.jsonl", "a0.jsonl", ".c.jsonl", "_d.jsonl", "e.jsonl.tmp"):
         put(tmp_path, name, json_line() + b"\n")
