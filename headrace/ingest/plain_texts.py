@@ -13,13 +13,9 @@ from headrace.definitions.types import TIMESTAMP
 _TIME_BYTES_MIN = 20  # an hour without minutes has at most 19, with its offset
 
 
-def _alphabet(letters: bytes) -> np.ndarray:
-    return np.isin(np.arange(256), np.frombuffer(letters, dtype=np.uint8))
-
-
-_WHOLE = _alphabet(b"0123456789-")
-_POINT = _alphabet(b"0123456789-.")
-_TIME = _alphabet(b"0123456789-+:.TZ ")
+_WHOLE = b"0123456789-"
+_POINT = b"0123456789-."
+_TIME = b"0123456789-+:.TZ "
 
 
 def cast_plain(texts: pa.StringArray, wanted: pa.DataType) -> pa.Array | None:
@@ -53,10 +49,10 @@ def _is_exact(values: pa.Array) -> bool:
     return largest is None or largest < 2.0**bits
 
 
-def _has_only(texts: pa.StringArray, alphabet: np.ndarray) -> bool:
+def _has_only(texts: pa.StringArray, alphabet: bytes) -> bool:
     _, places, content = texts.buffers()
     if content is None or not len(texts):
         return True
     bounds = np.frombuffer(places, dtype=np.int32)
     first, end = bounds[texts.offset], bounds[texts.offset + len(texts)]
-    return bool(alphabet[np.frombuffer(content, dtype=np.uint8)[first:end]].all())
+    return not memoryview(content)[first:end].tobytes().translate(None, alphabet)

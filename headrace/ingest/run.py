@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
-from headrace.collector import many_objects
+from headrace.collector import give_back, many_objects
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError, SourceStalledError
 from headrace.ingest import watermark
@@ -149,7 +149,9 @@ class _Drain:
             return {}
         self._reader.confirm()
         self.commits += 1
-        return batch.commit(active=self._reader.active).taken
+        taken = batch.commit(active=self._reader.active).taken
+        give_back()
+        return taken
 
     def _report(self, partitions: Iterable[SourcePartition]) -> None:
         for partition in partitions:

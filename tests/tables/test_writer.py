@@ -18,6 +18,7 @@ from headrace.identifiers import TableName
 from headrace.storage.locations import local_path
 from headrace.tables.writer import OPEN_PARTITIONS_MAX, TableWriter, write_batches
 from tests.amounts import examples
+from tests.disks import room_for
 from tests.raising import refused
 from tests.tables.factories import EVENTS, UTC_US, add, day_key, events, events_table
 
@@ -88,6 +89,16 @@ def test_a_folder_that_cannot_be_written_is_named(lake: Lake) -> None:
     (folder / "data").write_text("in the way")
     with refused(StorageError, path=(folder / "data").as_uri()):
         write_batches(table, [events([1])])
+
+
+def test_a_disk_that_fills_while_a_row_group_is_written_leaves_no_file_behind(lake: Lake) -> None:
+    table = lake.create(TableName("raw", "plain"), EVENTS)
+    writer = TableWriter(table)
+    with pytest.raises(StorageError), room_for(100_000), writer:
+        for start in range(0, 4 * ROWS_PER_ROW_GROUP, 50_000):
+            writer.write(events(range(start, start + 50_000)))
+    assert writer.files == ()
+    assert list(lake.settings.warehouse.rglob("*.parquet")) == []
 
 
 def test_a_wide_integer_is_never_stored_as_a_double(lake: Lake) -> None:

@@ -51,7 +51,7 @@ class CsvDecoder(LineDecoder):
             for mark in marks
             if mark in lines.data
         ]
-        if codecs.BOM_UTF8 in lines.data:
+        if not lines.is_ascii and codecs.BOM_UTF8 in lines.data:
             begin = [at for at, line in enumerate(lines) if line.startswith(codecs.BOM_UTF8)]
             found.append(np.array(begin, dtype=np.int64))
         return np.concatenate(found) if found else np.empty(0, np.int64)

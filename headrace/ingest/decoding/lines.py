@@ -94,14 +94,11 @@ class LineDecoder(ABC):
 
         Where that fails, first without the lines that a look at each finds at fault, then in pieces.
         """
-        tried = at[:_PROBE_LINES] if len(at) > _PROBE_TIMES * _PROBE_LINES else at
-        while len(at):
-            done = self.whole(block.joined(tried), len(tried))
-            if not isinstance(done, Whole):
-                break
-            yield _taken(done, tried, parts, violations)
-            at = tried = at[len(tried) :]
         if not len(at):
+            return
+        done = self._whole_of(at, block)
+        if isinstance(done, Whole):
+            yield _taken(done, at, parts, violations)
             return
         for look in self.looks():
             found = np.array(look(block, at), dtype=np.int64)
@@ -114,6 +111,15 @@ class LineDecoder(ABC):
                 yield _taken(done, at, parts, violations)
                 return
         yield from self._in_pieces(at, block, parts, violations)
+
+    def _whole_of(self, at: np.ndarray, block: LineBlock) -> Whole | int | None:
+        """Decode lines at once, if some of them can be; all together, as joined columns are copied."""
+        if len(at) > _PROBE_TIMES * _PROBE_LINES:
+            tried = at[:_PROBE_LINES]
+            done = self.whole(block.joined(tried), len(tried))
+            if not isinstance(done, Whole):
+                return done
+        return self.whole(block.joined(at), len(at))
 
     def _in_pieces(
         self,
@@ -213,7 +219,7 @@ def unreadable(lines: LineBlock) -> dict[int, Violation]:
         at: Violation(TOO_LONG, too_long)
         for at in np.flatnonzero(lines.lengths > RECORD_BYTES_MAX).tolist()
     }
-    if lines.data.isascii() or _is_utf8(lines.data):
+    if lines.is_ascii or _is_utf8(lines.data):
         return refused
     for at in lines.holding(np.flatnonzero(lines.codes >= _ASCII_END)).tolist():
         try:
@@ -251,5 +257,7 @@ def _assemble(
 
 
 def _flat(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:  # to combine one would copy it
+        return column.chunk(0)
     flat = column.combine_chunks()
     return flat if isinstance(flat, pa.Array) else flat.chunk(0)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import BinaryIO
 
 import pyarrow as pa
+from isal import igzip, igzip_lib
 
 from headrace.errors import SourceFileError
 from headrace.ingest.sources.forward_only import ForwardOnly
@@ -28,10 +29,9 @@ MAGIC: Mapping[str, bytes] = MappingProxyType(
     }
 )
 _READ_BYTES = 1024 * 1024
-_PACKED_BYTES = 64 * 1024  # what follows a member is copied for each, and some have a hundred bytes
-_GZIP = 16 + zlib.MAX_WBITS  # what zlib calls its header and checksum
 # what programs add to archives beside the data
 _NO_DATA = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+_IGZIP_ERROR: type[Exception] = igzip_lib.IsalError  # pyright: ignore[reportAssignmentType]
 # what the four decompressors raise for damage; zipfile raises RuntimeError for a password
 _DAMAGE = (
     EOFError,
@@ -40,6 +40,7 @@ _DAMAGE = (
     NotImplementedError,
     ValueError,
     zipfile.BadZipFile,
+    _IGZIP_ERROR,
     zlib.error,
 )
 Reader = Callable[[bytearray | memoryview], int | None]
@@ -111,46 +112,10 @@ class _Plain(ForwardOnly):
             raise SourceFileError(self._source, detail) from error
 
 
-class _Gunzip:
-    """Reads the members of a gzip file, one after the other; zeros behind one are no damage.
-
-    Python's own reader takes a third more CPU: it takes 8 KiB at a time.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file, self._packed = path.open("rb"), b""
-        self._member = None if self._is_read() else zlib.decompressobj(wbits=_GZIP)
-
-    def read(self, size: int) -> bytes:
-        while (member := self._member) is not None:
-            found = member.decompress(self._packed, size)
-            self._packed = member.unconsumed_tail
-            if member.eof:
-                self._packed = member.unused_data
-                self._member = None if self._is_read() else zlib.decompressobj(wbits=_GZIP)
-            elif not self._packed:
-                self._packed = self._file.read(_PACKED_BYTES)
-                if not (self._packed or found):
-                    msg = "it ends before its last member does"
-                    raise EOFError(msg)
-            if found:
-                return found
-        return b""
-
-    def _is_read(self) -> bool:
-        """Whether there is no further member."""
-        self._packed = self._packed.lstrip(b"\0")
-        while not self._packed and (block := self._file.read(_PACKED_BYTES)):
-            self._packed = block.lstrip(b"\0")
-        return not self._packed
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _open_gzip(path: Path, source: str) -> _Gunzip:
+def _open_gzip(path: Path, source: str) -> BinaryIO:
     _ = source
-    return _Gunzip(path)
+    # a third of the CPU time of Python's own
+    return igzip.open(path, "rb")  # pyright: ignore[reportReturnType]
 
 
 def _open_bz2(path: Path, source: str) -> BinaryIO:
@@ -180,7 +145,7 @@ def _open_zip(path: Path, source: str) -> BinaryIO:
     return archive.open(members[0])  # pyright: ignore[reportReturnType]
 
 
-Opened = BinaryIO | pa.NativeFile | _Gunzip
+Opened = BinaryIO | pa.NativeFile
 _OPEN: Mapping[str, Callable[[Path, str], Opened]] = MappingProxyType(
     {"gzip": _open_gzip, "bz2": _open_bz2, "zstd": _open_zstd, "zip": _open_zip}
 )

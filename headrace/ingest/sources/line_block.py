@@ -56,6 +56,11 @@ class LineBlock(Sequence[bytes]):
         """How many bytes each line has."""
         return self.ends - self.starts
 
+    @cached_property
+    def is_ascii(self) -> bool:
+        """Whether there is no other character than those of ASCII."""
+        return self.data.isascii()
+
     def holding(self, places: np.ndarray) -> np.ndarray:
         """Return which lines hold these bytes; ascending, each once."""
         return np.unique(np.searchsorted(self.ends, places))

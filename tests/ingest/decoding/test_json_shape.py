@@ -208,7 +208,7 @@ def test_lines_that_stop_to_be_alike_are_left_to_the_parser(parsed: list[int]) -
     lines = [json_line(**FLAT, id=f"t{at}") for at in range(5 * LINES)]
     lines += [json_line(id=f"t{at}", tags=[at]) for at in range(5 * LINES, 15 * LINES)]
     decoded = JsonDecoder(make_stream("json")).decode(lines)
-    assert sum(parsed) == 10 * LINES
+    assert sum(parsed) == 10 * LINES + 1_024  # so many are tried before all of them
     assert decoded.columns["id"].to_pylist() == [f"t{at}" for at in range(15 * LINES)]
     assert decoded.columns["tags"].to_pylist()[-1] == [15 * LINES - 1]
     assert np.array_equal(decoded.index, np.arange(15 * LINES))
