@@ -33,14 +33,16 @@ def shop_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def backfill(*, first: int, last: int) -> dict[str, str]:
+def days_job() -> dg.JobDefinition:
+    """The job that a backfill of the sample set runs."""
+    job = dg.define_asset_job("days", dg.AssetSelection.assets(SAMPLES))
+    graph = dg.Definitions.merge(sample_sets(), resources(), dg.Definitions(jobs=[job]))
+    return graph.resolve_job_def("days")
+
+
+def backfill(job: dg.JobDefinition, *, first: int, last: int) -> dict[str, str]:
     """Materialize a range of days as Dagster launches it, and say why each day was built."""
-    graph = dg.Definitions.merge(
-        sample_sets(),
-        resources(),
-        dg.Definitions(jobs=[dg.define_asset_job("days", dg.AssetSelection.assets(SAMPLES))]),
-    )
-    ran = graph.resolve_job_def("days").execute_in_process(
+    ran = job.execute_in_process(
         raise_on_error=False,
         tags={
             "dagster/asset_partition_range_start": f"{day(first)}",
@@ -56,12 +58,15 @@ def backfill(*, first: int, last: int) -> dict[str, str]:
 # Dagster's loader of definitions silences it, which is not needed for one asset
 @pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
 def test_a_backfill_is_one_run_that_builds_the_days_chosen(shop_folder: Path) -> None:
-    settings = Settings.load()
-    assert backfill(first=0, last=1) == {f"{day(0)}": "never built", f"{day(1)}": "never built"}
+    settings, job = Settings.load(), days_job()
+    assert backfill(job, first=0, last=1) == {
+        f"{day(0)}": "never built",
+        f"{day(1)}": "never built",
+    }
     with Lake.open(settings) as lake:
         assert {each[:2] for each in Shop(lake).samples()} == {"d0", "d1"}
         Shop(lake).rate((2, at(19, day=1), at(19, day=1), 0.5))
-    again = backfill(first=0, last=2)
+    again = backfill(job, first=0, last=2)
     assert (again[f"{day(0)}"], again[f"{day(2)}"]) == ("unchanged", "never built")
     assert again[f"{day(1)}"] == "rates changed"
     with Lake.open(settings) as lake:

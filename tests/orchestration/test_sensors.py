@@ -1,6 +1,7 @@
 """What asks for runs: new source files and unhealthy tables, each once."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,8 @@ def evaluate(sensor: dg.SensorDefinition) -> tuple[list[dg.RunRequest], str | No
 
 
 @pytest.fixture
-def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+def lake(tmp_path: Path, parsed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lake]:
+    shutil.copytree(parsed, tmp_path / "state" / "dbt")  # else dbt parses its project in each test
     use_lake(monkeypatch, state_dir=tmp_path / "state")
     with LakeResource().open() as opened:
         yield opened
