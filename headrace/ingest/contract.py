@@ -14,6 +14,7 @@ from headrace.definitions.stream_field import StreamField
 from headrace.definitions.stream_times import FixedTime
 from headrace.definitions.types import TIMESTAMP
 from headrace.iceberg.schema import is_wider
+from headrace.ingest.arrow_arrays import bits
 from headrace.ingest.decoding.decoded import (
     FUTURE_TIME,
     MISSING_REQUIRED,
@@ -73,8 +74,9 @@ def check(decoded: Decoded, stream: Stream, *, not_after: datetime | None = None
     violations = dict(decoded.violations)
     if found:
         violations |= {int(index[row]): violation for row, violation in found.items()}
-        kept = np.delete(np.arange(count), list(found))
-        index, rows = index[kept], rows.take(pa.array(kept))
+        kept = np.ones(count, dtype=bool)
+        kept[list(found)] = False
+        index, rows = index[kept], rows.filter(bits(kept))
     return Checked(index=index, rows=rows, violations=violations)
 
 
