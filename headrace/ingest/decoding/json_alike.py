@@ -1,11 +1,11 @@
 """Which JSON lines are written alike: most have one of few shapes, by which they are read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from headrace.ingest.decoding.json_shape import Shape
+from headrace.ingest.decoding.json_shape import Declared, Shape
 from headrace.ingest.decoding.lines import unreadable
 from headrace.ingest.sources.line_block import LineBlock
 
@@ -17,13 +17,13 @@ _SHAPES_MAX = 4
 
 
 def read_alike(
-    lines: Sequence[bytes], declared: Mapping[str, pa.DataType], *, strict: bool
+    lines: Sequence[bytes], declared: Declared, *, strict: bool
 ) -> Iterator[tuple[np.ndarray, pa.Table]]:
     """Read lines by their shapes; yield their places and rows. It ends where no line is like another.
 
     Args:
         lines: Any lines.
-        declared: The keys to read, and as what.
+        declared: The keys to read.
         strict: Whether to leave out lines with a value of another key.
 
     """

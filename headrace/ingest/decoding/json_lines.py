@@ -21,23 +21,14 @@ import pyarrow.json as pa_json
 from headrace.definitions.stream import Stream
 from headrace.definitions.stream_field import StreamField
 from headrace.definitions.types import is_plain_list
-from headrace.ingest.decoding.decoded import (
-    MALFORMED,
-    Decoded,
-    Violation,
-    refusal,
-    unknown,
-)
+from headrace.ingest.decoding.decoded import MALFORMED, Decoded, Violation, refusal, unknown
 from headrace.ingest.decoding.json_alike import read_alike
 from headrace.ingest.decoding.json_paths import Paths
+from headrace.ingest.decoding.json_shape import Declared
 from headrace.ingest.decoding.json_values import CoercionError, Number, Pairs, coerce
 from headrace.ingest.decoding.lines import LineDecoder, Look, Whole
 from headrace.ingest.sources.line_block import LineBlock
-from headrace.ingest.values import (
-    INTEGER_BITS,
-    WRONG_TYPE,
-    shown,
-)
+from headrace.ingest.values import INTEGER_BITS, WRONG_TYPE, shown
 
 SAMPLE_LINES, _SAMPLED_BYTES_MAX = 64, 16 * 1024
 DEPTH_MAX = 256  # the standard library's parser fails at a depth that depends on its caller's
@@ -63,6 +54,7 @@ class JsonDecoder(LineDecoder):
         self._names = {field.source_name or name: name for name, field in stream.fields.items()}
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
         self._read_as = {key: _json_type(kind) for key, kind in self._declared.items()}
+        self._plain = Declared.of(self._read_as, self._declared)
         self._paths = Paths(self._read_as)
         self._nested = [key for key, steps in self._paths.steps.items() if len(steps) > 1]
         # objects as values: pyarrow reads none as maps, and rounds whole numbers within others
@@ -99,7 +91,7 @@ class JsonDecoder(LineDecoder):
         """Decode lines that are written as one of them is."""
         if self._nested or self._objects:
             return iter(())
-        return read_alike(lines, self._read_as, strict=self.strict)
+        return read_alike(lines, self._plain, strict=self.strict)
 
     def odd(self, lines: LineBlock) -> np.ndarray:
         """Find lines that may not be one object: where `}` is not followed by `,`, `}`, `]` or the end."""

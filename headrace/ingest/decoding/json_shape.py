@@ -17,6 +17,7 @@ import pyarrow as pa
 from headrace.ingest.arrow_arrays import spans
 from headrace.ingest.decoding.json_numbers import find_odd
 from headrace.ingest.sources.line_block import WORD_BYTES, LineBlock
+from headrace.ingest.values import INTEGER_BITS
 
 _LINE_BYTES_MAX = 16 * 1024  # of one that a shape is taken from
 _VALUES_MAX = 256
@@ -27,7 +28,26 @@ _PAIR = re.compile(
 _TEXT, _NUMBER, _WORD, _SIGN = 2, 3, 4, 5  # groups of a pair
 _WORDS: Mapping[bytes, bool | None] = {b"true": True, b"false": False, b"null": None}
 _QUOTE, _ESCAPE, _SPACE = ord('"'), ord("\\"), ord(" ")
-Declared = Mapping[str, pa.DataType]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """The keys that a contract has.
+
+    Args:
+        kinds: What the value of each is read as.
+        exact_below: Of floating keys, from which size on the declared type may round a whole number.
+
+    """
+
+    kinds: Mapping[str, pa.DataType]
+    exact_below: Mapping[str, float]
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, pa.DataType], declared: Mapping[str, pa.DataType]) -> Self:
+        """Take as what keys are read, and their types in the contract."""
+        bits = {key: INTEGER_BITS[kind] for key, kind in declared.items() if kind in INTEGER_BITS}
+        return cls(kinds=kinds, exact_below={key: 2.0**count for key, count in bits.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +57,7 @@ class _Value:
     Args:
         key: Its key; None if the contract does not have it.
         kind: What it is read as.
+        exact_below: From this size on the declared type may round a whole number.
         before: The text between the value before it and this one.
         quote: Which quote of the line ends a text, or is the next one behind a number.
         behind: How many bytes lie between a number and that quote.
@@ -48,6 +69,7 @@ class _Value:
     before: bytes
     quote: int
     behind: int = 0
+    exact_below: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +99,7 @@ class Shape:
                 return None
             at, sign = pair.end(), pair[_SIGN]
             key = pair[1].decode()
-            wanted = declared.get(key)
+            wanted = declared.kinds.get(key)
             if wanted is not None and (key in words or any(key == each.key for each in values)):
                 return None
             if pair[_WORD] is not None:
@@ -101,6 +123,7 @@ class Shape:
                     before=line[taken:first],
                     quote=quote,
                     behind=behind,
+                    exact_below=declared.exact_below.get(key, 0.0),
                 )
             )
             taken = end
@@ -136,10 +159,11 @@ class Shape:
             column = spans(buffer, first[fit], last[fit]).view(pa.string()).cast(value.kind)
             found[value.key] = column
             if value.kind == pa.float64():
-                rounded |= np.abs(column.to_numpy()) >= 2.0**53  # a whole number may be rounded
+                rounded |= np.abs(column.to_numpy()) >= value.exact_below
         count = len(kept)
-        columns = [self._column(key, kind, found, count) for key, kind in self.declared.items()]
-        table = pa.Table.from_arrays(columns, names=list(self.declared))
+        kinds = self.declared.kinds
+        columns = [self._column(key, kind, found, count) for key, kind in kinds.items()]
+        table = pa.Table.from_arrays(columns, names=list(kinds))
         if rounded.any():
             exact = np.flatnonzero(~rounded)
             kept, table = kept[exact], table.take(pa.array(exact))

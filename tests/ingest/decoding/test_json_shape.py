@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
+from headrace.ingest.contract import check
 from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.decoding.json_lines import JsonDecoder
-from headrace.ingest.decoding.json_shape import Shape
+from headrace.ingest.decoding.json_shape import Declared, Shape
 from headrace.ingest.sources.line_block import LineBlock
 from tests.amounts import examples
 from tests.ingest.factories import json_line, make_stream
@@ -24,14 +25,14 @@ LINES = 1_000
 
 
 def shape_of(line: bytes, *, strict: bool = False) -> Shape | None:
-    return Shape.of(line, DECLARED, strict=strict)
+    return Shape.of(line, Declared.of(DECLARED, DECLARED), strict=strict)
 
 
 def rows_by_shape(first: bytes, lines: list[bytes]) -> dict[int, dict[str, Any]]:
     """Read lines by the shape of the first; their rows, by the place of the line."""
     decoder = JsonDecoder(make_stream("json"))
     declared = {field.name: field.type for field in decoder.schema()}
-    shape = Shape.of(first, declared, strict=False)
+    shape = Shape.of(first, Declared.of(declared, declared), strict=False)
     assert shape is not None
     found, table = shape.read(LineBlock.of(lines))
     return dict(zip(found.tolist(), table.to_pylist(), strict=True))
@@ -105,6 +106,20 @@ def test_an_odd_number_is_read_as_the_parser_reads_it_or_left_to_it(number: str,
     check_against_parser(rows, lines)
 
 
+def test_a_whole_number_that_32_bits_round_is_refused_by_its_shape_as_by_the_parser() -> None:
+    stream = make_stream("json", more_fields={"score": {"type": "float"}})
+    numbers = ["16777216", "16777217", "-16777217", "0.1", "123456789", "9007199254740993", "7"]
+    lines = [
+        json_line(**FLAT, score="@").replace(b'"@"', numbers[at % len(numbers)].encode())
+        for at in range(LINES)
+    ]
+    checked = check(JsonDecoder(stream).decode(lines), stream)
+    refused = {at for at in range(LINES) if at % len(numbers) in (1, 2, 4, 5)}
+    assert {at: each.code for at, each in checked.violations.items()} == dict.fromkeys(
+        refused, "not_exact"
+    )
+
+
 def test_odd_lines_have_a_shape_only_where_the_parser_reads_the_same() -> None:
     first = json_line(**FLAT, id="first")
     lines = [first, *odd_json_lines(), first]
@@ -147,7 +162,7 @@ def test_any_line_of_the_shape_of_another_is_read_as_the_parser_reads_it(
     declared = {key: kind for key, kind in DECLARED.items() if key != "ok"}
     decoder = JsonDecoder(make_stream("json"))
     for first in lines:
-        shape = Shape.of(first, declared, strict=False)
+        shape = Shape.of(first, Declared.of(declared, declared), strict=False)
         if shape is None:
             continue
         found, table = shape.read(LineBlock.of(lines))
@@ -212,3 +227,51 @@ def test_lines_that_stop_to_be_alike_are_left_to_the_parser(parsed: list[int]) -
     assert decoded.columns["id"].to_pylist() == [f"t{at}" for at in range(15 * LINES)]
     assert decoded.columns["tags"].to_pylist()[-1] == [15 * LINES - 1]
     assert np.array_equal(decoded.index, np.arange(15 * LINES))
+
+
+# of each declared type, as JSON: values that fit, that are refused, and that are read with care
+MIXED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "score": ({"type": "float"}, ["0.1", "16777216", "16777217", "1e3", "-0", "null", "1e39"]),
+    "rounded": ({"type": "float", "rounds": True}, ["0.1", "16777217", "9007199254740993", "3"]),
+    "wide": ({"type": "double"}, ["0.25", "9007199254740992", "9007199254740993", "-1.5", "0"]),
+    "count": ({"type": "int"}, ["1", "2147483647", "2147483648", "-5", "1.0", "1.5", "null"]),
+    "big": ({"type": "long"}, ["1", "9223372036854775807", "9223372036854775808", "01", "-0"]),
+    "cost": ({"type": "decimal(9,2)"}, ["1.25", '"1.25"', "1.255", "7", "1e2"]),
+    "on": ({"type": "boolean"}, ["true", "false", "null", "1", '"true"']),
+    "born": ({"type": "date"}, ['"2026-03-01"', '"2026-02-30"', "null", "20260301"]),
+    "seen": (
+        {"type": "timestamptz", "unit": "ms"},
+        ["1772323200000", "1772323200000.5", '"1772323200000"', "null"],
+    ),
+    "named": ({"type": "string", "from": "its name"}, ['"a"', '"\\u00e9"', '"é"', "null", "5"]),
+}
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "refuse", "evolve"])
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_decoded_is_the_same_without_shapes(seed: int, unknown: str) -> None:
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(list(MIXED))[: 1 + seed].tolist()
+    stream = make_stream(
+        "json",
+        more_fields={name: MIXED[name][0] for name in chosen},
+        unknown_fields=unknown,
+    )
+    keys = {name: MIXED[name][0].get("from", name) for name in chosen}
+    lines = list[bytes]()
+    for _ in range(700):
+        # mostly a value that fits: else hardly a line is a row
+        picked = {n: 0 if random.random() < 0.8 else int(random.integers(20)) for n in chosen}
+        texts = {n: MIXED[n][1][at % len(MIXED[n][1])] for n, at in picked.items()}
+        more = [f', "{keys[name]}": {text}' for name, text in texts.items()]
+        more += [', "other": 1'] if random.random() < 0.01 else []
+        lines.append(json_line(**FLAT)[:-1] + "".join(more).encode() + b"}")
+    with_shapes, without = JsonDecoder(stream), JsonDecoder(stream)
+    without.alike = lambda lines: iter(())  # pyright: ignore[reportUnknownLambdaType]
+    alike = sum(len(found) for found, _ in with_shapes.alike(lines))
+    assert bool(alike) != any(name in chosen for name in ("cost", "seen"))  # are of no shape
+    one, other = (check(each.decode(lines), stream) for each in (with_shapes, without))
+    assert one.violations == other.violations
+    assert one.index.tolist() == other.index.tolist()
+    assert one.rows.to_pylist() == other.rows.to_pylist()
+    assert len(one.index)
