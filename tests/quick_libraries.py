@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 import typer.main
 import typer.testing
+from pydantic._internal import _fields
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.util import LRUCache
 
@@ -20,6 +21,9 @@ def quick_libraries() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         # typer reads the signatures of all commands before it runs one of them
         patch.setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))
+        # pydantic reads the signature of each default's factory for each object that PyIceberg makes
+        takes = functools.cache(_fields.takes_validated_data_argument)
+        patch.setattr(_fields, "takes_validated_data_argument", takes)
         _compile_once(patch)
         yield
 
