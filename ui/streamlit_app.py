@@ -69,10 +69,10 @@ page = st.navigation(
 
 def frame() -> None:
     """Say which page of which lake this is, and when it was read."""
-    found = frame_facts()
-    st.set_page_config(page_title=f"{page.title} · {found.lake} · headrace")
     st.title(page.title, icon=page.icon)
     who = visitor()
+    found = frame_facts()
+    st.set_page_config(page_title=f"{page.title} · {found.lake} · headrace")
     with st.container(horizontal=True, vertical_alignment="center"):
         _names(found, who)
     if who.name:

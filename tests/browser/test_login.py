@@ -9,6 +9,7 @@ import pytest
 from tests.browser.chromium import browser
 from tests.browser.provider import providing
 from tests.browser.servers import free_port, serving
+from tests.conftest import ROOT
 
 _LOGIN = """[auth]
 redirect_uri = "http://localhost:{port}/oauth2callback"
@@ -53,6 +54,7 @@ def test_whoever_is_no_reader_logs_in_sees_nothing_and_may_log_out(
         shown = page.wait_for("may not see this lake")
         assert "Last commit" not in shown
         assert "raw.impressions" not in shown
+        assert ROOT.name not in page.evaluate("document.title")  # the name of the lake
         page.click("Log out")
         page.wait_for("Log in to see the lake")
 
