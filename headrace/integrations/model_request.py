@@ -27,7 +27,15 @@ class ColumnRule:
     declared: FieldType | None
 
 
-_ANSWERS = ("model", "unique_id", "built", "behind", "keeps_history", "not_obeyed")
+_ANSWERS = (
+    "model",
+    "unique_id",
+    "built",
+    "behind",
+    "keeps_history",
+    "not_obeyed",
+    "reach_back_days",
+)
 
 
 def refuse_former_macros(sent: Mapping[str, Any]) -> None:
@@ -110,7 +118,7 @@ class ModelRequest:
             partition_by=partition_by,
             sort_by=tuple(sent["sort_by"]),
             reach_days=int(sent["reach_days"]),
-            reach_back_days=int(sent.get("reach_back_days", 0)),
+            reach_back_days=int(sent["reach_back_days"]),
             columns=_column_rules(sent["columns"], problems),
             properties={
                 MODEL_PROPERTY: sent["model"],
@@ -169,7 +177,7 @@ def _code_hash(sent: Mapping[str, Any], rendered: Sequence[str]) -> str:
     """Hash the code: equal as long as neither the rendered model nor its shape changes."""
     keys = ("strategy", "unique_key", "partition_by", "sort_by", "reach_days", "columns")
     content = {key: sent[key] for key in (*keys, "feature_view", "inputs")}
-    if sent.get("reach_back_days"):  # models without it are as they were
+    if sent["reach_back_days"]:  # models without it are as they were
         content["reach_back_days"] = sent["reach_back_days"]
     text = json.dumps({**content, "rendered": list(rendered)}, sort_keys=True)
     return _RENDERED + hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -206,9 +206,10 @@ def test_a_model_that_no_commit_would_follow_is_refused(project: Project) -> Non
     assert "headrace.is_incremental()" in found["asks"]
 
 
-def test_macros_of_an_earlier_version_are_refused_by_name(project: Project) -> None:
+@pytest.mark.parametrize("new", ["'reach_back_days'", "model.unique_id"])
+def test_macros_of_an_earlier_version_are_refused_by_name(project: Project, new: str) -> None:
     macro = project.folder / "macros" / "rebuild.sql"
-    kept = (line for line in macro.read_text().splitlines() if "model.unique_id" not in line)
+    kept = (line for line in macro.read_text().splitlines() if new not in line)
     macro.write_text("\n".join(kept))
     project.model("some", f"{{{{ config(materialized='table') }}}} select id {FROM_EVENTS}")
 
