@@ -219,9 +219,13 @@ def unreadable(lines: LineBlock) -> dict[int, Violation]:
         at: Violation(TOO_LONG, too_long)
         for at in np.flatnonzero(lines.lengths > RECORD_BYTES_MAX).tolist()
     }
-    if lines.is_ascii or _is_utf8(lines.data):
+    if lines.is_ascii:
         return refused
-    for at in lines.holding(np.flatnonzero(lines.codes >= _ASCII_END)).tolist():
+    foreign = lines.codes >= _ASCII_END
+    # where there are few other letters, it is cheaper to decode only the lines that have them
+    if np.count_nonzero(foreign) > len(lines) and _is_utf8(lines.data):
+        return refused
+    for at in lines.holding(np.flatnonzero(foreign)).tolist():
         try:
             lines[at].decode()
         except UnicodeDecodeError as error:
