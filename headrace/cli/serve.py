@@ -40,6 +40,10 @@ def serve(
     deadline_ms: Annotated[
         int, typer.Option(help="How long a request may take that names no deadline.", min=1)
     ] = 1_000,
+    requests_per_s: Annotated[
+        float | None,
+        typer.Option(help="How many questions are taken a second, all by default.", min=0.1),
+    ] = None,
 ) -> None:
     """Answer requests for vectors, scores and rankings over HTTP until stopped.
 
@@ -51,7 +55,9 @@ def serve(
     with needing("serve"):
         from headrace.serving.server.app import ServerLimits
         from headrace.serving.server.run import serve as run
-    limits = ServerLimits(deadline_s=deadline_ms / 1_000, token=_token(token_file))
+    limits = ServerLimits(
+        deadline_s=deadline_ms / 1_000, token=_token(token_file), per_s=requests_per_s
+    )
     typer.echo(f"serving on http://{host}:{port}; its requests are described at /docs", err=True)
     run(Settings.load(), host=host, port=port, model=model, log_stream=log_stream, limits=limits)
 

@@ -22,7 +22,7 @@ from headrace.errors import (
     FeatureSpecReason,
 )
 from headrace.serving.server.app import ServerLimits, make_app
-from headrace.serving.server.limits import Guard, Workers
+from headrace.serving.server.limits import Guard, Rate, Workers
 from headrace.serving.server.metrics import ServerMetrics
 from headrace.serving.server.service import Service
 from headrace.serving.server.wire import json_of
@@ -219,6 +219,42 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     scope = {"type": "http", "path": "/v1/vectors", "headers": []}
     asyncio.run(guard(scope, receive, send))
     assert sent[0]["status"] == 408
+
+
+def test_so_many_requests_pass_a_second_and_those_of_one_second_after_a_pause() -> None:
+    now = [5.0]
+    rate = Rate(2.0, clock=lambda: now[0])
+    assert [rate.passes() for _ in range(3)] == [True, True, False]
+    now[0] += 0.5
+    assert [rate.passes() for _ in range(2)] == [True, False]
+    now[0] += 3_600.0
+    assert [rate.passes() for _ in range(3)] == [True, True, False]
+    slow = Rate(0.5, clock=lambda: now[0])
+    assert [slow.passes() for _ in range(2)] == [True, False]
+    now[0] += 2.0
+    assert slow.passes()
+
+
+def test_questions_above_the_rate_are_answered_at_once_and_health_is_not_counted(
+    store: SQLiteOnlineStore,
+) -> None:
+    asked: list[str] = []
+
+    class Counted(Service):
+        def vectors(self, request: Any) -> dict[str, Any]:  # noqa: ANN401
+            asked.append("vectors")
+            return super().vectors(request)
+
+    app = make_app(Counted(store, {}), store, limits=ServerLimits(per_s=0.1, deadline_s=20))
+    body = {"views": [USERS.view], "entities": [{"user_id": 1}]}
+    with TestClient(app) as opened:
+        first, second = (opened.post("/v1/vectors", json=body) for _ in range(2))
+        others = [opened.get(path).status_code for path in ("/healthz", "/readyz", "/metrics")]
+        text = opened.get("/metrics").text
+    assert (first.status_code, second.status_code, others) == (200, 429, [200] * 3)
+    assert (second.headers["retry-after"], second.json()["error"]) == ("1", "too_many")
+    assert asked == ["vectors"]
+    assert 'headrace_serve_requests_total{path="/v1/vectors",status="429"} 1.0' in text
 
 
 def test_a_client_that_went_away_is_not_answered_by_half_of_its_body() -> None:

@@ -21,7 +21,7 @@ from headrace.errors import (
     NotAFeatureViewError,
     OverloadedError,
 )
-from headrace.serving.server.limits import Guard, Workers
+from headrace.serving.server.limits import Guard, Rate, Workers
 from headrace.serving.server.metrics import CONTENT_TYPE, ServerMetrics
 from headrace.serving.server.service import Service
 from headrace.serving.server.wire import RankRequest, ScoreRequest, VectorsRequest, json_of
@@ -46,7 +46,7 @@ class ServerLimits:
     """Bounds of one server process.
 
     `deadline_s` holds for requests that name none, from when a body is there, which has to arrive
-    within `body_s`; `token` is asked for where it is set.
+    within `body_s`; `token` is asked for where it is set, and `per_s` questions are taken a second.
     """
 
     threads: int = 8
@@ -55,6 +55,7 @@ class ServerLimits:
     deadline_s: float = 1.0
     body_s: float = 10.0
     token: str | None = None
+    per_s: float | None = None
 
 
 class _Answers:
@@ -114,6 +115,7 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         bytes_max=limits.bytes_max,
         token=limits.token,
         body_s=limits.body_s,
+        rate=None if limits.per_s is None else Rate(limits.per_s),
         answered=answered,
     )
     return app

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,19 +16,47 @@ from headrace.errors import DeadlineError, OverloadedError
 
 _T = TypeVar("_T")
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+QUESTIONS = "/v1/"
+
+
+class Rate:
+    """Lets so many requests pass a second, and those of one second at once after a pause.
+
+    Args:
+        per_s: How many.
+        clock: Seconds that never go back.
+
+    """
+
+    def __init__(self, per_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_s, self._clock = per_s, clock
+        self._most = max(1.0, per_s)
+        self._left, self._at = self._most, clock()
+
+    def passes(self) -> bool:
+        """Count a request, if it may pass."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at) * self._per_s)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 class Guard:
-    """Answers 401 without the token, 413 where a body is longer than `bytes_max`, 408 if it is slow.
+    """Answers 401 without the token, 429 above the rate, 413 to a body that is too long, 408 if it is slow.
 
     The token is looked at first, and a body is counted while it arrives: a header that says another
-    length, or none, does not help. It has to be there after `body_s` seconds.
+    length, or none, does not help. It has to be there after `body_s` seconds. Only questions count for
+    the rate: health, metrics and the description of the requests are always answered.
 
     Args:
         app: What answers the rest.
         bytes_max: Of a body.
         token: What requests must carry, if anything.
         body_s: How long a body may take to arrive.
+        rate: Of questions; any number by default.
         answered: Called with path and status of each answer.
 
     """
@@ -39,10 +68,11 @@ class Guard:
         bytes_max: int,
         token: str | None,
         body_s: float = 10.0,
+        rate: Rate | None = None,
         answered: Callable[[str, int], None] = lambda _path, _status: None,
     ) -> None:
         self._app, self._bytes_max, self._token = app, bytes_max, token
-        self._body_s, self._answered = body_s, answered
+        self._body_s, self._rate, self._answered = body_s, rate, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -68,6 +98,10 @@ class Guard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._allows(scope):
             await JSONResponse({"error": "unauthorized"}, 401)(scope, receive, send)
+            return
+        if self._rate and scope["path"].startswith(QUESTIONS) and not self._rate.passes():
+            said = {"error": "too_many", "message": "there are more requests a second than allowed"}
+            await JSONResponse(said, 429, headers={"retry-after": "1"})(scope, receive, send)
             return
         try:
             async with asyncio.timeout(self._body_s):
