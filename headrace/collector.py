@@ -8,8 +8,6 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-import pyarrow as pa
-
 # Imports make hundreds of thousands of objects that stay: at the default of 700 allocations the
 # collector walks through them again and again, a quarter of the CPU that a start takes. More than
 # this gains nothing.
@@ -77,4 +75,6 @@ def many_objects() -> Generator[None]:
 
 def give_back() -> None:
     """Return memory that is free to the system: Arrow's allocator holds it for what comes next."""
+    import pyarrow as pa  # commands that do not need it start without it
+
     pa.default_memory_pool().release_unused()
