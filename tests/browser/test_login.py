@@ -22,7 +22,7 @@ server_metadata_url = "{metadata}"
 
 @pytest.fixture
 def guarded(troubled: Mapping[str, str], tmp_path: Path) -> Iterator[str]:
-    """The address of pages that `headrace ui` serves to every machine, with a login."""
+    """The address of pages that `headrace ui` serves with a login, as behind a proxy on their machine."""
     port, file = free_port(), tmp_path / "login.toml"
     with providing() as provider:
         file.write_text(
@@ -34,7 +34,7 @@ def guarded(troubled: Mapping[str, str], tmp_path: Path) -> Iterator[str]:
             )
         )
         file.chmod(0o600)
-        words = ["ui", "--address", "0.0.0.0", "--port", str(port), "--login", str(file)]
+        words = ["ui", "--port", str(port), "--login", str(file)]
         with serving(
             ["headrace", *words, "--operator", "ann@example.com", "--reader", "@example.com"],
             log=tmp_path / "log",
