@@ -1,7 +1,4 @@
-"""What commands and ingestion ask of Python's garbage collector: little, and nothing at a command's end.
-
-Ingestion gives memory that is free back to the system at each commit, too.
-"""
+"""What commands and ingestion ask of Python's garbage collector: little, and nothing at a command's end."""
 
 import gc
 import threading
@@ -71,10 +68,3 @@ def many_objects() -> Generator[None]:
         yield
     finally:
         _patient.end()
-
-
-def give_back() -> None:
-    """Return memory that is free to the system: Arrow's allocator holds it for what comes next."""
-    import pyarrow as pa  # commands that do not need it start without it
-
-    pa.default_memory_pool().release_unused()

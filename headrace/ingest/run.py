@@ -5,7 +5,8 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
-from headrace.collector import give_back, many_objects
+from headrace.allocator import give_back
+from headrace.collector import many_objects
 from headrace.definitions.stream import Stream
 from headrace.errors import RecordsRefusedError, SourceStalledError
 from headrace.ingest import watermark

@@ -302,7 +302,8 @@ def test_a_follower_reads_on_and_takes_in_added_partitions_from_their_first_reco
     monkeypatch.setattr(kafka_reader, "ENDS_S", 0.1)
     cluster.create(TOPIC, 2)
     cluster.produce(TOPIC, values(10), partition=0)
-    facts, known = kafka_client.KafkaClient.facts, [(0,)]
+    facts = kafka_client.KafkaClient.facts
+    known: list[tuple[int, ...]] = [(0,)]
 
     def before(self: kafka_client.KafkaClient, **more: float) -> TopicFacts:
         found = facts(self, **more)
