@@ -5,6 +5,7 @@ a date, and `!=` with a value beyond an integer's range becomes true, also for n
 for deletes: here a value has the type of its column, or the condition is refused.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -237,9 +238,10 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
     if isinstance(literal, StringLiteral) and isinstance(kind, TimestampType | TimestamptzType):
         literal = StringLiteral(literal.value.replace(" ", "T", 1).replace("Z", "+00:00"))
     found = cast("Literal[Any]", literal.to(kind))
-    if isinstance(found, AboveMax | BelowMin):
+    beyond = isinstance(found, DoubleLiteral) and math.isinf(found.value) and literal != found
+    if isinstance(found, AboveMax | BelowMin) or beyond:
         msg = f"{literal.value!r} is beyond its range"
-        raise ValueError(msg)  # noqa: TRY004  (the type is right)
+        raise ValueError(msg)
     if isinstance(kind, FloatType):
         # the column's values are rounded to 32 bits: without rounding, 0.3 never matches
         return FloatLiteral(float(np.float32(found.value)))
