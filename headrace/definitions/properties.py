@@ -48,9 +48,6 @@ VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes i
 # properties of the live table of a sample set
 SAMPLES_BEGIN = "headrace.samples_begin"  # JSON: where the job begins, by table that it reads
 
-# properties of the table of a stream with a keyed table
-KEYED_BEGIN = "headrace.keyed_begin"  # JSON: where the job of Flink that follows it begins
-
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns

@@ -31,7 +31,6 @@ from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.json_form import JsonForm
-from headrace.definitions.keyed_form import KeyedForm, keyed_of, keyed_text
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.stream_times import (
@@ -160,14 +159,6 @@ class Stream(Declaration):
     allow_empty: bool = False
     """Whether a whole snapshot without a record says that every key was removed. Such a file is
     refused otherwise, as an upload that failed leaves one too. Example: `true`"""
-
-    keyed: Annotated[
-        KeyedForm | None,
-        BeforeValidator(keyed_of),
-        PlainSerializer(keyed_text, return_type=Any),
-    ] = None
-    """Keeps the newest row of each `key` in a Paimon table too: a job of Flink follows the table and
-    writes it. Example: `paimon`"""
 
     @field_validator("format")
     @classmethod
@@ -314,18 +305,6 @@ class Stream(Declaration):
         if whole:
             _check_whole(info.data)
         return whole
-
-    @field_validator("keyed")
-    @classmethod
-    def _can_be_keyed(cls, keyed: KeyedForm | None, info: ValidationInfo) -> KeyedForm | None:
-        if keyed is None or not {"fields", "key"} <= info.data.keys():
-            return keyed  # what is wrong is reported already
-        if info.data["key"] is None:
-            msg = "it keeps a row of each key; declare `key`"
-            raise ValueError(msg)
-        if keyed.sequence is not None:
-            _required_field(keyed.sequence, info, what="the sequence")
-        return keyed
 
     @field_validator("allow_empty")
     @classmethod

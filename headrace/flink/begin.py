@@ -24,11 +24,11 @@ class Begin:
     history_id: int | None
 
     @classmethod
-    def read(cls, properties: Mapping[str, str], *, entry: str = VIEW_BEGIN) -> Self | None:
-        """Read what an entry of a table's properties says; None if no job began."""
-        said = properties.get(entry)
+    def read(cls, properties: Mapping[str, str]) -> Self | None:
+        """Read what a version of the feature table says; None if no job began."""
+        said = properties.get(VIEW_BEGIN)
         return None if said is None else cls(**json.loads(said))
 
-    def note(self, *, entry: str = VIEW_BEGIN) -> dict[str, str]:
+    def note(self) -> dict[str, str]:
         """Return it as an entry of table properties."""
-        return {entry: json.dumps(asdict(self), sort_keys=True)}
+        return {VIEW_BEGIN: json.dumps(asdict(self), sort_keys=True)}

@@ -1,7 +1,7 @@
 """All jobs that Flink should run, as the tables of the lake say."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.sample_set import SampleSet
@@ -12,7 +12,6 @@ from headrace.definitions.windows import resolve_windows
 from headrace.errors import LakeError
 from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
-from headrace.flink.keyed_job import KeyedJob, subject_of
 from headrace.flink.live_samples import SUFFIX, live_samples
 from headrace.flink.sample_job import SampleJob
 from headrace.flink.view_job import ViewJob
@@ -26,25 +25,21 @@ from headrace.tables.lake import OpenLake
 class OwnedJob:
     """A job that should run: the stream, view or table of samples that it is of, and what it writes.
 
-    `table` says who owns it; `writes` names what it writes, and `reads` the topic or the tables that it
-    follows. `open` gives the job itself, and raises what it raises: `SettingsError` if the profile does not
-    say where Flink is, `FlinkCannotError` and its like if a changed declaration says what SQL cannot.
-    `is_ended` means that Flink is the owner no more.
+    `reads` names the topic or the tables that it follows. `open` gives the job itself, and raises what
+    it raises: `SettingsError` if the profile does not say where Flink is, `FlinkCannotError` and its
+    like if a changed declaration says what SQL cannot.
     """
 
     subject: str
     table: TableName
-    writes: str
     reads: tuple[str, ...]
     open: Callable[[], FlinkJob]
-    is_ended: bool = False
 
 
 def owned_jobs(
     lake: OpenLake,
     *,
     only: str | None = None,
-    ended: bool = False,
     declared: Declarations | None = None,
     access: FlinkAccess | None = None,
 ) -> Iterator[OwnedJob]:
@@ -55,7 +50,6 @@ def owned_jobs(
     Args:
         lake: The lake.
         only: The stream, view or table of samples to look at; all by default.
-        ended: Whether to yield those too that were Flink's once: their job may run still.
         declared: The declarations, if they were read already.
         access: How to reach Flink, by default that of the lake's profile.
 
@@ -65,25 +59,17 @@ def owned_jobs(
     """
     for each in _jobs(lake, declared or inspect_declarations(lake.settings), access):
         try:
-            owner = _owner(lake, each) if only in (None, each.subject) else None
+            if only in (None, each.subject) and _is_owned(lake, each):
+                yield each
         except LakeError:  # whoever reads the table meets it
             if only is not None:
                 raise
-            continue
-        if owner is None:
-            continue
-        if owner.by == FLINK:
-            yield each
-        elif ended and owner.epoch:
-            yield replace(each, is_ended=True)
 
 
 def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) -> Iterator[OwnedJob]:
     by_table: dict[TableName, Stream] = {each.table: each for each in declared.streams.values()}
     for stream in by_table.values():
         yield _of_stream(lake, stream, access)
-        if stream.keyed is not None:
-            yield _of_keyed(lake, stream, access)
     for view in declared.window_views.values():
         if view.events in by_table:
             yield _of_view(lake, view, by_table, access)
@@ -95,19 +81,8 @@ def _of_stream(lake: OpenLake, stream: Stream, access: FlinkAccess | None) -> Ow
     return OwnedJob(
         subject=stream.name,
         table=stream.table,
-        writes=str(stream.table),
         reads=(stream.source.text,),
         open=lambda: StreamJob(lake, stream, access=access),
-    )
-
-
-def _of_keyed(lake: OpenLake, stream: Stream, access: FlinkAccess | None) -> OwnedJob:
-    return OwnedJob(
-        subject=subject_of(stream),
-        table=stream.table,
-        writes=subject_of(stream),
-        reads=(str(stream.table),),
-        open=lambda: KeyedJob(lake, stream, access=access),
     )
 
 
@@ -119,24 +94,21 @@ def _of_view(
     return OwnedJob(
         subject=windows.view,
         table=rows.table,
-        writes=str(rows.table),
         reads=(str(view.events),),
         open=lambda: ViewJob(lake, rows, access=access),
     )
 
 
 def _of_samples(lake: OpenLake, samples: SampleSet, access: FlinkAccess | None) -> OwnedJob:
-    table = TableName.parse(f"{samples.table}{SUFFIX}")
     reads = (samples.exposures.table, *(each.stream for each in samples.labels))
     return OwnedJob(
         subject=str(samples.table),
-        table=table,
-        writes=str(table),
+        table=TableName.parse(f"{samples.table}{SUFFIX}"),
         reads=tuple(dict.fromkeys(map(str, reads))),
         open=lambda: SampleJob(lake, live_samples(lake, samples), access=access),
     )
 
 
-def _owner(lake: OpenLake, job: OwnedJob) -> Owner | None:
+def _is_owned(lake: OpenLake, job: OwnedJob) -> bool:
     head = lake.head_of(job.table)
-    return None if head is None else Owner.read(head.properties, stream=job.subject)
+    return head is not None and Owner.read(head.properties, stream=job.subject).by == FLINK

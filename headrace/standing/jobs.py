@@ -14,14 +14,15 @@ SERVER = "Flink"
 
 @dataclass(frozen=True, kw_only=True)
 class JobsRead:
-    """The jobs that Flink should run, and those that run though it should not.
-
-    `tables` are those that it should write; `unreadable` says so where Flink does not answer.
-    """
+    """The jobs that Flink should run; `unreadable` says so where Flink does not answer."""
 
     jobs: tuple[JobStanding, ...]
-    tables: frozenset[str] = frozenset()
     unreadable: tuple[Unreadable, ...]
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that they write."""
+        return frozenset(each.table for each in self.jobs)
 
 
 def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> JobsRead:
@@ -32,22 +33,16 @@ def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> Jo
     flink = lake.settings.flink
     access = None if flink is None else replace(flink, answer_s_max=ANSWER_S_MAX)
     found: list[JobStanding] = []
-    tables: set[str] = set()
     silent: Unreadable | None = None
-    ended = ask and access is not None
-    for owned in owned_jobs(lake, ended=ended, declared=declared, access=access):
-        standing = JobStanding(subject=owned.subject, table=owned.writes, reads=owned.reads)
+    for owned in owned_jobs(lake, declared=declared, access=access):
+        standing = JobStanding(subject=owned.subject, table=str(owned.table), reads=owned.reads)
         if ask and silent is None:
             try:
                 standing = _asked(owned, standing)
             except FlinkUnavailableError as error:
                 silent = Unreadable.of(SERVER, error)
-        if not owned.is_ended:
-            tables.add(owned.writes)
-        if standing.trouble or not owned.is_ended:
-            found.append(standing)
-    unreadable = (silent,) if silent and found else ()
-    return JobsRead(jobs=tuple(found), tables=frozenset(tables), unreadable=unreadable)
+        found.append(standing)
+    return JobsRead(jobs=tuple(found), unreadable=() if silent is None else (silent,))
 
 
 def _asked(owned: OwnedJob, standing: JobStanding) -> JobStanding:

@@ -15,7 +15,7 @@ from headrace.definitions.load import Declarations
 from headrace.flink.jobs import StreamJob
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.stream_tables import open_tables
 from headrace.standing.jobs import JobsRead, read_jobs
 from headrace.tables.commits.operations import move_properties
@@ -23,17 +23,12 @@ from tests.flink.contracts import contract
 from tests.flink.replies import answering
 
 Replies = Mapping[str, list[tuple[int, Any]]]
-OWNER = Owner(by=FLINK, epoch=1, jobs=("c1",), plan="p1")
 SQL = JobSql(setup=(), insert="insert", plan="p1")
 
 
 @contextmanager
 def reading(
-    settings: Settings,
-    replies: Replies,
-    *,
-    streams: tuple[str, ...] = ("things",),
-    owner: Owner = OWNER,
+    settings: Settings, replies: Replies, *, streams: tuple[str, ...] = ("things",)
 ) -> Generator[tuple[JobsRead, list[str]]]:
     """Read the jobs of streams that Flink owns, at a Flink that answers so; and what it was asked."""
     declared = {name: contract(name) for name in streams}
@@ -42,6 +37,7 @@ def reading(
         with Lake.open(dataclasses.replace(settings, flink=flink)) as lake:
             for stream in declared.values():
                 open_tables(lake, stream)
+                owner = Owner(by=FLINK, epoch=1, jobs=("c1",), plan="p1")
                 note = owner.note(stream=stream.name)
                 move_properties(lake.table(stream.table), lambda _, note=note: dict(note))
             found = read_jobs(lake, Declarations(declared, {}, ()))
@@ -105,20 +101,6 @@ def test_a_job_that_flink_does_not_know_is_lost(settings: Settings) -> None:
     assert only.remedy is not None
     assert only.remedy.line == "headrace flink restore things"
     assert found.unreadable == ()
-
-
-def test_a_job_that_runs_though_headrace_is_the_owner_is_named(settings: Settings) -> None:
-    job = {"jid": "c1", "name": job_names(settings), "state": "RUNNING", "start-time": 0}
-    gone = Owner(by=HEADRACE, epoch=2)
-    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": [job]})]}, owner=gone) as (
-        found,
-        _,
-    ):
-        (only,) = found.jobs
-    assert "wrote it too" in only.trouble
-    assert found.tables == frozenset()
-    with reading(settings, {"GET /jobs/overview": [(200, {"jobs": []})]}, owner=gone) as (found, _):
-        assert found == JobsRead(jobs=(), unreadable=())
 
 
 def test_a_flink_that_does_not_answer_hides_no_job(settings: Settings) -> None:

@@ -10,7 +10,6 @@ from headrace.definitions.sources import KafkaSource
 from headrace.errors import LakeError
 from headrace.flink.every import owned_jobs
 from headrace.flink.job import JobStatus
-from headrace.flink.keyed_job import subject_of
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from orchestration.lib.declared import Declared, read_declared
@@ -52,8 +51,6 @@ def _subjects(declared: Declared) -> Iterator[tuple[str, tuple[TableName, ...]]]
     for stream in declared.streams:
         if isinstance(stream.source, KafkaSource):
             yield stream.name, ()
-        if stream.keyed is not None:
-            yield subject_of(stream), (stream.table,)
     for view, windows in declared.window_views.items():
         yield str(view), (TableName.parse(windows.events),)
     for samples in declared.sample_sets:
