@@ -49,11 +49,7 @@ class Missing:
         """Where a job begins once they are there."""
         head = self.events.snapshot
         assert head is not None  # there are events
-        return Begin(
-            after_us=self.until_us,
-            snapshot_id=head.snapshot_id,
-            history_id=head.parent_snapshot_id,
-        )
+        return Begin.at(head, after_us=self.until_us)
 
 
 def feature_table(lake: OpenLake, rows: WindowRows) -> LakeTable:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from pyiceberg.table.snapshots import Operation, Snapshot
+
 from headrace.definitions.properties import VIEW_BEGIN
 
 
@@ -15,13 +17,24 @@ class Begin:
     Args:
         after_us: The end of a tile; all events known before it are in `snapshot_id` of their table.
         snapshot_id: The first snapshot of the events that is followed.
-        history_id: Its parent, which is read first; None if there is none.
+        history_id: What is read first, all of it; None if there is nothing.
 
     """
 
     after_us: int
     snapshot_id: int
     history_id: int | None
+
+    @classmethod
+    def at(cls, head: Snapshot, *, after_us: int) -> Self:
+        """Begin at the head of a table: what it appended is followed, what was there before is read first.
+
+        The source passes over snapshots that are no appends. Of such a head all rows are read first:
+        those before it would have what it deleted, and lack what it rewrote.
+        """
+        appended = head.summary is not None and head.summary.operation is Operation.APPEND
+        before = head.parent_snapshot_id if appended else head.snapshot_id
+        return cls(after_us=after_us, snapshot_id=head.snapshot_id, history_id=before)
 
     @classmethod
     def read(cls, properties: Mapping[str, str]) -> Self | None:

@@ -48,11 +48,7 @@ def begins_now(lake: OpenLake, live: LiveSamples) -> dict[str, Begin]:
 
 def _begin(head: TableVersion, after_us: int) -> Begin:
     assert head.snapshot is not None  # it has rows
-    return Begin(
-        after_us=after_us,
-        snapshot_id=head.snapshot.snapshot_id,
-        history_id=head.snapshot.parent_snapshot_id,
-    )
+    return Begin.at(head.snapshot, after_us=after_us)
 
 
 def _newest(lake: OpenLake, versions: Iterable[TableVersion]) -> list[int | None]:

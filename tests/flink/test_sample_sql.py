@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from headrace.api import Lake
 from headrace.cli.main import make_app
+from headrace.dml.delete import delete_where
 from headrace.errors import FlinkCannotSamplesError, LakeError
 from headrace.flink.begin import Begin
 from headrace.flink.live_samples import live_samples
@@ -19,7 +20,7 @@ from headrace.flink.sample_begin import begins_now, begins_of, noted
 from headrace.flink.sample_sql import samples_sql
 from headrace.flink.session import SESSION
 from headrace.identifiers import TableName
-from headrace.tables.commits.operations import move_properties
+from headrace.tables.commits.operations import Provenance, move_properties
 from headrace.tables.declare import declare_table
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import PLACES
@@ -144,6 +145,22 @@ def test_a_job_begins_after_what_is_known_by_all_tables_and_after_its_newest_rev
     again = begins_now(sampled.lake, live)
     assert {each.after_us for each in again.values()} == {microseconds(newest) - 30_000_000}
     assert again["raw.things_taps"].history_id == found["raw.things_taps"].snapshot_id
+
+
+def test_a_job_reads_first_what_is_there_after_a_delete_at_the_head_of_its_table(
+    sampled: Sampled,
+) -> None:
+    """The source passes over it: rows of before would stay in the job."""
+    live = live_samples(sampled.lake, sampled.sample_set("clicked"))
+    declare_table(sampled.lake, live.table, live.schema, partition_by=("day(event_time)",))
+    shown, taps = happened(20, seconds=60, seed=1)
+    sampled.add(shown, taps)
+    name = TableName.parse("raw.things_shown")
+    found = f"id = '{shown[0]['id']}'"  # its repeat too
+    assert delete_where(sampled.lake.table(name), found, provenance=Provenance()).rows
+    head = sampled.lake.table(name).head()
+    begin = begins_now(sampled.lake, live)[str(name)]
+    assert begin.snapshot_id == begin.history_id == head.snapshot_id
 
 
 @pytest.mark.parametrize(
