@@ -7,7 +7,7 @@ EXACTLY = Context(prec=DIGITS_MAX)
 
 
 def rescaled(value: Decimal | int, *, precision: int, scale: int) -> Decimal | None:
-    """Return the same number with `scale` digits behind the point.
+    """Return the same number with `scale` digits behind the point; zero has no sign.
 
     Returns:
         None if it has more digits behind the point, more than `precision` in all, or is not finite.
@@ -19,4 +19,4 @@ def rescaled(value: Decimal | int, *, precision: int, scale: int) -> Decimal | N
     except InvalidOperation:  # more digits than any column has, or infinite
         return None
     held = found == number and len(found.as_tuple().digits) <= precision
-    return found if held else None
+    return (found or found.copy_abs()) if held else None

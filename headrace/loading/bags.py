@@ -13,11 +13,14 @@ import torch
 _SUM, _MEAN, _MAX = 0, 1, 2
 _REDUCTIONS = {_SUM: "add", _MEAN: "add", _MAX: "max"}
 _INT64 = 7  # of ONNX
+_OF_16_BITS = (torch.float16, torch.bfloat16)
 op: Any = onnxscript.opset18  # its types know no values of a graph
 
 
-def without_loops() -> Mapping[Callable[..., Any], Callable[..., Any]]:
-    """Return how to translate operations, for `torch.onnx.export`."""
+def without_loops(model: torch.nn.Module) -> Mapping[Callable[..., Any], Callable[..., Any]]:
+    """Return how to translate operations of a model, for `torch.onnx.export`."""
+    if any(each.dtype in _OF_16_BITS for each in model.parameters()):
+        return {}  # the runtime adds none at scattered places
     return {torch.ops.aten.embedding_bag.padding_idx: _bags}
 
 

@@ -152,7 +152,7 @@ def _write_graph(flat: _Flat, spec: FeatureSpec, types: pa.Schema, path: Path) -
                 dynamic_shapes=shapes,
                 input_names=list(input_names(spec)),
                 verbose=False,
-                custom_translation_table=dict(without_loops()),
+                custom_translation_table=dict(without_loops(flat)),
             )
     except Exception as error:  # torch's errors of exporting have no base but this
         detail = f"torch cannot make a graph of it: {str(error).splitlines()[0]}"

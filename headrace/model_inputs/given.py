@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pt.is_integer(element):
         lists = (each for each in values if each is not None)
         flat = values if element is kind else itertools.chain.from_iterable(lists)
-        if any(issubclass(each, float | np.floating) for each in set(map(type, flat))):
+        if any(issubclass(each, float | np.floating | Decimal) for each in set(map(type, flat))):
             return pa.array(values).cast(kind)
     found = pa.array(values, kind)
     if pt.is_float32(element) or pt.is_float16(element):

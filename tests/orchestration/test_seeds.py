@@ -16,11 +16,12 @@ from tests.orchestration.test_checks import failures, materialized, run
 pytestmark = pytest.mark.slow
 
 SEED, MODEL = dg.AssetKey(["static", "brands"]), dg.AssetKey(["main", "loud"])
+PLAIN = dg.AssetKey(["main", "plain"])  # declared nowhere but in its SQL
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A new lake with a seed and a model that reads it, whose test fails."""
+    """A new lake with a seed and two models that read it; a test of one fails."""
     folder = tmp_path_factory.mktemp("seeded")
     apply_lake(plan_lake(folder))
     seeds, models = folder / "dbt_project" / "seeds", folder / "dbt_project" / "models"
@@ -30,6 +31,9 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     (models / "loud.sql").write_text(
         "{{ config(materialized='table', schema='main') }}\n"
         "select item_id, upper(brand) as brand from {{ ref('brands') }}\n"
+    )
+    (models / "plain.sql").write_text(
+        "{{ config(materialized='table', schema='main') }}\nselect brand from {{ ref('brands') }}\n"
     )
     test = "{accepted_values: {arguments: {values: [zenith]}}}"
     (models / "loud.yml").write_text(  # a column without a type
@@ -69,6 +73,14 @@ def test_a_seed_is_an_asset_that_models_depend_on_and_runs_build(
     assert materialized(ran) >= {"static/brands", "main/loud"}
     with Lake.open(lake) as opened:
         assert list(opened.read("main.loud")) == [{"item_id": 1, "brand": "ACME"}]
+
+
+def test_a_run_of_a_seed_and_its_model_succeeds(lake: Settings, graph: dg.Definitions) -> None:
+    ran = run(graph, dg.AssetSelection.assets(SEED, PLAIN))
+    assert ran.success, failures(ran)
+    assert materialized(ran) == {"static/brands", "main/plain"}
+    with Lake.open(lake) as opened:
+        assert list(opened.read("main.plain")) == [{"brand": "acme"}]
 
 
 def test_a_test_of_dbt_that_fails_stops_what_is_computed_from_its_model(

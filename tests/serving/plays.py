@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.api import Lake
+from headrace.clock import ONE_US
 from headrace.definitions.windows import Windows
 from headrace.engines.open import open_engine
 from headrace.identifiers import TableName
@@ -141,7 +142,14 @@ class World:
         return publish_windows(self.lake, self.store, self.windows, head, as_of=self.clock)
 
     def ask(self) -> None:
-        """Ask for every entity now, and keep the answers."""
+        """Ask for every entity now, and keep the answers; of an old publication there are none."""
+        state = self.store.state(VIEW)
+        if state is None:  # there was no event to publish yet
+            return
+        if self.clock - state.as_of > self.windows.stale_us * ONE_US:
+            views = lookup_vectors(self.store, [VIEW], ENTITIES, at=self.clock).views
+            assert set(views[0].statuses) == {"expired"}
+            return
         self.asked += [{**entity, "t": self.clock} for entity in ENTITIES]
         self.answers += online(self.store, self.clock)
 

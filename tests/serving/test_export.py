@@ -69,6 +69,30 @@ def test_bags_of_embeddings_are_no_loop_over_the_rows(tmp_path: Path) -> None:
         assert scorer.score(columns) == pytest.approx(wanted.numpy(), abs=1e-5)
 
 
+class HalfBag(torch.nn.Module):
+    """One bag of 16-bit weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag = torch.nn.EmbeddingBag(8, 4, mode="sum").half()
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        assert batch.dense is not None
+        liked = batch.sequence["user_liked"]
+        return self.bag(liked.values % 8, liked.offsets[:-1]).float().sum(1) + batch.dense.sum(1)
+
+
+def test_a_bag_of_16_bit_weights_is_exported_as_torch_does(tmp_path: Path) -> None:
+    spec = FeatureSpec(dense=["ctr"], sequence=["user_liked"])
+    model, folder = HalfBag(), tmp_path / "half"
+    export_model(model, spec=spec, types=TYPES, lock=lockfile(), folder=folder)
+    rows = [{"ctr": 0.5, "user_liked": [3, 4]}]
+    with torch.inference_mode():
+        wanted = torch.sigmoid(model(batch_of(rows, spec=spec, types=TYPES)))
+    found = Scorer.open(folder).score({"ctr": [0.5], "user_liked": [[3, 4]]})
+    assert found == pytest.approx(wanted.numpy(), abs=1e-3)
+
+
 class Summed(torch.nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         assert batch.dense is not None

@@ -332,6 +332,17 @@ def test_keys_that_json_has_no_type_for_are_read_from_texts(tmp_path: Path) -> N
             texts = {name: text for name, (_, _, text) in kinds.items()}
             body = {"views": [state.view], "entities": [texts]}
             assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]
-            body["entities"] = [{**texts, "day": "yesterday"}]
-            answer = opened.post("/v1/vectors", json=body)
-            assert (answer.status_code, answer.json()["code"]) == (422, "entity-key")
+            body["entities"] = [{**texts, "price": "150e-2", "raw": "AP8="}]
+            assert opened.post("/v1/vectors", json=body).json()["values"] == [["NaN"]]
+            for name, text in (
+                ("day", "yesterday"),
+                ("moment", AT.isoformat().replace("+00:00", ".0000009+00:00")),
+                ("price", "1_.5"),
+                ("price", " 1.5 "),
+                ("price", "1.\u0665"),  # an Arabic five
+                ("raw", "AP9="),  # the last bits belong to no byte
+                ("raw", "A P8="),
+            ):
+                body["entities"] = [{**texts, name: text}]
+                answer = opened.post("/v1/vectors", json=body)
+                assert (answer.status_code, answer.json()["code"]) == (422, "entity-key"), text

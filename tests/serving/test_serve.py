@@ -1,5 +1,6 @@
 """`headrace serve` as a process: requests over a socket, stopped while it is asked."""
 
+import http.client
 import json
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,16 @@ def ask(port: int, body: Any = BODY, *, token: str = "") -> tuple[int, Any]:  # 
         return error.code, None
 
 
+def offering_http_2(port: int) -> int:
+    """Ask as clients do that would rather speak HTTP/2, such as Java's."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+    offer = {"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAM"}
+    offer["content-type"] = "application/json"
+    with closing(connection):
+        connection.request("POST", "/v1/vectors", json.dumps(BODY), offer)
+        return connection.getresponse().status
+
+
 def wait_until_served(port: int, server: "subprocess.Popen[str]", *, token: str = "") -> None:
     def answers() -> bool:
         assert server.poll() is None
@@ -87,6 +99,7 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
                 ended.set()
                 return
 
+    assert offering_http_2(port) == 200
     askers = [threading.Thread(target=keep_asking) for _ in range(4)]
     for each in askers:
         each.start()
@@ -105,14 +118,14 @@ def test_it_is_stopped_while_it_is_asked_and_no_request_fails(lake: Path) -> Non
     assert {json.dumps(found["values"]) for _, found in answers} == {"[[7], [7]]"}
 
 
-def test_off_loopback_it_asks_for_a_token(lake: Path) -> None:
+def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(lake: Path) -> None:
     port = Cluster(lake / "ports").port("serve")
     without = serve(lake, port, "--host", "0.0.0.0")
     _, told = without.communicate(timeout=WAIT_S)
     assert without.returncode == 1
     assert "--token-file" in told
     (lake / "token").write_text("secret\n")
-    server = serve(lake, port, "--host", "0.0.0.0", "--token-file", "token")
+    server = serve(lake, port, "--token-file", "token")
     try:
         wait_until_served(port, server, token="secret")
         assert ask(port)[0] == 401

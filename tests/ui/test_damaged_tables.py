@@ -28,7 +28,7 @@ def test_damaged_metadata_is_told_with_what_helps(app: Open, lake: Lake, damage:
     fill(lake)
     location = lake.table(TABLE).head().metadata_location
     damage(Path(local_path(location)))
-    for page in (app(), app("tables", table=TABLE)):
+    for page in (app(), app("tables", table=TABLE), app("tables")):
         everything = texts(page)
         assert f"{TABLE}" in everything
         assert local_path(location) in everything

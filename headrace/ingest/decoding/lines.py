@@ -225,7 +225,8 @@ def unreadable(lines: LineBlock) -> dict[int, Violation]:
     # where there are few other letters, it is cheaper to decode only the lines that have them
     if np.count_nonzero(foreign) > len(lines) and _is_utf8(lines.data):
         return refused
-    for at in lines.holding(np.flatnonzero(foreign)).tolist():
+    # one flag for each line, and no array of places: most letters of a text may be others
+    for at in np.flatnonzero(np.logical_or.reduceat(foreign, lines.starts)).tolist():
         try:
             lines[at].decode()
         except UnicodeDecodeError as error:

@@ -461,10 +461,9 @@ def test_a_damaged_record_is_named_and_none_is_returned_for_it(cluster: MockKafk
     """Row 33, as far as the protocol server can: the broker itself says that the record is damaged."""
     cluster.create(TOPIC)
     cluster.produce(TOPIC, values(10))
-    with closing(open_at(cluster)) as reader:
-        cluster.fail(FETCH, [CORRUPT] * 20)
-        with pytest.raises(TopicDamagedError):
-            drain(reader)
+    cluster.fail(FETCH, [CORRUPT] * 20)  # the client fetches from when it is opened
+    with closing(open_at(cluster)) as reader, pytest.raises(TopicDamagedError):
+        drain(reader)
 
 
 def test_a_batch_that_expands_a_thousandfold_is_read(cluster: MockKafka) -> None:
