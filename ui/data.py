@@ -77,8 +77,8 @@ def frame_facts() -> FrameFacts:
 def lake_facts(*, within_s: float = math.inf) -> LakeFacts:
     """Read the state of the whole lake; if there is no lake, return empty facts and create nothing.
 
-    After `within_s` seconds no further table is opened: those left are `unread`, and the next call
-    goes on with them. At least one is read by each call. Without it every table is read, and every
+    No table is opened that may not be read within `within_s` seconds: those left are `unread`, and the
+    next call goes on with them. Each call reads at least one. Without it every table is read, and every
     server waited for.
 
     Raises:
@@ -214,22 +214,24 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
     found: list[_Seen] = []
     unreadable: list[Unreadable] = []
     unread: list[str] = []
-    opened = 0
+    longest_s: float | None = None  # of the tables opened here
     measures = lake.registry.measures_of_all()
     locations = lake.locations()
     for table, location in locations.items():
         name = str(table)
         known_at, known = shelf.seen.get(name, (None, None))
         if known is None or location is None or known_at != location:
-            if opened and time.monotonic() > until:
+            began = time.monotonic()
+            if longest_s is not None and began + longest_s > until:  # the next may be as large
                 unread.append(name)
                 continue
-            opened += 1
             try:
                 known = _see(lake, name)
             except LakeError as error:
                 unreadable.append(Unreadable.of(name, error, is_table=True))
                 continue
+            finally:
+                longest_s = max(longest_s or 0.0, time.monotonic() - began)
             shelf.seen[name] = (location, known)
         found.append(_with_measures(known, measures.get(name, {})))
     while len(shelf.seen) > _TABLES_MAX:

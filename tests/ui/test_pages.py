@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -137,6 +138,25 @@ def test_a_page_shows_what_it_has_read_and_goes_on(app: Open, full: Lake) -> Non
     second = data.lake_facts(within_s=0)
     assert (len(second.tables), len(second.unread)) == (2, 3)
     assert not data.lake_facts().unread
+
+
+def test_no_table_is_begun_that_would_probably_end_too_late(
+    app: Open, full: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = app, full
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    see = data._see  # pyright: ignore[reportPrivateUsage]
+    now_s = 0.0
+
+    def slowly(lake: OpenLake, name: str) -> object:
+        nonlocal now_s
+        now_s += 60
+        return see(lake, name)
+
+    monkeypatch.setattr(data, "_see", slowly)
+    monkeypatch.setattr(data, "time", SimpleNamespace(monotonic=lambda: now_s))
+    assert len(data.lake_facts(within_s=130).tables) == 2  # the third would end after 180
 
 
 def test_tabs_that_open_at_once_read_the_lake_once(
