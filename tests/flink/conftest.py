@@ -1,5 +1,6 @@
 """One set of servers for all tests of Flink."""
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from headrace.api import Lake
 from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
 from infra.launcher.errors import LauncherError
+from tests.flink.events import Followed
 from tests.flink.servers import flink_servers
 from tests.flink.streams import Written, settings_of
 
@@ -44,5 +46,16 @@ def written(flink_lake: Lake, cluster: Cluster) -> Iterator[Written]:
     yield made
     job = made.job
     for each in job.manager.jobs(name=f"headrace {made.stream.name} "):
+        if each.is_running:
+            job.manager.cancel(each.id)
+
+
+@pytest.fixture
+def followed(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
+    """A table of events and a view of it; its jobs are cancelled afterwards."""
+    made = Followed.make(flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}")
+    yield made
+    job = made.job
+    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
         if each.is_running:
             job.manager.cancel(each.id)

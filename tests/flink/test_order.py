@@ -1,28 +1,13 @@
 """A job that falls back to its newest checkpoint reads its tables in the order of their snapshots again."""
 
-import uuid
-from collections.abc import Iterator
-
 import pytest
 
-from headrace.api import Lake
 from infra.launcher.cluster import Cluster
 from tests.flink.events import Followed, events
 from tests.flink.servers import kill, start
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def followed(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
-    """A table of events and a view of it; its jobs are cancelled afterwards."""
-    made = Followed.make(flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}")
-    yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
-        if each.is_running:
-            job.manager.cancel(each.id)
 
 
 def test_a_worker_that_is_killed_while_snapshots_wait_changes_no_row(

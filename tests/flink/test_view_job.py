@@ -1,12 +1,9 @@
 """Flink writes the rows of a window view: those of the batch build, from where that ends, also when killed."""
 
 import datetime as dt
-import uuid
-from collections.abc import Iterator
 
 import pytest
 
-from headrace.api import Lake
 from headrace.errors import FlinkCannotViewError, TwoOwnersError
 from headrace.flink.health import Health
 from headrace.flink.recovery import restore
@@ -19,17 +16,6 @@ from tests.raising import refused
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
-
-
-@pytest.fixture
-def followed(flink_lake: Lake, cluster: Cluster) -> Iterator[Followed]:
-    """A table of events and a view of it; its jobs are cancelled afterwards."""
-    made = Followed.make(flink_lake, cluster, f"p{uuid.uuid4().hex[:10]}")
-    yield made
-    job = made.job
-    for each in job.manager.jobs(name=f"headrace features.{made.stream.name}"):
-        if each.is_running:
-            job.manager.cancel(each.id)
 
 
 def test_a_job_goes_on_from_the_batch_and_is_killed_and_restored_without_a_difference(
