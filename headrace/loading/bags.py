@@ -5,7 +5,7 @@ take a tenth of that.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnxscript
 import torch
@@ -14,6 +14,7 @@ _SUM, _MEAN, _MAX = 0, 1, 2
 _REDUCTIONS = {_SUM: "add", _MEAN: "add", _MAX: "max"}
 _INT64 = 7  # of ONNX
 _OF_16_BITS = (torch.float16, torch.bfloat16)
+_Value: TypeAlias = Any  # of a graph: its library types none
 op: Any = onnxscript.opset18  # its types know no values of a graph
 
 
@@ -25,16 +26,16 @@ def without_loops(model: torch.nn.Module) -> Mapping[Callable[..., Any], Callabl
 
 
 def _bags(
-    weight: Any,  # noqa: ANN401  (values of a graph)
-    indices: Any,  # noqa: ANN401
-    offsets: Any,  # noqa: ANN401
+    weight: _Value,
+    indices: _Value,
+    offsets: _Value,
     scale_grad_by_freq: bool = False,
     mode: int = _SUM,
     sparse: bool = False,
-    per_sample_weights: Any = None,  # noqa: ANN401
+    per_sample_weights: _Value = None,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
-) -> tuple[Any, ...]:
+) -> tuple[_Value, ...]:
     """Compute what `torch.nn.functional.embedding_bag` returns first; the rest is for gradients."""
     _ = scale_grad_by_freq, sparse  # of gradients
     offsets = op.Cast(offsets, to=_INT64)
@@ -72,7 +73,7 @@ def _bags(
     return found, *(op.Identity(bag) for _ in range(3))  # which nothing reads
 
 
-def _bag_of_each(indices: Any, offsets: Any) -> Any:  # noqa: ANN401
+def _bag_of_each(indices: _Value, offsets: _Value) -> _Value:
     """Return the bag of each element, [N, 1]: the last one that begins before it or there."""
     ends = op.Add(op.Shape(indices), _ints(1))  # empty bags may begin after the last element
     begins = op.ScatterElements(
@@ -90,5 +91,5 @@ def _start(mode: int) -> float:
     return float("-inf") if mode == _MAX else 0.0
 
 
-def _ints(value: int) -> Any:  # noqa: ANN401
+def _ints(value: int) -> _Value:
     return op.Constant(value_ints=[value])

@@ -22,7 +22,7 @@ RUNS = JobOverview(id="c1", name="headrace things epoch 1", state="RUNNING", sta
 
 
 class Following(TableJob):
-    """A job that runs already."""
+    """A job that runs already: what would start one is not asked for."""
 
     subject, table_name = "raw.things", TableName.parse("raw.things")
 

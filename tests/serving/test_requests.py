@@ -25,7 +25,7 @@ from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.limits import Guard, Rate, Workers
 from headrace.serving.server.metrics import ServerMetrics
 from headrace.serving.server.service import Service
-from headrace.serving.server.wire import json_of
+from headrace.serving.server.wire import VectorsRequest, json_of
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
 from headrace.serving.values import plain, plain_column
@@ -164,7 +164,7 @@ def test_a_column_is_written_as_each_of_its_values_is() -> None:
 
 def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> None:
     class Broken(Service):
-        def vectors(self, request: Any) -> dict[str, Any]:  # noqa: ANN401
+        def vectors(self, request: VectorsRequest) -> dict[str, Any]:
             raise ZeroDivisionError
 
     limits = ServerLimits(token="secret", bytes_max=1_000)
@@ -241,7 +241,7 @@ def test_questions_above_the_rate_are_answered_at_once_and_health_is_not_counted
     asked: list[str] = []
 
     class Counted(Service):
-        def vectors(self, request: Any) -> dict[str, Any]:  # noqa: ANN401
+        def vectors(self, request: VectorsRequest) -> dict[str, Any]:
             asked.append("vectors")
             return super().vectors(request)
 
