@@ -114,9 +114,8 @@ def show(
     """Show one Paimon table: columns, options, tags, snapshots, and whether it can be imported."""
     from headrace.interop.paimon.summary import summary
 
-    opened = open_warehouse(warehouse)
-    found = opened.table(table)
-    facts = _row(summary(opened, table))
+    found = open_warehouse(warehouse).table(table)
+    facts = _row(summary(found))
     there = found.snapshots()
     newest = [_snapshot_row(each) for each in reversed(there)][:snapshots]
     tagged = [

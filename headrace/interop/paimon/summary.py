@@ -1,7 +1,7 @@
 """What is worth knowing of each table of a warehouse: snapshots, tags, files, and how it can be read."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from headrace.errors import LakeError, PaimonUnsupportedError, Remedy
@@ -75,20 +75,22 @@ def look_at_each(
     """
     names = [name for name in warehouse.names() if only in (None, name)]
     before = {each.table: each for each in known}
-    return {name: _looked_at(name, warehouse.listed, known=before.get(name)) for name in names}
+    return {name: _looked_at(warehouse, name, before.get(name)) for name in names}
 
 
-def summary(warehouse: PaimonWarehouse, name: str) -> PaimonSummary:
+def summary(table: PaimonTable) -> PaimonSummary:
     """Look at one table; one that cannot be read has its error."""
-    found = _looked_at(name, warehouse.table)
-    return found if isinstance(found, PaimonSummary) else _of_error(name, found)
+    try:
+        return _summary(table, None)
+    except LakeError as error:
+        return _of_error(table.name, error)
 
 
 def _looked_at(
-    name: str, open_table: Callable[[str], PaimonTable], *, known: PaimonSummary | None = None
+    warehouse: PaimonWarehouse, name: str, known: PaimonSummary | None
 ) -> PaimonSummary | LakeError:
     try:
-        return _summary(open_table(name), known)
+        return _summary(warehouse.listed(name), known)
     except LakeError as error:
         return error
 
@@ -124,7 +126,7 @@ def _summary(table: PaimonTable, known: PaimonSummary | None) -> PaimonSummary:
 
 def _files(table: PaimonTable, newest: PaimonSnapshot, known: PaimonSummary | None) -> PaimonFiles:
     """Count the live files, unless that is known; a table made anew begins with snapshot 1 again."""
-    of = None if known is None or known.error else (known.snapshot_id, known.committed_at)
+    of = None if known is None else (known.snapshot_id, known.committed_at)
     if known is not None and of == (newest.id, newest.committed_at):
         return known.files
     return table.statistics(newest.id)
