@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote as in_url
 
 from headrace.flink.client import JobManager
@@ -44,11 +45,11 @@ def late_rows(manager: JobManager, job_id: str) -> Late:
     rows = repeats = 0
     for vertex in job["vertices"]:
         path = f"/jobs/{job_id}/vertices/{vertex['id']}/subtasks/metrics"
-        listed: object = manager.ask(path)
-        names = [str(each["id"]) for each in list(listed) if _METRIC in str(each["id"])]  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+        listed: Any = manager.ask(path)
+        names = [str(each["id"]) for each in listed if _METRIC in str(each["id"])]
         for name in names:
-            values: object = manager.ask(f"{path}?get={in_url(name, safe='')}")
-            found = sum(int(each["sum"]) for each in list(values))  # pyright: ignore[reportArgumentType, reportUnknownVariableType]
+            values: Any = manager.ask(f"{path}?get={in_url(name, safe='')}")
+            found = sum(int(each["sum"]) for each in values)
             if told_apart.isdisjoint(re.findall(r"[0-9]+", name)):
                 rows += found
             else:

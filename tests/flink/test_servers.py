@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from headrace.flink.client import JobManager
+from headrace.flink_access import FlinkAccess
 from infra.launcher import flink, run
 from infra.launcher.cluster import Cluster
 from infra.launcher.exports import environment
@@ -49,9 +51,14 @@ def listening(pid: int) -> list[str]:
     return found
 
 
+def configured(cluster: Cluster) -> dict[str, str]:
+    """Return what the JobManager was configured with."""
+    address = flink.JobManager().address(cluster)
+    return JobManager(FlinkAccess(uri=address, gateway_uri=address)).settings()
+
+
 def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster) -> None:
-    url = f"{flink.JobManager().address(cluster)}/jobmanager/config"
-    said = {each["key"]: each["value"] for each in flink.ask(url)}  # pyright: ignore[reportArgumentType]
+    said = configured(cluster)
     assert said["execution.checkpointing.dir"].startswith("s3://lake/")
     assert said["execution.checkpointing.interval"] == "5 s"
     assert said["execution.checkpointing.mode"] == "EXACTLY_ONCE"
@@ -63,8 +70,7 @@ def test_a_worker_that_died_hides_the_numbers_of_others_for_a_minute_at_most(
     cluster: Cluster,
 ) -> None:
     """The JobManager waits for its answer before it asks again, and for ten minutes by default."""
-    url = f"{flink.JobManager().address(cluster)}/jobmanager/config"
-    said = {each["key"]: each["value"] for each in flink.ask(url)}  # pyright: ignore[reportArgumentType]
+    said = configured(cluster)
     assert said["web.timeout"] == "60 s"
     assert said["jobmanager.scheduler"] == "adaptive"
 
