@@ -145,7 +145,7 @@ def _around(
     )
     paimon = asking.paimon({each.name: each.token for each in read.found if each.token is not None})
     refused = {} if letters is None else _refused(lake, declared, read.locations)
-    locks, measures = list_datasets(lake), lake.registry.measures_of_all()
+    locks = list_datasets(lake)
     return LakeFacts(
         failed_checks=tuple(failed_checks(lake.registry)),
         letters=letters,
@@ -157,7 +157,7 @@ def _around(
         paimon=paimon.tables,
         imports=paimon.imports,
         edges=tuple(table_edges(lake, lag=lag)),
-        versions=tuple(version_facts(lock, measures) for lock in locks),
+        versions=tuple(version_facts(lock, read.measures) for lock in locks),
         models=tuple(
             ModelFacts(
                 dataset=each.dataset,
@@ -201,6 +201,7 @@ class _Reading:
     unreadable: tuple[Unreadable, ...]
     unread: tuple[str, ...]
     locations: Mapping[TableName, str | None]
+    measures: Mapping[str, Mapping[str, Measure]]
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -241,6 +242,7 @@ def _read_tables(lake: OpenLake, shelf: _Shelf, *, within_s: float) -> _Reading:
         unreadable=tuple(unreadable),
         unread=tuple(unread),
         locations=locations,
+        measures=measures,
     )
 
 

@@ -14,9 +14,7 @@ from ui.facts import DayFacts, LabelRows, PinFacts, VersionFacts
 __all__ = ["flattened", "sources_in", "version_facts"]
 
 
-def version_facts(
-    lock: Lockfile, measures: Mapping[str, Mapping[str, Measure]] | None = None
-) -> VersionFacts:
+def version_facts(lock: Lockfile, measures: Mapping[str, Mapping[str, Measure]]) -> VersionFacts:
     """Read one version; `measures` of the registry say when it was verified."""
     labels = tuple(dict.fromkeys(count.label for count in lock.labels))
     roles = _roles(lock)
@@ -34,7 +32,7 @@ def version_facts(
         content_hash=lock.content_hash,
         code=lock.code,
         created_at=lock.created_at,
-        verified_at=verified_at(measures or {}, lock.name, lock.version),
+        verified_at=verified_at(measures, lock.name, lock.version),
         watermarks={table: watermark.as_time(us) for table, us in lock.watermarks.items()},
         labels=tuple(
             LabelRows(label=each.label, state=each.state, value=each.value, rows=each.rows)
