@@ -1,5 +1,6 @@
 """`headrace tables`: which tables there are, how healthy they are, and compacting them."""
 
+import functools
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,18 +18,21 @@ from headrace.clock import time_at
 from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
+    from headrace.identifiers import TableName
     from headrace.maintenance.health.health import TableHealth
     from headrace.registry import CommitRecord
     from headrace.tables.lake import LakeTable
-    from headrace.tables.readable import UnreadableTable
     from headrace.tables.version import TableVersion
 
 SNAPSHOTS_SHOWN = 10
 _SPARE = ("inputs", "files_removed", "files_added", "snapshot")
-_NO_TABLES = "no tables yet"
-_FIRST_TABLES = Remedy.run("ingest", "run", advice="make the first ones")
+_show_all = functools.partial(
+    show_tables,
+    empty="no tables yet",
+    remedy=Remedy.run("ingest", "run", advice="make the first ones"),
+)
 _MIB = 1024 * 1024
 
 OneOrAll = Annotated[
@@ -90,15 +94,13 @@ def list_tables(*, catalog: CatalogOption = None, output: OutputOption = Format.
     columns = ("table", "rows", "files", "size", "snapshot", "committed")
     if others.rows:
         columns = (*columns, "tags", "health")
-    show_tables(
+    _show_all(
         [*read.found, *others.rows],
         {**_by_name(read.unreadable), **others.unreadable},
         absent=others.absent,
         columns=columns,
         output=output,
         catalog=catalog,
-        empty=_NO_TABLES,
-        remedy=_FIRST_TABLES,
     )
 
 
@@ -153,7 +155,7 @@ def health(
     target_bytes = None if target_mib is None else target_mib * _MIB
     with look_at_lake(catalog) as lake:
         if table:
-            scored, unreadable = (health_of(lake.table(table), target_bytes=target_bytes),), ()
+            scored, unreadable = (health_of(lake.table(table), target_bytes=target_bytes),), {}
         else:
             read = read_each(lake, lambda each: health_of(each, target_bytes=target_bytes))
             scored, unreadable = read.found, read.unreadable
@@ -170,19 +172,11 @@ def health(
         return
     rows = [_health_row(each) for each in sorted(scored, key=lambda each: each.score)]
     columns = ("table", "score", "worst_part", "fixing_it_gains")
-    show_tables(
-        rows,
-        _by_name(unreadable),
-        columns=columns,
-        output=output,
-        catalog=catalog,
-        empty=_NO_TABLES,
-        remedy=_FIRST_TABLES,
-    )
+    _show_all(rows, _by_name(unreadable), columns=columns, output=output, catalog=catalog)
 
 
-def _by_name(unreadable: "Sequence[UnreadableTable]") -> dict[str, LakeError]:
-    return {str(each.table): each.error for each in unreadable}
+def _by_name(unreadable: "Mapping[TableName, LakeError]") -> dict[str, LakeError]:
+    return {str(name): error for name, error in unreadable.items()}
 
 
 def _facts(head: "TableVersion") -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Reading many tables where some cannot be read: one damaged table does not hide the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -12,19 +12,11 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnreadableTable:
-    """A table of which nothing could be read, and why; `error` says what to do about it."""
-
-    table: TableName
-    error: LakeError
-
-
-@dataclass(frozen=True, kw_only=True)
 class Readings(Generic[T]):
-    """What was read of each table that can be read, and the tables that cannot, both in order."""
+    """What was read of each table that can be read, and why the others cannot, both in order."""
 
     found: tuple[T, ...]
-    unreadable: tuple[UnreadableTable, ...]
+    unreadable: Mapping[TableName, LakeError]
 
 
 def read_each(
@@ -37,10 +29,10 @@ def read_each(
 
     """
     found: list[T] = []
-    unreadable: list[UnreadableTable] = []
+    unreadable: dict[TableName, LakeError] = {}
     for name in lake.names() if names is None else names:
         try:
             found.append(read(lake.table(name)))
         except LakeError as error:
-            unreadable.append(UnreadableTable(table=name, error=error))
-    return Readings(found=tuple(found), unreadable=tuple(unreadable))
+            unreadable[name] = error
+    return Readings(found=tuple(found), unreadable=unreadable)

@@ -71,9 +71,7 @@ def survey(
     read = read_each(
         lake, lambda table: table_state(table, cold_after_s=cold_after_s), names=names or None
     )
-    return Survey(
-        states=read.found, unreadable={each.table: each.error for each in read.unreadable}
-    )
+    return Survey(states=read.found, unreadable=read.unreadable)
 
 
 def maintain(
