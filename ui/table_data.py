@@ -131,7 +131,7 @@ def unreadable_rows(tables: Iterable[TableFacts]) -> tuple[Unreadable, ...]:
 
     Pages read the metadata of every table, and data files only where rows are shown.
     """
-    damaged = sorted(_damaged(str(Settings.load().state_dir)))
+    damaged = _damaged(str(Settings.load().state_dir))
     found = (table_preview(each).error for each in tables if each.name in damaged)
     return tuple(each for each in found if each is not None)
 
