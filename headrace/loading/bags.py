@@ -43,15 +43,14 @@ def _bags(
     rows = op.Gather(weight, indices)
     if per_sample_weights is not None:
         rows = op.Mul(rows, op.Unsqueeze(per_sample_weights, _ints(1)))
+    start = op.CastLike(op.Constant(value_float=float("-inf") if mode == _MAX else 0.0), weight)
     counted = op.CastLike(op.Expand(_ints(1), op.Shape(bag)), weight)
     if padding_idx is not None and padding_idx >= 0:
         is_value = op.Not(op.Equal(op.Unsqueeze(indices, _ints(1)), _ints(padding_idx)))
         counted = op.CastLike(is_value, weight)
-        left_out = op.CastLike(op.Constant(value_float=_start(mode)), weight)
-        rows = op.Where(is_value, rows, left_out)
+        rows = op.Where(is_value, rows, start)
     count = op.Shape(offsets)
     shape = op.Concat(count, op.Slice(op.Shape(weight), _ints(1), _ints(2)), axis=0)
-    start = op.CastLike(op.Constant(value_float=_start(mode)), weight)
     found = op.ScatterElements(
         op.Expand(start, shape),
         op.Expand(bag, op.Shape(rows)),
@@ -85,10 +84,6 @@ def _bag_of_each(indices: _Value, offsets: _Value) -> _Value:
     )
     begun = op.Slice(op.CumSum(begins, _ints(0)), _ints(0), _ints(-1), _ints(0))
     return op.Unsqueeze(op.Sub(begun, _ints(1)), _ints(1))
-
-
-def _start(mode: int) -> float:
-    return float("-inf") if mode == _MAX else 0.0
 
 
 def _ints(value: int) -> _Value:
