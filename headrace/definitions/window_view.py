@@ -13,7 +13,8 @@ Take = Literal["count", "sum", "min", "max", "distinct", "last"]
 
 TILES_MAX = 10_000  # of one entity and window: a look-up merges them
 _DELAY_TILES_MAX = 64  # events of so many tiles are joined one by one, as their delay is not over
-_KEPT = {"distinct": 256, "last": 10}
+KEPT = {"distinct": 256, "last": 10}  # aggregates that keep several values, and how many by default
+HASH_DIGITS, HASH_BITS = 15, 60  # of `distinct`: hexadecimal digits of MD5
 
 
 def _positive(duration: timedelta) -> timedelta:
@@ -71,10 +72,10 @@ class Aggregate(Declaration):
     @classmethod
     def _is_kept(cls, keep: int | None, info: ValidationInfo) -> int | None:
         take = info.data.get("take")
-        if keep is not None and take not in _KEPT:
+        if keep is not None and take not in KEPT:
             msg = f"only `distinct` and `last` keep values, and this is `{take}`"
             raise ValueError(msg)
-        return keep if keep is not None or take is None else _KEPT.get(take)
+        return keep if keep is not None or take is None else KEPT.get(take)
 
     def column_of(self, window: timedelta) -> str:
         """Return the name of the column of one window."""

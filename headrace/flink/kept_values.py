@@ -8,14 +8,14 @@ are split, sorted and cut; those that are kept are joined again, and gathered in
 import pyarrow.types as pt
 
 from headrace.definitions.stream import COORDINATES, EVENT_TIME
+from headrace.definitions.window_view import HASH_BITS, HASH_DIGITS
 from headrace.definitions.windows import Slot
 from headrace.flink.columns import sql_type
 from headrace.flink.following import text_of
 
-KEPT = ("distinct", "last")
 _SEPARATOR = r"u&'\0001'"  # in no item: places are hexadecimal, and JSON has no such character
 _PLACE_BEFORE = r"'(^|\x01)[^|\x01]*[|]'"
-_HASH_DIGITS, _HASH_BITS, _DECIMAL_DIGITS = 15, 60, 19
+_DECIMAL_DIGITS = 19
 _DIGITS = "'0123456789abcdef'"
 
 
@@ -43,7 +43,7 @@ def value(slot: Slot, text: str) -> str:
     """Write the value of gathered items: null is none of `last`, 0 none of `distinct`."""
     items = _list(slot, text)
     if slot.take == "distinct":
-        all_hashes = repr(float(slot.keep << _HASH_BITS)).upper()  # beyond a bigint
+        all_hashes = repr(float(slot.keep << HASH_BITS)).upper()  # beyond a bigint
         density = f"{all_hashes} / cast({items}[{slot.keep + 1}] as double)"
         return (
             f"case when {text} is null then 0 when cardinality({items}) <= {slot.keep} "
@@ -82,7 +82,7 @@ def _hash(text: str) -> str:
     """Write the first 60 bits of the MD5 of a text as a number of 19 digits."""
     digits = " + ".join(
         f"cast(position(substring(md5({text}) from {n + 1} for 1) in {_DIGITS}) - 1 as bigint)"
-        f" * {16 ** (_HASH_DIGITS - 1 - n)}"
-        for n in range(_HASH_DIGITS)
+        f" * {16 ** (HASH_DIGITS - 1 - n)}"
+        for n in range(HASH_DIGITS)
     )
     return f"lpad(cast({digits} as string), {_DECIMAL_DIGITS}, '0')"

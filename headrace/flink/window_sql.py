@@ -14,6 +14,7 @@ import pyarrow.types as pt
 
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.window_view import KEPT
 from headrace.definitions.windows import Slot, WindowColumn
 from headrace.flink import kept_values
 from headrace.flink.begin import Begin
@@ -169,7 +170,7 @@ where _changes = 1 and _at_ms > {after_ms}"""
 
     def _value(self, column: WindowColumn) -> str:
         slot, value = self._slot(column), _sum(column.slot, column.window_us // 1000)
-        if slot.take in kept_values.KEPT:
+        if slot.take in KEPT:
             return kept_values.value(slot, value)
         if pt.is_floating(slot.output):  # 0 has one sign
             return f"case when {value} = 0 then cast(0 as {sql_type(slot.output)}) else {value} end"
@@ -184,12 +185,12 @@ where _changes = 1 and _at_ms > {after_ms}"""
     def _cell(self, number: int) -> str:
         """Write what the events of a cell add to a slot."""
         slot, merged = self._windows.slots[number], self._merge(number, self._state(number))
-        return kept_values.kept(slot, merged) if slot.take in kept_values.KEPT else merged
+        return kept_values.kept(slot, merged) if slot.take in KEPT else merged
 
     def _state(self, number: int) -> str:
         """Write what one event adds to a slot."""
         slot = self._windows.slots[number]
-        if slot.take in kept_values.KEPT:
+        if slot.take in KEPT:
             return kept_values.item(slot)
         if slot.of is None:
             return "1"
@@ -205,7 +206,7 @@ where _changes = 1 and _at_ms > {after_ms}"""
 
     def _merge(self, number: int, state: str) -> str:
         take = self._windows.slots[number].take
-        if take in kept_values.KEPT:
+        if take in KEPT:
             return kept_values.gathered(state)
         return f"{take}({state})" if take in ("min", "max") else f"sum({state})"
 

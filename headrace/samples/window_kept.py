@@ -6,11 +6,9 @@ columns of `payload`: the hash or the value `h`, and for `last` when and where i
 
 from collections.abc import Sequence
 
+from headrace.definitions.window_view import HASH_BITS
 from headrace.definitions.windows import Slot
 from headrace.engines.dialect import Dialect
-
-KEPT = ("distinct", "last")
-_HASH_BITS = 60
 
 
 def item_of(slot: Slot, value: str, dialect: Dialect) -> str:
@@ -66,6 +64,6 @@ def _value_of(slot: Slot, places: Sequence[str]) -> str:
     """Render the value of items."""
     if slot.take == "last":
         return f"array_agg(h order by {', '.join(payload_of(slot, places)[1:])})"
-    density = f"cast({slot.keep << _HASH_BITS} as double) / cast(max(h) as double)"
+    density = f"cast({slot.keep << HASH_BITS} as double) / cast(max(h) as double)"
     estimate = f"cast(floor({density}) as bigint)"
     return f"case when count(*) <= {slot.keep} then count(*) else {estimate} end"

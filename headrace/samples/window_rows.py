@@ -11,10 +11,11 @@ import pyarrow.types as pt
 from headrace.clock import EPOCH, ONE_US
 from headrace.definitions.stream import EVENT_TIME, KNOWN_AT
 from headrace.definitions.window_rows import WindowRows
+from headrace.definitions.window_view import KEPT
 from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote
 from headrace.samples.window_events import WindowEvents
-from headrace.samples.window_kept import KEPT, found_sql, item_of, kept_sql, payload_of
+from headrace.samples.window_kept import found_sql, item_of, kept_sql, payload_of
 
 
 def rows_sql(

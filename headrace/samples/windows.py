@@ -17,12 +17,13 @@ meets one by one. Everything here is pure text, in the dialect of the engine tha
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from headrace.definitions.window_view import KEPT
 from headrace.definitions.windows import Slot, WindowColumn, Windows
 from headrace.engines.dialect import Dialect
 from headrace.identifiers import quote
 from headrace.samples.point_in_time import Exposures
 from headrace.samples.window_events import WindowEvents
-from headrace.samples.window_kept import KEPT, found_sql, item_of, kept_sql, payload_of
+from headrace.samples.window_kept import found_sql, item_of, kept_sql, payload_of
 
 
 @dataclass(frozen=True, kw_only=True)

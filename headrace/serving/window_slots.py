@@ -22,12 +22,12 @@ import pyarrow.types as pt
 
 from headrace.clock import EPOCH_DAY, ONE_DAY
 from headrace.decimals import EXACTLY
+from headrace.definitions.window_view import HASH_BITS, HASH_DIGITS
 from headrace.definitions.windows import Slot
 from headrace.serving.store import Value, from_epoch_us
 
 State = Any  # as the table says; JSON holds every one
 
-HASH_DIGITS, HASH_BITS = 15, 60  # hexadecimal digits of MD5
 _LONG_MAX = (1 << 63) - 1
 
 
