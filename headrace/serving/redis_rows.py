@@ -16,7 +16,7 @@ from headrace.serving.values import decode
 from headrace.serving.view_state import read_state
 
 DIGITS = 20
-_TIMES = 2 * DIGITS
+TIMES = 2 * DIGITS
 STATE = ("shape", "snapshot_id", "published_at_us")  # fields of a view's state
 _BIAS = 1 << 63  # makes times before 1970 positive, so that their digits sort
 
@@ -31,7 +31,7 @@ def packed(row: EncodedRow) -> str:
 
 def times_us(packed: bytes) -> tuple[int, int]:
     """Return event time and `known_at` in microseconds since 1970."""
-    return int(packed[:DIGITS]) - _BIAS, int(packed[DIGITS : 2 * DIGITS]) - _BIAS
+    return int(packed[:DIGITS]) - _BIAS, int(packed[DIGITS:TIMES]) - _BIAS
 
 
 def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
@@ -43,8 +43,8 @@ def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
         OnlineRow(
             key=key,
             event_time=moments[int(packed[:DIGITS]) - _BIAS],
-            known_at=moments[int(packed[DIGITS:_TIMES]) - _BIAS],
-            values=decode(packed[_TIMES:]),
+            known_at=moments[int(packed[DIGITS:TIMES]) - _BIAS],
+            values=decode(packed[TIMES:]),
         )
         if packed
         else None

@@ -8,7 +8,7 @@ from headrace.crash_points import crash_point
 from headrace.serving import redis_scripts as scripts
 from headrace.serving.encoded import encoded
 from headrace.serving.redis_client import RedisClient, Turn
-from headrace.serving.redis_rows import DIGITS, STATE, packed
+from headrace.serving.redis_rows import DIGITS, STATE, TIMES, packed
 from headrace.serving.redis_stream import ScriptStream
 from headrace.serving.store import EncodedRow, Rows, ViewState, epoch_us
 from headrace.serving.view_state import shape_text
@@ -32,7 +32,7 @@ class _Batch:
         said: list[str] = []
         while piece := list(islice(texts, scripts.PIECE_ROWS)):
             said.append(max(text[:DIGITS] for _, text in piece))
-            said.append(max(text[DIGITS : 2 * DIGITS] for _, text in piece))
+            said.append(max(text[DIGITS:TIMES] for _, text in piece))
             said += (part for pair in piece for part in pair)
         return said
 
@@ -99,7 +99,7 @@ def _arguments(
 ) -> list[object]:
     said = [part for pair in (fields or {}).items() for part in pair]
     counted = (len(gone), *gone, len(said) // 2, *said)
-    return [generation, 2 * DIGITS, *counted, *batch.arguments()]
+    return [generation, TIMES, *counted, *batch.arguments()]
 
 
 def newest_of(
@@ -108,7 +108,7 @@ def newest_of(
     """Look for the newest times among all rows."""
     event = known = None
     for _, text in server.scan(view, generation):
-        first, second = text[:DIGITS], text[DIGITS : 2 * DIGITS]
+        first, second = text[:DIGITS], text[DIGITS:TIMES]
         event = first if event is None else max(event, first)
         known = second if known is None else max(known, second)
     return event, known
