@@ -21,7 +21,7 @@ from headrace.errors import (
     NotAFeatureViewError,
     OverloadedError,
 )
-from headrace.serving.server.limits import Guard, Rate, Workers
+from headrace.serving.server.limits import QUESTIONS, Guard, Rate, Workers
 from headrace.serving.server.metrics import CONTENT_TYPE, ServerMetrics
 from headrace.serving.server.service import Service
 from headrace.serving.server.wire import RankRequest, ScoreRequest, VectorsRequest, json_of
@@ -136,7 +136,7 @@ def _shown(part: str | int) -> str | int:
 
 
 def _questions(service: Service, answers: _Answers) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix=QUESTIONS)
 
     @router.post("/vectors", response_model=dict[str, Any])
     async def vectors(request: VectorsRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]

@@ -16,7 +16,7 @@ from headrace.errors import DeadlineError, OverloadedError
 
 _T = TypeVar("_T")
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-QUESTIONS = "/v1/"
+QUESTIONS = "/v1"  # what their paths begin with
 
 
 class Rate:
@@ -99,7 +99,7 @@ class Guard:
         if not self._allows(scope):
             await JSONResponse({"error": "unauthorized"}, 401)(scope, receive, send)
             return
-        if self._rate and scope["path"].startswith(QUESTIONS) and not self._rate.passes():
+        if self._rate and scope["path"].startswith(f"{QUESTIONS}/") and not self._rate.passes():
             said = {"error": "too_many", "message": "there are more requests a second than allowed"}
             await JSONResponse(said, 429, headers={"retry-after": "1"})(scope, receive, send)
             return
