@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
+from headrace.config import Settings
+from headrace.errors import ServerAddressError
+from headrace.serving.server import run
+from headrace.serving.server.app import ServerLimits
 from headrace.serving.sqlite import SQLiteOnlineStore
 from infra.launcher.cluster import Cluster
+from tests.raising import refused
 from tests.serving.test_redis import STATE, rows
 from tests.waiting import WAIT_S, wait_until
 
@@ -133,3 +139,22 @@ def test_off_loopback_it_wants_a_token_and_asks_for_the_one_it_has(lake: Path) -
     finally:
         server.terminate()
         server.communicate(timeout=WAIT_S)
+
+
+def test_with_a_token_an_address_off_loopback_is_served(
+    lake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing listens there in the test: it ends where uvicorn would begin."""
+    hosts: list[str] = []
+
+    async def note(server: uvicorn.Server, *_: object, threads: int) -> None:
+        _ = threads
+        hosts.append(server.config.host)
+
+    monkeypatch.setattr(run, "_run", note)
+    settings = Settings.load(env={}, path=lake / "lake" / "lake.toml")
+    limits = ServerLimits(token="secret")
+    run.serve(settings, host="0.0.0.0", port=1, model=None, limits=limits)
+    with refused(ServerAddressError):
+        run.serve(settings, host="0.0.0.0", port=1, model=None, limits=ServerLimits())
+    assert hosts == ["0.0.0.0"]
