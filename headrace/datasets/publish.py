@@ -126,11 +126,10 @@ def publish(
 
 
 def _samples(lake: OpenLake, sample_set: SampleSet) -> TableVersion:
-    if lake.exists(sample_set.table):
+    samples = lake.head_of(sample_set.table)
+    if samples is not None and samples.snapshot_id is not None:
         # as its last commit left it, which is how a version is read: see `versions.pinned_samples`
-        samples = lake.table(sample_set.table).head().in_schema_at_commit()
-        if samples.snapshot_id is not None:
-            return samples
+        return samples.in_schema_at_commit()
     build = Remedy.run("samples", "build", sample_set.name)
     detail, reason = "there are no samples yet", PublishReason.NO_SAMPLES
     raise PublishRefusedError(sample_set.name, detail, reason=reason, remedy=build)

@@ -50,8 +50,9 @@ def written_beyond(
         name = _quoted(str(stream.table))
         rows = engine.query(f"select {columns}, {EVENT_TIME} from {name} where {where}").read_all()
         _collect(rows, found, times=True)
-        if lake.exists(dead_letters.TABLE):
-            engine.bind(str(dead_letters.TABLE), lake.table(dead_letters.TABLE).head())
+        dead = lake.head_of(dead_letters.TABLE)
+        if dead is not None:
+            engine.bind(str(dead_letters.TABLE), dead)
             letters = engine.query(
                 f"select {columns} from {_quoted(str(dead_letters.TABLE))} "
                 f"where stream = {quote_text(stream.name)} and ({where})"

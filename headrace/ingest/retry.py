@@ -93,15 +93,13 @@ def plan_file(lake: OpenLake, stream: Stream, file: str) -> FilePlan:
     taken = positions.of([partition]).get(partition)
     if taken is None:
         _refuse_unknown(lake, stream, file, taken=positions.every())
-    letters = 0
-    if lake.exists(dead_letters.TABLE):
-        dead = lake.table(dead_letters.TABLE).head()
-        letters = sum(rows for _, rows in _holding(dead, file, only=[(stream.name,)]))
+    dead = lake.head_of(dead_letters.TABLE)
+    letters = () if dead is None else _holding(dead, file, only=[(stream.name,)])
     return FilePlan(
         stream=stream.name,
         file=file,
         rows=sum(rows for _, rows in _holding(head, file)),
-        dead_letters=letters,
+        dead_letters=sum(rows for _, rows in letters),
         records=0 if taken is None else taken.offset,
         is_skipped=file in positions.skipped,
         is_unfinished=head.properties.get(RETRY_PREFIX + stream.name) == file,

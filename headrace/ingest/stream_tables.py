@@ -83,8 +83,9 @@ def refuse_unfinished(lake: OpenLake, stream: Stream) -> None:
         ResetUnfinishedError, RetryUnfinishedError: If one was.
 
     """
-    if lake.exists(stream.table):
-        _refuse_open(stream, lake.table(stream.table).head().properties)
+    head = lake.head_of(stream.table)
+    if head is not None:
+        _refuse_open(stream, head.properties)
 
 
 def _refuse_open(stream: Stream, properties: Mapping[str, str]) -> None:
@@ -114,9 +115,8 @@ def declared(lake: OpenLake, stream: Stream) -> LakeTable:
 
 def effective_contract(lake: OpenLake, stream: Stream) -> Stream:
     """Return a contract with the fields that its records added to it so far."""
-    if stream.unknown_fields != "evolve" or not lake.exists(stream.table):
-        return stream
-    return evolution.effective(stream, lake.table(stream.table).head())
+    head = lake.head_of(stream.table) if stream.unknown_fields == "evolve" else None
+    return stream if head is None else evolution.effective(stream, head)
 
 
 def known_schemas(stream: Stream, properties: Mapping[str, str]) -> dict[int, str]:

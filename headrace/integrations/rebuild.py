@@ -123,9 +123,9 @@ def _was_built_empty(lake: OpenLake, last: CommitRecord, name: TableName) -> boo
 
 def _refuse_foreign_rows(lake: OpenLake, request: ModelRequest) -> None:
     """Refuse to replace rows that no model has built: they cannot be recomputed."""
-    if not lake.exists(request.target):
+    version = lake.head_of(request.target)
+    if version is None:
         return
-    version = lake.table(request.target).head()
     stream = version.properties.get(STREAM_PROPERTY)
     if version.snapshot_id is not None and (stream or request.keeps_history):
         whose = f"stream `{stream}` has ingested" if stream else "no model has built"

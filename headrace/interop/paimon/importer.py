@@ -75,9 +75,9 @@ class Importer:
         self._commits = self._rows = self._reached = 0
 
     def _read_token(self, lake: OpenLake, target: TableName) -> Token | None:
-        if not lake.exists(target):
+        head = lake.head_of(target)
+        if head is None:
             return None
-        head = lake.table(target).head()
         return token_of(
             head.properties,
             target=str(target),
