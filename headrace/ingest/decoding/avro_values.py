@@ -128,14 +128,13 @@ def _read_at_once(
     doubtful = done.doubtful
     columns: dict[str, tuple[Values, pa.DataType | None]] = {}
     for field, is_wanted, column in zip(writer.fields, are_wanted, done.columns, strict=True):
+        values: Values = column
         if is_wanted:
             values, far = _values(column, field)
             doubtful = doubtful if far is None else doubtful | far
-            columns[field.name] = values, field.kind
-            continue
-        if wanted is not None and field.name in wanted:  # of no type: to be shown where it is
+        elif wanted is not None and field.name in wanted:  # of no type: to be shown where it is
             doubtful = doubtful | column.is_valid().to_numpy(zero_copy_only=False)
-        columns[field.name] = column, field.kind
+        columns[field.name] = values, field.kind
     if doubtful.any():
         kept = np.flatnonzero(~doubtful)
         taken = array_of(kept, pa.int64())

@@ -93,10 +93,9 @@ def _read(
         messages.append(message)
     columns: dict[str, tuple[Sequence[Any], pa.DataType | None]] = {}
     for field in kind.DESCRIPTOR.fields:
-        if field.name in declared:
-            columns[field.name] = ([_value(each, field) for each in messages], _kind_of(field))
-        elif strict:  # zero without presence is not there
-            columns[field.name] = ([_is_set(each, field) for each in messages], _kind_of(field))
+        read = _value if field.name in declared else _is_set  # zero without presence is not there
+        if strict or field.name in declared:
+            columns[field.name] = ([read(each, field) for each in messages], _kind_of(field))
     return Group(index=np.array(index, dtype=np.int64), columns=columns)
 
 
