@@ -53,9 +53,9 @@ class JsonDecoder(LineDecoder):
         # by the key in the source; the result has the names of the fields
         self._names = {field.source_name or name: name for name, field in stream.fields.items()}
         self._declared = {key: _read_as(stream.fields[name]) for key, name in self._names.items()}
-        self._read_as = {key: _json_type(kind) for key, kind in self._declared.items()}
-        self._plain = Declared.of(self._read_as, self._declared)
-        self._paths = Paths(self._read_as)
+        self._kinds = {key: _json_type(kind) for key, kind in self._declared.items()}
+        self._plain = Declared.of(self._kinds, self._declared)
+        self._paths = Paths(self._kinds)
         self._nested = [key for key, steps in self._paths.steps.items() if len(steps) > 1]
         # objects as values: pyarrow reads none as maps, and rounds whole numbers within others
         self._objects = any(
@@ -85,7 +85,7 @@ class JsonDecoder(LineDecoder):
 
     def schema(self) -> pa.Schema:
         """The declared fields, in types that are converted later."""
-        return pa.schema([(name, _json_type(kind)) for name, kind in self._declared.items()])
+        return pa.schema(self._kinds)
 
     def alike(self, lines: Sequence[bytes]) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Decode lines that are written as one of them is."""
