@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.stream import Stream
+from headrace.ingest.arrow_arrays import array_of
 from headrace.ingest.values import (
     NAIVE_TIME,
     NO_SUCH_TIME,
@@ -90,3 +91,14 @@ class Decoded:
     violations: dict[int, Violation]
     keys: Mapping[str, int] = field(default_factory=dict[str, int])
     types: Mapping[str, pa.DataType | None] = field(default_factory=dict[str, pa.DataType | None])
+
+
+def in_order(
+    index: np.ndarray, columns: dict[str, pa.Array]
+) -> tuple[np.ndarray, dict[str, pa.Array]]:
+    """Sort rows by their places in the batch, if they are not sorted."""
+    if not (np.diff(index) < 0).any():
+        return index, columns
+    order = np.argsort(index, kind="stable")
+    places = array_of(order, pa.int64())
+    return index[order], {name: column.take(places) for name, column in columns.items()}

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from headrace.definitions.stream import Stream
-from headrace.ingest.arrow_arrays import array_of
-from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation
+from headrace.ingest.decoding.decoded import INVALID_UTF8, TOO_LONG, Decoded, Violation, in_order
 from headrace.ingest.sources.base import RECORD_BYTES_MAX
 from headrace.ingest.sources.line_block import LineBlock
 
@@ -254,10 +253,7 @@ def _assemble(
     columns = {
         name: _flat(column) for name, column in zip(table.column_names, table.columns, strict=True)
     }
-    if len(index) and (np.diff(index) < 0).any():
-        order = np.argsort(index, kind="stable")
-        index, places = index[order], array_of(order, pa.int64())
-        columns = {name: column.take(places) for name, column in columns.items()}
+    index, columns = in_order(index, columns)
     return Decoded(index=index, columns=columns, violations=violations)
 
 

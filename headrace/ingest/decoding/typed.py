@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from headrace.definitions.stream import Stream
 from headrace.ingest.arrow_arrays import array_of
-from headrace.ingest.decoding.decoded import Decoded, Violation, refusal
+from headrace.ingest.decoding.decoded import Decoded, Violation, in_order, refusal
 from headrace.ingest.time_forms import convert_field, holds_field
 from headrace.ingest.values import NAIVE_TIME, OUT_OF_RANGE, WRONG_TYPE, convert, holds
 
@@ -63,11 +63,7 @@ def assemble(groups: Sequence[Group], violations: dict[int, Violation], stream: 
         return Decoded(index=np.empty(0, np.int64), columns={}, violations=violations)
     index = np.concatenate([at for at, _ in parts])
     columns = {name: pa.concat_arrays([part[name] for _, part in parts]) for name in stream.fields}
-    if (np.diff(index) < 0).any():
-        order = np.argsort(index, kind="stable")
-        ordered = array_of(order, pa.int64())
-        index = index[order]
-        columns = {name: column.take(ordered) for name, column in columns.items()}
+    index, columns = in_order(index, columns)
     types: dict[str, pa.DataType | None] = {}
     for name in sorted({name for names in unknown.values() for name in names}):
         types[name] = _type_of(name, groups)
