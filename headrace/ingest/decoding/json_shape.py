@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import pyarrow as pa
 
-from headrace.ingest.arrow_arrays import spans
+from headrace.ingest.arrow_arrays import bits, spans
 from headrace.ingest.decoding.json_numbers import find_odd
 from headrace.ingest.sources.line_block import WORD_BYTES, LineBlock
 from headrace.ingest.values import INTEGER_BITS
@@ -165,8 +165,7 @@ class Shape:
         columns = [self._column(key, kind, found, count) for key, kind in kinds.items()]
         table = pa.Table.from_arrays(columns, names=list(kinds))
         if rounded.any():
-            exact = np.flatnonzero(~rounded)
-            kept, table = kept[exact], table.take(pa.array(exact))
+            kept, table = kept[~rounded], table.filter(bits(~rounded))
         return kept, table
 
     def _column(
