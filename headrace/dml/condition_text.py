@@ -7,7 +7,6 @@ for deletes: here a value has the type of its column, or the condition is refuse
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
 from typing import Any, cast
 
 import numpy as np
@@ -230,7 +229,7 @@ def _as(literal: Literal[Any], kind: IcebergType) -> Literal[Any]:
         msg = f"{literal.value!r} is of another type"
         raise TypeError(msg)
     if isinstance(kind, DecimalType):
-        exact = rescaled(Decimal(literal.value), precision=kind.precision, scale=kind.scale)
+        exact = rescaled(literal.value, precision=kind.precision, scale=kind.scale)
         if exact is None:
             msg = f"{literal.value} does not fit"
             raise ValueError(msg)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from headrace.decimals import DIGITS_MAX
 from headrace.definitions.types import TIME
 from headrace.ingest.values import (
     NOT_EXACT,
@@ -139,7 +140,7 @@ def _whole(column: pa.Array, wanted: pa.DataType) -> Converted:
     if pt.is_decimal(column.type):
         part = refuse(column, pc.not_equal(pc.trunc(column), column), WRONG_TYPE)
         # without digits behind the point: a zero with many is written `0E-18`
-        whole = part.values.cast(pa.decimal256(76, 0))
+        whole = part.values.cast(pa.decimal256(DIGITS_MAX, 0))
         return merged(part, convert(whole.cast(pa.string()), wanted))
     if not pt.is_floating(column.type):
         return convert(column, wanted)
@@ -159,8 +160,8 @@ def _same_digits(column: pa.Array, floats: pa.Array) -> Converted:
     digits, scale = _SAFE_DIGITS[floats.type], column.type.scale
     errors: dict[int, str] = {}
     if column.type.precision > digits:
-        least = pa.scalar(Decimal(10) ** (digits - scale), pa.decimal256(76, max(0, scale)))
-        large = pc.greater_equal(pc.abs(column.cast(pa.decimal256(76, scale))), least)
+        least = pa.scalar(Decimal(10) ** (digits - scale), pa.decimal256(DIGITS_MAX, max(0, scale)))
+        large = pc.greater_equal(pc.abs(column.cast(pa.decimal256(DIGITS_MAX, scale))), least)
         for row in pc.indices_nonzero(pc.fill_null(large, False)).to_pylist():
             written = Decimal(f"{floats[row].as_py():.{max(0, scale)}f}")
             if written != column[row].as_py():

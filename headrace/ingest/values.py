@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.decimals import DIGITS_MAX
 from headrace.definitions.types import TIMESTAMP
 from headrace.ingest.plain_texts import cast_plain
 
@@ -34,7 +35,7 @@ _TIME = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}"
 _ZONE = r"(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
 _TOO_FINE = r"(\.[0-9]{6})[0-9]+"
 _OTHERS_SHARE_MAX = 0.25  # of the texts of a column, which are then parsed apart
-_ANY_WHOLE = pa.decimal256(76, 0)
+_ANY_WHOLE = pa.decimal256(DIGITS_MAX, 0)
 _YEAR_1_US = -62_135_596_800_000_000
 _YEAR_10000_US = 253_402_300_800_000_000
 _YEAR_1_DAYS = -719_162
