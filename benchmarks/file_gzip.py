@@ -4,7 +4,7 @@
 the file is read to its end before its first commit, so that a damaged one is refused whole; values are
 checked against the contract, written to Parquet and committed. The peer reads the file to Arrow in
 memory, and keeps nothing. Memory is that of the process, imports included, as of an installation
-without extras: pyarrow imports pandas (57 MiB) wherever it finds it, and neither of both needs it.
+without extras: pyarrow imports pandas wherever it finds it, and neither of both needs it.
 """
 
 import gzip

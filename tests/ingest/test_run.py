@@ -14,6 +14,7 @@ from headrace.api import Lake
 from headrace.definitions.stream import Stream
 from headrace.errors import ContractError, FencedError, SourceFileError
 from headrace.iceberg.partitions import PartitionKey
+from headrace.ingest import run
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Records
@@ -68,6 +69,14 @@ def test_each_file_is_one_commit_and_a_long_one_is_several(lake: Lake) -> None:
     put(lake, "d.jsonl", *[json_line()] * 10)
     assert ingest(lake, stream).commits == 1
     assert audit_rows(lake, stream) == {f"things/{name}.jsonl": 10 for name in "abcd"}
+
+
+def test_memory_is_given_back_at_each_commit(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[None] = []
+    monkeypatch.setattr(run, "give_back", lambda: given.append(None))
+    for name in ("a", "b", "c"):
+        put(lake, f"{name}.jsonl", json_line(id=name))
+    assert ingest(lake, make_stream("json")).commits == len(given) == 3
 
 
 def audit_rows(lake: Lake, stream: Stream) -> dict[str, int]:

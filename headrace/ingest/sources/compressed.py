@@ -114,7 +114,7 @@ class _Plain(ForwardOnly):
 
 def _open_gzip(path: Path, source: str) -> BinaryIO:
     _ = source
-    # a third of the CPU time of Python's own
+    # much less CPU time than Python's own
     return igzip.open(path, "rb")  # pyright: ignore[reportReturnType]
 
 
