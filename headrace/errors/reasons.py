@@ -232,6 +232,7 @@ class FeatureSpecReason(Reason):
     WRONG_TYPE = auto()
     MIXED_TYPES = auto()
     NOT_GIVEN = auto()  # a request does not give a column of the exposure
+    TOO_LARGE = auto()  # a number would be infinite in what a model reads
 
 
 class VersionReason(Reason):

@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from headrace.errors import FeatureSpecError, FeatureSpecReason
 from headrace.model_inputs.columns import as_floats, as_ids, as_ragged
 from headrace.model_inputs.given import typed
+from headrace.model_inputs.narrow import noting_overflow
 from headrace.model_inputs.spec import FeatureSpec
 
 DENSE = "dense"
@@ -30,7 +32,8 @@ def encode(
         [B + 1] from 0 on, `sequence.<name>.offsets`. Nulls, hashes and casts are those of training.
 
     Raises:
-        FeatureSpecError: If a column has values that its type does not hold.
+        FeatureSpecError: If a column has values that its type does not hold, or finite numbers that
+            float32 does not: the model would be given infinities.
 
     """
     read = FeatureSpec(
@@ -38,11 +41,16 @@ def encode(
     )
     given = typed(columns, read, types)
     rows = len(next(iter(given.values())))
-    dense = np.empty((rows, len(spec.dense)), np.float32)
+    dense, beyond = np.empty((rows, len(spec.dense)), np.float32), list[str]()
     for at, name in enumerate(spec.dense):
-        dense[:, at] = as_floats(given[name], missing=spec.missing_number(name))
+        with noting_overflow(lambda name=name: beyond.append(name)):
+            dense[:, at] = as_floats(given[name], missing=spec.missing_number(name))
     arrays = [dense, *(as_ids(given[name], missing=spec.missing_id(name)) for name in spec.sparse)]
     for name in spec.sequence:
         lists = as_ragged(given[name], missing=spec.missing_element(name))
         arrays += [lists.values.to_numpy(zero_copy_only=False), lists.offsets]
+        beyond += [name] if lists.overflows else []
+    if beyond:
+        msg = f"column `{beyond[0]}` has a number beyond float32, as which the model reads it"
+        raise FeatureSpecError(msg, reason=FeatureSpecReason.TOO_LARGE, column=beyond[0])
     return dict(zip(input_names(spec), arrays, strict=True))

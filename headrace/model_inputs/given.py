@@ -14,6 +14,9 @@ import pyarrow.types as pt
 from headrace.errors import FeatureSpecError, FeatureSpecReason
 from headrace.model_inputs.spec import FeatureSpec
 
+_FLAGS = frozenset({bool, np.bool_})
+_MAY_BE_FRACTIONS = (float, np.floating, Decimal)
+
 
 def typed(
     columns: Mapping[str, Sequence[Any]], inputs: FeatureSpec, types: pa.Schema
@@ -51,13 +54,16 @@ def _column(values: Sequence[Any], name: str, kind: pa.DataType | None) -> pa.Ar
 
 
 def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Convert to a type; unlike pyarrow's own conversion, fractions are never dropped."""
+    """Convert to a type; unlike pyarrow's own conversion, no fraction is dropped and no flag a number."""
     element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
-    if pt.is_integer(element):
-        lists = (each for each in values if each is not None)
-        flat = values if element is kind else itertools.chain.from_iterable(lists)
-        if any(issubclass(each, float | np.floating | Decimal) for each in set(map(type, flat))):
-            return pa.array(values).cast(kind)
+    lists = (each for each in values if each is not None)
+    flat = values if element is kind else itertools.chain.from_iterable(lists)
+    given = set(map(type, flat))
+    if not given.isdisjoint(_FLAGS) and not pt.is_boolean(element):
+        msg = f"a boolean is no value of type {element}"
+        raise ValueError(msg)
+    if pt.is_integer(element) and any(issubclass(each, _MAY_BE_FRACTIONS) for each in given):
+        return pa.array(values).cast(kind)
     found = pa.array(values, kind)
     if pt.is_float32(element) or pt.is_float16(element):
         _refuse_overflow(found, values)

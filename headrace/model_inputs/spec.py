@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -11,6 +12,7 @@ import pyarrow.types as pt
 
 from headrace.errors import FeatureSpecError, FeatureSpecReason
 
+_BEYOND_FLOAT32 = 3.4028235677973366e38  # what is rounded to float32 is infinite from here on
 MISSING_DENSE = 0.0
 MISSING_ID = -1  # hashes are never negative, so it cannot collide with a hashed string
 
@@ -125,7 +127,16 @@ class FeatureSpec:
         self._check_missing(schema, source=source)
 
     def _check_missing(self, schema: pa.Schema, *, source: str) -> None:
-        """Refuse a fraction in place of an id: ids of other rows would stand for nulls."""
+        """Refuse a fraction in place of an id, whose row it would not be, and what float32 cannot hold."""
+        for name, stand_in in self.missing.items():
+            if (
+                math.isfinite(stand_in)
+                and abs(stand_in) >= _BEYOND_FLOAT32
+                and name not in self.sparse
+            ):
+                msg = f"`missing` of `{name}` is {stand_in:g}, beyond float32, as which it is read"
+                reason = FeatureSpecReason.TOO_LARGE
+                raise FeatureSpecError(msg, reason=reason, column=name)
         lists = (n for n in self.sequence if not pt.is_floating(schema.field(n).type.value_type))
         for name in (*self.sparse, *lists):
             stand_in = self.missing.get(name, MISSING_ID)

@@ -116,6 +116,14 @@ def test_a_fraction_stands_in_for_a_null_in_a_list_of_numbers_but_not_for_an_id(
             batch_of([{name: None}], spec=spec, types=types)
 
 
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64(), pa.list_(pa.float32())])
+def test_what_stands_in_for_a_null_is_a_number_of_float32(kind: pa.DataType) -> None:
+    named: dict[str, Any] = {"sequence" if kind == pa.list_(pa.float32()) else "dense": ["x"]}
+    spec = FeatureSpec(**named, missing={"x": -1e39})
+    with refused(FeatureSpecError, reason=FeatureSpecReason.TOO_LARGE, column="x"):
+        batch_of([{"x": None}], spec=spec, types=pa.schema([("x", kind)]))
+
+
 def test_types_are_told_from_values_where_none_are_given() -> None:
     spec = FeatureSpec(dense=["money", "n"], sparse=["id"], sequence=["floats"])
     row = {"money": Decimal("1.25"), "n": 2**53 + 1, "id": 2**60 + 1, "floats": ()}
@@ -136,6 +144,8 @@ def test_types_are_told_from_values_where_none_are_given() -> None:
         ("x", "a", pa.schema([("x", pa.string())])),
         ("x", "1e400", pa.schema([("x", pa.float64())])),
         ("x", 1e39, pa.schema([("x", pa.float32())])),
+        ("x", True, pa.schema([("x", pa.float64())])),
+        ("x", np.True_, pa.schema([("x", pa.int64())])),
     ],
 )
 def test_a_value_of_another_type_is_refused_by_name(

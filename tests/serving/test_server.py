@@ -16,10 +16,11 @@ from fastapi.testclient import TestClient
 
 from headrace.definitions.sample_set import FeatureUse
 from headrace.definitions.windows import Windows
-from headrace.errors import ModelFilesError, ModelMismatchError
+from headrace.errors import FeatureSpecError, ModelFilesError, ModelMismatchError
 from headrace.identifiers import TableName
-from headrace.loading import batch_of
+from headrace.loading import FeatureSpec, batch_of
 from headrace.loading.export import export_model
+from headrace.model_inputs.encode import encode
 from headrace.model_inputs.exported import FACTS, GRAPH, ExportedModel
 from headrace.samples.window_use import ResolvedWindows
 from headrace.serving.scorer import Scorer
@@ -475,3 +476,22 @@ def test_a_value_of_the_exposure_of_another_type_is_refused(
     row = {"user_id": 1, "item_id": 1, "position": position}
     status, found = said(client, "/v1/score", rows=[row])
     assert (status, found["code"]) == (422, "feature-spec")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("number", True, pa.float64()),
+        ("number", 1e39, pa.float64()),
+        ("number", -1e300, pa.float64()),
+        ("list", (0.5, True), pa.list_(pa.float64())),
+        ("list", (None, 1e39), pa.list_(pa.float64())),
+    ],
+)
+def test_a_model_is_given_no_flag_as_a_number_and_no_number_as_an_infinity(
+    name: str, value: object, kind: pa.DataType
+) -> None:
+    named: dict[str, Any] = {"dense" if name == "number" else "sequence": [name]}
+    spec, types = FeatureSpec(**named), pa.schema([(name, kind)])
+    with refused(FeatureSpecError, column=name):
+        encode({name: [None, value]}, spec=spec, types=types)
