@@ -55,6 +55,7 @@ from headrace.errors.flink import (
     RecordsMissingError,
     StreamOwnedError,
     TwoOwnersError,
+    UndeclaredJobError,
 )
 from headrace.errors.flow import (
     ContractError,
@@ -370,6 +371,7 @@ __all__ = [
     "TopicUnreachableError",
     "TrashNotFoundError",
     "TwoOwnersError",
+    "UndeclaredJobError",
     "UnexplainedGapError",
     "UnfitFileError",
     "UnknownFieldsError",

@@ -79,6 +79,23 @@ class TwoOwnersError(LakeError):
         )
 
 
+class UndeclaredJobError(LakeError):
+    """A job of a former declaration runs, and goes on to write."""
+
+    def __init__(self, stream: str, *, table: str, jobs: tuple[str, ...]) -> None:
+        self.stream, self.table, self.jobs = stream, table, jobs
+        listed = ", ".join(f"`{each}`" for each in jobs)
+        runs = f"{listed} runs" if jobs else "a job of it was started"
+        super().__init__(
+            f"nothing declares {_shown(stream)}, and {runs}, as table `{table}` says",
+            state="what it writes stays",
+            remedy=Remedy(
+                advice="cancel it in Flink; or declare it for that table again, then stop it",
+                command=("flink", "handover", stream, "--to", "headrace"),
+            ),
+        )
+
+
 class FlinkJobLostError(LakeError):
     """The job of a stream is gone from the JobManager, though it was not stopped."""
 

@@ -1,7 +1,7 @@
-"""All jobs that Flink should run, as the tables of the lake say."""
+"""All jobs that Flink should run, as the tables of the lake say, and those that it should not any more."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.sample_set import SampleSet
@@ -14,6 +14,7 @@ from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
 from headrace.flink.live_samples import SUFFIX, live_samples
 from headrace.flink.sample_job import SampleJob
+from headrace.flink.undeclared import UndeclaredJob, undeclared
 from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
@@ -27,13 +28,15 @@ class OwnedJob:
 
     `reads` names the topic or the tables that it follows. `open` gives the job itself, and raises what
     it raises: `SettingsError` if the profile does not say where Flink is, `FlinkCannotError` and its
-    like if a changed declaration says what SQL cannot.
+    like if a changed declaration says what SQL cannot. `is_ended` means that it should not run: Flink is
+    the owner no more, or nothing declares it.
     """
 
     subject: str
     table: TableName
     reads: tuple[str, ...]
     open: Callable[[], FlinkJob]
+    is_ended: bool = False
 
 
 def owned_jobs(
@@ -57,13 +60,52 @@ def owned_jobs(
         LakeError: If the table of `only` cannot be read.
 
     """
+    for each, owner in _with_owner(lake, declared, access, only=only):
+        if owner.by == FLINK:
+            yield each
+
+
+def ended_jobs(
+    lake: OpenLake,
+    *,
+    only: str | None = None,
+    declared: Declarations | None = None,
+    access: FlinkAccess | None = None,
+) -> Iterator[OwnedJob]:
+    """Yield the jobs that were to run once and are not now: one of them may run still.
+
+    Arguments and errors are those of `owned_jobs`; `only` leaves out what nothing declares.
+    """
+    declared = declared or inspect_declarations(lake.settings)
+    for each, owner in _with_owner(lake, declared, access, only=only):
+        if owner.by != FLINK and owner.epoch:
+            yield replace(each, is_ended=True)
+    if only is None:
+        yield from undeclared_jobs(lake, declared=declared, access=access)
+
+
+def undeclared_jobs(
+    lake: OpenLake, *, declared: Declarations | None = None, access: FlinkAccess | None = None
+) -> Iterator[OwnedJob]:
+    """Yield the jobs that were to run once and that nothing declares: one of them may run still."""
+    declared = declared or inspect_declarations(lake.settings)
+    covered = {(each.table, each.subject) for each in _jobs(lake, declared, access)}
+    for table, subject in undeclared(lake, declared, covered):
+        yield _undeclared(lake, subject, table, access)
+
+
+def _with_owner(
+    lake: OpenLake, declared: Declarations | None, access: FlinkAccess | None, *, only: str | None
+) -> Iterator[tuple[OwnedJob, Owner]]:
     for each in _jobs(lake, declared or inspect_declarations(lake.settings), access):
         try:
-            if only in (None, each.subject) and _is_owned(lake, each):
-                yield each
+            head = lake.head_of(each.table) if only in (None, each.subject) else None
         except LakeError:  # whoever reads the table meets it
             if only is not None:
                 raise
+            continue
+        if head is not None:
+            yield each, Owner.read(head.properties, stream=each.subject)
 
 
 def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) -> Iterator[OwnedJob]:
@@ -109,6 +151,13 @@ def _of_samples(lake: OpenLake, samples: SampleSet, access: FlinkAccess | None) 
     )
 
 
-def _is_owned(lake: OpenLake, job: OwnedJob) -> bool:
-    head = lake.head_of(job.table)
-    return head is not None and Owner.read(head.properties, stream=job.subject).by == FLINK
+def _undeclared(
+    lake: OpenLake, subject: str, table: TableName, access: FlinkAccess | None
+) -> OwnedJob:
+    return OwnedJob(
+        subject=subject,
+        table=table,
+        reads=(),
+        open=lambda: UndeclaredJob(lake, subject, table, access=access),
+        is_ended=True,
+    )

@@ -1,10 +1,11 @@
-"""Read whether the jobs that Flink should run are well."""
+"""Read whether the jobs that Flink should run are well, and whether others run that should not."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from headrace.definitions.load import Declarations
 from headrace.errors import FlinkUnavailableError, LakeError
-from headrace.flink.every import OwnedJob, owned_jobs
+from headrace.flink.every import OwnedJob, ended_jobs, owned_jobs
 from headrace.standing.facts import JobStanding, Unreadable
 from headrace.tables.lake import OpenLake
 
@@ -14,15 +15,14 @@ SERVER = "Flink"
 
 @dataclass(frozen=True, kw_only=True)
 class JobsRead:
-    """The jobs that Flink should run; `unreadable` says so where Flink does not answer."""
+    """The jobs that Flink should run, and those that run though it should not.
+
+    `tables` are those that it should write; `unreadable` says so where Flink does not answer.
+    """
 
     jobs: tuple[JobStanding, ...]
+    tables: frozenset[str] = frozenset()
     unreadable: tuple[Unreadable, ...]
-
-    @property
-    def tables(self) -> frozenset[str]:
-        """The tables that they write."""
-        return frozenset(each.table for each in self.jobs)
 
 
 def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> JobsRead:
@@ -33,16 +33,24 @@ def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> Jo
     flink = lake.settings.flink
     access = None if flink is None else replace(flink, answer_s_max=ANSWER_S_MAX)
     found: list[JobStanding] = []
+    tables: set[str] = set()
     silent: Unreadable | None = None
-    for owned in owned_jobs(lake, declared=declared, access=access):
+    owned_ones = owned_jobs(lake, declared=declared, access=access)
+    if ask and access is not None:
+        owned_ones = chain(owned_ones, ended_jobs(lake, declared=declared, access=access))
+    for owned in owned_ones:
         standing = JobStanding(subject=owned.subject, table=str(owned.table), reads=owned.reads)
         if ask and silent is None:
             try:
                 standing = _asked(owned, standing)
             except FlinkUnavailableError as error:
                 silent = Unreadable.of(SERVER, error)
-        found.append(standing)
-    return JobsRead(jobs=tuple(found), unreadable=() if silent is None else (silent,))
+        if not owned.is_ended:
+            tables.add(standing.table)
+        if standing.trouble or not owned.is_ended:
+            found.append(standing)
+    unreadable = (silent,) if silent and found else ()
+    return JobsRead(jobs=tuple(found), tables=frozenset(tables), unreadable=unreadable)
 
 
 def _asked(owned: OwnedJob, standing: JobStanding) -> JobStanding:

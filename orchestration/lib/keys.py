@@ -41,6 +41,7 @@ def paimon_key(table: str) -> dg.AssetKey:
 
 
 FLINK = "flink"  # first part of the keys of jobs
+UNDECLARED_JOBS = dg.AssetKey([FLINK, "undeclared", "jobs"])
 PAIMON = "paimon"  # first part of the keys of Paimon tables
 MODELS = "models"  # first part of the keys of trained models
 ONLINE_STORE = dg.AssetKey(["serving", "online_store"])

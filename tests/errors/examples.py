@@ -30,6 +30,7 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.RecordsMissingError("clicks", ranges=("clicks:120",)),
     errors.StreamOwnedError("clicks", owner="flink", epoch=3, wanted="headrace"),
     errors.TwoOwnersError("clicks", owner="headrace", others=("headrace clicks epoch 3",)),
+    errors.UndeclaredJobError("clicks", table="raw.clicks", jobs=("headrace clicks epoch 3",)),
     errors.AlreadyPublishedError(_TABLE, "what snapshot 11 added", snapshot_id=12),
     errors.AlterRefusedError(
         _TABLE,

@@ -16,6 +16,7 @@ from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import declared
 from headrace.tables.lake import OpenLake
 from orchestration.defs.flink.jobs import flink_jobs, flink_jobs_now
+from orchestration.lib.keys import UNDECLARED_JOBS
 from orchestration.lib.resource import LakeResource
 from tests.flink.replies import answering
 from tests.orchestration.conftest import use_lake
@@ -77,14 +78,16 @@ def runs(lake: OpenLake, replies: dict[str, list[tuple[int, Any]]], *, state: st
 
 def graph() -> dg.Definitions:
     """What the folder defines, with the lake that all of it works on."""
-    job = dg.define_asset_job("check", selection=dg.AssetSelection.checks_for_assets(KEY))
-    around = dg.Definitions(jobs=[job], resources={"lake": LakeResource()})
+    of = dg.AssetSelection.checks_for_assets
+    job = dg.define_asset_job("check", selection=of(KEY))
+    others = dg.define_asset_job("check_others", selection=of(UNDECLARED_JOBS))
+    around = dg.Definitions(jobs=[job, others], resources={"lake": LakeResource()})
     return dg.Definitions.merge(flink_jobs(), around)
 
 
-def checked() -> dg.AssetCheckEvaluation:
+def checked(name: str = "check") -> dg.AssetCheckEvaluation:
     with dg.DagsterInstance.ephemeral() as instance:
-        done = graph().resolve_job_def("check").execute_in_process(instance=instance)
+        done = graph().resolve_job_def(name).execute_in_process(instance=instance)
     (found,) = done.get_asset_check_evaluations()
     return found
 
@@ -103,9 +106,9 @@ def test_jobs_are_assets_only_where_the_profile_says_where_flink_is(
     assert not flink_jobs().assets
     monkeypatch.setenv("HEADRACE_FLINK_URI", "http://127.0.0.1:1")
     monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", "http://127.0.0.1:2")
-    assert {each.key for each in graph().resolve_all_asset_specs()} == {KEY}
+    assert {each.key for each in graph().resolve_all_asset_specs()} == {KEY, UNDECLARED_JOBS}
     checks = graph().resolve_asset_graph().asset_check_keys
-    assert {each.name for each in checks} == {"job_is_well"}
+    assert {each.name for each in checks} == {"job_is_well", "no_other_job_runs"}
 
 
 def test_a_stream_of_headrace_has_no_job_to_look_at(
@@ -153,3 +156,26 @@ def test_a_job_that_is_unwell_fails_its_check_by_name(
     assert "nothing-commits" in str(found.description)
     (seen,) = observed()
     assert "fault/nothing-commits" in seen.metadata
+
+
+def test_a_job_that_runs_though_nothing_declares_it_fails_a_check(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]], folder: Path
+) -> None:
+    runs(*opened, state="RUNNING")
+    assert checked("check_others").passed
+    (folder / "streams" / "clicks.yaml").unlink()
+    found = checked("check_others")
+    assert not found.passed
+    assert "nothing declares stream `clicks`" in str(found.description)
+
+
+def test_a_job_that_runs_though_headrace_is_the_owner_fails_its_check(
+    opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
+) -> None:
+    lake, replies = opened
+    runs(lake, replies, state="RUNNING")
+    job = StreamJob(lake, Stream.model_validate(STREAM))
+    job.set_owner(job.owner, Owner(by=HEADRACE, epoch=2))
+    found = checked()
+    assert not found.passed
+    assert "wrote it too" in str(found.description)

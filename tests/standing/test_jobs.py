@@ -11,36 +11,46 @@ import pytest
 from headrace import clock
 from headrace.api import Lake
 from headrace.config import Settings
+from headrace.definitions.broken import BrokenFile
 from headrace.definitions.load import Declarations
 from headrace.flink.jobs import StreamJob
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import open_tables
 from headrace.standing.jobs import JobsRead, read_jobs
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
 from tests.flink.replies import answering
 
+OWNER = Owner(by=FLINK, epoch=1, jobs=("c1",), plan="p1")
 Replies = Mapping[str, list[tuple[int, Any]]]
+NONE_RUNS: Replies = {"GET /jobs/overview": [(200, {"jobs": []})]}
 SQL = JobSql(setup=(), insert="insert", plan="p1")
 
 
 @contextmanager
 def reading(
-    settings: Settings, replies: Replies, *, streams: tuple[str, ...] = ("things",)
+    settings: Settings,
+    replies: Replies,
+    *,
+    streams: tuple[str, ...] = ("things",),
+    owner: Owner = OWNER,
+    known: Declarations | None = None,
 ) -> Generator[tuple[JobsRead, list[str]]]:
-    """Read the jobs of streams that Flink owns, at a Flink that answers so; and what it was asked."""
+    """Read the jobs of streams that Flink owns, at a Flink that answers so; and what it was asked.
+
+    `known` are the declarations by now, if they are others.
+    """
     declared = {name: contract(name) for name in streams}
     with answering(replies) as (address, asked):
         flink = FlinkAccess(uri=address, gateway_uri=address)
         with Lake.open(dataclasses.replace(settings, flink=flink)) as lake:
             for stream in declared.values():
                 open_tables(lake, stream)
-                owner = Owner(by=FLINK, epoch=1, jobs=("c1",), plan="p1")
                 note = owner.note(stream=stream.name)
                 move_properties(lake.table(stream.table), lambda _, note=note: dict(note))
-            found = read_jobs(lake, Declarations(declared, {}, ()))
+            found = read_jobs(lake, known or Declarations(declared, {}, ()))
         yield found, [key for key, _ in asked]
 
 
@@ -50,6 +60,12 @@ def job_names(settings: Settings) -> str:
         open_tables(lake, contract())
         table = lake.table("raw.things")
         return f"headrace things {str(table.iceberg().metadata.table_uuid)[:8]} epoch 1"
+
+
+def running(settings: Settings) -> Replies:
+    """Return what a Flink says that runs the job of `things`."""
+    job = {"jid": "c1", "name": job_names(settings), "state": "RUNNING", "start-time": 0}
+    return {"GET /jobs/overview": [(200, {"jobs": [job]})]}
 
 
 def test_a_job_that_restarts_again_and_again_is_named_with_its_root_exception(
@@ -101,6 +117,34 @@ def test_a_job_that_flink_does_not_know_is_lost(settings: Settings) -> None:
     assert only.remedy is not None
     assert only.remedy.line == "headrace flink restore things"
     assert found.unreadable == ()
+
+
+def test_a_job_that_runs_though_headrace_is_the_owner_is_named(settings: Settings) -> None:
+    gone = Owner(by=HEADRACE, epoch=2)
+    with reading(settings, running(settings), owner=gone) as (found, _):
+        (only,) = found.jobs
+    assert "wrote it too" in only.trouble
+    assert found.tables == frozenset()
+    with reading(settings, NONE_RUNS, owner=gone) as (found, _):
+        assert found == JobsRead(jobs=(), unreadable=())
+
+
+def test_a_job_that_runs_though_nothing_declares_it_is_named(settings: Settings) -> None:
+    nothing = Declarations({}, {}, ())
+    with reading(settings, running(settings), known=nothing) as (found, _):
+        (only,) = found.jobs
+    assert (only.subject, only.table) == ("things", "raw.things")
+    assert "nothing declares stream `things`" in only.trouble
+    assert "epoch 1 (c1)` runs" in only.trouble
+    assert found.tables == frozenset()
+    with reading(settings, NONE_RUNS, known=nothing) as (found, _):
+        assert found == JobsRead(jobs=(), unreadable=())
+
+
+def test_no_job_is_called_undeclared_while_a_declaration_cannot_be_read(settings: Settings) -> None:
+    broken = BrokenFile(path=Path("things.yaml"), kind="a stream", table=None, found=())
+    with reading(settings, running(settings), known=Declarations({}, {}, (broken,))) as (found, _):
+        assert found.jobs == ()
 
 
 def test_a_flink_that_does_not_answer_hides_no_job(settings: Settings) -> None:

@@ -1,6 +1,7 @@
 """Jobs of Flink as external assets: what each is now, and a check that it is well."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -8,16 +9,16 @@ import dagster as dg
 from headrace.config import Settings
 from headrace.definitions.sources import KafkaSource
 from headrace.errors import LakeError
-from headrace.flink.every import owned_jobs
+from headrace.flink.every import ended_jobs, owned_jobs, undeclared_jobs
 from headrace.flink.job import JobStatus
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from orchestration.lib.declared import Declared, read_declared
-from orchestration.lib.keys import job_key, table_key
+from orchestration.lib.keys import UNDECLARED_JOBS, job_key, table_key
 from orchestration.lib.recorded import recorded
 from orchestration.lib.resource import LakeResource
 
-CHECK = "job_is_well"
+CHECK, NONE_ELSE = "job_is_well", "no_other_job_runs"
 
 
 @dg.definitions
@@ -40,8 +41,16 @@ def flink_jobs() -> dg.Definitions:
                 ),
             )
             for subject, reads in found.items()
+        ]
+        + [
+            dg.AssetSpec(
+                key=UNDECLARED_JOBS,
+                group_name="flink",
+                kinds={"flink"},
+                description="Jobs of Flink that were declared once, and that nothing declares now.",
+            )
         ],
-        asset_checks=[_check(subject) for subject in found],
+        asset_checks=[*(_check(subject) for subject in found), no_other_job_runs],
         sensors=[flink_jobs_now],
     )
 
@@ -77,16 +86,34 @@ def _check(subject: str) -> dg.AssetChecksDefinition:
     return job_is_well
 
 
+@dg.asset_check(
+    asset=UNDECLARED_JOBS,
+    name=NONE_ELSE,
+    description="No job of Flink runs that was declared once, and that nothing declares now.",
+)
+def no_other_job_runs(lake: LakeResource) -> dg.AssetCheckResult:
+    """Look for jobs of former declarations, each of which goes on to write."""
+    with lake.open() as opened:
+        running: list[str] = []
+        for each in undeclared_jobs(opened):
+            try:
+                each.open().status()
+            except LakeError as error:
+                running.append(str(error))
+        result = dg.AssetCheckResult(passed=not running, description="\n".join(running) or None)
+        return recorded(opened, result, key=UNDECLARED_JOBS, check=NONE_ELSE)
+
+
 def _result(lake: OpenLake, subject: str) -> dg.AssetCheckResult:
-    owned = next(owned_jobs(lake, only=subject), None)
-    if owned is None:
-        return dg.AssetCheckResult(passed=True, metadata={"owner": "headrace"})
-    try:
-        return dg.AssetCheckResult(passed=True, metadata=_metadata(owned.open().check()))
-    except LakeError as error:
-        return dg.AssetCheckResult(
-            passed=False, description=str(error), metadata={"owner": "flink"}
-        )
+    for owned in chain(owned_jobs(lake, only=subject), ended_jobs(lake, only=subject)):
+        owner = "headrace" if owned.is_ended else "flink"
+        try:
+            return dg.AssetCheckResult(passed=True, metadata=_metadata(owned.open().check()))
+        except LakeError as error:
+            return dg.AssetCheckResult(
+                passed=False, description=str(error), metadata={"owner": owner}
+            )
+    return dg.AssetCheckResult(passed=True, metadata={"owner": "headrace"})
 
 
 def _metadata(status: JobStatus) -> dict[str, Any]:
