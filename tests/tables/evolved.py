@@ -44,7 +44,7 @@ from headrace.tables.evolution.steps import (
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
-NAMES = ("a", "b", "c", "d")  # few, so that a dropped name often comes back
+NAMES = ("a", "b", "c", "key")  # few, so that a dropped name often comes back
 _START = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 _LEAVES: dict[IcebergType, st.SearchStrategy[Any]] = {
     IntegerType(): st.integers(-(2**31), 2**31 - 1),

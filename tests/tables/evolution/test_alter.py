@@ -215,6 +215,15 @@ def test_the_last_column_stays(lake: Lake) -> None:
         alter.drop_column(table, "a")
 
 
+def test_a_column_that_is_called_key_is_altered_as_others(lake: Lake) -> None:
+    table = lake.create(
+        TableName("raw", "keyed"), pa.schema([("key", pa.int32()), ("a", pa.int64())])
+    )
+    alter.widen_column(table, "key", pa.int64())
+    alter.rename_column(table, "key", to="id")
+    assert table.head().schema.names == ["id", "a"]
+
+
 @pytest.mark.parametrize("name", ["Bad", "two words", "a;b", ""])
 def test_new_names_are_plain(lake: Lake, name: str) -> None:
     table = visits_table(lake)
