@@ -15,11 +15,14 @@ from pyiceberg.manifest import (
     ManifestEntryStatus,
     ManifestFile,
     ManifestWriterV2,
+    manifest_entry_schema_with_data_file,
     write_manifest_list,
 )
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.typedef import TableVersion
+from pyiceberg.types import IntegerType, ListType, NestedField, StructType
 from typing_extensions import override
 
 from headrace.iceberg import partitions
@@ -34,6 +37,12 @@ MANIFESTS_PER_TIER = 8  # each entry is then rewritten O(log n) times in the lif
 ENTRIES_PER_MANIFEST = 1_000  # planning one partition then reads about this many entries
 _FULL_TIER = (
     3  # 512 entries and more: larger manifests are rewritten by maintenance, not by commits
+)
+_EQUALITY_IDS = NestedField(
+    field_id=135,
+    name="equality_ids",
+    field_type=ListType(element_id=136, element_type=IntegerType(), element_required=True),
+    required=False,
 )
 CODEC = "deflate"  # supported by every Avro reader; DuckDB refuses zstandard
 
@@ -100,6 +109,20 @@ class _Writer(ManifestWriterV2):
     def _meta(self) -> dict[str, str]:
         kind = "data" if self._content == ManifestContent.DATA else "deletes"
         return {**super()._meta, "content": kind}
+
+    @override
+    def _with_partition(self, format_version: TableVersion) -> Schema:
+        """Write ids of columns as `int`, as the format has them; PyIceberg takes `long`.
+
+        With `long`, Trino and Flink fail on the first entry of an equality delete.
+        """
+        data_file = super()._with_partition(format_version).find_type("data_file")
+        assert isinstance(data_file, StructType)
+        fields = [
+            _EQUALITY_IDS if each.field_id == _EQUALITY_IDS.field_id else each
+            for each in data_file.fields
+        ]
+        return manifest_entry_schema_with_data_file(format_version, StructType(*fields))
 
     @override
     def new_writer(self) -> AvroOutputFile[ManifestEntry]:

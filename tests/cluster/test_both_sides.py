@@ -4,10 +4,15 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
+from pyiceberg.manifest import ManifestContent
+from pyiceberg.schema import index_by_id
 
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
+from headrace.iceberg.avro import schema_written
+from headrace.iceberg.manifests import manifests_of
+from headrace.identifiers import TableName
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables import alter
 from headrace.tables.commits.operations import Provenance
@@ -82,3 +87,31 @@ def test_what_headrace_deletes_evolves_and_partitions_anew_is_read_by_trino(
     )
     agree(servers, table, rows=2 * ROWS - 2)
     assert len({each.spec_id for each in table.head().files()}) == 2
+
+
+def test_manifests_of_both_sides_have_fields_of_the_same_types(
+    servers: Servers, lake: Lake, table: LakeTable
+) -> None:
+    lake.create(TableName("raw", "theirs"), table.head().schema)
+    servers.query(f"insert into {FILES}.raw.theirs select * from {TABLE}")
+    servers.query(f"delete from {FILES}.raw.theirs where id = 1")
+    ours = types_of(table, ManifestContent.DATA)
+    for content in ManifestContent:
+        theirs = types_of(lake.table("raw.theirs"), content)
+        shared = ours.keys() & theirs.keys()
+        assert {each: ours[each] for each in shared} == {each: theirs[each] for each in shared}
+        assert {"element", "data_file"} <= {name for _, name in shared}
+
+
+def types_of(table: LakeTable, content: ManifestContent) -> dict[tuple[int, str], str]:
+    """Return the types of the fields of a manifest, and whether each must be there; partitions apart."""
+    version = table.head()
+    listed = manifests_of(version.snapshot, version.io)
+    path = next(each.manifest_path for each in listed if each.content == content)
+    fields = index_by_id(schema_written(version.io, path)).values()
+    return {
+        (each.field_id, each.name): ""
+        if each.field_type.is_struct
+        else f"{each.field_type} {each.required}"
+        for each in fields
+    }

@@ -13,12 +13,22 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import LakeError, UnsupportedReason, UnsupportedTableError
 from headrace.maintenance.compaction.compact import compact
 from headrace.tables.lake import LakeTable
-from tests.tables.upserted import FORMS, Form, beside_nulls, in_one_partition, rows_of
+from tests.tables.upserted import (
+    FORMS,
+    Form,
+    beside_nulls,
+    by_an_added_column,
+    in_one_partition,
+    of_two_columns,
+    rows_of,
+)
 
 pytestmark = pytest.mark.slow
 REFUSED: dict[Form, UnsupportedReason] = {
     beside_nulls: UnsupportedReason.EQUALITY_DELETES_BESIDE_NULLS,
     in_one_partition: UnsupportedReason.EQUALITY_DELETES_IN_ONE_PARTITION,
+    of_two_columns: UnsupportedReason.EQUALITY_DELETES_BESIDE_NULLS,
+    by_an_added_column: UnsupportedReason.EQUALITY_DELETES_BESIDE_NULLS,
 }
 
 

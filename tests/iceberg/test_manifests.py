@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
+from pyiceberg.types import IntegerType
 
 from headrace.api import Lake
 from headrace.errors import CorruptFileError
 from headrace.iceberg import manifests
+from headrace.iceberg.avro import schema_written
 from headrace.iceberg.manifest_writer import chunks
 from headrace.storage.locations import local_path
 from headrace.tables.commits import operations
@@ -26,6 +28,7 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.raising import refused
+from tests.tables.delete_files import delete_values
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 pytestmark = pytest.mark.slow
@@ -156,6 +159,20 @@ def test_a_manifest_of_another_program_that_was_cut_is_refused_wherever_it_ends(
         with refused(CorruptFileError, path=manifest.manifest_path):
             manifests.entries_of(manifest, table.io)
     stock.close()
+
+
+def test_ids_of_columns_are_written_in_the_type_that_java_readers_expect(lake: Lake) -> None:
+    """With `long`, Trino and Flink cannot read the table; `tests/cluster/test_upserted_on_trino.py`."""
+    table = events_table(lake)
+    add(table, [1])
+    (file,) = table.head().files()
+    delete_values(table, pa.table({"id": [1]}), partition=file.data_file.partition)
+    operations.rewrite_manifests(table, provenance=Provenance())
+    io = table.iceberg().io
+    for manifest in manifests_of_head(table):
+        written = schema_written(io, manifest.manifest_path)
+        assert written.find_type(136) == IntegerType(), manifest.content
+    assert table.head().to_arrow().num_rows == 0
 
 
 def test_appends_leave_full_manifests_alone(lake: Lake) -> None:

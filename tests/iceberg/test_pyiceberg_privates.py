@@ -25,6 +25,7 @@ ALLOWED = "# pyright: reportPrivateUsage=false"
 FUNCTIONS = {
     (avro_file.AvroFile, "_read_header"): "(self)",
     (manifest, "_inherit_from_manifest"): "(entry, manifest)",
+    (manifest.ManifestWriter, "_with_partition"): "(self, format_version)",
     (MetastoreCatalog, "_delete_old_metadata"): "(io, base, metadata)",
     (MetastoreCatalog, "_load_file_io"): "(self, properties, location)",
     (MetastoreCatalog, "_parse_metadata_version"): "(metadata_location)",

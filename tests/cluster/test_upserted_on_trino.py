@@ -1,0 +1,44 @@
+"""Equality deletes, as the format allows them, are read by Trino, also from manifests written anew."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+
+from headrace.api import Lake
+from headrace.config import Settings
+from headrace.engines.trino import TrinoEngine
+from headrace.tables.commits.operations import Provenance, rewrite_manifests
+from headrace.tables.lake import LakeTable
+from tests.cluster.servers import Servers
+from tests.cluster.trino_lakes import engine_of, on_servers, shared_lake
+from tests.tables.upserted import FORMS, Form, rows_of
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+def lake(servers: Servers, settings: Settings) -> Iterator[Lake]:
+    with shared_lake(on_servers(servers, settings)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def engine(servers: Servers, lake: Lake) -> Iterator[TrinoEngine]:
+    with engine_of(lake.settings) as opened:
+        yield opened
+
+
+def read(engine: TrinoEngine, table: LakeTable, columns: str) -> pa.Table:
+    engine.bind("t", table.head())
+    return engine.query(f"select {columns} from t").read_all()
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+def test_trino_applies_the_deletes(engine: TrinoEngine, lake: Lake, form: Form) -> None:
+    table, expected = form(lake)
+    assert rows_of(read(engine, table, "id, v")) == expected
+    without_the_key = read(engine, table, "v").column("v").to_pylist()
+    assert sorted(without_the_key) == sorted(value for _, value in expected)
+    rewrite_manifests(table, provenance=Provenance())
+    assert rows_of(read(engine, table, "id, v")) == expected
