@@ -99,6 +99,26 @@ def test_every_snapshot_ref_and_record_is_as_it_was(
         assert 777 in ids_of(lake.table(NAMES[0]))
 
 
+def test_files_of_both_lakes_that_have_one_name_have_the_same_bytes(
+    settings: Settings, there: Settings
+) -> None:
+    """Trino's cache knows a file by its path, without the bucket."""
+    with Lake.open(settings) as lake:
+        table = events_table(lake)
+        for number, what in enumerate(["append", *WHAT]):
+            act(table, what, number)
+    moved(settings, there)
+    here, copied = below(settings.warehouse), below(there.warehouse)
+    both = here.keys() & copied.keys()
+    assert any(name.endswith(".parquet") for name in both)
+    assert {name for name in both if here[name] != copied[name]} == set()
+    assert {name for name in copied if name.endswith((".json", ".avro"))} - both != set()
+
+
+def below(folder: Path) -> dict[str, bytes]:
+    return {str(Path(name).relative_to(folder)): each for name, each in bytes_of(folder).items()}
+
+
 def test_dataset_versions_verify_where_they_are_now(three_days: River, on_s3: Settings) -> None:
     lock = publish(three_days.lake, SAMPLE_SET).lock
     plan = load_dataset(three_days.lake, "ctr").files
