@@ -22,7 +22,7 @@ def encoded(state: ViewState, row: OnlineRow | EncodedRow) -> EncodedRow:
         ValueError: If it does not fit the view, or a time has no zone.
 
     """
-    if isinstance(row, tuple):
+    if not isinstance(row, OnlineRow):
         return row
     if len(row.key) != len(state.entity) or len(row.values) != len(state.columns):
         msg = f"a row of `{state.view}` has {len(row.key)} key parts and {len(row.values)} values"

@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -50,9 +51,11 @@ def exact_keys(state: ViewState, entities: Sequence[Mapping[str, object]]) -> li
 
 def _parts(state: ViewState, name: str, entities: Sequence[Mapping[str, object]]) -> list[Scalar]:
     kind: pa.DataType = state.schema.field(name).type
+    given = [each.get(name) for each in entities]
+    if _are_exact(given, kind):
+        return cast("list[Scalar]", given)
     read, found = _reader(kind), list[Scalar]()
-    for each in entities:
-        value = each.get(name)
+    for each, value in zip(entities, given, strict=True):
         exact = read(value)
         if exact is None and isinstance(value, np.generic):
             exact = read(value.item())
@@ -60,6 +63,16 @@ def _parts(state: ViewState, name: str, entities: Sequence[Mapping[str, object]]
             raise _refused(state.view, name, kind, each)
         found.append(exact)
     return found
+
+
+def _are_exact(values: Sequence[object], kind: pa.DataType) -> bool:
+    """Whether values are texts or integers of their column, as most keys are: seen without a call for each."""
+    kinds = set(map(type, values))
+    if kinds == {int} and pt.is_integer(kind):
+        least, end = _bounds(kind)
+        integers = cast("Sequence[int]", values)
+        return least <= min(integers) and max(integers) < end
+    return kinds == {str} and (pt.is_string(kind) or pt.is_large_string(kind))
 
 
 def _refused(
@@ -85,9 +98,8 @@ def _reader(kind: pa.DataType) -> Callable[[object], Scalar]:
     if pt.is_binary(kind) or pt.is_large_binary(kind):
         return _bytes
     if pt.is_integer(kind):
-        bits = kind.bit_width - pt.is_signed_integer(kind)
-        least = -(1 << bits) if pt.is_signed_integer(kind) else 0
-        return functools.partial(_integer, least=least, end=1 << bits)
+        least, end = _bounds(kind)
+        return functools.partial(_integer, least=least, end=end)
     if pt.is_string(kind) or pt.is_large_string(kind):
         return lambda value: str(value) if isinstance(value, str) else None
     if pt.is_boolean(kind):
@@ -95,6 +107,12 @@ def _reader(kind: pa.DataType) -> Callable[[object], Scalar]:
     if pt.is_date(kind):
         return _day
     return lambda _: None
+
+
+def _bounds(kind: pa.DataType) -> tuple[int, int]:
+    """Return the least integer of a type, and the first one beyond it."""
+    bits = kind.bit_width - pt.is_signed_integer(kind)
+    return -(1 << bits) if pt.is_signed_integer(kind) else 0, 1 << bits
 
 
 def _bytes(value: object, *, length: int | None = None) -> bytes | None:

@@ -7,12 +7,11 @@ from headrace.serving.store import (
     EncodedRow,
     EntityKey,
     Found,
-    Moments,
     OnlineRow,
     ViewState,
     from_epoch_us,
 )
-from headrace.serving.values import decode
+from headrace.serving.values import decode_rows
 from headrace.serving.view_state import read_state
 
 DIGITS = 20
@@ -38,18 +37,23 @@ def rows_of(keys: Sequence[EntityKey], text: bytes) -> list[OnlineRow | None]:
     """Read rows, one a line, in the order of their keys; an empty line is a row that is not there."""
     if not keys:
         return []
-    moments = Moments()
+    lines, times = text.decode().split("\n"), _Times()
+    values = iter(decode_rows([line[TIMES:] for line in lines if line]))
     return [
-        OnlineRow(
-            key=key,
-            event_time=moments[int(packed[:DIGITS]) - _BIAS],
-            known_at=moments[int(packed[DIGITS:TIMES]) - _BIAS],
-            values=decode(packed[TIMES:]),
-        )
-        if packed
-        else None
-        for key, packed in zip(keys, text.split(b"\n"), strict=True)
+        OnlineRow(key, *times[line[:TIMES]], next(values)) if line else None
+        for key, line in zip(keys, lines, strict=True)
     ]
+
+
+class _Times(dict[str, tuple[dt.datetime, dt.datetime]]):
+    """Both times of a row by their digits, each pair read once: rows that came together share theirs."""
+
+    def __missing__(self, digits: str) -> tuple[dt.datetime, dt.datetime]:
+        event, known = digits[:DIGITS], digits[DIGITS:]
+        event_time = from_epoch_us(int(event) - _BIAS)
+        known_at = event_time if known == event else from_epoch_us(int(known) - _BIAS)
+        self[digits] = found = event_time, known_at
+        return found
 
 
 def moment_of(digits: bytes | None) -> dt.datetime | None:

@@ -15,7 +15,7 @@ from headrace.serving.store import (
     ViewState,
     from_epoch_us,
 )
-from headrace.serving.values import decode, encode_keys
+from headrace.serving.values import decode_rows, encode_keys
 from headrace.serving.view_state import read_state
 
 # SQLite takes 32,766 parameters a statement; a few hundred keys already amortise it.
@@ -71,14 +71,11 @@ def rows_of(cursor: sqlite3.Cursor, view: str, keys: Sequence[EntityKey]) -> lis
         )
         for key, event_us, known_us, values in cursor.execute(query, (generation, *part)):
             found[key] = event_us, known_us, values
-    moments = Moments()
+    rows, moments = [found.get(text) for text in texts], Moments()
+    values = iter(decode_rows([row[2] for row in rows if row]))
     return [
-        None
-        if (row := found.get(text)) is None
-        else OnlineRow(
-            key=key, event_time=moments[row[0]], known_at=moments[row[1]], values=decode(row[2])
-        )
-        for key, text in zip(keys, texts, strict=True)
+        OnlineRow(key, moments[row[0]], moments[row[1]], next(values)) if row else None
+        for key, row in zip(keys, rows, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """Whether what the online store has of an entity can be used at a moment, and why not."""
 
 import datetime as dt
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from headrace.definitions.windows import Windows
@@ -12,15 +12,21 @@ from headrace.serving.tiles import floor_of
 Status: TypeAlias = Literal["fresh", "expired", "missing", "not_yet_known"]
 
 
-def status_of(row: OnlineRow | None, *, ttl: dt.timedelta | None, at: dt.datetime) -> Status:
-    """Judge a stored row by the point-in-time rule."""
-    if row is None:
-        return "missing"
-    if not (row.event_time < at and row.known_at < at):
-        return "not_yet_known"
-    if ttl is not None and row.event_time < at - ttl:
-        return "expired"
-    return "fresh"
+def statuses_of(
+    rows: Sequence[OnlineRow | None], *, ttl: dt.timedelta | None, at: dt.datetime
+) -> list[Status]:
+    """Judge stored rows by the point-in-time rule."""
+    found = list[Status]()
+    for row in rows:
+        if row is None:
+            found.append("missing")
+        elif row.event_time >= at or row.known_at >= at:
+            found.append("not_yet_known")
+        elif ttl is not None and at - row.event_time > ttl:
+            found.append("expired")
+        else:
+            found.append("fresh")
+    return found
 
 
 def window_answer(
@@ -45,5 +51,5 @@ def window_answer(
     values = None if unclear else values_at(windows, tiles, at_us)
     found = OnlineRow(key=key, event_time=times[0], known_at=times[1], values=values or ())
     if values is None:
-        return replace(found, values=(None,) * len(state.columns)), "not_yet_known"
+        return found._replace(values=(None,) * len(state.columns)), "not_yet_known"
     return found, "expired" if ttl is not None and state.as_of < at - ttl else "fresh"

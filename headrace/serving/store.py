@@ -2,9 +2,9 @@
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol, Self, TypeAlias
+from typing import NamedTuple, Protocol, Self, TypeAlias
 
 import pyarrow as pa
 
@@ -46,14 +46,16 @@ Guard: TypeAlias = Callable[[ViewState | None], None]
 MoveGuard: TypeAlias = Callable[[Mapping[str, ViewState | None]], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class OnlineRow:
-    """The latest values of one entity; `values` has the order of the view's columns."""
+class OnlineRow(NamedTuple):
+    """The latest values of one entity; `values` has the order of the view's columns.
+
+    A look-up makes many: a tuple takes a fourth of the time of a frozen dataclass.
+    """
 
     key: EntityKey
     event_time: dt.datetime
     known_at: dt.datetime
-    values: tuple[Value, ...] = field(default=())
+    values: tuple[Value, ...] = ()
 
 
 # A row as stores keep it: key and values as `values.encode` writes them, times in us since 1970.

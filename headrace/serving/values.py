@@ -34,17 +34,23 @@ def encode(values: Iterable[Value]) -> str:
 
 def decode(text: str | bytes) -> tuple[Value, ...]:
     """Read what `encode` wrote; lists come back as tuples."""
-    items: list[Any] = orjson.loads(text)
-    if _NESTED.isdisjoint(map(type, items)):  # most rows: what JSON has a type for is itself
-        return tuple(items)
-    return tuple([_value(item) for item in items])
+    return _values(orjson.loads(text))
+
+
+def decode_rows(texts: Sequence[str]) -> list[tuple[Value, ...]]:
+    """Read texts as `decode` does, all at once."""
+    joined = f"[{','.join(texts)}]"
+    rows: list[list[Any]] = orjson.loads(joined)
+    if "{" not in joined and joined.count("[") == len(texts) + 1:  # no value is a list or an object
+        return list(map(tuple, rows))
+    return list(map(_values, rows))
 
 
 def plain_column(values: Sequence[Value]) -> Sequence[Any]:
     """Write the values of one column as JSON: as `plain`, but without a call for each where none is odd."""
     kinds = set(map(type, values))
-    if kinds == {float} and all(map(math.isfinite, cast("Sequence[float]", values))):
-        return values
+    if kinds == {float} and math.isfinite(sum(cast("Sequence[float]", values))):
+        return values  # one that is not finite makes the sum so
     return values if kinds <= _AS_THEY_ARE else [plain(value) for value in values]
 
 
@@ -111,6 +117,12 @@ def json_form(value: Value) -> Any:  # noqa: ANN401 - whatever JSON takes
         return [json_form(item) for item in value]
     msg = f"the online store cannot hold {value!r} of type {type(value).__name__}"
     raise TypeError(msg)
+
+
+def _values(items: list[Any]) -> tuple[Value, ...]:
+    if _NESTED.isdisjoint(map(type, items)):  # most rows: what JSON has a type for is itself
+        return tuple(items)
+    return tuple([_value(item) for item in items])
 
 
 def _value(item: Any) -> Value:  # noqa: ANN401 - whatever JSON gives

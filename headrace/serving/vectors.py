@@ -15,7 +15,7 @@ from headrace.errors import (
 )
 from headrace.identifiers import TableName
 from headrace.serving.keys import exact_keys
-from headrace.serving.status import Status, status_of, window_answer
+from headrace.serving.status import Status, statuses_of, window_answer
 from headrace.serving.store import EntityKey, Found, OnlineRow, OnlineStore, Value, ViewState
 from headrace.serving.stored_names import view_named
 from headrace.serving.window_state import definition_of, value_state, windows_of
@@ -236,19 +236,24 @@ def _view_rows(
         detail = f"it has no column `{unknown[0]}`; it has {', '.join(state.columns)}"
         raise NotAFeatureViewError(state.view, detail, column=unknown[0])
     ttl = state.ttl if use.ttl is None else use.ttl
-    answers: dict[EntityKey, tuple[OnlineRow | None, Status]] = {}
-    for key, row in zip(once, found.rows, strict=True):
-        if windows is None:
-            answers[key] = row, status_of(row, ttl=ttl, at=at)
-        else:
-            answers[key] = window_answer(windows, state, key, row, ttl=ttl, at=at)
-    answered = [answers[key] for key in keys]
+    rows: Sequence[OnlineRow | None] = found.rows
+    statuses: Sequence[Status]
+    if windows is None:
+        statuses = statuses_of(rows, ttl=ttl, at=at)
+    else:
+        pairs = zip(once, rows, strict=True)
+        answered = [window_answer(windows, state, *pair, ttl=ttl, at=at) for pair in pairs]
+        rows, statuses = [row for row, _ in answered], [status for _, status in answered]
+    if len(once) != len(keys):
+        place_of = {key: place for place, key in enumerate(once)}
+        places = [place_of[key] for key in keys]
+        rows, statuses = [rows[place] for place in places], [statuses[place] for place in places]
     return ViewRows(
         use=use,
         state=state,
         stored=found.state,
-        rows=[row for row, _ in answered],
-        statuses=[status for _, status in answered],
+        rows=rows,
+        statuses=statuses,
         definition=None if windows is None else definition_of(windows),
     )
 

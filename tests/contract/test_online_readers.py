@@ -192,7 +192,7 @@ def test_a_reader_of_three_views_sees_one_version_of_each_while_they_flip(
     with reopen() as writer, ThreadPoolExecutor(2) as threads:
         for view in VIEWS:
             for name, number in ((view, 1), (f"{view}@former", 2)):
-                rows = [replace(row(item, at=5), values=(float(number), 3)) for item in range(4)]
+                rows = [row(item, at=5)._replace(values=(float(number), 3)) for item in range(4)]
                 writer.put(replace(STATE, view=name, snapshot_id=number), rows)
         readings = [threads.submit(read_versions, reopen, done, seen) for _ in range(2)]
         number, until_s = 0, time.monotonic() + 60

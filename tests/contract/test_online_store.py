@@ -10,7 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace.serving.store import OnlineRow, OnlineStore, ViewState, column_values
+from headrace.serving.store import (
+    EntityKey,
+    OnlineRow,
+    OnlineStore,
+    Value,
+    ViewState,
+    column_values,
+)
 from tests.amounts import examples
 from tests.contract.online_stores import STATE, minutes, row
 
@@ -48,7 +55,7 @@ def test_putting_the_same_rows_again_changes_nothing(store: OnlineStore) -> None
 
 def test_a_null_value_of_a_newer_row_is_a_value(store: OnlineStore) -> None:
     store.put(STATE, [row(1, at=5)])
-    newer = replace(row(1, at=6), values=(None, None))
+    newer = row(1, at=6)._replace(values=(None, None))
     store.put(STATE, [newer])
     assert store.get(STATE.view, [("all", 1)]) == [newer]
 
@@ -102,12 +109,32 @@ def test_values_come_back_equal_and_of_the_same_type(store: OnlineStore) -> None
         (1, None, ("a",)),
     )
     state = replace(STATE, columns=tuple(f"c{n}" for n in range(len(values))))
-    store.put(state, [replace(row(1, at=5), values=values)])
+    store.put(state, [row(1, at=5)._replace(values=values)])
     (found,) = store.get(STATE.view, [("all", 1)])
     assert found is not None
     assert found.values == values
     assert [type(value) for value in found.values] == [type(value) for value in values]
     assert column_values(state, found)["c7"] == Decimal("1.50")
+
+
+def test_rows_of_one_look_up_are_read_as_each_alone_is(store: OnlineStore) -> None:
+    told: list[tuple[Value, ...]] = [
+        (0.5, 1),
+        ("[{", 'a\n\r"],["\u2028b'),
+        (None, ("a", None, (1.5,))),
+        (minutes(1), float("nan")),
+        (b"", Decimal("-0.10")),
+        (True, 2**63 - 1),
+    ]
+    rows = [row(item, at=item)._replace(values=values) for item, values in enumerate(told)]
+    store.put(STATE, rows)
+    asked = (5, 9, 0, 3, 2, 4, 1)
+    keys: list[EntityKey] = [("all", item) for item in asked]
+    together, alone = store.get(STATE.view, keys), [store.get(STATE.view, [key])[0] for key in keys]
+    assert repr(together) == repr(alone)
+    found = [None if each is None else repr(each.values) for each in together]
+    assert found == [None if at == 9 else repr(told[at]) for at in asked]
+    assert store.get(STATE.view, [("all", 0), ("all", 5)]) == [rows[0], rows[5]]
 
 
 def test_keys_of_different_types_or_views_do_not_meet(store: OnlineStore) -> None:
@@ -173,7 +200,7 @@ def test_a_view_of_another_shape_must_be_replaced(store: OnlineStore) -> None:
     wider = replace(STATE, columns=("ctr", "seen", "new"))
     with pytest.raises(ValueError, match="another shape"):
         store.put(wider, [])
-    old = replace(row(1, at=1), values=(0.1, 2, 3))
+    old = row(1, at=1)._replace(values=(0.1, 2, 3))
     assert store.replace(wider, [old]) == 1
     assert store.get(STATE.view, [("all", 1), ("all", 2)]) == [old, None]
 
@@ -280,11 +307,11 @@ def test_a_put_that_fails_shows_whole_batches_and_leaves_the_state(store: Online
 @pytest.mark.parametrize(
     "bad",
     [
-        replace(row(2, at=5), event_time=dt.datetime(2019, 11, 24)),  # noqa: DTZ001 - a naive time is the point
-        replace(row(2, at=5), key=("all",)),
-        replace(row(2, at=5), key=("all", None)),
-        replace(row(2, at=5), key=("all", 1.5)),
-        replace(row(2, at=5), values=(1,)),
+        row(2, at=5)._replace(event_time=dt.datetime(2019, 11, 24)),  # noqa: DTZ001 - a naive time is the point
+        row(2, at=5)._replace(key=("all",)),
+        row(2, at=5)._replace(key=("all", None)),
+        row(2, at=5)._replace(key=("all", 1.5)),
+        row(2, at=5)._replace(values=(1,)),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_and_nothing_is_written(

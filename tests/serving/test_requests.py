@@ -154,6 +154,8 @@ def test_an_answer_has_times_with_their_offset_and_integers_of_any_size() -> Non
 def test_a_column_is_written_as_each_of_its_values_is() -> None:
     for column in (
         [0.5, float("nan"), float("-inf")],
+        [1e308, 1e308, -1e308],
+        [float("inf"), float("-inf")],
         [0.5, None, 2],
         [1, "a", True, None],
         [(1.5, float("inf")), ()],

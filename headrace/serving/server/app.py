@@ -21,6 +21,7 @@ from headrace.errors import (
     NotAFeatureViewError,
     OverloadedError,
 )
+from headrace.serving.server.direct import Direct, Question
 from headrace.serving.server.limits import QUESTIONS, Guard, Rate, Workers
 from headrace.serving.server.metrics import CONTENT_TYPE, ServerMetrics
 from headrace.serving.server.service import Service
@@ -38,7 +39,8 @@ _STATUS: tuple[tuple[type[LakeError], int], ...] = (
     (DeadlineError, 504),
 )
 _PROBLEMS_MAX = 20  # of one request
-Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=60_000)]
+_DEADLINE_MS_MAX = 60_000
+Deadline = Annotated[int | None, Header(alias="x-deadline-ms", ge=1, le=_DEADLINE_MS_MAX)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +61,37 @@ class ServerLimits:
 
 
 class _Answers:
-    """Lets threads answer requests, and counts the answers."""
+    """Lets threads answer questions, and counts the answers."""
 
-    def __init__(self, limits: ServerLimits) -> None:
-        self._limits, self.metrics = limits, ServerMetrics()
+    def __init__(self, service: Service, limits: ServerLimits) -> None:
+        self._service, self._limits, self.metrics = service, limits, ServerMetrics()
         self.workers = Workers(threads=limits.threads, begun_max=limits.begun_max)
 
-    async def give(
-        self, path: str, act: Callable[[], dict[str, Any]], *, rows: int, deadline_ms: int | None
+    async def vectors(self, request: VectorsRequest, deadline_ms: int | None) -> Response:
+        """Look up the features of some sets of entities."""
+        rows, path = len(request.entities), f"{QUESTIONS}/vectors"
+        return await self._give(path, lambda: self._service.vectors(request), rows, deadline_ms)
+
+    async def score(self, request: ScoreRequest, deadline_ms: int | None) -> Response:
+        """Score rows."""
+        rows, path = len(request.rows), f"{QUESTIONS}/score"
+        return await self._give(path, lambda: self._service.score(request), rows, deadline_ms)
+
+    async def rank(self, request: RankRequest, deadline_ms: int | None) -> Response:
+        """Order candidates."""
+        rows, path = len(request.candidates), f"{QUESTIONS}/rank"
+        return await self._give(path, lambda: self._service.rank(request), rows, deadline_ms)
+
+    def questions(self) -> dict[str, Question]:
+        """What may be asked, by path."""
+        return {
+            f"{QUESTIONS}/vectors": Question(form=VectorsRequest, answer=self.vectors),
+            f"{QUESTIONS}/score": Question(form=ScoreRequest, answer=self.score),
+            f"{QUESTIONS}/rank": Question(form=RankRequest, answer=self.rank),
+        }
+
+    async def _give(
+        self, path: str, act: Callable[[], dict[str, Any]], rows: int, deadline_ms: int | None
     ) -> Response:
         """Answer one request; a thread writes the answer too."""
         deadline_s = self._limits.deadline_s if deadline_ms is None else deadline_ms / 1_000
@@ -82,17 +107,17 @@ class _Answers:
             self.metrics.looked_up(view["view"], Counter(view["status"]))
         return Response(content, media_type="application/json")
 
-    async def refuse(self, _: Request, error: Exception) -> JSONResponse:
-        """Answer a request that failed."""
-        assert isinstance(error, LakeError)
-        status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-        retry = {"retry-after": "1"} if error.retryable else None
-        return JSONResponse(error.to_dict(), status, headers=retry)
+
+def _refused(error: LakeError) -> JSONResponse:
+    """Answer a request that failed."""
+    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    retry = {"retry-after": "1"} if error.retryable else None
+    return JSONResponse(error.to_dict(), status, headers=retry)
 
 
 def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> FastAPI:
     """Build the application of one server."""
-    answers = _Answers(limits)
+    answers = _Answers(service, limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -100,9 +125,9 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         answers.workers.close()
 
     app = FastAPI(title="headrace", lifespan=lifespan)
-    app.add_exception_handler(LakeError, answers.refuse)
+    app.add_exception_handler(LakeError, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_request)
-    app.include_router(_questions(service, answers))
+    app.include_router(_questions(answers))
     app.include_router(_operations(service, store, answers, limits=limits))
     paths = frozenset(app.openapi()["paths"])
 
@@ -110,6 +135,12 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         # whatever paths are tried, there are no more labels than routes
         answers.metrics.answered(path if path in paths else "other", status)
 
+    app.add_middleware(
+        Direct,
+        questions=answers.questions(),
+        deadline_max=_DEADLINE_MS_MAX,
+        refused=_refused,
+    )
     app.add_middleware(
         Guard,
         bytes_max=limits.bytes_max,
@@ -119,6 +150,11 @@ def make_app(service: Service, store: OnlineStore, *, limits: ServerLimits) -> F
         answered=answered,
     )
     return app
+
+
+async def _refuse(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, LakeError)
+    return _refused(error)
 
 
 async def _refuse_request(_: Request, error: Exception) -> JSONResponse:
@@ -135,32 +171,23 @@ def _shown(part: str | int) -> str | int:
     return part if isinstance(part, int) else part.encode(errors="replace").decode()
 
 
-def _questions(service: Service, answers: _Answers) -> APIRouter:
+def _questions(answers: _Answers) -> APIRouter:
     router = APIRouter(prefix=QUESTIONS)
 
     @router.post("/vectors", response_model=dict[str, Any])
     async def vectors(request: VectorsRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Look up the features of some sets of entities, at one moment."""
-        rows = len(request.entities)
-        return await answers.give(
-            "/v1/vectors", lambda: service.vectors(request), rows=rows, deadline_ms=deadline_ms
-        )
+        return await answers.vectors(request, deadline_ms)
 
     @router.post("/score", response_model=dict[str, Any])
     async def score(request: ScoreRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Score rows with the server's model."""
-        rows = len(request.rows)
-        return await answers.give(
-            "/v1/score", lambda: service.score(request), rows=rows, deadline_ms=deadline_ms
-        )
+        return await answers.score(request, deadline_ms)
 
     @router.post("/rank", response_model=dict[str, Any])
     async def rank(request: RankRequest, deadline_ms: Deadline = None) -> Response:  # pyright: ignore[reportUnusedFunction]
         """Order candidates by their score."""
-        rows = len(request.candidates)
-        return await answers.give(
-            "/v1/rank", lambda: service.rank(request), rows=rows, deadline_ms=deadline_ms
-        )
+        return await answers.rank(request, deadline_ms)
 
     return router
 

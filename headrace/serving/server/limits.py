@@ -115,7 +115,7 @@ class Guard:
         except ClientDisconnect:
             pass
         else:
-            await self._app(scope, _replay(body, receive), send)
+            await self._app(scope, replay(body, receive), send)
 
     def _allows(self, scope: Scope) -> bool:
         if self._token is None or scope["path"] in OPEN_PATHS:
@@ -148,7 +148,8 @@ def _closing(error: str, message: str, status: int) -> JSONResponse:
     return JSONResponse({"error": error, "message": message}, status, headers=headers)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Let a body that was read be received once more, as one message."""
     left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:
