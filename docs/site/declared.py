@@ -8,6 +8,7 @@ from headrace.definitions import stream_times
 from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.feature_view import FeatureDeclaration
 from headrace.definitions.json_form import JsonForm
+from headrace.definitions.keyed_form import KeyedForm
 from headrace.definitions.sample_set import (
     Exposures,
     FeatureUse,
@@ -33,6 +34,7 @@ PAGES: Mapping[str, tuple[type, ...]] = {
         Topic,
         CsvForm,
         JsonForm,
+        KeyedForm,
         StreamField,
         stream_times.FixedTime,
         stream_times.KnownAt,
@@ -69,6 +71,7 @@ _SECTIONS: Mapping[type, str] = {
     Topic: "source: kafka",
     CsvForm: "csv",
     JsonForm: "json",
+    KeyedForm: "keyed",
     StreamField: "fields: one field",
     stream_times.FixedTime: "event_time: a constant",
     stream_times.KnownAt: "known_at",

@@ -80,6 +80,23 @@ def sample_set_of(table: str, settings: "Settings") -> "SampleSet | None":
     return next((each for each in found if str(each.table) == table), None)
 
 
+def keyed_stream(name: str, settings: "Settings") -> "Stream | None":
+    """Return the stream of a keyed table, which is named `paimon:a.b`; None of another name.
+
+    Raises:
+        NotDeclaredError: Listing the keyed tables there are.
+
+    """
+    from headrace.definitions.keyed_form import SUBJECT
+    from headrace.definitions.load import inspect_declarations
+
+    if not name.startswith(SUBJECT):
+        return None
+    streams = inspect_declarations(settings).streams.values()
+    found = {f"{SUBJECT}{each.keyed_table}": each for each in streams if each.keyed_table}
+    return _chosen([name], found, (), kind="keyed table")[0]
+
+
 def sample_sets_named(names: Sequence[str] | None, settings: "Settings") -> "list[SampleSet]":
     """Return the sample sets of these names; all that can be used if none is named.
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Subject = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="A declared stream, or a window view or a table of samples as `a.b`."
+        metavar="NAME",
+        help="A declared stream, or a window view or a table of samples as `a.b`, or a keyed table as "
+        "`paimon:a.b`.",
     ),
 ]
 View = Annotated[str, typer.Argument(metavar="VIEW", help="A declared window view.")]
@@ -72,14 +74,20 @@ def _view_job(name: str) -> "Generator[ViewJob]":
 
 @contextmanager
 def _table_job(name: str) -> "Generator[TableJob]":
-    """Open the job of a sample set, by the name of its table, or else of a view."""
-    from headrace.cli.declared import sample_set_of
+    """Open the job of a keyed table, of a sample set by the name of its table, or else of a view."""
+    from headrace.cli.declared import keyed_stream, sample_set_of
     from headrace.config import Settings
+    from headrace.flink.keyed_job import KeyedJob
     from headrace.flink.live_samples import live_samples
     from headrace.flink.sample_job import SampleJob
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
+    keyed = keyed_stream(name, settings)
+    if keyed is not None:
+        with OpenLake.open(settings) as lake:
+            yield KeyedJob(lake, keyed)
+        return
     samples = sample_set_of(name, settings)
     if samples is None:
         with _view_job(name) as job:
@@ -110,7 +118,8 @@ def submit(
 
     Give a stream to Flink by `headrace flink handover STREAM --to flink`, which starts the job too. For
     a view the rows up to now are added first, and its job goes on from there. That of samples writes
-    `<table>_live`, from what matures after now.
+    `<table>_live`, from what matures after now. That of a keyed table creates it, and begins with all
+    rows that are there.
     """
     out = output_of(output)
     if show:
@@ -124,9 +133,9 @@ def submit(
 
 
 def _print(name: str, out: Output) -> None:
-    from headrace.cli.declared import sample_set_of
+    from headrace.cli.declared import keyed_stream, sample_set_of
     from headrace.config import Settings
-    from headrace.flink import sample_job, view_job
+    from headrace.flink import keyed_job, sample_job, view_job
     from headrace.flink.ingest_sql import ingest_sql
     from headrace.flink.live_samples import live_samples
     from headrace.flink.places import places_of
@@ -134,7 +143,10 @@ def _print(name: str, out: Output) -> None:
 
     settings = Settings.load()
     samples = sample_set_of(name, settings) if _is_table(name) else None
-    if samples is not None:
+    keyed = keyed_stream(name, settings)
+    if keyed is not None:
+        sql = keyed_job.printed(settings, keyed)
+    elif samples is not None:
         with OpenLake.open(settings) as lake:
             sql = sample_job.printed(settings, live_samples(lake, samples))
     elif _is_table(name):

@@ -59,7 +59,7 @@ def retry(
     settings, declared = stream_named(stream)
     with OpenLake.open(settings) as lake:
         plan = plan_file(lake, declared, file)
-        refuse_retry(declared, plan)
+        refuse_retry(lake, declared, plan)
         if apply:
             apply_retry(lake, declared, file)
     out = output_of(output)

@@ -219,8 +219,7 @@ def _load_folder(
             ]
     valid = {path: each for path, (each, _) in read.items() if each is not None}
     names = {path: shown(path, settings.root) for path in read}
-    for key, path, other in _clashes(valid, model):
-        value = str(valid[path].table) if key == "table" else valid[path].name
+    for key, value, path, other in _clashes(valid, model):
         text = f"`{value}` is declared in `{names[other]}` too, so that neither can be used"
         problems[path].append(Fault(read[path][1].mark_of((key,)), text))
     fine = {path: each for path, each in valid.items() if not problems[path]}
@@ -240,17 +239,19 @@ def _load_folder(
     )
 
 
-def _clashes(valid: Mapping[Path, D], model: type[D]) -> Iterator[tuple[str, Path, Path]]:
-    """Yield the key, the file and another file of each name or table that two declare."""
+def _clashes(valid: Mapping[Path, D], model: type[D]) -> Iterator[tuple[str, str, Path, Path]]:
+    """Yield the key, the value, the file and another file of each name or table that two declare."""
     name_key = str(next(iter(model.model_fields)))
     claims: dict[tuple[str, str], list[Path]] = {}
     for path, declared in valid.items():
         # a window view's name is that of its table
         for value, key in {str(declared.table): "table", declared.name: name_key}.items():
             claims.setdefault((key, value), []).append(path)
-    for (key, _), paths in claims.items():
+        if isinstance(declared, Stream) and declared.keyed_table is not None:
+            claims.setdefault(("keyed", declared.keyed_table), []).append(path)
+    for (key, value), paths in claims.items():
         for path, other in permutations(paths, 2):
-            yield key, path, other
+            yield key, value, path, other
 
 
 def _yaml_files(folder: Path) -> list[Path]:

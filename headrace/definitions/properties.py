@@ -48,6 +48,9 @@ VIEW_BEGIN = "headrace.view_begin"  # JSON: where the job of Flink that writes i
 # properties of the live table of a sample set
 SAMPLES_BEGIN = "headrace.samples_begin"  # JSON: where the job begins, by table that it reads
 
+# properties of the table of a stream with a keyed table
+KEYED_BEGIN_PREFIX = "headrace.keyed_begin."  # and the Paimon table; JSON: of what its job began
+
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns
 CLUSTER_BY = "headrace.cluster_by"  # a JSON list of columns

@@ -31,6 +31,7 @@ from headrace.definitions.csv_form import CsvForm
 from headrace.definitions.durations import Duration
 from headrace.definitions.feature_view import FeatureDeclaration, FeatureView
 from headrace.definitions.json_form import JsonForm
+from headrace.definitions.keyed_form import KeyedForm, check_keyed, keyed_of, keyed_text
 from headrace.definitions.sources import DeclaredSource, FileSource, KafkaSource, Topic
 from headrace.definitions.stream_field import StreamField, path_of
 from headrace.definitions.stream_times import (
@@ -159,6 +160,13 @@ class Stream(Declaration):
     allow_empty: bool = False
     """Whether a whole snapshot without a record says that every key was removed. Such a file is
     refused otherwise, as an upload that failed leaves one too. Example: `true`"""
+    keyed: Annotated[
+        KeyedForm | None,
+        BeforeValidator(keyed_of),
+        PlainSerializer(keyed_text, return_type=Any),
+    ] = None
+    """Keeps the newest row of each `key` in a Paimon table too: a job of Flink follows the table and
+    writes it. Example: `paimon`"""
 
     @field_validator("format")
     @classmethod
@@ -313,6 +321,18 @@ class Stream(Declaration):
             msg = "it is about whole snapshots; declare `full_snapshot: true`, or leave it out"
             raise ValueError(msg)
         return allowed
+
+    @field_validator("keyed")
+    @classmethod
+    def _can_be_keyed(cls, keyed: KeyedForm | None, info: ValidationInfo) -> KeyedForm | None:
+        if keyed is not None:
+            check_keyed(info.data)
+        return keyed
+
+    @property
+    def keyed_table(self) -> str | None:
+        """The name of the Paimon table that keeps its newest rows; None if there is none."""
+        return None if self.keyed is None else str(self.keyed.paimon or self.table)
 
     @property
     def time_field(self) -> str | None:

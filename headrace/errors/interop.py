@@ -164,6 +164,51 @@ class PaimonTargetError(LakeError):
         )
 
 
+class PaimonTableDiffersError(LakeError):
+    """A Paimon table that is there is not the one that is declared; `differences` says in what."""
+
+    def __init__(self, table: str, *, subject: str, differences: tuple[str, ...]) -> None:
+        self.table, self.subject, self.differences = table, subject, differences
+        super().__init__(
+            f"Paimon table `{table}` is not the one that is declared: {'; '.join(differences)}",
+            state=NOTHING_CHANGED,
+            remedy=_begun_anew(table, subject),
+        )
+
+
+class PaimonTableStaleError(LakeError):
+    """A Paimon table has rows that its stream's table has not, or lacks some: no job may go on with it."""
+
+    def __init__(self, table: str, detail: str, *, subject: str) -> None:
+        self.table, self.detail, self.subject = table, detail, subject
+        super().__init__(
+            f"no job goes on with Paimon table `{table}`: {detail}",
+            state=NOTHING_CHANGED,
+            remedy=_begun_anew(table, subject),
+        )
+
+
+class KeyedRowsError(LakeError):
+    """Rows of a table are not removed while a job keeps the newest of them in a Paimon table too."""
+
+    def __init__(self, table: str, *, subject: str) -> None:
+        self.table, self.subject = table, subject
+        super().__init__(
+            f"rows of `{table}` are not removed: the job of `{subject}` follows it, and its table would "
+            "keep them",
+            state=NOTHING_CHANGED,
+            remedy=Remedy.run(
+                "flink",
+                "handover",
+                subject,
+                "--to",
+                "headrace",
+                advice="take the keyed table from Flink, then do this again; drop that table before its job "
+                "begins anew",
+            ),
+        )
+
+
 class PaimonReadError(LakeError):
     """The client of Paimon failed to read or write a table."""
 
@@ -174,6 +219,18 @@ class PaimonReadError(LakeError):
             state=_TARGET_STANDS,
             remedy=Remedy(advice="look whether its files are there and whole, then run it again"),
         )
+
+
+def _begun_anew(table: str, subject: str) -> Remedy:
+    return Remedy.run(
+        "flink",
+        "handover",
+        subject,
+        "--to",
+        "flink",
+        advice=f"drop it by Flink's SQL, `drop table {table}`, or name another in `keyed`; then begin with "
+        "all rows",
+    )
 
 
 def _utc(at_ms: int) -> str:

@@ -48,6 +48,25 @@ class Gateway:
             FlinkRefusedError: If a statement is refused; no job was started.
 
         """
+        found = self._all(statements, properties)
+        job_id = found.get("jobID")
+        if not job_id:
+            msg = "a job"
+            raise FlinkRefusedError(msg, "the last statement started none")
+        return str(job_id)
+
+    def run(self, statements: Sequence[str], *, properties: Mapping[str, str]) -> None:
+        """Run statements that start no job, in a session of their own.
+
+        Raises:
+            FlinkUnavailableError: If the gateway does not answer; whether they were run is not known.
+            FlinkRefusedError: If a statement is refused; those after it were not run.
+
+        """
+        self._all(statements, properties)
+
+    def _all(self, statements: Sequence[str], properties: Mapping[str, str]) -> dict[str, Any]:
+        """Run statements in a session of their own; return the answer to the last."""
         session = self._ask("POST", "/v3/sessions", {"properties": dict(properties)})
         handle = session["sessionHandle"]
         try:
@@ -56,11 +75,7 @@ class Gateway:
                 found = self._run(handle, statement)
         finally:
             self._ask("DELETE", f"/v3/sessions/{handle}", None)
-        job_id = found.get("jobID")
-        if not job_id:
-            msg = "a job"
-            raise FlinkRefusedError(msg, "the last statement started none")
-        return str(job_id)
+        return found
 
     def _run(self, handle: str, statement: str) -> dict[str, Any]:
         base = f"/v3/sessions/{handle}"

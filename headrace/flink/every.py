@@ -12,6 +12,8 @@ from headrace.definitions.windows import resolve_windows
 from headrace.errors import LakeError
 from headrace.flink.job import FlinkJob
 from headrace.flink.jobs import StreamJob
+from headrace.flink.keyed_job import KeyedJob
+from headrace.flink.keyed_sql import subject_of
 from headrace.flink.live_samples import SUFFIX, live_samples
 from headrace.flink.sample_job import SampleJob
 from headrace.flink.undeclared import UndeclaredJob, undeclared
@@ -26,7 +28,8 @@ from headrace.tables.lake import OpenLake
 class OwnedJob:
     """A job that should run: the stream, view or table of samples that it is of, and what it writes.
 
-    `reads` names the topic or the tables that it follows. `open` gives the job itself, and raises what
+    `table` says who owns it; `writes` names what it writes, and `reads` the topic or the tables that it
+    follows. `open` gives the job itself, and raises what
     it raises: `SettingsError` if the profile does not say where Flink is, `FlinkCannotError` and its
     like if a changed declaration says what SQL cannot. `is_ended` means that it should not run: Flink is
     the owner no more, or nothing declares it.
@@ -34,6 +37,7 @@ class OwnedJob:
 
     subject: str
     table: TableName
+    writes: str
     reads: tuple[str, ...]
     open: Callable[[], FlinkJob]
     is_ended: bool = False
@@ -46,7 +50,7 @@ def owned_jobs(
     declared: Declarations | None = None,
     access: FlinkAccess | None = None,
 ) -> Iterator[OwnedJob]:
-    """Yield the job of each declared stream, window view and sample set that belongs to Flink.
+    """Yield the job of each declared stream, keyed table, window view and sample set that belongs to Flink.
 
     A table that cannot be read hides no job of another: it is left out.
 
@@ -112,6 +116,8 @@ def _jobs(lake: OpenLake, declared: Declarations, access: FlinkAccess | None) ->
     by_table: dict[TableName, Stream] = {each.table: each for each in declared.streams.values()}
     for stream in by_table.values():
         yield _of_stream(lake, stream, access)
+        if stream.keyed is not None:
+            yield _of_keyed(lake, stream, access)
     for view in declared.window_views.values():
         if view.events in by_table:
             yield _of_view(lake, view, by_table, access)
@@ -123,8 +129,19 @@ def _of_stream(lake: OpenLake, stream: Stream, access: FlinkAccess | None) -> Ow
     return OwnedJob(
         subject=stream.name,
         table=stream.table,
+        writes=str(stream.table),
         reads=(stream.source.text,),
         open=lambda: StreamJob(lake, stream, access=access),
+    )
+
+
+def _of_keyed(lake: OpenLake, stream: Stream, access: FlinkAccess | None) -> OwnedJob:
+    return OwnedJob(
+        subject=subject_of(stream),
+        table=stream.table,
+        writes=subject_of(stream),
+        reads=(str(stream.table),),
+        open=lambda: KeyedJob(lake, stream, access=access),
     )
 
 
@@ -136,16 +153,19 @@ def _of_view(
     return OwnedJob(
         subject=windows.view,
         table=rows.table,
+        writes=str(rows.table),
         reads=(str(view.events),),
         open=lambda: ViewJob(lake, rows, access=access),
     )
 
 
 def _of_samples(lake: OpenLake, samples: SampleSet, access: FlinkAccess | None) -> OwnedJob:
+    table = TableName.parse(f"{samples.table}{SUFFIX}")
     reads = (samples.exposures.table, *(each.stream for each in samples.labels))
     return OwnedJob(
         subject=str(samples.table),
-        table=TableName.parse(f"{samples.table}{SUFFIX}"),
+        table=table,
+        writes=str(table),
         reads=tuple(dict.fromkeys(map(str, reads))),
         open=lambda: SampleJob(lake, live_samples(lake, samples), access=access),
     )
@@ -157,6 +177,7 @@ def _undeclared(
     return OwnedJob(
         subject=subject,
         table=table,
+        writes=str(table),
         reads=(),
         open=lambda: UndeclaredJob(lake, subject, table, access=access),
         is_ended=True,

@@ -15,7 +15,13 @@ _NO_TIME = "to_timestamp_ltz(0, 3)"
 
 
 def news(
-    name: str, table: str, begin: Begin, *, computed: Sequence[str], time: str, mark: str
+    name: str,
+    table: str,
+    begin: Begin,
+    *,
+    computed: Sequence[str] = (),
+    time: str | None = None,
+    mark: str = "",
 ) -> str:
     """Write the source of the snapshots from that with which a job begins.
 
@@ -24,7 +30,7 @@ def news(
         table: Of the lake.
         begin: Where the job begins.
         computed: Columns beside those of the table, `<name> as <expression>`.
-        time: Which of them is the time of rows.
+        time: Which of them is the time of rows; None if nothing depends on it.
         mark: The watermark after a row.
 
     """
@@ -36,23 +42,32 @@ def news(
         "starting-strategy": "INCREMENTAL_FROM_SNAPSHOT_ID",
         "start-snapshot-id": str(begin.snapshot_id),
     }
-    return _source(name, table, options, (*computed, f"watermark for {time} as {mark}"))
+    return _source(name, table, options, (*computed, *_watermark(time, mark)))
 
 
 def history(
-    name: str, table: str, begin: Begin, *, computed: Sequence[str], time: str
+    name: str,
+    table: str,
+    begin: Begin,
+    *,
+    computed: Sequence[str] = (),
+    time: str | None = None,
 ) -> str | None:
     """Write the source of what was there before; None if there was nothing."""
     if begin.history_id is None:
         return None
     options = {"streaming": "false", "snapshot-id": str(begin.history_id)}
-    return _source(name, table, options, (*computed, f"watermark for {time} as {_NO_TIME}"))
+    return _source(name, table, options, (*computed, *_watermark(time, _NO_TIME)))
+
+
+def _watermark(time: str | None, mark: str) -> tuple[str, ...]:
+    return () if time is None else (f"watermark for {time} as {mark}",)
 
 
 def _source(name: str, table: str, options: dict[str, str], columns: Sequence[str]) -> str:
     said = ", ".join(f"{quote_text(key)} = {quote_text(value)}" for key, value in options.items())
-    listed = ",\n    ".join(columns)
-    return f"create temporary table {name} (\n    {listed}\n) with ({said})\nlike {named(table)}"
+    more = " (\n    " + ",\n    ".join(columns) + "\n)" if columns else ""
+    return f"create temporary table {name}{more} with ({said})\nlike {named(table)}"
 
 
 def interval(ms: int) -> str:

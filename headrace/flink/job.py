@@ -200,7 +200,7 @@ class FlinkJob(ABC):
                 raise TwoOwnersError(self.subject, owner=owner.by, others=others)
             return self._status(owner, "", None)
         found = self.running(owner)
-        self._refuse_others(owner)
+        self.refuse_writers(owner)
         if found is not None:
             judged = self._with_change(self.health_of(found, owner), owner)
             return self._status(owner, found.id, judged)
@@ -224,7 +224,13 @@ class FlinkJob(ABC):
         what = f"it runs by plan `{owner.plan}`, and its declaration is now `{plan}`"
         return replace(found, faults={**found.faults, CHANGED: what})
 
-    def _refuse_others(self, owner: Owner) -> None:
+    def refuse_writers(self, owner: Owner) -> None:
+        """Refuse what was committed to the table by others than the jobs of an epoch.
+
+        Raises:
+            TwoOwnersError: If there is something.
+
+        """
         metadata = self.table.iceberg().metadata
         wrote = writers_since(metadata, snapshot_id=owner.since_snapshot_id)
         others = tuple(each for each in wrote if each not in owner.jobs)

@@ -40,6 +40,7 @@ from headrace.ingest.letters import groups
 from headrace.ingest.owner import OwnerGuard, begun_again, refuse_other
 from headrace.ingest.positions import Positions
 from headrace.ingest.replay import begun_anew
+from headrace.tables.commits.kept_rows import refuse_removal
 from headrace.tables.commits.operations import Fence, move_properties, start_over
 from headrace.tables.evolution.anew import plan_anew
 from headrace.tables.evolution.plan import AlterPlan
@@ -93,6 +94,7 @@ def plan_reset(lake: OpenLake, stream: Stream) -> ResetPlan:
     Raises:
         TableNotFoundError: If nothing was ever ingested.
         StreamOwnedError: If Flink writes the stream.
+        KeyedRowsError: If a job of Flink keeps its rows in a Paimon table too.
         ResetRefusedError: If the table holds rows of another stream.
         AlterRefusedError: If the table cannot get the columns of the contract.
 
@@ -100,6 +102,7 @@ def plan_reset(lake: OpenLake, stream: Stream) -> ResetPlan:
     table = lake.table(stream.table)
     head = table.head()
     refuse_other(stream, head.properties)
+    refuse_removal(str(table.name), head.properties)
     _refuse_shared(table, head.properties, stream)
     alter = plan_anew(
         head.metadata,
@@ -129,7 +132,7 @@ def apply_reset(lake: OpenLake, stream: Stream) -> None:
 
     Raises:
         CommitConflictError: If ingesters were faster at every attempt; run it again.
-        StreamOwnedError, ResetRefusedError, AlterRefusedError: As `plan_reset`; nothing was changed.
+        StreamOwnedError, KeyedRowsError, ResetRefusedError, AlterRefusedError: As `plan_reset`; nothing was changed.
 
     """
     plan_reset(lake, stream)
@@ -140,6 +143,7 @@ def apply_reset(lake: OpenLake, stream: Stream) -> None:
         refuse_other(
             stream, found.properties
         )  # Flink's job would go on behind the rows that are gone
+        refuse_removal(str(table.name), found.properties)
         return {**begun_again(found.properties, stream), mark: run_id}
 
     move_properties(table, marked)

@@ -43,6 +43,7 @@ from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.status import status
 from headrace.ingest.stream_tables import open_tables
+from headrace.tables.commits.kept_rows import refuse_removal
 from headrace.tables.commits.operations import Fence, move_properties, start_over
 from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import FileEntry, TableVersion
@@ -129,17 +130,19 @@ def apply_retry(lake: OpenLake, stream: Stream, file: str) -> None:
     Raises:
         UnknownSourceError, NoSuchSourceFileError, StreamOwnedError: As `plan_file`.
         WholeSnapshotRetryError: If the file is a whole snapshot that was taken.
+        KeyedRowsError: If a job of Flink keeps its rows in a Paimon table too.
         RetryUnfinishedError: If a retry of another file is not complete.
         CommitConflictError: If ingesters were faster at every attempt; run it again.
 
     """
-    refuse_retry(stream, plan_file(lake, stream, file))
+    refuse_retry(lake, stream, plan_file(lake, stream, file))
     if not lake.exists(stream.table):
         return
     table, run_id, mark = lake.table(stream.table), uuid.uuid4().hex, RETRY_PREFIX + stream.name
 
     def marked(found: TableMetadata) -> dict[str, str | None]:
         refuse_other(stream, found.properties)
+        refuse_removal(str(table.name), found.properties)
         open_ = found.properties.get(mark, file)
         if open_ != file:
             raise RetryUnfinishedError(stream.name, path=open_)
@@ -161,13 +164,17 @@ def apply_retry(lake: OpenLake, stream: Stream, file: str) -> None:
     move_properties(table, unmarked)
 
 
-def refuse_retry(stream: Stream, plan: FilePlan) -> None:
-    """Refuse to take a whole snapshot back: what it removed, and the snapshots after it, rest on it.
+def refuse_retry(lake: OpenLake, stream: Stream, plan: FilePlan) -> None:
+    """Refuse to take back what others rest on: whole snapshots on each other, keyed tables on all rows.
 
     Raises:
-        WholeSnapshotRetryError: If the file is one, and was taken.
+        WholeSnapshotRetryError: If the file is a whole snapshot, and was taken.
+        KeyedRowsError: If a job of Flink keeps its rows in a Paimon table too.
 
     """
+    head = lake.head_of(stream.table)
+    if head is not None:
+        refuse_removal(str(stream.table), head.properties)
     if stream.full_snapshot and plan.records:
         raise WholeSnapshotRetryError(stream.name, path=plan.file)
 

@@ -39,7 +39,7 @@ def read_jobs(lake: OpenLake, declared: Declarations, *, ask: bool = True) -> Jo
     if ask and access is not None:
         owned_ones = chain(owned_ones, ended_jobs(lake, declared=declared, access=access))
     for owned in owned_ones:
-        standing = JobStanding(subject=owned.subject, table=str(owned.table), reads=owned.reads)
+        standing = JobStanding(subject=owned.subject, table=owned.writes, reads=owned.reads)
         if ask and silent is None:
             try:
                 standing = _asked(owned, standing)

@@ -32,7 +32,7 @@ def model_key(name: str) -> dg.AssetKey:
 
 def job_key(subject: str) -> dg.AssetKey:
     """Return the asset key of a job of Flink, by the stream, view or table that it writes."""
-    return dg.AssetKey([FLINK, *subject.split(".")])
+    return dg.AssetKey([FLINK, *subject.replace(":", ".").split(".")])
 
 
 def paimon_key(table: str) -> dg.AssetKey:

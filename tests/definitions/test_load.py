@@ -176,6 +176,20 @@ def test_of_two_streams_that_fill_one_table_neither_can_be_used(folder: Path) ->
     assert inspect_declarations(settings).streams == {}
 
 
+def test_of_two_streams_that_fill_one_paimon_table_neither_can_be_used(folder: Path) -> None:
+    keyed = GOOD + "key: click_id\nkeyed: paimon\n"
+    other = keyed.replace("stream: clicks", "stream: a").replace(
+        "table: raw.clicks", "table: raw.a"
+    )
+    other = other.replace("keyed: paimon", "keyed: {paimon: raw.clicks}")
+    (folder / "lake" / "streams" / "a.yaml").write_text(other)
+    said = problems(folder, keyed)
+    assert len(said) == 2
+    assert "`raw.clicks` is declared in" in said[0]
+    settings = Settings.load(env={}, path=folder / "lake" / "lake.toml")
+    assert inspect_declarations(settings).streams == {}
+
+
 @run_settings(max_examples=examples(200, few=60), deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_makes_the_reader_raise(

@@ -256,6 +256,17 @@ EXAMPLES: tuple[errors.LakeError, ...] = (
     errors.PaimonSnapshotsExpiredError(
         "k.users", "raw.users", first_snapshot_id=8, last_snapshot_id=11
     ),
+    errors.PaimonTableDiffersError(
+        "k.users",
+        differences=("option `bucket` is `1`; declared is `4`",),
+        subject="paimon:k.users",
+    ),
+    errors.PaimonTableStaleError(
+        "k.users",
+        "snapshot 12 of `raw.users` removed rows, which it still has",
+        subject="paimon:k.users",
+    ),
+    errors.KeyedRowsError("raw.users", subject="paimon:k.users"),
     errors.PaimonTableNotFoundError("k.user", known=("k.users",)),
     errors.PaimonTagExistsError("k.users", "monday", snapshot_id=7),
     errors.PaimonTargetError("raw.users", "it has rows that no import of Paimon wrote"),

@@ -111,6 +111,19 @@ def test_jobs_are_assets_only_where_the_profile_says_where_flink_is(
     assert {each.name for each in checks} == {"job_is_well", "no_other_job_runs"}
 
 
+def test_the_job_of_a_keyed_table_depends_on_the_stream_that_it_follows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "streams" / "clicks.yaml").write_text(json.dumps(STREAM | {"keyed": "paimon"}))
+    use_lake(monkeypatch, state_dir=tmp_path / "state", lake=folder)
+    monkeypatch.setenv("HEADRACE_FLINK_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("HEADRACE_FLINK_GATEWAY_URI", "http://127.0.0.1:2")
+    keyed = dg.AssetKey(["flink", "paimon", "raw", "clicks"])
+    found = {each.key: each for each in graph().resolve_all_asset_specs()}
+    assert {KEY, keyed} <= set(found)
+    assert [each.asset_key for each in found[keyed].deps] == [dg.AssetKey(["raw", "clicks"])]
+
+
 def test_a_stream_of_headrace_has_no_job_to_look_at(
     opened: tuple[OpenLake, dict[str, list[tuple[int, Any]]]],
 ) -> None:

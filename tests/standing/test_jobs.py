@@ -141,6 +141,34 @@ def test_a_job_that_runs_though_nothing_declares_it_is_named(settings: Settings)
         assert found == JobsRead(jobs=(), unreadable=())
 
 
+def test_the_job_of_a_keyed_table_is_named_and_that_of_a_former_one_too(settings: Settings) -> None:
+    warehouse = dataclasses.replace(settings, paimon_warehouse="paimon")
+    now, former = (contract(keyed={"paimon": f"shop.{name}"}) for name in ("now", "former"))
+    with Lake.open(settings) as lake:
+        open_tables(lake, now)
+        uuid = str(lake.table("raw.things").iceberg().metadata.table_uuid)[:8]
+        for stream in (now, former):
+            note = OWNER.note(stream=f"paimon:{stream.keyed_table}")
+            move_properties(lake.table("raw.things"), lambda _, note=note: dict(note))
+    jobs = [
+        {
+            "jid": "c1",
+            "name": f"headrace {name} {uuid} epoch 1",
+            "state": "RUNNING",
+            "start-time": 0,
+        }
+        for name in ("things", "paimon:shop.former")
+    ]
+    replies: Replies = {"GET /jobs/overview": [(200, {"jobs": jobs})]}
+    with reading(warehouse, replies, known=Declarations({"things": now}, {}, ())) as (found, _):
+        by_subject = {each.subject: each for each in found.jobs}
+    keyed, gone = by_subject["paimon:shop.now"], by_subject["paimon:shop.former"]
+    assert (keyed.table, keyed.reads) == ("paimon:shop.now", ("raw.things",))
+    assert "does not run" in keyed.trouble
+    assert "nothing declares `paimon:shop.former`" in gone.trouble
+    assert found.tables == {"raw.things", "paimon:shop.now"}
+
+
 def test_no_job_is_called_undeclared_while_a_declaration_cannot_be_read(settings: Settings) -> None:
     broken = BrokenFile(path=Path("things.yaml"), kind="a stream", table=None, found=())
     with reading(settings, running(settings), known=Declarations({}, {}, (broken,))) as (found, _):

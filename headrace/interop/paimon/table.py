@@ -31,6 +31,11 @@ class PaimonTable:
             options=opened.table_schema.options,
         )
 
+    def created_ms(self) -> int:
+        """Return when the table was created: one that was dropped and made again is another."""
+        with naming(self.name):
+            return int(self._table.schema_manager.get_schema(0).time_millis)
+
     def snapshots(self) -> tuple[PaimonSnapshot, ...]:
         """List the snapshots that are there, oldest first."""
         with naming(self.name):

@@ -37,6 +37,7 @@ from headrace.iceberg.updates import drop_ref, make_ref, property_updates, requi
 from headrace.storage.locations import remove
 from headrace.tables.commits.change import Change
 from headrace.tables.commits.conflicts import refuse_conflicts
+from headrace.tables.commits.kept_rows import KEEPS_ROWS, refuse_removal
 from headrace.tables.commits.planned import StagedTable
 from headrace.tables.commits.summary import summarize
 from headrace.tables.evolution.updates import altered, is_applied, requirements_of, updates_of
@@ -72,6 +73,8 @@ def stage(table: LakeTable, current: Table, change: Change, *, snapshot_id: int)
     now_ms = table.lake.now_ms()
     if change.guard is not None:
         change.guard(current)
+    if change.branch == MAIN_BRANCH and change.operation.value not in KEEPS_ROWS:
+        refuse_removal(str(table.name), current.metadata.properties)
     columns: tuple[TableUpdate, ...] = ()
     requirements: tuple[TableRequirement, ...] = ()
     if change.alter is not None and not is_applied(change.alter, current.metadata):

@@ -33,6 +33,7 @@ from headrace.iceberg.updates import (
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.commits.kept_rows import KEEPS_ROWS, refuse_removal
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import record_main
 from headrace.tables.history.property_log import known_moves, redo_moves
@@ -225,6 +226,7 @@ def fast_forward(
         SnapshotNotFoundError: If one of the two does not exist.
         NotAnAncestorError: If the head of the branch is not an ancestor of `to`.
         OffsetsUnknownError: If the offsets that belong to the rows of `to` cannot be determined.
+        KeyedRowsError: If `to` lacks rows that a job of Flink keeps in a Paimon table.
         CommitConflictError: If `to` moved away from `expected_id`.
 
     """
@@ -250,6 +252,8 @@ def fast_forward(
             moved[:] = moved or [(target, target, ())]
             return ()
         moved[:] = [(head.snapshot_id, target, path)]
+        if branch == MAIN_BRANCH and any(each.operation not in KEEPS_ROWS for each in path):
+            refuse_removal(str(table.name), metadata.properties)
         changed = _properties_after(table, metadata, path) if branch == MAIN_BRANCH else {}
         return (moved_ref(branch, head, snapshot_id=target), *property_updates(changed))
 

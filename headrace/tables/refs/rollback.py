@@ -26,6 +26,7 @@ from headrace.iceberg.updates import branch_of, moved_ref, property_updates, res
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord
 from headrace.tables.commits.attempt import commit_updates
+from headrace.tables.commits.kept_rows import refuse_removal
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.commit_log import record_main
 from headrace.tables.history.property_log import SEALED, known_moves, undo_moves
@@ -72,12 +73,14 @@ def plan_rollback(table: LakeTable, to: int | str) -> RollbackPlan:
         SnapshotNotFoundError: If there is no such snapshot, or it has expired.
         NotAnAncestorError: If `main` does not descend from it.
         OffsetsUnknownError: If the source offsets at that snapshot cannot be determined.
+        KeyedRowsError: If a job of Flink keeps its rows in a Paimon table too.
 
     """
     loaded = table.iceberg()
     metadata = loaded.metadata
     head = branch_of(metadata, MAIN_BRANCH, table=table.name)
     to_id = resolve(metadata, to, table=table.name)
+    refuse_removal(str(table.name), metadata.properties)
     lost = _path(table, metadata, head.snapshot_id, to_id)
     properties = _properties_before(table, metadata, lost)
     gone = {commit.snapshot_id for commit in lost}
@@ -103,6 +106,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
 
     Raises:
         CommitConflictError: If `main` has moved since the plan was made; nothing was changed.
+        KeyedRowsError: If a job of Flink keeps its rows in a Paimon table too; nothing was changed.
         DatabaseUnavailableError: If the registry is unavailable; nothing was changed.
 
     """
@@ -113,6 +117,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
         head = branch_of(metadata, MAIN_BRANCH, table=table.name)
         if head.snapshot_id == plan.to_id:
             return ()
+        refuse_removal(str(table.name), metadata.properties)
         if head.snapshot_id != plan.from_id:
             detail = f"`main` moved to snapshot {head.snapshot_id} after the rollback was planned"
             reason = ConflictReason.REF_MOVED

@@ -11,6 +11,7 @@ from headrace.definitions.sources import KafkaSource
 from headrace.errors import LakeError
 from headrace.flink.every import ended_jobs, owned_jobs, undeclared_jobs
 from headrace.flink.job import JobStatus
+from headrace.flink.keyed_sql import subject_of
 from headrace.identifiers import TableName
 from headrace.tables.lake import OpenLake
 from orchestration.lib.declared import Declared, read_declared
@@ -60,6 +61,8 @@ def _subjects(declared: Declared) -> Iterator[tuple[str, tuple[TableName, ...]]]
     for stream in declared.streams:
         if isinstance(stream.source, KafkaSource):
             yield stream.name, ()
+        if stream.keyed is not None:
+            yield subject_of(stream), (stream.table,)
     for view, windows in declared.window_views.items():
         yield str(view), (TableName.parse(windows.events),)
     for samples in declared.sample_sets:

@@ -1,0 +1,101 @@
+"""Keyed tables of a stream: one row for each key, which Flink keeps in Paimon."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from headrace.definitions.base import Declaration, Table
+from headrace.definitions.stream_field import StreamField
+from headrace.definitions.stream_times import field_of_time
+from headrace.definitions.types import SIMPLE
+
+PAIMON = "paimon"
+SUBJECT = "paimon:"  # and the table: by which name owners and commands know its job
+BUCKETS_MAX = 128
+# where a row came from, under names that an import of the table leaves free
+PLACE = {
+    "from_source": "_source",
+    "from_partition": "_source_partition",
+    "from_offset": "_source_offset",
+}
+_NEEDED = {"fields", "key", "event_time", "full_snapshot", "unknown_fields"}
+_KEYS = {SIMPLE[name]: name for name in ("string", "int", "long")}
+
+
+class KeyedForm(Declaration):
+    """A Paimon table with the newest row of each key of a stream, by event time and then by source."""
+
+    noun: ClassVar[str] = "`keyed`"
+    misnomers: ClassVar[dict[str, str]] = {"table": "paimon", "merge_engine": "merge"}
+
+    paimon: Table | None = None
+    """Its name in the Paimon warehouse, `database.table`; that of the stream's table by default.
+    Example: `shop.users`"""
+    merge: Literal["deduplicate"] = "deduplicate"
+    """What becomes of rows with one key: the newest counts. Example: `deduplicate`"""
+    buckets: Annotated[int, Field(ge=1, le=BUCKETS_MAX)] = 1
+    """Into how many buckets its keys are divided; each has one writer. Example: `4`"""
+
+
+def keyed_of(value: object) -> object:
+    """Read a declared `keyed`, where `paimon` alone means all defaults.
+
+    Raises:
+        ValueError: If it is another word.
+
+    """
+    if value == PAIMON:
+        return KeyedForm()
+    if not isinstance(value, str):
+        return value
+    msg = f"`{value}` must be `paimon`, or `{{paimon: database.table}}`"
+    raise ValueError(msg)
+
+
+def keyed_text(value: KeyedForm | None) -> Any:  # noqa: ANN401  (JSON: a text or a mapping)
+    """Write `keyed` as it is declared."""
+    if value is None or value == KeyedForm():
+        return None if value is None else PAIMON
+    return value.model_dump(exclude_defaults=True, mode="json")
+
+
+def check_keyed(said: Mapping[str, Any]) -> None:
+    """Refuse contracts whose rows do not say which of a key is the newest, or what Paimon cannot hold.
+
+    Args:
+        said: What a contract declares, by name; what is wrong itself is missing, and reported already.
+
+    Raises:
+        ValueError: If it is one.
+
+    """
+    if not _NEEDED <= said.keys():
+        return
+    fields: dict[str, StreamField] = said["fields"]
+    key: str | None = said["key"]
+    if key is None:
+        msg = "it keeps a row of each key; declare `key`"
+    elif fields[key].type.arrow not in _KEYS:
+        allowed = ", ".join(f"`{name}`" for name in _KEYS.values())
+        msg = f"its key `{key}` is `{fields[key].type.text}`; keys of {allowed} are kept"
+    elif said["full_snapshot"]:
+        msg = "keys that a whole snapshot removed would stay; it does not go with `full_snapshot`"
+    elif field_of_time(said["event_time"], fields) is None:
+        msg = "it keeps the newest row of each key; make the field that says when its `event_time`"
+    elif said["unknown_fields"] == "evolve":
+        msg = "its columns are the declared ones; it does not go with `unknown_fields: evolve`"
+    elif (taken := next((name for name in fields if name in PLACE), None)) is not None:
+        msg = f"it has a column `{taken}` of its own, which says where a row came from; rename the field"
+    elif (unfit := next((name for name in fields if not _is_kept(fields[name])), None)) is not None:
+        msg = f"`{unfit}` is `{fields[unfit].type.text}`, which is not kept in Paimon"
+    else:
+        return
+    raise ValueError(msg)
+
+
+def _is_kept(field: StreamField) -> bool:
+    kind = field.type.arrow
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    return inner in SIMPLE.values() or pa.types.is_decimal(inner)

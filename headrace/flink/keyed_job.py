@@ -1,0 +1,186 @@
+"""The job of a stream's keyed table, which follows the stream's table and writes one of Paimon."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+from headrace.config import Settings
+from headrace.definitions.stream import Stream
+from headrace.errors import PaimonTableNotFoundError, PaimonWarehouseError, TableNotFoundError
+from headrace.flink.client import JobOverview
+from headrace.flink.health import NO_COMMIT, ORDER, Health
+from headrace.flink.job import JobStatus
+from headrace.flink.keyed_begin import (
+    KeyedBegin,
+    opened,
+    refuse_made_again,
+    refuse_unfit,
+    removed_lately,
+)
+from headrace.flink.keyed_sql import keyed_shape, keyed_sql, keyed_table_sql, subject_of
+from headrace.flink.places import catalog_of, hidden
+from headrace.flink.session import SESSION
+from headrace.flink.statements import JobSql
+from headrace.flink.table_job import TableJob
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, Owner
+from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.table import PaimonTable
+from headrace.tables.lake import LakeTable, OpenLake
+
+REMOVED = "rows-removed"
+
+
+class KeyedJob(TableJob):
+    """The job of one keyed table at one Flink, by default that of the lake's profile.
+
+    Its owner is an entry of the stream's table. A job that begins again writes rows again, which changes
+    nothing, so no commit has to be looked for and no checkpoint is too old.
+
+    Raises:
+        FlinkCannotError: If the contract declares none.
+        PaimonWarehouseError: If nothing says where the warehouse is.
+
+    """
+
+    def __init__(
+        self, lake: OpenLake, stream: Stream, *, access: FlinkAccess | None = None
+    ) -> None:
+        self.stream, self.subject, self.table_name = stream, subject_of(stream), stream.table
+        self.shape, self.warehouse = keyed_shape(stream), paimon_options(lake.settings)
+        super().__init__(lake, access=access)
+
+    @property
+    def begin(self) -> KeyedBegin:
+        """What the job of this epoch began with."""
+        found = KeyedBegin.read(self.table.head().properties, table=self.shape.name)
+        assert found is not None  # `begin_again` says it before a job starts
+        return found
+
+    def declared(self) -> LakeTable:
+        """Return the stream's table: the keyed table is created where its job begins.
+
+        Raises:
+            TableNotFoundError: If nothing was ingested yet.
+
+        """
+        if self.table.head().snapshot is None:
+            raise TableNotFoundError(str(self.table_name), known=())
+        return self.table
+
+    def sql(self, *, group: str, shown: bool = False) -> JobSql:
+        """Write the statements, from where the job of this epoch began."""
+        _ = group  # it reads no topic
+        options = catalog_of(self.lake.settings, stream=self.stream.name)
+        paimon = self.warehouse
+        if shown:
+            options, paimon = hidden(options), hidden(paimon)
+        return keyed_sql(self.stream, options, paimon, snapshot_id=self.begin.snapshot_id)
+
+    def begin_again(self) -> JobStatus:
+        """Create the keyed table, and start the job of a new epoch with all rows that are there.
+
+        Raises:
+            TwoOwnersError: If a job runs.
+            TableNotFoundError: If the stream's table has no rows yet.
+            PaimonTableDiffersError: If a table of that name is there, and is not the declared one.
+            PaimonTableStaleError: If it has rows that the stream's table has not.
+            StreamOwnedError: If another run begins a job meanwhile; this one did not.
+            FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
+
+        """
+        head = self.declared().head()
+        before = self.owner
+        self.refuse_running(before)
+        assert head.snapshot_id is not None  # it has rows
+        created_ms = self._created().created_ms()
+        begin = KeyedBegin(snapshot_id=head.snapshot_id, created_ms=created_ms)
+        now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
+        self.set_owner(before, now, more=begin.note(table=self.shape.name))
+        return self.submit_owned()
+
+    def _created(self) -> PaimonTable:
+        """Return the Paimon table, which may be there already, and is fit then."""
+        name = self.shape.name
+        warehouse = PaimonWarehouse.open(self.lake.settings)
+        found = opened(warehouse, name)
+        if found is None:
+            made = keyed_table_sql(self.stream, self.warehouse)
+            self.gateway.run(made, properties=SESSION)
+            found = opened(warehouse, name)
+            if found is None:  # Flink and this process mean different folders
+                raise PaimonTableNotFoundError(name, known=tuple(warehouse.names()))
+        refuse_unfit(found, self.shape, self.table, subject=self.subject)
+        return found
+
+    def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
+        """Submit a job as any, which writes the table that the first job of this epoch was to write.
+
+        Raises:
+            PaimonTableStaleError: If that was dropped.
+
+        """
+        name = self.shape.name
+        found = opened(PaimonWarehouse.open(self.lake.settings), name)
+        refuse_made_again(found, self.begin, name, subject=self.subject)
+        super().start(owner, sql, more)
+
+    def wrote(self, owner: Owner) -> bool:
+        """Whether a job of an epoch may have written something."""
+        return bool(owner.jobs)
+
+    def committed(self, owner: Owner) -> int:
+        """Return 0: a checkpoint of any age may be restored."""
+        _ = owner
+        return 0
+
+    def health_of(self, job: JobOverview, owner: Owner) -> Health:
+        """Judge a job that runs, and the rows that it follows.
+
+        In Paimon it commits nothing where nothing came, and rows may come in any order.
+        """
+        found = super().health_of(job, owner)
+        no_fault = (NO_COMMIT, ORDER)
+        faults = {name: what for name, what in found.faults.items() if name not in no_fault}
+        removed = removed_lately(self.table.iceberg().metadata, self.begin)
+        if removed:
+            faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
+        return replace(found, committed=found.checkpoint, faults=faults)
+
+    def refuse_writers(self, owner: Owner) -> None:
+        """Let others write the stream's table: this job writes another one."""
+
+
+def printed(settings: Settings, stream: Stream) -> JobSql:
+    """Write the statements without secrets, as if the stream's table had one snapshot.
+
+    Raises:
+        FlinkCannotError: If the contract declares no keyed table, or Flink cannot reach the catalog.
+        PaimonWarehouseError: If nothing says where the warehouse is.
+
+    """
+    lake = hidden(catalog_of(settings, stream=stream.name))
+    return keyed_sql(stream, lake, hidden(paimon_options(settings)), snapshot_id=0)
+
+
+def paimon_options(settings: Settings) -> dict[str, str]:
+    """Return the options of the Paimon catalog.
+
+    Raises:
+        PaimonWarehouseError: If nothing says where the warehouse is.
+
+    """
+    uri = settings.paimon_warehouse
+    if not uri:
+        raise PaimonWarehouseError(uri, "nothing says where it is")
+    if not urlsplit(uri).scheme:
+        uri = f"file://{(settings.root / uri).resolve()}"
+    found = {"type": "paimon", "warehouse": uri}
+    s3 = settings.s3
+    if uri.startswith("s3://") and s3 is not None:
+        if s3.endpoint:
+            found |= {"s3.endpoint": s3.endpoint, "s3.path.style.access": "true"}
+        if s3.access_key is not None and s3.secret_key is not None:
+            found["s3.access-key"] = s3.access_key.get_secret_value()
+            found["s3.secret-key"] = s3.secret_key.get_secret_value()
+    return found

@@ -1,0 +1,147 @@
+"""The statements of a stream's keyed table in Paimon by Flink; pure.
+
+The job reads the stream's table, not its topic, so the keyed table has the rows of whoever wrote them. The
+newest row of each key counts, by event time and then by its place in the source. No two rows are equal in
+both, so the table is a function of the set of rows: not of the order of their arrival, nor of how often a row
+was written.
+
+Columns are the declared fields under their own names, since an import gives `event_time` and `known_at` a
+meaning of its own; and the place of the row.
+"""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from headrace.definitions.keyed_form import PLACE, SUBJECT
+from headrace.definitions.stream import KNOWN_AT, Stream
+from headrace.errors import FlinkCannotError
+from headrace.flink.begin import Begin
+from headrace.flink.columns import sql_type
+from headrace.flink.following import history, news
+from headrace.flink.statements import JobSql, create_catalog, option_list, plan_of
+from headrace.interop.paimon.shape import PaimonShape
+
+CATALOG = "paimon"
+_NEWS, _HISTORY = "news", "history"
+
+
+def subject_of(stream: Stream) -> str:
+    """Return by which name commands know the job of a stream's keyed table.
+
+    Raises:
+        FlinkCannotError: If the contract declares none.
+
+    """
+    if stream.keyed_table is None:
+        raise FlinkCannotError(stream.name, "its contract does not say `keyed: paimon`")
+    return f"{SUBJECT}{stream.keyed_table}"
+
+
+def keyed_shape(stream: Stream) -> PaimonShape:
+    """Return what the keyed table must be: its columns, key and options.
+
+    Rows of one key arrive in any order, so a changelog says which of them counted.
+
+    Raises:
+        FlinkCannotError: If the contract declares none.
+
+    """
+    if stream.keyed is None or stream.key is None or stream.time_field is None:
+        raise FlinkCannotError(stream.name, "its contract does not say `keyed: paimon`")
+    schema = stream.table_schema()
+    return PaimonShape(
+        name=str(stream.keyed_table),
+        schema=pa.schema(
+            [
+                pa.field(name, schema.field(column).type, nullable=name != stream.key)
+                for name, column in _columns(stream).items()
+            ]
+        ),
+        keys=(stream.key,),
+        options={
+            "bucket": str(stream.keyed.buckets),
+            "merge-engine": stream.keyed.merge,
+            "sequence.field": ",".join((stream.time_field, *PLACE)),
+            "changelog-producer": "lookup",
+            # a row that is written again is no change
+            "changelog-producer.row-deduplicate": "true",
+            "file.format": "parquet",
+        },
+    )
+
+
+def keyed_table_sql(stream: Stream, paimon: Mapping[str, str]) -> tuple[str, ...]:
+    """Write the statements that create the keyed table, unless there is one of its name.
+
+    Raises:
+        FlinkCannotError: If the contract declares none.
+
+    """
+    shape = keyed_shape(stream)
+    database = shape.name.partition(".")[0]
+    return (
+        f"create catalog {CATALOG} with ({option_list(paimon)})",
+        f"create database if not exists `{CATALOG}`.`{database}`",
+        _table(shape),
+    )
+
+
+def keyed_sql(
+    stream: Stream, lake: Mapping[str, str], paimon: Mapping[str, str], *, snapshot_id: int
+) -> JobSql:
+    """Write the statements of the job that follows the stream's table.
+
+    Args:
+        stream: The contract.
+        lake: The options of the lake's catalog.
+        paimon: The options of the Paimon catalog.
+        snapshot_id: The snapshot of the stream's table of which all rows are taken, and those of each later
+            one.
+
+    Raises:
+        FlinkCannotError: If the contract declares no keyed table.
+
+    """
+    table, shape = str(stream.table), keyed_shape(stream)
+    begin = Begin(after_us=0, snapshot_id=snapshot_id, history_id=snapshot_id)
+    before = history(_HISTORY, table, begin)
+    assert before is not None  # a snapshot is named
+    sources = {_NEWS: news(_NEWS, table, begin), _HISTORY: before}
+    columns = _columns(stream)
+    names = ", ".join(f"`{name}`" for name in columns)
+    values = ", ".join(f"`{column}`" for column in columns.values())
+    rows = "\nunion all\n".join(f"select {values} from {source}" for source in sources)
+    made = keyed_table_sql(stream, paimon)
+    return JobSql(
+        setup=(create_catalog(lake), *made, *sources.values()),
+        insert=f"insert into {_named(shape.name)} ({names})\n{rows}",
+        plan=plan_of((made[-1], values)),
+    )
+
+
+def _columns(stream: Stream) -> dict[str, str]:
+    """Map the columns of the keyed table to those of the stream's table."""
+    fields = {name: stream.column_of(name) for name in stream.fields if name != KNOWN_AT}
+    return fields | PLACE
+
+
+def _table(shape: PaimonShape) -> str:
+    said = [
+        f"`{field.name}` {_type(field.type)}{'' if field.nullable else ' not null'}"
+        for field in shape.schema
+    ]
+    keys = ", ".join(f"`{key}`" for key in shape.keys)
+    listed = ",\n    ".join((*said, f"primary key ({keys}) not enforced"))
+    options = option_list(shape.options)
+    return f"create table if not exists {_named(shape.name)} (\n    {listed}\n) with ({options})"
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"array<{sql_type(kind.value_type)}>"
+    return sql_type(kind)
+
+
+def _named(table: str) -> str:
+    return ".".join(f"`{part}`" for part in (CATALOG, *table.split(".")))

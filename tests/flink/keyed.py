@@ -1,0 +1,194 @@
+"""A stream with a keyed table, its rows in many orders of arrival, and what the table must be."""
+
+import dataclasses
+import datetime as dt
+import random
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.api import Lake
+from headrace.definitions.stream import Stream
+from headrace.flink.keyed_job import KeyedJob
+from headrace.flink_access import FlinkAccess
+from headrace.identifiers import TableName
+from headrace.ingest.stream_tables import declared
+from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.rows import state_rows
+from headrace.interop.paimon.take import take_changes
+from headrace.tables.commits.operations import Provenance, append
+from headrace.tables.writer import write_batches
+from infra.launcher import flink
+from infra.launcher.cluster import Cluster
+from tests.flink.contracts import EVERY_TYPE
+from tests.flink.streams import settings_of
+from tests.interop.warehouses import refuses_repeats, rows_of
+
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+FIELDS = EVERY_TYPE | {"prices": {"type": "list<double>"}, "times": {"type": "list<timestamptz>"}}
+Row = dict[str, Any]
+
+
+def contract_of(name: str, keyed: Any = "paimon") -> Stream:  # noqa: ANN401  (of a contract)
+    """Return the contract of a stream of files, with a keyed table and every type that one has."""
+    return Stream.model_validate(
+        {
+            "stream": name,
+            "table": f"raw.{name}",
+            "source": {"files": "*.jsonl"},
+            "format": "json",
+            "key": "id",
+            "event_time": "at",
+            "keyed": keyed,
+            "fields": FIELDS,
+        }
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Keyed:
+    """A stream with a keyed table, and the job that keeps it."""
+
+    lake: Lake
+    cluster: Cluster
+    stream: Stream
+
+    @classmethod
+    def make(cls, lake: Lake, cluster: Cluster, keyed: Any = "paimon") -> "Keyed":  # noqa: ANN401
+        """Declare a stream in a lake of a warehouse; its table has no rows."""
+        stream = contract_of(f"k{uuid.uuid4().hex[:10]}", keyed)
+        declared(lake, stream)
+        return cls(lake, cluster, stream)
+
+    @property
+    def job(self) -> KeyedJob:
+        # a JobManager that starts again may have another port
+        access = FlinkAccess(
+            uri=flink.JobManager().address(self.cluster),
+            gateway_uri=flink.Gateway().address(self.cluster),
+        )
+        return KeyedJob(self.lake, self.stream, access=access)
+
+    @property
+    def name(self) -> str:
+        return str(self.stream.keyed_table)
+
+    def add(self, rows: list[Row]) -> None:
+        """Append rows in one commit."""
+        batches = pa.Table.from_pylist(rows, self.stream.table_schema()).to_batches()
+        table = self.lake.table(self.stream.table)
+        append(table, write_batches(table, batches), provenance=Provenance())
+
+    def state(self) -> dict[str, Row]:
+        """Read the Paimon table as headrace merges it, by key."""
+        warehouse = PaimonWarehouse.open(self.lake.settings)
+        if self.name not in warehouse.names():
+            return {}
+        table = warehouse.table(self.name)
+        if not table.snapshots():
+            return {}
+        rows = [r for b in state_rows(table, table.snapshots()[-1]) for r in b.to_pylist()]
+        assert len({row["id"] for row in rows}) == len(rows)
+        return {row["id"]: row for row in rows}
+
+    def taken(self) -> dict[str, int]:
+        """Take every change that was not taken, and return the offset of each key that they come to."""
+        table = PaimonWarehouse.open(self.lake.settings).table(self.name)
+        name = f"{self.stream.table}_taken"
+        take_changes(self.lake, table, TableName.parse(name))
+        refuses_repeats(self.lake, name)
+        state: dict[str, int] = {}
+        for kind, key, offset in rows_of(self.lake, name, "_row_kind", "id", "from_offset"):
+            if kind in ("+I", "+U"):
+                state[key] = offset
+        return state
+
+
+def warehouse_settings(cluster: Cluster, folder: Path) -> Any:  # noqa: ANN401  (Settings)
+    """Return the settings of a lake with a Paimon warehouse in a folder."""
+    (folder / "paimon").mkdir()
+    return dataclasses.replace(
+        settings_of(cluster, folder), paimon_warehouse=f"file://{folder / 'paimon'}"
+    )
+
+
+def records(count: int, *, keys: int, seed: int) -> list[Row]:
+    """Return records of some keys; their times are in no order, and many are equal."""
+    rng = random.Random(seed)
+
+    def maybe(value: Any) -> Any:  # noqa: ANN401  (of any type)
+        return value if rng.random() < 0.7 else None
+
+    def record(number: int) -> Row:
+        at = NOON + dt.timedelta(microseconds=rng.randrange(count // keys * 2))
+        return {
+            "id": f"u{rng.randrange(keys)}",
+            "event_time": at,
+            "known_at": NOON,
+            "small": maybe(number),
+            "large": maybe(number << 40),
+            "single": maybe(number / 4),
+            "double": maybe(number / 10),
+            "flag": maybe(number % 2 == 0),
+            "day": maybe(NOON.date() - dt.timedelta(days=number)),
+            "price": maybe(pa.scalar(number, pa.decimal128(10, 2)).as_py()),
+            "seen_ms": maybe(at),
+            "seen_us": maybe(dt.datetime(1960, 1, 1, tzinfo=dt.UTC)),
+            "items": maybe([number, None, -number]),
+            "tags": maybe([f"ä{number}", None]),
+            "flags": maybe([True, None]),
+            "prices": maybe([number / 3]),
+            "times": maybe([at, None]),
+            "_source": rng.choice(["a", "a\u00e4", "b"]),
+            "_source_partition": rng.randrange(3),
+            "_source_offset": number,
+            "_source_time": None,
+        }
+
+    return [record(number) for number in range(count)]
+
+
+def arrivals(sent: list[Row], *, worlds: int, commits: int, seed: int) -> list[list[Row]]:
+    """Let the same records arrive in several orders, one for each world, some of them again, in commits.
+
+    The keys of a world begin with its number.
+    """
+    rng = random.Random(seed)
+    found: list[list[Row]] = [[] for _ in range(commits)]
+    for world in range(worlds):
+        ordered = [*sent, *rng.sample(sent, k=len(sent) // 5)]
+        rng.shuffle(ordered)
+        for at, row in enumerate(ordered):
+            found[at * commits // len(ordered)].append(row | {"id": f"{world}:{row['id']}"})
+    return found
+
+
+def newest(rows: list[Row]) -> dict[str, Row]:
+    """Compute the table from a set of rows, in the names of its columns."""
+    found: dict[str, Row] = {}
+    for row in sorted(
+        rows,
+        key=lambda r: (
+            r["event_time"],
+            r["_source"].encode(),
+            r["_source_partition"],
+            r["_source_offset"],
+        ),
+    ):
+        kept = {name: value for name, value in row.items() if not name.startswith("_")}
+        del kept["known_at"]
+        found[row["id"]] = {
+            **{name: value for name, value in kept.items() if name != "event_time"},
+            "at": row["event_time"],
+            "from_source": row["_source"],
+            "from_partition": row["_source_partition"],
+            "from_offset": row["_source_offset"],
+        }
+    return found
+
+
+def offsets(state: dict[str, Row]) -> dict[str, int]:
+    """Return the offset of the row of each key."""
+    return {key: row["from_offset"] for key, row in state.items()}

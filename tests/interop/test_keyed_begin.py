@@ -1,0 +1,242 @@
+"""A job begins with a keyed table only where that table is the declared one and lacks or has no other rows."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from headrace.api import Lake
+from headrace.config import Settings
+from headrace.dml.delete import delete_where
+from headrace.errors import (
+    PaimonTableDiffersError,
+    PaimonTableStaleError,
+    TableNotFoundError,
+)
+from headrace.flink.keyed_begin import (
+    KeyedBegin,
+    opened,
+    refuse_made_again,
+    refuse_unfit,
+    removed_lately,
+    removed_since,
+)
+from headrace.flink.keyed_job import REMOVED, KeyedJob
+from headrace.flink.keyed_sql import keyed_shape
+from headrace.flink.statements import JobSql
+from headrace.flink_access import FlinkAccess
+from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.stream_tables import declared
+from headrace.interop.paimon.client import PaimonWarehouse
+from headrace.interop.paimon.table import PaimonTable
+from headrace.maintenance.compaction.compact import compact
+from headrace.tables.commits.operations import Provenance, append, expire, move_properties
+from headrace.tables.lake import LakeTable
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
+from headrace.tables.writer import write_batches
+from tests.flink.keyed import contract_of, records
+from tests.flink.replies import answering
+from tests.raising import refused
+
+STREAM = contract_of("users")
+SHAPE = keyed_shape(STREAM)
+SUBJECT = "paimon:raw.users"
+
+
+@pytest.fixture
+def lake(settings: Settings, tmp_path: Path) -> Iterator[Lake]:
+    """A lake with an empty Paimon warehouse, and the stream's table."""
+    (tmp_path / "paimon").mkdir()
+    warehouse = f"file://{tmp_path / 'paimon'}"
+    with Lake.open(dataclasses.replace(settings, paimon_warehouse=warehouse)) as made:
+        declared(made, STREAM)
+        yield made
+
+
+def add(lake: Lake, count: int = 3, *, seed: int = 1) -> int:
+    """Append rows; return the snapshot."""
+    table = lake.table(STREAM.table)
+    rows = records(count, keys=2, seed=seed)
+    batches = pa.Table.from_pylist(rows, STREAM.table_schema()).to_batches()
+    return append(table, write_batches(table, batches), provenance=Provenance()).snapshot_id
+
+
+def made(lake: Lake, **options: str) -> PaimonTable:
+    """Create the Paimon table, empty."""
+    warehouse = PaimonWarehouse.open(lake.settings)
+    said = {**SHAPE.options, **options}
+    return warehouse.create(
+        warehouse.describe(SHAPE.name, SHAPE.schema, keys=SHAPE.keys, options=said)
+    )
+
+
+def filled(found: PaimonTable) -> PaimonTable:
+    """Give a Paimon table a snapshot."""
+    rows = pa.Table.from_pylist([{"id": "u0"}], found.definition.schema).to_batches()
+    found.write(iter(rows), properties={}, replace=False)
+    return found
+
+
+def noted(lake: Lake, begin: KeyedBegin) -> None:
+    note = begin.note(table=SHAPE.name)
+    move_properties(lake.table(STREAM.table), lambda _: dict(note))
+
+
+def begun(lake: Lake, snapshot_id: int) -> KeyedBegin:
+    return KeyedBegin(snapshot_id=snapshot_id, created_ms=0)
+
+
+def lately(table: LakeTable, begin: KeyedBegin) -> str:
+    return removed_lately(table.iceberg().metadata, begin)
+
+
+def table_of(lake: Lake) -> LakeTable:
+    return lake.table(STREAM.table)
+
+
+def test_a_table_that_only_had_more_rows_lost_none(lake: Lake) -> None:
+    begin = begun(lake, add(lake))
+    add(lake, seed=2)
+    compact(table_of(lake))
+    for say in (removed_since, lately):
+        assert say(table_of(lake), begin) == ""
+    assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+    for say in (removed_since, lately):
+        assert say(table_of(lake), begin) == ""
+
+
+def test_history_that_is_not_on_record_is_not_taken_for_granted(lake: Lake) -> None:
+    add(lake)
+    begin = begun(lake, add(lake, seed=2) + 1)
+    assert "not on record" in removed_since(table_of(lake), begin)
+
+
+def test_rows_that_were_removed_are_named_also_once_their_snapshot_expired(lake: Lake) -> None:
+    begin = begun(lake, add(lake))
+    delete_where(table_of(lake), "small = 1 or small is null", provenance=Provenance())
+    gone = table_of(lake).head().snapshot_id
+    add(lake, seed=2)
+    for say in (removed_since, lately):
+        assert f"snapshot {gone} of" in say(table_of(lake), begin)
+    assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+    assert f"snapshot {gone} of" in removed_since(table_of(lake), begin)
+
+
+def test_rows_that_were_rolled_back_are_named(lake: Lake) -> None:
+    first = add(lake)
+    begin = begun(lake, add(lake, seed=2))
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), first))
+    for say in (removed_since, lately):
+        assert "was rolled back" in say(table_of(lake), begin)
+
+
+def test_a_table_of_another_declaration_is_named_by_each_difference(lake: Lake) -> None:
+    add(lake)
+    options = {"sequence.field": "at", "ignore-delete": "true", "snapshot.time-retained": "2 h"}
+    found = made(lake, **options)
+    with refused(PaimonTableDiffersError, table="raw.users") as error:
+        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+    said = "; ".join(error.value.differences)
+    assert len(error.value.differences) == 2
+    assert "`sequence.field` is `at`; declared is `at,from_source" in said
+    assert "`ignore-delete` is `true`; declared is not there" in said
+    assert error.value.remedy is not None
+    assert error.value.remedy.line == f"headrace flink handover {SUBJECT} --to flink"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"keys": ("small",)}, "primary key is `id`; declared is `small`"),
+        ({"schema": SHAPE.schema.remove(4)}, "`single` is `FLOAT`; declared is not there"),
+        ({"schema": SHAPE.schema.append(pa.field("x", pa.int32()))}, "`x` is not there"),
+        ({"schema": SHAPE.schema.set(3, pa.field("large", pa.int32()))}, "`large` is `BIGINT`"),
+    ],
+)
+def test_columns_and_keys_are_compared(lake: Lake, other: dict[str, Any], said: str) -> None:
+    found, wanted = made(lake), dataclasses.replace(SHAPE, **other)
+    with refused(PaimonTableDiffersError) as error:
+        refuse_unfit(found, wanted, table_of(lake), subject=SUBJECT)
+    assert said in "; ".join(error.value.differences)
+
+
+def test_rows_that_no_job_of_this_table_wrote_are_not_gone_on_with(lake: Lake) -> None:
+    first, found = add(lake), made(lake)
+    refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+    filled(found)
+    with refused(PaimonTableStaleError, table="raw.users"):
+        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms() - 1))
+    with refused(PaimonTableStaleError):
+        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms()))
+    add(lake, seed=2)
+    refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+
+
+def test_rows_that_were_removed_since_are_not_gone_on_with(lake: Lake) -> None:
+    first, found = add(lake), filled(made(lake))
+    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms()))
+    delete_where(table_of(lake), "small = 1 or small is null", provenance=Provenance())
+    with refused(PaimonTableStaleError) as error:
+        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+    assert "which it still has" in error.value.detail
+
+
+def test_a_job_does_not_go_on_with_a_table_that_was_dropped(lake: Lake) -> None:
+    begin = KeyedBegin(snapshot_id=1, created_ms=made(lake).created_ms())
+    found = opened(PaimonWarehouse.open(lake.settings), SHAPE.name)
+    refuse_made_again(found, begin, SHAPE.name, subject=SUBJECT)
+    for other in (None, found):
+        then = dataclasses.replace(begin, created_ms=begin.created_ms - 1)
+        with refused(PaimonTableStaleError):
+            refuse_made_again(other, then, SHAPE.name, subject=SUBJECT)
+
+
+REPLIES: dict[str, list[tuple[int, Any]]] = {
+    "GET /jobs/overview": [(200, {"jobs": []})],
+    "POST /v3/sessions": [(200, {"sessionHandle": "s"})],
+    "DELETE /v3/sessions/s": [(200, {})],
+    "POST /v3/sessions/s/statements": [(200, {"operationHandle": "o"})],
+    "GET /v3/sessions/s/operations/o/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
+}
+
+
+def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KeyedJob, "sql", lambda *_, **__: JobSql(setup=(), insert="i", plan="p"))
+    replies = dict(REPLIES)
+    with answering(replies) as (address, asked):
+        job = KeyedJob(lake, STREAM, access=FlinkAccess(uri=address, gateway_uri=address))
+        with refused(TableNotFoundError):
+            job.submit()
+        head, found = add(lake), made(lake)
+        replies |= {
+            "GET /jobs/c1/exceptions": [(200, {})],
+            "GET /jobs/c1/checkpoints": [(200, {"latest": {"completed": {"id": 90}}})],
+            "GET /jobs/c1": [(200, {"plan": {"nodes": []}, "vertices": []})],
+            "GET /jobmanager/config": [(200, [])],
+        }
+        runs = {"jid": "c1", "name": f"{job.family()}1", "state": "RUNNING", "start-time": 0}
+        replies["GET /jobs/overview"] = [(200, {"jobs": []})] * 2 + [(200, {"jobs": [runs]})]
+        job.submit()
+        assert job.begin == KeyedBegin(snapshot_id=head, created_ms=found.created_ms())
+        owner = job.owner
+        assert (owner.by, owner.epoch, owner.jobs) == (FLINK, 1, ("c1",))
+        health = job.check().health
+        assert health is not None
+        assert not health.faults  # an idle job commits nothing, and any order will do
+        add(lake, seed=2)
+        assert not (job.status().health or health).faults
+        owner = job.owner
+        job.set_owner(owner, Owner(epoch=2))  # as a program that obeys no owner sees the table
+        delete_where(table_of(lake), "small = 1 or small is null", provenance=Provenance())
+        job.set_owner(Owner(epoch=2), owner)
+        judged = job.status().health
+        assert judged is not None
+        assert set(judged.faults) == {REMOVED}
+    assert ("POST /v3/sessions/s/statements", {"statement": "i"}) in asked

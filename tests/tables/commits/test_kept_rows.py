@@ -1,0 +1,72 @@
+"""Rows that a job of Flink keeps in a Paimon table too are not removed behind its back."""
+
+from collections.abc import Callable
+
+import pytest
+
+from headrace.api import Lake
+from headrace.dml.delete import delete_where
+from headrace.errors import KeyedRowsError
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.maintenance.compaction.compact import compact
+from headrace.tables.commits import operations
+from headrace.tables.commits.operations import Provenance
+from headrace.tables.lake import LakeTable
+from headrace.tables.refs import refs
+from headrace.tables.refs.rollback import apply_rollback, plan_rollback
+from tests.raising import refused
+from tests.tables.factories import add, events_table, ids_of
+from tests.tables.histories import write
+
+SUBJECT = "paimon:shop.events"
+
+
+def owned(table: LakeTable, by: str) -> None:
+    note = Owner(by=by, epoch=1).note(stream=SUBJECT)
+    operations.move_properties(table, lambda _: dict(note))
+
+
+def delete(table: LakeTable) -> None:
+    delete_where(table, "id = 1", provenance=Provenance())
+
+
+def overwrite(table: LakeTable) -> None:
+    operations.overwrite(table, [], provenance=Provenance())
+
+
+def roll_back(table: LakeTable) -> None:
+    apply_rollback(table, plan_rollback(table, "first"))
+
+
+def publish(table: LakeTable) -> None:
+    refs.fast_forward(table, "main", to="emptied")
+
+
+@pytest.mark.parametrize("remove", [delete, overwrite, roll_back, publish])
+def test_rows_are_removed_only_where_no_job_keeps_them_elsewhere(
+    lake: Lake, remove: Callable[[LakeTable], None]
+) -> None:
+    table = events_table(lake)
+    refs.tag(table, "first", snapshot_id=write(table, [1]).snapshot_id)
+    write(table, [2])
+    refs.create_branch(table, "emptied")
+    operations.overwrite(table, [], provenance=Provenance(), branch="emptied")
+    owned(table, FLINK)
+    with refused(KeyedRowsError, table="raw.events", subject=SUBJECT):
+        remove(table)
+    assert ids_of(table) == [1, 2]
+    owned(table, HEADRACE)
+    remove(table)
+    assert ids_of(table) != [1, 2]
+
+
+def test_rows_are_added_compacted_and_published_beside_such_a_job(lake: Lake) -> None:
+    table = events_table(lake)
+    owned(table, FLINK)
+    for each in range(3):
+        add(table, [each])
+    refs.create_branch(table, "more")
+    write(table, [3], branch="more")
+    refs.fast_forward(table, "main", to="more")
+    compact(table)
+    assert ids_of(table) == [0, 1, 2, 3]
