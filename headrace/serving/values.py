@@ -38,9 +38,18 @@ def decode(text: str | bytes) -> tuple[Value, ...]:
 
 
 def decode_rows(texts: Sequence[str]) -> list[tuple[Value, ...]]:
-    """Read texts as `decode` does, all at once."""
+    """Read texts as `decode` does, all at once.
+
+    Raises:
+        ValueError: If one of them is damaged.
+
+    """
     joined = f"[{','.join(texts)}]"
     rows: list[list[Any]] = orjson.loads(joined)
+    # a text of two rows would give the values of one entity to the next
+    if len(rows) != len(texts):
+        msg = f"{len(texts)} texts hold {len(rows)} rows"
+        raise ValueError(msg)
     if "{" not in joined and joined.count("[") == len(texts) + 1:  # no value is a list or an object
         return list(map(tuple, rows))
     return list(map(_values, rows))

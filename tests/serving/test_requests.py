@@ -28,7 +28,7 @@ from headrace.serving.server.service import Service
 from headrace.serving.server.wire import VectorsRequest, json_of
 from headrace.serving.sqlite import SQLiteOnlineStore
 from headrace.serving.store import Found, OnlineRow, ViewState
-from headrace.serving.values import plain, plain_column
+from headrace.serving.values import decode, decode_rows, encode, plain, plain_column
 from headrace.serving.vectors import lookup_vectors
 from tests.conftest import ROOT
 from tests.raising import refused
@@ -162,6 +162,17 @@ def test_a_column_is_written_as_each_of_its_values_is() -> None:
         [Decimal("1.50"), b"\x00\xff", AT, START.date()],
     ):
         assert list(plain_column(column)) == [plain(value) for value in column]
+
+
+@pytest.mark.parametrize("values", [(1, "a"), ("[",), ("{}", 1.5), ((1, 2), None), (b"x",)])
+def test_rows_read_together_are_those_read_one_by_one(values: tuple[Any, ...]) -> None:
+    texts = [encode(each) for each in [(0, "b"), values, (None, "c")]]
+    assert decode_rows(texts) == [decode(each) for each in texts]
+
+
+def test_a_damaged_row_gives_its_values_to_no_other() -> None:
+    with pytest.raises(ValueError, match="2 texts hold 3 rows"):
+        decode_rows(["[1],[2]", "[3]"])
 
 
 def test_metrics_count_every_answer_by_its_status(store: SQLiteOnlineStore) -> None:
