@@ -1,8 +1,10 @@
 """Each role of the cluster profile can do its work, and is refused what is not its work, on every server."""
 
 import contextlib
+import urllib.error
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -17,12 +19,21 @@ from trino.exceptions import TrinoUserError
 from headrace.identifiers import STAGING_NAMESPACE
 from infra.launcher import s3, trino
 from infra.roles import ROLES
+from infra.s3.requests import Key, request
 from infra.trino.catalog import WAREHOUSE
 from tests.cluster.servers import Servers
 
 ROWS = pa.table({"id": pa.array(range(100), pa.int64())})
 READERS = ("ingest", "trainer", "page")
 READ = "lake_read"
+# whose files each role may write and delete; `docs/production.md` has the same table
+OWN = {
+    "ingest": {"raw", "dead_letters"},
+    "transform": {"staging", "features", "samples", STAGING_NAMESPACE},
+    "trainer": set[str](),
+    "page": set[str](),
+    "operator": {"raw", "dead_letters", "staging", "features", "samples", ".datasets"},
+}
 # what writes, of which rules alone would not keep a reader from the last three
 CHANGES = (
     "insert into {} values 1",
@@ -199,6 +210,36 @@ def execute(servers: Servers, role: str, sql: str) -> None:
     engine = sa.create_engine(servers.catalog_uri(role), poolclass=sa.NullPool)
     with engine.begin() as connection:
         connection.execute(sa.text(sql))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_writes_and_deletes_objects_of_its_own_namespaces_only(
+    servers: Servers, role: str
+) -> None:
+    owner, its = s3.key(servers.cluster), s3.key(servers.cluster, role=role)
+    for namespace in sorted(OWN[role] | OWN["operator"]):
+        path = f"{WAREHOUSE.removeprefix('s3://')}/{namespace}/{uuid.uuid4().hex}"
+        asked = partial(ask_store, servers, path=path)
+        asked(owner, "PUT", body=b"first")
+        assert asked(its, "GET") == b"first"
+        may = namespace in OWN[role]
+        for method, left in (("PUT", b"second"), ("DELETE", b"")):
+            try:
+                asked(its, method, body=left)
+            except urllib.error.HTTPError as error:
+                assert (error.code, may) == (403, False), (namespace, method)
+            else:
+                assert may, (namespace, method)
+        if not may:
+            assert asked(owner, "GET") == b"first"
+            asked(owner, "DELETE")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            asked(owner, "GET")
+
+
+def ask_store(servers: Servers, key: Key, method: str, *, path: str, body: bytes = b"") -> bytes:
+    url = f"{s3.endpoint(servers.cluster)}/{path}"
+    return request(url, key, method=method, query={}, body=body, region=s3.REGION)
 
 
 def test_a_key_that_is_not_there_or_wrong_reads_nothing(servers: Servers) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -12,6 +13,7 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.s3_secrets import let_read_stores, scopes_of
 from headrace.errors import StoreUnavailableError
 from headrace.tables.lake import LakeTable
+from tests.loading.test_on_s3 import NAMES, ROW_GROUPS, filled
 from tests.s3 import S3Place
 from tests.s3_proxy import Fault, FaultProxy, Request, fault_proxy
 from tests.tables.factories import add, events_table
@@ -99,3 +101,18 @@ def test_the_keys_of_a_table_go_nowhere_else(table: LakeTable) -> None:
         assert connection.execute(query).fetchall() == []
         query = f"select name from which_secret('{version.files()[0].path}', 's3')"
         assert len(connection.execute(query).fetchall()) == 1
+
+
+def test_a_wide_table_is_read_in_few_requests(
+    s3: S3Place, proxy: FaultProxy, tmp_path: Path
+) -> None:
+    with Lake.open(s3.at(proxy.address).settings(tmp_path)) as lake:
+        filled(lake)
+        with DuckDBEngine.open(lake.settings) as engine:
+            engine.bind("wide", lake.table("raw.wide").head())
+            proxy.requests.clear()
+            engine.query(
+                "select " + ", ".join(f"sum({name})" for name in NAMES) + " from wide"
+            ).read_all()
+            # one for each row group, 1,800 without coalescing
+            assert len(proxy.requests) <= ROW_GROUPS + 6
