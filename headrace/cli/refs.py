@@ -188,7 +188,7 @@ def _distance(table: "LakeTable", ref: "Ref") -> str | None:
     main = metadata.refs.get("main")
     if ref.kind != "branch" or ref.name == "main" or main is None:
         return None
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     ahead = len(history.only_in(ref.snapshot_id, others=[main.snapshot_id]))
     behind = len(history.only_in(main.snapshot_id, others=[ref.snapshot_id]))
     return f"{ahead} ahead of main, {behind} behind"

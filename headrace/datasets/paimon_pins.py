@@ -56,6 +56,6 @@ def apply_pins(warehouse: PaimonWarehouse, pins: tuple[PaimonPin, ...]) -> None:
 def _token_of(table: LakeTable, snapshot_id: int) -> Token | None:
     """Return what the newest import up to a snapshot had taken; a compaction since then changed no rows."""
     metadata = table.at(snapshot_id=snapshot_id).metadata
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     said = value_after(history.back_from(snapshot_id), PAIMON)
     return None if said is None else Token.of({PAIMON: said})

@@ -176,11 +176,12 @@ def _is_outdated(lake: OpenLake, name: TableName, pinned: int | None, *, built: 
     """Whether a table was built from a later, still valid snapshot than this run reads."""
     if built is None:
         return False
-    loaded = lake.table(name).iceberg()
-    head = loaded.metadata.snapshot_by_name(MAIN_BRANCH)
+    table = lake.table(name)
+    metadata = table.iceberg().metadata
+    head = metadata.snapshot_by_name(MAIN_BRANCH)
     if head is None or head.snapshot_id == pinned:
         return False  # what it was built from has been rolled back since
-    ancestry = Ancestry(table=name, metadata=loaded.metadata, registry=lake.registry)
+    ancestry = Ancestry.of(table, metadata)
     if ancestry.path(head.snapshot_id, back_to=built) is None:
         return False
     return pinned is None or ancestry.path(built, back_to=pinned) is not None

@@ -44,7 +44,7 @@ def _own_watermark(table: LakeTable, snapshot_id: int) -> int | None:
     snapshots have expired the registry knows how they moved it.
     """
     metadata = table.iceberg().metadata
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     at: int | None = snapshot_id
     while at is not None:
         snapshot = metadata.snapshot_by_id(at)

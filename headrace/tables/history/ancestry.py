@@ -3,12 +3,14 @@
 import heapq
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 from pyiceberg.table.metadata import TableMetadata
 
 from headrace.identifiers import TableName
 from headrace.registry import CommitRecord, Registry
 from headrace.tables.history.commit_log import facts_of
+from headrace.tables.lake import LakeTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +20,11 @@ class Ancestry:
     table: TableName
     metadata: TableMetadata
     registry: Registry = field(repr=False)
+
+    @classmethod
+    def of(cls, table: LakeTable, metadata: TableMetadata) -> Self:
+        """Return the history that a state of a table has."""
+        return cls(table=table.name, metadata=metadata, registry=table.lake.registry)
 
     def commit(self, snapshot_id: int) -> CommitRecord | None:
         """Return the record of one commit without its partitions; None if it is unknown.

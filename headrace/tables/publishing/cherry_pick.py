@@ -56,7 +56,7 @@ def cherry_pick(table: LakeTable, snapshot_id: int, *, branch: str = MAIN_BRANCH
     if snapshot is None:
         raise SnapshotNotFoundError(str(table.name), f"snapshot {snapshot_id}")
     head = branch_of(metadata, branch, table=table.name)
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     if history.path(head.snapshot_id, back_to=snapshot_id) is not None:
         what = f"snapshot {snapshot_id}"
         raise AlreadyPublishedError(str(table.name), what, snapshot_id=snapshot_id)

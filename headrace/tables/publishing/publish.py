@@ -213,7 +213,7 @@ def _judge(table: LakeTable, current: Table, branch: str) -> PublishPlan:
     metadata = current.metadata
     head_id = branch_of(metadata, branch, table=table.name).snapshot_id
     main_id = _main_id(table, current)
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     base_id = history.common(head_id, main_id)
     commits = () if base_id == head_id else history.only_in(head_id, others=[main_id])
     if base_id == main_id and commits:

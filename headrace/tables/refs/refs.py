@@ -164,7 +164,7 @@ def plan_drop(table: LakeTable, name: str) -> DropPlan:
     metadata = table.iceberg().metadata
     ref = _droppable(table, metadata, name)
     others = [r.snapshot_id for other, r in metadata.refs.items() if other != name]
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     return DropPlan(
         table=table.name,
         name=name,
@@ -240,7 +240,7 @@ def fast_forward(
             detail = f"`{to}` moved to snapshot {target} concurrently"
             reason = ConflictReason.REF_MOVED
             raise CommitConflictError(str(table.name), detail, reason=reason, ref=to)
-        history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+        history = Ancestry.of(table, metadata)
         path = history.path(target, back_to=head.snapshot_id)
         if path is None:
             raise NotAnAncestorError(

@@ -139,7 +139,7 @@ def apply_rollback(table: LakeTable, plan: RollbackPlan) -> None:
 def _path(
     table: LakeTable, metadata: TableMetadata, from_id: int, to_id: int
 ) -> tuple[CommitRecord, ...]:
-    history = Ancestry(table=table.name, metadata=metadata, registry=table.lake.registry)
+    history = Ancestry.of(table, metadata)
     path = history.path(from_id, back_to=to_id)
     if path is None:
         raise NotAnAncestorError(
