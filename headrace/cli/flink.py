@@ -1,7 +1,5 @@
 """`headrace flink`: streams, rows of window views and live samples that a job of Flink writes."""
 
-from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -9,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headrace.cli.declared import StreamName, stream_named, window_rows_named
+from headrace.cli.flink_jobs import is_table, job_of, stream_job, table_job, view_job
 from headrace.cli.nouns import add, add_noun
 from headrace.cli.output import Format, Output, OutputOption, output_of
 
 if TYPE_CHECKING:
-    from headrace.flink.job import FlinkJob, JobStatus
-    from headrace.flink.jobs import StreamJob
-    from headrace.flink.table_job import TableJob
-    from headrace.flink.view_job import ViewJob
+    from headrace.flink.job import JobStatus
 
 Subject = Annotated[
     str,
@@ -52,60 +48,6 @@ def register(app: typer.Typer) -> None:
     add(noun, "backfill", backfill, "flink backfill features.item_clicks")
 
 
-@contextmanager
-def _stream_job(name: str) -> "Generator[StreamJob]":
-    from headrace.flink.jobs import StreamJob
-    from headrace.tables.lake import OpenLake
-
-    settings, declared = stream_named(name)
-    with OpenLake.open(settings) as lake:
-        yield StreamJob(lake, declared)
-
-
-@contextmanager
-def _view_job(name: str) -> "Generator[ViewJob]":
-    from headrace.flink.view_job import ViewJob
-    from headrace.tables.lake import OpenLake
-
-    settings, rows = window_rows_named(name)
-    with OpenLake.open(settings) as lake:
-        yield ViewJob(lake, rows)
-
-
-@contextmanager
-def _table_job(name: str) -> "Generator[TableJob]":
-    """Open the job of a keyed table, of a sample set by the name of its table, or else of a view."""
-    from headrace.cli.declared import keyed_stream, sample_set_of
-    from headrace.config import Settings
-    from headrace.flink.keyed_job import KeyedJob
-    from headrace.flink.live_samples import live_samples
-    from headrace.flink.sample_job import SampleJob
-    from headrace.tables.lake import OpenLake
-
-    settings = Settings.load()
-    keyed = keyed_stream(name, settings)
-    if keyed is not None:
-        with OpenLake.open(settings) as lake:
-            yield KeyedJob(lake, keyed)
-        return
-    samples = sample_set_of(name, settings)
-    if samples is None:
-        with _view_job(name) as job:
-            yield job
-        return
-    with OpenLake.open(settings) as lake:
-        yield SampleJob(lake, live_samples(lake, samples))
-
-
-def _job(name: str) -> "AbstractContextManager[FlinkJob]":
-    """Open the job of a stream, or of a table, whose name has a namespace."""
-    return _table_job(name) if _is_table(name) else _stream_job(name)
-
-
-def _is_table(name: str) -> bool:
-    return "." in name
-
-
 def submit(
     name: Subject,
     *,
@@ -124,11 +66,11 @@ def submit(
     out = output_of(output)
     if show:
         _print(name, out)
-    elif _is_table(name):
-        with _table_job(name) as job:
+    elif is_table(name):
+        with table_job(name) as job:
             _show(out, job.submit())
     else:
-        with _stream_job(name) as job:
+        with stream_job(name) as job:
             _show(out, job.submit())
 
 
@@ -142,14 +84,14 @@ def _print(name: str, out: Output) -> None:
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
-    samples = sample_set_of(name, settings) if _is_table(name) else None
+    samples = sample_set_of(name, settings) if is_table(name) else None
     keyed = keyed_stream(name, settings)
     if keyed is not None:
         sql = keyed_job.printed(settings, keyed)
     elif samples is not None:
         with OpenLake.open(settings) as lake:
             sql = sample_job.printed(settings, live_samples(lake, samples))
-    elif _is_table(name):
+    elif is_table(name):
         sql = view_job.printed(*window_rows_named(name))
     else:
         settings, declared = stream_named(name)
@@ -170,7 +112,7 @@ def status(
     nothing, leaves events out, or if there are two writers; the error names the root exception.
     """
     out = output_of(output)
-    with _job(name) as job:
+    with job_of(name) as job:
         _show(out, job.check())
 
 
@@ -183,7 +125,7 @@ def note(stream: StreamName, *, output: OutputOption = Format.TEXT) -> None:
     from headrace.flink.note import take_note
 
     out = output_of(output)
-    with _stream_job(stream) as job:
+    with stream_job(stream) as job:
         job.owned()
         found = take_note(job.lake, job.stream, complete=False)
     out.record({"stream": stream, "records": found.records})
@@ -196,11 +138,11 @@ def stop(name: Subject, *, output: OutputOption = Format.TEXT) -> None:
 
     out = output_of(output)
     facts: dict[str, object] = {"stream": name}
-    if _is_table(name):
-        with _table_job(name) as job:
+    if is_table(name):
+        with table_job(name) as job:
             owner = job.stop()
     else:
-        with _stream_job(name) as job:
+        with stream_job(name) as job:
             owner, found = recovery.stop(job)
         facts["records"] = found.records
     out.record({**facts, "savepoint": owner.savepoint})
@@ -225,7 +167,7 @@ def restore(
     from headrace.flink import recovery
 
     out = output_of(output)
-    with _job(name) as job:
+    with job_of(name) as job:
         _show(out, recovery.restore(job, checkpoint=checkpoint))
 
 
@@ -244,8 +186,8 @@ def handover(
     from headrace.flink.handover import to_flink, to_headrace
 
     out = output_of(output)
-    if _is_table(name):
-        with _table_job(name) as job:
+    if is_table(name):
+        with table_job(name) as job:
             if to is Side.FLINK:
                 job.begin_again()
             else:
@@ -253,7 +195,7 @@ def handover(
             owner = job.owner
         by, epoch = owner.by, owner.epoch
     else:
-        with _stream_job(name) as job:
+        with stream_job(name) as job:
             done = to_flink(job) if to is Side.FLINK else to_headrace(job)
         by, epoch = done.owner, done.epoch
     out.record({"stream": name, "owner": by, "epoch": epoch})
@@ -267,7 +209,7 @@ def backfill(
 ) -> None:
     """Add the rows of a window view that are missing up to now, in one commit; its job must not run."""
     out = output_of(output)
-    with _view_job(view) as job:
+    with view_job(view) as job:
         missing = job.backfill()
         count = job.table.head().row_count - missing.table.row_count
     out.record({"view": view, "rows": count, "until_us": missing.until_us})

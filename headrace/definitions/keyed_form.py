@@ -20,12 +20,14 @@ PLACE = {
     "from_partition": "_source_partition",
     "from_offset": "_source_offset",
 }
+FROM = "__from"  # ends the name of a column that says where the value of a partial update came from
+_NAME_MAX = 63 - len(FROM)
 _NEEDED = {"fields", "key", "event_time", "full_snapshot", "unknown_fields"}
 _KEYS = {SIMPLE[name]: name for name in ("string", "int", "long")}
 
 
 class KeyedForm(Declaration):
-    """A Paimon table with the newest row of each key of a stream, by event time and then by source."""
+    """A Paimon table with one row for each key of a stream: the newest, by event time and then by source."""
 
     noun: ClassVar[str] = "`keyed`"
     misnomers: ClassVar[dict[str, str]] = {"table": "paimon", "merge_engine": "merge"}
@@ -33,8 +35,9 @@ class KeyedForm(Declaration):
     paimon: Table | None = None
     """Its name in the Paimon warehouse, `database.table`; that of the stream's table by default.
     Example: `shop.users`"""
-    merge: Literal["deduplicate"] = "deduplicate"
-    """What becomes of rows with one key: the newest counts. Example: `deduplicate`"""
+    merge: Literal["deduplicate", "partial-update"] = "deduplicate"
+    """What becomes of rows with one key: the newest counts, or of each field its newest value that is
+    not null (`partial-update`). Example: `partial-update`"""
     buckets: Annotated[int, Field(ge=1, le=BUCKETS_MAX)] = 1
     """Into how many buckets its keys are divided; each has one writer. Example: `4`"""
 
@@ -61,10 +64,11 @@ def keyed_text(value: KeyedForm | None) -> Any:  # noqa: ANN401  (JSON: a text o
     return value.model_dump(exclude_defaults=True, mode="json")
 
 
-def check_keyed(said: Mapping[str, Any]) -> None:
+def check_keyed(keyed: KeyedForm, said: Mapping[str, Any]) -> None:
     """Refuse contracts whose rows do not say which of a key is the newest, or what Paimon cannot hold.
 
     Args:
+        keyed: The form.
         said: What a contract declares, by name; what is wrong itself is missing, and reported already.
 
     Raises:
@@ -88,11 +92,17 @@ def check_keyed(said: Mapping[str, Any]) -> None:
         msg = "its columns are the declared ones; it does not go with `unknown_fields: evolve`"
     elif (taken := next((name for name in fields if name in PLACE), None)) is not None:
         msg = f"it has a column `{taken}` of its own, which says where a row came from; rename the field"
+    elif keyed.merge != "deduplicate" and (odd := next(filter(_is_odd, fields), None)) is not None:
+        msg = f"`{odd}` has no column `{odd}{FROM}` beside it, which says where its value came from; rename it"
     elif (unfit := next((name for name in fields if not _is_kept(fields[name])), None)) is not None:
         msg = f"`{unfit}` is `{fields[unfit].type.text}`, which is not kept in Paimon"
     else:
         return
     raise ValueError(msg)
+
+
+def _is_odd(name: str) -> bool:
+    return name.endswith(FROM) or len(name) > _NAME_MAX
 
 
 def _is_kept(field: StreamField) -> bool:

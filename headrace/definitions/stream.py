@@ -326,7 +326,7 @@ class Stream(Declaration):
     @classmethod
     def _can_be_keyed(cls, keyed: KeyedForm | None, info: ValidationInfo) -> KeyedForm | None:
         if keyed is not None:
-            check_keyed(info.data)
+            check_keyed(keyed, info.data)
         return keyed
 
     @property

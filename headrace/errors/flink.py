@@ -90,7 +90,9 @@ class UndeclaredJobError(LakeError):
             f"nothing declares {_shown(stream)}, and {runs}, as table `{table}` says",
             state="what it writes stays",
             remedy=Remedy(
-                advice="cancel it in Flink; or declare it for that table again, then stop it",
+                advice="stop it"
+                if "." in stream
+                else "cancel it in Flink; or declare it again, then",
                 command=("flink", "handover", stream, "--to", "headrace"),
             ),
         )

@@ -92,9 +92,12 @@ def text_of(instant: str) -> str:
     return f"cast(cast({instant} as timestamp(6)) as string)"
 
 
-def place_of(known: str) -> str:
-    """Write the order of arrival as text: a source ends before all characters, numbers are of one width."""
+def place_of(instant: str) -> str:
+    """Write the order of rows by a time and their place as text.
+
+    A source ends before all characters, numbers are of one width.
+    """
     return (
-        f"concat({text_of(known)}, `_source`, u&'\\0000', lpad(cast(`_source_partition` as string), "
+        f"concat({text_of(instant)}, `_source`, u&'\\0000', lpad(cast(`_source_partition` as string), "
         "11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))"
     )

@@ -1,9 +1,9 @@
 """The statements of a stream's keyed table in Paimon by Flink; pure.
 
 The job reads the stream's table, not its topic, so the keyed table has the rows of whoever wrote them. The
-newest row of each key counts, by event time and then by its place in the source. No two rows are equal in
-both, so the table is a function of the set of rows: not of the order of their arrival, nor of how often a row
-was written.
+newest row of each key counts, by event time and then by its place in the source; in a partial update the
+newest value of each field. No two rows are equal in both, so the table is a function of the set of rows: not
+of the order of their arrival, nor of how often a row was written.
 
 Columns are the declared fields under their own names, since an import gives `event_time` and `known_at` a
 meaning of its own; and the place of the row.
@@ -13,17 +13,18 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from headrace.definitions.keyed_form import PLACE, SUBJECT
-from headrace.definitions.stream import KNOWN_AT, Stream
+from headrace.definitions.keyed_form import FROM, PLACE, SUBJECT
+from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
 from headrace.errors import FlinkCannotError
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
-from headrace.flink.following import history, news
+from headrace.flink.following import history, news, place_of
 from headrace.flink.statements import JobSql, create_catalog, option_list, plan_of
 from headrace.interop.paimon.shape import PaimonShape
 
 CATALOG = "paimon"
 _NEWS, _HISTORY = "news", "history"
+_PLACE = FROM  # where a row came from: no field has the name
 
 
 def subject_of(stream: Stream) -> str:
@@ -47,28 +48,44 @@ def keyed_shape(stream: Stream) -> PaimonShape:
         FlinkCannotError: If the contract declares none.
 
     """
-    if stream.keyed is None or stream.key is None or stream.time_field is None:
+    if stream.keyed is None or stream.key is None:
         raise FlinkCannotError(stream.name, "its contract does not say `keyed: paimon`")
     schema = stream.table_schema()
+    columns = [
+        pa.field(name, schema.field(column).type, nullable=name != stream.key)
+        for name, column in _columns(stream).items()
+    ]
+    groups = _groups(stream)
+    order = {f"fields.{place}.sequence-group": ",".join(of) for place, of in groups.items()}
+    if stream.keyed.merge == "deduplicate":
+        order = {"sequence.field": ",".join((str(stream.time_field), *PLACE))}
     return PaimonShape(
         name=str(stream.keyed_table),
-        schema=pa.schema(
-            [
-                pa.field(name, schema.field(column).type, nullable=name != stream.key)
-                for name, column in _columns(stream).items()
-            ]
-        ),
+        schema=pa.schema([*columns, *(pa.field(name, pa.string()) for name in groups)]),
         keys=(stream.key,),
         options={
             "bucket": str(stream.keyed.buckets),
             "merge-engine": stream.keyed.merge,
-            "sequence.field": ",".join((stream.time_field, *PLACE)),
+            **order,
             "changelog-producer": "lookup",
             # a row that is written again is no change
             "changelog-producer.row-deduplicate": "true",
             "file.format": "parquet",
         },
     )
+
+
+def _groups(stream: Stream) -> dict[str, tuple[str, ...]]:
+    """Map the columns that say where the values of a partial update came from to the columns of these.
+
+    A group is updated by a value that is newer than its own, and by no null. The event time is in one with
+    the place of the row, so that both are those of the newest row.
+    """
+    if stream.keyed is None or stream.keyed.merge == "deduplicate":
+        return {}
+    own = {stream.key, stream.time_field, KNOWN_AT}
+    values = {f"{name}{FROM}": (name,) for name in stream.fields if name not in own}
+    return {_PLACE: (str(stream.time_field), *PLACE), **values}
 
 
 def keyed_table_sql(stream: Stream, paimon: Mapping[str, str]) -> tuple[str, ...]:
@@ -105,18 +122,19 @@ def keyed_sql(
     """
     table, shape = str(stream.table), keyed_shape(stream)
     begin = Begin(after_us=0, snapshot_id=snapshot_id, history_id=snapshot_id)
-    before = history(_HISTORY, table, begin)
+    computed = (f"{_PLACE} as {place_of(f'`{EVENT_TIME}`')}",) if _groups(stream) else ()
+    before = history(_HISTORY, table, begin, computed=computed)
     assert before is not None  # a snapshot is named
-    sources = {_NEWS: news(_NEWS, table, begin), _HISTORY: before}
-    columns = _columns(stream)
-    names = ", ".join(f"`{name}`" for name in columns)
-    values = ", ".join(f"`{column}`" for column in columns.values())
+    sources = {_NEWS: news(_NEWS, table, begin, computed=computed), _HISTORY: before}
+    selected = {name: f"`{column}`" for name, column in _columns(stream).items()} | _places(stream)
+    names = ", ".join(f"`{name}`" for name in selected)
+    values = ", ".join(selected.values())
     rows = "\nunion all\n".join(f"select {values} from {source}" for source in sources)
     made = keyed_table_sql(stream, paimon)
     return JobSql(
         setup=(create_catalog(lake), *made, *sources.values()),
         insert=f"insert into {_named(shape.name)} ({names})\n{rows}",
-        plan=plan_of((made[-1], values)),
+        plan=plan_of((made[-1], values, *computed)),
     )
 
 
@@ -124,6 +142,16 @@ def _columns(stream: Stream) -> dict[str, str]:
     """Map the columns of the keyed table to those of the stream's table."""
     fields = {name: stream.column_of(name) for name in stream.fields if name != KNOWN_AT}
     return fields | PLACE
+
+
+def _places(stream: Stream) -> dict[str, str]:
+    """Write where each value came from: null for none, so that it updates nothing."""
+    return {
+        name: _PLACE
+        if name == _PLACE
+        else f"case when `{stream.column_of(of[0])}` is not null then {_PLACE} end"
+        for name, of in _groups(stream).items()
+    }
 
 
 def _table(shape: PaimonShape) -> str:

@@ -6,15 +6,21 @@ from typing import Never
 from headrace.definitions.load import Declarations
 from headrace.definitions.properties import OWNER_PREFIX
 from headrace.errors import LakeError, UndeclaredJobError
-from headrace.flink.job import FlinkJob, JobStatus
+from headrace.flink.job import JobStatus
+from headrace.flink.table_job import TableJob
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
 from headrace.ingest.owner import Owner
 from headrace.tables.lake import OpenLake
 
 
-class UndeclaredJob(FlinkJob):
-    """The job of a former declaration: its statements cannot be written, only whether it runs be told."""
+class UndeclaredJob(TableJob):
+    """The job of a former declaration: it can be stopped and released, and never begun.
+
+    Raises:
+        UndeclaredJobError: By all that would write its statements.
+
+    """
 
     def __init__(
         self, lake: OpenLake, subject: str, table: TableName, *, access: FlinkAccess | None = None
@@ -23,14 +29,17 @@ class UndeclaredJob(FlinkJob):
         self.subject, self.table_name = subject, table
 
     def sql(self, *, group: str, shown: bool = False) -> Never:
-        """Refuse to write statements without a declaration.
-
-        Raises:
-            UndeclaredJobError: Always.
-
-        """
+        """Refuse to write statements without a declaration."""
         _ = group, shown
-        raise UndeclaredJobError(self.subject, table=str(self.table_name), jobs=())
+        raise self._refusal()
+
+    def declared(self) -> Never:
+        """Refuse to bring a table in line with nothing."""
+        raise self._refusal()
+
+    def begin_again(self) -> Never:
+        """Refuse to begin a job."""
+        raise self._refusal()
 
     def status(self) -> JobStatus:
         """Look whether a job runs; changes nothing.
@@ -42,11 +51,13 @@ class UndeclaredJob(FlinkJob):
         owner = self.owner
         found = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
         if found:
-            jobs = tuple(f"{each.name} ({each.id})" for each in found)
-            raise UndeclaredJobError(self.subject, table=str(self.table_name), jobs=jobs)
+            raise self._refusal(*(f"{each.name} ({each.id})" for each in found))
         return JobStatus(
             stream=self.subject, owner=owner.by, epoch=owner.epoch, job="", job_id="", health=None
         )
+
+    def _refusal(self, *jobs: str) -> UndeclaredJobError:
+        return UndeclaredJobError(self.subject, table=str(self.table_name), jobs=jobs)
 
 
 def undeclared(

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.api import Lake
+from headrace.definitions.keyed_form import FROM, PLACE
 from headrace.definitions.stream import Stream
 from headrace.flink.keyed_job import KeyedJob
 from headrace.flink_access import FlinkAccess
@@ -24,7 +25,7 @@ from infra.launcher import flink
 from infra.launcher.cluster import Cluster
 from tests.flink.contracts import EVERY_TYPE
 from tests.flink.streams import settings_of
-from tests.interop.warehouses import refuses_repeats, rows_of
+from tests.interop.warehouses import refuses_repeats
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 FIELDS = EVERY_TYPE | {"prices": {"type": "list<double>"}, "times": {"type": "list<timestamptz>"}}
@@ -93,16 +94,18 @@ class Keyed:
         assert len({row["id"] for row in rows}) == len(rows)
         return {row["id"]: row for row in rows}
 
-    def taken(self) -> dict[str, int]:
-        """Take every change that was not taken, and return the offset of each key that they come to."""
+    def taken(self) -> dict[str, Row]:
+        """Take every change that was not taken, and return the table that they make, by key."""
         table = PaimonWarehouse.open(self.lake.settings).table(self.name)
         name = f"{self.stream.table}_taken"
         take_changes(self.lake, table, TableName.parse(name))
         refuses_repeats(self.lake, name)
-        state: dict[str, int] = {}
-        for kind, key, offset in rows_of(self.lake, name, "_row_kind", "id", "from_offset"):
-            if kind in ("+I", "+U"):
-                state[key] = offset
+        found = self.lake.table(name).head().to_arrow().sort_by("_source_offset")
+        columns = table.definition.schema.names
+        state: dict[str, Row] = {}
+        for row in found.to_pylist():
+            if row["_row_kind"] in ("+I", "+U"):
+                state[row["id"]] = {name: row[name] for name in columns}
         return state
 
 
@@ -165,30 +168,34 @@ def arrivals(sent: list[Row], *, worlds: int, commits: int, seed: int) -> list[l
     return found
 
 
-def newest(rows: list[Row]) -> dict[str, Row]:
-    """Compute the table from a set of rows, in the names of its columns."""
+def newest(rows: list[Row], *, partial: bool = False) -> dict[str, Row]:
+    """Compute the table from a set of rows, in the names of its columns, without those of places of values."""
     found: dict[str, Row] = {}
-    for row in sorted(
-        rows,
-        key=lambda r: (
-            r["event_time"],
-            r["_source"].encode(),
-            r["_source_partition"],
-            r["_source_offset"],
-        ),
-    ):
-        kept = {name: value for name, value in row.items() if not name.startswith("_")}
-        del kept["known_at"]
-        found[row["id"]] = {
-            **{name: value for name, value in kept.items() if name != "event_time"},
+    for row in sorted(rows, key=_order):
+        values = {
+            **{name: row[name] for name in FIELDS if name != "at"},
             "at": row["event_time"],
-            "from_source": row["_source"],
-            "from_partition": row["_source_partition"],
-            "from_offset": row["_source_offset"],
+            **{name: row[column] for name, column in PLACE.items()},
+        }
+        before = found.get(row["id"], {}) if partial else {}
+        found[row["id"]] = {
+            name: before.get(name) if value is None else value for name, value in values.items()
         }
     return found
 
 
-def offsets(state: dict[str, Row]) -> dict[str, int]:
-    """Return the offset of the row of each key."""
-    return {key: row["from_offset"] for key, row in state.items()}
+def _order(row: Row) -> tuple[Any, ...]:
+    return (
+        row["event_time"],
+        row["_source"].encode(),
+        row["_source_partition"],
+        row["_source_offset"],
+    )
+
+
+def values_of(state: dict[str, Row]) -> dict[str, Row]:
+    """Leave out the columns that say where values came from."""
+    return {
+        key: {name: value for name, value in row.items() if not name.endswith(FROM)}
+        for key, row in state.items()
+    }

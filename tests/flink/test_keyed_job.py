@@ -1,4 +1,4 @@
-"""Flink keeps the newest row of each key in Paimon, and headrace takes every change of it exactly once."""
+"""Flink keeps a row of each key in Paimon, whatever comes when, and headrace takes every change exactly once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ from headrace.api import Lake
 from headrace.flink.recovery import restore
 from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
-from tests.flink.keyed import Keyed, arrivals, newest, offsets, records, warehouse_settings
+from tests.flink.keyed import Keyed, arrivals, newest, records, values_of, warehouse_settings
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
@@ -17,43 +17,58 @@ WORLDS = 25
 
 
 @pytest.fixture
-def keyed(cluster: Cluster, tmp_path: Path) -> Iterator[Keyed]:
+def keyed(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Keyed, Keyed]]:
+    """A stream whose newest rows are kept, and one whose newest values are."""
     with Lake.open(warehouse_settings(cluster, tmp_path)) as lake:
-        made = Keyed.make(lake, cluster)
+        made = Keyed.make(lake, cluster), Keyed.make(lake, cluster, {"merge": "partial-update"})
         yield made
-        job = made.job
-        for each in job.manager.jobs(name=job.family()):
-            if each.is_running:
-                job.manager.cancel(each.id)
+        for job in (each.job for each in made):
+            for each in job.manager.jobs(name=job.family()):
+                if each.is_running:
+                    job.manager.cancel(each.id)
 
 
 def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
-    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+    keyed: tuple[Keyed, Keyed], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # three checkpoints are kept, and an older one than the newest is restored
     monkeypatch.setitem(SESSION, "execution.checkpointing.interval", "5 s")
+    rows, values = keyed
     commits = arrivals(records(120, keys=8, seed=1), worlds=WORLDS, commits=5, seed=2)
-    for commit in commits[:3]:
-        keyed.add(commit)
-    job = keyed.job
-    job.submit()
-    before = newest([row for commit in commits[:3] for row in commit])
-    until(lambda: keyed.state() == before, seconds=150)
-    # the changelog of a row is in the compaction that follows it
-    until(lambda: keyed.taken() == offsets(before), seconds=60)
-    (job_id,) = job.owner.jobs
-    old = job.manager.ask(f"/jobs/{job_id}/checkpoints")["latest"]["completed"]["external_path"]
-    keyed.add(commits[3])
-    later = newest([row for commit in commits[:4] for row in commit])
-    until(lambda: keyed.state() == later, seconds=100)
-    job.manager.cancel(job_id)
-    until(lambda: job.running(job.owner) is None)
-    restore(job, checkpoint=old)  # rows that were committed are written again
-    keyed.add(commits[4])
-    wanted = newest([row for commit in commits for row in commit])
-    assert len({key.partition(":")[0] for key in wanted}) == WORLDS
-    until(lambda: keyed.state() == wanted, seconds=100)
-    until(lambda: keyed.taken() == offsets(wanted), seconds=60)
-    found = job.check().health
-    assert found is not None
-    assert not found.faults
+
+    def add(first: int, until: int) -> None:
+        for each in keyed:
+            for commit in commits[first:until]:
+                each.add(commit)
+
+    def reach(upto: int) -> None:
+        """Wait until both tables are those of all records so far, as are their changes."""
+        sent = [row for commit in commits[:upto] for row in commit]
+        wanted, partial = newest(sent), newest(sent, partial=True)
+        assert wanted != partial
+        assert len({key.partition(":")[0] for key in wanted}) == WORLDS
+        until(lambda: rows.state() == wanted, seconds=150)
+        # the changelog of a row is in the compaction that follows it
+        until(lambda: rows.taken() == wanted, seconds=60)
+        until(lambda: values_of(values.taken()) == partial, seconds=60)
+
+    add(0, 3)
+    for each in keyed:
+        each.job.submit()
+    reach(3)
+    old: dict[str, str] = {}
+    for job in (each.job for each in keyed):
+        found = job.manager.ask(f"/jobs/{job.owner.jobs[0]}/checkpoints")
+        old[job.subject] = found["latest"]["completed"]["external_path"]
+    add(3, 4)
+    reach(4)
+    for job in (each.job for each in keyed):
+        job.manager.cancel(job.owner.jobs[0])
+        until(lambda job=job: job.running(job.owner) is None)
+        restore(job, checkpoint=old[job.subject])  # rows that were committed are written again
+    add(4, 5)
+    reach(5)
+    for each in keyed:
+        health = each.job.check().health
+        assert health is not None
+        assert not health.faults

@@ -40,6 +40,12 @@ def test_the_statements_of_a_keyed_table_are_those_of_the_file(golden: Golden) -
     assert f"'{HIDDEN}'" in sql.text
 
 
+def test_the_statements_of_a_partial_update_are_those_of_the_file(golden: Golden) -> None:
+    stream = keyed({"merge": "partial-update"})
+    sql = keyed_sql(stream, hidden(PLACES.catalog), hidden(PAIMON), snapshot_id=8)
+    golden.check("flink-keyed-partial.sql", sql.text)
+
+
 def test_paimon_alone_means_the_table_of_the_stream() -> None:
     stream = keyed()
     assert "into `paimon`.`raw`.`things`" in text(stream)
@@ -52,8 +58,9 @@ def test_rows_of_a_key_are_in_the_order_of_event_time_and_then_of_their_place() 
     assert options["sequence.field"] == "at,from_source,from_partition,from_offset"
 
 
-def test_what_is_declared_can_be_read_back_with_its_changes() -> None:
-    shape = keyed_shape(keyed())
+@pytest.mark.parametrize("merge", ["deduplicate", "partial-update"])
+def test_what_is_declared_can_be_read_back_with_its_changes(merge: str) -> None:
+    shape = keyed_shape(keyed({"merge": merge}))
     table = PaimonDefinition(
         name=shape.name,
         options=shape.options,
@@ -67,6 +74,7 @@ def test_what_is_declared_can_be_read_back_with_its_changes() -> None:
     assert changes_of(table) is Changes.CHANGELOG
 
 
+PARTIAL = {"merge": "partial-update"}
 WHOLE: dict[str, Any] = {
     "source": {"files": "things/*.json", "complete_files": True},
     "event_time": "ingested",
@@ -77,7 +85,6 @@ WHOLE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"form": {"merge": "partial-update"}}, "deduplicate"),
         ({"form": {"merge": "aggregation"}}, "deduplicate"),
         ({"form": {"sequence": "known_at"}}, "sequence"),
         ({"form": {"buckets": 0}}, "buckets"),
@@ -91,6 +98,14 @@ WHOLE: dict[str, Any] = {
         (WHOLE, "full_snapshot"),
         ({"unknown_fields": "evolve"}, "evolve"),
         ({"fields": EVERY_TYPE | {"from_offset": {"type": "long"}}}, "from_offset"),
+        (
+            {"form": PARTIAL, "fields": EVERY_TYPE | {"a__from": {"type": "long"}}},
+            "`a__from` has no column `a__from__from`",
+        ),
+        (
+            {"form": PARTIAL, "fields": EVERY_TYPE | {"n" * 58: {"type": "long"}}},
+            "which says where its value came from",
+        ),
         ({"fields": EVERY_TYPE | {"clock": {"type": "time"}}}, "`clock` is `time`"),
         ({"fields": EVERY_TYPE | {"more": {"type": "map<string,long>"}}}, "`more` is `map"),
         ({"fields": EVERY_TYPE | {"deep": {"type": "list<list<long>>"}}}, "`deep` is `list"),

@@ -15,7 +15,6 @@ from headrace.definitions.stream import Stream
 from headrace.errors import (
     AlterRefusedError,
     FencedError,
-    KeyedRowsError,
     ResetRefusedError,
     ResetUnfinishedError,
     StreamOwnedError,
@@ -292,17 +291,3 @@ def test_the_command_plans_first(
     assert json.loads(CliRunner().invoke(make_app(), [*reset, "--apply"]).stdout)["applied"]
     assert rows_of(lake, stream).num_rows == 0
     assert lake.table(dead_letters.TABLE).head().row_count == 0
-
-
-def test_nothing_is_reset_while_a_job_keeps_the_rows_in_paimon_too(lake: Lake) -> None:
-    stream = make_stream("csv")
-    land(lake, "a")
-    ingest(lake, stream)
-    table = lake.table(stream.table)
-    note = Owner(by=FLINK, epoch=1).note(stream="paimon:raw.things")
-    move_properties(table, lambda _: dict(note))
-    for act in (plan_reset, apply_reset):
-        with refused(KeyedRowsError, subject="paimon:raw.things"):
-            act(lake, stream)
-    assert RESET_PREFIX + stream.name not in table.head().properties
-    assert rows_of(lake, stream).num_rows

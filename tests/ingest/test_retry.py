@@ -9,12 +9,10 @@ from typer.testing import CliRunner
 from headrace.api import Lake
 from headrace.cli.main import make_app
 from headrace.config import Settings
-from headrace.definitions.properties import RETRY_PREFIX
 from headrace.definitions.stream import Stream
 from headrace.dml.delete import delete_where
 from headrace.errors import (
     FencedError,
-    KeyedRowsError,
     NoSuchSourceFileError,
     RetryUnfinishedError,
     SourceChangedError,
@@ -23,13 +21,12 @@ from headrace.errors import (
 from headrace.ingest import retry
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.open_batch import Committed, OpenBatch
-from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.retry import apply_retry, apply_skip, plan_file
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.files import FileSource
 from headrace.ingest.status import status
 from headrace.maintenance.compaction.compact import compact
-from headrace.tables.commits.operations import Provenance, move_properties
+from headrace.tables.commits.operations import Provenance
 from tests.ingest.factories import audit, dead_of, make_stream, rows_of, write_things
 from tests.processes import exit_code, start
 from tests.raising import refused
@@ -300,18 +297,3 @@ def test_the_commands_plan_first(
     assert status(lake, stream).sources_skipped == ()
     assert said("skip", "things", A, "--apply")["applied"]
     assert status(lake, stream).sources_skipped == (A,)
-
-
-def test_no_file_is_taken_again_while_a_job_keeps_its_rows_in_paimon_too(lake: Lake) -> None:
-    stream = make_stream("csv")
-    land(lake, "a")
-    ingest(lake, stream)
-    table = lake.table(stream.table)
-    note = Owner(by=FLINK, epoch=1).note(stream="paimon:raw.things")
-    move_properties(table, lambda _: dict(note))
-    before = ids(lake, stream, A)
-    with refused(KeyedRowsError, subject="paimon:raw.things"):
-        apply_retry(lake, stream, A)
-    assert RETRY_PREFIX + stream.name not in table.head().properties
-    assert ids(lake, stream, A) == before
-    apply_skip(lake, stream, A)  # what was taken stays

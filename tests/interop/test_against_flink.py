@@ -161,14 +161,21 @@ def test_an_import_that_flink_s_expiry_overtook_is_a_named_stop(
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [("grouped", PaimonReason.OPTION), ("vectors", PaimonReason.UNMERGED_FILES)],
+    ("name", "of_state", "of_changes"),
+    [
+        ("grouped", PaimonReason.MERGE_ENGINE, PaimonReason.NO_CHANGELOG),
+        ("vectors", PaimonReason.UNMERGED_FILES, PaimonReason.UNMERGED_FILES),
+    ],
 )
 def test_what_the_client_is_not_known_to_read_is_refused(
-    lake: Lake, warehouse: PaimonWarehouse, name: str, reason: PaimonReason
+    lake: Lake,
+    warehouse: PaimonWarehouse,
+    name: str,
+    of_state: PaimonReason,
+    of_changes: PaimonReason,
 ) -> None:
     table = warehouse.table(f"k.{name}")
-    for take in (take_state, take_changes):
+    for take, reason in ((take_state, of_state), (take_changes, of_changes)):
         with refused(PaimonUnsupportedError, reason=reason):
             take(lake, table, RAW)
     assert not lake.exists(RAW)

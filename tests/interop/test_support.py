@@ -12,6 +12,7 @@ from headrace.interop.paimon.rows import Shape, TakenAs
 from headrace.interop.paimon.support import (
     ALLOWED,
     changes_of,
+    refuse_state,
     refuse_unknown,
     refuse_unmerged,
 )
@@ -58,7 +59,6 @@ def test_what_is_on_the_list_is_read(options: Mapping[str, str]) -> None:
 @pytest.mark.parametrize(
     ("options", "reason", "option"),
     [
-        ({"fields.g.sequence-group": "a"}, PaimonReason.OPTION, "fields.g.sequence-group"),
         ({"ignore-delete": "true"}, PaimonReason.OPTION, "ignore-delete"),
         (
             {"deletion-vectors.enabled": "true"},
@@ -143,6 +143,20 @@ def test_changes_are_read_where_they_say_what_became_of_the_table() -> None:
 def test_rows_that_a_merge_may_drop_are_no_changes(options: Mapping[str, str]) -> None:
     with refused(PaimonUnsupportedError, reason=PaimonReason.NO_CHANGELOG):
         changes_of(definition(options))
+
+
+def test_rows_that_are_merged_by_groups_are_read_by_their_changes_alone() -> None:
+    said = {"merge-engine": "partial-update", "fields.g.sequence-group": "a"}
+    grouped = definition(said | {"changelog-producer": "lookup"})
+    refuse_unknown(grouped, version=VERSION)
+    assert changes_of(grouped) is Changes.CHANGELOG
+    with refused(
+        PaimonUnsupportedError,
+        reason=PaimonReason.MERGE_ENGINE,
+        option="fields.g.sequence-group",
+    ):
+        refuse_state(grouped)
+    refuse_state(definition({"merge-engine": "partial-update"}))
 
 
 def test_rows_that_only_a_compaction_shows_are_refused() -> None:

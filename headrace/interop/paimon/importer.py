@@ -97,6 +97,8 @@ class Importer:
             begin=begin,
             is_complete=self._is_complete,
         )
+        if plan.state is not None:
+            support.refuse_state(self._table.definition)
         target = self._declared()
         for group in self._groups(plan):
             self._commit_changes(target, group, rows_per_commit=rows_per_commit)
@@ -107,6 +109,7 @@ class Importer:
 
     def replace(self, *, tag: str | None) -> ImportResult:
         """Replace the rows of the target by those of the newest snapshot, or of a tag."""
+        support.refuse_state(self._table.definition)
         snapshot = self._wanted(tag)
         token = self._token_at(snapshot)
         if token == self._token:

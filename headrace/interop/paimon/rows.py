@@ -15,6 +15,7 @@ from headrace.interop.paimon.facts import Changes, PaimonDefinition, PaimonSnaps
 from headrace.interop.paimon.files import BEFORE, DELETED, INSERTED, ROW_KIND, DataFile, read
 from headrace.interop.paimon.naming import naming
 from headrace.interop.paimon.plan import has_changes
+from headrace.interop.paimon.support import refuse_state
 from headrace.interop.paimon.table import PaimonTable
 from headrace.interop.paimon.token import source_of
 
@@ -108,7 +109,13 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def state_rows(
     table: PaimonTable, snapshot: PaimonSnapshot, *, tag: str | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a snapshot, in the columns of today."""
+    """Yield the rows of a snapshot, in the columns of today.
+
+    Raises:
+        PaimonUnsupportedError: If only Flink merges them.
+
+    """
+    refuse_state(table.definition)
     if table.definition.keys:
         yield from table.merged(snapshot.id, tag=tag)
         return

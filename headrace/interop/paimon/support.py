@@ -39,7 +39,7 @@ _WRITERS = (
 )
 _CHECKED = (
     r"bucket|merge-engine|changelog-producer|sequence\.field|file\.format|"
-    r"deletion-vectors\.enabled|fields\..+\.aggregate-function"
+    r"deletion-vectors\.enabled|fields\..+\.aggregate-function|fields\..+\.sequence-group"
 )
 
 ALLOWED = {
@@ -153,6 +153,24 @@ def changes_of(table: PaimonDefinition) -> Changes:
         option="changelog-producer",
         remedy=CHANGELOG_ADVICE,
     )
+
+
+def refuse_state(table: PaimonDefinition) -> None:
+    """Refuse the state of a table whose rows Flink merges and the client does not; changes are merged ones.
+
+    Raises:
+        PaimonUnsupportedError: If it has sequence groups.
+
+    """
+    option = next((name for name in table.options if name.endswith(".sequence-group")), None)
+    if option is not None:
+        raise PaimonUnsupportedError(
+            table.name,
+            f"pypaimon does not merge rows by `{option}`; its changes can be taken, from the first on",
+            reason=PaimonReason.MERGE_ENGINE,
+            option=option,
+            remedy=Remedy(advice="import it `--as changes` or `--as features`"),
+        )
 
 
 def refuse_unmerged(table: PaimonDefinition, *, unmerged: int) -> None:
