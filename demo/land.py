@@ -1,7 +1,6 @@
 """Writes the Open Bandit logs as the landing files of the lake: impressions, clicks, items.
 
-Each file covers six hours, as a collector would write them, so that ingest makes many commits and
-small files, and compaction has work to do.
+Each file covers six hours, as a collector would write them.
 """
 
 import csv

@@ -12,9 +12,7 @@ from headrace import clock
 from headrace.crash_points import crash_point
 from headrace.definitions.properties import (
     CONTRACT_VERSION,
-    DIRTY_DAYS,
     GAPS_PREFIX,
-    LATE_ROWS,
     LATE_ROWS_TOTAL,
     STREAM_PROPERTY,
 )
@@ -27,17 +25,17 @@ from headrace.ingest.decoding.decode import decode
 from headrace.ingest.decoding.decoded import Decoded
 from headrace.ingest.field_use import FieldUse, named, refused
 from headrace.ingest.owner import OwnerGuard
-from headrace.ingest.parts import Part
+from headrace.ingest.parts import Part, lateness_note
 from headrace.ingest.sources.base import Position, Records, SourcePartition
 from headrace.ingest.sources.holes import HoleKind
 from headrace.ingest.status import Taken
 from headrace.ingest.stream_tables import StreamTables, schemas_note
+from headrace.ingest.watermark import Watermark
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Commit, Provenance, append
 from headrace.tables.writer import TableWriter
 
 _GROWTHS_MAX = 4  # of the contract by one batch
-_DIRTY_DAYS_MAX = 400  # in one summary; a flood of late rows may touch any number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +59,7 @@ class OpenBatch:
         self._before: list[TableWriter] = []  # complete, in the schema before the contract grew
         self._dead: TableWriter | None = None
         self._parts: dict[SourcePartition, Part] = {}
+        self._watermark = tables.watermark  # past files that the batch holds whole
         self._use = FieldUse.none()
         self._note: dict[str, str] = {}  # further properties of the table
         self._handed_over = False
@@ -127,7 +126,7 @@ class OpenBatch:
             rows = with_coordinates(checked, records, stream)
             for each in rows.combine_chunks().to_batches():
                 self._rows.write(each)
-            part.note_times(rows, reached_us=self._tables.watermark.reached_us)
+            part.note_times(rows, reached_us=self._watermark.reached_us)
         part.note(records, checked, stream)
 
     def _check(self, records: Records) -> tuple[Decoded, Checked]:
@@ -159,6 +158,8 @@ class OpenBatch:
         partition = records.partition
         part = self._parts.get(partition)
         if part is None:
+            if self._parts and not self._tables.is_log:  # the file before it has ended
+                self._watermark = self._advanced(list(self._parts)[-1:]).kept(())
             start = self._tables.position(partition)
             known_dead = self._tables.known_dead(partition, since=start.offset)
             part = self._parts[partition] = Part(end=start, known_dead=known_dead)
@@ -216,15 +217,8 @@ class OpenBatch:
 
     def _commit_rows(self, active: Collection[SourcePartition]) -> Commit:
         tables = self._tables
-        parts = self._parts.items()
-        now_ms = clock.now_ms()
-        reached = tables.watermark.advanced(
-            {each: part.newest_us for each, part in parts if part.newest_us is not None},
-            active={*self._parts, *active} if self._parts else active,
-            now_ms=now_ms,
-            allowed_lateness=tables.stream.allowed_lateness,
-            idle_after=tables.stream.idle_after,
-        )
+        parts, now_ms = self._parts.items(), clock.now_ms()
+        reached = self._advanced(list(self._parts)[0 if tables.is_log else -1 :], active=active)
         field_use = tables.field_use + self._use
         ends = {partition: part.end for partition, part in parts}
         absent = tables.absent.plus(self._holes())
@@ -243,7 +237,7 @@ class OpenBatch:
             commit = append(
                 tables.table,
                 self._files,
-                provenance=self._provenance(reached.note() | self._lateness()),
+                provenance=self._provenance(reached.note() | lateness_note(self._parts.values())),
                 fence=tables.positions.fence(moved=moved),
                 properties=said,
                 guard=tables.guard,
@@ -253,6 +247,20 @@ class OpenBatch:
         tables.absent, tables.refused, tables.late_rows = absent, window, late_rows
         tables.ends |= ends
         return commit
+
+    def _advanced(
+        self, partitions: Collection[SourcePartition], *, active: Collection[SourcePartition] = ()
+    ) -> Watermark:
+        """Return the watermark past what the batch holds of partitions."""
+        found = ((each, self._parts[each].newest_us) for each in partitions)
+        stream = self._tables.stream
+        return self._watermark.advanced(
+            {each: newest_us for each, newest_us in found if newest_us is not None},
+            active={*partitions, *active},
+            now_ms=clock.now_ms(),
+            allowed_lateness=stream.allowed_lateness,
+            idle_after=stream.idle_after,
+        )
 
     def _holes(self) -> Iterator[tuple[SourcePartition, str, Offsets]]:
         for partition, part in self._parts.items():
@@ -270,14 +278,6 @@ class OpenBatch:
         self._tables.gaps |= lost
         gaps = json.dumps(self._tables.gaps, sort_keys=True)
         return {GAPS_PREFIX + self._tables.stream.name: gaps} if lost else {}
-
-    def _lateness(self) -> dict[str, str]:
-        """Return the late rows and the days that they changed, as entries of a summary."""
-        late = sum(part.late_rows for part in self._parts.values())
-        if not late:
-            return {}
-        days = {day.isoformat() for part in self._parts.values() for day in part.late_days}
-        return {LATE_ROWS: str(late), DIRTY_DAYS: json.dumps(sorted(days)[-_DIRTY_DAYS_MAX:])}
 
     def _provenance(self, notes: Mapping[str, str]) -> Provenance:
         stream = self._tables.stream

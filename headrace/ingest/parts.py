@@ -1,5 +1,6 @@
 """What a batch holds of one partition, and the checks that its records follow on one another."""
 
+import json
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from headrace.definitions.properties import DIRTY_DAYS, LATE_ROWS
 from headrace.definitions.stream import EVENT_TIME, Stream
 from headrace.definitions.types import TIMESTAMP
 from headrace.errors import SourceOrderError, UnexplainedGapError
@@ -16,6 +18,8 @@ from headrace.ingest.contract import Checked, latest
 from headrace.ingest.decoding.decoded import Violation
 from headrace.ingest.sources.base import Hole, Position, Records
 from headrace.ingest.sources.line_block import LineBlock
+
+_DIRTY_DAYS_MAX = 400  # in one summary; a flood of late rows may touch any number
 
 
 @dataclass(kw_only=True)
@@ -82,6 +86,15 @@ class Part:
         newest_us = latest(rows, EVENT_TIME)
         if newest_us is not None:
             self.newest_us = newest_us if self.newest_us is None else max(newest_us, self.newest_us)
+
+
+def lateness_note(parts: Collection[Part]) -> dict[str, str]:
+    """Return the late rows and the days that they changed, as entries of a summary."""
+    late = sum(part.late_rows for part in parts)
+    if not late:
+        return {}
+    days = {day.isoformat() for part in parts for day in part.late_days}
+    return {LATE_ROWS: str(late), DIRTY_DAYS: json.dumps(sorted(days)[-_DIRTY_DAYS_MAX:])}
 
 
 def _merged(holes: Collection[Hole]) -> list[tuple[int, int]]:

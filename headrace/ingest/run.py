@@ -2,16 +2,17 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 
 from headrace.allocator import give_back
 from headrace.collector import many_objects
 from headrace.definitions.stream import Stream
-from headrace.errors import RecordsRefusedError, SourceStalledError
-from headrace.ingest import watermark
+from headrace.errors import LakeError, RecordsRefusedError, SourceStalledError
+from headrace.ingest import positions, watermark
 from headrace.ingest.open_batch import OpenBatch
-from headrace.ingest.sources.base import Batch, Reader, Source, SourcePartition
+from headrace.ingest.sources.base import Batch, Reader, ReaderStatus, Source, SourcePartition
 from headrace.ingest.sources.open import open_source
 from headrace.ingest.status import IngestResult, Taken, most_first
 from headrace.ingest.stream_tables import StreamTables
@@ -39,8 +40,9 @@ def ingest(
     run again, from several processes too: a run resumes from the offsets in the table, and of two
     that took the same records one is refused. Without anything new it commits nothing.
 
-    A commit holds one file, or `rows_per_commit` rows of any number of partitions (rounded up to what
-    the source reads at once). Memory holds one poll and the open row groups.
+    A commit holds `rows_per_commit` rows of any number of partitions (rounded up to what the source
+    reads at once), or fewer of as many files as a table names. One that may be refused whole is a
+    commit of its own. Memory holds one poll and the open row groups.
 
     Args:
         lake: The lake that holds the table. Both tables are created or evolved first.
@@ -63,14 +65,15 @@ def ingest(
     tables = StreamTables.open(
         lake, stream, run_id=run_id or uuid.uuid4().hex, is_log=source.is_log
     )
-    with closing(source.open(tables.positions.of, rows_per_commit=rows_per_commit)) as reader:
-        found = reader.status()
-        tables.positions = tables.positions.noting(found.unchanged)
-        tables.look_up(found.waiting)
-        drain = _Drain(tables, reader, rows_per_commit=rows_per_commit, progress=progress)
-        with many_objects():
-            drain.finish()
-        skipped = () if source.is_log else reader.status().skipped
+    drain = _Drain(tables, source, rows_per_commit=rows_per_commit, progress=progress)
+    try:
+        drain.take(files_per_commit=positions.OPEN_MAX)
+    except LakeError:
+        if not drain.held:
+            raise
+        # files that were read before the one at fault are not lost with it: all are read again
+        drain.take(files_per_commit=1)
+    found = drain.found
     splits = tuple(drain.taken.values())
     return IngestResult(
         stream=stream.name,
@@ -83,76 +86,94 @@ def ingest(
         absent_fields=tables.field_use.absent(tables.stream),
         missing=found.missing,
         refusal=_refusal(stream, splits),
-        skipped=skipped,
+        skipped=() if source.is_log else found.skipped,
     )
 
 
 class _Drain:
-    """Polls a reader to the end, and commits whenever a file ends or there are enough rows."""
+    """Reads a source to its end, and commits whenever there is enough.
+
+    `held` are partitions that ended and are not committed, `found` is what the source had.
+    """
 
     def __init__(
         self,
         tables: StreamTables,
-        reader: Reader,
+        source: Source,
         *,
         rows_per_commit: int,
         progress: Callable[[Taken], None] | None,
     ) -> None:
-        self._tables, self._reader, self._progress = tables, reader, progress
+        self._tables, self._source, self._progress = tables, source, progress
         self._rows_per_commit = rows_per_commit
         self._reported: set[SourcePartition] = set()
         self.taken: dict[SourcePartition, Taken] = {}
+        self.held: list[SourcePartition] = []
+        self.found = ReaderStatus()
         self.commits = 0
 
-    def finish(self) -> None:
-        """Take everything up to the end.
+    def take(self, *, files_per_commit: int) -> None:
+        """Take everything up to the end that the source has now.
 
         Raises:
-            SourceStalledError: If the reader returns nothing for `STALLED_S_MAX` seconds.
+            SourceError: If the source cannot be read, is not what the contract says, or returns
+                nothing for `STALLED_S_MAX` seconds.
+            UnknownFieldsError: If the contract refuses the fields of a file.
+            FencedError: If another ingester was faster.
 
         """
-        while not self._reader.drained:
-            with batch_of(self._tables) as batch:
-                ended = self._fill(batch)
-                for partition, taken in self._commit(batch).items():
+        tables = self._tables
+        with closing(
+            self._source.open(tables.positions.of, rows_per_commit=self._rows_per_commit)
+        ) as reader:
+            self.found = reader.status()
+            tables.positions = tables.positions.noting(self.found.unchanged)
+            tables.look_up(self.found.waiting)
+            with many_objects():
+                while not reader.drained:
+                    self._one_commit(reader, files_per_commit)
+            self.found = replace(self.found, skipped=reader.status().skipped)
+        self._report(self.taken)
+
+    def _one_commit(self, reader: Reader, files: int) -> None:
+        with batch_of(self._tables) as batch:
+            self.held = []
+            self._fill(batch, reader, files)
+            ended, self.held = self.held, []
+            if batch.partitions:
+                reader.confirm()
+                self.commits += 1
+                for partition, taken in batch.commit(active=reader.active).taken.items():
                     before = self.taken.get(partition)
                     self.taken[partition] = taken if before is None else before + taken
-            self._report(ended)
-        self._report(tuple(self.taken))
+                give_back()
+        self._report(ended)
 
-    def _fill(self, batch: OpenBatch) -> Sequence[SourcePartition]:
-        """Poll until there is enough for a commit, and return which partitions have ended."""
-        while not self._reader.drained:
+    def _fill(self, batch: OpenBatch, reader: Reader, files: int) -> None:
+        """Poll until there is enough for a commit."""
+        may_hold_more = self._tables.commits_within_a_file
+        while not reader.drained:
             left = _ROWS_PER_POLL
-            if self._tables.commits_within_a_file:
+            if may_hold_more:
                 left = max(1, min(left, self._rows_per_commit - batch.rows))
-            polled = self._poll(left)
+            polled = self._poll(reader, left)
             for records in polled.parts:
                 batch.add(records)
-            if polled.ended:
-                return polled.ended
-            if batch.rows >= self._rows_per_commit and self._tables.commits_within_a_file:
-                break
-        return ()
+            self.held += polled.ended
+            if polled.ended and (len(self.held) >= files or not may_hold_more):
+                return
+            if batch.rows >= self._rows_per_commit and may_hold_more:
+                return
 
-    def _poll(self, max_rows: int) -> Batch:
+    def _poll(self, reader: Reader, max_rows: int) -> Batch:
         started_s = time.monotonic()
-        while not self._reader.drained:
-            polled = self._reader.poll(max_rows, max_s=_POLL_S)
+        while not reader.drained:
+            polled = reader.poll(max_rows, max_s=_POLL_S)
             if polled is not None:
                 return polled
             if time.monotonic() - started_s > STALLED_S_MAX:
                 raise SourceStalledError(self._tables.stream.name, stalled_s=STALLED_S_MAX)
         return Batch()
-
-    def _commit(self, batch: OpenBatch) -> Mapping[SourcePartition, Taken]:
-        if not batch.partitions:
-            return {}
-        self._reader.confirm()
-        self.commits += 1
-        taken = batch.commit(active=self._reader.active).taken
-        give_back()
-        return taken
 
     def _report(self, partitions: Iterable[SourcePartition]) -> None:
         for partition in partitions:

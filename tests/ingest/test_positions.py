@@ -65,7 +65,7 @@ def test_a_table_names_few_of_the_files_it_took_and_knows_them_all(
     lake: Lake, few_open: int
 ) -> None:
     land_many(lake, names(6))
-    assert take(lake).commits == 6
+    assert take(lake).commits == 6 // few_open
     for table in (lake.table(STREAM.table), lake.table(dead_letters.TABLE)):
         offsets = json.loads(table.head().properties[OFFSETS])
         assert SEALED in offsets
@@ -94,7 +94,7 @@ def test_sealed_files_that_are_late_grow_or_come_again_are_taken_exactly_once(
     assert take(lake).splits == ()
     (folder / "f002.jsonl").write_bytes(kept)
     land_many(lake, names(3, prefix="g"))
-    assert take(lake).commits == 3
+    assert take(lake).commits == 2  # of two files at most
     grown = (folder / "f001.jsonl").read_bytes() + json_line(id="last") + b"\n"
     (folder / "f001.jsonl").write_bytes(grown)
     assert take(lake).rows == 1
@@ -107,7 +107,6 @@ def test_sealed_files_that_are_late_grow_or_come_again_are_taken_exactly_once(
 def test_rolling_back_over_a_seal_takes_the_files_again_and_forward_does_not(
     lake: Lake, few_open: int
 ) -> None:
-    del few_open
     land_many(lake, names(2))
     take(lake)
     table = lake.table(STREAM.table)
@@ -125,7 +124,7 @@ def test_rolling_back_over_a_seal_takes_the_files_again_and_forward_does_not(
     assert take(lake).splits == ()
     # and once more, now with another line of seals in between
     apply_rollback(table, plan_rollback(table, early))
-    assert take(lake).commits == 5
+    assert take(lake).commits == -(-5 // few_open)
     assert audit(lake, STREAM)["things/f000.jsonl"] == 3
     apply_rollback(table, plan_rollback(table, early))
     refs.fast_forward(table, "main", to="late")
@@ -146,7 +145,6 @@ def test_deleting_rows_brings_no_file_back(lake: Lake, few_open: int) -> None:
 def test_a_ledger_that_lost_a_seal_stops_the_stream_and_nothing_is_read_twice(
     lake: Lake, few_open: int
 ) -> None:
-    del few_open
     land_many(lake, names(2))
     take(lake)
     table = lake.table(STREAM.table)
@@ -165,7 +163,7 @@ def test_a_ledger_that_lost_a_seal_stops_the_stream_and_nothing_is_read_twice(
         assert raised.value.seal == sealed
     assert table.iceberg().metadata_location == before
     apply_rollback(table, plan_rollback(table, good))
-    assert take(lake).commits == 4
+    assert take(lake).commits == 4 // few_open
     assert audit(lake, STREAM) == {f"things/{name}.jsonl": 2 for name in names(6)}
 
 
@@ -251,7 +249,7 @@ def test_a_table_that_still_names_every_file_is_moved_over_once(
     assert status(lake, STREAM).sources_taken == 502
     monkeypatch.setattr(positions, "OPEN_MAX", OPEN_MAX)
     land_many(lake, names(4))
-    assert take(lake).commits == 2
+    assert take(lake).commits == 1
     properties = head_properties(lake)
     assert "headrace.source_bytes" not in properties
     for each in (table, lake.table(dead_letters.TABLE)):
@@ -263,7 +261,7 @@ def test_a_table_that_still_names_every_file_is_moved_over_once(
     assert table.iceberg().metadata_location == before
     # `main` can be moved to whatever snapshot is there
     apply_rollback(table, plan_rollback(table, tagged))
-    assert take(lake).commits == 2
+    assert take(lake).commits == 1
     with lake.registry.engine.connect() as connection:
         count = sa.select(sa.func.count()).where(SOURCE_FILES.c.source.in_(old))
         assert connection.execute(count).scalar() == 2 * len(old)

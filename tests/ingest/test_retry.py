@@ -86,7 +86,7 @@ def test_a_plan_opens_no_data_file_of_other_files(
     names = [f"of_the_year_2026_part_{number}" for number in range(4)]
     for name in names:
         land(lake, name)
-    ingest(lake, stream)
+        ingest(lake, stream)
     opened = list[str]()
     monkeypatch.setattr(retry, "live_rows", lambda _, entry, __: opened.append(entry.path) or ())
     plan = plan_file(lake, stream, f"things/{names[2]}.csv")

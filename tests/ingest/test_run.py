@@ -11,10 +11,11 @@ from hypothesis import settings as run_settings
 from hypothesis import strategies as st
 
 from headrace.api import Lake
+from headrace.definitions.properties import EVENT_TIMES
 from headrace.definitions.stream import Stream
-from headrace.errors import ContractError, FencedError, SourceFileError
+from headrace.errors import ContractError, FencedError, SourceFileError, UnknownFieldsError
 from headrace.iceberg.partitions import PartitionKey
-from headrace.ingest import run
+from headrace.ingest import positions, run
 from headrace.ingest.dead_letters import TABLE
 from headrace.ingest.run import ingest
 from headrace.ingest.sources.base import Records
@@ -58,7 +59,7 @@ def test_without_anything_new_nothing_is_committed(lake: Lake) -> None:
     assert lake.table(stream.table).head().metadata_location == before.metadata_location
 
 
-def test_each_file_is_one_commit_and_a_long_one_is_several(lake: Lake) -> None:
+def test_a_long_file_is_several_commits(lake: Lake) -> None:
     stream = make_stream("json")
     for name in "abc":
         put(lake, f"{name}.jsonl", *[json_line(id=f"{name}{n}") for n in range(10)])
@@ -76,7 +77,65 @@ def test_memory_is_given_back_at_each_commit(lake: Lake, monkeypatch: pytest.Mon
     monkeypatch.setattr(run, "give_back", lambda: given.append(None))
     for name in ("a", "b", "c"):
         put(lake, f"{name}.jsonl", json_line(id=name))
-    assert ingest(lake, make_stream("json")).commits == len(given) == 3
+    assert ingest(lake, make_stream("json"), rows_per_commit=1).commits == len(given) == 3
+
+
+def test_files_share_a_commit_as_many_as_a_table_names(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(positions, "OPEN_MAX", 3)
+    stream, told = make_stream("json"), list[str]()
+    for at in range(8):
+        put(lake, f"{at}.jsonl", json_line(id=f"{at}"), b"{")
+    done = ingest(lake, stream, progress=lambda taken: told.append(taken.source))
+    assert (done.commits, done.rows, done.dead_letters) == (3, 8, 8)
+    assert told == [f"things/{at}.jsonl" for at in range(8)]
+    assert audit(lake, stream) == dict.fromkeys(told, 2)
+
+
+@pytest.mark.parametrize("unknown", ["ignore", "refuse"])
+def test_files_before_one_that_cannot_be_read_stay_and_nothing_of_it_does(
+    lake: Lake, unknown: str
+) -> None:
+    stream = make_stream("csv", unknown_fields=unknown)
+    header = b"unknown," + CSV_HEADER if unknown == "refuse" else CSV_HEADER
+    put(lake, "a.csv", CSV_HEADER, csv_line())
+    put(lake, "b.csv", CSV_HEADER, csv_line())
+    put(lake, "c.csv", header, *[csv_line()] * 50)
+    put(lake, "d.csv", CSV_HEADER, csv_line())
+    source = _Damaged(stream, data_dir=lake.settings.data_dir, read_bytes=300)
+    with pytest.raises(UnknownFieldsError if unknown == "refuse" else SourceFileError):
+        ingest(lake, stream, source=source)
+    assert audit(lake, stream) == {"things/a.csv": 1, "things/b.csv": 1}
+
+
+class _Damaged(FileSource):
+    """A source whose file `c` cannot be read to its end."""
+
+    def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
+        found = super().read(split, rows_per_commit=rows_per_commit)
+        if split.source != "things/c.csv":
+            yield from found
+            return
+        yield next(found)
+        raise SourceFileError(split.source, "damaged")
+
+
+def test_what_is_late_does_not_depend_on_how_many_files_share_a_commit(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = {"a": (1, 2), "b": (5, 0), "c": (2, 9), "d": (3,), "e": (4, 20)}
+    for name, given_ in hours.items():
+        put(lake, f"{name}.jsonl", *[json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in given_])
+    found: list[tuple[object, ...]] = []
+    for files in (1, 2, 32):
+        monkeypatch.setattr(positions, "OPEN_MAX", files)
+        stream = make_stream("json", stream=f"of_{files}", table=f"raw.of_{files}")
+        done = ingest(lake, stream)
+        said = lake.table(stream.table).head().properties
+        found.append((done.watermark, [each.late_rows for each in done.splits], said[EVENT_TIMES]))
+    assert found[0][:2] == (datetime(2026, 3, 1, 19, tzinfo=UTC), [0, 1, 1, 1, 1])
+    assert found == [found[0]] * 3
 
 
 def audit_rows(lake: Lake, stream: Stream) -> dict[str, int]:

@@ -120,7 +120,7 @@ def fill(lake: Lake, *, dataset_versions: int = 2) -> None:
         write_impressions(
             settings, f"{hour}", impression(hour), impression(hour + 24, item_id="not a number")
         )
-    ingest(lake, streams["impressions"])
+        ingest(lake, streams["impressions"], run_id="first")
     raw = lake.table("raw.impressions")
     staging = derive(lake, "staging.impressions", raw)
     traced = {"ctr_1d": [("staging.impressions", "item_id")]}

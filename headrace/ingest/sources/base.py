@@ -147,8 +147,8 @@ class Batch:
 
     Args:
         parts: Records of one or more partitions, each partition at most once.
-        ended: Partitions that this reader has read to their end, such as files. Their records should
-            be committed before the next poll. Partitions of a log never end.
+        ended: Partitions that this reader has read to their end, such as files. They hold the
+            watermark back no longer. Partitions of a log never end.
 
     """
 
