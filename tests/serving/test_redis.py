@@ -317,9 +317,9 @@ def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluste
     late = 0
     with opened(cluster) as store:
         store.put(STATE, [row(item, item) for item in range(50)])
-    with RedisOnlineStore(address, answer_s=0.03, retries=0) as store:
-        for _ in range(120):
-            proxy.delay_s = draw.choice((0.0, 0.0, 0.05))
+    with RedisOnlineStore(address, answer_s=0.06, retries=0) as store:
+        for _ in range(80):
+            proxy.delay_s = draw.choice((0.0, 0.0, 0.09))
             item = draw.randrange(50)
             try:
                 found = store.get(STATE.view, [(item,)])
