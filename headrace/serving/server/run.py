@@ -19,6 +19,7 @@ from headrace.serving.open import open_store
 from headrace.serving.scorer import Scorer
 from headrace.serving.server.app import ServerLimits, make_app
 from headrace.serving.server.log import ServingLog
+from headrace.serving.server.protocol import Protocol
 from headrace.serving.server.service import Service
 
 _STOP_S_MAX = 30
@@ -61,8 +62,7 @@ def serve(
         app = make_app(service, store, limits=limits)
         config = uvicorn.Config(
             app,
-            # httptools is faster, but loses the body of a client that offers HTTP/2, and bounds no header
-            http="h11",
+            http=Protocol,
             host=host,
             port=port,
             log_level="warning",
