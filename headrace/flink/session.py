@@ -1,11 +1,20 @@
 """The settings of every session that starts a job."""
 
+# they decide which operators there are, and so which state fits: with others a job is another one
+OPERATORS = {
+    # the sink that commits by its own state: the newer one looks for its present job's id only
+    "table.exec.iceberg.use-v2-sink": "false",
+    # who commits, the only one with a greatest parallelism of one, is a task of its own: in one with the source it
+    # would let no record through meanwhile
+    "pipeline.operator-chaining.chain-operators-with-different-max-parallelism": "false",
+}
 SESSION = {
+    **OPERATORS,
+    # where checkpoints take as long as they are apart, records come through between them: it were one or two each
+    "execution.checkpointing.min-pause": "1 s",
     # rows and dead letters of a record are judged by one look at the clock
     "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
     "table.local-time-zone": "UTC",
-    # the sink that commits by its own state: the newer one looks for its present job's id only
-    "table.exec.iceberg.use-v2-sink": "false",
     # one task reads a table's files in the order of its snapshots
     "table.exec.iceberg.infer-source-parallelism": "false",
 }

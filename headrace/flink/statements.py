@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from headrace.flink.session import OPERATORS
 from headrace.identifiers import quote_text
 
 CATALOG = "lake"
@@ -32,7 +33,8 @@ class JobSql:
 
 def plan_of(statements: Iterable[str]) -> str:
     """Hash what decides a job's state and rows."""
-    return hashlib.sha256("\n".join(statements).encode()).hexdigest()[:16]
+    operators = (f"{key} = {value}" for key, value in OPERATORS.items())
+    return hashlib.sha256("\n".join((*statements, *operators)).encode()).hexdigest()[:16]
 
 
 def create_catalog(options: Mapping[str, str]) -> str:

@@ -1,29 +1,20 @@
-"""Flink writes a stream: the same rows and dead letters as headrace, handed over, killed, never twice."""
+"""Flink writes a stream: the same rows and dead letters as headrace, handed over, restored, never twice."""
 
 import pytest
 
 from headrace.api import Lake
-from headrace.definitions.load import Declarations
 from headrace.errors import (
-    FlinkJobLostError,
     OldCheckpointError,
     StreamOwnedError,
     TwoOwnersError,
 )
 from headrace.flink.checkpoints import newest_checkpoint
-from headrace.flink.client import JobManager
 from headrace.flink.handover import to_flink, to_headrace
-from headrace.flink.health import RESTARTS, RESTARTS_MAX
 from headrace.flink.recovery import restore, stop
+from headrace.flink.session import SESSION
 from headrace.ingest.owner import FLINK, HEADRACE
-from headrace.standing.facts import Standing
-from headrace.standing.findings import findings
-from headrace.standing.jobs import read_jobs
-from infra.launcher import run
-from infra.launcher.cluster import Cluster
 from tests.flink.contracts import contract
 from tests.flink.records import BAD, GOOD
-from tests.flink.servers import kill, start
 from tests.flink.streams import Written, until
 from tests.raising import refused
 
@@ -95,76 +86,6 @@ def test_a_job_that_was_stopped_is_restored_from_its_savepoint_only(written: Wri
     assert written.counts() == (120, 20)
 
 
-@pytest.mark.parametrize("killed", [("flink_worker",), ("flink",), ("flink", "flink_worker")])
-def test_killed_processes_lose_and_double_nothing(
-    written: Written, cluster: Cluster, killed: tuple[str, ...]
-) -> None:
-    to_flink(written.job)
-    written.send(700)
-    written.note_until(700)
-    written.send(700, first=700)
-    for name in killed:
-        kill(cluster, name)
-    written.send(700, first=1400)
-    start(cluster, "flink", "flink_worker", "flink_gateway")
-    if "flink" in killed:  # it keeps its jobs in memory
-        with refused(FlinkJobLostError, stream=written.stream.name):
-            written.job.status()
-        restore(written.job)
-    written.note_until(2100, seconds=150)
-    assert written.counts() == (1800, 300)
-    to_headrace(written.job)
-    assert written.counts() == (1800, 300)
-
-
-def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
-    written: Written, cluster: Cluster
-) -> None:
-    to_flink(written.job)
-    written.send(70)
-    written.note_until(70)
-    job, manager = written.job.owner.jobs[-1], written.job.manager
-    committed = written.job.committed(written.job.owner)
-    run.stop(cluster, run.by_name("postgres"))  # the catalog: a commit fails
-    written.send(700, first=70)
-    until(lambda: bool(manager.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]))
-    done = manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]["id"]
-    assert done > committed
-    kill(cluster, "flink_worker")
-    start(cluster, "postgres", "flink_worker")
-    written.note_until(770, seconds=150)
-    assert written.counts() == (660, 110)
-
-
-def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is_lost(
-    written: Written, cluster: Cluster
-) -> None:
-    to_flink(written.job)
-    written.send(70)
-    written.note_until(70)
-    declared = Declarations({written.stream.name: written.stream}, {}, ())
-    (well,) = read_jobs(written.lake, declared).jobs
-    assert (well.state, well.trouble, well.committed > 0) == ("RUNNING", "", True)
-    job, manager = written.job.owner.jobs[-1], written.job.manager
-    run.stop(cluster, run.by_name("postgres"))  # the catalog: each commit fails
-    written.send(70, first=70)
-    until(lambda: failures(manager, job) >= RESTARTS_MAX, seconds=240)
-    start(cluster, "postgres")
-    (restarts,) = read_jobs(written.lake, declared).jobs
-    assert f"{RESTARTS}: " in restarts.trouble
-    assert "java.net.ConnectException: Connection refused" in restarts.trouble
-    written.note_until(140, seconds=150)
-    manager.cancel(job)
-    until(lambda: written.job.running(written.job.owner) is None)
-    (lost,) = read_jobs(written.lake, declared).jobs
-    (finding,) = findings(Standing(jobs=(lost,)))
-    assert finding.command == f"headrace flink restore {written.stream.name}"
-
-
-def failures(manager: JobManager, job: str) -> int:
-    return len(manager.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"])
-
-
 def test_a_checkpoint_older_than_the_table_is_refused(written: Written) -> None:
     to_flink(written.job)
     written.send(70)
@@ -201,3 +122,16 @@ def test_a_job_beside_the_owner_is_named(written: Written) -> None:
     job.manager.cancel(other)
     until(lambda: not any(each.is_running for each in job.manager.jobs(name=name)))
     assert job.status().epoch == 1
+
+
+def test_checkpoints_that_take_as_long_as_they_are_apart_hold_up_no_record(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SESSION, "execution.checkpointing.interval", "10 ms")
+    written.send(7000)
+    job = to_flink(written.job).job
+    assert job is not None
+    tasks = [each["name"] for each in written.job.manager.ask(f"/jobs/{job.job_id}")["vertices"]]
+    assert [each for each in tasks if "Source" in each and "Committer" in each] == []
+    written.note_until(7000)
+    assert written.counts() == (6000, 1000)

@@ -5,6 +5,7 @@ import pytest
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.recovery import restore
 from infra.launcher.cluster import Cluster
+from tests.flink.kills import kill_before_a_commit
 from tests.flink.servers import kill, start
 from tests.flink.streams import Written
 
@@ -33,6 +34,20 @@ def test_processes_that_are_killed_again_and_again_lose_and_double_nothing(
         # at times it is killed before it has caught up
     written.note_until(sent, seconds=300)
     assert written.counts() == (sent * 6 // 7, sent // 7)
+    to_headrace(written.job)
+    assert written.counts() == (sent * 6 // 7, sent // 7)
+
+
+def test_kills_between_a_checkpoint_and_its_commit_lose_and_double_nothing(
+    written: Written, cluster: Cluster
+) -> None:
+    to_flink(written.job)
+    written.send(COUNT)
+    written.note_until(COUNT)
+    for number in range(1, KILLS + 1):
+        kill_before_a_commit(written, cluster, first=number * COUNT, count=COUNT)
+        written.note_until((number + 1) * COUNT, seconds=300)
+    sent = (KILLS + 1) * COUNT
     to_headrace(written.job)
     assert written.counts() == (sent * 6 // 7, sent // 7)
 

@@ -1,0 +1,33 @@
+"""A worker that is killed when a checkpoint is complete and its commit is not."""
+
+from headrace.flink.client import JobManager
+from infra.launcher import run
+from infra.launcher.cluster import Cluster
+from tests.flink.servers import kill, start
+from tests.flink.streams import Written, until
+
+
+def kill_before_a_commit(written: Written, cluster: Cluster, *, first: int, count: int) -> None:
+    """Send records, and kill the worker between the checkpoint that has them and its commit.
+
+    The catalog is away meanwhile, so that no commit succeeds.
+    """
+    job, manager = written.job.owner.jobs[-1], written.job.manager
+    committed, before_ms = written.job.committed(written.job.owner), _failed_ms(manager, job)
+    run.stop(cluster, run.by_name("postgres"))
+    written.send(count, first=first)
+    until(lambda: _failed_ms(manager, job) > before_ms)
+    done = manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]["id"]
+    assert done > committed
+    kill(cluster, "flink_worker")
+    start(cluster, "postgres", "flink_worker")
+
+
+def failures(manager: JobManager, job: str) -> list[int]:
+    """Return when a job failed, the newest time first, in milliseconds; the JobManager keeps some of them."""
+    entries = manager.ask(f"/jobs/{job}/exceptions")["exceptionHistory"]["entries"]
+    return [int(each["timestamp"]) for each in entries]
+
+
+def _failed_ms(manager: JobManager, job: str) -> int:
+    return max(failures(manager, job), default=0)

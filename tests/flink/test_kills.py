@@ -1,0 +1,78 @@
+"""Processes of Flink and its catalog end at the worst moments: nothing of a stream is lost or there twice."""
+
+import pytest
+
+from headrace.definitions.load import Declarations
+from headrace.errors import FlinkJobLostError
+from headrace.flink.handover import to_flink, to_headrace
+from headrace.flink.health import RESTARTS, RESTARTS_MAX
+from headrace.flink.recovery import restore
+from headrace.standing.facts import Standing
+from headrace.standing.findings import findings
+from headrace.standing.jobs import read_jobs
+from infra.launcher import run
+from infra.launcher.cluster import Cluster
+from tests.flink.kills import failures, kill_before_a_commit
+from tests.flink.servers import kill, start
+from tests.flink.streams import Written, until
+from tests.raising import refused
+
+pytestmark = [pytest.mark.flink, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("killed", [("flink_worker",), ("flink",), ("flink", "flink_worker")])
+def test_killed_processes_lose_and_double_nothing(
+    written: Written, cluster: Cluster, killed: tuple[str, ...]
+) -> None:
+    to_flink(written.job)
+    written.send(700)
+    written.note_until(700)
+    written.send(700, first=700)
+    for name in killed:
+        kill(cluster, name)
+    written.send(700, first=1400)
+    start(cluster, "flink", "flink_worker", "flink_gateway")
+    if "flink" in killed:  # it keeps its jobs in memory
+        with refused(FlinkJobLostError, stream=written.stream.name):
+            written.job.status()
+        restore(written.job)
+    written.note_until(2100, seconds=150)
+    assert written.counts() == (1800, 300)
+    to_headrace(written.job)
+    assert written.counts() == (1800, 300)
+
+
+def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
+    written: Written, cluster: Cluster
+) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    kill_before_a_commit(written, cluster, first=70, count=700)
+    written.note_until(770, seconds=150)
+    assert written.counts() == (660, 110)
+
+
+def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is_lost(
+    written: Written, cluster: Cluster
+) -> None:
+    to_flink(written.job)
+    written.send(70)
+    written.note_until(70)
+    declared = Declarations({written.stream.name: written.stream}, {}, ())
+    (well,) = read_jobs(written.lake, declared).jobs
+    assert (well.state, well.trouble, well.committed > 0) == ("RUNNING", "", True)
+    job, manager = written.job.owner.jobs[-1], written.job.manager
+    run.stop(cluster, run.by_name("postgres"))  # the catalog: each commit fails
+    written.send(70, first=70)
+    until(lambda: len(failures(manager, job)) >= RESTARTS_MAX, seconds=240)
+    start(cluster, "postgres")
+    (restarts,) = read_jobs(written.lake, declared).jobs
+    assert f"{RESTARTS}: " in restarts.trouble
+    assert "java.net.ConnectException: Connection refused" in restarts.trouble
+    written.note_until(140, seconds=150)
+    manager.cancel(job)
+    until(lambda: written.job.running(written.job.owner) is None)
+    (lost,) = read_jobs(written.lake, declared).jobs
+    (finding,) = findings(Standing(jobs=(lost,)))
+    assert finding.command == f"headrace flink restore {written.stream.name}"
