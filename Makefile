@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 BENCH ?= all
 KILLS ?= 12
 TODAY := $(shell date -u +%Y%m%d)
+OF_FLINK := postgres s3 kafka schemas flink flink_worker flink_gateway
 IMAGE_EXTRAS := dbt trino dagster redis serve metrics kafka paimon ui login frames
 
 # processes import thousands of modules, which compile in 2 to 4 s of CPU: once for all of them, even
@@ -54,8 +55,9 @@ test-cluster: $(READY) ## the tests on PostgreSQL, S3 and Trino, which it fetche
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "cluster and not proof" --timeout=1200 tests/cluster
 
-test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts: needs Go and Maven
-	@$(BIN)/python -m pytest -m "flink and not proof" tests/flink
+test-flink: $(READY) ## the tests on Flink, Kafka, PostgreSQL and S3, which it fetches and starts twice: needs Go, Maven, 12 GB
+	@$(BIN)/python -m infra.launcher fetch $(foreach server,$(OF_FLINK),--only $(server))
+	@$(BIN)/python -m pytest -n $(if $(HEADRACE_TEST_CLUSTER),1,2) --dist loadfile -m "flink and not proof" tests/flink
 
 test-browser: $(READY) ## the tests that need a browser: install Debian's chromium, or Chrome
 	@$(BIN)/python -m pytest -m browser tests/browser
@@ -75,7 +77,7 @@ proofs-cluster: $(READY) ## the long forms on PostgreSQL, S3 and Trino: 2M simul
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -v -m 'cluster and proof' --timeout=0 tests/cluster
 
-proofs-flink: $(READY) ## the long forms on Flink: each process killed five times, 20 handovers
+proofs-flink: $(READY) ## the long forms on Flink: each process killed five times, also before commits, and 20 handovers
 	@$(BIN)/python -m pytest -v -m 'flink and proof' --timeout=0 tests/flink
 
 lint: $(READY) ## style and formatting
@@ -112,7 +114,7 @@ kafka-up: $(READY) ## start Kafka and a schema registry alone
 	@$(BIN)/python -m infra.launcher up --only kafka --only schemas
 
 flink-up: $(READY) ## start Flink with what it needs: PostgreSQL, S3, Kafka and a schema registry
-	@$(BIN)/python -m infra.launcher up $(foreach server,postgres s3 kafka schemas flink flink_worker flink_gateway,--only $(server))
+	@$(BIN)/python -m infra.launcher up $(foreach server,$(OF_FLINK),--only $(server))
 
 serve-up: $(READY) ## start the feature server on Redis; WITH=redis_exporter adds metrics of Redis, if that is installed
 	@$(BIN)/python -m infra.launcher up $(foreach server,postgres s3 redis serve $(WITH),--only $(server))

@@ -66,6 +66,14 @@ def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster
     assert cluster.secret("s3-operator") not in str(said)
 
 
+def test_processes_that_died_are_known_by_the_others_within_seconds(cluster: Cluster) -> None:
+    """By default one knows of a killed worker after 20 s, workers of a killed JobManager after 50 s."""
+    said = configured(cluster)
+    assert said["heartbeat.interval"] == "2 s"
+    assert said["heartbeat.timeout"] == "20 s"
+    assert said["cluster.registration.error-delay"] == "1 s"
+
+
 def test_a_worker_that_died_hides_the_numbers_of_others_for_a_minute_at_most(
     cluster: Cluster,
 ) -> None:
