@@ -25,21 +25,21 @@ def test_killed_processes_lose_and_double_nothing(
     written: Written, cluster: Cluster, killed: tuple[str, ...]
 ) -> None:
     to_flink(written.job)
-    written.send(700)
-    written.note_until(700)
-    written.send(700, first=700)
+    written.send(350)
+    written.note_until(350)
+    written.send(350, first=350)
     for name in killed:
         kill(cluster, name)
-    written.send(700, first=1400)
+    written.send(350, first=700)
     start(cluster, "flink", "flink_worker", "flink_gateway")
     if "flink" in killed:  # it keeps its jobs in memory
         with refused(FlinkJobLostError, stream=written.stream.name):
             written.job.status()
         restore(written.job)
-    written.note_until(2100, seconds=150)
-    assert written.counts() == (1800, 300)
+    written.note_until(1050, seconds=150)
+    assert written.counts() == (900, 150)
     to_headrace(written.job)
-    assert written.counts() == (1800, 300)
+    assert written.counts() == (900, 150)
 
 
 def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
@@ -48,9 +48,9 @@ def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
     to_flink(written.job)
     written.send(70)
     written.note_until(70)
-    kill_before_a_commit(written, cluster, first=70, count=700)
-    written.note_until(770, seconds=150)
-    assert written.counts() == (660, 110)
+    kill_before_a_commit(written, cluster, first=70, count=350)
+    written.note_until(420, seconds=150)
+    assert written.counts() == (360, 60)
 
 
 def test_the_status_of_a_lake_names_a_job_that_restarts_for_ever_and_one_that_is_lost(
