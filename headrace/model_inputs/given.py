@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from headrace.errors import FeatureSpecError, FeatureSpecReason
 from headrace.model_inputs.spec import FeatureSpec
 
 _FLAGS = frozenset({bool, np.bool_})
+_NO_LISTS = (str, bytes, bytearray, memoryview, Mapping)  # though they have elements
 _MAY_BE_FRACTIONS = (float, np.floating, Decimal)
 
 
@@ -46,19 +47,39 @@ def inferred(columns: Mapping[str, Sequence[Any]], inputs: FeatureSpec) -> dict[
 
 def _column(values: Sequence[Any], name: str, kind: pa.DataType | None) -> pa.Array:
     try:
-        return pa.array(values) if kind is None else _exactly(values, kind)
+        return _as_shown(values) if kind is None else _exactly(values, kind)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         msg = f"values of column `{name}` do not have one type that training reads: {error}"
         reason = FeatureSpecReason.MIXED_TYPES
         raise FeatureSpecError(msg, reason=reason, column=name) from error
 
 
+def _as_shown(values: Sequence[Any]) -> pa.Array:
+    """Convert to the type that values show: flags beside other values show none.
+
+    Raises:
+        TypeError: If a text is in place of a list.
+        ValueError: If there are such, or values of several types.
+
+    """
+    found = pa.array(values)
+    given = _kinds(values, is_list=pt.is_list(found.type)) - {type(None)}
+    if not given.isdisjoint(_FLAGS) and not given <= _FLAGS:
+        msg = "booleans are beside values of other types"
+        raise ValueError(msg)
+    return found
+
+
 def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Convert to a type; unlike pyarrow's own conversion, no fraction is dropped and no flag a number."""
+    """Convert to a type; unlike pyarrow's own conversion, no fraction is dropped and no flag a number.
+
+    Raises:
+        TypeError: If a text is in place of a list.
+        ValueError: If the type does not hold a value.
+
+    """
     element = kind.value_type if pt.is_list(kind) or pt.is_large_list(kind) else kind
-    lists = (each for each in values if each is not None)
-    flat = values if element is kind else itertools.chain.from_iterable(lists)
-    given = set(map(type, flat))
+    given = _kinds(values, is_list=element is not kind)
     if not given.isdisjoint(_FLAGS) and not pt.is_boolean(element):
         msg = f"a boolean is no value of type {element}"
         raise ValueError(msg)
@@ -68,6 +89,23 @@ def _exactly(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pt.is_float32(element) or pt.is_float16(element):
         _refuse_overflow(found, values)
     return found
+
+
+def _kinds(values: Sequence[Any], *, is_list: bool) -> set[type]:
+    """Return the types of values, or of the elements of lists.
+
+    Raises:
+        TypeError: If a text or an object is in place of a list: its characters or names would be its elements.
+
+    """
+    if not is_list:
+        return set(map(type, values))
+    lists: list[Iterable[Any]] = [each for each in values if each is not None]
+    for kind in set(map(type, lists)):
+        if issubclass(kind, _NO_LISTS):
+            msg = f"a value of type {kind.__name__} is no list"
+            raise TypeError(msg)
+    return set(map(type, itertools.chain.from_iterable(lists)))
 
 
 def _refuse_overflow(found: pa.Array, values: Sequence[Any]) -> None:

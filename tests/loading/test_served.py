@@ -155,6 +155,24 @@ def test_a_value_of_another_type_is_refused_by_name(
         batch_of([{name: value}], spec=FeatureSpec(dense=[name]), types=types)
 
 
+@pytest.mark.parametrize("values", [(1.5, True), (1, np.True_), (np.True_, 1), (None, False, 2)])
+@pytest.mark.parametrize("kinds", [FeatureSpec(dense=["x"]), FeatureSpec(sequence=["x"])])
+def test_a_flag_beside_numbers_is_refused_where_types_are_told_from_values(
+    values: tuple[object, ...], kinds: FeatureSpec
+) -> None:
+    given = [list(values)] if kinds.sequence else values
+    with refused(FeatureSpecError, reason=FeatureSpecReason.MIXED_TYPES, column="x"):
+        batch_of([{"x": each} for each in given], spec=kinds)
+
+
+@pytest.mark.parametrize("value", ["abc", b"abc", bytearray(b"abc"), {"a": 1}])
+@pytest.mark.parametrize("kind", [pa.list_(pa.string()), pa.large_list(pa.int64())])
+def test_a_text_is_no_list_of_its_characters(value: object, kind: pa.DataType) -> None:
+    rows = [{"x": None}, {"x": value}]
+    with refused(FeatureSpecError, reason=FeatureSpecReason.MIXED_TYPES, column="x"):
+        batch_of(rows, spec=FeatureSpec(sequence=["x"]), types=pa.schema([("x", kind)]))
+
+
 def test_a_list_with_a_number_beyond_its_type_is_refused_and_an_infinite_one_is_kept() -> None:
     spec, types = FeatureSpec(sequence=["x"]), pa.schema([("x", pa.list_(pa.float32()))])
     with refused(FeatureSpecError, column="x"):

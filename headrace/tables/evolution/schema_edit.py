@@ -202,7 +202,8 @@ class _Editor:
     def _refuse_key(self, path: str) -> None:
         while path:
             parent_path, _, name = path.rpartition(".")
-            in_map = parent_path and isinstance(self._schema.find_type(parent_path), MapType)
+            parent = id_of_path(self._schema, parent_path)  # none for a column whose name has a dot
+            in_map = parent is not None and isinstance(self._schema.find_type(parent), MapType)
             if in_map and name == "key":
                 detail = f"`{path}` is the key of a map, and keys cannot change"
                 self._refuse(ColumnReason.MAP_KEY, detail)

@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata, new_table_metadata
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update.schema import UpdateSchema
-from pyiceberg.types import LongType, NestedField, StringType
+from pyiceberg.types import IntegerType, LongType, NestedField, StringType
 
 from headrace.api import Lake
 from headrace.errors import (
@@ -222,6 +222,14 @@ def test_a_column_that_is_called_key_is_altered_as_others(lake: Lake) -> None:
     alter.widen_column(table, "key", pa.int64())
     alter.rename_column(table, "key", to="id")
     assert table.head().schema.names == ["id", "a"]
+
+
+@pytest.mark.parametrize("name", ["a.b", "a.key"])
+def test_a_column_whose_name_has_a_dot_is_altered_as_others(name: str) -> None:
+    before = Schema(NestedField(1, name, IntegerType(), required=True))
+    wider = edit(before, WidenColumn(name, type=pa.int64()), last_column_id=1, table="raw.odd")
+    found = edit(wider, MakeOptional(name), last_column_id=1, table="raw.odd")
+    assert found.fields == (NestedField(1, name, LongType(), required=False),)
 
 
 @pytest.mark.parametrize("name", ["Bad", "two words", "a;b", ""])
