@@ -81,6 +81,7 @@ def _print(name: str, out: Output) -> None:
     from headrace.flink.ingest_sql import ingest_sql
     from headrace.flink.live_samples import live_samples
     from headrace.flink.places import places_of
+    from headrace.flink.writers import writers_of
     from headrace.tables.lake import OpenLake
 
     settings = Settings.load()
@@ -96,7 +97,13 @@ def _print(name: str, out: Output) -> None:
     else:
         settings, declared = stream_named(name)
         places = places_of(settings, stream=name).shown()
-        sql = ingest_sql(declared, places, starts={}, group=f"headrace-{name}")
+        sql = ingest_sql(
+            declared,
+            places,
+            starts={},
+            group=f"headrace-{name}",
+            writers=writers_of(declared, settings),
+        )
     out.record({"sql": sql.text, "plan": sql.plan})
     out.say(sql.text.rstrip())
 

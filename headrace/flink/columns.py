@@ -44,7 +44,7 @@ _WHOLE = "-?[0-9]+"
 _FLOATING = "-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?"
 _DECIMAL = "[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?"
 _PER_UNIT = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
-_LARGEST = {pa.float32(): "3.4028235E38", pa.float64(): "1.7976931348623157E308"}
+LARGEST = {pa.float32(): "3.4028235E38", pa.float64(): "1.7976931348623157E308"}
 # whole numbers of so many digits are exact in any case
 _DIGITS_SAFE = {pa.float32(): 7, pa.float64(): 15}
 _LIST_TEXTS = {
@@ -63,7 +63,9 @@ class Decoded:
 
 
 def sql_type(kind: pa.DataType) -> str:
-    """Return Flink's name of a type that is no list."""
+    """Return Flink's name of a type, or of a list of such."""
+    if pa.types.is_list(kind):
+        return f"array<{sql_type(kind.value_type)}>"
     if pa.types.is_decimal(kind):
         return f"decimal({kind.precision}, {kind.scale})"
     return _SQL_TYPES[kind]
@@ -152,13 +154,15 @@ def _checked(fits: str, value: str, *codes: str) -> Decoded:
 def _floating(kind: pa.DataType, j: str, number: str) -> Decoded:
     fits, sql = _like(j, _FLOATING), _SQL_TYPES[kind]
     value = f"try_cast({number} as {sql})"
-    far = f"when abs({value}) > {_LARGEST[kind]} then {quote_text(NOT_FINITE)}"
+    far = f"when abs({value}) > {LARGEST[kind]} then {quote_text(NOT_FINITE)}"
     digits = f"char_length({number}) > {_DIGITS_SAFE[kind]}"
     wide = f"try_cast({number} as {'bigint' if kind == pa.float64() else 'double'})"
     same = f"cast({value} as {'bigint' if kind == pa.float64() else 'double'}) = {wide}"
-    bounded = f"abs({value}) < 9.2E18 and {same}" if INTEGER_BITS[kind] > 24 else same
+    bounded = (
+        f"abs({value}) < 9.2E18" if INTEGER_BITS[kind] > 24 else f"char_length({number}) <= 15"
+    )
     exact = (
-        f"when {_like(j, _WHOLE)} and {digits} and not coalesce({bounded}, false) "
+        f"when {_like(j, _WHOLE)} and {digits} and not coalesce({bounded} and {same}, false) "
         f"then {quote_text(NOT_EXACT)}"
     )
     return _checked(fits, value, far, exact)
@@ -203,14 +207,15 @@ def _time(text: str, j: str) -> Decoded:
 def _counted(written: str, unit: str) -> Decoded:
     """Read a time that counts from 1970; digits beyond microseconds are cut off towards the past."""
     fits = f"regexp({written}, '^[+-]?[0-9]{{1,20}}([.][0-9]*)?{_END}')"
-    us = f"cast(floor(try_cast({written} as decimal(28, 9)) * {_PER_UNIT[unit]}) as bigint)"
+    exact_us = f"floor(try_cast({written} as decimal(28, 9)) * {_PER_UNIT[unit]})"
+    us = f"cast({exact_us} as bigint)"  # of a far time it is another one
     ms = f"(({us}) - mod(mod({us}, 1000) + 1000, 1000)) / 1000"
     rest = f"lpad(cast(mod(mod({us}, 1000) + 1000, 1000) as string), 3, '0')"
     start = (
         f"date_format(cast(to_timestamp_ltz({ms}, 3) as timestamp(3)), 'yyyy-MM-dd HH:mm:ss.SSS')"
     )
     value = f"cast(try_cast(concat({start}, {rest}) as timestamp(6)) as timestamp_ltz(6))"
-    inside = f"{us} between -62135596800000000 and 253402300799999999"
+    inside = f"{exact_us} between -62135596800000000 and 253402300799999999"
     return Decoded(
         value=f"case when {fits} and {inside} then {value} end",
         code=f"{_unless(fits)} when not coalesce({inside}, false) then {quote_text(OUT_OF_RANGE)}",

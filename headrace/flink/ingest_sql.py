@@ -6,13 +6,14 @@ on a watermark: that of the stream is computed from what was written (`note`).
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.definitions.durations import format_duration
 from headrace.definitions.stream import COORDINATES, EVENT_TIME, KNOWN_AT, Stream
 from headrace.flink.columns import decoded, json_path, scalar
 from headrace.flink.limits import source_of
-from headrace.flink.statements import JobSql, create_catalog, named, option_list, plan_of
+from headrace.flink.statements import JobSql, create_catalog, named, once, option_list, plan_of
 from headrace.identifiers import quote_text
 from headrace.ingest import dead_letters
 from headrace.ingest.decoding.decoded import (
@@ -21,16 +22,30 @@ from headrace.ingest.decoding.decoded import (
     MALFORMED,
     TOMBSTONE,
     TOO_LONG,
+    UNFRAMED,
+    UNKNOWN_SCHEMA,
 )
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, SourcePartition
 
 _HALF_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 _REASONS = {
-    INVALID_UTF8: "the value is not UTF-8, or holds half of a surrogate pair",
-    MALFORMED: "the value is not one JSON object, or has a key twice",
-    TOMBSTONE: "the record has no value",
-    TOO_LONG: f"the value is longer than {RECORD_BYTES_MAX:,} characters",
+    "json": {
+        INVALID_UTF8: "the value is not UTF-8, or holds half of a surrogate pair",
+        MALFORMED: "the value is not one JSON object, or has a key twice",
+        TOMBSTONE: "the record has no value",
+        TOO_LONG: f"the value is longer than {RECORD_BYTES_MAX:,} characters",
+    },
+    "avro": {
+        MALFORMED: "the value is not of its schema, or bytes are left over behind it",
+        TOMBSTONE: "the record has no value",
+        TOO_LONG: f"the value is longer than {RECORD_BYTES_MAX:,} bytes",
+        UNFRAMED: "the value does not begin with a zero byte and the id of a schema",
+        UNKNOWN_SCHEMA: "the job began without the schema that the value names",
+    },
 }
+
+if TYPE_CHECKING:
+    from headrace.ingest.decoding.avro_values import Writer
 
 
 class Placed(Protocol):
@@ -48,7 +63,12 @@ class Placed(Protocol):
 
 
 def ingest_sql(
-    stream: Stream, placed: Placed, *, starts: Mapping[SourcePartition, int], group: str
+    stream: Stream,
+    placed: Placed,
+    *,
+    starts: Mapping[SourcePartition, int],
+    group: str,
+    writers: Mapping[int, "Writer"] = MappingProxyType({}),
 ) -> JobSql:
     """Write the statements of a stream's ingestion.
 
@@ -58,13 +78,15 @@ def ingest_sql(
         starts: The next offset of every partition of the topic, of empty ones too: Flink would begin
             a partition that is not named where a group of consumers was, or at its first record.
         group: The group of consumers, a new one for each job that starts from offsets.
+        writers: The schemas of Avro values, by their ids.
 
     Raises:
         FlinkCannotError: If SQL cannot express the contract; it names the field.
 
     """
     declared = source_of(stream)
-    judged = _judged(stream)
+    typed = _avro_views(stream, writers) if stream.format == "avro" else _json_views(stream)
+    judged = (*typed, once("judged", "typed", {"refusal": _verdict(stream)}))
     inserts = f"{_rows(stream)}{_letters(stream, tombstones=declared.kafka.tombstones)}"
     insert = f"execute statement set\nbegin\n{inserts}end"
     setup = (
@@ -109,12 +131,14 @@ def _source(
 ) with ({option_list(options)})"""
 
 
-def _judged(stream: Stream) -> tuple[str, ...]:
-    """Write the views that decode a record: its text, its fields, their values and what refuses it.
+def _avro_views(stream: Stream, writers: Mapping[int, "Writer"]) -> tuple[str, ...]:
+    from headrace.flink.avro_sql import avro_views  # its library is an extra
 
-    The planner would copy what a view computes to every place that names it, and so parse a record hundreds
-    of times; it does not across `unnest`, from which each view takes a list of one row.
-    """
+    return avro_views(stream, writers)
+
+
+def _json_views(stream: Stream) -> tuple[str, ...]:
+    """Write the views that decode a record: its text, its fields, their values and what refuses each."""
     fields = stream.fields.items()
     paths = {
         name: json_path(field.source_name or name, stream=stream.name, field=name)
@@ -132,23 +156,11 @@ def _judged(stream: Stream) -> tuple[str, ...]:
     typed = {f"v_{name}": each.value for name, each in found.items()}
     typed |= {f"c_{name}": each.code for name, each in found.items()}
     return (
-        _once("texts", "topic", {"body": "decode(`raw`, 'UTF-8')"}),
-        _once("pieces", "texts", {"c_whole": _whole_code(), **parts}),
-        _once("scalars", "pieces", scalars),
-        _once("typed", "scalars", typed),
-        _once("judged", "typed", {"refusal": _verdict(stream)}),
+        once("texts", "topic", {"body": "decode(`raw`, 'UTF-8')"}),
+        once("pieces", "texts", {"whole_code": _whole_code(), **parts}),
+        once("scalars", "pieces", scalars),
+        once("typed", "scalars", typed),
     )
-
-
-def _once(view: str, base: str, values: Mapping[str, str]) -> str:
-    """Write a view that adds values to another one, each computed once a record."""
-    names = ", ".join(f"`{name}`" for name in values)
-    listed = ",\n    ".join(values.values())
-    return f"""create temporary view {view} as
-select {base}.*, {names}
-from {base} cross join unnest(array[row(
-    {listed}
-)]) as added ({names})"""
 
 
 def _whole_code() -> str:
@@ -174,7 +186,7 @@ def _verdict(stream: Stream) -> str:
     late = f"timestampadd(second, {skew}, current_row_timestamp())"
     time = stream.time_field
     whens = [
-        "when c_whole is not null then c_whole",
+        "when whole_code is not null then whole_code",
         *(
             f"when `c_{name}` is not null then concat(`c_{name}`, ':', '{name}')"
             for name in stream.fields
@@ -209,7 +221,7 @@ def _letters(stream: Stream, *, tombstones: str) -> str:
     field = "case when refusal like '%:%' then regexp_extract(refusal, ':(.*)', 1) end"
     whole = " ".join(
         f"when refusal = {quote_text(each)} then {quote_text(why)}"
-        for each, why in _REASONS.items()
+        for each, why in _REASONS[stream.format].items()
     )
     skew = format_duration(stream.allowed_clock_skew)
     values = {

@@ -6,6 +6,7 @@ from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.places import places_of
 from headrace.flink.starts import starts_of
 from headrace.flink.statements import JobSql
+from headrace.flink.writers import writers_of
 from headrace.flink_access import FlinkAccess
 from headrace.ingest import dead_letters
 from headrace.ingest.stream_tables import open_tables
@@ -31,9 +32,12 @@ class StreamJob(FlinkJob):
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from the offsets that the table holds."""
         places = places_of(self.lake.settings, stream=self.stream.name)
-        starts = starts_of(self.lake, self.stream)
         return ingest_sql(
-            self.stream, places.shown() if shown else places, starts=starts, group=group
+            self.stream,
+            places.shown() if shown else places,
+            starts=starts_of(self.lake, self.stream),
+            group=group,
+            writers=writers_of(self.stream, self.lake.settings, head=self.table.head()),
         )
 
     def submit(self) -> JobStatus:

@@ -15,11 +15,9 @@ def source_of(stream: Stream) -> KafkaSource:
     source = stream.source
     if not isinstance(source, KafkaSource):
         raise FlinkCannotError(stream.name, f"its source is {source.text}, and not a topic")
-    if stream.format != "json" or source.kafka.framing != "none":
-        what = (
-            f"values of format `{stream.format}`, framing `{source.kafka.framing}`: one that cannot be "
-            "decoded would stop the job, and not become a dead letter"
-        )
+    framing = source.kafka.framing
+    if stream.format != "avro" and (stream.format != "json" or framing != "none"):
+        what = f"values of format `{stream.format}`, framing `{framing}`"
         raise FlinkCannotError(stream.name, what)
     if stream.unknown_fields != "ignore":
         what = f"`unknown_fields: {stream.unknown_fields}` needs all keys of a record"

@@ -52,3 +52,32 @@ def option_list(options: Mapping[str, str]) -> str:
     return (
         ",".join(f"\n    {quote_text(key)} = {quote_text(options[key])}" for key in options) + "\n"
     )
+
+
+def once(view: str, base: str, values: Mapping[str, str]) -> str:
+    """Write a view that adds values to another one, each computed once a row."""
+    return f"create temporary view {view} as\n{plus(base, values)}"
+
+
+def plus(base: str, values: Mapping[str, str]) -> str:
+    """Write a query that adds values to another one, each computed once a row.
+
+    The planner would copy what a query computes to every place that names it, and so parse a record hundreds
+    of times; it does not across `unnest`, from which each query takes a list of one row.
+    """
+    names = ", ".join(f"`{name}`" for name in values)
+    listed = ",\n    ".join(values.values())
+    return f"""select {base}.*, {names}
+from {base} cross join unnest(array[row(
+    {listed}
+)]) as added ({names})"""
+
+
+def in_steps(view: str, steps: Mapping[str, str]) -> str:
+    """Write a view of queries, each of which may read those before it; the view is the last one.
+
+    Many views would take minutes: to each, the planner looks at all below it.
+    """
+    *before, (_, last) = steps.items()
+    named_ = ",\n".join(f"{name} as (\n{query}\n)" for name, query in before)
+    return f"create temporary view {view} as\nwith {named_}\n{last}"

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from headrace.config import Settings
 from headrace.errors import DraftError
+from headrace.ingest.decoding.frames import HEAD_BYTES
 from headrace.ingest.sampling import Sample
 from headrace.ingest.sources.base import Records
 from headrace.ingest.sources.open import sample_of_topic, schemas_of_topic
 
 RECORDS_MAX = 30_000
-_HEAD_BYTES = 5  # a zero byte and the id of a schema
 
 
 def topic_sample(topic: str, settings: Settings) -> Sample:
@@ -67,11 +67,11 @@ def _values_of(records: Sequence[Records]) -> list[bytes]:
 
 
 def _is_framed(values: Sequence[bytes]) -> bool:
-    return bool(values) and all(len(value) > _HEAD_BYTES and not value[0] for value in values)
+    return bool(values) and all(len(value) > HEAD_BYTES and not value[0] for value in values)
 
 
 def _bodies(values: Sequence[bytes]) -> list[bytes]:
-    return [value[_HEAD_BYTES:] for value in values]
+    return [value[HEAD_BYTES:] for value in values]
 
 
 def _are_json(bodies: Sequence[bytes]) -> bool:

@@ -38,8 +38,8 @@ _OTHERS_SHARE_MAX = 0.25  # of the texts of a column, which are then parsed apar
 _ANY_WHOLE = pa.decimal256(DIGITS_MAX, 0)
 _YEAR_1_US = -62_135_596_800_000_000
 _YEAR_10000_US = 253_402_300_800_000_000
-_YEAR_1_DAYS = -719_162
-_YEAR_10000_DAYS = 2_932_897
+YEAR_1_DAYS = -719_162
+YEAR_10000_DAYS = 2_932_897
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def bounded(done: Converted) -> Converted:
     if pa.types.is_timestamp(done.values.type):
         number, low, high = pa.int64(), _YEAR_1_US, _YEAR_10000_US
     else:
-        number, low, high = pa.int32(), _YEAR_1_DAYS, _YEAR_10000_DAYS
+        number, low, high = pa.int32(), YEAR_1_DAYS, YEAR_10000_DAYS
     numbers = done.values.cast(number)
     outside = pc.or_(pc.less(numbers, low), pc.greater_equal(numbers, high))
     return merged(done, refuse(done.values, outside, OUT_OF_RANGE))

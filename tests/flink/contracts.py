@@ -16,6 +16,7 @@ EVERY_TYPE: dict[str, Any] = {
     "large": {"type": "long"},
     "single": {"type": "float"},
     "double": {"type": "double"},
+    "whole": {"type": "long"},
     "flag": {"type": "boolean"},
     "day": {"type": "date"},
     "price": {"type": "decimal(10,2)"},

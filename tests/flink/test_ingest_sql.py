@@ -15,8 +15,6 @@ from tests.flink.contracts import EVERY_TYPE, PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused
 
-AVRO = {"kafka": {"topic": "things", "schema_file": "a.avsc"}}
-PLAIN = {name: EVERY_TYPE[name] for name in ("id", "at")}
 STARTS = {SourcePartition("things", number): number * 10 for number in range(3)}
 
 
@@ -99,7 +97,6 @@ def test_a_tombstone_is_a_dead_letter_unless_the_topic_ignores_it() -> None:
         ({"unknown_fields": "dead_letter"}, None),
         ({"unknown_fields": "evolve"}, None),
         ({"source": {"kafka": {"topic": "things", "framing": "registry"}}}, None),
-        ({"format": "avro", "source": AVRO, "fields": PLAIN}, None),
     ],
 )
 def test_what_sql_cannot_say_is_refused_with_the_field(

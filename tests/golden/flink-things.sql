@@ -35,7 +35,7 @@ from topic cross join unnest(array[row(
 )]) as added (`body`);
 
 create temporary view pieces as
-select texts.*, `c_whole`, `j_id`, `j_at`, `j_small`, `j_large`, `j_single`, `j_double`, `j_flag`, `j_day`, `j_price`, `j_seen_ms`, `j_seen_us`, `j_items`, `j_tags`, `j_flags`
+select texts.*, `whole_code`, `j_id`, `j_at`, `j_small`, `j_large`, `j_single`, `j_double`, `j_whole`, `j_flag`, `j_day`, `j_price`, `j_seen_ms`, `j_seen_us`, `j_items`, `j_tags`, `j_flags`
 from texts cross join unnest(array[row(
     case
         when `raw` is null then 'tombstone'
@@ -52,6 +52,7 @@ from texts cross join unnest(array[row(
     json_query(body, 'lax $["large"]' with wrapper),
     json_query(body, 'lax $["single"]' with wrapper),
     json_query(body, 'lax $["double"]' with wrapper),
+    json_query(body, 'lax $["whole"]' with wrapper),
     json_query(body, 'lax $["flag"]' with wrapper),
     json_query(body, 'lax $["day"]' with wrapper),
     json_query(body, 'lax $["price"]' with wrapper),
@@ -60,10 +61,10 @@ from texts cross join unnest(array[row(
     json_query(body, 'lax $["items"]' with wrapper),
     json_query(body, 'lax $["tags"]' with wrapper),
     json_query(body, 'lax $["flags"]' with wrapper)
-)]) as added (`c_whole`, `j_id`, `j_at`, `j_small`, `j_large`, `j_single`, `j_double`, `j_flag`, `j_day`, `j_price`, `j_seen_ms`, `j_seen_us`, `j_items`, `j_tags`, `j_flags`);
+)]) as added (`whole_code`, `j_id`, `j_at`, `j_small`, `j_large`, `j_single`, `j_double`, `j_whole`, `j_flag`, `j_day`, `j_price`, `j_seen_ms`, `j_seen_us`, `j_items`, `j_tags`, `j_flags`);
 
 create temporary view scalars as
-select pieces.*, `s_id`, `s_at`, `s_small`, `s_large`, `s_single`, `s_double`, `s_flag`, `s_day`, `s_price`, `s_seen_ms`, `s_seen_us`, `s_items`, `s_tags`, `s_flags`
+select pieces.*, `s_id`, `s_at`, `s_small`, `s_large`, `s_single`, `s_double`, `s_whole`, `s_flag`, `s_day`, `s_price`, `s_seen_ms`, `s_seen_us`, `s_items`, `s_tags`, `s_flags`
 from pieces cross join unnest(array[row(
     case when `j_id` like '["%' then json_value(`j_id`, 'lax $[0]') else substring(`j_id` from 2 for char_length(`j_id`) - 2) end,
     case when `j_at` like '["%' then json_value(`j_at`, 'lax $[0]') else substring(`j_at` from 2 for char_length(`j_at`) - 2) end,
@@ -71,6 +72,7 @@ from pieces cross join unnest(array[row(
     case when `j_large` like '["%' then json_value(`j_large`, 'lax $[0]') else substring(`j_large` from 2 for char_length(`j_large`) - 2) end,
     case when `j_single` like '["%' then json_value(`j_single`, 'lax $[0]') else substring(`j_single` from 2 for char_length(`j_single`) - 2) end,
     case when `j_double` like '["%' then json_value(`j_double`, 'lax $[0]') else substring(`j_double` from 2 for char_length(`j_double`) - 2) end,
+    case when `j_whole` like '["%' then json_value(`j_whole`, 'lax $[0]') else substring(`j_whole` from 2 for char_length(`j_whole`) - 2) end,
     case when `j_flag` like '["%' then json_value(`j_flag`, 'lax $[0]') else substring(`j_flag` from 2 for char_length(`j_flag`) - 2) end,
     case when `j_day` like '["%' then json_value(`j_day`, 'lax $[0]') else substring(`j_day` from 2 for char_length(`j_day`) - 2) end,
     case when `j_price` like '["%' then json_value(`j_price`, 'lax $[0]') else substring(`j_price` from 2 for char_length(`j_price`) - 2) end,
@@ -79,10 +81,10 @@ from pieces cross join unnest(array[row(
     case when `j_items` like '["%' then json_value(`j_items`, 'lax $[0]') else substring(`j_items` from 2 for char_length(`j_items`) - 2) end,
     case when `j_tags` like '["%' then json_value(`j_tags`, 'lax $[0]') else substring(`j_tags` from 2 for char_length(`j_tags`) - 2) end,
     case when `j_flags` like '["%' then json_value(`j_flags`, 'lax $[0]') else substring(`j_flags` from 2 for char_length(`j_flags`) - 2) end
-)]) as added (`s_id`, `s_at`, `s_small`, `s_large`, `s_single`, `s_double`, `s_flag`, `s_day`, `s_price`, `s_seen_ms`, `s_seen_us`, `s_items`, `s_tags`, `s_flags`);
+)]) as added (`s_id`, `s_at`, `s_small`, `s_large`, `s_single`, `s_double`, `s_whole`, `s_flag`, `s_day`, `s_price`, `s_seen_ms`, `s_seen_us`, `s_items`, `s_tags`, `s_flags`);
 
 create temporary view typed as
-select scalars.*, `v_id`, `v_at`, `v_small`, `v_large`, `v_single`, `v_double`, `v_flag`, `v_day`, `v_price`, `v_seen_ms`, `v_seen_us`, `v_items`, `v_tags`, `v_flags`, `c_id`, `c_at`, `c_small`, `c_large`, `c_single`, `c_double`, `c_flag`, `c_day`, `c_price`, `c_seen_ms`, `c_seen_us`, `c_items`, `c_tags`, `c_flags`
+select scalars.*, `v_id`, `v_at`, `v_small`, `v_large`, `v_single`, `v_double`, `v_whole`, `v_flag`, `v_day`, `v_price`, `v_seen_ms`, `v_seen_us`, `v_items`, `v_tags`, `v_flags`, `c_id`, `c_at`, `c_small`, `c_large`, `c_single`, `c_double`, `c_whole`, `c_flag`, `c_day`, `c_price`, `c_seen_ms`, `c_seen_us`, `c_items`, `c_tags`, `c_flags`
 from scalars cross join unnest(array[row(
     case when `j_id` like '["%' then `s_id` end,
     case when `j_at` like '["%' and regexp(`s_at`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)\z') and coalesce(date_format(try_cast(concat(concat(substring(`s_at` from 1 for 10), ' ', substring(`s_at` from 12 for 5), ':', coalesce(nullif(regexp_extract(`s_at`, '^.{16}:([0-9]{2})', 1), ''), '00')), '.', rpad(coalesce(regexp_extract(`s_at`, '[.]([0-9]{1,6})', 1), ''), 6, '0')) as timestamp(6)), 'yyyy-MM-dd HH:mm:ss') = concat(substring(`s_at` from 1 for 10), ' ', substring(`s_at` from 12 for 5), ':', coalesce(nullif(regexp_extract(`s_at`, '^.{16}:([0-9]{2})', 1), ''), '00')), false) then cast(timestampadd(minute, case when regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1) = 'Z' then 0 when regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1) like '-%' then cast(substring(regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1) from 2 for 2) as int) * 60 + coalesce(cast(nullif(regexp_extract(regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1), '^...:?([0-9]{2})$', 1), '') as int), 0) else - (cast(substring(regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1) from 2 for 2) as int) * 60 + coalesce(cast(nullif(regexp_extract(regexp_extract(`s_at`, '(Z|[+-][0-9]{2}:?[0-9]{0,2})$', 1), '^...:?([0-9]{2})$', 1), '') as int), 0)) end, try_cast(concat(concat(substring(`s_at` from 1 for 10), ' ', substring(`s_at` from 12 for 5), ':', coalesce(nullif(regexp_extract(`s_at`, '^.{16}:([0-9]{2})', 1), ''), '00')), '.', rpad(coalesce(regexp_extract(`s_at`, '[.]([0-9]{1,6})', 1), ''), 6, '0')) as timestamp(6))) as timestamp_ltz(6)) end,
@@ -90,11 +92,12 @@ from scalars cross join unnest(array[row(
     case when regexp(`j_large`, '\A[\[]-?[0-9]+[\]]\z') then try_cast(`s_large` as bigint) end,
     case when regexp(`j_single`, '\A[\[]-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?[\]]\z') then try_cast(`s_single` as float) end,
     case when regexp(`j_double`, '\A[\[]-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?[\]]\z') then try_cast(`s_double` as double) end,
+    case when regexp(`j_whole`, '\A[\[]-?[0-9]+[\]]\z') then try_cast(`s_whole` as bigint) end,
     case when `j_flag` in ('[true]', '[false]') then `j_flag` = '[true]' end,
     case when `j_day` like '["%' and regexp(`s_day`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}\z') and coalesce(date_format(try_cast(concat(`s_day`, ' 00:00:00') as timestamp(6)), 'yyyy-MM-dd') = `s_day`, false) then cast(try_cast(concat(`s_day`, ' 00:00:00') as timestamp(6)) as date) end,
     case when regexp(`s_price`, '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?\z') then try_cast(`s_price` as decimal(10, 2)) end,
-    case when regexp(`s_seen_ms`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z') and cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint) between -62135596800000000 and 253402300799999999 then cast(try_cast(concat(date_format(cast(to_timestamp_ltz(((cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint)) - mod(mod(cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint), 1000) + 1000, 1000)) / 1000, 3) as timestamp(3)), 'yyyy-MM-dd HH:mm:ss.SSS'), lpad(cast(mod(mod(cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint), 1000) + 1000, 1000) as string), 3, '0')) as timestamp(6)) as timestamp_ltz(6)) end,
-    case when regexp(`s_seen_us`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z') and cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint) between -62135596800000000 and 253402300799999999 then cast(try_cast(concat(date_format(cast(to_timestamp_ltz(((cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint)) - mod(mod(cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint), 1000) + 1000, 1000)) / 1000, 3) as timestamp(3)), 'yyyy-MM-dd HH:mm:ss.SSS'), lpad(cast(mod(mod(cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint), 1000) + 1000, 1000) as string), 3, '0')) as timestamp(6)) as timestamp_ltz(6)) end,
+    case when regexp(`s_seen_ms`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z') and floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) between -62135596800000000 and 253402300799999999 then cast(try_cast(concat(date_format(cast(to_timestamp_ltz(((cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint)) - mod(mod(cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint), 1000) + 1000, 1000)) / 1000, 3) as timestamp(3)), 'yyyy-MM-dd HH:mm:ss.SSS'), lpad(cast(mod(mod(cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint), 1000) + 1000, 1000) as string), 3, '0')) as timestamp(6)) as timestamp_ltz(6)) end,
+    case when regexp(`s_seen_us`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z') and floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) between -62135596800000000 and 253402300799999999 then cast(try_cast(concat(date_format(cast(to_timestamp_ltz(((cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint)) - mod(mod(cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint), 1000) + 1000, 1000)) / 1000, 3) as timestamp(3)), 'yyyy-MM-dd HH:mm:ss.SSS'), lpad(cast(mod(mod(cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint), 1000) + 1000, 1000) as string), 3, '0')) as timestamp(6)) as timestamp_ltz(6)) end,
     case when regexp(`j_items`, '\A[\[][\[][0-9,nul-]*[\]][\]]\z') then try_cast(json_query(`j_items`, 'lax $[0]' returning array<string>) as array<bigint>) end,
     case when regexp(regexp_replace(regexp_replace(`j_tags`, '\\.', ''), '"[^"]*"', ''), '^[\[][\[][nul,]*[\]][\]]$') then json_query(`j_tags`, 'lax $[0]' returning array<string>) end,
     case when regexp(`j_flags`, '\A[\[][\[][truefalsn,]*[\]][\]]\z') then try_cast(json_query(`j_flags`, 'lax $[0]' returning array<string>) as array<boolean>) end,
@@ -102,29 +105,31 @@ from scalars cross join unnest(array[row(
     case when `j_at` is null then 'missing_required' when `j_at` like '["%' and regexp(`s_at`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?\z') then 'naive_time' when not (`j_at` like '["%' and regexp(`s_at`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)\z')) then 'wrong_type' when not coalesce(date_format(try_cast(concat(concat(substring(`s_at` from 1 for 10), ' ', substring(`s_at` from 12 for 5), ':', coalesce(nullif(regexp_extract(`s_at`, '^.{16}:([0-9]{2})', 1), ''), '00')), '.', rpad(coalesce(regexp_extract(`s_at`, '[.]([0-9]{1,6})', 1), ''), 6, '0')) as timestamp(6)), 'yyyy-MM-dd HH:mm:ss') = concat(substring(`s_at` from 1 for 10), ' ', substring(`s_at` from 12 for 5), ':', coalesce(nullif(regexp_extract(`s_at`, '^.{16}:([0-9]{2})', 1), ''), '00')), false) then 'out_of_range' end,
     case when `j_small` is null then cast(null as string) when not (regexp(`j_small`, '\A[\[]-?[0-9]+[\]]\z')) then 'wrong_type' when try_cast(`s_small` as int) is null then 'out_of_range' end,
     case when `j_large` is null then cast(null as string) when not (regexp(`j_large`, '\A[\[]-?[0-9]+[\]]\z')) then 'wrong_type' when try_cast(`s_large` as bigint) is null then 'out_of_range' end,
-    case when `j_single` is null then cast(null as string) when not (regexp(`j_single`, '\A[\[]-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?[\]]\z')) then 'wrong_type' when abs(try_cast(`s_single` as float)) > 3.4028235E38 then 'not_finite' when regexp(`j_single`, '\A[\[]-?[0-9]+[\]]\z') and char_length(`s_single`) > 7 and not coalesce(cast(try_cast(`s_single` as float) as double) = try_cast(`s_single` as double), false) then 'not_exact' end,
+    case when `j_single` is null then cast(null as string) when not (regexp(`j_single`, '\A[\[]-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?[\]]\z')) then 'wrong_type' when abs(try_cast(`s_single` as float)) > 3.4028235E38 then 'not_finite' when regexp(`j_single`, '\A[\[]-?[0-9]+[\]]\z') and char_length(`s_single`) > 7 and not coalesce(char_length(`s_single`) <= 15 and cast(try_cast(`s_single` as float) as double) = try_cast(`s_single` as double), false) then 'not_exact' end,
     case when `j_double` is null then cast(null as string) when not (regexp(`j_double`, '\A[\[]-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?[\]]\z')) then 'wrong_type' when abs(try_cast(`s_double` as double)) > 1.7976931348623157E308 then 'not_finite' when regexp(`j_double`, '\A[\[]-?[0-9]+[\]]\z') and char_length(`s_double`) > 15 and not coalesce(abs(try_cast(`s_double` as double)) < 9.2E18 and cast(try_cast(`s_double` as double) as bigint) = try_cast(`s_double` as bigint), false) then 'not_exact' end,
+    case when `j_whole` is null then cast(null as string) when not (regexp(`j_whole`, '\A[\[]-?[0-9]+[\]]\z')) then 'wrong_type' when try_cast(`s_whole` as bigint) is null then 'out_of_range' end,
     case when `j_flag` is null then cast(null as string) when not (`j_flag` in ('[true]', '[false]')) then 'wrong_type' end,
     case when `j_day` is null then cast(null as string) when not (`j_day` like '["%' and regexp(`s_day`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}\z')) then 'wrong_type' when not coalesce(date_format(try_cast(concat(`s_day`, ' 00:00:00') as timestamp(6)), 'yyyy-MM-dd') = `s_day`, false) then 'out_of_range' end,
     case when `j_price` is null then cast(null as string) when not (regexp(`s_price`, '^[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]{1,4})?\z')) then 'wrong_type' when try_cast(`s_price` as decimal(10, 2)) is null or try_cast(`s_price` as decimal(10, 2)) <> try_cast(`s_price` as decimal(38, 30)) or regexp(`s_price`, '[.][0-9]{2}[0-9]*[1-9]') then 'out_of_range' end,
-    case when `j_seen_ms` is null then cast(null as string) when not (regexp(`s_seen_ms`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z')) then 'wrong_type' when not coalesce(cast(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) as bigint) between -62135596800000000 and 253402300799999999, false) then 'out_of_range' end,
-    case when `j_seen_us` is null then cast(null as string) when not (regexp(`s_seen_us`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z')) then 'wrong_type' when not coalesce(cast(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) as bigint) between -62135596800000000 and 253402300799999999, false) then 'out_of_range' end,
+    case when `j_seen_ms` is null then cast(null as string) when not (regexp(`s_seen_ms`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z')) then 'wrong_type' when not coalesce(floor(try_cast(`s_seen_ms` as decimal(28, 9)) * 1000) between -62135596800000000 and 253402300799999999, false) then 'out_of_range' end,
+    case when `j_seen_us` is null then cast(null as string) when not (regexp(`s_seen_us`, '^[+-]?[0-9]{1,20}([.][0-9]*)?\z')) then 'wrong_type' when not coalesce(floor(try_cast(`s_seen_us` as decimal(28, 9)) * 1) between -62135596800000000 and 253402300799999999, false) then 'out_of_range' end,
     case when `j_items` is null then cast(null as string) when not (regexp(`j_items`, '\A[\[][\[][0-9,nul-]*[\]][\]]\z')) then 'wrong_type' when try_cast(json_query(`j_items`, 'lax $[0]' returning array<string>) as array<bigint>) is null then 'out_of_range' end,
     case when `j_tags` is null then cast(null as string) when not (regexp(regexp_replace(regexp_replace(`j_tags`, '\\.', ''), '"[^"]*"', ''), '^[\[][\[][nul,]*[\]][\]]$')) then 'wrong_type' end,
     case when `j_flags` is null then cast(null as string) when not (regexp(`j_flags`, '\A[\[][\[][truefalsn,]*[\]][\]]\z')) then 'wrong_type' when try_cast(json_query(`j_flags`, 'lax $[0]' returning array<string>) as array<boolean>) is null then 'out_of_range' end
-)]) as added (`v_id`, `v_at`, `v_small`, `v_large`, `v_single`, `v_double`, `v_flag`, `v_day`, `v_price`, `v_seen_ms`, `v_seen_us`, `v_items`, `v_tags`, `v_flags`, `c_id`, `c_at`, `c_small`, `c_large`, `c_single`, `c_double`, `c_flag`, `c_day`, `c_price`, `c_seen_ms`, `c_seen_us`, `c_items`, `c_tags`, `c_flags`);
+)]) as added (`v_id`, `v_at`, `v_small`, `v_large`, `v_single`, `v_double`, `v_whole`, `v_flag`, `v_day`, `v_price`, `v_seen_ms`, `v_seen_us`, `v_items`, `v_tags`, `v_flags`, `c_id`, `c_at`, `c_small`, `c_large`, `c_single`, `c_double`, `c_whole`, `c_flag`, `c_day`, `c_price`, `c_seen_ms`, `c_seen_us`, `c_items`, `c_tags`, `c_flags`);
 
 create temporary view judged as
 select typed.*, `refusal`
 from typed cross join unnest(array[row(
     case
-        when c_whole is not null then c_whole
+        when whole_code is not null then whole_code
         when `c_id` is not null then concat(`c_id`, ':', 'id')
         when `c_at` is not null then concat(`c_at`, ':', 'at')
         when `c_small` is not null then concat(`c_small`, ':', 'small')
         when `c_large` is not null then concat(`c_large`, ':', 'large')
         when `c_single` is not null then concat(`c_single`, ':', 'single')
         when `c_double` is not null then concat(`c_double`, ':', 'double')
+        when `c_whole` is not null then concat(`c_whole`, ':', 'whole')
         when `c_flag` is not null then concat(`c_flag`, ':', 'flag')
         when `c_day` is not null then concat(`c_day`, ':', 'day')
         when `c_price` is not null then concat(`c_price`, ':', 'price')
@@ -139,13 +144,14 @@ from typed cross join unnest(array[row(
 
 execute statement set
 begin
-insert into `lake`.`raw`.`things` (`id`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `event_time`, `known_at`, `_source`, `_source_partition`, `_source_offset`, `_source_time`)
+insert into `lake`.`raw`.`things` (`id`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `event_time`, `known_at`, `_source`, `_source_partition`, `_source_offset`, `_source_time`)
 select
     `v_id` as `id`,
     `v_small` as `small`,
     `v_large` as `large`,
     `v_single` as `single`,
     `v_double` as `double`,
+    `v_whole` as `whole`,
     `v_flag` as `flag`,
     `v_day` as `day`,
     `v_price` as `price`,

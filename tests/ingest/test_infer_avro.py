@@ -66,6 +66,9 @@ class Known:
         found = {1: FIRST, 2: SECOND}.get(schema_id)
         return None if found is None else SchemaText(text=json.dumps(found))
 
+    def ids(self) -> tuple[int, ...]:
+        return (1, 2)
+
 
 def schemas() -> Schemas:
     return Schemas(topic=TOPIC, framed=True, store=Known())

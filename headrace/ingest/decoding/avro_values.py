@@ -49,7 +49,18 @@ _RENAMED = {"logicalType": _LOGICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Field:
+class WriterField:
+    """A field of a record that values were written with, as `Group` takes its column.
+
+    Args:
+        name: Its name.
+        kind: The type of its column; None where it is one that no contract can declare.
+        unit_us: How many microseconds one unit of a time has; None if it has less than one.
+        is_time: Whether it is a moment or a clock, counted since 1970.
+        scale: Of a decimal.
+
+    """
+
     name: str
     kind: pa.DataType | None
     unit_us: int | None = 1
@@ -58,7 +69,7 @@ class _Field:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Writer:
+class Writer:
     """A schema that values were written with.
 
     Args:
@@ -69,7 +80,7 @@ class _Writer:
 
     """
 
-    fields: tuple[_Field, ...]
+    fields: tuple[WriterField, ...]
     node: Node
     read: Read
     at_once: bool
@@ -94,12 +105,12 @@ def read_groups(
     violations = found.refused
     groups: list[Group] = []
     for schema_id, places in found.by_schema.items():
-        writer: _Writer | str | None = (
-            schemas.once(lambda text: _compile(SchemaText(text=text.decode())))
+        writer: Writer | str | None = (
+            schemas.once(lambda text: writer_of(SchemaText(text=text.decode())))
             if schema_id == PLAIN
-            else schemas.compiled(schema_id, _compile)
+            else schemas.compiled(schema_id, writer_of)
         )
-        if not isinstance(writer, _Writer):
+        if not isinstance(writer, Writer):
             why = "is not known" if writer is None else f"cannot be used: {writer}"
             reason = f"schema {schema_id} {why}" if schema_id != PLAIN else f"the schema {why}"
             violations |= {at: Violation(UNKNOWN_SCHEMA, reason) for at in places.tolist()}
@@ -113,7 +124,7 @@ def read_groups(
 
 
 def _read_at_once(
-    writer: _Writer,
+    writer: Writer,
     at: np.ndarray,
     block: LineBlock,
     wanted: Collection[str] | None,
@@ -150,7 +161,7 @@ def _taken(values: Values, at: pa.Array) -> Values:
     return [values[i] for i in at.to_pylist()] if isinstance(values, list) else values.take(at)
 
 
-def _values(column: pa.Array, field: _Field) -> tuple[Values, np.ndarray | None]:
+def _values(column: pa.Array, field: WriterField) -> tuple[Values, np.ndarray | None]:
     """Return what `_value` gives of each value, and which of them are too large to be counted."""
     if field.scale is not None:
         return [_value(each, field) for each in column.to_pylist()], None
@@ -169,7 +180,7 @@ def _values(column: pa.Array, field: _Field) -> tuple[Values, np.ndarray | None]
 
 
 def _read(
-    writer: _Writer,
+    writer: Writer,
     places: Sequence[int],
     values: Sequence[bytes],
     violations: dict[int, Violation],
@@ -197,7 +208,7 @@ def _read(
     return Group(index=np.array(index, dtype=np.int64), columns=columns)
 
 
-def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any type)
+def _value(value: Any, field: WriterField) -> Any:  # noqa: ANN401  (a value of any type)
     if value is None or field.kind is None:
         return value
     if field.is_time:
@@ -208,8 +219,8 @@ def _value(value: Any, field: _Field) -> Any:  # noqa: ANN401  (a value of any t
     return value
 
 
-def _compile(schema: SchemaText) -> _Writer | str:
-    """Parse a schema with names of its own: two versions of a record may share one name."""
+def writer_of(schema: SchemaText) -> Writer | str:
+    """Parse a schema, or return why it cannot be used; two versions of a record may share one name."""
     named: dict[str, Any] = {}
     try:
         for each in schema.references:
@@ -222,7 +233,7 @@ def _compile(schema: SchemaText) -> _Writer | str:
         return f"{type(error).__name__}: {error}"
     if not isinstance(written, dict) or written.get("type") != "record":
         return "it is no record"
-    return _Writer(
+    return Writer(
         fields=tuple(_field(each, named) for each in parsed["fields"]),
         node=node,
         read=reader_of(node, types.made),
@@ -240,13 +251,13 @@ def _bare(schema: Any) -> Any:  # noqa: ANN401  (JSON)
     return schema
 
 
-def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> _Field:
+def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> WriterField:
     name = str(declared["name"])
     kind: Any = declared["type"]
     if isinstance(kind, list):
         branches: list[Any] = [each for each in kind if each != "null"]  # pyright: ignore[reportUnknownVariableType]
         if len(branches) != 1:
-            return _Field(name=name, kind=None if branches else pa.null())
+            return WriterField(name=name, kind=None if branches else pa.null())
         kind = branches[0]
     if isinstance(kind, str) and kind not in _SIMPLE:
         kind = names.get(kind, kind)
@@ -256,17 +267,17 @@ def _field(declared: dict[str, Any], names: Mapping[str, Any]) -> _Field:
     if isinstance(plain, dict):  # {"type": {"type": …}}
         return _field({"name": name, "type": plain}, names)
     if isinstance(logical, str) and logical in _INSTANTS and plain == "long":
-        return _Field(name=name, kind=TIMESTAMP, unit_us=_INSTANTS[logical], is_time=True)
+        return WriterField(name=name, kind=TIMESTAMP, unit_us=_INSTANTS[logical], is_time=True)
     if isinstance(logical, str) and logical in _CLOCKS and plain == "long":
-        return _Field(name=name, kind=NAIVE, unit_us=_CLOCKS[logical], is_time=True)
+        return WriterField(name=name, kind=NAIVE, unit_us=_CLOCKS[logical], is_time=True)
     if logical == "date" and plain == "int":
-        return _Field(name=name, kind=pa.date32())
+        return WriterField(name=name, kind=pa.date32())
     if logical == "decimal" and plain in ("bytes", "fixed"):
         scale, precision = int(more.get("scale", 0)), int(more.get("precision", 38))
         fits = 0 < precision <= 38 and 0 <= scale <= precision
-        return _Field(name=name, kind=pa.decimal128(38, scale) if fits else None, scale=scale)
+        return WriterField(name=name, kind=pa.decimal128(38, scale) if fits else None, scale=scale)
     if plain == "array":
         inner = _field({"name": name, "type": more["items"]}, names)
         is_plain = inner.kind is not None and not inner.is_time and inner.scale is None
-        return _Field(name=name, kind=pa.list_(inner.kind) if is_plain else None)
-    return _Field(name=name, kind=_SIMPLE.get(plain) if isinstance(plain, str) else None)
+        return WriterField(name=name, kind=pa.list_(inner.kind) if is_plain else None)
+    return WriterField(name=name, kind=_SIMPLE.get(plain) if isinstance(plain, str) else None)

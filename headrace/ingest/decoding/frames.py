@@ -9,7 +9,7 @@ from headrace.ingest.sources.base import RECORD_BYTES_MAX, Records
 from headrace.ingest.sources.line_block import LineBlock
 
 PLAIN = -1  # the place of an id where values have none
-_HEAD_BYTES = 5
+HEAD_BYTES = 5  # a zero byte and the id of a schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +35,14 @@ def unwrap(records: Records, *, framed: bool) -> Unwrapped:
         refused.setdefault(at, Violation(TOO_LONG, f"longer than {RECORD_BYTES_MAX} bytes"))
     values = block
     if framed:
-        has_head = block.lengths >= _HEAD_BYTES
+        has_head = block.lengths >= HEAD_BYTES
         heads = np.where(has_head, block.starts, 0)
         has_head &= block.codes[heads] == 0 if len(block) else has_head
         for at in np.flatnonzero(~has_head).tolist():
             reason = "the value does not begin with a zero byte and the id of a schema"
             refused.setdefault(at, Violation(UNFRAMED, reason))
         values = LineBlock(
-            block.data, np.minimum(block.starts + _HEAD_BYTES, block.ends), block.ends
+            block.data, np.minimum(block.starts + HEAD_BYTES, block.ends), block.ends
         )
     is_value = np.ones(len(block), dtype=bool)
     is_value[list(refused)] = False
@@ -57,6 +57,6 @@ def unwrap(records: Records, *, framed: bool) -> Unwrapped:
 def _ids(codes: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """Return the ids of schemas, whose four bytes follow a zero."""
     ids = np.zeros(len(starts), dtype=np.int64)
-    for place in range(1, _HEAD_BYTES):
+    for place in range(1, HEAD_BYTES):
         ids = ids << 8 | codes[starts + place]
     return ids

@@ -36,6 +36,10 @@ class SchemaFiles:
         # a descriptor set is binary: one character a byte
         return SchemaText(text=read_schema(self._topic, path).decode("latin-1"))
 
+    def ids(self) -> tuple[int, ...]:
+        """Return the ids that files are named for."""
+        return tuple(sorted(self._files))
+
 
 class Registry:
     """A schema registry; only ids that are met are asked for, and what they refer to.
@@ -67,6 +71,18 @@ class Registry:
         references: list[str] = []
         self._collect(found, references)
         return SchemaText(text=str(found["schema"]), references=tuple(references))
+
+    def ids(self) -> tuple[int, ...]:
+        """Return the ids of all versions of the topic's subject, `<topic>-value`, as serializers name it.
+
+        Raises:
+            SchemaUnavailableError: If the registry does not answer, or refuses.
+
+        """
+        path = f"/subjects/{urllib.parse.quote(f'{self._topic}-value', safe='')}/versions"
+        versions: Any = self._get(path) or ()
+        found = [self._get(f"{path}/{int(each)}") for each in versions]
+        return tuple(sorted(int(each["id"]) for each in found if each is not None))
 
     def _collect(self, schema: Mapping[str, Any], references: list[str]) -> None:
         for each in schema.get("references") or ():

@@ -34,6 +34,15 @@ class SchemaStore(Protocol):
         """
         ...
 
+    def ids(self) -> tuple[int, ...]:
+        """Return the ids of schemas that values of the topic are expected to name.
+
+        Raises:
+            SchemaUnavailableError: If the store does not answer.
+
+        """
+        ...
+
 
 @dataclass(kw_only=True)
 class Schemas:

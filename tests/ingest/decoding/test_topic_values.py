@@ -86,6 +86,9 @@ class Known:
             return found
         return SchemaText(text=found if isinstance(found, str) else json.dumps(found))
 
+    def ids(self) -> tuple[int, ...]:
+        return tuple(self._texts)
+
 
 def framed(schema_id: int, body: bytes) -> bytes:
     return b"\0" + schema_id.to_bytes(4, "big") + body
