@@ -7,6 +7,8 @@ import pytest
 
 from headrace.api import Lake
 from headrace.engines.duckdb import DuckDBEngine
+from headrace.engines.duckdb_dialect import sql_type
+from tests.engines.bounded import bounded_table, differences
 from tests.tables.factories import add, events_table
 
 pytestmark = pytest.mark.slow
@@ -47,3 +49,10 @@ def test_no_filter_on_a_function_loses_rows_to_bounds(lake: Lake) -> None:
             ]
             assert 0 < ids[1].num_rows < DAYS * ROWS, f"`{each}` tells nothing apart"
             assert ids[0] == ids[1], each
+
+
+def test_no_filter_on_a_column_of_any_type_loses_rows_to_bounds(lake: Lake) -> None:
+    """Trino does the same in `tests/cluster/test_bounds_on_trino.py`."""
+    table = bounded_table(lake)
+    with DuckDBEngine.open(lake.settings) as engine:
+        assert differences(engine, table, type_sql=sql_type) == {}
