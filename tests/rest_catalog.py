@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -41,13 +41,19 @@ class RestCatalog:
     lost: int = 0
     refused: int = 0  # the next requests of any kind are answered with 403
     commits: list[str] = field(default_factory=list)
+    given: dict[str, str] = field(
+        default_factory=dict
+    )  # to the client, for the files of each table
 
 
 @contextlib.contextmanager
-def rest_catalog(folder: Path) -> Generator[RestCatalog]:
-    """Run a REST catalog on a loopback port; tables lie in `folder`."""
+def rest_catalog(
+    folder: Path, *, warehouse: str = "", access: Mapping[str, str] | None = None
+) -> Generator[RestCatalog]:
+    """Run a REST catalog on a loopback port; tables lie in `folder`, or in a store by its `access`."""
     told = RestCatalog()
-    catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/rest.db", warehouse=f"file://{folder}")
+    place = warehouse or f"file://{folder}"
+    catalog = SqlCatalog("lake", uri=f"sqlite:///{folder}/rest.db", warehouse=place, **access or {})
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
@@ -118,9 +124,10 @@ def _do(catalog: SqlCatalog, told: RestCatalog, verb: str, path: list[str], body
             listed = catalog.list_tables(namespace)
             return {"identifiers": [{"namespace": [space], "name": name} for space, name in listed]}
         case "POST", [namespace, "tables"]:
-            return _created(catalog, namespace, CreateTableRequest.model_validate(_ABSENT | body))
+            asked = CreateTableRequest.model_validate(_ABSENT | body)
+            return _created(catalog, told, namespace, asked)
         case (("GET" | "HEAD"), [namespace, "tables", name]):
-            return _table(catalog.load_table((namespace, name)))
+            return _table(catalog.load_table((namespace, name)), told)
         case "POST", [namespace, "tables", name]:
             return _committed(catalog, told, (namespace, name), body)
         case _:
@@ -128,7 +135,9 @@ def _do(catalog: SqlCatalog, told: RestCatalog, verb: str, path: list[str], body
             raise NoSuchTableError(msg)
 
 
-def _created(catalog: SqlCatalog, namespace: str, asked: CreateTableRequest) -> TableResponse:
+def _created(
+    catalog: SqlCatalog, told: RestCatalog, namespace: str, asked: CreateTableRequest
+) -> TableResponse:
     transaction = catalog.create_table_transaction(
         (namespace, asked.name),
         asked.table_schema,
@@ -138,9 +147,10 @@ def _created(catalog: SqlCatalog, namespace: str, asked: CreateTableRequest) -> 
         asked.properties,
     )
     if not asked.stage_create:
-        return _table(transaction.commit_transaction())
+        return _table(transaction.commit_transaction(), told)
     staged = transaction.table_metadata
-    return TableResponse.model_validate({"metadata-location": None, "metadata": staged})
+    said = {"metadata-location": None, "metadata": staged, "config": told.given}
+    return TableResponse.model_validate(said)
 
 
 def _committed(catalog: SqlCatalog, told: RestCatalog, name: tuple[str, str], body: Any) -> Any:  # noqa: ANN401 - JSON
@@ -155,7 +165,6 @@ def _committed(catalog: SqlCatalog, told: RestCatalog, name: tuple[str, str], bo
     return done
 
 
-def _table(table: Table | StagedTable) -> TableResponse:
-    return TableResponse.model_validate(
-        {"metadata-location": table.metadata_location, "metadata": table.metadata}
-    )
+def _table(table: Table | StagedTable, told: RestCatalog) -> TableResponse:
+    said = {"metadata-location": table.metadata_location, "metadata": table.metadata}
+    return TableResponse.model_validate({**said, "config": told.given})
