@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import pyarrow as pa
 
 from headrace.engines.base import Engine
 from headrace.serving.encoded import EngineRows
 from headrace.serving.newest import NewestRows
-from headrace.serving.store import Guard, OnlineStore, ViewState
+from headrace.serving.store import (
+    EncodedRow,
+    EntityKey,
+    Guard,
+    OnlineRow,
+    OnlineStore,
+    ViewState,
+    epoch_us,
+)
+from headrace.serving.values import decode_rows, encode
 from headrace.tables.version import FileEntry, TableVersion, read_entry
 
 _RELATION = "appended_rows"
@@ -45,14 +55,21 @@ def put_appended(
     newest = replace(newest, relation=_RELATION)
     waiting = engine.query(newest.held_back_sql(spans=None)).read_all().column("day")
     state = replace(state, held_back=tuple(waiting.to_pylist()))
-    rows = list(EngineRows(engine, state, [newest.sql()]).decoded())
-    stored = store.get(state.view, [row.key for row in rows])
-    for row, before in zip(rows, stored, strict=True):
-        same = before is not None and row.event_time == before.event_time
-        if before is not None and same and row.known_at == before.known_at and row != before:
-            return None
+    rows = list(EngineRows(engine, state, [newest.sql()]))
+    keys = cast("list[EntityKey]", decode_rows([key for key, *_ in rows]))
+    stored = store.get(state.view, keys)
+    if any(before and _are_tied(row, before) for row, before in zip(rows, stored, strict=True)):
+        return None
     changed = store.put(state, rows, guard=guard)
     return Appended(rows_read=len(rows), changed=changed)
+
+
+def _are_tied(row: EncodedRow, before: OnlineRow) -> bool:
+    """Whether a row has both times of the stored one, and other values."""
+    _, event_us, known_us, values = row
+    if event_us != epoch_us(before.event_time) or known_us != epoch_us(before.known_at):
+        return False
+    return values != encode(before.values)
 
 
 def _rows_of(view: TableVersion, added: Sequence[FileEntry]) -> pa.Table:

@@ -64,21 +64,6 @@ class EngineRows:
                 self.count += batch.num_rows
                 yield from encoded_batch(batch, entity=len(self._state.entity))
 
-    def decoded(self) -> Iterator[OnlineRow]:
-        """Yield the rows with their values."""
-        width = len(self._state.entity)
-        for query in self._queries:
-            for batch in self._engine.query(query):
-                columns = [column.to_pylist() for column in batch.columns]
-                for event_time, known_at, *rest in zip(*columns, strict=True):
-                    self.count += 1
-                    yield OnlineRow(
-                        key=tuple(rest[:width]),
-                        event_time=event_time,
-                        known_at=known_at,
-                        values=tuple(rest[width:]),
-                    )
-
 
 def _texts(columns: Sequence[Sequence[Any]], count: int) -> list[str]:
     if not columns:

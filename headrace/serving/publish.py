@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from headrace.collector import many_objects
 from headrace.engines.base import Engine
 from headrace.engines.open import open_engine
 from headrace.errors import NotAFeatureViewError, PublicationOvertakenError
@@ -95,7 +96,8 @@ def publish_target(
     for _ in range(_ATTEMPTS_MAX):
         before = store.state(target.name)
         try:
-            return _publish(lake, store, view, target, before=before, as_of=as_of)
+            with many_objects():
+                return _publish(lake, store, view, target, before=before, as_of=as_of)
         except MovedError:
             continue
     raise PublicationOvertakenError(target.name)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from headrace.clock import ONE_US
+from headrace.collector import many_objects
 from headrace.definitions.windows import Windows
 from headrace.engines.open import open_engine
 from headrace.errors import PublicationOvertakenError
@@ -64,7 +65,8 @@ def publish_windows(
         before = store.state(name)
         one = _Publication(lake, store, windows, head, name=name, before=before, as_of=as_of)
         try:
-            return one.run()
+            with many_objects():
+                return one.run()
         except MovedError:
             continue
     raise PublicationOvertakenError(name)
