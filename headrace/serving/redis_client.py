@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as LostError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as LateError
 from redis.retry import Retry
 
@@ -100,8 +100,8 @@ class RedisClient:
         """
         token, deadline = secrets.token_hex(8), time.monotonic() + _WAIT_S
         with self.naming():
-            take = self._scripts[scripts.TAKE_TURN]
-            while not (number := int(take(keys=[self.key(view)], args=[token, _TURN_MS]))):
+            asked = scripts.TAKE_TURN, [self.key(view)], [token, _TURN_MS]
+            while not (number := int(self._call(*asked))):
                 if time.monotonic() > deadline:
                     detail = f"another writer of `{view}` did not end within {_WAIT_S:g} s"
                     raise DatabaseUnavailableError(_DATABASE, detail)
@@ -110,7 +110,7 @@ class RedisClient:
             yield Turn(token, number)
         finally:
             try:
-                self._scripts[scripts.END_TURN](keys=[self.key(view)], args=[token])
+                self._call(scripts.END_TURN, [self.key(view)], [token])
             except RedisError:  # what was written stands, and the turn ends by its time
                 pass
 
@@ -153,7 +153,7 @@ class RedisClient:
     def _run(self, script: str, view: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  (each script has a reply of its own)
         with self.naming():
             try:
-                return self._scripts[script](keys=keys, args=arguments)
+                return self._call(script, keys, arguments)
             except ResponseError as error:
                 if "FENCED" in str(error):
                     raise PublicationOvertakenError(view) from error
@@ -167,7 +167,14 @@ class RedisClient:
         """
         names = [name for state, rows, _ in wanted for name in (state, rows)]
         asked = ["\n".join(keys) for _, _, keys in wanted]
-        return self._scripts[scripts.READ](keys=names, args=[" ".join(_FIELDS), *asked])
+        return self._call(scripts.READ, names, [" ".join(_FIELDS), *asked])
+
+    def _call(self, script: str, keys: Sequence[str], arguments: Sequence[object]) -> Any:  # noqa: ANN401  (each script has a reply of its own)
+        """Run a script by its name; by its text where the server forgets it as often as it is told."""
+        try:
+            return self._scripts[script](keys=keys, args=arguments)
+        except NoScriptError:
+            return self.commands.eval(script, len(keys), *keys, *arguments)
 
     def begin_generation(self, view: str, turn: Turn) -> bytes:
         """Make room for rows that become visible together with a state."""

@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import random
+import re
 import signal
 import socket
 import threading
@@ -30,6 +31,7 @@ from headrace.serving.store import Found, OnlineRow, ViewState
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
 from infra.launcher.redis import Redis, url
+from tests.conftest import ROOT
 from tests.processes import exit_code, start
 from tests.raising import refused
 from tests.redis_server import redis_server
@@ -328,4 +330,67 @@ def test_a_look_up_given_up_never_leaves_its_answer_for_the_next(cluster: Cluste
             else:
                 assert found == [row(item, item)]
     proxy.close()
-    assert late > 10
+    assert 10 < late < 70
+
+
+def as_documented(cluster: Cluster, user: str) -> str:
+    """Make a user by the rules that the documents give; return its address."""
+    text = (ROOT / "docs" / "production.md").read_text()
+    (rules,) = re.findall(rf"^ACL SETUSER {user} (.*)$", text, re.MULTILINE)
+    with redis.Redis.from_url(url(cluster)) as admin:
+        admin.execute_command("ACL", "SETUSER", user, *rules.split())
+    return f"redis://{user}:PASSWORD@127.0.0.1:{cluster.port('redis')}/0"
+
+
+def test_users_with_the_documented_rights_can_do_their_work_and_no_more(cluster: Cluster) -> None:
+    serving, publishing = (
+        as_documented(cluster, f"headrace-{name}") for name in ("serve", "publish")
+    )
+    other = f"{STATE.view}@former"
+    with redis.Redis.from_url(url(cluster)) as admin, RedisOnlineStore(publishing) as writer:
+        writer.put(STATE, rows(5, 1))
+        admin.script_flush()
+        with RedisOnlineStore(serving) as reader:
+            assert values(reader, 3) == [1, 1, 1]
+            assert (reader.views(), reader.size().bytes > 0) == ((STATE.view,), True)
+            fresh = reader.freshness(STATE.view)
+            assert fresh is not None
+            assert fresh.rows == 5
+            with refused(DatabaseUnavailableError) as found:
+                reader.put(LATER, rows(5, 2))
+            assert "user" in str(found.value)  # as the server says it
+            assert values(reader, 1) == [1]
+        admin.script_flush()
+        late = rows(3, 2, at=START + ONE_US)
+        assert writer.put(LATER, late, without=[(4,)]) == 4
+        assert len(list(writer.happened(STATE.view, [(START, START + 2 * ONE_US)]))) == 4
+        writer.replace(LATER, rows(25, 3))
+        writer.rename([(STATE.view, other)])
+        assert writer.freshness(other) is not None
+        assert writer.drop(other) == 25
+
+
+def test_a_server_that_forgets_scripts_all_the_time_answers_every_question(
+    cluster: Cluster,
+) -> None:
+    done = threading.Event()
+
+    def forget() -> None:
+        with redis.Redis.from_url(url(cluster)) as admin:
+            while not done.is_set():
+                admin.script_flush()
+
+    forgetting = [threading.Thread(target=forget) for _ in range(2)]
+    with opened(cluster) as store:
+        store.put(STATE, rows(5, 1))
+        for each in forgetting:
+            each.start()
+        try:
+            for number in range(150):
+                assert values(store, 2) == [number + 1] * 2
+                moment = START + (number + 1) * ONE_US
+                store.put(STATE, rows(5, number + 2, at=moment))
+        finally:
+            done.set()
+            for each in forgetting:
+                each.join()
