@@ -11,9 +11,12 @@ import pytest
 import uvicorn
 import uvloop
 
-from headrace.serving.server.protocol import BYTES_MAX, Protocol
+from headrace.serving.server.limits import Guard
+from headrace.serving.server.run import HTTP
 from tests.waiting import WAIT_S, wait_until
 
+BYTES_MAX = 16 * 1024  # of what is not the body
+TOKEN = "Authorization: Bearer secret\r\n"
 OFFER = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
 
 
@@ -32,7 +35,8 @@ async def _echo(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
 def port() -> Iterator[int]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(_echo, http=Protocol, lifespan="off", log_level="critical")
+        app = Guard(_echo, bytes_max=1_000_000, token="secret")
+        config = uvicorn.Config(app, http=HTTP, lifespan="off", log_level="critical")
         server = uvicorn.Server(config)
 
         def serve() -> None:
@@ -51,7 +55,7 @@ def head(path: str = "/asked", *, offer: str = "", length: int | str) -> bytes:
     framing = (
         f"Content-Length: {length}" if isinstance(length, int) else f"Transfer-Encoding: {length}"
     )
-    return f"POST {path} HTTP/1.1\r\nHost: here\r\n{offer}{framing}\r\n\r\n".encode()
+    return f"POST {path} HTTP/1.1\r\nHost: here\r\n{TOKEN}{offer}{framing}\r\n\r\n".encode()
 
 
 class Asking:
@@ -140,14 +144,25 @@ def test_what_is_not_the_body_has_a_bound(asking: Asking, begun: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "lines",
     [
-        b"POST /asked HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",  # for which host?
-        b"POST /asked HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-        b"POST /asked HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        b"no HTTP\r\n\r\n",
+        "Content-Length: 1",  # for which host?
+        "Host: here\r\nHost: there\r\nContent-Length: 1",
+        "Host: here\r\nContent-Length: 1\r\nContent-Length: 2",
+        "Host: here\r\nContent-Length: 1\r\nTransfer-Encoding: gzip, chunked",
     ],
 )
-def test_what_may_be_read_in_two_ways_is_refused(asking: Asking, request_: bytes) -> None:
-    asking.send(request_)
+def test_what_may_be_read_in_two_ways_is_refused(asking: Asking, lines: str) -> None:
+    asking.send(f"POST /asked HTTP/1.1\r\n{TOKEN}{lines}\r\n\r\nx".encode())
     assert asking.answer()[0] == 400
+
+
+def test_a_token_that_comes_after_the_body_is_none(asking: Asking) -> None:
+    begun = b"POST /asked HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+    asking.send(begun + b"1\r\nx\r\n0\r\n" + TOKEN.encode() + b"\r\n")
+    assert asking.answer()[0] == 401
+
+
+def test_a_question_is_answered_though_what_comes_after_it_is_no_request(asking: Asking) -> None:
+    asking.send(head(length=1) + b"x" + b"no HTTP\r\n\r\n")
+    assert asking.answer() == (200, {"path": "/asked", "body": "x"})
