@@ -23,6 +23,7 @@ from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import Declarations, inspect_declarations
 from headrace.definitions.properties import MODEL_COLUMNS, RECIPE_PROPERTY
 from headrace.errors import LakeError, LakeNotFoundError
+from headrace.flink.paimon_upkeep import paimon_actions
 from headrace.identifiers import TableName
 from headrace.ingest import dead_letters, watermark
 from headrace.ingest.recent import ACKNOWLEDGED_MS
@@ -111,9 +112,11 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
             return LakeFacts(
                 tables=tables, unreadable=read.unreadable, unread=read.unread, read_at=now
             )
-        plan = plan_maintenance((each.state for each in read.found), now=now)
+        around = _around(lake, declared, read, tables=tables, asking=asking, now=now)
+        more = paimon_actions(around.paimon, _tokens(read), has_flink=_settings.flink is not None)
+        plan = plan_maintenance((each.state for each in read.found), others=more, now=now)
         return replace(
-            _around(lake, declared, read, tables=tables, asking=asking, now=now),
+            around,
             tables=tables,
             unreadable=read.unreadable,
             queue=_queue(plan),
@@ -121,6 +124,11 @@ def _lake_facts(_settings: Settings, _within_s: float, *, state_dir: str) -> Lak
             awaited=asking.awaited,
             trino_catalog="" if _settings.trino is None else _settings.trino.catalog,
         )
+
+
+def _tokens(read: "_Reading") -> dict[str, Token]:
+    """Return what each table took of a Paimon table."""
+    return {each.name: each.token for each in read.found if each.token is not None}
 
 
 def _around(
@@ -143,7 +151,7 @@ def _around(
         unreadable={each.name for each in read.unreadable},
         of_flink=jobs.tables,
     )
-    paimon = asking.paimon({each.name: each.token for each in read.found if each.token is not None})
+    paimon = asking.paimon(_tokens(read))
     refused = {} if letters is None else _refused(lake, declared, read.locations)
     locks = list_datasets(lake)
     return LakeFacts(

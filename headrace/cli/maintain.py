@@ -26,6 +26,7 @@ from headrace.clock import time_at
 from headrace.errors import LakeError, Remedy
 
 if TYPE_CHECKING:
+    from headrace.flink.paimon_upkeep import PaimonUpkeep
     from headrace.identifiers import TableName
     from headrace.maintenance.queue.actions import Action, Waiting
     from headrace.maintenance.queue.maintain import Budget, MaintenanceRun
@@ -92,8 +93,8 @@ def maintain(
     """Keep tables fast: what gains most for each byte rewritten comes first.
 
     Shows the queue with reasons, and changes nothing without --apply. Rows stay the same and no file
-    is deleted. Safe beside running ingestion, safe to kill and to
-    run again; without anything to gain nothing changes.
+    of the lake is deleted. Safe beside running ingestion, safe to kill and to run again; without
+    anything to gain nothing changes. Without a TABLE, Flink compacts tables of Paimon too.
     """
     from headrace.identifiers import TableName
     from headrace.maintenance.queue.maintain import Budget
@@ -153,6 +154,15 @@ class _Shown:
         self._out = output_of(format, catalog=catalog)
         self.errors: tuple[LakeError, ...] = ()
 
+    def _others(self) -> "PaimonUpkeep | None":
+        """Return the tables of Paimon, which belong to rounds over all tables."""
+        if self._names or not self._lake.settings.paimon_warehouse:
+            return None
+        from headrace.flink.paimon_upkeep import PaimonUpkeep
+        from headrace.standing.paimon import tokens_of
+
+        return PaimonUpkeep(settings=self._lake.settings, tokens=tokens_of(self._lake))
+
     def plan(self) -> None:
         """Show the queue."""
         from headrace.maintenance.queue.maintain import survey
@@ -160,7 +170,10 @@ class _Shown:
 
         found = survey(self._lake, self._names, cold_after_s=self._cold_after_s)
         now = dt.datetime.now(dt.UTC)
-        made = plan_maintenance(found.states, budget_bytes=self._budget.bytes, now=now)
+        others = self._others()
+        more = () if others is None else others.proposed()
+        limit = self._budget.bytes
+        made = plan_maintenance(found.states, others=more, budget_bytes=limit, now=now)
         self.errors = tuple(found.unreadable.values())
         if self._format is Format.JSON:
             self._out.record(_plan_facts(made))
@@ -187,6 +200,7 @@ class _Shown:
             done = maintain(
                 self._lake,
                 self._names,
+                others=self._others(),
                 budget=self._budget,
                 cold_after_s=self._cold_after_s,
                 stop=stop,

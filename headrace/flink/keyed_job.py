@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
-from headrace.errors import PaimonTableNotFoundError, PaimonWarehouseError, TableNotFoundError
+from headrace.errors import PaimonTableNotFoundError, TableNotFoundError
 from headrace.flink.client import JobOverview
 from headrace.flink.health import NO_COMMIT, ORDER, Health
 from headrace.flink.job import JobStatus
@@ -18,7 +17,7 @@ from headrace.flink.keyed_begin import (
     removed_lately,
 )
 from headrace.flink.keyed_sql import keyed_shape, keyed_sql, keyed_table_sql, subject_of
-from headrace.flink.places import catalog_of, hidden
+from headrace.flink.places import catalog_of, hidden, paimon_options
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
 from headrace.flink.table_job import TableJob
@@ -161,26 +160,3 @@ def printed(settings: Settings, stream: Stream) -> JobSql:
     """
     lake = hidden(catalog_of(settings, stream=stream.name))
     return keyed_sql(stream, lake, hidden(paimon_options(settings)), snapshot_id=0)
-
-
-def paimon_options(settings: Settings) -> dict[str, str]:
-    """Return the options of the Paimon catalog.
-
-    Raises:
-        PaimonWarehouseError: If nothing says where the warehouse is.
-
-    """
-    uri = settings.paimon_warehouse
-    if not uri:
-        raise PaimonWarehouseError(uri, "nothing says where it is")
-    if not urlsplit(uri).scheme:
-        uri = f"file://{(settings.root / uri).resolve()}"
-    found = {"type": "paimon", "warehouse": uri}
-    s3 = settings.s3
-    if uri.startswith("s3://") and s3 is not None:
-        if s3.endpoint:
-            found |= {"s3.endpoint": s3.endpoint, "s3.path.style.access": "true"}
-        if s3.access_key is not None and s3.secret_key is not None:
-            found["s3.access-key"] = s3.access_key.get_secret_value()
-            found["s3.secret-key"] = s3.secret_key.get_secret_value()
-    return found

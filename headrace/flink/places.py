@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headrace.config import Settings
-from headrace.errors import FlinkCannotError, Remedy, SettingReason, SettingsError
+from headrace.errors import (
+    FlinkCannotError,
+    PaimonWarehouseError,
+    Remedy,
+    SettingReason,
+    SettingsError,
+)
 from headrace.flink_access import FlinkAccess
 from headrace.kafka_access import KafkaAccess
 
@@ -139,4 +145,27 @@ def catalog_of(settings: Settings, *, stream: str) -> dict[str, str]:
         if s3.access_key is not None and s3.secret_key is not None:
             found["s3.access-key-id"] = s3.access_key.get_secret_value()
             found["s3.secret-access-key"] = s3.secret_key.get_secret_value()
+    return found
+
+
+def paimon_options(settings: Settings) -> dict[str, str]:
+    """Return the options of the Paimon catalog.
+
+    Raises:
+        PaimonWarehouseError: If nothing says where the warehouse is.
+
+    """
+    uri = settings.paimon_warehouse
+    if not uri:
+        raise PaimonWarehouseError(uri, "nothing says where it is")
+    if not urlsplit(uri).scheme:
+        uri = f"file://{(settings.root / uri).resolve()}"
+    found = {"type": "paimon", "warehouse": uri}
+    s3 = settings.s3
+    if uri.startswith("s3://") and s3 is not None:
+        if s3.endpoint:
+            found |= {"s3.endpoint": s3.endpoint, "s3.path.style.access": "true"}
+        if s3.access_key is not None and s3.secret_key is not None:
+            found["s3.access-key"] = s3.access_key.get_secret_value()
+            found["s3.secret-key"] = s3.secret_key.get_secret_value()
     return found

@@ -8,6 +8,7 @@ from headrace.config import Settings
 from headrace.datasets.versions import list_datasets
 from headrace.definitions.load import inspect_declarations
 from headrace.errors import LakeError
+from headrace.flink.paimon_upkeep import paimon_actions
 from headrace.ingest import dead_letters
 from headrace.maintenance.health.health import health_of
 from headrace.maintenance.queue.maintain import survey
@@ -57,7 +58,8 @@ def read_lake(settings: Settings) -> LakeRead:
             unreadable={each.name for each in unreadable},
             of_flink=jobs.tables,
         )
-        paimon = read_paimon(settings, tokens_of(lake))
+        tokens = tokens_of(lake)
+        paimon = read_paimon(settings, tokens)
         try:
             refused = refused_by_stream(lake, declared.streams)
         except LakeError as error:
@@ -96,7 +98,11 @@ def read_lake(settings: Settings) -> LakeRead:
         )
         return LakeRead(
             standing=standing,
-            plan=plan_maintenance(found.states, now=dt.datetime.now(dt.UTC)),
+            plan=plan_maintenance(
+                found.states,
+                others=paimon_actions(paimon.tables, tokens, has_flink=settings.flink is not None),
+                now=dt.datetime.now(dt.UTC),
+            ),
             online=online,
             versions=tuple(f"{name} v{version}" for name, version in newest.items()),
         )

@@ -33,14 +33,26 @@ class Kind(StrEnum):
     EXPIRE = "expire snapshots"
     LIMITS = "limit metadata"
     FIND_ORPHANS = "find orphan files"
+    PAIMON = "compact Paimon table"
     REMOVE_ORPHANS = "remove orphan files"  # only started by a person, never from the queue
 
 
 class Executor(StrEnum):
-    """Who rewrites the files of an action; headrace commits them in any case."""
+    """Who rewrites the files of an action; headrace commits those of tables of the lake."""
 
     HERE = "headrace"
     SERVER = "trino"  # by `optimize`; the only engine with a server so far
+    FLINK = "flink"  # which commits them, too
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherTable:
+    """A table of another format, by the name that commands and pages have for it: `paimon:k.users`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +65,7 @@ class Action:
     """
 
     kind: Kind
-    table: TableName
+    table: TableName | OtherTable
     partition: PartitionKey | None = None
     reason: str
     gain: str
@@ -88,7 +100,7 @@ class Waiting:
     """
 
     kind: Kind
-    table: TableName
+    table: TableName | OtherTable
     partition: PartitionKey | None = None
     reason: str
     cost_bytes: int

@@ -12,6 +12,7 @@ from headrace.errors import LakeError
 from headrace.identifiers import TableName
 from headrace.maintenance.health.state import TableState, table_state
 from headrace.maintenance.queue.actions import Action
+from headrace.maintenance.queue.others import Others
 from headrace.maintenance.queue.perform import ActionResult, Outcome, run_action
 from headrace.maintenance.queue.schedule import MaintenancePlan, plan_maintenance
 from headrace.tables.lake import OpenLake
@@ -78,6 +79,7 @@ def maintain(
     lake: OpenLake,
     names: Sequence[TableName] = (),
     *,
+    others: Others | None = None,
     budget: Budget = Budget(),
     cold_after_s: float | None = None,
     stop: threading.Event | None = None,
@@ -88,11 +90,12 @@ def maintain(
 
     Safe beside running writers and other maintenance: an action invalidated by a concurrent commit
     is left to the next round. Idempotent: without new writes a second run finds nothing to do.
-    It deletes no file.
+    It deletes no file of the lake.
 
     Args:
         lake: The lake.
         names: Tables; all if none is named.
+        others: Tables of another format that are maintained too.
         budget: When to stop.
         cold_after_s: See `table_state`.
         stop: Once it is set, no further action starts.
@@ -103,7 +106,8 @@ def maintain(
     started = time.monotonic()
     found = survey(lake, names, cold_after_s=cold_after_s)
     now = dt.datetime.now(dt.UTC)
-    plan = plan_maintenance(found.states, budget_bytes=budget.bytes, now=now)
+    more = () if others is None else others.proposed()
+    plan = plan_maintenance(found.states, others=more, budget_bytes=budget.bytes, now=now)
     planned(plan)
     results: list[ActionResult] = []
     stopped_by, run_id = "", f"maintain-{uuid.uuid4().hex[:12]}"
@@ -111,7 +115,9 @@ def maintain(
         stopped_by = _why_stop(results, budget, stop, elapsed_s=time.monotonic() - started)
         if stopped_by:
             break
-        results.append(run_action(lake, action, run_id=run_id, step=lambda a=action: step(a)))
+        results.append(
+            run_action(lake, action, others=others, run_id=run_id, step=lambda a=action: step(a))
+        )
     return MaintenanceRun(
         plan=plan,
         results=tuple(results),

@@ -9,6 +9,7 @@ from enum import StrEnum
 from headrace.engines.open import open_rewriter
 from headrace.engines.rewriting import FileRewriter
 from headrace.errors import CommitConflictError, LakeError, Remedy, advised
+from headrace.identifiers import TableName
 from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction import minor_major
 from headrace.maintenance.compaction.compact import PASSES_MAX, apply_compaction
@@ -16,6 +17,7 @@ from headrace.maintenance.health.limits import apply_limits
 from headrace.maintenance.health.state import table_state
 from headrace.maintenance.health.wording import counted, size_text
 from headrace.maintenance.queue.actions import Action, Executor, Kind, cleaning_up
+from headrace.maintenance.queue.others import Others
 from headrace.tables.commits import operations
 from headrace.tables.commits.operations import Provenance
 from headrace.tables.lake import LakeTable, OpenLake
@@ -52,9 +54,16 @@ class ActionResult:
 
 
 def run_action(
-    lake: OpenLake, action: Action, *, run_id: str = "", step: Step = lambda: None
+    lake: OpenLake,
+    action: Action,
+    *,
+    others: Others | None = None,
+    run_id: str = "",
+    step: Step = lambda: None,
 ) -> ActionResult:
-    """Perform one action. Lake errors become the outcome; anything else propagates.
+    """Perform one action, by `others` if it is of one of their tables.
+
+    Lake errors become the outcome; anything else propagates.
 
     `step` is called once per step of the action, however the action ends.
     """
@@ -69,7 +78,10 @@ def run_action(
 
     error: LakeError | None = None
     try:
-        done = _RUN[action.kind](lake.table(action.table), action, run_id, count)
+        if isinstance(action.table, TableName):
+            done = _RUN[action.kind](lake.table(action.table), action, run_id, count)
+        else:
+            done = _by_others(others, action)
         outcome = Outcome.DONE if done.changed else Outcome.NOTHING
     except LakeError as raised:
         error, done = raised, _Done(detail=raised.message, remedy=raised.remedy)
@@ -93,6 +105,15 @@ class _Done:
     bytes: int = 0
     changed: bool = False
     remedy: Remedy | None = None
+
+
+def _by_others(others: Others | None, action: Action) -> _Done:
+    if others is None:
+        msg = f"`{action.table}` is a table of another format"
+        raise ValueError(msg)
+    detail = others.perform(action)
+    said = detail or "nothing left to compact"
+    return _Done(detail=said, bytes=action.cost_bytes if detail else 0, changed=bool(detail))
 
 
 def _compact(table: LakeTable, action: Action, run_id: str, step: Step) -> _Done:

@@ -29,7 +29,11 @@ class MaintenancePlan:
 
 
 def plan_maintenance(
-    states: Iterable[TableState], *, budget_bytes: int | None = None, now: dt.datetime
+    states: Iterable[TableState],
+    *,
+    others: Iterable[Action | Waiting] = (),
+    budget_bytes: int | None = None,
+    now: dt.datetime,
 ) -> MaintenancePlan:
     """Decide what to do, and in which order. Pure and deterministic.
 
@@ -41,6 +45,7 @@ def plan_maintenance(
 
     Args:
         states: The current states of the tables.
+        others: What tables of other formats need.
         budget_bytes: Most bytes to rewrite; None for no limit.
         now: The current time, UTC.
 
@@ -56,6 +61,7 @@ def plan_maintenance(
         raise ValueError(msg)
     now_ms = round(now.timestamp() * 1000)
     proposed = [each for state in states for each in propose(state, now_ms=now_ms)]
+    proposed += others
     actions = sorted(
         (each for each in proposed if isinstance(each, Action)),
         key=lambda action: (-action.gain_per_byte, action.key),

@@ -3,15 +3,23 @@
 import dagster as dg
 
 from headrace.config import MIB
+from headrace.flink.paimon_upkeep import PaimonUpkeep
 from headrace.identifiers import TableName
 from headrace.maintenance.queue.actions import Action
 from headrace.maintenance.queue.maintain import Budget, maintain
 from headrace.maintenance.queue.perform import ActionResult, Outcome
 from headrace.maintenance.queue.schedule import MaintenancePlan
-from orchestration.lib.keys import table_key
+from headrace.standing.paimon import tokens_of
+from headrace.tables.lake import OpenLake
+from orchestration.lib.keys import PAIMON, paimon_key, table_key
 from orchestration.lib.resource import LakeResource
 
 OP = "maintain_tables"
+
+
+def paimon_upkeep(lake: OpenLake) -> PaimonUpkeep:
+    """Return the tables of Paimon, which belong to rounds over all tables."""
+    return PaimonUpkeep(settings=lake.settings, tokens=tokens_of(lake))
 
 
 class Round(dg.Config):
@@ -30,6 +38,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: Round, lake: LakeRes
         done = maintain(
             opened,
             [TableName.parse(name) for name in config.tables],
+            others=None if config.tables else paimon_upkeep(opened),
             budget=Budget(bytes=config.budget_mib * MIB, seconds=config.budget_s),
             planned=progress.planned,
             step=progress.step,
@@ -76,8 +85,11 @@ class _Progress:
 
 def _observation(result: ActionResult) -> dg.AssetObservation:
     name, kind, partition = result.action.key
+    table = result.action.table
     return dg.AssetObservation(
-        asset_key=table_key(TableName.parse(name)),
+        asset_key=table_key(table)
+        if isinstance(table, TableName)
+        else paimon_key(name.removeprefix(f"{PAIMON}:")),
         description=f"{kind}: {result.text()}",
         metadata={
             "action": kind,

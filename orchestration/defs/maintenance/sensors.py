@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from headrace.maintenance.queue.actions import OtherTable
 from headrace.maintenance.queue.maintain import survey
 from headrace.maintenance.queue.schedule import plan_maintenance
-from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round
+from orchestration.defs.maintenance.jobs import OP, Round, maintenance_round, paimon_upkeep
 from orchestration.lib.asking import ASKED, next_run_key
 from orchestration.lib.resource import LakeResource
 
@@ -25,15 +26,16 @@ def maintenance(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Plan for every table; request each queue once, and retry failed runs."""
     with lake.open() as opened:
-        found = survey(opened)
-    plan = plan_maintenance(found.states, now=dt.datetime.now(dt.UTC))
+        found, others = survey(opened), paimon_upkeep(opened).proposed()
+    plan = plan_maintenance(found.states, others=others, now=dt.datetime.now(dt.UTC))
     if not plan:
         waiting = f"; {len(plan.waiting)} waiting" if plan.waiting else ""
         yield dg.SkipReason(f"no maintenance is due{waiting}")
         return
     tables = sorted({str(action.table) for action in plan.actions})
     at = {str(state.table): state.snapshot_id for state in found.states}
-    asked = [(action.key, at[str(action.table)]) for action in plan.actions]
+    asked = [(action.key, at.get(str(action.table))) for action in plan.actions]
+    is_all = any(isinstance(action.table, OtherTable) for action in plan.actions)
     work = hashlib.sha256(repr(sorted(asked)).encode()).hexdigest()[:16]
     run_key = next_run_key(context.instance, work)
     if run_key is None:
@@ -41,7 +43,8 @@ def maintenance(
         return
     yield dg.RunRequest(
         run_key=run_key,
-        run_config=dg.RunConfig(ops={OP: Round(tables=tables)}),
+        # a round over all tables cares for those of Paimon too
+        run_config=dg.RunConfig(ops={OP: Round(tables=[] if is_all else tables)}),
         tags={
             "headrace/tables": ", ".join(tables)[:250],
             "headrace/actions": str(len(plan.actions)),
