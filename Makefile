@@ -73,7 +73,7 @@ proofs: $(READY) ## the long forms of the proofs and all random examples: hours;
 	@HEADRACE_EXAMPLES=many $(BIN)/python -m pytest -v -n 2 -m 'hypothesis and not proof and not cluster and not flink' --timeout=0
 	@HEADRACE_KILLS=$(KILLS) HEADRACE_KILL_SEED=$$(date +%s) $(BIN)/python -m pytest -v tests/demo/test_kill.py
 
-proofs-cluster: $(READY) ## the long forms on PostgreSQL, S3 and Trino: 2M simulated impressions, all pairs of operations
+proofs-cluster: $(READY) ## the long forms on PostgreSQL, S3 and Trino: 2M simulated impressions, all pairs of operations: 40 minutes
 	@$(BIN)/python -m infra.launcher fetch
 	@$(BIN)/python -m pytest -v -m 'cluster and proof' --timeout=0 tests/cluster
 
