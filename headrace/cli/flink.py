@@ -212,12 +212,17 @@ def handover(
 def backfill(
     view: View,
     *,
+    by: Annotated[
+        Side, typer.Option("--by", help="Who computes: the lake's engine, or Flink as a batch.")
+    ] = Side.HEADRACE,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Add the rows of a window view that are missing up to now, in one commit; its job must not run."""
+    from headrace.flink.history_job import backfill_by_flink
+
     out = output_of(output)
     with view_job(view) as job:
-        missing = job.backfill()
+        missing = backfill_by_flink(job) if by == Side.FLINK else job.backfill()
         count = job.table.head().row_count - missing.table.row_count
     out.record({"view": view, "rows": count, "until_us": missing.until_us})
     out.say(f"{view}  {count:,} rows added")

@@ -44,6 +44,37 @@ def view_sql(rows: WindowRows, catalog: Mapping[str, str], *, begin: Begin) -> J
     )
 
 
+def history_sql(
+    rows: WindowRows,
+    catalog: Mapping[str, str],
+    *,
+    snapshot_id: int,
+    after_us: int,
+    until_us: int,
+) -> JobSql:
+    """Write the statements of the job that adds what is known by a time and ends, in Flink's batch mode.
+
+    Args:
+        rows: The rows.
+        catalog: The options of the lake's catalog.
+        snapshot_id: The snapshot of the events' table that has all that counts for them.
+        after_us: The end of a tile, after which they are missing.
+        until_us: The end of a tile, up to which they are known.
+
+    """
+    begin = Begin(after_us=after_us, snapshot_id=snapshot_id, history_id=snapshot_id)
+    source = history(_HISTORY, rows.windows.events, begin, computed=_times(rows), time="_known")
+    assert source is not None  # it names a snapshot
+    text = _Text(rows, in_batch=True)
+    views = (text.events([_HISTORY], begin=begin), *text.views())
+    insert = text.insert(after_ms=after_us // 1000, until_ms=until_us // 1000)
+    return JobSql(
+        setup=(create_catalog(catalog), source, *views),
+        insert=insert,
+        plan=plan_of((*views, insert)),
+    )
+
+
 def _times(rows: WindowRows) -> tuple[str, str]:
     """Write when an event was known, to the microsecond and as the time of the job."""
     delayed = later(f"`{EVENT_TIME}`", rows.windows.delay_us // 1000)
@@ -52,8 +83,10 @@ def _times(rows: WindowRows) -> tuple[str, str]:
 
 
 class _Text:
-    def __init__(self, rows: WindowRows) -> None:
+    def __init__(self, rows: WindowRows, *, in_batch: bool = False) -> None:
         self._rows, self._windows = rows, rows.windows
+        # a stream is ordered by nothing but its time, and a batch cannot count back from a time
+        self._in_batch = in_batch
         self._keys = ", ".join(f"`{name}`" for name in self._windows.entity)
         self._hop = interval(rows.hop_ms)
         slots = range(len(self._windows.slots))
@@ -100,11 +133,14 @@ class _Text:
         """Write the choice of the first of rows that are one event."""
         if self._windows.key is None:
             return ()
-        late = interval(self._windows.lateness_us // 1000)
+        late_ms = self._windows.lateness_us // 1000
+        order, late = "_known", interval(late_ms)
+        if self._in_batch:
+            order, late = _ms("cast(_known as timestamp(3))"), str(late_ms)
         return (
             f"""create temporary view ranked as
 select events.*, min(_place) over (
-    partition by {self._keys}, _key, `{EVENT_TIME}` order by _known
+    partition by {self._keys}, _key, `{EVENT_TIME}` order by {order}
     range between {late} preceding and current row
 ) as _first_place
 from events""",
@@ -134,8 +170,9 @@ from (
 )
 where _at_ms <= {last} and _known_ms < {last}"""
 
-    def insert(self, *, after_ms: int) -> str:
+    def insert(self, *, after_ms: int, until_ms: int | None = None) -> str:
         """Write the job: the values at each end of a tile at which something changed."""
+        until = "" if until_ms is None else f" and _at_ms <= {until_ms}"
         names = [*self._windows.entity, EVENT_TIME, KNOWN_AT]
         values = [f"`{name}`" for name in self._windows.entity]
         values += [_instant("_at_ms")] * 2
@@ -159,7 +196,7 @@ from (
     from copies
     group by {self._keys}, window_start, window_end
 )
-where _changes = 1 and _at_ms > {after_ms}"""
+where _changes = 1 and _at_ms > {after_ms}{until}"""
 
     def _wanted(self) -> list[tuple[int, int]]:
         pairs = ((c.slot, c.window_us // 1000) for c in self._windows.columns)

@@ -7,11 +7,19 @@ import pytest
 
 from headrace.api import Lake
 from headrace.definitions.window_rows import WindowRows
-from headrace.errors import FencedError, FlinkJobLostError, FlinkJobUnwellError, StreamOwnedError
-from headrace.flink import view_job
+from headrace.errors import (
+    FencedError,
+    FlinkCannotError,
+    FlinkJobLostError,
+    FlinkJobUnwellError,
+    FlinkRefusedError,
+    StreamOwnedError,
+)
+from headrace.flink import history_job, view_job
 from headrace.flink.backfill import Missing, missing_rows
 from headrace.flink.client import JobOverview
 from headrace.flink.health import CHANGED, Health
+from headrace.flink.history_job import backfill_by_flink
 from headrace.flink.statements import JobSql
 from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
@@ -34,6 +42,7 @@ REPLIES = {
     "GET /v3/sessions/5f/operations/7a/result/0?rowFormat=JSON": [(200, {"jobID": "c1"})],
     "DELETE /v3/sessions/5f": [(200, {})],
     "PATCH /jobs/c1?mode=cancel": [(202, {})],
+    "GET /jobs/c1/exceptions": [(200, {"root-exception": "java.io.IOException: no room"})],
 }
 
 
@@ -83,6 +92,39 @@ def test_a_job_that_begins_while_rows_are_computed_lets_none_of_them_land(
     with refused(StreamOwnedError, owner=FLINK, epoch=1, wanted=HEADRACE):
         job.backfill()
     assert row_count(job) == 0
+
+
+def test_history_that_flink_does_not_finish_leaves_the_view_to_headrace(
+    asked: tuple[ViewJob, list[tuple[str, object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said = asked
+    with refused(FlinkCannotError, stream=VIEW):  # no catalog that Flink reaches
+        backfill_by_flink(job)
+    assert (job.owner.by, job.owner.epoch) == (HEADRACE, 2)
+    monkeypatch.setattr(history_job, "catalog_of", lambda *_, **__: {"type": "iceberg"})
+    with pytest.raises(FlinkRefusedError) as caught:
+        backfill_by_flink(job)
+    assert "java.io.IOException: no room" in caught.value.detail
+    assert ("POST /v3/sessions/5f/statements") in [each for each, _ in said]
+    assert (job.owner.by, row_count(job)) == (HEADRACE, 0)
+    job.backfill()
+    assert row_count(job) > 0
+
+
+def test_history_by_flink_is_refused_beside_a_job_or_another_run(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looked(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
+        with refused(StreamOwnedError, owner=FLINK, epoch=1, wanted=HEADRACE):
+            job.backfill()
+        return missing_rows(lake, rows, table)
+
+    monkeypatch.setattr(history_job, "missing_rows", looked)
+    with refused(FlinkCannotError, stream=VIEW):
+        backfill_by_flink(job)
+    job.set_owner(job.owner, Owner(by=FLINK, epoch=3, jobs=("c1",), savepoint="s3://s-1"))
+    with refused(StreamOwnedError, owner=FLINK, wanted=HEADRACE):
+        backfill_by_flink(job)
 
 
 def test_rows_of_another_run_let_none_land(job: ViewJob, monkeypatch: pytest.MonkeyPatch) -> None:

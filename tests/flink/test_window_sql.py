@@ -13,7 +13,7 @@ from headrace.flink.begin import Begin
 from headrace.flink.following import interval
 from headrace.flink.places import HIDDEN, hidden
 from headrace.flink.view_limits import refuse_view
-from headrace.flink.window_sql import view_sql
+from headrace.flink.window_sql import history_sql, view_sql
 from tests.flink.contracts import PLACES, contract
 from tests.golden.golden import Golden
 from tests.raising import refused
@@ -50,6 +50,12 @@ def text(begin: Begin = BEGIN, **more: Any) -> str:  # noqa: ANN401
 def test_the_statements_of_a_view_are_those_of_the_file(golden: Golden) -> None:
     sql = view_sql(rows(delay="90s"), hidden(PLACES.catalog), begin=BEGIN)
     golden.check("flink-view.sql", sql.text)
+
+
+def test_the_statements_of_history_are_those_of_the_file(golden: Golden) -> None:
+    catalog = hidden(PLACES.catalog)
+    sql = history_sql(rows(), catalog, snapshot_id=7, after_us=10_000_000, until_us=90_000_000)
+    golden.check("flink-history.sql", sql.text)
 
 
 def test_secrets_are_not_in_what_is_shown() -> None:

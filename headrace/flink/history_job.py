@@ -1,0 +1,76 @@
+"""Adds the missing rows of a window view by a job of Flink that ends: history beyond one host.
+
+The job commits once, at its end. While it runs, Flink owns the table, so that neither headrace nor another
+job adds rows.
+"""
+
+import time
+from dataclasses import replace
+
+from headrace.errors import FlinkRefusedError, StreamOwnedError
+from headrace.flink.backfill import Missing, missing_rows
+from headrace.flink.client import root_exception
+from headrace.flink.places import catalog_of
+from headrace.flink.session import SESSION
+from headrace.flink.view_job import ViewJob
+from headrace.flink.window_sql import history_sql
+from headrace.ingest.owner import FLINK, HEADRACE, Owner
+
+_BATCH = {
+    **SESSION,
+    "execution.runtime-mode": "batch",
+    "restart-strategy.type": "fixed-delay",
+    "restart-strategy.fixed-delay.attempts": "3",
+}
+_POLL_S = 0.5
+
+
+def backfill_by_flink(job: ViewJob) -> Missing:
+    """Add the rows that are missing up to now, and wait for it; a second run adds nothing.
+
+    Raises:
+        StreamOwnedError: If a job writes the rows, or did and may be restored; or if the owner changed
+            meanwhile.
+        TwoOwnersError: If a job runs that is not the owner.
+        FlinkCannotViewError: If there are no events yet.
+        FlinkUnavailableError: If Flink does not answer.
+        FlinkRefusedError: If the job did not start, or ended without its commit; nothing was added.
+
+    """
+    job.declared()
+    before = job.owner
+    if before.by != HEADRACE:
+        raise StreamOwnedError(job.subject, owner=before.by, epoch=before.epoch, wanted=HEADRACE)
+    job.refuse_running(before)
+    since = job.table.head().snapshot_id
+    owner = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=since)
+    job.set_owner(before, owner)
+    try:
+        missing = missing_rows(job.lake, job.rows, job.table)
+        if missing.until_us > missing.after_us:
+            _run(job, owner, missing)
+    finally:
+        job.release()  # it stops the job where one runs still
+    return missing
+
+
+def _run(job: ViewJob, owner: Owner, missing: Missing) -> None:
+    """Run the job to its end."""
+    sql = history_sql(
+        job.rows,
+        catalog_of(job.lake.settings, stream=job.subject),
+        snapshot_id=missing.begin.snapshot_id,
+        after_us=max(missing.after_us, 0),
+        until_us=missing.until_us,
+    )
+    properties = {**_BATCH, "pipeline.name": job.name(owner)}
+    job_id = job.gateway.submit((*sql.setup, sql.insert), properties=properties)
+    now = replace(owner, jobs=(job_id,), plan=sql.plan)
+    job.set_owner(owner, now)
+    while job.running(now) is not None:
+        time.sleep(_POLL_S)
+    ended = job.ended(now)
+    if ended != "FINISHED":
+        why = root_exception(job.manager.ask(f"/jobs/{job_id}/exceptions"))
+        what = f"the history of `{job.subject}`"
+        raise FlinkRefusedError(what, f"its job is {ended}; {why}")

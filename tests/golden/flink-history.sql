@@ -1,0 +1,96 @@
+create catalog lake with (
+    'type' = 'iceberg',
+    'warehouse' = 's3://lake/warehouse',
+    'jdbc.password' = '***'
+);
+
+create temporary table history (
+    _known_us as case when `known_at` < `event_time` then `event_time` else `known_at` end,
+    _known as cast(case when `known_at` < `event_time` then `event_time` else `known_at` end as timestamp_ltz(3)),
+    watermark for _known as to_timestamp_ltz(0, 3)
+) with ('streaming' = 'false', 'snapshot-id' = '7')
+like `lake`.`raw`.`things`;
+
+create temporary view events as
+select
+    `small`,
+    `day`,
+    `price`,
+    `large`,
+    `double`,
+    `seen_ms`,
+    `id`,
+    `event_time`,
+    `_source`,
+    `_source_partition`,
+    `_source_offset`,
+    _known,
+    _known_us,
+    `id` as _key,
+    concat(cast(cast(_known_us as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0')) as _place,
+    (extract(epoch from cast(cast(`event_time` as timestamp_ltz(3)) as timestamp(3))) * 1000 + extract(millisecond from cast(cast(`event_time` as timestamp_ltz(3)) as timestamp(3)))) - mod((extract(epoch from cast(cast(`event_time` as timestamp_ltz(3)) as timestamp(3))) * 1000 + extract(millisecond from cast(cast(`event_time` as timestamp_ltz(3)) as timestamp(3)))), 300000) as _tile_ms
+from history
+where `small` is not null
+    and `day` is not null
+    and `known_at` <= (`event_time` + interval '0 01:00:00.000' day(3) to second(3))
+    and `event_time` >= to_timestamp_ltz(-86990000, 3);
+
+create temporary view ranked as
+select events.*, min(_place) over (
+    partition by `small`, `day`, _key, `event_time` order by (extract(epoch from cast(_known as timestamp(3))) * 1000 + extract(millisecond from cast(_known as timestamp(3))))
+    range between 3600000 preceding and current row
+) as _first_place
+from events;
+
+create temporary view counted as
+select * from ranked where _place = _first_place;
+
+create temporary view cells as
+select `small`, `day`, _tile_ms, (extract(epoch from window_end) * 1000 + extract(millisecond from window_end)) as _known_ms, window_time as _cell_time,
+    sum(1) as _s0,
+    sum(cast(`price` as decimal(38, 2))) as _s1,
+    sum(cast(`large` as decimal(38, 0))) as _s2,
+    min(case when `double` = `double` then `double` end) as _s3,
+    max(`seen_ms`) as _s4,
+    array_join(array_slice(array_sort(array_distinct(split(listagg(case when `id` is not null then lpad(cast(cast(position(substring(md5(cast(`id` as string)) from 1 for 1) in '0123456789abcdef') - 1 as bigint) * 72057594037927936 + cast(position(substring(md5(cast(`id` as string)) from 2 for 1) in '0123456789abcdef') - 1 as bigint) * 4503599627370496 + cast(position(substring(md5(cast(`id` as string)) from 3 for 1) in '0123456789abcdef') - 1 as bigint) * 281474976710656 + cast(position(substring(md5(cast(`id` as string)) from 4 for 1) in '0123456789abcdef') - 1 as bigint) * 17592186044416 + cast(position(substring(md5(cast(`id` as string)) from 5 for 1) in '0123456789abcdef') - 1 as bigint) * 1099511627776 + cast(position(substring(md5(cast(`id` as string)) from 6 for 1) in '0123456789abcdef') - 1 as bigint) * 68719476736 + cast(position(substring(md5(cast(`id` as string)) from 7 for 1) in '0123456789abcdef') - 1 as bigint) * 4294967296 + cast(position(substring(md5(cast(`id` as string)) from 8 for 1) in '0123456789abcdef') - 1 as bigint) * 268435456 + cast(position(substring(md5(cast(`id` as string)) from 9 for 1) in '0123456789abcdef') - 1 as bigint) * 16777216 + cast(position(substring(md5(cast(`id` as string)) from 10 for 1) in '0123456789abcdef') - 1 as bigint) * 1048576 + cast(position(substring(md5(cast(`id` as string)) from 11 for 1) in '0123456789abcdef') - 1 as bigint) * 65536 + cast(position(substring(md5(cast(`id` as string)) from 12 for 1) in '0123456789abcdef') - 1 as bigint) * 4096 + cast(position(substring(md5(cast(`id` as string)) from 13 for 1) in '0123456789abcdef') - 1 as bigint) * 256 + cast(position(substring(md5(cast(`id` as string)) from 14 for 1) in '0123456789abcdef') - 1 as bigint) * 16 + cast(position(substring(md5(cast(`id` as string)) from 15 for 1) in '0123456789abcdef') - 1 as bigint) * 1 as string), 19, '0') end, u&'\0001'), u&'\0001'))), 1, 257), u&'\0001') as _s5,
+    array_join(array_slice(array_sort(split(listagg(case when `price` is not null then concat(concat(cast(cast(`event_time` as timestamp(6)) as string), ' ', hex(`_source`), ' ', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0')), '|', json_string(cast(`price` as string))) end, u&'\0001'), u&'\0001'), false), 1, 10), u&'\0001') as _s6
+from table(tumble(table counted, descriptor(_known), interval '0 00:05:00.000' day(3) to second(3)))
+group by `small`, `day`, _tile_ms, window_start, window_end, window_time;
+
+create temporary view copies as
+select *, case when _at_ms = _known_ms or _at_ms = _tile_ms + 3900000 or _at_ms = _tile_ms + 86700000 then 1 else 0 end as _changes
+from (
+    select `small`, `day`, _tile_ms, _known_ms, _s0, _s1, _s2, _s3, _s4, _s5, _s6,
+        (extract(epoch from window_end) * 1000 + extract(millisecond from window_end)) as _at_ms, window_start, window_end
+    from table(hop(table cells, descriptor(_cell_time), interval '0 00:05:00.000' day(3) to second(3), interval '1 00:05:00.000' day(3) to second(3)))
+)
+where _at_ms <= _tile_ms + 86700000 and _known_ms < _tile_ms + 86700000;
+
+insert into `lake`.`features`.`recent_rows` (`small`, `day`, `event_time`, `known_at`, `seen_1h`, `seen_1d`, `paid_1h`, `largest_1h`, `least_1d`, `newest_1d`, `ids_1h`, `last_1d`)
+select
+    `small` as `small`,
+    `day` as `day`,
+    cast(to_timestamp_ltz(_at_ms, 3) as timestamp_ltz(6)) as `event_time`,
+    cast(to_timestamp_ltz(_at_ms, 3) as timestamp_ltz(6)) as `known_at`,
+    coalesce(_s0_3600000, 0) as `seen_1h`,
+    coalesce(_s0_86400000, 0) as `seen_1d`,
+    coalesce(_s1_3600000, 0) as `paid_1h`,
+    case when coalesce(_s2_3600000, 0) between -9223372036854775807 - 1 and 9223372036854775807 then cast(coalesce(_s2_3600000, 0) as bigint) end as `largest_1h`,
+    case when _s3_86400000 = 0 then cast(0 as double) else _s3_86400000 end as `least_1d`,
+    _s4_86400000 as `newest_1d`,
+    case when _s5_3600000 is null then 0 when cardinality(array_slice(array_sort(array_distinct(split(_s5_3600000, u&'\0001'))), 1, 257)) <= 256 then cardinality(array_slice(array_sort(array_distinct(split(_s5_3600000, u&'\0001'))), 1, 257)) else cast(floor(2.9514790517935283E+20 / cast(array_slice(array_sort(array_distinct(split(_s5_3600000, u&'\0001'))), 1, 257)[257] as double)) as bigint) end as `ids_1h`,
+    cast(json_query(concat('[', substring(regexp_replace(array_join(array_reverse(array_slice(array_sort(split(_s6_86400000, u&'\0001'), false), 1, 10)), u&'\0001'), '(^|\x01)[^|\x01]*[|]', ',') from 2), ']'), 'lax $' returning array<string>) as array<decimal(10, 2)>) as `last_1d`
+from (
+    select `small`, `day`, (extract(epoch from window_end) * 1000 + extract(millisecond from window_end)) as _at_ms, max(_changes) as _changes,
+        sum(case when _at_ms - _tile_ms <= 3600000 then _s0 end) as _s0_3600000,
+        sum(case when _at_ms - _tile_ms <= 86400000 then _s0 end) as _s0_86400000,
+        sum(case when _at_ms - _tile_ms <= 3600000 then _s1 end) as _s1_3600000,
+        sum(case when _at_ms - _tile_ms <= 3600000 then _s2 end) as _s2_3600000,
+        min(case when _at_ms - _tile_ms <= 86400000 then _s3 end) as _s3_86400000,
+        max(case when _at_ms - _tile_ms <= 86400000 then _s4 end) as _s4_86400000,
+        listagg(case when _at_ms - _tile_ms <= 3600000 then _s5 end, u&'\0001') as _s5_3600000,
+        listagg(case when _at_ms - _tile_ms <= 86400000 then _s6 end, u&'\0001') as _s6_86400000
+    from copies
+    group by `small`, `day`, window_start, window_end
+)
+where _changes = 1 and _at_ms > 10000 and _at_ms <= 90000;
