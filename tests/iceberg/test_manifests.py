@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile, ManifestEntry, ManifestEntryStatus, ManifestFile
-from pyiceberg.types import IntegerType
+from pyiceberg.manifest import (
+    DataFile,
+    ManifestContent,
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+)
+from pyiceberg.types import IcebergType, IntegerType, LongType
 
 from headrace.api import Lake
 from headrace.errors import CorruptFileError
@@ -28,7 +34,7 @@ from headrace.tables.lake import LakeTable
 from headrace.tables.writer import write_batches
 from tests.amounts import seed_of_today
 from tests.raising import refused
-from tests.tables.delete_files import delete_values
+from tests.tables.delete_files import delete_values, written_with_long_ids
 from tests.tables.factories import EVENTS, add, day_key, events, events_table
 
 pytestmark = pytest.mark.slow
@@ -159,6 +165,30 @@ def test_a_manifest_of_another_program_that_was_cut_is_refused_wherever_it_ends(
         with refused(CorruptFileError, path=manifest.manifest_path):
             manifests.entries_of(manifest, table.io)
     stock.close()
+
+
+def test_ids_of_an_earlier_version_are_mended_by_a_rewrite_of_the_manifests(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = events_table(lake)
+    with written_with_long_ids(monkeypatch):
+        for day in range(2):
+            add(table, [day, day + 10], day=day)
+            (file,) = table.head().files(partitions=[day_key(day)])
+            delete_values(table, pa.table({"id": [day]}), partition=file.data_file.partition)
+    assert types_of_ids(table) == {LongType()}
+    operations.rewrite_manifests(table, provenance=Provenance())
+    assert types_of_ids(table) == {IntegerType()}
+    assert sorted(table.head().to_arrow()["id"].to_pylist()) == [10, 11]
+
+
+def types_of_ids(table: LakeTable) -> set[IcebergType]:
+    """Return the types in which the manifests of deletes hold ids of columns."""
+    return {
+        schema_written(table.head().io, each.manifest_path).find_type(136)
+        for each in manifests_of_head(table)
+        if each.content == ManifestContent.DELETES
+    }
 
 
 def test_ids_of_columns_are_written_in_the_type_that_java_readers_expect(lake: Lake) -> None:

@@ -1,20 +1,28 @@
 """Delete files as other engines write them, committed the way they do: a format 2 delete manifest."""
 
+import contextlib
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent
+import pytest
+from pyiceberg.manifest import (
+    DataFile,
+    DataFileContent,
+    FileFormat,
+    ManifestContent,
+    ManifestWriterV2,
+)
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, AssertRefSnapshotId
 from pyiceberg.typedef import Record
 
 from headrace.iceberg import manifests, schema
-from headrace.iceberg.manifest_writer import ManifestSet, _added
+from headrace.iceberg.manifest_writer import ManifestSet, _added, _Writer
 from headrace.iceberg.updates import make_ref, set_ref
 from headrace.storage.locations import local_path
 from headrace.tables.lake import LakeTable
@@ -72,6 +80,14 @@ def delete_values(table: LakeTable, rows: pa.Table, *, partition: Record | None 
         partition=partition or Record(),
         equality_ids=ids,
     )
+
+
+@contextlib.contextmanager
+def written_with_long_ids(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """Let manifests be written as they were before ids of columns had the format's type."""
+    with monkeypatch.context() as patch:
+        patch.setattr(_Writer, "_with_partition", ManifestWriterV2._with_partition)
+        yield
 
 
 def _commit(
