@@ -8,11 +8,13 @@ import pytest
 from headrace.api import Lake
 from headrace.config import Settings
 from headrace.engines.trino import TrinoEngine
+from headrace.errors import QueryFailedError
 from headrace.tables.commits.operations import Provenance, rewrite_manifests
 from headrace.tables.lake import LakeTable
 from tests.cluster.servers import Servers
 from tests.cluster.trino_lakes import engine_of, on_servers, shared_lake
-from tests.tables.upserted import FORMS, Form, rows_of
+from tests.tables.delete_files import written_with_long_ids
+from tests.tables.upserted import FORMS, Form, of_one_key, rows_of
 
 pytestmark = pytest.mark.cluster
 
@@ -40,5 +42,16 @@ def test_trino_applies_the_deletes(engine: TrinoEngine, lake: Lake, form: Form) 
     assert rows_of(read(engine, table, "id, v")) == expected
     without_the_key = read(engine, table, "v").column("v").to_pylist()
     assert sorted(without_the_key) == sorted(value for _, value in expected)
+    rewrite_manifests(table, provenance=Provenance())
+    assert rows_of(read(engine, table, "id, v")) == expected
+
+
+def test_a_table_of_an_earlier_version_is_read_once_its_manifests_are_rewritten(
+    engine: TrinoEngine, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with written_with_long_ids(monkeypatch):
+        table, expected = of_one_key(lake)
+    with pytest.raises(QueryFailedError, match="Error processing metadata"):
+        read(engine, table, "id, v")
     rewrite_manifests(table, provenance=Provenance())
     assert rows_of(read(engine, table, "id, v")) == expected
