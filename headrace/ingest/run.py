@@ -9,7 +9,7 @@ from dataclasses import replace
 from headrace.allocator import give_back
 from headrace.collector import many_objects
 from headrace.definitions.stream import Stream
-from headrace.errors import LakeError, RecordsRefusedError, SourceStalledError
+from headrace.errors import RecordsRefusedError, SourceStalledError
 from headrace.ingest import positions, watermark
 from headrace.ingest.open_batch import OpenBatch
 from headrace.ingest.sources.base import Batch, Reader, ReaderStatus, Source, SourcePartition
@@ -41,8 +41,8 @@ def ingest(
     that took the same records one is refused. Without anything new it commits nothing.
 
     A commit holds `rows_per_commit` rows of any number of partitions (rounded up to what the source
-    reads at once), or fewer of as many files as a table names. One that may be refused whole is a
-    commit of its own. Memory holds one poll and the open row groups.
+    reads at once, and to the end of a file of fewer rows), or fewer of as many files as a table names.
+    A file that may be refused whole is a commit of its own. Memory holds one poll and the open row groups.
 
     Args:
         lake: The lake that holds the table. Both tables are created or evolved first.
@@ -66,13 +66,7 @@ def ingest(
         lake, stream, run_id=run_id or uuid.uuid4().hex, is_log=source.is_log
     )
     drain = _Drain(tables, source, rows_per_commit=rows_per_commit, progress=progress)
-    try:
-        drain.take(files_per_commit=positions.OPEN_MAX)
-    except LakeError:
-        if not drain.held:
-            raise
-        # files that were read before the one at fault are not lost with it: all are read again
-        drain.take(files_per_commit=1)
+    drain.take()
     found = drain.found
     splits = tuple(drain.taken.values())
     return IngestResult(
@@ -112,8 +106,10 @@ class _Drain:
         self.found = ReaderStatus()
         self.commits = 0
 
-    def take(self, *, files_per_commit: int) -> None:
+    def take(self) -> None:
         """Take everything up to the end that the source has now.
+
+        Files that were read before one at fault are not lost with it: they are read again, a commit each.
 
         Raises:
             SourceError: If the source cannot be read, is not what the contract says, or returns
@@ -122,6 +118,19 @@ class _Drain:
             FencedError: If another ingester was faster.
 
         """
+        alone = 0
+        while True:
+            try:
+                self._take(alone)
+            except Exception:  # also a fault of a library that no one knew: the file is at fault
+                if not self.held:
+                    raise
+                alone, self.held = len(self.held), []
+            else:
+                return
+
+    def _take(self, alone: int) -> None:
+        """Take everything, each of the first `alone` files in a commit of its own."""
         tables = self._tables
         with closing(
             self._source.open(tables.positions.of, rows_per_commit=self._rows_per_commit)
@@ -131,11 +140,12 @@ class _Drain:
             tables.look_up(self.found.waiting)
             with many_objects():
                 while not reader.drained:
-                    self._one_commit(reader, files_per_commit)
+                    alone -= self._one_commit(reader, 1 if alone > 0 else positions.OPEN_MAX)
             self.found = replace(self.found, skipped=reader.status().skipped)
         self._report(self.taken)
 
-    def _one_commit(self, reader: Reader, files: int) -> None:
+    def _one_commit(self, reader: Reader, files: int) -> int:
+        """Take as many files at most, and return how many ended."""
         with batch_of(self._tables) as batch:
             self.held = []
             self._fill(batch, reader, files)
@@ -148,21 +158,29 @@ class _Drain:
                     self.taken[partition] = taken if before is None else before + taken
                 give_back()
         self._report(ended)
+        return len(ended)
 
     def _fill(self, batch: OpenBatch, reader: Reader, files: int) -> None:
-        """Poll until there is enough for a commit."""
-        may_hold_more = self._tables.commits_within_a_file
+        """Poll until there is enough for a commit.
+
+        A file of fewer rows than a commit is never cut, whatever was read before it: what is late in it,
+        and that nothing of it is taken if it is damaged, does not depend on the files beside it.
+        """
+        may_hold_more, limit = self._tables.commits_within_a_file, self._rows_per_commit
+        whole = 0  # rows of files that ended
         while not reader.drained:
             left = _ROWS_PER_POLL
             if may_hold_more:
-                left = max(1, min(left, self._rows_per_commit - batch.rows))
+                left = max(1, min(left, limit - batch.rows))
             polled = self._poll(reader, left)
             for records in polled.parts:
                 batch.add(records)
-            self.held += polled.ended
-            if polled.ended and (len(self.held) >= files or not may_hold_more):
-                return
-            if batch.rows >= self._rows_per_commit and may_hold_more:
+            if polled.ended:
+                self.held += polled.ended
+                whole = batch.rows
+                if len(self.held) >= files or whole >= limit or not may_hold_more:
+                    return
+            if batch.rows - whole >= limit and may_hold_more:
                 return
 
     def _poll(self, reader: Reader, max_rows: int) -> Batch:

@@ -94,31 +94,48 @@ def test_files_share_a_commit_as_many_as_a_table_names(
 
 
 @pytest.mark.parametrize("unknown", ["ignore", "refuse"])
+@pytest.mark.parametrize("first", [1, 58])  # rows of `a`; with the first block of `c` above 60
 def test_files_before_one_that_cannot_be_read_stay_and_nothing_of_it_does(
-    lake: Lake, unknown: str
+    lake: Lake, unknown: str, first: int
 ) -> None:
     stream = make_stream("csv", unknown_fields=unknown)
     header = b"unknown," + CSV_HEADER if unknown == "refuse" else CSV_HEADER
-    put(lake, "a.csv", CSV_HEADER, csv_line())
+    put(lake, "a.csv", CSV_HEADER, *[csv_line()] * first)
     put(lake, "b.csv", CSV_HEADER, csv_line())
     put(lake, "c.csv", header, *[csv_line()] * 50)
     put(lake, "d.csv", CSV_HEADER, csv_line())
     source = _Damaged(stream, data_dir=lake.settings.data_dir, read_bytes=300)
     with pytest.raises(UnknownFieldsError if unknown == "refuse" else SourceFileError):
-        ingest(lake, stream, source=source)
-    assert audit(lake, stream) == {"things/a.csv": 1, "things/b.csv": 1}
+        ingest(lake, stream, source=source, rows_per_commit=60)
+    assert audit(lake, stream) == {"things/a.csv": first, "things/b.csv": 1}
+
+
+@pytest.mark.parametrize("error", [SourceFileError("things/c.csv", "damaged"), RuntimeError("bug")])
+def test_files_share_commits_again_after_one_that_could_not_be_read_once(
+    lake: Lake, error: Exception
+) -> None:
+    stream = make_stream("csv")
+    for name in "abcdefgh":
+        put(lake, f"{name}.csv", CSV_HEADER, *[csv_line()] * 50)
+    source = _Damaged(stream, data_dir=lake.settings.data_dir, read_bytes=300)
+    source.error, source.errors = error, 1
+    assert ingest(lake, stream, source=source).commits == 3  # of a, of b, of c to h
+    assert audit(lake, stream) == {f"things/{name}.csv": 50 for name in "abcdefgh"}
 
 
 class _Damaged(FileSource):
-    """A source whose file `c` cannot be read to its end."""
+    """A source whose file `c` cannot be read to its end, some times."""
+
+    error: Exception = SourceFileError("things/c.csv", "damaged")
+    errors = 100
 
     def read(self, split: Split, *, rows_per_commit: int) -> Generator[Records]:
         found = super().read(split, rows_per_commit=rows_per_commit)
-        if split.source != "things/c.csv":
-            yield from found
-            return
-        yield next(found)
-        raise SourceFileError(split.source, "damaged")
+        if split.source == "things/c.csv" and self.errors:
+            self.errors -= 1
+            yield next(found)
+            raise self.error
+        yield from found
 
 
 def test_what_is_late_does_not_depend_on_how_many_files_share_a_commit(
@@ -128,14 +145,27 @@ def test_what_is_late_does_not_depend_on_how_many_files_share_a_commit(
     for name, given_ in hours.items():
         put(lake, f"{name}.jsonl", *[json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in given_])
     found: list[tuple[object, ...]] = []
-    for files in (1, 2, 32):
+    for files, rows in ((1, 100), (2, 100), (32, 100), (32, 3)):
         monkeypatch.setattr(positions, "OPEN_MAX", files)
-        stream = make_stream("json", stream=f"of_{files}", table=f"raw.of_{files}")
-        done = ingest(lake, stream)
+        stream = make_stream("json", stream=f"of_{files}_{rows}", table=f"raw.of_{files}_{rows}")
+        source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=50)
+        done = ingest(lake, stream, source=source, rows_per_commit=rows)
         said = lake.table(stream.table).head().properties
         found.append((done.watermark, [each.late_rows for each in done.splits], said[EVENT_TIMES]))
     assert found[0][:2] == (datetime(2026, 3, 1, 19, tzinfo=UTC), [0, 1, 1, 1, 1])
-    assert found == [found[0]] * 3
+    assert found == [found[0]] * 4
+
+
+def test_a_watermark_is_not_committed_past_rows_of_a_short_file_that_are_not_there(
+    lake: Lake,
+) -> None:
+    stream = make_stream("json")
+    for name, hours in {"a": [1] * 6, "b": [20] * 4 + [10] * 4}.items():
+        put(lake, f"{name}.jsonl", *[json_line(at=f"2026-03-01T{at:02}:00:00Z") for at in hours])
+    source = FileSource(stream, data_dir=lake.settings.data_dir, read_bytes=100)
+    done = ingest(lake, stream, source=source, rows_per_commit=10)
+    assert [each.late_rows for each in done.splits] == [0, 0]
+    assert done.commits == 1
 
 
 def audit_rows(lake: Lake, stream: Stream) -> dict[str, int]:
