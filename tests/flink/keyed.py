@@ -173,7 +173,7 @@ def newest(rows: list[Row], *, partial: bool = False) -> dict[str, Row]:
     found: dict[str, Row] = {}
     for row in sorted(rows, key=_order):
         values = {
-            **{name: row[name] for name in FIELDS if name != "at"},
+            **{name: row.get(name) for name in FIELDS if name != "at"},
             "at": row["event_time"],
             **{name: row[column] for name, column in PLACE.items()},
         }

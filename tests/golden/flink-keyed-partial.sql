@@ -19,6 +19,7 @@ create table if not exists `paimon`.`raw`.`things` (
     `large` bigint,
     `single` float,
     `double` double,
+    `whole` bigint,
     `flag` boolean,
     `day` date,
     `price` decimal(10, 2),
@@ -35,6 +36,7 @@ create table if not exists `paimon`.`raw`.`things` (
     `large__from` string,
     `single__from` string,
     `double__from` string,
+    `whole__from` string,
     `flag__from` string,
     `day__from` string,
     `price__from` string,
@@ -52,6 +54,7 @@ create table if not exists `paimon`.`raw`.`things` (
     'fields.large__from.sequence-group' = 'large',
     'fields.single__from.sequence-group' = 'single',
     'fields.double__from.sequence-group' = 'double',
+    'fields.whole__from.sequence-group' = 'whole',
     'fields.flag__from.sequence-group' = 'flag',
     'fields.day__from.sequence-group' = 'day',
     'fields.price__from.sequence-group' = 'price',
@@ -67,7 +70,7 @@ create table if not exists `paimon`.`raw`.`things` (
 
 create temporary table news (
     __from as concat(cast(cast(`event_time` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))
-) with ('streaming' = 'true', 'monitor-interval' = '1s', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
+) with ('streaming' = 'true', 'monitor-interval' = '200ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
 create temporary table history (
@@ -75,7 +78,7 @@ create temporary table history (
 ) with ('streaming' = 'false', 'snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
-insert into `paimon`.`raw`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from news
+insert into `paimon`.`raw`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `whole__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from news
 union all
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from history;
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from history;

@@ -19,6 +19,7 @@ create table if not exists `paimon`.`shop`.`things` (
     `large` bigint,
     `single` float,
     `double` double,
+    `whole` bigint,
     `flag` boolean,
     `day` date,
     `price` decimal(10, 2),
@@ -46,7 +47,7 @@ like `lake`.`raw`.`things`;
 create temporary table history with ('streaming' = 'false', 'snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
-insert into `paimon`.`shop`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`)
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from news
+insert into `paimon`.`shop`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`)
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from news
 union all
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from history;
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from history;
