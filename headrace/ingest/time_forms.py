@@ -31,7 +31,9 @@ _NS_PER_US = 1_000
 _NUMBER = r"^[+-]?[0-9]{1,20}(\.[0-9]*)?$"
 _NAIVE = pa.timestamp("us")
 _CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?)?$"
-_NUMBER_MAX = 10**18  # beyond it no unit has a time that can be shown
+_NUMBER_MAX = (
+    10**18
+)  # of whole microseconds or longer units: beyond it is no time that can be shown
 _DIGITS_SAFE = 18
 _DAY_TEXT = 10  # characters of a date
 _FINER = r"(\.[0-9]{6})[0-9]+$"
@@ -64,6 +66,8 @@ def convert_field(column: pa.Array, field: StreamField) -> Converted:
 
 def _since_1970(column: pa.Array, unit: str) -> Converted:
     if pa.types.is_integer(column.type):
+        if unit == "ns":
+            return Converted(_us_of_ns(column).cast(TIMESTAMP), {})
         if pa.types.is_uint64(column.type):
             far = pc.greater(column, pa.scalar(_NUMBER_MAX, pa.uint64()))
         else:  # no absolute value: the least integer has none
@@ -110,14 +114,14 @@ def _is_long(texts: pa.Array) -> bool:
     return (pc.max(pc.utf8_length(texts)).as_py() or 0) > _DIGITS_SAFE
 
 
+def _us_of_ns(numbers: pa.Array) -> pa.Array:
+    """Cut to microseconds; 64 bits of nanoseconds are few years."""
+    wide = numbers if pa.types.is_uint64(numbers.type) else numbers.cast(pa.int64())
+    whole = np.floor_divide(wide.fill_null(0).to_numpy(), _NS_PER_US).astype(np.int64)
+    return pa.array(whole, mask=wide.is_null().to_numpy(zero_copy_only=False))
+
+
 def _whole_us(numbers: pa.Array, unit: str) -> pa.Array:
-    if unit == "ns":
-        values = numbers.to_numpy(zero_copy_only=False)
-        if numbers.null_count:
-            return pa.array(
-                [None if x is None else x // _NS_PER_US for x in numbers.to_pylist()], pa.int64()
-            )
-        return pa.array(np.floor_divide(values, _NS_PER_US), pa.int64())
     try:
         return pc.multiply_checked(numbers, _PER_UNIT_US[unit])
     except pa.ArrowInvalid:

@@ -262,6 +262,24 @@ def test_numbers_since_1970_are_exact_and_finer_digits_cut_towards_the_past(
     assert {row for row in errors} == {row for row, each in enumerate(values) if each is None}
 
 
+@given(st.lists(st.none() | st.integers(-(2**63), 2**64 - 1), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=examples(200, few=40))
+def test_integers_of_nanoseconds_are_read_whatever_they_are(numbers: list[int | None]) -> None:
+    fits = all(each is None or each < 2**63 for each in numbers)
+    kept = numbers if fits else [None if each is None or each < 0 else each for each in numbers]
+    found, errors = read(pa.array(kept, pa.int64() if fits else pa.uint64()), unit="ns")
+    epoch = dt.datetime(1970, 1, 1, tzinfo=UTC)
+    assert errors == {}
+    assert found == [
+        None if each is None else epoch + dt.timedelta(microseconds=each // 1_000) for each in kept
+    ]
+    # of today, and of few bits
+    assert read(pa.array([1_767_225_600_000_000_999]), unit="ns")[0] == [
+        dt.datetime(2026, 1, 1, tzinfo=UTC)
+    ]
+    assert read(pa.array([-1], pa.int8()), unit="ns")[0] == [epoch - dt.timedelta(microseconds=1)]
+
+
 def test_numbers_of_every_kind_are_read_and_what_is_none_is_refused() -> None:
     assert read(pa.array([881250949, None]), unit="s")[0] == [RATED, None]
     assert read(pa.array([881250949.5]), unit="s")[0] == [RATED + dt.timedelta(milliseconds=500)]
