@@ -16,10 +16,10 @@ from headrace.flink.note import take_note
 from headrace.ingest.audit import plan_audit, run_audit
 from headrace.ingest.owner import FLINK, Owner
 from headrace.ingest.run import ingest
-from headrace.ingest.sources.base import SourcePartition
+from headrace.ingest.sources.base import PositionsOf, SourcePartition
 from headrace.tables.commits.operations import move_properties
 from tests.flink.contracts import contract
-from tests.ingest.log_source import Entry, Log, LogSource
+from tests.ingest.log_source import Entry, Log, LogReader, LogSource
 from tests.raising import refused
 
 pytestmark = pytest.mark.slow
@@ -124,8 +124,10 @@ def test_an_ingester_that_began_before_the_owner_changed_commits_neither_rows_no
     class Overtaken(LogSource):
         """Its stream is given to Flink once it was opened."""
 
-        def open(self, *given: object, **more: object) -> object:  # pyright: ignore
-            reader = super().open(*given, **more)  # pyright: ignore
+        def open(
+            self, positions: PositionsOf, *, rows_per_commit: int, follow: bool = False
+        ) -> LogReader:
+            reader = super().open(positions, rows_per_commit=rows_per_commit, follow=follow)
             owner = Owner(by=FLINK, epoch=1).note(stream=stream.name)
             move_properties(lake.table(stream.table), lambda _: dict(owner))
             return reader
