@@ -36,8 +36,8 @@ def news(
     """
     options = {
         "streaming": "true",
-        # one after the other: later ones are known later; five a second, to catch up with a commit each second
-        "monitor-interval": "200ms",
+        # one after the other: later ones are known later. Two a second catch up with a commit each second
+        "monitor-interval": "500ms",
         "max-planning-snapshot-count": "1",
         "starting-strategy": "INCREMENTAL_FROM_SNAPSHOT_ID",
         "start-snapshot-id": str(begin.snapshot_id),

@@ -7,13 +7,18 @@ OPERATORS = {
     # who commits, the only one with a greatest parallelism of one, is a task of its own: in one with the source it
     # would let no record through meanwhile
     "pipeline.operator-chaining.chain-operators-with-different-max-parallelism": "false",
+    # rows and dead letters of a record are judged by one look at the clock
+    "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
 }
 SESSION = {
     **OPERATORS,
+    # each checkpoint has what was written before it: an unaligned one would leave files on the way to who commits
+    # to the next, which Iceberg's sink drops
+    "execution.checkpointing.mode": "EXACTLY_ONCE",
+    "execution.checkpointing.unaligned.enabled": "false",
+    "execution.checkpointing.max-concurrent-checkpoints": "1",
     # where checkpoints take as long as they are apart, records come through between them: it were one or two each
     "execution.checkpointing.min-pause": "1 s",
-    # rows and dead letters of a record are judged by one look at the clock
-    "table.optimizer.reuse-optimize-block-with-digest-enabled": "true",
     "table.local-time-zone": "UTC",
     # one task reads a table's files in the order of its snapshots
     "table.exec.iceberg.infer-source-parallelism": "false",

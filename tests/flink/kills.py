@@ -13,14 +13,18 @@ def kill_before_a_commit(written: Written, cluster: Cluster, *, first: int, coun
     The catalog is away meanwhile, so that no commit succeeds.
     """
     job, manager = written.job.owner.jobs[-1], written.job.manager
-    committed, before_ms = written.job.committed(written.job.owner), _failed_ms(manager, job)
+    before_ms = _failed_ms(manager, job)
     run.stop(cluster, run.by_name("postgres"))
+    before = _complete(manager, job)
     written.send(count, first=first)
     until(lambda: _failed_ms(manager, job) > before_ms)
-    done = manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]["id"]
-    assert done > committed
+    assert _complete(manager, job) > before
     kill(cluster, "flink_worker")
     start(cluster, "postgres", "flink_worker")
+
+
+def _complete(manager: JobManager, job: str) -> int:
+    return int(manager.ask(f"/jobs/{job}/checkpoints")["latest"]["completed"]["id"])
 
 
 def failures(manager: JobManager, job: str) -> list[int]:

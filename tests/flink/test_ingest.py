@@ -131,7 +131,14 @@ def test_checkpoints_that_take_as_long_as_they_are_apart_hold_up_no_record(
     written.send(7000)
     job = to_flink(written.job).job
     assert job is not None
-    tasks = [each["name"] for each in written.job.manager.ask(f"/jobs/{job.job_id}")["vertices"]]
-    assert [each for each in tasks if "Source" in each and "Committer" in each] == []
+    manager = written.job.manager
+    tasks = [each["name"] for each in manager.ask(f"/jobs/{job.job_id}")["vertices"]]
+    committing = [each for each in tasks if "Committer" in each]
+    assert committing
+    assert not [each for each in committing if "Source" in each]
+    said = manager.ask(f"/jobs/{job.job_id}/checkpoints/config")
+    # else files on the way to who commits would be dropped
+    assert (said["mode"], said["unaligned_checkpoints"]) == ("exactly_once", False)
+    assert (said["min_pause"], said["max_concurrent"]) == (1000, 1)
     written.note_until(7000)
     assert written.counts() == (6000, 1000)

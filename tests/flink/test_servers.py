@@ -66,7 +66,7 @@ def test_checkpoints_go_to_the_lakes_storage_every_five_seconds(cluster: Cluster
     assert cluster.secret("s3-operator") not in str(said)
 
 
-def test_processes_that_died_are_known_by_the_others_within_seconds(cluster: Cluster) -> None:
+def test_processes_ask_for_one_another_every_two_seconds(cluster: Cluster) -> None:
     """By default one knows of a killed worker after 20 s, workers of a killed JobManager after 50 s."""
     said = configured(cluster)
     assert said["heartbeat.interval"] == "2 s"

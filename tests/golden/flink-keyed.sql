@@ -41,7 +41,7 @@ create table if not exists `paimon`.`shop`.`things` (
     'file.format' = 'parquet'
 );
 
-create temporary table news with ('streaming' = 'true', 'monitor-interval' = '200ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
+create temporary table news with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
 create temporary table history with ('streaming' = 'false', 'snapshot-id' = '8')
