@@ -70,7 +70,7 @@ create table if not exists `paimon`.`raw`.`things` (
 
 create temporary table news (
     __from as concat(cast(cast(`event_time` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))
-) with ('streaming' = 'true', 'monitor-interval' = '200ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
+) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
 create temporary table history (
