@@ -165,7 +165,7 @@ class ModelBuild:
         return planned, columns.names
 
     def _commit(self, table: LakeTable, files: tuple[DataFile, ...]) -> Outcome:
-        guard = only_after(self.lake, table.name, base=self.plan.base)
+        guard = only_after(table, base=self.plan.base)
         if self.plan.mode == "all":
             done = operations.overwrite(table, files, provenance=self._provenance, guard=guard)
             return self._done("replaced", done, f"all ({self.plan.reason})")
@@ -203,7 +203,7 @@ class ModelBuild:
             version,
             NewRows.of(pa.Table.from_batches(new), version, key=self.request.unique_key),
             provenance=self._provenance,
-            guard=only_after(self.lake, table.name, base=self.plan.base),
+            guard=only_after(table, base=self.plan.base),
         )
         if done.commit is None:
             return self._unchanged("the table has these rows already")

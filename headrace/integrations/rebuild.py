@@ -22,7 +22,7 @@ from headrace.integrations.model_request import ModelRequest, is_comparable
 from headrace.registry import CommitRecord
 from headrace.tables.history.ancestry import Ancestry
 from headrace.tables.history.changes import changed_days, changes
-from headrace.tables.lake import OpenLake
+from headrace.tables.lake import LakeTable, OpenLake
 from headrace.tables.version import TableVersion
 
 _BY_ROWS = frozenset({"append", "merge"})  # models that select the new rows themselves
@@ -98,7 +98,7 @@ def plan_rebuild(
 
     """
     inputs = {str(name): head for name in request.inputs if (head := pinned[name]) is not None}
-    last = None if own is None else _build_of(lake, own.name, own.metadata)
+    last = None if own is None else _build_of(lake.table(own.name), own.metadata)
     if last is None or STREAM_PROPERTY in (own.properties if own else {}):
         _refuse_foreign_rows(lake, request)  # ingestion records builds of its own
     if last is None:
@@ -191,26 +191,27 @@ def last_build(lake: OpenLake, name: TableName) -> CommitRecord | None:
     """Find the newest commit of a table that records its inputs; compactions do not."""
     if not lake.exists(name):
         return None
-    return _build_of(lake, name, lake.table(name).iceberg().metadata)
+    table = lake.table(name)
+    return _build_of(table, table.iceberg().metadata)
 
 
-def only_after(lake: OpenLake, name: TableName, *, base: int | None) -> Callable[[Table], None]:
+def only_after(table: LakeTable, *, base: int | None) -> Callable[[Table], None]:
     """Guard a commit: it lands only on a table whose newest build is still `base`.
 
     The guard raises `CommitConflictError`.
     """
 
     def guard(current: Table) -> None:
-        found = _build_of(lake, name, current.metadata)
+        found = _build_of(table, current.metadata)
         if (None if found is None else found.snapshot_id) != base:
             detail = "another run has built it since this one began"
-            raise CommitConflictError(str(name), detail, reason=ConflictReason.BUILT_AGAIN)
+            raise CommitConflictError(str(table.name), detail, reason=ConflictReason.BUILT_AGAIN)
 
     return guard
 
 
-def _build_of(lake: OpenLake, name: TableName, metadata: TableMetadata) -> CommitRecord | None:
-    ancestry = Ancestry(table=name, metadata=metadata, registry=lake.registry)
+def _build_of(table: LakeTable, metadata: TableMetadata) -> CommitRecord | None:
+    ancestry = Ancestry.of(table, metadata)
     snapshot = metadata.snapshot_by_name(MAIN_BRANCH)
     head = None if snapshot is None else snapshot.snapshot_id
     while head is not None:
