@@ -6,21 +6,26 @@ from infra.launcher.cluster import Cluster
 from tests.flink.servers import kill, start
 from tests.flink.streams import Written, until
 
+BETWEEN = "10 s"  # of checkpoints: long enough to send records and to stop the catalog
+
 
 def kill_before_a_commit(written: Written, cluster: Cluster, *, first: int, count: int) -> None:
     """Send records, and kill the worker between the checkpoint that has them and its commit.
 
-    The catalog is away meanwhile, so that no commit succeeds.
+    They are sent when a checkpoint is over, and the catalog is away before the next one: no commit succeeds.
     """
     job, manager = written.job.owner.jobs[-1], written.job.manager
-    before_ms = _failed_ms(manager, job)
-    run.stop(cluster, run.by_name("postgres"))
+    before_ms, newest = _failed_ms(manager, job), _complete(manager, job)
+    until(lambda: _complete(manager, job) > newest)
     before = _complete(manager, job)
     written.send(count, first=first)
+    run.stop(cluster, run.by_name("postgres"))
     until(lambda: _failed_ms(manager, job) > before_ms)
     assert _complete(manager, job) > before
     kill(cluster, "flink_worker")
-    start(cluster, "postgres", "flink_worker")
+    start(cluster, "postgres")
+    assert written.job.committed(written.job.owner) <= before
+    start(cluster, "flink_worker")
 
 
 def _complete(manager: JobManager, job: str) -> int:

@@ -7,12 +7,13 @@ from headrace.errors import FlinkJobLostError
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.health import RESTARTS, RESTARTS_MAX
 from headrace.flink.recovery import restore
+from headrace.flink.session import SESSION
 from headrace.standing.facts import Standing
 from headrace.standing.findings import findings
 from headrace.standing.jobs import read_jobs
 from infra.launcher import run
 from infra.launcher.cluster import Cluster
-from tests.flink.kills import failures, kill_before_a_commit
+from tests.flink.kills import BETWEEN, failures, kill_before_a_commit
 from tests.flink.servers import kill, start
 from tests.flink.streams import Written, until
 from tests.raising import refused
@@ -43,8 +44,9 @@ def test_killed_processes_lose_and_double_nothing(
 
 
 def test_a_kill_between_a_checkpoint_and_its_commit_loses_and_doubles_nothing(
-    written: Written, cluster: Cluster
+    written: Written, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SESSION, "execution.checkpointing.interval", BETWEEN)
     to_flink(written.job)
     written.send(70)
     written.note_until(70)

@@ -4,8 +4,9 @@ import pytest
 
 from headrace.flink.handover import to_flink, to_headrace
 from headrace.flink.recovery import restore
+from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
-from tests.flink.kills import kill_before_a_commit
+from tests.flink.kills import BETWEEN, kill_before_a_commit
 from tests.flink.servers import kill, start
 from tests.flink.streams import Written
 
@@ -39,8 +40,9 @@ def test_processes_that_are_killed_again_and_again_lose_and_double_nothing(
 
 
 def test_kills_between_a_checkpoint_and_its_commit_lose_and_double_nothing(
-    written: Written, cluster: Cluster
+    written: Written, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SESSION, "execution.checkpointing.interval", BETWEEN)
     to_flink(written.job)
     written.send(COUNT)
     written.note_until(COUNT)
