@@ -74,6 +74,9 @@ def avro_field(
     if kind == NAIVE:
         code = NAIVE_TIME if wanted == TIMESTAMP else WRONG_TYPE
         return _refused(declared, _is_there(part), code)
+    is_truth = pa.types.is_boolean(kind)
+    if (written.is_time and wanted != TIMESTAMP) or (is_truth and not pa.types.is_boolean(wanted)):
+        return _refused(declared, _is_there(part), WRONG_TYPE)
     _refuse_others(name, declared, written, stream=stream)
     if pa.types.is_floating(kind):
         return _floating(name, declared, part)

@@ -6,6 +6,17 @@ from typing import Any
 from tests.ingest.decoding.test_topic_values import avro, framed
 
 _T = 1_767_225_600  # 2026 begins
+_TIMES = [
+    {"type": "long", "logicalType": f"timestamp-{unit}"} for unit in ("millis", "micros", "nanos")
+]
+# declared as numbers, and written as times
+_COUNTS = {
+    "timeInt": "int",
+    "timeLong": "long",
+    "timeFloat": "float",
+    "timeDouble": "double",
+    "timePrice": "decimal(20,0)",
+}
 SCHEMA: dict[str, Any] = {
     "type": "record",
     "name": "Thing",
@@ -62,6 +73,9 @@ SCHEMA: dict[str, Any] = {
         },
         {"name": "seenAt", "type": ["null", "long"]},
         {"name": "said", "type": ["null", "string"]},
+        *({"name": name, "type": ["null", _TIMES[at % 3]]} for at, name in enumerate(_COUNTS)),
+        {"name": "flagPrice", "type": ["null", "boolean"]},
+        {"name": "flagTime", "type": ["null", "boolean"]},
     ],
 }
 # written by a later producer: less, in another order, and the time in another unit
@@ -95,6 +109,9 @@ FIELDS: dict[str, Any] = {
     "seen": {"type": "timestamptz", "unit": "s", "from": "seenAt"},
     "said": {"type": "timestamptz"},
     "absent": {"type": "long"},
+    **{f"x{at}": {"type": kind, "from": name} for at, (name, kind) in enumerate(_COUNTS.items())},
+    "flag_price": {"type": "decimal(9,2)", "from": "flagPrice"},
+    "flag_time": {"type": "timestamptz", "unit": "s", "from": "flagTime"},
 }
 
 
@@ -136,6 +153,9 @@ _WRONG: Sequence[Mapping[str, Any]] = (
     {"said": "2026-01-01T00:00:00"},
     {"said": "soon"},
     {"said": "2026-02-30T00:00:00Z"},
+    *({name: 5} for name in _COUNTS),
+    {"flagPrice": True},
+    {"flagTime": False},
     {"at": 4_102_444_800_000_000},
     {"at": 2**63 - 1},
 )
