@@ -102,7 +102,7 @@ def _print(name: str, out: Output) -> None:
             places,
             starts={},
             group=f"headrace-{name}",
-            writers=writers_of(declared, settings),
+            writers=writers_of(declared, settings).by_id,
         )
     out.record({"sql": sql.text, "plan": sql.plan})
     out.say(sql.text.rstrip())

@@ -13,6 +13,7 @@ FAILED_MAX = 3  # checkpoints in a row
 UNCOMMITTED_MAX = 12
 RESTARTS, CHECKPOINTS, NO_COMMIT = "restarts", "checkpoints-fail", "nothing-commits"
 CHANGED = "declaration-changed"
+SCHEMAS = "schemas-unavailable"
 NO_SLOTS = "no-slots"
 ORDER = "tables-out-of-order"
 _SCHEDULER = "jobmanager.scheduler"

@@ -10,12 +10,13 @@ from headrace import clock
 from headrace.errors import (
     FlinkJobLostError,
     FlinkJobUnwellError,
+    SchemaUnavailableError,
     StreamOwnedError,
     TwoOwnersError,
 )
 from headrace.flink.client import Gateway, JobManager, JobOverview
 from headrace.flink.committed import committed_checkpoint, writers_since
-from headrace.flink.health import CHANGED, WAITING, Health, health, no_slots
+from headrace.flink.health import CHANGED, SCHEMAS, WAITING, Health, health, no_slots
 from headrace.flink.places import access_of
 from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
@@ -55,6 +56,14 @@ class FlinkJob(ABC):
     @abstractmethod
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements; `group` names the consumers of one start, `shown` leaves out secrets."""
+
+    def sql_again(self, *, group: str) -> JobSql:
+        """Write the statements of a job that starts again from a savepoint or a checkpoint."""
+        return self.sql(group=group)
+
+    def start_note(self) -> Mapping[str, str]:
+        """Return what the table should know of a job that starts by the statements written last."""
+        return {}
 
     @property
     def table(self) -> LakeTable:
@@ -123,7 +132,8 @@ class FlinkJob(ABC):
             self.start(owner, sql, {})
         elif found.id not in owner.jobs:  # it was submitted, and the answer was lost
             sql = self.sql(group=self.group(owner, attempt=0))
-            self.set_owner(owner, replace(owner, jobs=(*owner.jobs, found.id), plan=sql.plan))
+            now = replace(owner, jobs=(*owner.jobs, found.id), plan=sql.plan)
+            self.set_owner(owner, now, more=self.start_note())
         return self.status()
 
     def group(self, owner: Owner, *, attempt: int) -> str:
@@ -142,7 +152,7 @@ class FlinkJob(ABC):
         job_id = self.gateway.submit((*sql.setup, sql.insert), properties=properties)
         now = replace(owner, jobs=(*owner.jobs, job_id), plan=sql.plan, savepoint="", checkpoint=0)
         try:
-            self.set_owner(owner, now)
+            self.set_owner(owner, now, more=self.start_note())
         except StreamOwnedError:
             self.manager.cancel(job_id)
             raise
@@ -218,7 +228,10 @@ class FlinkJob(ABC):
 
     def _with_change(self, found: Health, owner: Owner) -> Health:
         """Name a job that goes on by an older declaration, as its sink does with older columns."""
-        plan = self.sql(group="", shown=True).plan
+        try:
+            plan = self.sql(group="", shown=True).plan
+        except SchemaUnavailableError as error:
+            return replace(found, faults={**found.faults, SCHEMAS: str(error)})
         if not owner.plan or plan == owner.plan:
             return found
         what = f"it runs by plan `{owner.plan}`, and its declaration is now `{plan}`"

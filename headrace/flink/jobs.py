@@ -1,5 +1,7 @@
 """The job of a stream, which takes its topic into its table."""
 
+from collections.abc import Mapping
+
 from headrace.definitions.stream import Stream
 from headrace.flink.ingest_sql import ingest_sql
 from headrace.flink.job import FlinkJob, JobStatus
@@ -21,6 +23,7 @@ class StreamJob(FlinkJob):
     ) -> None:
         super().__init__(lake, access=access)
         self.stream, self.subject, self.table_name = stream, stream.name, stream.table
+        self._note: Mapping[str, str] = {}
 
     @property
     def tables(self) -> tuple[LakeTable, ...]:
@@ -31,13 +34,28 @@ class StreamJob(FlinkJob):
 
     def sql(self, *, group: str, shown: bool = False) -> JobSql:
         """Write the statements, from the offsets that the table holds."""
+        return self._sql(group=group, shown=shown, only_known=False)
+
+    def sql_again(self, *, group: str) -> JobSql:
+        """Write the statements by the schemas with which the job began, whatever was registered since."""
+        return self._sql(group=group, shown=False, only_known=True)
+
+    def start_note(self) -> Mapping[str, str]:
+        """Return the schemas of the statements that were written last, for the table to know them."""
+        return self._note
+
+    def _sql(self, *, group: str, shown: bool, only_known: bool) -> JobSql:
         places = places_of(self.lake.settings, stream=self.stream.name)
+        writers = writers_of(
+            self.stream, self.lake.settings, head=self.table.head(), only_known=only_known
+        )
+        self._note = writers.note
         return ingest_sql(
             self.stream,
             places.shown() if shown else places,
             starts=starts_of(self.lake, self.stream),
             group=group,
-            writers=writers_of(self.stream, self.lake.settings, head=self.table.head()),
+            writers=writers.by_id,
         )
 
     def submit(self) -> JobStatus:

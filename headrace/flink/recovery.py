@@ -79,7 +79,7 @@ def restore(job: FlinkJob, *, checkpoint: str | None = None) -> JobStatus:
     committed = job.committed(owner)
     if start.number < committed:
         raise OldCheckpointError(job.subject, checkpoint=start.number, committed=committed)
-    sql = job.sql(group=job.group(owner, attempt=len(owner.jobs)))
+    sql = job.sql_again(group=job.group(owner, attempt=len(owner.jobs)))
     if sql.plan != owner.plan:
         raise JobChangedError(job.subject, expected=owner.plan, found=sql.plan)
     # Flink leaves the checkpoint to us: the next may refer to its files

@@ -94,17 +94,39 @@ def test_what_sql_cannot_read_is_refused(
         sql(avro_contract(fields=fields), {PLAIN: writer(record(written))})
 
 
+@pytest.mark.parametrize("logical", ["timestamp-millis", "timestamp-micros", "timestamp-nanos"])
+@pytest.mark.parametrize("kind", ["int", "long", "float", "double", "decimal(20,0)"])
+def test_a_time_is_never_the_number_that_counts_it(logical: str, kind: str) -> None:
+    written = {"name": "x", "type": ["null", {"type": "long", "logicalType": logical}]}
+    fields = FEW | {"x": {"type": kind}}
+    assert refuses_each(sql(avro_contract(fields=fields), {PLAIN: writer(record(written))}))
+
+
+@pytest.mark.parametrize(
+    "declared", [{"type": "decimal(9,2)"}, {"type": "timestamptz", "unit": "s"}]
+)
+def test_a_truth_value_is_no_number(declared: Mapping[str, Any]) -> None:
+    fields = FEW | {"x": dict(declared)}
+    written = {"name": "x", "type": ["null", "boolean"]}
+    assert refuses_each(sql(avro_contract(fields=fields), {PLAIN: writer(record(written))}))
+
+
+def refuses_each(text: str) -> bool:
+    code = "case when not (not (`u_2` = 1)) then cast(null as string) else 'wrong_type' end"
+    return f"cast({code} as string)" in text and "`v_x`" in text and "`n_x`" not in text
+
+
 def test_a_schema_of_the_contract_is_read_from_its_file(settings: Settings, tmp_path: Path) -> None:
     folder = tmp_path
     settings = replace(settings, declarations=folder)
     (folder / "a.avsc").write_text(json.dumps(SCHEMA))
     (folder / "b.avsc").write_text('{"type": "string"}')
     plain = avro_contract(source={"kafka": {"topic": "things", "schema_file": "a.avsc"}})
-    assert list(writers_of(plain, settings)) == [PLAIN]
+    assert list(writers_of(plain, settings).by_id) == [PLAIN]
     files = {7: "a.avsc", 9: "a.avsc"}
     framed = {"topic": "things", "framing": "registry", "schemas": files}
-    assert list(writers_of(avro_contract(source={"kafka": framed}), settings)) == [7, 9]
+    assert list(writers_of(avro_contract(source={"kafka": framed}), settings).by_id) == [7, 9]
     unusable = framed | {"schemas": {7: "b.avsc"}}
     with refused(FlinkCannotError, stream="things", field=None):
         writers_of(avro_contract(source={"kafka": unusable}), settings)
-    assert writers_of(contract(), settings) == {}
+    assert writers_of(contract(), settings).by_id == {}
