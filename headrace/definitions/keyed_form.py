@@ -16,6 +16,7 @@ SUBJECT = "paimon:"  # and the table: by which name owners and commands know its
 BUCKETS_MAX = 128
 # where a row came from, under names that an import of the table leaves free
 PLACE = {
+    "from_known_at": "known_at",
     "from_source": "_source",
     "from_partition": "_source_partition",
     "from_offset": "_source_offset",
@@ -88,17 +89,26 @@ def check_keyed(keyed: KeyedForm, said: Mapping[str, Any]) -> None:
         msg = "keys that a whole snapshot removed would stay; it does not go with `full_snapshot`"
     elif field_of_time(said["event_time"], fields) is None:
         msg = "it keeps the newest row of each key; make the field that says when its `event_time`"
+    elif said["event_time"] == PLACE["from_known_at"]:
+        msg = "an import needs the name `known_at` itself; rename the field of its event time"
     elif said["unknown_fields"] == "evolve":
         msg = "its columns are the declared ones; it does not go with `unknown_fields: evolve`"
-    elif (taken := next((name for name in fields if name in PLACE), None)) is not None:
-        msg = f"it has a column `{taken}` of its own, which says where a row came from; rename the field"
-    elif keyed.merge != "deduplicate" and (odd := next(filter(_is_odd, fields), None)) is not None:
-        msg = f"`{odd}` has no column `{odd}{FROM}` beside it, which says where its value came from; rename it"
-    elif (unfit := next((name for name in fields if not _is_kept(fields[name])), None)) is not None:
-        msg = f"`{unfit}` is `{fields[unfit].type.text}`, which is not kept in Paimon"
+    elif (said_of := _said_of_field(keyed, fields)) is not None:
+        msg = said_of
     else:
         return
     raise ValueError(msg)
+
+
+def _said_of_field(keyed: KeyedForm, fields: Mapping[str, StreamField]) -> str | None:
+    for name, field in fields.items():
+        if name in PLACE:
+            return f"it has a column `{name}` of its own, which says where a row came from; rename the field"
+        if keyed.merge != "deduplicate" and _is_odd(name):
+            return f"`{name}` has no column `{name}{FROM}` beside it, which says where its value came from; rename it"
+        if not _is_kept(field):
+            return f"`{name}` is `{field.type.text}`, which is not kept in Paimon"
+    return None
 
 
 def _is_odd(name: str) -> bool:

@@ -48,6 +48,9 @@ def removed_lately(metadata: TableMetadata, begin: KeyedBegin) -> str:
         operation = each.summary.operation.value if each.summary else "append"
         if operation not in KEEPS_ROWS:
             return _removed(each.snapshot_id, operation)
+    rolled_back = _log_since(metadata, begin) - {each.snapshot_id for each in line}
+    if rolled_back:
+        return f"its stream's table was rolled back: snapshot {min(rolled_back)} is in it no more"
     is_there = any(each.snapshot_id == begin.snapshot_id for each in metadata.snapshots)
     if is_there and (line[-1].parent_snapshot_id if line else _head(metadata)) != begin.snapshot_id:
         return f"its stream's table was rolled back behind snapshot {begin.snapshot_id}"
@@ -76,6 +79,13 @@ def removed_since(table: LakeTable, begin: KeyedBegin) -> str:
     return ""
 
 
+def _log_since(metadata: TableMetadata, begin: KeyedBegin) -> set[int]:
+    """Return the snapshots that were the newest after that with which a job began, as far as they are there."""
+    log = [each.snapshot_id for each in metadata.snapshot_log]
+    after = log.index(begin.snapshot_id) + 1 if begin.snapshot_id in log else 0
+    return set(log[after:]) - {begin.snapshot_id}
+
+
 def _line(metadata: TableMetadata, begin: KeyedBegin) -> tuple[Snapshot, ...]:
     """Return the commits since a job began, newest first, as far back as they are there."""
     there = {each.snapshot_id: each for each in metadata.snapshots}
@@ -101,23 +111,17 @@ def opened(warehouse: PaimonWarehouse, name: str) -> PaimonTable | None:
     return warehouse.listed(name) if name in warehouse.names() else None
 
 
-def refuse_unfit(found: PaimonTable, shape: PaimonShape, table: LakeTable, *, subject: str) -> None:
-    """Refuse to let a job begin with a Paimon table that is another, or that has rows it would not mend.
+def refuse_unfit(found: PaimonTable, shape: PaimonShape, *, subject: str) -> None:
+    """Refuse to let a job begin with a Paimon table that is another, or that has rows already.
 
     Raises:
         PaimonTableDiffersError: If its columns, key or options are not the declared ones.
-        PaimonTableStaleError: If its rows are not those of the stream's table, or rows were removed since.
+        PaimonTableStaleError: If it has rows.
 
     """
     refuse_other_shape(found.definition, shape, subject=subject)
-    if not found.snapshots():
-        return
-    begin = KeyedBegin.read(table.head().properties, table=shape.name)
-    if begin is None or begin.created_ms != found.created_ms():
-        detail = f"it has rows that no job wrote which follows `{table.name}`"
-    else:
-        detail = removed_since(table, begin)
-    if detail:
+    if found.snapshots():
+        detail = "it has rows, and a job begins with none: what was removed meanwhile is not told"
         raise PaimonTableStaleError(shape.name, detail, subject=subject)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from headrace.config import Settings
 from headrace.definitions.stream import Stream
-from headrace.errors import PaimonTableNotFoundError, TableNotFoundError
+from headrace.errors import NoCheckpointError, PaimonTableNotFoundError, TableNotFoundError
 from headrace.flink.client import JobOverview
 from headrace.flink.health import NO_COMMIT, ORDER, Health
 from headrace.flink.job import JobStatus
@@ -14,7 +14,7 @@ from headrace.flink.keyed_begin import (
     opened,
     refuse_made_again,
     refuse_unfit,
-    removed_lately,
+    removed_since,
 )
 from headrace.flink.keyed_sql import keyed_shape, keyed_sql, keyed_table_sql, subject_of
 from headrace.flink.places import catalog_of, hidden, paimon_options
@@ -33,8 +33,8 @@ REMOVED = "rows-removed"
 class KeyedJob(TableJob):
     """The job of one keyed table at one Flink, by default that of the lake's profile.
 
-    Its owner is an entry of the stream's table. A job that begins again writes rows again, which changes
-    nothing, so no commit has to be looked for and no checkpoint is too old.
+    Its owner is an entry of the stream's table. Rows that are written again change nothing, so no commit has
+    to be looked for and no checkpoint of this epoch is too old.
 
     Raises:
         FlinkCannotError: If the contract declares none.
@@ -83,7 +83,7 @@ class KeyedJob(TableJob):
             TwoOwnersError: If a job runs.
             TableNotFoundError: If the stream's table has no rows yet.
             PaimonTableDiffersError: If a table of that name is there, and is not the declared one.
-            PaimonTableStaleError: If it has rows that the stream's table has not.
+            PaimonTableStaleError: If it has rows.
             StreamOwnedError: If another run begins a job meanwhile; this one did not.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
@@ -109,7 +109,7 @@ class KeyedJob(TableJob):
             found = opened(warehouse, name)
             if found is None:  # Flink and this process mean different folders
                 raise PaimonTableNotFoundError(name, known=tuple(warehouse.names()))
-        refuse_unfit(found, self.shape, self.table, subject=self.subject)
+        refuse_unfit(found, self.shape, subject=self.subject)
         return found
 
     def start(self, owner: Owner, sql: JobSql, more: Mapping[str, str]) -> None:
@@ -117,8 +117,13 @@ class KeyedJob(TableJob):
 
         Raises:
             PaimonTableStaleError: If that was dropped.
+            NoCheckpointError: If the state is that of a job of an earlier epoch, which wrote another one.
 
         """
+        path = more.get("execution.state-recovery.path", "")
+        own = any(f"/{each}/" in path for each in owner.jobs)
+        if path and path != owner.savepoint and not own:
+            raise NoCheckpointError(self.subject, folder=path)
         name = self.shape.name
         found = opened(PaimonWarehouse.open(self.lake.settings), name)
         refuse_made_again(found, self.begin, name, subject=self.subject)
@@ -141,7 +146,7 @@ class KeyedJob(TableJob):
         found = super().health_of(job, owner)
         no_fault = (NO_COMMIT, ORDER)
         faults = {name: what for name, what in found.faults.items() if name not in no_fault}
-        removed = removed_lately(self.table.iceberg().metadata, self.begin)
+        removed = removed_since(self.table, self.begin)
         if removed:
             faults[REMOVED] = f"{removed}: hand it to headrace, drop it, and hand it to Flink again"
         return replace(found, committed=found.checkpoint, faults=faults)

@@ -1,7 +1,7 @@
 """The statements of a stream's keyed table in Paimon by Flink; pure.
 
 The job reads the stream's table, not its topic, so the keyed table has the rows of whoever wrote them. The
-newest row of each key counts, by event time and then by its place in the source; in a partial update the
+newest row of each key counts, by event time, when it was known, and its place in the source; in a partial update the
 newest value of each field. No two rows are equal in both, so the table is a function of the set of rows: not
 of the order of their arrival, nor of how often a row was written.
 
@@ -18,7 +18,7 @@ from headrace.definitions.stream import EVENT_TIME, KNOWN_AT, Stream
 from headrace.errors import FlinkCannotError
 from headrace.flink.begin import Begin
 from headrace.flink.columns import sql_type
-from headrace.flink.following import history, news, place_of
+from headrace.flink.following import history, news, place_of, text_of
 from headrace.flink.statements import JobSql, create_catalog, option_list, plan_of
 from headrace.interop.paimon.shape import PaimonShape
 
@@ -122,7 +122,8 @@ def keyed_sql(
     """
     table, shape = str(stream.table), keyed_shape(stream)
     begin = Begin(after_us=0, snapshot_id=snapshot_id, history_id=snapshot_id)
-    computed = (f"{_PLACE} as {place_of(f'`{EVENT_TIME}`')}",) if _groups(stream) else ()
+    times = f"concat({text_of(f'`{EVENT_TIME}`')}, {place_of(f'`{KNOWN_AT}`')})"
+    computed = (f"{_PLACE} as {times}",) if _groups(stream) else ()
     before = history(_HISTORY, table, begin, computed=computed)
     assert before is not None  # a snapshot is named
     sources = {_NEWS: news(_NEWS, table, begin, computed=computed), _HISTORY: before}

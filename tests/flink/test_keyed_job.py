@@ -9,7 +9,7 @@ from headrace.api import Lake
 from headrace.flink.recovery import restore
 from headrace.flink.session import SESSION
 from infra.launcher.cluster import Cluster
-from tests.flink.keyed import Keyed, arrivals, newest, records, values_of, warehouse_settings
+from tests.flink.keyed import RECORDS, Keyed, arrivals, newest, values_of, warehouse_settings
 from tests.flink.streams import until
 
 pytestmark = [pytest.mark.flink, pytest.mark.timeout(900)]
@@ -34,7 +34,7 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     # three checkpoints are kept, and an older one than the newest is restored
     monkeypatch.setitem(SESSION, "execution.checkpointing.interval", "5 s")
     rows, values = keyed
-    commits = arrivals(records(120, keys=8, seed=1), worlds=WORLDS, commits=5, seed=2)
+    commits = arrivals(RECORDS, worlds=WORLDS, commits=5, seed=2)
 
     def add(first: int, until: int) -> None:
         for each in keyed:
@@ -58,8 +58,9 @@ def test_the_table_is_a_function_of_the_set_of_records_whatever_their_order(
     reach(3)
     old: dict[str, str] = {}
     for job in (each.job for each in keyed):
-        found = job.manager.ask(f"/jobs/{job.owner.jobs[0]}/checkpoints")
-        old[job.subject] = found["latest"]["completed"]["external_path"]
+        path = f"/jobs/{job.owner.jobs[0]}/checkpoints"
+        until(lambda job=job, path=path: job.manager.ask(path)["latest"]["completed"] is not None)
+        old[job.subject] = job.manager.ask(path)["latest"]["completed"]["external_path"]
     add(3, 4)
     reach(4)
     for job in (each.job for each in keyed):

@@ -12,6 +12,7 @@ from headrace.flink.places import HIDDEN, hidden
 from headrace.interop.paimon.facts import Changes, PaimonDefinition
 from headrace.interop.paimon.support import ALLOWED, changes_of, refuse_unknown
 from tests.flink.contracts import EVERY_TYPE, PLACES, contract
+from tests.flink.keyed import RECORDS, order_of
 from tests.golden.golden import Golden
 from tests.raising import refused
 
@@ -55,7 +56,20 @@ def test_paimon_alone_means_the_table_of_the_stream() -> None:
 
 def test_rows_of_a_key_are_in_the_order_of_event_time_and_then_of_their_place() -> None:
     options = keyed_shape(keyed()).options
-    assert options["sequence.field"] == "at,from_source,from_partition,from_offset"
+    assert options["sequence.field"] == "at,from_known_at,from_source,from_partition,from_offset"
+
+
+def test_each_part_of_the_order_decides_in_the_records_that_flink_is_given() -> None:
+    by_key: dict[str, list[tuple[Any, ...]]] = {}
+    for row in RECORDS:
+        by_key.setdefault(row["id"], []).append(order_of(row))
+    for part in range(5):
+        newest = [max(orders) for orders in by_key.values()]
+        assert any(
+            each[:part] == best[:part] and each[part] != best[part]
+            for best, orders in zip(newest, by_key.values(), strict=True)
+            for each in orders
+        )
 
 
 @pytest.mark.parametrize("merge", ["deduplicate", "partial-update"])
@@ -96,6 +110,14 @@ WHOLE: dict[str, Any] = {
         ({"event_time": "ingested"}, "make the field that says when"),
         ({"event_time": {"constant": "2026-01-01T00:00:00Z"}}, "make the field that says when"),
         (WHOLE, "full_snapshot"),
+        (
+            {
+                "event_time": "known_at",
+                "known_at": {"column": "known_at"},
+                "fields": EVERY_TYPE | {"known_at": {"type": "timestamptz", "required": True}},
+            },
+            "an import needs the name",
+        ),
         ({"unknown_fields": "evolve"}, "evolve"),
         ({"fields": EVERY_TYPE | {"from_offset": {"type": "long"}}}, "from_offset"),
         (

@@ -28,6 +28,7 @@ create table if not exists `paimon`.`raw`.`things` (
     `items` array<bigint>,
     `tags` array<string>,
     `flags` array<boolean>,
+    `from_known_at` timestamp_ltz(6),
     `from_source` string,
     `from_partition` int,
     `from_offset` bigint,
@@ -49,7 +50,7 @@ create table if not exists `paimon`.`raw`.`things` (
 ) with (
     'bucket' = '1',
     'merge-engine' = 'partial-update',
-    'fields.__from.sequence-group' = 'at,from_source,from_partition,from_offset',
+    'fields.__from.sequence-group' = 'at,from_known_at,from_source,from_partition,from_offset',
     'fields.small__from.sequence-group' = 'small',
     'fields.large__from.sequence-group' = 'large',
     'fields.single__from.sequence-group' = 'single',
@@ -69,16 +70,16 @@ create table if not exists `paimon`.`raw`.`things` (
 );
 
 create temporary table news (
-    __from as concat(cast(cast(`event_time` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))
+    __from as concat(cast(cast(`event_time` as timestamp(6)) as string), concat(cast(cast(`known_at` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0')))
 ) with ('streaming' = 'true', 'monitor-interval' = '500ms', 'max-planning-snapshot-count' = '1', 'starting-strategy' = 'INCREMENTAL_FROM_SNAPSHOT_ID', 'start-snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
 create temporary table history (
-    __from as concat(cast(cast(`event_time` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0'))
+    __from as concat(cast(cast(`event_time` as timestamp(6)) as string), concat(cast(cast(`known_at` as timestamp(6)) as string), `_source`, u&'\0000', lpad(cast(`_source_partition` as string), 11, '0'), lpad(cast(`_source_offset` as string), 20, '0')))
 ) with ('streaming' = 'false', 'snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
-insert into `paimon`.`raw`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `whole__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from news
+insert into `paimon`.`raw`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_known_at`, `from_source`, `from_partition`, `from_offset`, `__from`, `small__from`, `large__from`, `single__from`, `double__from`, `whole__from`, `flag__from`, `day__from`, `price__from`, `seen_ms__from`, `seen_us__from`, `items__from`, `tags__from`, `flags__from`)
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from news
 union all
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from history;
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset`, __from, case when `small` is not null then __from end, case when `large` is not null then __from end, case when `single` is not null then __from end, case when `double` is not null then __from end, case when `whole` is not null then __from end, case when `flag` is not null then __from end, case when `day` is not null then __from end, case when `price` is not null then __from end, case when `seen_ms` is not null then __from end, case when `seen_us` is not null then __from end, case when `items` is not null then __from end, case when `tags` is not null then __from end, case when `flags` is not null then __from end from history;

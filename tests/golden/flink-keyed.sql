@@ -28,6 +28,7 @@ create table if not exists `paimon`.`shop`.`things` (
     `items` array<bigint>,
     `tags` array<string>,
     `flags` array<boolean>,
+    `from_known_at` timestamp_ltz(6),
     `from_source` string,
     `from_partition` int,
     `from_offset` bigint,
@@ -35,7 +36,7 @@ create table if not exists `paimon`.`shop`.`things` (
 ) with (
     'bucket' = '4',
     'merge-engine' = 'deduplicate',
-    'sequence.field' = 'at,from_source,from_partition,from_offset',
+    'sequence.field' = 'at,from_known_at,from_source,from_partition,from_offset',
     'changelog-producer' = 'lookup',
     'changelog-producer.row-deduplicate' = 'true',
     'file.format' = 'parquet'
@@ -47,7 +48,7 @@ like `lake`.`raw`.`things`;
 create temporary table history with ('streaming' = 'false', 'snapshot-id' = '8')
 like `lake`.`raw`.`things`;
 
-insert into `paimon`.`shop`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_source`, `from_partition`, `from_offset`)
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from news
+insert into `paimon`.`shop`.`things` (`id`, `at`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `from_known_at`, `from_source`, `from_partition`, `from_offset`)
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset` from news
 union all
-select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `_source`, `_source_partition`, `_source_offset` from history;
+select `id`, `event_time`, `small`, `large`, `single`, `double`, `whole`, `flag`, `day`, `price`, `seen_ms`, `seen_us`, `items`, `tags`, `flags`, `known_at`, `_source`, `_source_partition`, `_source_offset` from history;

@@ -12,6 +12,7 @@ from headrace.api import Lake
 from headrace.config import Settings
 from headrace.dml.delete import delete_where
 from headrace.errors import (
+    NoCheckpointError,
     PaimonTableDiffersError,
     PaimonTableStaleError,
     TableNotFoundError,
@@ -118,10 +119,11 @@ def test_rows_that_were_removed_are_named_also_once_their_snapshot_expired(lake:
     begin = begun(lake, add(lake))
     delete_where(table_of(lake), "small = 1 or small is null", provenance=Provenance())
     gone = table_of(lake).head().snapshot_id
-    add(lake, seed=2)
+    for each in range(3):
+        add(lake, seed=each)
     for say in (removed_since, lately):
         assert f"snapshot {gone} of" in say(table_of(lake), begin)
-    assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+    assert gone in expire(table_of(lake), keep=1, before_ms=1 << 50)
     assert f"snapshot {gone} of" in removed_since(table_of(lake), begin)
 
 
@@ -138,10 +140,10 @@ def test_a_table_of_another_declaration_is_named_by_each_difference(lake: Lake) 
     options = {"sequence.field": "at", "ignore-delete": "true", "snapshot.time-retained": "2 h"}
     found = made(lake, **options)
     with refused(PaimonTableDiffersError, table="raw.users") as error:
-        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+        refuse_unfit(found, SHAPE, subject=SUBJECT)
     said = "; ".join(error.value.differences)
     assert len(error.value.differences) == 2
-    assert "`sequence.field` is `at`; declared is `at,from_source" in said
+    assert "`sequence.field` is `at`; declared is `at,from_known_at,from_source" in said
     assert "`ignore-delete` is `true`; declared is not there" in said
     assert error.value.remedy is not None
     assert error.value.remedy.line == f"headrace flink handover {SUBJECT} --to flink"
@@ -159,31 +161,26 @@ def test_a_table_of_another_declaration_is_named_by_each_difference(lake: Lake) 
 def test_columns_and_keys_are_compared(lake: Lake, other: dict[str, Any], said: str) -> None:
     found, wanted = made(lake), dataclasses.replace(SHAPE, **other)
     with refused(PaimonTableDiffersError) as error:
-        refuse_unfit(found, wanted, table_of(lake), subject=SUBJECT)
+        refuse_unfit(found, wanted, subject=SUBJECT)
     assert said in "; ".join(error.value.differences)
 
 
-def test_rows_that_no_job_of_this_table_wrote_are_not_gone_on_with(lake: Lake) -> None:
-    first, found = add(lake), made(lake)
-    refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
+def test_a_job_begins_with_no_table_that_has_rows(lake: Lake) -> None:
+    found = made(lake)
+    refuse_unfit(found, SHAPE, subject=SUBJECT)
     filled(found)
     with refused(PaimonTableStaleError, table="raw.users"):
-        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
-    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms() - 1))
-    with refused(PaimonTableStaleError):
-        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
-    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms()))
+        refuse_unfit(found, SHAPE, subject=SUBJECT)
+
+
+def test_rows_that_were_rolled_back_to_where_a_job_began_are_named(lake: Lake) -> None:
+    begin = begun(lake, add(lake))
     add(lake, seed=2)
-    refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
-
-
-def test_rows_that_were_removed_since_are_not_gone_on_with(lake: Lake) -> None:
-    first, found = add(lake), filled(made(lake))
-    noted(lake, KeyedBegin(snapshot_id=first, created_ms=found.created_ms()))
-    delete_where(table_of(lake), "small = 1 or small is null", provenance=Provenance())
-    with refused(PaimonTableStaleError) as error:
-        refuse_unfit(found, SHAPE, table_of(lake), subject=SUBJECT)
-    assert "which it still has" in error.value.detail
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), begin.snapshot_id))
+    assert "was rolled back" in lately(table_of(lake), begin)
+    add(lake, seed=3)
+    for say in (removed_since, lately):
+        assert "was rolled back" in say(table_of(lake), begin)
 
 
 def test_a_job_does_not_go_on_with_a_table_that_was_dropped(lake: Lake) -> None:
@@ -239,4 +236,16 @@ def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
         judged = job.status().health
         assert judged is not None
         assert set(judged.faults) == {REMOVED}
+        other = "s3://c/0ld/chk-41"
+        with refused(NoCheckpointError, folder=other):
+            job.start(owner, job.sql(group=""), {"execution.state-recovery.path": other})
+        with refused(PaimonTableStaleError):
+            found.write(
+                iter(pa.Table.from_pylist([{"id": "u0"}], found.definition.schema).to_batches()),
+                properties={},
+                replace=False,
+            )
+            job.set_owner(owner, Owner(epoch=3))
+            replies["GET /jobs/overview"] = [(200, {"jobs": []})]
+            job.submit()
     assert ("POST /v3/sessions/s/statements", {"statement": "i"}) in asked
