@@ -5,10 +5,10 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.ingest.decoding.json_values import CoercionError, Number, coerce
+from headrace.ingest.decoding.json_values import CoercionError, Number, coerce, whole_number
 from headrace.ingest.values import NOT_FINITE, WRONG_TYPE, Converted, convert, merged
 
-_DECODER = json.JSONDecoder(parse_float=Number, parse_constant=Number)
+_DECODER = json.JSONDecoder(parse_float=Number, parse_int=whole_number, parse_constant=Number)
 _ELEMENTS = {
     pa.int64(): "long",
     pa.float64(): "double",

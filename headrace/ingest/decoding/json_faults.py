@@ -104,7 +104,7 @@ def _python_type(kind: pa.DataType) -> Any:  # noqa: ANN401  (a type, or an anno
         return list[_or_null(_python_type(kind.value_type))]
     if pa.types.is_int64(kind):
         return _LONG
-    if pa.types.is_float64(kind):
+    if pa.types.is_floating(kind):
         return float
     if pa.types.is_boolean(kind):
         return bool

@@ -25,7 +25,7 @@ from headrace.ingest.decoding.decoded import MALFORMED, Decoded, Violation, refu
 from headrace.ingest.decoding.json_alike import read_alike
 from headrace.ingest.decoding.json_paths import Paths
 from headrace.ingest.decoding.json_shape import Declared
-from headrace.ingest.decoding.json_values import CoercionError, Number, Pairs, coerce
+from headrace.ingest.decoding.json_values import CoercionError, Number, Pairs, coerce, whole_number
 from headrace.ingest.decoding.lines import LineDecoder, Look, Whole
 from headrace.ingest.sources.line_block import LineBlock
 from headrace.ingest.values import INTEGER_BITS, WRONG_TYPE, shown
@@ -36,13 +36,13 @@ _OPEN, _CLOSE, _NEWLINE = ord("{"), ord("}"), ord("\n")
 # by the code of a character; a look-up in a table is several times as fast as a search
 _STEP = np.zeros(256, dtype=np.int8)
 _STEP[list(b"[{")], _STEP[list(b"]}")] = 1, -1
-_OPENS = _STEP > 0
+# `[` and `{` differ in one bit, without which no other character is the same
+_CASE, _OPENING = np.uint8(0xDF), ord("[")
 _MAY_FOLLOW = np.isin(np.arange(256), np.frombuffer(b"\n,}]", dtype=np.uint8))  # a closing brace
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXACT = pa.decimal128(38, 9)  # of times that are numbers, to the nanosecond
 _COUNTED_SINGLY_MAX = 0.1  # of the lines; beyond it the brackets of all are looked up at once
 _ROW = re.compile(r" in row ([0-9]+)")  # of the parser's message, from 0
-_DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 
 
 class JsonDecoder(LineDecoder):
@@ -63,7 +63,7 @@ class JsonDecoder(LineDecoder):
         )
         self._null_keys: list[str] = []
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=Pairs, parse_float=Number, parse_int=_whole_number
+            object_pairs_hook=Pairs, parse_float=Number, parse_int=whole_number
         )
 
     def decode(self, lines: Sequence[bytes]) -> Decoded:
@@ -246,17 +246,12 @@ def _sampled(line: bytes) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}  # pyright: ignore[reportUnknownVariableType]
 
 
-def _whole_number(text: str) -> int:
-    """Read a whole number; the first digits suffice for one that exceeds every type."""
-    return int(text[:_DIGITS_MAX])
-
-
 def _many_opened(lines: LineBlock) -> list[int]:
     """Find lines that may have more than `DEPTH_MAX` opening brackets, also those inside of texts."""
     long = np.flatnonzero(lines.lengths > DEPTH_MAX)
     if len(long) <= len(lines) * _COUNTED_SINGLY_MAX:
         return long.tolist()
-    opening = np.flatnonzero(_OPENS[lines.codes])
+    opening = np.flatnonzero((lines.codes & _CASE) == _OPENING)
     before = np.searchsorted(opening, lines.starts), np.searchsorted(opening, lines.ends)
     return np.flatnonzero(before[1] - before[0] > DEPTH_MAX).tolist()
 
@@ -275,7 +270,10 @@ def _read_as(field: StreamField) -> pa.DataType:
 
 
 def _json_type(declared: pa.DataType) -> pa.DataType:
-    """The type to read from JSON: times as text, numbers in the widest type; converted later."""
+    """The type to read from JSON: times as text, whole numbers in the widest type; converted later.
+
+    A floating number is read as its own type: by way of a wider one it would be rounded twice.
+    """
     if pa.types.is_list(declared):
         return pa.list_(_json_type(declared.value_type))
     if pa.types.is_map(declared):
@@ -285,8 +283,6 @@ def _json_type(declared: pa.DataType) -> pa.DataType:
         return pa.struct([(child.name, _json_type(child.type)) for child in children])
     if pa.types.is_integer(declared):
         return pa.int64()
-    if pa.types.is_floating(declared):
-        return pa.float64()
     if pa.types.is_temporal(declared):
         return pa.string()
     return declared

@@ -158,7 +158,7 @@ class Shape:
                 continue
             column = spans(buffer, first[fit], last[fit]).view(pa.string()).cast(value.kind)
             found[value.key] = column
-            if value.kind == pa.float64():
+            if pa.types.is_floating(value.kind):
                 rounded |= np.abs(column.to_numpy()) >= value.exact_below
         count = len(kept)
         kinds = self.declared.kinds
@@ -216,7 +216,7 @@ def _kind(wanted: pa.DataType | None, *, is_text: bool) -> pa.DataType | None:
         return pa.string() if is_text else pa.float64()
     if is_text:
         return wanted if wanted == pa.string() else None
-    return wanted if wanted in (pa.int64(), pa.float64()) else None
+    return wanted if wanted == pa.int64() or pa.types.is_floating(wanted) else None
 
 
 def _uneasy(lines: LineBlock) -> np.ndarray:

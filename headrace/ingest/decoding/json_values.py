@@ -14,7 +14,7 @@ _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4}
 
 
 _EXACT_WHOLE = re.compile(r"(-?[0-9]+)\.0+", re.ASCII)
-_DIGITS_MAX = 400  # beyond every type
+_DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 
 
 class Number:
@@ -23,8 +23,13 @@ class Number:
     def __init__(self, text: str) -> None:
         self.text = text
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:  # also within lists, in messages
         return self.text
+
+
+def whole_number(text: str) -> int | Number:
+    """Read a whole number of JSON; the first digits suffice for one that exceeds every type."""
+    return Number("-0.0") if text == "-0" else int(text[:_DIGITS_MAX])
 
 
 class Pairs:
@@ -33,7 +38,7 @@ class Pairs:
     def __init__(self, items: list[tuple[str, Any]]) -> None:
         self.items = items
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:  # also within lists, in messages
         return "{…}"
 
 
@@ -113,7 +118,7 @@ def _text(value: object) -> str:
 
 def _float(value: object, kind: pa.DataType) -> float:
     if isinstance(value, Number):
-        return float(value.text)
+        return _nearest(value.text, kind)
     if isinstance(
         value, float
     ):  # NaN and the infinities, which JSON does not have, but Python reads
@@ -127,6 +132,16 @@ def _float(value: object, kind: pa.DataType) -> float:
     if not is_exact(value, kind):
         raise CoercionError(NOT_EXACT)
     return read
+
+
+def _nearest(text: str, kind: pa.DataType) -> float:
+    """Return the value of a floating type that is nearest to a number: rounded once, as Arrow reads it."""
+    if kind == pa.float64():
+        return float(text)
+    try:
+        return pa.scalar(text).cast(kind).as_py()
+    except pa.ArrowInvalid:  # beyond the type
+        return float(text)
 
 
 def _decimal(value: object, kind: pa.DataType) -> Decimal:
