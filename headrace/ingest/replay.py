@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import TableMetadata
 
 from headrace.config import Settings
 from headrace.crash_points import crash_point
-from headrace.definitions.properties import DIRTY_DAYS, LATE_ROWS, REPLAY_PREFIX
+from headrace.definitions.properties import REPLAY_PREFIX
 from headrace.definitions.stream import COORDINATES, Stream
 from headrace.dml.copy_on_write import until_it_lands
 from headrace.engines.open import open_engine
@@ -30,7 +30,7 @@ from headrace.ingest.decoding.decode import decode
 from headrace.ingest.field_use import FieldUse
 from headrace.ingest.letter_removal import provenance_of, remove, taken_by
 from headrace.ingest.letters import EVERY, Choice, Coordinates
-from headrace.ingest.parts import Part
+from headrace.ingest.parts import Part, lateness_note
 from headrace.ingest.sources.base import Position, SourcePartition
 from headrace.ingest.sources.open import schemas_of
 from headrace.ingest.stream_tables import known_schemas, open_tables
@@ -179,7 +179,7 @@ def _one_commit(
         append(
             table,
             writer.files,
-            provenance=provenance_of(stream, run_id=run_id, notes=_lateness(chunk.part)),
+            provenance=provenance_of(stream, run_id=run_id, notes=lateness_note([chunk.part])),
             properties=now.note(stream),
             guard=guard,
         )
@@ -224,13 +224,6 @@ def _fill(
             chunk.taken.update(Coordinates(*records.partition, offset) for offset in offsets)
         if len(chunk.taken) >= ROWS_PER_COMMIT:
             return
-
-
-def _lateness(part: Part) -> dict[str, str]:
-    if not part.late_rows:
-        return {}
-    days = sorted(day.isoformat() for day in part.late_days)
-    return {LATE_ROWS: str(part.late_rows), DIRTY_DAYS: json.dumps(days)}
 
 
 def settle(lake: OpenLake, stream: Stream) -> int:
