@@ -193,6 +193,7 @@ def test_a_job_does_not_go_on_with_a_table_that_was_dropped(lake: Lake) -> None:
             refuse_made_again(other, then, SHAPE.name, subject=SUBJECT)
 
 
+DROPPED = "it was dropped since its job began, and rows of before would be missing"
 REPLIES: dict[str, list[tuple[int, Any]]] = {
     "GET /jobs/overview": [(200, {"jobs": []})],
     "POST /v3/sessions": [(200, {"sessionHandle": "s"})],
@@ -239,6 +240,11 @@ def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
         other = "s3://c/0ld/chk-41"
         with refused(NoCheckpointError, folder=other):
             job.start(owner, job.sql(group=""), {"execution.state-recovery.path": other})
+        was = job.begin
+        noted(lake, dataclasses.replace(was, created_ms=1))
+        with refused(PaimonTableStaleError, detail=DROPPED):
+            job.start(owner, job.sql(group=""), {})
+        noted(lake, was)
         with refused(PaimonTableStaleError):
             found.write(
                 iter(pa.Table.from_pylist([{"id": "u0"}], found.definition.schema).to_batches()),
