@@ -26,7 +26,7 @@ class Question:
 
 
 class Direct:
-    """Answers a well-formed question without what a framework does for any request: a third of its CPU.
+    """Answers a well-formed question without what a framework does for any request.
 
     What differs in anything, and so whatever is to be refused, goes to the routes as it came.
 
