@@ -17,7 +17,7 @@ from headrace.errors import FencedError, FlinkCannotViewError, StreamOwnedError
 from headrace.flink.begin import Begin
 from headrace.flink.view_limits import refuse_view
 from headrace.identifiers import TableName, quote
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import HEADRACE, Owner
 from headrace.samples.window_rows import rows_sql
 from headrace.tables.commits.adopt import fresh
 from headrace.tables.commits.operations import Provenance, append
@@ -77,7 +77,7 @@ def bring_up(lake: OpenLake, rows: WindowRows) -> int:
     refuse_view(rows)
     table = feature_table(lake, rows)
     owner = Owner.read(table.head().properties, stream=rows.windows.view)
-    if owner.by == FLINK:
+    if owner.by != HEADRACE:
         return 0
     return add_rows(lake, missing_rows(lake, rows, table), table, owner=owner)
 

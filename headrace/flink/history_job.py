@@ -1,7 +1,7 @@
 """Adds the missing rows of a window view by a job of Flink that ends: history beyond one host.
 
-The job commits once, at its end. While it runs, Flink owns the table, so that neither headrace nor another
-job adds rows.
+The job commits once, at its end, and never starts again: its sink would commit the same files once more.
+The table says meanwhile that a batch writes it, so that neither headrace nor another job adds rows.
 """
 
 import time
@@ -14,13 +14,12 @@ from headrace.flink.places import catalog_of
 from headrace.flink.session import SESSION
 from headrace.flink.view_job import ViewJob
 from headrace.flink.window_sql import history_sql
-from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.owner import BATCH, HEADRACE, Owner
 
 _BATCH = {
     **SESSION,
     "execution.runtime-mode": "batch",
-    "restart-strategy.type": "fixed-delay",
-    "restart-strategy.fixed-delay.attempts": "3",
+    "restart-strategy.type": "none",
 }
 _POLL_S = 0.5
 
@@ -29,8 +28,8 @@ def backfill_by_flink(job: ViewJob) -> Missing:
     """Add the rows that are missing up to now, and wait for it; a second run adds nothing.
 
     Raises:
-        StreamOwnedError: If a job writes the rows, or did and may be restored; or if the owner changed
-            meanwhile.
+        StreamOwnedError: If a job writes the rows, or did and may be restored; or if the view was freed
+            meanwhile, and the batch is cancelled.
         TwoOwnersError: If a job runs that is not the owner.
         FlinkCannotViewError: If there are no events yet.
         FlinkUnavailableError: If Flink does not answer.
@@ -43,14 +42,15 @@ def backfill_by_flink(job: ViewJob) -> Missing:
         raise StreamOwnedError(job.subject, owner=before.by, epoch=before.epoch, wanted=HEADRACE)
     job.refuse_running(before)
     since = job.table.head().snapshot_id
-    owner = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=since)
+    owner = Owner(by=BATCH, epoch=before.epoch + 1, since_snapshot_id=since)
     job.set_owner(before, owner)
     try:
         missing = missing_rows(job.lake, job.rows, job.table)
         if missing.until_us > missing.after_us:
             _run(job, owner, missing)
     finally:
-        job.release()  # it stops the job where one runs still
+        if job.owner.epoch == owner.epoch:
+            job.release()
     return missing
 
 
@@ -64,13 +64,20 @@ def _run(job: ViewJob, owner: Owner, missing: Missing) -> None:
         until_us=missing.until_us,
     )
     properties = {**_BATCH, "pipeline.name": job.name(owner)}
+    found = job.owner
+    if found != owner:
+        raise StreamOwnedError(job.subject, owner=found.by, epoch=found.epoch, wanted=HEADRACE)
     job_id = job.gateway.submit((*sql.setup, sql.insert), properties=properties)
     now = replace(owner, jobs=(job_id,), plan=sql.plan)
-    job.set_owner(owner, now)
+    try:
+        job.set_owner(owner, now)
+    except StreamOwnedError:
+        job.manager.cancel(job_id)
+        raise
     while job.running(now) is not None:
         time.sleep(_POLL_S)
     ended = job.ended(now)
-    if ended != "FINISHED":
+    if ended != "FINISHED" and not job.wrote(now):  # the answer of its commit may be what it lacked
         why = root_exception(job.manager.ask(f"/jobs/{job_id}/exceptions"))
         what = f"the history of `{job.subject}`"
         raise FlinkRefusedError(what, f"its job is {ended}; {why}")

@@ -22,7 +22,7 @@ from headrace.flink.session import SESSION
 from headrace.flink.statements import JobSql
 from headrace.flink_access import FlinkAccess
 from headrace.identifiers import TableName
-from headrace.ingest.owner import FLINK, Owner
+from headrace.ingest.owner import BATCH, FLINK, Owner
 from headrace.tables.commits.operations import move_properties
 from headrace.tables.lake import LakeTable, OpenLake
 
@@ -204,8 +204,9 @@ class FlinkJob(ABC):
         """
         owner = self.owner
         if owner.by != FLINK:
-            running = self.manager.jobs(name=self.family())
-            others = tuple(f"{each.name} ({each.id})" for each in running if each.is_running)
+            ours = self.name(owner) if owner.by == BATCH else ""
+            running = [each for each in self.manager.jobs(name=self.family()) if each.is_running]
+            others = tuple(f"{each.name} ({each.id})" for each in running if each.name != ours)
             if others:
                 raise TwoOwnersError(self.subject, owner=owner.by, others=others)
             return self._status(owner, "", None)

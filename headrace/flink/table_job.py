@@ -1,18 +1,21 @@
 """A job that follows tables of the lake and writes one: begun, stopped, watched for rows that it left out."""
 
+import time
 from abc import abstractmethod
 from dataclasses import replace
 
-from headrace.errors import TwoOwnersError
+from headrace.errors import FlinkStopError, TwoOwnersError
 from headrace.flink.client import JobOverview
 from headrace.flink.health import Health, out_of_order
 from headrace.flink.job import FlinkJob, JobStatus
 from headrace.flink.late import late_rows
 from headrace.flink.recovery import stop_job
-from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable
 
 LATE = "late-events"
+CANCELLED_S_MAX = 60.0
+_POLL_S = 0.5
 
 
 class TableJob(FlinkJob):
@@ -52,16 +55,30 @@ class TableJob(FlinkJob):
     def release(self) -> None:
         """Stop the job if it runs, and let nobody write the rows until a job begins again.
 
+        A batch is cancelled: it has no savepoint, and has committed all or nothing.
+
         Raises:
-            FlinkStopError: If it ended otherwise than by its savepoint; it is still the writer.
+            FlinkStopError: If it ended otherwise than by its savepoint, or did not end; it is still the writer.
 
         """
         owner = self.owner
         if owner.by == HEADRACE:
             return
-        if self.running(owner) is not None:
+        if owner.by == BATCH:
+            self._cancel(owner)
+        elif self.running(owner) is not None:
             owner = self.stop()
         self.set_owner(owner, Owner(by=HEADRACE, epoch=owner.epoch + 1))
+
+    def _cancel(self, owner: Owner) -> None:
+        found, until_s = self.running(owner), time.monotonic() + CANCELLED_S_MAX
+        if found is not None:
+            self.manager.cancel(found.id)
+        while self.running(owner) is not None:
+            if time.monotonic() > until_s:
+                detail = f"it was cancelled, and runs still after {CANCELLED_S_MAX:.0f} s"
+                raise FlinkStopError(self.subject, job=self.name(owner), detail=detail)
+            time.sleep(_POLL_S)
 
     def refuse_running(self, owner: Owner) -> None:
         """Refuse to begin beside a job.

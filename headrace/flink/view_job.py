@@ -12,7 +12,7 @@ from headrace.flink.table_job import TableJob
 from headrace.flink.view_limits import refuse_view
 from headrace.flink.window_sql import view_sql
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.tables.lake import LakeTable, OpenLake
 
 
@@ -48,13 +48,16 @@ class ViewJob(TableJob):
 
         Raises:
             TwoOwnersError: If a job runs, whose rows would be there twice.
-            StreamOwnedError: If another run begins a job or adds rows meanwhile; this one did neither.
+            StreamOwnedError: If another run begins a job or adds rows meanwhile, or Flink does as a batch;
+                this one did neither.
             FlinkCannotViewError: If there are no events yet.
             FlinkUnavailableError, FlinkRefusedError: If it did not start; submit it again.
 
         """
         self.declared()
         before = self.owner
+        if before.by == BATCH:
+            raise StreamOwnedError(self.subject, owner=BATCH, epoch=before.epoch, wanted=HEADRACE)
         self.refuse_running(before)
         # nobody's while rows are added: a job that is restored or submitted meanwhile is refused
         nobody = Owner(by=HEADRACE, epoch=before.epoch + 1)

@@ -17,6 +17,7 @@ from headrace.errors import FencedError, StreamOwnedError
 from headrace.tables.lake import LakeTable
 
 HEADRACE, FLINK = "headrace", "flink"
+BATCH = "flink-batch"  # a job that adds rows once and ends; nothing restores or stops it as one that goes on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Owner:
     """The writer of a stream.
 
     Args:
-        by: `headrace` or `flink`.
+        by: `headrace`, `flink` or `flink-batch`.
         epoch: How often the owner changed.
         jobs: The ids that Flink gave to the jobs of this epoch, the newest last.
         plan: The plan of these jobs.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,14 +17,14 @@ from headrace.errors import (
     StreamOwnedError,
 )
 from headrace.flink import history_job, view_job
-from headrace.flink.backfill import Missing, missing_rows
+from headrace.flink.backfill import Missing, bring_up, missing_rows
 from headrace.flink.client import JobOverview
 from headrace.flink.health import CHANGED, Health
 from headrace.flink.history_job import backfill_by_flink
 from headrace.flink.statements import JobSql
 from headrace.flink.view_job import ViewJob
 from headrace.flink_access import FlinkAccess
-from headrace.ingest.owner import FLINK, HEADRACE, Owner
+from headrace.ingest.owner import BATCH, FLINK, HEADRACE, Owner
 from headrace.ingest.stream_tables import declared
 from headrace.tables.lake import LakeTable, OpenLake
 from tests.flink.events import append_events, events, stream_named, view_of
@@ -115,8 +116,13 @@ def test_history_by_flink_is_refused_beside_a_job_or_another_run(
     job: ViewJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
-        with refused(StreamOwnedError, owner=FLINK, epoch=1, wanted=HEADRACE):
+        with refused(StreamOwnedError, owner=BATCH, epoch=1, wanted=HEADRACE):
             job.backfill()
+        with refused(StreamOwnedError, owner=BATCH, epoch=1, wanted=HEADRACE):
+            job.submit()
+        with refused(StreamOwnedError, owner=BATCH, epoch=1, wanted=FLINK):
+            job.submit_owned()
+        assert (job.status().owner, bring_up(lake, rows)) == (BATCH, 0)
         return missing_rows(lake, rows, table)
 
     monkeypatch.setattr(history_job, "missing_rows", looked)
@@ -125,6 +131,50 @@ def test_history_by_flink_is_refused_beside_a_job_or_another_run(
     job.set_owner(job.owner, Owner(by=FLINK, epoch=3, jobs=("c1",), savepoint="s3://s-1"))
     with refused(StreamOwnedError, owner=FLINK, wanted=HEADRACE):
         backfill_by_flink(job)
+
+
+def test_history_of_a_view_that_was_freed_meanwhile_is_not_computed(
+    asked: tuple[ViewJob, list[tuple[str, object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said = asked
+
+    def looked(lake: OpenLake, rows: WindowRows, table: LakeTable) -> Missing:
+        job.release()
+        return missing_rows(lake, rows, table)
+
+    monkeypatch.setattr(history_job, "missing_rows", looked)
+    monkeypatch.setattr(history_job, "catalog_of", lambda *_, **__: {"type": "iceberg"})
+    with refused(StreamOwnedError, owner=HEADRACE, epoch=2, wanted=HEADRACE):
+        backfill_by_flink(job)
+    assert not [each for each, _ in said if each.startswith("POST")]
+    assert (job.owner.by, job.owner.epoch) == (HEADRACE, 2)
+
+
+def test_history_of_a_view_that_is_freed_while_it_is_submitted_is_cancelled(
+    asked: tuple[ViewJob, list[tuple[str, object]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, said = asked
+    submit = job.gateway.submit
+
+    def freed(*what: Any, **how: Any) -> str:  # noqa: ANN401
+        job.release()
+        return submit(*what, **how)
+
+    monkeypatch.setattr(job.gateway, "submit", freed)
+    monkeypatch.setattr(history_job, "catalog_of", lambda *_, **__: {"type": "iceberg"})
+    with refused(StreamOwnedError, owner=HEADRACE, epoch=2):
+        backfill_by_flink(job)
+    assert "PATCH /jobs/c1?mode=cancel" in [each for each, _ in said]
+    assert (job.owner.by, job.owner.epoch) == (HEADRACE, 2)
+
+
+def test_history_whose_commit_landed_is_there_however_its_job_ended(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_job, "catalog_of", lambda *_, **__: {"type": "iceberg"})
+    monkeypatch.setattr(ViewJob, "wrote", lambda *_: True)
+    assert backfill_by_flink(job).until_us
+    assert job.owner.by == HEADRACE
 
 
 def test_rows_of_another_run_let_none_land(job: ViewJob, monkeypatch: pytest.MonkeyPatch) -> None:
