@@ -1,8 +1,8 @@
 """Pages say who does what: who writes a stream, and who rewrites the files of a table."""
 
-import datetime as dt
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -23,8 +23,8 @@ def test_the_queue_says_who_rewrites_the_files(
 ) -> None:
     _ = full
 
-    def by_server(states: Iterable[TableState], *, now: dt.datetime) -> MaintenancePlan:
-        plan = plan_maintenance(states, now=now)
+    def by_server(states: Iterable[TableState], **more: Any) -> MaintenancePlan:  # noqa: ANN401
+        plan = plan_maintenance(states, **more)
         actions = (replace(each, executor=Executor.SERVER) for each in plan.actions)
         return replace(plan, actions=tuple(actions))
 

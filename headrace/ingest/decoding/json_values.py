@@ -1,6 +1,7 @@
 """One JSON value as its declared type, exactly or not at all."""
 
 import re
+import struct
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +12,12 @@ from headrace.ingest.values import NOT_EXACT, NOT_FINITE, OUT_OF_RANGE, WRONG_TY
 
 _INT64 = range(-(2**63), 2**63)
 _DECIMAL_TEXT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", re.ASCII)
-
-
 _EXACT_WHOLE = re.compile(r"(-?[0-9]+)\.0+", re.ASCII)
+_BITS_LOST, _HALF_LOST = (
+    (1 << 29) - 1,
+    1 << 28,
+)  # of a double that becomes a float, and half of their unit
+_LEAST_NORMAL, _LARGEST = 2.0**-126, 3.4028234e38  # between them a float has all of its bits
 _DIGITS_MAX = 400  # beyond every type; Python parses at most 4,300, in quadratic time
 
 
@@ -136,12 +140,17 @@ def _float(value: object, kind: pa.DataType) -> float:
 
 def _nearest(text: str, kind: pa.DataType) -> float:
     """Return the value of a floating type that is nearest to a number: rounded once, as Arrow reads it."""
-    if kind == pa.float64():
-        return float(text)
+    wide = float(text)
+    if kind == pa.float64() or not wide:
+        return wide
+    (bits,) = struct.unpack("<q", struct.pack("<d", wide))
+    is_halfway = bits & _BITS_LOST == _HALF_LOST  # between two floats: the text may be beside it
+    if _LEAST_NORMAL < abs(wide) < _LARGEST and not is_halfway:
+        return struct.unpack("<f", struct.pack("<f", wide))[0]
     try:
         return pa.scalar(text).cast(kind).as_py()
     except pa.ArrowInvalid:  # beyond the type
-        return float(text)
+        return wide
 
 
 def _decimal(value: object, kind: pa.DataType) -> Decimal:
