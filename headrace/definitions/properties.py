@@ -50,6 +50,7 @@ SAMPLES_BEGIN = "headrace.samples_begin"  # JSON: where the job begins, by table
 
 # properties of the table of a stream with a keyed table
 KEYED_BEGIN_PREFIX = "headrace.keyed_begin."  # and the Paimon table; JSON: of what its job began
+ROLLED_BACK = "headrace.rolled_back"  # JSON: what was rolled back last before an expiry forgot it
 
 # properties of any table
 KEY = "headrace.key"  # a JSON list of columns

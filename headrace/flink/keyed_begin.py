@@ -13,7 +13,7 @@ from headrace.errors import PaimonTableStaleError
 from headrace.interop.paimon.client import PaimonWarehouse
 from headrace.interop.paimon.shape import PaimonShape, refuse_other_shape
 from headrace.interop.paimon.table import PaimonTable
-from headrace.tables.commits.kept_rows import KEEPS_ROWS
+from headrace.tables.commits.kept_rows import KEEPS_ROWS, RolledBack
 from headrace.tables.lake import LakeTable
 
 
@@ -23,12 +23,24 @@ class KeyedBegin:
 
     Args:
         snapshot_id: The snapshot of the stream's table; the rows of later ones are followed.
+        logged_ms: When it became the newest, by the table's log; it may have been so before.
         created_ms: The creation of the Paimon table.
 
     """
 
     snapshot_id: int
+    logged_ms: int
     created_ms: int
+
+    @classmethod
+    def of(cls, metadata: TableMetadata, *, created_ms: int) -> Self:
+        """Begin with the newest snapshot of the stream's table, which has one."""
+        assert metadata.current_snapshot_id is not None
+        log = metadata.snapshot_log
+        logged_ms = log[-1].timestamp_ms if log else 0
+        return cls(
+            snapshot_id=metadata.current_snapshot_id, logged_ms=logged_ms, created_ms=created_ms
+        )
 
     @classmethod
     def read(cls, properties: Mapping[str, str], *, table: str) -> Self | None:
@@ -49,6 +61,9 @@ def removed_lately(metadata: TableMetadata, begin: KeyedBegin) -> str:
         if operation not in KEEPS_ROWS:
             return _removed(each.snapshot_id, operation)
     rolled_back = _log_since(metadata, begin) - {each.snapshot_id for each in line}
+    before = RolledBack.read(metadata.properties)
+    if before is not None and before.logged_ms > begin.logged_ms:
+        rolled_back.add(before.snapshot_id)
     if rolled_back:
         return f"its stream's table was rolled back: snapshot {min(rolled_back)} is in it no more"
     is_there = any(each.snapshot_id == begin.snapshot_id for each in metadata.snapshots)
@@ -80,10 +95,14 @@ def removed_since(table: LakeTable, begin: KeyedBegin) -> str:
 
 
 def _log_since(metadata: TableMetadata, begin: KeyedBegin) -> set[int]:
-    """Return the snapshots that were the newest after that with which a job began, as far as they are there."""
-    log = [each.snapshot_id for each in metadata.snapshot_log]
-    after = log.index(begin.snapshot_id) + 1 if begin.snapshot_id in log else 0
-    return set(log[after:]) - {begin.snapshot_id}
+    """Return the snapshots that were the newest after a job began, as far as they are there."""
+    log = [(each.snapshot_id, each.timestamp_ms) for each in metadata.snapshot_log]
+    began = (begin.snapshot_id, begin.logged_ms)
+    if began in log:
+        after = log[log.index(began) + 1 :]
+    else:
+        after = [each for each in log if each[1] > begin.logged_ms]
+    return {snapshot_id for snapshot_id, _ in after} - {begin.snapshot_id}
 
 
 def _line(metadata: TableMetadata, begin: KeyedBegin) -> tuple[Snapshot, ...]:

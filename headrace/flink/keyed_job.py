@@ -91,9 +91,7 @@ class KeyedJob(TableJob):
         head = self.declared().head()
         before = self.owner
         self.refuse_running(before)
-        assert head.snapshot_id is not None  # it has rows
-        created_ms = self._created().created_ms()
-        begin = KeyedBegin(snapshot_id=head.snapshot_id, created_ms=created_ms)
+        begin = KeyedBegin.of(head.metadata, created_ms=self._created().created_ms())
         now = Owner(by=FLINK, epoch=before.epoch + 1, since_snapshot_id=head.snapshot_id)
         self.set_owner(before, now, more=begin.note(table=self.shape.name))
         return self.submit_owned()

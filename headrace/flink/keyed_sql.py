@@ -2,7 +2,7 @@
 
 The job reads the stream's table, not its topic, so the keyed table has the rows of whoever wrote them. The
 newest row of each key counts, by event time, when it was known, and its place in the source; in a partial update the
-newest value of each field. No two rows are equal in both, so the table is a function of the set of rows: not
+newest value of each field. No two rows are equal in all three, so the table is a function of the set of rows: not
 of the order of their arrival, nor of how often a row was written.
 
 Columns are the declared fields under their own names, since an import gives `event_time` and `known_at` a

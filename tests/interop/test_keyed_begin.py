@@ -86,8 +86,12 @@ def noted(lake: Lake, begin: KeyedBegin) -> None:
     move_properties(lake.table(STREAM.table), lambda _: dict(note))
 
 
-def begun(lake: Lake, snapshot_id: int) -> KeyedBegin:
-    return KeyedBegin(snapshot_id=snapshot_id, created_ms=0)
+def begun(lake: Lake, snapshot_id: int, *, created_ms: int = 0) -> KeyedBegin:
+    """Note that a job began with a snapshot, which is the newest, and return the note."""
+    begin = KeyedBegin.of(table_of(lake).iceberg().metadata, created_ms=created_ms)
+    assert begin.snapshot_id == snapshot_id
+    noted(lake, begin)
+    return begin
 
 
 def lately(table: LakeTable, begin: KeyedBegin) -> str:
@@ -111,7 +115,8 @@ def test_a_table_that_only_had_more_rows_lost_none(lake: Lake) -> None:
 
 def test_history_that_is_not_on_record_is_not_taken_for_granted(lake: Lake) -> None:
     add(lake)
-    begin = begun(lake, add(lake, seed=2) + 1)
+    now = begun(lake, add(lake, seed=2))
+    begin = dataclasses.replace(now, snapshot_id=now.snapshot_id + 1)
     assert "not on record" in removed_since(table_of(lake), begin)
 
 
@@ -183,8 +188,54 @@ def test_rows_that_were_rolled_back_to_where_a_job_began_are_named(lake: Lake) -
         assert "was rolled back" in say(table_of(lake), begin)
 
 
+def test_a_rollback_is_known_also_once_expiry_cut_the_log(lake: Lake) -> None:
+    begin = begun(lake, add(lake))
+    gone = add(lake, seed=2)
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), begin.snapshot_id))
+    for keep in (3, 1):
+        for each in range(3):
+            add(lake, seed=each)
+        assert expire(table_of(lake), keep=keep, before_ms=1 << 50)
+        for say in (removed_since, lately):
+            assert f"was rolled back: snapshot {gone} is" in say(table_of(lake), begin)
+    again = begun(lake, table_of(lake).head().snapshot_id or 0)
+    add(lake, seed=4)
+    assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+    assert removed_since(table_of(lake), again) == ""
+
+
+def test_a_rollback_is_known_also_once_commits_let_it_expire(lake: Lake) -> None:
+    begin = begun(lake, add(lake))
+    gone = add(lake, seed=2)
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), begin.snapshot_id))
+    few = dataclasses.replace(lake.settings, snapshots_kept=2)
+    with Lake.open(few) as other:
+        for each in range(4):
+            add(other, seed=each)
+    assert all(each.snapshot_id != gone for each in table_of(lake).iceberg().metadata.snapshots)
+    assert f"was rolled back: snapshot {gone} is" in removed_since(table_of(lake), begin)
+
+
+def test_a_rollback_of_before_a_job_began_is_no_fault_of_it(lake: Lake) -> None:
+    first = add(lake)
+    add(lake, seed=2)
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), first))
+    begin = begun(lake, first)
+    assert removed_since(table_of(lake), begin) == ""
+    for each in range(3):
+        add(lake, seed=each)
+        assert removed_since(table_of(lake), begin) == ""
+    assert expire(table_of(lake), keep=1, before_ms=1 << 50)
+    assert removed_since(table_of(lake), begin) == ""
+    newest = table_of(lake).head().snapshot_id
+    assert newest is not None
+    lost = add(lake, seed=5)
+    apply_rollback(table_of(lake), plan_rollback(table_of(lake), newest))
+    assert f"snapshot {lost} is" in removed_since(table_of(lake), begin)
+
+
 def test_a_job_does_not_go_on_with_a_table_that_was_dropped(lake: Lake) -> None:
-    begin = KeyedBegin(snapshot_id=1, created_ms=made(lake).created_ms())
+    begin = KeyedBegin(snapshot_id=1, logged_ms=0, created_ms=made(lake).created_ms())
     found = opened(PaimonWarehouse.open(lake.settings), SHAPE.name)
     refuse_made_again(found, begin, SHAPE.name, subject=SUBJECT)
     for other in (None, found):
@@ -222,7 +273,7 @@ def test_a_job_begins_with_the_newest_snapshot_and_is_judged_by_what_came_after(
         runs = {"jid": "c1", "name": f"{job.family()}1", "state": "RUNNING", "start-time": 0}
         replies["GET /jobs/overview"] = [(200, {"jobs": []})] * 2 + [(200, {"jobs": [runs]})]
         job.submit()
-        assert job.begin == KeyedBegin(snapshot_id=head, created_ms=found.created_ms())
+        assert job.begin == begun(lake, head, created_ms=found.created_ms())
         owner = job.owner
         assert (owner.by, owner.epoch, owner.jobs) == (FLINK, 1, ("c1",))
         health = job.check().health

@@ -21,13 +21,12 @@ from headrace.iceberg import standard_properties
 from headrace.iceberg.manifest_writer import ENTRIES_PER_MANIFEST
 from headrace.iceberg.partitions import CurrentSpec, PartitionKey
 from headrace.iceberg.retention import expired_before, lapsed
-from headrace.iceberg.snapshot_log import SnapshotRemoval
 from headrace.iceberg.updates import drop_ref, property_updates
 from headrace.tables.commits.attempt import commit_change, commit_updates
 from headrace.tables.commits.change import Change, Commit, Fence, Provenance
+from headrace.tables.commits.expiring import expire_recorded
 from headrace.tables.commits.summary import keys_of
 from headrace.tables.evolution.plan import AlterPlan
-from headrace.tables.history.commit_log import record_expiring
 from headrace.tables.lake import LakeTable
 from headrace.tables.version import TableVersion
 
@@ -337,8 +336,7 @@ def expire(table: LakeTable, *, keep: int, before_ms: int) -> tuple[int, ...]:
         )
         if not gone:
             return over
-        record_expiring(table.lake.registry, table.name, current, gone)
-        return (*over, SnapshotRemoval.of(gone))
+        return (*over, *expire_recorded(table, current, gone))
 
     commit_updates(table, updates_of)
     return tuple(gone)

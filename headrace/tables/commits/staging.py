@@ -31,17 +31,16 @@ from headrace.errors import (
 from headrace.iceberg import manifests
 from headrace.iceberg.manifest_writer import ManifestSet, Rewritten
 from headrace.iceberg.retention import LEASE_PREFIX, expired, lapsed
-from headrace.iceberg.snapshot_log import SnapshotRemoval
 from headrace.iceberg.standard_properties import collects_garbage, metadata_folder
 from headrace.iceberg.updates import drop_ref, make_ref, property_updates, requires, set_ref
 from headrace.storage.locations import remove
 from headrace.tables.commits.change import Change
 from headrace.tables.commits.conflicts import refuse_conflicts
+from headrace.tables.commits.expiring import expire_recorded
 from headrace.tables.commits.kept_rows import KEEPS_ROWS, refuse_removal
 from headrace.tables.commits.planned import StagedTable
 from headrace.tables.commits.summary import summarize
 from headrace.tables.evolution.updates import altered, is_applied, requirements_of, updates_of
-from headrace.tables.history.commit_log import record_expiring
 from headrace.tables.lake import LakeTable
 
 
@@ -212,10 +211,9 @@ def _expiry(table: LakeTable, current: Table, *, now_ms: int) -> list[TableUpdat
         return []
     try:
         # record what a snapshot touched before it expires: lagging readers of changes need it
-        record_expiring(table.lake.registry, table.name, current, dead)
+        return list(expire_recorded(table, current, dead))
     except DatabaseUnavailableError:
         return []
-    return [SnapshotRemoval.of(dead)]
 
 
 def _checked_properties(
