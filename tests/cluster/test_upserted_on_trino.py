@@ -51,7 +51,8 @@ def test_a_table_of_an_earlier_version_is_read_once_its_manifests_are_rewritten(
 ) -> None:
     with written_with_long_ids(monkeypatch):
         table, expected = of_one_key(lake)
-    with pytest.raises(QueryFailedError, match="Error processing metadata"):
+    with pytest.raises(QueryFailedError) as caught:
         read(engine, table, "id, v")
+    assert "Error processing metadata" in str(caught.value)
     rewrite_manifests(table, provenance=Provenance())
     assert rows_of(read(engine, table, "id, v")) == expected

@@ -13,7 +13,7 @@ from headrace.engines.duckdb import DuckDBEngine
 from headrace.engines.s3_secrets import let_read_stores, scopes_of
 from headrace.errors import StoreUnavailableError
 from headrace.tables.lake import LakeTable
-from tests.loading.test_on_s3 import NAMES, ROW_GROUPS, filled
+from tests.loading.wide_table import NAMES, ROW_GROUPS, filled
 from tests.s3 import S3Place
 from tests.s3_proxy import Fault, FaultProxy, Request, fault_proxy
 from tests.tables.factories import add, events_table

@@ -1,36 +1,17 @@
 """The loader on S3: the batches of a local disk, in few requests."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from headrace.api import Lake
 from headrace.datasets.files import FilePlan
-from headrace.identifiers import TableName
 from headrace.loading import SampleLoader
 from headrace.model_inputs.spec import FeatureSpec
-from headrace.tables.commits.operations import Provenance, append
-from headrace.tables.writer import write_batches
+from tests.loading.wide_table import NAMES, ROW_GROUPS, filled
 from tests.s3 import S3Place
 from tests.s3_proxy import fault_proxy
 
-COLUMNS, ROW_GROUPS, GROUP_ROWS = 60, 30, 100
-NAMES = [f"c{n:02d}" for n in range(COLUMNS)]
 SPEC = FeatureSpec(dense=NAMES[:50], sparse=NAMES[50:])
-
-
-def filled(lake: Lake) -> FilePlan:
-    rows = ROW_GROUPS * GROUP_ROWS
-    kinds = [pa.float64()] * 50 + [pa.int64()] * 10
-    schema = pa.schema([pa.field(name, kind) for name, kind in zip(NAMES, kinds, strict=True)])
-    properties = {"write.parquet.row-group-limit": str(GROUP_ROWS)}
-    table = lake.create(TableName("raw", "wide"), schema, properties=properties)
-    # which do not compress: small files are read as a whole
-    draw = np.random.default_rng(7)
-    arrays = [pa.array(draw.integers(0, 2**52, rows)).cast(kind) for kind in kinds]
-    files = write_batches(table, [pa.RecordBatch.from_arrays(arrays, schema=schema)])
-    append(table, files, provenance=Provenance())
-    return FilePlan.of(table.head())
 
 
 def batches_of(plan: FilePlan) -> list[np.ndarray]:

@@ -9,27 +9,19 @@ import pytest
 
 from headrace.api import Lake
 from headrace.config import Settings
-from headrace.datasets.files import FilePlan
 from headrace.datasets.recover import plan_recovery
-from headrace.engines.duckdb import DuckDBEngine
 from headrace.errors import (
     CatalogUnavailableError,
     DatabaseUnavailableError,
     LakeOnServersError,
     SettingReason,
     SettingsError,
-    StoreUnavailableError,
 )
-from headrace.loading import SampleLoader
-from headrace.maintenance.cleanup.cleanup import plan_cleanup
 from headrace.maintenance.compaction.compact import compact
-from headrace.model_inputs.spec import FeatureSpec
 from headrace.tables.catalogs.file_locks import FileLocks
 from headrace.tables.refs.refs import tag, tags
-from tests.maintenance.cleanup.cleaning import later
 from tests.raising import refused
 from tests.rest_catalog import RestCatalog, rest_catalog
-from tests.s3 import S3Place
 from tests.tables.factories import add, events_table, ids_of
 from tests.tables.no_locks import NoLocks
 
@@ -68,34 +60,6 @@ def test_tables_of_a_rest_catalog_are_written_tagged_and_compacted(shared: Setti
         assert tags(table) == {"v1": first.snapshot_id}
         assert table.at(tag="v1").to_arrow()["id"].to_pylist() == [1]
         assert len(lake.registry.commits("raw.events")) == 3
-
-
-def test_files_are_reached_by_the_credentials_that_the_catalog_gives(
-    settings: Settings, s3: S3Place, tmp_path: Path
-) -> None:
-    assert settings.s3 is None
-    place = f"{s3.uri}/vended"
-    with rest_catalog(tmp_path, warehouse=place, access=s3.properties) as rest:
-        rest.given = s3.properties
-        own = replace(settings, catalog=f"rest+{rest.uri}")
-        with Lake.open(own) as lake:
-            table = events_table(lake)
-            for number in range(3):
-                add(table, [number])
-            assert table.head().metadata.location.startswith(place)
-            assert compact(table).changed
-            assert ids_of(table) == [0, 1, 2]
-            with DuckDBEngine.open(own) as engine:
-                engine.bind("events", table.head())
-                total = engine.query("select sum(id) as total from events").read_all()
-            assert total["total"].to_pylist() == [3]
-            spec = FeatureSpec(sparse=["id"])
-            with SampleLoader(FilePlan.of(table.head()), spec=spec, batch_size=2) as loader:
-                assert sum(len(batch) for batch in loader) == 3
-            assert plan_cleanup(table, now=later()).uploads == ()
-        rest.given = {**s3.properties, "s3.secret-access-key": "of somebody else"}
-        with Lake.existing(own) as lake, pytest.raises(StoreUnavailableError):
-            ids_of(lake.table("raw.events"))
 
 
 def test_a_lost_answer_lists_no_file_twice(shared: Settings, rest: RestCatalog) -> None:
