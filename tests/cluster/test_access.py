@@ -244,7 +244,11 @@ def test_a_role_writes_and_deletes_objects_of_its_own_namespaces_only(
 
 def ask_store(servers: Servers, key: Key, method: str, *, path: str, body: bytes = b"") -> bytes:
     url = f"{s3.endpoint(servers.cluster)}/{path}"
-    return request(url, key, method=method, query={}, body=body, region=s3.REGION)
+    try:
+        return request(url, key, method=method, query={}, body=body, region=s3.REGION)
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise
 
 
 def test_a_key_that_is_not_there_or_wrong_reads_nothing(servers: Servers) -> None:
