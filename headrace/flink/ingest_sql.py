@@ -27,6 +27,9 @@ from headrace.ingest.decoding.decoded import (
 )
 from headrace.ingest.sources.base import RECORD_BYTES_MAX, SourcePartition
 
+if TYPE_CHECKING:
+    from headrace.ingest.decoding.avro_values import Writer
+
 _HALF_PAIR = r"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 _REASONS = {
     "json": {
@@ -43,9 +46,6 @@ _REASONS = {
         UNKNOWN_SCHEMA: "the job began without the schema that the value names",
     },
 }
-
-if TYPE_CHECKING:
-    from headrace.ingest.decoding.avro_values import Writer
 
 
 class Placed(Protocol):

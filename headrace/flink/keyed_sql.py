@@ -157,19 +157,13 @@ def _places(stream: Stream) -> dict[str, str]:
 
 def _table(shape: PaimonShape) -> str:
     said = [
-        f"`{field.name}` {_type(field.type)}{'' if field.nullable else ' not null'}"
+        f"`{field.name}` {sql_type(field.type)}{'' if field.nullable else ' not null'}"
         for field in shape.schema
     ]
     keys = ", ".join(f"`{key}`" for key in shape.keys)
     listed = ",\n    ".join((*said, f"primary key ({keys}) not enforced"))
     options = option_list(shape.options)
     return f"create table if not exists {_named(shape.name)} (\n    {listed}\n) with ({options})"
-
-
-def _type(kind: pa.DataType) -> str:
-    if pa.types.is_list(kind):
-        return f"array<{sql_type(kind.value_type)}>"
-    return sql_type(kind)
 
 
 def _named(table: str) -> str:
