@@ -75,7 +75,8 @@ def _feast(home: Path, python: Path, address: str, entities: int) -> list[str]:
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     program = str(python.with_name("feast"))
     return [program, "serve", "--host", "127.0.0.1", "--port", "PORT", "--workers", "1"] + [
-        "--no-access-log"
+        "--no-access-log",
+        "--max-requests=0",  # a worker that is replaced breaks a connection
     ]
 
 
