@@ -1,6 +1,7 @@
 """A table of one row a file, and filters by which an engine passes files over."""
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
@@ -15,11 +16,11 @@ from headrace.tables.writer import write_batches
 
 _LAST = "\U0010ffff"
 _DAYS = (dt.date(1, 1, 1), dt.date(1969, 12, 31), dt.date(1970, 1, 1), dt.date(9999, 12, 31))
-_TIMES = (
-    dt.datetime(1900, 1, 1),  # noqa: DTZ001
-    dt.datetime(1969, 12, 31, 23, 59, 59, 999_999),  # noqa: DTZ001
-    dt.datetime(1970, 1, 1),  # noqa: DTZ001
-    dt.datetime(2200, 12, 31, 23, 59, 59, 1),  # noqa: DTZ001
+_TIMES = tuple(
+    map(
+        dt.datetime.fromisoformat,
+        ("1900-01-01", "1969-12-31 23:59:59.999999", "1970-01-01", "2200-12-31 23:59:59.000001"),
+    )
 )
 # as many of each, one of which is null
 VALUES: Mapping[str, tuple[pa.DataType, Sequence[object]]] = {
@@ -100,7 +101,7 @@ def _constant(value: object, kind: str) -> str:
             return f"from_hex('{value.hex()}')"
         case str():
             return f"'{value}'"
-        case float() if value != value or abs(value) == float("inf"):  # noqa: PLR0124
+        case float() if not math.isfinite(value):
             text = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
         case dt.datetime():
             text = f"{value:%Y-%m-%d %H:%M:%S.%f}" + ("+00:00" if value.tzinfo else "")
